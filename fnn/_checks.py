@@ -1,0 +1,126 @@
+"""Clear errors: one exception type, one message format, and the small checks every room shares."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class InputError(ValueError):
+    """Bad input, met before compilation.
+
+    The message says where it happened, what was expected, what came, and what to do about it.
+    """
+
+
+def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
+    """Raise `InputError` with the one message format of the library."""
+    raise InputError(f"{where}: expected {expected}, got {got}." + (f" {hint}" if hint else ""))
+
+
+@contextlib.contextmanager
+def located(where: str) -> Iterator[None]:
+    """Say which layer an error comes from, outermost first."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where} > {error}") from None
+    except Exception as error:
+        # A user's own layer may raise anything; its type and text stay, the place is added as a note.
+        error.add_note(f"in {where}")
+        raise
+
+
+def describe(x: Any) -> str:
+    """Dtype and shape of an array in a short form: ``float32[32, 784]``."""
+    if hasattr(x, "shape") and hasattr(x, "dtype"):
+        return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
+    return f"{type(x).__name__}"
+
+
+def shape_text(shape: Iterable[int | None | str]) -> str:
+    """A shape as Python writes it, with names allowed: ``(batch, 784)``."""
+    items = list(shape)
+    return "(" + ", ".join(map(str, items)) + (",)" if len(items) == 1 else ")")
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether ``x`` holds a value now, rather than standing for one inside a JAX transformation."""
+    return not isinstance(x, (jax.core.Tracer, jax.ShapeDtypeStruct))
+
+
+def check_range(where: str, name: str, value: Any, low: float, high: float = np.inf, *, open_low: bool = False) -> None:
+    """Refuse a concrete number outside ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
+    if not is_concrete(value) or callable(value):
+        return
+    if isinstance(value, str) or np.ndim(value) != 0:
+        fail(where, expected=f"{name} to be a number", got=repr(value))
+    number = float(value)
+    if not ((low < number if open_low else low <= number) and number <= high):
+        left = f"({low:g}" if open_low else f"[{low:g}"
+        right = "inf)" if high == np.inf else f"{high:g}]"
+        fail(where, expected=f"{name} in {left}, {right}", got=f"{number:g}")
+
+
+def check_count(where: str, name: str, value: Any, least: int = 1) -> None:
+    """Refuse anything but an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        fail(where, expected=f"{name} to be an integer of at least {least}", got=repr(value))
+
+
+def check_float(where: str, x: Any, hint: str = "") -> None:
+    """Refuse arrays that are not of a floating-point dtype."""
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        hint = hint or "Convert it first, e.g. x.astype('float32') / 255 for images of bytes."
+        fail(where, expected="a floating-point x", got=describe(x), hint=hint)
+
+
+def check_same_dtype(where: str, x: Any, kernel: Any, name: str = "kernel") -> None:
+    """Refuse to mix dtypes, since nothing promotes silently here."""
+    check_float(where, x)
+    if x.dtype != kernel.dtype:
+        fail(
+            where,
+            expected=f"x of dtype {kernel.dtype}, the dtype of its {name}",
+            got=describe(x),
+            hint=f"Cast x with x.astype('{kernel.dtype}'), or make the parameters from an x of dtype {x.dtype}.",
+        )
+
+
+def leaf(where: str, params: Any, name: str) -> Any:
+    """Fetch a parameter by name, or say which ones there are."""
+    if not isinstance(params, Mapping) or name not in params:
+        came = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        fail(where, expected=f"parameters with a leaf {name!r}", got=str(came), hint="Are these another layer's?")
+    return params[name]
+
+
+def lookup(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
+    """Look a name up in a table; an unknown one is refused together with the close matches."""
+    if isinstance(name, str) and name in table:
+        return table[name]
+    options = sorted(table)
+    close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
+    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(options)}."
+    fail(kind, expected=f"the name of a known {kind} or a function", got=repr(name), hint=hint)
+
+
+def resolve(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
+    """A function is taken as it is, a name is looked up."""
+    return name if callable(name) else lookup(kind, name, table)
+
+
+def check_key(where: str, key: Any) -> None:
+    """Refuse anything that is not a PRNG key."""
+    shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
+    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    raw = dtype is not None and dtype == np.uint32 and shape is not None and len(shape) == 1
+    if not (typed or raw):
+        hint = f"Pass jax.random.key({key})." if isinstance(key, int) else "Pass jax.random.key(seed)."
+        fail(where, expected="one PRNG key", got=repr(key) if isinstance(key, int) else describe(key), hint=hint)

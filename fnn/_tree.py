@@ -1,0 +1,39 @@
+"""Paths of leaves in a pytree, and choosing leaves by path."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+Where = str | tuple[str, ...] | Callable[[str], bool]
+"""Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path."""
+
+
+def path_text(path: tuple[Any, ...]) -> str:
+    """A JAX key path as text: ``dense_1/kernel``."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def paths(tree: Any) -> dict[str, Any]:
+    """All leaves of a pytree by path.
+
+    >>> paths({"dense": {"kernel": 1, "bias": 2}})
+    {'dense/bias': 2, 'dense/kernel': 1}
+    """
+    return {path_text(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def matches(where: Where, path: str) -> bool:
+    """Whether a path is chosen. ``*`` in a pattern also crosses ``/``."""
+    if callable(where):
+        return bool(where(path))
+    patterns = (where,) if isinstance(where, str) else tuple(where)
+    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def map_with_path(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """``jax.tree.map`` whose function gets the path as text first."""
+    return jax.tree_util.tree_map_with_path(lambda path, *leaves: fn(path_text(path), *leaves), tree, *rest)

@@ -1,0 +1,397 @@
+"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted and averaged."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._checks import check_float, check_range, describe, fail, resolve, shape_text
+from .nn.activations import log_softmax, softplus
+
+Array = jax.Array
+Loss = Callable[[Any, Any], Array]
+
+_EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by or take logarithms of data
+
+
+def _per_example(values: Array) -> Array:
+    """The mean over all axes behind the batch."""
+    return jnp.mean(values, tuple(range(1, values.ndim)))
+
+
+def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """Targets in the shape and dtype of predictions.
+
+    A missing last axis of size 1 is added, (batch,) to (batch, 1); any other difference is refused, since
+    broadcasting would silently compare every row with every other.
+    """
+    check_float(where, predictions, "Losses and metrics take the model's floating-point outputs as predictions.")
+    if predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
+        targets = targets[..., None]
+    elif targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:
+        targets = targets[..., 0]
+    if predictions.shape != targets.shape or predictions.ndim == 0:
+        fail(
+            where,
+            expected="targets of the predictions' shape (batch, ...)",
+            got=f"predictions {describe(predictions)} and targets {describe(targets)}",
+            hint="For class numbers use a sparse loss, or one_hot(targets, classes)."
+            if predictions.ndim == targets.ndim + 1
+            else "",
+        )
+    return predictions, targets.astype(predictions.dtype)
+
+
+def mean_squared_error(predictions: Array, targets: Array) -> Array:
+    """``mean((p - t)^2)`` of each example.
+
+    Args:
+      predictions: (batch, ...), floating point.
+      targets: of the same shape; (batch,) is taken as (batch, 1).
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the shapes differ.
+
+    >>> import jax.numpy as jnp
+    >>> print(mean_squared_error(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 0.0]])))
+    [2.5]
+    """
+    p, t = align("mean_squared_error", predictions, targets)
+    return _per_example(jnp.square(p - t))
+
+
+def mean_absolute_error(predictions: Array, targets: Array) -> Array:
+    """``mean(|p - t|)`` of each example. Shapes and errors as for `mean_squared_error`."""
+    p, t = align("mean_absolute_error", predictions, targets)
+    return _per_example(jnp.abs(p - t))
+
+
+def mean_absolute_percentage_error(predictions: Array, targets: Array) -> Array:
+    """``100 mean(|p - t| / max(|t|, 1e-7))`` of each example, in percent.
+
+    Shapes and errors as for `mean_squared_error`.
+    """
+    p, t = align("mean_absolute_percentage_error", predictions, targets)
+    return 100.0 * _per_example(jnp.abs(p - t) / jnp.maximum(jnp.abs(t), _EPSILON))
+
+
+def mean_squared_logarithmic_error(predictions: Array, targets: Array) -> Array:
+    """``mean((log(1 + p) - log(1 + t))^2)`` of each example, with p and t no less than 1e-7, as in Keras.
+
+    Shapes and errors as for `mean_squared_error`.
+    """
+    p, t = align("mean_squared_logarithmic_error", predictions, targets)
+    return _per_example(jnp.square(jnp.log1p(jnp.maximum(p, _EPSILON)) - jnp.log1p(jnp.maximum(t, _EPSILON))))
+
+
+def huber(predictions: Array, targets: Array, *, delta: Any = 1.0) -> Array:
+    """Squared near 0 and linear beyond ``delta`` (Huber 1964), the mean of each example.
+
+    ``e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``, with ``e = p - t``.
+    Shapes and errors as for `mean_squared_error`.
+    """
+    check_range("huber", "delta", delta, 0, open_low=True)
+    p, t = align("huber", predictions, targets)
+    error, d = jnp.abs(p - t), jnp.asarray(delta, p.dtype)
+    small = jnp.where(error <= d, error, d)
+    return _per_example(0.5 * jnp.square(small) + d * (error - small))
+
+
+def binary_crossentropy(
+    predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Any = 0.0
+) -> Array:
+    """Binary cross-entropy ``-t log(p) - (1 - t) log(1 - p)``, the mean over the outputs of each example.
+
+    From logits ``x`` it is ``softplus(x) - t x``, stable for any ``x``. Probabilities are clipped to
+    [1e-7, 1 - 1e-7], as in Keras.
+
+    Args:
+      predictions: (batch, ...), logits unless ``from_logits=False``.
+      targets: of the same shape, 0, 1 or between; (batch,) is taken as (batch, 1).
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      label_smoothing: targets become ``t (1 - s) + s / 2``; in [0, 1], may be traced.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)
+    p, t = align("binary_crossentropy", predictions, targets)
+    smoothing = jnp.asarray(label_smoothing, p.dtype)
+    t = t * (1 - smoothing) + 0.5 * smoothing
+    if from_logits:
+        return _per_example(softplus(p) - t * p)
+    p = jnp.clip(p, _EPSILON, 1 - _EPSILON)
+    return _per_example(-t * jnp.log(p) - (1 - t) * jnp.log(1 - p))
+
+
+def categorical_crossentropy(
+    predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Any = 0.0
+) -> Array:
+    """Cross-entropy ``-sum_k t_k log(p_k)`` between distributions on the last axis, the mean of each example.
+
+    Probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7], as in Keras.
+
+    Args:
+      predictions: (batch, ..., classes), logits unless ``from_logits=False``.
+      targets: of the same shape, e.g. one-hot.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      label_smoothing: targets become ``t (1 - s) + s / classes``; in [0, 1], may be traced.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    check_range("categorical_crossentropy", "label_smoothing", label_smoothing, 0, 1)
+    _check_classes("categorical_crossentropy", predictions)
+    p, t = align("categorical_crossentropy", predictions, targets)
+    smoothing = jnp.asarray(label_smoothing, p.dtype)
+    t = t * (1 - smoothing) + smoothing / p.shape[-1]
+    return _per_example(-jnp.sum(t * _log_probabilities(p, from_logits), -1))
+
+
+def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
+    """Cross-entropy ``-log(p_t)`` of class numbers, the mean of each example.
+
+    Args:
+      predictions: (batch, ..., classes), logits unless ``from_logits=False``.
+      targets: (batch, ...) or (batch, ..., 1), integers in [0, classes). One outside gives NaN here, and an error
+        in `fnn.fit` and `fnn.evaluate`, which see the values.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: for targets that are not integers or do not fit the predictions' shape.
+
+    >>> import jax.numpy as jnp
+    >>> print(sparse_categorical_crossentropy(jnp.zeros((1, 4)), jnp.array([2])))
+    [1.3862944]
+    """
+    name = "sparse_categorical_crossentropy"
+    _check_classes(name, predictions)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        fail(
+            name,
+            expected="integer class numbers as targets",
+            got=describe(targets),
+            hint="Use y.astype('int32'), or categorical_crossentropy for one-hot rows.",
+        )
+    if targets.ndim == predictions.ndim and targets.shape[-1] == 1:
+        targets = targets[..., 0]
+    if targets.shape != predictions.shape[:-1]:
+        fail(
+            name,
+            expected=f"targets of shape {shape_text(predictions.shape[:-1])} for predictions {describe(predictions)}",
+            got=describe(targets),
+            hint="Use categorical_crossentropy for one-hot rows." if targets.shape == predictions.shape else "",
+        )
+    classes = predictions.shape[-1]
+    # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
+    targets = targets.astype(jnp.promote_types(targets.dtype, jnp.int32))
+    chosen = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
+    log_p = _log_probabilities(predictions, from_logits)
+    picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
+    inside = (targets >= 0) & (targets < classes)
+    return _per_example(jnp.where(inside, -picked, jnp.full_like(picked, jnp.nan)))
+
+
+def logistic(predictions: Array, targets: Array) -> Array:
+    """The logistic loss on labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
+
+    Args:
+      predictions: (batch, ...), scores (logits).
+      targets: of the same shape, -1 or +1; (batch,) is taken as (batch, 1).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    f, t = align("logistic", predictions, targets)
+    return _per_example(softplus(-t * f))
+
+
+def _check_classes(where: str, predictions: Array) -> None:
+    check_float(where, predictions, "Losses take the model's floating-point outputs as predictions.")
+    if predictions.ndim < 2 or predictions.shape[-1] < 2:
+        fail(
+            where,
+            expected="predictions of shape (batch, ..., classes) with at least 2 classes",
+            got=describe(predictions),
+            hint="For one output per example use binary_crossentropy.",
+        )
+
+
+def _log_probabilities(p: Array, from_logits: bool) -> Array:
+    if from_logits:
+        return log_softmax(p)
+    return jnp.log(jnp.clip(p / jnp.sum(p, -1, keepdims=True), _EPSILON, 1 - _EPSILON))
+
+
+LOSSES: dict[str, Loss] = {
+    "mean_squared_error": mean_squared_error,
+    "mse": mean_squared_error,
+    "mean_absolute_error": mean_absolute_error,
+    "mae": mean_absolute_error,
+    "mean_absolute_percentage_error": mean_absolute_percentage_error,
+    "mape": mean_absolute_percentage_error,
+    "mean_squared_logarithmic_error": mean_squared_logarithmic_error,
+    "msle": mean_squared_logarithmic_error,
+    "huber": huber,
+    "binary_crossentropy": binary_crossentropy,
+    "categorical_crossentropy": categorical_crossentropy,
+    "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
+    "logistic": logistic,
+}
+
+
+def get_loss(loss: str | Loss) -> Loss:
+    """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned as it is.
+
+    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    return resolve("loss", loss, LOSSES)
+
+
+def weighted_sum(values: Array, weights: Array | None = None, valid: Array | None = None) -> tuple[Array, Array]:
+    """``(sum(w * v), count)``: the one place where values per example are weighted and counted.
+
+    The mean is ``sum / count`` over the number of examples, not over the sum of the weights, as in Keras.
+
+    Args:
+      values: (batch,).
+      weights: (batch,), default all 1.
+      valid: (batch,) booleans; False leaves a row out of both sum and count, as for the padding of a batch.
+    """
+    if values.ndim != 1:
+        fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
+    if weights is not None and weights.shape != values.shape:
+        fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
+    weighted = values if weights is None else values * weights.astype(values.dtype)
+    wide = jnp.promote_types(values.dtype, jnp.float32)
+    if valid is None:
+        return jnp.sum(weighted, dtype=wide), jnp.asarray(values.shape[0], wide)
+    return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted)), dtype=wide), jnp.sum(valid, dtype=wide)
+
+
+def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: Array | None = None) -> Array:
+    """The mean loss of a batch, ``sum_i w_i l_i / batch``.
+
+    Args:
+      loss: a name or a function ``(predictions, targets) -> (batch,)``.
+      predictions, targets: as the loss takes them.
+      sample_weight: (batch,), default all 1.
+    """
+    total, count = weighted_sum(get_loss(loss)(predictions, targets), sample_weight)
+    return total / count
+
+
+def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
+    """Sample weights from class weights, to be passed as the third of ``(x, y, sample_weight)``.
+
+    Args:
+      labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
+      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1.
+
+    Returns:
+      (batch,) float32.
+
+    Raises:
+      InputError: for a class without a weight, or negative weights.
+
+    >>> print(class_weights([0, 1, 1], {1: 3.0}))
+    [1. 3. 3.]
+    """
+    labels = np.asarray(labels)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(1)
+    if labels.ndim != 1:
+        fail("class_weights", expected="labels of shape (batch,) or (batch, classes)", got=describe(labels))
+    if not np.issubdtype(labels.dtype, np.integer):
+        if np.any(labels != np.floor(labels)):
+            fail("class_weights", expected="class numbers", got=describe(labels))
+        labels = labels.astype(np.int32)
+    if labels.size and labels.min() < 0:
+        fail("class_weights", expected="labels of at least 0", got=f"the label {labels.min()}")
+    if isinstance(weights, dict):
+        largest = max([int(labels.max(initial=0)), *(int(c) for c in weights)])
+        table = np.ones(largest + 1, np.float32)
+        for label, weight in weights.items():
+            table[int(label)] = weight
+    else:
+        table = np.asarray(weights, np.float32)
+    if labels.size and labels.max() >= table.size:
+        fail("class_weights", expected=f"a weight for each class; the labels reach {labels.max()}", got=f"{table.size} weights")
+    if np.any(table < 0):
+        fail("class_weights", expected="weights of at least 0", got=str(table.min()))
+    return jnp.asarray(table[labels])
+
+
+def base(loss: Loss) -> Loss:
+    """The function inside any `functools.partial`."""
+    while isinstance(loss, functools.partial):
+        loss = loss.func
+    return loss
+
+
+def expects(loss: Loss) -> str:
+    """What a loss takes as predictions: "logits", "probabilities", or "values" (also for a loss of your own)."""
+    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
+    loss = base(loss)
+    if loss is logistic:
+        return "logits"
+    if loss in (binary_crossentropy, categorical_crossentropy, sparse_categorical_crossentropy):
+        return "logits" if keywords.get("from_logits", True) else "probabilities"
+    return "values"
+
+
+def check_targets(loss: Loss, predictions: Any, targets: Any) -> None:
+    """Refuse target values that a built-in loss cannot mean; needs values, so the drivers call it.
+
+    Args:
+      loss: any loss; only built-in ones have something to check.
+      predictions: an array or its `jax.ShapeDtypeStruct`.
+      targets: a concrete array.
+
+    Raises:
+      InputError: for classes outside [0, classes), or targets outside the loss's range.
+    """
+    loss = base(loss)
+    name = getattr(loss, "__name__", "loss")
+    if loss is sparse_categorical_crossentropy:
+        low, high = _extremes(targets)
+        classes = predictions.shape[-1]
+        if low < 0 or high >= classes:
+            got = f"labels from {low:g} to {high:g}"
+            hint = "Number the classes from 0, or give the last layer more units."
+            fail(name, expected=f"labels in [0, {classes}) for {classes} outputs", got=got, hint=hint)
+    elif loss in (binary_crossentropy, categorical_crossentropy):
+        low, high = _extremes(targets)
+        if low < 0 or high > 1:
+            hint = "Labels of -1 and +1 belong to the 'logistic' loss." if low == -1 and high == 1 else ""
+            fail(name, expected="targets in [0, 1]", got=f"targets from {low:g} to {high:g}", hint=hint)
+    elif loss is logistic:
+        if not bool(np.all(np.abs(np.asarray(targets)) == 1)):
+            low, high = _extremes(targets)
+            hint = "Use 2 * y - 1 for labels of 0 and 1."
+            fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
+
+
+def _extremes(x: Any) -> tuple[float, float]:
+    x = np.asarray(x)
+    return float(x.min()), float(x.max())

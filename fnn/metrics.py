@@ -1,0 +1,435 @@
+"""Metrics: values of whole arrays, and `Metric`, the same numbers gathered batch by batch inside compiled code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import losses
+from ._checks import check_count, describe, fail, lookup, shape_text
+from .losses import align, expects
+
+Array = jax.Array
+Totals = Any
+
+
+def _add(a: Totals, b: Totals) -> Totals:
+    return jax.tree.map(jnp.add, a, b)
+
+
+class Metric(NamedTuple):
+    """A metric that is gathered over batches: totals of each batch are merged, and the result is taken at the end.
+
+    Attributes:
+      name: the key in logs and history.
+      measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,).
+      result: ``result(totals) -> scalar``.
+      merge: ``merge(totals, totals) -> totals``; default the sum. All-zero totals must be its neutral element.
+    """
+
+    name: str
+    measure: Callable[[Any, Any, Array], Totals]
+    result: Callable[[Totals], Array]
+    merge: Callable[[Totals, Totals], Totals] = _add
+
+
+def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
+    """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted if weights came."""
+
+    def measure(predictions: Any, targets: Any, weights: Array) -> Totals:
+        values = jnp.asarray(fn(predictions, targets))
+        if values.shape != weights.shape:
+            fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))
+        values = values.astype(weights.dtype)
+        # A row of weight 0 is left out even where its value is not finite.
+        return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
+
+    return Metric(name, measure, lambda totals: totals[0] / totals[1])
+
+
+def _value(metric: Metric, predictions: Any, targets: Any, sample_weight: Any) -> Array:
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    if predictions.ndim == 0 or predictions.shape[0] == 0:
+        fail(metric.name, expected="at least one example", got=describe(predictions))
+    if targets.ndim == 0 or targets.shape[0] != predictions.shape[0]:
+        got = f"{describe(predictions)} and {describe(targets)}"
+        fail(metric.name, expected="predictions and targets of the same length", got=got)
+    dtype = jnp.promote_types(predictions.dtype, jnp.float32) if _is_float(predictions) else jnp.dtype("float32")
+    shape = predictions.shape[:1]
+    weights = jnp.ones(shape, dtype) if sample_weight is None else jnp.asarray(sample_weight).astype(dtype)
+    if weights.shape != shape:
+        fail(metric.name, expected=f"sample weights of shape {shape_text(shape)}", got=describe(weights))
+    return metric.result(metric.measure(predictions, targets, weights))
+
+
+def _is_float(x: Array) -> bool:
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def _per_example(hits: Array) -> Array:
+    return jnp.mean(hits.astype(jnp.float32), tuple(range(1, hits.ndim)))
+
+
+def _class_numbers(where: str, x: Array, threshold: Any) -> Array:
+    """Class numbers from scores (..., classes), one score (..., 1) against a threshold, or class numbers."""
+    if not _is_float(x):
+        return x.astype(jnp.int32)[..., 0] if x.ndim > 1 and x.shape[-1] == 1 else x.astype(jnp.int32)
+    if x.ndim > 1 and x.shape[-1] > 1:
+        return jnp.argmax(x, -1).astype(jnp.int32)
+    x = x[..., 0] if x.ndim > 1 else x
+    return (x > jnp.asarray(threshold, x.dtype)).astype(jnp.int32)
+
+
+def _target_numbers(predictions: Array, targets: Array) -> Array:
+    """Class numbers of targets: one-hot rows are those of the predictions' shape with several classes."""
+    one_hot = targets.ndim > 1 and targets.shape[-1] > 1 and targets.shape == predictions.shape
+    if one_hot and _is_float(predictions):
+        return jnp.argmax(targets, -1).astype(jnp.int32)
+    return _class_numbers("targets", targets, 0.5)
+
+
+def _hits(predictions: Array, targets: Array, threshold: Any) -> Array:
+    p, t = _class_numbers("accuracy", predictions, threshold), _target_numbers(predictions, targets)
+    if _is_float(predictions) and predictions.shape[-1:] == (1,) or predictions.ndim == 1:
+        t = (t > 0).astype(jnp.int32) if _is_float(predictions) else t  # labels -1 and +1 count as 0 and 1
+    if p.shape != t.shape:
+        fail("accuracy", expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
+    return _per_example(p == t)
+
+
+def _label_hits(predictions: Array, targets: Array, threshold: Any) -> Array:
+    p, t = align("binary_accuracy", predictions, targets)
+    return _per_example((p > jnp.asarray(threshold, p.dtype)) == (t > jnp.asarray(0.5, t.dtype)))
+
+
+def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
+    t = _target_numbers(predictions, targets)
+    if predictions.ndim < 2 or t.shape != predictions.shape[:-1]:
+        got = f"{describe(predictions)} and {describe(targets)}"
+        fail("top_k_accuracy", expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
+    # The rank of the right class; of equal scores the lower class number comes first, as in argmax.
+    own = jnp.take_along_axis(predictions, t[..., None], -1)
+    classes = jnp.arange(predictions.shape[-1], dtype=jnp.int32)
+    ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
+    return _per_example((jnp.sum(ahead, -1) < k) & ~jnp.isnan(own[..., 0]))
+
+
+def accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_weight: Any = None) -> Array:
+    """The fraction of examples whose class is right.
+
+    Args:
+      predictions: (batch, classes) scores of any kind, whose largest counts; or (batch,) or (batch, 1) scores of one
+        class against ``threshold``; or (batch,) integers, the classes themselves.
+      targets: (batch,) class numbers, or one-hot rows of the predictions' shape.
+      threshold: for a single score: 0.5 for probabilities, 0 for logits.
+      sample_weight: (batch,); the result is the weighted mean.
+
+    Raises:
+      InputError: when shapes do not fit.
+
+    For several yes/no labels per example see `binary_accuracy`.
+
+    >>> print(accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]))
+    0.5
+    """
+    return _value(_accuracy(threshold), predictions, targets, sample_weight)
+
+
+def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_weight: Any = None) -> Array:
+    """The fraction of yes/no labels that are right, over examples and labels (multi-label accuracy).
+
+    Args:
+      predictions: (batch, ...), floating point; above ``threshold`` means yes (use 0 for logits).
+      targets: of the same shape; above 0.5 means yes.
+      threshold: see above.
+      sample_weight: (batch,).
+
+    >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
+    0.75
+    """
+    return _value(_binary_accuracy(threshold), predictions, targets, sample_weight)
+
+
+def top_k_accuracy(predictions: Any, targets: Any, *, k: int = 5, sample_weight: Any = None) -> Array:
+    """The fraction of examples whose right class is among the ``k`` highest scores.
+
+    Args:
+      predictions: (batch, classes) scores.
+      targets: (batch,) class numbers, or one-hot rows.
+      k: how many scores count, default 5.
+      sample_weight: (batch,).
+
+    >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
+    1.0
+    """
+    return _value(top_k(k), predictions, targets, sample_weight)
+
+
+def rmse(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+    """The root of the mean squared error over examples and outputs, in the unit of the targets.
+
+    >>> print(rmse([1.0, 2.0], [1.0, 4.0]))
+    1.4142135
+    """
+    return _value(_rmse(), predictions, targets, sample_weight)
+
+
+def mae(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+    """The mean absolute error over examples and outputs, in the unit of the targets.
+
+    >>> print(mae([1.0, 2.0], [1.0, 4.0]))
+    1.0
+    """
+    return _value(mean_metric("mae", losses.mean_absolute_error), predictions, targets, sample_weight)
+
+
+def r2_score(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+    """The coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``, the mean over outputs.
+
+    1 is perfect, 0 is as good as the mean. A constant output counts 1 if predicted exactly and else 0, as in
+    scikit-learn.
+
+    >>> print(r2_score([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]))
+    1.0
+    """
+    return _value(_r2(), predictions, targets, sample_weight)
+
+
+def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = 0.5) -> Array:
+    """Counts by true class (rows) and predicted class (columns), of shape (classes, classes), int32.
+
+    Args:
+      predictions: as in `accuracy`.
+      targets: as in `accuracy`.
+      num_classes: default the predictions' last axis, or 2 for one score, or one more than the largest number.
+      threshold: as in `accuracy`.
+
+    Raises:
+      InputError: for class numbers outside [0, num_classes), when they are known (not inside ``jit``).
+
+    >>> print(confusion_matrix([0, 1, 1], [0, 1, 0]))
+    [[1 1]
+     [0 1]]
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    p = _class_numbers("confusion_matrix", predictions, threshold).reshape(-1)
+    t = _target_numbers(predictions, targets).reshape(-1)
+    if p.shape != t.shape or p.size == 0:
+        got = f"{describe(predictions)} and {describe(targets)}"
+        fail("confusion_matrix", expected="predictions and targets of the same, positive length", got=got)
+    if num_classes is None:
+        if _is_float(predictions):
+            num_classes = predictions.shape[-1] if predictions.ndim > 1 and predictions.shape[-1] > 1 else 2
+        else:
+            num_classes = int(max(p.max(), t.max())) + 1
+    check_count("confusion_matrix", "num_classes", num_classes)
+    if not isinstance(p, jax.core.Tracer) and not isinstance(t, jax.core.Tracer):
+        low, high = int(min(p.min(), t.min())), int(max(p.max(), t.max()))
+        if low < 0 or high >= num_classes:
+            fail("confusion_matrix", expected=f"class numbers in [0, {num_classes})", got=f"numbers from {low} to {high}")
+    return _count_pairs(p, t, num_classes, jnp.ones(p.shape, jnp.int32))
+
+
+def _count_pairs(p: Array, t: Array, classes: int, weights: Array) -> Array:
+    return jnp.zeros((classes, classes), weights.dtype).at[t, p].add(weights, mode="drop")
+
+
+class ClassScores(NamedTuple):
+    """Scores by class, each of shape (classes,)."""
+
+    precision: Array
+    recall: Array
+    f1: Array
+    support: Array
+
+
+def scores_from_confusion(matrix: Any) -> ClassScores:
+    """Precision, recall, F1 and support of each class from a confusion matrix (true, predicted).
+
+    ``precision = tp / predicted``, ``recall = tp / true``, ``f1 = 2 tp / (predicted + true)``; 0 where the
+    denominator is 0, as in scikit-learn.
+    """
+    matrix = jnp.asarray(matrix)
+    dtype = matrix.dtype if _is_float(matrix) else jnp.dtype("float32")
+    right = jnp.diagonal(matrix).astype(dtype)
+    true, predicted = matrix.sum(1), matrix.sum(0)
+
+    def ratio(a: Array, b: Array) -> Array:
+        b = b.astype(dtype)
+        return jnp.where(b > 0, a / jnp.where(b > 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
+
+    return ClassScores(ratio(right, predicted), ratio(right, true), ratio(2 * right, true + predicted), true)
+
+
+def precision_recall_f1(
+    predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = 0.5
+) -> ClassScores:
+    """Precision, recall, F1 and support of each class; arguments as in `confusion_matrix`.
+
+    >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
+    [0.5 1. ]
+    """
+    return scores_from_confusion(confusion_matrix(predictions, targets, num_classes=num_classes, threshold=threshold))
+
+
+def classification_report(
+    predictions: Any,
+    targets: Any,
+    *,
+    names: list[str] | tuple[str, ...] | None = None,
+    threshold: Any = 0.5,
+    digits: int = 3,
+) -> str:
+    """A text table of precision, recall, F1 and support by class, with accuracy and macro and weighted averages.
+
+    Args:
+      predictions: as in `accuracy`.
+      targets: as in `accuracy`.
+      names: of the classes; default their numbers.
+      threshold: as in `accuracy`.
+      digits: behind the decimal point.
+
+    Raises:
+      InputError: when the number of names is not that of the classes.
+
+    >>> print(classification_report([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"], digits=2))
+                  precision  recall    f1  support
+    no                 1.00    0.67  0.80        3
+    yes                0.50    1.00  0.67        1
+    <BLANKLINE>
+    accuracy                         0.75        4
+    macro avg          0.75    0.83  0.73        4
+    weighted avg       0.88    0.75  0.77        4
+    """
+    classes = None if names is None else len(names)
+    if names is not None and _is_float(np.asarray(predictions)) and np.ndim(predictions) > 1:
+        width = max(np.shape(predictions)[-1], 2)
+        if classes != width:
+            fail("classification_report", expected=f"{width} names", got=f"{classes} names")
+    matrix = np.asarray(confusion_matrix(predictions, targets, num_classes=classes, threshold=threshold))
+    precision, recall, f1, support = (np.asarray(column) for column in scores_from_confusion(matrix))
+    labels = [str(n) for n in (names if names is not None else range(len(support)))]
+    total, share = support.sum(), support / support.sum()
+    width = max(len("weighted avg"), *map(len, labels))
+
+    def row(label: str, values: tuple[Any, ...], count: Any) -> str:
+        cells = ["" if v is None else f"{v:.{digits}f}" for v in values]
+        return f"{label:<{width}}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>{digits + 2}}  {count:>7}"
+
+    columns = (precision, recall, f1)
+    lines = [f"{'':<{width}}  precision  recall  {'f1':>{digits + 2}}  support"]
+    lines += [row(label, tuple(c[i] for c in columns), support[i]) for i, label in enumerate(labels)]
+    lines += ["", row("accuracy", (None, None, np.trace(matrix) / total), total)]
+    lines += [row("macro avg", tuple(c.mean() for c in columns), total)]
+    lines += [row("weighted avg", tuple((c * share).sum() for c in columns), total)]
+    return "\n".join(lines)
+
+
+def _accuracy(threshold: Any) -> Metric:
+    return mean_metric("accuracy", lambda p, t: _hits(p, t, threshold))
+
+
+def _binary_accuracy(threshold: Any) -> Metric:
+    return mean_metric("binary_accuracy", lambda p, t: _label_hits(p, t, threshold))
+
+
+def top_k(k: int = 5) -> Metric:
+    """The streaming form of `top_k_accuracy` for a `Task`, under the name ``"top_k_accuracy"``."""
+    check_count("top_k", "k", k)
+    return mean_metric("top_k_accuracy", lambda p, t: _top_k_hits(p, t, k))
+
+
+def _rmse() -> Metric:
+    inner = mean_metric("rmse", losses.mean_squared_error)
+    return inner._replace(result=lambda totals: jnp.sqrt(inner.result(totals)))
+
+
+def _r2() -> Metric:
+    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
+        p, t = align("r2", predictions, targets)
+        p, t = (a.reshape(a.shape[0], -1).astype(weights.dtype) for a in (p, t))
+        w, count = weights[:, None], jnp.sum(weights)
+        mean = jnp.sum(w * t, 0) / jnp.where(count > 0, count, jnp.ones_like(count))
+        return count, mean, jnp.sum(w * jnp.square(t - mean), 0), jnp.sum(w * jnp.square(t - p), 0)
+
+    def merge(a: Totals, b: Totals) -> Totals:
+        # Chan et al. 1979: means and squared deviations of two parts, without the cancellation of sums of squares.
+        count = a[0] + b[0]
+        share = b[0] / jnp.where(count > 0, count, jnp.ones_like(count))
+        delta = b[1] - a[1]
+        return count, a[1] + delta * share, a[2] + b[2] + jnp.square(delta) * a[0] * share, a[3] + b[3]
+
+    def result(totals: Totals) -> Array:
+        _, _, spread, error = totals
+        flat = spread == 0
+        score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)
+        constant = jnp.where(error == 0, jnp.ones_like(score), jnp.zeros_like(score))
+        return jnp.mean(jnp.where(flat, constant, score))
+
+    return Metric("r2", measure, result, merge)
+
+
+def _class_metric(name: str, threshold: Any) -> Metric:
+    """Precision, recall or F1: of class 1 for a single output, else the unweighted mean over classes (macro)."""
+
+    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
+        p = _class_numbers(name, predictions, threshold)
+        t = _target_numbers(predictions, targets)
+        single = predictions.ndim == 1 or predictions.shape[-1] == 1
+        if p.shape != t.shape:
+            fail(name, expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
+        w = jnp.broadcast_to(weights.reshape((-1,) + (1,) * (p.ndim - 1)), p.shape)
+        if single:
+            t = (t > 0).astype(jnp.int32)
+        return _count_pairs(p.reshape(-1), t.reshape(-1), 2 if single else predictions.shape[-1], w.reshape(-1))
+
+    def result(matrix: Array) -> Array:
+        scores = getattr(scores_from_confusion(matrix), name)
+        return scores[1] if matrix.shape[0] == 2 else jnp.mean(scores)
+
+    return Metric(name, measure, result)
+
+
+_METRICS: dict[str, Callable[[Any], Metric]] = {
+    "accuracy": _accuracy,
+    "binary_accuracy": _binary_accuracy,
+    "top_k_accuracy": lambda threshold: top_k(5),
+    "precision": lambda threshold: _class_metric("precision", threshold),
+    "recall": lambda threshold: _class_metric("recall", threshold),
+    "f1": lambda threshold: _class_metric("f1", threshold),
+    "rmse": lambda threshold: _rmse(),
+    "mae": lambda threshold: mean_metric("mae", losses.mean_absolute_error),
+    "mse": lambda threshold: mean_metric("mse", losses.mean_squared_error),
+    "r2": lambda threshold: _r2(),
+}
+
+METRICS: tuple[str, ...] = tuple(_METRICS)
+"""The names that `Task` knows."""
+
+
+def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.Loss | None = None) -> Metric:
+    """A metric by name; a `Metric` is returned as it is, and a function ``(predictions, targets) -> (batch,)`` averaged.
+
+    Args:
+      metric: a name, a `Metric` or a function.
+      loss: of the task; if it takes logits, "accuracy" and its like cut a single output at 0 instead of 0.5, and
+        with `losses.binary_crossentropy` "accuracy" of several outputs means the labels one by one.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    if isinstance(metric, Metric):
+        return metric
+    threshold = 0.0 if loss is not None and expects(loss) == "logits" else 0.5
+    own = {accuracy: "accuracy", binary_accuracy: "binary_accuracy", rmse: "rmse", mae: "mae", r2_score: "r2"}
+    own[top_k_accuracy] = "top_k_accuracy"
+    if callable(metric) and metric not in own:
+        return mean_metric(getattr(metric, "__name__", "metric"), metric)
+    name = own.get(metric, metric) if callable(metric) else metric
+    if name == "accuracy" and loss is not None and losses.base(loss) in (losses.binary_crossentropy, losses.logistic):
+        return _binary_accuracy(threshold)._replace(name="accuracy")
+    return lookup("metric", name, _METRICS)(threshold)

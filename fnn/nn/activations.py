@@ -1,0 +1,165 @@
+"""Activation functions, each a pure function of one array that keeps its shape and dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import resolve
+from .layer import Layer, stateless
+
+Array = jax.Array
+
+
+def linear(x: Array) -> Array:
+    """The identity, ``f(x) = x``."""
+    return x
+
+
+def step(x: Array) -> Array:
+    """Heaviside's step, ``f(x) = 1 if x >= 0 else 0``; its derivative is 0 everywhere (McCulloch and Pitts 1943)."""
+    return jnp.where(x >= 0, jnp.ones_like(x), jnp.zeros_like(x))
+
+
+def sign(x: Array) -> Array:
+    """The sign, -1, 0 or 1; its derivative is 0 everywhere."""
+    return jnp.sign(x)
+
+
+def sigmoid(x: Array) -> Array:
+    """The logistic function, ``f(x) = 1 / (1 + exp(-x))``.
+
+    >>> import jax.numpy as jnp
+    >>> print(sigmoid(jnp.zeros(())))
+    0.5
+    """
+    return jax.lax.logistic(x)
+
+
+def log_sigmoid(x: Array) -> Array:
+    """``log(sigmoid(x))`` without overflow, ``f(x) = -softplus(-x)``."""
+    return -softplus(-x)
+
+
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent."""
+    return jnp.tanh(x)
+
+
+def relu(x: Array) -> Array:
+    """The rectifier, ``f(x) = max(x, 0)``, with derivative 0 at 0; NaN stays NaN (Nair and Hinton 2010)."""
+    return jnp.where(x <= 0, jnp.zeros_like(x), x)
+
+
+def leaky_relu(x: Array, negative_slope: Any = 0.2) -> Array:
+    """``f(x) = x if x > 0 else negative_slope * x`` (Maas et al. 2013); the default slope is Keras's."""
+    return jnp.where(x > 0, x, jnp.asarray(negative_slope, x.dtype) * x)
+
+
+def elu(x: Array, alpha: Any = 1.0) -> Array:
+    """``f(x) = x if x > 0 else alpha * (exp(x) - 1)`` (Clevert et al. 2015, arXiv:1511.07289)."""
+    # The inner where keeps exp from overflowing in the branch that is not taken, which would make its gradient NaN.
+    negative = jnp.where(x > 0, jnp.zeros_like(x), x)
+    return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(negative))
+
+
+def gelu(x: Array, approximate: bool = False) -> Array:
+    """``f(x) = x * Phi(x)`` with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    With ``approximate=True``: ``0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))``.
+    """
+    if approximate:
+        return 0.5 * x * (1.0 + jnp.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+    return 0.5 * x * jax.lax.erfc(-x * 0.7071067811865476)
+
+
+def softplus(x: Array) -> Array:
+    """``f(x) = log(1 + exp(x))`` without overflow (Dugas et al. 2001)."""
+    return jnp.logaddexp(x, jnp.zeros_like(x))
+
+
+def softsign(x: Array) -> Array:
+    """``f(x) = x / (1 + |x|)``."""
+    return x / (1.0 + jnp.abs(x))
+
+
+def swish(x: Array) -> Array:
+    """``f(x) = x * sigmoid(x)``, also called SiLU (Ramachandran et al. 2017, arXiv:1710.05941)."""
+    return x * sigmoid(x)
+
+
+def mish(x: Array) -> Array:
+    """``f(x) = x * tanh(softplus(x))`` (Misra 2019, arXiv:1908.08681)."""
+    return x * jnp.tanh(softplus(x))
+
+
+def sinc(x: Array) -> Array:
+    """``f(x) = sin(x) / x``, and 1 at 0 (not the normalized form with pi; Gashler and Ashmore 2014)."""
+    return jnp.sinc(x / jnp.pi)
+
+
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``."""
+    shifted = x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
+
+
+def softmax(x: Array, axis: int = -1) -> Array:
+    """``f(x)_i = exp(x_i) / sum_j exp(x_j)`` along ``axis``, stable for large ``x``.
+
+    >>> import jax.numpy as jnp
+    >>> print(softmax(jnp.array([0.0, 0.0])))
+    [0.5 0.5]
+    """
+    powers = jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True)))
+    return powers / jnp.sum(powers, axis=axis, keepdims=True)
+
+
+silu = swish
+
+ACTIVATIONS: dict[str, Callable[..., Array]] = {
+    "linear": linear,
+    "step": step,
+    "sign": sign,
+    "sigmoid": sigmoid,
+    "log_sigmoid": log_sigmoid,
+    "tanh": tanh,
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "elu": elu,
+    "gelu": gelu,
+    "softplus": softplus,
+    "softsign": softsign,
+    "swish": swish,
+    "silu": silu,
+    "mish": mish,
+    "sinc": sinc,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}
+
+
+def get_activation(activation: str | Callable[[Array], Array] | None) -> Callable[[Array], Array]:
+    """An activation by name; a function is returned as it is and None means linear.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
+
+
+def Activation(activation: str | Callable[[Array], Array], name: str | None = None) -> Layer:
+    """An activation, or any function of one array, as a layer.
+
+    Args:
+      activation: a name from the activations of this module, or a function ``x -> y``.
+      name: base name in `Sequential`; default the activation's name, or "activation" for a function.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    default = activation if isinstance(activation, str) else "activation"
+    return stateless(get_activation(activation), name or default, "Activation")

@@ -1,0 +1,145 @@
+"""The dense (fully connected) layer, and the layers that only rearrange: Flatten and Reshape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
+from .activations import get_activation
+from .initializers import Initializer, get_initializer
+from .layer import Layer, param_dtype, parametric, stateless
+
+Array = jax.Array
+
+
+def dense_init(
+    key: Array,
+    in_features: int,
+    units: int,
+    *,
+    use_bias: bool = True,
+    kernel_initializer: str | Initializer = "glorot_uniform",
+    bias_initializer: str | Initializer = "zeros",
+    dtype: Any = jnp.float32,
+) -> dict[str, Array]:
+    """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,)."""
+    check_count("dense_init", "units", units)
+    kernel_key, bias_key = jax.random.split(key)
+    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, (in_features, units), dtype)}
+    if use_bias:
+        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
+    return params
+
+
+def dense(params: dict[str, Array], x: Array) -> Array:
+    """``y = x @ kernel + bias`` on the last axis.
+
+    Args:
+      params: ``kernel`` (in_features, units) and, unless left out, ``bias`` (units,).
+      x: (..., in_features), of the kernel's dtype.
+
+    Returns:
+      (..., units).
+
+    Raises:
+      InputError: when the width or the dtype of ``x`` does not fit the kernel.
+
+    >>> import jax.numpy as jnp
+    >>> print(dense({"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.array([0.5])}, jnp.array([[3.0, 4.0]])))
+    [[11.5]]
+    """
+    kernel = leaf("dense", params, "kernel")
+    if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
+        expected = f"x of shape {shape_text(('batch', kernel.shape[0]))} for a kernel of shape {shape_text(kernel.shape)}"
+        flat = math.prod(x.shape[1:])
+        hint = "Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else ""
+        fail("dense", expected=expected, got=describe(x), hint=hint)
+    check_same_dtype("dense", x, kernel)
+    y = x @ kernel
+    return y + params["bias"] if "bias" in params else y
+
+
+def Dense(
+    units: int,
+    activation: str | Callable[[Array], Array] | None = None,
+    use_bias: bool = True,
+    kernel_initializer: str | Initializer = "glorot_uniform",
+    bias_initializer: str | Initializer = "zeros",
+    *,
+    dtype: Any = None,
+    name: str = "dense",
+) -> Layer:
+    """A dense layer, ``activation(x @ kernel + bias)``.
+
+    Args:
+      units: width of the output.
+      activation: a name or a function; default none.
+      use_bias: whether to add a bias.
+      kernel_initializer, bias_initializer: a name or a function ``(key, shape, dtype) -> array``.
+      dtype: of the parameters; default that of ``x``.
+      name: base name in `Sequential`.
+
+    Shapes: (batch, ..., in_features) to (batch, ..., units).
+
+    Raises:
+      InputError: for unknown names, units below 1, or (when applied) a width other than that of ``init``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
+    >>> params["kernel"].shape, params["bias"].shape
+    ((784, 10), (10,))
+    """
+    check_count("Dense", "units", units)
+    act = get_activation(activation)
+    kernel_init, bias_init = get_initializer(kernel_initializer), get_initializer(bias_initializer)
+
+    def init(key: Array, x: Any) -> dict[str, Array]:
+        if len(x.shape) < 2:
+            fail("Dense", expected="x of shape (batch, ..., features)", got=describe(x), hint="Use x[:, None] or x[None].")
+        return dense_init(
+            key,
+            x.shape[-1],
+            units,
+            use_bias=use_bias,
+            kernel_initializer=kernel_init,
+            bias_initializer=bias_init,
+            dtype=param_dtype(x, dtype),
+        )
+
+    return parametric(init, lambda params, x: act(dense(params, x)), name, "Dense")
+
+
+def flatten(x: Array) -> Array:
+    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    if x.ndim == 0:
+        fail("flatten", expected="x with a batch axis", got=describe(x))
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def Flatten(*, name: str = "flatten") -> Layer:
+    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    return stateless(flatten, name, "Flatten")
+
+
+def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
+    """Another shape behind the batch axis; one entry may be -1.
+
+    Raises:
+      InputError: when the number of elements does not fit.
+    """
+    size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)
+    unknown = target_shape.count(-1)
+    if unknown > 1 or (size != known if unknown == 0 else known == 0 or size % known):
+        fail("reshape", expected=f"x with {shape_text(('batch', *target_shape))} elements", got=describe(x))
+    return x.reshape(x.shape[0], *target_shape)
+
+
+def Reshape(target_shape: int | tuple[int, ...], *, name: str = "reshape") -> Layer:
+    """Another shape behind the batch axis, (batch, ...) to (batch, *target_shape); one entry may be -1."""
+    target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+    return stateless(lambda x: reshape(x, target), name, "Reshape")

@@ -1,0 +1,68 @@
+"""Dropout, with an explicit key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_float, check_key, check_range, fail, is_concrete
+from .layer import Layer
+
+Array = jax.Array
+
+
+def dropout(key: Array, x: Array, rate: Any) -> Array:
+    """Zero each element with probability ``rate`` and scale the others by ``1 / (1 - rate)``.
+
+    Srivastava et al. 2014; the scaling keeps the expectation of every element (inverted dropout).
+
+    Args:
+      key: a PRNG key.
+      x: any shape, of a floating-point dtype.
+      rate: the fraction dropped, in [0, 1]; may be traced.
+
+    Raises:
+      InputError: for a rate outside [0, 1], or an ``x`` that is not of a floating-point dtype.
+
+    >>> import jax, jax.numpy as jnp
+    >>> print(dropout(jax.random.key(0), jnp.ones(4), 0.0))
+    [1. 1. 1. 1.]
+    """
+    check_key("dropout", key)
+    check_range("dropout", "rate", rate, 0, 1)
+    check_float("dropout", x)
+    if is_concrete(rate) and np.ndim(rate) == 0 and float(rate) == 0:
+        return x
+    keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
+    # At rate 1 nothing is kept; the guard keeps the scale and its gradient finite there.
+    scale = 1 / jnp.where(keep > 0, keep, jnp.ones_like(keep))
+    kept = jax.random.uniform(key, x.shape, keep.dtype) < keep
+    return jnp.where(kept, x * scale.astype(x.dtype), jnp.zeros_like(x))
+
+
+def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
+    """Dropout in training, the identity otherwise; see `dropout`.
+
+    Args:
+      rate: the fraction dropped, in [0, 1]; may be traced, so that it can be swept under ``vmap``.
+      name: base name in `Sequential`.
+
+    Raises:
+      InputError: for a rate outside [0, 1]; when applied with ``train=True`` and no key.
+    """
+    check_range("Dropout", "rate", rate, 0, 1)
+
+    def init(key: Array, x: Any) -> tuple[Any, Any]:
+        return {}, {}
+
+    def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
+        if not train:
+            return x, state
+        if key is None:
+            fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
+        return dropout(key, x, rate), state
+
+    return Layer(init, apply, name, "Dropout")

@@ -1,0 +1,167 @@
+"""Initializers: functions ``(key, shape, dtype) -> array``, by name or your own.
+
+Fans are computed as Keras does: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
+``fan_out = prod(window) * out``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import fail, resolve, shape_text
+
+Array = jax.Array
+Initializer = Callable[..., Array]
+
+
+def zeros(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """All zeros."""
+    return jnp.zeros(shape, dtype)
+
+
+def ones(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """All ones."""
+    return jnp.ones(shape, dtype)
+
+
+def constant(value: Any) -> Initializer:
+    """An initializer that fills with ``value``, a number or an array that broadcasts to the shape."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
+
+    return init
+
+
+def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
+    """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        low, high = jnp.asarray(minval, dtype), jnp.asarray(maxval, dtype)
+        return low + (high - low) * jax.random.uniform(key, shape, dtype)
+
+    return init
+
+
+def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
+    """An initializer that draws from a normal distribution; the defaults are Keras's."""
+
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """``(fan_in, fan_out)`` of a kernel ``(*window, in, out)``; a vector counts as its own fan.
+
+    >>> fans((3, 3, 16, 32))
+    (144, 288)
+    """
+    if len(shape) == 0:
+        return 1, 1
+    if len(shape) == 1:
+        return shape[0], shape[0]
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def _variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
+    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+        fan_in, fan_out = fans(shape)
+        fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
+        if distribution == "uniform":
+            limit = math.sqrt(3.0 * scale / fan)
+            return jax.random.uniform(key, shape, dtype, -limit, limit)
+        # 0.87962566 is the standard deviation of a standard normal cut off at +-2.
+        stddev = math.sqrt(scale / fan) / 0.87962566103423978
+        return jnp.asarray(stddev, dtype) * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+
+    return init
+
+
+_glorot_uniform = _variance_scaling(1.0, "avg", "uniform")
+_glorot_normal = _variance_scaling(1.0, "avg", "normal")
+_he_uniform = _variance_scaling(2.0, "in", "uniform")
+_he_normal = _variance_scaling(2.0, "in", "normal")
+_lecun_uniform = _variance_scaling(1.0, "in", "uniform")
+_lecun_normal = _variance_scaling(1.0, "in", "normal")
+
+
+def glorot_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Uniform on ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010); the default for kernels."""
+    return _glorot_uniform(key, shape, dtype)
+
+
+def glorot_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Normal cut off at two deviations, variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio 2010)."""
+    return _glorot_normal(key, shape, dtype)
+
+
+def he_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Uniform on ``+-sqrt(6 / fan_in)`` (He et al. 2015, arXiv:1502.01852); suits relu."""
+    return _he_uniform(key, shape, dtype)
+
+
+def he_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Normal cut off at two deviations, variance ``2 / fan_in`` (He et al. 2015, arXiv:1502.01852); suits relu."""
+    return _he_normal(key, shape, dtype)
+
+
+def lecun_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Uniform on ``+-sqrt(3 / fan_in)`` (LeCun et al. 1998)."""
+    return _lecun_uniform(key, shape, dtype)
+
+
+def lecun_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """Normal cut off at two deviations, variance ``1 / fan_in`` (LeCun et al. 1998)."""
+    return _lecun_normal(key, shape, dtype)
+
+
+def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2013, arXiv:1312.6120).
+
+    More than two axes are flattened to ``(prod(shape[:-1]), shape[-1])``.
+
+    Raises:
+      InputError: for fewer than two axes.
+    """
+    if len(shape) < 2:
+        fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    # QR exists for float32 and float64 only; half precision is rounded at the end.
+    work = jnp.promote_types(dtype, jnp.float32)
+    gaussian = jax.random.normal(key, (max(rows, columns), min(rows, columns)), work)
+    q, r = jnp.linalg.qr(gaussian)
+    # The sign of r's diagonal makes the distribution uniform over the orthogonal matrices (Mezzadri 2007).
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(work)
+    return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "zeros": zeros,
+    "ones": ones,
+    "uniform": uniform(),
+    "normal": normal(),
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": he_uniform,
+    "he_normal": he_normal,
+    "lecun_uniform": lecun_uniform,
+    "lecun_normal": lecun_normal,
+    "orthogonal": orthogonal,
+}
+
+
+def get_initializer(initializer: str | Initializer) -> Initializer:
+    """An initializer by name; a function ``(key, shape, dtype) -> array`` is returned as it is.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    return resolve("initializer", initializer, INITIALIZERS)

@@ -1,0 +1,257 @@
+"""The Layer protocol and the layers that are made of layers: `Sequential` and `Residual`."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import InputError, describe, fail, located
+
+Array = jax.Array
+Params = Any
+State = Any
+
+
+class Layer(NamedTuple):
+    """A network or a part of one: two pure functions and a name.
+
+    Attributes:
+      init: ``init(key, x) -> (params, state)``. Reads only shape and dtype of ``x``, which may be an array or a
+        `jax.ShapeDtypeStruct`. A layer without parameters or state returns ``{}`` for it.
+      apply: ``apply(params, state, x, *, key=None, train=False) -> (y, state)``.
+      name: the base of its name in `Sequential`, which numbers repetitions as Keras does.
+      kind: the type shown by `summary`.
+
+    A layer of your own is any two functions:
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> def init(key, x):
+    ...     return {"scale": jnp.ones(x.shape[-1], x.dtype)}, {}
+    >>> def apply(params, state, x, *, key=None, train=False):
+    ...     return params["scale"] * x, state
+    >>> model = fnn.Sequential(fnn.Layer(init, apply, name="scale"), fnn.Dense(2))
+    >>> params, state = model.init(jax.random.key(0), jnp.ones((1, 3)))
+    >>> {path: leaf.shape for path, leaf in fnn.paths(params).items()}
+    {'dense/bias': (2,), 'dense/kernel': (3, 2), 'scale/scale': (3,)}
+    """
+
+    init: Callable[..., tuple[Params, State]]
+    apply: Callable[..., tuple[Any, State]]
+    name: str = "layer"
+    kind: str = "Layer"
+
+
+class Trace(NamedTuple):
+    """What an observer sees of one layer call."""
+
+    path: tuple[str, ...]
+    layer: Layer
+    params: Params
+    state: State
+    x: Any
+    y: Any
+
+
+_observer: contextvars.ContextVar[Callable[[Trace], None] | None] = contextvars.ContextVar("observer", default=None)
+_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("path", default=())
+
+
+@contextlib.contextmanager
+def observe(observer: Callable[[Trace], None]) -> Iterator[None]:
+    """Call ``observer`` with every layer that `Sequential` and `Residual` apply inside the ``with`` block.
+
+    This is how `fnn.summary` sees inside a model without a second set of shape rules. The values seen belong to
+    the trace in which the model is applied.
+    """
+    token = _observer.set(observer)
+    try:
+        yield
+    finally:
+        _observer.reset(token)
+
+
+def call(name: str, where: str, layer: Layer, params: Params, state: State, x: Any, **kwargs: Any) -> tuple[Any, State]:
+    """Apply a layer that sits inside another one, with its place known to errors and observers."""
+    token = _path.set((*_path.get(), name))
+    try:
+        with located(where):
+            out = layer.apply(params, state, x, **kwargs)
+            if not (isinstance(out, tuple) and len(out) == 2):
+                fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
+        if (observer := _observer.get()) is not None:
+            observer(Trace(_path.get(), layer, params, state, x, out[0]))
+        return out
+    finally:
+        _path.reset(token)
+
+
+def shape_of(x: Any) -> Any:
+    """The shapes and dtypes of a pytree of arrays."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jax.dtypes.canonicalize_dtype(a.dtype)), x)
+
+
+def _is_empty(tree: Any) -> bool:
+    return isinstance(tree, dict) and not tree
+
+
+def _unique_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """Keras's naming: dense, dense_1, dense_2; a name given by hand keeps its first place."""
+    used: set[str] = set()
+    names = []
+    for layer in layers:
+        name, count = layer.name, 0
+        while name in used:
+            count += 1
+            name = f"{layer.name}_{count}"
+        used.add(name)
+        names.append(name)
+    return tuple(names)
+
+
+def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
+    """Layers one after the other; itself a `Layer`, so that it nests.
+
+    Parameters and state are dicts by layer name; layers of the same name are numbered as Keras numbers them
+    ("dense", "dense_1", ...), and layers without parameters have no entry. Shapes flow from layer to layer by
+    `jax.eval_shape`, and layer ``i`` receives ``jax.random.fold_in(key, i)``.
+
+    Args:
+      *layers: `Layer` tuples, the library's or your own. A single list or tuple of layers is accepted too.
+      name: base name when nested in another `Sequential`.
+
+    Raises:
+      InputError: when an item is no Layer, when a layer refuses its input (the message starts with the layer's
+        name and position), or when the parameters belong to another model.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))
+    >>> params, state = model.init(jax.random.key(0), jnp.ones((1, 3)))
+    >>> y, state = model.apply(params, state, jnp.ones((5, 3)))
+    >>> y.shape
+    (5, 2)
+    """
+    if len(layers) == 1 and isinstance(layers[0], (list, tuple)) and not isinstance(layers[0], Layer):
+        layers = tuple(layers[0])
+    for position, layer in enumerate(layers):
+        if not (isinstance(layer, Layer) and callable(layer.init) and callable(layer.apply)):
+            hint = "Wrap a plain function as Activation(fn)." if callable(layer) else "Use fnn.Layer(init, apply)."
+            fail(f"Sequential, position {position}", expected="a Layer", got=repr(layer), hint=hint)
+    names = _unique_names(layers)
+    places = tuple(f"layer {name!r} (position {i})" for i, name in enumerate(names))
+
+    def init(key: Array, x: Any) -> tuple[Params, State]:
+        params, state = {}, {}
+        x = shape_of(x)
+        for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
+            with located(places[i]):
+                out = layer.init(jax.random.fold_in(key, i), x)
+                if not (isinstance(out, tuple) and len(out) == 2):
+                    fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
+            p, s = out
+            if i + 1 < len(layers):
+                x, _ = jax.eval_shape(lambda p, s, x, i=i: call(names[i], places[i], layers[i], p, s, x), p, s, x)
+            if not _is_empty(p):
+                params[layer_name] = p
+            if not _is_empty(s):
+                state[layer_name] = s
+        return params, state
+
+    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        for what, tree in (("parameters", params), ("state", state)):
+            if not isinstance(tree, dict) or not tree.keys() <= set(names):
+                got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
+                raise InputError(f"{name}: {what} hold {got}, but the layers are {list(names)}. Are they another model's?")
+        new_state = {}
+        for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
+            layer_key = None if key is None else jax.random.fold_in(key, i)
+            p, s = params.get(layer_name, {}), state.get(layer_name, {})
+            x, s = call(layer_name, places[i], layer, p, s, x, key=layer_key, train=train)
+            if not _is_empty(s):
+                new_state[layer_name] = s
+        return x, new_state
+
+    return Layer(init, apply, name, "Sequential")
+
+
+def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residual") -> Layer:
+    """A block with a skip connection, ``y = x + f(x)`` (He et al. 2015, arXiv:1512.03385).
+
+    Args:
+      *layers: the layers of ``f``, applied in order.
+      shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default identity.
+      name: base name in `Sequential`.
+
+    Raises:
+      InputError: when ``f(x)`` and the shortcut differ in shape.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> block = fnn.Residual(fnn.Dense(8, activation="relu"), fnn.Dense(3))
+    >>> params, state = block.init(jax.random.key(0), jnp.ones((1, 3)))
+    >>> sorted(params)
+    ['body']
+    """
+    body = Sequential(*layers)
+    parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
+
+    def init(key: Array, x: Any) -> tuple[Params, State]:
+        out = {part: layer.init(jax.random.fold_in(key, i), x) for i, (part, layer) in enumerate(parts.items())}
+        params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
+        return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}
+
+    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        outputs, new_state = {"shortcut": x}, {}
+        for i, (part, layer) in enumerate(parts.items()):
+            part_key = None if key is None else jax.random.fold_in(key, i)
+            p, s = params.get(part, {}), state.get(part, {})
+            outputs[part], s = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
+            if not _is_empty(s):
+                new_state[part] = s
+        y, skip = outputs["body"], outputs["shortcut"]
+        if y.shape != skip.shape or y.dtype != skip.dtype:
+            fail(
+                name,
+                expected=f"a body that keeps {describe(skip)}",
+                got=describe(y),
+                hint="Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes.",
+            )
+        return skip + y, new_state
+
+    return Layer(init, apply, name, "Residual")
+
+
+def stateless(fn: Callable[[Any], Any], name: str, kind: str) -> Layer:
+    """A layer without parameters and state from a function of ``x`` alone."""
+
+    def init(key: Array, x: Any) -> tuple[Params, State]:
+        return {}, {}
+
+    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        return fn(x), state
+
+    return Layer(init, apply, name, kind)
+
+
+def parametric(
+    init_fn: Callable[[Array, Any], Params], fn: Callable[[Params, Any], Any], name: str, kind: str
+) -> Layer:
+    """A layer with parameters and no state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``."""
+
+    def init(key: Array, x: Any) -> tuple[Params, State]:
+        return init_fn(key, shape_of(x)), {}
+
+    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        return fn(params, x), state
+
+    return Layer(init, apply, name, kind)
+
+
+def param_dtype(x: Any, dtype: Any = None) -> Any:
+    """The dtype of new parameters: the one asked for, else that of a floating-point ``x``, else float32."""
+    if dtype is not None:
+        return jnp.dtype(dtype)
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")

@@ -1,0 +1,206 @@
+"""Normalization: BatchNorm with its running statistics as explicit state, and LayerNorm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
+from .initializers import Initializer, get_initializer
+from .layer import Layer, param_dtype, parametric, shape_of
+
+Array = jax.Array
+
+
+def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
+    """gamma and beta, where used, after a check against the last axis of x."""
+    for name in ("gamma", "beta"):
+        if name in params and (x.ndim < 2 or params[name].shape != x.shape[-1:]):
+            fail(where, expected=f"x of shape (batch, ..., {params[name].shape[-1]}) for its {name}", got=describe(x))
+    if "gamma" in params or "beta" in params:
+        name = "gamma" if "gamma" in params else "beta"
+        check_same_dtype(where, x, params[name], name)
+    return params.get("gamma"), params.get("beta")
+
+
+def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+    """Mean and biased variance, computed in float32 at least and kept as size-1 axes."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    mean = jnp.mean(wide, axes, keepdims=True)
+    return mean, jnp.mean(jnp.square(wide - mean), axes, keepdims=True)
+
+
+def _normalize(x: Array, mean: Array, variance: Array, epsilon: Any, gamma: Array | None, beta: Array | None) -> Array:
+    wide = mean.dtype
+    scale = jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide))
+    if gamma is not None:
+        scale = scale * gamma.astype(wide)
+    y = (x.astype(wide) - mean) * scale
+    return (y if beta is None else y + beta.astype(wide)).astype(x.dtype)
+
+
+def batch_norm_init(
+    features: int,
+    *,
+    center: bool = True,
+    scale: bool = True,
+    dtype: Any = jnp.float32,
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Parameters ``gamma`` (ones), ``beta`` (zeros) and statistics ``moving_mean``, ``moving_variance``, all (features,)."""
+    params = {"gamma": jnp.ones(features, dtype)} if scale else {}
+    if center:
+        params["beta"] = jnp.zeros(features, dtype)
+    return params, {"moving_mean": jnp.zeros(features, dtype), "moving_variance": jnp.ones(features, dtype)}
+
+
+def batch_norm(
+    params: dict[str, Array],
+    stats: dict[str, Array],
+    x: Array,
+    *,
+    train: bool = False,
+    momentum: Any = 0.99,
+    epsilon: Any = 1e-3,
+) -> tuple[Array, dict[str, Array]]:
+    """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    In training, mean and biased variance are those of the batch over all axes but the last, and the running
+    values move: ``moving = momentum * moving + (1 - momentum) * batch``. Otherwise the running values are used.
+    PyTorch's momentum is one minus this one, and its running variance is the unbiased one.
+
+    Args:
+      params: ``gamma``, ``beta``, each (features,) and each optional.
+      stats: ``moving_mean``, ``moving_variance``, each (features,).
+      x: (batch, ..., features).
+      train: whether to use and record the statistics of this batch.
+      momentum: share of the old running value that is kept.
+      epsilon: added to the variance.
+
+    Returns:
+      ``(y, stats)``: y of the shape of x, and the new running statistics.
+
+    Raises:
+      InputError: when the features or the dtype of ``x`` do not fit.
+    """
+    mean, variance = leaf("batch_norm", stats, "moving_mean"), leaf("batch_norm", stats, "moving_variance")
+    check_float("batch_norm", x)
+    if x.ndim < 2 or x.shape[-1:] != mean.shape:
+        fail("batch_norm", expected=f"x of shape (batch, ..., {mean.shape[0]}) for its statistics", got=describe(x))
+    gamma, beta = _affine(params, "batch_norm", x)
+    if train:
+        batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)))
+        keep = jnp.asarray(momentum, batch_mean.dtype)
+
+        def move(old: Array, new: Array) -> Array:
+            return (keep * old.astype(keep.dtype) + (1 - keep) * new.reshape(-1)).astype(old.dtype)
+
+        stats = {"moving_mean": move(mean, batch_mean), "moving_variance": move(variance, batch_variance)}
+        return _normalize(x, batch_mean, batch_variance, epsilon, gamma, beta), stats
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    shape = (1,) * (x.ndim - 1) + mean.shape
+    mean, variance = mean.astype(wide).reshape(shape), variance.astype(wide).reshape(shape)
+    return _normalize(x, mean, variance, epsilon, gamma, beta), stats
+
+
+def BatchNorm(
+    momentum: Any = 0.99,
+    epsilon: Any = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    *,
+    dtype: Any = None,
+    name: str = "batch_norm",
+) -> Layer:
+    """Batch normalization over all axes but the last; its state holds the running mean and variance.
+
+    Args:
+      momentum: share of the old running value kept at each training step, in [0, 1].
+      epsilon: added to the variance.
+      center: whether to add ``beta``.
+      scale: whether to multiply by ``gamma``.
+      dtype: of the parameters; default that of ``x``.
+      name: base name in `Sequential`.
+
+    Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation.
+
+    Raises:
+      InputError: for a momentum outside [0, 1], a negative epsilon, or (when applied) another number of features.
+    """
+    check_range("BatchNorm", "momentum", momentum, 0, 1)
+    check_range("BatchNorm", "epsilon", epsilon, 0)
+
+    def init(key: Array, x: Any) -> tuple[Any, Any]:
+        x = shape_of(x)
+        return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+
+    def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
+        return batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon)
+
+    return Layer(init, apply, name, "BatchNorm")
+
+
+def layer_norm_init(
+    key: Array,
+    features: int,
+    *,
+    center: bool = True,
+    scale: bool = True,
+    gamma_initializer: str | Initializer = "ones",
+    beta_initializer: str | Initializer = "zeros",
+    dtype: Any = jnp.float32,
+) -> dict[str, Array]:
+    """Parameters ``gamma`` and ``beta``, each (features,)."""
+    gamma_key, beta_key = jax.random.split(key)
+    params = {"gamma": get_initializer(gamma_initializer)(gamma_key, (features,), dtype)} if scale else {}
+    if center:
+        params["beta"] = get_initializer(beta_initializer)(beta_key, (features,), dtype)
+    return params
+
+
+def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Any = 1e-3) -> Array:
+    """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` over the last axis (Ba et al. 2016, arXiv:1607.06450).
+
+    Args:
+      params: ``gamma``, ``beta``, each (features,) and each optional.
+      x: (..., features).
+      epsilon: added to the biased variance; 1e-3 as in Keras (1e-5 in PyTorch, 1e-6 in Flax).
+
+    Raises:
+      InputError: when the features or the dtype of ``x`` do not fit.
+    """
+    check_float("layer_norm", x)
+    gamma, beta = _affine(params, "layer_norm", x)
+    mean, variance = _moments(x, (-1,))
+    return _normalize(x, mean, variance, epsilon, gamma, beta)
+
+
+def LayerNorm(
+    epsilon: Any = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    *,
+    dtype: Any = None,
+    name: str = "layer_norm",
+) -> Layer:
+    """Layer normalization over the last axis; see `layer_norm` for the equation.
+
+    Args:
+      epsilon: added to the biased variance.
+      center: whether to add ``beta``.
+      scale: whether to multiply by ``gamma``.
+      dtype: of the parameters; default that of ``x``.
+      name: base name in `Sequential`.
+
+    Shapes: (batch, ..., features) to the same.
+
+    Raises:
+      InputError: for a negative epsilon, or (when applied) another number of features.
+    """
+    check_range("LayerNorm", "epsilon", epsilon, 0)
+
+    def init(key: Array, x: Any) -> dict[str, Array]:
+        return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+
+    return parametric(init, lambda params, x: layer_norm(params, x, epsilon=epsilon), name, "LayerNorm")

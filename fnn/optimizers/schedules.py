@@ -1,0 +1,155 @@
+"""Schedules: hyper-parameters as functions of the step, whose own numbers are leaves of the optimizer's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_range, fail, is_concrete
+
+Array = jax.Array
+
+
+class Schedule(NamedTuple):
+    """A value that changes with the optimizer's step, counted in updates from 0.
+
+    Pass one wherever an optimizer takes a number: ``fnn.adam(fnn.schedules.cosine_decay(1e-3, 10_000))``.
+    Its numbers become leaves of the optimizer's state, so that `fnn.set_hyper` changes them without compiling:
+    ``fnn.set_hyper(ts, learning_rate={"initial": 1e-4})``. Call it to see its values.
+
+    Attributes:
+      rule: ``rule(step, hyper) -> value``, with ``step`` a floating-point scalar.
+      hyper: its numbers, by name.
+
+    >>> print(exponential_decay(1.0, decay_steps=10, decay_rate=0.5)(20))
+    0.25
+    """
+
+    rule: Callable[[Array, Any], Array]
+    hyper: dict[str, Any]
+
+    def __call__(self, step: Any) -> Array:
+        """The value at a step."""
+        hyper = jax.tree.map(as_hyper, self.hyper)
+        return self.rule(jnp.asarray(step, jnp.result_type(float)), hyper)
+
+
+def as_hyper(value: Any) -> Array:
+    """A hyper-parameter as a leaf: the default floating-point dtype, never weakly typed."""
+    return jnp.asarray(value, jnp.result_type(float))
+
+
+def constant(value: Any) -> Schedule:
+    """Always ``value``."""
+    return Schedule(lambda step, h: h["value"], {"value": value})
+
+
+def exponential_decay(initial: Any, decay_steps: Any, decay_rate: Any, *, staircase: bool = False) -> Schedule:
+    """``initial * decay_rate ** (step / decay_steps)``, in whole stairs with ``staircase=True`` (step decay).
+
+    Args:
+      initial: the value at step 0.
+      decay_steps: steps after which the value has been multiplied by ``decay_rate`` once.
+      decay_rate: the factor.
+      staircase: whether ``step / decay_steps`` is rounded down.
+
+    Raises:
+      InputError: for ``decay_steps`` not above 0.
+    """
+    check_range("exponential_decay", "decay_steps", decay_steps, 0, open_low=True)
+
+    def rule(step: Array, h: dict[str, Array]) -> Array:
+        periods = step / h["decay_steps"]
+        return h["initial"] * h["decay_rate"] ** (jnp.floor(periods) if staircase else periods)
+
+    return Schedule(rule, {"initial": initial, "decay_steps": decay_steps, "decay_rate": decay_rate})
+
+
+def inverse_time_decay(initial: Any, decay_rate: Any, decay_steps: Any = 1.0) -> Schedule:
+    """``initial / (1 + decay_rate * step / decay_steps)``, which is the optimizers' ``decay`` as a schedule."""
+    check_range("inverse_time_decay", "decay_steps", decay_steps, 0, open_low=True)
+
+    def rule(step: Array, h: dict[str, Array]) -> Array:
+        return h["initial"] / (1 + h["decay_rate"] * step / h["decay_steps"])
+
+    return Schedule(rule, {"initial": initial, "decay_rate": decay_rate, "decay_steps": decay_steps})
+
+
+def piecewise_constant(boundaries: Sequence[Any], values: Sequence[Any]) -> Schedule:
+    """``values[i]`` where ``i`` is the number of boundaries below the step (at a boundary the old value still holds).
+
+    Args:
+      boundaries: increasing steps.
+      values: one more than boundaries.
+
+    Raises:
+      InputError: for a wrong number of values, or boundaries that do not increase.
+
+    >>> schedule = piecewise_constant([10, 20], [1.0, 0.5, 0.25])
+    >>> [float(schedule(step)) for step in (10, 11, 21)]
+    [1.0, 0.5, 0.25]
+    """
+    if len(values) != len(boundaries) + 1:
+        fail("piecewise_constant", expected=f"{len(boundaries) + 1} values", got=str(len(values)))
+    if all(map(is_concrete, boundaries)) and np.any(np.diff(np.asarray(boundaries, float)) <= 0):
+        fail("piecewise_constant", expected="increasing boundaries", got=str(list(boundaries)))
+
+    def rule(step: Array, h: dict[str, Any]) -> Array:
+        value = h["values"][0]
+        for boundary, after in zip(h["boundaries"], h["values"][1:], strict=True):
+            value = jnp.where(step > boundary, after, value)
+        return value
+
+    return Schedule(rule, {"boundaries": tuple(boundaries), "values": tuple(values)})
+
+
+def cosine_decay(initial: Any, decay_steps: Any, alpha: Any = 0.0) -> Schedule:
+    """``initial * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant.
+
+    Loshchilov and Hutter 2016, arXiv:1608.03983.
+
+    Args:
+      initial: the value at step 0.
+      decay_steps: steps until the lowest value.
+      alpha: the lowest value, as a fraction of ``initial``.
+
+    Raises:
+      InputError: for ``decay_steps`` not above 0.
+    """
+    check_range("cosine_decay", "decay_steps", decay_steps, 0, open_low=True)
+
+    def rule(step: Array, h: dict[str, Array]) -> Array:
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / h["decay_steps"], 1.0)))
+        return h["initial"] * ((1 - h["alpha"]) * wave + h["alpha"])
+
+    return Schedule(rule, {"initial": initial, "decay_steps": decay_steps, "alpha": alpha})
+
+
+def warmup(then: Any, warmup_steps: Any, start: Any = 0.0) -> Schedule:
+    """A line from ``start`` to the first value of ``then`` over ``warmup_steps``, then ``then`` from its step 0.
+
+    Args:
+      then: a number or a `Schedule`.
+      warmup_steps: length of the line, in steps.
+      start: the value at step 0.
+
+    Raises:
+      InputError: for ``warmup_steps`` not above 0.
+
+    >>> schedule = warmup(cosine_decay(1.0, 100), warmup_steps=10)
+    >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60)]
+    [0.0, 0.5, 1.0, 0.5]
+    """
+    check_range("warmup", "warmup_steps", warmup_steps, 0, open_low=True)
+    follow = then if isinstance(then, Schedule) else constant(then)
+
+    def rule(step: Array, h: dict[str, Any]) -> Array:
+        after = follow.rule(jnp.maximum(step - h["warmup_steps"], 0.0), h["then"])
+        line = h["start"] + (after - h["start"]) * step / h["warmup_steps"]
+        return jnp.where(step < h["warmup_steps"], line, after)
+
+    return Schedule(rule, {"warmup_steps": warmup_steps, "start": start, "then": follow.hyper})

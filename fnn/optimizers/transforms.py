@@ -1,0 +1,259 @@
+"""Transforms of gradients and wrappers of optimizers, all with the optimizer's own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_count, check_range, fail
+from .._tree import Where, map_with_path, matches, paths
+from .rules import Number, Optimizer, OptState, evaluate_hyper, get_optimizer, split_schedules
+from .schedules import as_hyper
+
+Array = jax.Array
+
+
+def chain(*optimizers: Any) -> Optimizer:
+    """Transforms one after the other: each receives the updates of the one before it.
+
+    Args:
+      *optimizers: `Optimizer`s or optax's transforms, the last usually a rule such as `fnn.adam`.
+
+    Raises:
+      InputError: when an item is no optimizer.
+
+    >>> import jax.numpy as jnp, fnn
+    >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
+    >>> updates, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
+    >>> print(updates)
+    [-0.06 -0.08]
+    """
+    parts = tuple(get_optimizer(optimizer) for optimizer in optimizers)
+
+    def init(params: Any) -> tuple[Any, ...]:
+        return tuple(part.init(params) for part in parts)
+
+    def update(grads: Any, state: tuple[Any, ...], params: Any = None) -> tuple[Any, tuple[Any, ...]]:
+        if not isinstance(state, tuple) or len(state) != len(parts):
+            fail("chain", expected=f"a state of {len(parts)} parts from chain(...).init(params)", got=type(state).__name__)
+        new = []
+        for part, part_state in zip(parts, state, strict=True):
+            grads, part_state = part.update(grads, part_state, params)
+            new.append(part_state)
+        return grads, tuple(new)
+
+    return Optimizer(init, update)
+
+
+def _scaling(fn: Callable[[Any, dict[str, Array]], Any], hyper: dict[str, Number]) -> Optimizer:
+    """A transform without slots from ``fn(grads, hyper) -> grads``."""
+    leaves, schedules = split_schedules(hyper)
+
+    def init(params: Any) -> OptState:
+        return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
+
+    def update(grads: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+        h = evaluate_hyper(state.hyper, schedules, state.step)
+        return fn(grads, h), state._replace(step=state.step + 1)
+
+    return Optimizer(init, update)
+
+
+def _norm(*arrays: Array) -> Array:
+    """The Euclidean norm over several arrays, summed in float32 at least."""
+    total = jnp.zeros((), jnp.float32)
+    for a in arrays:
+        part = jnp.sum(jnp.square(a.astype(jnp.promote_types(a.dtype, jnp.float32))))
+        wide = jnp.promote_types(total.dtype, part.dtype)
+        total = total.astype(wide) + part.astype(wide)
+    return jnp.sqrt(total)
+
+
+def global_norm(tree: Any) -> Array:
+    """``sqrt(sum of squares)`` over all leaves of a tree.
+
+    >>> import jax.numpy as jnp
+    >>> print(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
+    5.0
+    """
+    return _norm(*jax.tree.leaves(tree))
+
+
+def _shrink(g: Array, norm: Array, limit: Array) -> Array:
+    limit = limit.astype(norm.dtype)
+    return (g.astype(norm.dtype) * (limit / jnp.maximum(norm, limit))).astype(g.dtype)
+
+
+def clip_by_value(limit: Number) -> Optimizer:
+    """Clip every element of the gradients to ``[-limit, limit]``. Its leaf for `set_hyper` is ``clip_value``."""
+    check_range("clip_by_value", "limit", limit, 0, open_low=True)
+
+    def clip(g: Array, limit: Array) -> Array:
+        return jnp.clip(g, -limit.astype(g.dtype), limit.astype(g.dtype))
+
+    return _scaling(lambda grads, h: jax.tree.map(lambda g: clip(g, h["clip_value"]), grads), {"clip_value": limit})
+
+
+def clip_by_norm(max_norm: Number) -> Optimizer:
+    """Scale each gradient array whose norm exceeds ``max_norm`` down to it. Its leaf is ``clip_norm``."""
+    check_range("clip_by_norm", "max_norm", max_norm, 0, open_low=True)
+
+    def transform(grads: Any, h: dict[str, Array]) -> Any:
+        return jax.tree.map(lambda g: _shrink(g, _norm(g), h["clip_norm"]), grads)
+
+    return _scaling(transform, {"clip_norm": max_norm})
+
+
+def clip_by_global_norm(max_norm: Number) -> Optimizer:
+    """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
+
+    ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. Its leaf for `set_hyper` is ``clip_global_norm``.
+    """
+    check_range("clip_by_global_norm", "max_norm", max_norm, 0, open_low=True)
+
+    def transform(grads: Any, h: dict[str, Array]) -> Any:
+        norm = global_norm(grads)
+        return jax.tree.map(lambda g: _shrink(g, norm, h["clip_global_norm"]), grads)
+
+    return _scaling(transform, {"clip_global_norm": max_norm})
+
+
+class AccumulateState(NamedTuple):
+    """State of `accumulate`: gradients gathered so far, their sum, and the state of the optimizer inside."""
+
+    count: Array
+    total: Any
+    inner: Any
+
+
+def accumulate(optimizer: Any, every: int) -> Optimizer:
+    """Gather gradients over ``every`` calls and update once with their mean; between, parameters stay as they are.
+
+    This trains with a batch ``every`` times as large in the memory of one.
+
+    Args:
+      optimizer: an `Optimizer`, optax's, or a name.
+      every: calls per update, at least 1.
+
+    Raises:
+      InputError: for ``every`` below 1.
+    """
+    check_count("accumulate", "every", every)
+    inner = get_optimizer(optimizer)
+
+    def init(params: Any) -> AccumulateState:
+        return AccumulateState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params), inner.init(params))
+
+    def update(grads: Any, state: AccumulateState, params: Any = None) -> tuple[Any, AccumulateState]:
+        total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
+
+        def act() -> tuple[Any, AccumulateState]:
+            mean = jax.tree.map(lambda t: t / every, total)
+            updates, inner_state = inner.update(mean, state.inner, params)
+            zeros = jax.tree.map(jnp.zeros_like, total)
+            return updates, AccumulateState(jnp.zeros((), jnp.int32), zeros, inner_state)
+
+        def wait() -> tuple[Any, AccumulateState]:
+            still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(act)[0])
+            return still, AccumulateState(state.count + 1, total, state.inner)
+
+        return jax.lax.cond(state.count + 1 >= every, act, wait)
+
+    return Optimizer(init, update)
+
+
+def freeze(optimizer: Any, where: Where) -> Optimizer:
+    """Leave the parameters whose path matches as they are; they get no slots and no update.
+
+    Args:
+      optimizer: an `Optimizer`, optax's, or a name; it sees None in place of the frozen leaves.
+      where: a glob pattern such as ``"conv*"`` or ``"*/bias"``, several of them, or a function of the path.
+
+    Raises:
+      InputError: when no parameter matches, which is mostly a slip in the pattern.
+
+    >>> import jax.numpy as jnp, fnn
+    >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
+    >>> optimizer = freeze(fnn.sgd(0.5), "body*")
+    >>> updates, _ = optimizer.update(params, optimizer.init(params), params)
+    >>> print(updates["body"], updates["head"])
+    [0. 0.] [-0.5 -0.5]
+    """
+    inner = get_optimizer(optimizer)
+
+    def thaw(tree: Any) -> Any:
+        return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
+
+    def init(params: Any) -> Any:
+        if not any(matches(where, path) for path in paths(params)):
+            fail("freeze", expected="a pattern that matches some parameter", got=repr(where), hint=f"Paths: {list(paths(params))}.")
+        return inner.init(thaw(params))
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, state = inner.update(thaw(grads), state, None if params is None else thaw(params))
+        filled = jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates)
+        return filled, state
+
+    return Optimizer(init, update)
+
+
+class EmaState(NamedTuple):
+    """State of `ema`: the averaged parameters with their decay, and the state of the optimizer inside."""
+
+    average: OptState
+    inner: Any
+
+
+def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
+    """Keep an exponential moving average of the parameters, ``a = decay a + (1 - decay) p`` after each update.
+
+    Training is unchanged; take the average with `averaged` (Polyak and Juditsky 1992; Izmailov et al. 2018).
+
+    Args:
+      optimizer: an `Optimizer`, optax's, or a name.
+      decay: share of the old average kept at each step; its leaf for `set_hyper` is ``ema_decay``.
+
+    Raises:
+      InputError: for a decay outside [0, 1].
+    """
+    check_range("ema", "decay", decay, 0, 1)
+    inner = get_optimizer(optimizer)
+    leaves, schedules = split_schedules({"ema_decay": decay})
+
+    def init(params: Any) -> EmaState:
+        hyper = jax.tree.map(as_hyper, leaves)
+        average = jax.tree.map(lambda p: jnp.array(p, copy=True), params)
+        return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
+
+    def update(grads: Any, state: EmaState, params: Any = None) -> tuple[Any, EmaState]:
+        if params is None:
+            fail("ema", expected="update(grads, opt_state, params)", got="params=None")
+        updates, inner_state = inner.update(grads, state.inner, params)
+        own = state.average
+        keep = evaluate_hyper(own.hyper, schedules, own.step)["ema_decay"]
+
+        def move(a: Array, p: Array, u: Array) -> Array:
+            wide = jnp.promote_types(a.dtype, jnp.float32)
+            k, new = keep.astype(wide), p.astype(wide) + u.astype(wide)
+            return (k * a.astype(wide) + (1 - k) * new).astype(a.dtype)
+
+        average = jax.tree.map(move, own.slots["average"], params, updates)
+        return updates, EmaState(own._replace(step=own.step + 1, slots={"average": average}), inner_state)
+
+    return Optimizer(init, update)
+
+
+def averaged(ts: Any) -> Any:
+    """A TrainState whose parameters are the moving average kept by `ema`, ready for evaluate and predict.
+
+    Raises:
+      InputError: when its optimizer keeps no average.
+    """
+    nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
+    found = [node for node in nodes if isinstance(node, EmaState)]
+    if not found:
+        fail("averaged", expected="the state of an optimizer with ema(...)", got=type(ts.opt_state).__name__)
+    return ts._replace(params=found[-1].average.slots["average"])

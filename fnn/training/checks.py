@@ -1,0 +1,104 @@
+"""Checks of data and states by the drivers, which see values: everything is refused before anything compiles."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import describe, fail, located
+from .._tree import paths
+from ..losses import check_targets
+from ..nn.layer import shape_of
+from .state import Task, TrainState, check_output
+from .step import size_of, unpack
+
+# jax.Arrays are immutable, so each needs to be looked through only once.
+_seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
+def as_arrays(data: Any, where: str = "data") -> Any:
+    """Lists, data frames and the like as arrays; only numbers and booleans are taken."""
+
+    def convert(path: Any, leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array):
+            return leaf
+        array = np.asarray(leaf)
+        if array.dtype.kind not in "biuf" and not jax.dtypes.issubdtype(array.dtype, np.floating):
+            name = f"{where}{jax.tree_util.keystr(path)}"
+            fail(name, expected="an array of numbers", got=describe(array), hint="Encode text and categories first.")
+        return array
+
+    return jax.tree_util.tree_map_with_path(convert, data, is_leaf=lambda leaf: isinstance(leaf, list))
+
+
+def check_finite(data: Any, where: str) -> None:
+    """Refuse NaN and infinity, and say where the first one is."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
+            continue
+        # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
+        quick = leaf.sum() if isinstance(leaf, jax.Array) or leaf.dtype.itemsize >= 4 else leaf.astype(np.float32).sum()
+        if not np.isfinite(np.asarray(quick, np.float64)):
+            finite = np.isfinite(np.asarray(leaf).astype(np.float64))
+            if not finite.all():
+                first = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
+                name = f"{where}{jax.tree_util.keystr(path)}"
+                got = f"{int((~finite).sum())} NaN or infinite values, the first at index {first}"
+                fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
+        if isinstance(leaf, jax.Array):
+            _seen_finite[id(leaf)] = leaf
+
+
+def check_data(task: Task, predictions: Any, data: Any, where: str = "data") -> None:
+    """Refuse data with values that cannot be meant: not finite, labels outside the classes, negative weights."""
+    x, y, weight = unpack(data)
+    for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
+        if part is not None:
+            check_finite(part, f"{where} {name}")
+    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
+        with located(where):
+            check_targets(task.loss, predictions, y)
+    if weight is not None and float(weight.min()) < 0:
+        fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
+
+
+def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train: bool = True) -> Any:
+    """Refuse data whose shapes do not fit model and loss, or a state that is not of this task.
+
+    Returns:
+      The shapes of the predictions.
+    """
+    if not isinstance(task, Task):
+        fail("task", expected="a fnn.Task as first argument", got=describe(task))
+    if not isinstance(ts, TrainState):
+        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=describe(ts))
+    x, y, weight = unpack(data)
+    size_of(data)
+    with located(where):
+        predictions = check_output(task, ts.params, ts.state, x)
+        batch = jax.eval_shape(task.loss, predictions, shape_of(y))
+    rows = jax.tree.leaves(x)[0].shape[0]
+    if batch.shape != (rows,):
+        fail("loss", expected=f"one value per example, of shape {(rows,)}", got=describe(batch))
+    if weight is not None and weight.shape != (rows,):
+        fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
+    if train:
+        _check_opt_state(task, ts)
+    return predictions
+
+
+def _check_opt_state(task: Task, ts: TrainState) -> None:
+    expected = jax.eval_shape(task.optimizer.init, ts.params)
+    want, have = paths(expected), paths(ts.opt_state)
+    hint = "Is it the state of another model or optimizer? Make one with fnn.init, or task.optimizer.init(ts.params)."
+    if jax.tree.structure(expected) != jax.tree.structure(ts.opt_state):
+        missing, extra = sorted(want.keys() - have.keys()), sorted(have.keys() - want.keys())
+        got = f"one without {missing[:4]} and with {extra[:4]}" if missing or extra else "another tree structure"
+        fail("optimizer state", expected="one made for these parameters by this optimizer", got=got, hint=hint)
+    for path, leaf in want.items():
+        if jnp.shape(have[path]) != leaf.shape:
+            fail(f"optimizer state, {path}", expected=f"shape {leaf.shape}", got=describe(have[path]), hint=hint)

@@ -1,0 +1,467 @@
+"""The drivers: `fit`, `evaluate` and `predict`. The only place with side effects: progress, callbacks, interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_count, check_range, describe, fail
+from ..losses import class_weights
+from .checks import as_arrays, check_data, check_finite, check_fit
+from .state import Task, TrainState
+from .step import (
+    Logs,
+    Totals,
+    check_sizes,
+    measure_all,
+    merge,
+    order_of,
+    results,
+    size_of,
+    step_and_totals,
+    steps,
+    take,
+    unpack,
+    zero_totals,
+)
+
+Array = jax.Array
+Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
+
+
+class StopTraining(Exception):
+    """Raise it in a callback of `fit` to end training after this epoch; the state reached is returned."""
+
+
+class History(dict[str, list[float]]):
+    """What `fit` saw: lists with one entry per epoch.
+
+    Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
+    epoch with its validation.
+
+    Attributes:
+      interrupted: whether Ctrl-C ended the training early.
+    """
+
+    interrupted: bool = False
+
+    def record(self, logs: dict[str, float]) -> None:
+        """Append the values of one epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
+def _advance(
+    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, *, batch_size: int
+) -> tuple[TrainState, Totals, Logs]:
+    """Some steps of an epoch. ``count`` is traced, so one compiled program serves chunks of every length."""
+    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size)
+    return ts, totals, results(task, totals)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array) -> tuple[TrainState, Totals, Logs]:
+    """One step on the given rows: the last, smaller batch."""
+    ts, batch_totals = step_and_totals(task, ts, take(data, rows))
+    totals = merge(task, totals, batch_totals)
+    return ts, totals, results(task, totals)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+def _advance_batch(task: Task, ts: TrainState, totals: Totals, batch: Any) -> tuple[TrainState, Totals, Logs]:
+    """One step on one batch of a stream."""
+    ts, batch_totals = step_and_totals(task, ts, batch)
+    totals = merge(task, totals, batch_totals)
+    return ts, totals, results(task, totals)
+
+
+_order = jax.jit(order_of, static_argnames=("size", "shuffle"))
+_measure_all = jax.jit(measure_all, static_argnums=(0, 4))
+_merge = jax.jit(merge, static_argnums=0)
+_results = jax.jit(results, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _predict(task: Task, params: Any, state: Any, x: Any, batch_size: int) -> Any:
+    size = jax.tree.leaves(x)[0].shape[0]
+    whole, rest = divmod(size, batch_size)
+
+    def body(_: None, i: Array) -> tuple[None, Any]:
+        start = jnp.minimum(i * batch_size, size - batch_size)
+        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, batch_size), x)
+        return None, task.model.apply(params, state, part)[0]
+
+    _, parts = jax.lax.scan(body, None, jnp.arange(whole + (rest > 0), dtype=jnp.int32))
+
+    def join(a: Array) -> Array:
+        full = a[:whole].reshape(whole * batch_size, *a.shape[2:])
+        return jnp.concatenate([full, a[whole, batch_size - rest :]]) if rest else full
+
+    return jax.tree.map(join, parts)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Turn Ctrl-C into a question asked between chunks, so that no step is lost half-way; a second one acts at once."""
+    asked = False
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(signum: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
+
+
+class _Progress:
+    """What the user sees: a bar per epoch (verbose 1), a line per epoch (2), or nothing (0)."""
+
+    def __init__(self, verbose: int, epochs: int) -> None:
+        self.verbose, self.epochs, self.bar = verbose, epochs, None
+        # The bar moves a few times a second; without one, a chunk only bounds how long Ctrl-C waits.
+        self.period = 0.2 if verbose == 1 else 1.0
+
+    def start(self, epoch: int, total: int | None) -> None:
+        if self.verbose == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tqdm warns where notebook widgets are missing, and falls back to text
+                from tqdm.auto import tqdm
+
+                self.bar = tqdm(total=total, desc=f"epoch {epoch + 1}/{self.epochs}", unit="step", file=sys.stdout)
+
+    def advance(self, count: int, logs: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(_format(logs), refresh=False)
+            self.bar.update(count)
+
+    def end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.bar is not None:
+            if logs:
+                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "seconds"}), refresh=True)
+            self.bar.close()
+            self.bar = None
+        elif self.verbose == 2 and logs:
+            shown = _format({k: v for k, v in logs.items() if k != "seconds"})
+            print(f"epoch {epoch + 1}/{self.epochs}: {shown} ({logs['seconds']:.2f} s)", flush=True)
+
+
+def _format(logs: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+
+
+def _floats(logs: Logs) -> dict[str, float]:
+    """Values on the host, the loss first (compiled functions return dicts in the order of their keys)."""
+    host = jax.device_get(logs)
+    return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}
+
+
+def _is_stream(data: Any) -> bool:
+    """Whether data is an iterable of batches rather than the arrays (x, y) themselves, which come as a tuple."""
+    return not isinstance(data, (tuple, dict)) and not hasattr(data, "shape") and isinstance(data, Iterable)
+
+
+def _batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
+    count = 0
+    for batch in stream:
+        count += 1
+        yield as_arrays(batch, f"{where}, batch {count - 1}: ")
+    if count == 0:
+        hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
+        fail(where, expected="at least one batch", got="none", hint=hint)
+
+
+def _copy(ts: TrainState) -> TrainState:
+    return jax.tree.map(lambda a: a.copy() if isinstance(a, jax.Array) else jnp.array(a), ts)
+
+
+def _split(data: Any, fraction: float) -> tuple[Any, Any]:
+    """All but the last fraction of the rows, and the last fraction."""
+    size = size_of(data)
+    at = math.floor(size * (1 - fraction) + 1e-9)
+    if at == 0 or at == size:
+        fail("fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples")
+    return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
+
+
+def _weigh(data: Any, class_weight: Any) -> Any:
+    x, y, weight = unpack(data)
+    own = class_weights(y, class_weight)
+    return x, y, own if weight is None else own * jnp.asarray(weight, own.dtype)
+
+
+class _ArrayEpochs:
+    """Epochs over arrays that lie on the device, in chunks of steps inside one compiled loop."""
+
+    def __init__(self, task: Task, ts: TrainState, data: Any, batch_size: int, shuffle: bool, drop: bool) -> None:
+        self.task, self.shuffle = task, shuffle
+        self.data = jax.tree.map(jnp.asarray, data)
+        self.size = size_of(data)
+        self.batch_size = min(batch_size, self.size)
+        self.whole, rest = divmod(self.size, self.batch_size)
+        self.rest = 0 if drop else rest
+        self.total = self.whole + (self.rest > 0)
+        self.totals = zero_totals(task, ts, jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), self.data))
+        self.chunk = 0  # unknown until the first steps have been compiled and timed
+
+    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
+        order = _order(ts, size=self.size, shuffle=self.shuffle)
+        totals = jax.tree.map(jnp.copy, self.totals)
+        done = 0
+        while done < self.whole:
+            count = min(self.chunk or 1, self.whole - done)
+            started = time.perf_counter()
+            ts, totals, logs = _advance(
+                self.task, ts, totals, self.data, order, done * self.batch_size, count, batch_size=self.batch_size
+            )
+            logs = jax.block_until_ready(logs)
+            spent = time.perf_counter() - started
+            if self.chunk == 0:
+                self.chunk = 4  # the first call also compiled
+            elif count == self.chunk:
+                self.chunk = max(1, min(8 * count, round(count * period / max(spent, 1e-9))))
+            done += count
+            yield ts, logs, count
+        if self.rest:
+            ts, totals, logs = _advance_rows(self.task, ts, totals, self.data, order[self.whole * self.batch_size :])
+            yield ts, logs, 1
+
+
+class _StreamEpochs:
+    """Epochs over an iterable of batches; the next batch is prepared while the device works on one."""
+
+    def __init__(self, task: Task, ts: TrainState, stream: Iterable[Any], class_weight: Any) -> None:
+        self.task, self.stream, self.class_weight = task, stream, class_weight
+        self.total = len(stream) if hasattr(stream, "__len__") else None
+        self.predictions: Any = None
+        self.totals: Any = None
+
+    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
+        totals = None
+        for batch in _batches(self.stream, "fit"):
+            if self.class_weight is not None:
+                batch = _weigh(batch, self.class_weight)
+            predictions = check_fit(self.task, ts, batch, train=self.totals is None)
+            check_data(self.task, predictions, batch)
+            batch = jax.tree.map(jnp.asarray, batch)
+            if self.totals is None:
+                self.totals = zero_totals(self.task, ts, batch)
+            if totals is None:
+                totals = jax.tree.map(jnp.copy, self.totals)
+            ts, totals, logs = _advance_batch(self.task, ts, totals, batch)
+            yield ts, logs, 1
+
+
+def fit(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    validation_split: float = 0.0,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    class_weight: Any = None,
+    callbacks: Sequence[Callback] = (),
+    verbose: int = 1,
+    eval_batch_size: int = 256,
+) -> tuple[TrainState, History]:
+    """Train, with progress, validation and callbacks; the given state stays valid.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState` to start from, e.g. of `init` or of an earlier `fit`.
+      data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of NumPy or JAX arrays (x may be a dict or tuple of
+        arrays), or an iterable of such batches, for example a list or a data loader. For several epochs it must be
+        possible to iterate over it again.
+      epochs: passes over the data; default 1.
+      batch_size: examples per step, for arrays; default 32. The last, smaller batch trains too.
+      validation_data: measured after each epoch, arrays or an iterable as ``data``.
+      validation_split: fraction of the rows, taken from the end before shuffling, to validate on instead.
+      shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
+      drop_remainder: whether to leave out the last, smaller batch; default False.
+      class_weight: weights by class number, a dict or a sequence, multiplied into the sample weights.
+      callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
+        another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`.
+      verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
+      eval_batch_size: examples per batch of validation; default 256.
+
+    Returns:
+      ``(ts, history)``: the new state and a `History`, a dict of lists.
+
+    Raises:
+      InputError: before anything compiles, for shapes that do not fit the model (with the layer's name and
+        position), labels outside the classes, NaN or infinity, empty data, lengths that differ, a state of another
+        model, or arguments out of range.
+
+    Ctrl-C ends the training after the steps under way and returns what was reached, with
+    ``history.interrupted = True``; a second Ctrl-C interrupts at once.
+
+    The same steps as `train_epoch`, `run` and a loop over `train_step`: results agree to floating-point tolerance,
+    see docs/design.md.
+
+    >>> import jax, numpy as np, fnn
+    >>> x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+    >>> task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
+    >>> ts = fnn.init(task, jax.random.key(0), x[:1])
+    >>> ts, history = fnn.fit(task, ts, (x, 3 * x + 1), epochs=50, batch_size=16, verbose=0)
+    >>> len(history["loss"]), round(fnn.evaluate(task, ts, (x, 3 * x + 1))["loss"], 3)
+    (50, 0.0)
+    """
+    check_count("fit", "epochs", epochs)
+    check_count("fit", "batch_size", batch_size)
+    check_count("fit", "eval_batch_size", eval_batch_size)
+    check_range("fit", "validation_split", validation_split, 0, np.nextafter(1.0, 0.0))
+    if verbose not in (0, 1, 2):
+        fail("fit", expected="verbose 0, 1 or 2", got=repr(verbose))
+    callbacks = (callbacks,) if callable(callbacks) else tuple(callbacks)
+    source: _ArrayEpochs | _StreamEpochs
+    if _is_stream(data):
+        if validation_split:
+            fail("fit", expected="arrays with validation_split", got=type(data).__name__, hint="Use validation_data.")
+        if epochs > 1 and iter(data) is data:
+            hint = "Pass a list, or an object whose __iter__ starts anew."
+            fail("fit", expected="data that can be iterated over once per epoch", got=type(data).__name__, hint=hint)
+        source = _StreamEpochs(task, ts, data, class_weight)
+    else:
+        data = as_arrays(data)
+        check_sizes(size_of(data), batch_size, drop_remainder)
+        predictions = check_fit(task, ts, data)
+        check_data(task, predictions, data)
+        if class_weight is not None:
+            data = _weigh(data, class_weight)
+        if validation_split:
+            if validation_data is not None:
+                fail("fit", expected="either validation_data or validation_split", got="both")
+            data, validation_data = _split(data, validation_split)
+            check_sizes(size_of(data), batch_size, drop_remainder)
+        source = _ArrayEpochs(task, ts, data, batch_size, shuffle, drop_remainder)
+    if validation_data is not None and not _is_stream(validation_data):
+        validation_data = as_arrays(validation_data, "validation_data")
+        check_data(task, check_fit(task, ts, validation_data, "validation_data", train=False), validation_data, "validation_data")
+        validation_data = jax.tree.map(jnp.asarray, validation_data)
+
+    ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
+    with _interrupts() as interrupted:
+        for epoch in range(epochs):
+            started, logs, shown = time.perf_counter(), {}, {}
+            progress.start(epoch, source.total)
+            try:
+                for ts, device_logs, count in source.steps(ts, progress.period):
+                    if verbose == 1:
+                        shown = _floats(device_logs)
+                        progress.advance(count, shown)
+                    if interrupted():
+                        break
+                else:
+                    logs = _floats(device_logs)
+                    if validation_data is not None:
+                        seen = _evaluate(task, ts, validation_data, eval_batch_size)
+                        logs |= {f"val_{name}": value for name, value in seen.items()}
+                    logs["seconds"] = time.perf_counter() - started
+            finally:
+                progress.end(epoch, logs)
+            if not logs:
+                history.interrupted = True
+                break
+            history.record(logs)
+            try:
+                for callback in callbacks:
+                    # A callback may keep the state it is given, so it gets one that no later step gives up.
+                    changed = callback(epoch, _copy(ts), dict(logs))
+                    if changed is not None:
+                        if not isinstance(changed, TrainState):
+                            fail("callback", expected="None or a TrainState", got=describe(changed))
+                        ts = _copy(changed)
+            except StopTraining:
+                break
+            if interrupted():
+                history.interrupted = True
+                break
+    if history.interrupted and verbose:
+        print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
+    return ts, history
+
+
+def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:
+    """Loss and metrics of checked arrays, or of a stream whose batches are checked here."""
+    if not _is_stream(data):
+        return _floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
+    totals = None
+    for batch in _batches(data, "evaluate"):
+        check_data(task, check_fit(task, ts, batch, train=False), batch)
+        part = _measure_all(task, ts.params, ts.state, jax.tree.map(jnp.asarray, batch), size_of(batch))
+        totals = part if totals is None else _merge(task, totals, part)
+    return _floats(_results(task, totals))
+
+
+def evaluate(task: Task, ts: TrainState, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+    """Loss and metrics on data, without training.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState`.
+      data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, or an iterable of such batches.
+      batch_size: examples computed at a time, for arrays; default 256. It does not change the result.
+
+    Returns:
+      A dict of floats: "loss" and the task's metrics.
+
+    Raises:
+      InputError: as `fit`.
+    """
+    check_count("evaluate", "batch_size", batch_size)
+    if not _is_stream(data):
+        data = as_arrays(data)
+        check_data(task, check_fit(task, ts, data, train=False), data)
+        data = jax.tree.map(jnp.asarray, data)
+    return _evaluate(task, ts, data, batch_size)
+
+
+def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any:
+    """The model's outputs for many examples, in batches, with training mode off.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState`.
+      x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays.
+      batch_size: examples computed at a time; default 256.
+
+    Returns:
+      Outputs with the examples along the first axis: whatever the model ends in, so mostly logits. Use
+      ``fnn.activations.softmax`` for probabilities and ``.argmax(-1)`` for classes.
+
+    Raises:
+      InputError: for an input that does not fit the model or holds NaN or infinity.
+    """
+    check_count("predict", "batch_size", batch_size)
+    x = as_arrays(x, "x")
+    size = size_of(x)
+    if not isinstance(ts, TrainState):
+        fail("predict", expected="predict(task, ts, x) with a TrainState", got=describe(ts))
+    jax.eval_shape(task.model.apply, ts.params, ts.state, x)
+    check_finite(x, "x")
+    return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))

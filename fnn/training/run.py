@@ -1,0 +1,72 @@
+"""A whole training run as one pure function."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+
+from .._checks import check_count
+from .state import Task, TrainState
+from .step import check_sizes, epoch, measure_all, results, size_of
+
+Array = jax.Array
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("epochs", "batch_size", "shuffle", "drop_remainder", "eval_batch_size"))
+def run(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    eval_batch_size: int = 256,
+) -> tuple[TrainState, dict[str, Array]]:
+    """Epochs of training, each followed by validation, as one compiled program.
+
+    It is pure: ``jax.vmap`` over states trains many networks at once, and ``jax.grad`` differentiates a validation
+    loss with respect to hyper-parameters or weights of the data.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState` before.
+      data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
+      epochs: passes over the data; default 1.
+      batch_size, shuffle, drop_remainder: see `train_epoch`.
+      validation_data: like ``data``; measured after every epoch, in training mode off.
+      eval_batch_size: examples per batch of validation; default 256.
+
+    Returns:
+      ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
+      validation data "val_loss" and so on.
+
+    Raises:
+      InputError: as `train_epoch`; for ``epochs`` below 1.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> x = jnp.linspace(-1, 1, 64)[:, None]
+    >>> task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
+    >>> def trial(key):
+    ...     return fnn.run(task, fnn.init(task, key, x), (x, 3 * x + 1), epochs=20, batch_size=16)
+    >>> ts, history = jax.vmap(trial)(jax.random.split(jax.random.key(0), 5))
+    >>> ts.params["kernel"].shape, history["loss"].shape
+    ((5, 1, 1), (5, 20))
+    """
+    check_count("run", "epochs", epochs)
+    check_count("run", "eval_batch_size", eval_batch_size)
+    check_sizes(size_of(data), batch_size, drop_remainder)
+
+    def body(ts: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
+        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder)
+        logs = results(task, totals)
+        if validation_data is not None:
+            seen = results(task, measure_all(task, ts.params, ts.state, validation_data, eval_batch_size))
+            logs |= {f"val_{name}": value for name, value in seen.items()}
+        return ts, logs
+
+    return jax.lax.scan(body, ts, None, length=epochs)

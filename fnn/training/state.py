@@ -1,0 +1,196 @@
+"""What is learned (`Task`) and where learning stands (`TrainState`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_key, fail
+from ..losses import Loss, expects, get_loss
+from ..metrics import Metric, get_metric
+from ..nn.layer import Layer, shape_of
+from ..optimizers.rules import get_optimizer
+
+Array = jax.Array
+
+
+class _TaskFields(NamedTuple):
+    model: Layer
+    loss: Loss
+    optimizer: Any
+    metrics: tuple[Metric, ...]
+    penalty: Callable[[Any], Array] | None
+    constraint: Callable[[Any], Any] | None
+
+
+class Task(_TaskFields):
+    """What is to be learned; immutable and hashable, so that it is a static argument of compiled functions.
+
+    Args:
+      model: a `Layer`, mostly a `Sequential`.
+      loss: a name, or a function ``(predictions, targets) -> (batch,)``; see `fnn.losses`. Cross-entropies take
+        logits: end the model with a plain ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
+      optimizer: a name, an fnn optimizer, or an optax one; default "adam".
+      metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`.
+      penalty: a function of the parameters that is added to the loss, ``params -> scalar``.
+      constraint: a function applied to the parameters after each update, ``params -> params``.
+
+    Raises:
+      InputError: for unknown names, or two metrics of the same name.
+
+    Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
+    Two tasks are equal when their parts are the same objects.
+
+    >>> import fnn
+    >>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(3))
+    >>> task = fnn.Task(model, loss="sparse_categorical_crossentropy", metrics=("accuracy",))
+    >>> task.loss.__name__, [metric.name for metric in task.metrics]
+    ('sparse_categorical_crossentropy', ['accuracy'])
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        model: Layer,
+        loss: str | Loss,
+        optimizer: Any = "adam",
+        metrics: Sequence[str | Metric | Callable[..., Array]] = (),
+        penalty: Callable[[Any], Array] | None = None,
+        constraint: Callable[[Any], Any] | None = None,
+    ) -> Task:
+        if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
+            fail("Task", expected="a Layer as model", got=repr(model), hint="Use fnn.Sequential(...) or fnn.Layer(init, apply).")
+        loss = get_loss(loss)
+        if isinstance(metrics, (str, Metric)) or callable(metrics):
+            metrics = (metrics,)
+        found = tuple(get_metric(metric, loss) for metric in metrics)
+        names = ["loss", *(metric.name for metric in found)]
+        if len(set(names)) < len(names):
+            fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
+        return super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
+
+    def _replace(self, **changes: Any) -> Task:  # type: ignore[override]
+        return Task(**{**self._asdict(), **changes})
+
+
+class TrainState(NamedTuple):
+    """Where learning stands; a pytree of arrays.
+
+    Attributes:
+      params: trained parameters, a dict by layer name.
+      state: other values of layers, such as running means.
+      opt_state: the optimizer's state.
+      key: the PRNG key of the whole training; step ``i`` uses ``jax.random.fold_in(key, i)``.
+      step: training steps made, an int32 scalar.
+    """
+
+    params: Any
+    state: Any
+    opt_state: Any
+    key: Array
+    step: Array
+
+
+class _Shape(NamedTuple):
+    """A hashable shape and dtype, so that a model's input can be a static argument."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+
+
+def init(task: Task, key: Array, x: Any) -> TrainState:
+    """The state in which training starts.
+
+    Args:
+      task: the `Task`.
+      key: ``jax.random.key(seed)``.
+      x: a batch of input, of which only shape and dtype are read: an array, a `jax.ShapeDtypeStruct`, or a dict or
+        tuple of them. One row is enough: ``x_train[:1]``.
+
+    Raises:
+      InputError: when a layer refuses its input, with the layer's name and position; when the model ends in
+        probabilities but the loss expects logits.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(0.1))
+    >>> ts = fnn.init(task, jax.random.key(0), jnp.ones((1, 4)))
+    >>> ts.params["kernel"].shape, int(ts.step)
+    ((4, 3), 0)
+    """
+    check_key("init", key)
+    leaves, treedef = jax.tree.flatten(shape_of(x))
+    return _init(task, key, tuple(_Shape(leaf.shape, leaf.dtype) for leaf in leaves), treedef)
+
+
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> TrainState:
+    x = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
+    init_key, train_key = jax.random.split(key)
+    params, state = task.model.init(init_key, x)
+    check_output(task, params, state, x)
+    return TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
+
+
+def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
+    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation.
+
+    Raises:
+      InputError: when the model ends in softmax or sigmoid and the loss expects logits.
+    """
+    closed, out = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)(
+        *shape_of((params, state, x))
+    )
+    ending = _ending(closed.jaxpr, closed.jaxpr.outvars[0]) if expects(task.loss) == "logits" else None
+    if ending:
+        fail(
+            "Task",
+            expected=f"a model that ends in logits for the loss {_name(task.loss)!r}",
+            got=f"a model that ends in {ending}, that is in probabilities",
+            hint=f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False).",
+        )
+    return out
+
+
+def _name(fn: Any) -> str:
+    return getattr(fn, "__name__", None) or getattr(getattr(fn, "func", fn), "__name__", "loss")
+
+
+_PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
+
+
+def _ending(jaxpr: Any, var: Any) -> str | None:
+    """ "softmax" or "sigmoid" if that is the last operation behind ``var``, seen through reshapes and calls."""
+    made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
+
+    def back(v: Any) -> Any:
+        while not hasattr(v, "val") and v in made_by and made_by[v].primitive.name in _PASSING:
+            v = made_by[v].invars[0]
+        return None if hasattr(v, "val") else made_by.get(v)
+
+    eqn = back(var)
+    if eqn is None:
+        return None
+    if eqn.primitive.name == "logistic":
+        return "sigmoid"
+    if eqn.primitive.name == "div":
+        # exp(...) / sum(exp(...)) of the same exponentials
+        above, below = back(eqn.invars[0]), back(eqn.invars[1])
+        if above is not None and below is not None and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum"):
+            return "softmax" if back(below.invars[0]) is above else None
+    for name in ("jaxpr", "call_jaxpr"):
+        inner = eqn.params.get(name)
+        if inner is not None and eqn.primitive.name in ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call"):
+            inner = getattr(inner, "jaxpr", inner)
+            return _ending(inner, inner.outvars[list(eqn.outvars).index(_origin(made_by, var))])
+    return None
+
+
+def _origin(made_by: Any, v: Any) -> Any:
+    while v in made_by and made_by[v].primitive.name in _PASSING:
+        v = made_by[v].invars[0]
+    return v

@@ -1,0 +1,246 @@
+"""One training step and one epoch, as pure functions.
+
+`train_step` and `train_epoch` are compiled with `jax.jit`, the task and the sizes being static; they can be wrapped in
+`jit`, `vmap` and `grad` like any pure function.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_count, describe, fail, located
+from ..losses import weighted_sum
+from ..optimizers.rules import apply_updates
+from .state import Task, TrainState
+
+Array = jax.Array
+Batch = tuple[Any, ...]  # (x, y) or (x, y, sample_weight)
+Totals = dict[str, Any]
+Logs = dict[str, Any]
+
+_ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 and never reach it
+
+
+def unpack(batch: Any) -> tuple[Any, Any, Any]:
+    """``(x, y, sample_weight or None)`` of a batch or a data set."""
+    if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+        hint = "Pass (x, y) or (x, y, sample_weight)."
+        got = f"{len(batch)} items" if isinstance(batch, (tuple, list)) else describe(batch)
+        fail("data", expected="a pair or a triple", got=got, hint=hint)
+    x, y, *weight = batch
+    return x, y, weight[0] if weight else None
+
+
+def size_of(data: Any) -> int:
+    """The number of examples; all arrays must have it as their first axis.
+
+    Raises:
+      InputError: when lengths differ or there is no example.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(data)
+    sizes = {}
+    for path, leaf in leaves:
+        if not getattr(leaf, "shape", ()):
+            fail("data", expected="arrays with the examples along their first axis", got=describe(leaf))
+        sizes[jax.tree_util.keystr(path)] = leaf.shape[0]
+    if len(set(sizes.values())) > 1:
+        names = {"[0]": "x", "[1]": "y", "[2]": "sample_weight"}
+        got = ", ".join(f"{names.get(path[:3], '') + path[3:]}: {size}" for path, size in sizes.items())
+        fail("data", expected="x, y and sample_weight of the same length", got=got)
+    if not sizes or 0 in sizes.values():
+        fail("data", expected="at least one example", got="none")
+    return next(iter(sizes.values()))
+
+
+def take(data: Any, rows: Array) -> Any:
+    """Rows of every array, by numbers known to be in range."""
+    return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+
+
+def measure(task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalty: Any) -> tuple[Array, Totals]:
+    """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
+    with located("loss"):
+        total, count = weighted_sum(task.loss(predictions, y), weight, valid)
+    loss = total / count if penalty is None else total / count + penalty
+    weights = jnp.ones(jax.tree.leaves(y)[0].shape[0], total.dtype) if weight is None else weight.astype(total.dtype)
+    if valid is not None:
+        weights = jnp.where(valid, weights, jnp.zeros_like(weights))
+    totals: Totals = {"loss": (total if penalty is None else loss * count, count)}
+    for metric in task.metrics:
+        with located(f"metric {metric.name!r}"):
+            totals[metric.name] = metric.measure(predictions, y, weights)
+    return loss, totals
+
+
+def merge(task: Task, a: Totals, b: Totals) -> Totals:
+    """Totals of two parts of the data as totals of both."""
+    out: Totals = {"loss": jax.tree.map(jnp.add, a["loss"], b["loss"])}
+    for metric in task.metrics:
+        out[metric.name] = metric.merge(a[metric.name], b[metric.name])
+    return out
+
+
+def results(task: Task, totals: Totals) -> Logs:
+    """The values of loss and metrics from totals."""
+    loss, count = totals["loss"]
+    return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
+
+
+def zero_totals(task: Task, ts: TrainState, batch: Batch) -> Totals:
+    """The neutral totals, from shapes alone."""
+
+    def forward(ts: TrainState, batch: Batch) -> Totals:
+        x, y, weight = unpack(batch)
+        predictions, _ = task.model.apply(ts.params, ts.state, x)
+        return measure(task, predictions, y, weight, None, None)[1]
+
+    shapes = jax.eval_shape(forward, ts, batch)
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+
+
+def gradients(task: Task, ts: TrainState, batch: Batch) -> tuple[Any, Any, Totals]:
+    """Gradients of the batch loss, with the new layer state and the totals."""
+    x, y, weight = unpack(batch)
+    key = jax.random.fold_in(ts.key, ts.step)
+
+    def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
+        predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
+        penalty = None if task.penalty is None else task.penalty(params)
+        loss, totals = measure(task, predictions, y, weight, None, penalty)
+        return loss, (state, totals)
+
+    grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
+    return grads, state, totals
+
+
+def step_and_totals(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Totals]:
+    """One update on one batch: the single training step on which everything else is built."""
+    grads, state, totals = gradients(task, ts, batch)
+    updates, opt_state = task.optimizer.update(grads, ts.opt_state, ts.params)
+    params = apply_updates(ts.params, updates)
+    if task.constraint is not None:
+        params = task.constraint(params)
+    return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
+
+
+@partial(jax.jit, static_argnums=0)
+def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+    """One update of all parameters on one batch.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState` before.
+      batch: ``(x, y)`` or ``(x, y, sample_weight)``, each with the batch as first axis.
+
+    Returns:
+      ``(ts, logs)``: the new state, and the batch's loss and metrics by name, taken before the update.
+
+    Raises:
+      InputError: for shapes that do not fit, with the layer's name and position.
+
+    The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty), and the dropout of step i draws from
+    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in
+    ``jax.jit(..., donate_argnums=...)``.
+    """
+    size_of(batch)
+    ts, totals = step_and_totals(task, ts, batch)
+    return ts, results(task, totals)
+
+
+def order_of(ts: TrainState, size: int, shuffle: bool) -> Array:
+    """Row numbers of an epoch that starts at ``ts``: a permutation drawn from its key and step, or as they come."""
+    if not shuffle:
+        return jnp.arange(size, dtype=jnp.int32)
+    key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
+    return jax.random.permutation(key, jnp.arange(size, dtype=jnp.int32))
+
+
+def steps(
+    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, batch_size: int
+) -> tuple[TrainState, Totals]:
+    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated."""
+
+    def body(i: Any, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+        ts, totals = carry
+        rows = jax.lax.dynamic_slice_in_dim(order, first + i * batch_size, batch_size)
+        ts, batch_totals = step_and_totals(task, ts, take(data, rows))
+        return ts, merge(task, totals, batch_totals)
+
+    return jax.lax.fori_loop(0, count, body, (ts, totals))
+
+
+def epoch(
+    task: Task, ts: TrainState, data: Any, batch_size: int, shuffle: bool, drop_remainder: bool
+) -> tuple[TrainState, Totals]:
+    """All batches of an epoch, the last, smaller one included unless dropped."""
+    size = size_of(data)
+    order = order_of(ts, size, shuffle)
+    whole, rest = divmod(size, batch_size)
+    totals = zero_totals(task, ts, jax.tree.map(lambda a: a[:1], data))
+    if whole:
+        ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size)
+    if rest and not drop_remainder:
+        ts, last = step_and_totals(task, ts, take(data, order[whole * batch_size :]))
+        totals = merge(task, totals, last)
+    return ts, totals
+
+
+def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
+    """Refuse a batch size below 1, or one that leaves nothing to train on."""
+    check_count("data", "batch_size", batch_size)
+    if drop_remainder and batch_size > size:
+        hint = "Use a smaller batch_size, or drop_remainder=False."
+        fail("data", expected="at least one full batch with drop_remainder", got=f"{size} examples in batches of {batch_size}", hint=hint)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
+def train_epoch(
+    task: Task, ts: TrainState, data: Any, *, batch_size: int = 32, shuffle: bool = True, drop_remainder: bool = False
+) -> tuple[TrainState, Logs]:
+    """One pass over the data, as one compiled program.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState` before.
+      data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays (or dicts and tuples of arrays) with the examples along
+        their first axis. Put them on the device once with `jax.device_put` when calling repeatedly.
+      batch_size: examples per step; default 32. The last batch may be smaller.
+      shuffle: whether to visit the rows in an order drawn from ``ts.key`` and ``ts.step``; default True.
+      drop_remainder: whether to leave out the last, smaller batch; default False.
+
+    Returns:
+      ``(ts, logs)``: the new state, and loss and metrics over the epoch as they were met, each batch before its update.
+
+    Raises:
+      InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
+    """
+    check_sizes(size_of(data), batch_size, drop_remainder)
+    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder)
+    return ts, results(task, totals)
+
+
+def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int) -> Totals:
+    """Totals of loss and metrics over a data set, without training.
+
+    The last batch reaches back over rows already seen, which then do not count, so that one shape serves all.
+    """
+    x, y, weight = unpack(data)
+    size = size_of(data)
+    batch_size = min(batch_size, size)
+    penalty = None if task.penalty is None else task.penalty(params)
+
+    def totals_of(i: Any) -> Totals:
+        start = jnp.minimum(i * batch_size, size - batch_size)
+        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, batch_size), data)
+        x, y, weight = unpack(part)
+        predictions, _ = task.model.apply(params, state, x)
+        valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
+        return measure(task, predictions, y, weight, valid, penalty)[1]
+
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(totals_of, jnp.int32(0)))
+    count = -(-size // batch_size)
+    return jax.lax.fori_loop(0, count, lambda i, totals: merge(task, totals, totals_of(jnp.int32(i))), zeros)

@@ -1,0 +1,37 @@
+"""Shared by all tests: Keras runs on JAX, and pictures are drawn without a screen."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("MPLBACKEND", "Agg")
+# Two cores are enough for the small shapes here, and results must not depend on the machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+# Compiling takes the time here, so there is no deadline for a single example, and the same examples come every time.
+hypothesis.settings.register_profile("fnn", deadline=None, derandomize=True, max_examples=25)
+hypothesis.settings.load_profile("fnn")
+
+
+@pytest.fixture
+def rng():
+    """A NumPy generator; draw weights and rows from it, so that all differ."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def x64():
+    """float64 for finite differences."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def strict_promotion():
+    """An error where dtypes would promote silently."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
