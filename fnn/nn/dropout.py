@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_float, check_key, check_range, fail, is_concrete
+from .._random import bernoulli
 from .layer import Layer
 
 Array = jax.Array
@@ -39,8 +40,7 @@ def dropout(key: Array, x: Array, rate: Any) -> Array:
     keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
     # At rate 1 nothing is kept; the guard keeps the scale and its gradient finite there.
     scale = 1 / jnp.where(keep > 0, keep, jnp.ones_like(keep))
-    kept = jax.random.uniform(key, x.shape, keep.dtype) < keep
-    return jnp.where(kept, x * scale.astype(x.dtype), jnp.zeros_like(x))
+    return jnp.where(bernoulli(key, keep, x.shape), x * scale.astype(x.dtype), jnp.zeros_like(x))
 
 
 def Dropout(rate: Any, *, name: str = "dropout") -> Layer:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .._checks import fail, resolve, shape_text
+from .._random import draw
 
 Array = jax.Array
 Initializer = Callable[..., Array]
@@ -43,7 +45,7 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         low, high = jnp.asarray(minval, dtype), jnp.asarray(maxval, dtype)
-        return low + (high - low) * jax.random.uniform(key, shape, dtype)
+        return low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=dtype)
 
     return init
 
@@ -52,7 +54,7 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     """An initializer that draws from a normal distribution; the defaults are Keras's."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * jax.random.normal(key, shape, dtype)
+        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * draw(jax.random.normal, key, shape=shape, dtype=dtype)
 
     return init
 
@@ -77,10 +79,11 @@ def _variance_scaling(scale: float, mode: str, distribution: str) -> Initializer
         fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
         if distribution == "uniform":
             limit = math.sqrt(3.0 * scale / fan)
-            return jax.random.uniform(key, shape, dtype, -limit, limit)
+            sampler = partial(jax.random.uniform, minval=-limit, maxval=limit)
+            return draw(sampler, key, shape=shape, dtype=dtype)
         # 0.87962566 is the standard deviation of a standard normal cut off at +-2.
         stddev = math.sqrt(scale / fan) / 0.87962566103423978
-        return jnp.asarray(stddev, dtype) * jax.random.truncated_normal(key, -2.0, 2.0, shape, dtype)
+        return jnp.asarray(stddev, dtype) * draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=dtype)
 
     return init
 
@@ -136,7 +139,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only; half precision is rounded at the end.
     work = jnp.promote_types(dtype, jnp.float32)
-    gaussian = jax.random.normal(key, (max(rows, columns), min(rows, columns)), work)
+    gaussian = draw(jax.random.normal, key, shape=(max(rows, columns), min(rows, columns)), dtype=work)
     q, r = jnp.linalg.qr(gaussian)
     # The sign of r's diagonal makes the distribution uniform over the orthogonal matrices (Mezzadri 2007).
     q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(work)

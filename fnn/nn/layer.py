@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import InputError, describe, fail, located
+from .._random import children
 
 Array = jax.Array
 Params = Any
@@ -146,10 +147,10 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 
     def init(key: Array, x: Any) -> tuple[Params, State]:
         params, state = {}, {}
-        x = shape_of(x)
+        x, keys = shape_of(x), children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
             with located(places[i]):
-                out = layer.init(jax.random.fold_in(key, i), x)
+                out = layer.init(keys[i], x)
                 if not (isinstance(out, tuple) and len(out) == 2):
                     fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
             p, s = out
@@ -167,8 +168,9 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
                 raise InputError(f"{name}: {what} hold {got}, but the layers are {list(names)}. Are they another model's?")
         new_state = {}
+        keys = None if key is None else children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
-            layer_key = None if key is None else jax.random.fold_in(key, i)
+            layer_key = None if keys is None else keys[i]
             p, s = params.get(layer_name, {}), state.get(layer_name, {})
             x, s = call(layer_name, places[i], layer, p, s, x, key=layer_key, train=train)
             if not _is_empty(s):

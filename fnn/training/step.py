@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, describe, fail, located
+from .._random import permutation
 from ..losses import weighted_sum
 from ..optimizers.rules import apply_updates
 from .state import Task, TrainState
@@ -156,7 +157,7 @@ def order_of(ts: TrainState, size: int, shuffle: bool) -> Array:
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
-    return jax.random.permutation(key, jnp.arange(size, dtype=jnp.int32))
+    return permutation(key, size)
 
 
 def steps(
