@@ -48,6 +48,6 @@ from .summary import Summary, devices, summary
 from .training.fit import History, StopTraining, evaluate, fit, predict
 from .training.run import run
 from .training.state import Task, TrainState, init
-from .training.step import train_epoch, train_step
+from .training.step import epoch_order, train_epoch, train_step
 
 from ._version import __version__

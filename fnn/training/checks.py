@@ -41,7 +41,8 @@ def check_finite(data: Any, where: str) -> None:
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
-        quick = leaf.sum() if isinstance(leaf, jax.Array) or leaf.dtype.itemsize >= 4 else leaf.astype(np.float32).sum()
+        with np.errstate(over="ignore", invalid="ignore"):
+            quick = leaf.sum(dtype=jnp.promote_types(leaf.dtype, jnp.float32))
         if not np.isfinite(np.asarray(quick, np.float64)):
             finite = np.isfinite(np.asarray(leaf).astype(np.float64))
             if not finite.all():

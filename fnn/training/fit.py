@@ -25,9 +25,9 @@ from .step import (
     Logs,
     Totals,
     check_sizes,
+    epoch_order,
     measure_all,
     merge,
-    order_of,
     results,
     size_of,
     step_and_totals,
@@ -88,7 +88,6 @@ def _advance_batch(task: Task, ts: TrainState, totals: Totals, batch: Any) -> tu
     return ts, totals, results(task, totals)
 
 
-_order = jax.jit(order_of, static_argnames=("size", "shuffle"))
 _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
 _merge = jax.jit(merge, static_argnums=0)
 _results = jax.jit(results, static_argnums=0)
@@ -125,7 +124,7 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
     def note(signum: int, frame: Any) -> None:
         nonlocal asked
         if asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("second Ctrl-C during fit")
         asked = True
 
     signal.signal(signal.SIGINT, note)
@@ -226,7 +225,7 @@ class _ArrayEpochs:
         self.chunk = 0  # unknown until the first steps have been compiled and timed
 
     def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
-        order = _order(ts, size=self.size, shuffle=self.shuffle)
+        order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         totals = jax.tree.map(jnp.copy, self.totals)
         done = 0
         while done < self.whole:

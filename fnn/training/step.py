@@ -152,8 +152,18 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     return ts, results(task, totals)
 
 
-def order_of(ts: TrainState, size: int, shuffle: bool) -> Array:
-    """Row numbers of an epoch that starts at ``ts``: a permutation drawn from its key and step, or as they come."""
+@partial(jax.jit, static_argnames=("size", "shuffle"))
+def epoch_order(ts: TrainState, size: int, shuffle: bool = True) -> Array:
+    """The order in which an epoch that starts at ``ts`` visits the rows.
+
+    Args:
+      ts: the `TrainState` before the epoch, of which key and step count.
+      size: the number of rows.
+      shuffle: whether they are permuted; default True.
+
+    Returns:
+      (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
+    """
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
@@ -179,7 +189,7 @@ def epoch(
 ) -> tuple[TrainState, Totals]:
     """All batches of an epoch, the last, smaller one included unless dropped."""
     size = size_of(data)
-    order = order_of(ts, size, shuffle)
+    order = epoch_order(ts, size, shuffle)
     whole, rest = divmod(size, batch_size)
     totals = zero_totals(task, ts, jax.tree.map(lambda a: a[:1], data))
     if whole:
