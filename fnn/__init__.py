@@ -15,8 +15,27 @@ from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.dense import Dense, Flatten, Reshape, dense, dense_init
 from .nn.dropout import Dropout, dropout
+from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer, Residual, Sequential
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
+from .nn.recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    GRUCarry,
+    LSTMCarry,
+    SimpleRNN,
+    SimpleRNNCarry,
+    gru,
+    gru_cell,
+    gru_init,
+    lstm,
+    lstm_cell,
+    lstm_init,
+    simple_rnn,
+    simple_rnn_cell,
+    simple_rnn_init,
+)
 from .optimizers import schedules
 from .optimizers.rules import (
     Optimizer,

@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ._dtypes import at_least_float32
+
 Array = jax.Array
 
 
@@ -57,7 +59,7 @@ def bits(key: Array, count: int) -> Array:
 
 def bernoulli(key: Array, probability: Array, shape: tuple[int, ...]) -> Array:
     """Booleans that are True with a probability, which is rounded to a multiple of 2^-24."""
-    wide = probability.astype(jnp.promote_types(probability.dtype, jnp.float32))
+    wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
     return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
 

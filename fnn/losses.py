@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_float, check_range, describe, fail, resolve, shape_text
+from ._dtypes import at_least_float32
 from .nn.activations import log_softmax, softplus
 
 Array = jax.Array
@@ -110,8 +111,8 @@ def binary_crossentropy(
 ) -> Array:
     """Binary cross-entropy ``-t log(p) - (1 - t) log(1 - p)``, the mean over the outputs of each example.
 
-    From logits ``x`` it is ``softplus(x) - t x``, stable for any ``x``. Probabilities are clipped to
-    [1e-7, 1 - 1e-7], as in Keras.
+    From logits ``x`` it is ``t softplus(-x) + (1 - t) softplus(x)``, stable for any ``x`` and exact for small losses.
+    Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 
     Args:
       predictions: (batch, ...), logits unless ``from_logits=False``.
@@ -130,7 +131,8 @@ def binary_crossentropy(
     smoothing = jnp.asarray(label_smoothing, p.dtype)
     t = t * (1 - smoothing) + 0.5 * smoothing
     if from_logits:
-        return _per_example(softplus(p) - t * p)
+        # Not softplus(p) - t * p, which cancels: at p = 17 and t = 1 it is 0 in float32 instead of 4e-8.
+        return _per_example(t * softplus(-p) + (1 - t) * softplus(p))
     p = jnp.clip(p, _EPSILON, 1 - _EPSILON)
     return _per_example(-t * jnp.log(p) - (1 - t) * jnp.log(1 - p))
 
@@ -201,7 +203,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
         )
     classes = predictions.shape[-1]
     # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
-    targets = targets.astype(jnp.promote_types(targets.dtype, jnp.int32))
+    targets = targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
     chosen = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
     log_p = _log_probabilities(predictions, from_logits)
     picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
@@ -283,7 +285,7 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
     if weights is not None and weights.shape != values.shape:
         fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
     weighted = values if weights is None else values * weights.astype(values.dtype)
-    wide = jnp.promote_types(values.dtype, jnp.float32)
+    wide = at_least_float32(values.dtype)
     if valid is None:
         return jnp.sum(weighted, dtype=wide), jnp.asarray(values.shape[0], wide)
     return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted)), dtype=wide), jnp.sum(valid, dtype=wide)
@@ -329,6 +331,8 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
     if labels.size and labels.min() < 0:
         fail("class_weights", expected="labels of at least 0", got=f"the label {labels.min()}")
     if isinstance(weights, dict):
+        if any(int(c) != c or c < 0 for c in weights):
+            fail("class_weights", expected="class numbers of at least 0 as keys", got=str(sorted(weights)))
         largest = max([int(labels.max(initial=0)), *(int(c) for c in weights)])
         table = np.ones(largest + 1, np.float32)
         for label, weight in weights.items():

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import losses
 from ._checks import check_count, describe, fail, lookup, shape_text
+from ._dtypes import at_least_float32
 from .losses import align, expects
 
 Array = jax.Array
@@ -58,7 +59,7 @@ def _value(metric: Metric, predictions: Any, targets: Any, sample_weight: Any) -
     if targets.ndim == 0 or targets.shape[0] != predictions.shape[0]:
         got = f"{describe(predictions)} and {describe(targets)}"
         fail(metric.name, expected="predictions and targets of the same length", got=got)
-    dtype = jnp.promote_types(predictions.dtype, jnp.float32) if _is_float(predictions) else jnp.dtype("float32")
+    dtype = at_least_float32(predictions.dtype) if _is_float(predictions) else jnp.dtype("float32")
     shape = predictions.shape[:1]
     weights = jnp.ones(shape, dtype) if sample_weight is None else jnp.asarray(sample_weight).astype(dtype)
     if weights.shape != shape:
@@ -89,6 +90,10 @@ def _target_numbers(predictions: Array, targets: Array) -> Array:
     one_hot = targets.ndim > 1 and targets.shape[-1] > 1 and targets.shape == predictions.shape
     if one_hot and _is_float(predictions):
         return jnp.argmax(targets, -1).astype(jnp.int32)
+    single = _is_float(predictions) and (predictions.ndim < 2 or predictions.shape[-1] == 1)
+    if _is_float(targets) and not single and not (targets.ndim > 1 and targets.shape[-1] > 1):
+        hint = "Use y.astype('int32')."
+        fail("targets", expected="integer class numbers, or one-hot rows", got=describe(targets), hint=hint)
     return _class_numbers("targets", targets, 0.5)
 
 
@@ -353,6 +358,8 @@ def _r2() -> Metric:
         p, t = align("r2", predictions, targets)
         p, t = (a.reshape(a.shape[0], -1).astype(weights.dtype) for a in (p, t))
         w, count = weights[:, None], jnp.sum(weights)
+        # A row of weight 0 is left out even where its values are not finite.
+        p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
         mean = jnp.sum(w * t, 0) / jnp.where(count > 0, count, jnp.ones_like(count))
         return count, mean, jnp.sum(w * jnp.square(t - mean), 0), jnp.sum(w * jnp.square(t - p), 0)
 
@@ -374,7 +381,7 @@ def _r2() -> Metric:
 
 
 def _class_metric(name: str, threshold: Any) -> Metric:
-    """Precision, recall or F1: of class 1 for a single output, else the unweighted mean over classes (macro)."""
+    """Precision, recall or F1: of class 1 where there are two classes, else the unweighted mean over classes (macro)."""
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
         p = _class_numbers(name, predictions, threshold)

@@ -47,7 +47,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
       (..., units).
 
     Raises:
-      InputError: when the width or the dtype of ``x`` does not fit the kernel.
+      InputError: when the width or the dtype of ``x``, or the shape of the bias, does not fit the kernel.
 
     >>> import jax.numpy as jnp
     >>> print(dense({"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.array([0.5])}, jnp.array([[3.0, 4.0]])))
@@ -61,7 +61,12 @@ def dense(params: dict[str, Array], x: Array) -> Array:
         fail("dense", expected=expected, got=describe(x), hint=hint)
     check_same_dtype("dense", x, kernel)
     y = x @ kernel
-    return y + params["bias"] if "bias" in params else y
+    if "bias" not in params:
+        return y
+    bias = params["bias"]
+    if bias.shape != kernel.shape[1:]:
+        fail("dense", expected=f"a bias of shape {shape_text(kernel.shape[1:])} beside its kernel", got=describe(bias))
+    return y + bias
 
 
 def Dense(
@@ -132,6 +137,8 @@ def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
     Raises:
       InputError: when the number of elements does not fit.
     """
+    if x.ndim == 0:
+        fail("reshape", expected="x with a batch axis", got=describe(x))
     size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)
     unknown = target_shape.count(-1)
     if unknown > 1 or (size != known if unknown == 0 else known == 0 or size % known):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_float, check_key, check_range, fail, is_concrete
+from .._dtypes import at_least_float32
 from .._random import bernoulli
 from .layer import Layer
 
@@ -37,7 +38,7 @@ def dropout(key: Array, x: Array, rate: Any) -> Array:
     check_float("dropout", x)
     if is_concrete(rate) and np.ndim(rate) == 0 and float(rate) == 0:
         return x
-    keep = 1 - jnp.asarray(rate, jnp.promote_types(x.dtype, jnp.float32))
+    keep = 1 - jnp.asarray(rate, at_least_float32(x.dtype))
     # At rate 1 nothing is kept; the guard keeps the scale and its gradient finite there.
     scale = 1 / jnp.where(keep > 0, keep, jnp.ones_like(keep))
     return jnp.where(bernoulli(key, keep, x.shape), x * scale.astype(x.dtype), jnp.zeros_like(x))

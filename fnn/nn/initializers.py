@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import fail, resolve, shape_text
+from .._dtypes import at_least_float32
 from .._random import draw
 
 Array = jax.Array
@@ -138,7 +139,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
         fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only; half precision is rounded at the end.
-    work = jnp.promote_types(dtype, jnp.float32)
+    work = at_least_float32(dtype)
     gaussian = draw(jax.random.normal, key, shape=(max(rows, columns), min(rows, columns)), dtype=work)
     q, r = jnp.linalg.qr(gaussian)
     # The sign of r's diagonal makes the distribution uniform over the orthogonal matrices (Mezzadri 2007).

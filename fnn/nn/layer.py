@@ -201,7 +201,10 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
 
     def init(key: Array, x: Any) -> tuple[Params, State]:
-        out = {part: layer.init(jax.random.fold_in(key, i), x) for i, (part, layer) in enumerate(parts.items())}
+        out = {}
+        for i, (part, layer) in enumerate(parts.items()):
+            with located(f"{name} {part}"):
+                out[part] = layer.init(jax.random.fold_in(key, i), x)
         params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
         return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}
 

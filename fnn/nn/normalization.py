@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
+from .._dtypes import at_least_float32
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, shape_of
 
@@ -17,7 +18,7 @@ Array = jax.Array
 def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
     """gamma and beta, where used, after a check against the last axis of x."""
     for name in ("gamma", "beta"):
-        if name in params and (x.ndim < 2 or params[name].shape != x.shape[-1:]):
+        if name in params and (x.ndim == 0 or params[name].shape != x.shape[-1:]):
             fail(where, expected=f"x of shape (batch, ..., {params[name].shape[-1]}) for its {name}", got=describe(x))
     if "gamma" in params or "beta" in params:
         name = "gamma" if "gamma" in params else "beta"
@@ -25,9 +26,14 @@ def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | Non
     return params.get("gamma"), params.get("beta")
 
 
+def _check_features(where: str, x: Any) -> None:
+    if len(x.shape) < 2:
+        fail(where, expected="x of shape (batch, ..., features)", got=describe(x))
+
+
 def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """Mean and biased variance, computed in float32 at least and kept as size-1 axes."""
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(at_least_float32(x.dtype))
     mean = jnp.mean(wide, axes, keepdims=True)
     return mean, jnp.mean(jnp.square(wide - mean), axes, keepdims=True)
 
@@ -98,7 +104,7 @@ def batch_norm(
 
         stats = {"moving_mean": move(mean, batch_mean), "moving_variance": move(variance, batch_variance)}
         return _normalize(x, batch_mean, batch_variance, epsilon, gamma, beta), stats
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = at_least_float32(x.dtype)
     shape = (1,) * (x.ndim - 1) + mean.shape
     mean, variance = mean.astype(wide).reshape(shape), variance.astype(wide).reshape(shape)
     return _normalize(x, mean, variance, epsilon, gamma, beta), stats
@@ -133,6 +139,7 @@ def BatchNorm(
 
     def init(key: Array, x: Any) -> tuple[Any, Any]:
         x = shape_of(x)
+        _check_features("BatchNorm", x)
         return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
@@ -171,6 +178,8 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Any = 1e-3) -> Ar
       InputError: when the features or the dtype of ``x`` do not fit.
     """
     check_float("layer_norm", x)
+    if x.ndim == 0:
+        fail("layer_norm", expected="x of shape (..., features)", got=describe(x))
     gamma, beta = _affine(params, "layer_norm", x)
     mean, variance = _moments(x, (-1,))
     return _normalize(x, mean, variance, epsilon, gamma, beta)
@@ -201,6 +210,7 @@ def LayerNorm(
     check_range("LayerNorm", "epsilon", epsilon, 0)
 
     def init(key: Array, x: Any) -> dict[str, Array]:
+        _check_features("LayerNorm", x)
         return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     return parametric(init, lambda params, x: layer_norm(params, x, epsilon=epsilon), name, "LayerNorm")

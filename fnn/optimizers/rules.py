@@ -11,7 +11,7 @@ of the program and of the state; pass ``jnp.zeros(())`` to keep it changeable.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_range, describe, fail, is_concrete, lookup
+from .._dtypes import at_least_float32
 from .._tree import Where, matches, path_text, paths
 from .schedules import Schedule, as_hyper
 
@@ -168,7 +169,7 @@ def from_rule(
         deltas: list[Array] = []
         new_slots: dict[str, list[Array]] = {name: [] for name in flat_slots}
         for i, ((path, g), p) in enumerate(zip(flat, flat_params, strict=True)):
-            wide = jnp.promote_types(g.dtype, jnp.float32)
+            wide = at_least_float32(g.dtype)
             own = {name: column[i].astype(wide) for name, column in flat_slots.items()}
             local = {name: value.astype(wide) for name, value in h.items()}
             delta, own = rule(g.astype(wide), own, local, step.astype(wide))
@@ -304,7 +305,8 @@ def rmsprop(
         spread = new["velocity"]
         if centered:
             new["average"] = h["rho"] * s["average"] + (1 - h["rho"]) * g
-            spread = spread - jnp.square(new["average"])
+            # Rounding can make the difference a little negative where the gradient hardly changes.
+            spread = jnp.maximum(spread - jnp.square(new["average"]), 0.0)
         delta = -h["learning_rate"] * g * jax.lax.rsqrt(spread + h["epsilon"])
         if moves:
             delta = new["momentum"] = h["momentum"] * s["momentum"] + delta
@@ -480,7 +482,7 @@ def nadam(
         return delta, {"momentum": m, "velocity": v, "product": product}
 
     def one(p: Array) -> Array:
-        return jnp.ones((), jnp.promote_types(p.dtype, jnp.float32))
+        return jnp.ones((), at_least_float32(p.dtype))
 
     slots = {"momentum": jnp.zeros_like, "velocity": jnp.zeros_like, "product": one}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
@@ -496,7 +498,9 @@ def _check_common(where: str, learning_rate: Number, decay: Number, weight_decay
 
 def _check_betas(where: str, beta_1: Number, beta_2: Number, epsilon: Number) -> None:
     for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-        check_range(where, name, beta, 0, np.nextafter(1.0, 0.0))
+        check_range(where, name, beta, 0, 1)
+        if is_concrete(beta) and not callable(beta) and float(beta) == 1:
+            fail(where, expected=f"{name} below 1", got="1")
     check_range(where, "epsilon", epsilon, 0)
 
 
@@ -585,6 +589,9 @@ def _renew(name: str, old: Any, new: Any) -> Any:
         if not isinstance(new, (tuple, list)) or len(new) != len(old):
             fail(f"set_hyper, {name!r}", expected=f"{len(old)} numbers", got=repr(new))
         return tuple(_renew(name, o, n) for o, n in zip(old, new, strict=True))
+    if isinstance(new, (str, Mapping)) or callable(new):
+        hint = "A schedule is given when the optimizer is made: learning_rate=fnn.schedules.cosine_decay(...)."
+        fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
     leaf = jnp.asarray(new, old.dtype)
     if leaf.shape != old.shape:
         if leaf.ndim:

@@ -138,13 +138,15 @@ def warmup(then: Any, warmup_steps: Any, start: Any = 0.0) -> Schedule:
       start: the value at step 0.
 
     Raises:
-      InputError: for ``warmup_steps`` not above 0.
+      InputError: for ``warmup_steps`` not above 0, or a plain function as ``then``.
 
     >>> schedule = warmup(cosine_decay(1.0, 100), warmup_steps=10)
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60)]
     [0.0, 0.5, 1.0, 0.5]
     """
     check_range("warmup", "warmup_steps", warmup_steps, 0, open_low=True)
+    if callable(then) and not isinstance(then, Schedule):
+        fail("warmup", expected="a number or a Schedule to follow", got=repr(then))
     follow = then if isinstance(then, Schedule) else constant(then)
 
     def rule(step: Array, h: dict[str, Any]) -> Array:

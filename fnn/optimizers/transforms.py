@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
+from .._dtypes import at_least_float32
 from .._tree import Where, map_with_path, matches, paths
 from .rules import Number, Optimizer, OptState, evaluate_hyper, get_optimizer, split_schedules
 from .schedules import as_hyper
@@ -56,6 +57,8 @@ def _scaling(fn: Callable[[Any, dict[str, Array]], Any], hyper: dict[str, Number
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
 
     def update(grads: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+        if not isinstance(state, OptState):
+            fail("transform", expected="the OptState of transform.init(params)", got=type(state).__name__)
         h = evaluate_hyper(state.hyper, schedules, state.step)
         return fn(grads, h), state._replace(step=state.step + 1)
 
@@ -64,12 +67,9 @@ def _scaling(fn: Callable[[Any, dict[str, Array]], Any], hyper: dict[str, Number
 
 def _norm(*arrays: Array) -> Array:
     """The Euclidean norm over several arrays, summed in float32 at least."""
-    total = jnp.zeros((), jnp.float32)
-    for a in arrays:
-        part = jnp.sum(jnp.square(a.astype(jnp.promote_types(a.dtype, jnp.float32))))
-        wide = jnp.promote_types(total.dtype, part.dtype)
-        total = total.astype(wide) + part.astype(wide)
-    return jnp.sqrt(total)
+    parts = [jnp.sum(jnp.square(a.astype(at_least_float32(a.dtype)))) for a in arrays]
+    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
+    return jnp.sqrt(sum((part.astype(wide) for part in parts), jnp.zeros((), wide)))
 
 
 def global_norm(tree: Any) -> Array:
@@ -236,7 +236,7 @@ def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
         keep = evaluate_hyper(own.hyper, schedules, own.step)["ema_decay"]
 
         def move(a: Array, p: Array, u: Array) -> Array:
-            wide = jnp.promote_types(a.dtype, jnp.float32)
+            wide = at_least_float32(a.dtype)
             k, new = keep.astype(wide), p.astype(wide) + u.astype(wide)
             return (k * a.astype(wide) + (1 - k) * new).astype(a.dtype)
 
@@ -256,4 +256,6 @@ def averaged(ts: Any) -> Any:
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:
         fail("averaged", expected="the state of an optimizer with ema(...)", got=type(ts.opt_state).__name__)
-    return ts._replace(params=found[-1].average.slots["average"])
+    # Inside freeze the average holds None for what is frozen, and so does not move.
+    average = found[-1].average.slots["average"]
+    return ts._replace(params=jax.tree.map(lambda p, a: p if a is None else a, ts.params, average))

@@ -1,0 +1,184 @@
+"""Integers as vectors: embeddings (a learned row each) and one-hot rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_count, describe, fail, leaf
+from .initializers import Initializer, get_initializer
+from .layer import Layer, param_dtype, parametric, stateless
+
+Array = jax.Array
+
+# Up to this many rows the gradient of `take_rows` is a product with the one-hot rows; above, a scatter-add.
+# Scatter-add runs on one core of a CPU; the product grows with the number of rows.
+ONE_HOT_ROWS = 256
+
+
+def check_ids(where: str, ids: Any, hint: str = "") -> None:
+    """Refuse arrays that are not of an integer dtype."""
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        hint = hint or "Convert them with x.astype('int32') if they hold whole numbers."
+        fail(where, expected="integer ids", got=describe(ids), hint=hint)
+
+
+def _one_hot(ids: Array, rows: int, dtype: Any) -> Array:
+    # In 32 bits at least, since a narrow dtype cannot hold the row numbers to compare with.
+    ids = ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
+    return (ids[..., None] == jnp.arange(rows, dtype=ids.dtype)).astype(dtype)
+
+
+def _take(table: Array, ids: Array) -> Array:
+    ids = ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
+    # Indexing counts negative numbers from the end; here they are as wrong as those beyond the last row.
+    ids = jnp.where(ids < 0, jnp.iinfo(ids.dtype).max, ids) if jnp.issubdtype(ids.dtype, jnp.signedinteger) else ids
+    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
+
+
+@jax.custom_jvp
+def _take_few(table: Array, ids: Array) -> Array:
+    return _take(table, ids)
+
+
+@_take_few.defjvp
+def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    (table, ids), (dtable, _) = primals, tangents
+    return _take_few(table, ids), _one_hot(ids, table.shape[0], table.dtype) @ dtable
+
+
+def take_rows(table: Array, ids: Array) -> Array:
+    """Rows of ``table`` (rows, width) by integer ``ids`` of any shape, NaN where an id is not in [0, rows)."""
+    return (_take_few if table.shape[0] <= ONE_HOT_ROWS else _take)(table, ids)
+
+
+def embedding_init(
+    key: Array,
+    input_dim: int,
+    output_dim: int,
+    *,
+    embeddings_initializer: str | Initializer = "uniform",
+    dtype: Any = jnp.float32,
+) -> dict[str, Array]:
+    """Parameters of an embedding: ``embeddings`` of shape (input_dim, output_dim)."""
+    check_count("embedding_init", "input_dim", input_dim)
+    check_count("embedding_init", "output_dim", output_dim)
+    return {"embeddings": get_initializer(embeddings_initializer)(key, (input_dim, output_dim), dtype)}
+
+
+def embedding(params: dict[str, Array], ids: Array) -> Array:
+    """``y = embeddings[ids]``, a learned vector for every id (Bengio et al. 2003).
+
+    An id outside [0, input_dim), a negative one too, gives a row of NaN: values cannot be checked before
+    compilation, and another symbol's vector would be a silent mistake.
+
+    Args:
+      params: ``embeddings`` (input_dim, output_dim).
+      ids: integers of any shape (batch, ...).
+
+    Returns:
+      (batch, ..., output_dim), of the embeddings' dtype.
+
+    Raises:
+      InputError: for ids that are no integers.
+
+    >>> import jax.numpy as jnp
+    >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))
+    [[2. 3.]
+     [0. 1.]
+     [2. 3.]]
+    """
+    table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(ids)
+    check_ids("embedding", ids)
+    return take_rows(table, ids)
+
+
+def Embedding(
+    input_dim: int,
+    output_dim: int,
+    embeddings_initializer: str | Initializer = "uniform",
+    mask_zero: bool = False,
+    *,
+    dtype: Any = None,
+    name: str = "embedding",
+) -> Layer:
+    """A learned vector for every integer id.
+
+    Args:
+      input_dim: number of ids, which are 0 to ``input_dim - 1``.
+      output_dim: length of the vectors.
+      embeddings_initializer: a name or a function ``(key, shape, dtype) -> array``; default uniform on [-0.05, 0.05).
+      mask_zero: whether id 0 is padding. Then the output is the pair ``(vectors, ids != 0)``, which is what the
+        recurrent layers take as input and mask.
+      dtype: of the vectors; default float32.
+      name: base name in `Sequential`.
+
+    Shapes: (batch, ...) integers to (batch, ..., output_dim).
+
+    Raises:
+      InputError: for unknown names, sizes below 1, or (when applied) ids that are no integers.
+
+    >>> import jax, jax.numpy as jnp
+    >>> layer = Embedding(1000, 8, mask_zero=True)
+    >>> params, _ = layer.init(jax.random.key(0), jnp.array([[5, 7, 0]]))
+    >>> (vectors, mask), _ = layer.apply(params, {}, jnp.array([[5, 7, 0]]))
+    >>> print(vectors.shape, mask)
+    (1, 3, 8) [[ True  True False]]
+    """
+    check_count("Embedding", "input_dim", input_dim)
+    check_count("Embedding", "output_dim", output_dim)
+    initializer = get_initializer(embeddings_initializer)
+
+    def init(key: Array, x: Any) -> dict[str, Array]:
+        check_ids("Embedding", x)
+        vector_dtype = param_dtype(x, dtype)
+        return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
+
+    def apply(params: dict[str, Array], ids: Array) -> Any:
+        vectors = embedding(params, ids)
+        return (vectors, jnp.asarray(ids) != 0) if mask_zero else vectors
+
+    return parametric(init, apply, name, "Embedding")
+
+
+def one_hot(ids: Array, num_classes: int, dtype: Any = jnp.float32) -> Array:
+    """Rows with a single one, ``y[..., k] = 1 if ids[...] == k else 0``; an id out of range gives a row of zeros.
+
+    Args:
+      ids: integers of any shape.
+      num_classes: length of the rows.
+      dtype: of the result; default float32.
+
+    Returns:
+      (..., num_classes).
+
+    Raises:
+      InputError: for ids that are no integers, or num_classes below 1.
+
+    >>> import jax.numpy as jnp
+    >>> print(one_hot(jnp.array([2, 0, 3]), 3))
+    [[0. 0. 1.]
+     [1. 0. 0.]
+     [0. 0. 0.]]
+    """
+    check_count("one_hot", "num_classes", num_classes)
+    ids = jnp.asarray(ids)
+    check_ids("one_hot", ids)
+    return _one_hot(ids, num_classes, dtype)
+
+
+def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot") -> Layer:
+    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); an id out of range gives zeros.
+
+    Args:
+      num_classes: length of the rows.
+      dtype: of the rows; default float32.
+      name: base name in `Sequential`.
+
+    Raises:
+      InputError: for num_classes below 1, or (when applied) ids that are no integers.
+    """
+    check_count("OneHot", "num_classes", num_classes)
+    return stateless(lambda ids: one_hot(ids, num_classes, dtype), name, "OneHot")

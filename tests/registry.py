@@ -1,0 +1,499 @@
+"""One table of every mathematical unit of the library, each registered once: a factory and an example of its input.
+
+`test_registry.py` loops over it. A `Unit` is seen as a pure function of arrays, ``build(dtype, seed) -> (fn, args)``:
+the same ``seed`` gives the same arrays, another one gives distinct ones.
+"""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import fnn
+from fnn import activations, initializers, losses, metrics, schedules
+from fnn.nn import dense as dense_module
+
+
+class Unit(NamedTuple):
+    """A unit of the table.
+
+    Attributes:
+      name: the test's id.
+      covers: the public objects it stands for.
+      make_fn: ``make_fn(dtype) -> fn``, a pure function of arrays.
+      make_args: ``make_args(draw, dtype) -> args``, a tuple of pytrees of arrays, from a `Draw`.
+      grad: positions of the arguments it is differentiated by; none for units without a derivative.
+      out: the dtype of floating-point results from that of the arguments.
+    """
+
+    name: str
+    covers: tuple[Any, ...]
+    make_fn: Callable[[Any], Callable[..., Any]]
+    make_args: Callable[[Draw, Any], tuple[Any, ...]]
+    grad: tuple[int, ...] = ()
+    out: Callable[[Any], Any] = jnp.dtype
+
+    def args(self, dtype: Any, seed: int = 0) -> tuple[Any, ...]:
+        """Example arguments; each seed gives others."""
+        return self.make_args(Draw(zlib.crc32(f"{self.name} {seed}".encode())), dtype)
+
+
+class Draw:
+    """Random arrays without symmetry."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+
+    def normal(self, *shape: int, dtype: Any = jnp.float32, scale: float = 1.0) -> jax.Array:
+        return jnp.asarray(self.rng.normal(0.1, scale, shape).astype(dtype))
+
+    def positive(self, *shape: int, dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(self.rng.uniform(0.3, 2.0, shape).astype(dtype))
+
+    def probabilities(self, *shape: int, dtype: Any = jnp.float32) -> jax.Array:
+        return jnp.asarray(self.rng.uniform(0.1, 0.9, shape).astype(dtype))
+
+    def integers(self, high: int, *shape: int) -> jax.Array:
+        return jnp.asarray(self.rng.integers(0, high, shape), jnp.int32)
+
+    def key(self) -> jax.Array:
+        return jax.random.wrap_key_data(jnp.asarray(self.rng.integers(1 << 30, size=2), jnp.uint32))
+
+    def like(self, tree: Any) -> Any:
+        """Numbers in the shapes of ``tree``; variances are positive."""
+
+        def fill(path: Any, leaf: Any) -> jax.Array:
+            draw = self.positive if "variance" in fnn._tree.path_text(path) else self.normal
+            return draw(*leaf.shape, dtype=leaf.dtype)
+
+        return jax.tree_util.tree_map_with_path(fill, tree)
+
+
+def default_float(_: Any = None) -> Any:
+    """The dtype of hyper-parameters."""
+    return jnp.result_type(float)
+
+
+def at_least_float32(dtype: Any) -> Any:
+    """The dtype in which metrics are gathered."""
+    return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
+def layer(make: Callable[[Any], fnn.Layer], *covers: Any, x: Any, name: str, train: bool = False, key: bool = False) -> Unit:
+    """A layer; ``make(dtype)`` builds it, ``x`` is a shape, or ``(shape, classes)`` for integers."""
+    integers = isinstance(x[0], tuple)
+
+    def make_fn(dtype: Any) -> Callable[..., Any]:
+        built = make(dtype)
+
+        def fn(params: Any, state: Any, x: Any, key: Any = None) -> Any:
+            return built.apply(params, state, x, key=key, train=train)
+
+        return fn
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        value = draw.integers(x[1], *x[0]) if integers else draw.normal(*x, dtype=dtype)
+        params, state = jax.eval_shape(make(dtype).init, jax.random.key(0), value)
+        return (draw.like(params), draw.like(state), value, *((draw.key(),) if key else ()))
+
+    return Unit(name, covers, make_fn, make_args, (0,) if integers else (0, 2))
+
+
+def function(fn: Callable[..., Any], make_args: Any, *covers: Any, name: str, grad: tuple[int, ...] = (), **more: Any) -> Unit:
+    """A pure function as it is."""
+    return Unit(name, covers or (fn,), lambda dtype: fn, make_args, grad, **more)
+
+
+def _keyed(fn: Callable[..., Any], *covers: Any, name: str, dtype_arg: bool = True) -> Unit:
+    """A function of a key and, by keyword, a dtype."""
+
+    def make_fn(dtype: Any) -> Callable[..., Any]:
+        return lambda key: fn(key, dtype=dtype)
+
+    return Unit(name, covers or (fn,), make_fn, lambda draw, dtype: (draw.key(),))
+
+
+# ---------------------------------------------------------------------------------------------------------- activations
+def _activation_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return (draw.normal(4, 3, dtype=dtype, scale=2.0),)
+
+
+_FLAT = ("step", "sign")  # without a derivative
+
+ACTIVATION_UNITS = [
+    function(getattr(activations, name), _activation_args, name=f"activations.{name}", grad=() if name in _FLAT else (0,))
+    for name in (
+        "linear step sign sigmoid log_sigmoid tanh relu leaky_relu elu gelu softplus softsign swish mish sinc softmax "
+        "log_softmax"
+    ).split()
+] + [
+    function(partial(activations.gelu, approximate=True), _activation_args, name="activations.gelu approximate", grad=(0,)),
+    function(partial(activations.leaky_relu, negative_slope=0.7), _activation_args, name="activations.leaky_relu 0.7", grad=(0,)),
+    function(partial(activations.elu, alpha=0.3), _activation_args, name="activations.elu 0.3", grad=(0,)),
+    function(partial(activations.softmax, axis=0), _activation_args, name="activations.softmax axis 0", grad=(0,)),
+]
+
+# --------------------------------------------------------------------------------------------------------- initializers
+_SHAPE = (5, 3)
+
+
+def _with_shape(init: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda key, dtype: init(key, _SHAPE, dtype)
+
+
+INITIALIZER_UNITS = [
+    _keyed(_with_shape(getattr(initializers, name)), getattr(initializers, name), name=f"initializers.{name}")
+    for name in (
+        "zeros ones glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal orthogonal"
+    ).split()
+] + [
+    _keyed(_with_shape(initializers.uniform(-0.2, 0.3)), initializers.uniform, name="initializers.uniform"),
+    _keyed(_with_shape(initializers.normal(0.1, 0.3)), initializers.normal, name="initializers.normal"),
+    function(
+        lambda key, value: initializers.constant(value)(key, _SHAPE, value.dtype),
+        lambda draw, dtype: (draw.key(), draw.normal(3, dtype=dtype)),
+        initializers.constant,
+        name="initializers.constant",
+        grad=(1,),
+    ),
+]
+
+# --------------------------------------------------------------------------------------------------------------- layers
+LAYER_UNITS = [
+    layer(lambda d: fnn.Dense(4, activation="tanh", dtype=d), fnn.Dense, x=(4, 3), name="Dense"),
+    layer(lambda d: fnn.Dense(4, use_bias=False), x=(2, 5, 3), name="Dense without bias, on sequences"),
+    layer(lambda d: fnn.Activation("swish"), fnn.Activation, x=(4, 3), name="Activation"),
+    layer(lambda d: fnn.Flatten(), fnn.Flatten, x=(4, 2, 3), name="Flatten"),
+    layer(lambda d: fnn.Reshape((3, -1)), fnn.Reshape, x=(4, 2, 6), name="Reshape"),
+    layer(lambda d: fnn.Dropout(0.4), fnn.Dropout, x=(4, 8), name="Dropout in training", train=True, key=True),
+    layer(lambda d: fnn.Dropout(0.4), x=(4, 8), name="Dropout"),
+    layer(lambda d: fnn.BatchNorm(momentum=0.7), fnn.BatchNorm, x=(4, 2, 3), name="BatchNorm in training", train=True),
+    layer(lambda d: fnn.BatchNorm(), x=(4, 3), name="BatchNorm"),
+    layer(lambda d: fnn.BatchNorm(center=False, scale=False), x=(4, 3), name="BatchNorm plain", train=True),
+    layer(lambda d: fnn.LayerNorm(), fnn.LayerNorm, x=(4, 2, 5), name="LayerNorm"),
+    layer(lambda d: fnn.LayerNorm(center=False, scale=False), x=(4, 5), name="LayerNorm plain"),
+    layer(
+        lambda d: fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.3)), fnn.Dense(2)),
+        fnn.Sequential,
+        x=(4, 3),
+        name="Sequential in training",
+        train=True,
+        key=True,
+    ),
+    layer(
+        lambda d: fnn.Residual(fnn.Dense(4, activation="tanh"), fnn.Dense(2), shortcut=fnn.Dense(2)),
+        fnn.Residual,
+        x=(4, 3),
+        name="Residual with shortcut",
+    ),
+    layer(lambda d: fnn.Residual(fnn.BatchNorm(), fnn.Dense(3)), x=(4, 3), name="Residual", train=True),
+]
+
+
+def _dense_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return {"kernel": draw.normal(3, 2, dtype=dtype), "bias": draw.normal(2, dtype=dtype)}, draw.normal(4, 3, dtype=dtype)
+
+
+def _norm_args(draw: Draw, dtype: Any, stats: bool) -> tuple[Any, ...]:
+    params = {"gamma": draw.normal(3, dtype=dtype), "beta": draw.normal(3, dtype=dtype)}
+    moving = {"moving_mean": draw.normal(3, dtype=dtype), "moving_variance": draw.positive(3, dtype=dtype)}
+    return (params, *((moving,) if stats else ()), draw.normal(4, 3, dtype=dtype))
+
+
+FUNCTION_UNITS = [
+    function(fnn.dense, _dense_args, name="dense", grad=(0, 1)),
+    _keyed(lambda key, dtype: fnn.dense_init(key, 3, 2, dtype=dtype), fnn.dense_init, name="dense_init"),
+    function(dense_module.flatten, lambda draw, d: (draw.normal(2, 3, 2, dtype=d),), name="flatten", grad=(0,)),
+    function(
+        lambda x: dense_module.reshape(x, (-1, 3)),
+        lambda draw, d: (draw.normal(2, 3, 2, dtype=d),),
+        dense_module.reshape,
+        name="reshape",
+        grad=(0,),
+    ),
+    function(
+        fnn.dropout,
+        lambda draw, d: (draw.key(), draw.normal(4, 5, dtype=d), jnp.asarray(draw.rng.uniform(0.2, 0.8), default_float())),
+        name="dropout",
+        grad=(1,),
+    ),
+    function(
+        partial(fnn.batch_norm, train=True, momentum=0.6),
+        partial(_norm_args, stats=True),
+        fnn.batch_norm,
+        name="batch_norm in training",
+        grad=(0, 1, 2),
+    ),
+    function(fnn.batch_norm, partial(_norm_args, stats=True), name="batch_norm", grad=(0, 1, 2)),
+    function(fnn.layer_norm, partial(_norm_args, stats=False), name="layer_norm", grad=(0, 1)),
+    _keyed(lambda key, dtype: fnn.layer_norm_init(key, 3, dtype=dtype), fnn.layer_norm_init, name="layer_norm_init"),
+    _keyed(lambda key, dtype: fnn.batch_norm_init(3, dtype=dtype), fnn.batch_norm_init, name="batch_norm_init"),
+    function(
+        fnn.global_norm,
+        lambda draw, d: ({"a": draw.normal(3, dtype=d), "b": draw.normal(2, 2, dtype=d)},),
+        name="global_norm",
+        grad=(0,),
+        out=at_least_float32,
+    ),
+    function(
+        fnn.apply_updates,
+        lambda draw, d: ({"a": draw.normal(3, dtype=d)}, {"a": draw.normal(3, dtype=d)}),
+        name="apply_updates",
+        grad=(0, 1),
+    ),
+]
+
+# --------------------------------------------------------------------------------------------------------------- losses
+def _values(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype), draw.normal(4, 3, dtype=dtype)
+
+
+def _positive_values(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.positive(4, 3, dtype=dtype), draw.positive(4, 3, dtype=dtype)
+
+
+def _labels(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype, scale=3.0), draw.probabilities(4, 3, dtype=dtype)
+
+
+def _label_probabilities(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.probabilities(4, 3, dtype=dtype), draw.probabilities(4, 3, dtype=dtype)
+
+
+def _classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype), draw.integers(3, 4)
+
+
+def _class_probabilities(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.probabilities(4, 3, dtype=dtype), draw.integers(3, 4)
+
+
+def _signs(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, dtype=dtype), jnp.asarray(draw.rng.choice([-1, 1], 4), jnp.int32)
+
+
+def _loss(loss: Any, args: Any, note: str = "", grad: tuple[int, ...] = (0,), **options: Any) -> Unit:
+    fn = partial(loss, **options) if options else loss
+    return function(fn, args, loss, name=f"losses.{loss.__name__} {note}".strip(), grad=grad)
+
+
+LOSS_UNITS = [
+    _loss(losses.mean_squared_error, _values, grad=(0, 1)),
+    _loss(losses.mean_absolute_error, _values, grad=(0, 1)),
+    _loss(losses.mean_absolute_percentage_error, _values),
+    _loss(losses.mean_squared_logarithmic_error, _positive_values, grad=(0, 1)),
+    _loss(losses.huber, _values, "0.7", delta=0.7),
+    _loss(losses.binary_crossentropy, _labels, grad=(0, 1)),
+    _loss(losses.binary_crossentropy, _labels, "smoothed", label_smoothing=0.2),
+    _loss(losses.binary_crossentropy, _label_probabilities, "of probabilities", from_logits=False),
+    _loss(losses.categorical_crossentropy, _labels, grad=(0, 1)),
+    _loss(losses.categorical_crossentropy, _labels, "smoothed", label_smoothing=0.2),
+    _loss(losses.categorical_crossentropy, _label_probabilities, "of probabilities", from_logits=False),
+    _loss(losses.sparse_categorical_crossentropy, _classes),
+    _loss(losses.sparse_categorical_crossentropy, _class_probabilities, "of probabilities", from_logits=False),
+    _loss(losses.logistic, _signs),
+    function(
+        lambda p, t, w: losses.mean_loss("mse", p, t, w),
+        lambda draw, d: (*_values(draw, d), draw.positive(4, dtype=d)),
+        losses.mean_loss,
+        name="losses.mean_loss",
+        grad=(0, 2),
+        out=at_least_float32,
+    ),
+    function(
+        losses.weighted_sum,
+        lambda draw, d: (draw.normal(4, dtype=d), draw.positive(4, dtype=d), jnp.asarray(draw.rng.choice([False, True], 4))),
+        name="losses.weighted_sum",
+        grad=(0, 1),
+        out=at_least_float32,
+    ),
+]
+
+# -------------------------------------------------------------------------------------------------------------- metrics
+def _metric(name: str, args: Any, *covers: Any) -> Unit:
+    metric = metrics.get_metric(name)
+
+    def fn(p: Any, t: Any, w: Any) -> Any:
+        return metric.result(metric.measure(p, t, w))
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        p, t = args(draw, dtype)
+        return p, t, draw.positive(p.shape[0], dtype=at_least_float32(dtype))
+
+    return Unit(f"metric {name}", (name, *covers), lambda dtype: fn, make_args, out=at_least_float32)
+
+
+def _many_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(8, 7, dtype=dtype), draw.integers(7, 8)
+
+
+METRIC_UNITS = [
+    _metric("accuracy", _classes),
+    _metric("binary_accuracy", _label_probabilities),
+    _metric("top_k_accuracy", _many_classes),
+    _metric("precision", _classes),
+    _metric("recall", _classes),
+    _metric("f1", _classes),
+    _metric("rmse", _values),
+    _metric("mae", _values),
+    _metric("mse", _values),
+    _metric("r2", _values),
+    function(metrics.accuracy, _classes, name="metrics.accuracy", out=at_least_float32),
+    function(metrics.binary_accuracy, _label_probabilities, name="metrics.binary_accuracy", out=at_least_float32),
+    function(
+        lambda p, t: metrics.top_k_accuracy(p, t, k=2),
+        _classes,
+        metrics.top_k_accuracy,
+        metrics.top_k,
+        name="metrics.top_k_accuracy",
+        out=at_least_float32,
+    ),
+    function(metrics.rmse, _values, name="metrics.rmse", grad=(0, 1), out=at_least_float32),
+    function(metrics.mae, _values, name="metrics.mae", grad=(0, 1), out=at_least_float32),
+    function(metrics.r2_score, _values, name="metrics.r2_score", grad=(0, 1), out=at_least_float32),
+    function(metrics.confusion_matrix, _classes, name="metrics.confusion_matrix"),
+    function(metrics.precision_recall_f1, _classes, name="metrics.precision_recall_f1", out=lambda d: jnp.dtype("float32")),
+    function(
+        metrics.scores_from_confusion,
+        lambda draw, d: (draw.positive(3, 3, dtype=d),),
+        name="metrics.scores_from_confusion",
+        grad=(0,),
+    ),
+]
+
+# ----------------------------------------------------------------------------------------------------------- optimizers
+def _optimizer(make: Callable[[Any], Any], *covers: Any, name: str) -> Unit:
+    """Two updates of a tree, as a function of parameters, gradients and one hyper-parameter; ``make`` gets it traced."""
+
+    def fn(params: Any, first: Any, second: Any, number: Any) -> Any:
+        optimizer = make(number)
+        state = optimizer.init(params)
+        for grads in (first, second):
+            updates, state = optimizer.update(grads, state, params)
+            params = fnn.apply_updates(params, updates)
+        return params
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        shapes = {"dense": {"kernel": (3, 2), "bias": (2,)}, "head": {"kernel": (2,)}}
+        trees = [jax.tree.map(lambda s: draw.normal(*s, dtype=dtype), shapes, is_leaf=lambda s: isinstance(s, tuple)) for _ in "pgg"]
+        return (*trees, jnp.asarray(draw.rng.uniform(0.1, 0.6), default_float()))
+
+    return Unit(name, covers, lambda dtype: fn, make_args, (0, 1, 2, 3))
+
+
+OPTIMIZER_UNITS = [
+    _optimizer(lambda n: fnn.sgd(n), fnn.sgd, name="sgd"),
+    _optimizer(lambda n: fnn.sgd(0.1, momentum=n), name="sgd momentum"),
+    _optimizer(lambda n: fnn.sgd(n, 0.8, nesterov=True, decay=n), name="sgd nesterov, decay"),
+    _optimizer(lambda n: fnn.rmsprop(n, rho=0.7), fnn.rmsprop, name="rmsprop"),
+    _optimizer(lambda n: fnn.rmsprop(0.1, momentum=n, centered=True), name="rmsprop momentum, centered"),
+    _optimizer(lambda n: fnn.adagrad(n), fnn.adagrad, name="adagrad"),
+    _optimizer(lambda n: fnn.adadelta(n, epsilon=1e-3), fnn.adadelta, name="adadelta"),
+    _optimizer(lambda n: fnn.adam(n, 0.8, 0.95), fnn.adam, name="adam"),
+    _optimizer(lambda n: fnn.adam(0.1, weight_decay=n, weight_decay_where="*kernel", amsgrad=True), name="adam amsgrad, weight decay"),
+    _optimizer(lambda n: fnn.adamax(n), fnn.adamax, name="adamax"),
+    _optimizer(lambda n: fnn.nadam(n), fnn.nadam, name="nadam"),
+    _optimizer(
+        lambda n: fnn.from_rule(
+            lambda g, s, h, t: (-h["learning_rate"] * g * t, {"sum": s["sum"] + g}), {"sum": jnp.zeros_like}, {"learning_rate": n}
+        ),
+        fnn.from_rule,
+        name="from_rule",
+    ),
+    _optimizer(lambda n: fnn.clip_by_value(n), fnn.clip_by_value, name="clip_by_value"),
+    _optimizer(lambda n: fnn.clip_by_norm(n), fnn.clip_by_norm, name="clip_by_norm"),
+    _optimizer(lambda n: fnn.clip_by_global_norm(n), fnn.clip_by_global_norm, name="clip_by_global_norm"),
+    _optimizer(lambda n: fnn.chain(fnn.clip_by_norm(0.5), fnn.sgd(n, 0.5)), fnn.chain, name="chain"),
+    _optimizer(lambda n: fnn.accumulate(fnn.adam(n), 2), fnn.accumulate, name="accumulate"),
+    _optimizer(lambda n: fnn.freeze(fnn.adam(n), "dense/*"), fnn.freeze, name="freeze"),
+    _optimizer(lambda n: fnn.ema(fnn.sgd(n), 0.9), fnn.ema, name="ema"),
+]
+
+# ------------------------------------------------------------------------------------------------------------ schedules
+def _schedule(make: Callable[[Any], Any], *covers: Any, name: str, grad: tuple[int, ...] = (0, 1)) -> Unit:
+    """A schedule as a function of the step and of its first number."""
+
+    def fn(step: Any, number: Any) -> Any:
+        return make(number)(step)
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        return tuple(jnp.asarray(draw.rng.uniform(low, high), default_float()) for low, high in ((0, 25), (0.1, 2)))
+
+    return Unit(name, covers, lambda dtype: fn, make_args, grad, default_float)
+
+
+SCHEDULE_UNITS = [
+    _schedule(schedules.constant, schedules.constant, name="schedules.constant", grad=(1,)),
+    _schedule(lambda n: schedules.exponential_decay(n, 7, 0.6), schedules.exponential_decay, name="schedules.exponential_decay"),
+    _schedule(lambda n: schedules.exponential_decay(n, 7, 0.6, staircase=True), name="schedules.exponential_decay in stairs", grad=(1,)),
+    _schedule(lambda n: schedules.inverse_time_decay(n, 0.6, 7), schedules.inverse_time_decay, name="schedules.inverse_time_decay"),
+    _schedule(
+        lambda n: schedules.piecewise_constant([5, 12], [n, n / 2, n / 5]),
+        schedules.piecewise_constant,
+        name="schedules.piecewise_constant",
+        grad=(1,),
+    ),
+    _schedule(lambda n: schedules.cosine_decay(n, 20, 0.1), schedules.cosine_decay, name="schedules.cosine_decay"),
+    _schedule(lambda n: schedules.warmup(schedules.cosine_decay(n, 30), 10, 0.01), schedules.warmup, name="schedules.warmup"),
+]
+
+UNITS: list[Unit] = [
+    *ACTIVATION_UNITS,
+    *INITIALIZER_UNITS,
+    *LAYER_UNITS,
+    *FUNCTION_UNITS,
+    *LOSS_UNITS,
+    *METRIC_UNITS,
+    *OPTIMIZER_UNITS,
+    *SCHEDULE_UNITS,
+]
+
+# Public names that are no mathematical units, each with the test file that covers it.
+NOT_UNITS: dict[str, str] = {
+    "InputError": "test_layer.py",
+    "Layer": "test_layer.py",
+    "paths": "test_layer.py",
+    "activations.get_activation": "test_activations.py",
+    "initializers.fans": "test_initializers.py",
+    "initializers.get_initializer": "test_initializers.py",
+    "losses.align": "test_losses.py",
+    "losses.base": "test_losses.py",
+    "losses.check_targets": "test_losses.py",
+    "losses.class_weights": "test_losses.py",
+    "losses.expects": "test_losses.py",
+    "losses.get_loss": "test_losses.py",
+    "class_weights": "test_losses.py",
+    "metrics.ClassScores": "test_metrics.py",
+    "metrics.Metric": "test_metrics.py",
+    "metrics.classification_report": "test_metrics.py",
+    "metrics.get_metric": "test_metrics.py",
+    "metrics.mean_metric": "test_metrics.py",
+    "Metric": "test_metrics.py",
+    "classification_report": "test_metrics.py",
+    "Optimizer": "test_optimizers.py",
+    "OptState": "test_optimizers.py",
+    "get_hyper": "test_optimizers.py",
+    "set_hyper": "test_optimizers.py",
+    "averaged": "test_transforms.py",
+    "schedules.Schedule": "test_schedules.py",
+    "schedules.as_hyper": "test_schedules.py",
+}
+
+
+@functools.lru_cache(maxsize=None)
+def function_of(unit: Unit, dtype: str) -> Callable[..., Any]:
+    """The unit's function, the same object at each call, so that compilations are shared."""
+    return unit.make_fn(jnp.dtype(dtype))
+
+
+@functools.lru_cache(maxsize=None)
+def compiled(unit: Unit, dtype: str) -> Callable[..., Any]:
+    """The unit's function under `jax.jit`."""
+    return jax.jit(function_of(unit, dtype))

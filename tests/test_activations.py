@@ -1,0 +1,171 @@
+"""Activations: against Keras and plain NumPy, and at the ends of their range."""
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import fnn
+from fnn import activations
+from fnn.nn.activations import ACTIVATIONS, get_activation
+
+# Every activation that Keras has too, some with options: ours and Keras's.
+WITH_KERAS = {
+    "linear": (activations.linear, keras.activations.linear),
+    "sigmoid": (activations.sigmoid, keras.activations.sigmoid),
+    "log_sigmoid": (activations.log_sigmoid, keras.activations.log_sigmoid),
+    "tanh": (activations.tanh, keras.activations.tanh),
+    "relu": (activations.relu, keras.activations.relu),
+    "leaky_relu": (activations.leaky_relu, keras.activations.leaky_relu),
+    "leaky_relu 0.35": (
+        lambda x: activations.leaky_relu(x, 0.35),
+        lambda x: keras.activations.leaky_relu(x, negative_slope=0.35),
+    ),
+    "elu": (activations.elu, keras.activations.elu),
+    "elu 0.6": (lambda x: activations.elu(x, 0.6), lambda x: keras.activations.elu(x, alpha=0.6)),
+    "gelu": (activations.gelu, keras.activations.gelu),
+    "gelu approximate": (lambda x: activations.gelu(x, True), lambda x: keras.activations.gelu(x, approximate=True)),
+    "softplus": (activations.softplus, keras.activations.softplus),
+    "softsign": (activations.softsign, keras.activations.softsign),
+    "swish": (activations.swish, keras.activations.silu),
+    "mish": (activations.mish, keras.activations.mish),
+    "softmax": (activations.softmax, keras.activations.softmax),
+    "log_softmax": (activations.log_softmax, keras.activations.log_softmax),
+}
+
+
+@pytest.mark.parametrize("name", WITH_KERAS)
+def test_values_and_gradients_are_keras_s(name, rng):
+    x = jnp.asarray(rng.normal(size=(6, 5)).astype("float32") * 4)
+    cotangent = jnp.asarray(rng.normal(size=x.shape).astype("float32"))
+
+    @jax.jit
+    def both(x, cotangent):
+        return [(y, back(cotangent)[0]) for y, back in (jax.vjp(fn, x) for fn in WITH_KERAS[name])]
+
+    (y, slope), (keras_y, keras_slope) = both(x, cotangent)
+    np.testing.assert_allclose(y, keras_y, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slope, keras_slope, rtol=1e-5, atol=1e-6)
+
+
+def test_every_activation_is_compared_with_keras_or_with_numpy():
+    assert {name.split()[0] for name in WITH_KERAS} | {"step", "sign", "sinc", "silu"} == set(ACTIVATIONS)
+    assert activations.silu is activations.swish
+
+
+def test_step_sign_and_sinc_are_numpy_s(rng):
+    x = np.concatenate([rng.normal(size=20), [0.0, -0.5, 0.5, 1e-30, 40.0]]).astype("float32")
+    np.testing.assert_array_equal(activations.step(jnp.asarray(x)), np.heaviside(x, 1))
+    np.testing.assert_array_equal(activations.sign(jnp.asarray(x)), np.sign(x))
+    np.testing.assert_allclose(activations.sinc(jnp.asarray(x)), np.sinc(x.astype("float64") / np.pi), 1e-5, 1e-7)
+
+
+def test_sinc_has_an_accurate_derivative_near_zero():
+    # cos(x) / x - sin(x) / x^2 cancels there: in float32 it was off by 30 times its value at 1e-4.
+    x = np.array([0.0, 1e-8, 1e-6, 1e-4, 1e-2, 0.3, 0.49, 0.51, 2.0, -3.0])
+    slope = jax.vmap(jax.grad(activations.sinc))(jnp.asarray(x, jnp.float32))
+    safe = np.where(x == 0, 1, x)
+    exact = np.where(np.abs(x) < 1e-2, -x / 3 + x**3 / 30, np.cos(safe) / safe - np.sin(safe) / safe**2)
+    np.testing.assert_allclose(slope, exact, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_values_and_gradients_are_finite_for_large_inputs(name):
+    x = jnp.array([[1e4, -1e4, 0.0], [-1e4, 30.0, -30.0], [1e-30, -1e-30, 200.0]])
+    y, back = jax.vjp(ACTIVATIONS[name], x)
+    (slope,) = back(jnp.arange(1.0, 10.0).reshape(3, 3))
+    assert np.isfinite(y).all()
+    assert np.isfinite(slope).all()
+
+
+def test_limits_far_from_zero():
+    x = jnp.array([-1e4, 1e4])
+    for name, want in {
+        "sigmoid": [0, 1],
+        "log_sigmoid": [-1e4, 0],
+        "softplus": [0, 1e4],
+        "elu": [-1, 1e4],
+        "gelu": [0, 1e4],
+        "swish": [0, 1e4],
+        "mish": [0, 1e4],
+        "softmax": [0, 1],
+        "log_softmax": [-2e4, 0],
+        "leaky_relu": [-2e3, 1e4],
+    }.items():
+        np.testing.assert_allclose(ACTIVATIONS[name](x), want, rtol=1e-6, err_msg=name)
+
+
+def test_derivatives_at_zero():
+    slope = {name: float(jax.grad(fn)(0.0)) for name, fn in ACTIVATIONS.items() if "softmax" not in name}
+    assert slope["relu"] == 0
+    assert slope["step"] == slope["sign"] == slope["sinc"] == 0
+    assert slope["leaky_relu"] == pytest.approx(0.2)
+    assert slope["elu"] == slope["linear"] == slope["tanh"] == slope["softsign"] == 1
+    assert slope["sigmoid"] == pytest.approx(0.25)
+    assert slope["softplus"] == slope["swish"] == slope["gelu"] == slope["log_sigmoid"] == pytest.approx(0.5)
+
+
+def test_relu_keeps_nan_so_that_it_is_noticed():
+    assert np.isnan(activations.relu(jnp.array([jnp.nan, -1.0]))).tolist() == [True, False]
+
+
+rows = hnp.arrays(
+    np.float32, hnp.array_shapes(min_dims=1, max_dims=2, min_side=4, max_side=4), elements=st.floats(-1e4, 1e4, width=32)
+)
+
+
+@hypothesis.given(rows, st.floats(-1e4, 1e4, width=32))
+def test_softmax_is_a_distribution_that_a_shift_does_not_change(x, shift):
+    p = np.asarray(activations.softmax(jnp.asarray(x)))
+    assert np.isfinite(p).all()
+    assert (p >= 0).all()
+    np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(activations.softmax(jnp.asarray(x + shift)), p, atol=5e-3)
+    np.testing.assert_allclose(np.exp(activations.log_softmax(jnp.asarray(x))), p, atol=1e-5)
+    assert np.array_equal(p.argmax(-1), x.argmax(-1))
+
+
+def test_softmax_along_another_axis(rng):
+    x = rng.normal(size=(3, 4, 2)).astype("float32")
+    p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    np.testing.assert_allclose(activations.softmax(jnp.asarray(x), axis=1), p, 1e-5)
+    np.testing.assert_allclose(activations.log_softmax(jnp.asarray(x), axis=1), np.log(p), 1e-5, 1e-6)
+
+
+def test_parameters_of_activations_may_be_traced(rng):
+    x, slopes = jnp.asarray(rng.normal(size=5).astype("float32")), jnp.array([0.1, 0.7])
+    for fn in (activations.leaky_relu, activations.elu):
+        both = jax.vmap(lambda s, fn=fn: fn(x, s))(slopes)
+        np.testing.assert_allclose(both, [fn(x, 0.1), fn(x, 0.7)], 1e-6)
+
+
+def test_names():
+    assert get_activation(None) is activations.linear
+    assert get_activation("gelu") is activations.gelu
+    assert get_activation(jnp.sin) is jnp.sin
+    for call in (get_activation, fnn.Activation, lambda name: fnn.Dense(2, activation=name)):
+        with pytest.raises(fnn.InputError, match=r"activation: expected .* got 'rleu'\. Did you mean 'relu'"):
+            call("rleu")
+    with pytest.raises(fnn.InputError, match=r"got 'zzz'\. Known: elu, gelu"):
+        get_activation("zzz")
+    with pytest.raises(fnn.InputError, match=r"expected the name of a known activation or a function, got 3"):
+        get_activation(3)
+
+
+def test_activation_layer(rng):
+    x = jnp.asarray(rng.normal(size=(2, 3)).astype("float32"))
+    for layer, name, want in (
+        (fnn.Activation("relu"), "relu", np.maximum(x, 0)),
+        (fnn.Activation(jnp.sin), "activation", np.sin(x)),
+        (fnn.Activation("tanh", name="squash"), "squash", np.tanh(x)),
+    ):
+        assert layer.name == name
+        assert layer.kind == "Activation"
+        assert layer.init(jax.random.key(0), x) == ({}, {})
+        y, state = layer.apply({}, {}, x)
+        np.testing.assert_allclose(y, want, 1e-5)
+        assert state == {}

@@ -1,0 +1,115 @@
+"""Initializers: moments and ranges as their papers and Keras say, orthogonality, and independence of draws."""
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import fnn
+from fnn import initializers
+from fnn.nn.initializers import INITIALIZERS, fans, get_initializer
+
+SHAPE = (60, 140)
+VARIANCE = {
+    "glorot_uniform": 2 / 200,
+    "glorot_normal": 2 / 200,
+    "he_uniform": 2 / 60,
+    "he_normal": 2 / 60,
+    "lecun_uniform": 1 / 60,
+    "lecun_normal": 1 / 60,
+    "uniform": 0.1**2 / 12,
+    "normal": 0.05**2,
+    "orthogonal": 1 / 140,
+}
+
+
+@pytest.fixture(scope="module")
+def draws():
+    key = jax.random.key(5)
+    return {name: np.asarray(init(key, SHAPE, jnp.float32)) for name, init in INITIALIZERS.items()}
+
+
+@pytest.mark.parametrize("name", VARIANCE)
+def test_mean_and_variance(draws, name):
+    values, deviation = draws[name], VARIANCE[name] ** 0.5
+    assert values.shape == SHAPE
+    assert abs(values.mean()) < 0.04 * deviation  # four deviations of the mean of 8,400 draws
+    assert values.std() == pytest.approx(deviation, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_uniform", "lecun_uniform", "uniform"])
+def test_uniform_ones_fill_their_range_and_no_more(draws, name):
+    limit = (3 * VARIANCE[name]) ** 0.5
+    assert 0.999 * limit < draws[name].max() <= limit * (1 + 1e-6)
+    assert -limit * (1 + 1e-6) <= draws[name].min() < -0.999 * limit
+
+
+@pytest.mark.parametrize("name", ["glorot_normal", "he_normal", "lecun_normal"])
+def test_normal_ones_are_cut_off_at_two_deviations(draws, name):
+    limit = 2 * VARIANCE[name] ** 0.5 / 0.87962566103423978
+    assert 0.98 * limit < np.abs(draws[name]).max() <= limit * (1 + 1e-6)
+    # and the plain normal is not
+    assert np.abs(draws["normal"]).max() > 3 * 0.05
+
+
+def test_constants(draws):
+    assert (draws["zeros"] == 0).all()
+    assert (draws["ones"] == 1).all()
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(initializers.constant(2.5)(key, (2, 3)), np.full((2, 3), 2.5, "float32"))
+    np.testing.assert_array_equal(initializers.constant([1, 2])(key, (3, 2)), [[1, 2]] * 3)
+
+
+def test_uniform_and_normal_take_their_numbers_traced():
+    key = jax.random.key(1)
+    values = jax.vmap(lambda low: initializers.uniform(low, 5.0)(key, (200,)))(jnp.array([2.0, 4.0]))
+    assert 2 <= values[0].min() < 2.1
+    assert 4 <= values[1].min() < 4.1
+    values = initializers.normal(3.0, jnp.float32(0.1))(key, (2000,))
+    assert float(values.mean()) == pytest.approx(3, abs=0.01)
+    assert float(values.std()) == pytest.approx(0.1, rel=0.06)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (3, 2, 4), (2, 2, 2, 9)])
+def test_orthogonal_rows_or_columns(shape):
+    q = np.asarray(initializers.orthogonal(jax.random.key(2), shape)).reshape(-1, shape[-1])
+    gram = q.T @ q if q.shape[0] >= q.shape[1] else q @ q.T
+    np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5)
+
+
+def test_orthogonal_is_uniform_over_signs():
+    # Without the correction by the signs of R's diagonal, LAPACK's first row is all of one sign.
+    draw = jax.jit(jax.vmap(lambda key: initializers.orthogonal(key, (3, 3))))
+    q = draw(jax.random.split(jax.random.key(3), 400))
+    assert np.abs(np.asarray(q).mean(0)).max() < 0.15
+    assert 0.4 < (np.linalg.det(np.asarray(q)) > 0).mean() < 0.6
+
+
+@hypothesis.given(st.lists(st.integers(1, 9), min_size=0, max_size=5))
+def test_fans_are_keras_s(shape):
+    shape = tuple(shape)
+    assert fans(shape) == tuple(keras.src.initializers.random_initializers.compute_fans(shape))
+
+
+@pytest.mark.parametrize("name", [name for name in INITIALIZERS if name not in ("zeros", "ones")])
+def test_another_key_gives_other_numbers_and_the_same_key_the_same(name, draws):
+    init = INITIALIZERS[name]
+    np.testing.assert_array_equal(init(jax.random.key(5), SHAPE, jnp.float32), draws[name])
+    other = np.asarray(init(jax.random.key(6), SHAPE, jnp.float32))
+    assert (other != draws[name]).mean() > 0.99
+
+
+def test_names_and_errors():
+    assert get_initializer("he_normal") is initializers.he_normal
+    own = lambda key, shape, dtype: jnp.full(shape, 3, dtype)  # noqa: E731
+    assert get_initializer(own) is own
+    params, _ = fnn.Dense(2, kernel_initializer=own, bias_initializer="ones").init(jax.random.key(0), jnp.ones((1, 3)))
+    np.testing.assert_array_equal(params["kernel"], np.full((3, 2), 3))
+    np.testing.assert_array_equal(params["bias"], [1, 1])
+    with pytest.raises(fnn.InputError, match=r"initializer: .* got 'glorot'\. Did you mean 'glorot_(normal|uniform)'"):
+        get_initializer("glorot")
+    with pytest.raises(fnn.InputError, match=r"orthogonal: expected a shape with at least two axes, got \(3,\)"):
+        initializers.orthogonal(jax.random.key(0), (3,))

@@ -1,0 +1,90 @@
+"""The package as a whole: its import, its purity, and that it lowers for every platform."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+import fnn
+
+
+def python(code):
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert out.returncode == 0, out.stderr
+    return out.stdout.split()
+
+
+def test_import_starts_no_backend_and_loads_no_matplotlib():
+    code = (
+        "import sys, jax; flags = dict(jax.config.values); import fnn;"
+        "from jax._src import xla_bridge as b;"
+        "print(b.backends_are_initialized(), 'matplotlib' in sys.modules, 'tqdm' in sys.modules, 'optax' in sys.modules,"
+        "flags == dict(jax.config.values))"
+    )
+    assert python(code) == ["False", "False", "False", "False", "True"]
+
+
+def test_import_is_light():
+    """Nothing heavy comes in with fnn; the time itself is measured in benchmarks."""
+    code = (
+        "import sys, jax, jax.numpy; before = set(sys.modules); import fnn;"
+        "print(*{m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names))"
+    )
+    assert set(python(code)) <= {"fnn"}
+
+
+def test_public_names_are_reachable_from_the_top():
+    assert fnn.__version__.count(".") == 2
+    for name in ("data", "losses", "metrics", "plot", "activations", "initializers", "schedules", "datasets", "text"):
+        assert getattr(fnn, name).__doc__
+
+
+CASES = {
+    "dense": (fnn.Sequential(fnn.Dense(4, "relu"), fnn.BatchNorm(), fnn.Dropout(0.5), fnn.Dense(3)), (5,), "float32"),
+    "convolutional": (
+        fnn.Sequential(
+            fnn.Conv(2, 3, activation="relu"), fnn.Conv(4, 3, strides=2, padding="same"), fnn.MaxPool(2),
+            fnn.Flatten(), fnn.Dense(3),
+        ),
+        (8, 8, 1),
+        "float32",
+    ),
+    "recurrent": (
+        fnn.Sequential(fnn.LSTM(4, input_dim=5, return_sequences=True), fnn.Bidirectional(fnn.GRU(3)), fnn.Dense(3)),
+        (6,),
+        "int32",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_everything_lowers_for_cpu_cuda_and_tpu(name):
+    model, shape, dtype = CASES[name]
+    task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))
+    x, y = jnp.zeros((10, *shape), dtype), jnp.zeros(10, jnp.int32)
+    ts = fnn.init(task, jax.random.PRNGKey(0), x)
+
+    def step(ts, x, y):
+        return fnn.train_step(task, ts, (x, y))
+
+    def epoch(ts, x, y):
+        return fnn.train_epoch(task, ts, (x, y), batch_size=4)
+
+    def predict(ts, x, y):
+        return task.model.apply(ts.params, ts.state, x)[0]
+
+    for fn in (step, epoch, predict):
+        exported = export.export(jax.jit(fn), platforms=("cpu", "cuda", "tpu"))(ts, x, y)
+        assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_deep_error_messages_name_the_layer():
+    deep = [fnn.Dense(4) for _ in range(3)]
+    model = fnn.Sequential(*deep, fnn.Sequential(*deep, fnn.Conv(2, 3), name="block"))
+    expected = r"layer 'block' \(position 3\) > layer 'conv' \(position 3\) > "
+    with pytest.raises(fnn.InputError, match=expected):
+        model.init(jax.random.key(0), np.zeros((1, 4), "f"))
