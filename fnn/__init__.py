@@ -13,11 +13,32 @@ from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
+from .nn.conv import (
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    conv,
+    conv_init,
+    conv_transpose,
+    conv_transpose_init,
+    depthwise_conv,
+    depthwise_conv_init,
+)
 from .nn.dense import Dense, Flatten, Reshape, dense, dense_init
 from .nn.dropout import Dropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer, Residual, Sequential
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
+from .nn.pooling import (
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    avg_pool,
+    global_avg_pool,
+    global_max_pool,
+    max_pool,
+)
 from .nn.recurrent import (
     GRU,
     LSTM,
