@@ -63,7 +63,9 @@ def main() -> None:
             validation.append(history.get("val_accuracy", [np.nan])[-1])
             print(f"seed {seed}: test loss {scores[-1]['loss']:.4f}, accuracy {scores[-1]['accuracy']:.4f}")
         mean = {name: np.mean([score[name] for score in scores]) for name in scores[0]}
-        line = f"experiment {number}, mean of {len(scores)}: test loss {mean['loss']:.4f}, accuracy {mean['accuracy']:.4f}"
+        line = (
+            f"experiment {number}, mean of {len(scores)}: test loss {mean['loss']:.4f}, accuracy {mean['accuracy']:.4f}"
+        )
         print(line + (f", validation accuracy {np.mean(validation):.4f}" if "validation_split" in options else ""))
 
 

@@ -8,6 +8,7 @@ from . import data, losses, metrics
 from . import plotting as plot
 from ._checks import InputError
 from ._tree import paths
+from ._version import __version__
 from .data import datasets, text
 from .losses import class_weights
 from .metrics import Metric, classification_report
@@ -90,4 +91,31 @@ from .training.run import run
 from .training.state import Task, TrainState, init
 from .training.step import epoch_order, train_epoch, train_step
 
-from ._version import __version__
+__all__ = [
+    # 1. pure functions
+    "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init",
+    "dense", "dense_init", "dropout", "embedding", "embedding_init", "one_hot",
+    "conv", "conv_init", "depthwise_conv", "depthwise_conv_init", "conv_transpose", "conv_transpose_init",
+    "max_pool", "avg_pool", "global_max_pool", "global_avg_pool",
+    "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",
+    "lstm", "lstm_cell", "lstm_init", "LSTMCarry",
+    "gru", "gru_cell", "gru_init", "GRUCarry",
+    "activations", "initializers", "losses", "metrics",
+    # 2. layers
+    "Layer", "Sequential", "Residual",
+    "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
+    "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
+    "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    # 3. optimizers
+    "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
+    "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam",
+    "accumulate", "averaged", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema", "freeze",
+    "global_norm", "schedules",
+    # 4. tasks
+    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "class_weights",
+    # 5. drivers
+    "fit", "evaluate", "predict", "History", "StopTraining",
+    # data, inspection, pictures
+    "data", "datasets", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot",
+    "InputError", "__version__",
+]  # fmt: skip

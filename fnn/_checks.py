@@ -44,7 +44,7 @@ def describe(x: Any) -> str:
     return f"{type(x).__name__}"
 
 
-def shape_text(shape: Iterable[int | None | str]) -> str:
+def shape_text(shape: Iterable[int | str | None]) -> str:
     """A shape as Python writes it, with names allowed: ``(batch, 784)``."""
     items = list(shape)
     return "(" + ", ".join(map(str, items)) + (",)" if len(items) == 1 else ")")

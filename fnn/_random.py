@@ -49,7 +49,7 @@ def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
 
 
 def bits(key: Array, count: int) -> Array:
-    """``count`` random uint32 numbers: both words of each threefry block for JAX's default keys, else `jax.random.bits`."""
+    """``count`` random uint32 numbers: both words of threefry blocks; `jax.random.bits` for keys of other kinds."""
     data = jax.random.key_data(key)
     if data.shape != (2,):
         return jax.random.bits(key, (count,), jnp.uint32)

@@ -1,4 +1,4 @@
-"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted and averaged."""
+"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted."""
 
 from __future__ import annotations
 
@@ -340,7 +340,11 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
     else:
         table = np.asarray(weights, np.float32)
     if labels.size and labels.max() >= table.size:
-        fail("class_weights", expected=f"a weight for each class; the labels reach {labels.max()}", got=f"{table.size} weights")
+        fail(
+            "class_weights",
+            expected=f"a weight for each class; the labels reach {labels.max()}",
+            got=f"{table.size} weights",
+        )
     if np.any(table < 0):
         fail("class_weights", expected="weights of at least 0", got=str(table.min()))
     return jnp.asarray(table[labels])
@@ -389,11 +393,10 @@ def check_targets(loss: Loss, predictions: Any, targets: Any) -> None:
         if low < 0 or high > 1:
             hint = "Labels of -1 and +1 belong to the 'logistic' loss." if low == -1 and high == 1 else ""
             fail(name, expected="targets in [0, 1]", got=f"targets from {low:g} to {high:g}", hint=hint)
-    elif loss is logistic:
-        if not bool(np.all(np.abs(np.asarray(targets)) == 1)):
-            low, high = _extremes(targets)
-            hint = "Use 2 * y - 1 for labels of 0 and 1."
-            fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
+    elif loss is logistic and not bool(np.all(np.abs(np.asarray(targets)) == 1)):
+        low, high = _extremes(targets)
+        hint = "Use 2 * y - 1 for labels of 0 and 1."
+        fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
 
 
 def _extremes(x: Any) -> tuple[float, float]:

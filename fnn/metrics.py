@@ -99,10 +99,14 @@ def _target_numbers(predictions: Array, targets: Array) -> Array:
 
 def _hits(predictions: Array, targets: Array, threshold: Any) -> Array:
     p, t = _class_numbers("accuracy", predictions, threshold), _target_numbers(predictions, targets)
-    if _is_float(predictions) and predictions.shape[-1:] == (1,) or predictions.ndim == 1:
+    if (_is_float(predictions) and predictions.shape[-1:] == (1,)) or predictions.ndim == 1:
         t = (t > 0).astype(jnp.int32) if _is_float(predictions) else t  # labels -1 and +1 count as 0 and 1
     if p.shape != t.shape:
-        fail("accuracy", expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
+        fail(
+            "accuracy",
+            expected="targets that fit the predictions",
+            got=f"{describe(predictions)} and {describe(targets)}",
+        )
     return _per_example(p == t)
 
 
@@ -235,7 +239,9 @@ def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None 
     if not isinstance(p, jax.core.Tracer) and not isinstance(t, jax.core.Tracer):
         low, high = int(min(p.min(), t.min())), int(max(p.max(), t.max()))
         if low < 0 or high >= num_classes:
-            fail("confusion_matrix", expected=f"class numbers in [0, {num_classes})", got=f"numbers from {low} to {high}")
+            fail(
+                "confusion_matrix", expected=f"class numbers in [0, {num_classes})", got=f"numbers from {low} to {high}"
+            )
     return _count_pairs(p, t, num_classes, jnp.ones(p.shape, jnp.int32))
 
 
@@ -311,7 +317,7 @@ def classification_report(
     weighted avg       0.88    0.75  0.77        4
     """
     classes = None if names is None else len(names)
-    if names is not None and _is_float(np.asarray(predictions)) and np.ndim(predictions) > 1:
+    if names is not None and _is_float(jnp.asarray(predictions)) and np.ndim(predictions) > 1:
         width = max(np.shape(predictions)[-1], 2)
         if classes != width:
             fail("classification_report", expected=f"{width} names", got=f"{classes} names")
@@ -388,7 +394,11 @@ def _class_metric(name: str, threshold: Any) -> Metric:
         t = _target_numbers(predictions, targets)
         single = predictions.ndim == 1 or predictions.shape[-1] == 1
         if p.shape != t.shape:
-            fail(name, expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
+            fail(
+                name,
+                expected="targets that fit the predictions",
+                got=f"{describe(predictions)} and {describe(targets)}",
+            )
         w = jnp.broadcast_to(weights.reshape((-1,) + (1,) * (p.ndim - 1)), p.shape)
         if single:
             t = (t > 0).astype(jnp.int32)

@@ -82,8 +82,6 @@ class Summary(NamedTuple):
             ]
         )
 
-    __str__ = __repr__
-
 
 def _bytes(size: float) -> str:
     for unit in ("B", "KB", "MB"):
@@ -96,7 +94,12 @@ def _bytes(size: float) -> str:
 def _shape(shape: Any) -> str:
     if isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape):
         return shape_text(shape)
-    return ", ".join(map(_shape, jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(n, tuple) for n in s))))
+    return ", ".join(
+        map(
+            _shape,
+            jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(n, tuple) for n in s)),
+        )
+    )
 
 
 def _count(tree: Any) -> tuple[int, int]:
@@ -156,7 +159,9 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
     rows = []
     for i in order:
         (trace, two), (_, three) = traces[i]
-        shape = jax.tree.map(lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)), two, three)
+        shape = jax.tree.map(
+            lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)), two, three
+        )
         inside = any(t[0][0].path[:-1] == trace.path for t in traces)
         count, size = (0, 0) if inside else _count((trace.params, trace.state))
         rows.append(Row(trace.path, trace.layer.kind, shape, count, size))
@@ -169,7 +174,8 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
 def _position(path: tuple[str, ...], all_paths: list[tuple[str, ...]]) -> tuple[int, ...]:
     """Sort key: at each depth, when the first layer below that prefix was done."""
     return tuple(
-        next(i for i, other in enumerate(all_paths) if other[: depth + 1] == path[: depth + 1]) for depth in range(len(path))
+        next(i for i, other in enumerate(all_paths) if other[: depth + 1] == path[: depth + 1])
+        for depth in range(len(path))
     )
 
 

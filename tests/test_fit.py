@@ -80,7 +80,9 @@ class Batches:
 
 def test_a_stream_of_batches_equals_arrays_in_order(task, ts, data):
     by_arrays, history = fnn.fit(task, ts, data, epochs=2, batch_size=16, shuffle=False, verbose=0)
-    by_stream, stream_history = fnn.fit(task, ts, Batches(data, 16), epochs=2, validation_data=Batches(data, 16), verbose=0)
+    by_stream, stream_history = fnn.fit(
+        task, ts, Batches(data, 16), epochs=2, validation_data=Batches(data, 16), verbose=0
+    )
     for a, b in zip(values(by_arrays), values(by_stream), strict=True):
         np.testing.assert_allclose(a, b, 1e-4, 1e-6)
     np.testing.assert_allclose(history["loss"], stream_history["loss"], 1e-5)
@@ -224,15 +226,27 @@ ERRORS = {
     "verbose": (lambda d: d, {"verbose": 7}, "verbose 0, 1 or 2"),
     "nan": (bad, {}, r"1 NaN or infinite values, the first at index \(3, 2\)"),
     "infinity": (lambda d: bad(d, (69, 0), np.inf), {}, r"data x: .* the first at index \(69, 0\)"),
-    "width": (lambda d: (d[0][:, :4], d[1]), {}, r"layer 'dense' \(position 0\) > dense: expected x of shape \(batch, 5\)"),
+    "width": (
+        lambda d: (d[0][:, :4], d[1]),
+        {},
+        r"layer 'dense' \(position 0\) > dense: expected x of shape \(batch, 5\)",
+    ),
     "rank": (lambda d: (d[0][:, :, None], d[1]), {}, r"layer 'dense' \(position 0\)"),
     "integers": (lambda d: (d[0].astype("int32"), d[1]), {}, "floating-point x, got int32"),
     "text": (lambda d: (d[0].astype(str), d[1]), {}, "an array of numbers"),
     "full batches only": (lambda d: d, {"batch_size": 71, "drop_remainder": True}, "at least one full batch"),
     "split of all": (lambda d: d, {"validation_split": 1.0}, r"validation_split in \[0, 1\]"),
     "split of none": (lambda d: d, {"validation_split": 0.999}, "leaves rows on both sides"),
-    "validation data": (lambda d: d, {"validation_data": (np.ones((4, 6), "f"), np.zeros(4, "i"))}, "validation_data > layer"),
-    "validation labels": (lambda d: d, {"validation_data": (np.ones((4, 5), "f"), np.full(4, 9))}, "validation_data > .*labels in"),
+    "validation data": (
+        lambda d: d,
+        {"validation_data": (np.ones((4, 6), "f"), np.zeros(4, "i"))},
+        r"validation_data > layer",
+    ),
+    "validation labels": (
+        lambda d: d,
+        {"validation_data": (np.ones((4, 5), "f"), np.full(4, 9))},
+        r"validation_data > .*labels in",
+    ),
     "class weights": (lambda d: d, {"class_weight": [1.0, 2.0]}, "a weight for each class"),
     "empty stream": (lambda d: [], {}, "at least one batch, got none"),
     "stream and split": (lambda d: [d], {"validation_split": 0.5}, "arrays with validation_split"),
@@ -265,7 +279,9 @@ def test_nothing_compiles_before_a_refusal(task, data):
 def test_states_of_others_are_refused(task, ts, data):
     other = fnn.Task(fnn.Sequential(fnn.Dense(7), fnn.Dense(3)), task.loss, task.optimizer)
     stranger = fnn.init(other, jax.random.key(0), data[0])
-    with pytest.raises(fnn.InputError, match=r"optimizer state, slots/momentum/dense/bias: expected shape \(8,\), got float32\[7\]"):
+    with pytest.raises(
+        fnn.InputError, match=r"optimizer state, slots/momentum/dense/bias: expected shape \(8,\), got float32\[7\]"
+    ):
         fnn.fit(task, ts._replace(opt_state=stranger.opt_state), data, verbose=0)
     with pytest.raises(fnn.InputError, match="one made for these parameters by this optimizer"):
         fnn.fit(task._replace(optimizer="rmsprop"), ts, data, verbose=0)

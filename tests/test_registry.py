@@ -85,6 +85,7 @@ def test_dtype_is_kept(unit, dtype):
     assert not any(getattr(leaf, "weak_type", False) for leaf in jax.tree.leaves(out))
 
 
+@pytest.mark.slow
 @each_unit
 def test_bfloat16_is_near_float32(unit):
     args = unit.args("bfloat16")

@@ -10,7 +10,9 @@ import fnn
 def mnist_cnn():
     conv = [fnn.Conv(filters, 3, activation="relu") for filters in (32, 32, 64, 64, 64)]
     pool = fnn.MaxPool(2)
-    return fnn.Sequential(*conv[:2], pool, *conv[2:4], pool, conv[4], pool, fnn.Flatten(), fnn.Dropout(0.5), fnn.Dense(10))
+    return fnn.Sequential(
+        *conv[:2], pool, *conv[2:4], pool, conv[4], pool, fnn.Flatten(), fnn.Dropout(0.5), fnn.Dense(10)
+    )
 
 
 def test_summary_of_the_mnist_cnn():
@@ -76,7 +78,9 @@ def test_summary_refuses_bad_input():
     with pytest.raises(fnn.InputError, match=r"each length in the input shape to be an integer of at least 1, got 0"):
         fnn.summary(fnn.Dense(2), (0,))
     deep = fnn.Sequential(fnn.Dense(2), fnn.Sequential(fnn.Dense(2), fnn.Reshape((3,))))
-    with pytest.raises(fnn.InputError, match=r"layer 'sequential' \(position 1\) > layer 'reshape' \(position 1\) > reshape"):
+    with pytest.raises(
+        fnn.InputError, match=r"layer 'sequential' \(position 1\) > layer 'reshape' \(position 1\) > reshape"
+    ):
         fnn.summary(deep, (3,))
 
 

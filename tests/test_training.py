@@ -99,7 +99,8 @@ def test_a_trial_may_build_its_own_model_and_optimizer_under_vmap(data):
     def trial(rate, dropout, beta):
         model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(dropout), fnn.Dense(3))
         task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(rate, beta_1=beta))
-        ts, history = fnn.run(task, fnn.init(task, jax.random.key(0), data[0]), data, epochs=2, batch_size=35)
+        start = fnn.init(task, jax.random.key(0), data[0])
+        history = fnn.run(task, start, data, epochs=2, batch_size=35)[1]
         return history["loss"]
 
     rates, drops, betas = jnp.array([1e-3, 1e-1]), jnp.array([0.0, 0.5]), jnp.array([0.9, 0.5])
@@ -118,7 +119,7 @@ def test_gradient_through_run_equals_finite_differences(x64):
     def final(rate, weights):
         start = fnn.set_hyper(ts, learning_rate=rate)
         data = (x[:8], y[:8], weights)
-        out, history = fnn.run(task, start, data, epochs=2, batch_size=3, validation_data=(x[8:], y[8:]))
+        _, history = fnn.run(task, start, data, epochs=2, batch_size=3, validation_data=(x[8:], y[8:]))
         return history["val_loss"][-1]
 
     weights = jnp.asarray(rng.uniform(0.5, 1.5, size=8))
@@ -155,7 +156,9 @@ def test_an_optax_optimizer_trains_like_ours(data):
 
 
 def test_penalty_and_constraint(data):
-    penalty = lambda params: 0.5 * sum(jnp.sum(p**2) for p in jax.tree.leaves(params))  # noqa: E731
+    def penalty(params):
+        return 0.5 * sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1), penalty=penalty)
     plain = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
     ts = fnn.init(task, jax.random.key(0), data[0])
@@ -168,7 +171,9 @@ def test_penalty_and_constraint(data):
         fnn.evaluate(task, ts, data)["loss"], fnn.evaluate(plain, ts, data)["loss"] + penalty(ts.params), 1e-5
     )
     positive = fnn.Task(fnn.Dense(3), "mse", constraint=lambda p: jax.tree.map(lambda a: jnp.maximum(a, 0), p))
-    new, _ = fnn.train_step(positive, fnn.init(positive, jax.random.key(0), data[0]), (data[0], np.eye(3, dtype="f")[data[1]]))
+    new, _ = fnn.train_step(
+        positive, fnn.init(positive, jax.random.key(0), data[0]), (data[0], np.eye(3, dtype="f")[data[1]])
+    )
     assert min(float(p.min()) for p in jax.tree.leaves(new.params)) == 0
 
 
@@ -191,7 +196,9 @@ def test_every_row_is_visited_once_per_epoch_in_new_orders(ts):
 def test_epoch_logs_are_means_over_examples(data):
     """With a learning rate of 0 an epoch's logs are those of evaluate, the smaller batch weighted by its size."""
     model = fnn.Sequential(fnn.Dense(8, activation="tanh"), fnn.Dense(3))
-    task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.0), metrics=("accuracy", "top_k_accuracy", "f1"))
+    task = fnn.Task(
+        model, "sparse_categorical_crossentropy", fnn.sgd(0.0), metrics=("accuracy", "top_k_accuracy", "f1")
+    )
     task = task._replace(metrics=("accuracy", "f1"))
     ts = fnn.init(task, jax.random.key(0), data[0])
     weight = np.linspace(0, 2, 70, dtype="float32")

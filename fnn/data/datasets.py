@@ -75,7 +75,12 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", axes, 4))
     size = int(np.prod(shape)) * dtype.itemsize
     if len(content) != start + size:
-        fail(path.name, expected=f"{size} bytes of data for shape {shape}", got=str(len(content) - start), hint="Fetch it again.")
+        fail(
+            path.name,
+            expected=f"{size} bytes of data for shape {shape}",
+            got=str(len(content) - start),
+            hint="Fetch it again.",
+        )
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 

@@ -39,7 +39,9 @@ class Vocabulary(NamedTuple):
         number = {symbol: i for i, symbol in enumerate(self.symbols)}
         unknown = sorted(set(text) - number.keys())
         if unknown:
-            fail("encode", expected=f"only the {len(self.symbols)} symbols of the vocabulary", got=f"also {unknown[:10]}")
+            fail(
+                "encode", expected=f"only the {len(self.symbols)} symbols of the vocabulary", got=f"also {unknown[:10]}"
+            )
         return np.array([number[c] for c in text], np.int32)
 
     def decode(self, numbers: Any) -> str:
@@ -167,4 +169,6 @@ def generate_text(
     """
     check_range("generate_text", "temperature", temperature, 0)
     window = jnp.asarray(vocabulary.encode(prompt))
-    return vocabulary.decode(_generate(model, params, state, key, window, length, jnp.asarray(temperature, jnp.float32)))
+    return vocabulary.decode(
+        _generate(model, params, state, key, window, length, jnp.asarray(temperature, jnp.float32))
+    )

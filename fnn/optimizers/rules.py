@@ -93,6 +93,10 @@ def split_schedules(hyper: dict[str, Number]) -> tuple[dict[str, Any], dict[str,
     return leaves, schedules
 
 
+def _flatten(tree: Any) -> tuple[list[tuple[Any, Array]], Any]:
+    return jax.tree_util.tree_flatten_with_path(tree)
+
+
 def _check_slots(grads: Any, slots: Slots) -> None:
     for name, tree in slots.items():
         ours, theirs = paths(tree), paths(grads)
@@ -111,8 +115,8 @@ def _check_slots(grads: Any, slots: Slots) -> None:
 
 def from_rule(
     rule: Callable[[Array, dict[str, Array], dict[str, Array], Array], tuple[Array, dict[str, Array]]],
-    slots: dict[str, Callable[[Array], Array]],
-    hyper: dict[str, Number],
+    slots: Mapping[str, Callable[[Array], Array]],
+    hyper: Mapping[str, Number],
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
@@ -163,7 +167,7 @@ def from_rule(
             fail("optimizer", expected="update(grads, opt_state, params) with weight decay", got="params=None")
         step = state.step + 1
 
-        flat, treedef = jax.tree_util.tree_flatten_with_path(grads)
+        flat, treedef = _flatten(grads)
         flat_params = [None] * len(flat) if params is None else treedef.flatten_up_to(params)
         flat_slots = {name: treedef.flatten_up_to(tree) for name, tree in state.slots.items()}
         deltas: list[Array] = []
@@ -484,7 +488,7 @@ def nadam(
     def one(p: Array) -> Array:
         return jnp.ones((), at_least_float32(p.dtype))
 
-    slots = {"momentum": jnp.zeros_like, "velocity": jnp.zeros_like, "product": one}
+    slots: dict[str, Callable[[Array], Array]] = {"momentum": jnp.zeros_like, "velocity": jnp.zeros_like, "product": one}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
     common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)

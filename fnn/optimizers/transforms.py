@@ -122,9 +122,9 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
 
 
 class AccumulateState(NamedTuple):
-    """State of `accumulate`: gradients gathered so far, their sum, and the state of the optimizer inside."""
+    """State of `accumulate`: calls since the last update, the sum of their gradients, and the state of the optimizer inside."""
 
-    count: Array
+    calls: Array
     total: Any
     inner: Any
 
@@ -158,9 +158,9 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
 
         def wait() -> tuple[Any, AccumulateState]:
             still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(act)[0])
-            return still, AccumulateState(state.count + 1, total, state.inner)
+            return still, AccumulateState(state.calls + 1, total, state.inner)
 
-        return jax.lax.cond(state.count + 1 >= every, act, wait)
+        return jax.lax.cond(state.calls + 1 >= every, act, wait)
 
     return Optimizer(init, update)
 

@@ -96,7 +96,8 @@ def _check_opt_state(task: Task, ts: TrainState) -> None:
     expected = jax.eval_shape(task.optimizer.init, ts.params)
     want, have = paths(expected), paths(ts.opt_state)
     hint = "Is it the state of another model or optimizer? Make one with fnn.init, or task.optimizer.init(ts.params)."
-    if jax.tree.structure(expected) != jax.tree.structure(ts.opt_state):
+    same: bool = jax.tree.structure(expected) == jax.tree.structure(ts.opt_state)  # type: ignore[operator]
+    if not same:
         missing, extra = sorted(want.keys() - have.keys()), sorted(have.keys() - want.keys())
         got = f"one without {missing[:4]} and with {extra[:4]}" if missing or extra else "another tree structure"
         fail("optimizer state", expected="one made for these parameters by this optimizer", got=got, hint=hint)

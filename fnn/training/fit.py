@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from functools import partial
 from typing import Any
 
@@ -73,7 +73,9 @@ def _advance(
 
 
 @partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array) -> tuple[TrainState, Totals, Logs]:
+def _advance_rows(
+    task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
+) -> tuple[TrainState, Totals, Logs]:
     """One step on the given rows: the last, smaller batch."""
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
     totals = merge(task, totals, batch_totals)
@@ -200,7 +202,9 @@ def _split(data: Any, fraction: float) -> tuple[Any, Any]:
     size = size_of(data)
     at = math.floor(size * (1 - fraction) + 1e-9)
     if at == 0 or at == size:
-        fail("fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples")
+        fail(
+            "fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples"
+        )
     return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
 
 
@@ -221,7 +225,9 @@ class _ArrayEpochs:
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
         self.total = self.whole + (self.rest > 0)
-        self.totals = zero_totals(task, ts, jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), self.data))
+        self.totals = zero_totals(
+            task, ts, jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), self.data)
+        )
         self.chunk = 0  # unknown until the first steps have been compiled and timed
 
     def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
@@ -252,7 +258,7 @@ class _StreamEpochs:
 
     def __init__(self, task: Task, ts: TrainState, stream: Iterable[Any], class_weight: Any) -> None:
         self.task, self.stream, self.class_weight = task, stream, class_weight
-        self.total = len(stream) if hasattr(stream, "__len__") else None
+        self.total = len(stream) if isinstance(stream, Sized) else None
         self.predictions: Any = None
         self.totals: Any = None
 
@@ -360,7 +366,12 @@ def fit(
         source = _ArrayEpochs(task, ts, data, batch_size, shuffle, drop_remainder)
     if validation_data is not None and not _is_stream(validation_data):
         validation_data = as_arrays(validation_data, "validation_data")
-        check_data(task, check_fit(task, ts, validation_data, "validation_data", train=False), validation_data, "validation_data")
+        check_data(
+            task,
+            check_fit(task, ts, validation_data, "validation_data", train=False),
+            validation_data,
+            "validation_data",
+        )
         validation_data = jax.tree.map(jnp.asarray, validation_data)
 
     ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
@@ -369,7 +380,8 @@ def fit(
             started, logs, shown = time.perf_counter(), {}, {}
             progress.start(epoch, source.total)
             try:
-                for ts, device_logs, count in source.steps(ts, progress.period):
+                for reached, device_logs, count in source.steps(ts, progress.period):
+                    ts = reached
                     if verbose == 1:
                         shown = _floats(device_logs)
                         progress.advance(count, shown)

@@ -14,7 +14,9 @@ from .step import check_sizes, epoch, measure_all, results, size_of
 Array = jax.Array
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("epochs", "batch_size", "shuffle", "drop_remainder", "eval_batch_size"))
+@partial(
+    jax.jit, static_argnums=0, static_argnames=("epochs", "batch_size", "shuffle", "drop_remainder", "eval_batch_size")
+)
 def run(
     task: Task,
     ts: TrainState,

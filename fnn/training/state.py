@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_key, fail
-from ..losses import Loss, expects, get_loss
+from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
 from ..nn.layer import Layer, shape_of
 from ..optimizers.rules import get_optimizer
@@ -63,8 +63,14 @@ class Task(_TaskFields):
         penalty: Callable[[Any], Array] | None = None,
         constraint: Callable[[Any], Any] | None = None,
     ) -> Task:
+        """Look names up, and refuse what is no task."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
-            fail("Task", expected="a Layer as model", got=repr(model), hint="Use fnn.Sequential(...) or fnn.Layer(init, apply).")
+            fail(
+                "Task",
+                expected="a Layer as model",
+                got=repr(model),
+                hint="Use fnn.Sequential(...) or fnn.Layer(init, apply).",
+            )
         loss = get_loss(loss)
         if isinstance(metrics, (str, Metric)) or callable(metrics):
             metrics = (metrics,)
@@ -74,7 +80,8 @@ class Task(_TaskFields):
             fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
         return super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
 
-    def _replace(self, **changes: Any) -> Task:  # type: ignore[override]
+    def _replace(self, **changes: Any) -> Task:
+        """Another task with some parts changed; names are looked up again."""
         return Task(**{**self._asdict(), **changes})
 
 
@@ -157,7 +164,7 @@ def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
 
 
 def _name(fn: Any) -> str:
-    return getattr(fn, "__name__", None) or getattr(getattr(fn, "func", fn), "__name__", "loss")
+    return str(getattr(base(fn), "__name__", "loss"))
 
 
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
@@ -180,11 +187,21 @@ def _ending(jaxpr: Any, var: Any) -> str | None:
     if eqn.primitive.name == "div":
         # exp(...) / sum(exp(...)) of the same exponentials
         above, below = back(eqn.invars[0]), back(eqn.invars[1])
-        if above is not None and below is not None and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum"):
+        if (
+            above is not None
+            and below is not None
+            and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum")
+        ):
             return "softmax" if back(below.invars[0]) is above else None
     for name in ("jaxpr", "call_jaxpr"):
         inner = eqn.params.get(name)
-        if inner is not None and eqn.primitive.name in ("pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call"):
+        if inner is not None and eqn.primitive.name in (
+            "pjit",
+            "jit",
+            "custom_jvp_call",
+            "custom_vjp_call",
+            "closed_call",
+        ):
             inner = getattr(inner, "jaxpr", inner)
             return _ending(inner, inner.outvars[list(eqn.outvars).index(_origin(made_by, var))])
     return None

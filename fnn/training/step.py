@@ -205,7 +205,12 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
     check_count("data", "batch_size", batch_size)
     if drop_remainder and batch_size > size:
         hint = "Use a smaller batch_size, or drop_remainder=False."
-        fail("data", expected="at least one full batch with drop_remainder", got=f"{size} examples in batches of {batch_size}", hint=hint)
+        fail(
+            "data",
+            expected="at least one full batch with drop_remainder",
+            got=f"{size} examples in batches of {batch_size}",
+            hint=hint,
+        )
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
@@ -239,7 +244,6 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int)
 
     The last batch reaches back over rows already seen, which then do not count, so that one shape serves all.
     """
-    x, y, weight = unpack(data)
     size = size_of(data)
     batch_size = min(batch_size, size)
     penalty = None if task.penalty is None else task.penalty(params)

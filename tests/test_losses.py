@@ -1,0 +1,325 @@
+"""Losses: against Keras in value and gradient, at extreme logits, with weights, and their errors."""
+
+from functools import partial
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+import fnn
+from fnn import losses
+from fnn.losses import LOSSES, expects, get_loss, mean_loss, weighted_sum
+
+
+def values(rng, shape):
+    return rng.normal(size=shape), rng.normal(size=shape)
+
+
+def positive(rng, shape):
+    return rng.uniform(-0.2, 3, shape), rng.uniform(0, 3, shape)
+
+
+def soft(rng, shape):
+    return rng.normal(size=shape) * 4, rng.uniform(size=shape)
+
+
+def probabilities(rng, shape):
+    return rng.uniform(size=shape), rng.uniform(size=shape)
+
+
+def one_hot(rng, shape):
+    return rng.normal(size=shape) * 4, np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
+
+
+def distribution(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]) * 1.3, rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+def classes(rng, shape):
+    return rng.normal(size=shape) * 4, rng.integers(0, shape[-1], shape[:-1])
+
+
+def class_probabilities(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]), rng.integers(0, shape[-1], shape[:-1])
+
+
+K, L = keras.losses, losses
+# ours, Keras's class, and the kind of data
+CASES = {
+    "mse": (L.mean_squared_error, K.MeanSquaredError, values),
+    "mae": (L.mean_absolute_error, K.MeanAbsoluteError, values),
+    "mape": (L.mean_absolute_percentage_error, K.MeanAbsolutePercentageError, values),
+    "msle": (L.mean_squared_logarithmic_error, K.MeanSquaredLogarithmicError, positive),
+    "huber": (L.huber, K.Huber, values),
+    "huber 0.4": (partial(L.huber, delta=0.4), partial(K.Huber, delta=0.4), values),
+    "bce": (L.binary_crossentropy, partial(K.BinaryCrossentropy, from_logits=True), soft),
+    "bce smoothed": (
+        partial(L.binary_crossentropy, label_smoothing=0.3),
+        partial(K.BinaryCrossentropy, from_logits=True, label_smoothing=0.3),
+        soft,
+    ),
+    "bce of probabilities": (partial(L.binary_crossentropy, from_logits=False), K.BinaryCrossentropy, probabilities),
+    "cce": (L.categorical_crossentropy, partial(K.CategoricalCrossentropy, from_logits=True), one_hot),
+    "cce smoothed": (
+        partial(L.categorical_crossentropy, label_smoothing=0.2),
+        partial(K.CategoricalCrossentropy, from_logits=True, label_smoothing=0.2),
+        one_hot,
+    ),
+    "cce of probabilities": (partial(L.categorical_crossentropy, from_logits=False), K.CategoricalCrossentropy, distribution),
+    "sparse": (L.sparse_categorical_crossentropy, partial(K.SparseCategoricalCrossentropy, from_logits=True), classes),
+    "sparse of probabilities": (
+        partial(L.sparse_categorical_crossentropy, from_logits=False),
+        K.SparseCategoricalCrossentropy,
+        class_probabilities,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 2, 4)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_values_gradients_and_weights_are_keras_s(name, shape, rng):
+    ours, theirs, kind = CASES[name]
+    p, t = kind(rng, shape)
+    p, t = jnp.asarray(p, "float32"), jnp.asarray(t, "int32" if "sparse" in name else "float32")
+    w = jnp.asarray(rng.uniform(size=shape[0]), "float32")
+    keras_weights = np.asarray(w)
+    if len(shape) == 3 and theirs not in ():
+        # Keras averages over the positions of a sequence and the batch together; a row's weight goes to all of its positions.
+        keras_weights = np.broadcast_to(keras_weights[:, None], shape[:2])
+    plain, none = theirs(), theirs(reduction="none")
+
+    @jax.jit
+    def both(p, t, w):
+        result = jax.value_and_grad(lambda p: mean_loss(ours, p, t, w))(p)
+        keras_result = jax.value_and_grad(lambda p: plain(t, p, sample_weight=keras_weights))(p)
+        rows = none(t, p)
+        return result, keras_result, ours(p, t), rows.reshape(rows.shape[0], -1).mean(1)
+
+    (value, slope), (keras_value, keras_slope), rows, keras_rows = both(p, t, w)
+    np.testing.assert_allclose(rows, keras_rows, 1e-5, 1e-6)
+    np.testing.assert_allclose(value, keras_value, 1e-5)
+    np.testing.assert_allclose(slope, keras_slope, 1e-5, 1e-6)
+
+
+def test_every_named_loss_is_compared_with_keras_or_with_numpy():
+    compared = {losses.base(case[0]) for case in CASES.values()}
+    assert set(LOSSES.values()) - compared == {losses.logistic}
+
+
+def test_logistic_is_its_equation_and_binary_crossentropy_on_other_labels(rng):
+    f, t = rng.normal(size=(6, 2)) * 3, rng.choice([-1.0, 1.0], (6, 2))
+    want = np.log1p(np.exp(-t * f)).mean(1)
+    np.testing.assert_allclose(losses.logistic(jnp.asarray(f), jnp.asarray(t)), want, 1e-5)
+    np.testing.assert_allclose(losses.binary_crossentropy(jnp.asarray(f), jnp.asarray((t + 1) / 2)), want, 1e-5)
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_binary_crossentropy_is_exact_where_the_loss_is_small(target):
+    # softplus(x) - t x would cancel: at 17 it is 0 in float32.
+    sign = 1 if target else -1
+    x = sign * np.array([5.0, 10.0, 17.0, 30.0])
+    loss = jax.vmap(lambda p: losses.binary_crossentropy(p[None], jnp.array([target]))[0])
+    y, slope = jax.jit(lambda x: (loss(x), jax.grad(lambda x: loss(x).sum())(x)))(jnp.asarray(x, "float32"))
+    np.testing.assert_allclose(y, np.log1p(np.exp(-np.abs(x))), 1e-5)
+    np.testing.assert_allclose(slope, -sign / (1 + np.exp(np.abs(x))), 1e-5)
+
+
+def stable(loss, p, t, w):
+    """Values and gradients of a loss."""
+    return jax.jit(lambda p: (loss(p, t), jax.grad(lambda p: jnp.sum(loss(p, t) * w))(p)))(p)
+
+
+def test_cross_entropies_at_extreme_logits():
+    w = jnp.array([1.0, 2.0, 3.0, 4.0])
+    p = jnp.array([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0], [1e4, 1e4]])
+    t = jnp.array([0, 0, 1, 1])
+    want = [0, 2e4, np.log(2), np.log(2)]
+    slopes = np.array([[0, 0], [-1, 1], [0.5, -0.5], [0.5, -0.5]]) * np.asarray(w)[:, None]
+    for loss, targets in (
+        (losses.sparse_categorical_crossentropy, t),
+        (losses.categorical_crossentropy, jax.nn.one_hot(t, 2)),
+    ):
+        y, slope = stable(loss, p, targets, w)
+        np.testing.assert_allclose(y, want, 1e-6)
+        np.testing.assert_allclose(slope, slopes, 1e-6)
+
+
+def test_binary_and_logistic_losses_at_extreme_logits():
+    w = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    x = jnp.array([1e4, 1e4, -1e4, -1e4, 0.0])
+    t = jnp.array([1, 0, 1, 0, 1])
+    want, slopes = [0, 1e4, 1e4, 0, np.log(2)], np.array([0, 1, -1, 0, -0.5]) * np.asarray(w)
+    for loss, targets in ((losses.binary_crossentropy, t), (losses.logistic, 2 * t - 1)):
+        y, slope = stable(loss, x, targets, w)
+        np.testing.assert_allclose(y, want, 1e-6)
+        np.testing.assert_allclose(slope, slopes, 1e-6)
+
+
+def test_losses_of_probabilities_are_finite_at_zero_and_one():
+    w = jnp.array([1.0, 2.0])
+    y, slope = stable(partial(losses.binary_crossentropy, from_logits=False), jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]), w)
+    np.testing.assert_allclose(y, -np.log(1e-7), rtol=0.01)
+    assert np.isfinite(slope).all()
+    p, t = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 1])
+    y, slope = stable(partial(losses.sparse_categorical_crossentropy, from_logits=False), p, t, w)
+    np.testing.assert_allclose(y, -np.log(1e-7), rtol=1e-5)
+    assert np.isfinite(slope).all()
+
+
+def test_labels_outside_the_classes_give_nan_and_leave_the_others_alone():
+    loss = losses.sparse_categorical_crossentropy
+    for dtype in ("int8", "uint8", "int32"):
+        t = jnp.array([0, 3, 2, 255 if dtype == "uint8" else -1], dtype)
+        with jax.numpy_dtype_promotion("strict"):
+            y = loss(jnp.zeros((4, 3)), t)
+        np.testing.assert_allclose(y, [np.log(3), np.nan, np.log(3), np.nan], 1e-6)
+
+
+def test_many_classes_do_not_overflow_a_small_label_dtype():
+    t = jnp.array([5, 250], jnp.uint8)
+    p = jnp.zeros((2, 400)).at[1, 250].set(9.0)
+    y = losses.sparse_categorical_crossentropy(p, t)
+    np.testing.assert_allclose(y, [np.log(400), np.log(399 + np.exp(9)) - 9], 1e-5)
+
+
+finite = hnp.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
+jitted = {name: jax.jit(fn) for name, fn in LOSSES.items()}
+
+
+@hypothesis.given(finite, hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)), st.sampled_from(sorted(LOSSES)))
+def test_losses_are_finite_and_not_negative(p, t, name):
+    if name == "sparse_categorical_crossentropy":
+        t = t.argmax(-1).astype("int32")
+    elif name == "logistic":
+        t = np.where(t > 0.5, 1, -1)
+    y = np.asarray(jitted[name](p, t))
+    assert y.shape == (3,)
+    assert np.isfinite(y).all()
+    assert (y >= -1e-3).all()
+
+
+def test_options_may_be_traced(rng):
+    p, t = jnp.asarray(rng.normal(size=(3, 4))), jnp.asarray(rng.uniform(size=(3, 4)))
+    options = jnp.array([0.2, 0.9])
+    for loss, name in (
+        (losses.huber, "delta"),
+        (losses.binary_crossentropy, "label_smoothing"),
+        (losses.categorical_crossentropy, "label_smoothing"),
+    ):
+        both = jax.jit(jax.vmap(lambda v, loss=loss, name=name: loss(p, t, **{name: v})))(options)
+        each = [loss(p, t, **{name: float(v)}) for v in options]
+        assert not np.allclose(*each)
+        np.testing.assert_allclose(both, each, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "mape", "msle", "huber", "binary_crossentropy", "logistic"])
+def test_a_last_axis_of_one_is_aligned_and_not_broadcast(name, rng):
+    loss = jitted[name]
+    p, t = rng.uniform(0.1, 1, (4, 1)).astype("float32"), rng.uniform(0.1, 1, 4).astype("float32")
+    want = loss(p, t[:, None])
+    np.testing.assert_array_equal(loss(p, t), want)
+    np.testing.assert_array_equal(loss(p[:, 0], t[:, None]), want)
+    np.testing.assert_array_equal(loss(p[:, 0], t), want)
+    for other in (rng.uniform(size=(4, 2)), rng.uniform(size=5), rng.uniform(size=(4, 1, 2)), np.float32(1)):
+        with pytest.raises(fnn.InputError, match=r"expected targets of the predictions' shape \(batch, \.\.\.\), got predictions float32\[4, 1\]"):
+            LOSSES[name](p, np.asarray(other, "float32"))
+    with pytest.raises(fnn.InputError, match="expected targets of the predictions' shape"):
+        LOSSES[name](np.ones((4, 2), "float32"), t)
+
+
+def test_align_casts_targets_to_the_predictions():
+    p, t = losses.align("here", jnp.ones((3, 1), jnp.bfloat16), jnp.array([1, 2, 3]))
+    assert t.shape == (3, 1)
+    assert t.dtype == p.dtype == jnp.bfloat16
+
+
+def test_weighted_sum_and_mean_loss(rng):
+    v, w, valid = rng.normal(size=5), rng.uniform(size=5), np.array([True, False, True, True, False])
+    np.testing.assert_allclose(weighted_sum(jnp.asarray(v)), (v.sum(), 5), 1e-5)
+    np.testing.assert_allclose(weighted_sum(jnp.asarray(v), jnp.asarray(w)), ((v * w).sum(), 5), 1e-5)
+    v[1] = np.nan  # padding
+    total, count = weighted_sum(jnp.asarray(v), jnp.asarray(w), jnp.asarray(valid))
+    np.testing.assert_allclose((total, count), ((v * w)[valid].sum(), 3), 1e-5)
+    # 4,096 ones sum to 256 in bfloat16
+    assert float(weighted_sum(jnp.ones(4096, jnp.bfloat16))[0]) == 4096
+    assert float(mean_loss("mse", jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0]), jnp.array([3.0, 1.0]))) == 3.5
+
+
+def test_class_weights():
+    np.testing.assert_array_equal(fnn.class_weights([2, 0, 1, 2], [1, 2, 5]), [5, 1, 2, 5])
+    np.testing.assert_array_equal(fnn.class_weights([[2], [0]], {2: 7.0, 9: 3}), [7, 1])
+    np.testing.assert_array_equal(fnn.class_weights(np.eye(3)[[2, 0, 1]], [1, 2, 5]), [5, 1, 2])
+    np.testing.assert_array_equal(fnn.class_weights(np.array([1.0, 0.0]), [1, 2]), [2, 1])
+    assert fnn.class_weights([0], [2]).dtype == jnp.float32
+
+
+def test_names_and_what_they_expect():
+    assert get_loss("mse") is losses.mean_squared_error
+    assert get_loss(len) is len
+    assert losses.base(partial(partial(losses.huber, delta=2.0))) is losses.huber
+    sparse = losses.sparse_categorical_crossentropy
+    assert expects(sparse) == expects(losses.logistic) == expects(partial(sparse)) == "logits"
+    assert expects(partial(sparse, from_logits=False)) == "probabilities"
+    assert expects(partial(partial(sparse, from_logits=False))) == "probabilities"
+    assert expects(losses.huber) == expects(lambda p, t: p) == "values"
+
+
+P = jnp.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get_loss("mean_square_error"), r"loss: .*'mean_square_error'\. Did you mean 'mean_squared_error'"),
+        (lambda: losses.huber(P, P, delta=0), r"huber: expected delta in \(0, inf\), got 0"),
+        (lambda: losses.huber(P, P, delta="big"), r"huber: expected delta to be a number, got 'big'"),
+        (lambda: losses.binary_crossentropy(P, P, label_smoothing=1.5), r"expected label_smoothing in \[0, 1\], got 1\.5"),
+        (lambda: losses.categorical_crossentropy(P, P, label_smoothing=-1), r"expected label_smoothing in \[0, 1\], got -1"),
+        (lambda: losses.mean_squared_error(jnp.zeros(3, int), jnp.zeros(3)), r"expected a floating-point x, got int32\[3\]\. Losses and metrics"),
+        (lambda: losses.categorical_crossentropy(P, jnp.zeros(4)), r"For class numbers use a sparse loss"),
+        (lambda: losses.categorical_crossentropy(jnp.zeros((4, 1)), jnp.zeros((4, 1))), r"at least 2 classes, got float32\[4, 1\]\. For one output"),
+        (lambda: losses.sparse_categorical_crossentropy(P[0], jnp.zeros(3, int)), r"expected predictions of shape \(batch, \.\.\., classes\)"),
+        (lambda: losses.sparse_categorical_crossentropy(P.astype(int), jnp.zeros(4, int)), r"expected a floating-point x, got int32"),
+        (lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(4)), r"expected integer class numbers as targets, got float32\[4\]\. Use y\.astype"),
+        (lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(5, int)), r"expected targets of shape \(4,\) for predictions float32\[4, 3\], got int32\[5\]"),
+        (lambda: losses.sparse_categorical_crossentropy(P, P.astype(int)), r"Use categorical_crossentropy for one-hot rows"),
+        (lambda: weighted_sum(P), r"loss: expected one value per example, of shape \(batch,\), got float32\[4, 3\]"),
+        (lambda: weighted_sum(P[0], jnp.ones(4)), r"loss: expected sample weights of shape \(3,\), got float32\[4\]"),
+        (lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]), r"a weight for each class; the labels reach 3, got 2 weights"),
+        (lambda: fnn.class_weights([0, -1], [1.0, 2.0]), r"expected labels of at least 0, got the label -1"),
+        (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"expected weights of at least 0, got -2\.0"),
+        (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got \[-1\]"),
+        (lambda: fnn.class_weights([0.5], [1.0]), r"class_weights: expected class numbers, got float64\[1\]"),
+        (lambda: fnn.class_weights(3, [1.0]), r"expected labels of shape \(batch,\) or \(batch, classes\)"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        ("sparse_categorical_crossentropy", [0, 3], r"labels in \[0, 3\) for 3 outputs, got labels from 0 to 3\. Number the classes from 0"),
+        ("sparse_categorical_crossentropy", [-1, 2], r"got labels from -1 to 2"),
+        ("binary_crossentropy", [-1, 1], r"targets in \[0, 1\], got targets from -1 to 1\. Labels of -1 and \+1 belong to the 'logistic'"),
+        ("categorical_crossentropy", [0, 2.5], r"expected targets in \[0, 1\], got targets from 0 to 2\.5"),
+        ("logistic", [0, 1], r"expected targets -1 or \+1, got targets from 0 to 1\. Use 2 \* y - 1"),
+    ],
+)
+def test_check_targets(loss, targets, message):
+    with pytest.raises(fnn.InputError, match=message):
+        losses.check_targets(get_loss(loss), P, np.array(targets))
+
+
+def test_check_targets_lets_good_ones_pass():
+    losses.check_targets(losses.sparse_categorical_crossentropy, P, np.array([0, 2]))
+    losses.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
+    losses.check_targets(losses.logistic, P, np.array([-1, 1]))
+    losses.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
