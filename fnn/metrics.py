@@ -387,7 +387,7 @@ def _r2() -> Metric:
 
 
 def _class_metric(name: str, threshold: Any) -> Metric:
-    """Precision, recall or F1: of class 1 where there are two classes, else the unweighted mean over classes (macro)."""
+    """Precision, recall or F1: of class 1 where there are two classes, else the mean over classes (macro)."""
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
         p = _class_numbers(name, predictions, threshold)

@@ -7,10 +7,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Two cores are enough for the small shapes here, and results must not depend on the machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import hypothesis  # noqa: E402
-import jax  # noqa: E402
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import hypothesis
+import jax
+import numpy as np
+import pytest
 
 # Compiling takes the time here, so there is no deadline for a single example, and the same examples come every time.
 hypothesis.settings.register_profile("fnn", deadline=None, derandomize=True, max_examples=25)

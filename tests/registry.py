@@ -86,7 +86,9 @@ def at_least_float32(dtype: Any) -> Any:
     return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 
-def layer(make: Callable[[Any], fnn.Layer], *covers: Any, x: Any, name: str, train: bool = False, key: bool = False) -> Unit:
+def layer(
+    make: Callable[[Any], fnn.Layer], *covers: Any, x: Any, name: str, train: bool = False, key: bool = False
+) -> Unit:
     """A layer; ``make(dtype)`` builds it, ``x`` is a shape, or ``(shape, classes)`` for integers."""
     integers = isinstance(x[0], tuple)
 
@@ -103,15 +105,24 @@ def layer(make: Callable[[Any], fnn.Layer], *covers: Any, x: Any, name: str, tra
         params, state = jax.eval_shape(make(dtype).init, jax.random.key(0), value)
         return (draw.like(params), draw.like(state), value, *((draw.key(),) if key else ()))
 
-    return Unit(name, covers, make_fn, make_args, (0,) if integers else (0, 2))
+    trained = bool(
+        jax.tree.leaves(jax.eval_shape(lambda: make(jnp.dtype("float32")).init(jax.random.key(0), _example(x)))[0])
+    )
+    return Unit(name, covers, make_fn, make_args, (0,) * trained if integers else (0, 2))
 
 
-def function(fn: Callable[..., Any], make_args: Any, *covers: Any, name: str, grad: tuple[int, ...] = (), **more: Any) -> Unit:
+def _example(x: Any) -> jax.Array:
+    return jnp.zeros(x[0], jnp.int32) if isinstance(x[0], tuple) else jnp.zeros(x)
+
+
+def function(
+    fn: Callable[..., Any], make_args: Any, *covers: Any, name: str, grad: tuple[int, ...] = (), **more: Any
+) -> Unit:
     """A pure function as it is."""
     return Unit(name, covers or (fn,), lambda dtype: fn, make_args, grad, **more)
 
 
-def _keyed(fn: Callable[..., Any], *covers: Any, name: str, dtype_arg: bool = True) -> Unit:
+def _keyed(fn: Callable[..., Any], *covers: Any, name: str) -> Unit:
     """A function of a key and, by keyword, a dtype."""
 
     def make_fn(dtype: Any) -> Callable[..., Any]:
@@ -128,14 +139,38 @@ def _activation_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 _FLAT = ("step", "sign")  # without a derivative
 
 ACTIVATION_UNITS = [
-    function(getattr(activations, name), _activation_args, name=f"activations.{name}", grad=() if name in _FLAT else (0,))
-    for name in (
-        "linear step sign sigmoid log_sigmoid tanh relu leaky_relu elu gelu softplus softsign swish mish sinc softmax "
-        "log_softmax"
-    ).split()
+    function(
+        getattr(activations, name), _activation_args, name=f"activations.{name}", grad=() if name in _FLAT else (0,)
+    )
+    for name in [
+        "linear",
+        "step",
+        "sign",
+        "sigmoid",
+        "log_sigmoid",
+        "tanh",
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "softplus",
+        "softsign",
+        "swish",
+        "mish",
+        "sinc",
+        "softmax",
+        "log_softmax",
+    ]
 ] + [
-    function(partial(activations.gelu, approximate=True), _activation_args, name="activations.gelu approximate", grad=(0,)),
-    function(partial(activations.leaky_relu, negative_slope=0.7), _activation_args, name="activations.leaky_relu 0.7", grad=(0,)),
+    function(
+        partial(activations.gelu, approximate=True), _activation_args, name="activations.gelu approximate", grad=(0,)
+    ),
+    function(
+        partial(activations.leaky_relu, negative_slope=0.7),
+        _activation_args,
+        name="activations.leaky_relu 0.7",
+        grad=(0,),
+    ),
     function(partial(activations.elu, alpha=0.3), _activation_args, name="activations.elu 0.3", grad=(0,)),
     function(partial(activations.softmax, axis=0), _activation_args, name="activations.softmax axis 0", grad=(0,)),
 ]
@@ -150,9 +185,17 @@ def _with_shape(init: Callable[..., Any]) -> Callable[..., Any]:
 
 INITIALIZER_UNITS = [
     _keyed(_with_shape(getattr(initializers, name)), getattr(initializers, name), name=f"initializers.{name}")
-    for name in (
-        "zeros ones glorot_uniform glorot_normal he_uniform he_normal lecun_uniform lecun_normal orthogonal"
-    ).split()
+    for name in [
+        "zeros",
+        "ones",
+        "glorot_uniform",
+        "glorot_normal",
+        "he_uniform",
+        "he_normal",
+        "lecun_uniform",
+        "lecun_normal",
+        "orthogonal",
+    ]
 ] + [
     _keyed(_with_shape(initializers.uniform(-0.2, 0.3)), initializers.uniform, name="initializers.uniform"),
     _keyed(_with_shape(initializers.normal(0.1, 0.3)), initializers.normal, name="initializers.normal"),
@@ -180,7 +223,9 @@ LAYER_UNITS = [
     layer(lambda d: fnn.LayerNorm(), fnn.LayerNorm, x=(4, 2, 5), name="LayerNorm"),
     layer(lambda d: fnn.LayerNorm(center=False, scale=False), x=(4, 5), name="LayerNorm plain"),
     layer(
-        lambda d: fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.3)), fnn.Dense(2)),
+        lambda d: fnn.Sequential(
+            fnn.Dense(4, activation="relu"), fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.3)), fnn.Dense(2)
+        ),
         fnn.Sequential,
         x=(4, 3),
         name="Sequential in training",
@@ -194,11 +239,37 @@ LAYER_UNITS = [
         name="Residual with shortcut",
     ),
     layer(lambda d: fnn.Residual(fnn.BatchNorm(), fnn.Dense(3)), x=(4, 3), name="Residual", train=True),
+    layer(
+        lambda d: fnn.Conv(4, 3, strides=2, padding="same", activation="tanh"), fnn.Conv, x=(2, 5, 4, 3), name="Conv 2d"
+    ),
+    layer(lambda d: fnn.Conv(4, 2, groups=2, dilation_rate=2), x=(2, 6, 4), name="Conv 1d, groups, dilation"),
+    layer(lambda d: fnn.Conv(2, 2, padding="same"), x=(2, 3, 2, 3, 2), name="Conv 3d"),
+    layer(lambda d: fnn.DepthwiseConv(3, depth_multiplier=2), fnn.DepthwiseConv, x=(2, 5, 4, 3), name="DepthwiseConv"),
+    layer(
+        lambda d: fnn.ConvTranspose(2, 3, strides=2, padding="same"),
+        fnn.ConvTranspose,
+        x=(2, 3, 2, 3),
+        name="ConvTranspose",
+    ),
+    layer(lambda d: fnn.MaxPool(2), fnn.MaxPool, x=(2, 5, 4, 3), name="MaxPool"),
+    layer(lambda d: fnn.AvgPool(3, strides=2, padding="same"), fnn.AvgPool, x=(2, 5, 4, 3), name="AvgPool"),
+    layer(lambda d: fnn.GlobalMaxPool(), fnn.GlobalMaxPool, x=(2, 3, 4, 3), name="GlobalMaxPool"),
+    layer(lambda d: fnn.GlobalAvgPool(), fnn.GlobalAvgPool, x=(2, 3, 4, 3), name="GlobalAvgPool"),
+    layer(lambda d: fnn.SimpleRNN(4, go_backwards=True), fnn.SimpleRNN, x=(2, 5, 3), name="SimpleRNN backwards"),
+    layer(lambda d: fnn.LSTM(4, return_sequences=True), fnn.LSTM, x=(2, 5, 3), name="LSTM"),
+    layer(lambda d: fnn.LSTM(3, input_dim=6, dtype=d), x=((2, 5), 6), name="LSTM on integers"),
+    layer(lambda d: fnn.GRU(4), fnn.GRU, x=(2, 5, 3), name="GRU"),
+    layer(lambda d: fnn.GRU(4, reset_after=False, return_sequences=True), x=(2, 5, 3), name="GRU, reset before"),
+    layer(lambda d: fnn.Bidirectional(fnn.LSTM(3)), fnn.Bidirectional, x=(2, 4, 3), name="Bidirectional"),
+    layer(lambda d: fnn.Embedding(7, 3, dtype=d), fnn.Embedding, x=((2, 5), 7), name="Embedding"),
+    layer(lambda d: fnn.OneHot(7, dtype=d), fnn.OneHot, x=((2, 5), 7), name="OneHot"),
 ]
 
 
 def _dense_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
-    return {"kernel": draw.normal(3, 2, dtype=dtype), "bias": draw.normal(2, dtype=dtype)}, draw.normal(4, 3, dtype=dtype)
+    return {"kernel": draw.normal(3, 2, dtype=dtype), "bias": draw.normal(2, dtype=dtype)}, draw.normal(
+        4, 3, dtype=dtype
+    )
 
 
 def _norm_args(draw: Draw, dtype: Any, stats: bool) -> tuple[Any, ...]:
@@ -207,7 +278,68 @@ def _norm_args(draw: Draw, dtype: Any, stats: bool) -> tuple[Any, ...]:
     return (params, *((moving,) if stats else ()), draw.normal(4, 3, dtype=dtype))
 
 
+def _params(init: Callable[..., Any], draw: Draw, dtype: Any, *sizes: Any) -> Any:
+    return draw.like(jax.eval_shape(lambda: init(jax.random.key(0), *sizes, dtype=dtype)))
+
+
+def _with_params(
+    fn: Callable[..., Any], init: Callable[..., Any], sizes: tuple[Any, ...], x: tuple[int, ...], name: str = ""
+) -> list[Unit]:
+    """A function ``fn(params, x)`` and the function that makes its parameters."""
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        return _params(init, draw, dtype, *sizes), draw.normal(*x, dtype=dtype)
+
+    return [
+        function(fn, make_args, getattr(fn, "func", fn), name=name or fn.__name__, grad=(0, 1)),
+        _keyed(lambda key, dtype: init(key, *sizes, dtype=dtype), init, name=init.__name__),
+    ]
+
+
+def _cell(fn: Callable[..., Any], init: Callable[..., Any], carry: Any) -> Unit:
+    """A recurrent cell, ``(params, carry, x) -> (carry, y)``."""
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        states = carry(*(draw.normal(2, 4, dtype=dtype) for _ in carry._fields))
+        return _params(init, draw, dtype, 3, 4), states, draw.normal(2, 3, dtype=dtype)
+
+    return function(fn, make_args, name=fn.__name__, grad=(0, 1, 2))
+
+
+def _image(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return (draw.normal(2, 5, 4, 3, dtype=dtype),)
+
+
+def _table_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return _params(fnn.embedding_init, draw, dtype, 7, 3), draw.integers(7, 2, 5)
+
+
+_CONV = (3, 4, (2, 3))
+
 FUNCTION_UNITS = [
+    *_with_params(partial(fnn.conv, strides=(2, 1)), fnn.conv_init, _CONV, (2, 5, 4, 3), "conv"),
+    *_with_params(fnn.depthwise_conv, fnn.depthwise_conv_init, (3, (2, 3)), (2, 5, 4, 3)),
+    *_with_params(
+        partial(fnn.conv_transpose, strides=2), fnn.conv_transpose_init, _CONV, (2, 3, 2, 3), "conv_transpose"
+    ),
+    *_with_params(partial(fnn.simple_rnn, reverse=True), fnn.simple_rnn_init, (3, 4), (2, 5, 3), "simple_rnn reversed"),
+    *_with_params(fnn.lstm, fnn.lstm_init, (3, 4), (2, 5, 3)),
+    *_with_params(fnn.gru, fnn.gru_init, (3, 4), (2, 5, 3)),
+    _cell(fnn.simple_rnn_cell, fnn.simple_rnn_init, fnn.SimpleRNNCarry),
+    _cell(fnn.lstm_cell, fnn.lstm_init, fnn.LSTMCarry),
+    _cell(fnn.gru_cell, fnn.gru_init, fnn.GRUCarry),
+    function(fnn.max_pool, _image, name="max_pool", grad=(0,)),
+    function(fnn.avg_pool, _image, name="avg_pool", grad=(0,)),
+    function(fnn.global_max_pool, _image, name="global_max_pool", grad=(0,)),
+    function(fnn.global_avg_pool, _image, name="global_avg_pool", grad=(0,)),
+    function(fnn.embedding, _table_args, name="embedding", grad=(0,)),
+    _keyed(lambda key, dtype: fnn.embedding_init(key, 7, 3, dtype=dtype), fnn.embedding_init, name="embedding_init"),
+    Unit(
+        "one_hot",
+        (fnn.one_hot,),
+        lambda d: lambda ids: fnn.one_hot(ids, 7, d),
+        lambda draw, d: (draw.integers(7, 2, 5),),
+    ),
     function(fnn.dense, _dense_args, name="dense", grad=(0, 1)),
     _keyed(lambda key, dtype: fnn.dense_init(key, 3, 2, dtype=dtype), fnn.dense_init, name="dense_init"),
     function(dense_module.flatten, lambda draw, d: (draw.normal(2, 3, 2, dtype=d),), name="flatten", grad=(0,)),
@@ -220,7 +352,11 @@ FUNCTION_UNITS = [
     ),
     function(
         fnn.dropout,
-        lambda draw, d: (draw.key(), draw.normal(4, 5, dtype=d), jnp.asarray(draw.rng.uniform(0.2, 0.8), default_float())),
+        lambda draw, d: (
+            draw.key(),
+            draw.normal(4, 5, dtype=d),
+            jnp.asarray(draw.rng.uniform(0.2, 0.8), default_float()),
+        ),
         name="dropout",
         grad=(1,),
     ),
@@ -249,6 +385,7 @@ FUNCTION_UNITS = [
         grad=(0, 1),
     ),
 ]
+
 
 # --------------------------------------------------------------------------------------------------------------- losses
 def _values(draw: Draw, dtype: Any) -> tuple[Any, ...]:
@@ -309,12 +446,17 @@ LOSS_UNITS = [
     ),
     function(
         losses.weighted_sum,
-        lambda draw, d: (draw.normal(4, dtype=d), draw.positive(4, dtype=d), jnp.asarray(draw.rng.choice([False, True], 4))),
+        lambda draw, d: (
+            draw.normal(4, dtype=d),
+            draw.positive(4, dtype=d),
+            jnp.asarray(draw.rng.choice([False, True], 4)),
+        ),
         name="losses.weighted_sum",
         grad=(0, 1),
         out=at_least_float32,
     ),
 ]
+
 
 # -------------------------------------------------------------------------------------------------------------- metrics
 def _metric(name: str, args: Any, *covers: Any) -> Unit:
@@ -359,7 +501,9 @@ METRIC_UNITS = [
     function(metrics.mae, _values, name="metrics.mae", grad=(0, 1), out=at_least_float32),
     function(metrics.r2_score, _values, name="metrics.r2_score", grad=(0, 1), out=at_least_float32),
     function(metrics.confusion_matrix, _classes, name="metrics.confusion_matrix"),
-    function(metrics.precision_recall_f1, _classes, name="metrics.precision_recall_f1", out=lambda d: jnp.dtype("float32")),
+    function(
+        metrics.precision_recall_f1, _classes, name="metrics.precision_recall_f1", out=lambda d: jnp.dtype("float32")
+    ),
     function(
         metrics.scores_from_confusion,
         lambda draw, d: (draw.positive(3, 3, dtype=d),),
@@ -368,9 +512,10 @@ METRIC_UNITS = [
     ),
 ]
 
+
 # ----------------------------------------------------------------------------------------------------------- optimizers
 def _optimizer(make: Callable[[Any], Any], *covers: Any, name: str) -> Unit:
-    """Two updates of a tree, as a function of parameters, gradients and one hyper-parameter; ``make`` gets it traced."""
+    """Two updates of a tree, as a function of parameters, gradients and a hyper-parameter, which ``make`` gets."""
 
     def fn(params: Any, first: Any, second: Any, number: Any) -> Any:
         optimizer = make(number)
@@ -382,7 +527,10 @@ def _optimizer(make: Callable[[Any], Any], *covers: Any, name: str) -> Unit:
 
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
         shapes = {"dense": {"kernel": (3, 2), "bias": (2,)}, "head": {"kernel": (2,)}}
-        trees = [jax.tree.map(lambda s: draw.normal(*s, dtype=dtype), shapes, is_leaf=lambda s: isinstance(s, tuple)) for _ in "pgg"]
+        trees = [
+            jax.tree.map(lambda s: draw.normal(*s, dtype=dtype), shapes, is_leaf=lambda s: isinstance(s, tuple))
+            for _ in "pgg"
+        ]
         return (*trees, jnp.asarray(draw.rng.uniform(0.1, 0.6), default_float()))
 
     return Unit(name, covers, lambda dtype: fn, make_args, (0, 1, 2, 3))
@@ -397,12 +545,17 @@ OPTIMIZER_UNITS = [
     _optimizer(lambda n: fnn.adagrad(n), fnn.adagrad, name="adagrad"),
     _optimizer(lambda n: fnn.adadelta(n, epsilon=1e-3), fnn.adadelta, name="adadelta"),
     _optimizer(lambda n: fnn.adam(n, 0.8, 0.95), fnn.adam, name="adam"),
-    _optimizer(lambda n: fnn.adam(0.1, weight_decay=n, weight_decay_where="*kernel", amsgrad=True), name="adam amsgrad, weight decay"),
+    _optimizer(
+        lambda n: fnn.adam(0.1, weight_decay=n, weight_decay_where="*kernel", amsgrad=True),
+        name="adam amsgrad, weight decay",
+    ),
     _optimizer(lambda n: fnn.adamax(n), fnn.adamax, name="adamax"),
     _optimizer(lambda n: fnn.nadam(n), fnn.nadam, name="nadam"),
     _optimizer(
         lambda n: fnn.from_rule(
-            lambda g, s, h, t: (-h["learning_rate"] * g * t, {"sum": s["sum"] + g}), {"sum": jnp.zeros_like}, {"learning_rate": n}
+            lambda g, s, h, t: (-h["learning_rate"] * g * t, {"sum": s["sum"] + g}),
+            {"sum": jnp.zeros_like},
+            {"learning_rate": n},
         ),
         fnn.from_rule,
         name="from_rule",
@@ -415,6 +568,7 @@ OPTIMIZER_UNITS = [
     _optimizer(lambda n: fnn.freeze(fnn.adam(n), "dense/*"), fnn.freeze, name="freeze"),
     _optimizer(lambda n: fnn.ema(fnn.sgd(n), 0.9), fnn.ema, name="ema"),
 ]
+
 
 # ------------------------------------------------------------------------------------------------------------ schedules
 def _schedule(make: Callable[[Any], Any], *covers: Any, name: str, grad: tuple[int, ...] = (0, 1)) -> Unit:
@@ -431,9 +585,21 @@ def _schedule(make: Callable[[Any], Any], *covers: Any, name: str, grad: tuple[i
 
 SCHEDULE_UNITS = [
     _schedule(schedules.constant, schedules.constant, name="schedules.constant", grad=(1,)),
-    _schedule(lambda n: schedules.exponential_decay(n, 7, 0.6), schedules.exponential_decay, name="schedules.exponential_decay"),
-    _schedule(lambda n: schedules.exponential_decay(n, 7, 0.6, staircase=True), name="schedules.exponential_decay in stairs", grad=(1,)),
-    _schedule(lambda n: schedules.inverse_time_decay(n, 0.6, 7), schedules.inverse_time_decay, name="schedules.inverse_time_decay"),
+    _schedule(
+        lambda n: schedules.exponential_decay(n, 7, 0.6),
+        schedules.exponential_decay,
+        name="schedules.exponential_decay",
+    ),
+    _schedule(
+        lambda n: schedules.exponential_decay(n, 7, 0.6, staircase=True),
+        name="schedules.exponential_decay in stairs",
+        grad=(1,),
+    ),
+    _schedule(
+        lambda n: schedules.inverse_time_decay(n, 0.6, 7),
+        schedules.inverse_time_decay,
+        name="schedules.inverse_time_decay",
+    ),
     _schedule(
         lambda n: schedules.piecewise_constant([5, 12], [n, n / 2, n / 5]),
         schedules.piecewise_constant,
@@ -441,7 +607,9 @@ SCHEDULE_UNITS = [
         grad=(1,),
     ),
     _schedule(lambda n: schedules.cosine_decay(n, 20, 0.1), schedules.cosine_decay, name="schedules.cosine_decay"),
-    _schedule(lambda n: schedules.warmup(schedules.cosine_decay(n, 30), 10, 0.01), schedules.warmup, name="schedules.warmup"),
+    _schedule(
+        lambda n: schedules.warmup(schedules.cosine_decay(n, 30), 10, 0.01), schedules.warmup, name="schedules.warmup"
+    ),
 ]
 
 UNITS: list[Unit] = [
@@ -457,6 +625,12 @@ UNITS: list[Unit] = [
 
 # Public names that are no mathematical units, each with the test file that covers it.
 NOT_UNITS: dict[str, str] = {
+    **dict.fromkeys(("SimpleRNNCarry", "LSTMCarry", "GRUCarry"), "test_recurrent.py"),
+    **dict.fromkeys(
+        ("Task", "TrainState", "init", "run", "train_epoch", "train_step", "epoch_order"), "test_training.py"
+    ),
+    **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
+    **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "InputError": "test_layer.py",
     "Layer": "test_layer.py",
     "paths": "test_layer.py",
@@ -487,13 +661,13 @@ NOT_UNITS: dict[str, str] = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def function_of(unit: Unit, dtype: str) -> Callable[..., Any]:
     """The unit's function, the same object at each call, so that compilations are shared."""
     return unit.make_fn(jnp.dtype(dtype))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(unit: Unit, dtype: str) -> Callable[..., Any]:
     """The unit's function under `jax.jit`."""
     return jax.jit(function_of(unit, dtype))

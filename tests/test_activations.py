@@ -101,7 +101,9 @@ def test_limits_far_from_zero():
 
 def test_derivatives_at_zero():
     fns = {name: fn for name, fn in ACTIVATIONS.items() if "softmax" not in name}
-    slope = {name: float(g) for name, g in jax.jit(lambda x: {n: jax.grad(fn)(x) for n, fn in fns.items()})(0.0).items()}
+    slope = {
+        name: float(g) for name, g in jax.jit(lambda x: {n: jax.grad(fn)(x) for n, fn in fns.items()})(0.0).items()
+    }
     assert slope["relu"] == 0
     assert slope["step"] == slope["sign"] == slope["sinc"] == 0
     assert slope["leaky_relu"] == pytest.approx(0.2)
@@ -115,7 +117,9 @@ def test_relu_keeps_nan_so_that_it_is_noticed():
 
 
 rows = hnp.arrays(
-    np.float32, hnp.array_shapes(min_dims=1, max_dims=2, min_side=4, max_side=4), elements=st.floats(-1e4, 1e4, width=32)
+    np.float32,
+    hnp.array_shapes(min_dims=1, max_dims=2, min_side=4, max_side=4),
+    elements=st.floats(-1e4, 1e4, width=32),
 )
 
 

@@ -80,12 +80,24 @@ PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}
         (lambda: fnn.Dense(True), r"Dense: expected units to be an integer of at least 1, got True"),
         (lambda: fnn.dense_init(jax.random.key(0), 3, -1), r"dense_init: expected units to be an integer .* got -1"),
         (lambda: fnn.Dense(2, kernel_initializer="he"), r"initializer: .*'he'"),
-        (lambda: fnn.dense(PARAMS, jnp.ones((4, 11))), r"dense: expected x of shape \(batch, 12\) .*, got float32\[4, 11\]"),
+        (
+            lambda: fnn.dense(PARAMS, jnp.ones((4, 11))),
+            r"dense: expected x of shape \(batch, 12\) .*, got float32\[4, 11\]",
+        ),
         (lambda: fnn.dense(PARAMS, jnp.ones(())), r"dense: expected x of shape \(batch, 12\)"),
         (lambda: fnn.dense(PARAMS, jnp.ones((4, 3, 4))), r"got float32\[4, 3, 4\]\. Add Flatten\(\) before it"),
-        (lambda: fnn.dense(PARAMS, jnp.ones((4, 12), jnp.int32)), r"dense: expected a floating-point x, got int32\[4, 12\]"),
-        (lambda: fnn.dense(PARAMS, jnp.ones((4, 12), jnp.bfloat16)), r"expected x of dtype float32.*\. Cast x with x.astype"),
-        (lambda: fnn.dense({"weight": jnp.ones(2)}, jnp.ones((4, 2))), r"dense: expected parameters with a leaf 'kernel', got \['weight'\]"),
+        (
+            lambda: fnn.dense(PARAMS, jnp.ones((4, 12), jnp.int32)),
+            r"dense: expected a floating-point x, got int32\[4, 12\]",
+        ),
+        (
+            lambda: fnn.dense(PARAMS, jnp.ones((4, 12), jnp.bfloat16)),
+            r"expected x of dtype float32.*\. Cast x with x.astype",
+        ),
+        (
+            lambda: fnn.dense({"weight": jnp.ones(2)}, jnp.ones((4, 2))),
+            r"dense: expected parameters with a leaf 'kernel', got \['weight'\]",
+        ),
         (lambda: fnn.dense([], jnp.ones((4, 2))), r"expected parameters with a leaf 'kernel', got list"),
         (
             lambda: fnn.dense(PARAMS | {"bias": jnp.ones((4, 1))}, jnp.ones((4, 12))),
@@ -98,7 +110,10 @@ PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}
         ),
         (lambda: flatten(jnp.ones(())), r"flatten: expected x with a batch axis, got float32\[\]"),
         (lambda: reshape(jnp.ones(()), (1,)), r"reshape: expected x with a batch axis, got float32\[\]"),
-        (lambda: reshape(jnp.ones((2, 6)), (4, 2)), r"reshape: expected x with \(batch, 4, 2\) elements, got float32\[2, 6\]"),
+        (
+            lambda: reshape(jnp.ones((2, 6)), (4, 2)),
+            r"reshape: expected x with \(batch, 4, 2\) elements, got float32\[2, 6\]",
+        ),
         (lambda: reshape(jnp.ones((2, 6)), (4, -1)), r"reshape: expected x with \(batch, 4, -1\) elements"),
         (lambda: reshape(jnp.ones((2, 6)), (-1, -1)), r"reshape: expected x with \(batch, -1, -1\) elements"),
         (lambda: reshape(jnp.ones((2, 6)), (0, -1)), r"reshape: expected x with \(batch, 0, -1\) elements"),
@@ -127,7 +142,12 @@ def test_flatten_and_reshape_keep_the_order_of_elements(shape, data):
 
 def test_layers_of_flatten_and_reshape():
     x = jnp.arange(24.0).reshape(2, 3, 4)
-    for layer, shape in ((fnn.Flatten(), (2, 12)), (fnn.Reshape((4, -1)), (2, 4, 3)), (fnn.Reshape(12), (2, 12)), (fnn.Reshape([2, 6]), (2, 2, 6))):
+    for layer, shape in (
+        (fnn.Flatten(), (2, 12)),
+        (fnn.Reshape((4, -1)), (2, 4, 3)),
+        (fnn.Reshape(12), (2, 12)),
+        (fnn.Reshape([2, 6]), (2, 2, 6)),
+    ):
         assert layer.init(jax.random.key(0), x) == ({}, {})
         y, state = layer.apply({}, {}, x)
         assert y.shape == shape

@@ -333,3 +333,11 @@ def test_overflowing_sums_of_finite_data_pass(ts, task, data):
     x[:, 0] = 3e38
     fnn.predict(task, ts, x)
     fnn.predict(task, ts, jnp.asarray(x))
+
+
+def test_fit_returns_a_history():
+    task = fnn.Task(fnn.Dense(1), "mse", "sgd")
+    x = jnp.ones((2, 3))
+    _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, jnp.ones((2, 1))), epochs=2, verbose=0)
+    assert isinstance(history, fnn.History)
+    assert len(history["loss"]) == 2

@@ -110,7 +110,10 @@ def test_another_key_gives_other_numbers(name, draws, other_draws):
 
 def test_names_and_errors():
     assert get_initializer("he_normal") is initializers.he_normal
-    own = lambda key, shape, dtype: jnp.full(shape, 3, dtype)
+
+    def own(key, shape, dtype):
+        return jnp.full(shape, 3, dtype)
+
     assert get_initializer(own) is own
     params, _ = fnn.Dense(2, kernel_initializer=own, bias_initializer="ones").init(jax.random.key(0), jnp.ones((1, 3)))
     np.testing.assert_array_equal(params["kernel"], np.full((3, 2), 3))

@@ -15,7 +15,17 @@ from registry import UNITS, compiled, function_of
 import fnn
 from fnn import activations, initializers, losses, metrics, schedules
 
-each_unit = pytest.mark.parametrize("unit", UNITS, ids=[unit.name for unit in UNITS])
+
+def with_marks():
+    """Units as parameters; further variants of what an earlier unit covers are slow, since compiling takes the time."""
+    seen = set()
+    for unit in UNITS:
+        fresh = {id(thing) for thing in unit.covers} - seen
+        seen |= fresh
+        yield pytest.param(unit, id=unit.name, marks=() if fresh else pytest.mark.slow)
+
+
+each_unit = pytest.mark.parametrize("unit", list(with_marks()))
 TESTS = pathlib.Path(__file__).parent
 
 
@@ -66,7 +76,9 @@ def test_vmap_equals_a_loop_over_distinct_samples(unit):
 
 
 def _plain(tree):
-    return [jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a for a in jax.tree.leaves(tree)]
+    return [
+        jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a for a in jax.tree.leaves(tree)
+    ]
 
 
 @each_unit
@@ -118,12 +130,21 @@ def test_float64_is_kept_and_gradients_are_finite_differences(unit, x64):
     at = [args[i] for i in unit.grad]
     value_and_grad = jax.jit(jax.value_and_grad(scalar))
     _, slope = value_and_grad(at)
-    assert any(np.abs(np.asarray(leaf)).max(initial=0) > 0 for leaf in jax.tree.leaves(slope)), "a gradient of zeros sees nothing"
+    assert any(np.abs(np.asarray(leaf)).max(initial=0) > 0 for leaf in jax.tree.leaves(slope)), (
+        "a gradient of zeros sees nothing"
+    )
     for _ in range(2):
         direction = jax.tree.map(lambda a: rng.normal(size=a.shape), at)
         step = 1e-6
-        up, down = (value_and_grad(jax.tree.map(lambda a, d, s=s: jnp.asarray(np.asarray(a) + s * np.asarray(d)), at, direction))[0] for s in (step, -step))
-        along = sum(np.sum(np.asarray(g) * d) for g, d in zip(jax.tree.leaves(slope), jax.tree.leaves(direction), strict=True))
+        up, down = (
+            value_and_grad(
+                jax.tree.map(lambda a, d, s=s: jnp.asarray(np.asarray(a) + s * np.asarray(d)), at, direction)
+            )[0]
+            for s in (step, -step)
+        )
+        along = sum(
+            np.sum(np.asarray(g) * d) for g, d in zip(jax.tree.leaves(slope), jax.tree.leaves(direction), strict=True)
+        )
         np.testing.assert_allclose(float(along), float(up - down) / (2 * step), rtol=2e-6, atol=2e-8)
 
 
@@ -175,7 +196,9 @@ def test_exceptions_are_tested_where_the_table_says(name):
 def test_every_name_of_a_lookup_table_is_in_the_table(table, module):
     covered = {id(thing) for unit in UNITS for thing in unit.covers}
     factories = {"uniform": initializers.uniform, "normal": initializers.normal}
-    missing = [n for n, fn in table.items() if id(fn) not in covered and not (module == "initializers" and n in factories)]
+    missing = [
+        n for n, fn in table.items() if id(fn) not in covered and not (module == "initializers" and n in factories)
+    ]
     assert not missing
 
 

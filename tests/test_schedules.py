@@ -112,11 +112,20 @@ def test_a_schedule_is_swept_under_vmap():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: schedules.exponential_decay(1, 0, 0.5), r"exponential_decay: expected decay_steps in \(0, inf\), got 0"),
-        (lambda: schedules.inverse_time_decay(1, 0.5, -1), r"inverse_time_decay: expected decay_steps in \(0, inf\), got -1"),
+        (
+            lambda: schedules.exponential_decay(1, 0, 0.5),
+            r"exponential_decay: expected decay_steps in \(0, inf\), got 0",
+        ),
+        (
+            lambda: schedules.inverse_time_decay(1, 0.5, -1),
+            r"inverse_time_decay: expected decay_steps in \(0, inf\), got -1",
+        ),
         (lambda: schedules.cosine_decay(1, 0), r"cosine_decay: expected decay_steps in \(0, inf\), got 0"),
         (lambda: schedules.warmup(1.0, 0), r"warmup: expected warmup_steps in \(0, inf\), got 0"),
-        (lambda: schedules.warmup(lambda step: 1.0, 5), r"warmup: expected a number or a Schedule to follow, got <function"),
+        (
+            lambda: schedules.warmup(lambda step: 1.0, 5),
+            r"warmup: expected a number or a Schedule to follow, got <function",
+        ),
         (lambda: schedules.piecewise_constant([1, 2], [1.0, 2.0]), r"piecewise_constant: expected 3 values, got 2"),
         (lambda: schedules.piecewise_constant([2, 2], [1, 2, 3]), r"expected increasing boundaries, got \[2, 2\]"),
     ],

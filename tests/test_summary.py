@@ -97,3 +97,7 @@ def test_paths():
 def test_devices():
     assert jax.devices()[0].platform in fnn.devices()
     assert "1 device" in fnn.devices() or "devices" in fnn.devices()
+
+
+def test_summary_returns_a_summary():
+    assert isinstance(fnn.summary(fnn.Dense(2), jax.ShapeDtypeStruct((1, 3), jnp.float32)), fnn.Summary)

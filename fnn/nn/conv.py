@@ -107,7 +107,7 @@ def pads(where: str, padding: Padding, size: Ints, window: Ints, strides: Ints, 
 
 
 class _Geometry(NamedTuple):
-    """All of a convolution but its batch and channels: tap i of position o meets ``x[o * stride + i * dilation - low]``."""
+    """All of a convolution but its batch and channels: tap i of position o meets ``x[o stride + i dilation - low]``."""
 
     size: Ints  # spatial sizes of x
     window: Ints
@@ -120,8 +120,7 @@ class _Geometry(NamedTuple):
     def out(self) -> Ints:
         """Spatial sizes of y."""
         return tuple(
-            (n + low + high - d * (k - 1) - 1) // s + 1
-            for n, k, s, (low, high), d in zip(*self[:5], strict=True)
+            (n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in zip(*self[:5], strict=True)
         )
 
 
@@ -143,7 +142,16 @@ def _result_shape(a: Any, b: Any, result: str, geometry: _Geometry) -> Ints:
 _conv_p = jax.extend.core.Primitive("fnn_conv")
 
 
+def _varying(a: Any) -> frozenset[Any]:
+    """The mesh axes over which an array varies inside `jax.shard_map`."""
+    manual = getattr(jax.typeof(a), "manual_axis_type", None)
+    return frozenset() if manual is None else manual.varying
+
+
 def _bind(a: Array, b: Array, *, result: str, geometry: _Geometry, members: bool = False) -> Array:
+    if (over_a := _varying(a)) != (over_b := _varying(b)):
+        a = lax.pcast(a, tuple(over_b - over_a), to="varying") if over_b - over_a else a
+        b = lax.pcast(b, tuple(over_a - over_b), to="varying") if over_a - over_b else b
     return _conv_p.bind(a, b, result=result, geometry=geometry, members=members)
 
 
@@ -161,9 +169,8 @@ def _impl(a: Array, b: Array, **static: Any) -> Array:
 def _abstract(a: Any, b: Any, *, result: str, geometry: _Geometry, members: bool) -> Any:
     lead = int(members)
     shape = (*a.shape[:lead], *_result_shape(a.shape[lead:], b.shape[lead:], result, geometry))
-    # Inside shard_map an array varies over the mesh axes over which either operand varies.
-    varying = getattr(a, "vma", frozenset()) | getattr(b, "vma", frozenset())
-    return jax.core.ShapedArray(shape, a.dtype, **({"vma": varying} if varying else {}))
+    # Of a's type all but the shape stays: how it varies inside shard_map.
+    return a.update(shape=shape, sharding=a.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape))))
 
 
 def _transpose(position: int, cotangent: Array, a: Any, b: Any, *, result: str, **static: Any) -> Array:
@@ -291,6 +298,16 @@ def _shifted(x: Array, geometry: _Geometry) -> Iterator[Array]:
         yield lax.slice(x, (0, *start, 0), (x.shape[0], *stop, limit), (1, *geometry.strides, 1))
 
 
+def _patches(x: Array, geometry: _Geometry) -> Array:
+    """What each position meets: (batch and positions, taps, groups, channels of a group).
+
+    The way of other dtypes than float32, and of windows larger than the image, where XLA would swap image and kernel
+    and so leave the fast kernel.
+    """
+    taps, groups = math.prod(geometry.window), geometry.groups
+    return jnp.stack(list(_shifted(x, geometry)), -2).reshape(-1, taps, groups, x.shape[-1] // groups)
+
+
 def _cpu_y(x: Array, kernel: Array, geometry: _Geometry) -> Array:
     groups, taps = geometry.groups, math.prod(geometry.window)
     c, f = kernel.shape[-2], kernel.shape[-1] // groups
@@ -298,9 +315,8 @@ def _cpu_y(x: Array, kernel: Array, geometry: _Geometry) -> Array:
         scale = kernel.reshape(taps, groups, f)
         parts = [part[..., None] * scale[i] for i, part in enumerate(_shifted(x, geometry))]
         return functools.reduce(jnp.add, parts).reshape(x.shape[0], *geometry.out, groups * f)
-    if x.dtype != jnp.float32:
-        patches = jnp.stack(list(_shifted(x, geometry)), -2).reshape(-1, taps, groups, c)
-        y = jnp.einsum("ptgc,tcgf->pgf", patches, kernel.reshape(taps, c, groups, f))
+    if x.dtype != jnp.float32 or taps > math.prod(geometry.size):
+        y = jnp.einsum("ptgc,tcgf->pgf", _patches(x, geometry), kernel.reshape(taps, c, groups, f))
         return y.reshape(x.shape[0], *geometry.out, groups * f)
     return _eigen(x, kernel, *geometry[2:])
 
@@ -313,9 +329,7 @@ def _cpu_x(y: Array, kernel: Array, geometry: _Geometry) -> Array:
     turned = jnp.moveaxis(kernel.reshape(*geometry.window, c, groups, f), -1, -3)
     turned = jnp.moveaxis(turned, -2, -1).reshape(*geometry.window, f, groups * c)
     blocks = tuple(-(-n // s) for n, s in zip(geometry.size, geometry.strides, strict=True))
-    phases = [
-        _phase(y, turned, residues, blocks, geometry) for residues in np.ndindex(*geometry.strides)
-    ]
+    phases = [_phase(y, turned, residues, blocks, geometry) for residues in np.ndindex(*geometry.strides)]
     if len(phases) == 1:
         return phases[0]
     x = jnp.stack(phases).reshape(*geometry.strides, *phases[0].shape)
@@ -352,9 +366,8 @@ def _cpu_k(x: Array, y: Array, geometry: _Geometry) -> Array:
         axes = tuple(range(y.ndim - 1))
         parts = [jnp.sum(part[..., None] * split, axes) for part in _shifted(x, geometry)]
         return jnp.stack(parts).reshape(*geometry.window, 1, groups * f)
-    if x.dtype != jnp.float32 or (c == 1 and taps <= _MOST_TAPS):
-        patches = jnp.stack(list(_shifted(x, geometry)), -2).reshape(-1, taps, groups, c)
-        kernel = jnp.einsum("ptgc,pgf->tcgf", patches, y.reshape(-1, groups, f))
+    if x.dtype != jnp.float32 or (c == 1 and taps <= _MOST_TAPS) or math.prod(geometry.out) > math.prod(geometry.size):
+        kernel = jnp.einsum("ptgc,pgf->tcgf", _patches(x, geometry), y.reshape(-1, groups, f))
         return kernel.reshape(*geometry.window, c, groups * f)
     if len(geometry.size) == 3:
         x, flat = _fold_depth(x, geometry)

@@ -25,33 +25,42 @@ def check_ids(where: str, ids: Any, hint: str = "") -> None:
         fail(where, expected="integer ids", got=describe(ids), hint=hint)
 
 
+def _wide(ids: Array) -> Array:
+    # A narrow dtype cannot hold the row numbers to compare with.
+    return ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
+
+
 def _one_hot(ids: Array, rows: int, dtype: Any) -> Array:
-    # In 32 bits at least, since a narrow dtype cannot hold the row numbers to compare with.
-    ids = ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
+    ids = _wide(ids)
     return (ids[..., None] == jnp.arange(rows, dtype=ids.dtype)).astype(dtype)
 
 
-def _take(table: Array, ids: Array) -> Array:
-    ids = ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
+def _take_many(table: Array, ids: Array) -> Array:
+    ids = _wide(ids)
     # Indexing counts negative numbers from the end; here they are as wrong as those beyond the last row.
-    ids = jnp.where(ids < 0, jnp.iinfo(ids.dtype).max, ids) if jnp.issubdtype(ids.dtype, jnp.signedinteger) else ids
+    ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
     return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 @jax.custom_jvp
 def _take_few(table: Array, ids: Array) -> Array:
-    return _take(table, ids)
+    ids, rows = _wide(ids), table.shape[0]
+    # An extra row of NaN is cheaper than a look at every number taken.
+    table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
+    ids = jnp.where((ids < 0) | (ids >= rows), jnp.full_like(ids, rows), ids)
+    return table.at[ids].get(mode="promise_in_bounds")
 
 
 @_take_few.defjvp
 def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     (table, ids), (dtable, _) = primals, tangents
-    return _take_few(table, ids), _one_hot(ids, table.shape[0], table.dtype) @ dtable
+    drows = _one_hot(ids.reshape(-1), table.shape[0], table.dtype) @ dtable
+    return _take_few(table, ids), drows.reshape(*ids.shape, -1)
 
 
 def take_rows(table: Array, ids: Array) -> Array:
     """Rows of ``table`` (rows, width) by integer ``ids`` of any shape, NaN where an id is not in [0, rows)."""
-    return (_take_few if table.shape[0] <= ONE_HOT_ROWS else _take)(table, ids)
+    return (_take_few if table.shape[0] <= ONE_HOT_ROWS else _take_many)(table, ids)
 
 
 def embedding_init(

@@ -54,7 +54,7 @@ def batch_norm_init(
     scale: bool = True,
     dtype: Any = jnp.float32,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Parameters ``gamma`` (ones), ``beta`` (zeros) and statistics ``moving_mean``, ``moving_variance``, all (features,)."""
+    """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,)."""
     params = {"gamma": jnp.ones(features, dtype)} if scale else {}
     if center:
         params["beta"] = jnp.zeros(features, dtype)

@@ -24,9 +24,7 @@ from .layer import Layer, stateless
 Array = jax.Array
 
 
-def _windows(
-    where: str, x: Any, pool_size: Any, strides: Any, padding: Padding
-) -> tuple[Ints, Ints, Pairs]:
+def _windows(where: str, x: Any, pool_size: Any, strides: Any, padding: Padding) -> tuple[Ints, Ints, Pairs]:
     """Window, strides and padding for each spatial axis of ``x``."""
     rank = x.ndim - 2
     if not 1 <= rank <= 3:
@@ -144,7 +142,7 @@ def avg_pool(
     _check_covered("avg_pool", x.shape[1:-1], window, steps, pairs)
     dtype = x.dtype
     # Sums of half-precision numbers are formed in float32, so that large windows do not lose the small ones.
-    x = x.astype(jnp.promote_types(dtype, jnp.float32))
+    x = x.astype(jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype)
     for axis in reversed(range(len(window))):
         (low, high), n, k, s = pairs[axis], x.shape[axis + 1], window[axis], steps[axis]
         start = np.arange((n + low + high - k) // s + 1) * s - low

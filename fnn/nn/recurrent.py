@@ -99,6 +99,12 @@ def _split(packed: Array, parts: int) -> list[Array]:
     return lax.split(packed, [packed.shape[-1] // parts] * parts, axis=packed.ndim - 1)
 
 
+def _all_steps(xs: Array, kernel: Array) -> Array:
+    """``xs @ kernel`` for (time, batch, in) as one product of two matrices."""
+    # In two dimensions, since XLA would copy the long operand for a gradient that contracts time and batch apart.
+    return (xs.reshape(-1, xs.shape[-1]) @ kernel).reshape(*xs.shape[:-1], kernel.shape[-1])
+
+
 def _times(a: Array, kernel_t: Array) -> Array:
     # The kernel comes transposed, so that the backward loop, where this is transposed again, has it in plain order.
     return lax.dot_general(a, kernel_t, (((1,), (1,)), ((), ())))
@@ -120,7 +126,7 @@ def _simple_rnn_push(kernel_t: Array, d: SimpleRNNCarry, entering: Array, slopes
 
 
 def _packed_source(d: _Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> Array:
-    return dzx + hs @ d.recurrent
+    return dzx + _all_steps(hs, d.recurrent)
 
 
 def _lstm_step(weights: _Weights, carry: LSTMCarry, zx: Array, acts: _Acts) -> tuple[LSTMCarry, tuple[Array, ...]]:
@@ -162,7 +168,7 @@ def _gru_after_slopes(carry: GRUCarry, gates: tuple[Array, ...], slopes: _Acts) 
 
 
 def _gru_after_source(d: _Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> tuple[Array, Array]:
-    dq = hs @ d.recurrent
+    dq = _all_steps(hs, d.recurrent)
     if d.bias is not None:
         z, r, q = _split(dq, 3)
         dq = jnp.concatenate([z, r, q + d.bias], axis=-1)
@@ -194,8 +200,8 @@ def _gru_before_slopes(carry: GRUCarry, gates: tuple[Array, ...], slopes: _Acts)
 
 def _gru_before_source(d: _Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> Array:
     units, r = hs.shape[-1], slopes[3]
-    from_weights = [hs @ d.recurrent[:, : 2 * units], (r * hs) @ d.recurrent[:, 2 * units :]]
-    return dzx + jnp.concatenate(from_weights, axis=-1)
+    zr, n = _all_steps(hs, d.recurrent[:, : 2 * units]), _all_steps(r * hs, d.recurrent[:, 2 * units :])
+    return dzx + jnp.concatenate([zr, n], axis=-1)
 
 
 def _gru_before_push(kernel_t: Array, d: GRUCarry, entering: Array, slopes: tuple[Array, ...]) -> GRUCarry:
@@ -336,7 +342,7 @@ def _check_mask(where: str, mask: Any, shape: tuple[int, ...]) -> None:
 def _project(kernel: Array, bias: Array | None, x: Array) -> Array:
     """``x @ kernel + bias``, or rows of the kernel for integer ids."""
     if not jnp.issubdtype(x.dtype, jnp.integer):
-        y = x @ kernel
+        y = _all_steps(x, kernel)
     elif bias is not None and kernel.shape[0] <= x.size:
         return take_rows(kernel + bias, x)  # fewer additions than after taking the rows
     else:

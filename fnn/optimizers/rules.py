@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._checks import check_range, describe, fail, is_concrete, lookup
 from .._dtypes import at_least_float32

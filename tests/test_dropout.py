@@ -1,0 +1,102 @@
+"""Dropout: its distribution, its gradient, its key, and its errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+
+KEY = jax.random.key(4)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_the_right_share_is_dropped_and_the_rest_is_scaled(rate, rng):
+    x = jnp.asarray(rng.normal(size=(100, 200)).astype("float32"))
+    y, slope = jax.jit(lambda x: (fnn.dropout(KEY, x, rate), jax.grad(lambda x: fnn.dropout(KEY, x, rate).sum())(x)))(x)
+    kept = np.asarray(y) != 0
+    deviation = (rate * (1 - rate) / x.size) ** 0.5
+    assert abs(kept.mean() - (1 - rate)) < 5 * deviation
+    np.testing.assert_allclose(y, np.where(kept, x / (1 - rate), 0), 1e-5)
+    np.testing.assert_allclose(slope, kept / (1 - rate), 1e-5)
+    # neither whole rows nor whole columns are dropped together
+    assert kept.mean(0).min() > 0
+    assert kept.mean(0).std() == pytest.approx((rate * (1 - rate) / 100) ** 0.5, rel=0.3)
+    assert kept.mean(1).std() == pytest.approx((rate * (1 - rate) / 200) ** 0.5, rel=0.3)
+
+
+def test_ends_of_the_range():
+    x = jnp.arange(1.0, 7.0)
+    assert fnn.dropout(KEY, x, 0) is x
+    for rate in (1, jnp.float32(1)):
+        np.testing.assert_array_equal(fnn.dropout(KEY, x, rate), 0)
+        np.testing.assert_array_equal(jax.grad(lambda x, rate=rate: fnn.dropout(KEY, x, rate).sum())(x), 0)
+    np.testing.assert_array_equal(jax.jit(fnn.dropout)(KEY, x, 0.0), x)
+
+
+def test_the_mask_depends_on_the_key_alone():
+    x = jnp.ones(64)
+    a, b = fnn.dropout(KEY, x, 0.5), fnn.dropout(jax.random.key(5), x, 0.5)
+    np.testing.assert_array_equal(a, fnn.dropout(KEY, x, 0.5))
+    assert not np.array_equal(a, b)
+    np.testing.assert_array_equal(fnn.dropout(jax.random.PRNGKey(4), x, 0.5), a)
+
+
+def test_rates_are_swept_under_vmap():
+    x = jnp.ones(4000)
+    y = jax.vmap(lambda rate: fnn.Dropout(rate).apply({}, {}, x, key=KEY, train=True)[0])(jnp.array([0.2, 0.7]))
+    np.testing.assert_allclose((np.asarray(y) == 0).mean(1), [0.2, 0.7], atol=0.04)
+    np.testing.assert_allclose(np.asarray(y).max(1), [1 / 0.8, 1 / 0.3], 1e-5)
+
+
+def test_half_precision_is_kept_and_drops_the_right_share():
+    y = fnn.dropout(KEY, jnp.ones(4000, jnp.bfloat16), 0.37)
+    assert y.dtype == jnp.bfloat16
+    assert (np.asarray(y) == 0).mean() == pytest.approx(0.37, abs=0.04)
+
+
+def test_the_layer_acts_in_training_only():
+    layer, x = fnn.Dropout(0.5), jnp.arange(1.0, 33.0)
+    assert layer.init(KEY, x) == ({}, {})
+    for kwargs in ({}, {"key": KEY}, {"key": KEY, "train": False}):
+        assert layer.apply({}, {}, x, **kwargs)[0] is x
+    np.testing.assert_array_equal(layer.apply({}, {}, x, key=KEY, train=True)[0], fnn.dropout(KEY, x, 0.5))
+
+
+def test_each_dropout_of_a_model_draws_its_own_mask():
+    model = fnn.Sequential(fnn.Dropout(0.5), fnn.Dropout(0.5))
+    x = jnp.ones(2000)
+    y, _ = model.apply({}, {}, x, key=KEY, train=True)
+    assert (np.asarray(y) != 0).mean() == pytest.approx(0.25, abs=0.04)
+    nested = fnn.Sequential(fnn.Sequential(fnn.Dropout(0.5)), fnn.Sequential(fnn.Dropout(0.5)))
+    y, _ = nested.apply({}, {}, x, key=KEY, train=True)
+    assert (np.asarray(y) != 0).mean() == pytest.approx(0.25, abs=0.04)
+
+
+X = jnp.ones((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnn.Dropout(1.5), r"Dropout: expected rate in \[0, 1\], got 1\.5"),
+        (lambda: fnn.Dropout(-0.1), r"Dropout: expected rate in \[0, 1\], got -0\.1"),
+        (lambda: fnn.Dropout("half"), r"Dropout: expected rate to be a number, got 'half'"),
+        (lambda: fnn.Dropout([0.1, 0.2]), r"Dropout: expected rate to be a number, got \[0\.1, 0\.2\]"),
+        (lambda: fnn.dropout(KEY, X, 2), r"dropout: expected rate in \[0, 1\], got 2"),
+        (lambda: fnn.dropout(KEY, X.astype(int), 0.5), r"dropout: expected a floating-point x, got int32\[2, 3\]"),
+        (lambda: fnn.dropout(3, X, 0.5), r"dropout: expected one PRNG key, got 3\. Pass jax\.random\.key\(3\)"),
+        (lambda: fnn.dropout(jax.random.split(KEY), X, 0.5), r"dropout: expected one PRNG key, got key<fry>\[2\]"),
+        (
+            lambda: fnn.Dropout(0.5).apply({}, {}, X, train=True),
+            r"dropout: expected a key in training, got key=None\. Call apply\(\.\.\., key=key, train=True\)",
+        ),
+        (
+            lambda: fnn.Sequential(fnn.Flatten(), fnn.Dropout(0.5)).apply({}, {}, X, train=True),
+            r"layer 'dropout' \(position 1\) > dropout: expected a key in training",
+        ),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()

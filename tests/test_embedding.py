@@ -1,0 +1,154 @@
+"""Embedding and OneHot: against Keras and NumPy, ids out of range, and their errors."""
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from fnn._checks import InputError
+from fnn.nn import embedding as emb
+from fnn.nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
+from fnn.nn.layer import Sequential
+
+
+@pytest.mark.parametrize("rows", [7, 300])  # both ways to form the gradient
+def test_values_and_gradients_are_keras_s(rows, rng):
+    ids = jnp.asarray(rng.integers(0, 7, (4, 5)))
+    theirs = keras.layers.Embedding(rows, 3)
+    theirs.build(ids.shape)
+    params, _ = Embedding(rows, 3).init(jax.random.key(0), ids)
+    assert {n: p.shape for n, p in params.items()} == {w.name: tuple(w.shape) for w in theirs.weights}
+    table = jnp.asarray(rng.normal(size=(rows, 3)).astype("float32"))
+    weight = jnp.asarray(rng.normal(size=(4, 5, 3)).astype("float32"))
+
+    @jax.jit
+    def both(table):
+        fns = (lambda t: embedding({"embeddings": t}, ids), lambda t: theirs.stateless_call([t], [], ids)[0])
+        return [(f(table), jax.grad(lambda t, f=f: jnp.sum(f(t) * weight))(table)) for f in fns]
+
+    (y, slope), (keras_y, keras_slope) = both(table)
+    np.testing.assert_array_equal(y, keras_y)
+    np.testing.assert_allclose(slope, keras_slope, 1e-5, 1e-6)
+
+
+@hypothesis.given(
+    st.lists(st.integers(-5, 400), min_size=1, max_size=6),
+    st.sampled_from([1, 4, 200, 300]),
+    st.sampled_from(["int32", "int16", "uint32"]),
+)
+def test_an_id_out_of_range_gives_nan(ids, rows, dtype):
+    if dtype == "uint32":
+        ids = [abs(i) for i in ids]
+    table = np.arange(rows * 2.0, dtype="float32").reshape(rows, 2)
+    y = embedding({"embeddings": jnp.asarray(table)}, jnp.asarray(ids, dtype))
+    want = np.stack([table[i] if 0 <= i < rows else np.full(2, np.nan, "float32") for i in ids])
+    np.testing.assert_array_equal(y, want)
+
+
+def test_narrow_and_extreme_ids():
+    table = jnp.arange(600.0).reshape(300, 2)
+    for few in (table[:200], table):
+        params = {"embeddings": few}
+        np.testing.assert_array_equal(embedding(params, jnp.asarray([127, 3], "int8")), few[jnp.asarray([127, 3])])
+        assert np.isnan(embedding(params, jnp.asarray([-128], "int8"))).all()
+        assert np.isnan(embedding(params, jnp.asarray([2**32 - 1], "uint32"))).all()
+    np.testing.assert_array_equal(embedding({"embeddings": table}, jnp.asarray([255], "uint8")), table[255:256])
+
+
+@pytest.mark.parametrize("rows", [5, 300])
+def test_derivatives_of_both_kinds(rows, rng):
+    """The product with one-hot rows and the scatter-add are derivatives of the same function."""
+    with jax.enable_x64(True):
+        table = jnp.asarray(rng.normal(size=(rows, 2)))
+        ids = jnp.asarray(rng.integers(0, 5, (3, 4)))
+
+        def fn(t):
+            return jnp.sin(emb.take_rows(t, ids)) * jnp.arange(24.0).reshape(3, 4, 2)
+
+        def reference(t):
+            return jnp.sin(t[ids]) * jnp.arange(24.0).reshape(3, 4, 2)
+
+        direction = jnp.asarray(rng.normal(size=table.shape))
+        for f in (lambda f: jax.jvp(f, (table,), (direction,))[1], lambda f: jax.hessian(lambda t: f(t).sum())(table[:5])):
+            np.testing.assert_allclose(f(fn), f(reference), 1e-10, 1e-10)
+
+
+@pytest.mark.parametrize("rows", [5, 300])
+def test_vmap_and_dtype_and_promotion(rows, rng):
+    tables = jnp.asarray(rng.normal(size=(3, rows, 2)), "bfloat16")
+    ids = jnp.asarray(rng.integers(0, 5, (3, 4)))
+    with jax.numpy_dtype_promotion("strict"):
+        fn = jax.value_and_grad(lambda t, i: jnp.sum(embedding({"embeddings": t}, i) ** 2))
+        values, slopes = jax.jit(jax.vmap(fn))(tables, ids)
+        assert values.dtype == slopes.dtype == jnp.bfloat16
+        for i in range(3):
+            value, slope = fn(tables[i], ids[i])
+            np.testing.assert_allclose(np.asarray(values[i], float), np.asarray(value, float), 0.02)
+            np.testing.assert_allclose(np.asarray(slopes[i], float), np.asarray(slope, float), 0.02, 0.02)
+
+
+def test_lowers_for_every_platform():
+    for rows in (5, 300):
+        table, ids = jnp.ones((rows, 2)), jnp.zeros((3,), "int32")
+        slope = jax.jit(jax.grad(lambda t, ids: jnp.sum(embedding({"embeddings": t}, ids))))
+        assert jax.export.export(slope, platforms=("cpu", "cuda", "tpu"))(table, ids).platforms == ("cpu", "cuda", "tpu")
+
+
+def test_init_defaults_and_dtype():
+    table = embedding_init(jax.random.key(0), 500, 4)["embeddings"]
+    assert table.dtype == "float32" and 0.049 < np.abs(table).max() <= 0.05
+    ids = jax.ShapeDtypeStruct((2, 3), "int32")
+    assert Embedding(5, 2, dtype="bfloat16").init(jax.random.key(0), ids)[0]["embeddings"].dtype == "bfloat16"
+    ones = Embedding(5, 2, embeddings_initializer="ones").init(jax.random.key(0), ids)[0]["embeddings"]
+    np.testing.assert_array_equal(ones, np.ones((5, 2)))
+
+
+def test_mask_zero_gives_the_pair():
+    layer, ids = Embedding(5, 2, mask_zero=True), jnp.asarray([[3, 0, 1], [0, 0, 4]])
+    params, _ = layer.init(jax.random.key(0), ids)
+    (vectors, mask), _ = layer.apply(params, {}, ids)
+    np.testing.assert_array_equal(vectors, params["embeddings"][ids])
+    np.testing.assert_array_equal(mask, [[True, False, True], [False, False, True]])
+    assert layer.name == "embedding" and layer.kind == "Embedding"
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int8"])
+def test_one_hot(dtype):
+    y = one_hot(jnp.asarray([[2, 0], [3, 1]], dtype), 3)
+    np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
+    assert y.dtype == "float32" and one_hot(jnp.asarray([1]), 3, "bfloat16").dtype == "bfloat16"
+    assert one_hot(jnp.asarray([1], dtype), 300).shape == (1, 300)  # more classes than the dtype can count
+    if dtype != "uint8":
+        np.testing.assert_array_equal(one_hot(jnp.asarray([-1], dtype), 3), np.zeros((1, 3)))
+
+
+def test_one_hot_layer():
+    model = Sequential(OneHot(4), OneHot(4, name="again"))
+    assert OneHot(4).name == "one_hot" and OneHot(4).kind == "OneHot"
+    with pytest.raises(InputError, match=r"layer 'again' \(position 1\) > one_hot: expected integer ids, got float32"):
+        model.apply({}, {}, jnp.asarray([1, 2]))
+    y, _ = OneHot(4, dtype="bfloat16").apply({}, {}, jnp.asarray([1, 2]))
+    np.testing.assert_array_equal(y, np.eye(4)[1:3])
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: embedding({"embeddings": jnp.ones((3, 2))}, jnp.ones(2)), r"embedding: expected integer ids.*astype"),
+        (lambda: embedding({"kernel": jnp.ones((3, 2))}, jnp.ones(2, int)), r"a leaf 'embeddings', got \['kernel'\]"),
+        (lambda: Embedding(3, 2).init(jax.random.key(0), jnp.ones(2)), r"Embedding: expected integer ids, got float32"),
+        (lambda: Embedding(0, 2), r"Embedding: expected input_dim"),
+        (lambda: Embedding(3, 1.5), r"Embedding: expected output_dim"),
+        (lambda: Embedding(3, 2, "unifrom"), r"'unifrom'.*uniform"),
+        (lambda: embedding_init(jax.random.key(0), 3, 0), r"embedding_init: expected output_dim"),
+        (lambda: one_hot(jnp.ones(2), 3), r"one_hot: expected integer ids, got float32\[2\]"),
+        (lambda: one_hot(jnp.ones(2, int), 0), r"one_hot: expected num_classes"),
+        (lambda: OneHot(-1), r"OneHot: expected num_classes"),
+    ],
+)
+def test_errors(call, match):
+    with pytest.raises(InputError, match=match):
+        call()

@@ -1,0 +1,204 @@
+"""BatchNorm and LayerNorm: against Keras in value, gradient and running statistics, and their errors."""
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+
+import fnn
+
+
+def randomize(tree, rng):
+    return {
+        name: jnp.asarray(
+            (rng.uniform(0.5, 2, a.shape) if "variance" in name else rng.normal(size=a.shape)).astype("float32")
+        )
+        for name, a in tree.items()
+    }
+
+
+CASES = [
+    ((6, 3), {}),
+    ((4, 2, 3), {"momentum": 0.6, "epsilon": 0.1}),
+    ((3, 2, 2, 4), {"center": False, "momentum": 0.8}),
+    ((5, 3), {"scale": False, "momentum": 0.9}),
+]
+
+
+@pytest.mark.parametrize(("shape", "options"), CASES, ids=str)
+def test_batch_norm_is_keras_s_over_several_updates(shape, options, rng):
+    ours, theirs = fnn.BatchNorm(**options), keras.layers.BatchNormalization(**options)
+    theirs.build(shape)
+    params, state = ours.init(jax.random.key(0), jnp.ones(shape))
+    assert {**params, **state}.keys() == {v.name for v in theirs.weights}
+    for variable in theirs.weights:
+        np.testing.assert_array_equal({**params, **state}[variable.name], variable.value)
+    params, state = randomize(params, rng), randomize(state, rng)
+    trained = [params[v.name] for v in theirs.trainable_variables]
+    other = [state[v.name] for v in theirs.non_trainable_variables]
+    cotangent = jnp.asarray(rng.normal(size=shape).astype("float32"))
+
+    @jax.jit
+    def both(state, other, x):
+        out = []
+        for train in (True, False):
+            y, back, new = jax.vjp(
+                lambda p, x, train=train: ours.apply(p, state, x, train=train), params, x, has_aux=True
+            )
+
+            def call(w, x, train=train):
+                return theirs.stateless_call(w, other, x, training=train)
+
+            keras_y, keras_back, keras_new = jax.vjp(call, trained, x, has_aux=True)
+            out.append(((y, back(cotangent), new), (keras_y, keras_back(cotangent), keras_new)))
+        return out
+
+    for _ in range(4):
+        x = jnp.asarray((rng.normal(size=shape) * 2 + 1).astype("float32"))
+        results = both(state, other, x)
+        for (y, (slope, x_slope), new), (keras_y, (keras_slope, keras_x_slope), keras_new) in results:
+            np.testing.assert_allclose(y, keras_y, 1e-5, 1e-5)
+            np.testing.assert_allclose(x_slope, keras_x_slope, 1e-4, 1e-5)
+            for i, variable in enumerate(theirs.trainable_variables):
+                np.testing.assert_allclose(slope[variable.name], keras_slope[i], 1e-5, 1e-5)
+            for i, variable in enumerate(theirs.non_trainable_variables):
+                np.testing.assert_allclose(new[variable.name], keras_new[i], 1e-5, 1e-6)
+        (state, other), evaluated = (results[0][0][2], results[0][1][2]), results[1][0][2]
+        assert set(evaluated) == {"moving_mean", "moving_variance"}
+    assert not np.allclose(results[0][0][0], results[1][0][0], atol=0.05), "training and evaluation must differ"
+
+
+def test_evaluation_leaves_the_statistics_alone(rng):
+    layer = fnn.BatchNorm()
+    x = jnp.asarray(rng.normal(size=(4, 3)).astype("float32"))
+    params, state = layer.init(jax.random.key(0), x)
+    _, after = layer.apply(params, state, x)
+    for name in state:
+        np.testing.assert_array_equal(after[name], state[name])
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((4, 5), {}), ((2, 3, 4), {"epsilon": 0.2}), ((3, 4), {"center": False}), ((3, 4), {"scale": False})],
+    ids=str,
+)
+def test_layer_norm_is_keras_s(shape, options, rng):
+    ours, theirs = fnn.LayerNorm(**options), keras.layers.LayerNormalization(**options)
+    theirs.build(shape)
+    params, state = ours.init(jax.random.key(0), jnp.ones(shape))
+    assert state == {}
+    assert set(params) == {v.name for v in theirs.weights}
+    params = randomize(params, rng)
+    weights = [params[v.name] for v in theirs.weights]
+    x, cotangent = (jnp.asarray((rng.normal(size=shape) * 3 - 1).astype("float32")) for _ in "xc")
+
+    @jax.jit
+    def both(x):
+        y, back = jax.vjp(lambda p, x: ours.apply(p, {}, x)[0], params, x)
+        keras_y, keras_back = jax.vjp(lambda w, x: theirs.stateless_call(w, [], x)[0], weights, x)
+        return (y, back(cotangent)), (keras_y, keras_back(cotangent))
+
+    (y, (slope, x_slope)), (keras_y, (keras_slope, keras_x_slope)) = both(x)
+    np.testing.assert_allclose(y, keras_y, 1e-5, 1e-5)
+    np.testing.assert_allclose(x_slope, keras_x_slope, 1e-4, 1e-5)
+    for i, variable in enumerate(theirs.weights):
+        np.testing.assert_allclose(slope[variable.name], keras_slope[i], 1e-5, 1e-5)
+
+
+def test_a_large_mean_does_not_cancel(rng):
+    # E[x^2] - E[x]^2 would lose every digit of the variance here.
+    x = jnp.asarray((rng.normal(size=(64, 3)) + 3000).astype("float32"))
+    y, stats = fnn.batch_norm({}, fnn.batch_norm_init(3)[1], x, train=True, momentum=0.0)
+    want = np.asarray(x, "float64")
+    np.testing.assert_allclose(stats["moving_variance"], want.var(0), 1e-3)
+    np.testing.assert_allclose(y, (want - want.mean(0)) / np.sqrt(want.var(0) + 1e-3), atol=2e-3)
+    rows = want.T
+    y = fnn.layer_norm({}, jnp.asarray(rows, "float32"))
+    np.testing.assert_allclose(
+        y, (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-3), atol=2e-3
+    )
+
+
+def test_half_precision_is_normalized_in_float32(rng):
+    x = jnp.asarray((rng.normal(size=(200, 2)) + 8).astype("float32")).astype(jnp.bfloat16)
+    wide = np.asarray(x, "float64")
+    y, _ = fnn.batch_norm({}, fnn.batch_norm_init(2, dtype=jnp.bfloat16)[1], x, train=True)
+    assert y.dtype == jnp.bfloat16
+    np.testing.assert_allclose(np.asarray(y, "float64"), (wide - wide.mean(0)) / np.sqrt(wide.var(0) + 1e-3), atol=0.02)
+
+
+def test_momentum_and_epsilon_may_be_traced(rng):
+    x = jnp.asarray(rng.normal(size=(5, 2)).astype("float32"))
+    stats = fnn.batch_norm_init(2)[1]
+    _, swept = jax.vmap(lambda m: fnn.batch_norm({}, stats, x, train=True, momentum=m))(jnp.array([0.0, 1.0]))
+    np.testing.assert_allclose(swept["moving_mean"], [x.mean(0), [0, 0]], 1e-5)
+
+
+def test_layer_norm_of_one_vector_inside_vmap(rng):
+    x = jnp.asarray(rng.normal(size=(5, 4)).astype("float32"))
+    params = {"gamma": jnp.arange(4.0), "beta": jnp.ones(4)}
+    np.testing.assert_allclose(jax.vmap(lambda row: fnn.layer_norm(params, row))(x), fnn.layer_norm(params, x), 1e-5)
+
+
+def test_initializers_of_layer_norm():
+    params = fnn.layer_norm_init(jax.random.key(0), 5, gamma_initializer="normal", beta_initializer="normal")
+    assert not np.array_equal(params["gamma"], params["beta"]), "they must not share a key"
+
+
+STATS = fnn.batch_norm_init(3)[1]
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnn.BatchNorm(momentum=1.5), r"BatchNorm: expected momentum in \[0, 1\], got 1\.5"),
+        (lambda: fnn.BatchNorm(epsilon=-1), r"BatchNorm: expected epsilon in \[0, inf\), got -1"),
+        (lambda: fnn.LayerNorm(epsilon=-1), r"LayerNorm: expected epsilon in \[0, inf\), got -1"),
+        (
+            lambda: fnn.BatchNorm().init(KEY, jnp.ones(3)),
+            r"BatchNorm: expected x of shape \(batch, \.\.\., features\), got float32\[3\]",
+        ),
+        (
+            lambda: fnn.LayerNorm().init(KEY, jnp.ones(())),
+            r"LayerNorm: expected x of shape \(batch, \.\.\., features\), got float32\[\]",
+        ),
+        (
+            lambda: fnn.batch_norm({}, STATS, jnp.ones((2, 4))),
+            r"batch_norm: expected x of shape \(batch, \.\.\., 3\) for its statistics, got float32\[2, 4\]",
+        ),
+        (
+            lambda: fnn.batch_norm({}, STATS, jnp.ones(3)),
+            r"batch_norm: expected x of shape \(batch, \.\.\., 3\) for its statistics",
+        ),
+        (
+            lambda: fnn.batch_norm({}, {}, jnp.ones((2, 3))),
+            r"batch_norm: expected parameters with a leaf 'moving_mean', got \[\]",
+        ),
+        (
+            lambda: fnn.batch_norm({}, STATS, jnp.ones((2, 3), int)),
+            r"batch_norm: expected a floating-point x, got int32\[2, 3\]",
+        ),
+        (
+            lambda: fnn.batch_norm({"gamma": jnp.ones(4)}, STATS, jnp.ones((2, 3))),
+            r"expected x of shape \(batch, \.\.\., 4\) for its gamma",
+        ),
+        (
+            lambda: fnn.batch_norm({"beta": jnp.ones(3, jnp.bfloat16)}, STATS, jnp.ones((2, 3))),
+            r"expected x of dtype bfloat16, the dtype of its beta",
+        ),
+        (
+            lambda: fnn.layer_norm({"beta": jnp.ones(4)}, jnp.ones((2, 3))),
+            r"layer_norm: expected x of shape \(batch, \.\.\., 4\) for its beta, got float32\[2, 3\]",
+        ),
+        (
+            lambda: fnn.layer_norm({}, jnp.ones(())),
+            r"layer_norm: expected x of shape \(\.\.\., features\), got float32\[\]",
+        ),
+        (lambda: fnn.layer_norm({}, jnp.ones((2, 3), int)), r"layer_norm: expected a floating-point x, got int32"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()

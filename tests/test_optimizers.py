@@ -1,0 +1,436 @@
+"""Optimizers: against Keras over whole paths, the protocol with optax, hyper-parameters as leaves, and their errors."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import optax
+import pytest
+import trajectories
+
+import fnn
+from fnn.optimizers.rules import OPTIMIZERS, get_optimizer
+
+K = keras.optimizers
+# our optimizer, Keras's, and which hyper-parameters to draw; those drawn go to both by the same name
+RULES = {
+    "sgd": (fnn.sgd, K.SGD, {}, ()),
+    "sgd momentum": (fnn.sgd, K.SGD, {}, ("momentum",)),
+    "sgd nesterov": (fnn.sgd, K.SGD, {"nesterov": True}, ("momentum",)),
+    "rmsprop": (fnn.rmsprop, K.RMSprop, {}, ("rho", "epsilon")),
+    "rmsprop momentum": (fnn.rmsprop, K.RMSprop, {}, ("rho", "epsilon", "momentum")),
+    "rmsprop centered": (fnn.rmsprop, K.RMSprop, {"centered": True}, ("rho", "epsilon")),
+    "rmsprop centered momentum": (fnn.rmsprop, K.RMSprop, {"centered": True}, ("rho", "epsilon", "momentum")),
+    "adagrad": (fnn.adagrad, K.Adagrad, {}, ("initial_accumulator_value", "epsilon")),
+    "adadelta": (fnn.adadelta, K.Adadelta, {}, ("rho", "epsilon")),
+    "adam": (fnn.adam, K.Adam, {}, ("beta_1", "beta_2", "epsilon")),
+    "adam amsgrad": (fnn.adam, K.Adam, {"amsgrad": True}, ("beta_1", "beta_2", "epsilon")),
+    "adamax": (fnn.adamax, K.Adamax, {}, ("beta_1", "beta_2", "epsilon")),
+    "nadam": (fnn.nadam, K.Nadam, {}, ("beta_1", "beta_2", "epsilon")),
+}
+RANGES = {
+    "momentum": (0.3, 0.95),
+    "rho": (0.6, 0.97),
+    "beta_1": (0.5, 0.95),
+    "beta_2": (0.8, 0.999),
+    "initial_accumulator_value": (0.05, 1.0),
+}
+
+
+def draw(names, rng):
+    """Random hyper-parameters; epsilons are large enough to see where they stand."""
+    values = {name: float(rng.uniform(*RANGES[name])) for name in names if name != "epsilon"}
+    return values | ({"epsilon": float(10 ** rng.uniform(-4, -1))} if "epsilon" in names else {})
+
+
+@pytest.fixture
+def float64(x64):
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    yield
+    keras.config.set_floatx(before)
+
+
+@pytest.mark.parametrize("extra", ["plain", "decay", "weight_decay"])
+@pytest.mark.parametrize("name", RULES)
+def test_thirty_steps_are_keras_s_to_nine_digits(name, extra, float64):
+    make, theirs, fixed, drawn = RULES[name]
+    rng = np.random.default_rng(len(name))
+    hyper, rate = fixed | draw(drawn, rng), float(10 ** rng.uniform(-2, -0.5))
+    keras_hyper, keras_rate = dict(hyper), rate
+    if extra == "decay":
+        hyper["decay"] = 0.13
+        keras_rate = K.schedules.InverseTimeDecay(rate, 1, 0.13)
+    elif extra == "weight_decay":
+        hyper["weight_decay"] = keras_hyper["weight_decay"] = 0.21
+    params, noise = trajectories.start(len(name))
+    path, state = trajectories.ours(make(rate, **hyper), params, noise)
+    keras_path, _ = trajectories.keras_s(theirs(keras_rate, **keras_hyper), params, noise)
+    trajectories.assert_same(path, keras_path)
+    assert int(state.step) == trajectories.STEPS
+
+
+@pytest.mark.parametrize("name", ["sgd nesterov", "rmsprop centered momentum", "adadelta", "adam amsgrad", "nadam"])
+def test_thirty_steps_are_keras_s_in_float32(name):
+    make, theirs, fixed, drawn = RULES[name]
+    hyper = fixed | draw(drawn, np.random.default_rng(3))
+    params, noise = trajectories.start(3)
+    path, _ = trajectories.ours(make(0.02, **hyper), params, noise)
+    keras_path, _ = trajectories.keras_s(theirs(0.02, **hyper), params, noise)
+    trajectories.assert_same(path, keras_path, 2e-5)
+
+
+def test_weight_decay_applies_only_where_it_should(float64):
+    params, noise = trajectories.start(5)
+    theirs = K.Adam(0.05, weight_decay=0.3)
+    theirs.exclude_from_weight_decay(var_names=["bias"])
+    keras_path, _ = trajectories.keras_s(theirs, params, noise)
+    for where in ("*kernel", ("ker*", "nothing"), lambda path: path == "kernel"):
+        path, _ = trajectories.ours(fnn.adam(0.05, weight_decay=0.3, weight_decay_where=where), params, noise)
+        trajectories.assert_same(path, keras_path)
+    everywhere, _ = trajectories.ours(fnn.adam(0.05, weight_decay=0.3), params, noise)
+    assert not np.allclose(everywhere["bias"], keras_path["bias"])
+
+
+def test_defaults():
+    rates = {
+        "sgd": 0.01,
+        "rmsprop": 0.001,
+        "adagrad": 0.01,
+        "adadelta": 1,
+        "adam": 0.001,
+        "adamax": 0.002,
+        "nadam": 0.002,
+    }
+    for name, make in OPTIMIZERS.items():
+        ours, theirs = inspect.signature(make).parameters, inspect.signature(getattr(K, make.__name__.title(), K.SGD))
+        if name in ("sgd", "rmsprop"):
+            theirs = inspect.signature({"sgd": K.SGD, "rmsprop": K.RMSprop}[name])
+        assert ours["learning_rate"].default == rates[name]
+        for parameter in (
+            "momentum",
+            "rho",
+            "beta_1",
+            "beta_2",
+            "epsilon",
+            "initial_accumulator_value",
+            "nesterov",
+            "centered",
+            "amsgrad",
+        ):
+            if parameter in ours:
+                assert ours[parameter].default == theirs.parameters[parameter].default, (name, parameter)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_signatures_conform(name):
+    parameters = inspect.signature(OPTIMIZERS[name]).parameters
+    assert next(iter(parameters)) == "learning_rate"
+    for keyword, default in {"decay": 0.0, "weight_decay": 0.0, "weight_decay_where": "*"}.items():
+        assert parameters[keyword].kind is inspect.Parameter.KEYWORD_ONLY
+        assert parameters[keyword].default == default
+    assert all(p.default is not inspect.Parameter.empty for p in parameters.values())
+    optimizer = OPTIMIZERS[name]()
+    assert isinstance(optimizer, fnn.Optimizer)
+    assert list(inspect.signature(optimizer.init).parameters) == ["params"]
+    update = inspect.signature(optimizer.update).parameters
+    assert list(update) == ["grads", "state", "params"]
+    assert update["params"].default is None
+    numbers = {"learning_rate", "rho", "beta_1", "beta_2", "epsilon"} & set(parameters)
+    assert set(optimizer.init(jnp.zeros(2)).hyper) == numbers
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_state_keeps_its_shapes_and_dtypes(name):
+    make, _, fixed, drawn = RULES[name]
+    optimizer = make(0.1, **fixed, **draw(drawn, np.random.default_rng(0)))
+    for dtype in (jnp.float32, jnp.bfloat16):
+        params = {"a": jnp.zeros(3, dtype), "b": jnp.zeros((), dtype)}
+        state = jax.eval_shape(optimizer.init, params)
+        with jax.numpy_dtype_promotion("strict"):
+            updates, after = jax.eval_shape(optimizer.update, params, state, params)
+            new = jax.eval_shape(fnn.apply_updates, params, updates)
+        described = [jax.tree.map(lambda a: (a.shape, a.dtype, a.weak_type), tree) for tree in (state, after)]
+        assert described[0] == described[1]
+        assert jax.tree.structure(state) == jax.tree.structure(after)
+        assert {leaf.dtype for leaf in jax.tree.leaves((updates, new))} == {jnp.dtype(dtype)}
+
+
+def test_bfloat16_parameters_are_updated_in_float32_arithmetic():
+    params, noise = trajectories.start(7)
+    small = jax.tree.map(lambda a: a.astype(jnp.bfloat16), (params, noise))
+    path, state = trajectories.ours(fnn.adam(0.05), *small)
+    wide, _ = trajectories.ours(fnn.adam(0.05), *jax.tree.map(lambda a: a.astype(jnp.float32), small))
+    assert path["kernel"].dtype == state.slots["velocity"]["kernel"].dtype == jnp.bfloat16
+    # beta_2 = 0.999 would be 1 in bfloat16, and nothing would ever move
+    np.testing.assert_allclose(path["kernel"].astype(jnp.float32), wide["kernel"], atol=0.05)
+
+
+def test_centered_rmsprop_stays_finite_where_the_gradient_hardly_changes():
+    # v - m^2 is 0 then, and in float32 often a little less: without a floor the root is NaN.
+    optimizer = fnn.rmsprop(1e-3, centered=True)
+    grads = jnp.asarray(np.random.default_rng(0).lognormal(sigma=4, size=2000).astype("float32"))
+
+    @jax.jit
+    def run(state):
+        return jax.lax.scan(lambda state, _: optimizer.update(grads, state)[::-1], state, None, length=200)
+
+    _, deltas = run(optimizer.init(grads))
+    assert np.isfinite(deltas).all()
+
+
+# ------------------------------------------------------------------------------------------------------------- optax
+def test_an_fnn_optimizer_in_an_optax_loop_and_in_optax_chain():
+    params, noise = trajectories.start(1)
+    want, _ = trajectories.ours(fnn.chain(fnn.clip_by_global_norm(0.8), fnn.nadam(0.05)), params, noise)
+    optimizer = optax.chain(optax.clip_by_global_norm(0.8), fnn.nadam(0.05))
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for i in range(trajectories.STEPS):
+        grads = trajectories.gradients(params, jax.tree.map(lambda n, i=i: n[i], noise))
+        updates, state = update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["kernel"], want["kernel"][-1], 1e-5, 1e-6)
+
+
+def test_an_optax_optimizer_in_a_task_and_in_chain(rng):
+    x, y = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=(6, 2)).astype("float32")
+    states = []
+    # In optax and here plain SGD with momentum at a constant rate give the same path.
+    for optimizer in (optax.sgd(0.1, momentum=0.7), fnn.sgd(0.1, 0.7), fnn.chain(optax.trace(0.7), fnn.sgd(0.1))):
+        task = fnn.Task(fnn.Dense(2), "mse", optimizer)
+        ts = fnn.init(task, jax.random.key(0), x)
+        for _ in range(5):
+            ts, _ = fnn.train_step(task, ts, (x, y))
+        states.append(ts)
+    for ts in states[1:]:
+        np.testing.assert_allclose(ts.params["kernel"], states[0].params["kernel"], 1e-5)
+
+
+def test_our_rules_against_optax_where_they_agree():
+    params, noise = trajectories.start(9)
+    for ours, theirs in (
+        (fnn.sgd(0.03, 0.8, nesterov=True), optax.sgd(0.03, 0.8, nesterov=True)),
+        (fnn.adam(0.03, epsilon=0), optax.adam(0.03, eps=0)),
+        (fnn.adagrad(0.03), optax.adagrad(0.03)),
+    ):
+        path, _ = trajectories.ours(ours, params, noise)
+        optax_path, _ = trajectories.ours(theirs, params, noise)
+        trajectories.assert_same(path, optax_path, 5e-5)
+
+
+# -------------------------------------------------------------------------------------------------- hyper-parameters
+WRAPPED = {
+    "plain": lambda rate: fnn.adam(rate),
+    "chained": lambda rate: fnn.chain(fnn.clip_by_norm(1.0), fnn.adam(rate)),
+    "in optax.chain": lambda rate: optax.chain(optax.clip(1.0), fnn.adam(rate)),
+    "accumulated": lambda rate: fnn.accumulate(fnn.adam(rate), 1),
+    "frozen": lambda rate: fnn.freeze(fnn.adam(rate), "bias"),
+    "averaged": lambda rate: fnn.ema(fnn.adam(rate), 0.9),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_set_hyper_reaches_into_every_wrapper_and_compiles_nothing(name):
+    optimizer = WRAPPED[name](0.1)
+    params = {"kernel": jnp.array([1.0, 2.0]), "bias": jnp.array([3.0])}
+    grads = {"kernel": jnp.array([0.3, -0.2]), "bias": jnp.array([0.1])}
+    update, state = jax.jit(optimizer.update), optimizer.init(params)
+    before, _ = update(grads, state, params)
+    changed = fnn.set_hyper(state, learning_rate=0.4)
+    after, _ = update(grads, changed, params)
+    np.testing.assert_allclose(after["kernel"], 4 * before["kernel"], 1e-6)
+    assert float(fnn.get_hyper(changed)["learning_rate"]) == pytest.approx(0.4)
+    assert float(fnn.get_hyper(state)["learning_rate"]) == pytest.approx(0.1), "the given state must not change"
+    # and as the path of the state goes on
+    _, state = update(grads, changed, params)
+    update(grads, fnn.set_hyper(state, learning_rate=jnp.float32(0.2)), params)
+    assert update._cache_size() == 1
+
+
+def test_set_hyper_of_a_train_state_compiles_no_second_step(rng):
+    x, y = rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
+    task = fnn.Task(fnn.Dense(2), "mse", fnn.sgd(0.1))
+    ts = fnn.init(task, jax.random.key(0), x)
+    first, _ = fnn.train_step(task, ts, (x, y))
+    size = fnn.train_step._cache_size()
+    second, _ = fnn.train_step(task, fnn.set_hyper(ts, learning_rate=0.3), (x, y))
+    third, _ = fnn.train_step(task, fnn.set_hyper(first, learning_rate=0), (x, y))
+    assert fnn.train_step._cache_size() == size
+    moved = [
+        np.asarray(a.params["kernel"] - b.params["kernel"]) for a, b in ((first, ts), (second, ts), (third, first))
+    ]
+    np.testing.assert_allclose(moved[1], 3 * moved[0], 1e-4, 1e-6)
+    np.testing.assert_array_equal(moved[2], 0)
+
+
+def test_set_hyper_of_a_vmapped_state():
+    optimizer, params = fnn.sgd(0.1, momentum=0.5), jnp.ones((3, 2))
+    states = jax.vmap(optimizer.init)(params)
+    swept = fnn.set_hyper(states, learning_rate=jnp.array([1.0, 2.0, 3.0]), momentum=0.9)
+    np.testing.assert_allclose(swept.hyper["momentum"], [0.9] * 3)
+    updates, _ = jax.vmap(optimizer.update)(params, swept)
+    np.testing.assert_allclose(updates, -np.array([[1, 1], [2, 2], [3, 3]]), 1e-6)
+    with pytest.raises(
+        fnn.InputError, match=r"set_hyper, 'learning_rate': expected a value of shape \(3,\), got float32\[2\]"
+    ):
+        fnn.set_hyper(states, learning_rate=jnp.ones(2))
+    # inside vmap every trial has its own
+    inside = jax.vmap(lambda p, r: fnn.set_hyper(optimizer.init(p), learning_rate=r))(
+        params, jnp.array([1.0, 2.0, 3.0])
+    )
+    np.testing.assert_allclose(inside.hyper["learning_rate"], [1, 2, 3])
+
+
+def test_traced_hyper_parameters_under_vmap_equal_separate_ones():
+    params, noise = trajectories.start(2)
+    rates, betas = jnp.array([0.01, 0.1]), jnp.array([0.5, 0.9])
+
+    def last(rate, beta):
+        optimizer = fnn.adam(rate, beta_1=beta, weight_decay=rate, decay=beta)
+        path, _ = trajectories.ours(optimizer, params, noise)
+        return path["kernel"][-1]
+
+    together = jax.vmap(last)(rates, betas)
+    np.testing.assert_allclose(
+        together, [last(float(r), float(b)) for r, b in zip(rates, betas, strict=True)], 1e-5, 1e-6
+    )
+
+
+def test_a_plain_zero_leaves_the_term_out_and_an_array_keeps_it():
+    params = jnp.ones(2)
+    assert set(fnn.sgd(0.1).init(params).hyper) == {"learning_rate"}
+    assert fnn.sgd(0.1).init(params).slots == {}
+    optimizer = fnn.sgd(0.1, momentum=jnp.zeros(()), decay=jnp.zeros(()), weight_decay=jnp.zeros(()))
+    state = optimizer.init(params)
+    assert set(state.hyper) == {"learning_rate", "momentum", "decay", "weight_decay"}
+    updates, _ = optimizer.update(params, fnn.set_hyper(state, weight_decay=2.0), params)
+    np.testing.assert_allclose(updates, -0.1 - 0.1 * 2, 1e-6)
+
+
+def test_get_hyper():
+    state = fnn.chain(fnn.clip_by_value(2.0), fnn.sgd(0.5, 0.25)).init(jnp.zeros(1))
+    assert {name: float(v) for name, v in fnn.get_hyper(state).items()} == {
+        "clip_value": 2,
+        "learning_rate": 0.5,
+        "momentum": 0.25,
+    }
+    assert isinstance(state[1], fnn.OptState)
+    assert fnn.get_hyper(optax.sgd(0.1).init(jnp.zeros(1))) == {}
+
+
+def state_of(**kwargs):
+    return fnn.sgd(**kwargs).init(jnp.ones(2))
+
+
+TREE = {"a": jnp.ones(3), "b": jnp.ones(2)}
+ADAM = fnn.adam()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnn.sgd(-1.0), r"sgd: expected learning_rate in \[0, inf\), got -1"),
+        (lambda: fnn.sgd(float("nan")), r"sgd: expected learning_rate in \[0, inf\), got nan"),
+        (lambda: fnn.adam("fast"), r"adam: expected learning_rate to be a number, got 'fast'"),
+        (lambda: fnn.sgd(0.1, momentum=1.1), r"sgd: expected momentum in \[0, 1\], got 1\.1"),
+        (lambda: fnn.sgd(0.1, nesterov=True), r"sgd: expected a momentum above 0 with nesterov=True, got momentum=0"),
+        (lambda: fnn.adam(decay=-1), r"adam: expected decay in \[0, inf\), got -1"),
+        (lambda: fnn.nadam(weight_decay=-1), r"nadam: expected weight_decay in \[0, inf\), got -1"),
+        (lambda: fnn.rmsprop(rho=2), r"rmsprop: expected rho in \[0, 1\], got 2"),
+        (lambda: fnn.rmsprop(momentum=-1), r"rmsprop: expected momentum in \[0, 1\], got -1"),
+        (lambda: fnn.rmsprop(epsilon=-1), r"rmsprop: expected epsilon in \[0, inf\), got -1"),
+        (
+            lambda: fnn.adagrad(initial_accumulator_value=-1),
+            r"adagrad: expected initial_accumulator_value in \[0, inf\)",
+        ),
+        (lambda: fnn.adagrad(epsilon=-1), r"adagrad: expected epsilon in \[0, inf\), got -1"),
+        (lambda: fnn.adadelta(rho=-1), r"adadelta: expected rho in \[0, 1\], got -1"),
+        (lambda: fnn.adadelta(epsilon=-1), r"adadelta: expected epsilon in \[0, inf\), got -1"),
+        (lambda: fnn.adam(beta_1=1), r"adam: expected beta_1 below 1, got 1"),
+        (lambda: fnn.adamax(beta_2=1.5), r"adamax: expected beta_2 in \[0, 1\], got 1\.5"),
+        (lambda: fnn.nadam(epsilon=-1), r"nadam: expected epsilon in \[0, inf\), got -1"),
+        (lambda: get_optimizer("adm"), r"optimizer: .* got 'adm'\. Did you mean 'adam'"),
+        (
+            lambda: get_optimizer(fnn.adam),
+            r"optimizer: expected an Optimizer or a name, got the function adam\. Call it: adam\(1e-3\)",
+        ),
+        (lambda: get_optimizer(3), r"optimizer: .* got 3\. Known: adadelta, adagrad"),
+        (
+            lambda: ADAM.init({"a": jnp.ones(2, int)}),
+            r"optimizer, parameter 'a': expected a floating-point dtype, got int32\[2\]",
+        ),
+        (
+            lambda: ADAM.update(TREE, (), TREE),
+            r"optimizer: expected the OptState of optimizer\.init\(params\), got tuple",
+        ),
+        (
+            lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3)}), TREE),
+            r"an optimizer state of this model; 'momentum' differs, got other paths: \['b'\]",
+        ),
+        (
+            lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3), "b": jnp.ones((2, 1))}), TREE),
+            r"an optimizer state of this model, momentum/b of shape \(2,\), got float32\[2, 1\]\. Make a new one",
+        ),
+        (
+            lambda: fnn.adam(weight_decay=0.1).update(TREE, fnn.adam(weight_decay=0.1).init(TREE)),
+            r"expected update\(grads, opt_state, params\) with weight decay, got params=None",
+        ),
+        (lambda: fnn.set_hyper(state_of(), rate=1), r"set_hyper: .* got 'rate'\. Known here: learning_rate"),
+        (
+            lambda: fnn.set_hyper(state_of(), momentum=1),
+            r"A momentum of plain 0 is left out when the optimizer is made; pass jnp\.zeros",
+        ),
+        (lambda: fnn.set_hyper(optax.sgd(0.1).init(TREE), learning_rate=1), r"got 'learning_rate'\. Known here: none"),
+        (
+            lambda: fnn.set_hyper(state_of(learning_rate=lambda step: 0.1, momentum=0.5), learning_rate=1),
+            r"It follows a function of the step; use a schedule from fnn\.schedules",
+        ),
+        (
+            lambda: fnn.set_hyper(state_of(), learning_rate=[0.1, 0.2]),
+            r"expected a value of shape \(\), got float32\[2\]",
+        ),
+        (
+            lambda: fnn.set_hyper(state_of(), learning_rate={"initial": 1}),
+            r"set_hyper, 'learning_rate': expected a number, got \{'initial': 1\}",
+        ),
+        (
+            lambda: fnn.set_hyper(state_of(), learning_rate="fast"),
+            r"set_hyper, 'learning_rate': expected a number, got 'fast'",
+        ),
+        (
+            lambda: fnn.set_hyper(state_of(), learning_rate=fnn.schedules.constant(1.0)),
+            r"expected a number, got Schedule.* A schedule is given when the optimizer is made",
+        ),
+        (
+            lambda: fnn.set_hyper(state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate=0.1),
+            r"expected the numbers of its schedule, got 0\.1\. It follows a schedule: pass a dict",
+        ),
+        (
+            lambda: fnn.set_hyper(
+                state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate={"first": 0.1}
+            ),
+            r"expected the numbers of its schedule, got \{'first': 0\.1\}",
+        ),
+        (
+            lambda: fnn.set_hyper(
+                state_of(learning_rate=fnn.schedules.piecewise_constant([1], [1.0, 2.0])),
+                learning_rate={"values": [1.0]},
+            ),
+            r"set_hyper, 'learning_rate/values': expected 2 numbers, got \[1\.0\]",
+        ),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()
+
+
+def test_names_give_the_defaults():
+    for name, make in OPTIMIZERS.items():
+        state, want = get_optimizer(name).init(jnp.ones(1)), make().init(jnp.ones(1))
+        assert jax.tree.map(float, state.hyper) == jax.tree.map(float, want.hyper)
+    own = fnn.Optimizer(lambda p: (), lambda g, s, p=None: (g, s))
+    assert get_optimizer(own) is own

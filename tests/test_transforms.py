@@ -1,0 +1,267 @@
+"""Transforms and wrappers of optimizers: against Keras over whole paths, by their equations, and their errors."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import optax
+import pytest
+import trajectories
+
+import fnn
+
+K = keras.optimizers
+
+
+@pytest.mark.parametrize(
+    ("clip", "option"),
+    [
+        (fnn.clip_by_value(0.35), {"clipvalue": 0.35}),
+        (fnn.clip_by_norm(0.9), {"clipnorm": 0.9}),
+        (fnn.clip_by_global_norm(0.9), {"global_clipnorm": 0.9}),
+    ],
+    ids=["value", "norm", "global norm"],
+)
+def test_clipping_is_keras_s(clip, option):
+    params, noise = trajectories.start(4)
+    path, _ = trajectories.ours(fnn.chain(clip, fnn.sgd(0.2, 0.6)), params, noise)
+    keras_path, _ = trajectories.keras_s(K.SGD(0.2, 0.6, **option), params, noise)
+    trajectories.assert_same(path, keras_path, 2e-5)
+    unclipped, _ = trajectories.ours(fnn.sgd(0.2, 0.6), params, noise)
+    assert not np.allclose(unclipped["kernel"], path["kernel"], atol=0.05)
+
+
+def test_clipping_leaves_small_gradients_as_they_are_and_zero_finite(rng):
+    grads = {"a": jnp.asarray(rng.normal(size=3).astype("float32")), "b": jnp.zeros(2)}
+    for clip in (fnn.clip_by_value(9.0), fnn.clip_by_norm(9.0), fnn.clip_by_global_norm(9.0)):
+        updates, state = clip.update(grads, clip.init(grads))
+        np.testing.assert_array_equal(updates["a"], grads["a"])
+        np.testing.assert_array_equal(updates["b"], 0)
+        assert int(state.step) == 1
+
+
+def test_global_norm_sums_in_float32_and_keeps_float64(x64):
+    tree = {"a": jnp.ones((64, 64), jnp.bfloat16), "b": jnp.array([3.0], jnp.float32)}
+    with jax.numpy_dtype_promotion("strict"):
+        assert float(fnn.global_norm(tree)) == pytest.approx((4096 + 9) ** 0.5)
+        assert fnn.global_norm(tree).dtype == jnp.float32
+        assert fnn.global_norm({**tree, "c": jnp.ones(1, jnp.float64)}).dtype == jnp.float64
+        assert float(fnn.global_norm({})) == 0
+
+
+def test_set_hyper_changes_the_limits(rng):
+    grads = jnp.array([3.0, 4.0])
+    for clip, name in (
+        (fnn.clip_by_value, "clip_value"),
+        (fnn.clip_by_norm, "clip_norm"),
+        (fnn.clip_by_global_norm, "clip_global_norm"),
+    ):
+        transform = clip(100.0)
+        state = fnn.set_hyper(transform.init(grads), **{name: 1.0})
+        updates, _ = transform.update(grads, state)
+        np.testing.assert_allclose(updates, [1, 1] if name == "clip_value" else [0.6, 0.8], 1e-6)
+
+
+def test_accumulation_is_one_update_with_the_mean():
+    params, noise = trajectories.start(6)
+    path, state = trajectories.ours(fnn.accumulate(fnn.adam(0.1), 3), params, noise)
+    # the same by hand
+    optimizer, p, gathered = fnn.adam(0.1), params, []
+    opt_state = optimizer.init(p)
+    update = jax.jit(optimizer.update)
+    for i in range(trajectories.STEPS):
+        gathered.append(trajectories.gradients(p, jax.tree.map(lambda n, i=i: n[i], noise)))
+        if len(gathered) == 3:
+            updates, opt_state = update(jax.tree.map(lambda *g: sum(g) / 3, *gathered), opt_state, p)
+            p, gathered = fnn.apply_updates(p, updates), []
+        np.testing.assert_allclose(path["kernel"][i], p["kernel"], 1e-5, 1e-6)
+    assert int(state.inner.step) == 10
+    assert int(state.calls) == 0
+
+
+def test_accumulation_is_keras_s():
+    params, noise = trajectories.start(6)
+    path, _ = trajectories.ours(fnn.accumulate(fnn.rmsprop(0.05), 3), params, noise)
+    keras_path, _ = trajectories.keras_s(K.RMSprop(0.05, gradient_accumulation_steps=3), params, noise)
+    trajectories.assert_same(path, keras_path, 2e-5)
+
+
+def test_accumulation_of_an_optax_optimizer():
+    params, noise = trajectories.start(6)
+    path, _ = trajectories.ours(fnn.accumulate(optax.sgd(0.1, 0.5), 2), params, noise)
+    want, _ = trajectories.ours(optax.MultiSteps(optax.sgd(0.1, 0.5), 2), params, noise)
+    trajectories.assert_same(path, want, 1e-5)
+
+
+def test_freeze_keeps_parameters_and_their_slots_out():
+    params, noise = trajectories.start(8)
+    alone, _ = trajectories.ours(fnn.adam(0.1, weight_decay=0.1), params, noise)
+    for where in ("bias", ("b*", "x"), lambda path: path == "bias"):
+        optimizer = fnn.freeze(fnn.adam(0.1, weight_decay=0.1), where)
+        path, state = trajectories.ours(optimizer, params, noise)
+        np.testing.assert_array_equal(path["bias"], np.broadcast_to(params["bias"], path["bias"].shape))
+        np.testing.assert_allclose(path["kernel"], alone["kernel"], 1e-5, 1e-6)
+        assert set(fnn.paths(state.slots)) == {"momentum/kernel", "velocity/kernel"}
+    path, _ = trajectories.ours(fnn.freeze(optax.adam(0.1), "bias"), params, noise)
+    np.testing.assert_array_equal(path["bias"][-1], params["bias"])
+
+
+def test_frozen_parameters_do_not_count_in_a_chained_norm():
+    params = {"a": jnp.array([3.0]), "b": jnp.array([400.0])}
+    optimizer = fnn.freeze(fnn.chain(fnn.clip_by_global_norm(1.0), fnn.sgd(1.0)), "b")
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    np.testing.assert_allclose(updates["a"], [-1])
+    np.testing.assert_array_equal(updates["b"], [0])
+
+
+def test_ema_is_its_equation_and_training_is_unchanged():
+    params, noise = trajectories.start(10)
+    plain, _ = trajectories.ours(fnn.sgd(0.1), params, noise)
+    path, state = trajectories.ours(fnn.ema(fnn.sgd(0.1), 0.8), params, noise)
+    np.testing.assert_array_equal(path["kernel"], plain["kernel"])
+    average = np.asarray(params["kernel"])
+    for p in np.asarray(path["kernel"]):
+        average = 0.8 * average + 0.2 * p
+    np.testing.assert_allclose(state.average.slots["average"]["kernel"], average, 1e-5, 1e-6)
+
+
+def test_ema_is_keras_s_from_the_first_update_on():
+    # Keras starts the average at the parameters after the first update, we start at those before it.
+    params, noise = trajectories.start(10)
+    optimizer = fnn.ema(fnn.sgd(0.1), 0.8)
+    grads = trajectories.gradients(params, jax.tree.map(lambda n: n[0], noise))
+    _, state = optimizer.update(grads, fnn.set_hyper(optimizer.init(params), ema_decay=0.0), params)
+    first = fnn.apply_updates(params, jax.tree.map(lambda g: -0.1 * g, grads))
+    np.testing.assert_allclose(state.average.slots["average"]["kernel"], first["kernel"], 1e-6)
+    rest = jax.tree.map(lambda n: n[1:], noise)
+    _, state = trajectories.ours(optimizer, first, rest, fnn.set_hyper(state, ema_decay=0.8))
+    _, variables = trajectories.keras_s(K.SGD(0.1, use_ema=True, ema_momentum=0.8), params, noise)
+    averages = [value[-1] for name, value in variables.items() if "average" in name]
+    assert [a.shape for a in averages] == [(3,), (2, 3)]
+    np.testing.assert_allclose(state.average.slots["average"]["bias"], averages[0], 2e-5, 1e-6)
+    np.testing.assert_allclose(state.average.slots["average"]["kernel"], averages[1], 2e-5, 1e-6)
+
+
+def averaged_params(optimizer, params):
+    """The averaged parameters after one update with the gradient 1."""
+    updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), optimizer.init(params), params)
+    ts = fnn.TrainState(fnn.apply_updates(params, updates), {}, state, None, jnp.int32(1))
+    return fnn.averaged(ts).params, ts.params
+
+
+@pytest.mark.parametrize("wrap", ["alone", "in chain", "in accumulate"])
+def test_averaged_finds_the_average(wrap):
+    optimizer = fnn.ema(fnn.sgd(1.0), 0.75)
+    optimizer = {
+        "alone": optimizer,
+        "in chain": fnn.chain(fnn.clip_by_value(9.0), optimizer),
+        "in accumulate": fnn.accumulate(optimizer, 1),
+    }[wrap]
+    average, params = averaged_params(optimizer, {"a": jnp.array([2.0])})
+    np.testing.assert_allclose(params["a"], [1])
+    np.testing.assert_allclose(average["a"], [0.75 * 2 + 0.25])
+
+
+def test_averaged_keeps_frozen_parameters():
+    average, _ = averaged_params(
+        fnn.freeze(fnn.ema(fnn.sgd(1.0), 0.75), "b"), {"a": jnp.array([2.0]), "b": jnp.array([5.0])}
+    )
+    np.testing.assert_allclose(average["a"], [1.75])
+    np.testing.assert_allclose(average["b"], [5])
+
+
+def test_the_average_is_no_alias_of_the_parameters():
+    params = {"a": jnp.array([2.0])}
+    state = fnn.ema(fnn.sgd(1.0)).init(params)
+    assert state.average.slots["average"]["a"] is not params["a"]
+    assert state.average.slots["average"]["a"].unsafe_buffer_pointer() != params["a"].unsafe_buffer_pointer()
+
+
+def test_chain_applies_from_left_to_right():
+    grads = jnp.array([4.0])
+    first = fnn.chain(fnn.clip_by_value(1.0), fnn.sgd(3.0))
+    then = fnn.chain(fnn.sgd(3.0), fnn.clip_by_value(1.0))
+    assert float(first.update(grads, first.init(grads))[0][0]) == -3
+    assert float(then.update(grads, then.init(grads))[0][0]) == -1
+    nested = fnn.chain(first, optax.scale(2.0))
+    assert float(nested.update(grads, nested.init(grads), grads)[0][0]) == -6
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(
+    "name", ["accumulate", "ema", "freeze", "clip_by_value", "clip_by_norm", "clip_by_global_norm"]
+)
+def test_the_state_keeps_its_shapes_and_dtypes(name, dtype):
+    made = {
+        "accumulate": lambda: fnn.accumulate("adam", 2),
+        "ema": lambda: fnn.ema("nadam"),
+        "freeze": lambda: fnn.freeze("adam", "a"),
+    }
+    optimizer = made[name]() if name in made else getattr(fnn, name)(1.0)
+    params = {"a": jnp.zeros(3, dtype), "b": jnp.zeros((), dtype)}
+    with jax.numpy_dtype_promotion("strict"):
+        state = jax.eval_shape(optimizer.init, params)
+        updates, after = jax.eval_shape(optimizer.update, params, state, params)
+    described = [jax.tree.map(lambda a: (a.shape, a.dtype, a.weak_type), tree) for tree in (state, after)]
+    assert described[0] == described[1]
+    assert jax.tree.map(lambda a: a.dtype, updates) == jax.tree.map(lambda a: a.dtype, params)
+
+
+P = {"a": jnp.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnn.clip_by_value(0), r"clip_by_value: expected limit in \(0, inf\), got 0"),
+        (lambda: fnn.clip_by_norm(-1), r"clip_by_norm: expected max_norm in \(0, inf\), got -1"),
+        (lambda: fnn.clip_by_global_norm("x"), r"clip_by_global_norm: expected max_norm to be a number, got 'x'"),
+        (
+            lambda: fnn.clip_by_norm(1.0).update(P, ()),
+            r"transform: expected the OptState of transform\.init\(params\), got tuple",
+        ),
+        (lambda: fnn.accumulate("sgd", 0), r"accumulate: expected every to be an integer of at least 1, got 0"),
+        (lambda: fnn.accumulate("sgd", 2.0), r"accumulate: expected every to be an integer of at least 1, got 2\.0"),
+        (
+            lambda: fnn.freeze("sgd", "b*").init(P),
+            r"freeze: expected a pattern that matches some parameter, got 'b\*'\. Paths: \['a'\]",
+        ),
+        (lambda: fnn.ema("sgd", 1.5), r"ema: expected decay in \[0, 1\], got 1\.5"),
+        (
+            lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)),
+            r"ema: expected update\(grads, opt_state, params\), got params=None",
+        ),
+        (
+            lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))),
+            r"averaged: expected the state of an optimizer with ema\(\.\.\.\), got OptState",
+        ),
+        (lambda: fnn.chain(fnn.sgd(0.1), "adm"), r"optimizer: .* got 'adm'"),
+        (lambda: fnn.chain(jnp.sin), r"got the function sin"),
+        (
+            lambda: fnn.chain("sgd", "sgd").update(P, ()),
+            r"chain: expected a state of 2 parts from chain\(\.\.\.\)\.init\(params\), got tuple",
+        ),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda o: o, lambda o: fnn.chain(fnn.clip_by_norm(1.0), o), lambda o: fnn.accumulate(o, 1), lambda o: fnn.ema(o)],
+)
+def test_the_state_of_another_model_is_refused(wrap):
+    optimizer, other = wrap(fnn.adam()), {"a": jnp.ones(3)}
+    state = optimizer.init(P)
+    if hasattr(state, "total"):
+        state = state._replace(total=other)
+    if hasattr(state, "average"):
+        state = state._replace(average=state.average._replace(slots={"average": other}))
+    with pytest.raises(
+        fnn.InputError, match=r"an optimizer state of this model, momentum/a of shape \(3,\), got float32\[2\]"
+    ):
+        optimizer.update(other, state, other)
