@@ -25,7 +25,7 @@ from .nn.conv import (
     depthwise_conv,
     depthwise_conv_init,
 )
-from .nn.dense import Dense, Flatten, Reshape, dense, dense_init
+from .nn.dense import Dense, Flatten, Reshape, dense, dense_init, flatten, reshape
 from .nn.dropout import Dropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer, Residual, Sequential
@@ -94,7 +94,7 @@ from .training.step import epoch_order, train_epoch, train_step
 __all__ = [
     # 1. pure functions
     "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init",
-    "dense", "dense_init", "dropout", "embedding", "embedding_init", "one_hot",
+    "dense", "dense_init", "flatten", "reshape", "dropout", "embedding", "embedding_init", "one_hot",
     "conv", "conv_init", "depthwise_conv", "depthwise_conv_init", "conv_transpose", "conv_transpose_init",
     "max_pool", "avg_pool", "global_max_pool", "global_avg_pool",
     "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",

@@ -124,7 +124,8 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     own = jnp.take_along_axis(predictions, t[..., None], -1)
     classes = jnp.arange(predictions.shape[-1], dtype=jnp.int32)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
-    return _per_example((jnp.sum(ahead, -1) < k) & ~jnp.isnan(own[..., 0]))
+    known = (t >= 0) & (t < predictions.shape[-1]) & ~jnp.isnan(own[..., 0])
+    return _per_example((jnp.sum(ahead, -1) < k) & known)
 
 
 def accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_weight: Any = None) -> Array:
@@ -246,6 +247,8 @@ def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None 
 
 
 def _count_pairs(p: Array, t: Array, classes: int, weights: Array) -> Array:
+    # A negative number would count from the end; as one beyond the last it is dropped.
+    t, p = (jnp.where(a < 0, classes, a) for a in (t, p))
     return jnp.zeros((classes, classes), weights.dtype).at[t, p].add(weights, mode="drop")
 
 

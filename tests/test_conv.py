@@ -132,7 +132,11 @@ FIXED = {
 }
 
 
-@pytest.mark.parametrize("name", FIXED)
+# One of each is enough for every run; the others are for `-m slow`.
+SOME = [pytest.param(name, marks=[] if name in ("depthwise", "3-D") else pytest.mark.slow) for name in FIXED]
+
+
+@pytest.mark.parametrize("name", SOME)
 def test_second_derivatives_in_both_modes(name):
     ours, reference, arguments = pair(FIXED[name])
     rng = np.random.default_rng(1)
@@ -168,7 +172,7 @@ def test_third_derivative():
     assert_close(third(kernel), expected(kernel), 1e-5)
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", SOME)
 @pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
 def test_vmap_equals_a_loop(name, axes):
     ours, _, (kernel, x) = pair(FIXED[name])
@@ -393,6 +397,14 @@ def training_loop(conv, pool):
     return train, params, normal(np.random.default_rng(0), 8, 20, 20, 1)
 
 
+def test_ensemble_takes_the_fast_path_on_the_cpu():
+    train, params, x = training_loop(conv, max_pool)
+    members = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+    text = jax.jit(jax.vmap(train, (0, None))).lower(members, x).compile().as_text()
+    assert text.count(" convolution(") >= 4
+    assert slow_operations(text) == []
+
+
 def test_training_loop_takes_the_fast_path_on_the_cpu():
     ours, params, x = training_loop(conv, max_pool)
     text = jax.jit(ours).lower(params, x).compile().as_text()
@@ -419,7 +431,7 @@ def test_training_loop_takes_the_fast_path_on_the_cpu():
     ],
     ids=["1-D", "strides", "dilation", "groups", "depthwise", "small", "3-D"],
 )
-@pytest.mark.parametrize("ensemble", [False, True], ids=["one", "ensemble"])
+@pytest.mark.parametrize("ensemble", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one", "ensemble"])
 def test_every_kind_takes_the_fast_path_on_the_cpu(case, ensemble):
     ours, _, arguments = pair(case)
     if ensemble:
@@ -482,6 +494,7 @@ def test_messages():
         (lambda: conv(params, x, strides=0), "strides to be an integer of at least 1, got 0"),
         (lambda: conv(params, x, strides=(1, 1, 1)), "strides to be an integer or 2 of them"),
         (lambda: conv(params, x, dilation_rate=1.5), "dilation_rate to be an integer of at least 1, got 1.5"),
+        (lambda: conv(params, x, groups=0), "groups to be an integer of at least 1, got 0"),
         (lambda: conv(params, x, padding="full"), "padding to be one of valid, same"),
         (lambda: conv(params, x, padding="causal"), "padding to be one of valid, same"),
         (lambda: conv(params, x, padding=-1), "padding to be an integer of at least 0"),

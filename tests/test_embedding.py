@@ -72,7 +72,10 @@ def test_derivatives_of_both_kinds(rows, rng):
             return jnp.sin(t[ids]) * jnp.arange(24.0).reshape(3, 4, 2)
 
         direction = jnp.asarray(rng.normal(size=table.shape))
-        for f in (lambda f: jax.jvp(f, (table,), (direction,))[1], lambda f: jax.hessian(lambda t: f(t).sum())(table[:5])):
+        for f in (
+            lambda f: jax.jvp(f, (table,), (direction,))[1],
+            lambda f: jax.hessian(lambda t: f(t).sum())(table[:5]),
+        ):
             np.testing.assert_allclose(f(fn), f(reference), 1e-10, 1e-10)
 
 
@@ -94,12 +97,17 @@ def test_lowers_for_every_platform():
     for rows in (5, 300):
         table, ids = jnp.ones((rows, 2)), jnp.zeros((3,), "int32")
         slope = jax.jit(jax.grad(lambda t, ids: jnp.sum(embedding({"embeddings": t}, ids))))
-        assert jax.export.export(slope, platforms=("cpu", "cuda", "tpu"))(table, ids).platforms == ("cpu", "cuda", "tpu")
+        assert jax.export.export(slope, platforms=("cpu", "cuda", "tpu"))(table, ids).platforms == (
+            "cpu",
+            "cuda",
+            "tpu",
+        )
 
 
 def test_init_defaults_and_dtype():
     table = embedding_init(jax.random.key(0), 500, 4)["embeddings"]
-    assert table.dtype == "float32" and 0.049 < np.abs(table).max() <= 0.05
+    assert table.dtype == "float32"
+    assert 0.049 < np.abs(table).max() <= 0.05
     ids = jax.ShapeDtypeStruct((2, 3), "int32")
     assert Embedding(5, 2, dtype="bfloat16").init(jax.random.key(0), ids)[0]["embeddings"].dtype == "bfloat16"
     ones = Embedding(5, 2, embeddings_initializer="ones").init(jax.random.key(0), ids)[0]["embeddings"]
@@ -112,14 +120,16 @@ def test_mask_zero_gives_the_pair():
     (vectors, mask), _ = layer.apply(params, {}, ids)
     np.testing.assert_array_equal(vectors, params["embeddings"][ids])
     np.testing.assert_array_equal(mask, [[True, False, True], [False, False, True]])
-    assert layer.name == "embedding" and layer.kind == "Embedding"
+    assert layer.name == "embedding"
+    assert layer.kind == "Embedding"
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "int8"])
 def test_one_hot(dtype):
     y = one_hot(jnp.asarray([[2, 0], [3, 1]], dtype), 3)
     np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
-    assert y.dtype == "float32" and one_hot(jnp.asarray([1]), 3, "bfloat16").dtype == "bfloat16"
+    assert y.dtype == "float32"
+    assert one_hot(jnp.asarray([1]), 3, "bfloat16").dtype == "bfloat16"
     assert one_hot(jnp.asarray([1], dtype), 300).shape == (1, 300)  # more classes than the dtype can count
     if dtype != "uint8":
         np.testing.assert_array_equal(one_hot(jnp.asarray([-1], dtype), 3), np.zeros((1, 3)))
@@ -127,7 +137,8 @@ def test_one_hot(dtype):
 
 def test_one_hot_layer():
     model = Sequential(OneHot(4), OneHot(4, name="again"))
-    assert OneHot(4).name == "one_hot" and OneHot(4).kind == "OneHot"
+    assert OneHot(4).name == "one_hot"
+    assert OneHot(4).kind == "OneHot"
     with pytest.raises(InputError, match=r"layer 'again' \(position 1\) > one_hot: expected integer ids, got float32"):
         model.apply({}, {}, jnp.asarray([1, 2]))
     y, _ = OneHot(4, dtype="bfloat16").apply({}, {}, jnp.asarray([1, 2]))

@@ -355,3 +355,11 @@ P = np.zeros((4, 3), "float32")
 def test_errors(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+def test_negative_labels_count_for_no_class():
+    scores, labels = np.eye(3, dtype="f")[[0, 1, 2]], np.array([0, 1, -1])
+    metric = fnn.metrics.get_metric("f1")
+    totals = metric.measure(jnp.asarray(scores), jnp.asarray(labels), jnp.ones(3))
+    np.testing.assert_array_equal(totals, np.diag([1, 1, 0]))
+    assert float(fnn.metrics.top_k_accuracy(scores, labels, k=1)) == pytest.approx(2 / 3)

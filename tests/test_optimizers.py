@@ -434,3 +434,9 @@ def test_names_give_the_defaults():
         assert jax.tree.map(float, state.hyper) == jax.tree.map(float, want.hyper)
     own = fnn.Optimizer(lambda p: (), lambda g, s, p=None: (g, s))
     assert get_optimizer(own) is own
+
+
+def test_weight_decay_where_must_match_something():
+    optimizer = fnn.adam(0.1, weight_decay=0.1, weight_decay_where="*kernl")
+    with pytest.raises(fnn.InputError, match=r"weight_decay_where: expected a pattern that matches, got '\*kernl'"):
+        optimizer.init({"kernel": jnp.ones(2)})

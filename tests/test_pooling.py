@@ -65,7 +65,7 @@ def value_and_pullback(fn, x):
 
 
 @given(cases())
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_values_and_gradients_equal_reduce_window(case):
     shape, *arguments = case
     x = distinct(shape)
@@ -83,7 +83,7 @@ def test_values_and_gradients_equal_reduce_window_many(case):
     test_values_and_gradients_equal_reduce_window.hypothesis.inner_test(case)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3, 6))
 def test_equals_keras_with_ties(seed):
     ops = pytest.importorskip("keras").ops
     rng = np.random.default_rng(seed)

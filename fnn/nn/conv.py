@@ -86,11 +86,11 @@ def pads(where: str, padding: Padding, size: Ints, window: Ints, strides: Ints, 
         total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(size, strides, reach, strict=True)]
         pairs = [(t // 2, t - t // 2) for t in total]
     else:
-        items = [padding] * len(size) if isinstance(padding, (int, np.integer)) else list(padding)
+        items: list[Any] = list(padding) if isinstance(padding, Sequence) else [padding] * len(size)
         if len(items) != len(size):
             hint = "Pairs are [(low, high)], one for each axis."
             fail(where, expected=f"padding for {len(size)} spatial axes", got=repr(padding), hint=hint)
-        pairs = [(int(p), int(p)) if isinstance(p, (int, np.integer)) else (int(p[0]), int(p[1])) for p in items]
+        pairs = [(int(low), int(high)) for low, high in (p if isinstance(p, Sequence) else (p, p) for p in items)]
     for axis, (n, r, (low, high)) in enumerate(zip(size, reach, pairs, strict=True)):
         if low + n + high < r:
             fail(
@@ -387,14 +387,15 @@ def _cpu_k(x: Array, y: Array, geometry: _Geometry) -> Array:
 
 def _fold_depth(x: Array, geometry: _Geometry) -> tuple[Array, _Geometry]:
     """Three spatial axes as two: the taps of the first become channels, its positions join the batch."""
-    _, k, s, (low, high), d = (item[0] for item in geometry[:5])
+    k, s, (low, high), d = geometry.window[0], geometry.strides[0], geometry.padding[0], geometry.dilation[0]
     out, groups = geometry.out[0], geometry.groups
     x = _crop_and_pad(x, [(low, high), (0, 0), (0, 0)])
     x = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
     taps = [lax.slice_in_dim(x, i * d, i * d + (out - 1) * s + 1, s, axis=1) for i in range(k)]
     x = jnp.stack(taps, axis=-2)
     x = x.reshape(x.shape[0] * out, *x.shape[2:4], -1)
-    return x, _Geometry(*(item[1:] for item in geometry[:5]), groups)
+    size, window, strides, padding, dilation, _ = geometry
+    return x, _Geometry(size[1:], window[1:], strides[1:], padding[1:], dilation[1:], groups)
 
 
 def _eigen(x: Array, kernel: Array, strides: Ints, padding: Pairs, dilation: Ints, groups: int) -> Array:
@@ -557,9 +558,10 @@ def _conv(
     where: str, kernel: Array, x: Array, strides: Any, padding: Padding, dilation_rate: Any, groups: int
 ) -> Array:
     rank = _check_image(where, x, kernel)
+    check_count(where, "groups", groups)
     channels = kernel.shape[-2] * groups
     if x.shape[-1] != channels:
-        shape = ("batch", *("size",) * rank, channels)
+        shape: tuple[int | str, ...] = ("batch", *("size",) * rank, channels)
         inferred, rest = divmod(x.shape[-1], kernel.shape[-2])
         hint = f"These shapes fit groups={inferred}." if not rest and kernel.shape[-1] % max(inferred, 1) == 0 else ""
         text = f"x of shape {shape_text(shape)} for a kernel of shape {shape_text(kernel.shape)} with groups={groups}"

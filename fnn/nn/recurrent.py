@@ -503,7 +503,7 @@ def lstm_init(
 ) -> Params:
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
-    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units); with ``use_bias`` also ``bias`` (4 units,).
+    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and ``bias`` (4 units,), if any.
     With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
 
     Raises:

@@ -152,6 +152,9 @@ def from_rule(
             if not jnp.issubdtype(p.dtype, jnp.floating):
                 hint = "Keep numbers that are not trained in the layer's state."
                 fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
+        if has_weight_decay and not any(matches(weight_decay_where, path) for path in paths(params)):
+            hint = f"Paths: {list(paths(params))}."
+            fail("weight_decay_where", expected="a pattern that matches", got=repr(weight_decay_where), hint=hint)
         state = {name: jax.tree.map(fill, params) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 

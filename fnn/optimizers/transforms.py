@@ -145,13 +145,15 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
     inner = get_optimizer(optimizer)
 
     def init(params: Any) -> AccumulateState:
-        return AccumulateState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params), inner.init(params))
+        # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
+        total = jax.tree.map(lambda p: jnp.zeros(p.shape, at_least_float32(p.dtype)), params)
+        return AccumulateState(jnp.zeros((), jnp.int32), total, inner.init(params))
 
     def update(grads: Any, state: AccumulateState, params: Any = None) -> tuple[Any, AccumulateState]:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
 
         def act() -> tuple[Any, AccumulateState]:
-            mean = jax.tree.map(lambda t: t / every, total)
+            mean = jax.tree.map(lambda t, g: (t / every).astype(g.dtype), total, grads)
             updates, inner_state = inner.update(mean, state.inner, params)
             zeros = jax.tree.map(jnp.zeros_like, total)
             return updates, AccumulateState(jnp.zeros((), jnp.int32), zeros, inner_state)
