@@ -432,7 +432,7 @@ METRICS: tuple[str, ...] = tuple(_METRICS)
 
 
 def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.Loss | None = None) -> Metric:
-    """A metric by name; a `Metric` is returned as it is, and a function ``(predictions, targets) -> (batch,)`` averaged.
+    """A metric by name; a `Metric` is returned as it is, and a function of predictions and targets is averaged.
 
     Args:
       metric: a name, a `Metric` or a function.

@@ -4,7 +4,6 @@ import hypothesis
 import hypothesis.extra.numpy as hnp
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -12,6 +11,8 @@ from hypothesis import strategies as st
 import fnn
 from fnn import activations
 from fnn.nn.activations import ACTIVATIONS, get_activation
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 # Every activation that Keras has too, some with options: ours and Keras's.
 WITH_KERAS = {

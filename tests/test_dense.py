@@ -3,13 +3,14 @@
 import hypothesis
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 import fnn
 from fnn.nn.dense import flatten, reshape
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 
 @pytest.mark.parametrize("case", range(4))

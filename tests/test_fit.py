@@ -288,9 +288,9 @@ def test_states_of_others_are_refused(task, ts, data):
     deeper = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(3), fnn.Dense(3), fnn.Dense(2)), task.loss)
     with pytest.raises(fnn.InputError, match=r"parameters hold \['dense_2', 'dense_3'\]"):
         fnn.fit(task, fnn.init(deeper, jax.random.key(0), data[0]), data, verbose=0)
-    with pytest.raises(fnn.InputError, match="a TrainState from fnn.init"):
+    with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init"):
         fnn.fit(task, ts.params, data, verbose=0)
-    with pytest.raises(fnn.InputError, match="a fnn.Task as first argument"):
+    with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
         fnn.fit(ts, task, data, verbose=0)
 
 

@@ -3,7 +3,6 @@
 import hypothesis
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -11,6 +10,8 @@ from hypothesis import strategies as st
 import fnn
 from fnn import initializers
 from fnn.nn.initializers import INITIALIZERS, fans, get_initializer
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 SHAPE = (60, 140)
 VARIANCE = {

@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 
 import fnn
 from fnn.nn.layer import observe
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 KEY = jax.random.key(0)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)).astype("float32"))

@@ -6,7 +6,6 @@ import hypothesis
 import hypothesis.extra.numpy as hnp
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -14,6 +13,8 @@ from hypothesis import strategies as st
 import fnn
 from fnn import losses
 from fnn.losses import LOSSES, expects, get_loss, mean_loss, weighted_sum
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 
 def values(rng, shape):

@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import pytest
 
 import fnn
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 
 def randomize(tree, rng):

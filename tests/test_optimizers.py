@@ -4,7 +4,6 @@ import inspect
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import optax
 import pytest
@@ -12,6 +11,8 @@ import trajectories
 
 import fnn
 from fnn.optimizers.rules import OPTIMIZERS, get_optimizer
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 K = keras.optimizers
 # our optimizer, Keras's, and which hyper-parameters to draw; those drawn go to both by the same name

@@ -22,7 +22,8 @@ def test_import_starts_no_backend_and_loads_no_matplotlib():
     code = (
         "import sys, jax; flags = dict(jax.config.values); import fnn;"
         "from jax._src import xla_bridge as b;"
-        "print(b.backends_are_initialized(), 'matplotlib' in sys.modules, 'tqdm' in sys.modules, 'optax' in sys.modules,"
+        "print(b.backends_are_initialized(), 'matplotlib' in sys.modules, 'tqdm' in sys.modules,"
+        "'optax' in sys.modules,"
         "flags == dict(jax.config.values))"
     )
     assert python(code) == ["False", "False", "False", "False", "True"]

@@ -2,13 +2,14 @@
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import optax
 import pytest
 
 import fnn
 from fnn import schedules
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 K = keras.optimizers.schedules
 CASES = {

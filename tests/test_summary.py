@@ -21,7 +21,8 @@ def test_summary_of_the_mnist_cnn():
     assert counts == [320, 9248, 18496, 36928, 36928, 650]
     assert (table.total, table.trainable, table.non_trainable, table.size) == (102570, 102570, 0, 410280)
     assert [row.path[-1] for row in table.rows] == [
-        "conv", "conv_1", "max_pool", "conv_2", "conv_3", "max_pool_1", "conv_4", "max_pool_2", "flatten", "dropout", "dense",
+        "conv", "conv_1", "max_pool", "conv_2", "conv_3", "max_pool_1", "conv_4", "max_pool_2",
+        "flatten", "dropout", "dense",
     ]  # fmt: skip
     assert [row.output_shape for row in table.rows][:3] == [(None, 26, 26, 32), (None, 24, 24, 32), (None, 12, 12, 32)]
     text = str(table)

@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
 import optax
 import pytest
 import trajectories
 
 import fnn
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 K = keras.optimizers
 

@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
-import keras
 import numpy as np
+import pytest
 
 import fnn
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 STEPS = 30
 SHAPES = {"bias": (3,), "kernel": (2, 3)}

@@ -55,7 +55,9 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     """
     kernel = leaf("dense", params, "kernel")
     if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
-        expected = f"x of shape {shape_text(('batch', kernel.shape[0]))} for a kernel of shape {shape_text(kernel.shape)}"
+        expected = (
+            f"x of shape {shape_text(('batch', kernel.shape[0]))} for a kernel of shape {shape_text(kernel.shape)}"
+        )
         flat = math.prod(x.shape[1:])
         hint = "Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else ""
         fail("dense", expected=expected, got=describe(x), hint=hint)
@@ -105,7 +107,12 @@ def Dense(
 
     def init(key: Array, x: Any) -> dict[str, Array]:
         if len(x.shape) < 2:
-            fail("Dense", expected="x of shape (batch, ..., features)", got=describe(x), hint="Use x[:, None] or x[None].")
+            fail(
+                "Dense",
+                expected="x of shape (batch, ..., features)",
+                got=describe(x),
+                hint="Use x[:, None] or x[None].",
+            )
         return dense_init(
             key,
             x.shape[-1],

@@ -55,7 +55,9 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     """An initializer that draws from a normal distribution; the defaults are Keras's."""
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * draw(jax.random.normal, key, shape=shape, dtype=dtype)
+        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * draw(
+            jax.random.normal, key, shape=shape, dtype=dtype
+        )
 
     return init
 

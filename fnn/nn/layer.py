@@ -166,7 +166,9 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         for what, tree in (("parameters", params), ("state", state)):
             if not isinstance(tree, dict) or not tree.keys() <= set(names):
                 got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
-                raise InputError(f"{name}: {what} hold {got}, but the layers are {list(names)}. Are they another model's?")
+                raise InputError(
+                    f"{name}: {what} hold {got}, but the layers are {list(names)}. Are they another model's?"
+                )
         new_state = {}
         keys = None if key is None else children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):

@@ -15,7 +15,7 @@ higher derivatives and ``vmap`` all work.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -81,7 +81,7 @@ class _Kind(NamedTuple):
     """
 
     name: str
-    carry: type
+    carry: Any
     gates: int
     step: Callable[..., tuple[Any, tuple[Array, ...]]]
     slopes: Callable[..., tuple[Array, ...]]
@@ -94,7 +94,7 @@ class _Weights(NamedTuple):
     bias: Array | None = None  # GRU with reset_after: the recurrent bias of the candidate
 
 
-def _split(packed: Array, parts: int) -> list[Array]:
+def _split(packed: Array, parts: int) -> Sequence[Array]:
     # lax.split, since its transpose is one concatenation; that of slices is a sum of padded arrays.
     return lax.split(packed, [packed.shape[-1] // parts] * parts, axis=packed.ndim - 1)
 
@@ -733,11 +733,13 @@ def _layer(
     def apply(params: Params, x: Any) -> Any:
         x, mask = x if _is_pair(x) else (x, None)
         y, carry = sequence(params, x, mask=mask, reverse=go_backwards, return_sequences=return_sequences)
+        out: Any = y
         if return_sequences:
-            # In the order in which the steps were taken; the mask goes along, as it says which steps count.
-            y, mask = (jax.tree.map(lambda a: jnp.flip(a, 1), (y, mask))) if go_backwards else (y, mask)
-            y = y if mask is None else (y, mask)
-        return (y, carry) if return_state else y
+            if go_backwards:
+                # In the order in which the steps were taken; the mask goes along, as it says which steps count.
+                y, mask = jax.tree.map(lambda a: jnp.flip(a, 1), (y, mask))
+            out = y if mask is None else (y, mask)
+        return (out, carry) if return_state else out
 
     return parametric(init, apply, name, kind)
 

@@ -1,8 +1,8 @@
 """Optimizers: each rule is a few lines of arithmetic on one array, and one function lifts rules to trees.
 
 The rules are Keras 3's. Where t counts updates from 1, g is the gradient, p the parameter and lr the learning rate.
-An `Optimizer` has the protocol of optax: ``init(params) -> state``, ``update(grads, state, params) -> (updates, state)``,
-and the new parameters are ``params + updates``.
+An `Optimizer` has the protocol of optax, ``init(params) -> state`` and ``update(grads, state, params) -> (updates,
+state)``, and the new parameters are ``params + updates``.
 
 Hyper-parameters are leaves of ``OptState.hyper``; `set_hyper` changes them without compiling anew. A term whose
 hyper-parameter is the plain number 0 when the optimizer is made (``momentum``, ``decay``, ``weight_decay``) is left out
@@ -101,7 +101,11 @@ def _check_slots(grads: Any, slots: Slots) -> None:
         ours, theirs = paths(tree), paths(grads)
         if ours.keys() != theirs.keys():
             differ = sorted(ours.keys() ^ theirs.keys())
-            fail("optimizer", expected=f"an optimizer state of this model; {name!r} differs", got=f"other paths: {differ}")
+            fail(
+                "optimizer",
+                expected=f"an optimizer state of this model; {name!r} differs",
+                got=f"other paths: {differ}",
+            )
         for path, slot in ours.items():
             if slot.ndim and slot.shape != theirs[path].shape:
                 fail(
@@ -490,7 +494,11 @@ def nadam(
     def one(p: Array) -> Array:
         return jnp.ones((), at_least_float32(p.dtype))
 
-    slots: dict[str, Callable[[Array], Array]] = {"momentum": jnp.zeros_like, "velocity": jnp.zeros_like, "product": one}
+    slots: dict[str, Callable[[Array], Array]] = {
+        "momentum": jnp.zeros_like,
+        "velocity": jnp.zeros_like,
+        "product": one,
+    }
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
     common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)
@@ -604,5 +612,3 @@ def _renew(name: str, old: Any, new: Any) -> Any:
             fail(f"set_hyper, {name!r}", expected=f"a value of shape {old.shape}", got=describe(leaf))
         leaf = jnp.broadcast_to(leaf, old.shape)
     return leaf
-
-

@@ -39,7 +39,11 @@ def chain(*optimizers: Any) -> Optimizer:
 
     def update(grads: Any, state: tuple[Any, ...], params: Any = None) -> tuple[Any, tuple[Any, ...]]:
         if not isinstance(state, tuple) or len(state) != len(parts):
-            fail("chain", expected=f"a state of {len(parts)} parts from chain(...).init(params)", got=type(state).__name__)
+            fail(
+                "chain",
+                expected=f"a state of {len(parts)} parts from chain(...).init(params)",
+                got=type(state).__name__,
+            )
         new = []
         for part, part_state in zip(parts, state, strict=True):
             grads, part_state = part.update(grads, part_state, params)
@@ -122,7 +126,7 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
 
 
 class AccumulateState(NamedTuple):
-    """State of `accumulate`: calls since the last update, the sum of their gradients, and the state of the optimizer inside."""
+    """State of `accumulate`: calls since the last update, the sum of their gradients, and the inner state."""
 
     calls: Array
     total: Any
@@ -191,7 +195,12 @@ def freeze(optimizer: Any, where: Where) -> Optimizer:
 
     def init(params: Any) -> Any:
         if not any(matches(where, path) for path in paths(params)):
-            fail("freeze", expected="a pattern that matches some parameter", got=repr(where), hint=f"Paths: {list(paths(params))}.")
+            fail(
+                "freeze",
+                expected="a pattern that matches some parameter",
+                got=repr(where),
+                hint=f"Paths: {list(paths(params))}.",
+            )
         return inner.init(thaw(params))
 
     def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

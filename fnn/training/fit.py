@@ -41,7 +41,7 @@ Array = jax.Array
 Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
 
 
-class StopTraining(Exception):
+class StopTraining(Exception):  # noqa: N818 (a request, no error)
     """Raise it in a callback of `fit` to end training after this epoch; the state reached is returned."""
 
 
