@@ -289,7 +289,7 @@ def test_strict_promotion(task, ts, data, strict_promotion):
     fnn.run(task, ts, data, epochs=1, batch_size=24, validation_data=data)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64", pytest.param("float16", marks=pytest.mark.slow)])
 def test_other_dtypes_are_kept(dtype, data):
     with jax.enable_x64(dtype == "float64"):
         task = classifier(optimizer=fnn.nadam(1e-2))

@@ -271,9 +271,9 @@ def test_the_state_of_another_model_is_refused(wrap):
 def test_accumulate_sums_half_precision_in_float32():
     params = jnp.zeros(2, jnp.bfloat16)
     optimizer = fnn.accumulate(fnn.sgd(1.0), 300)
-    state = optimizer.init(params)
+    state, update = optimizer.init(params), jax.jit(optimizer.update)
     for _ in range(300):
-        updates, state = optimizer.update(jnp.array([1.0, 0.5], jnp.bfloat16), state, params)
+        updates, state = update(jnp.array([1.0, 0.5], jnp.bfloat16), state, params)
     # A sum in bfloat16 would stop growing at 256.
     assert updates.dtype == jnp.bfloat16
     assert updates.tolist() == [-1.0, -0.5]
