@@ -29,7 +29,7 @@ def chain(*optimizers: Any) -> Optimizer:
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
     >>> updates, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
-    >>> print(updates)
+    >>> print(updates.round(4))
     [-0.06 -0.08]
     """
     parts = tuple(get_optimizer(optimizer) for optimizer in optimizers)
