@@ -103,8 +103,8 @@ def leaf(where: str, params: Any, name: str) -> Any:
 
 def lookup(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
     """Look a name up in a table; an unknown one is refused together with the close matches."""
-    if isinstance(name, str) and name in table:
-        return table[name]
+    if isinstance(name, str) and (name in table or name.lower() in table):
+        return table[name if name in table else name.lower()]
     options = sorted(table)
     close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(options)}."

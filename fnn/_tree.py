@@ -9,7 +9,10 @@ from typing import Any
 import jax
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
-"""Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path."""
+"""Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
+
+A pattern that matches a layer chooses everything below it: ``"dense_1"`` means ``"dense_1/*"`` too.
+"""
 
 
 def path_text(path: tuple[Any, ...]) -> str:
@@ -31,7 +34,7 @@ def matches(where: Where, path: str) -> bool:
     if callable(where):
         return bool(where(path))
     patterns = (where,) if isinstance(where, str) else tuple(where)
-    return any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns)
+    return any(fnmatch.fnmatchcase(path, end) for pattern in patterns for end in (pattern, f"{pattern}/*"))
 
 
 def map_with_path(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

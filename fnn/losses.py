@@ -284,7 +284,12 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
         fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
     if weights is not None and weights.shape != values.shape:
         fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
-    weighted = values if weights is None else values * weights.astype(values.dtype)
+    if weights is None:
+        weighted = values
+    else:
+        # A row of weight 0 is left out even where its loss is not finite; so are its gradients.
+        counts, zeros = weights != 0, jnp.zeros_like(values)
+        weighted = jnp.where(counts, jnp.where(counts, values, zeros) * weights.astype(values.dtype), zeros)
     wide = at_least_float32(values.dtype)
     if valid is None:
         return jnp.sum(weighted, dtype=wide), jnp.asarray(values.shape[0], wide)
@@ -308,7 +313,8 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
 
     Args:
       labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
-      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1.
+      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1; or
+        "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn.
 
     Returns:
       (batch,) float32.
@@ -320,6 +326,8 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
     [1. 3. 3.]
     """
     labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
+        fail("class_weights", expected="one-hot rows", got=describe(labels), hint="Pass sample weights yourself.")
     if labels.ndim == 2:
         labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(1)
     if labels.ndim != 1:
@@ -330,6 +338,11 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
         labels = labels.astype(np.int32)
     if labels.size and labels.min() < 0:
         fail("class_weights", expected="labels of at least 0", got=f"the label {labels.min()}")
+    if isinstance(weights, str):
+        if weights != "balanced":
+            fail("class_weights", expected="weights by class, or 'balanced'", got=repr(weights))
+        counts = np.bincount(labels)
+        weights = labels.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
     if isinstance(weights, dict):
         if any(int(c) != c or c < 0 for c in weights):
             fail("class_weights", expected="class numbers of at least 0 as keys", got=str(sorted(weights)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,12 +31,14 @@ class Metric(NamedTuple):
       measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,).
       result: ``result(totals) -> scalar``.
       merge: ``merge(totals, totals) -> totals``; default the sum. All-zero totals must be its neutral element.
+      spec: the name it was looked up by, if it was, so that a task with another loss looks it up again.
     """
 
     name: str
     measure: Callable[[Any, Any, Array], Totals]
     result: Callable[[Totals], Array]
     merge: Callable[[Totals, Totals], Totals] = _add
+    spec: str | None = None
 
 
 def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
@@ -50,6 +53,20 @@ def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
         return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
 
     return Metric(name, measure, lambda totals: totals[0] / totals[1])
+
+
+def _cut(where: str, predictions: Any, threshold: Any) -> Any:
+    """The threshold of single scores, 0.5 by default; what cannot be probabilities is then refused."""
+    if threshold is not None:
+        return threshold
+    p = jnp.asarray(predictions)
+    single = where == "binary_accuracy" or p.ndim == 1 or p.shape[-1:] == (1,)
+    if single and p.size and _is_float(p) and not isinstance(p, jax.core.Tracer):
+        low, high = float(p.min()), float(p.max())
+        if low < 0 or high > 1:
+            got = f"scores from {low:g} to {high:g}"
+            fail(where, expected="probabilities in [0, 1]", got=got, hint="For logits pass threshold=0.")
+    return 0.5
 
 
 def _value(metric: Metric, predictions: Any, targets: Any, sample_weight: Any) -> Array:
@@ -128,14 +145,14 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     return _per_example((jnp.sum(ahead, -1) < k) & known)
 
 
-def accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_weight: Any = None) -> Array:
+def accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sample_weight: Any = None) -> Array:
     """The fraction of examples whose class is right.
 
     Args:
       predictions: (batch, classes) scores of any kind, whose largest counts; or (batch,) or (batch, 1) scores of one
         class against ``threshold``; or (batch,) integers, the classes themselves.
       targets: (batch,) class numbers, or one-hot rows of the predictions' shape.
-      threshold: for a single score: 0.5 for probabilities, 0 for logits.
+      threshold: for a single score; default 0.5, for probabilities. Pass 0 for logits.
       sample_weight: (batch,); the result is the weighted mean.
 
     Raises:
@@ -146,10 +163,11 @@ def accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_wei
     >>> print(accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]))
     0.5
     """
+    threshold = _cut("accuracy", predictions, threshold)
     return _value(_accuracy(threshold), predictions, targets, sample_weight)
 
 
-def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sample_weight: Any = None) -> Array:
+def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sample_weight: Any = None) -> Array:
     """The fraction of yes/no labels that are right, over examples and labels (multi-label accuracy).
 
     Args:
@@ -161,6 +179,7 @@ def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = 0.5, sam
     >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
     0.75
     """
+    threshold = _cut("binary_accuracy", predictions, threshold)
     return _value(_binary_accuracy(threshold), predictions, targets, sample_weight)
 
 
@@ -209,7 +228,7 @@ def r2_score(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Ar
     return _value(_r2(), predictions, targets, sample_weight)
 
 
-def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = 0.5) -> Array:
+def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = None) -> Array:
     """Counts by true class (rows) and predicted class (columns), of shape (classes, classes), int32.
 
     Args:
@@ -226,6 +245,7 @@ def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None 
      [0 1]]
     """
     predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    threshold = _cut("confusion_matrix", predictions, threshold)
     p = _class_numbers("confusion_matrix", predictions, threshold).reshape(-1)
     t = _target_numbers(predictions, targets).reshape(-1)
     if p.shape != t.shape or p.size == 0:
@@ -280,7 +300,7 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
 
 
 def precision_recall_f1(
-    predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = 0.5
+    predictions: Any, targets: Any, *, num_classes: int | None = None, threshold: Any = None
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class; arguments as in `confusion_matrix`.
 
@@ -295,7 +315,7 @@ def classification_report(
     targets: Any,
     *,
     names: list[str] | tuple[str, ...] | None = None,
-    threshold: Any = 0.5,
+    threshold: Any = None,
     digits: int = 3,
 ) -> str:
     """A text table of precision, recall, F1 and support by class, with accuracy and macro and weighted averages.
@@ -380,8 +400,9 @@ def _r2() -> Metric:
         return count, a[1] + delta * share, a[2] + b[2] + jnp.square(delta) * a[0] * share, a[3] + b[3]
 
     def result(totals: Totals) -> Array:
-        _, _, spread, error = totals
-        flat = spread == 0
+        count, mean, spread, error = totals
+        # Rounding of the mean leaves a little spread in a constant.
+        flat = spread <= count * jnp.square(8 * jnp.finfo(spread.dtype).eps * mean)
         score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)
         constant = jnp.where(error == 0, jnp.ones_like(score), jnp.zeros_like(score))
         return jnp.mean(jnp.where(flat, constant, score))
@@ -431,6 +452,12 @@ METRICS: tuple[str, ...] = tuple(_METRICS)
 """The names that `Task` knows."""
 
 
+@functools.cache
+def _named(name: str, threshold: float) -> Metric:
+    """One object for each name, so that tasks made alike have equal metrics."""
+    return _METRICS[name](threshold)._replace(spec=name)
+
+
 def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.Loss | None = None) -> Metric:
     """A metric by name; a `Metric` is returned as it is, and a function of predictions and targets is averaged.
 
@@ -443,13 +470,18 @@ def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.
       InputError: for an unknown name, with the close matches.
     """
     if isinstance(metric, Metric):
-        return metric
+        if metric.spec is None or loss is None:
+            return metric
+        metric = metric.spec
     threshold = 0.0 if loss is not None and expects(loss) == "logits" else 0.5
+    if metric == "r2_score":
+        metric = "r2"
     own = {accuracy: "accuracy", binary_accuracy: "binary_accuracy", rmse: "rmse", mae: "mae", r2_score: "r2"}
     own[top_k_accuracy] = "top_k_accuracy"
     if callable(metric) and metric not in own:
         return mean_metric(getattr(metric, "__name__", "metric"), metric)
     name = own.get(metric, metric) if callable(metric) else metric
     if name == "accuracy" and loss is not None and losses.base(loss) in (losses.binary_crossentropy, losses.logistic):
-        return _binary_accuracy(threshold)._replace(name="accuracy")
-    return lookup("metric", name, _METRICS)(threshold)
+        return _named("binary_accuracy", threshold)._replace(name="accuracy", spec="accuracy")
+    lookup("metric", name, _METRICS)
+    return _named(str(name).lower(), threshold)

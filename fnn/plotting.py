@@ -111,6 +111,10 @@ def images(
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values is not None and len(values) < len(x):
             fail("images", expected=f"{len(x)} {name}", got=str(len(values)))
+        if values is not None and np.ndim(values) > 1:
+            fail(
+                "images", expected=f"one of {name} per image", got=str(np.shape(values)), hint="Use scores.argmax(-1)."
+            )
     check_count("images", "columns", columns)
     columns = min(columns, len(x))
     if axes is None:

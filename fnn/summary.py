@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-from ._checks import check_count, fail, shape_text
+from ._checks import fail, shape_text
 from ._tree import Where, matches, paths
-from .nn.layer import Layer, Trace, observe, shape_of
+from .nn.layer import Layer, Trace, example_of, observe, shape_of
 
 
 class Row(NamedTuple):
@@ -136,11 +135,7 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
     layer: Layer = getattr(model, "model", model)
     if not isinstance(layer, Layer):
         fail("summary", expected="a Layer or a Task", got=type(model).__name__)
-    if isinstance(x, (tuple, list)) and all(isinstance(n, int) for n in x):
-        for n in x:
-            check_count("summary", "each length in the input shape", n)
-        x = jax.ShapeDtypeStruct((1, *x), jnp.float32)
-    x = shape_of(x)
+    x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
 
     def outputs(batch: int) -> list[tuple[Trace, Any]]:

@@ -217,7 +217,7 @@ ERRORS = {
     "weights' shape": (lambda d: (*d, np.ones((70, 1), "f")), {}, "sample_weight: expected shape"),
     "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
     "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
-    "only x": (lambda d: d[0], {}, r"Pass \(x, y\)"),
+    "only x": (lambda d: d[0], {}, r"Pass the tuple \(x, y\)"),
     "four items": (lambda d: (*d, *d), {}, "a pair or a triple, got 4 items"),
     "batch size 0": (lambda d: d, {"batch_size": 0}, "batch_size to be an integer of at least 1, got 0"),
     "batch size -3": (lambda d: d, {"batch_size": -3}, "got -3"),
@@ -324,7 +324,7 @@ def test_evaluate_and_predict_refuse_bad_input(task, ts, data):
         fnn.predict(task, ts, bad(data)[0])
     with pytest.raises(fnn.InputError, match="at least one example"):
         fnn.predict(task, ts, data[0][:0])
-    with pytest.raises(fnn.InputError, match=r"predict\(task, ts, x\)"):
+    with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init"):
         fnn.predict(task, ts.params, data[0])
 
 
@@ -341,3 +341,94 @@ def test_fit_returns_a_history():
     _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, jnp.ones((2, 1))), epochs=2, verbose=0)
     assert isinstance(history, fnn.History)
     assert len(history["loss"]) == 2
+
+
+def test_a_loader_may_fill_the_same_buffer_again():
+    class Reused:
+        def __iter__(self):
+            x, y = np.empty((4096, 64), "f"), np.zeros((4096, 1), "f")
+            for i in range(6):
+                x[:] = i
+                yield x, y
+
+    task = fnn.Task(fnn.Dense(1, kernel_initializer="ones"), "mse", fnn.sgd(0.0))
+    ts = fnn.init(task, jax.random.key(0), (64,))
+    expected = np.mean([(64 * i) ** 2 for i in range(6)])
+    for _ in range(3):
+        assert fnn.fit(task, ts, Reused(), verbose=0)[1]["loss"][0] == pytest.approx(expected, 1e-5)
+        assert fnn.evaluate(task, ts, Reused())["loss"] == pytest.approx(expected, 1e-5)
+
+
+def test_batches_may_be_lists(task, ts, data):
+    batches = list(Batches(data, 16))
+    a, _ = fnn.fit(task, ts, batches, verbose=0)
+    b, _ = fnn.fit(task, ts, [list(batch) for batch in batches], verbose=0)
+    assert_equal(a, b)
+
+
+def test_class_weights_are_for_the_training_rows(task, ts, data):
+    _, plain = fnn.fit(task, ts, data, validation_split=0.5, verbose=0)
+    _, heavy = fnn.fit(task, ts, data, validation_split=0.5, class_weight=[100.0] * 3, verbose=0)
+    assert heavy["loss"][0] > 50 * plain["loss"][0]
+    assert heavy["val_loss"][0] < 2 * plain["val_loss"][0]
+
+
+def test_ctrl_c_in_the_last_steps_keeps_the_epoch(task, ts, data):
+    class Press(list):
+        def __iter__(self):
+            yield self[0]
+            signal.raise_signal(signal.SIGINT)
+            yield self[1]
+
+    _, history = fnn.fit(task, ts, Press([data, data]), epochs=3, verbose=0)
+    assert history.interrupted
+    assert len(history["loss"]) == 1
+
+
+def test_a_loss_that_is_not_finite_is_said(data):
+    task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(1e30))
+    ts = fnn.init(task, jax.random.key(0), data[0])
+    with pytest.warns(RuntimeWarning, match="the loss is .* in epoch 1. The learning rate may be too high"):
+        _, history = fnn.fit(task, ts, (data[0], np.eye(3, dtype="f")[data[1]]), epochs=3, verbose=0)
+    assert len(history["loss"]) == 3
+
+
+def test_calls_as_in_keras_are_explained(task, ts, data):
+    with pytest.raises(fnn.InputError, match=r"Pass the data as one tuple: fit\(task, ts, \(x, y\)\)"):
+        fnn.fit(task, ts, *data, verbose=0)
+    with pytest.raises(fnn.InputError, match=r"evaluate\(task, ts, \(x, y\)\)"):
+        fnn.evaluate(task, ts, *data)
+    with pytest.raises(fnn.InputError, match="a list is read as a list of batches"):
+        fnn.fit(task, ts, list(data), verbose=0)
+    for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run, fnn.init):
+        with pytest.raises(fnn.InputError, match=r"a fnn.Task as first argument, got a Layer. Make one"):
+            call(task.model, ts, data)
+    with pytest.raises(fnn.InputError, match=r"Inside jit, vmap or grad use fnn\.run"):
+        jax.vmap(lambda key: fnn.fit(task, fnn.init(task, key, data[0]), data))(jax.random.split(jax.random.key(0)))
+    with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got int"):
+        fnn.fit(task, ts, data, callbacks=3)
+    with pytest.raises(fnn.InputError, match=r"raise fnn\.StopTraining"):
+        fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: fnn.StopTraining, verbose=0)
+    with pytest.raises(fnn.InputError, match="validation_data that can be iterated over once per epoch"):
+        fnn.fit(task, ts, data, epochs=2, validation_data=iter([data]))
+    with pytest.raises(fnn.InputError, match="got a function. Call it"):
+        fnn.fit(task, ts, (lambda: data, data[1]))
+    with pytest.raises(fnn.InputError, match="a ragged list"):
+        fnn.fit(task, ts, ([[1.0, 2.0], [3.0]], [0, 1]))
+
+
+def test_a_metric_must_give_a_number(data):
+    matrix = fnn.Metric("matrix", lambda p, t, w: p, lambda totals: totals)
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=(matrix,))
+    with pytest.raises(fnn.InputError, match=r"metric 'matrix' > result: expected a scalar"):
+        fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_fit_under_strict_promotion(dtype, data, strict_promotion):
+    def penalty(params):
+        return sum((p**2).sum() for p in jax.tree.leaves(params))
+
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=("accuracy",), penalty=penalty)
+    x = jnp.asarray(data[0]).astype(dtype) if dtype == "bfloat16" else data[0].astype(dtype)
+    fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, data[1]), validation_split=0.2, verbose=0)

@@ -373,3 +373,13 @@ def test_check_targets_lets_good_ones_pass():
     losses.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
     losses.check_targets(losses.logistic, P, np.array([-1, 1]))
     losses.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
+
+
+def test_balanced_class_weights_are_scikit_learn_s():
+    y = np.array([0, 0, 0, 1, 2, 2])
+    want = pytest.importorskip("sklearn.utils").compute_sample_weight("balanced", y)
+    np.testing.assert_allclose(losses.class_weights(y, "balanced"), want, 1e-6)
+    with pytest.raises(fnn.InputError, match="weights by class, or 'balanced'"):
+        losses.class_weights(y, "equal")
+    with pytest.raises(fnn.InputError, match="expected one-hot rows"):
+        losses.class_weights(np.array([[0, 0, 1], [1, 1, 0]]), [1.0, 5.0])

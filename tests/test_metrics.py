@@ -363,3 +363,18 @@ def test_negative_labels_count_for_no_class():
     totals = metric.measure(jnp.asarray(scores), jnp.asarray(labels), jnp.ones(3))
     np.testing.assert_array_equal(totals, np.diag([1, 1, 0]))
     assert float(fnn.metrics.top_k_accuracy(scores, labels, k=1)) == pytest.approx(2 / 3)
+
+
+def test_scores_that_are_logits_are_seen():
+    for fn in (metrics.accuracy, metrics.confusion_matrix, metrics.classification_report, metrics.binary_accuracy):
+        with pytest.raises(
+            fnn.InputError, match=r"probabilities in \[0, 1\], got scores from -1 to 2. For logits pass"
+        ):
+            fn([-1.0, 2.0], [0.0, 1.0] if fn is metrics.binary_accuracy else [0, 1])
+    assert float(metrics.accuracy([-1.0, 2.0], [0, 1], threshold=0)) == 1
+
+
+def test_r2_of_a_constant():
+    constant = np.full(7, 0.1, "f")
+    assert float(metrics.r2_score(constant + 1e-4, constant)) == 0
+    assert float(metrics.r2_score(constant, constant)) == 1

@@ -360,3 +360,90 @@ def test_init_refuses_what_is_no_key(task, data):
     raw = fnn.init(task, jax.random.PRNGKey(3), data[0])
     assert_close(raw.params, fnn.init(task, jax.random.key(3), data[0]).params, 0, 0)
     fnn.fit(task, raw, data, verbose=0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam", "clipped"])
+def test_gradient_through_run_is_finite_with_a_dead_input(name):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(8, 3)).astype("f")
+    x[:, 1] = 0
+    optimizer = fnn.chain(fnn.clip_by_norm(1.0), fnn.sgd(0.1)) if name == "clipped" else getattr(fnn, name)(0.1)
+    task = fnn.Task(fnn.Dense(1, use_bias=False), "mse", optimizer)
+    ts = fnn.init(task, jax.random.key(0), x)
+
+    def last(rate):
+        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, x[:, :1]), epochs=2)[1]["loss"][-1]
+
+    slope = jax.grad(last)(0.1)
+    assert np.isfinite(slope)
+    assert slope != 0
+
+
+def test_a_task_with_another_loss_looks_its_metrics_up_again(data):
+    y = (data[1] > 0).astype("int32")
+    logits = fnn.Task(fnn.Dense(1), "binary_crossentropy", metrics=("accuracy",))
+    ts = fnn.init(logits, jax.random.key(0), data[0])
+    loss = partial(fnn.losses.binary_crossentropy, from_logits=False)
+    probabilities = logits._replace(model=fnn.Dense(1, "sigmoid"), loss=loss)
+    a, b = (fnn.evaluate(task, ts, (data[0], y)) for task in (logits, probabilities))
+    assert a["accuracy"] == b["accuracy"]
+    np.testing.assert_allclose(a["loss"], b["loss"], 1e-5)
+
+
+def test_a_row_of_weight_zero_counts_for_nothing(data):
+    x, y = data[0][:6], data[1][:6].copy()
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
+    ts = fnn.init(task, jax.random.key(0), x)
+    weight = np.array([1, 1, 0, 1, 1, 1], "f")
+    expected, _ = fnn.train_step(task, ts, (x, y, weight))
+    y[2] = -1
+    new, logs = fnn.train_step(task, ts, (x, y, weight))
+    assert np.isfinite(logs["loss"])
+    assert_close(new.params, expected.params)
+
+
+def test_a_key_may_be_layer_state(data):
+    def apply(params, state, x, *, key=None, train=False):
+        return x * jax.random.uniform(state["key"]), {"key": jax.random.fold_in(state["key"], 1)}
+
+    noisy = fnn.Layer(lambda key, x: ({}, {"key": key}), apply, "noisy")
+    task = fnn.Task(fnn.Sequential(noisy, fnn.Dense(3)), "sparse_categorical_crossentropy")
+    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data, verbose=0)
+    assert "noisy" in ts.state
+
+
+def test_init_takes_a_shape_and_says_what_it_takes(task, data):
+    a, b = fnn.init(task, jax.random.key(0), (5,)), fnn.init(task, jax.random.key(0), data[0])
+    assert_close(a, b, 0, 0)
+    for x in ({"a": 3.0}, ([1.0], [2.0, 3.0]), a):
+        with pytest.raises(fnn.InputError, match=r"init: expected an array, or a dict or tuple of arrays"):
+            fnn.init(task, jax.random.key(0), x)
+    with pytest.raises(fnn.InputError, match="a function of the parameters as penalty, got 'l2'"):
+        fnn.Task(fnn.Dense(1), "mse", penalty="l2")
+
+
+def test_masks_pass_through_layers_of_single_steps():
+    parts = (
+        fnn.Embedding(9, 4, mask_zero=True),
+        fnn.Dropout(0.2),
+        fnn.LayerNorm(),
+        fnn.Dense(5),
+        fnn.Activation("tanh"),
+    )
+    model = fnn.Sequential(*parts, fnn.Bidirectional(fnn.LSTM(3)), fnn.Dense(2))
+    ids = np.array([[1, 2, 3, 0], [4, 5, 0, 0], [6, 7, 8, 1]])
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), ids[:1]), (ids, np.array([0, 1, 1])), verbose=0)
+    # Padding changes nothing.
+    longer = np.concatenate([ids, np.zeros((3, 2), int)], 1)
+    np.testing.assert_allclose(fnn.predict(task, ts, ids), fnn.predict(task, ts, longer), 1e-5)
+    wrong = fnn.Sequential(parts[0], fnn.GlobalAvgPool())
+    with pytest.raises(fnn.InputError, match=r"layer 'global_avg_pool' \(position 1\) > .*take the pair \(x, mask\)"):
+        wrong.apply(wrong.init(jax.random.key(0), ids)[0], {}, ids)
+
+
+def test_sequential_explains_what_is_no_layer():
+    with pytest.raises(fnn.InputError, match=r"Call it: Dropout\(\.\.\.\)"):
+        fnn.Sequential(fnn.Dense(3), fnn.Dropout)
+    with pytest.raises(fnn.InputError, match=r"Use fnn.Activation\('relu'\)"):
+        fnn.Sequential(fnn.Dense(3), "relu")

@@ -277,3 +277,19 @@ def test_accumulate_sums_half_precision_in_float32():
     # A sum in bfloat16 would stop growing at 256.
     assert updates.dtype == jnp.bfloat16
     assert updates.tolist() == [-1.0, -0.5]
+
+
+def test_a_layer_s_name_stands_for_all_below_it():
+    params = {"dense": {"kernel": jnp.ones(2)}, "dense_1": {"kernel": jnp.ones(2)}}
+    optimizer = fnn.freeze(fnn.sgd(1.0), "dense")
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    assert updates["dense"]["kernel"].tolist() == [0, 0]
+    assert updates["dense_1"]["kernel"].tolist() == [-1, -1]
+
+
+def test_ema_in_half_precision_moves():
+    params, optimizer = jnp.ones(1, jnp.bfloat16), fnn.ema(fnn.sgd(0.0), 0.999)
+    state, update = optimizer.init(jnp.zeros(1, jnp.bfloat16)), jax.jit(optimizer.update)
+    for _ in range(100):
+        _, state = update(jnp.zeros(1, jnp.bfloat16), state, params)
+    assert float(state.average.slots["average"][0]) == pytest.approx(1 - 0.999**100, 1e-3)

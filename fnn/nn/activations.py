@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import resolve
-from .layer import Layer, stateless
+from .layer import Layer, over_steps, stateless
 
 Array = jax.Array
 
@@ -169,4 +169,5 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
       InputError: for an unknown name, with the close matches.
     """
     default = activation if isinstance(activation, str) else "activation"
-    return stateless(get_activation(activation), name or default, "Activation")
+    fn = get_activation(activation)
+    return stateless(lambda x: over_steps(fn, x), name or default, "Activation")

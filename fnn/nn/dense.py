@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
 from .activations import get_activation
 from .initializers import Initializer, get_initializer
-from .layer import Layer, param_dtype, parametric, stateless
+from .layer import Layer, over_steps, param_dtype, parametric, stateless
 
 Array = jax.Array
 
@@ -71,6 +71,12 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     return y + bias
 
 
+def _check_batch(x: Any) -> None:
+    if len(x.shape) < 2:
+        hint = "Use x[None] for one example, x[:, None] for one feature."
+        fail("Dense", expected="x of shape (batch, ..., features)", got=describe(x), hint=hint)
+
+
 def Dense(
     units: int,
     activation: str | Callable[[Array], Array] | None = None,
@@ -106,13 +112,7 @@ def Dense(
     kernel_init, bias_init = get_initializer(kernel_initializer), get_initializer(bias_initializer)
 
     def init(key: Array, x: Any) -> dict[str, Array]:
-        if len(x.shape) < 2:
-            fail(
-                "Dense",
-                expected="x of shape (batch, ..., features)",
-                got=describe(x),
-                hint="Use x[:, None] or x[None].",
-            )
+        _check_batch(x)
         return dense_init(
             key,
             x.shape[-1],
@@ -123,7 +123,16 @@ def Dense(
             dtype=param_dtype(x, dtype),
         )
 
-    return parametric(init, lambda params, x: act(dense(params, x)), name, "Dense")
+    def apply(params: dict[str, Array], x: Array) -> Array:
+        _check_batch(x)
+        return act(dense(params, x))
+
+    return parametric(
+        lambda key, x: init(key, x[0] if isinstance(x, tuple) else x),
+        lambda params, x: over_steps(lambda values: apply(params, values), x),
+        name,
+        "Dense",
+    )
 
 
 def flatten(x: Array) -> Array:

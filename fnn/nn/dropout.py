@@ -11,7 +11,7 @@ import numpy as np
 from .._checks import check_float, check_key, check_range, fail, is_concrete
 from .._dtypes import at_least_float32
 from .._random import bernoulli
-from .layer import Layer
+from .layer import Layer, over_steps
 
 Array = jax.Array
 
@@ -64,6 +64,6 @@ def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
             return x, state
         if key is None:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
-        return dropout(key, x, rate), state
+        return over_steps(lambda values: dropout(key, values, rate), x), state
 
     return Layer(init, apply, name, "Dropout")

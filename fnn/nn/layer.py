@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .._checks import InputError, describe, fail, located
+from .._checks import InputError, check_count, describe, fail, located
 from .._random import children
 
 Array = jax.Array
@@ -81,7 +82,13 @@ def call(name: str, where: str, layer: Layer, params: Params, state: State, x: A
     token = _path.set((*_path.get(), name))
     try:
         with located(where):
-            out = layer.apply(params, state, x, **kwargs)
+            try:
+                out = layer.apply(params, state, x, **kwargs)
+            except AttributeError as error:
+                if isinstance(x, tuple) and "'tuple' object" in str(error):
+                    hint = "Recurrent layers, Dense, Activation, Dropout and LayerNorm take the pair (x, mask)."
+                    fail(layer.kind, expected="one array", got=f"a tuple of {len(x)}", hint=hint)
+                raise
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
         if (observer := _observer.get()) is not None:
@@ -91,9 +98,44 @@ def call(name: str, where: str, layer: Layer, params: Params, state: State, x: A
         _path.reset(token)
 
 
+def example_of(where: str, x: Any) -> Any:
+    """Shapes and dtypes of an example batch, which may be given as a shape without the batch, ``(28, 28, 1)``.
+
+    Raises:
+      InputError: for leaves that are no arrays.
+    """
+    if isinstance(x, (tuple, list)) and x and all(n is None or isinstance(n, (int, np.integer)) for n in x):
+        lengths = x[1:] if x[0] is None else x
+        for n in lengths:
+            check_count(where, "each length in the input shape", n)
+        return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
+    for leaf in jax.tree.leaves(x):
+        if not hasattr(leaf, "shape") or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
+            hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
+            fail(
+                where,
+                expected="an array, or a dict or tuple of arrays, as example input",
+                got=describe(leaf),
+                hint=hint,
+            )
+    return shape_of(x)
+
+
+def over_steps(fn: Callable[[Any], Any], x: Any) -> Any:
+    """Apply ``fn`` to ``x``; of the pair ``(x, mask)`` of a padded sequence to x, while the mask passes on."""
+    if isinstance(x, tuple) and len(x) == 2:
+        return fn(x[0]), x[1]
+    return fn(x)
+
+
 def shape_of(x: Any) -> Any:
     """The shapes and dtypes of a pytree of arrays."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(jnp.shape(a), jax.dtypes.canonicalize_dtype(a.dtype)), x)
+
+    def struct(a: Any) -> Any:
+        extended = jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended)  # PRNG keys
+        return jax.ShapeDtypeStruct(a.shape, a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype))
+
+    return jax.tree.map(struct, x)
 
 
 def _is_empty(tree: Any) -> bool:
@@ -140,7 +182,12 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         layers = tuple(layers[0])
     for position, layer in enumerate(layers):
         if not (isinstance(layer, Layer) and callable(layer.init) and callable(layer.apply)):
-            hint = "Wrap a plain function as Activation(fn)." if callable(layer) else "Use fnn.Layer(init, apply)."
+            hint = "Use fnn.Layer(init, apply)."
+            if isinstance(layer, str):
+                hint = f"Use fnn.Activation({layer!r})."
+            elif callable(layer):
+                made = getattr(layer, "__annotations__", {}).get("return") == "Layer"
+                hint = f"Call it: {layer.__name__}(...)." if made else "Wrap a plain function as Activation(fn)."
             fail(f"Sequential, position {position}", expected="a Layer", got=repr(layer), hint=hint)
     names = _unique_names(layers)
     places = tuple(f"layer {name!r} (position {i})" for i, name in enumerate(names))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
 from .._dtypes import at_least_float32
 from .initializers import Initializer, get_initializer
-from .layer import Layer, param_dtype, parametric, shape_of
+from .layer import Layer, over_steps, param_dtype, parametric, shape_of
 
 Array = jax.Array
 
@@ -122,7 +122,8 @@ def BatchNorm(
     """Batch normalization over all axes but the last; its state holds the running mean and variance.
 
     Args:
-      momentum: share of the old running value kept at each training step, in [0, 1].
+      momentum: share of the old running value kept at each training step, in [0, 1]. The default, Keras's, needs
+        some 500 steps until the running values are right; with fewer use 0.9, or evaluation looks wrong.
       epsilon: added to the variance.
       center: whether to add ``beta``.
       scale: whether to multiply by ``gamma``.
@@ -213,4 +214,9 @@ def LayerNorm(
         _check_features("LayerNorm", x)
         return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    return parametric(init, lambda params, x: layer_norm(params, x, epsilon=epsilon), name, "LayerNorm")
+    return parametric(
+        lambda key, x: init(key, x[0] if isinstance(x, tuple) else x),
+        lambda params, x: over_steps(lambda values: layer_norm(params, values, epsilon=epsilon), x),
+        name,
+        "LayerNorm",
+    )

@@ -11,6 +11,7 @@ of the program and of the state; pass ``jnp.zeros(())`` to keep it changeable.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -63,6 +64,12 @@ class OptState(NamedTuple):
 def apply_updates(params: Any, updates: Any) -> Any:
     """``params + updates``, leaf by leaf, in the dtype of the parameters."""
     return jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+
+
+def root(v: Array) -> Array:
+    """The square root, with derivative 0 at 0: else one dead input makes the gradient through a whole run NaN."""
+    positive = v > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, jnp.ones_like(v))), jnp.zeros_like(v))
 
 
 def _is_zero(value: Number) -> bool:
@@ -407,7 +414,7 @@ def adam(
         if amsgrad:
             v = new["velocity_max"] = jnp.maximum(s["velocity_max"], v)
         rate = h["learning_rate"] * jnp.sqrt(1 - h["beta_2"] ** t) / (1 - h["beta_1"] ** t)
-        return -rate * m / (jnp.sqrt(v) + h["epsilon"]), new
+        return -rate * m / (root(v) + h["epsilon"]), new
 
     names = ["momentum", "velocity"] + ["velocity_max"] * amsgrad
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
@@ -488,7 +495,7 @@ def nadam(
         v = s["velocity"] + (1 - h["beta_2"]) * (jnp.square(g) - s["velocity"])
         m_hat = later * m / (1 - product * later) + (1 - now) * g / (1 - product)
         v_hat = v / (1 - h["beta_2"] ** t)
-        delta = -h["learning_rate"] * m_hat / (jnp.sqrt(v_hat) + h["epsilon"])
+        delta = -h["learning_rate"] * m_hat / (root(v_hat) + h["epsilon"])
         return delta, {"momentum": m, "velocity": v, "product": product}
 
     def one(p: Array) -> Array:
@@ -529,6 +536,12 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
+@functools.cache
+def _named(name: str) -> Optimizer:
+    """One object for each name, so that tasks made alike have equal optimizers."""
+    return OPTIMIZERS[name]()
+
+
 def get_optimizer(optimizer: Any) -> Any:
     """An optimizer by name, with its default hyper-parameters; an `Optimizer` or optax's is returned as it is.
 
@@ -540,7 +553,8 @@ def get_optimizer(optimizer: Any) -> Any:
     if callable(optimizer):
         name = getattr(optimizer, "__name__", "optimizer")
         fail("optimizer", expected="an Optimizer or a name", got=f"the function {name}", hint=f"Call it: {name}(1e-3).")
-    return lookup("optimizer", optimizer, OPTIMIZERS)()
+    lookup("optimizer", optimizer, OPTIMIZERS)
+    return _named(optimizer.lower())
 
 
 def _is_opt_state(node: Any) -> bool:

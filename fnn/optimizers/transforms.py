@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from .._checks import check_count, check_range, fail
 from .._dtypes import at_least_float32
 from .._tree import Where, map_with_path, matches, paths
-from .rules import Number, Optimizer, OptState, evaluate_hyper, get_optimizer, split_schedules
+from .rules import Number, Optimizer, OptState, evaluate_hyper, get_optimizer, root, split_schedules
 from .schedules import as_hyper
 
 Array = jax.Array
@@ -73,7 +73,7 @@ def _norm(*arrays: Array) -> Array:
     """The Euclidean norm over several arrays, summed in float32 at least."""
     parts = [jnp.sum(jnp.square(a.astype(at_least_float32(a.dtype)))) for a in arrays]
     wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
-    return jnp.sqrt(sum((part.astype(wide) for part in parts), jnp.zeros((), wide)))
+    return root(sum((part.astype(wide) for part in parts), jnp.zeros((), wide)))
 
 
 def global_norm(tree: Any) -> Array:
@@ -221,7 +221,8 @@ class EmaState(NamedTuple):
 def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
     """Keep an exponential moving average of the parameters, ``a = decay a + (1 - decay) p`` after each update.
 
-    Training is unchanged; take the average with `averaged` (Polyak and Juditsky 1992; Izmailov et al. 2018).
+    Training is unchanged; the average starts at the first parameters and does not see a task's constraint. Take it
+    with `averaged` (Polyak and Juditsky 1992; Izmailov et al. 2018).
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
@@ -236,7 +237,8 @@ def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
 
     def init(params: Any) -> EmaState:
         hyper = jax.tree.map(as_hyper, leaves)
-        average = jax.tree.map(lambda p: jnp.array(p, copy=True), params)
+        # In float32 at least: beside a bfloat16 average the small steps towards the parameters would be lost.
+        average = jax.tree.map(lambda p: jnp.array(p, at_least_float32(p.dtype), copy=True), params)
         return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
 
     def update(grads: Any, state: EmaState, params: Any = None) -> tuple[Any, EmaState]:
@@ -269,4 +271,4 @@ def averaged(ts: Any) -> Any:
         fail("averaged", expected="the state of an optimizer with ema(...)", got=type(ts.opt_state).__name__)
     # Inside freeze the average holds None for what is frozen, and so does not move.
     average = found[-1].average.slots["average"]
-    return ts._replace(params=jax.tree.map(lambda p, a: p if a is None else a, ts.params, average))
+    return ts._replace(params=jax.tree.map(lambda p, a: p if a is None else a.astype(p.dtype), ts.params, average))

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import describe, fail, located
+from .._dtypes import at_least_float32
 from .._tree import paths
 from ..losses import check_targets
+from ..metrics import Metric
 from ..nn.layer import shape_of
-from .state import Task, TrainState, check_output
+from .state import Task, TrainState, check_output, check_task
 from .step import size_of, unpack
 
 # jax.Arrays are immutable, so each needs to be looked through only once.
@@ -26,13 +28,23 @@ def as_arrays(data: Any, where: str = "data") -> Any:
     def convert(path: Any, leaf: Any) -> Any:
         if isinstance(leaf, jax.Array):
             return leaf
-        array = np.asarray(leaf)
+        name = f"{where}{jax.tree_util.keystr(path)}"
+        if callable(leaf):
+            fail(name, expected="arrays or an iterable of batches", got="a function", hint="Call it.")
+        try:
+            array = np.asarray(leaf)
+        except ValueError:
+            fail(name, expected="rows of the same length", got="a ragged list", hint="Pad them first.")
         if array.dtype.kind not in "biuf" and not jax.dtypes.issubdtype(array.dtype, np.floating):
-            name = f"{where}{jax.tree_util.keystr(path)}"
             fail(name, expected="an array of numbers", got=describe(array), hint="Encode text and categories first.")
         return array
 
-    return jax.tree_util.tree_map_with_path(convert, data, is_leaf=lambda leaf: isinstance(leaf, list))
+    # A list of numbers is an array; a list of arrays, such as a data loader's batch, is a tuple of them.
+    def listed(leaf: Any) -> bool:
+        return isinstance(leaf, list) and not any(hasattr(item, "shape") for item in leaf)
+
+    data = tuple(data) if isinstance(data, list) and not listed(data) else data
+    return jax.tree_util.tree_map_with_path(convert, data, is_leaf=listed)
 
 
 def check_finite(data: Any, where: str) -> None:
@@ -42,7 +54,7 @@ def check_finite(data: Any, where: str) -> None:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
-            quick = leaf.sum(dtype=jnp.promote_types(leaf.dtype, jnp.float32))
+            quick = leaf.sum(dtype=at_least_float32(leaf.dtype))
         if not np.isfinite(np.asarray(quick, np.float64)):
             finite = np.isfinite(np.asarray(leaf).astype(np.float64))
             if not finite.all():
@@ -73,10 +85,7 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
     Returns:
       The shapes of the predictions.
     """
-    if not isinstance(task, Task):
-        fail("task", expected="a fnn.Task as first argument", got=describe(task))
-    if not isinstance(ts, TrainState):
-        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=describe(ts))
+    check_task(task, ts)
     x, y, weight = unpack(data)
     size_of(data)
     with located(where):
@@ -85,11 +94,22 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
     rows = jax.tree.leaves(x)[0].shape[0]
     if batch.shape != (rows,):
         fail("loss", expected=f"one value per example, of shape {(rows,)}", got=describe(batch))
+    for metric in task.metrics:
+        _check_metric(task, metric, predictions, y)
     if weight is not None and weight.shape != (rows,):
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)
     return predictions
+
+
+def _check_metric(task: Task, metric: Metric, predictions: Any, y: Any) -> None:
+    rows = jax.tree.leaves(predictions)[0].shape[0]
+    weights = jax.ShapeDtypeStruct((rows,), jnp.float32)
+    with located(f"metric {metric.name!r}"):
+        out = jax.eval_shape(lambda p, t, w: metric.result(metric.measure(p, t, w)), predictions, shape_of(y), weights)
+        if getattr(out, "shape", None) != ():
+            fail("result", expected="a scalar", got=describe(out))
 
 
 def _check_opt_state(task: Task, ts: TrainState) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from .._checks import check_count, check_range, describe, fail
 from ..losses import class_weights
 from .checks import as_arrays, check_data, check_finite, check_fit
-from .state import Task, TrainState
+from .state import Task, TrainState, check_task
 from .step import (
     Logs,
     Totals,
@@ -193,6 +193,17 @@ def _batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
         fail(where, expected="at least one batch", got="none", hint=hint)
 
 
+def _checked(task: Task, ts: TrainState, batch: Any, known: dict[Any, Any], train: bool) -> Any:
+    """A batch of a stream on the device, once its values are checked, and its shapes if they are new."""
+    leaves, treedef = jax.tree.flatten(batch)
+    shapes = (treedef, *((leaf.shape, leaf.dtype) for leaf in leaves))
+    if shapes not in known:
+        known[shapes] = check_fit(task, ts, batch, train=train and not known)
+    check_data(task, known[shapes], batch)
+    # A loader may fill the same buffer again while the device still reads, so NumPy arrays are copied here and now.
+    return jax.tree.map(lambda a: jnp.asarray(a.copy()) if isinstance(a, np.ndarray) else jnp.asarray(a), batch)
+
+
 def _copy(ts: TrainState) -> TrainState:
     return jax.tree.map(lambda a: a.copy() if isinstance(a, jax.Array) else jnp.array(a), ts)
 
@@ -206,6 +217,17 @@ def _split(data: Any, fraction: float) -> tuple[Any, Any]:
             "fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples"
         )
     return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
+
+
+def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...]) -> None:
+    """Refuse what a driver cannot work on: other arguments, or a call from inside a JAX transformation."""
+    check_task(task, ts)
+    if extra:
+        hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
+        fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((ts, () if _is_stream(data) else data))):
+        hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
+        fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
 
 def _weigh(data: Any, class_weight: Any) -> Any:
@@ -258,8 +280,8 @@ class _StreamEpochs:
 
     def __init__(self, task: Task, ts: TrainState, stream: Iterable[Any], class_weight: Any) -> None:
         self.task, self.stream, self.class_weight = task, stream, class_weight
+        self.known: dict[Any, Any] = {}  # shapes of batches that have been checked, with those of their predictions
         self.total = len(stream) if isinstance(stream, Sized) else None
-        self.predictions: Any = None
         self.totals: Any = None
 
     def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
@@ -267,9 +289,7 @@ class _StreamEpochs:
         for batch in _batches(self.stream, "fit"):
             if self.class_weight is not None:
                 batch = _weigh(batch, self.class_weight)
-            predictions = check_fit(self.task, ts, batch, train=self.totals is None)
-            check_data(self.task, predictions, batch)
-            batch = jax.tree.map(jnp.asarray, batch)
+            batch = _checked(self.task, ts, batch, self.known, train=True)
             if self.totals is None:
                 self.totals = zero_totals(self.task, ts, batch)
             if totals is None:
@@ -282,7 +302,7 @@ def fit(
     task: Task,
     ts: TrainState,
     data: Any,
-    *,
+    *extra: Any,
     epochs: int = 1,
     batch_size: int = 32,
     validation_data: Any = None,
@@ -308,7 +328,8 @@ def fit(
       validation_split: fraction of the rows, taken from the end before shuffling, to validate on instead.
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
       drop_remainder: whether to leave out the last, smaller batch; default False.
-      class_weight: weights by class number, a dict or a sequence, multiplied into the sample weights.
+      class_weight: weights by class number, a dict or a sequence, or "balanced"; multiplied into the sample weights
+        of the training rows.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
         another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
@@ -336,13 +357,21 @@ def fit(
     >>> len(history["loss"]), round(fnn.evaluate(task, ts, (x, 3 * x + 1))["loss"], 3)
     (50, 0.0)
     """
+    _check_call("fit", task, ts, data, extra)
     check_count("fit", "epochs", epochs)
     check_count("fit", "batch_size", batch_size)
     check_count("fit", "eval_batch_size", eval_batch_size)
     check_range("fit", "validation_split", validation_split, 0, np.nextafter(1.0, 0.0))
     if verbose not in (0, 1, 2):
         fail("fit", expected="verbose 0, 1 or 2", got=repr(verbose))
-    callbacks = (callbacks,) if callable(callbacks) else tuple(callbacks)
+    callbacks = (callbacks,) if callable(callbacks) or not isinstance(callbacks, Iterable) else tuple(callbacks)
+    for callback in callbacks:
+        if not callable(callback):
+            fail("callback", expected="a function callback(epoch, ts, logs)", got=type(callback).__name__)
+    if epochs > 1 and _is_stream(validation_data) and iter(validation_data) is validation_data:
+        hint = "Pass a list, or an object whose __iter__ starts anew."
+        got = type(validation_data).__name__
+        fail("fit", expected="validation_data that can be iterated over once per epoch", got=got, hint=hint)
     source: _ArrayEpochs | _StreamEpochs
     if _is_stream(data):
         if validation_split:
@@ -356,13 +385,13 @@ def fit(
         check_sizes(size_of(data), batch_size, drop_remainder)
         predictions = check_fit(task, ts, data)
         check_data(task, predictions, data)
-        if class_weight is not None:
-            data = _weigh(data, class_weight)
         if validation_split:
             if validation_data is not None:
                 fail("fit", expected="either validation_data or validation_split", got="both")
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
+        if class_weight is not None:
+            data = _weigh(data, class_weight)
         source = _ArrayEpochs(task, ts, data, batch_size, shuffle, drop_remainder)
     if validation_data is not None and not _is_stream(validation_data):
         validation_data = as_arrays(validation_data, "validation_data")
@@ -374,18 +403,22 @@ def fit(
         )
         validation_data = jax.tree.map(jnp.asarray, validation_data)
 
-    ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
+    ts, history, progress, warned = _copy(ts), History(), _Progress(verbose, epochs), False
     with _interrupts() as interrupted:
         for epoch in range(epochs):
-            started, logs, shown = time.perf_counter(), {}, {}
+            started, logs = time.perf_counter(), {}
+            refreshed, steps_done, behind = started, 0, 0
             progress.start(epoch, source.total)
             try:
                 for reached, device_logs, count in source.steps(ts, progress.period):
                     ts = reached
-                    if verbose == 1:
-                        shown = _floats(device_logs)
-                        progress.advance(count, shown)
-                    if interrupted():
+                    steps_done, behind = steps_done + count, behind + count
+                    now = time.perf_counter()
+                    # Reading values waits for the device, so the bar does it a few times a second, not at every step.
+                    if verbose == 1 and (now - refreshed >= progress.period or steps_done == source.total):
+                        progress.advance(behind, _floats(device_logs))
+                        refreshed, behind = now, 0
+                    if interrupted() and steps_done != source.total:
                         break
                 else:
                     logs = _floats(device_logs)
@@ -396,22 +429,30 @@ def fit(
             finally:
                 progress.end(epoch, logs)
             if not logs:
-                history.interrupted = True
                 break
             history.record(logs)
+            if not np.isfinite(logs["loss"]) and not warned:
+                warned = True
+                warnings.warn(
+                    f"fit: the loss is {logs['loss']} in epoch {epoch + 1}. The learning rate may be too high (or clip "
+                    "the gradients: fnn.clip_by_global_norm), or ids may be out of an Embedding's range.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
             try:
                 for callback in callbacks:
                     # A callback may keep the state it is given, so it gets one that no later step gives up.
                     changed = callback(epoch, _copy(ts), dict(logs))
                     if changed is not None:
                         if not isinstance(changed, TrainState):
-                            fail("callback", expected="None or a TrainState", got=describe(changed))
+                            hint = "To stop, raise fnn.StopTraining."
+                            fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
                         ts = _copy(changed)
             except StopTraining:
                 break
             if interrupted():
-                history.interrupted = True
                 break
+        history.interrupted = interrupted()
     if history.interrupted and verbose:
         print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
     return ts, history
@@ -421,15 +462,15 @@ def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[st
     """Loss and metrics of checked arrays, or of a stream whose batches are checked here."""
     if not _is_stream(data):
         return _floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
-    totals = None
+    totals, known = None, dict[Any, Any]()
     for batch in _batches(data, "evaluate"):
-        check_data(task, check_fit(task, ts, batch, train=False), batch)
-        part = _measure_all(task, ts.params, ts.state, jax.tree.map(jnp.asarray, batch), size_of(batch))
+        batch = _checked(task, ts, batch, known, train=False)
+        part = _measure_all(task, ts.params, ts.state, batch, size_of(batch))
         totals = part if totals is None else _merge(task, totals, part)
     return _floats(_results(task, totals))
 
 
-def evaluate(task: Task, ts: TrainState, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int = 256) -> dict[str, float]:
     """Loss and metrics on data, without training.
 
     Args:
@@ -444,6 +485,7 @@ def evaluate(task: Task, ts: TrainState, data: Any, *, batch_size: int = 256) ->
     Raises:
       InputError: as `fit`.
     """
+    _check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
     if not _is_stream(data):
         data = as_arrays(data)
@@ -468,11 +510,10 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     Raises:
       InputError: for an input that does not fit the model or holds NaN or infinity.
     """
+    _check_call("predict", task, ts, x, ())
     check_count("predict", "batch_size", batch_size)
     x = as_arrays(x, "x")
     size = size_of(x)
-    if not isinstance(ts, TrainState):
-        fail("predict", expected="predict(task, ts, x) with a TrainState", got=describe(ts))
     jax.eval_shape(task.model.apply, ts.params, ts.state, x)
     check_finite(x, "x")
     return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))

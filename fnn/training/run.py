@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from .._checks import check_count
-from .state import Task, TrainState
+from .state import Task, TrainState, check_task
 from .step import check_sizes, epoch, measure_all, results, size_of
 
 Array = jax.Array
@@ -48,7 +48,8 @@ def run(
       validation data "val_loss" and so on.
 
     Raises:
-      InputError: as `train_epoch`; for ``epochs`` below 1.
+      InputError: as `train_epoch`; for ``epochs`` below 1. Values (labels outside the classes, NaN) are seen only by
+        `fit` and `evaluate`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -59,6 +60,7 @@ def run(
     >>> ts.params["kernel"].shape, history["loss"].shape
     ((5, 1, 1), (5, 20))
     """
+    check_task(task, ts)
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .._checks import check_key, fail
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
-from ..nn.layer import Layer, shape_of
+from ..nn.layer import Layer, example_of, shape_of
 from ..optimizers.rules import get_optimizer
 
 Array = jax.Array
@@ -32,7 +32,8 @@ class Task(_TaskFields):
 
     Args:
       model: a `Layer`, mostly a `Sequential`.
-      loss: a name, or a function ``(predictions, targets) -> (batch,)``; see `fnn.losses`. Cross-entropies take
+      loss: a name, or a function ``(predictions, targets) -> (batch,)``, in this order (Keras has the other); targets
+        arrive in it as they were given. See `fnn.losses`. Cross-entropies take
         logits: end the model with a plain ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`.
@@ -71,6 +72,9 @@ class Task(_TaskFields):
                 got=repr(model),
                 hint="Use fnn.Sequential(...) or fnn.Layer(init, apply).",
             )
+        for name, fn in (("penalty", penalty), ("constraint", constraint)):
+            if fn is not None and not callable(fn):
+                fail("Task", expected=f"a function of the parameters as {name}", got=repr(fn))
         loss = get_loss(loss)
         if isinstance(metrics, (str, Metric)) or callable(metrics):
             metrics = (metrics,)
@@ -83,6 +87,17 @@ class Task(_TaskFields):
     def _replace(self, **changes: Any) -> Task:
         """Another task with some parts changed; names are looked up again."""
         return Task(**{**self._asdict(), **changes})
+
+
+def check_task(task: Any, ts: Any = None) -> None:
+    """Refuse anything but a Task in its place, and, where one is expected, anything but a TrainState."""
+    if not isinstance(task, Task):
+        got = f"a {type(task).__name__}"
+        hint = "Make one: fnn.Task(model, loss, optimizer)." if isinstance(task, Layer) else ""
+        fail("task", expected="a fnn.Task as first argument", got=got, hint=hint)
+    if ts is not None and not isinstance(ts, TrainState):
+        got = f"a {type(ts).__name__}"
+        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=got)
 
 
 class TrainState(NamedTuple):
@@ -116,8 +131,8 @@ def init(task: Task, key: Array, x: Any) -> TrainState:
     Args:
       task: the `Task`.
       key: ``jax.random.key(seed)``.
-      x: a batch of input, of which only shape and dtype are read: an array, a `jax.ShapeDtypeStruct`, or a dict or
-        tuple of them. One row is enough: ``x_train[:1]``.
+      x: a batch of input, of which only shape and dtype are read: an array, a `jax.ShapeDtypeStruct`, a dict or
+        tuple of them, or a shape without the batch, ``(28, 28, 1)``. One row is enough: ``x_train[:1]``.
 
     Raises:
       InputError: when a layer refuses its input, with the layer's name and position; when the model ends in
@@ -129,8 +144,9 @@ def init(task: Task, key: Array, x: Any) -> TrainState:
     >>> ts.params["kernel"].shape, int(ts.step)
     ((4, 3), 0)
     """
+    check_task(task)
     check_key("init", key)
-    leaves, treedef = jax.tree.flatten(shape_of(x))
+    leaves, treedef = jax.tree.flatten(example_of("init", x))
     return _init(task, key, tuple(_Shape(leaf.shape, leaf.dtype) for leaf in leaves), treedef)
 
 

@@ -16,7 +16,7 @@ from .._checks import check_count, describe, fail, located
 from .._random import permutation
 from ..losses import weighted_sum
 from ..optimizers.rules import apply_updates
-from .state import Task, TrainState
+from .state import Task, TrainState, check_task
 
 Array = jax.Array
 Batch = tuple[Any, ...]  # (x, y) or (x, y, sample_weight)
@@ -29,7 +29,7 @@ _ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 a
 def unpack(batch: Any) -> tuple[Any, Any, Any]:
     """``(x, y, sample_weight or None)`` of a batch or a data set."""
     if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-        hint = "Pass (x, y) or (x, y, sample_weight)."
+        hint = "Pass the tuple (x, y) or (x, y, sample_weight); a list is read as a list of batches."
         got = f"{len(batch)} items" if isinstance(batch, (tuple, list)) else describe(batch)
         fail("data", expected="a pair or a triple", got=got, hint=hint)
     x, y, *weight = batch
@@ -46,7 +46,8 @@ def size_of(data: Any) -> int:
     sizes = {}
     for path, leaf in leaves:
         if not getattr(leaf, "shape", ()):
-            fail("data", expected="arrays with the examples along their first axis", got=describe(leaf))
+            hint = "A list is read as a list of batches; pass the tuple (x, y)."
+            fail("data", expected="arrays with the examples along their first axis", got=describe(leaf), hint=hint)
         sizes[jax.tree_util.keystr(path)] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         names = {"[0]": "x", "[1]": "y", "[2]": "sample_weight"}
@@ -65,9 +66,10 @@ def take(data: Any, rows: Array) -> Any:
 def measure(task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalty: Any) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     with located("loss"):
-        total, count = weighted_sum(task.loss(predictions, y), weight, valid)
-    loss = total / count if penalty is None else total / count + penalty
-    weights = jnp.ones(jax.tree.leaves(y)[0].shape[0], total.dtype) if weight is None else weight.astype(total.dtype)
+        values = task.loss(predictions, y)
+        total, count = weighted_sum(values, weight, valid)
+    loss = total / count if penalty is None else total / count + penalty.astype(total.dtype)
+    weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
     if valid is not None:
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))
     totals: Totals = {"loss": (total if penalty is None else loss * count, count)}
@@ -147,6 +149,7 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in
     ``jax.jit(..., donate_argnums=...)``.
     """
+    check_task(task, ts)
     size_of(batch)
     ts, totals = step_and_totals(task, ts, batch)
     return ts, results(task, totals)
@@ -233,7 +236,9 @@ def train_epoch(
 
     Raises:
       InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
+        Values (labels outside the classes, NaN) are seen only by `fit` and `evaluate`.
     """
+    check_task(task, ts)
     check_sizes(size_of(data), batch_size, drop_remainder)
     ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder)
     return ts, results(task, totals)
