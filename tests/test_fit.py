@@ -411,7 +411,7 @@ def test_calls_as_in_keras_are_explained(task, ts, data):
         fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: fnn.StopTraining, verbose=0)
     with pytest.raises(fnn.InputError, match="validation_data that can be iterated over once per epoch"):
         fnn.fit(task, ts, data, epochs=2, validation_data=iter([data]))
-    with pytest.raises(fnn.InputError, match="got a function. Call it"):
+    with pytest.raises(fnn.InputError, match=r"got a function\. Call it"):
         fnn.fit(task, ts, (lambda: data, data[1]))
     with pytest.raises(fnn.InputError, match="a ragged list"):
         fnn.fit(task, ts, ([[1.0, 2.0], [3.0]], [0, 1]))
