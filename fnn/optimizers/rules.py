@@ -227,7 +227,7 @@ def sgd(
       InputError: for a hyper-parameter out of range.
     """
     check_range("sgd", "momentum", momentum, 0, 1)
-    _check_common("sgd", learning_rate, decay, weight_decay)
+    common = _common("sgd", learning_rate, decay, weight_decay, weight_decay_where)
     moves = not _is_zero(momentum)
     if nesterov and not moves:
         fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
@@ -241,7 +241,6 @@ def sgd(
 
     slots = {"momentum": jnp.zeros_like} if moves else {}
     hyper = {"learning_rate": learning_rate} | ({"momentum": momentum} if moves else {})
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)
 
 
@@ -269,7 +268,7 @@ def adagrad(
     """
     check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0)
     check_range("adagrad", "epsilon", epsilon, 0)
-    _check_common("adagrad", learning_rate, decay, weight_decay)
+    common = _common("adagrad", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         a = s["accumulator"] + jnp.square(g)
@@ -279,7 +278,6 @@ def adagrad(
         return jnp.full_like(p, initial_accumulator_value)
 
     hyper = {"learning_rate": learning_rate, "epsilon": epsilon}
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, {"accumulator": fill}, hyper, **common)
 
 
@@ -314,7 +312,7 @@ def rmsprop(
     check_range("rmsprop", "rho", rho, 0, 1)
     check_range("rmsprop", "momentum", momentum, 0, 1)
     check_range("rmsprop", "epsilon", epsilon, 0)
-    _check_common("rmsprop", learning_rate, decay, weight_decay)
+    common = _common("rmsprop", learning_rate, decay, weight_decay, weight_decay_where)
     moves = not _is_zero(momentum)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
@@ -331,7 +329,6 @@ def rmsprop(
 
     names = ["velocity"] + ["average"] * centered + ["momentum"] * moves
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon} | ({"momentum": momentum} if moves else {})
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
 
 
@@ -360,7 +357,7 @@ def adadelta(
     """
     check_range("adadelta", "rho", rho, 0, 1)
     check_range("adadelta", "epsilon", epsilon, 0)
-    _check_common("adadelta", learning_rate, decay, weight_decay)
+    common = _common("adadelta", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         rho, epsilon = h["rho"], h["epsilon"]
@@ -371,7 +368,6 @@ def adadelta(
 
     slots = dict.fromkeys(("squared_gradient", "squared_delta"), jnp.zeros_like)
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)
 
 
@@ -405,7 +401,7 @@ def adam(
       InputError: for a hyper-parameter out of range.
     """
     _check_betas("adam", beta_1, beta_2, epsilon)
-    _check_common("adam", learning_rate, decay, weight_decay)
+    common = _common("adam", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
@@ -418,7 +414,6 @@ def adam(
 
     names = ["momentum", "velocity"] + ["velocity_max"] * amsgrad
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
 
 
@@ -446,7 +441,7 @@ def adamax(
       InputError: for a hyper-parameter out of range.
     """
     _check_betas("adamax", beta_1, beta_2, epsilon)
-    _check_common("adamax", learning_rate, decay, weight_decay)
+    common = _common("adamax", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
@@ -456,7 +451,6 @@ def adamax(
 
     slots = dict.fromkeys(("momentum", "norm"), jnp.zeros_like)
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)
 
 
@@ -486,7 +480,7 @@ def nadam(
       InputError: for a hyper-parameter out of range.
     """
     _check_betas("nadam", beta_1, beta_2, epsilon)
-    _check_common("nadam", learning_rate, decay, weight_decay)
+    common = _common("nadam", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         now, later = (h["beta_1"] * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
@@ -507,14 +501,14 @@ def nadam(
         "product": one,
     }
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    common = {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": weight_decay_where}
     return from_rule(rule, slots, hyper, **common)
 
 
-def _check_common(where: str, learning_rate: Number, decay: Number, weight_decay: Number) -> None:
-    check_range(where, "learning_rate", learning_rate, 0)
-    check_range(where, "decay", decay, 0)
-    check_range(where, "weight_decay", weight_decay, 0)
+def _common(where: str, learning_rate: Number, decay: Number, weight_decay: Number, chosen: Where) -> dict[str, Any]:
+    """The arguments that all rules share, checked."""
+    for name, value in (("learning_rate", learning_rate), ("decay", decay), ("weight_decay", weight_decay)):
+        check_range(where, name, value, 0)
+    return {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": chosen}
 
 
 def _check_betas(where: str, beta_1: Number, beta_2: Number, epsilon: Number) -> None:
