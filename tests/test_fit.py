@@ -145,7 +145,11 @@ def test_callbacks_see_each_epoch_and_may_change_or_stop(task, ts, data):
         if epoch == 3:
             raise fnn.StopTraining
 
-    end, history = fnn.fit(task, ts, data, epochs=10, callbacks=[watch, lower, stop], verbose=0)
+    def mark(epoch, ts, logs):
+        return ts._replace(step=ts.step + 1000) if epoch == 3 else None
+
+    end, history = fnn.fit(task, ts, data, epochs=10, callbacks=[watch, lower, mark, stop], verbose=0)
+    assert int(end.step) == 4 * 3 + 1000  # what callbacks before the stop changed is kept
     assert [epoch for epoch, _ in seen] == [0, 1, 2, 3]
     assert history["loss"] == [loss for _, loss in seen]
     # With a learning rate of 0 from epoch 2 on, the parameters stay; and the states kept are still readable.

@@ -157,15 +157,14 @@ class _Progress:
             self.bar.set_postfix_str(_format(logs), refresh=False)
             self.bar.update(count)
 
-    def end(self, epoch: int, logs: dict[str, float]) -> None:
+    def end(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         if self.bar is not None:
             if logs:
-                self.bar.set_postfix_str(_format({k: v for k, v in logs.items() if k != "seconds"}), refresh=True)
+                self.bar.set_postfix_str(_format(logs), refresh=True)
             self.bar.close()
             self.bar = None
         elif self.verbose == 2 and logs:
-            shown = _format({k: v for k, v in logs.items() if k != "seconds"})
-            print(f"epoch {epoch + 1}/{self.epochs}: {shown} ({logs['seconds']:.2f} s)", flush=True)
+            print(f"epoch {epoch + 1}/{self.epochs}: {_format(logs)} ({seconds:.2f} s)", flush=True)
 
 
 def _format(logs: dict[str, float]) -> str:
@@ -368,94 +367,121 @@ def fit(
     for callback in callbacks:
         if not callable(callback):
             fail("callback", expected="a function callback(epoch, ts, logs)", got=type(callback).__name__)
-    if epochs > 1 and _is_stream(validation_data) and iter(validation_data) is validation_data:
-        hint = "Pass a list, or an object whose __iter__ starts anew."
-        got = type(validation_data).__name__
-        fail("fit", expected="validation_data that can be iterated over once per epoch", got=got, hint=hint)
+    source, validation_data = _prepare(
+        task, ts, data, validation_data, validation_split, epochs, batch_size, shuffle, drop_remainder, class_weight
+    )
+    ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
+    with _interrupts() as interrupted:
+        for epoch in range(epochs):
+            started, logs = time.perf_counter(), dict[str, float]()
+            progress.start(epoch, source.total)
+            try:
+                ts, logs = _one_epoch(source, ts, progress, interrupted)
+                if logs and validation_data is not None:
+                    seen = _evaluate(task, ts, validation_data, eval_batch_size)
+                    logs |= {f"val_{name}": value for name, value in seen.items()}
+            finally:
+                progress.end(epoch, logs, time.perf_counter() - started)
+            if not logs:
+                break
+            history.record({**logs, "seconds": time.perf_counter() - started})
+            _warn_once(history)
+            ts, stop = _call_back(callbacks, epoch, ts, history)
+            if stop or interrupted():
+                break
+        history.interrupted = interrupted()
+    if history.interrupted and verbose:
+        print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
+    return ts, history
+
+
+def _prepare(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    validation_data: Any,
+    validation_split: float,
+    epochs: int,
+    batch_size: int,
+    shuffle: bool,
+    drop_remainder: bool,
+    class_weight: Any,
+) -> tuple[_ArrayEpochs | _StreamEpochs, Any]:
+    """Checked data as a source of steps, and checked validation data."""
     source: _ArrayEpochs | _StreamEpochs
+    for name, stream in (("data", data), ("validation_data", validation_data)):
+        if epochs > 1 and _is_stream(stream) and iter(stream) is stream:
+            hint = "Pass a list, or an object whose __iter__ starts anew."
+            got = type(stream).__name__
+            fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
+    if validation_split and validation_data is not None:
+        fail("fit", expected="either validation_data or validation_split", got="both")
     if _is_stream(data):
         if validation_split:
             fail("fit", expected="arrays with validation_split", got=type(data).__name__, hint="Use validation_data.")
-        if epochs > 1 and iter(data) is data:
-            hint = "Pass a list, or an object whose __iter__ starts anew."
-            fail("fit", expected="data that can be iterated over once per epoch", got=type(data).__name__, hint=hint)
         source = _StreamEpochs(task, ts, data, class_weight)
     else:
         data = as_arrays(data)
         check_sizes(size_of(data), batch_size, drop_remainder)
-        predictions = check_fit(task, ts, data)
-        check_data(task, predictions, data)
+        check_data(task, check_fit(task, ts, data), data)
         if validation_split:
-            if validation_data is not None:
-                fail("fit", expected="either validation_data or validation_split", got="both")
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
         if class_weight is not None:
             data = _weigh(data, class_weight)
         source = _ArrayEpochs(task, ts, data, batch_size, shuffle, drop_remainder)
     if validation_data is not None and not _is_stream(validation_data):
-        validation_data = as_arrays(validation_data, "validation_data")
-        check_data(
-            task,
-            check_fit(task, ts, validation_data, "validation_data", train=False),
-            validation_data,
-            "validation_data",
-        )
+        where = "validation_data"
+        validation_data = as_arrays(validation_data, where)
+        check_data(task, check_fit(task, ts, validation_data, where, train=False), validation_data, where)
         validation_data = jax.tree.map(jnp.asarray, validation_data)
+    return source, validation_data
 
-    ts, history, progress, warned = _copy(ts), History(), _Progress(verbose, epochs), False
-    with _interrupts() as interrupted:
-        for epoch in range(epochs):
-            started, logs = time.perf_counter(), {}
-            refreshed, steps_done, behind = started, 0, 0
-            progress.start(epoch, source.total)
-            try:
-                for reached, device_logs, count in source.steps(ts, progress.period):
-                    ts = reached
-                    steps_done, behind = steps_done + count, behind + count
-                    now = time.perf_counter()
-                    # Reading values waits for the device, so the bar does it a few times a second, not at every step.
-                    if verbose == 1 and (now - refreshed >= progress.period or steps_done == source.total):
-                        progress.advance(behind, _floats(device_logs))
-                        refreshed, behind = now, 0
-                    if interrupted() and steps_done != source.total:
-                        break
-                else:
-                    logs = _floats(device_logs)
-                    if validation_data is not None:
-                        seen = _evaluate(task, ts, validation_data, eval_batch_size)
-                        logs |= {f"val_{name}": value for name, value in seen.items()}
-                    logs["seconds"] = time.perf_counter() - started
-            finally:
-                progress.end(epoch, logs)
-            if not logs:
-                break
-            history.record(logs)
-            if not np.isfinite(logs["loss"]) and not warned:
-                warned = True
-                warnings.warn(
-                    f"fit: the loss is {logs['loss']} in epoch {epoch + 1}. The learning rate may be too high (or clip "
-                    "the gradients: fnn.clip_by_global_norm), or ids may be out of an Embedding's range.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-            try:
-                for callback in callbacks:
-                    # A callback may keep the state it is given, so it gets one that no later step gives up.
-                    changed = callback(epoch, _copy(ts), dict(logs))
-                    if changed is not None:
-                        if not isinstance(changed, TrainState):
-                            hint = "To stop, raise fnn.StopTraining."
-                            fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
-                        ts = _copy(changed)
-            except StopTraining:
-                break
-            if interrupted():
-                break
-        history.interrupted = interrupted()
-    if history.interrupted and verbose:
-        print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
-    return ts, history
+
+def _one_epoch(
+    source: _ArrayEpochs | _StreamEpochs, ts: TrainState, progress: _Progress, interrupted: Callable[[], bool]
+) -> tuple[TrainState, dict[str, float]]:
+    """The state after an epoch and its logs, which are empty when Ctrl-C came before its last step."""
+    refreshed, done, shown = time.perf_counter(), 0, 0
+    for reached, device_logs, count in source.steps(ts, progress.period):
+        ts, done, now = reached, done + count, time.perf_counter()
+        # Reading values waits for the device, so the bar does it a few times a second, not at every step.
+        if progress.bar is not None and now - refreshed >= progress.period:
+            progress.advance(done - shown, _floats(device_logs))
+            refreshed, shown = now, done
+        if interrupted() and done != source.total:
+            return ts, {}
+    logs = _floats(device_logs)
+    progress.advance(done - shown, logs)
+    return ts, logs
+
+
+def _warn_once(history: History) -> None:
+    """Say when the loss stops being finite."""
+    *before, loss = history["loss"]
+    if not np.isfinite(loss) and np.isfinite(before).all():
+        warnings.warn(
+            f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
+            "gradients: fnn.clip_by_global_norm), or ids may be out of an Embedding's range.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
+    """The state after each callback has seen it and possibly changed it, and whether one asked to stop."""
+    for callback in callbacks:
+        # A callback may keep the state it is given, so it gets one that no later step gives up.
+        try:
+            changed = callback(epoch, _copy(ts), {name: values[-1] for name, values in history.items()})
+        except StopTraining:
+            return ts, True
+        if changed is not None:
+            if not isinstance(changed, TrainState):
+                hint = "To stop, raise fnn.StopTraining."
+                fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
+            ts = _copy(changed)
+    return ts, False
 
 
 def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:
