@@ -38,14 +38,14 @@ def main() -> None:
 
     # 2. Model and task: what is to be learned. The last layer gives logits, which the loss expects.
     model = fnn.Sequential(
-        fnn.Conv(32, 3, activation="relu"),
+        fnn.Conv(32, 3, padding="same", activation="relu"),
         fnn.Conv(64, 3, activation="relu"),
         fnn.MaxPool(2),
         fnn.Flatten(),
         fnn.Dropout(0.4),
         fnn.Dense(10),
     )
-    task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-3), metrics=("accuracy",))
+    task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(2e-3), metrics=("accuracy",))
     print(fnn.summary(task, x[:1]))
 
     # 3. Train. The state holds parameters, optimizer and key; fit returns a new one.
