@@ -86,7 +86,8 @@ from .optimizers.transforms import (
     global_norm,
 )
 from .summary import Summary, devices, summary
-from .training.fit import History, StopTraining, evaluate, fit, predict
+from .training.callbacks import StopTraining, early_stopping, reduce_on_plateau
+from .training.fit import History, evaluate, fit, predict
 from .training.run import run
 from .training.state import Task, TrainState, init
 from .training.step import epoch_order, train_epoch, train_step
@@ -114,7 +115,7 @@ __all__ = [
     # 4. tasks
     "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "class_weights",
     # 5. drivers
-    "fit", "evaluate", "predict", "History", "StopTraining",
+    "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     # data, inspection, pictures
     "data", "datasets", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot",
     "InputError", "__version__",

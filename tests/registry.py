@@ -630,6 +630,7 @@ NOT_UNITS: dict[str, str] = {
         ("Task", "TrainState", "init", "run", "train_epoch", "train_step", "epoch_order"), "test_training.py"
     ),
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
+    **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "InputError": "test_layer.py",
     "Layer": "test_layer.py",

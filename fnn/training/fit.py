@@ -19,6 +19,7 @@ import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
 from ..losses import class_weights
+from .callbacks import Callback, StopTraining
 from .checks import as_arrays, check_data, check_finite, check_fit
 from .state import Task, TrainState, check_task
 from .step import (
@@ -38,11 +39,6 @@ from .step import (
 )
 
 Array = jax.Array
-Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
-
-
-class StopTraining(Exception):  # noqa: N818 (a request, no error)
-    """Raise it in a callback of `fit` to end training after this epoch; the state reached is returned."""
 
 
 class History(dict[str, list[float]]):
@@ -330,7 +326,8 @@ def fit(
       class_weight: weights by class number, a dict or a sequence, or "balanced"; multiplied into the sample weights
         of the training rows.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
-        another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`.
+        another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`; the
+        state it is given stays valid. See `early_stopping` and `reduce_on_plateau`.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
 
@@ -474,8 +471,8 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
         # A callback may keep the state it is given, so it gets one that no later step gives up.
         try:
             changed = callback(epoch, _copy(ts), {name: values[-1] for name, values in history.items()})
-        except StopTraining:
-            return ts, True
+        except StopTraining as request:
+            return (ts if request.ts is None else _copy(request.ts)), True
         if changed is not None:
             if not isinstance(changed, TrainState):
                 hint = "To stop, raise fnn.StopTraining."
