@@ -60,6 +60,8 @@ def stack(trees):
     return jax.tree.map(join, *trees)
 
 
+# Slow because eager execution compiles every operation by itself; values are compared with references elsewhere.
+@pytest.mark.slow
 @each_unit
 def test_jit_equals_eager(unit):
     args = unit.args("float32")
