@@ -107,7 +107,7 @@ PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}
         (lambda: fnn.dense(PARAMS | {"bias": jnp.ones(1)}, jnp.ones((4, 12))), r"expected a bias of shape \(2,\)"),
         (
             lambda: fnn.Dense(2).init(jax.random.key(0), jnp.ones(3)),
-            r"Dense: expected x of shape \(batch, \.\.\., features\), got float32\[3\]\. Use x\[:, None\]",
+            r"Dense: expected x of shape \(batch, \.\.\., features\), got float32\[3\]\. Use x\[None\] for one",
         ),
         (lambda: flatten(jnp.ones(())), r"flatten: expected x with a batch axis, got float32\[\]"),
         (lambda: reshape(jnp.ones(()), (1,)), r"reshape: expected x with a batch axis, got float32\[\]"),
