@@ -105,7 +105,7 @@ def test_bfloat16_is_near_float32(unit):
     args = unit.args("bfloat16")
     wide = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a, args)
     got, want = compiled(unit, "bfloat16")(*args), compiled(unit, "float32")(*wide)
-    if unit.name.startswith(("initializers", "dense_init")):
+    if unit.name.startswith("initializers") or "_init" in unit.name:
         want = got  # draws differ by dtype; that they are finite is what is left to see
     assert_close(got, want, 0.06, 0.06)
     assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in floats(got))
