@@ -75,13 +75,15 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    watch, best = _Watch("early_stopping", monitor, patience, min_delta, mode), [None]
+    watch = _Watch("early_stopping", monitor, patience, min_delta, mode)
+    best: TrainState | None = None
 
     def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        nonlocal best
         if watch.better(epoch, logs):
-            best[:] = [ts] if restore_best else [None]  # type: ignore[list-item]
+            best = ts if restore_best else None
         elif watch.waited >= watch.patience:
-            raise StopTraining(best[0])
+            raise StopTraining(best)
 
     return callback
 
