@@ -88,6 +88,7 @@ from .optimizers.transforms import (
 from .summary import Summary, devices, summary
 from .training.callbacks import StopTraining, early_stopping, reduce_on_plateau
 from .training.fit import History, evaluate, fit, predict
+from .training.many import many
 from .training.run import run
 from .training.state import Task, TrainState, init
 from .training.step import epoch_order, train_epoch, train_step
@@ -113,7 +114,7 @@ __all__ = [
     "accumulate", "averaged", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema", "freeze",
     "global_norm", "schedules",
     # 4. tasks
-    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "class_weights",
+    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "class_weights",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     # data, inspection, pictures

@@ -127,7 +127,7 @@ class _Geometry(NamedTuple):
 # The two operands of each result, always in the order x, y, kernel: the form is symmetric, so nothing else is needed
 # to transpose any of the three. x is (batch, *size, groups * c), y (batch, *out, groups * f), kernel
 # (*window, c, groups * f).
-_OPERANDS = {"y": "xk", "x": "yk", "k": "xy"}
+OPERANDS = {"y": "xk", "x": "yk", "k": "xy"}
 
 
 def _result_shape(a: Any, b: Any, result: str, geometry: _Geometry) -> Ints:
@@ -174,9 +174,9 @@ def _abstract(a: Any, b: Any, *, result: str, geometry: _Geometry, members: bool
 
 
 def _transpose(position: int, cotangent: Array, a: Any, b: Any, *, result: str, **static: Any) -> Array:
-    operands = {_OPERANDS[result][0]: a, _OPERANDS[result][1]: b, result: cotangent}
-    wanted = _OPERANDS[result][position]
-    left, right = (operands[name] for name in _OPERANDS[wanted])
+    operands = {OPERANDS[result][0]: a, OPERANDS[result][1]: b, result: cotangent}
+    wanted = OPERANDS[result][position]
+    left, right = (operands[name] for name in OPERANDS[wanted])
     return _bind(left, right, result=wanted, **static)
 
 
@@ -215,10 +215,10 @@ def _batch(args: Any, dims: Any, *, result: str, geometry: _Geometry, members: b
     if not members and None in dims:
         position = 0 if dims[1] is None else 1
         operands = [a, b]
-        axis, groups = _fold_axis(_OPERANDS[result][position], result, geometry.groups)
+        axis, groups = _fold_axis(OPERANDS[result][position], result, geometry.groups)
         operands[position] = _fold(operands[position], axis, groups)
         out = _bind(*operands, result=result, geometry=geometry)
-        return _unfold(out, *_fold_axis(result, _OPERANDS[result][position], geometry.groups), size), 0
+        return _unfold(out, *_fold_axis(result, OPERANDS[result][position], geometry.groups), size), 0
     if not members:
         return _bind(a, b, result=result, geometry=geometry, members=True), 0
     a, b = (jnp.broadcast_to(x, (size, *x.shape)) if d is None else x for x, d in zip((a, b), dims, strict=True))

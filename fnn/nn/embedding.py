@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,25 +42,43 @@ def _take_many(table: Array, ids: Array) -> Array:
     return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
+class Rows(NamedTuple):
+    """Rows of a table, not read yet: the last row is NaN, and all ``ids`` are in range."""
+
+    table: Array
+    ids: Array
+
+    @classmethod
+    def of(cls, table: Array, ids: Array) -> Rows:
+        """Rows by integer ids of any shape, the row of NaN where an id is not in [0, rows)."""
+        ids, count = _wide(ids), table.shape[0]
+        # An extra row of NaN is cheaper than a look at every number taken.
+        table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
+        return cls(table, jnp.where((ids < 0) | (ids >= count), jnp.full_like(ids, count), ids))
+
+    def read(self) -> Array:
+        """The rows, (*ids, width)."""
+        return self.table.at[self.ids].get(mode="promise_in_bounds")
+
+    def product(self, dtable: Array) -> Array:
+        """The same rows of another table, as a product with the one-hot rows, whose transpose is fast."""
+        rows = _one_hot(self.ids.reshape(-1), self.table.shape[0], self.table.dtype) @ dtable
+        return rows.reshape(*self.ids.shape, -1)
+
+
 @jax.custom_jvp
 def _take_few(table: Array, ids: Array) -> Array:
-    ids, rows = _wide(ids), table.shape[0]
-    # An extra row of NaN is cheaper than a look at every number taken.
-    table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
-    ids = jnp.where((ids < 0) | (ids >= rows), jnp.full_like(ids, rows), ids)
-    return table.at[ids].get(mode="promise_in_bounds")
+    return Rows(table, ids).read()
 
 
 @_take_few.defjvp
 def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
-    (table, ids), (dtable, _) = primals, tangents
-    drows = _one_hot(ids.reshape(-1), table.shape[0], table.dtype) @ dtable
-    return _take_few(table, ids), drows.reshape(*ids.shape, -1)
+    return _take_few(*primals), Rows(*primals).product(tangents[0])
 
 
 def take_rows(table: Array, ids: Array) -> Array:
     """Rows of ``table`` (rows, width) by integer ``ids`` of any shape, NaN where an id is not in [0, rows)."""
-    return (_take_few if table.shape[0] <= ONE_HOT_ROWS else _take_many)(table, ids)
+    return _take_few(*Rows.of(table, ids)) if table.shape[0] <= ONE_HOT_ROWS else _take_many(table, ids)
 
 
 def embedding_init(

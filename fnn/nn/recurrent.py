@@ -25,7 +25,7 @@ from jax import lax
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, lookup, shape_text
 from .activations import get_activation, linear, relu, sigmoid, tanh
-from .embedding import take_rows
+from .embedding import ONE_HOT_ROWS, Rows, take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, call, param_dtype, parametric, shape_of
 
@@ -110,6 +110,20 @@ def _times(a: Array, kernel_t: Array) -> Array:
     return lax.dot_general(a, kernel_t, (((1,), (1,)), ((), ())))
 
 
+def _activate(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequence[Array]:
+    """The gates of a packed array, each with its activation function."""
+    if all(act in (tanh, sigmoid) for act in acts) and len(set(acts)) > 1:
+        # sigmoid(x) = (1 + tanh(x / 2)) / 2 makes them one function of the packed array. XLA's CPU backend computes
+        # functions of slices four times slower, because it fuses the sum behind all of them into each slice.
+        units = packed.shape[-1] // len(acts)
+        half = jnp.repeat(jnp.array([0.5 if act is sigmoid else 1.0 for act in acts], packed.dtype), units)
+        packed = half * tanh(half * packed) + (1.0 - half)
+        return _split(packed, len(acts))
+    if len(set(acts)) == 1:
+        return _split(acts[0](packed), len(acts))
+    return [act(part) for act, part in zip(acts, _split(packed, len(acts)), strict=True)]
+
+
 def _simple_rnn_step(
     weights: _Weights, carry: SimpleRNNCarry, zx: Array, acts: _Acts
 ) -> tuple[SimpleRNNCarry, tuple[Array, ...]]:
@@ -130,8 +144,7 @@ def _packed_source(d: _Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]
 
 
 def _lstm_step(weights: _Weights, carry: LSTMCarry, zx: Array, acts: _Acts) -> tuple[LSTMCarry, tuple[Array, ...]]:
-    i, f, g, o = _split(zx + carry.h @ weights.recurrent, 4)
-    i, f, g, o = acts.gate(i), acts.gate(f), acts.main(g), acts.gate(o)
+    i, f, g, o = _activate(zx + carry.h @ weights.recurrent, (acts.gate, acts.gate, acts.main, acts.gate))
     c = f * carry.c + i * g
     s = acts.main(c)
     return LSTMCarry(o * s, c), (i, f, g, o, s)
@@ -237,21 +250,27 @@ def _keep(mask: Array | None, new: Carry, old: Carry) -> Carry:
     return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
 
 
-def _scan(plan: _Plan, weights: _Weights, zx: Array, carry: Any, mask: Array | None, slopes: _Acts | None) -> Any:
+def _scan(
+    plan: _Plan, weights: _Weights, zx: Array | Rows, carry: Any, mask: Array | None, slopes: _Acts | None
+) -> Any:
     """The loop over time, ``(carry, (outputs, h before each step, slopes))``, with None for what is not asked for."""
 
     def body(old: Any, xs: tuple[Array, Array | None]) -> Any:
-        zx, mask = xs
-        stepped, gates = plan.kind.step(weights, old, zx, plan.acts)
+        now, mask = xs
+        # Rows are read inside the loop, so that the projections of all steps never lie in memory.
+        now = Rows(zx.table, now).read() if isinstance(zx, Rows) else now
+        stepped, gates = plan.kind.step(weights, old, now, plan.acts)
         new = _keep(mask, stepped, old)
         saved = (None, None) if slopes is None else (old.h, plan.kind.slopes(old, gates, slopes))
         return new, (new.h if plan.sequences else None, *saved)
 
-    return lax.scan(body, carry, (zx, mask), reverse=plan.reverse)
+    return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _sequence(plan: _Plan, weights: _Weights, zx: Array, carry: Any, mask: Array | None) -> tuple[Array | None, Any]:
+def _sequence(
+    plan: _Plan, weights: _Weights, zx: Array | Rows, carry: Any, mask: Array | None
+) -> tuple[Array | None, Any]:
     carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
     return ys, carry
 
@@ -262,6 +281,8 @@ def _sequence_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ..
     dweights, dzx, dcarry, _ = tangents
     slope_fns = _Acts(*(_SLOPES[act] for act in plan.acts))
     carry, (ys, hs, slopes) = _scan(plan, weights, zx, carry, mask, slope_fns)
+    if isinstance(zx, Rows):
+        dzx = zx.product(dzx.table)
     entering = plan.kind.source(dweights, dzx, hs, slopes)
     kernel_t = weights.recurrent.T
 
@@ -339,12 +360,13 @@ def _check_mask(where: str, mask: Any, shape: tuple[int, ...]) -> None:
         fail(where, expected=f"a boolean mask of shape (batch, time) = {shape}", got=describe(mask), hint=hint)
 
 
-def _project(kernel: Array, bias: Array | None, x: Array) -> Array:
-    """``x @ kernel + bias``, or rows of the kernel for integer ids."""
+def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) -> Array | Rows:
+    """``x @ kernel + bias``, or rows of the kernel for integer ids, if ``lazy`` and few not read yet."""
     if not jnp.issubdtype(x.dtype, jnp.integer):
         y = _all_steps(x, kernel)
-    elif bias is not None and kernel.shape[0] <= x.size:
-        return take_rows(kernel + bias, x)  # fewer additions than after taking the rows
+    elif kernel.shape[0] <= min(x.size, ONE_HOT_ROWS):
+        table = kernel if bias is None else kernel + bias  # fewer additions than after taking the rows
+        return Rows.of(table, x) if lazy else take_rows(table, x)
     else:
         y = take_rows(kernel, x)
     return y if bias is None else y + bias
@@ -387,9 +409,10 @@ def _run(
         carry = kind.carry(*(zeros for _ in kind.carry._fields))
     _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
     # Time first inside, so that each step reads and writes one block of memory.
-    zx = _project(kernel, bias, jnp.swapaxes(x, 0, 1))
     plan = _Plan(kind, _Acts(get_activation(main), get_activation(gate)), bool(reverse), bool(return_sequences))
-    if all(act in _SLOPES for act in plan.acts):
+    known = all(act in _SLOPES for act in plan.acts)
+    zx = _project(kernel, bias, jnp.swapaxes(x, 0, 1), lazy=known)
+    if known:
         ys, carry = _sequence(plan, weights, zx, carry, mask)
     else:
         # No slope from the output alone: the same loop, differentiated by JAX.

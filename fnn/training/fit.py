@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,25 +18,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
-from ..losses import class_weights
 from .callbacks import Callback, StopTraining
 from .checks import as_arrays, check_data, check_finite, check_fit
-from .state import Task, TrainState, check_task
-from .step import (
-    Logs,
-    Totals,
-    check_sizes,
-    epoch_order,
-    measure_all,
-    merge,
-    results,
-    size_of,
-    step_and_totals,
-    steps,
-    take,
-    unpack,
-    zero_totals,
+from .sources import (
+    CHUNK_BYTES,
+    ArraySource,
+    BatchCheck,
+    ChunkSource,
+    Source,
+    StreamSource,
+    batches,
+    is_mapped,
+    is_stream,
+    row_bytes,
+    weigh,
 )
+from .state import Task, TrainState, check_task
+from .step import Logs, check_sizes, measure_all, merge, results, size_of
 
 Array = jax.Array
 
@@ -57,33 +55,6 @@ class History(dict[str, list[float]]):
         """Append the values of one epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
-
-
-@partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
-def _advance(
-    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, *, batch_size: int
-) -> tuple[TrainState, Totals, Logs]:
-    """Some steps of an epoch. ``count`` is traced, so one compiled program serves chunks of every length."""
-    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size)
-    return ts, totals, results(task, totals)
-
-
-@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_rows(
-    task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
-) -> tuple[TrainState, Totals, Logs]:
-    """One step on the given rows: the last, smaller batch."""
-    ts, batch_totals = step_and_totals(task, ts, take(data, rows))
-    totals = merge(task, totals, batch_totals)
-    return ts, totals, results(task, totals)
-
-
-@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_batch(task: Task, ts: TrainState, totals: Totals, batch: Any) -> tuple[TrainState, Totals, Logs]:
-    """One step on one batch of a stream."""
-    ts, batch_totals = step_and_totals(task, ts, batch)
-    totals = merge(task, totals, batch_totals)
-    return ts, totals, results(task, totals)
 
 
 _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
@@ -173,32 +144,6 @@ def _floats(logs: Logs) -> dict[str, float]:
     return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}
 
 
-def _is_stream(data: Any) -> bool:
-    """Whether data is an iterable of batches rather than the arrays (x, y) themselves, which come as a tuple."""
-    return not isinstance(data, (tuple, dict)) and not hasattr(data, "shape") and isinstance(data, Iterable)
-
-
-def _batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
-    count = 0
-    for batch in stream:
-        count += 1
-        yield as_arrays(batch, f"{where}, batch {count - 1}: ")
-    if count == 0:
-        hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
-        fail(where, expected="at least one batch", got="none", hint=hint)
-
-
-def _checked(task: Task, ts: TrainState, batch: Any, known: dict[Any, Any], train: bool) -> Any:
-    """A batch of a stream on the device, once its values are checked, and its shapes if they are new."""
-    leaves, treedef = jax.tree.flatten(batch)
-    shapes = (treedef, *((leaf.shape, leaf.dtype) for leaf in leaves))
-    if shapes not in known:
-        known[shapes] = check_fit(task, ts, batch, train=train and not known)
-    check_data(task, known[shapes], batch)
-    # A loader may fill the same buffer again while the device still reads, so NumPy arrays are copied here and now.
-    return jax.tree.map(lambda a: jnp.asarray(a.copy()) if isinstance(a, np.ndarray) else jnp.asarray(a), batch)
-
-
 def _copy(ts: TrainState) -> TrainState:
     return jax.tree.map(lambda a: a.copy() if isinstance(a, jax.Array) else jnp.array(a), ts)
 
@@ -220,77 +165,9 @@ def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((ts, () if _is_stream(data) else data))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((ts, () if is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
-
-
-def _weigh(data: Any, class_weight: Any) -> Any:
-    x, y, weight = unpack(data)
-    own = class_weights(y, class_weight)
-    return x, y, own if weight is None else own * jnp.asarray(weight, own.dtype)
-
-
-class _ArrayEpochs:
-    """Epochs over arrays that lie on the device, in chunks of steps inside one compiled loop."""
-
-    def __init__(self, task: Task, ts: TrainState, data: Any, batch_size: int, shuffle: bool, drop: bool) -> None:
-        self.task, self.shuffle = task, shuffle
-        self.data = jax.tree.map(jnp.asarray, data)
-        self.size = size_of(data)
-        self.batch_size = min(batch_size, self.size)
-        self.whole, rest = divmod(self.size, self.batch_size)
-        self.rest = 0 if drop else rest
-        self.total = self.whole + (self.rest > 0)
-        self.totals = zero_totals(
-            task, ts, jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), self.data)
-        )
-        self.chunk = 0  # unknown until the first steps have been compiled and timed
-
-    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
-        order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
-        totals = jax.tree.map(jnp.copy, self.totals)
-        done = 0
-        while done < self.whole:
-            count = min(self.chunk or 1, self.whole - done)
-            started = time.perf_counter()
-            ts, totals, logs = _advance(
-                self.task, ts, totals, self.data, order, done * self.batch_size, count, batch_size=self.batch_size
-            )
-            logs = jax.block_until_ready(logs)
-            spent = time.perf_counter() - started
-            if self.chunk == 0:
-                self.chunk = 4  # the first call also compiled
-            elif count == self.chunk:
-                self.chunk = max(1, min(8 * count, round(count * period / max(spent, 1e-9))))
-            done += count
-            yield ts, logs, count
-        if self.rest:
-            ts, totals, logs = _advance_rows(self.task, ts, totals, self.data, order[self.whole * self.batch_size :])
-            yield ts, logs, 1
-
-
-class _StreamEpochs:
-    """Epochs over an iterable of batches; the next batch is prepared while the device works on one."""
-
-    def __init__(self, task: Task, ts: TrainState, stream: Iterable[Any], class_weight: Any) -> None:
-        self.task, self.stream, self.class_weight = task, stream, class_weight
-        self.known: dict[Any, Any] = {}  # shapes of batches that have been checked, with those of their predictions
-        self.total = len(stream) if isinstance(stream, Sized) else None
-        self.totals: Any = None
-
-    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
-        totals = None
-        for batch in _batches(self.stream, "fit"):
-            if self.class_weight is not None:
-                batch = _weigh(batch, self.class_weight)
-            batch = _checked(self.task, ts, batch, self.known, train=True)
-            if self.totals is None:
-                self.totals = zero_totals(self.task, ts, batch)
-            if totals is None:
-                totals = jax.tree.map(jnp.copy, self.totals)
-            ts, totals, logs = _advance_batch(self.task, ts, totals, batch)
-            yield ts, logs, 1
 
 
 def fit(
@@ -308,6 +185,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     verbose: int = 1,
     eval_batch_size: int = 256,
+    chunk_bytes: int | None = None,
 ) -> tuple[TrainState, History]:
     """Train, with progress, validation and callbacks; the given state stays valid.
 
@@ -330,6 +208,10 @@ def fit(
         state it is given stays valid. See `early_stopping` and `reduce_on_plateau`.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
+      chunk_bytes: for arrays; by default they are put on the device as a whole, except memory-mapped ones
+        (``np.load(path, mmap_mode="r")``), which come in chunks of 64 MiB, the next being read while the device trains
+        on one. A number sets the size of a chunk and streams any arrays so, for data larger than the device's memory.
+        The rows and their order are the same in both cases.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -364,8 +246,20 @@ def fit(
     for callback in callbacks:
         if not callable(callback):
             fail("callback", expected="a function callback(epoch, ts, logs)", got=type(callback).__name__)
+    if chunk_bytes is not None:
+        check_count("fit", "chunk_bytes", chunk_bytes)
     source, validation_data = _prepare(
-        task, ts, data, validation_data, validation_split, epochs, batch_size, shuffle, drop_remainder, class_weight
+        task,
+        ts,
+        data,
+        validation_data,
+        validation_split,
+        epochs,
+        batch_size,
+        shuffle,
+        drop_remainder,
+        class_weight,
+        chunk_bytes,
     )
     ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
     with _interrupts() as interrupted:
@@ -403,40 +297,76 @@ def _prepare(
     shuffle: bool,
     drop_remainder: bool,
     class_weight: Any,
-) -> tuple[_ArrayEpochs | _StreamEpochs, Any]:
+    chunk_bytes: int | None,
+) -> tuple[Source, Any]:
     """Checked data as a source of steps, and checked validation data."""
-    source: _ArrayEpochs | _StreamEpochs
+    source: Source
     for name, stream in (("data", data), ("validation_data", validation_data)):
-        if epochs > 1 and _is_stream(stream) and iter(stream) is stream:
+        if epochs > 1 and is_stream(stream) and iter(stream) is stream:
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
     if validation_split and validation_data is not None:
         fail("fit", expected="either validation_data or validation_split", got="both")
-    if _is_stream(data):
+    if is_stream(data):
         if validation_split:
             fail("fit", expected="arrays with validation_split", got=type(data).__name__, hint="Use validation_data.")
-        source = _StreamEpochs(task, ts, data, class_weight)
+        if chunk_bytes is not None:
+            fail("fit", expected="arrays with chunk_bytes", got=type(data).__name__, hint="Leave chunk_bytes out.")
+        source = StreamSource(task, data, class_weight)
     else:
+        chunk_bytes = CHUNK_BYTES if chunk_bytes is None and is_mapped(data) else chunk_bytes
         data = as_arrays(data)
         check_sizes(size_of(data), batch_size, drop_remainder)
-        check_data(task, check_fit(task, ts, data), data)
+        predictions = check_fit(task, ts, data)
+        if chunk_bytes is None:
+            check_data(task, predictions, data)
         if validation_split:
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
         if class_weight is not None:
-            data = _weigh(data, class_weight)
-        source = _ArrayEpochs(task, ts, data, batch_size, shuffle, drop_remainder)
-    if validation_data is not None and not _is_stream(validation_data):
-        where = "validation_data"
-        validation_data = as_arrays(validation_data, where)
-        check_data(task, check_fit(task, ts, validation_data, where, train=False), validation_data, where)
-        validation_data = jax.tree.map(jnp.asarray, validation_data)
+            data = weigh(data, class_weight)
+        if chunk_bytes is None:
+            source = ArraySource(task, data, batch_size, shuffle, drop_remainder)
+        else:
+            # The values of each chunk are checked when it is read.
+            check = BatchCheck(task, train=True)
+            source = ChunkSource(task, data, batch_size, shuffle, drop_remainder, chunk_bytes, check)
+    if validation_data is not None and not is_stream(validation_data):
+        validation_data = _arrays_to_measure(task, ts, validation_data, "validation_data", chunk_bytes)
     return source, validation_data
 
 
+def _rows(data: Any, size: int) -> int:
+    """How many rows fit into so many bytes, at least one."""
+    return max(1, size // row_bytes(data))
+
+
+class _Slices:
+    """Arrays as an iterable of consecutive slices."""
+
+    def __init__(self, data: Any, rows: int) -> None:
+        self.data, self.rows = data, rows
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, size_of(self.data), self.rows):
+            yield jax.tree.map(lambda a, start=start: a[start : start + self.rows], self.data)
+
+
+def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_bytes: int | None) -> Any:
+    """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
+    if chunk_bytes is None and is_mapped(data):
+        chunk_bytes = CHUNK_BYTES
+    data = as_arrays(data, where)
+    predictions = check_fit(task, ts, data, where, train=False)
+    if chunk_bytes is not None:
+        return _Slices(data, _rows(data, chunk_bytes))
+    check_data(task, predictions, data, where)
+    return jax.tree.map(jnp.asarray, data)
+
+
 def _one_epoch(
-    source: _ArrayEpochs | _StreamEpochs, ts: TrainState, progress: _Progress, interrupted: Callable[[], bool]
+    source: Source, ts: TrainState, progress: _Progress, interrupted: Callable[[], bool]
 ) -> tuple[TrainState, dict[str, float]]:
     """The state after an epoch and its logs, which are empty when Ctrl-C came before its last step."""
     refreshed, done, shown = time.perf_counter(), 0, 0
@@ -483,12 +413,14 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
 
 def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:
     """Loss and metrics of checked arrays, or of a stream whose batches are checked here."""
-    if not _is_stream(data):
+    if not is_stream(data):
         return _floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
-    totals, known = None, dict[Any, Any]()
-    for batch in _batches(data, "evaluate"):
-        batch = _checked(task, ts, batch, known, train=False)
-        part = _measure_all(task, ts.params, ts.state, batch, size_of(batch))
+    totals, check = None, BatchCheck(task, train=False)
+    for batch in batches(data, "evaluate"):
+        check(ts, batch)
+        # A loader may fill the same buffer again while the device still reads.
+        batch = jax.tree.map(lambda a: jnp.asarray(np.copy(a)) if isinstance(a, np.ndarray) else jnp.asarray(a), batch)
+        part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, size_of(batch)))
         totals = part if totals is None else _merge(task, totals, part)
     return _floats(_results(task, totals))
 
@@ -499,8 +431,9 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
     Args:
       task: the `Task`.
       ts: the `TrainState`.
-      data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, or an iterable of such batches.
-      batch_size: examples computed at a time, for arrays; default 256. It does not change the result.
+      data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, which may be memory-mapped, or an iterable of
+        such batches.
+      batch_size: examples computed at a time, at most; default 256. It does not change the result.
 
     Returns:
       A dict of floats: "loss" and the task's metrics.
@@ -510,10 +443,8 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
     """
     _check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    if not _is_stream(data):
-        data = as_arrays(data)
-        check_data(task, check_fit(task, ts, data, train=False), data)
-        data = jax.tree.map(jnp.asarray, data)
+    if not is_stream(data):
+        data = _arrays_to_measure(task, ts, data, "data", None)
     return _evaluate(task, ts, data, batch_size)
 
 
@@ -523,7 +454,8 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     Args:
       task: the `Task`.
       ts: the `TrainState`.
-      x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays.
+      x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
+        ones are read in chunks.
       batch_size: examples computed at a time; default 256.
 
     Returns:
@@ -535,7 +467,11 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     """
     _check_call("predict", task, ts, x, ())
     check_count("predict", "batch_size", batch_size)
+    mapped = is_mapped(x)
     x = as_arrays(x, "x")
+    if mapped:
+        parts = [predict(task, ts, part, batch_size=batch_size) for part in _Slices(x, _rows(x, CHUNK_BYTES))]
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
     jax.eval_shape(task.model.apply, ts.params, ts.state, x)
     check_finite(x, "x")

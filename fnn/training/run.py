@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from .._checks import check_count
+from .._checks import check_count, check_key
 from .state import Task, TrainState, check_task
 from .step import check_sizes, epoch, measure_all, results, size_of
 
@@ -27,19 +27,20 @@ def run(
     validation_data: Any = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
+    order_key: Array | None = None,
     eval_batch_size: int = 256,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Epochs of training, each followed by validation, as one compiled program.
 
-    It is pure: ``jax.vmap`` over states trains many networks at once, and ``jax.grad`` differentiates a validation
-    loss with respect to hyper-parameters or weights of the data.
+    It is pure: `many` or ``jax.vmap`` trains many networks in one program, and ``jax.grad`` differentiates a
+    validation loss with respect to hyper-parameters or weights of the data.
 
     Args:
       task: the `Task`.
       ts: the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
       epochs: passes over the data; default 1.
-      batch_size, shuffle, drop_remainder: see `train_epoch`.
+      batch_size, shuffle, drop_remainder, order_key: see `train_epoch`.
       validation_data: like ``data``; measured after every epoch, in training mode off.
       eval_batch_size: examples per batch of validation; default 256.
 
@@ -64,9 +65,11 @@ def run(
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)
+    if order_key is not None:
+        check_key("order_key", order_key)
 
     def body(ts: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
-        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder)
+        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
         logs = results(task, totals)
         if validation_data is not None:
             seen = results(task, measure_all(task, ts.params, ts.state, validation_data, eval_batch_size))

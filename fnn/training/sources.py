@@ -1,0 +1,330 @@
+"""Where batches come from: arrays on the device, arrays too large for it, and iterables of batches.
+
+A source repeats the one training step over an epoch, in chunks of steps inside a compiled loop. The number of steps is
+a traced argument, so that chunks of every length share one compiled program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sized
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import fail
+from ..losses import class_weights
+from .checks import as_arrays, check_data, check_fit
+from .state import Task, TrainState
+from .step import (
+    Logs,
+    Totals,
+    epoch_order,
+    merge,
+    results,
+    size_of,
+    step_and_totals,
+    steps,
+    take,
+    unpack,
+    zero_totals,
+)
+
+Array = jax.Array
+
+# Of data that does not lie on the device as a whole, so many bytes are there at a time (and as many on their way).
+CHUNK_BYTES = 64 * 2**20
+# Batches of an iterable are gathered up to this size; more would only delay the bar.
+_GATHER_BYTES = 8 * 2**20
+_MOST_GATHERED = 64
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
+def _advance(
+    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, *, batch_size: int
+) -> tuple[TrainState, Totals, Logs]:
+    """``count`` steps of an epoch, a traced number."""
+    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size)
+    return ts, totals, results(task, totals)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+def _advance_rows(
+    task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
+) -> tuple[TrainState, Totals, Logs]:
+    """One step on the given rows: the last, smaller batch."""
+    ts, batch_totals = step_and_totals(task, ts, take(data, rows))
+    totals = merge(task, totals, batch_totals)
+    return ts, totals, results(task, totals)
+
+
+def is_stream(data: Any) -> bool:
+    """Whether data is an iterable of batches rather than the arrays (x, y) themselves, which come as a tuple."""
+    return not isinstance(data, (tuple, dict)) and not hasattr(data, "shape") and isinstance(data, Iterable)
+
+
+def is_mapped(data: Any) -> bool:
+    """Whether some array lies in a file rather than in memory."""
+    return any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
+
+
+def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
+    """The batches of an iterable as arrays; refuses an iterable that is empty or used up."""
+    count = 0
+    for batch in stream:
+        count += 1
+        yield as_arrays(batch, f"{where}, batch {count - 1}: ")
+    if count == 0:
+        hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
+        fail(where, expected="at least one batch", got="none", hint=hint)
+
+
+def weigh(data: Any, class_weight: Any) -> Any:
+    """Data with class weights multiplied into the sample weights."""
+    x, y, weight = unpack(data)
+    own = class_weights(y, class_weight)
+    own = own if weight is None else own * jnp.asarray(weight, own.dtype)
+    return x, y, np.asarray(own) if isinstance(y, np.ndarray) else own
+
+
+class BatchCheck:
+    """The checks of a stream: shapes once for each new one, values for each batch."""
+
+    def __init__(self, task: Task, train: bool) -> None:
+        self.task, self.train = task, train
+        self.known: dict[Any, Any] = {}  # shapes that have been checked, with those of their predictions
+
+    def __call__(self, ts: TrainState, batch: Any) -> Any:
+        """The batch's tree structure, shapes and dtypes."""
+        leaves, treedef = jax.tree.flatten(batch)
+        shapes = (treedef, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        if shapes not in self.known:
+            self.known[shapes] = check_fit(self.task, ts, batch, train=self.train and not self.known)
+        check_data(self.task, self.known[shapes], batch)
+        return shapes
+
+
+def row_bytes(data: Any) -> int:
+    """Bytes of one example."""
+    return max(1, sum(leaf.nbytes // max(leaf.shape[0], 1) for leaf in jax.tree.leaves(data)))
+
+
+def take_from_host(data: Any, rows: np.ndarray, length: int) -> Any:
+    """Rows of NumPy arrays, which may lie in files, followed by zeros up to ``length`` rows."""
+    # A file is read in its own order, which is several times faster than in a random one.
+    order = np.argsort(rows, kind="stable")
+
+    def read(array: Any) -> np.ndarray:
+        out = np.zeros((length, *array.shape[1:]), array.dtype)
+        out[order] = array[rows[order]]
+        return out
+
+    return jax.tree.map(read, data)
+
+
+class Piece(NamedTuple):
+    """Some batches of an epoch.
+
+    Attributes:
+      data: arrays on the device.
+      order: their rows in the order of training.
+      whole: batches in it.
+      batch_size: of these.
+      rest: rows in a last, smaller batch behind them.
+      waits: whether to wait for the device now and then, so that a bar can move.
+    """
+
+    data: Any
+    order: Array
+    whole: int
+    batch_size: int
+    rest: int = 0
+    waits: bool = True
+
+
+class Source:
+    """Epochs of training steps.
+
+    Attributes:
+      total: steps in an epoch, None where that is not known.
+    """
+
+    total: int | None
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.totals: Any = None  # those of no example; they depend on the shapes of a batch
+        self.chunk = 0  # steps to make before the next look at the clock, unknown until some have been timed
+        self.running: Any = None  # what the device was told to compute last
+
+    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+        """The batches of an epoch that starts at ``ts``."""
+        raise NotImplementedError
+
+    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
+        """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
+        totals = None
+        for piece in self.pieces(ts):
+            if self.totals is None:
+                one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), piece.data)
+                self.totals = zero_totals(self.task, ts, one)
+            if totals is None:
+                totals = jax.tree.map(jnp.copy, self.totals)
+            data, order, whole, batch_size, rest, waits = piece
+            done = 0
+            while done < whole:
+                count = min(self.chunk or 1, whole - done) if waits else whole
+                started = time.perf_counter()
+                ts, totals, logs = _advance(
+                    self.task, ts, totals, data, order, done * batch_size, count, batch_size=batch_size
+                )
+                self.running = logs
+                if waits:
+                    jax.block_until_ready(logs)
+                    self._pace(count, time.perf_counter() - started, period)
+                done += count
+                yield ts, logs, count
+            if rest:
+                start = whole * batch_size
+                ts, totals, logs = _advance_rows(self.task, ts, totals, data, order[start : start + rest])
+                self.running = logs
+                yield ts, logs, 1
+
+    def _pace(self, count: int, seconds: float, period: float) -> None:
+        if self.chunk == 0:
+            self.chunk = 4  # the first call also compiled
+        elif count == self.chunk:
+            self.chunk = max(1, min(8 * count, round(count * period / max(seconds, 1e-9))))
+
+    def _idle(self) -> bool:
+        return all(leaf.is_ready() for leaf in jax.tree.leaves(self.running))
+
+
+class ArraySource(Source):
+    """Arrays that lie on the device as a whole."""
+
+    def __init__(self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool) -> None:
+        super().__init__(task)
+        self.data, self.shuffle, self.size = self._place(data), shuffle, size_of(data)
+        self.batch_size = min(batch_size, self.size)
+        self.whole, rest = divmod(self.size, self.batch_size)
+        self.rest = 0 if drop else rest
+        self.total = self.whole + (self.rest > 0)
+
+    def _place(self, data: Any) -> Any:
+        return jax.tree.map(jnp.asarray, data)
+
+    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+        """The whole data."""
+        order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
+        yield Piece(self.data, order, self.whole, self.batch_size, self.rest)
+
+
+class ChunkSource(ArraySource):
+    """Arrays that stay on the host, or in a file, and come to the device in chunks.
+
+    The steps are those of `ArraySource`, on the same rows in the same order. A thread reads the next chunk while the
+    device trains on one.
+    """
+
+    def __init__(
+        self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool, chunk_bytes: int, check: BatchCheck
+    ) -> None:
+        super().__init__(task, data, batch_size, shuffle, drop)
+        self.check = check
+        most = max(1, chunk_bytes // (row_bytes(self.data) * self.batch_size))
+        self.batches = -(-self.whole // -(-self.whole // most))  # in a chunk; all but the last have as many
+
+    def _place(self, data: Any) -> Any:
+        return jax.tree.map(np.asarray, data)
+
+    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+        """Chunks of one shape, so that they share a compiled program."""
+        order = np.asarray(epoch_order(ts, size=self.size, shuffle=self.shuffle))
+        rows = self.batches * self.batch_size
+        length = rows + self.rest
+        starts = range(0, self.whole * self.batch_size, rows)
+        last = starts[-1]
+
+        def read(start: int) -> Any:
+            return take_from_host(self.data, order[start : start + (length if start == last else rows)], length)
+
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            coming = reader.submit(read, 0)
+            for start in starts:
+                chunk = coming.result()
+                if start != last:
+                    coming = reader.submit(read, start + rows)
+                whole = min(self.batches, self.whole - start // self.batch_size)
+                filled = whole * self.batch_size + (self.rest if start == last else 0)
+                self.check(ts, jax.tree.map(lambda a, filled=filled: a[:filled], chunk))
+                data = jax.tree.map(jnp.asarray, chunk)
+                order_here = jnp.arange(length, dtype=jnp.int32)
+                yield Piece(data, order_here, whole, self.batch_size, self.rest if start == last else 0)
+
+
+class StreamSource(Source):
+    """An iterable of batches.
+
+    Batches that come faster than the device trains are gathered, so that one call trains on several.
+    """
+
+    def __init__(self, task: Task, stream: Iterable[Any], class_weight: Any) -> None:
+        super().__init__(task)
+        self.stream, self.class_weight = stream, class_weight
+        self.check = BatchCheck(task, train=True)
+        self.total = len(stream) if isinstance(stream, Sized) else None
+        self.shapes: Any = None  # of the batches that are gathered: those of the first one
+
+    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+        """One batch or several."""
+        gathered: list[Any] = []
+        for batch in batches(self.stream, "fit"):
+            if self.class_weight is not None:
+                batch = weigh(batch, self.class_weight)
+            shapes = self.check(ts, batch)
+            self.shapes = self.shapes or shapes
+            most = self._most(batch) if shapes == self.shapes else 1
+            if most == 1:
+                # Of another shape than the others, or on a device already, or large: by itself.
+                yield from self._flush(gathered)
+                gathered = []
+                yield self._piece([batch], 1)
+                continue
+            # A loader may fill the same buffer again while the device still reads.
+            gathered.append(jax.tree.map(np.copy, batch))
+            if len(gathered) == most:
+                jax.block_until_ready(self.running)
+            if len(gathered) == most or self._idle():
+                yield from self._flush(gathered)
+                gathered = []
+        yield from self._flush(gathered)
+
+    def _most(self, batch: Any) -> int:
+        leaves = jax.tree.leaves(batch)
+        if any(isinstance(leaf, jax.Array) for leaf in leaves):
+            return 1
+        return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, sum(leaf.nbytes for leaf in leaves))))
+
+    def _flush(self, gathered: list[Any]) -> Iterator[Piece]:
+        if gathered:
+            yield self._piece(gathered, self._most(gathered[0]))
+
+    def _piece(self, gathered: list[Any], most: int) -> Piece:
+        """The batches one behind the other in arrays for ``most`` of them, so that any number has the same shape."""
+        size = size_of(gathered[0])
+
+        def join(*parts: Any) -> Array:
+            if most == 1:
+                return jnp.asarray(np.copy(parts[0]) if isinstance(parts[0], np.ndarray) else parts[0])
+            out = np.zeros((most * size, *parts[0].shape[1:]), parts[0].dtype)
+            np.concatenate(parts, out=out[: len(parts) * size])
+            return jnp.asarray(out)
+
+        data = jax.tree.map(join, *gathered)
+        order = jnp.arange(most * size, dtype=jnp.int32)
+        return Piece(data, order, len(gathered), size, waits=False)
