@@ -629,6 +629,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(
         ("Task", "TrainState", "init", "run", "train_epoch", "train_step", "epoch_order"), "test_training.py"
     ),
+    "many": "test_many.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
     **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),

@@ -262,6 +262,46 @@ def test_no_second_compilation(task, ts, data):
     assert count() == 0
 
 
+@pytest.mark.parametrize("size", [1, 2, 100, 4096, 4097, 5000, 16385])
+def test_an_order_holds_each_row_once(task, ts, size):
+    order = np.asarray(fnn.epoch_order(ts, size))
+    np.testing.assert_array_equal(np.sort(order), np.arange(size))
+    assert order.dtype == np.int32
+    if size > 2:
+        assert order.tolist() != np.asarray(fnn.epoch_order(ts._replace(step=ts.step + 1), size)).tolist()
+
+
+@pytest.mark.parametrize("size", [50, 5000])
+def test_orders_are_uniform(size):
+    """Where a row goes, where neighbours go, how far apart, and fixed points, over many keys: below and above the size
+    from which a bijection takes the place of a sort."""
+    from fnn._random import permutation
+
+    keys = jax.random.split(jax.random.key(0), 3000)
+    orders = np.asarray(jax.jit(jax.vmap(lambda key: permutation(key, size)))(keys))
+
+    def excess(counts):
+        """How many standard deviations the chi-square statistic lies from its mean."""
+        expected, cells = counts.mean(), len(counts)
+        return (((counts - expected) ** 2 / expected).sum() - (cells - 1)) / np.sqrt(2 * (cells - 1))
+
+    bins = orders * 10 // size
+    for row in (0, 1, size // 2, size - 1):
+        assert excess(np.bincount(bins[:, row], minlength=10)) < 4
+    for other in (1, 7, size // 2, size - 1):
+        pairs = np.bincount(bins[:, 0] * 10 + bins[:, other], minlength=100).reshape(10, 10)
+        # Two rows cannot share a place, which matters where there are few.
+        fair = np.full((10, 10), (size / 10) ** 2) - np.eye(10) * size / 10
+        assert ((pairs / 3000 - fair / fair.sum()) ** 2 * 3000 / (fair / fair.sum())).sum() < 99 + 4 * np.sqrt(198)
+    for distance in (1, 7, int(np.sqrt(size)), int(np.sqrt(size)) + 1):
+        apart = (orders[:, distance:].astype(int) - orders[:, :-distance]) % size
+        counts = np.bincount(apart.ravel(), minlength=size)[1:]
+        assert excess(counts) < 4
+    fixed = (orders == np.arange(size)).sum(1)
+    assert abs(fixed.mean() - 1) < 0.08
+    assert abs(fixed.var() - 1) < 0.15
+
+
 class compilations:
     """Counts XLA compilations inside a with block."""
 

@@ -30,8 +30,8 @@ from .step import (
     step_and_totals,
     steps,
     take,
+    total_shapes,
     unpack,
-    zero_totals,
 )
 
 Array = jax.Array
@@ -157,7 +157,7 @@ class Source:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.totals: Any = None  # those of no example; they depend on the shapes of a batch
+        self.shapes: Any = None  # of the totals; they follow from those of a batch
         self.chunk = 0  # steps to make before the next look at the clock, unknown until some have been timed
         self.running: Any = None  # what the device was told to compute last
 
@@ -169,11 +169,11 @@ class Source:
         """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
         totals = None
         for piece in self.pieces(ts):
-            if self.totals is None:
+            if self.shapes is None:
                 one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), piece.data)
-                self.totals = zero_totals(self.task, ts, one)
+                self.shapes = total_shapes(self.task, ts, one)
             if totals is None:
-                totals = jax.tree.map(jnp.copy, self.totals)
+                totals = jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), self.shapes)
             data, order, whole, batch_size, rest, waits = piece
             done = 0
             while done < whole:
@@ -278,7 +278,7 @@ class StreamSource(Source):
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         self.total = len(stream) if isinstance(stream, Sized) else None
-        self.shapes: Any = None  # of the batches that are gathered: those of the first one
+        self.gathers: Any = None  # the shapes of the batches that are gathered: those of the first one
 
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
         """One batch or several."""
@@ -287,8 +287,8 @@ class StreamSource(Source):
             if self.class_weight is not None:
                 batch = weigh(batch, self.class_weight)
             shapes = self.check(ts, batch)
-            self.shapes = self.shapes or shapes
-            most = self._most(batch) if shapes == self.shapes else 1
+            self.gathers = self.gathers or shapes
+            most = self._most(batch) if shapes == self.gathers else 1
             if most == 1:
                 # Of another shape than the others, or on a device already, or large: by itself.
                 yield from self._flush(gathered)

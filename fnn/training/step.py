@@ -93,16 +93,16 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
 
 
-def zero_totals(task: Task, ts: TrainState, batch: Batch) -> Totals:
-    """The neutral totals, from shapes alone."""
+def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
+    """Shapes and dtypes of the totals of a batch."""
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
         x, y, weight = unpack(batch)
         predictions, _ = task.model.apply(ts.params, ts.state, x)
         return measure(task, predictions, y, weight, None, None)[1]
 
-    shapes = jax.eval_shape(forward, ts, batch)
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    shapes: Totals = jax.eval_shape(forward, ts, batch)
+    return shapes
 
 
 def gradients(task: Task, ts: TrainState, batch: Batch) -> tuple[Any, Any, Totals]:
@@ -196,7 +196,8 @@ def epoch(
     size = size_of(data)
     order = epoch_order(ts, size, shuffle, order_key)
     whole, rest = divmod(size, batch_size)
-    totals = zero_totals(task, ts, jax.tree.map(lambda a: a[:1], data))
+    shapes = total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data))
+    totals = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     if whole:
         ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size)
     if rest and not drop_remainder:

@@ -1,0 +1,180 @@
+"""Data that comes in chunks: from files, from host memory, and from iterables."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.training import sources
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(70, 5)).astype("float32")
+    return x, (x @ rng.normal(size=(5, 3))).argmax(1).astype("int32"), np.linspace(0.5, 2, 70).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def mapped(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mapped")
+    for i, array in enumerate(data):
+        np.save(folder / f"{i}.npy", array)
+    return tuple(np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(3))
+
+
+@pytest.fixture(scope="module")
+def task():
+    model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dropout(0.1), fnn.Dense(3))
+    return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
+
+
+@pytest.fixture(scope="module")
+def ts(task, data):
+    return fnn.init(task, jax.random.key(0), data[0][:1])
+
+
+def assert_same(a, b):
+    """Bit for bit: the same steps on the same rows by the same program."""
+    (ts_a, history_a), (ts_b, history_b) = a, b
+    for x, y in zip(jax.tree.leaves(ts_a._replace(key=0)), jax.tree.leaves(ts_b._replace(key=0)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert {**history_a, "seconds": 0} == {**history_b, "seconds": 0}
+
+
+def assert_close(a, b):
+    """To rounding: the last, smaller batch comes from arrays of another shape, hence from another program."""
+    for x, y in zip(jax.tree.leaves(a[0]._replace(key=0)), jax.tree.leaves(b[0]._replace(key=0)), strict=True):
+        np.testing.assert_allclose(x, y, 1e-4, 1e-6)
+    np.testing.assert_allclose(a[1]["loss"], b[1]["loss"], 1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole(task, ts, data):
+    return fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0)
+
+
+# 70 rows in batches of 16: four whole batches and a rest of 6. A row has 28 bytes.
+@pytest.mark.parametrize("batches", [1, 2, 3, 4, 100])
+def test_chunks_equal_the_whole(task, ts, data, whole, batches):
+    got = fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0, chunk_bytes=batches * 16 * 28)
+    assert_same(got, whole)
+
+
+def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypatch):
+    monkeypatch.setattr("fnn.training.fit.CHUNK_BYTES", 2 * 16 * 28)
+    read = []
+    original = sources.take_from_host
+    monkeypatch.setattr(
+        sources, "take_from_host", lambda data, rows, length: read.append(len(rows)) or original(data, rows, length)
+    )
+    got = fnn.fit(task, ts, mapped, epochs=3, batch_size=16, verbose=0)
+    assert_same(got, whole)
+    assert read == [32, 38] * 3
+
+
+@pytest.mark.parametrize("options", [{"shuffle": False}, {"drop_remainder": True}, {"class_weight": "balanced"}])
+def test_options_mean_the_same(task, ts, data, options):
+    plain = fnn.fit(task, ts, data, batch_size=16, verbose=0, **options)
+    assert_same(fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=32 * 28, **options), plain)
+
+
+def test_validation_by_chunks_equals_the_whole(task, ts, data, mapped, monkeypatch):
+    _, plain = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0)
+    _, chunks = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0, chunk_bytes=500)
+    for name in ("loss", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(chunks[name], plain[name], 1e-5)
+    monkeypatch.setattr("fnn.training.fit.CHUNK_BYTES", 500)
+    seen, expected = fnn.evaluate(task, ts, mapped), fnn.evaluate(task, ts, data)
+    assert seen == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(fnn.predict(task, ts, mapped[0]), fnn.predict(task, ts, data[0]), 1e-5, 1e-6)
+
+
+def test_a_dict_of_arrays_by_chunks(data):
+    def apply(params, state, x, **_):
+        return x["a"] * params["w"] + x["b"][:, :1], state
+
+    model = fnn.Layer(lambda key, x: ({"w": jnp.ones(1)}, {}), apply)
+    task = fnn.Task(model, "mse", fnn.sgd(0.1))
+    x, y = {"a": data[0][:, :1], "b": data[0]}, data[0][:, 1:2]
+    ts = fnn.init(task, jax.random.key(0), jax.tree.map(lambda a: a[:1], x))
+    whole = fnn.fit(task, ts, (x, y), batch_size=16, verbose=0)
+    assert_same(fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, chunk_bytes=1000), whole)
+
+
+def test_a_nan_in_a_late_chunk_is_found_there(task, ts, data):
+    x = data[0].copy()
+    x[69, 2] = np.nan
+    with pytest.raises(fnn.InputError, match="1 NaN or infinite values"):
+        fnn.fit(task, ts, (x, data[1]), batch_size=16, shuffle=False, verbose=0, chunk_bytes=1)
+
+
+def test_chunk_bytes_is_for_arrays(task, ts, data):
+    with pytest.raises(fnn.InputError, match="expected arrays with chunk_bytes"):
+        fnn.fit(task, ts, [data], verbose=0, chunk_bytes=100)
+    with pytest.raises(fnn.InputError, match="chunk_bytes"):
+        fnn.fit(task, ts, data, verbose=0, chunk_bytes=0)
+
+
+def rows_of(data, start, stop):
+    return tuple(a[start:stop] for a in data)
+
+
+class Loader:
+    """Batches in order, in one buffer that is filled again and again, as loaders like to do."""
+
+    def __init__(self, data, size):
+        self.data, self.size = data, size
+        self.buffer = tuple(np.empty((size, *a.shape[1:]), a.dtype) for a in data)
+
+    def __iter__(self):
+        for start in range(0, 70, self.size):
+            count = min(self.size, 70 - start)
+            for buffer, array in zip(self.buffer, self.data, strict=True):
+                buffer[:count] = array[start : start + count]
+            yield tuple(buffer[:count] for buffer in self.buffer)
+
+
+@pytest.mark.parametrize("gather", [1, 3, 64])
+def test_gathered_batches_equal_arrays_in_order(task, ts, data, gather, monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_GATHERED", gather)
+    # As if the device were always busy, so that batches are gathered.
+    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: False)
+    want = fnn.fit(task, ts, data, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    assert_close(fnn.fit(task, ts, Loader(data, 16), epochs=2, verbose=0), want)
+
+
+def test_batches_of_changing_size(task, ts, data):
+    sizes = [16, 16, 5, 16, 9, 8]
+    starts = np.cumsum([0, *sizes])
+    stream = [rows_of(data, a, b) for a, b in itertools.pairwise(starts)]
+    got, _ = fnn.fit(task, ts, stream, verbose=0)
+    want = ts
+    for batch in stream:
+        want, _ = fnn.train_step(task, want, batch)
+    for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(want.params), strict=True):
+        np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+    assert int(got.step) == len(sizes)
+
+
+def test_batches_on_the_device(task, ts, data):
+    want = fnn.fit(task, ts, data, batch_size=16, shuffle=False, verbose=0)
+    stream = [jax.tree.map(jnp.asarray, rows_of(data, i, i + 16)) for i in range(0, 70, 16)]
+    assert_close(fnn.fit(task, ts, stream, verbose=0), want)
+
+
+def test_an_error_of_the_loader_comes_through(task, ts, data):
+    def stream():
+        yield rows_of(data, 0, 16)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fnn.fit(task, ts, stream(), verbose=0)
+
+
+def test_the_bar_counts_the_steps_of_a_stream(task, ts, data, capsys):
+    fnn.fit(task, ts, [rows_of(data, i, i + 16) for i in range(0, 70, 16)], verbose=1)
+    assert "5/5" in capsys.readouterr().out
