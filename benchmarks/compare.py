@@ -1,71 +1,119 @@
-"""Time a training epoch of fnn and its peers, each in a process of its own, in turns.
+"""Time fnn and its peers on the same training, each in a process of its own, in turns.
 
-    python benchmarks/compare.py mlp wide --repeats 3
+    python benchmarks/compare.py                                  everything; takes a long while
+    python benchmarks/compare.py mlp wide --libraries fnn pytorch --repeats 3
+    python benchmarks/compare.py --quick                          a look in a few minutes, of no value as a measurement
+    python benchmarks/compare.py --from results.json --markdown   the tables of an earlier run again
 
-Prints, for each workload and library, the median over the repeats of: import of the library, first epoch (which
-traces and compiles), milliseconds per step of the best later epoch; and the ratio of each peer's step to fnn's.
+What is measured, and how, is in benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
+import random
 import sys
 import time
-from pathlib import Path
-from statistics import median
+from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
-from libraries import LIBRARIES
-from workloads import WORKLOADS, data
+import machine
+import report
+import runner
+from peers import VARIANTS
+from tqdm import tqdm
+from workloads import WORKLOADS, Workload
 
 
-def measure(library: str, name: str, epochs: int) -> dict[str, float]:
-    """One library on one workload, in this process."""
-    workload, (build, _) = WORKLOADS[name], LIBRARIES[library]
-    x, y = data(name)
-    started = time.perf_counter()
-    epoch = build(name, workload.batch, x, y)
-    loss = epoch()
-    first, times = time.perf_counter() - started, []
-    for _ in range(epochs):
-        started = time.perf_counter()
-        loss = epoch()
-        times.append(time.perf_counter() - started)
-    return {"first epoch s": first, "ms per step": min(times) / workload.steps * 1e3, "loss": loss}
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", metavar="workload", help=f"of {', '.join(WORKLOADS)}; default all")
+    parser.add_argument("--libraries", nargs="+", metavar="NAME", help=f"of {', '.join(VARIANTS)}; default all")
+    runner.add_options(parser, repeats=5)
+    parser.add_argument("--steps", type=int, metavar="N", help="cut an epoch to so many steps")
+    parser.add_argument("--quick", action="store_true", help="20 steps, 1 repeat of 1 epoch")
+    args = parser.parse_args()
+    runner.check_names(parser, "workload", args.workloads, WORKLOADS)
+    runner.check_names(parser, "library", args.libraries or (), VARIANTS)
+    if args.quick:
+        args.steps, args.repeats, args.epochs = args.steps or 20, 1, 1
+    if args.steps is not None and args.steps < 1:
+        parser.error("--steps must be at least 1")
+    return args
+
+
+def chosen(args: argparse.Namespace) -> list[Workload]:
+    """The workloads asked for, cut to the steps asked for."""
+    found = [WORKLOADS[name] for name in args.workloads or WORKLOADS]
+    return [w._replace(steps=min(args.steps, w.steps)) if args.steps else w for w in found]
+
+
+def start(args: argparse.Namespace, workloads: list[Workload]) -> tuple[dict[str, Any], list[tuple[Workload, str]]]:
+    """The record of a run before its first measurement, and the pairs that can be measured."""
+    names, pairs, skipped = args.libraries or list(VARIANTS), [], []
+    for workload in workloads:
+        for name in names:
+            reason = VARIANTS[name].why_not(workload)
+            if reason:
+                skipped.append({"workload": workload.name, "library": name, "reason": reason})
+            else:
+                pairs.append((workload, name))
+    settings = {name: getattr(args, name) for name in ("repeats", "epochs", "steps", "threads", "seed", "quick")}
+    record = {
+        "schema": 1,
+        "machine": machine.describe(args.threads),
+        "settings": settings,
+        "workloads": {w.name: report.facts(w) for w in workloads},
+        "groups": {name: VARIANTS[name].group for name in names},
+        "skipped": skipped,
+        "measurements": [],
+        "medians": {},
+    }
+    return record, pairs
+
+
+def measure_all(args: argparse.Namespace) -> dict[str, Any]:
+    """Every library on every workload, in turns; what was measured before Ctrl-C is kept."""
+    record, pairs = start(args, chosen(args))
+
+    def keep() -> None:
+        record["medians"] = report.medians(record)
+        if args.json:
+            runner.store(args.json, record)
+
+    with runner.Data.scratch() as data, tqdm(total=args.repeats * len(pairs), unit="run", file=sys.stderr) as bar:
+        try:
+            record["machine"]["gflops at the beginning"] = runner.gflops(data, args.threads)
+            for repeat in range(args.repeats):
+                turns = list(pairs)
+                # Another order in every repeat, the workloads one after the other so that drift hits all libraries.
+                random.Random(f"{args.seed} {repeat}").shuffle(turns)
+                turns.sort(key=lambda pair: list(record["workloads"]).index(pair[0].name))
+                for workload, name in turns:
+                    bar.set_description(f"repeat {repeat + 1}/{args.repeats}: {workload.name}, {name}")
+                    options = {"threads": args.threads, "epochs": args.epochs, "seed": repeat, "limit": args.limit}
+                    seen = runner.measure(name, workload, data=data, **options)
+                    head = {"workload": workload.name, "library": name, "repeat": repeat, "at": round(time.time())}
+                    record["measurements"].append({**head, **seen})
+                    if "failed" in seen:
+                        bar.write(f"{name} on {workload.name} failed: {seen['failed']}", file=sys.stderr)
+                    bar.update()
+                keep()
+            record["machine"]["gflops at the end"] = runner.gflops(data, args.threads)
+        except KeyboardInterrupt:
+            bar.write("interrupted; this is what there is", file=sys.stderr)
+            record["interrupted"] = True
+        keep()
+    return record
 
 
 def main() -> None:
-    """Run all, in turns, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", default=list(WORKLOADS), help=f"of {', '.join(WORKLOADS)}")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3, help="after the first")
-    parser.add_argument("--json", type=Path, help="write all measurements here")
-    parser.add_argument("--worker", nargs=2, metavar=("LIBRARY", "WORKLOAD"), help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.worker:
-        print(json.dumps(measure(*args.worker, args.epochs)))
-        return
-    seen: dict[str, dict[str, list[dict[str, float]]]] = {w: {lib: [] for lib in LIBRARIES} for w in args.workloads}
-    for _ in range(args.repeats):
-        for name in args.workloads:
-            for library, (_, environment) in LIBRARIES.items():
-                command = [sys.executable, __file__, "--epochs", str(args.epochs), "--worker", library, name]
-                out = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-                if out.returncode:
-                    sys.exit(f"{library} on {name} failed:\n{out.stderr}")
-                seen[name][library].append(json.loads(out.stdout.splitlines()[-1]))
-    if args.json:
-        args.json.write_text(json.dumps(seen, indent=2))
-    print(f"{'workload':<10}{'library':<16}{'ms/step':>9}{'ratio':>7}{'first epoch s':>15}{'loss':>9}")
-    for name, libraries in seen.items():
-        ours = median(run["ms per step"] for run in libraries["fnn"])
-        for library, runs in libraries.items():
-            step, first, loss = (median(run[key] for run in runs) for key in ("ms per step", "first epoch s", "loss"))
-            print(f"{name:<10}{library:<16}{step:>9.3f}{step / ours:>7.2f}{first:>15.2f}{loss:>9.4f}")
+    """Measure or read, then show."""
+    args = arguments()
+    record = json.loads(args.source.read_text()) if args.source else measure_all(args)
+    print(report.text(record, markdown=args.markdown))
+    if args.picture:
+        report.picture(record, args.picture)
 
 
 if __name__ == "__main__":
