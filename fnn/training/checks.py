@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from ..losses import check_targets
 from ..metrics import Metric
 from ..nn.layer import shape_of
 from .state import Task, TrainState, check_output, check_task
-from .step import size_of, unpack
+from .step import size_of, total_shapes, unpack
 
 # jax.Arrays are immutable, so each needs to be looked through only once.
 _seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -86,8 +87,31 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
       The shapes of the predictions.
     """
     check_task(task, ts)
-    x, y, weight = unpack(data)
+    unpack(data)
     size_of(data)
+    return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
+
+
+class Signature(NamedTuple):
+    """Structure, shapes and dtypes of a tree, hashable, so that what follows from them is found out only once."""
+
+    treedef: Any
+    leaves: tuple[tuple[Any, Any], ...]
+
+    @classmethod
+    def of(cls, tree: Any) -> Signature:
+        """That of a tree of arrays."""
+        leaves, treedef = jax.tree.flatten(shape_of(tree))
+        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+
+    def tree(self) -> Any:
+        """The tree with a `jax.ShapeDtypeStruct` in the place of each array."""
+        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
+
+
+@functools.lru_cache(maxsize=64)
+def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Any:
+    ts, (x, y, weight) = state.tree(), unpack(data.tree())
     with located(where):
         predictions = check_output(task, ts.params, ts.state, x)
         batch = jax.eval_shape(task.loss, predictions, shape_of(y))
@@ -101,6 +125,18 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
     if train:
         _check_opt_state(task, ts)
     return predictions
+
+
+@functools.lru_cache(maxsize=64)
+def _total_shapes(task: Task, state: Signature, batch: Signature) -> Any:
+    return total_shapes(task, state.tree(), batch.tree())
+
+
+def zero_totals(task: Task, ts: TrainState, data: Any) -> Any:
+    """The totals of no example, in new buffers, for data of which one row tells the shapes."""
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
+    shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
+    return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
 
 
 def _check_metric(task: Task, metric: Metric, predictions: Any, y: Any) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from .._checks import fail
 from ..losses import class_weights
-from .checks import as_arrays, check_data, check_fit
+from .checks import Signature, as_arrays, check_data, check_fit, zero_totals
 from .state import Task, TrainState
 from .step import (
     Logs,
@@ -30,7 +30,6 @@ from .step import (
     step_and_totals,
     steps,
     take,
-    total_shapes,
     unpack,
 )
 
@@ -100,8 +99,7 @@ class BatchCheck:
 
     def __call__(self, ts: TrainState, batch: Any) -> Any:
         """The batch's tree structure, shapes and dtypes."""
-        leaves, treedef = jax.tree.flatten(batch)
-        shapes = (treedef, *((leaf.shape, leaf.dtype) for leaf in leaves))
+        shapes = Signature.of(batch)
         if shapes not in self.known:
             self.known[shapes] = check_fit(self.task, ts, batch, train=self.train and not self.known)
         check_data(self.task, self.known[shapes], batch)
@@ -157,7 +155,6 @@ class Source:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.shapes: Any = None  # of the totals; they follow from those of a batch
         self.chunk = 0  # steps to make before the next look at the clock, unknown until some have been timed
         self.running: Any = None  # what the device was told to compute last
 
@@ -169,11 +166,8 @@ class Source:
         """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
         totals = None
         for piece in self.pieces(ts):
-            if self.shapes is None:
-                one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), piece.data)
-                self.shapes = total_shapes(self.task, ts, one)
             if totals is None:
-                totals = jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), self.shapes)
+                totals = zero_totals(self.task, ts, piece.data)
             data, order, whole, batch_size, rest, waits = piece
             done = 0
             while done < whole:
