@@ -25,7 +25,7 @@ from report import gflops, table
 from tqdm import tqdm
 from workloads import WORKLOADS, Workload, parametric
 
-TOGETHER, IN_TURN = "fnn under vmap", "fnn one after the other"
+TOGETHER, IN_TURN = "fnn.many", "fnn one after the other"
 
 
 class Sweep(NamedTuple):

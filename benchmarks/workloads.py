@@ -211,20 +211,29 @@ def data(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 
     The tabular workload and those of sweeps are always synthetic.
     """
-    rng, rows, classes = np.random.default_rng(0), workload.rows, workload.layers[-1].units
+    rng, rows = np.random.default_rng(0), workload.rows
     if workload.loss == "sigmoid":
         x = rng.normal(size=(rows, *workload.shape)).astype(np.float32)
         slopes, noise = rng.normal(size=(*workload.shape, 1)), rng.normal(size=(rows, 1))
         return x, (x @ slopes + noise > 0).astype(np.float32)
-    real = "FNN_DATA" in os.environ and workload.name in WORKLOADS
-    x, y = _real(workload) if real else (None, rng.integers(0, classes, rows))
-    if x is None and isinstance(workload.layers[0], LSTM):
-        x = rng.integers(0, workload.layers[0].symbols, (rows, *workload.shape)).astype(np.int32)
-    elif x is None:
-        x = rng.random((rows, *workload.shape), np.float32)
+    if "FNN_DATA" in os.environ and workload.name in WORKLOADS:
+        x, y = _real(workload)
+    else:
+        x, y = _synthetic(workload, rng)
     if len(x) < rows:
         raise ValueError(f"{workload.name} has {len(x) // workload.batch} steps of real data; take at most those")
     return x[:rows], y[:rows].astype(np.int32)
+
+
+def _synthetic(workload: Workload, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Inputs with something to learn in them, so that losses that agree mean the same work."""
+    rows, classes = workload.rows, workload.layers[-1].units
+    if isinstance(workload.layers[0], LSTM):
+        x = rng.integers(0, workload.layers[0].symbols, (rows, *workload.shape)).astype(np.int32)
+        return x, (x[:, -1] + 1) % classes
+    y = rng.integers(0, classes, rows)
+    patterns = rng.random((classes, *workload.shape), np.float32)
+    return 0.5 * patterns[y] + 0.5 * rng.random((rows, *workload.shape), np.float32), y
 
 
 def _real(workload: Workload) -> tuple[Any, Any]:

@@ -67,9 +67,25 @@ def test_a_shared_order_is_shared_and_changes_nothing_else(data):
     np.testing.assert_allclose(shared[0], shared[1], 1e-6)
     assert float(jnp.abs(own[0] - own[1]).max()) > 1e-4
     np.testing.assert_allclose(own[0], trial(keys[0], None)["kernel"], 1e-5, 1e-6)
+    by_epoch = start._replace(key=keys[0])
+    for i in range(2):
+        order_key = jax.random.fold_in(jax.random.key(5), i)
+        by_epoch, _ = fnn.train_epoch(task, by_epoch, data, batch_size=16, order_key=order_key)
+    np.testing.assert_allclose(shared[0], by_epoch.params["kernel"], 1e-5, 1e-6)
     order = fnn.epoch_order(start, 40, order_key=jax.random.key(5))
     assert sorted(order.tolist()) == list(range(40))
     assert order.tolist() != fnn.epoch_order(start, 40).tolist()
+
+
+def test_stacked_states_share_the_order_too(data):
+    """However many steps the members have made, the program holds one permutation, not one for each."""
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
+    keys = jax.random.split(jax.random.key(0), 4)
+    states = jax.vmap(lambda key: fnn.init(task, key, data[0][:1]))(keys)
+    train = jax.vmap(lambda ts, key: fnn.train_epoch(task, ts, data, batch_size=16, order_key=key), (0, None))
+    assert "tensor<4x40x" not in jax.jit(train).lower(states, keys[0]).as_text()
+    own = jax.vmap(lambda ts: fnn.train_epoch(task, ts, data, batch_size=16))
+    assert "tensor<4x40x" in jax.jit(own).lower(states).as_text()
 
 
 def test_differentiable():

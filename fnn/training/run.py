@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from .._checks import check_count, check_key
 from .state import Task, TrainState, check_task
@@ -40,7 +41,8 @@ def run(
       ts: the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
       epochs: passes over the data; default 1.
-      batch_size, shuffle, drop_remainder, order_key: see `train_epoch`.
+      batch_size, shuffle, drop_remainder: see `train_epoch`.
+      order_key: as in `train_epoch`; epoch ``i`` of this call has the order of ``jax.random.fold_in(order_key, i)``.
       validation_data: like ``data``; measured after every epoch, in training mode off.
       eval_batch_size: examples per batch of validation; default 256.
 
@@ -68,12 +70,14 @@ def run(
     if order_key is not None:
         check_key("order_key", order_key)
 
-    def body(ts: TrainState, _: None) -> tuple[TrainState, dict[str, Array]]:
-        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
+    def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
+        # The number of the epoch is the same for all members of a vmap, so that they share the order.
+        own_key = None if order_key is None else jax.random.fold_in(order_key, i)
+        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, own_key)
         logs = results(task, totals)
         if validation_data is not None:
             seen = results(task, measure_all(task, ts.params, ts.state, validation_data, eval_batch_size))
             logs |= {f"val_{name}": value for name, value in seen.items()}
         return ts, logs
 
-    return jax.lax.scan(body, ts, None, length=epochs)
+    return jax.lax.scan(body, ts, jnp.arange(epochs, dtype=jnp.uint32))

@@ -163,16 +163,16 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
       ts: the `TrainState` before the epoch, of which key and step count.
       size: the number of rows.
       shuffle: whether they are permuted; default True.
-      order_key: the key to draw from instead of the state's; see `train_epoch`.
+      order_key: a key that gives the order, in the place of the state; see `train_epoch`.
 
     Returns:
       (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
     """
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
-    key = jax.random.fold_in(ts.key if order_key is None else order_key, jnp.uint32(_ORDER))
-    key = jax.random.fold_in(key, ts.step)
-    return permutation(key, size)
+    if order_key is None:
+        order_key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
+    return permutation(order_key, size)
 
 
 def steps(
@@ -240,9 +240,9 @@ def train_epoch(
       batch_size: examples per step; default 32. The last batch may be smaller.
       shuffle: whether to visit the rows in an order drawn from ``ts.key`` and ``ts.step``; default True.
       drop_remainder: whether to leave out the last, smaller batch; default False.
-      order_key: the key from which the order is drawn; default ``ts.key``. Networks that train together under `many`
-        or `jax.vmap` with one order key visit the rows in the same order: each batch is then read once for all of
-        them, which makes small networks about twice as fast.
+      order_key: a key that gives the order; by default it follows from ``ts.key`` and ``ts.step``. Networks that train
+        together under `many` or `jax.vmap` with one order key visit the rows in the same order: each batch is then
+        read once for all of them, which makes small networks about twice as fast. Pass another key for each epoch.
 
     Returns:
       ``(ts, logs)``: the new state, and loss and metrics over the epoch as they were met, each batch before its update.
