@@ -6,10 +6,10 @@ a traced argument, so that chunks of every length share one compiled program.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -42,7 +42,7 @@ _GATHER_BYTES = 8 * 2**20
 _MOST_GATHERED = 64
 
 
-@partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
+@functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
 def _advance(
     task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, *, batch_size: int
 ) -> tuple[TrainState, Totals, Logs]:
@@ -51,7 +51,7 @@ def _advance(
     return ts, totals, results(task, totals)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+@functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
 def _advance_rows(
     task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
 ) -> tuple[TrainState, Totals, Logs]:
@@ -144,6 +144,38 @@ class Piece(NamedTuple):
     waits: bool = True
 
 
+class _Pace:
+    """How long a step takes, remembered from one `fit` to the next.
+
+    Steps are cut into calls so that a bar can move; a call costs more than itself, since the compiled program's
+    temporary memory is touched anew, so there should be no more of them than that takes.
+    """
+
+    def __init__(self) -> None:
+        self.calls, self.seconds = 0, 0.0
+
+    @staticmethod
+    def of(task: Task, data: Any, batch_size: int) -> _Pace:
+        """That of all training on data of these shapes."""
+        return _pace(task, Signature.of(data), batch_size)
+
+    def steps(self, period: float) -> int:
+        """How many to make in about ``period`` seconds."""
+        if self.calls < 2:
+            return (1, 4)[self.calls]  # the first call also compiles, the second one is the first to be timed
+        return max(1, round(period / self.seconds))
+
+    def note(self, count: int, seconds: float) -> None:
+        """Take in that so many steps took so long."""
+        self.calls += 1
+        self.seconds = max(seconds, 1e-9) / count
+
+
+@functools.lru_cache(maxsize=64)
+def _pace(task: Task, shapes: Signature, batch_size: int) -> _Pace:
+    return _Pace()
+
+
 class Source:
     """Epochs of training steps.
 
@@ -155,7 +187,6 @@ class Source:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.chunk = 0  # steps to make before the next look at the clock, unknown until some have been timed
         self.running: Any = None  # what the device was told to compute last
 
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
@@ -169,9 +200,9 @@ class Source:
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
             data, order, whole, batch_size, rest, waits = piece
-            done = 0
+            done, pace = 0, _Pace.of(self.task, data, batch_size)
             while done < whole:
-                count = min(self.chunk or 1, whole - done) if waits else whole
+                count = min(pace.steps(period), whole - done) if waits else whole
                 started = time.perf_counter()
                 ts, totals, logs = _advance(
                     self.task, ts, totals, data, order, done * batch_size, count, batch_size=batch_size
@@ -179,7 +210,7 @@ class Source:
                 self.running = logs
                 if waits:
                     jax.block_until_ready(logs)
-                    self._pace(count, time.perf_counter() - started, period)
+                    pace.note(count, time.perf_counter() - started)
                 done += count
                 yield ts, logs, count
             if rest:
@@ -187,12 +218,6 @@ class Source:
                 ts, totals, logs = _advance_rows(self.task, ts, totals, data, order[start : start + rest])
                 self.running = logs
                 yield ts, logs, 1
-
-    def _pace(self, count: int, seconds: float, period: float) -> None:
-        if self.chunk == 0:
-            self.chunk = 4  # the first call also compiled
-        elif count == self.chunk:
-            self.chunk = max(1, min(8 * count, round(count * period / max(seconds, 1e-9))))
 
     def _idle(self) -> bool:
         return all(leaf.is_ready() for leaf in jax.tree.leaves(self.running))
