@@ -103,13 +103,13 @@ def test_differentiable():
     np.testing.assert_allclose(got, [jax.grad(loss)(rate) for rate in rates], 1e-5)
 
 
-def traced(model, x, y, loss="sparse_categorical_crossentropy"):
+def chosen(model, x, y, size, loss="sparse_categorical_crossentropy", **options):
     task = fnn.Task(model, loss)
 
     def trial(key):
-        return fnn.run(task, fnn.init(task, key, x[:1]), (x, y), batch_size=len(x) // 4)
+        return jax.tree.leaves(fnn.run(task, fnn.init(task, key, x[:1]), (x, y), batch_size=len(x) // 4, **options))
 
-    return jax.make_jaxpr(trial)(jax.random.key(0))
+    return cpu_batch(trial, [jax.ShapeDtypeStruct((), jax.random.key(0).dtype)], size)
 
 
 def small():
@@ -124,18 +124,39 @@ def cnn():
     return fnn.Sequential(fnn.Reshape((28, 28, 1)), fnn.Conv(32, 3), fnn.Conv(32, 3), fnn.GlobalAvgPool())
 
 
-@pytest.mark.parametrize(("model", "batched"), [(small, True), (wide, False), (cnn, False)])
+def lstm(units):
+    return fnn.Sequential(fnn.LSTM(units), fnn.Dense(10))
+
+
+@pytest.mark.parametrize(("model", "batched"), [(small(), True), (wide(), False), (cnn(), False)])
 def test_small_products_are_batched_and_large_ones_are_not(model, batched):
-    program = traced(model(), np.zeros((256, 784), "float32"), np.zeros(256, "int32"))
-    assert (cpu_batch(program, 64) > 1) == batched
+    x, y = np.zeros((256, 784), "float32"), np.zeros(256, "int32")
+    assert (chosen(model, x, y, 64) > 1) == batched
+
+
+@pytest.mark.parametrize(("units", "batched"), [(16, True), (128, False)])
+def test_the_inner_loop_decides(units, batched):
+    x, y = np.zeros((128, 20, 8), "float32"), np.zeros(128, "int32")
+    assert (chosen(lstm(units), x, y, 16) > 1) == batched
+
+
+def test_a_shared_order_allows_larger_products():
+    """A product with one batch of data for all members is one product; with a batch for each it is many."""
+    model = fnn.Sequential(fnn.Dense(64, activation="relu"), fnn.Dense(10))
+    x, y = np.zeros((256, 784), "float32"), np.zeros(256, "int32")
+    assert chosen(model, x, y, 32) == 1
+    assert chosen(model, x, y, 32, order_key=jax.random.key(0)) > 1
 
 
 def test_the_batch_fits_the_cache():
     """Of members that carry much, fewer are batched; of few members all."""
     x, y = np.zeros((32, 20), "float32"), np.zeros(32, "int32")
-    few_bytes, many_bytes = traced(small(), x, y), traced(fnn.Sequential(*[fnn.Dense(96)] * 12), x, y)
-    assert cpu_batch(few_bytes, 1000) > cpu_batch(many_bytes, 1000) >= 8
-    assert cpu_batch(many_bytes, 3) == 3
+    small_state, large_state = (
+        chosen(small(), x, y, 10_000),
+        chosen(fnn.Sequential(*[fnn.Dense(96)] * 12), x, y, 10_000),
+    )
+    assert small_state > large_state >= 8
+    assert chosen(fnn.Sequential(*[fnn.Dense(96)] * 12), x, y, 3) == 3
 
 
 def test_the_loop_over_members_compiles_their_training_once():

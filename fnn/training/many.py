@@ -15,11 +15,14 @@ from .._checks import check_count, describe, fail
 from ..nn.conv import OPERANDS
 
 # On a CPU a product of small matrices costs little more than the call, which a batch of members shares; a product of
-# large ones runs at full speed for one member, and at about half of it in a batch. They break even at about this
-# many operations per product (see docs/performance.md).
-_SMALL_PRODUCT = 2e6
-# What the members of a batch carry from step to step should stay in a core's cache, in bytes.
-_CACHE = 2 * 2**20
+# large ones runs at full speed for one member alone. They break even at about so many operations per product: for
+# products of members' own matrices, which stay many small products in a batch, and for products with a matrix that all
+# members share, such as one batch of data, which become one large product. See docs/performance.md.
+_OWN_PRODUCT, _SHARED_PRODUCT = 0.8e6, 4e6
+# What the members of a batch carry from step to step should stay in the last cache, in bytes.
+_CACHE = 12 * 2**20
+# Members when a batch of them is traced to be looked at: a prime, so that no other axis has its length.
+_PROBE = 7919
 
 
 def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[..., Any]:
@@ -77,7 +80,7 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
         if at_once is not None:
             results = grouped(at_once)(*leaves)
         else:
-            on_cpu = cpu_batch(closed, size)
+            on_cpu = cpu_batch(run_one, jax.tree.leaves(one), size)
             if on_cpu == size:
                 results = grouped(size)(*leaves)
             else:
@@ -115,16 +118,19 @@ def _in_groups(trial: Callable[[Any], Any], xs: Any, size: int, most: int) -> An
     return jax.tree.map(lambda a: a.reshape(rounds * group, *a.shape[2:])[:size], out)
 
 
-def cpu_batch(trial: Any, size: int) -> int:
-    """How many members of a traced trial should form a batch on a CPU, out of ``size``."""
-    products = list(_products(trial.jaxpr, 1.0))
+def cpu_batch(trial: Callable[..., Any], one: list[Any], size: int) -> int:
+    """How many members of a trial, given the shapes of its arguments, should form a batch on a CPU, out of ``size``."""
+    probe = [jax.ShapeDtypeStruct((_PROBE, *a.shape), a.dtype) for a in one]
+    batch = jax.make_jaxpr(jax.vmap(trial))(*probe).jaxpr
     # Weighted by how often each runs, since the loop over steps decides.
-    calls = sum(count for count, _ in products)
-    work = sum(count * operations for count, operations in products)
-    if calls and work / calls > _SMALL_PRODUCT:
+    calls, strain = 0.0, 0.0
+    for times, operations, own in _products(batch, 1.0):
+        calls += times
+        strain += times * operations / (_OWN_PRODUCT if own else _SHARED_PRODUCT)
+    if strain > calls:
         return 1
-    carried = max(_carried(trial.jaxpr), default=0)
-    return max(1, min(size, max(8, _CACHE // max(carried, 1))))
+    needed = max(_carried(batch), default=0) + max(_made(batch), default=0)
+    return max(1, min(size, max(8, _CACHE // max(needed, 1))))
 
 
 def _inner(eqn: Any) -> Iterator[tuple[Any, float]]:
@@ -137,20 +143,30 @@ def _inner(eqn: Any) -> Iterator[tuple[Any, float]]:
                 yield jaxpr, float(rounds.get(eqn.primitive.name, 1))
 
 
-def _products(jaxpr: Any, times: float) -> Iterator[tuple[float, float]]:
-    """How often each matrix product or convolution runs, and its operations."""
+def _products(jaxpr: Any, times: float) -> Iterator[tuple[float, float, bool]]:
+    """How often each product or convolution runs, its operations for one member, whether both matrices are its own."""
     for eqn in jaxpr.eqns:
+        shapes = [getattr(v.aval, "shape", ()) for v in (*eqn.invars, *eqn.outvars)]
+        owners = sum(_PROBE in shape for shape in shapes)  # of the two operands and the result
         if eqn.primitive.name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
-            length = math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
-            yield times, 2.0 * length * eqn.outvars[0].aval.size
+            length = math.prod(shapes[0][axis] for axis in contracted)
+            yield times, 2.0 * length * math.prod(shapes[-1]) / (_PROBE if owners else 1), owners == 3
         elif eqn.primitive.name == "fnn_conv":
-            result = eqn.params["result"]
-            arrays = dict(zip([*OPERANDS[result], result], [*eqn.invars, *eqn.outvars], strict=True))
-            taps = math.prod(eqn.params["geometry"].window)
-            yield times, 2.0 * arrays["y"].aval.size * taps * arrays["k"].aval.shape[-2]
+            # Members fold into the batch or the channels of a shared convolution; own ones run one after the other.
+            arrays = dict(zip([*OPERANDS[eqn.params["result"]], eqn.params["result"]], shapes, strict=True))
+            taps, own = math.prod(eqn.params["geometry"].window), eqn.params["members"]
+            folded = not own and any(n % _PROBE == 0 for shape in shapes for n in shape)
+            operations = 2.0 * math.prod(arrays["y"]) * taps * arrays["k"][-2]
+            yield times, operations / (_PROBE if own or folded else 1), own
         for inner, rounds in _inner(eqn):
             yield from _products(inner, times * rounds)
+
+
+def _bytes(v: Any) -> int:
+    """Of an array, the share of one member; 0 of what all members have in common."""
+    a = v.aval
+    return a.size // _PROBE * getattr(a.dtype, "itemsize", 8) if _PROBE in getattr(a, "shape", ()) else 0
 
 
 def _carried(jaxpr: Any) -> Iterator[int]:
@@ -160,6 +176,15 @@ def _carried(jaxpr: Any) -> Iterator[int]:
             skip = eqn.params["num_consts"] if "num_consts" in eqn.params else eqn.params["cond_nconsts"]
             skip += eqn.params.get("body_nconsts", 0)
             end = skip + eqn.params["num_carry"] if "num_carry" in eqn.params else None
-            yield sum(v.aval.size * getattr(v.aval.dtype, "itemsize", 8) for v in eqn.invars[skip:end])
+            yield sum(map(_bytes, eqn.invars[skip:end]))
         for inner, _ in _inner(eqn):
             yield from _carried(inner)
+
+
+def _made(jaxpr: Any) -> Iterator[int]:
+    """Bytes of each product's operands and result, the largest arrays that a step makes."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            yield sum(map(_bytes, (*eqn.invars, *eqn.outvars)))
+        for inner, _ in _inner(eqn):
+            yield from _made(inner)
