@@ -58,10 +58,27 @@ def bits(key: Array, count: int) -> Array:
 
 
 def bernoulli(key: Array, probability: Array, shape: tuple[int, ...]) -> Array:
-    """Booleans that are True with a probability, which is rounded to a multiple of 2^-24."""
+    """Booleans that are True with a probability, which is rounded to a multiple of 2^-24.
+
+    The numbers of a row do not depend on how many rows follow it, so that a batch can be filled up with further rows.
+    """
     wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
-    return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
+    return (_prefix_bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
+
+
+# Each word of a threefry block goes to a run of so many numbers: long enough for vector instructions.
+_RUN = 128
+
+
+def _prefix_bits(key: Array, count: int) -> Array:
+    """Random uint32 numbers of which the first ones do not depend on how many there are; see `bits`."""
+    data = jax.random.key_data(key)
+    if data.shape != (2,):
+        return jax.vmap(lambda one: jax.random.bits(one, (), jnp.uint32))(children(key, count))
+    runs = -(-count // (2 * _RUN))
+    first, second = _threefry(data, jax.lax.iota(jnp.uint32, runs * _RUN))
+    return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
 
 
 # Below this size a permutation is a sort, which draws all permutations with equal probability and costs little.

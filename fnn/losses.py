@@ -363,6 +363,11 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
     return jnp.asarray(table[labels])
 
 
+def is_known(loss: Loss) -> bool:
+    """Whether a loss is the library's own, in which each example counts by itself, as no other function promises."""
+    return base(loss) in LOSSES.values()
+
+
 def base(loss: Loss) -> Loss:
     """The function inside any `functools.partial`."""
     while isinstance(loss, functools.partial):

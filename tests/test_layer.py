@@ -302,3 +302,47 @@ def test_errors(call, message):
 
 def test_an_input_error_is_a_value_error():
     assert issubclass(fnn.InputError, ValueError)
+
+
+IMAGE, SEQUENCE, VECTOR = (4, 6, 6, 2), (4, 5, 3), (4, 6)
+INDEPENDENT = {
+    "Dense": (lambda: fnn.Dense(3, activation="softmax"), VECTOR),
+    "Activation": (lambda: fnn.Activation("gelu"), VECTOR),
+    "Flatten": (lambda: fnn.Flatten(), IMAGE),
+    "Reshape": (lambda: fnn.Reshape((3, 2)), VECTOR),
+    "Dropout": (lambda: fnn.Dropout(0.5), VECTOR),
+    "Dropout of images": (lambda: fnn.Dropout(0.5), (4, 9, 9, 3)),
+    "LayerNorm": (lambda: fnn.LayerNorm(), VECTOR),
+    "Conv": (lambda: fnn.Conv(3, 3, padding="same"), IMAGE),
+    "DepthwiseConv": (lambda: fnn.DepthwiseConv(3), IMAGE),
+    "ConvTranspose": (lambda: fnn.ConvTranspose(3, 3), IMAGE),
+    "MaxPool": (lambda: fnn.MaxPool(2), IMAGE),
+    "AvgPool": (lambda: fnn.AvgPool(2), IMAGE),
+    "GlobalMaxPool": (lambda: fnn.GlobalMaxPool(), IMAGE),
+    "GlobalAvgPool": (lambda: fnn.GlobalAvgPool(), IMAGE),
+    "SimpleRNN": (lambda: fnn.SimpleRNN(3), SEQUENCE),
+    "LSTM": (lambda: fnn.LSTM(3), SEQUENCE),
+    "GRU": (lambda: fnn.GRU(3), SEQUENCE),
+    "Bidirectional": (lambda: fnn.Bidirectional(fnn.LSTM(3)), SEQUENCE),
+    "Residual": (lambda: fnn.Residual(fnn.Dense(6), fnn.Dropout(0.5)), VECTOR),
+    "Sequential": (lambda: fnn.Sequential(fnn.Dense(6), fnn.Dropout(0.5)), VECTOR),
+}
+
+
+@pytest.mark.parametrize("name", INDEPENDENT)
+def test_layers_that_say_so_treat_each_example_by_itself(name):
+    """In training, too: the rows that follow change nothing, neither by their values nor by being there."""
+    layer, shape = INDEPENDENT[name][0](), INDEPENDENT[name][1]
+    assert layer.per_example
+    x = jax.random.normal(jax.random.key(1), shape)
+    params, state = layer.init(jax.random.key(0), x)
+    apply = jax.jit(lambda x: layer.apply(params, state, x, key=jax.random.key(2), train=True)[0])
+    whole, other = apply(x), apply(x.at[3].set(100.0))
+    np.testing.assert_array_equal(whole[:3], other[:3])
+    np.testing.assert_allclose(whole[:3], apply(x[:3]), 1e-5, 1e-6)
+
+
+def test_batch_norm_does_not_say_so():
+    assert not fnn.BatchNorm().per_example
+    assert not fnn.Sequential(fnn.Dense(2), fnn.BatchNorm()).per_example
+    assert not fnn.Bidirectional(fnn.LSTM(3, activation=lambda x: x)).per_example

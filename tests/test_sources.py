@@ -57,6 +57,78 @@ def whole(task, ts, data):
     return fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0)
 
 
+@pytest.fixture(scope="module")
+def independent():
+    """A task in which each example counts by itself, so that the last, smaller batch is filled up."""
+    model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(0.3), fnn.LayerNorm(), fnn.Dense(3))
+    return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy", "top_k_accuracy"))
+
+
+def by_hand(task, ts, data, epochs, shuffle=True):
+    """Single steps, the last one on the smaller batch as it is; the loss as the mean over the examples."""
+    losses = []
+    for _ in range(epochs):
+        order, total = np.asarray(fnn.epoch_order(ts, 70, shuffle)), 0.0
+        for start in range(0, 70, 16):
+            batch = jax.tree.map(lambda a, rows=order[start : start + 16]: a[rows], data)
+            ts, logs = fnn.train_step(task, ts, batch)
+            total += float(logs["loss"]) * len(batch[0]) / 70
+        losses.append(total)
+    return ts, {"loss": losses}
+
+
+@pytest.mark.parametrize("chunk_bytes", [None, 2 * 16 * 28])
+def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chunk_bytes):
+    """Parameters, loss, metrics and dropout: the rows that fill it up leave no trace."""
+    ts = fnn.init(independent, jax.random.key(0), data[0][:1])
+    got = fnn.fit(independent, ts, data, epochs=2, batch_size=16, verbose=0, chunk_bytes=chunk_bytes)
+    assert_close(got, by_hand(independent, ts, data, 2))
+    ran, history = fnn.run(independent, ts, data, epochs=2, batch_size=16)
+    assert_close(got, (ran, jax.tree.map(np.asarray, history)))
+    np.testing.assert_allclose(got[1]["accuracy"], history["accuracy"], 1e-5)
+
+
+@pytest.mark.parametrize("gather", [2, 64])
+def test_a_stream_whose_last_batch_is_filled_up(independent, data, gather, monkeypatch):
+    monkeypatch.setattr(sources, "_MOST_GATHERED", gather)
+    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: False)
+    ts = fnn.init(independent, jax.random.key(0), data[0][:1])
+    got = fnn.fit(independent, ts, Loader(data, 16), epochs=2, verbose=0)
+    assert_close(got, by_hand(independent, ts, data, 2, shuffle=False))
+
+
+def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task, data):
+    def programs(task, stream):
+        ts = fnn.init(task, jax.random.key(0), data[0][:1])
+        before = sources._advance._cache_size(), sources._advance_rows._cache_size()
+        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=16, verbose=0)
+        after = sources._advance._cache_size(), sources._advance_rows._cache_size()
+        return after[0] - before[0], after[1] - before[1]
+
+    fresh = [task._replace(optimizer=fnn.sgd(0.1)) for task in (independent, independent, task)]
+    assert programs(fresh[0], stream=False) == (1, 0)
+    assert programs(fresh[1], stream=True) == (1, 0)
+    assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch
+
+
+def test_what_is_not_known_to_be_independent_is_not_filled_up(data):
+    """A loss, activation or layer of the user's own may look at the whole batch."""
+    from fnn.training.step import fills_up
+
+    known = fnn.Sequential(fnn.Dense(4, activation="tanh"), fnn.Residual(fnn.Dense(4)))
+    centred = fnn.Dense(4, activation=lambda x: x - x.mean(0))
+    assert fills_up(fnn.Task(known, "mse"))
+    assert not fills_up(fnn.Task(known, lambda predictions, targets: predictions.mean() - targets[:, 0]))
+    for layer in (centred, fnn.Activation(lambda x: x), fnn.BatchNorm(), fnn.Layer(known.init, known.apply)):
+        assert not fills_up(fnn.Task(fnn.Sequential(known, layer), "mse"))
+        assert not fills_up(fnn.Task(fnn.Residual(layer), "mse"))
+    task = fnn.Task(
+        fnn.Sequential(fnn.Dense(4), centred, fnn.Dense(3)), "sparse_categorical_crossentropy", fnn.sgd(0.1)
+    )
+    ts = fnn.init(task, jax.random.key(0), data[0][:1])
+    assert_close(fnn.fit(task, ts, data, epochs=2, batch_size=16, verbose=0), by_hand(task, ts, data, 2))
+
+
 # 70 rows in batches of 16: four whole batches and a rest of 6. A row has 28 bytes.
 @pytest.mark.parametrize("batches", [1, 2, 3, 4, 100])
 def test_chunks_equal_the_whole(task, ts, data, whole, batches):

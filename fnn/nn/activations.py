@@ -158,6 +158,11 @@ def get_activation(activation: str | Callable[[Array], Array] | None) -> Callabl
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 
+def all_known(*activations: str | Callable[[Array], Array] | None) -> bool:
+    """Whether these are the library's own, which act on each example by itself, as no other function promises to."""
+    return all(get_activation(activation) in (linear, *ACTIVATIONS.values()) for activation in activations)
+
+
 def Activation(activation: str | Callable[[Array], Array], name: str | None = None) -> Layer:
     """An activation, or any function of one array, as a layer.
 
@@ -170,4 +175,4 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """
     default = activation if isinstance(activation, str) else "activation"
     fn = get_activation(activation)
-    return stateless(lambda x: over_steps(fn, x), name or default, "Activation")
+    return stateless(lambda x: over_steps(fn, x), name or default, "Activation", all_known(fn))

@@ -23,7 +23,7 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
-from .activations import get_activation
+from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric
 
@@ -810,7 +810,7 @@ def Conv(
     def fn(params: dict[str, Array], x: Array) -> Array:
         return act(conv(params, x, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups))
 
-    return parametric(init, fn, name, "Conv")
+    return parametric(init, fn, name, "Conv", all_known(activation))
 
 
 def DepthwiseConv(
@@ -867,7 +867,7 @@ def DepthwiseConv(
     def fn(params: dict[str, Array], x: Array) -> Array:
         return act(depthwise_conv(params, x, strides=strides, padding=padding, dilation_rate=dilation_rate))
 
-    return parametric(init, fn, name, "DepthwiseConv")
+    return parametric(init, fn, name, "DepthwiseConv", all_known(activation))
 
 
 def ConvTranspose(
@@ -929,4 +929,4 @@ def ConvTranspose(
         )
         return act(y)
 
-    return parametric(init, fn, name, "ConvTranspose")
+    return parametric(init, fn, name, "ConvTranspose", all_known(activation))

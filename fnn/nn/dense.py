@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
-from .activations import get_activation
+from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
 from .layer import Layer, over_steps, param_dtype, parametric, stateless
 
@@ -132,6 +132,7 @@ def Dense(
         lambda params, x: over_steps(lambda values: apply(params, values), x),
         name,
         "Dense",
+        all_known(activation),
     )
 
 

@@ -66,4 +66,4 @@ def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
         return over_steps(lambda values: dropout(key, values, rate), x), state
 
-    return Layer(init, apply, name, "Dropout")
+    return Layer(init, apply, name, "Dropout", per_example=True)

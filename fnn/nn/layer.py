@@ -28,6 +28,9 @@ class Layer(NamedTuple):
       apply: ``apply(params, state, x, *, key=None, train=False) -> (y, state)``.
       name: the base of its name in `Sequential`, which numbers repetitions as Keras does.
       kind: the type shown by `summary`.
+      per_example: whether the output for an example depends on that example alone and not on the others in its batch,
+        as in all layers here but `BatchNorm`. Then the last, smaller batch of an epoch is filled up and shares the
+        compiled program of the others. Default False, which is right for any function.
 
     A layer of your own is any two functions:
 
@@ -46,6 +49,7 @@ class Layer(NamedTuple):
     apply: Callable[..., tuple[Any, State]]
     name: str = "layer"
     kind: str = "Layer"
+    per_example: bool = False
 
 
 class Trace(NamedTuple):
@@ -226,7 +230,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 new_state[layer_name] = s
         return x, new_state
 
-    return Layer(init, apply, name, "Sequential")
+    return Layer(init, apply, name, "Sequential", all(layer.per_example for layer in layers))
 
 
 def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residual") -> Layer:
@@ -275,10 +279,10 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             )
         return skip + y, new_state
 
-    return Layer(init, apply, name, "Residual")
+    return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
 
 
-def stateless(fn: Callable[[Any], Any], name: str, kind: str) -> Layer:
+def stateless(fn: Callable[[Any], Any], name: str, kind: str, per_example: bool = True) -> Layer:
     """A layer without parameters and state from a function of ``x`` alone."""
 
     def init(key: Array, x: Any) -> tuple[Params, State]:
@@ -287,11 +291,15 @@ def stateless(fn: Callable[[Any], Any], name: str, kind: str) -> Layer:
     def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
         return fn(x), state
 
-    return Layer(init, apply, name, kind)
+    return Layer(init, apply, name, kind, per_example)
 
 
 def parametric(
-    init_fn: Callable[[Array, Any], Params], fn: Callable[[Params, Any], Any], name: str, kind: str
+    init_fn: Callable[[Array, Any], Params],
+    fn: Callable[[Params, Any], Any],
+    name: str,
+    kind: str,
+    per_example: bool = True,
 ) -> Layer:
     """A layer with parameters and no state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``."""
 
@@ -301,7 +309,7 @@ def parametric(
     def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
         return fn(params, x), state
 
-    return Layer(init, apply, name, kind)
+    return Layer(init, apply, name, kind, per_example)
 
 
 def param_dtype(x: Any, dtype: Any = None) -> Any:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, lookup, shape_text
-from .activations import get_activation, linear, relu, sigmoid, tanh
+from .activations import all_known, get_activation, linear, relu, sigmoid, tanh
 from .embedding import ONE_HOT_ROWS, Rows, take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, call, param_dtype, parametric, shape_of
@@ -731,6 +731,7 @@ def _layer(
     input_dim: int | None,
     dtype: Any,
     name: str,
+    per_example: bool,
 ) -> Layer:
     check_count(kind, "units", units)
     if input_dim is not None:
@@ -764,7 +765,7 @@ def _layer(
             out = y if mask is None else (y, mask)
         return (out, carry) if return_state else out
 
-    return parametric(init, apply, name, kind)
+    return parametric(init, apply, name, kind, per_example)
 
 
 def SimpleRNN(
@@ -798,8 +799,9 @@ def SimpleRNN(
         bias_initializer=get_initializer(bias_initializer),
     )
     sequence = partial(simple_rnn, activation=get_activation(activation))
+    known = all_known(activation)
     return _layer(
-        "SimpleRNN", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name
+        "SimpleRNN", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name, known
     )
 
 
@@ -866,7 +868,10 @@ def LSTM(
     )
     acts = get_activation(activation), get_activation(recurrent_activation)
     sequence = partial(lstm, activation=acts[0], recurrent_activation=acts[1])
-    return _layer("LSTM", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name)
+    known = all_known(activation, recurrent_activation)
+    return _layer(
+        "LSTM", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name, known
+    )
 
 
 def GRU(
@@ -904,7 +909,10 @@ def GRU(
     )
     acts = get_activation(activation), get_activation(recurrent_activation)
     sequence = partial(gru, activation=acts[0], recurrent_activation=acts[1], reset_after=reset_after)
-    return _layer("GRU", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name)
+    known = all_known(activation, recurrent_activation)
+    return _layer(
+        "GRU", init, sequence, units, return_sequences, return_state, go_backwards, input_dim, dtype, name, known
+    )
 
 
 def merge(forward: Array, backward: Array, merge_mode: str | None) -> Any:
@@ -996,4 +1004,4 @@ def Bidirectional(
         out = (out, mask) if mask is not None and sequences else out
         return ((out, tuple(carries)) if carries else out), new_state
 
-    return Layer(init, apply, name, "Bidirectional")
+    return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))

@@ -24,6 +24,8 @@ from .step import (
     Logs,
     Totals,
     epoch_order,
+    filled_up,
+    fills_up,
     merge,
     results,
     size_of,
@@ -44,10 +46,19 @@ _MOST_GATHERED = 64
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
 def _advance(
-    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, *, batch_size: int
+    task: Task,
+    ts: TrainState,
+    totals: Totals,
+    data: Any,
+    order: Array,
+    first: Any,
+    count: Any,
+    size: Any,
+    *,
+    batch_size: int,
 ) -> tuple[TrainState, Totals, Logs]:
-    """``count`` steps of an epoch, a traced number."""
-    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size)
+    """``count`` steps of an epoch, a traced number, as is the number of rows."""
+    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size, size)
     return ts, totals, results(task, totals)
 
 
@@ -59,6 +70,9 @@ def _advance_rows(
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
     totals = merge(task, totals, batch_totals)
     return ts, totals, results(task, totals)
+
+
+_fill_up = jax.jit(filled_up, static_argnums=1)
 
 
 def is_stream(data: Any) -> bool:
@@ -112,13 +126,14 @@ def row_bytes(data: Any) -> int:
 
 
 def take_from_host(data: Any, rows: np.ndarray, length: int) -> Any:
-    """Rows of NumPy arrays, which may lie in files, followed by zeros up to ``length`` rows."""
+    """Rows of NumPy arrays, which may lie in files, the first one again and again up to ``length`` rows."""
     # A file is read in its own order, which is several times faster than in a random one.
     order = np.argsort(rows, kind="stable")
 
     def read(array: Any) -> np.ndarray:
-        out = np.zeros((length, *array.shape[1:]), array.dtype)
+        out = np.empty((length, *array.shape[1:]), array.dtype)
         out[order] = array[rows[order]]
+        out[len(rows) :] = out[:1]
         return out
 
     return jax.tree.map(read, data)
@@ -132,7 +147,8 @@ class Piece(NamedTuple):
       order: their rows in the order of training.
       whole: batches in it.
       batch_size: of these.
-      rest: rows in a last, smaller batch behind them.
+      rest: rows in a last, smaller batch behind them, which is trained on by itself.
+      size: rows that count, where the last of the whole batches is only filled up.
       waits: whether to wait for the device now and then, so that a bar can move.
     """
 
@@ -141,6 +157,7 @@ class Piece(NamedTuple):
     whole: int
     batch_size: int
     rest: int = 0
+    size: int | None = None
     waits: bool = True
 
 
@@ -199,13 +216,13 @@ class Source:
         for piece in self.pieces(ts):
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
-            data, order, whole, batch_size, rest, waits = piece
+            data, order, whole, batch_size, rest, size, waits = piece
             done, pace = 0, _Pace.of(self.task, data, batch_size)
             while done < whole:
                 count = min(pace.steps(period), whole - done) if waits else whole
                 started = time.perf_counter()
                 ts, totals, logs = _advance(
-                    self.task, ts, totals, data, order, done * batch_size, count, batch_size=batch_size
+                    self.task, ts, totals, data, order, done * batch_size, count, size, batch_size=batch_size
                 )
                 self.running = logs
                 if waits:
@@ -233,6 +250,10 @@ class ArraySource(Source):
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
         self.total = self.whole + (self.rest > 0)
+        # Where the examples of a batch are independent, the last one is a whole batch, with rows that do not count.
+        self.fills = self.rest > 0 and fills_up(task)
+        if self.fills:
+            self.whole, self.rest = self.total, 0
 
     def _place(self, data: Any) -> Any:
         return jax.tree.map(jnp.asarray, data)
@@ -240,7 +261,10 @@ class ArraySource(Source):
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
         """The whole data."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
-        yield Piece(self.data, order, self.whole, self.batch_size, self.rest)
+        if self.fills:
+            yield Piece(self.data, _fill_up(order, self.batch_size), self.whole, self.batch_size, size=self.size)
+        else:
+            yield Piece(self.data, order, self.whole, self.batch_size, self.rest)
 
 
 class ChunkSource(ArraySource):
@@ -279,11 +303,12 @@ class ChunkSource(ArraySource):
                 if start != last:
                     coming = reader.submit(read, start + rows)
                 whole = min(self.batches, self.whole - start // self.batch_size)
-                filled = whole * self.batch_size + (self.rest if start == last else 0)
+                rest = self.rest if start == last else 0
+                filled = min(whole * self.batch_size + rest, self.size - start)
                 self.check(ts, jax.tree.map(lambda a, filled=filled: a[:filled], chunk))
                 data = jax.tree.map(jnp.asarray, chunk)
-                order_here = jnp.arange(length, dtype=jnp.int32)
-                yield Piece(data, order_here, whole, self.batch_size, self.rest if start == last else 0)
+                in_turn = jnp.arange(length, dtype=jnp.int32)
+                yield Piece(data, in_turn, whole, self.batch_size, rest, filled if self.fills else None)
 
 
 class StreamSource(Source):
@@ -298,52 +323,72 @@ class StreamSource(Source):
         self.check = BatchCheck(task, train=True)
         self.total = len(stream) if isinstance(stream, Sized) else None
         self.gathers: Any = None  # the shapes of the batches that are gathered: those of the first one
+        self.most = 1  # of them
 
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
         """One batch or several."""
         gathered: list[Any] = []
+        fills = fills_up(self.task)
         for batch in batches(self.stream, "fit"):
             if self.class_weight is not None:
                 batch = weigh(batch, self.class_weight)
             shapes = self.check(ts, batch)
-            self.gathers = self.gathers or shapes
-            most = self._most(batch) if shapes == self.gathers else 1
-            if most == 1:
-                # Of another shape than the others, or on a device already, or large: by itself.
+            if self.gathers is None:
+                self.gathers, self.most = shapes, self._most(batch)
+            part = fills and self._is_part(shapes)
+            if self.most == 1 or not (part or shapes == self.gathers) or self._on_device(batch):
+                # Large, or on a device already, or of another shape than the others: by itself.
                 yield from self._flush(gathered)
                 gathered = []
-                yield self._piece([batch], 1)
+                yield self._alone(batch)
                 continue
             # A loader may fill the same buffer again while the device still reads.
             gathered.append(jax.tree.map(np.copy, batch))
-            if len(gathered) == most:
+            if len(gathered) == self.most:
                 jax.block_until_ready(self.running)
-            if len(gathered) == most or self._idle():
+            if len(gathered) == self.most or part or self._idle():
                 yield from self._flush(gathered)
                 gathered = []
         yield from self._flush(gathered)
 
+    def _on_device(self, batch: Any) -> bool:
+        return any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batch))
+
     def _most(self, batch: Any) -> int:
-        leaves = jax.tree.leaves(batch)
-        if any(isinstance(leaf, jax.Array) for leaf in leaves):
+        """How many batches like this one to gather at most."""
+        if self._on_device(batch):
             return 1
-        return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, sum(leaf.nbytes for leaf in leaves))))
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+        return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
+
+    def _is_part(self, shapes: Signature) -> bool:
+        """Whether a batch is like those that are gathered, but with fewer rows."""
+        (treedef, ours), (theirs_def, theirs) = shapes, self.gathers
+        alike = treedef == theirs_def and [(s[1:], d) for s, d in ours] == [(s[1:], d) for s, d in theirs]
+        return alike and ours[0][0][0] < theirs[0][0][0]
 
     def _flush(self, gathered: list[Any]) -> Iterator[Piece]:
         if gathered:
-            yield self._piece(gathered, self._most(gathered[0]))
+            yield self._piece(gathered)
 
-    def _piece(self, gathered: list[Any], most: int) -> Piece:
-        """The batches one behind the other in arrays for ``most`` of them, so that any number has the same shape."""
-        size = size_of(gathered[0])
+    def _alone(self, batch: Any) -> Piece:
+        size = size_of(batch)
+        data = jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
+        return Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False)
+
+    def _piece(self, gathered: list[Any]) -> Piece:
+        """Batches one behind the other, in arrays for as many as there may be, so that any number has one shape."""
+        batch_size = self.gathers.leaves[0][0][0]
+        length = self.most * batch_size
 
         def join(*parts: Any) -> Array:
-            if most == 1:
-                return jnp.asarray(np.copy(parts[0]) if isinstance(parts[0], np.ndarray) else parts[0])
-            out = np.zeros((most * size, *parts[0].shape[1:]), parts[0].dtype)
-            np.concatenate(parts, out=out[: len(parts) * size])
+            out = np.empty((length, *parts[0].shape[1:]), parts[0].dtype)
+            filled = sum(map(len, parts))
+            np.concatenate(parts, out=out[:filled])
+            out[filled:] = out[:1]
             return jnp.asarray(out)
 
-        data = jax.tree.map(join, *gathered)
-        order = jnp.arange(most * size, dtype=jnp.int32)
-        return Piece(data, order, len(gathered), size, waits=False)
+        data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
+        # The last one may have fewer rows than the others.
+        rows = sum(map(size_of, gathered)) if fills_up(self.task) else None
+        return Piece(data, order, len(gathered), batch_size, size=rows, waits=False)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from .._checks import check_count, check_key, describe, fail, located
 from .._random import permutation
-from ..losses import weighted_sum
+from ..losses import is_known, weighted_sum
 from ..optimizers.rules import apply_updates
 from .state import Task, TrainState, check_task
 
@@ -105,24 +105,24 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     return shapes
 
 
-def gradients(task: Task, ts: TrainState, batch: Batch) -> tuple[Any, Any, Totals]:
-    """Gradients of the batch loss, with the new layer state and the totals."""
+def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Any, Any, Totals]:
+    """Gradients of the batch loss over the rows that are valid, with the new layer state and the totals."""
     x, y, weight = unpack(batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
         predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
         penalty = None if task.penalty is None else task.penalty(params)
-        loss, totals = measure(task, predictions, y, weight, None, penalty)
+        loss, totals = measure(task, predictions, y, weight, valid, penalty)
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
     return grads, state, totals
 
 
-def step_and_totals(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Totals]:
+def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[TrainState, Totals]:
     """One update on one batch: the single training step on which everything else is built."""
-    grads, state, totals = gradients(task, ts, batch)
+    grads, state, totals = gradients(task, ts, batch, valid)
     updates, opt_state = task.optimizer.update(grads, ts.opt_state, ts.params)
     params = apply_updates(ts.params, updates)
     if task.constraint is not None:
@@ -175,15 +175,38 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     return permutation(order_key, size)
 
 
+def fills_up(task: Task) -> bool:
+    """Whether a smaller batch may be filled up with rows that then do not count."""
+    return task.model.per_example and is_known(task.loss)
+
+
+def filled_up(order: Array, batch_size: int) -> Array:
+    """An order up to a whole number of batches, with rows that are in it already."""
+    return jnp.concatenate([order, jnp.broadcast_to(order[:1], (-len(order) % batch_size,))])
+
+
 def steps(
-    task: Task, ts: TrainState, totals: Totals, data: Any, order: Array, first: Any, count: Any, batch_size: int
+    task: Task,
+    ts: TrainState,
+    totals: Totals,
+    data: Any,
+    order: Array,
+    first: Any,
+    count: Any,
+    batch_size: int,
+    size: Any = None,
 ) -> tuple[TrainState, Totals]:
-    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated."""
+    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
+
+    From number ``size`` on, the rows of the order only fill up the last batch.
+    """
 
     def body(i: Any, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
         ts, totals = carry
-        rows = jax.lax.dynamic_slice_in_dim(order, first + i * batch_size, batch_size)
-        ts, batch_totals = step_and_totals(task, ts, take(data, rows))
+        start = first + i * batch_size
+        rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
+        ts, batch_totals = step_and_totals(task, ts, take(data, rows), valid)
         return ts, merge(task, totals, batch_totals)
 
     return jax.lax.fori_loop(0, count, body, (ts, totals))
@@ -198,6 +221,8 @@ def epoch(
     whole, rest = divmod(size, batch_size)
     shapes = total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data))
     totals = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    if whole and rest and not drop_remainder and fills_up(task):
+        return steps(task, ts, totals, data, filled_up(order, batch_size), 0, whole + 1, batch_size, size)
     if whole:
         ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size)
     if rest and not drop_remainder:

@@ -1,0 +1,110 @@
+"""The benchmarks' own arithmetic: what they say of a network, and how they judge. Speed itself is no test."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import fnn
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_path():
+    sys.path.insert(0, str(FOLDER))
+    yield
+    sys.path.remove(str(FOLDER))
+
+
+NAMES = ("mlp", "wide", "tabular", "lstm", "cnn")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_those_of_the_network(name):
+    import workloads
+    from peers import with_fnn
+
+    workload = workloads.WORKLOADS[name]
+    x = jax.ShapeDtypeStruct((1, *workload.shape), "int32" if name == "lstm" else "float32")
+    ts = jax.eval_shape(lambda key: fnn.init(with_fnn.task_of(workload), key, x), jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(ts.params)) == workload.parameters
+
+
+def test_operations_by_hand():
+    import workloads
+
+    wide = workloads.WORKLOADS["wide"]
+    # forward and kernel gradient of both layers; the input's gradient of the second alone
+    assert wide.operations == 128 * 2 * (2 * 784 * 512 + 3 * 512 * 10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_synthetic_data_fits_and_can_be_learned(name, monkeypatch):
+    import workloads
+
+    monkeypatch.delenv("FNN_DATA", raising=False)
+    workload = workloads.WORKLOADS[name]._replace(steps=2)
+    x, y = workloads.data(workload)
+    assert x.shape == (workload.rows, *workload.shape)
+    assert len(y) == workload.rows
+    if name in ("mlp", "wide", "cnn"):
+        flat = x.reshape(len(x), -1)
+        means = np.stack([flat[y == c].mean(0) for c in range(10)])
+        nearest = ((flat[:, None] - means) ** 2).sum(-1).argmin(1)
+        assert (nearest == y).mean() > 0.95
+
+
+def record(times, losses):
+    """What `compare` stores, for two repeats of the workload wide."""
+    import report
+    import workloads
+
+    measured = [
+        {
+            "workload": "wide",
+            "library": library,
+            "ms per step": time * scale,
+            "losses": [1.0, losses[library]],
+            "first step s": 1.0,
+            "peak MB": 100.0,
+        }
+        for library, time in times.items()
+        for scale in (1.0, 1.2)
+    ]
+    out = {
+        "machine": {"gflops at the beginning": 100.0, "gflops at the end": 200.0},
+        "workloads": {"wide": report.facts(workloads.WORKLOADS["wide"])},
+        "groups": {"fnn": "fnn", "haiku": "jax", "pytorch": "other", "jax in a scan": "by hand"},
+        "measurements": measured,
+    }
+    return out | {"medians": report.medians(out)}
+
+
+def test_medians_floor_and_best_peers():
+    import report
+
+    same = dict.fromkeys(("fnn", "haiku", "pytorch", "jax in a scan"), 0.5)
+    seen = record({"fnn": 1.0, "haiku": 3.0, "pytorch": 2.0, "jax in a scan": 0.5}, same)
+    assert seen["medians"]["wide"]["haiku"]["ms per step"] == pytest.approx(3.3)
+    assert report.best(seen, "wide", ["jax"]) == ("haiku", pytest.approx(3.3))
+    assert report.best(seen, "wide", ["jax", "other"])[0] == "pytorch"
+    assert report.floor(seen, "wide") == pytest.approx(seen["workloads"]["wide"]["operations"] / 200e6)
+
+
+@pytest.mark.slow
+def test_the_command_runs_and_stores_what_it_saw(tmp_path):
+    command = [sys.executable, str(FOLDER / "compare.py"), "mlp", "--libraries", "fnn", "fnn epoch", "--quick"]
+    where = ["--json", str(tmp_path / "seen.json"), "--picture", str(tmp_path / "seen.png")]
+    done = subprocess.run(command + where, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "Agg"})
+    assert done.returncode == 0, done.stderr
+    assert "losses agree" in done.stdout
+    stored = json.loads((tmp_path / "seen.json").read_text())
+    assert {run["library"] for run in stored["measurements"]} == {"fnn", "fnn epoch"}
+    assert (tmp_path / "seen.png").stat().st_size > 5000
+    assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
