@@ -137,7 +137,7 @@ def mnist(quick: bool) -> list[Row]:
     while best < 0.99 and epochs < (1 if quick else 20):
         state, _ = fnn.fit(task, state, (x, y), batch_size=256, verbose=0)
         best, epochs = fnn.evaluate(task, state, test, batch_size=1000)["accuracy"], epochs + 1
-    return [{"epochs": epochs, "test accuracy": best, "seconds": time.perf_counter() - _STARTED}]
+    return [{"epochs": epochs, "test accuracy": best, "seconds": time.time() - float(os.environ["STARTED"])}]
 
 
 def networks(quick: bool) -> list[Row]:
@@ -164,8 +164,15 @@ def networks(quick: bool) -> list[Row]:
     return rows
 
 
+def device(quick: bool) -> list[Row]:
+    """What there is to measure on."""
+    import jax
+
+    return [{"device": jax.devices()[0].device_kind, "backend": jax.default_backend(), "jax": jax.__version__}]
+
+
 PARTS = {part.__name__: part for part in (lstm, cnn, commands, mnist, networks)}
-_STARTED = time.perf_counter()
+WORKERS = {**PARTS, "device": device}
 
 
 def runs(part: str, cache: str) -> list[tuple[str, dict[str, str]]]:
@@ -186,35 +193,40 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}; default all")
     parser.add_argument("--quick", action="store_true", help="small sizes, also for a CPU")
     parser.add_argument("--json", type=Path, metavar="PATH")
-    parser.add_argument("--worker", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        print(json.dumps(PARTS[args.worker](args.quick)))
+        print(json.dumps(WORKERS[args.worker](args.quick)))
         return
     runner.check_names(parser, "part", args.parts, PARTS)
-    import jax
-
-    record: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "parts": {}}
-    print(f"{record['device']}, jax {record['jax']}")
-    if jax.default_backend() == "cpu" and not args.quick:
+    # In processes of their own, since JAX takes most of a GPU's memory for itself as soon as it is asked for devices.
+    found = in_process("device", args.quick, {})[0]
+    record: dict[str, Any] = {**found, "parts": {}}
+    print(", ".join(f"{key} {value}" for key, value in found.items()))
+    if found.get("backend") == "cpu" and not args.quick:
         sys.exit("no GPU here; --quick runs everything at small sizes")
     with tempfile.TemporaryDirectory() as cache:
         for part in args.parts or PARTS:
             for label, environment in runs(part, cache):
-                command = [sys.executable, __file__, "--worker", part, *(["--quick"] if args.quick else [])]
-                done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
-                if done.returncode:
-                    rows = [{"failed": (done.stderr.strip().splitlines() or ["no message"])[-1]}]
-                else:
-                    rows = json.loads(done.stdout.splitlines()[-1])
+                rows = in_process(part, args.quick, environment)
                 record["parts"].setdefault(part, []).append({"run": label, "rows": rows})
                 print(f"\n{part} {label}".rstrip())
                 for row in rows:
-                    print(
-                        "  " + ", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
-                    )
+                    shown = (f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items())
+                    print("  " + ", ".join(shown), flush=True)
             if args.json:
                 runner.store(args.json, record)
+
+
+def in_process(part: str, quick: bool, environment: dict[str, str]) -> list[Row]:
+    """The rows of a part, or why there are none."""
+    command = [sys.executable, __file__, "--worker", part, *(["--quick"] if quick else [])]
+    variables = {**os.environ, **environment, "STARTED": str(time.time())}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True)
+    if done.returncode:
+        return [{"failed": (done.stderr.strip().splitlines() or ["no message"])[-1]}]
+    rows: list[Row] = json.loads(done.stdout.splitlines()[-1])
+    return rows
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ class Metric(NamedTuple):
 
     Attributes:
       name: the key in logs and history.
-      measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,).
+      measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,). An
+        example of weight 0 must count for nothing, since batches are filled up with such.
       result: ``result(totals) -> scalar``.
       merge: ``merge(totals, totals) -> totals``; default the sum. All-zero totals must be its neutral element.
       spec: the name it was looked up by, if it was, so that a task with another loss looks it up again.

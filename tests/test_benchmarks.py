@@ -108,3 +108,21 @@ def test_the_command_runs_and_stores_what_it_saw(tmp_path):
     assert {run["library"] for run in stored["measurements"]} == {"fnn", "fnn epoch"}
     assert (tmp_path / "seen.png").stat().st_size > 5000
     assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
+
+
+@pytest.mark.slow
+def test_the_gpu_command_runs_at_small_sizes_anywhere(tmp_path):
+    command = [
+        sys.executable,
+        str(FOLDER / "gpu.py"),
+        "lstm",
+        "networks",
+        "--quick",
+        "--json",
+        str(tmp_path / "g.json"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    parts = json.loads((tmp_path / "g.json").read_text())["parts"]
+    assert [row["networks"] for row in parts["networks"][0]["rows"]] == [1, 4]
+    assert all(row["fnn ms"] > 0 for row in parts["lstm"][0]["rows"])

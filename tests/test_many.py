@@ -38,7 +38,7 @@ def assert_close(a, b):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 2e-5, 2e-6), a, b)
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 7, None], ids=["a loop", "groups of 3, 2 and 2", "a batch", "as chosen"])
+@pytest.mark.parametrize("at_once", [1, 3, 7, None], ids=["a loop", "groups of 3", "a batch", "as chosen"])
 def test_equals_one_after_the_other(trial, at_once):
     args = arguments(7)
     got = jax.jit(fnn.many(trial, at_once=at_once))(*args)
@@ -99,8 +99,27 @@ def test_differentiable():
         return fnn.run(task, ts, (x, 3 * x), batch_size=4, epochs=2)[1]["loss"][-1]
 
     rates = jnp.array([0.01, 0.1, 0.3])
-    got = jax.grad(lambda rates: fnn.many(loss, at_once=2)(rates).sum())(rates)
-    np.testing.assert_allclose(got, [jax.grad(loss)(rate) for rate in rates], 1e-5)
+    want = [jax.grad(loss)(rate) for rate in rates]
+    for at_once in (2, None):
+        got = jax.grad(lambda rates, at_once=at_once: fnn.many(loss, at_once=at_once)(rates).sum())(rates)
+        np.testing.assert_allclose(got, want, 1e-5)
+
+
+def test_numpy_arguments_inside_jit():
+    got = jax.jit(lambda: fnn.many(lambda x: 2 * x, at_once=2)(np.arange(5.0, dtype="float32")))()
+    np.testing.assert_array_equal(got, 2 * np.arange(5))
+
+
+def test_convolutions_of_jax_itself_are_not_batched():
+    def trial(kernel):
+        return jax.lax.conv(jnp.ones((2, 3, 8, 8)), kernel, (1, 1), "SAME")
+
+    assert cpu_batch(lambda k: [trial(k)], [jax.ShapeDtypeStruct((4, 3, 3, 3), jnp.float32)], 16) == 16
+
+    def own(kernel):
+        return [jax.lax.conv(trial(kernel), kernel, (1, 1), "SAME")]
+
+    assert cpu_batch(own, [jax.ShapeDtypeStruct((3, 3, 3, 3), jnp.float32)], 16) == 1
 
 
 def chosen(model, x, y, size, loss="sparse_categorical_crossentropy", **options):
@@ -173,6 +192,7 @@ def test_the_loop_over_members_compiles_their_training_once():
     assert grouped <= one + 1
 
 
+START = fnn.init(fnn.Task(fnn.Dense(1), "mse"), jax.random.key(0), (2,))
 BAD = {
     "not a function": (lambda: fnn.many(3), "a function of one trial's arguments, got 3|a function"),
     "at_once": (lambda: fnn.many(lambda x: x, at_once=0), "at_once"),
@@ -188,6 +208,14 @@ BAD = {
             order_key=jnp.zeros(3),
         ),
         "order_key: expected one PRNG key",
+    ),
+    "order key of an order": (
+        lambda: fnn.epoch_order(START, 10, order_key=jnp.zeros(3)),
+        "order_key: expected one PRNG key",
+    ),
+    "order key without shuffling": (
+        lambda: fnn.epoch_order(START, 10, False, jax.random.key(0)),
+        "expected shuffle=True with a key for the order",
     ),
 }
 

@@ -615,3 +615,15 @@ def test_long_sequences_agree_with_the_plain_loop(kind, rng):
 
     both = jax.jit(lambda *a: [(f(*a), jax.grad(scalar(f), (0, 1, 2))(*a)) for f in (sequence, scan)])
     close(*both(params, x, carry), 1e-4, 1e-4)
+
+
+def test_gates_of_one_activation_that_is_not_elementwise():
+    """Softmax for gates and candidate alike acts on each gate by itself."""
+    rng = np.random.default_rng(0)
+    kernel, recurrent = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 12), (3, 12)))
+    x = jnp.asarray(rng.normal(size=(2, 1, 2)), jnp.float32)
+    y, _ = rec.lstm(
+        {"kernel": kernel, "recurrent_kernel": recurrent}, x, activation="softmax", recurrent_activation="softmax"
+    )
+    i, _, g, o = (jax.nn.softmax(part) for part in jnp.split(x[:, 0] @ kernel, 4, axis=-1))
+    np.testing.assert_allclose(y, o * jax.nn.softmax(i * g), 1e-5)

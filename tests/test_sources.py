@@ -1,6 +1,7 @@
 """Data that comes in chunks: from files, from host memory, and from iterables."""
 
 import itertools
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -88,10 +89,9 @@ def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chu
     np.testing.assert_allclose(got[1]["accuracy"], history["accuracy"], 1e-5)
 
 
-@pytest.mark.parametrize("gather", [2, 64])
-def test_a_stream_whose_last_batch_is_filled_up(independent, data, gather, monkeypatch):
-    monkeypatch.setattr(sources, "_MOST_GATHERED", gather)
-    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: False)
+@pytest.mark.parametrize("most", [1, 2, 64])
+def test_a_stream_whose_last_batch_is_filled_up(independent, data, most, monkeypatch):
+    gather(monkeypatch, most)
     ts = fnn.init(independent, jax.random.key(0), data[0][:1])
     got = fnn.fit(independent, ts, Loader(data, 16), epochs=2, verbose=0)
     assert_close(got, by_hand(independent, ts, data, 2, shuffle=False))
@@ -130,10 +130,22 @@ def test_what_is_not_known_to_be_independent_is_not_filled_up(data):
 
 
 # 70 rows in batches of 16: four whole batches and a rest of 6. A row has 28 bytes.
-@pytest.mark.parametrize("batches", [1, 2, 3, 4, 100])
+@pytest.mark.parametrize("batches", [1, 2, 4, 100])
 def test_chunks_equal_the_whole(task, ts, data, whole, batches):
     got = fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0, chunk_bytes=batches * 16 * 28)
     assert_same(got, whole)
+
+
+@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("kind", ["task", "independent"])
+def test_a_short_last_chunk(kind, data, drop, request):
+    """Five whole batches of 13 and a rest of 5 in chunks of two: the last one holds one batch, and the rest."""
+    task, options = request.getfixturevalue(kind), {"epochs": 2, "batch_size": 13, "drop_remainder": drop, "verbose": 0}
+    ts = fnn.init(task, jax.random.key(0), data[0][:1])
+    assert_same(
+        fnn.fit(task, ts, data, chunk_bytes=2 * 13 * 28, **options),
+        fnn.fit(task, ts, data, **options),
+    )
 
 
 def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypatch):
@@ -177,11 +189,45 @@ def test_a_dict_of_arrays_by_chunks(data):
     assert_same(fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, chunk_bytes=1000), whole)
 
 
-def test_a_nan_in_a_late_chunk_is_found_there(task, ts, data):
+def test_bad_values_are_found_before_training_with_their_place(task, ts, data, mapped, tmp_path, monkeypatch):
+    def no_training(*args, **kwargs):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(sources, "_advance", no_training)
     x = data[0].copy()
     x[69, 2] = np.nan
-    with pytest.raises(fnn.InputError, match="1 NaN or infinite values"):
-        fnn.fit(task, ts, (x, data[1]), batch_size=16, shuffle=False, verbose=0, chunk_bytes=1)
+    np.save(tmp_path / "x.npy", x)
+    x_mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    message = r"1 NaN or infinite values, the first at index \(69, 2\)"
+    with pytest.raises(fnn.InputError, match=f"data x: .*{message}"):
+        fnn.fit(task, ts, (x, data[1]), batch_size=16, verbose=0, chunk_bytes=500)
+    with pytest.raises(fnn.InputError, match=f"validation_data x: .*{message}"):
+        fnn.fit(task, ts, mapped, batch_size=16, verbose=0, validation_data=(x, data[1]))
+    monkeypatch.setattr("fnn.training.fit.CHUNK_BYTES", 500)
+    for call in (lambda: fnn.evaluate(task, ts, (x_mapped, data[1])), lambda: fnn.predict(task, ts, x_mapped)):
+        with pytest.raises(fnn.InputError, match=message):
+            call()
+    with pytest.raises(fnn.InputError, match=r"labels in \[0, 3\)"):
+        fnn.fit(task, ts, (data[0], np.where(np.arange(70) == 69, 3, data[1])), verbose=0, chunk_bytes=500)
+
+
+def test_the_reader_ends_with_the_training(task, ts, data, monkeypatch):
+    """Also when reading fails, or the training is left in the middle of an epoch."""
+    original, calls = sources.take_from_host, []
+
+    def read(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError("the disk is gone")
+        return original(*args)
+
+    monkeypatch.setattr(sources, "take_from_host", read)
+    with pytest.raises(OSError, match="the disk is gone"):
+        fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=16 * 28)
+    monkeypatch.setattr(fnn.training.fit._Progress, "advance", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=16 * 28)
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 
 def test_chunk_bytes_is_for_arrays(task, ts, data):
@@ -210,13 +256,28 @@ class Loader:
             yield tuple(buffer[:count] for buffer in self.buffer)
 
 
-@pytest.mark.parametrize("gather", [1, 3, 64])
-def test_gathered_batches_equal_arrays_in_order(task, ts, data, gather, monkeypatch):
-    monkeypatch.setattr(sources, "_MOST_GATHERED", gather)
-    # As if the device were always busy, so that batches are gathered.
-    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: False)
-    want = fnn.fit(task, ts, data, epochs=2, batch_size=16, shuffle=False, verbose=0)
-    assert_close(fnn.fit(task, ts, Loader(data, 16), epochs=2, verbose=0), want)
+def gather(monkeypatch, most):
+    """As if batches were quick and the device always busy, so that from the fourth on they are gathered."""
+    monkeypatch.setattr(sources, "_MOST_GATHERED", most)
+    monkeypatch.setattr(sources, "_LOOK_AFTER", 1)
+    monkeypatch.setattr(sources, "_SHORT", 1e9)
+    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: self.most == 1)
+
+
+@pytest.mark.parametrize(("most", "pieces"), [(1, [1] * 9), (2, [1, 1, 1, 2, 2, 1, 1]), (64, [1, 1, 1, 5, 1])])
+def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, monkeypatch):
+    gather(monkeypatch, most)
+    seen, original = [], sources.StreamSource.pieces
+
+    def counted(self, ts):
+        for piece in original(self, ts):
+            seen.append(piece.whole)
+            yield piece
+
+    monkeypatch.setattr(sources.StreamSource, "pieces", counted)
+    want = fnn.fit(task, ts, data, epochs=2, batch_size=8, shuffle=False, verbose=0)
+    assert_close(fnn.fit(task, ts, Loader(data, 8), epochs=2, verbose=0), want)
+    assert seen[: len(pieces)] == pieces
 
 
 def test_batches_of_changing_size(task, ts, data):
@@ -236,6 +297,15 @@ def test_batches_on_the_device(task, ts, data):
     want = fnn.fit(task, ts, data, batch_size=16, shuffle=False, verbose=0)
     stream = [jax.tree.map(jnp.asarray, rows_of(data, i, i + 16)) for i in range(0, 70, 16)]
     assert_close(fnn.fit(task, ts, stream, verbose=0), want)
+
+
+def test_class_weights_of_a_stream(task, ts, data):
+    stream = [rows_of(data[:2], i, i + 16) for i in range(0, 70, 16)]
+    weights = {0: 1.0, 1: 2.0, 2: 0.5}
+    want = fnn.fit(task, ts, data[:2], batch_size=16, shuffle=False, class_weight=weights, verbose=0)
+    assert_close(fnn.fit(task, ts, stream, class_weight=weights, verbose=0), want)
+    with pytest.raises(fnn.InputError, match="numbers as class_weight with an iterable"):
+        fnn.fit(task, ts, stream, class_weight="balanced", verbose=0)
 
 
 def test_an_error_of_the_loader_comes_through(task, ts, data):

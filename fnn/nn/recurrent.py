@@ -119,7 +119,7 @@ def _activate(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequen
         half = jnp.repeat(jnp.array([0.5 if act is sigmoid else 1.0 for act in acts], packed.dtype), units)
         packed = half * tanh(half * packed) + (1.0 - half)
         return _split(packed, len(acts))
-    if len(set(acts)) == 1:
+    if len(set(acts)) == 1 and acts[0] in _SLOPES:  # elementwise, unlike softmax
         return _split(acts[0](packed), len(acts))
     return [act(part) for act, part in zip(acts, _split(packed, len(acts)), strict=True)]
 

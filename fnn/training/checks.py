@@ -48,8 +48,8 @@ def as_arrays(data: Any, where: str = "data") -> Any:
     return jax.tree_util.tree_map_with_path(convert, data, is_leaf=listed)
 
 
-def check_finite(data: Any, where: str) -> None:
-    """Refuse NaN and infinity, and say where the first one is."""
+def check_finite(data: Any, where: str, offset: int = 0) -> None:
+    """Refuse NaN and infinity, and say where the first one is, in rows counted from ``offset``."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
@@ -59,7 +59,8 @@ def check_finite(data: Any, where: str) -> None:
         if not np.isfinite(np.asarray(quick, np.float64)):
             finite = np.isfinite(np.asarray(leaf).astype(np.float64))
             if not finite.all():
-                first = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
+                row, *inner = (int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
+                first = (row + offset, *inner)
                 name = f"{where}{jax.tree_util.keystr(path)}"
                 got = f"{int((~finite).sum())} NaN or infinite values, the first at index {first}"
                 fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
@@ -67,12 +68,22 @@ def check_finite(data: Any, where: str) -> None:
             _seen_finite[id(leaf)] = leaf
 
 
-def check_data(task: Task, predictions: Any, data: Any, where: str = "data") -> None:
+def check_slices(task: Task, predictions: Any, data: Any, rows: int, where: str = "data") -> None:
+    """`check_data` of arrays that may lie in files, so many rows at a time."""
+    if rows >= size_of(data):
+        return check_data(task, predictions, data, where)
+    for start in range(0, size_of(data), rows):
+        part = jax.tree.map(lambda a, start=start: a[start : start + rows], data)
+        check_data(task, predictions, part, where, start)
+    return None
+
+
+def check_data(task: Task, predictions: Any, data: Any, where: str = "data", offset: int = 0) -> None:
     """Refuse data with values that cannot be meant: not finite, labels outside the classes, negative weights."""
     x, y, weight = unpack(data)
     for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
         if part is not None:
-            check_finite(part, f"{where} {name}")
+            check_finite(part, f"{where} {name}", offset)
     if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
         with located(where):
             check_targets(task.loss, predictions, y)
@@ -97,12 +108,13 @@ class Signature(NamedTuple):
 
     treedef: Any
     leaves: tuple[tuple[Any, Any], ...]
+    real: Any  # the default dtype: float64 in the x64 mode, in which other dtypes may follow
 
     @classmethod
     def of(cls, tree: Any) -> Signature:
         """That of a tree of arrays."""
         leaves, treedef = jax.tree.flatten(shape_of(tree))
-        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves))
+        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
 
     def tree(self) -> Any:
         """The tree with a `jax.ShapeDtypeStruct` in the place of each array."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
 from .callbacks import Callback, StopTraining
-from .checks import as_arrays, check_data, check_finite, check_fit
+from .checks import as_arrays, check_finite, check_fit, check_slices
 from .sources import (
     CHUNK_BYTES,
     ArraySource,
@@ -203,8 +203,8 @@ def fit(
       validation_split: fraction of the rows, taken from the end before shuffling, to validate on instead.
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
       drop_remainder: whether to leave out the last, smaller batch; default False.
-      class_weight: weights by class number, a dict or a sequence, or "balanced"; multiplied into the sample weights
-        of the training rows.
+      class_weight: weights by class number, a dict or a sequence, or (for arrays) "balanced"; multiplied into the
+        sample weights of the training rows.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
         another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`; the
         state it is given stays valid. See `early_stopping` and `reduce_on_plateau`.
@@ -212,8 +212,8 @@ def fit(
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays; by default they are put on the device as a whole, except memory-mapped ones
         (``np.load(path, mmap_mode="r")``), which come in chunks of 64 MiB, the next being read while the device trains
-        on one. A number sets the size of a chunk and streams any arrays so, for data larger than the device's memory.
-        The rows and their order are the same in both cases.
+        on one; a file is read through once before, to check its values. A number sets the size of a chunk and streams
+        any arrays so, for data larger than the device's memory. Rows and order are the same in both cases.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -311,6 +311,9 @@ def _prepare(
     if validation_split and validation_data is not None:
         fail("fit", expected="either validation_data or validation_split", got="both")
     if is_stream(data):
+        if isinstance(class_weight, str):
+            hint = "Pass the weights by class, e.g. of fnn.class_weights."
+            fail("fit", expected="numbers as class_weight with an iterable", got=repr(class_weight), hint=hint)
         if validation_split:
             fail("fit", expected="arrays with validation_split", got=type(data).__name__, hint="Use validation_data.")
         if chunk_bytes is not None:
@@ -321,8 +324,7 @@ def _prepare(
         data = as_arrays(data)
         check_sizes(size_of(data), batch_size, drop_remainder)
         predictions = check_fit(task, ts, data)
-        if chunk_bytes is None:
-            check_data(task, predictions, data)
+        check_slices(task, predictions, data, size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes))
         if validation_split:
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
@@ -331,9 +333,7 @@ def _prepare(
         if chunk_bytes is None:
             source = ArraySource(task, data, batch_size, shuffle, drop_remainder)
         else:
-            # The values of each chunk are checked when it is read.
-            check = BatchCheck(task, train=True)
-            source = ChunkSource(task, data, batch_size, shuffle, drop_remainder, chunk_bytes, check)
+            source = ChunkSource(task, data, batch_size, shuffle, drop_remainder, chunk_bytes)
     if validation_data is not None and not is_stream(validation_data):
         validation_data = _arrays_to_measure(task, ts, validation_data, "validation_data", chunk_bytes)
     return source, validation_data
@@ -345,7 +345,7 @@ def _rows(data: Any, size: int) -> int:
 
 
 class _Slices:
-    """Arrays as an iterable of consecutive slices."""
+    """Arrays, already checked, as an iterable of consecutive slices."""
 
     def __init__(self, data: Any, rows: int) -> None:
         self.data, self.rows = data, rows
@@ -361,10 +361,9 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
         chunk_bytes = CHUNK_BYTES
     data = as_arrays(data, where)
     predictions = check_fit(task, ts, data, where, train=False)
-    if chunk_bytes is not None:
-        return _Slices(data, _rows(data, chunk_bytes))
-    check_data(task, predictions, data, where)
-    return jax.tree.map(jnp.asarray, data)
+    rows = size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes)
+    check_slices(task, predictions, data, rows, where)
+    return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
 
 
 def _one_epoch(
@@ -372,14 +371,15 @@ def _one_epoch(
 ) -> tuple[TrainState, dict[str, float]]:
     """The state after an epoch and its logs, which are empty when Ctrl-C came before its last step."""
     refreshed, done, shown = time.perf_counter(), 0, 0
-    for reached, device_logs, count in source.steps(ts, progress.period):
-        ts, done, now = reached, done + count, time.perf_counter()
-        # Reading values waits for the device, so the bar does it a few times a second, not at every step.
-        if progress.bar is not None and now - refreshed >= progress.period:
-            progress.advance(done - shown, _floats(device_logs))
-            refreshed, shown = now, done
-        if interrupted() and done != source.total:
-            return ts, {}
+    with contextlib.closing(source.steps(ts, progress.period)) as chunks:
+        for reached, device_logs, count in chunks:
+            ts, done, now = reached, done + count, time.perf_counter()
+            # Reading values waits for the device, so the bar does it a few times a second, not at every step.
+            if progress.bar is not None and now - refreshed >= progress.period:
+                progress.advance(done - shown, _floats(device_logs))
+                refreshed, shown = now, done
+            if interrupted() and done != source.total:
+                return ts, {}
     logs = _floats(device_logs)
     progress.advance(done - shown, logs)
     return ts, logs
@@ -419,7 +419,8 @@ def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[st
         return _floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
     totals, check = None, BatchCheck(task, train=False)
     for batch in batches(data, "evaluate"):
-        check(ts, batch)
+        if not isinstance(data, _Slices):
+            check(ts, batch)
         # A loader may fill the same buffer again while the device still reads.
         batch = jax.tree.map(lambda a: jnp.asarray(np.copy(a)) if isinstance(a, np.ndarray) else jnp.asarray(a), batch)
         part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, size_of(batch)))
@@ -472,7 +473,10 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     mapped = is_mapped(x)
     x = as_arrays(x, "x")
     if mapped:
-        parts = [predict(task, ts, part, batch_size=batch_size) for part in _Slices(x, _rows(x, CHUNK_BYTES))]
+        rows = _rows(x, CHUNK_BYTES)
+        for i, part in enumerate(_Slices(x, rows)):
+            check_finite(part, "x", i * rows)
+        parts = [predict(task, ts, part, batch_size=batch_size) for part in _Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
     jax.eval_shape(task.model.apply, ts.params, ts.state, x)

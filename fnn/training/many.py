@@ -26,7 +26,7 @@ _PROBE = 7919
 
 
 def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[..., Any]:
-    """``jax.vmap(trial)``, but never slower than one trial after the other: many trainings in one compiled program.
+    """``jax.vmap(trial)``, or one trial after the other where that is faster: many trainings in one compiled program.
 
     On a GPU or TPU all trials run as one batch. On a CPU they run in batches of as many members as fit its cache if
     the trial's matrix products are small, and one after the other in a compiled loop if they are large. The choice is
@@ -40,8 +40,8 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
       at_once: how many trials form a batch; default None, chosen as above. 1 is one after the other.
 
     Returns:
-      A function of the same arguments with a leading axis of trials (pytrees too), which returns the trial's results
-      with that axis. It is pure; wrap it in ``jax.jit`` when it is called repeatedly.
+      A function of the same positional arguments with a leading axis of trials (pytrees too), which returns the
+      trial's results with that axis. It is pure; wrap it in ``jax.jit`` when it is called repeatedly.
 
     Raises:
       InputError: when called with arguments that have no such axis in common.
@@ -76,7 +76,7 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
         def grouped(most: int) -> Callable[..., list[Any]]:
             return lambda *leaves: _in_groups(flat, leaves, size, most)
 
-        leaves = jax.tree.leaves(args)
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(args)]
         if at_once is not None:
             results = grouped(at_once)(*leaves)
         else:
@@ -159,6 +159,9 @@ def _products(jaxpr: Any, times: float) -> Iterator[tuple[float, float, bool]]:
             folded = not own and any(n % _PROBE == 0 for shape in shapes for n in shape)
             operations = 2.0 * math.prod(arrays["y"]) * taps * arrays["k"][-2]
             yield times, operations / (_PROBE if own or folded else 1), own
+        elif eqn.primitive.name == "conv_general_dilated" and all(any(n % _PROBE == 0 for n in s) for s in shapes):
+            # JAX's own convolution, of which a batch becomes a grouped one, which is slow whatever its size.
+            yield times, math.inf, True
         for inner, rounds in _inner(eqn):
             yield from _products(inner, times * rounds)
 

@@ -68,7 +68,7 @@ def run(
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)
     if order_key is not None:
-        check_key("order_key", order_key)
+        check_key("order_key", order_key)  # before it is folded
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -37,11 +37,14 @@ from .step import (
 
 Array = jax.Array
 
-# Of data that does not lie on the device as a whole, so many bytes are there at a time (and as many on their way).
+# Of data that does not lie on the device as a whole, so many bytes are there at a time, and twice as many on the host.
 CHUNK_BYTES = 64 * 2**20
-# Batches of an iterable are gathered up to this size; more would only delay the bar.
+# Batches of an iterable are gathered, up to this size, once so many have taken less than so many seconds each: the
+# program for several batches has to be compiled, which pays only where the call of a program is much of a step.
 _GATHER_BYTES = 8 * 2**20
 _MOST_GATHERED = 64
+_LOOK_AFTER = 32
+_SHORT = 2e-3
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
@@ -210,24 +213,26 @@ class Source:
         """The batches of an epoch that starts at ``ts``."""
         raise NotImplementedError
 
-    def steps(self, ts: TrainState, period: float) -> Iterator[tuple[TrainState, Logs, int]]:
+    def steps(self, ts: TrainState, period: float) -> Generator[tuple[TrainState, Logs, int], None, None]:
         """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
         totals = None
         for piece in self.pieces(ts):
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
             data, order, whole, batch_size, rest, size, waits = piece
-            done, pace = 0, _Pace.of(self.task, data, batch_size)
+            done, pace = 0, _Pace.of(self.task, data, batch_size) if waits else None
             while done < whole:
-                count = min(pace.steps(period), whole - done) if waits else whole
+                wanted = whole if pace is None else pace.steps(period)
+                count = min(wanted, whole - done)
                 started = time.perf_counter()
                 ts, totals, logs = _advance(
                     self.task, ts, totals, data, order, done * batch_size, count, size, batch_size=batch_size
                 )
                 self.running = logs
-                if waits:
+                if pace is not None:
                     jax.block_until_ready(logs)
-                    pace.note(count, time.perf_counter() - started)
+                    if count == wanted:  # what is left of an epoch may be too short to tell
+                        pace.note(count, time.perf_counter() - started)
                 done += count
                 yield ts, logs, count
             if rest:
@@ -274,11 +279,8 @@ class ChunkSource(ArraySource):
     device trains on one.
     """
 
-    def __init__(
-        self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool, chunk_bytes: int, check: BatchCheck
-    ) -> None:
+    def __init__(self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool, chunk_bytes: int) -> None:
         super().__init__(task, data, batch_size, shuffle, drop)
-        self.check = check
         most = max(1, chunk_bytes // (row_bytes(self.data) * self.batch_size))
         self.batches = -(-self.whole // -(-self.whole // most))  # in a chunk; all but the last have as many
 
@@ -305,7 +307,6 @@ class ChunkSource(ArraySource):
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
-                self.check(ts, jax.tree.map(lambda a, filled=filled: a[:filled], chunk))
                 data = jax.tree.map(jnp.asarray, chunk)
                 in_turn = jnp.arange(length, dtype=jnp.int32)
                 yield Piece(data, in_turn, whole, self.batch_size, rest, filled if self.fills else None)
@@ -314,7 +315,7 @@ class ChunkSource(ArraySource):
 class StreamSource(Source):
     """An iterable of batches.
 
-    Batches that come faster than the device trains are gathered, so that one call trains on several.
+    Quick batches that come faster than the device trains are gathered, so that one call trains on several.
     """
 
     def __init__(self, task: Task, stream: Iterable[Any], class_weight: Any) -> None:
@@ -322,48 +323,45 @@ class StreamSource(Source):
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         self.total = len(stream) if isinstance(stream, Sized) else None
-        self.gathers: Any = None  # the shapes of the batches that are gathered: those of the first one
-        self.most = 1  # of them
+        self.first: Any = None  # the shapes of the first batch, with which others are gathered
+        self.most = 1  # batches to gather, from when that pays
 
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
         """One batch or several."""
         gathered: list[Any] = []
         fills = fills_up(self.task)
+        started, count = time.perf_counter(), 0
         for batch in batches(self.stream, "fit"):
+            shapes = self.check(ts, batch)
             if self.class_weight is not None:
                 batch = weigh(batch, self.class_weight)
-            shapes = self.check(ts, batch)
-            if self.gathers is None:
-                self.gathers, self.most = shapes, self._most(batch)
+                shapes = Signature.of(batch)
+            self.first = self.first or shapes
             part = fills and self._is_part(shapes)
-            if self.most == 1 or not (part or shapes == self.gathers) or self._on_device(batch):
-                # Large, or on a device already, or of another shape than the others: by itself.
+            if not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch)):
+                # Of another shape, or on a device already: by itself.
                 yield from self._flush(gathered)
                 gathered = []
                 yield self._alone(batch)
                 continue
             # A loader may fill the same buffer again while the device still reads.
             gathered.append(jax.tree.map(np.copy, batch))
-            if len(gathered) == self.most:
+            if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
             if len(gathered) == self.most or part or self._idle():
                 yield from self._flush(gathered)
                 gathered = []
+            count += 1
+            if count == 2:
+                started = time.perf_counter()  # the first step also compiled
+            if self.most == 1 and count == 2 + _LOOK_AFTER and time.perf_counter() - started < _LOOK_AFTER * _SHORT:
+                size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+                self.most = max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
         yield from self._flush(gathered)
 
-    def _on_device(self, batch: Any) -> bool:
-        return any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(batch))
-
-    def _most(self, batch: Any) -> int:
-        """How many batches like this one to gather at most."""
-        if self._on_device(batch):
-            return 1
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
-        return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
-
     def _is_part(self, shapes: Signature) -> bool:
-        """Whether a batch is like those that are gathered, but with fewer rows."""
-        (treedef, ours), (theirs_def, theirs) = shapes, self.gathers
+        """Whether a batch is like the first one, but with fewer rows."""
+        (treedef, ours, _), (theirs_def, theirs, _) = shapes, self.first
         alike = treedef == theirs_def and [(s[1:], d) for s, d in ours] == [(s[1:], d) for s, d in theirs]
         return alike and ours[0][0][0] < theirs[0][0][0]
 
@@ -378,7 +376,7 @@ class StreamSource(Source):
 
     def _piece(self, gathered: list[Any]) -> Piece:
         """Batches one behind the other, in arrays for as many as there may be, so that any number has one shape."""
-        batch_size = self.gathers.leaves[0][0][0]
+        batch_size = self.first.leaves[0][0][0]
         length = self.most * batch_size
 
         def join(*parts: Any) -> Array:

@@ -168,6 +168,10 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     Returns:
       (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
     """
+    if order_key is not None:
+        check_key("order_key", order_key)
+        if not shuffle:
+            fail("order_key", expected="shuffle=True with a key for the order", got="shuffle=False")
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     if order_key is None:
@@ -278,8 +282,6 @@ def train_epoch(
     """
     check_task(task, ts)
     check_sizes(size_of(data), batch_size, drop_remainder)
-    if order_key is not None:
-        check_key("order_key", order_key)
     ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
     return ts, results(task, totals)
 
