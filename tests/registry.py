@@ -630,6 +630,8 @@ NOT_UNITS: dict[str, str] = {
         ("Task", "TrainState", "init", "run", "train_epoch", "train_step", "epoch_order"), "test_training.py"
     ),
     "many": "test_many.py",
+    "activations.all_known": "test_activations.py",
+    "losses.is_known": "test_losses.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
     **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),

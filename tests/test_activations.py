@@ -180,3 +180,9 @@ def test_activation_layer(rng):
         y, state = layer.apply({}, {}, x)
         np.testing.assert_allclose(y, want, 1e-5)
         assert state == {}
+
+
+def test_all_known_tells_the_librarys_own_from_others():
+    assert activations.all_known("relu", None, activations.softmax, "silu")
+    assert not activations.all_known("relu", lambda x: x)
+    assert not activations.all_known(jnp.tanh)

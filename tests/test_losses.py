@@ -383,3 +383,10 @@ def test_balanced_class_weights_are_scikit_learn_s():
         losses.class_weights(y, "equal")
     with pytest.raises(fnn.InputError, match="expected one-hot rows"):
         losses.class_weights(np.array([[0, 0, 1], [1, 1, 0]]), [1.0, 5.0])
+
+
+def test_is_known_tells_the_librarys_own_from_others():
+    assert losses.is_known(losses.get_loss("mse"))
+    assert losses.is_known(partial(losses.binary_crossentropy, from_logits=False))
+    assert not losses.is_known(lambda predictions, targets: predictions[:, 0])
+    assert not losses.is_known(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
