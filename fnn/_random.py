@@ -100,16 +100,14 @@ def permutation(key: Array, size: int) -> Array:
     height = -(-size // width)
     round_keys = bits(key, 2 * _ROUNDS)
 
+    h, w = jnp.uint32(height), jnp.uint32(width)
+
     def shuffle(number: Array) -> Array:
-        high, low = number // jnp.uint32(width), number % jnp.uint32(width)
-        for i in range(0, _ROUNDS, 2):
-            high = (high + _hash(low, round_keys[2 * i], round_keys[2 * i + 1]) % jnp.uint32(height)) % jnp.uint32(
-                height
-            )
-            low = (low + _hash(high, round_keys[2 * i + 2], round_keys[2 * i + 3]) % jnp.uint32(width)) % jnp.uint32(
-                width
-            )
-        return high * jnp.uint32(width) + low
+        high, low = number // w, number % w
+        for i in range(0, 2 * _ROUNDS, 4):
+            high = (high + _hash(low, round_keys[i], round_keys[i + 1]) % h) % h
+            low = (low + _hash(high, round_keys[i + 2], round_keys[i + 3]) % w) % w
+        return high * w + low
 
     # Following the bijection from a number beyond the last until it comes back below keeps it one ("cycle walking",
     # Black and Rogaway 2002).

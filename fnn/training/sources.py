@@ -6,6 +6,7 @@ a traced argument, so that chunks of every length share one compiled program.
 
 from __future__ import annotations
 
+import abc
 import functools
 import time
 from collections.abc import Generator, Iterable, Iterator, Sized
@@ -196,7 +197,7 @@ def _pace(task: Task, shapes: Signature, batch_size: int) -> _Pace:
     return _Pace()
 
 
-class Source:
+class Source(abc.ABC):
     """Epochs of training steps.
 
     Attributes:
@@ -209,9 +210,9 @@ class Source:
         self.task = task
         self.running: Any = None  # what the device was told to compute last
 
+    @abc.abstractmethod
     def pieces(self, ts: TrainState) -> Iterator[Piece]:
         """The batches of an epoch that starts at ``ts``."""
-        raise NotImplementedError
 
     def steps(self, ts: TrainState, period: float) -> Generator[tuple[TrainState, Logs, int], None, None]:
         """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
