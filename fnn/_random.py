@@ -48,13 +48,21 @@ def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
     return x0, x1
 
 
+# Each word of a threefry block goes to a run of so many numbers: long enough for vector instructions.
+_RUN = 128
+
+
 def bits(key: Array, count: int) -> Array:
-    """``count`` random uint32 numbers: both words of threefry blocks; `jax.random.bits` for keys of other kinds."""
+    """``count`` random uint32 numbers, of which the first ones do not depend on how many there are.
+
+    Both words of threefry blocks; for keys of other kinds a draw of `jax.random.bits` for each number.
+    """
     data = jax.random.key_data(key)
     if data.shape != (2,):
-        return jax.random.bits(key, (count,), jnp.uint32)
-    half = -(-count // 2)
-    return jnp.concatenate(_threefry(data, jax.lax.iota(jnp.uint32, half)))[:count]
+        return jax.vmap(lambda one: jax.random.bits(one, (), jnp.uint32))(children(key, count))
+    runs = -(-count // (2 * _RUN))
+    first, second = _threefry(data, jax.lax.iota(jnp.uint32, runs * _RUN))
+    return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
 
 
 def bernoulli(key: Array, probability: Array, shape: tuple[int, ...]) -> Array:
@@ -64,21 +72,7 @@ def bernoulli(key: Array, probability: Array, shape: tuple[int, ...]) -> Array:
     """
     wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
-    return (_prefix_bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
-
-
-# Each word of a threefry block goes to a run of so many numbers: long enough for vector instructions.
-_RUN = 128
-
-
-def _prefix_bits(key: Array, count: int) -> Array:
-    """Random uint32 numbers of which the first ones do not depend on how many there are; see `bits`."""
-    data = jax.random.key_data(key)
-    if data.shape != (2,):
-        return jax.vmap(lambda one: jax.random.bits(one, (), jnp.uint32))(children(key, count))
-    runs = -(-count // (2 * _RUN))
-    first, second = _threefry(data, jax.lax.iota(jnp.uint32, runs * _RUN))
-    return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
+    return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
 
 
 # Below this size a permutation is a sort, which draws all permutations with equal probability and costs little.
