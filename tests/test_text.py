@@ -1,4 +1,4 @@
-"""Text as numbers: vocabulary, windows, sampling and generation."""
+"""Text as numbers: vocabulary, windows, sampling and generation, against plain NumPy."""
 
 import os
 
@@ -11,92 +11,434 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import fnn
+from fnn import text
 
 
 @pytest.mark.skipif("FNN_DATA" not in os.environ, reason="FNN_DATA does not name the folder with real data")
 def test_real_text():
-    text = fnn.data.datasets.nietzsche()
-    assert len(text) == 600893
-    assert len(fnn.text.Vocabulary.of(text.lower()).symbols) == 57
-    assert len(fnn.text.windows(np.arange(600893), 40, 3)[0]) == 200285
+    written = fnn.data.datasets.nietzsche()
+    assert len(written) == 600893
+    assert len(text.Vocabulary.of(written.lower()).symbols) == 57
+    assert len(text.windows(np.arange(600893), 40, 3)[0]) == 200285
 
 
 @given(st.text(min_size=1, max_size=30))
-def test_vocabulary_round_trip(text):
-    vocabulary = fnn.text.Vocabulary.of(text)
-    numbers = vocabulary.encode(text)
-    assert vocabulary.decode(numbers) == text
-    assert numbers.max() == len(set(text)) - 1
+def test_vocabulary_round_trip(written):
+    vocabulary = text.Vocabulary.of(written)
+    numbers = vocabulary.encode(written)
+    assert vocabulary.decode(numbers) == written
+    assert numbers.max() == len(set(written)) - 1
+    assert numbers.dtype == np.int32
 
 
-def test_vocabulary_refuses_unknown_symbols():
-    vocabulary = fnn.text.Vocabulary.of("abc")
-    with pytest.raises(fnn.InputError, match=r"only the 3 symbols of the vocabulary, got also \['x'\]"):
+def test_vocabulary_of_several_texts():
+    assert text.Vocabulary.of(["banana", "cab"]).symbols == "abcn"
+    assert text.Vocabulary.of("").symbols == ""
+    assert text.Vocabulary.of("").decode([]) == text.Vocabulary("ab").decode([]) == ""
+    assert text.Vocabulary("ab").encode("").tolist() == []
+
+
+@given(st.text("abcdxyzß ", max_size=30), st.sampled_from("abc "))
+def test_unknown_characters_give_way_to_a_symbol(written, unknown):
+    vocabulary = text.Vocabulary("abc ")
+    plain = [vocabulary.symbols.index(c if c in "abc " else unknown) for c in written]
+    assert vocabulary.encode(written, unknown).tolist() == plain
+    assert vocabulary.encode(written, unknown=unknown).dtype == np.int32
+
+
+def test_vocabulary_refuses():
+    vocabulary = text.Vocabulary.of("abc")
+    with pytest.raises(fnn.InputError, match=r"only the 3 symbols of the vocabulary, got also \['x'\]. Pass unknown="):
         vocabulary.encode("abx")
+    with pytest.raises(fnn.InputError, match=r"unknown to be one of the 3 symbols of the vocabulary, got '\?'"):
+        vocabulary.encode("abc", unknown="?")
+    with pytest.raises(fnn.InputError, match="unknown to be one of the 3 symbols of the vocabulary, got 'ab'"):
+        vocabulary.encode("abx", unknown="ab")
+    with pytest.raises(fnn.InputError, match="a text, got list"):
+        vocabulary.encode(["a", "b"])
     with pytest.raises(fnn.InputError, match=r"numbers in \[0, 3\), got 0 to 3"):
         vocabulary.decode([0, 3])
+    with pytest.raises(fnn.InputError, match=r"numbers in \[0, 3\), got -1 to 2"):
+        vocabulary.decode([2, -1])
+    with pytest.raises(fnn.InputError, match=r"decode: expected integers, got float64\[2\]"):
+        vocabulary.decode([0.0, 1.5])
 
 
 @given(st.integers(2, 40), st.integers(1, 12), st.integers(1, 5))
 def test_windows_equal_a_plain_loop(total, length, step):
     ids = np.arange(total) * 7 % 11
     if total <= length:
-        with pytest.raises(fnn.InputError, match=f"a sequence of more than {length} symbols"):
-            fnn.text.windows(ids, length, step)
+        with pytest.raises(fnn.InputError, match=f"a sequence of more than {length} symbols, got {total}"):
+            text.windows(ids, length, step)
         return
-    x, y = fnn.text.windows(ids, length, step)
+    x, y = text.windows(ids, length, step)
     plain = [(ids[i : i + length].tolist(), ids[i + length]) for i in range(0, total - length, step)]
     assert x.tolist() == [window for window, _ in plain]
     assert y.tolist() == [symbol for _, symbol in plain]
 
 
-def test_sample_draws_from_the_softmax():
-    logits = jnp.array([0.0, 1.0, 2.0, -1.0])
+def test_windows_refuse():
+    with pytest.raises(fnn.InputError, match=r"expected numbers, got a text\. Encode it first"):
+        text.windows("some text", 3)
+    with pytest.raises(fnn.InputError, match=r"a sequence of numbers, \(total,\), got int64\[2, 3\]"):
+        text.windows(np.ones((2, 3), int), 1)
+    with pytest.raises(fnn.InputError, match="length to be an integer of at least 1, got 0"):
+        text.windows([1, 2, 3], 0)
+    with pytest.raises(fnn.InputError, match="step to be an integer of at least 1, got -1"):
+        text.windows([1, 2, 3], 1, -1)
+
+
+# ------------------------------------------------------------------------------------------------------------ sampling
+LOGITS = np.array([0.0, 1.0, 2.0, -1.0, 1.5], np.float32)
+
+
+def softmax(logits, temperature, top_k=None):
+    powers = np.exp(np.asarray(logits, float) / temperature)
+    powers[np.argsort(-logits)[top_k:]] = 0 if top_k else powers[np.argsort(-logits)[top_k:]]
+    return powers / powers.sum()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_sample_draws_from_the_softmax(temperature, top_k):
     keys = jax.random.split(jax.random.key(0), 20_000)
-    for temperature in (0.5, 1.0, 2.0):
-        drawn = jax.vmap(lambda k, t=temperature: fnn.text.sample(k, logits, t))(keys)
-        powers = np.exp(np.asarray(logits, float) / temperature)
-        expected = powers / powers.sum() * len(keys)
-        counts = np.bincount(drawn, minlength=4)
-        assert stats.chisquare(counts, expected).pvalue > 1e-3
-    assert int(fnn.text.sample(keys[0], logits, 0.0)) == 2
+    drawn = jax.vmap(lambda k: text.sample(k, jnp.asarray(LOGITS), temperature, top_k))(keys)
+    counts = np.bincount(drawn, minlength=5)
+    expected = softmax(LOGITS, temperature, top_k) * len(keys)
+    possible = expected > 0
+    assert possible.sum() == (top_k or 5)
+    assert not counts[~possible].any()
+    assert stats.chisquare(counts[possible], expected[possible]).pvalue > 1e-3
+
+
+def plain_sample(key, logits, temperature, top_k=None):
+    """The Gumbel trick in NumPy, with the noise that JAX draws for the key."""
+    noise = np.asarray(jax.random.gumbel(key, logits.shape))
+    kept = np.argsort(-logits, kind="stable")[:top_k]
+    return int(kept[np.argmax((logits + np.float32(temperature) * noise)[kept])])
+
+
+@given(st.integers(0, 1000), st.sampled_from([0.0, 0.3, 1.0, 4.0]), st.sampled_from([None, 1, 2, 6]))
+def test_sample_equals_the_rule_in_numpy(seed, temperature, top_k):
+    logits = np.random.default_rng(seed).normal(size=6).astype(np.float32)
+    key = jax.random.key(seed)
+    assert int(text.sample(key, jnp.asarray(logits), temperature, top_k)) == plain_sample(
+        key, logits, temperature, top_k
+    )
+
+
+def test_sample_of_many_rows(rng):
+    logits = jnp.asarray(rng.normal(size=(4, 3, 6)).astype("f"))
+    key = jax.random.key(3)
+    drawn = text.sample(key, logits, 1.3)
+    assert drawn.shape == (4, 3)
+    assert drawn.dtype == jnp.int32
+    np.testing.assert_array_equal(drawn, text.sample(key, logits, 1.3, top_k=6))
+    np.testing.assert_array_equal(text.sample(key, logits, 0.0), np.argmax(logits, -1))
+    np.testing.assert_array_equal(text.sample(key, logits, 0), np.argmax(logits, -1))
+    np.testing.assert_array_equal(text.sample(key, logits, 5.0, top_k=1), np.argmax(logits, -1))
+    two = np.argsort(-np.asarray(logits), -1)[..., :2]
+    drawn = text.sample(key, logits, 9.0, top_k=2)
+    assert (two == np.asarray(drawn)[..., None]).any(-1).all()
+    assert (two[..., 1] == drawn).any()
+
+
+def test_sample_takes_the_first_of_equals():
+    level, keys = jnp.array([1.0, 3.0, 3.0, 3.0]), jax.random.split(jax.random.key(0), 100)
+    drawn = jax.vmap(lambda k: text.sample(k, level, 1.0, top_k=2))(keys)
+    assert sorted(set(drawn.tolist())) == [1, 2]
+    for top_k in (None, 1, 2):
+        assert int(text.sample(keys[0], level, 0.0, top_k)) == 1
+
+
+def test_sample_from_narrow_types_is_as_fair_as_from_float32():
+    logits = jnp.array([0.0, -6.0], jnp.bfloat16)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    drawn = jax.vmap(lambda k: text.sample(k, logits))(keys)
+    expected = softmax(np.array([0.0, -6.0]), 1.0) * len(keys)
+    assert stats.chisquare(np.bincount(drawn, minlength=2), expected).pvalue > 1e-3
+
+
+def test_sample_refuses():
+    key, logits = jax.random.key(0), jnp.asarray(LOGITS)
     with pytest.raises(fnn.InputError, match=r"temperature in \[0, inf\), got -1"):
-        fnn.text.sample(keys[0], logits, -1.0)
+        text.sample(key, logits, -1.0)
+    with pytest.raises(fnn.InputError, match=r"temperature in \[0, inf\), got nan"):
+        text.sample(key, logits, np.nan)
+    with pytest.raises(fnn.InputError, match="a finite temperature, got inf"):
+        text.sample(key, logits, np.inf)
+    with pytest.raises(fnn.InputError, match="top_k to be an integer of at least 1, got 0"):
+        text.sample(key, logits, 1.0, 0)
+    with pytest.raises(fnn.InputError, match=r"top_k to be an integer of at least 1, got 2\.5"):
+        text.sample(key, logits, 1.0, 2.5)
+    with pytest.raises(fnn.InputError, match="top_k to be at most 5, the number of classes, got 6"):
+        text.sample(key, logits, 1.0, 6)
+    with pytest.raises(fnn.InputError, match=r"logits of shape \(..., classes\), got float32\[\]"):
+        text.sample(key, jnp.zeros(()))
+    with pytest.raises(fnn.InputError, match=r"a floating-point x, got int32\[3\]. Logits are"):
+        text.sample(key, jnp.arange(3))
 
 
-def test_generate_equals_a_plain_loop():
-    table = jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 5)).astype("f"))
+# --------------------------------------------------------------------------------------------------- windows to logits
+TABLE = np.random.default_rng(0).normal(size=(3, 5, 5)).astype("f")
 
-    def predict(ids):
-        return table[0, ids[:, -1]] + table[1, ids[:, -2]] + table[2, ids[:, 0]]
 
+def predict(ids, xp=jnp):
+    table = xp.asarray(TABLE)
+    return table[0, ids[:, -1]] + table[1, ids[:, -2]] + table[2, ids[:, 0]]
+
+
+def plain_generate(key, window, length, temperature, top_k=None):
+    """Windows in NumPy, one symbol at a time."""
+    window, out = list(window), []
+    for k in jax.random.split(key, length):
+        out.append(plain_sample(k, predict(np.array([window]), np)[0], temperature, top_k))
+        window = [*window[1:], out[-1]]
+    return out
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.7, None), (1.5, 3), (0.0, None)])
+def test_generate_equals_a_plain_loop(temperature, top_k):
     key = jax.random.key(4)
-    out = fnn.text.generate(predict, key, [1, 4, 2], 30, 0.7)
-    window = [1, 4, 2]
-    for k, symbol in zip(jax.random.split(key, 30), out, strict=True):
-        assert int(fnn.text.sample(k, predict(jnp.array([window]))[0], 0.7)) == int(symbol)
-        window = [*window[1:], int(symbol)]
-    assert len(set(out.tolist())) > 1
-    np.testing.assert_array_equal(out, fnn.text.generate(predict, key, [1, 4, 2], 30, 0.7))
+    plain = plain_generate(key, [1, 4, 2], 30, temperature, top_k)
+    assert len(set(plain)) > 1
+    out = text.generate(predict, key, [1, 4, 2], 30, temperature, top_k)
+    assert out.tolist() == plain
+    assert out.dtype == jnp.int32
+    # The same again, compiled, with temperature and window as arguments, and as one of several.
+    compiled = jax.jit(lambda k, window, t: text.generate(predict, k, window, 30, t, top_k))
+    for _ in range(2):
+        assert compiled(key, jnp.array([1, 4, 2]), temperature).tolist() == plain
+    keys = jnp.stack([jax.random.key(9), key])
+    assert jax.vmap(lambda k: text.generate(predict, k, [1, 4, 2], 30, temperature, top_k))(keys)[1].tolist() == plain
+
+
+def test_generate_from_a_window_of_one_symbol():
+    out = text.generate(lambda ids: jax.nn.one_hot((ids[:, -1] * 3 + 1) % 7, 7), jax.random.key(0), [2], 5, 0)
+    assert out.tolist() == [0, 1, 4, 6, 5]
+
+
+def test_generate_refuses():
+    key = jax.random.key(0)
     with pytest.raises(fnn.InputError, match="a window of at least one symbol"):
-        fnn.text.generate(predict, key, [], 3)
+        text.generate(predict, key, [], 3)
+    with pytest.raises(fnn.InputError, match=r"a window of at least one symbol, \(length,\), got \(1, 2\)"):
+        text.generate(predict, key, [[1, 2]], 3)
+    with pytest.raises(fnn.InputError, match=r"a window of numbers, got a text\. Encode it first"):
+        text.generate(predict, key, "abc", 3)
+    with pytest.raises(fnn.InputError, match=r"a window of integers, the numbers of symbols, got float32\[2\]"):
+        text.generate(predict, key, jnp.array([1.0, 2.0]), 3)
+    with pytest.raises(fnn.InputError, match="a window of numbers from 0, got -3"):
+        text.generate(predict, key, [1, -3], 3)
     with pytest.raises(fnn.InputError, match="length to be an integer of at least 1"):
-        fnn.text.generate(predict, key, [1], 0)
+        text.generate(predict, key, [1, 2], 0)
+    with pytest.raises(fnn.InputError, match=r"generate: expected temperature in \[0, inf\), got -2"):
+        text.generate(predict, key, [1, 2], 3, -2)
+    with pytest.raises(fnn.InputError, match="generate: expected top_k to be an integer of at least 1, got -1"):
+        text.generate(predict, key, [1, 2], 3, top_k=-1)
+    with pytest.raises(fnn.InputError, match="top_k to be at most 5, the number of classes, got 8"):
+        text.generate(predict, key, [1, 2], 3, top_k=8)
+    with pytest.raises(
+        fnn.InputError, match=r"logits \(1, symbols\), got float32\[1, 2, 5\]. Is return_sequences=True"
+    ):
+        text.generate(lambda ids: jnp.zeros((*ids.shape, 5)), key, [1, 2], 3)
+    with pytest.raises(fnn.InputError, match=r"logits \(1, symbols\), got float32\[5\]"):
+        text.generate(lambda ids: jnp.zeros(5), key, [1, 2], 3)
+    with pytest.raises(fnn.InputError, match=r"one PRNG key, got 7. Pass jax.random.key\(7\)"):
+        text.generate(predict, 7, [1, 2], 3)
+
+
+# --------------------------------------------------------------------------------------------------- carries to logits
+def lstm_model(seed=0, symbols=5, units=6):
+    """Parameters large enough that the text depends on what was read long before."""
+    keys = jax.random.split(jax.random.key(seed))
+    params = {"lstm": fnn.lstm_init(keys[0], symbols, units), "dense": fnn.dense_init(keys[1], units, symbols)}
+    params = jax.tree.map(lambda a: 2.5 * a, params)
+
+    def step(carry, symbol):
+        carry, h = fnn.lstm_cell(params["lstm"], carry, symbol[None])
+        return carry, fnn.dense(params["dense"], h)[0]
+
+    return params, step, fnn.LSTMCarry(jnp.zeros((1, units)), jnp.zeros((1, units)))
+
+
+def plain_logits(params, ids):
+    """Logits after all of ``ids``, the LSTM written out in NumPy (gates in the order i, f, c, o)."""
+    kernel, recurrent, bias = (np.asarray(params["lstm"][k]) for k in ("kernel", "recurrent_kernel", "bias"))
+    h = c = np.zeros(len(recurrent), np.float32)
+    for symbol in ids:
+        i, f, g, o = np.split(kernel[symbol] + h @ recurrent + bias, 4)
+        sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+    return (h @ np.asarray(params["dense"]["kernel"]) + np.asarray(params["dense"]["bias"])).astype(np.float32)
+
+
+@pytest.mark.parametrize(("temperature", "top_k"), [(0.0, None), (1.0, None), (1.5, 2)])
+@pytest.mark.parametrize("prompt", [[3], [3, 1, 4, 1, 0, 2]])
+def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperature, top_k):
+    params, step, start = lstm_model()
+    key = jax.random.key(8)
+    read = list(prompt)
+    for k in jax.random.split(key, 12):
+        read.append(plain_sample(k, plain_logits(params, read), temperature, top_k))
+    plain = read[len(prompt) :]
+    out = text.generate_from(step, start, prompt, key, 12, temperature, top_k)
+    assert out.tolist() == plain
+    assert out.dtype == jnp.int32
+    compiled = jax.jit(lambda carry, ids, k, t: text.generate_from(step, carry, ids, k, 12, t, top_k))
+    for _ in range(2):
+        assert compiled(start, jnp.array(prompt), key, temperature).tolist() == plain
+
+
+def test_generate_from_where_a_whole_sequence_ended():
+    """The carry that `fnn.lstm` returns is one to go on from."""
+    params, step, start = lstm_model(1)
+    prompt, key = [2, 0, 4, 4, 1], jax.random.key(5)
+    _, carry = fnn.lstm(params["lstm"], jnp.array([prompt[:-1]]))
+    write = jax.jit(lambda carry, ids, key: text.generate_from(step, carry, ids, key, 20))
+    prompt = jnp.array(prompt)
+    whole = write(start, prompt, key).tolist()
+    assert len(set(whole)) > 2
+    assert write(carry, prompt[-1:], key).tolist() == whole
+    assert write(start, prompt[-1:], key).tolist() != whole
+    assert write(start, prompt, jax.random.key(6)).tolist() != whole
+
+
+def test_generate_from_of_many_texts_at_once():
+    _, step, start = lstm_model(2)
+    prompts, keys = jnp.array([[1, 2, 3], [4, 0, 0], [2, 2, 1]]), jax.random.split(jax.random.key(0), 3)
+    write = jax.jit(lambda ids, k: text.generate_from(step, start, ids, k, 9))
+    together = jax.jit(jax.vmap(write))(prompts, keys)
+    alone = [write(ids, k).tolist() for ids, k in zip(prompts, keys, strict=True)]
+    assert together.tolist() == alone
+    assert len({tuple(ids) for ids in alone}) == 3
+
+
+def test_windows_are_a_special_case_of_carries():
+    """A carry that holds the last symbols gives what `generate` gives for the same key."""
+
+    def step(carry, symbol):
+        window = jnp.append(carry, symbol)
+        return window[1:], predict(window[None])[0]
+
+    key = jax.random.key(11)
+    windows = text.generate(predict, key, [1, 4, 2], 25, 0.9)
+    np.testing.assert_array_equal(text.generate_from(step, jnp.array([1, 4]), [2], key, 25, 0.9), windows)
+
+
+def test_generate_from_refuses():
+    _, step, start = lstm_model()
+    key = jax.random.key(0)
+    with pytest.raises(fnn.InputError, match="generate_from: expected a prompt of at least one symbol"):
+        text.generate_from(step, start, [], key, 3)
+    with pytest.raises(fnn.InputError, match="length to be an integer of at least 1, got -1"):
+        text.generate_from(step, start, [1], key, -1)
+    with pytest.raises(fnn.InputError, match=r"generate_from: expected temperature in \[0, inf\), got -0.5"):
+        text.generate_from(step, start, [1], key, 3, -0.5)
+    with pytest.raises(fnn.InputError, match="generate_from: expected top_k to be an integer of at least 1, got 0"):
+        text.generate_from(step, start, [1], key, 3, 1.0, 0)
+    with pytest.raises(fnn.InputError, match="top_k to be at most 5"):
+        text.generate_from(step, start, [1], key, 3, 1.0, 6)
+    with pytest.raises(fnn.InputError, match="one PRNG key, got 1"):
+        text.generate_from(step, start, [1], 1, 3)
+    with pytest.raises(fnn.InputError, match=r"step\(carry, symbol\) to return \(carry, logits\), got float32\[5\]"):
+        text.generate_from(lambda carry, symbol: jnp.zeros(5), start, [1], key, 3)
+    with pytest.raises(fnn.InputError, match=r"logits of shape \(symbols,\), got float32\[1, 5\]. .* take row 0"):
+        text.generate_from(lambda carry, symbol: (carry, jnp.zeros((1, 5))), start, [1], key, 3)
+    longer = r"a carry like the one it got, float32\[2\], got float32\[3\]. Each step gets the carry"
+    with pytest.raises(fnn.InputError, match=longer):
+        text.generate_from(lambda carry, symbol: (jnp.zeros(3), jnp.zeros(5)), jnp.zeros(2), [1], key, 3)
+    with pytest.raises(fnn.InputError, match=r"a carry like the one it got, LSTMCarry\(.*got \('float32"):
+        text.generate_from(lambda carry, symbol: (tuple(carry), jnp.zeros(5)), start, [1], key, 3)
+
+
+# ---------------------------------------------------------------------------------------------------------- characters
+def small_model(symbols=4):
+    model = fnn.Sequential(fnn.LSTM(4, input_dim=symbols), fnn.Dense(symbols))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
+    return model, jax.tree.map(lambda a: 3 * a, params), state
 
 
 def test_generate_text():
-    vocabulary = fnn.text.Vocabulary.of("abcd")
-    model = fnn.Sequential(fnn.LSTM(4, input_dim=4), fnn.Dense(4))
-    params, state = model.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
-    options = {"length": 12, "temperature": 1.0}
-    out = fnn.text.generate_text(model, params, state, vocabulary, "abc", jax.random.key(1), **options)
-    assert len(out) == 12
-    assert set(out) <= set("abcd")
-    assert out == fnn.text.generate_text(model, params, state, vocabulary, "abc", jax.random.key(1), **options)
-    assert out != fnn.text.generate_text(model, params, state, vocabulary, "abc", jax.random.key(2), **options)
+    vocabulary = text.Vocabulary.of("abcd")
+    model, params, state = small_model()
+    key = jax.random.key(1)
+
+    def write(prompt, key=key, **options):
+        return text.generate_text(model, params, state, vocabulary, prompt, key, length=12, **options)
+
+    predict = jax.jit(lambda ids: model.apply(params, state, ids)[0][0])
+
+    def plain(prompt, temperature=1.0, top_k=None):
+        window, out = vocabulary.encode(prompt).tolist(), ""
+        for k in jax.random.split(key, 12):
+            logits = np.asarray(predict(jnp.array([window])))
+            window = [*window[1:], plain_sample(k, logits, temperature, top_k)]
+            out += vocabulary.symbols[window[-1]]
+        return out
+
+    assert write("abc") == write("abc") == plain("abc")
+    assert write("abc", temperature=0) == plain("abc", 0)
+    assert write("abc", temperature=2.0, top_k=2) == plain("abc", 2.0, 2)
+    assert write("abc") != write("abc", jax.random.key(2))
+    assert len({write("abc"), write("dabc"), write("abc", temperature=2.0)}) == 3
+    # With a width only the end of the prompt counts, and what comes before it may hold anything.
+    assert write("dddabc", width=3) == write("€abc", width=3) == write("abc", width=3) == plain("abc")
+    assert write("a?c", unknown="b") == plain("abc")
+    assert len(text.generate_text(model, params, state, vocabulary, "abc", key)) == 200
+
+
+def test_generate_text_compiles_once_for_all_prompts_of_a_width():
+    vocabulary = text.Vocabulary.of("abcd")
+    model, params, state = small_model()
+    before = text._generate._cache_size()
+    for prompt, temperature in (("abca", 0), ("cabdda", 1.5), ("bbbbbbbb", 0.2)):
+        options = {"length": 7, "width": 4, "temperature": temperature}
+        text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(0), **options)
+    assert text._generate._cache_size() == before + 1
+
+
+def test_generate_text_refuses():
+    vocabulary = text.Vocabulary.of("abcd")
+    model, params, state = small_model()
+
+    def write(prompt, vocabulary=vocabulary, **options):
+        return text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(1), **options)
+
     with pytest.raises(fnn.InputError, match=r"got also \['z'\]"):
-        fnn.text.generate_text(model, params, state, vocabulary, "abz", jax.random.key(1))
-    with pytest.raises(fnn.InputError, match="temperature in"):
-        fnn.text.generate_text(model, params, state, vocabulary, "abc", jax.random.key(1), temperature=-0.1)
-    with pytest.raises(fnn.InputError, match="at least one symbol"):
-        fnn.text.generate_text(model, params, state, vocabulary, "", jax.random.key(1))
+        write("abz")
+    with pytest.raises(fnn.InputError, match="unknown to be one of the 4 symbols"):
+        write("abz", unknown="z")
+    with pytest.raises(fnn.InputError, match=r"generate_text: expected temperature in \[0, inf\), got -0.1"):
+        write("abc", temperature=-0.1)
+    with pytest.raises(fnn.InputError, match="a prompt of at least one character, got an empty one"):
+        write("")
+    with pytest.raises(fnn.InputError, match=r"a text as prompt, got int64\[2\]"):
+        write(np.array([1, 2]))
+    with pytest.raises(
+        fnn.InputError, match="a prompt of at least 5 characters, the width of the window, got 3, 2 too few"
+    ):
+        write("abc", width=5)
+    with pytest.raises(fnn.InputError, match="width to be an integer of at least 1, got 0"):
+        write("abc", width=0)
+    with pytest.raises(fnn.InputError, match="length to be an integer of at least 1, got 0"):
+        write("abc", length=0)
+    with pytest.raises(fnn.InputError, match="top_k to be an integer of at least 1, got 0"):
+        write("abc", top_k=0)
+    with pytest.raises(fnn.InputError, match="top_k to be at most 4, the number of classes, got 5"):
+        write("abc", top_k=5)
+    with pytest.raises(fnn.InputError, match=r"logits of the vocabulary's 3 symbols, got float32\[1, 4\]"):
+        write("abc", text.Vocabulary("abc"))
+
+
+def test_a_prompt_of_another_length_than_the_models_window_is_told_as_such():
+    vocabulary = text.Vocabulary.of("abcd")
+    model = fnn.Sequential(fnn.Embedding(4, 2), fnn.Flatten(), fnn.Dense(4))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
+    write = lambda prompt, **options: text.generate_text(  # noqa: E731
+        model, params, state, vocabulary, prompt, jax.random.key(0), length=5, **options
+    )
+    with pytest.raises(fnn.InputError, match=r"a prompt of 5 characters > .*x of shape \(batch, 6\)"):
+        write("abcda")
+    assert len(write("abcda", width=3)) == 5
