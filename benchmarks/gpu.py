@@ -122,7 +122,7 @@ def mnist(quick: bool) -> list[Row]:
 
     import fnn
 
-    images = fnn.datasets.mnist()
+    images = fnn.data.mnist()
     x, y = images.x_train[..., None].astype("float32") / 255, images.y_train
     test = images.x_test[..., None].astype("float32") / 255, images.y_test
     if quick:

@@ -9,7 +9,7 @@ from . import plotting as plot
 from ._checks import InputError
 from ._tree import paths
 from ._version import __version__
-from .data import datasets, text
+from .data import text
 from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
@@ -118,6 +118,6 @@ __all__ = [
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     # data, inspection, pictures
-    "data", "datasets", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot",
+    "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot",
     "InputError", "__version__",
 ]  # fmt: skip

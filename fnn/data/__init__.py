@@ -1,1 +1,62 @@
-"""Data sets, and text as numbers."""
+"""Data: sets to load, toy sets to draw, and what makes them ready for a model. Text as numbers is in `fnn.text`."""
+
+from ..nn.embedding import one_hot
+from . import text
+from .datasets import (
+    Dataset,
+    Images,
+    california_housing,
+    digits,
+    fashion_mnist,
+    iris,
+    mnist,
+    nietzsche,
+    read_csv,
+    read_idx,
+    shipping,
+)
+from .download import DownloadError
+from .preprocessing import (
+    Moments,
+    TableCode,
+    scale_images,
+    standardize,
+    standardize_fit,
+    standardize_invert,
+    table_encode,
+    table_fit,
+    train_test_split,
+)
+from .toy import circles, gaussians, multi_gaussian, plane, spiral, xor
+
+__all__ = [
+    "Dataset",
+    "DownloadError",
+    "Images",
+    "Moments",
+    "TableCode",
+    "california_housing",
+    "circles",
+    "digits",
+    "fashion_mnist",
+    "gaussians",
+    "iris",
+    "mnist",
+    "multi_gaussian",
+    "nietzsche",
+    "one_hot",
+    "plane",
+    "read_csv",
+    "read_idx",
+    "scale_images",
+    "shipping",
+    "spiral",
+    "standardize",
+    "standardize_fit",
+    "standardize_invert",
+    "table_encode",
+    "table_fit",
+    "text",
+    "train_test_split",
+    "xor",
+]

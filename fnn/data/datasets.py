@@ -1,68 +1,121 @@
-"""Real data sets, read from a folder on this machine: the argument ``folder``, else the variable ``FNN_DATA``."""
+"""Data sets, each one call: read from a folder on this machine, from scikit-learn, or downloaded once.
+
+Where a loader looks, in this order: the argument ``folder`` (then the files must be there); the folder that the
+variable ``FNN_DATA`` names; the cache of earlier downloads; the addresses in `fnn.data.download.SOURCES`.
+"""
 
 from __future__ import annotations
 
+import csv
 import gzip
-import os
+import io
+import math
+import tarfile
+import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from .._checks import InputError, fail
+from .download import DownloadError, Folder, find, look, own_folder, place_of
+from .preprocessing import TableCode, table_encode
 
 
 class Images(NamedTuple):
-    """Labelled images, split by their makers.
+    """Labelled images, split by their makers. As a pytree it has the four arrays as leaves.
 
     Attributes:
       x_train, x_test: (count, height, width) uint8, 0 for the background.
       y_train, y_test: (count,) int32 class numbers.
+      classes: the names of the classes.
     """
 
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
+    x_train: Any
+    y_train: Any
+    x_test: Any
+    y_test: Any
+    classes: tuple[str, ...]
 
 
-def data_folder(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder with data files: the argument, else ``FNN_DATA``.
+class Dataset(NamedTuple):
+    """Inputs and targets. As a pytree it has the two arrays as leaves.
 
-    Raises:
-      InputError: when neither is given, or it is no folder.
+    Attributes:
+      x: (rows, ...) inputs.
+      y: (rows,) class numbers, or (rows, 1) numbers to predict.
+      features: the names of the columns of ``x``; () for images.
+      classes: the names of the classes; () for numbers to predict.
     """
-    chosen = folder if folder is not None else os.environ.get("FNN_DATA")
-    if not chosen:
-        fail("data folder", expected="a folder", got="none", hint="Set FNN_DATA, or pass folder=...")
-    path = Path(chosen)
-    if not path.is_dir():
-        fail("data folder", expected="an existing folder", got=str(path))
-    return path
+
+    x: Any
+    y: Any
+    features: tuple[str, ...]
+    classes: tuple[str, ...]
 
 
-def _find(folder: Path, *names: str) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    fail("data file", expected=f"{' or '.join(names)} in the data folder", got="neither" if len(names) > 1 else "none")
+def _register(kind: Any, arrays: tuple[str, ...]) -> None:
+    """Names are no leaves, so that a function under `jax.jit` may return the whole, and `jax.tree.map` skips them."""
+    names = tuple(field for field in kind._fields if field not in arrays)
+
+    def flatten(data: Any) -> Any:
+        children = tuple((jax.tree_util.GetAttrKey(field), getattr(data, field)) for field in arrays)
+        return children, tuple(getattr(data, field) for field in names)
+
+    def unflatten(static: Any, children: Any) -> Any:
+        return kind(**dict(zip(arrays, children, strict=True)), **dict(zip(names, static, strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(kind, flatten, unflatten)
 
 
+_register(Images, ("x_train", "y_train", "x_test", "y_test"))
+_register(Dataset, ("x", "y"))
+
+
+def _bytes_of(path: Path) -> bytes:
+    if not path.is_file():
+        fail(str(path), expected="a file", got="a folder" if path.is_dir() else "nothing of that name")
+    return path.read_bytes()
+
+
+def _text_of(path: Path) -> str:
+    try:
+        # The signature of UTF-8 at the start, which Excel writes, is no part of the first name.
+        return _bytes_of(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name}: not a UTF-8 text ({error}). Fetch it again, or save it as UTF-8.") from None
+
+
+# --------------------------------------------------------------------------------------------------------------- images
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
+def read_idx(path: Folder) -> np.ndarray:
     """An array from a file in the IDX format of MNIST, plain or gzipped.
 
     The format: two zero bytes, a type code, the number of axes, the lengths as big-endian 32-bit integers, the data.
 
+    Args:
+      path: of the file.
+
+    Returns:
+      The array, in this machine's byte order.
+
     Raises:
-      InputError: for a file that is damaged, cut off, or of another format.
+      InputError: for a file that is missing, damaged, cut off, or of another format.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "three-labels-idx1-ubyte"
+    >>> _ = path.write_bytes(b"\\0\\0\\x08\\x01" + b"\\0\\0\\0\\x03" + b"\\x05\\0\\x04")
+    >>> read_idx(path).tolist()
+    [5, 0, 4]
     """
     path = Path(path)
+    raw = _bytes_of(path)
     try:
-        raw = path.read_bytes()
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path.name}: the gzip file is damaged or cut off ({error}). Fetch it again.") from None
@@ -73,7 +126,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     if len(content) < start:
         fail(path.name, expected=f"a header of {start} bytes", got=f"{len(content)} bytes", hint="Fetch it again.")
     shape = tuple(int(n) for n in np.frombuffer(content, ">i4", axes, 4))
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if len(content) != start + size:
         fail(
             path.name,
@@ -84,39 +137,394 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def mnist(folder: str | os.PathLike[str] | None = None) -> Images:
+_CLASSES = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+
+# The first labels of the published files. The two data sets share their file names, and so are easily taken for
+# each other.
+_FIRST_LABELS = {
+    ("mnist", "train"): [5, 0, 4, 1, 9, 2, 1, 3, 1, 4],
+    ("mnist", "t10k"): [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
+    ("fashion_mnist", "train"): [9, 0, 0, 3, 0, 2, 7, 2, 5, 5],
+    ("fashion_mnist", "t10k"): [9, 2, 1, 1, 6, 1, 4, 6, 5, 7],
+}
+
+
+def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Images:
+    parts = []
+    for split in ("train", "t10k"):
+        names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
+        paths = [find(dataset, f"{name}.gz", (name,), inside, folder) for name in names]
+        x, y = (read_idx(path) for path in paths)
+        where = f"{dataset}, {paths[0].name} and {paths[1].name}"
+        if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or x.dtype != np.uint8 or not len(x):
+            fail(where, expected="as many uint8 images as labels", got=f"{x.shape} {x.dtype} and {y.shape}")
+        if x.shape[1:] != (28, 28):
+            fail(where, expected="images of 28 by 28 pixels", got=f"{x.shape[1]} by {x.shape[2]}")
+        if y.dtype.kind not in "iu" or y.min() < 0 or y.max() > 9:
+            fail(where, expected="integer labels from 0 to 9", got=f"{y.dtype} from {y.min()} to {y.max()}")
+        for (other, part), labels in _FIRST_LABELS.items():
+            if part == split and other != dataset and y[:10].tolist() == labels:
+                hint = f"Keep each in a folder of its own, {inside[0]!r} for {dataset}."
+                fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
+        parts += [x, y.astype(np.int32)]
+    x_train, y_train, x_test, y_test = parts
+    return Images(x_train, y_train, x_test, y_test, _CLASSES[dataset])
+
+
+def mnist(folder: Folder | None = None) -> Images:
     """Handwritten digits (LeCun et al. 1998): 60,000 images to train and 10,000 to test, 28 by 28, classes 0 to 9.
 
     Args:
       folder: with the four IDX files under their original names, plain or gzipped, or with a folder ``mnist`` that
-        has them; default the folder named by ``FNN_DATA``.
+        has them; default the folder named by ``FNN_DATA``, else a download of 11 MB.
+
+    Returns:
+      `Images`. Files with fewer images of that size are read too.
 
     Raises:
-      InputError: when files are missing, damaged, or of other sizes.
+      InputError: when files are missing from ``folder``, damaged, or of other sizes.
+      DownloadError: when they are not on this machine and can't be downloaded.
+
+    >>> data = mnist()  # doctest: +SKIP
+    >>> data.x_train.shape, data.y_train[:5]  # doctest: +SKIP
+    ((60000, 28, 28), array([5, 0, 4, 1, 9], dtype=int32))
     """
-    root = data_folder(folder)
-    root = root / "mnist" if (root / "mnist").is_dir() else root
-    parts = []
-    for split in ("train", "t10k"):
-        x = read_idx(_find(root, f"{split}-images-idx3-ubyte.gz", f"{split}-images-idx3-ubyte"))
-        y = read_idx(_find(root, f"{split}-labels-idx1-ubyte.gz", f"{split}-labels-idx1-ubyte"))
-        if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or x.dtype != np.uint8:
-            fail(f"mnist {split}", expected="as many uint8 images as labels", got=f"{x.shape} {x.dtype} and {y.shape}")
-        parts += [x, y.astype(np.int32)]
-    return Images(*parts)
+    return _images("mnist", folder, ("mnist",))
 
 
-def nietzsche(folder: str | os.PathLike[str] | None = None) -> str:
+def fashion_mnist(folder: Folder | None = None) -> Images:
+    """Pictures of clothes (Xiao et al. 2017): 60,000 images to train and 10,000 to test, 28 by 28, ten classes.
+
+    Args:
+      folder: with the four IDX files under their original names, plain or gzipped, or with a folder ``fashion-mnist``
+        or ``fashion_mnist`` that has them; default the folder named by ``FNN_DATA``, else a download of 30 MB.
+
+    Returns:
+      `Images`. Files with fewer images of that size are read too.
+
+    Raises:
+      InputError: when files are missing from ``folder``, damaged, of other sizes, or those of MNIST.
+      DownloadError: when they are not on this machine and can't be downloaded.
+
+    >>> data = fashion_mnist()  # doctest: +SKIP
+    >>> data.classes[data.y_train[0]]  # doctest: +SKIP
+    'Ankle boot'
+    """
+    return _images("fashion_mnist", folder, ("fashion-mnist", "fashion_mnist"))
+
+
+def _from_sklearn(name: str) -> Any:
+    try:
+        import sklearn.datasets
+    except ImportError:
+        raise ImportError(f"fnn.data.{name}() comes with scikit-learn: pip install scikit-learn") from None
+    return getattr(sklearn.datasets, f"load_{name}")()
+
+
+def digits() -> Dataset:
+    """Handwritten digits of 8 by 8 pixels, 1,797 of them, which come with scikit-learn: nothing is downloaded.
+
+    Returns:
+      `Dataset` with ``x`` (1797, 8, 8, 1) float32 in [0, 1] and ``y`` (1797,) int32.
+
+    Raises:
+      ImportError: without scikit-learn.
+
+    >>> data = digits()
+    >>> data.x.shape, data.x.max().item(), data.y[:5].tolist()
+    ((1797, 8, 8, 1), 1.0, [0, 1, 2, 3, 4])
+    """
+    bunch = _from_sklearn("digits")
+    x = (bunch.images[..., None] / 16).astype(np.float32)
+    return Dataset(x, bunch.target.astype(np.int32), (), tuple(map(str, bunch.target_names)))
+
+
+# --------------------------------------------------------------------------------------------------------------- tables
+class _Table(NamedTuple):
+    """A table as text: its columns by name, and the line of the file on which each row stands."""
+
+    file: str
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+    def at(self, column: str, row: int) -> str:
+        return f"{self.file}, line {self.lines[row]}, column {column!r}"
+
+
+def _table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | None = None) -> _Table:
+    """Rows of equal length with names over them, or with the names given."""
+    if not isinstance(delimiter, str) or len(delimiter) != 1:
+        fail(file, expected="a delimiter of one character", got=repr(delimiter))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows, lines = [], []
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row) or len(row) > 1:  # blank lines are none
+                rows.append([cell.strip() for cell in row])
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise InputError(f"{file}, line {reader.line_num}: not a row of a CSV file ({error}).") from None
+    if header is None:
+        if not rows:
+            fail(file, expected="a line with the names of the columns", got="an empty file")
+        header, rows, lines = rows[0], rows[1:], lines[1:]
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice or "" in header:
+            got = f"{twice[0]!r} twice" if twice and twice[0] else f"no name for column {header.index('') + 1}"
+            fail(f"{file}, line 1", expected="a name of its own for each column", got=got)
+    if not rows:
+        fail(file, expected="at least one row", got="none")
+    for row, line in zip(rows, lines, strict=True):
+        if len(row) != len(header):
+            other = next((d for d in ";\t|," if d != delimiter and d in text.partition("\n")[0]), None)
+            hint = f"Is it separated by {other!r}?" if other and min(len(row), len(header)) == 1 else ""
+            cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
+            fail(f"{file}, line {line}", expected=f"{len(header)} cells, one for each column", got=cells, hint=hint)
+    return _Table(file, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
+
+
+def _number(cell: str) -> float | None:
+    try:
+        return None if "_" in cell else float(cell)  # Python reads 1_000 as a number; files don't mean that
+    except ValueError:
+        return None
+
+
+def _numbers(table: _Table, column: str) -> np.ndarray:
+    """A column that must hold finite numbers, float64."""
+    values = [_number(cell) for cell in table.columns[column]]
+    for row, value in enumerate(values):
+        if value is None or not math.isfinite(value):
+            cell = table.columns[column][row]
+            fail(table.at(column, row), expected="a number", got=repr(cell) if cell else "nothing")
+    return np.array(values, np.float64)
+
+
+def read_csv(path: Folder, delimiter: str = ",") -> dict[str, np.ndarray]:
+    """The columns of a CSV file by the names in its first line.
+
+    Cells lose spaces around them, and blank lines are skipped. See `fnn.data.table_fit` for the way to a model's input.
+
+    Args:
+      path: of the file, in UTF-8, with or without a byte-order mark.
+      delimiter: what is between the cells.
+
+    Returns:
+      For each column (rows,) float64 where every cell that is not empty is a number, with NaN for empty ones; else the
+      text as it is.
+
+    Raises:
+      InputError: for a file that is missing, empty or not UTF-8, for rows with too few or too many cells (with their
+        line), and for columns without a name or with the same one.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
+    >>> _ = path.write_text("size,colour\\n1.5,red\\n2,blue\\n")
+    >>> for name, column in read_csv(path).items():
+    ...     print(name, column.tolist())
+    size [1.5, 2.0]
+    colour ['red', 'blue']
+    """
+    path = Path(path)
+    columns: dict[str, np.ndarray] = {}
+    for name, cells in _table(_text_of(path), path.name, delimiter).columns.items():
+        numbers = [_number(cell) if cell else math.nan for cell in cells]
+        columns[name] = np.array(cells) if None in numbers else np.array(numbers, np.float64)
+    return columns
+
+
+def _expect_size(what: str, expected: int, got: int, path: Path) -> None:
+    if got != expected:
+        text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it cut off, or a part on purpose?"
+        warnings.warn(text, stacklevel=3)
+
+
+_HOUSING = (
+    *("longitude", "latitude", "housingMedianAge", "totalRooms", "totalBedrooms"),
+    *("population", "households", "medianIncome", "medianHouseValue"),
+)
+
+
+def _archived(path: Path) -> str:
+    """The text of the one data file in the published archive."""
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                if member.isfile() and Path(member.name).name == "cal_housing.data":
+                    return archive.extractfile(member).read().decode("utf-8")  # type: ignore[union-attr]
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name}: the archive is damaged or cut off ({error}). Fetch it again.") from None
+    fail(path.name, expected="an archive with cal_housing.data", got="one without it")
+
+
+def california_housing(folder: Folder | None = None) -> Dataset:
+    """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997).
+
+    The eight inputs are those of scikit-learn's ``fetch_california_housing``, derived from the file of StatLib: median
+    income in 10,000 dollars, median age of the houses, rooms, bedrooms and people per household, people, and the place.
+
+    Args:
+      folder: with ``cal_housing.data`` or ``cal_housing.tgz``, or with a folder ``CaliforniaHousing`` that has it;
+        default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
+
+    Returns:
+      `Dataset` with ``x`` (20640, 8) float32 and ``y`` (20640, 1) float32 in units of 100,000 dollars. A file with
+      another number of rows is read with a warning.
+
+    Raises:
+      InputError: when the file is missing from ``folder``, or damaged (with the line and column).
+      DownloadError: when it is not on this machine and can't be downloaded.
+
+    >>> data = california_housing()  # doctest: +SKIP
+    >>> data.features[0], data.x[0, 0].item(), data.y[0].item()  # doctest: +SKIP
+    ('MedInc', 8.325200080871582, 4.526000022888184)
+    """
+    dataset = "california_housing"
+    path = find(dataset, "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
+    table = _table(_archived(path) if path.suffix == ".tgz" else _text_of(path), path.name, header=_HOUSING)
+    raw = {name: _numbers(table, name) for name in _HOUSING}
+    homes = raw["households"]
+    if (homes <= 0).any():
+        row = int(np.argmax(homes <= 0))
+        fail(table.at("households", row), expected="a number above 0", got=f"{homes[row]:g}")
+    _expect_size("rows", 20640, len(homes), path)
+    columns = {
+        "MedInc": raw["medianIncome"],
+        "HouseAge": raw["housingMedianAge"],
+        "AveRooms": raw["totalRooms"] / homes,
+        "AveBedrms": raw["totalBedrooms"] / homes,
+        "Population": raw["population"],
+        "AveOccup": raw["population"] / homes,
+        "Latitude": raw["latitude"],
+        "Longitude": raw["longitude"],
+    }
+    x = np.stack(list(columns.values()), 1).astype(np.float32)
+    return Dataset(x, (raw["medianHouseValue"][:, None] / 100_000).astype(np.float32), tuple(columns), ())
+
+
+# Fixed, and not learned from the file, so that a part of it makes the same inputs.
+_SHIPPING_CATEGORIES = {
+    "Warehouse_block": ("A", "B", "C", "D", "F"),
+    "Mode_of_Shipment": ("Flight", "Road", "Ship"),
+    "Product_importance": ("high", "low", "medium"),
+    "Gender": ("F", "M"),
+}
+_SHIPPING_COLUMNS = (
+    *("Warehouse_block", "Mode_of_Shipment", "Customer_care_calls", "Customer_rating", "Cost_of_the_Product"),
+    *("Prior_purchases", "Product_importance", "Gender", "Discount_offered", "Weight_in_gms"),
+)
+_SHIPPING = TableCode(_SHIPPING_COLUMNS, tuple(map(_SHIPPING_CATEGORIES.get, _SHIPPING_COLUMNS)))
+_SHIPPING_LABEL = "Reached.on.Time_Y.N"
+_SHIPPING_FILES = ("ecommerce_shipping.csv", "Train.csv")
+
+
+def _shipping_file(path: Folder | None) -> Path:
+    if path is not None:
+        return place_of("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
+    root = own_folder()
+    found = look(root, _SHIPPING_FILES) if root else None
+    if found is None:
+        raise DownloadError(
+            f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
+            f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
+            'from here, since its publisher asks for a login. Fetch "E-Commerce Shipping Data" from Kaggle '
+            "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
+            "it into the folder that FNN_DATA names."
+        )
+    return found
+
+
+def shipping(path: Folder | None = None) -> Dataset:
+    """Shipments of an online shop, 10,999 of them: did they arrive on time? From Kaggle, "E-Commerce Shipping Data".
+
+    The 18 inputs are the columns without ``ID``: categories as one-hot columns, the gender as one (1 for "M"), numbers
+    as they are. The label is the file's ``Reached.on.Time_Y.N``, where against its name 1 means *not* on time.
+
+    Args:
+      path: of the CSV file, or of a folder with ``ecommerce_shipping.csv`` or ``Train.csv``; default the folder named
+        by ``FNN_DATA``. There is no download, since Kaggle asks for a login.
+
+    Returns:
+      `Dataset` with ``x`` (10999, 18) float32 and ``y`` (10999,) int32. A file with fewer rows gives the same columns.
+
+    Raises:
+      InputError: for a missing file, missing columns or values, text instead of a number, an unknown category, or a
+        row of another length, with line and column.
+      DownloadError: when the file is not on this machine; it says where it is to be had.
+
+    >>> data = shipping()  # doctest: +SKIP
+    >>> data.x.shape, data.classes  # doctest: +SKIP
+    ((10999, 18), ('on time', 'not on time'))
+    """
+    file = _shipping_file(path)
+    table = _table(_text_of(file), file.name)
+    missing = [name for name in (*_SHIPPING_COLUMNS, _SHIPPING_LABEL) if name not in table.columns]
+    if missing:
+        got = f"only {', '.join(list(table.columns)[:20])}"
+        fail(file.name, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
+    columns: dict[str, np.ndarray] = {}
+    for name in _SHIPPING_COLUMNS:
+        if name in _SHIPPING_CATEGORIES:
+            _expect_known(table, name, _SHIPPING_CATEGORIES[name])
+            columns[name] = np.array(table.columns[name])
+        else:
+            columns[name] = _numbers(table, name)
+    _expect_known(table, _SHIPPING_LABEL, ("0", "1"))
+    y = np.array(table.columns[_SHIPPING_LABEL], np.int32)
+    return Dataset(table_encode(_SHIPPING, columns), y, _SHIPPING.names, ("on time", "not on time"))
+
+
+def _expect_known(table: _Table, column: str, categories: Sequence[str]) -> None:
+    for row, cell in enumerate(table.columns[column]):
+        if cell not in categories:
+            got = repr(cell) if cell else "nothing"
+            fail(table.at(column, row), expected=f"one of {', '.join(categories)}", got=got)
+
+
+def iris() -> Dataset:
+    """Three species of iris (Fisher 1936), 150 flowers, which come with scikit-learn: nothing is downloaded.
+
+    Returns:
+      `Dataset` with ``x`` (150, 4) float32, lengths and widths in cm, and ``y`` (150,) int32.
+
+    Raises:
+      ImportError: without scikit-learn.
+
+    >>> data = iris()
+    >>> data.x[0].tolist(), data.classes
+    ([5.099999904632568, 3.5, 1.399999976158142, 0.20000000298023224], ('setosa', 'versicolor', 'virginica'))
+    """
+    bunch = _from_sklearn("iris")
+    names, classes = (tuple(map(str, part)) for part in (bunch.feature_names, bunch.target_names))
+    return Dataset(bunch.data.astype(np.float32), bunch.target.astype(np.int32), names, classes)
+
+
+# ----------------------------------------------------------------------------------------------------------------- text
+def nietzsche(folder: Folder | None = None) -> str:
     """The text of Nietzsche's "Beyond Good and Evil" in English, 600,893 characters.
 
     Args:
-      folder: with the file ``nietzsche.txt``; default the folder named by ``FNN_DATA``.
+      folder: with the file ``nietzsche.txt``; default the folder named by ``FNN_DATA``, else a download of 0.6 MB.
+
+    Returns:
+      The text. A file of another length is read with a warning.
 
     Raises:
-      InputError: when the file is missing or not UTF-8.
+      InputError: when the file is missing from ``folder``, empty, or not UTF-8.
+      DownloadError: when it is not on this machine and can't be downloaded.
+
+    >>> nietzsche()[:32]  # doctest: +SKIP
+    'PREFACE\\n\\n\\nSUPPOSING that Truth i'
     """
-    path = _find(data_folder(folder), "nietzsche.txt")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path.name}: not a UTF-8 text ({error}). Fetch it again.") from None
+    path = find("nietzsche", "nietzsche.txt", folder=folder)
+    text = _text_of(path).replace("\r\n", "\n")
+    if not text:
+        fail(path.name, expected="a text", got="an empty file", hint="Fetch it again.")
+    _expect_size("characters", 600_893, len(text), path)
+    return text

@@ -1,0 +1,483 @@
+"""Data made ready for a model: pure functions whose state is an argument and a result, never hidden.
+
+Arrays stay what they are: of NumPy arrays come NumPy arrays; as soon as one argument is a JAX array the result is one,
+so that scaling works inside `jax.jit` too. Values are checked where they are known, which they are not inside it.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_count, check_range, describe, fail, is_concrete, shape_text
+
+
+# ------------------------------------------------------------------------------------------------------------- scaling
+class Moments(NamedTuple):
+    """What `standardize` needs to know.
+
+    Attributes:
+      mean: of each column.
+      std: the standard deviation of each column, by the number of rows; 1 for a column that is constant.
+    """
+
+    mean: Any
+    std: Any
+
+
+def _as_array(where: str, x: Any, *, finite: bool = True) -> Any:
+    """An array of numbers; those that are not concrete pass the check of their values."""
+    x = x if isinstance(x, jax.Array) else np.asarray(x)
+    if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool):
+        hint = "table_fit and table_encode make numbers of a table with text."
+        fail(where, expected="real numbers", got=describe(x), hint=hint)
+    if finite and is_concrete(x):
+        values = np.asarray(x)
+        good = np.isfinite(values)
+        if not good.all():
+            first = tuple(int(i) for i in np.argwhere(~good)[0])
+            place = f"row {first[0]}" if first else "it"
+            place += f", column {', '.join(map(str, first[1:]))}" if first[1:] else ""
+            more = int((~good).sum()) - 1
+            got = f"{values[first]} in {place}, counted from 0" + (f", and {more} more like it" if more else "")
+            fail(where, expected="finite numbers", got=got)
+    return x
+
+
+def _result_dtype(x: Any) -> Any:
+    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")
+
+
+def _work_dtype(x: Any) -> Any:
+    """Where sums are taken: NumPy has float64 at no cost in speed; JAX has float32, or what is wider."""
+    if not isinstance(x, jax.Array):
+        return np.promote_types(np.float64, x.dtype) if x.dtype.kind == "f" else np.dtype("float64")
+    dtype = _result_dtype(x)
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")
+
+
+def standardize_fit(x: Any) -> Moments:
+    """Mean and standard deviation of each column, for `standardize`.
+
+    ``mean = 1/n sum_i x_i`` and ``std = sqrt(1/n sum_i (x_i - mean)^2)`` over the first axis, as in scikit-learn's
+    StandardScaler. A column whose rows are all equal has the standard deviation 1, so that it becomes 0 instead of a
+    division by 0; one row therefore is a mean with standard deviations of 1.
+
+    Args:
+      x: (rows, ...) numbers, NumPy or JAX. Fit on the training rows only, or the test rows leak into training.
+
+    Returns:
+      `Moments`, each of the shape of a row. A floating dtype is kept; integers give float32.
+
+    Raises:
+      InputError: for no rows, text, or numbers that are not finite.
+
+    >>> import numpy as np
+    >>> moments = standardize_fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
+    >>> moments.mean.tolist(), moments.std.tolist()
+    ([2.0, 7.0], [1.0, 1.0])
+    """
+    x = _as_array("standardize_fit", x)
+    if x.ndim == 0 or x.size == 0:
+        fail("standardize_fit", expected="at least one row of numbers", got=describe(x))
+    xp: Any = jnp if isinstance(x, jax.Array) else np
+    out, work = _result_dtype(x), _work_dtype(x)
+    constant = (x == x[:1]).all(0)
+    x = x.astype(work)
+    mean = xp.where(constant, x[0], x.mean(0))
+    deviation = x - mean
+    # Squares of very small or large numbers leave the range of the dtype; those of numbers up to 1 don't.
+    scale = xp.abs(deviation).max(0)
+    scale = xp.where(constant, xp.ones_like(scale), jax.lax.stop_gradient(scale) if xp is jnp else scale)
+    variance = xp.square(deviation / scale).mean(0)
+    std = scale * xp.sqrt(xp.where(constant, xp.ones_like(variance), variance))
+    # Where rows differ by less than the dtype of the result can tell, the result may round to 0.
+    std = std.astype(out)
+    return Moments(mean.astype(out), xp.where(std == 0, xp.ones_like(std), std))
+
+
+def _aligned(where: str, moments: Any, x: Any) -> tuple[Any, Any, Any, Any]:
+    """``x``, mean and deviation in the dtype in which to compute, and the dtype of the result."""
+    if not isinstance(moments, Moments):
+        fail(where, expected="Moments from standardize_fit first", got=describe(moments))
+    shape = np.shape(moments.mean)
+    if x.ndim < len(shape) or x.shape[x.ndim - len(shape) :] != shape:
+        fail(where, expected=f"rows of shape {shape_text(shape)}, as in standardize_fit", got=describe(x))
+    if any(isinstance(a, jax.Array) for a in (x, *moments)):
+        x = jnp.asarray(x)
+        work = _work_dtype(x)
+        return x.astype(work), jnp.asarray(moments.mean, work), jnp.asarray(moments.std, work), _result_dtype(x)
+    work = _work_dtype(x)
+    return x.astype(work), np.asarray(moments.mean, work), np.asarray(moments.std, work), _result_dtype(x)
+
+
+def standardize(moments: Moments, x: Any) -> Any:
+    """``z = (x - mean) / std``, column by column.
+
+    Args:
+      moments: from `standardize_fit`.
+      x: (rows, ...) numbers with the columns that were fitted, or one row.
+
+    Returns:
+      An array of the shape of ``x``. Its floating dtype is kept; integers give float32.
+
+    Raises:
+      InputError: for other columns, text, or numbers that are not finite.
+
+    >>> import numpy as np
+    >>> standardize(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[3.0, 7.0], [1.0, 9.0]])).tolist()
+    [[2.0, 0.0], [-2.0, 2.0]]
+    """
+    x = _as_array("standardize", x)
+    x, mean, std, out = _aligned("standardize", moments, x)
+    return ((x - mean) / std).astype(out)
+
+
+def standardize_invert(moments: Moments, z: Any) -> Any:
+    """``x = z * std + mean``: back to the units of before, e.g. for the predictions of a scaled target.
+
+    Args:
+      moments: from `standardize_fit`.
+      z: (rows, ...) numbers with the columns that were fitted, or one row. What is not finite stays so.
+
+    Returns:
+      An array of the shape of ``z``. Its floating dtype is kept; integers give float32.
+
+    Raises:
+      InputError: for other columns, or text.
+
+    >>> import numpy as np
+    >>> standardize_invert(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[2.0, 0.0]])).tolist()
+    [[3.0, 7.0]]
+    """
+    z = _as_array("standardize_invert", z, finite=False)
+    z, mean, std, out = _aligned("standardize_invert", moments, z)
+    return (z * std + mean).astype(out)
+
+
+def scale_images(x: Any, top: Any = 255) -> Any:
+    """Images as a model takes them: float32 in [0, 1], with a channel axis.
+
+    Args:
+      x: (count, height, width) or (count, height, width, channels) numbers from 0 to ``top``.
+      top: the value of full brightness: 255 for bytes, 16 for scikit-learn's digits, 1 for what is scaled already.
+
+    Returns:
+      (count, height, width, channels) float32, ``x / top``; images without a channel axis get one of length 1.
+
+    Raises:
+      InputError: for another rank, values outside [0, top] or not finite, or fractions where ``top`` is 255.
+
+    >>> import numpy as np
+    >>> y = scale_images(np.array([[[0, 51], [255, 102]]], np.uint8))
+    >>> y.shape, y.dtype.name
+    ((1, 2, 2, 1), 'float32')
+    >>> print(y[0, ..., 0])
+    [[0.  0.2]
+     [1.  0.4]]
+    """
+    where = "scale_images"
+    check_range(where, "top", top, 0, open_low=True)
+    x = _as_array(where, x)
+    if x.ndim not in (3, 4):
+        hint = "Add an axis to a single image: x[None]." if x.ndim == 2 else ""
+        fail(where, expected="(count, height, width) or (count, height, width, channels)", got=describe(x), hint=hint)
+    # Bytes can't be wrong, and looking at all of them would cost more than scaling them.
+    if is_concrete(x) and is_concrete(top) and x.size and not (x.dtype == np.uint8 and top >= 255):
+        low, high = float(x.min()), float(x.max())
+        if low < 0 or high > float(top):
+            hint = "Say what full brightness is, with top=..." if low >= 0 else ""
+            fail(where, expected=f"values from 0 to {float(top):g}", got=f"{low:g} to {high:g}", hint=hint)
+        if float(top) == 255 and 0 < high <= 1 and jnp.issubdtype(x.dtype, jnp.floating):
+            hint = "They seem to be scaled already: pass top=1, or leave this step out."
+            fail(where, expected="values up to 255", got=f"fractions from {low:g} to {high:g}", hint=hint)
+    xp: Any = jnp if isinstance(x, jax.Array) or isinstance(top, jax.Array) else np
+    y = xp.asarray(x, np.float32) / xp.asarray(top, np.float32)
+    return y[..., None] if x.ndim == 3 else y
+
+
+# --------------------------------------------------------------------------------------------------------------- split
+def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, stratify: Any = None) -> tuple[Any, ...]:
+    """Rows for training and rows for testing, chosen at random, the same ones from each array.
+
+    Args:
+      *arrays: of the same number of rows, at least two; what is no array becomes a NumPy array.
+      test_size: the share of rows for testing, in (0, 1), of which ``ceil(test_size * rows)`` is taken as in
+        scikit-learn; or their number, an integer.
+      seed: the same seed gives the same rows.
+      stratify: (rows,) class numbers or names, each of which keeps its share: in the test rows it has the number of
+        rows due to it, rounded down or up. Default None: rows are drawn without regard to anything.
+
+    Returns:
+      ``(a_train, a_test, b_train, b_test, ...)``, with the rows in random order.
+
+    Raises:
+      InputError: for no arrays, arrays of different length, a test_size that leaves no rows on one side, or classes
+        to stratify that have one row or are more than the rows of a side.
+
+    >>> import numpy as np
+    >>> x, y = np.arange(20).reshape(10, 2), np.array([0] * 5 + [1] * 5)
+    >>> x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.4, stratify=y)
+    >>> x_train.shape, x_test.shape, sorted(y_test.tolist())
+    ((6, 2), (4, 2), [0, 0, 1, 1])
+
+    A third part, for validation, is a second split:
+
+    >>> x_train, x_validation = train_test_split(x_train, test_size=2)
+    """
+    where = "train_test_split"
+    if not arrays:
+        fail(where, expected="at least one array", got="none")
+    kept = [a if isinstance(a, (np.ndarray, jax.Array)) else np.asarray(a) for a in arrays]
+    if any(a.ndim == 0 for a in kept):
+        fail(where, expected="arrays of rows", got="a single number", hint="Options are given by name: test_size=0.3.")
+    lengths = [len(a) for a in kept]
+    if len(set(lengths)) > 1:
+        fail(where, expected="arrays of the same length", got=", ".join(map(str, lengths)))
+    rows = lengths[0]
+    if rows < 2:
+        fail(where, expected="at least 2 rows", got=str(rows))
+    test = _test_rows(where, test_size, rows)
+    check_count(where, "seed", seed, 0)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(rows)
+    if stratify is not None:
+        order = _stratified(where, stratify, order, test, rng)
+    parts = [order[test:], order[:test]]
+    return tuple(a[part] for a in kept for part in parts)
+
+
+def _test_rows(where: str, test_size: Any, rows: int) -> int:
+    if isinstance(test_size, (int, np.integer)) and not isinstance(test_size, bool):
+        test = int(test_size)
+        if not 0 < test < rows:
+            fail(where, expected=f"test_size from 1 to {rows - 1} for {rows} rows", got=str(test))
+        return test
+    if not isinstance(test_size, (float, np.floating)) or not 0 < test_size < 1:
+        fail(where, expected="test_size to be a share in (0, 1) or a number of rows", got=repr(test_size))
+    test = math.ceil(float(test_size) * rows)
+    if test == rows:
+        fail(where, expected="a test_size that leaves rows for training", got=f"{test_size:g} of {rows} rows")
+    return test
+
+
+def _stratified(where: str, stratify: Any, order: np.ndarray, test: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows in random order, the first ``test`` of which hold each class by its share."""
+    rows = len(order)
+    labels = np.asarray(stratify)
+    if labels.shape != (rows,):
+        fail(where, expected=f"stratify of shape ({rows},), a class for each row", got=describe(labels))
+    names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if counts.min() < 2:
+        fail(where, expected="at least 2 rows of each class in stratify", got=f"1 of {names[counts.argmin()]}")
+    for side, size in (("test", test), ("train", rows - test)):
+        if size < len(names):
+            fail(where, expected=f"at least {len(names)} {side} rows, as many as classes", got=str(size))
+    # The largest remainders are rounded up; equal ones in random order.
+    share = counts * (test / rows)
+    due = np.floor(share).astype(int)
+    mixed = rng.permutation(len(names))
+    up = mixed[np.argsort(due[mixed] - share[mixed], kind="stable")][: test - due.sum()]
+    due[up] += 1
+    number = number[order]
+    by_class = np.argsort(number, kind="stable")  # rows of class 0, then those of class 1, ..., each in random order
+    starts = np.cumsum(counts) - counts
+    rank = np.arange(rows) - np.repeat(starts, counts)
+    chosen = np.zeros(rows, bool)
+    chosen[by_class] = rank < np.repeat(due, counts)
+    return np.concatenate([order[chosen], order[~chosen]])
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+class TableCode(NamedTuple):
+    """How a table becomes numbers; made by `table_fit`.
+
+    Attributes:
+      columns: the columns of the table, in the order of the result.
+      categories: for each of them its categories in sorted order, or None for a column of numbers.
+      two_as_one: whether a column of two categories makes one column, which is 1 for the second.
+    """
+
+    columns: tuple[str, ...]
+    categories: tuple[tuple[Any, ...] | None, ...]
+    two_as_one: bool = True
+
+    def shown(self, column: int) -> tuple[Any, ...] | None:
+        """The categories of a column that have a column of their own."""
+        categories = self.categories[column]
+        return categories[1:] if categories is not None and self.two_as_one and len(categories) == 2 else categories
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the encoded columns: that of a number as it is, ``column=category`` for a category."""
+        names: list[str] = []
+        for i, column in enumerate(self.columns):
+            shown = self.shown(i)
+            names += [column] if shown is None else [f"{column}={_plain(category)}" for category in shown]
+        return tuple(names)
+
+
+def _plain(category: Any) -> str:
+    return f"{category:g}" if isinstance(category, float) else str(category)
+
+
+def _is_missing(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    # pandas has marks of its own, which are not even unequal to themselves.
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _column(where: str, name: str, values: Any) -> np.ndarray:
+    """A column as finite float64 or as text; missing values are refused with their row."""
+    array = np.asarray(values) if hasattr(values, "__array__") else np.array(list(values), object)
+    place = f"{where}, column {name!r}"
+    if array.ndim != 1:
+        fail(place, expected="one value for each row", got=describe(array))
+    if array.dtype.kind in "biuf":
+        array = array.astype(np.float64)
+        for row in np.flatnonzero(~np.isfinite(array))[:1]:
+            got = "a missing value (nan)" if np.isnan(array[row]) else str(array[row])
+            fail(f"{place}, row {row}", expected="a finite number", got=got)
+        return array
+    if array.dtype.kind not in "OUT":
+        fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
+    cells = array.tolist()
+    texts = 0
+    for row, cell in enumerate(cells):
+        if _is_missing(cell):
+            fail(f"{place}, row {row}", expected="a value", got=f"a missing one ({cell!r})")
+        texts += isinstance(cell, str)
+        if not isinstance(cell, (str, bool, numbers.Real)):
+            fail(f"{place}, row {row}", expected="a number or text", got=repr(cell))
+        if 0 < texts <= row:
+            fail(f"{place}, row {row}", expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
+    return np.array(cells, str) if texts else _column(where, name, np.array(cells, np.float64))
+
+
+def _columns(where: str, columns: Any) -> dict[str, Any]:
+    if not hasattr(columns, "items"):
+        hint = "read_csv makes one."
+        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
+    return {str(name): values for name, values in columns.items()}
+
+
+def _as_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
+    """Learn from a table how to make numbers of it: numbers stay, categories become one-hot columns.
+
+    Args:
+      columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
+      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are.
+      two_as_one: whether a column of two categories makes one column, 0 for the first and 1 for the second in sorted
+        order, since a second column would only repeat it. A column of a single category is a column of ones.
+
+    Returns:
+      `TableCode`, for `table_encode`.
+
+    Raises:
+      InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text), infinite
+        numbers, unknown names, or a column of numbers with some text in it, with column and row.
+
+    >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
+    >>> code.names
+    ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
+    """
+    where = "table_fit"
+    table = {name: _column(where, name, values) for name, values in _columns(where, columns).items()}
+    if not table:
+        fail(where, expected="at least one column", got="none")
+    _same_length(where, table)
+    if not len(next(iter(table.values()))):
+        fail(where, expected="at least one row", got="none")
+    categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
+    unknown = [name for name in categorical if name not in table]
+    if unknown:
+        fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
+    categories: list[tuple[Any, ...] | None] = []
+    for name, column in table.items():
+        if column.dtype.kind == "f" and name not in categorical:
+            categories.append(None)
+            continue
+        if column.dtype.kind == "U" and name not in categorical:
+            numeric = np.array([_as_number(cell) for cell in column.tolist()])
+            if 2 * numeric.sum() > len(numeric):
+                row = int(np.argmin(numeric))
+                hint = "Correct it, or name the column in categorical=(...)."
+                got = repr(column[row].item()) if not numeric.all() else f"text such as {column[0].item()!r}"
+                fail(f"{where}, column {name!r}, row {row}", expected="a number as in most rows", got=got, hint=hint)
+        categories.append(tuple(np.unique(column).tolist()))
+    return TableCode(tuple(table), tuple(categories), two_as_one)
+
+
+def _same_length(where: str, table: dict[str, np.ndarray]) -> None:
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fail(where, expected="columns of the same length", got=got)
+
+
+def table_encode(code: TableCode, columns: Any) -> np.ndarray:
+    """The numbers of a table, as learned by `table_fit`.
+
+    Args:
+      code: from `table_fit`.
+      columns: a dict of columns by name, or a DataFrame; further columns than those fitted are left out.
+
+    Returns:
+      (rows, width) float32, with the columns that ``code.names`` names. No rows make an array of length 0.
+
+    Raises:
+      InputError: for missing columns, a category that was not fitted, missing values, infinite numbers, numbers beyond
+        float32, text instead of numbers or the other way round, with column and row.
+
+    >>> code = table_fit({"size": [3, 5], "colour": ["red", "blue"]})
+    >>> print(table_encode(code, {"colour": ["blue", "red", "red"], "size": [1, 2, 3]}))
+    [[1. 0.]
+     [2. 1.]
+     [3. 1.]]
+    """
+    where = "table_encode"
+    if not isinstance(code, TableCode):
+        fail(where, expected="a TableCode from table_fit first", got=describe(code))
+    given = _columns(where, columns)
+    missing = [name for name in code.columns if name not in given]
+    if missing:
+        plural = "s" * (len(missing) > 1)
+        fail(where, expected=f"the column{plural} {', '.join(missing)}", got=f"only {', '.join(given) or 'none'}")
+    table = {name: _column(where, name, given[name]) for name in code.columns}
+    _same_length(where, table)
+    encoded: list[np.ndarray] = []
+    for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
+        column, shown = table[name], code.shown(i)
+        number = categories is None or isinstance(categories[0], float)
+        if len(column) and number != (column.dtype.kind == "f"):
+            fail(
+                f"{where}, column {name!r}",
+                expected=f"{'numbers' if number else 'text'}, as in table_fit",
+                got="text" if number else "numbers",
+            )
+        if categories is None or shown is None:
+            for row in np.flatnonzero(np.abs(column) > np.finfo(np.float32).max)[:1]:
+                fail(f"{where}, column {name!r}, row {row}", expected="a number within float32", got=f"{column[row]:g}")
+            encoded.append(column[:, None])
+            continue
+        for row in np.flatnonzero(~np.isin(column, categories))[:1]:
+            known = ", ".join(map(_plain, categories))
+            got = repr(column[row].item())
+            fail(f"{where}, column {name!r}, row {row}", expected=f"one of the categories {known}", got=got)
+        encoded.append(column[:, None] == np.array(shown))
+    return np.concatenate([part.astype(np.float32) for part in encoded], 1)

@@ -1,0 +1,240 @@
+"""Toy sets in the plane, as in the TensorFlow Playground: pure functions of a key.
+
+Each takes ``(key, size=500, noise=0.0)``; ``size`` is static, ``noise`` may be traced, so that sets can be drawn inside
+`jax.jit` and many of them by `jax.vmap`. The playground's slider of 0 to 50 is a ``noise`` of 0 to 0.5 here. Except for
+`gaussians` and `spiral`, noise moves a point only when its label is computed: the point stays where it was drawn, and
+may carry the label of a place nearby. The rows come in random order, so that any part of them is a fair sample.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._checks import check_count, check_key, check_range
+from .datasets import Dataset
+
+Array = jax.Array
+
+FEATURES = ("x1", "x2")
+
+
+def _checked(where: str, key: Any, size: Any, noise: Any) -> Array:
+    check_key(where, key)
+    check_count(where, "size", size, 2)
+    check_range(where, "noise", noise, 0, 0.5)
+    return jnp.asarray(noise, jnp.float32)
+
+
+def _uniform(key: Array, size: int, radius: float) -> Array:
+    """Points of the square [-radius, radius)^2."""
+    return jax.random.uniform(key, (size, 2), jnp.float32, -radius, radius)
+
+
+def _on_circles(radius: Array, angle: Array) -> Array:
+    return radius[:, None] * jnp.stack([jnp.sin(angle), jnp.cos(angle)], 1)
+
+
+def _first_half(size: int) -> Array:
+    """Of an odd number of rows, the first half has one more."""
+    return jnp.arange(size) < size - size // 2
+
+
+def _shuffled(key: Array, x: Array, y: Array, classes: tuple[str, str]) -> Dataset:
+    order = jax.random.permutation(key, x.shape[0])
+    return Dataset(x[order], y[order].astype(jnp.int32), FEATURES, classes)
+
+
+def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """A disc inside a ring: no straight line parts them.
+
+    Half of the points have a radius uniform in [0, 2.5), the other half one in [3.5, 5), both at a uniform angle. The
+    class is 1 where ``|x + noise * u| < 2.5``, with ``u`` uniform in the square [-5, 5)^2.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 0 for the ring, 1 for the disc.
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> data = circles(jax.random.key(0), 200)
+    >>> data.x.shape, data.y.sum().item(), data.classes
+    ((200, 2), 100, ('ring', 'disc'))
+    """
+    noise = _checked("circles", key, size, noise)
+    place, shift, order = jax.random.split(key, 3)
+    inside = _first_half(size)
+    u, turn = jax.random.uniform(place, (2, size), jnp.float32)
+    x = _on_circles(jnp.where(inside, 2.5 * u, 3.5 + 1.5 * u), 2 * jnp.pi * turn)
+    moved = x + noise * _uniform(shift, size, 5)
+    return _shuffled(order, x, jnp.hypot(*moved.T) < 2.5, ("ring", "disc"))
+
+
+def xor(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """Four squares, opposite ones of one class: the exclusive or of the signs, which no single unit computes.
+
+    Points are uniform in the square [-5, 5)^2 and then moved by 0.3 away from both axes. With
+    ``(a, b) = x + noise * u``, ``u`` uniform in [-5, 5)^2, the class is 1 where ``a b >= 0``.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 where the signs are the same, else 0. The
+      number of points of a class is random.
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> x, y, *_ = xor(jax.random.key(0), 100)
+    >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
+    True
+    """
+    noise = _checked("xor", key, size, noise)
+    place, shift = jax.random.split(key)
+    x = _uniform(place, size, 5)
+    x = x + jnp.where(x > 0, 0.3, -0.3).astype(x.dtype)
+    a, b = (x + noise * _uniform(shift, size, 5)).T
+    return Dataset(x, (a * b >= 0).astype(jnp.int32), FEATURES, ("different signs", "same sign"))
+
+
+def gaussians(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """Two clouds that a straight line parts, or nearly so.
+
+    Half of the points are drawn from a normal distribution around (2, 2), the others from one around (-2, -2), all with
+    the variance ``0.5 + 7 noise`` in each direction: 0.5 without noise, 4 at a noise of 0.5.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for the cloud around (2, 2), 0 for the other.
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> x, y, *_ = gaussians(jax.random.key(0), 1000)
+    >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
+    (2.0, -2.0)
+    """
+    noise = _checked("gaussians", key, size, noise)
+    place, order = jax.random.split(key)
+    first = _first_half(size)
+    middle = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
+    x = middle + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (size, 2), jnp.float32)
+    return _shuffled(order, x, first, ("around (-2, -2)", "around (2, 2)"))
+
+
+def spiral(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """Two arms of a spiral, each going round 1.75 times: the hardest of the four.
+
+    On an arm of ``m`` points, point ``i`` has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi on the arm of
+    class 0; it lies at ``radius * (sin angle, cos angle) + noise * u``, with ``u`` uniform in [-1, 1)^2. Without noise
+    only the order of the rows is random.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2; of an odd number class 1 has one more.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32, the number of the arm.
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> data = spiral(jax.random.key(0), 200, noise=0.1)
+    >>> data.x.shape, data.y.sum().item(), data.classes
+    ((200, 2), 100, ('arm 0', 'arm 1'))
+    """
+    noise = _checked("spiral", key, size, noise)
+    shift, order = jax.random.split(key)
+    first = _first_half(size)
+    counts = (size - size // 2, size // 2)
+    along = jnp.concatenate([jnp.arange(m, dtype=jnp.float32) / m for m in counts])
+    angle = 2 * jnp.pi * 1.75 * along + jnp.where(first, 0.0, jnp.pi).astype(jnp.float32)
+    x = _on_circles(5 * along, angle) + noise * _uniform(shift, size, 1)
+    return _shuffled(order, x, first, ("arm 0", "arm 1"))
+
+
+def plane(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """Regression of a plane, ``y = (a + b) / 10``, which a single linear unit learns.
+
+    Points ``x`` are uniform in the square [-6, 6)^2, and ``(a, b) = x + noise * u`` with ``u`` uniform in it too.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) and ``y`` (size, 1), both float32. As in the playground, ``y`` reaches -1.2 and 1.2
+      in the corners, and 1.8 with full noise, although most of it is in [-1, 1].
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> x, y, *_ = plane(jax.random.key(0), 4)
+    >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
+    True
+    """
+    noise = _checked("plane", key, size, noise)
+    place, shift = jax.random.split(key)
+    x = _uniform(place, size, 6)
+    moved = x + noise * _uniform(shift, size, 6)
+    return Dataset(x, moved.sum(1, keepdims=True) / 10, FEATURES, ())
+
+
+# Middle and sign of each hill or hollow.
+_HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
+
+
+def multi_gaussian(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
+    """Regression of three hills and three hollows on a level of 0.
+
+    Points ``x`` are uniform in the square [-6, 6)^2; with ``p = x + noise * u``, ``u`` uniform in it too,
+    ``y = sum_k s_k max(0, 1 - |p - c_k| / 2)``. Around (-4, 2.5), (4, 2.5) and (0, -2.5) is a hill, ``s = 1``; around
+    (0, 2.5), (-4, -2.5) and (4, -2.5) a hollow, ``s = -1``. Each is a cone, though the playground calls it a Gaussian.
+
+    Args:
+      key: a PRNG key.
+      size: how many points, at least 2.
+      noise: in [0, 0.5].
+
+    Returns:
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size, 1) float32 in [-1, 1].
+
+    Raises:
+      InputError: for a size below 2, or a noise outside [0, 0.5].
+
+    >>> import jax
+    >>> data = multi_gaussian(jax.random.key(0), 1000)
+    >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)
+    ((1000, 1), True, True)
+    """
+    noise = _checked("multi_gaussian", key, size, noise)
+    place, shift = jax.random.split(key)
+    x = _uniform(place, size, 6)
+    moved = x + noise * _uniform(shift, size, 6)
+    middles = jnp.asarray([middle for middle, _ in _HILLS], jnp.float32)
+    signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
+    distance = jnp.linalg.norm(moved[:, None] - middles, axis=-1)
+    # The playground takes the largest in size; no two overlap, so the sum is the same.
+    y = (signs * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
+    return Dataset(x, y, FEATURES, ())
