@@ -612,6 +612,46 @@ SCHEDULE_UNITS = [
     ),
 ]
 
+
+# ----------------------------------------------------------------------------------------------------------------- data
+def _toy(name: str) -> Unit:
+    """A toy set as a function of key and noise; always float32."""
+    make = getattr(fnn.data, name)
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        return draw.key(), jnp.asarray(draw.rng.uniform(0, 0.5), jnp.float32)
+
+    def fn(key: Any, noise: Any) -> Any:
+        return make(key, 20, noise)
+
+    return Unit(f"data.{name}", (make,), lambda dtype: fn, make_args, out=lambda d: jnp.dtype("float32"))
+
+
+def _moments_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    wide = at_least_float32(dtype)
+    return fnn.data.Moments(draw.normal(3, dtype=wide), draw.positive(3, dtype=wide)), draw.normal(4, 3, dtype=dtype)
+
+
+DATA_UNITS = [
+    *map(_toy, ("circles", "xor", "gaussians", "spiral", "plane", "multi_gaussian")),
+    function(
+        fnn.data.standardize_fit,
+        lambda draw, d: (draw.normal(5, 3, dtype=d),),
+        name="data.standardize_fit",
+        grad=(0,),
+        out=at_least_float32,
+    ),
+    function(fnn.data.standardize, _moments_args, name="data.standardize", grad=(0, 1)),
+    function(fnn.data.standardize_invert, _moments_args, name="data.standardize_invert", grad=(0, 1)),
+    function(
+        partial(fnn.data.scale_images, top=2),
+        lambda draw, d: (draw.positive(2, 3, 4, dtype=d),),
+        fnn.data.scale_images,
+        name="data.scale_images",
+        out=lambda d: jnp.dtype("float32"),
+    ),
+]
+
 UNITS: list[Unit] = [
     *ACTIVATION_UNITS,
     *INITIALIZER_UNITS,
@@ -621,6 +661,7 @@ UNITS: list[Unit] = [
     *METRIC_UNITS,
     *OPTIMIZER_UNITS,
     *SCHEDULE_UNITS,
+    *DATA_UNITS,
 ]
 
 # Public names that are no mathematical units, each with the test file that covers it.
@@ -636,6 +677,18 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "InputError": "test_layer.py",
+    **dict.fromkeys(
+        (
+            *("data.Dataset", "data.DownloadError", "data.Images", "data.california_housing", "data.digits"),
+            *("data.fashion_mnist", "data.iris", "data.mnist", "data.nietzsche", "data.read_csv", "data.read_idx"),
+            "data.shipping",
+        ),
+        "test_datasets.py",
+    ),
+    **dict.fromkeys(
+        ("data.Moments", "data.TableCode", "data.table_encode", "data.table_fit", "data.train_test_split"),
+        "test_preprocessing.py",
+    ),
     "Layer": "test_layer.py",
     "paths": "test_layer.py",
     "activations.get_activation": "test_activations.py",

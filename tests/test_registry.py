@@ -158,6 +158,7 @@ NAMESPACES = {
     "losses.": losses,
     "metrics.": metrics,
     "schedules.": schedules,
+    "data.": fnn.data,
 }
 
 
@@ -166,7 +167,7 @@ def public():
     found = {}
     for prefix, module in NAMESPACES.items():
         for name, value in vars(module).items():
-            own = module is fnn or getattr(value, "__module__", None) == module.__name__
+            own = module is fnn or f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
             if not name.startswith("_") and own and callable(value) and not isinstance(value, types.GenericAlias):
                 found[prefix + name] = value
     return found

@@ -73,7 +73,7 @@ def standardize_fit(x: Any) -> Moments:
       x: (rows, ...) numbers, NumPy or JAX. Fit on the training rows only, or the test rows leak into training.
 
     Returns:
-      `Moments`, each of the shape of a row. A floating dtype is kept; integers give float32.
+      `Moments`, each of the shape of a row: float64 of NumPy arrays, else of the dtype of ``x``, at least float32.
 
     Raises:
       InputError: for no rows, text, or numbers that are not finite.
@@ -87,19 +87,18 @@ def standardize_fit(x: Any) -> Moments:
     if x.ndim == 0 or x.size == 0:
         fail("standardize_fit", expected="at least one row of numbers", got=describe(x))
     xp: Any = jnp if isinstance(x, jax.Array) else np
-    out, work = _result_dtype(x), _work_dtype(x)
-    constant = (x == x[:1]).all(0)
-    x = x.astype(work)
-    mean = xp.where(constant, x[0], x.mean(0))
-    deviation = x - mean
+    x = x.astype(_work_dtype(x))
+    # Differences from the first row are exact for a constant column, and lose little where a mean is far from 0.
+    shifted = x - x[:1]
+    shift = shifted.mean(0)
+    deviation = shifted - shift
     # Squares of very small or large numbers leave the range of the dtype; those of numbers up to 1 don't.
     scale = xp.abs(deviation).max(0)
-    scale = xp.where(constant, xp.ones_like(scale), jax.lax.stop_gradient(scale) if xp is jnp else scale)
+    constant = scale == 0
+    one = xp.ones_like(scale)
+    scale = xp.where(constant, one, jax.lax.stop_gradient(scale) if xp is jnp else scale)
     variance = xp.square(deviation / scale).mean(0)
-    std = scale * xp.sqrt(xp.where(constant, xp.ones_like(variance), variance))
-    # Where rows differ by less than the dtype of the result can tell, the result may round to 0.
-    std = std.astype(out)
-    return Moments(mean.astype(out), xp.where(std == 0, xp.ones_like(std), std))
+    return Moments(x[0] + shift, scale * xp.sqrt(xp.where(constant, one, variance)))
 
 
 def _aligned(where: str, moments: Any, x: Any) -> tuple[Any, Any, Any, Any]:

@@ -21,16 +21,26 @@ Array = jax.Array
 FEATURES = ("x1", "x2")
 
 
-def _checked(where: str, key: Any, size: Any, noise: Any) -> Array:
+def _drawn(where: str, draw: Any, key: Any, size: Any, noise: Any) -> tuple[Array, Array]:
+    """Rows from a compiled function, which spares the many small ones of an eager call."""
     check_key(where, key)
     check_count(where, "size", size, 2)
     check_range(where, "noise", noise, 0, 0.5)
-    return jnp.asarray(noise, jnp.float32)
+    return draw(key, int(size), jnp.asarray(noise, jnp.float32))
 
 
-def _uniform(key: Array, size: int, radius: float) -> Array:
-    """Points of the square [-radius, radius)^2."""
-    return jax.random.uniform(key, (size, 2), jnp.float32, -radius, radius)
+def _compiled(draw: Any) -> Any:
+    return jax.jit(draw, static_argnums=1)
+
+
+def _uniform(key: Array, count: int, size: int) -> Array:
+    """Numbers of [0, 1), (count, size); drawn flat, since XLA is slow to compile the draws of several axes."""
+    return jax.random.uniform(key, (count * size,), jnp.float32).reshape(count, size)
+
+
+def _square(u: Array, radius: float) -> Array:
+    """Points of the square [-radius, radius)^2 from two rows of `_uniform`."""
+    return radius * (2 * u.T - 1)
 
 
 def _on_circles(radius: Array, angle: Array) -> Array:
@@ -42,9 +52,68 @@ def _first_half(size: int) -> Array:
     return jnp.arange(size) < size - size // 2
 
 
-def _shuffled(key: Array, x: Array, y: Array, classes: tuple[str, str]) -> Dataset:
-    order = jax.random.permutation(key, x.shape[0])
-    return Dataset(x[order], y[order].astype(jnp.int32), FEATURES, classes)
+def _shuffled(u: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    order = jnp.argsort(u)
+    return x[order], y[order].astype(jnp.int32)
+
+
+@_compiled
+def _circles(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    u = _uniform(key, 5, size)
+    radius = jnp.where(_first_half(size), 2.5 * u[0], 3.5 + 1.5 * u[0])
+    x = _on_circles(radius, 2 * jnp.pi * u[1])
+    moved = x + noise * _square(u[2:4], 5)
+    return _shuffled(u[4], x, jnp.hypot(*moved.T) < 2.5)
+
+
+@_compiled
+def _xor(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 5)
+    x = x + jnp.where(x > 0, 0.3, -0.3).astype(x.dtype)
+    a, b = (x + noise * _square(u[2:], 5)).T
+    return x, (a * b >= 0).astype(jnp.int32)
+
+
+@_compiled
+def _gaussians(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    place, order = jax.random.split(key)
+    first = _first_half(size)
+    middle = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
+    x = middle + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (2 * size,), jnp.float32).reshape(size, 2)
+    return _shuffled(_uniform(order, 1, size)[0], x, first)
+
+
+@_compiled
+def _spiral(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    u = _uniform(key, 3, size)
+    first = _first_half(size)
+    along = jnp.concatenate([jnp.arange(m, dtype=jnp.float32) / m for m in (size - size // 2, size // 2)])
+    angle = 2 * jnp.pi * 1.75 * along + jnp.where(first, 0.0, jnp.pi).astype(jnp.float32)
+    return _shuffled(u[2], _on_circles(5 * along, angle) + noise * _square(u[:2], 1), first)
+
+
+@_compiled
+def _plane(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 6)
+    return x, (x + noise * _square(u[2:], 6)).sum(1, keepdims=True) / 10
+
+
+# Middle and sign of each hill or hollow.
+_HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
+
+
+@_compiled
+def _multi_gaussian(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 6)
+    moved = x + noise * _square(u[2:], 6)
+    middles = jnp.asarray([middle for middle, _ in _HILLS], jnp.float32)
+    signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
+    distance = jnp.linalg.norm(moved[:, None] - middles, axis=-1)
+    # The playground takes the largest in size; no two overlap, so the sum is the same.
+    return x, (signs * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
 
 
 def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -69,13 +138,7 @@ def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('ring', 'disc'))
     """
-    noise = _checked("circles", key, size, noise)
-    place, shift, order = jax.random.split(key, 3)
-    inside = _first_half(size)
-    u, turn = jax.random.uniform(place, (2, size), jnp.float32)
-    x = _on_circles(jnp.where(inside, 2.5 * u, 3.5 + 1.5 * u), 2 * jnp.pi * turn)
-    moved = x + noise * _uniform(shift, size, 5)
-    return _shuffled(order, x, jnp.hypot(*moved.T) < 2.5, ("ring", "disc"))
+    return Dataset(*_drawn("circles", _circles, key, size, noise), FEATURES, ("ring", "disc"))
 
 
 def xor(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -101,12 +164,7 @@ def xor(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
     True
     """
-    noise = _checked("xor", key, size, noise)
-    place, shift = jax.random.split(key)
-    x = _uniform(place, size, 5)
-    x = x + jnp.where(x > 0, 0.3, -0.3).astype(x.dtype)
-    a, b = (x + noise * _uniform(shift, size, 5)).T
-    return Dataset(x, (a * b >= 0).astype(jnp.int32), FEATURES, ("different signs", "same sign"))
+    return Dataset(*_drawn("xor", _xor, key, size, noise), FEATURES, ("different signs", "same sign"))
 
 
 def gaussians(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -131,12 +189,7 @@ def gaussians(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
     (2.0, -2.0)
     """
-    noise = _checked("gaussians", key, size, noise)
-    place, order = jax.random.split(key)
-    first = _first_half(size)
-    middle = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
-    x = middle + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (size, 2), jnp.float32)
-    return _shuffled(order, x, first, ("around (-2, -2)", "around (2, 2)"))
+    return Dataset(*_drawn("gaussians", _gaussians, key, size, noise), FEATURES, ("around (-2, -2)", "around (2, 2)"))
 
 
 def spiral(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -162,14 +215,7 @@ def spiral(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('arm 0', 'arm 1'))
     """
-    noise = _checked("spiral", key, size, noise)
-    shift, order = jax.random.split(key)
-    first = _first_half(size)
-    counts = (size - size // 2, size // 2)
-    along = jnp.concatenate([jnp.arange(m, dtype=jnp.float32) / m for m in counts])
-    angle = 2 * jnp.pi * 1.75 * along + jnp.where(first, 0.0, jnp.pi).astype(jnp.float32)
-    x = _on_circles(5 * along, angle) + noise * _uniform(shift, size, 1)
-    return _shuffled(order, x, first, ("arm 0", "arm 1"))
+    return Dataset(*_drawn("spiral", _spiral, key, size, noise), FEATURES, ("arm 0", "arm 1"))
 
 
 def plane(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -194,15 +240,7 @@ def plane(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
     True
     """
-    noise = _checked("plane", key, size, noise)
-    place, shift = jax.random.split(key)
-    x = _uniform(place, size, 6)
-    moved = x + noise * _uniform(shift, size, 6)
-    return Dataset(x, moved.sum(1, keepdims=True) / 10, FEATURES, ())
-
-
-# Middle and sign of each hill or hollow.
-_HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
+    return Dataset(*_drawn("plane", _plane, key, size, noise), FEATURES, ())
 
 
 def multi_gaussian(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
@@ -228,13 +266,4 @@ def multi_gaussian(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)
     ((1000, 1), True, True)
     """
-    noise = _checked("multi_gaussian", key, size, noise)
-    place, shift = jax.random.split(key)
-    x = _uniform(place, size, 6)
-    moved = x + noise * _uniform(shift, size, 6)
-    middles = jnp.asarray([middle for middle, _ in _HILLS], jnp.float32)
-    signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
-    distance = jnp.linalg.norm(moved[:, None] - middles, axis=-1)
-    # The playground takes the largest in size; no two overlap, so the sum is the same.
-    y = (signs * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
-    return Dataset(x, y, FEATURES, ())
+    return Dataset(*_drawn("multi_gaussian", _multi_gaussian, key, size, noise), FEATURES, ())
