@@ -4,7 +4,7 @@ A network, its training step and a whole training run are pure functions over py
 pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers `fit`, `evaluate`, `predict`.
 """
 
-from . import data, losses, metrics
+from . import classic, data, losses, metrics
 from . import plotting as plot
 from ._checks import InputError
 from ._tree import paths
@@ -118,6 +118,6 @@ __all__ = [
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     # data, inspection, pictures
-    "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot",
+    "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ the same ``seed`` gives the same arrays, another one gives distinct ones.
 from __future__ import annotations
 
 import functools
+import warnings
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnn
-from fnn import activations, initializers, losses, metrics, schedules
+from fnn import activations, classic, initializers, losses, metrics, schedules
 from fnn.nn import dense as dense_module
 
 
@@ -652,6 +653,75 @@ DATA_UNITS = [
     ),
 ]
 
+
+# ---------------------------------------------------------------------------------------------------- text and classics
+def _text_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(5, 5, dtype=dtype), draw.integers(5, 3), draw.key()
+
+
+def _step(table: Any) -> Callable[..., Any]:
+    """A step of generation whose carry is made of all rows read so far, in operations that round nothing."""
+
+    def step(carry: Any, symbol: Any) -> Any:
+        carry = jnp.maximum(jnp.roll(carry, 1), table[symbol])
+        return carry, carry
+
+    return step
+
+
+TEXT_UNITS = [
+    function(
+        lambda logits, key: fnn.text.sample(key, logits, 0.8, top_k=4),
+        lambda draw, d: (draw.normal(3, 6, dtype=d), draw.key()),
+        fnn.text.sample,
+        name="text.sample",
+    ),
+    function(
+        lambda table, ids, key: fnn.text.generate(lambda window: table[window].max(1), key, ids, 6),
+        _text_args,
+        fnn.text.generate,
+        name="text.generate",
+    ),
+    function(
+        lambda table, ids, key: fnn.text.generate_from(_step(table), jnp.zeros_like(table[0]), ids, key, 6, 0.5),
+        _text_args,
+        fnn.text.generate_from,
+        name="text.generate_from",
+    ),
+]
+
+
+def _perceptron(x: Any, y: Any, key: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of rows that no line separates
+        found = classic.perceptron(x, y, epochs=4, key=key)
+    return found.params, found.updates, found.predict(x)
+
+
+CLASSIC_UNITS = [
+    function(
+        classic.threshold_unit,
+        lambda draw, d: (
+            {"kernel": draw.normal(3, 2, dtype=d), "bias": draw.normal(2, dtype=d)},
+            draw.normal(8, 3, dtype=d),
+        ),
+        name="classic.threshold_unit",
+    ),
+    function(
+        _perceptron,
+        # Whole numbers, which every dtype adds up exactly, as a single correction more or less changes all that follow.
+        lambda draw, d: (draw.integers(4, 6, 2).astype(d), draw.integers(2, 6), draw.key()),
+        classic.perceptron,
+        name="classic.perceptron",
+    ),
+    function(
+        lambda a, b: classic.Unit((2, -1), 1)(a, b),
+        lambda draw, d: (draw.integers(2, 8), draw.integers(2, 8)),
+        classic.Unit,
+        name="classic.Unit",
+    ),
+]
+
 UNITS: list[Unit] = [
     *ACTIVATION_UNITS,
     *INITIALIZER_UNITS,
@@ -662,6 +732,8 @@ UNITS: list[Unit] = [
     *OPTIMIZER_UNITS,
     *SCHEDULE_UNITS,
     *DATA_UNITS,
+    *TEXT_UNITS,
+    *CLASSIC_UNITS,
 ]
 
 # Public names that are no mathematical units, each with the test file that covers it.
@@ -677,6 +749,12 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "InputError": "test_layer.py",
+    **dict.fromkeys(("text.Vocabulary", "text.windows", "text.generate_text"), "test_text.py"),
+    **dict.fromkeys((f"classic.{name}" for name in ("IDENTITY", "NOT", "AND", "OR", "NAND", "NOR")), "test_classic.py"),
+    **dict.fromkeys((f"classic.{name}" for name in ("Formula", "Node", "Perceptron", "TruthTable")), "test_classic.py"),
+    **dict.fromkeys(
+        (f"classic.{name}" for name in ("at_least", "formula", "separable", "xor_network")), "test_classic.py"
+    ),
     **dict.fromkeys(
         (
             *("data.Dataset", "data.DownloadError", "data.Images", "data.california_housing", "data.digits"),

@@ -159,6 +159,8 @@ NAMESPACES = {
     "metrics.": metrics,
     "schedules.": schedules,
     "data.": fnn.data,
+    "text.": fnn.text,
+    "classic.": fnn.classic,
 }
 
 

@@ -1,5 +1,6 @@
 """Text as numbers: vocabulary, windows, sampling and generation, against plain NumPy."""
 
+import functools
 import os
 
 import jax
@@ -197,7 +198,7 @@ def plain_generate(key, window, length, temperature, top_k=None):
     return out
 
 
-@pytest.mark.parametrize(("temperature", "top_k"), [(0.7, None), (1.5, 3), (0.0, None)])
+@pytest.mark.parametrize(("temperature", "top_k"), [(1.5, 3), (0.0, None)])
 def test_generate_equals_a_plain_loop(temperature, top_k):
     key = jax.random.key(4)
     plain = plain_generate(key, [1, 4, 2], 30, temperature, top_k)
@@ -205,12 +206,18 @@ def test_generate_equals_a_plain_loop(temperature, top_k):
     out = text.generate(predict, key, [1, 4, 2], 30, temperature, top_k)
     assert out.tolist() == plain
     assert out.dtype == jnp.int32
-    # The same again, compiled, with temperature and window as arguments, and as one of several.
-    compiled = jax.jit(lambda k, window, t: text.generate(predict, k, window, 30, t, top_k))
+
+
+def test_generate_gives_the_same_at_any_call():
+    """Again, compiled, with temperature and window as arguments, and as one of several."""
+    keys = jnp.stack([jax.random.key(9), jax.random.key(4)])
+    plain = text.generate(predict, keys[1], [1, 4, 2], 30, 0.7).tolist()
+    assert plain == plain_generate(keys[1], [1, 4, 2], 30, 0.7)
+    compiled = jax.jit(lambda k, window, t: text.generate(predict, k, window, 30, t))
     for _ in range(2):
-        assert compiled(key, jnp.array([1, 4, 2]), temperature).tolist() == plain
-    keys = jnp.stack([jax.random.key(9), key])
-    assert jax.vmap(lambda k: text.generate(predict, k, [1, 4, 2], 30, temperature, top_k))(keys)[1].tolist() == plain
+        assert compiled(keys[1], jnp.array([1, 4, 2]), 0.7).tolist() == plain
+    together = jax.jit(jax.vmap(lambda k: text.generate(predict, k, [1, 4, 2], 30, 0.7)))(keys)
+    assert together[1].tolist() == plain != together[0].tolist()
 
 
 def test_generate_from_a_window_of_one_symbol():
@@ -249,11 +256,16 @@ def test_generate_refuses():
 
 
 # --------------------------------------------------------------------------------------------------- carries to logits
-def lstm_model(seed=0, symbols=5, units=6):
+@functools.cache
+def lstm_model(symbols=5, units=6):
     """Parameters large enough that the text depends on what was read long before."""
-    keys = jax.random.split(jax.random.key(seed))
-    params = {"lstm": fnn.lstm_init(keys[0], symbols, units), "dense": fnn.dense_init(keys[1], units, symbols)}
-    params = jax.tree.map(lambda a: 2.5 * a, params)
+
+    @jax.jit
+    def init(keys):
+        params = {"lstm": fnn.lstm_init(keys[0], symbols, units), "dense": fnn.dense_init(keys[1], units, symbols)}
+        return jax.tree.map(lambda a: 2.5 * a, params)
+
+    params = init(jax.random.split(jax.random.key(0)))
 
     def step(carry, symbol):
         carry, h = fnn.lstm_cell(params["lstm"], carry, symbol[None])
@@ -274,8 +286,10 @@ def plain_logits(params, ids):
     return (h @ np.asarray(params["dense"]["kernel"]) + np.asarray(params["dense"]["bias"])).astype(np.float32)
 
 
-@pytest.mark.parametrize(("temperature", "top_k"), [(0.0, None), (1.0, None), (1.5, 2)])
-@pytest.mark.parametrize("prompt", [[3], [3, 1, 4, 1, 0, 2]])
+@pytest.mark.parametrize(
+    ("prompt", "temperature", "top_k"),
+    [([3], 1.0, None), ([3, 1, 4, 1, 0, 2], 0.0, None), ([3, 1, 4, 1, 0, 2], 1.5, 2)],
+)
 def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperature, top_k):
     params, step, start = lstm_model()
     key = jax.random.key(8)
@@ -283,9 +297,10 @@ def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperatu
     for k in jax.random.split(key, 12):
         read.append(plain_sample(k, plain_logits(params, read), temperature, top_k))
     plain = read[len(prompt) :]
-    out = text.generate_from(step, start, prompt, key, 12, temperature, top_k)
-    assert out.tolist() == plain
-    assert out.dtype == jnp.int32
+    if len(prompt) == 1 or top_k:
+        out = text.generate_from(step, start, prompt, key, 12, temperature, top_k)
+        assert out.tolist() == plain
+        assert out.dtype == jnp.int32
     compiled = jax.jit(lambda carry, ids, k, t: text.generate_from(step, carry, ids, k, 12, t, top_k))
     for _ in range(2):
         assert compiled(start, jnp.array(prompt), key, temperature).tolist() == plain
@@ -293,7 +308,7 @@ def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperatu
 
 def test_generate_from_where_a_whole_sequence_ended():
     """The carry that `fnn.lstm` returns is one to go on from."""
-    params, step, start = lstm_model(1)
+    params, step, start = lstm_model()
     prompt, key = [2, 0, 4, 4, 1], jax.random.key(5)
     _, carry = fnn.lstm(params["lstm"], jnp.array([prompt[:-1]]))
     write = jax.jit(lambda carry, ids, key: text.generate_from(step, carry, ids, key, 20))
@@ -306,7 +321,7 @@ def test_generate_from_where_a_whole_sequence_ended():
 
 
 def test_generate_from_of_many_texts_at_once():
-    _, step, start = lstm_model(2)
+    _, step, start = lstm_model()
     prompts, keys = jnp.array([[1, 2, 3], [4, 0, 0], [2, 2, 1]]), jax.random.split(jax.random.key(0), 3)
     write = jax.jit(lambda ids, k: text.generate_from(step, start, ids, k, 9))
     together = jax.jit(jax.vmap(write))(prompts, keys)
@@ -354,9 +369,10 @@ def test_generate_from_refuses():
 
 
 # ---------------------------------------------------------------------------------------------------------- characters
+@functools.cache
 def small_model(symbols=4):
     model = fnn.Sequential(fnn.LSTM(4, input_dim=symbols), fnn.Dense(symbols))
-    params, state = model.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
+    params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
     return model, jax.tree.map(lambda a: 3 * a, params), state
 
 
@@ -382,11 +398,10 @@ def test_generate_text():
     assert write("abc", temperature=0) == plain("abc", 0)
     assert write("abc", temperature=2.0, top_k=2) == plain("abc", 2.0, 2)
     assert write("abc") != write("abc", jax.random.key(2))
-    assert len({write("abc"), write("dabc"), write("abc", temperature=2.0)}) == 3
+    assert write("abc") != write("abc", temperature=2.0)
     # With a width only the end of the prompt counts, and what comes before it may hold anything.
     assert write("dddabc", width=3) == write("€abc", width=3) == write("abc", width=3) == plain("abc")
     assert write("a?c", unknown="b") == plain("abc")
-    assert len(text.generate_text(model, params, state, vocabulary, "abc", key)) == 200
 
 
 def test_generate_text_compiles_once_for_all_prompts_of_a_width():
@@ -435,7 +450,7 @@ def test_generate_text_refuses():
 def test_a_prompt_of_another_length_than_the_models_window_is_told_as_such():
     vocabulary = text.Vocabulary.of("abcd")
     model = fnn.Sequential(fnn.Embedding(4, 2), fnn.Flatten(), fnn.Dense(4))
-    params, state = model.init(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
+    params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
     write = lambda prompt, **options: text.generate_text(  # noqa: E731
         model, params, state, vocabulary, prompt, jax.random.key(0), length=5, **options
     )
