@@ -1,9 +1,7 @@
 """The package as a whole: its import, its purity, and that it lowers for every platform."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -91,15 +89,3 @@ def test_deep_error_messages_name_the_layer():
     expected = r"layer 'block' \(position 3\) > layer 'conv' \(position 3\) > "
     with pytest.raises(fnn.InputError, match=expected):
         model.init(jax.random.key(0), np.zeros((1, 4), "f"))
-
-
-def test_the_readme_runs(monkeypatch):
-    """Every Python block of the README, in order."""
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 2
-    names: dict = {}
-    for block in blocks:
-        exec(block, names)
-    assert names["history"]["accuracy"][-1] > 0.95
-    assert names["history_all"]["val_accuracy"].shape == (4, 5)

@@ -1,0 +1,237 @@
+"""The documentation: every Python block runs and prints what it says, and the API pages name everything public.
+
+Blocks of one page run in order, in one namespace. The title of a block says what is special about it:
+
+- ``python title="Keras"`` (or another library of `LIBRARIES`): runs in a namespace of that library, and is skipped
+  where it is not installed.
+- ``python title="refused"``: must raise `InputError`; ``title="warns"``: must warn. The message is the next text block.
+- ``python title="needs FNN_DATA"``: real data; skipped without it.
+- ``text title="prints"``: what the block before it prints, with ``...`` for anything.
+"""
+
+import contextlib
+import doctest
+import importlib.util
+import io
+import os
+import re
+import textwrap
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import matplotlib.pyplot as plt
+import pytest
+from test_registry import public
+
+import fnn
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = {path.relative_to(ROOT).as_posix(): path for path in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]}
+LIBRARIES = {
+    "Keras": "keras",
+    "PyTorch": "torch",
+    "Flax": "flax",
+    "Equinox": "equinox",
+    "optax": "optax",
+    "scikit-learn": "sklearn",
+}
+FENCE = re.compile(r"^(?P<indent> *)```(?P<info>\S[^\n]*)\n(?P<code>.*?)^(?P=indent)```[ ]*$", re.MULTILINE | re.DOTALL)
+SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its title, the line of its first line of code, and the code."""
+
+    language: str
+    title: str
+    line: int
+    code: str
+
+
+def blocks(path):
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for match in FENCE.finditer(text):
+        language, _, rest = match["info"].partition(" ")
+        title = re.search(r'title="([^"]*)"', rest)
+        line = text.count("\n", 0, match.start("code")) + 1
+        found.append(Block(language, title[1] if title else "", line, textwrap.dedent(match["code"])))
+    return found
+
+
+def run(block, path, names):
+    """Run a block; what it prints. Lines of the page are those of its traceback."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile("\n" * (block.line - 1) + block.code, str(path), "exec"), names)
+    return printed.getvalue()
+
+
+def said(want, got):
+    """Whether the text of a page, with ``...`` for anything, is what came."""
+    return doctest.OutputChecker().check_output(want.strip() + "\n", got.strip() + "\n", SAME)
+
+
+def run_page(path, chosen, names):
+    """Run the blocks of a page whose title is chosen, in order, and compare with what the page says about them."""
+    ran, previous = 0, None
+    for block in blocks(path):
+        where = f"{path.name}, line {block.line}"
+        if block.language == "text" and previous is not None:
+            kind, got = previous
+            if block.title == "prints" or kind in ("refused", "warns"):
+                assert said(block.code, got), f"{where}: the page says\n{block.code}\nbut what came is\n{got}"
+            previous = None
+        if block.language != "python":
+            continue
+        previous = None
+        if not chosen(block.title):
+            continue
+        ran += 1
+        if block.title == "refused":
+            with pytest.raises(fnn.InputError, match=r": expected |: parameters hold ") as error:
+                run(block, path, names)
+            previous = "refused", str(error.value)
+        elif block.title == "warns":
+            with pytest.warns(RuntimeWarning, match="^fit: ") as warned:
+                run(block, path, names)
+            previous = "warns", str(warned[0].message)
+        else:
+            previous = "", run(block, path, names)
+    return ran
+
+
+def own(title):
+    return title not in LIBRARIES and not (title == "needs FNN_DATA" and not os.environ.get("FNN_DATA"))
+
+
+@pytest.fixture
+def page_folder(tmp_path, monkeypatch):
+    """A folder for what a page writes; its pictures are closed and its settings of JAX must be gone at the end."""
+    monkeypatch.chdir(tmp_path)
+    settings = dict(jax.config.values)
+    yield tmp_path
+    plt.close("all")
+    assert dict(jax.config.values) == settings
+
+
+# The README in every run of the tests, the other pages with the slow ones.
+def slow(cases):
+    return [case if case == "README.md" else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+
+
+with_python = [name for name, path in PAGES.items() if any(b.language == "python" for b in blocks(path))]
+of_libraries = [
+    (name, library)
+    for name, path in PAGES.items()
+    for library in LIBRARIES
+    if any(b.language == "python" and b.title == library for b in blocks(path))
+]
+
+
+@pytest.mark.parametrize("name", slow(with_python))
+def test_the_blocks_of_a_page_run(name, page_folder):
+    names = {"__name__": "__page__"}
+    assert run_page(PAGES[name], own, names) > 0
+    if name == "README.md":
+        assert names["history"]["accuracy"][-1] > 0.95
+        assert names["history_all"]["val_accuracy"].shape == (4, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "library"), of_libraries)
+def test_the_blocks_for_another_library_run(name, library, page_folder):
+    if importlib.util.find_spec(LIBRARIES[library]) is None:
+        pytest.skip(f"{library} is not installed")
+    assert run_page(PAGES[name], lambda title: title == library, {"__name__": "__page__"}) > 0
+
+
+def test_pages_have_python_to_run():
+    """The pages with code are those that teach; a parser that finds nothing would pass everything else."""
+    assert {"README.md", "docs/getting-started.md", "docs/es/primeros-pasos.md", "docs/concepts.md"} <= set(with_python)
+    assert ("docs/from-keras.md", "Keras") in of_libraries
+
+
+def test_titles_are_known():
+    known = {"", "fnn", "refused", "warns", "needs FNN_DATA", *LIBRARIES}
+    for name, path in PAGES.items():
+        for block in blocks(path):
+            if block.language == "python":
+                assert block.title in known, f"{name}, line {block.line}: {block.title}"
+
+
+def test_a_page_that_is_wrong_fails(tmp_path, page_folder):
+    page = tmp_path / "page.md"
+    page.write_text('```python\nprint(1)\n```\n\n```text title="prints"\n2\n```\n')
+    with pytest.raises(AssertionError, match="line 6: the page says"):
+        run_page(page, own, {})
+    page.write_text('```python title="refused"\nimport fnn\n```\n')
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        run_page(page, own, {})
+    page.write_text("text\n\n```python\nx = 1 / 0\n```\n")
+    with pytest.raises(ZeroDivisionError, match="division") as error:
+        run_page(page, own, {})
+    assert error.traceback[-1].lineno == 3  # counted from 0
+
+
+# Names of modules that are shared inside the library, and of no use outside it.
+INTERNAL = {
+    "activations.all_known",
+    "losses.align",
+    "losses.base",
+    "losses.check_targets",
+    "losses.expects",
+    "losses.is_known",
+    "schedules.as_hyper",
+}
+
+
+def documented():
+    """Names that the API pages show: ``::: fnn.name``, and the members listed for a module."""
+    found, module = set(), ""
+    for path in sorted((DOCS / "api").glob("*.md")):
+        for line in path.read_text().splitlines():
+            if line.startswith("::: "):
+                module = line.removeprefix("::: ").strip()
+                found.add(module)
+            elif member := re.fullmatch(r" {8}- (\w+)", line):
+                found.add(f"{module}.{member[1]}")
+    return {name.removeprefix("fnn.") for name in found}
+
+
+def test_every_public_name_is_in_the_api_pages():
+    wanted = {name for name in fnn.__all__ if not name.startswith("__")} | public().keys()
+    aliases = {name for name in wanted if "." in name and name.rpartition(".")[2] in documented()}
+    assert wanted - documented() - aliases - INTERNAL == set()
+
+
+def test_the_api_pages_name_nothing_that_does_not_exist():
+    for name in documented():
+        thing = fnn
+        for part in name.split("."):
+            assert hasattr(thing, part), f"::: fnn.{name}"
+            thing = getattr(thing, part)
+
+
+NAME = re.compile(r"(?<![\w./-])fnn\.((?:[A-Za-z]\w*\.)*[A-Za-z]\w*)")
+ELSEWHERE = {"Conv2D"}  # of Keras, and mentioned as such
+
+
+def test_names_in_the_pages_exist():
+    """Every ``fnn.name``, in text, tables and code, so that a table of counterparts cannot be wrong in a name."""
+    seen = set()
+    for page, path in PAGES.items():
+        for name in set(NAME.findall(path.read_text(encoding="utf-8"))) - ELSEWHERE:
+            thing = fnn
+            for part in name.split("."):
+                assert hasattr(thing, part), f"{page}: fnn.{name}"
+                thing = getattr(thing, part)
+            seen.add(name)
+    assert {"adam", "penalties.l2", "losses.huber", "schedules.cosine_decay"} <= seen
+
+
+def test_pages_show_no_paths_of_a_machine():
+    for name, path in PAGES.items():
+        assert not re.search(r"(?<!\w)/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), name
