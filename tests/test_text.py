@@ -17,7 +17,7 @@ from fnn import text
 
 @pytest.mark.skipif("FNN_DATA" not in os.environ, reason="FNN_DATA does not name the folder with real data")
 def test_real_text():
-    written = fnn.data.datasets.nietzsche()
+    written = fnn.data.nietzsche()
     assert len(written) == 600893
     assert len(text.Vocabulary.of(written.lower()).symbols) == 57
     assert len(text.windows(np.arange(600893), 40, 3)[0]) == 200285
@@ -162,6 +162,8 @@ def test_sample_from_narrow_types_is_as_fair_as_from_float32():
 
 def test_sample_refuses():
     key, logits = jax.random.key(0), jnp.asarray(LOGITS)
+    with pytest.raises(fnn.InputError, match=r"sample: expected one PRNG key, got 3. Pass jax.random.key\(3\)"):
+        text.sample(3, logits)
     with pytest.raises(fnn.InputError, match=r"temperature in \[0, inf\), got -1"):
         text.sample(key, logits, -1.0)
     with pytest.raises(fnn.InputError, match=r"temperature in \[0, inf\), got nan"):

@@ -141,6 +141,7 @@ def sample(key: Array, logits: Array, temperature: Any = 1.0, top_k: int | None 
     >>> sorted(set(drawn.tolist()))
     [1, 2]
     """
+    check_key("sample", key)
     logits = jnp.asarray(logits)
     check_float("sample", logits, "Logits are what the last layer gives, e.g. Dense(symbols) without an activation.")
     if logits.ndim == 0 or logits.shape[-1] == 0:
