@@ -253,6 +253,11 @@ def test_a_download_is_kept(dataset, server, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().err == ""
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert files_in(tmp_path / "cache" / "fnn") == sorted(contents)
+    # Offline and without a cache, the error names all files that would help.
+    server.files = {}
+    (tmp_path / "cache" / "fnn" / dataset / "t10k-images-idx3-ubyte.gz").unlink()
+    with pytest.raises(fnn.data.DownloadError, match=f"put {', '.join(contents)} into a folder"):
+        load()
 
 
 @pytest.mark.usefixtures("no_folder")

@@ -91,6 +91,64 @@ def test_the_same_distribution_as_the_playground(name, noise, rng):
                 assert stats.ks_2samp(left, right).pvalue > 1e-4
 
 
+MANY, NOISE = 20_000, 0.3
+
+
+def with_and_without_noise(name):
+    """A key draws the same points in the same order whatever the noise."""
+    return (
+        [np.asarray(part, float) for part in SETS[name](jax.random.key(11), MANY, noise)[:2]] for noise in (NOISE, 0.0)
+    )
+
+
+def plainly(name, rng):
+    rows = np.array([POINTS[name](i, MANY, NOISE, rng) for i in range(MANY)])
+    return rows[:, :2], rows[:, 2]
+
+
+@pytest.mark.parametrize("name", ["circles", "xor"])
+def test_noise_changes_as_many_labels_as_in_the_playground(name, rng):
+    (x, y), (still, clean) = with_and_without_noise(name)
+    np.testing.assert_array_equal(x, still)
+    plain_x, plain_y = plainly(name, rng)
+    plain_clean = np.hypot(*plain_x.T) < 2.5 if name == "circles" else plain_x.prod(1) >= 0
+    for label in (0, 1):
+        got, want = ((y != clean)[clean == label].mean(), (plain_y != plain_clean)[plain_clean == label].mean())
+        assert 0.02 < want < 0.3
+        assert abs(got - want) < 4 * np.sqrt(2 * want / (MANY / 2))
+
+
+def test_noise_of_gaussians():
+    (x, y), _ = with_and_without_noise("gaussians")
+    for label, middle in ((0, -2), (1, 2)):
+        cloud = x[y == label]
+        np.testing.assert_allclose(cloud.mean(0), middle, atol=0.07)
+        np.testing.assert_allclose(cloud.var(0), 0.5 + 3.5 * NOISE / 0.5, rtol=0.06)
+        assert abs(np.corrcoef(cloud.T)[0, 1]) < 0.04
+
+
+def test_noise_of_spiral_and_plane():
+    (x, y), (still, clean) = with_and_without_noise("spiral")
+    np.testing.assert_array_equal(y, clean)
+    for moved in (x - still).T:
+        assert stats.kstest(moved, stats.uniform(-NOISE, 2 * NOISE).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef((x - still).T)[0, 1]) < 0.03
+    (x, y), (still, clean) = with_and_without_noise("plane")
+    np.testing.assert_array_equal(x, still)
+    # the sum of two numbers uniform in [-6, 6)
+    assert stats.kstest((y - clean)[:, 0] * 10 / NOISE, stats.triang(0.5, -12, 24).cdf).pvalue > 1e-3
+
+
+def test_noise_of_multi_gaussian(rng):
+    (x, y), (still, _) = with_and_without_noise("multi_gaussian")
+    np.testing.assert_array_equal(x, still)
+    plain_x, plain_y = plainly("multi_gaussian", rng)
+    middles = np.array([[-4, 2.5], [4, 2.5], [0, -2.5], [0, 2.5], [-4, -2.5], [4, -2.5]])
+    near = [np.sort(v[np.hypot(*(p[:, None] - middles).T).min(0) < 1]) for p, v in ((x, y[:, 0]), (plain_x, plain_y))]
+    assert min(map(len, near)) > 2000
+    assert stats.ks_2samp(*map(np.abs, near)).pvalue > 1e-3
+
+
 def test_the_comparison_sees_a_wrong_label():
     """The distribution of y alone, and of y times a coordinate, tells a swapped sign."""
     x, y, *_ = fnn.data.plane(jax.random.key(3), SIZE)

@@ -158,14 +158,13 @@ def cache_folder() -> Path:
 def download(dataset: str, source: Source) -> Path:
     """The path of a published file in the cache, downloaded if it is not there or no longer what was published.
 
-    pooch writes into a temporary file, which gets its name when its checksum is right, so nothing half-written stays.
+    pooch asks nobody for a file that is there with the right checksum. It writes into a temporary file, which gets its
+    name when its checksum is right, so nothing half-written stays.
 
     Raises:
       DownloadError: when no address has given the file.
     """
     folder = cache_folder() / dataset
-    if _is_whole(folder / source.name, source.checksum):
-        return folder / source.name
     import pooch
     import requests
 
@@ -184,7 +183,7 @@ def download(dataset: str, source: Source) -> Path:
     lines = "".join(f"\n  {line}" for line in tried)
     raise DownloadError(
         f"{dataset}: {source.name} is not on this machine and could not be downloaded.{lines}\n"
-        f"To go on, put {source.name} into a folder and set FNN_DATA to that folder, or pass folder=..."
+        f"To go on, put {', '.join(SOURCES[dataset])} into a folder and set FNN_DATA to that folder, or pass folder=..."
     )
 
 
@@ -202,13 +201,6 @@ def _get(name: str, url: str, path: str, _: Any) -> None:
                 bar.update(len(chunk))
 
 
-def _is_whole(path: Path, checksum: str) -> bool:
-    import pooch
-
-    algorithm, digits = checksum.split(":")
-    return path.is_file() and pooch.file_hash(str(path), alg=algorithm) == digits
-
-
 def _reason(error: Any) -> str:
     """Why an address gave nothing, in few words."""
     import requests
@@ -219,6 +211,6 @@ def _reason(error: Any) -> str:
         return f"no answer within {TIMEOUT:g} seconds"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke before the end of the file"
-    if isinstance(error, requests.ConnectionError):
+    if type(error) is requests.ConnectionError:
         return "no connection"
-    return str(error)
+    return f"{type(error).__name__}: {error}"  # such as SSLError, which asks for a look at the certificates
