@@ -1,57 +1,48 @@
 """Reference experiments that train in under a minute, against the figures they are to meet."""
 
+import importlib
 import os
 import runpy
 import sys
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
-import fnn
-
 EXAMPLES = Path(__file__).parent.parent / "examples"
-pytestmark = pytest.mark.slow
-needs_data = pytest.mark.skipif("FNN_DATA" not in os.environ, reason="FNN_DATA does not name the folder with real data")
+NEED_DATA = {"mnist_mlp", "char_lstm", "shipping", "housing"}
 
 
-@pytest.fixture(scope="module")
-def mnist():
-    data = fnn.datasets.mnist()
-    x_train, x_test = (x.reshape(len(x), 784).astype("float32") / 255 for x in (data.x_train, data.x_test))
-    return (x_train, data.y_train), (x_test, data.y_test)
+@pytest.fixture
+def examples(monkeypatch):
+    """The folder with the scripts, as Python sees it when one of them is run."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return EXAMPLES
 
 
-def task_of(name):
-    return runpy.run_path(str(EXAMPLES / "mnist_mlp.py"))[name]()
+def figures(name, tmp_path, *options):
+    experiment = importlib.import_module("experiment")
+    args = experiment.parser(None).parse_args([*options, "--out", str(tmp_path)])
+    return importlib.import_module(name).run(args)
 
 
-@needs_data
-def test_experiment_4_wide_sigmoid_network(mnist):
-    train, test = mnist
-    task = task_of("wide")
-    ts = fnn.init(task, jax.random.key(0), train[0][:1])
-    assert sum(p.size for p in jax.tree.leaves(ts.params)) == 407_050
-    ts, history = fnn.fit(task, ts, train, epochs=10, batch_size=128, validation_split=0.1, verbose=0)
-    assert history["val_accuracy"][-1] >= 0.859
-    assert fnn.evaluate(task, ts, test)["accuracy"] >= 0.87
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("one_unit", []), ("linear_models", []), ("perceptron", []), ("mnist_mlp", []), ("char_lstm", ["--seeds", "1"]),
+        ("shipping", []), ("housing", []), ("iris", []), ("multilabel", []), ("playground", []), ("dense_or_conv", []),
+    ],
+)  # fmt: skip
+def test_figures_are_met(name, options, examples, tmp_path, capsys):
+    if name in NEED_DATA and "FNN_DATA" not in os.environ:
+        pytest.skip("FNN_DATA does not name the folder with real data")
+    found = figures(name, tmp_path, *options)
+    assert found
+    assert [figure.cells() for figure in found if not figure.met] == []
 
 
-@needs_data
-def test_experiment_5_narrow_network_with_dropout(mnist):
-    train, test = mnist
-    task = task_of("narrow")
-    scores = []
-    for seed in range(3):
-        ts = fnn.init(task, jax.random.key(seed), train[0][:1])
-        ts, _ = fnn.fit(task, ts, train, epochs=5, batch_size=64, verbose=0)
-        scores.append(fnn.evaluate(task, ts, test))
-    assert sum(p.size for p in jax.tree.leaves(ts.params)) == 13_434
-    assert np.mean([score["accuracy"] for score in scores]) >= 0.9216
-    assert np.mean([score["loss"] for score in scores]) <= 0.2505
-
-
+@pytest.mark.slow
 def test_quickstart_reaches_97_percent(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "picture.png"
     monkeypatch.setattr(sys, "argv", ["quickstart.py", "--out", str(picture)])
@@ -62,3 +53,31 @@ def test_quickstart_reaches_97_percent(tmp_path, monkeypatch, capsys):
     for text in ("cpu" if jax.default_backend() == "cpu" else "device", "conv (Conv)", "epoch 25/25", "weighted avg"):
         assert text in shown
     assert picture.stat().st_size > 20_000
+
+
+def test_figures_are_compared_in_the_right_sense(examples):
+    figure = importlib.import_module("experiment").Figure
+    assert figure(4, "accuracy", [0.8, 0.9], 0.85).met
+    assert not figure(4, "accuracy", [0.8, 0.89], 0.85).met
+    assert figure(5, "loss", [0.2, 0.3], 0.25, "at most").met
+    assert not figure(5, "loss", [0.2, 0.31], 0.25, "at most").met
+    assert figure(5, "parameters", [13434], 13434, "equal to").met
+    assert not figure(5, "parameters", [13435], 13434, "equal to").met
+    assert not figure(5, "accuracy", [float("nan")], 0.5).met
+
+
+def test_table_holds_what_was_not_run(examples):
+    experiment = importlib.import_module("experiment")
+    rows = [experiment.Figure(8, "loss", [2.0, 3.0], 2.6, "at most")]
+    text = experiment.table(rows, [["7", "fashion_mlp", "", "", "not run: no data file here"]], markdown=True)
+    first, _, *body = text.splitlines()
+    assert first.startswith("| no. | what |")
+    assert body[0].startswith("| 7 |")
+    assert "not run" in body[0]
+    assert body[1] == "| 8 | loss | 2.5000 (2.0000 to 3.0000) | at most 2.6000 | met |"
+
+
+def test_every_script_is_in_the_list_of_all(examples):
+    everything = importlib.import_module("all")
+    scripts = {path.stem for path in EXAMPLES.glob("*.py")} - {"all", "experiment", "quickstart"}
+    assert set(everything.SCRIPTS) == scripts

@@ -1,0 +1,81 @@
+"""All reference experiments, one after the other, with the figures beside those to meet.
+
+FNN_DATA=/path/to/data python examples/all.py                       about a quarter of an hour on two cores
+FNN_DATA=/path/to/data python examples/all.py --markdown docs/experiments.md
+python examples/all.py --quick                                      to see that everything runs
+python examples/all.py iris playground                              only some
+"""
+
+import importlib
+import time
+from pathlib import Path
+
+import experiment
+
+import fnn
+
+SCRIPTS = (
+    "one_unit", "linear_models", "perceptron", "mnist_mlp", "mnist_cnn", "fashion_mlp", "char_lstm", "shipping",
+    "housing", "iris", "multilabel", "playground", "dense_or_conv", "optimizer_race",
+)  # fmt: skip
+NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "shipping": 9, "housing": 10}
+
+PAGE = """# Reference experiments
+
+What Keras, scikit-learn or NumPy printed for the same work, and what fnn reaches: the mean of {seeds} seeds, with the
+least and the most in brackets. Made by `python examples/all.py --markdown docs/experiments.md` with fnn {version};
+{quick}each script can also be run by itself (`--help` lists its options).
+
+{table}
+
+{notes}
+
+## Scripts
+
+| script | what | seconds |
+| --- | --- | ---: |
+{scripts}
+"""
+
+
+def main() -> None:
+    parser = experiment.parser(__doc__)
+    parser.add_argument("scripts", nargs="*", metavar="script", help=f"of {', '.join(SCRIPTS)}; default all")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
+    args = parser.parse_args()
+    unknown = set(args.scripts) - set(SCRIPTS)
+    if unknown:
+        parser.error(f"unknown script: {', '.join(sorted(unknown))}; known: {', '.join(SCRIPTS)}")
+
+    figures, absent, rows = [], [], []
+    for name in args.scripts or SCRIPTS:
+        print(f"\n=== {name}", flush=True)
+        module, started = importlib.import_module(name), time.perf_counter()
+        try:
+            figures += module.run(args)
+        except (fnn.InputError, fnn.data.DownloadError) as error:
+            if name not in NUMBERS:  # it needs no data file, so this is a fault
+                raise
+            print(f"not run: {error}")
+            absent.append([str(NUMBERS[name]), name, "", "", "not run: no data file here"])
+        seconds = time.perf_counter() - started
+        rows.append(f"| [{name}.py](../examples/{name}.py) | {module.__doc__.splitlines()[0]} | {seconds:.0f} |")
+
+    print(f"\n{experiment.table(figures, absent)}\n{experiment.notes(figures)}")
+    if args.markdown:
+        page = PAGE.format(
+            seeds=len(experiment.seeds(args)),
+            version=fnn.__version__,
+            quick="in quick mode, so these figures mean nothing; " if args.quick else "",
+            table=experiment.table(figures, absent, markdown=True),
+            notes=experiment.notes(figures),
+            scripts="\n".join(rows),
+        )
+        args.markdown.write_text(page, encoding="utf-8")
+    missed = [figure for figure in figures if not figure.met]
+    if missed and not args.quick:
+        raise SystemExit(f"{len(missed)} of {len(figures)} figures are not met")
+
+
+if __name__ == "__main__":
+    main()
