@@ -40,8 +40,8 @@ def optimizers(scale: float) -> dict[str, fnn.Optimizer]:
     """The nine, with the rates of plain gradient descent scaled to the surface."""
     return {
         "SGD": fnn.sgd(scale),
-        "Momentum": fnn.sgd(scale, momentum=0.9),
-        "Nesterov": fnn.sgd(scale, momentum=0.9, nesterov=True),
+        "Momentum": fnn.sgd(scale / 3, momentum=0.9),
+        "Nesterov": fnn.sgd(scale / 3, momentum=0.9, nesterov=True),
         "Adagrad": fnn.adagrad(0.3),
         "RMSprop": fnn.rmsprop(0.02),
         "Adadelta": fnn.adadelta(10.0),

@@ -46,11 +46,11 @@ class Problem(NamedTuple):
 PROBLEMS = {
     "circles sigmoid": Problem("circles: 1 hidden layer, sigmoid", fnn.data.circles, (8,), "sigmoid", 60),
     "circles relu": Problem("circles: 1 hidden layer, relu", fnn.data.circles, (8,), "relu", 60),
-    "gaussians": Problem("two Gaussians: no hidden layer", fnn.data.gaussians, (), "linear", 20),
     "xor 0": Problem("XOR: no hidden layer", fnn.data.xor, (), "linear", 60),
     "xor 1": Problem("XOR: 1 hidden layer, relu", fnn.data.xor, (8,), "relu", 100, 0.0),
+    "gaussians": Problem("two Gaussians: no hidden layer", fnn.data.gaussians, (), "linear", 20),
     "spiral": Problem(
-        "spiral: 3 hidden layers, tanh", fnn.data.spiral, (32, 32, 32), "tanh", 300, 0.0, fnn.adam(0.005)
+        "spiral: 3 hidden layers, relu", fnn.data.spiral, (32, 32, 32), "relu", 200, 0.0, fnn.adam(0.005)
     ),
     "plane": Problem("plane: no hidden layer", fnn.data.plane, (), "linear", 30),
     "surface": Problem(
@@ -141,6 +141,9 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     seeds, scores = experiment.seeds(args), {}
     figure, axes = plt.subplots(2, 5, figsize=(15, 6.4), layout="constrained")
     problems = PROBLEMS | {f"deep {name}": problem for name, problem in DEEP.items()}
+    # The two with a colour bar go into the last column, so that the others stay aligned.
+    names = [name for name in problems if name not in ("plane", "surface")]
+    problems = {name: problems[name] for name in [*names[:4], "plane", *names[4:], "surface"]}
     for ax, (name, problem) in zip(axes.ravel(), problems.items(), strict=True):
         ts, history = learn(problem, seeds, 3 if args.quick else problem.epochs)
         metric = "accuracy" if "val_accuracy" in history else "loss"
