@@ -4,16 +4,18 @@ A network, its training step and a whole training run are pure functions over py
 pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers `fit`, `evaluate`, `predict`.
 """
 
-from . import classic, data, losses, metrics
+from . import classic, data, losses, metrics, penalties
 from . import plotting as plot
 from ._checks import InputError
 from ._tree import paths
 from ._version import __version__
+from .checkpoint import CheckpointInfo, load, load_info, save
 from .data import text
 from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
+from .nn.activity import ActivityRegularization, AddedLoss, activity_penalty
 from .nn.conv import (
     Conv,
     ConvTranspose,
@@ -86,7 +88,7 @@ from .optimizers.transforms import (
     global_norm,
 )
 from .summary import Summary, devices, summary
-from .training.callbacks import StopTraining, early_stopping, reduce_on_plateau
+from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
 from .training.fit import History, evaluate, fit, predict
 from .training.many import many
 from .training.run import run
@@ -102,12 +104,13 @@ __all__ = [
     "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",
     "lstm", "lstm_cell", "lstm_init", "LSTMCarry",
     "gru", "gru_cell", "gru_init", "GRUCarry",
-    "activations", "initializers", "losses", "metrics",
+    "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
     "Layer", "Sequential", "Residual",
     "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
     "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
     "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    "ActivityRegularization", "AddedLoss",
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
     "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam",
@@ -117,6 +120,7 @@ __all__ = [
     "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "class_weights",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
+    "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo",
     # data, inspection, pictures
     "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot", "classic",
     "InputError", "__version__",

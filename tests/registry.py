@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import fnn
-from fnn import activations, classic, initializers, losses, metrics, schedules
+from fnn import activations, classic, initializers, losses, metrics, penalties, schedules
 from fnn.nn import dense as dense_module
 
 
@@ -388,6 +388,64 @@ FUNCTION_UNITS = [
 ]
 
 
+# ------------------------------------------------------------------------------------------------------------ penalties
+def _penalty(make: Callable[[Any], Any], *covers: Any, name: str, **more: Any) -> Unit:
+    """A penalty or constraint as a function of parameters and of its number, which ``make`` gets."""
+
+    def fn(params: Any, number: Any) -> Any:
+        return make(number)(params)
+
+    def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+        params = {"dense": {"kernel": draw.normal(3, 2, dtype=dtype), "bias": draw.normal(2, dtype=dtype)}}
+        return params, jnp.asarray(draw.rng.uniform(0.3, 0.9), default_float())
+
+    return function(fn, make_args, *covers, name=name, **{"grad": (0, 1), **more})
+
+
+def _activity_regularization(x: Any) -> Any:
+    """What the layer adds, in float32 at least; ``x`` itself passes on."""
+    built = fnn.ActivityRegularization(0.3, 0.2)
+    return built.apply({}, built.init(jax.random.key(0), x)[1], x)[1]
+
+
+PENALTY_UNITS = [
+    function(
+        _activity_regularization,
+        lambda draw, d: (draw.normal(4, 3, dtype=d),),
+        fnn.ActivityRegularization,
+        fnn.AddedLoss,
+        name="ActivityRegularization",
+        grad=(0,),
+        out=at_least_float32,
+    ),
+    _penalty(penalties.l1, penalties.l1, name="penalties.l1", out=at_least_float32),
+    _penalty(penalties.l2, penalties.l2, name="penalties.l2", out=at_least_float32),
+    _penalty(lambda n: penalties.l1l2(n, n / 2), penalties.l1l2, name="penalties.l1l2", out=at_least_float32),
+    _penalty(
+        lambda n: penalties.total(penalties.l1(n), penalties.l2(n, "*bias")),
+        penalties.total,
+        name="penalties.total",
+        out=at_least_float32,
+    ),
+    _penalty(penalties.max_norm, penalties.max_norm, name="penalties.max_norm"),
+    _penalty(lambda n: penalties.unit_norm(), penalties.unit_norm, name="penalties.unit_norm", grad=(0,)),
+    _penalty(lambda n: penalties.non_negative(), penalties.non_negative, name="penalties.non_negative", grad=(0,)),
+    _penalty(
+        lambda n: penalties.chain(penalties.max_norm(n), penalties.non_negative("*bias")),
+        penalties.chain,
+        name="penalties.chain",
+    ),
+    function(
+        lambda x, l1, l2: fnn.activity_penalty(x, l1, l2),
+        lambda draw, d: (draw.normal(4, 3, dtype=d), *draw.positive(2, dtype=default_float())),
+        fnn.activity_penalty,
+        name="activity_penalty",
+        grad=(0, 1, 2),
+        out=at_least_float32,
+    ),
+]
+
+
 # --------------------------------------------------------------------------------------------------------------- losses
 def _values(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(4, 3, dtype=dtype), draw.normal(4, 3, dtype=dtype)
@@ -734,6 +792,7 @@ UNITS: list[Unit] = [
     *DATA_UNITS,
     *TEXT_UNITS,
     *CLASSIC_UNITS,
+    *PENALTY_UNITS,
 ]
 
 # Public names that are no mathematical units, each with the test file that covers it.
@@ -746,7 +805,8 @@ NOT_UNITS: dict[str, str] = {
     "activations.all_known": "test_activations.py",
     "losses.is_known": "test_losses.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
-    **dict.fromkeys(("early_stopping", "reduce_on_plateau"), "test_callbacks.py"),
+    **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
+    **dict.fromkeys(("CheckpointInfo", "load", "load_info", "save"), "test_checkpoint.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "InputError": "test_layer.py",
     **dict.fromkeys(("text.Vocabulary", "text.windows", "text.generate_text"), "test_text.py"),

@@ -1,12 +1,18 @@
 """Callbacks for fit, over given values and in training."""
 
+import csv
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 import fnn
 
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
+
+@functools.cache
 def state(rate=0.1):
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(rate))
     return task, fnn.init(task, jax.random.key(0), (2,))
@@ -53,6 +59,204 @@ def test_reduce_on_plateau():
     assert play(callback, values)[2] == [0.1, 0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
 
 
+def test_a_rate_below_the_least_one_stays():
+    callback, (_, ts) = fnn.reduce_on_plateau(patience=1, min_rate=0.5), state(0.1)
+    callback(0, ts, {"val_loss": 1.0})
+    assert float(fnn.get_hyper(callback(1, ts, {"val_loss": 1.0}))["learning_rate"]) == pytest.approx(0.1)
+
+
+class Twin:
+    """As much of a Keras model as its callbacks look at."""
+
+    def __init__(self, rate):
+        self.optimizer, self.stop_training, self.metrics = keras.optimizers.SGD(rate), False, []
+
+
+def keras_s(callback, values, rate=0.1):
+    """The epoch in which a Keras callback stops training, and the rates."""
+    twin, rates = Twin(rate), []
+    callback.set_model(twin)
+    callback.on_train_begin()
+    for epoch, value in enumerate(values):
+        callback.on_epoch_end(epoch, {"val_loss": value})
+        if twin.stop_training:
+            return epoch, rates
+        rates.append(round(float(twin.optimizer.learning_rate), 6))
+    return None, rates
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("min_delta", [0.0, 0.125])
+@pytest.mark.parametrize("patience", [1, 2, 5])
+def test_they_act_in_the_same_epochs_as_those_of_keras(patience, min_delta, mode):
+    for seed in range(3):
+        # Sixteenths, so that equal steps are exactly equal, and a trend with relapses.
+        noise = np.random.default_rng(seed).integers(-6, 5, 40)
+        values = (np.cumsum(noise) / 16 * (1 if mode == "min" else -1)).tolist()
+        stopping = keras.callbacks.EarlyStopping("val_loss", min_delta, patience, mode=mode)
+        expected = keras_s(stopping, values)[0]
+        ours = fnn.early_stopping("val_loss", patience=patience, min_delta=min_delta, mode=mode)
+        assert play(ours, values)[0] == expected
+        plateau = keras.callbacks.ReduceLROnPlateau(
+            "val_loss", 0.5, patience, mode=mode, min_delta=min_delta, min_lr=0.005
+        )
+        ours = fnn.reduce_on_plateau(
+            "val_loss", factor=0.5, patience=patience, mode=mode, min_delta=min_delta, min_rate=0.005
+        )
+        expected = keras_s(plateau, values)[1]
+        assert play(ours, values)[2] == expected
+        assert patience == 5 or expected[-1] < 0.1, "it must have acted"
+
+
+# -------------------------------------------------------------------------------------------------------------- CSV log
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.reader(file))
+
+
+def test_a_row_for_each_epoch(tmp_path):
+    path = tmp_path / "logs" / "run.csv"
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
+    task, ts = state()
+    task = task._replace(metrics=("mae",))
+    seen = []
+    _, history = fnn.fit(
+        task,
+        ts,
+        (x, x[:, :1]),
+        epochs=3,
+        validation_split=0.2,
+        verbose=0,
+        callbacks=[fnn.csv_log(path), lambda epoch, ts, logs: seen.append(len(rows(path)))],
+    )
+    header, *table = rows(path)
+    assert header == ["epoch", *history]
+    assert header[:2] == ["epoch", "loss"]
+    assert seen == [2, 3, 4], "each row is there as soon as its epoch is over"
+    for i, name in enumerate(history, 1):
+        assert [float(row[i]) for row in table] == history[name], "with all digits"
+    assert [row[0] for row in table] == ["1", "2", "3"]
+    assert path.read_bytes().endswith(b"\r\n")
+
+
+def test_a_later_fit_begins_anew_or_goes_on(tmp_path):
+    path, (_, ts) = tmp_path / "run.csv", state()
+    anew, goes_on = fnn.csv_log(path), fnn.csv_log(path, append=True)
+    for epoch in (0, 1, 0):
+        anew(epoch, ts, {"loss": 1.5, "val_loss": 2.0})
+    assert rows(path) == [["epoch", "loss", "val_loss"], ["1", "1.5", "2.0"]]
+    goes_on(0, ts, {"val_loss": 3.0, "loss": 0.5})
+    goes_on(1, ts, {"loss": 0.25})
+    goes_on(0, ts, {"loss": 0.1})
+    assert rows(path)[2:] == [["1", "0.5", "3.0"], ["2", "0.25", ""], ["1", "0.1", ""]]
+    with pytest.raises(
+        fnn.InputError, match=r"the columns of .*, \['epoch', 'loss', 'val_loss'\], got other values: \['f1'"
+    ):
+        goes_on(0, ts, {"loss": 1.0, "f1": 0.5})
+    short = fnn.csv_log(tmp_path / "short.csv")
+    short(0, ts, {"loss": 1.0})
+    with pytest.raises(fnn.InputError, match=r"got other values: \['val_loss'\]. Use another file, or append=False"):
+        short(1, ts, {"loss": 1.0, "val_loss": 1.0})
+    assert len(rows(path)) == 5
+
+
+def test_a_run_taken_up_in_a_later_epoch_goes_on(tmp_path):
+    path, (_, ts) = tmp_path / "run.csv", state()
+    fnn.csv_log(path)(0, ts, {"loss": 1.5})
+    fnn.csv_log(path)(1, ts, {"loss": 0.5})
+    assert rows(path) == [["epoch", "loss"], ["1", "1.5"], ["2", "0.5"]]
+
+
+def test_files_that_are_there_already(tmp_path):
+    _, ts = state()
+    empty, cut, other, binary = (tmp_path / f"{name}.csv" for name in ("empty", "cut", "other", "binary"))
+    empty.touch()
+    fnn.csv_log(empty, append=True)(0, ts, {"loss": 1.5})
+    assert rows(empty) == [["epoch", "loss"], ["1", "1.5"]]
+    cut.write_text("epoch,loss\r\n1,1.")  # by a kill
+    fnn.csv_log(cut, append=True)(0, ts, {"loss": 2.5})
+    assert rows(cut) == [["epoch", "loss"], ["1", "1."], ["1", "2.5"]]
+    other.write_text("name,age\nAda,36\n")
+    binary.write_bytes(b"\xff\xfe\x00" * 9)
+    for path in (other, binary):
+        before = path.read_bytes()
+        with pytest.raises(
+            fnn.InputError, match=r"csv_log: expected a table whose first column is 'epoch', got '.*csv'"
+        ):
+            fnn.csv_log(path, append=True)(0, ts, {"loss": 1.5})
+        assert path.read_bytes() == before
+    with pytest.raises(IsADirectoryError):
+        fnn.csv_log(tmp_path)(0, ts, {"loss": 1.0})
+
+
+# ---------------------------------------------------------------------------------------------------------- checkpoints
+def test_a_checkpoint_for_each_epoch(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
+    task, ts = state()
+    kept = []
+    names = tmp_path / "new" / "run-{epoch:03d}-{val_loss:.3f}.safetensors"
+    _, history = fnn.fit(
+        task,
+        ts,
+        (x, x[:, :1]),
+        epochs=3,
+        validation_split=0.2,
+        verbose=0,
+        callbacks=[fnn.model_checkpoint(names), lambda epoch, ts, logs: kept.append(ts)],
+    )
+    expected = [f"run-{i + 1:03d}-{value:.3f}.safetensors" for i, value in enumerate(history["val_loss"])]
+    assert sorted(path.name for path in names.parent.iterdir()) == expected
+    for i, name in enumerate(expected):
+        back, info = fnn.load(names.parent / name, ts), fnn.load_info(names.parent / name)
+        np.testing.assert_array_equal(back.params["kernel"], kept[i].params["kernel"])
+        assert info.step == int(kept[i].step)
+        assert info.history == {name: values[: i + 1] for name, values in history.items()}
+        assert info.extra == {"epoch": i + 1}
+
+
+def saved(callback, path, values, key="val_loss"):
+    """The epochs, counted from 1, after which the file held another state."""
+    _, ts = state()
+    found = []
+    for epoch, value in enumerate(values):
+        callback(epoch, ts._replace(step=np.int32(epoch + 1)), {key: value})
+        found.append(fnn.load_info(path).step if path.exists() else 0)
+    return found
+
+
+def test_only_the_best_is_kept(tmp_path):
+    path = tmp_path / "best.safetensors"
+    values = [np.nan, 3.0, 4.0, 2.0, np.nan, 2.0, 1.0]
+    assert saved(fnn.model_checkpoint(path, "val_loss"), path, values) == [0, 2, 2, 4, 4, 4, 7]
+    assert saved(fnn.model_checkpoint(path), path, values) == [1, 2, 3, 4, 5, 6, 7]
+    rising = fnn.model_checkpoint(path, "val_accuracy")
+    for _ in range(2):  # each fit starts anew
+        assert saved(rising, path, [0.5, 0.4, 0.7, 0.6], "val_accuracy") == [1, 1, 3, 3]
+        assert fnn.load_info(path).history == {"val_accuracy": [0.5, 0.4, 0.7]}
+    assert saved(fnn.model_checkpoint(path, "own", "max"), path, [0.5, 0.4, 0.7], "own") == [1, 1, 3]
+
+
+def test_it_saves_in_the_epochs_in_which_keras_does(tmp_path):
+    class Saving:
+        """Notes when the model is saved."""
+
+        metrics = ()
+
+        def save(self, path, overwrite):
+            self.epoch = epoch
+
+    values = (np.cumsum(np.random.default_rng(1).integers(-6, 6, 30)) / 16).tolist()
+    theirs, model = keras.callbacks.ModelCheckpoint(str(tmp_path / "a.keras"), save_best_only=True), Saving()
+    theirs.set_model(model)
+    expected = []
+    for epoch, value in enumerate(values):
+        theirs.on_epoch_end(epoch, {"val_loss": value})
+        expected.append(model.epoch + 1)
+    path = tmp_path / "a.safetensors"
+    assert saved(fnn.model_checkpoint(path, "val_loss"), path, values) == expected
+    assert 3 < len(set(expected)) < 30
+
+
 def test_in_training():
     x = np.random.default_rng(0).normal(size=(40, 2)).astype("f")
     y, noise = x.sum(1, keepdims=True), np.random.default_rng(1).normal(size=(8, 1)).astype("f")
@@ -77,6 +281,17 @@ def test_bad_input():
         fnn.reduce_on_plateau(mode="up")
     with pytest.raises(fnn.InputError, match=r"factor in \[0, 1\]"):
         fnn.reduce_on_plateau(factor=2.0)
+    with pytest.raises(fnn.InputError, match=r"model_checkpoint: expected a monitor with a mode, got mode='min' alone"):
+        fnn.model_checkpoint("a.safetensors", mode="min")
+    with pytest.raises(fnn.InputError, match=r"mode 'min', 'max' or None, got 'up'"):
+        fnn.model_checkpoint("a.safetensors", "val_loss", "up")
+    with pytest.raises(
+        fnn.InputError, match=r"model_checkpoint: expected 'val_loss' in the logs, got \['loss'\]. Pass val"
+    ):
+        fnn.model_checkpoint("a.safetensors", "val_loss")(0, ts, {"loss": 1.0})
+    for wrong, said in (("{val_loss}", "'val_loss'"), ("{}", "Replacement index 0"), ("{", "Single '{'")):
+        with pytest.raises(fnn.InputError, match=rf"names of the logs, \['loss'\], in braces, got .*{said}"):
+            fnn.model_checkpoint(wrong)(0, ts, {"loss": 1.0})
     scheduled = fnn.sgd(fnn.schedules.constant(0.1)).init(ts.params)
     callback = fnn.reduce_on_plateau(patience=1)
     callback(0, ts, {"val_loss": 1.0})

@@ -40,7 +40,7 @@ def test_import_is_light():
 
 def test_public_names_are_reachable_from_the_top():
     assert fnn.__version__.count(".") == 2
-    for name in ("data", "losses", "metrics", "plot", "activations", "initializers", "schedules", "text"):
+    for name in ("data", "losses", "metrics", "penalties", "plot", "activations", "initializers", "schedules", "text"):
         assert getattr(fnn, name).__doc__
 
 

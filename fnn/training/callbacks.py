@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from .._checks import check_count, check_range, fail
+from ..checkpoint import save
 from ..optimizers.rules import get_hyper, set_hyper
 from .state import TrainState
 
@@ -26,6 +29,11 @@ class StopTraining(Exception):  # noqa: N818 (a request, no error)
         self.ts = ts
 
 
+def is_rising(name: str) -> bool:
+    """Whether a value of the logs is better when it is higher: accuracies, precision, recall, F1 and R2."""
+    return name.endswith(("accuracy", "precision", "recall", "f1", "r2"))
+
+
 class _Watch:
     """Follows one value of the logs: whether it got better, and for how many epochs it has not."""
 
@@ -34,8 +42,7 @@ class _Watch:
         check_range(where, "min_delta", min_delta, 0)
         if mode not in (None, "min", "max"):
             fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
-        rising = monitor.endswith(("accuracy", "precision", "recall", "f1", "r2"))
-        self.sign = -1 if mode == "max" or (mode is None and rising) else 1
+        self.sign = -1 if mode == "max" or (mode is None and is_rising(monitor)) else 1
         self.where, self.monitor, self.patience, self.min_delta = where, monitor, patience, min_delta
         self.best, self.waited = np.inf, 0
 
@@ -125,6 +132,111 @@ def reduce_on_plateau(
         if rate is None or isinstance(rate, dict):
             hint = "Use an fnn optimizer with a plain learning rate."
             fail("reduce_on_plateau", expected="a learning rate that is a number", got=type(rate).__name__, hint=hint)
-        return set_hyper(ts, learning_rate=np.maximum(np.asarray(rate) * factor, min_rate))
+        rate = np.asarray(rate)
+        # One that is below the least rate already stays as it is.
+        return set_hyper(ts, learning_rate=np.minimum(rate, np.maximum(rate * factor, min_rate)))
+
+    return callback
+
+
+def csv_log(path: Any, *, append: bool = False) -> Callback:
+    """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
+
+    The first row holds the names: "epoch", counted from 1 as the progress bar counts (Keras's CSVLogger counts from
+    0), then those of the logs, "loss" first. Numbers are written with all their digits.
+
+    Args:
+      path: the file. Missing folders are made.
+      append: whether to go on in a file that is there already, e.g. for a run that is taken up again; by default each
+        `fit` begins the file anew. Columns of the file for which an epoch has no value stay empty.
+
+    Raises:
+      InputError: in an epoch with values for which the file has no column, or for a file that is no such table.
+
+    >>> import fnn
+    >>> log = fnn.csv_log("out/run.csv")
+    """
+    path = os.fspath(path)
+    columns: list[str] = []
+
+    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        nonlocal columns
+        row = {"epoch": epoch + 1, **logs}
+        fresh = epoch == 0 or not columns
+        if fresh:
+            columns = _columns(path) if append or epoch > 0 else []
+        write_header = fresh and not columns
+        if write_header:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            columns = list(row)
+        if more := [name for name in row if name not in columns]:
+            hint = "Use another file, or append=False."
+            fail("csv_log", expected=f"the columns of {path!r}, {columns}", got=f"other values: {more}", hint=hint)
+        with open(path, "w" if write_header else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            if write_header:
+                writer.writeheader()
+            writer.writerow(row)
+
+    return callback
+
+
+def _columns(path: str) -> list[str]:
+    """The names in the first row of a log, none for an empty or missing file; a last row that was cut off is ended."""
+    if not os.path.exists(path):
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), [])
+            file.seek(0)
+            complete = file.read()[-1:] in ("", "\n")
+    except (UnicodeDecodeError, csv.Error):
+        columns, complete = [""], True
+    if columns and columns[0] != "epoch":
+        fail("csv_log", expected="a table whose first column is 'epoch'", got=repr(path), hint="Use another file.")
+    if not complete:
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            file.write("\r\n")
+    return columns
+
+
+def model_checkpoint(path: Any, monitor: str | None = None, mode: str | None = None) -> Callback:
+    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
+
+    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
+
+    Args:
+      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
+        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
+        Missing folders are made.
+      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before; default
+        None, save always. NaN is never better (in Keras the first value always is).
+      mode: as in `early_stopping`.
+
+    Raises:
+      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
+
+    >>> import fnn
+    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
+    """
+    if monitor is None and mode is not None:
+        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
+    pattern = os.fspath(path)
+    watch = None if monitor is None else _Watch("model_checkpoint", monitor, 1, 0.0, mode)
+    history: dict[str, list[float]] = {}
+
+    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        if epoch == 0:
+            history.clear()
+        for name, value in logs.items():
+            history.setdefault(name, []).append(value)
+        if watch is not None and not watch.better(epoch, logs):
+            return
+        try:
+            target = pattern.format(**{**logs, "epoch": epoch + 1})
+        except (KeyError, IndexError, ValueError) as error:
+            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
+            fail("model_checkpoint", expected=expected, got=f"{pattern!r} ({error})")
+        save(target, ts, history=history, extra={"epoch": epoch + 1})
 
     return callback

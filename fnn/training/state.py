@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_key, fail
+from .._checks import check_key, describe, fail
+from .._tree import paths
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
 from ..nn.layer import Layer, example_of, shape_of
@@ -37,8 +38,10 @@ class Task(_TaskFields):
         logits: end the model with a plain ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`.
-      penalty: a function of the parameters that is added to the loss, ``params -> scalar``.
-      constraint: a function applied to the parameters after each update, ``params -> params``.
+      penalty: a function of the parameters that is added to the loss, ``params -> scalar``, e.g.
+        ``fnn.penalties.l2(1e-4)``.
+      constraint: a function applied to the parameters after each update, ``params -> params``, e.g.
+        ``fnn.penalties.max_norm(3.0)``.
 
     Raises:
       InputError: for unknown names, or two metrics of the same name.
@@ -156,7 +159,28 @@ def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> T
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)
+    check_penalties(task, params)
     return TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
+
+
+def check_penalties(task: Task, params: Any) -> None:
+    """Trace penalty and constraint once, so that a pattern without a match is met before any training.
+
+    Raises:
+      InputError: when the penalty is no scalar, or the constraint changes shapes or dtypes.
+    """
+    params = shape_of(params)
+    if task.penalty is not None:
+        out = jax.eval_shape(task.penalty, params)
+        if getattr(out, "shape", None) != ():
+            fail("penalty", expected="a function params -> scalar", got=f"a result {describe(out)}")
+    if task.constraint is not None:
+        out = jax.eval_shape(task.constraint, params)
+        before, after = ({path: describe(leaf) for path, leaf in paths(tree).items()} for tree in (params, out))
+        if before != after:
+            changed = sorted(before.items() ^ after.items())
+            expected = "a function params -> params that keeps names, shapes and dtypes"
+            fail("constraint", expected=expected, got=f"a difference in {[path for path, _ in changed][:4]}")
 
 
 def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 from .._checks import check_count, check_key, describe, fail, located
 from .._random import permutation
 from ..losses import is_known, weighted_sum
+from ..nn.activity import added_losses
 from ..optimizers.rules import apply_updates
 from .state import Task, TrainState, check_task
 
@@ -63,16 +65,20 @@ def take(data: Any, rows: Array) -> Any:
     return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
-def measure(task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalty: Any) -> tuple[Array, Totals]:
+def measure(
+    task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalties: Sequence[Any] = ()
+) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     with located("loss"):
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
-    loss = total / count if penalty is None else total / count + penalty.astype(total.dtype)
+    loss = total / count
+    for penalty in penalties:
+        loss = loss + penalty.astype(total.dtype)
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
     if valid is not None:
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))
-    totals: Totals = {"loss": (total if penalty is None else loss * count, count)}
+    totals: Totals = {"loss": (loss * count if penalties else total, count)}
     for metric in task.metrics:
         with located(f"metric {metric.name!r}"):
             totals[metric.name] = metric.measure(predictions, y, weights)
@@ -93,13 +99,18 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
 
 
+def penalty_of(task: Task, params: Any) -> list[Array]:
+    """The task's penalty as a list, empty without one."""
+    return [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
+
+
 def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     """Shapes and dtypes of the totals of a batch."""
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
         x, y, weight = unpack(batch)
         predictions, _ = task.model.apply(ts.params, ts.state, x)
-        return measure(task, predictions, y, weight, None, None)[1]
+        return measure(task, predictions, y, weight, None)[1]
 
     shapes: Totals = jax.eval_shape(forward, ts, batch)
     return shapes
@@ -112,8 +123,8 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
 
     def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
         predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
-        penalty = None if task.penalty is None else task.penalty(params)
-        loss, totals = measure(task, predictions, y, weight, valid, penalty)
+        penalties = [*penalty_of(task, params), *added_losses(state)]
+        loss, totals = measure(task, predictions, y, weight, valid, penalties)
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
@@ -145,7 +156,8 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     Raises:
       InputError: for shapes that do not fit, with the layer's name and position.
 
-    The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty), and the dropout of step i draws from
+    The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty and what layers add, see `AddedLoss`), and the
+    dropout of step i draws from
     ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in
     ``jax.jit(..., donate_argnums=...)``.
     """
@@ -289,20 +301,28 @@ def train_epoch(
 def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int) -> Totals:
     """Totals of loss and metrics over a data set, without training.
 
-    The last batch reaches back over rows already seen, which then do not count, so that one shape serves all.
+    The last batch reaches back over rows already seen, which then do not count, so that one shape serves all. Only
+    where a layer adds to the loss, which knows nothing of rows that do not count, it is a batch of its own shape.
     """
     size = size_of(data)
     batch_size = min(batch_size, size)
-    penalty = None if task.penalty is None else task.penalty(params)
+    penalties = penalty_of(task, params)
+    adds = bool(added_losses(state))
 
-    def totals_of(i: Any) -> Totals:
-        start = jnp.minimum(i * batch_size, size - batch_size)
-        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, batch_size), data)
+    def totals_of(start: Any, rows: int, first: Any) -> Totals:
+        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
         x, y, weight = unpack(part)
-        predictions, _ = task.model.apply(params, state, x)
-        valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
-        return measure(task, predictions, y, weight, valid, penalty)[1]
+        predictions, after = task.model.apply(params, state, x)
+        valid = start + jnp.arange(rows, dtype=jnp.int32) >= first
+        return measure(task, predictions, y, weight, valid, [*penalties, *added_losses(after)])[1]
 
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(totals_of, jnp.int32(0)))
-    count = -(-size // batch_size)
-    return jax.lax.fori_loop(0, count, lambda i, totals: merge(task, totals, totals_of(jnp.int32(i))), zeros)
+    def batch(i: Any) -> Totals:
+        return totals_of(jnp.minimum(i * batch_size, size - batch_size), batch_size, i * batch_size)
+
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(batch, jnp.int32(0)))
+    whole, rest = divmod(size, batch_size)
+    count = whole if adds else whole + (rest > 0)
+    totals: Totals = jax.lax.fori_loop(0, count, lambda i, totals: merge(task, totals, batch(jnp.int32(i))), zeros)
+    if adds and rest:
+        totals = merge(task, totals, totals_of(jnp.int32(size - rest), rest, size - rest))
+    return totals

@@ -1,0 +1,337 @@
+"""Penalties and constraints of parameters chosen by path, for ``Task(penalty=..., constraint=...)``.
+
+A penalty is a function ``params -> scalar`` that is added to the loss, a constraint a function ``params -> params``
+that is applied after each update; any function of your own will do. Those made here are Keras's regularizers and
+constraints. There they belong to a layer's constructor, here to the task: the same model trains with or without.
+
+Numbers may be traced, so that a trial under ``vmap`` may have its own. Two penalties or constraints made alike from
+plain numbers are equal, so that tasks made alike share their compiled programs.
+
+>>> import fnn
+>>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(3))
+>>> task = fnn.Task(model, "mse", penalty=fnn.penalties.l2(1e-4), constraint=fnn.penalties.max_norm(3.0))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._checks import check_range, describe, fail, is_concrete
+from ._dtypes import at_least_float32
+from ._tree import Where, map_with_path, matches, paths
+from .optimizers.rules import root
+
+Array = jax.Array
+Penalty = Callable[[Any], Array]
+Constraint = Callable[[Any], Any]
+
+_EPSILON = 1e-7  # Keras's backend epsilon
+
+
+class _Configured:
+    """``rule(params, **settings)`` as a function of the parameters, equal to one with the same rule and settings.
+
+    What is no plain value, such as a number that JAX traces, is equal to itself only.
+    """
+
+    def __init__(self, name: str, rule: Callable[..., Any], **settings: Any) -> None:
+        self.name, self.rule, self.settings = name, rule, settings
+
+    def __call__(self, params: Any) -> Any:
+        return self.rule(self.name, params, **self.settings)
+
+    def _identity(self) -> tuple[Any, ...]:
+        plain = (bool, int, float, str, tuple)
+        values = [v if isinstance(v, plain) or callable(v) else ("object", id(v)) for v in self.settings.values()]
+        return (self.name, self.rule, *values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Configured) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        return f"penalties.{self.name}({', '.join(f'{name}={value!r}' for name, value in self.settings.items())})"
+
+
+def _number(where: str, name: str, value: Any) -> Any:
+    """A scalar as it is if JAX holds it, else as a plain float."""
+    if isinstance(value, jax.Array):
+        if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
+            fail(where, expected=f"{name} to be a floating-point scalar", got=describe(value))
+        return value
+    if not isinstance(value, (int, float, np.number, np.ndarray)) or np.ndim(value) != 0:
+        fail(where, expected=f"{name} to be a number", got=repr(value))
+    return float(value)
+
+
+def _rate(where: str, name: str, value: Any) -> Any:
+    value = _number(where, name, value)
+    check_range(where, name, value, 0)
+    return value
+
+
+def _where(where: str, patterns: Any) -> Any:
+    """A choice of parameters in a form that can be compared."""
+    if isinstance(patterns, str) or callable(patterns):
+        return patterns
+    if isinstance(patterns, (tuple, list)) and patterns and all(isinstance(p, str) for p in patterns):
+        return tuple(patterns)
+    fail(where, expected="a pattern such as '*kernel', several, or a function of the path", got=repr(patterns))
+
+
+def _check_matches(where: str, params: Any, patterns: Where) -> None:
+    """Refuse a pattern that chooses nothing, which is mostly a slip, and parameters that are not floating-point."""
+    leaves = paths(params)
+    for pattern in patterns if isinstance(patterns, tuple) else (patterns,):
+        if not any(matches(pattern, path) for path in leaves):
+            hint = f"Paths: {list(leaves)}."
+            fail(where, expected="a pattern that matches some parameter", got=repr(pattern), hint=hint)
+    for path, w in leaves.items():
+        if matches(patterns, path) and not jnp.issubdtype(w.dtype, jnp.floating):
+            fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
+
+
+# ------------------------------------------------------------------------------------------------------------ penalties
+def _is_plain_zero(rate: Any) -> bool:
+    return is_concrete(rate) and not isinstance(rate, jax.Array) and rate == 0
+
+
+def _add(parts: list[Array]) -> Array:
+    """The sum in the widest dtype among the parts, float32 at least."""
+    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
+    return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
+
+
+def _elastic(name: str, params: Any, l1: Any, l2: Any, where: Where) -> Array:
+    _check_matches(f"penalties.{name}", params, where)
+    parts = []
+    for path, w in paths(params).items():
+        if matches(where, path):
+            wide = w.astype(at_least_float32(w.dtype))
+            for rate, measured in ((l1, jnp.abs), (l2, jnp.square)):
+                if not _is_plain_zero(rate):
+                    parts.append(jnp.asarray(rate, wide.dtype) * jnp.sum(measured(wide)))
+    return _add(parts)
+
+
+def l1(rate: Any, where: Where = "*kernel") -> Penalty:
+    """``rate * sum|w|`` over the chosen parameters, which draws them to exactly 0 (the lasso).
+
+    Keras's ``regularizers.L1``. The derivative at 0 is 0.
+
+    Args:
+      rate: at least 0; may be traced.
+      where: paths of the parameters: a pattern, several, or a function of the path. The default "*kernel" is every
+        kernel, with recurrent and other ones (leave those out by ``"*/kernel"``); ``"dense_1"`` is a whole layer.
+
+    Returns:
+      A function ``params -> scalar``, in float32 at least.
+
+    Raises:
+      InputError: for a negative rate; when the task is initialized, for a pattern that matches no parameter.
+
+    >>> import jax.numpy as jnp
+    >>> print(l1(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
+    2.0
+    """
+    return _Configured(
+        "l1", _elastic, l1=_rate("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where)
+    )
+
+
+def l2(rate: Any, where: Where = "*kernel") -> Penalty:
+    """``rate * sum w^2`` over the chosen parameters (ridge; Keras's ``regularizers.L2``).
+
+    Its gradient is ``2 rate w``: PyTorch's ``weight_decay`` of ``d`` is a rate of ``d / 2``. With Adam and its kin it
+    differs from the decoupled ``weight_decay`` of the optimizer.
+
+    Args:
+      rate: at least 0; may be traced.
+      where: as in `l1`.
+
+    Returns:
+      A function ``params -> scalar``, in float32 at least.
+
+    Raises:
+      InputError: as `l1`.
+
+    >>> import jax.numpy as jnp
+    >>> print(l2(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
+    5.0
+    """
+    return _Configured(
+        "l2", _elastic, l1=0.0, l2=_rate("penalties.l2", "rate", rate), where=_where("penalties.l2", where)
+    )
+
+
+def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
+    """``l1 * sum|w| + l2 * sum w^2`` over the chosen parameters (the elastic net; Keras's ``regularizers.L1L2``).
+
+    Args:
+      l1, l2: at least 0; may be traced.
+      where: as in `l1`.
+
+    Returns:
+      A function ``params -> scalar``, in float32 at least.
+
+    Raises:
+      InputError: as `l1`.
+
+    >>> import jax.numpy as jnp
+    >>> print(l1l2(1.0, 0.5)({"kernel": jnp.array([1.0, -3.0])}))
+    9.0
+    """
+    rates = {"l1": _rate("penalties.l1l2", "l1", l1), "l2": _rate("penalties.l1l2", "l2", l2)}
+    return _Configured("l1l2", _elastic, **rates, where=_where("penalties.l1l2", where))
+
+
+def _total(name: str, params: Any, parts: tuple[Penalty, ...]) -> Array:
+    values = [jnp.asarray(part(params)) for part in parts]
+    for part, value in zip(parts, values, strict=True):
+        if value.shape != ():
+            fail(f"penalties.total, {part!r}", expected="a scalar", got=describe(value))
+    return _add(values)
+
+
+def total(*parts: Penalty) -> Penalty:
+    """The sum of penalties, those made here or any functions ``params -> scalar``.
+
+    >>> import jax.numpy as jnp
+    >>> both = total(l2(1.0, "dense/kernel"), l1(0.5, "dense/bias"))
+    >>> print(both({"dense": {"kernel": jnp.array([3.0]), "bias": jnp.array([-2.0])}}))
+    10.0
+    """
+    return _Configured("total", _total, parts=_functions("penalties.total", parts))
+
+
+def _functions(where: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not parts:
+        fail(where, expected="at least one function of the parameters", got="none")
+    for part in parts:
+        if not callable(part):
+            fail(where, expected="functions of the parameters", got=repr(part))
+    return parts
+
+
+# ---------------------------------------------------------------------------------------------------------- constraints
+def _each(name: str, params: Any, where: Where, fn: Callable[[str, Array], Array]) -> Any:
+    """``fn(place, w)`` of the chosen parameters, computed in float32 at least; the others as they are."""
+    _check_matches(f"penalties.{name}", params, where)
+
+    def one(path: str, w: Array) -> Array:
+        if not matches(where, path):
+            return w
+        return fn(f"penalties.{name}, parameter {path!r}", w.astype(at_least_float32(w.dtype))).astype(w.dtype)
+
+    return map_with_path(one, params)
+
+
+def _norms(place: str, w: Array, axis: int | tuple[int, ...]) -> Array:
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
+        fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")
+    return root(jnp.sum(jnp.square(w), axes, keepdims=True))
+
+
+def _axis(where: str, axis: Any) -> int | tuple[int, ...]:
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) for a in axes):
+        fail(where, expected="axis to be an integer, or several", got=repr(axis))
+    return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
+
+
+def _max_norm(name: str, params: Any, limit: Any, where: Where, axis: Any) -> Any:
+    def shrink(place: str, w: Array) -> Array:
+        norms = _norms(place, w, axis)
+        return w * (jnp.minimum(norms, jnp.asarray(limit, w.dtype)) / (_EPSILON + norms))
+
+    return _each(name, params, where, shrink)
+
+
+def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
+    """Weights whose norm along ``axis`` exceeds ``limit`` are scaled down to it, after each update.
+
+    ``w * min(n, limit) / (1e-7 + n)`` with ``n = sqrt(sum_axis w^2)``, Keras's ``constraints.MaxNorm`` (Srebro and
+    Shraibman 2005; with dropout Srivastava et al. 2014).
+
+    Args:
+      limit: above 0; may be traced.
+      where: paths of the parameters, as in `l1`.
+      axis: the axes that one norm is taken over. 0 is right for Dense, whose column ``kernel[:, j]`` leads to unit
+        ``j``; the filters of a two-dimensional Conv need ``(0, 1, 2)``.
+
+    Returns:
+      A function ``params -> params``.
+
+    Raises:
+      InputError: for a limit not above 0; when the task is initialized, for a pattern that matches no parameter, or
+        an axis that one of them does not have.
+
+    >>> import jax.numpy as jnp
+    >>> params = max_norm(2.0)({"kernel": jnp.array([[3.0, 0.0], [4.0, 1.0]])})
+    >>> print(jnp.linalg.norm(params["kernel"], axis=0).round(3))
+    [2. 1.]
+    """
+    limit = _number("penalties.max_norm", "limit", limit)
+    check_range("penalties.max_norm", "limit", limit, 0, open_low=True)
+    axis = _axis("penalties.max_norm", axis)
+    return _Configured("max_norm", _max_norm, limit=limit, where=_where("penalties.max_norm", where), axis=axis)
+
+
+def _unit_norm(name: str, params: Any, where: Where, axis: Any) -> Any:
+    return _each(name, params, where, lambda place, w: w / (_EPSILON + _norms(place, w, axis)))
+
+
+def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
+    """Weights are scaled to norm 1 along ``axis`` after each update: ``w / (1e-7 + sqrt(sum_axis w^2))``.
+
+    Keras's ``constraints.UnitNorm``. Arguments, result and errors as for `max_norm`.
+
+    >>> import jax.numpy as jnp
+    >>> print(unit_norm()({"kernel": jnp.array([[3.0, 0.0], [4.0, 2.0]])})["kernel"])
+    [[0.6 0. ]
+     [0.8 1. ]]
+    """
+    axis = _axis("penalties.unit_norm", axis)
+    return _Configured("unit_norm", _unit_norm, where=_where("penalties.unit_norm", where), axis=axis)
+
+
+def _non_negative(name: str, params: Any, where: Where) -> Any:
+    return _each(name, params, where, lambda place, w: jnp.maximum(w, jnp.zeros_like(w)))
+
+
+def non_negative(where: Where = "*kernel") -> Constraint:
+    """Negative weights become 0 after each update: ``max(w, 0)``, Keras's ``constraints.NonNeg``.
+
+    Arguments, result and errors as for `max_norm`.
+
+    >>> import jax.numpy as jnp
+    >>> print(non_negative("bias")({"bias": jnp.array([-1.0, 2.0])})["bias"])
+    [0. 2.]
+    """
+    return _Configured("non_negative", _non_negative, where=_where("penalties.non_negative", where))
+
+
+def _chain(name: str, params: Any, parts: tuple[Constraint, ...]) -> Any:
+    for part in parts:
+        params = part(params)
+    return params
+
+
+def chain(*parts: Constraint) -> Constraint:
+    """Constraints one after the other, those made here or any functions ``params -> params``.
+
+    >>> import jax.numpy as jnp
+    >>> both = chain(non_negative("dense/kernel"), unit_norm("dense/kernel"))
+    >>> print(both({"dense": {"kernel": jnp.array([[-3.0], [2.0]])}})["dense"]["kernel"])
+    [[0.]
+     [1.]]
+    """
+    return _Configured("chain", _chain, parts=_functions("penalties.chain", parts))

@@ -1,0 +1,560 @@
+"""Checkpoints: every dtype comes back bit for bit, runs are taken up exactly, and what is wrong with a file is said."""
+
+import errno
+import json
+import os
+import pathlib
+import re
+import resource
+import struct
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+import fnn
+from fnn import checkpoint
+
+KEY = jax.random.key(5)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.safetensors"
+
+
+def small_task(units=3, optimizer="adam"):
+    return fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.BatchNorm(), fnn.Dense(units)), "mse", optimizer)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return small_task(), fnn.init(small_task(), KEY, (5,))
+
+
+def bits(leaf):
+    """Everything about a leaf that must come back."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return str(leaf.dtype), leaf.shape, np.asarray(jax.random.key_data(leaf)).tobytes()
+    return str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()
+
+
+def assert_same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for (where, x), (_, y) in zip(jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b), strict=True):
+        assert type(x) is type(y), where
+        assert bits(x) == bits(y), where
+
+
+# ------------------------------------------------------------------------------------------------------------ roundtrip
+def test_a_train_state_comes_back_bit_for_bit(state, path):
+    task, ts = state
+    x = np.random.default_rng(0).normal(size=(16, 5)).astype("f")
+    ts, _ = fnn.train_step(task, ts, (x, x[:, :3]))
+    assert fnn.save(path, ts) is None
+    blank = jax.tree.map(lambda a: a if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else jnp.zeros_like(a), ts)
+    blank = blank._replace(key=jax.random.key(77))
+    assert_same(fnn.load(path, blank), ts)
+    assert_same(fnn.load(str(path), jax.eval_shape(lambda: ts)), ts)
+    assert os.listdir(path.parent) == [path.name], "no other file is left"
+
+
+FLOATS = ["bfloat16", "float16", "float32", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "float4_e2m1fn"]
+INTEGERS = ["int4", "uint4", "int8", "uint8", "int16", "uint16", "int32", "uint32", "bool"]
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, "complex64"])
+def test_every_dtype_of_jax(dtype, path, rng):
+    """All bit patterns of the narrow ones, NaN with its payload and the zero with a sign among them."""
+    dtype = np.dtype(dtype)
+    bytes_of = {"bool": (0, 2), "int4": (-8, 8), "uint4": (0, 16), "float4_e2m1fn": (0, 16)}
+    if dtype.name in bytes_of:
+        array = rng.integers(*bytes_of[dtype.name], (3, 4)).astype(dtype)
+    else:
+        array = rng.integers(0, 256, (6, 4 * dtype.itemsize)).astype(np.uint8).view(dtype)
+        array[0, 0] = 0
+        array[0, 1:3] = np.array([-1, 1]).astype(dtype) * array[0, 0]
+    tree = {"a": jnp.asarray(array), "scalar": jnp.asarray(array[0, 0]), "none": jnp.zeros((0, 3), dtype)}
+    fnn.save(path, tree)
+    assert_same(fnn.load(path, tree), tree)
+    assert {name: (s.shape, s.dtype) for name, s in fnn.load_info(path).leaves.items()} == {
+        name: (leaf.shape, leaf.dtype) for name, leaf in tree.items()
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64", "uint64", "complex128", ">f4", "<i2"])
+def test_numpy_arrays_come_back_as_such(dtype, path, rng):
+    array = (
+        rng.integers(-9, 9, (3, 4)).astype(dtype) if dtype != "uint64" else rng.integers(0, 1 << 63, (3, 4), "uint64")
+    )
+    tree = {"a": array, "turned": array.T, "strided": array[:, ::2], "one": array[1, 2]}
+    fnn.save(path, tree)
+    back = fnn.load(path, tree)
+    for name, leaf in tree.items():
+        assert type(back[name]) is type(leaf)
+        assert back[name].dtype == leaf.dtype
+        np.testing.assert_array_equal(back[name], leaf)
+
+
+def test_plain_numbers_come_back_as_such(path):
+    tree = {"int": 3, "float": 0.1, "bool": True, "complex": 1 - 2j}
+    fnn.save(path, tree)
+    back = fnn.load(path, {"int": 0, "float": 0.0, "bool": False, "complex": 0j})
+    assert back == tree
+    assert {name: type(value) for name, value in back.items()} == {name: eval(name) for name in tree}
+    with pytest.raises(fnn.InputError, match=r"different: int \(int64\[\] in the file, the float 0.5 here\)"):
+        fnn.load(path, {**tree, "int": 0.5})
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_keys_typed_and_raw(impl, path):
+    tree = {"one": jax.random.key(1, impl=impl), "many": jax.random.split(jax.random.key(2, impl=impl), (2, 3))}
+    tree["raw"] = jax.random.key_data(tree["one"])
+    fnn.save(path, tree)
+    back = fnn.load(path, jax.eval_shape(lambda: tree))
+    assert_same(back, tree)
+    assert float(jax.random.uniform(back["one"])) == float(jax.random.uniform(tree["one"]))
+    leaves = fnn.load_info(path).leaves
+    assert (leaves["many"].shape, leaves["many"].dtype) == ((2, 3), tree["many"].dtype)
+    other = {**tree, "one": jax.random.key(1, impl="unsafe_rbg"), "raw": tree["one"]}
+    with pytest.raises(
+        fnn.InputError, match=r"different: one \(key<\w+>\[\] in the file, key<urbg>\[\] here\), raw \(uin"
+    ):
+        fnn.load(path, other)
+
+
+def test_any_tree_will_do(path, state):
+    _, ts = state
+    for tree in (ts.params, (jnp.ones(2), [jnp.zeros(3), {"a": jnp.ones(())}]), jnp.arange(5), ts.opt_state, {}):
+        fnn.save(path, tree)
+        assert_same(fnn.load(path, tree), tree)
+
+
+def test_many_states_in_one(path, state):
+    task, _ = state
+    together = jax.vmap(lambda key: fnn.init(task, key, (5,)))(jax.random.split(KEY, 3))
+    fnn.save(path, together)
+    assert_same(fnn.load(path, together), together)
+    assert fnn.load_info(path).step == [0, 0, 0]
+
+
+def test_other_programs_read_the_file(path, state):
+    _, ts = state
+    tree = {"params": ts.params, "half": jnp.ones(3, jnp.bfloat16)}
+    fnn.save(path, tree)
+    read = load_file(path)
+    assert set(read) == set(fnn.paths(tree))
+    for name, leaf in fnn.paths(tree).items():
+        assert read[name].dtype == leaf.dtype
+        np.testing.assert_array_equal(read[name], leaf)
+    size = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    assert (8 + size) % 8 == 0, "arrays are aligned"
+
+
+def test_what_else_a_file_tells(path, state):
+    _, ts = state
+    history = fnn.History({"loss": [1.5, float("nan"), 0.1], "many": np.arange(4).reshape(2, 2)})
+    extra = {
+        "data": "mnist",
+        "rates": (0.1, np.float32(0.5)),
+        "none": None,
+        "on": True,
+        "é/ü": [1, {"a": jnp.int32(3)}],
+    }
+    fnn.save(path, ts._replace(step=jnp.int32(7)), history=history, extra=extra)
+    info = fnn.load_info(path)
+    assert isinstance(info, fnn.CheckpointInfo)
+    assert info.format == checkpoint.FORMAT == 1
+    assert info.version == fnn.__version__
+    assert info.step == 7
+    assert info.history["loss"][::2] == [1.5, 0.1]
+    assert np.isnan(info.history["loss"][1])
+    assert info.history["many"] == [[0, 1], [2, 3]]
+    assert info.extra == {"data": "mnist", "rates": [0.1, 0.5], "none": None, "on": True, "é/ü": [1, {"a": 3}]}
+    assert set(info.leaves) == set(fnn.paths(ts))
+    assert info.leaves["params/dense/kernel"].shape == (5, 4)
+    assert info.size == sum(leaf.nbytes for leaf in jax.tree.leaves(ts))
+    fnn.save(path, ts.params)
+    assert fnn.load_info(path)[2:6:3] == (None, None)
+
+
+def test_loading_compiles_nothing_anew(path, state):
+    """Loaded arrays are bound to no device, like those of a new state."""
+    task, ts = state
+    x = np.ones((4, 5), "f")
+    fnn.train_step(task, ts, (x, x[:, :3]))
+    before = fnn.train_step._cache_size()
+    fnn.save(path, ts)
+    fnn.train_step(task, fnn.load(path, ts), (x, x[:, :3]))
+    assert fnn.train_step._cache_size() == before
+    bound = jax.device_put(ts, jax.devices()[0])
+    assert fnn.load(path, bound).params["dense"]["kernel"].committed
+
+
+def test_loaded_arrays_are_ones_own(path):
+    """A later step may give their memory up, and writing the file anew does not change them."""
+    tree = {"a": jnp.arange(1000.0)}
+    fnn.save(path, tree)
+    back = fnn.load(path, tree)
+    fnn.save(path, {"a": jnp.zeros(1000)})
+    np.testing.assert_array_equal(back["a"], tree["a"])
+    doubled = jax.jit(lambda t: jax.tree.map(lambda a: 2 * a, t), donate_argnums=0)(back)
+    np.testing.assert_array_equal(doubled["a"], 2 * tree["a"])
+    loaded = fnn.load(path, {"a": np.zeros(1000, "f")})["a"]
+    loaded += 1  # an array that can be written to
+
+
+# --------------------------------------------------------------------------------------------------------- exact resume
+def test_six_epochs_equal_three_and_three_more(path, rng):
+    x, y = rng.normal(size=(50, 6)).astype("f"), rng.normal(size=(50, 2)).astype("f")
+    model = fnn.Sequential(
+        fnn.Dense(8, activation="relu"),
+        fnn.BatchNorm(),
+        fnn.Dropout(0.3),
+        fnn.ActivityRegularization(l2=0.01),
+        fnn.Dense(2),
+    )
+    rate = fnn.schedules.cosine_decay(0.01, 40)
+    task = fnn.Task(model, "mse", fnn.ema(fnn.adam(rate, amsgrad=True)))
+    ts = fnn.init(task, KEY, x[:1])
+    six, _ = fnn.fit(task, ts, (x, y), epochs=6, batch_size=16, verbose=0)
+    three, history = fnn.fit(task, ts, (x, y), epochs=3, batch_size=16, verbose=0)
+    fnn.save(path, three, history=history)
+    again, _ = fnn.fit(task, fnn.load(path, ts), (x, y), epochs=3, batch_size=16, verbose=0)
+    assert_same(again, six)
+    assert not np.array_equal(three.params["dense"]["kernel"], six.params["dense"]["kernel"])
+
+
+# ------------------------------------------------------------------------------------------------------ partial loading
+def test_parts_by_path(path, state):
+    _, ts = state
+    fnn.save(path, ts._replace(step=jnp.int32(9)))
+    other = fnn.init(small_task(units=7), jax.random.key(1), (5,))
+    new = fnn.load(path, other, where=["dense", "batch_norm*"])
+    assert_same(new.params["dense"], ts.params["dense"])
+    assert_same(new.params["batch_norm"], ts.params["batch_norm"])
+    assert_same(new.state, ts.state)
+    assert_same(new.params["dense_1"], other.params["dense_1"])
+    assert_same(new[2:], other[2:])
+    kernel = fnn.load(path, other, where=lambda p: p == "dense/kernel")
+    assert_same(kernel.params["dense"]["kernel"], ts.params["dense"]["kernel"])
+    assert_same(kernel.params["dense"]["bias"], other.params["dense"]["bias"])
+
+
+def test_running_means_come_with_their_layer(path, state):
+    task, ts = state
+    x = np.random.default_rng(0).normal(2, 1, size=(16, 5)).astype("f")
+    ts, _ = fnn.train_step(task, ts, (x, x[:, :3]))
+    fnn.save(path, ts)
+    fresh = fnn.init(small_task(optimizer="sgd"), jax.random.key(1), (5,))
+    everything = fnn.load(path, fresh, where="*")
+    assert_same((everything.params, everything.state), (ts.params, ts.state))
+    assert_same(everything[2:], fresh[2:])
+    assert_same(fnn.load(path, fresh, where="dense").state, fresh.state)
+
+
+def test_between_states_and_bare_parameters(path, state):
+    _, ts = state
+    other = jax.tree.map(jnp.zeros_like, ts.params)
+    fnn.save(path, ts)
+    assert_same(fnn.load(path, other), ts.params)
+    part = fnn.load(path, other, where="dense")
+    assert_same(part, {**other, "dense": ts.params["dense"]})
+    fnn.save(path, ts.params)
+    fresh = fnn.init(small_task(), jax.random.key(1), (5,))
+    assert_same(fnn.load(path, fresh, where="*"), fresh._replace(params=ts.params))
+    assert_same(fnn.load(path, other, where="*/kernel")["dense_1"]["kernel"], ts.params["dense_1"]["kernel"])
+    with pytest.raises(
+        fnn.InputError, match=r"a checkpoint of a TrainState, got one of another tree. Load it into the p"
+    ):
+        fnn.load(path, fresh)
+    single = fnn.TrainState(jnp.ones(3), {}, (), KEY, jnp.int32(0))
+    fnn.save(path, single)
+    assert_same(fnn.load(path, jnp.zeros(3)), jnp.ones(3))
+    assert_same(fnn.load(path, jnp.zeros(3), where="*"), jnp.ones(3))
+
+
+# ------------------------------------------------------------------------------------------------- another architecture
+def test_what_differs_is_said(path, state):
+    _, ts = state
+    fnn.save(path, ts)
+    wider = fnn.init(small_task(units=7), KEY, (5,))
+    message = (
+        r"different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
+        r"Is it another model's or optimizer's\?"
+    )
+    with pytest.raises(fnn.InputError, match=message):
+        fnn.load(path, wider)
+    longer = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Dense(3), fnn.Dense(2)), "mse", "sgd")
+    with pytest.raises(fnn.InputError) as caught:
+        fnn.load(path, fnn.init(longer, KEY, (5,)))
+    text = str(caught.value)
+    assert "missing in the file: params/dense_2/bias, params/dense_2/kernel; only in the file: " in text
+    assert "opt_state/slots/" in text
+    assert " more" in text
+    half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), ts.params)
+    with pytest.raises(fnn.InputError, match=r"dense/kernel \(float32\[5, 4\] in the file, bfloat16\[5, 4\] here\)"):
+        fnn.load(path, half)
+    with pytest.raises(
+        fnn.InputError, match=r"missing in the file: dense_2/kernel$|missing in the file: dense_2/kernel\."
+    ):
+        fnn.load(path, {"dense_2": {"kernel": jnp.ones(2)}, "dense": ts.params["dense"]}, where="*kernel")
+    with pytest.raises(fnn.InputError, match=r"only in the file: params/dense_1/bias, params/dense_1/kernel"):
+        fnn.load(path, {name: ts.params[name] for name in ("dense", "batch_norm")})
+
+
+def test_patterns_without_a_match(path, state):
+    _, ts = state
+    fnn.save(path, ts)
+    with pytest.raises(fnn.InputError, match=r"matches some parameter, got 'conv\*'. Paths: \['batch_norm/beta', "):
+        fnn.load(path, ts, where="conv*")
+    with pytest.raises(fnn.InputError, match=r"a pattern, several, or a function of the path as where, got 3"):
+        fnn.load(path, ts, where=3)
+
+
+def test_dtypes_that_jax_does_not_have_now(path):
+    fnn.save(path, {"a": np.arange(3.0)})
+    with pytest.raises(fnn.InputError, match=r"leaf 'a': expected dtype float64 in JAX, got float32. Enable JAX's x64"):
+        fnn.load(path, {"a": jax.ShapeDtypeStruct((3,), np.float64)})
+    with jax.enable_x64(True):
+        assert fnn.load(path, {"a": jax.ShapeDtypeStruct((3,), np.float64)})["a"].dtype == np.float64
+
+
+# ---------------------------------------------------------------------------------------------- damaged, foreign, newer
+def test_files_of_another_kind(path, tmp_path, state):
+    _, ts = state
+    for content in (b"", b"hello", b"PK\x03\x04" + bytes(300), b"\x89HDF\r\n\x1a\n" + bytes(100)):
+        path.write_bytes(content)
+        for read in (lambda: fnn.load(path, ts), lambda: fnn.load_info(path)):
+            with pytest.raises(
+                fnn.InputError, match=r"a checkpoint of fnn.save, got one that is truncated, damaged or of"
+            ):
+                read()
+    save_file({"a": np.ones(2)}, path)
+    with pytest.raises(fnn.InputError, match=r"got a safetensors file of another origin, .* Read it with safetensors"):
+        fnn.load(path, ts)
+    with pytest.raises(fnn.InputError, match="expected the path of a file, got a folder"):
+        fnn.load(tmp_path, ts)
+    with pytest.raises(FileNotFoundError, match=r"there is no such file: '.*missing'"):
+        fnn.load(tmp_path / "missing", ts)
+
+
+def test_a_newer_version(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    fnn.save(path, {"a": jnp.ones(2)})
+    monkeypatch.undo()
+    with pytest.raises(
+        fnn.InputError, match=r"a checkpoint of format 1 or older, got format 2, written by fnn .* Update"
+    ):
+        fnn.load(path, {"a": jnp.ones(2)})
+
+
+def test_every_truncation_is_found(path):
+    fnn.save(path, {"a": jnp.arange(5.0), "b": jnp.ones(3, bool)})
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(fnn.InputError, match="truncated, damaged or of another kind"):
+            fnn.load(path, {"a": jnp.zeros(5), "b": jnp.zeros(3, bool)})
+
+
+def test_a_flipped_bit_is_found_wherever_it_is(path):
+    like = {"a": np.arange(3, dtype="f"), "b": np.array([True, False]), "none": np.zeros((0, 2), "f")}
+    fnn.save(path, like, extra={"note": "text"})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(fnn.InputError, match="damaged"):
+            fnn.load(path, like)
+
+
+def test_leaves_are_named_in_the_message(path):
+    like = {"first": np.arange(100, dtype="f"), "second": np.arange(100, dtype="f")}
+    fnn.save(path, like)
+    whole = bytearray(path.read_bytes())
+    whole[-10] ^= 4
+    path.write_bytes(whole)
+    with pytest.raises(
+        fnn.InputError, match=r"an undamaged checkpoint, got 'second' with bytes that do not fit their check"
+    ):
+        fnn.load(path, like)
+    np.testing.assert_array_equal(fnn.load(path, like, where="first")["first"], like["first"])
+    assert fnn.load_info(path).step is None
+
+
+def rewrite(path, change):
+    """Change a file's metadata and keep its checksum right, as no accident would."""
+    raw = path.read_bytes()
+    size = struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8 : 8 + size])
+    about = json.loads(header["__metadata__"]["fnn"])
+    change(header, about)
+    text = json.dumps(about)
+    header["__metadata__"] |= {"fnn": text, "fnn_checksum": checkpoint._checksum(text.encode())}
+    encoded = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + raw[8 + size :])
+
+
+def test_metadata_that_do_not_fit_the_arrays(path):
+    fnn.save(path, {"a": jnp.ones(3)})
+    rewrite(path, lambda header, about: about["leaves"].update(b=about["leaves"]["a"]))
+    with pytest.raises(fnn.InputError, match="undamaged checkpoint, got other leaves than its metadata tell"):
+        fnn.load(path, {"a": jnp.ones(3)})
+    fnn.save(path, {"a": jnp.ones(3)})
+    rewrite(path, lambda header, about: header["a"].update(dtype="I32"))
+    with pytest.raises(fnn.InputError, match="'a' with bytes that do not fit"):
+        fnn.load(path, {"a": jnp.ones(3)})
+    fnn.save(path, {"key": KEY})
+    rewrite(path, lambda header, about: about["leaves"]["key"].update(key="own"))
+    for read in (lambda: fnn.load(path, {"key": KEY}), lambda: fnn.load_info(path)):
+        with pytest.raises(fnn.InputError, match="keys of an implementation that JAX knows here, got 'own'"):
+            read()
+
+
+# -------------------------------------------------------------------------------------------------------- bad arguments
+@pytest.mark.parametrize(
+    ("tree", "options", "message"),
+    [
+        ({"a": "text"}, {}, "save, leaf 'a': expected an array or a number, got str"),
+        ({"a": lambda: 0}, {}, "leaf 'a': expected an array or a number, got function"),
+        ({"a": np.array(["x"])}, {}, "leaf 'a': expected numbers or booleans, got <U1"),
+        ({"a": np.array([None])}, {}, "leaf 'a': expected numbers or booleans, got object"),
+        ({"a": np.array(["2020-01-01"], "M8[D]")}, {}, "leaf 'a': expected numbers or booleans, got datetime64"),
+        ({"a": 1 << 70}, {}, "leaf 'a': expected numbers or booleans, got object"),
+        ({"a/b": 1, "a": {"b": 2}}, {}, "a path of its own for each leaf, got 'a/b' again. Names with '/'"),
+        ({"__metadata__": 1}, {}, "a path of its own for each leaf, got '__metadata__' again"),
+        ({}, {"extra": {1: 2}}, "save, extra: expected texts as keys, got 1"),
+        ({}, {"extra": {"a": [1, {2}]}}, r"save, extra\['a'\]\[1\]: expected numbers, texts, lists or dicts, got set"),
+        ({}, {"history": {"loss": [object()]}}, r"save, history\['loss'\]\[0\]: expected numbers"),
+        ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, texts, .*, got complex"),
+        ({}, {"extra": KEY}, "save, extra: expected numbers, texts, lists or dicts, got key"),
+    ],
+)
+def test_what_cannot_be_saved(tree, options, message, path):
+    with pytest.raises(fnn.InputError, match=message):
+        fnn.save(path, tree, **options)
+    assert not os.listdir(path.parent)
+
+
+def test_inside_jit_nothing_is_saved(path):
+    with pytest.raises(
+        fnn.InputError, match=r"leaf '': expected an array with values, got a traced array. Save outside jit"
+    ):
+        jax.jit(lambda x: fnn.save(path, x))(jnp.ones(2))
+
+
+# ------------------------------------------------------------------------------------------------------- a file or none
+def failing(code):
+    def fail(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "kind"),
+    [
+        ("open", errno.EROFS, OSError),
+        ("open", errno.EACCES, PermissionError),
+        ("fsync", errno.ENOSPC, OSError),
+        ("replace", errno.EDQUOT, OSError),
+    ],
+)
+def test_a_write_that_fails_leaves_the_old_file(name, code, kind, path, monkeypatch):
+    fnn.save(path, {"a": jnp.ones(3)})
+    monkeypatch.setattr(checkpoint.os, name, failing(code))
+    message = rf"save: {os.strerror(code)}; nothing was written, and an older file stays as it was: '.*run.safetensors'"
+    with pytest.raises(kind, match=message) as caught:
+        fnn.save(path, {"a": jnp.zeros(3)})
+    monkeypatch.undo()
+    assert caught.value.errno == code
+    assert os.listdir(path.parent) == [path.name]
+    np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
+
+
+def test_a_disk_that_is_full_half_way(path):
+    """The system's own limit on the size of a file, met in the middle of writing."""
+    fnn.save(path, {"a": jnp.ones(3)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="save: File too large; nothing was written"):
+            fnn.save(path, {"a": jnp.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(path.parent) == [path.name]
+    np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
+
+
+def test_an_interrupted_write_leaves_nothing(path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fnn.save(path, {"a": jnp.zeros(3)})
+    assert not os.listdir(path.parent)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    with pytest.raises(PermissionError, match="save: Permission denied; nothing was written"):
+        fnn.save(folder / "run.safetensors", {"a": jnp.zeros(3)})
+
+
+def test_a_killed_process_leaves_the_old_file_or_the_new_one(path, tmp_path):
+    """SIGKILL in the middle of saving again and again: whatever the moment, the file is whole."""
+    code = (
+        "import sys, jax.numpy as jnp, fnn\n"
+        "for i in range(1, 10_000):\n"
+        "    fnn.save(sys.argv[1], {'a': jnp.full(200_000, i, 'f'), 'b': jnp.full(3, i, 'f')})\n"
+        "    print(i, flush=True)\n"
+    )
+    like = {"a": np.zeros(200_000, "f"), "b": np.zeros(3, "f")}
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if int(line) == 3:
+                process.kill()
+                break
+    back = fnn.load(path, like)
+    assert back["b"][0] >= 3
+    assert (back["a"] == back["b"][0]).all()
+    assert all(
+        name == path.name or re.fullmatch(r"\.run\.safetensors\.\w{8}\.tmp", name) for name in os.listdir(tmp_path)
+    )
+
+
+def test_folders_links_and_modes(tmp_path):
+    target = tmp_path / "a" / "b" / "run.safetensors"
+    fnn.save(target, {"a": jnp.ones(2)})
+    link = tmp_path / "latest.safetensors"
+    link.symlink_to(target)
+    fnn.save(link, {"a": jnp.zeros(2)})
+    assert link.is_symlink()
+    np.testing.assert_array_equal(fnn.load(target, {"a": jnp.ones(2)})["a"], 0)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~mask, "as the user's other files"
+    with pytest.raises(fnn.InputError, match=r"the path of a file, got '.*/a', which is a folder or a device"):
+        fnn.save(tmp_path / "a", {"a": jnp.ones(2)})
+    with pytest.raises(fnn.InputError, match="got '/dev/null', which is a folder or a device"):
+        fnn.save("/dev/null", {"a": jnp.ones(2)})
+    assert pathlib.Path("/dev/null").is_char_device()
+
+
+def test_the_package_that_reads_is_loaded_only_then():
+    code = "import sys, fnn; print('safetensors' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+    assert issubclass(safetensors.SafetensorError, Exception)
+    assert {np.dtype(name).name for name in checkpoint._NATIVE} == set(checkpoint._NATIVE)
+    assert ml_dtypes.bfloat16 == np.dtype("bfloat16")
