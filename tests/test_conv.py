@@ -523,3 +523,13 @@ def test_messages():
     for call, message in bad:
         with pytest.raises(InputError, match=message):
             call()
+
+
+def test_without_jit_convolutions_still_run(rng):
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
+    params = conv_init(jax.random.key(0), 3, 4, (3, 3))
+    grad = jax.grad(lambda params, x: jnp.square(conv(params, x)).sum(), argnums=(0, 1))
+    expected = conv(params, x), grad(params, x)
+    with jax.disable_jit():
+        found = conv(params, x), grad(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), found, expected)
