@@ -1,0 +1,250 @@
+"""Draw every picture of the gallery and write its page: ``python docs/gallery.py`` (half a minute, no internet).
+
+The code of an entry is what the page shows and what is run here, so the two cannot differ. The blocks of the page run
+in order, in one namespace.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")  # draw into files, also without a screen
+import matplotlib.pyplot as plt
+from PIL import Image
+
+HERE = Path(__file__).parent
+HEAD = """# Gallery
+
+Every picture that `fnn.plot` draws. Each function takes an optional `ax` (or `axes`), draws into it and returns it, so
+that titles, labels and limits can be changed afterwards with matplotlib. Colour-blind readers can tell the colours,
+and nothing is said by colour alone.
+
+The code on this page runs from top to bottom. `python docs/gallery.py` runs it, draws the pictures and writes the page.
+"""
+
+
+class Entry(NamedTuple):
+    """A picture: what is written about it, the code that draws it, and the code that comes before."""
+
+    title: str
+    sentence: str
+    code: str
+    setup: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the picture's file."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") + ".png"
+
+
+ENTRIES = [
+    Entry(
+        "Activation",
+        "One activation function with its derivative; a name or any function of an array.",
+        'fnn.plot.activation("gelu")',
+        "import fnn\nimport jax\nimport jax.numpy as jnp\nimport numpy as np",
+    ),
+    Entry(
+        "All activations",
+        "Every activation that has a name (solid) with its derivative (dashed); pass a list to choose.",
+        "fnn.plot.activations()",
+    ),
+    Entry(
+        "Learning curves",
+        "A metric over the epochs, for training and validation.",
+        'fnn.plot.learning_curves(history, "accuracy")',
+        """\
+x, y, _, classes = fnn.data.digits()
+x_train, x_test, y_train, y_test = fnn.data.train_test_split(x, y, test_size=360, stratify=y)
+
+model = fnn.Sequential(fnn.Conv(12, 3, activation="relu"), fnn.MaxPool(2), fnn.Flatten(), fnn.Dense(10))
+task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(3e-3), metrics=("accuracy",))
+ts = fnn.init(task, jax.random.key(0), x_train[:1])
+ts, history = fnn.run(task, ts, (x_train, y_train), epochs=15, batch_size=32, validation_data=(x_test, y_test))
+
+logits = fnn.predict(task, ts, x_test)
+predicted = np.asarray(logits.argmax(-1))
+p = fnn.activations.softmax(logits)""",
+    ),
+    Entry(
+        "Learning curves of many trainings",
+        "The history of several trainings at once: a thin line for each, and a thick one for their median.",
+        'fnn.plot.learning_curves(histories, "loss")',
+        """\
+small = fnn.Task(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), "sparse_categorical_crossentropy", fnn.adam(3e-3))
+
+
+def trial(key):
+    start = fnn.init(small, key, x_train[:1])
+    return fnn.run(small, start, (x_train[:200], y_train[:200]), epochs=20, validation_data=(x_test, y_test))[1]
+
+
+histories = jax.jit(fnn.many(trial))(jax.random.split(jax.random.key(1), 6))""",
+    ),
+    Entry("Images", "A grid of images with their labels.", "fnn.plot.images(x_train[:16], y_train[:16])"),
+    Entry(
+        "Images with predictions",
+        "Titles say predicted (true): green where right, red and bold where wrong. Here the mistakes come first.",
+        "fnn.plot.images(x_test[order[:24]], y_test[order[:24]], predicted[order[:24]])",
+        'order = np.argsort(predicted == y_test, kind="stable")',
+    ),
+    Entry(
+        "Class probabilities",
+        "The probabilities of one example; the true class is marked.",
+        "fnn.plot.probabilities(p[order[0]], label=y_test[order[0]])",
+    ),
+    Entry(
+        "Images with class probabilities",
+        "Images beside the bars of their class probabilities, green where right and red where wrong.",
+        "fnn.plot.predictions(x_test[some], p[some], y_test[some])",
+        "some = order[[0, 1, 2, -3, -2, -1]]",
+    ),
+    Entry(
+        "Confusion matrix",
+        "How often each class was taken for each other.",
+        "fnn.plot.confusion_matrix(logits, y_test)",
+    ),
+    Entry(
+        "Confusion matrix in percent",
+        "The same for three iris flowers, with names, as a percentage of each true class.",
+        "fnn.plot.confusion_matrix(scores(petals), y, names=flowers.classes, normalize=True)",
+        """\
+flowers = fnn.data.iris()
+petals, y = flowers.x[:, 2:], flowers.y
+task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.adam(0.05))
+ts = fnn.init(task, jax.random.key(0), petals[:1])
+ts, _ = fnn.run(task, ts, (petals, y), epochs=60)
+
+
+def scores(points):
+    return fnn.predict(task, ts, points)""",
+    ),
+    Entry(
+        "Decision regions",
+        "Several outputs: each place has the colour of the class with the highest score.",
+        """\
+ax = fnn.plot.decision_boundary(scores, petals, y, names=flowers.classes)
+ax.set(xlabel="petal length, cm", ylabel="petal width, cm")""",
+    ),
+    Entry(
+        "Decision boundary",
+        "One output: colours on both sides of the boundary, stronger where the network is surer.",
+        "fnn.plot.decision_boundary(logit, data.x, data.y, names=data.classes)",
+        """\
+data = fnn.data.spiral(jax.random.key(0), 300, noise=0.05)
+model = fnn.Sequential(*[fnn.Dense(24, activation="tanh") for _ in range(3)], fnn.Dense(1))
+bent = fnn.Task(model, "binary_crossentropy", fnn.adam(0.01))
+bent_ts = fnn.init(bent, jax.random.key(1), data.x[:1])
+bent_ts, _ = fnn.run(bent, bent_ts, (data.x, data.y), epochs=150)
+
+
+def logit(points):
+    return fnn.predict(bent, bent_ts, points)""",
+    ),
+    Entry(
+        "Line of a perceptron",
+        "A threshold unit says 0 or 1; Rosenblatt's rule found its line.",
+        """\
+ax = fnn.plot.decision_boundary(found.predict, petals, setosa, names=["another", "setosa"])
+ax.set(xlabel="petal length, cm", ylabel="petal width, cm")""",
+        "setosa = (flowers.y == 0).astype(int)\nfound = fnn.classic.perceptron(petals, setosa)",
+    ),
+    Entry(
+        "Regression surface",
+        "Numbers instead of classes: the output as shades, and the targets of the points on the same scale.",
+        "fnn.plot.decision_boundary(height, hills.x, hills.y)",
+        """\
+hills = fnn.data.multi_gaussian(jax.random.key(0), 1000)
+model = fnn.Sequential(fnn.Dense(32, activation="tanh"), fnn.Dense(32, activation="tanh"), fnn.Dense(1))
+land = fnn.Task(model, "mse", fnn.adam(0.01))
+land_ts = fnn.init(land, jax.random.key(0), hills.x[:1])
+land_ts, _ = fnn.run(land, land_ts, (hills.x, hills.y), epochs=150)
+
+
+def height(points):
+    return fnn.predict(land, land_ts, points)""",
+    ),
+    Entry(
+        "Optimizer paths",
+        "The ways of several optimizers over a surface of two parameters, each level a constant factor above the last.",
+        "fnn.plot.optimizer_paths(surface, paths, low=(-1.7, -0.7), high=(1.7, 1.9), minimum=(1, 1))",
+        """\
+def surface(w):
+    return (1 - w[0]) ** 2 + 20 * (w[1] - w[0] ** 2) ** 2
+
+
+def path(optimizer, start=jnp.array([-1.2, 1.2]), steps=200):
+    def body(carry, _):
+        w, state = carry
+        updates, state = optimizer.update(jax.grad(surface)(w), state, w)
+        return (fnn.apply_updates(w, updates), state), w
+
+    return jax.lax.scan(body, (start, optimizer.init(start)), length=steps + 1)[1]
+
+
+paths = {
+    "SGD": path(fnn.sgd(0.003)),
+    "Momentum": path(fnn.sgd(0.003, momentum=0.9)),
+    "RMSprop": path(fnn.rmsprop(0.02)),
+    "Adam": path(fnn.adam(0.05)),
+}""",
+    ),
+    Entry(
+        "Layer statistics",
+        "A number for each layer and run: here the gradient of a deep network, which vanishes with sigmoid units.",
+        'fnn.plot.layer_statistics({kind: norms(kind) for kind in ("sigmoid", "relu")})',
+        """\
+def norms(activation):
+    layers = [fnn.Dense(16, activation=activation, name=f"dense_{i + 1}") for i in range(8)]
+    deep = fnn.Sequential(*layers, fnn.Dense(1, name="output"))
+    params, state = deep.init(jax.random.key(0), data.x)
+    grads = jax.jit(jax.grad(lambda w: jnp.mean((deep.apply(w, state, data.x)[0][:, 0] - data.y) ** 2)))(params)
+    return {name: jnp.linalg.norm(grads[name]["kernel"]) for name in [layer.name for layer in layers] + ["output"]}""",
+    ),
+    Entry(
+        "Threshold unit",
+        "Where a McCulloch-Pitts unit of one or two inputs fires, and what it says at the corners.",
+        "fnn.plot.unit(fnn.classic.AND)",
+    ),
+    Entry(
+        "Network of threshold units",
+        "The units of a logic formula: the number in a unit is its threshold, dashed lines have negative weights.",
+        'fnn.plot.network(fnn.classic.formula("(a or b) and not (a and b)"))',
+    ),
+]
+
+
+def page() -> str:
+    """The text of the page."""
+    parts = [HEAD]
+    for entry in ENTRIES:
+        parts += [f"## {entry.title}\n", f"{entry.sentence}\n"]
+        parts += [f"```python\n{code}\n```\n" for code in (entry.setup, entry.code) if code]
+        parts.append(f"![{entry.title.lower()}](gallery/{entry.file})\n")
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Draw all and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of gallery.md and gallery/")
+    out = parser.parse_args().out
+    (out / "gallery").mkdir(parents=True, exist_ok=True)
+    names: dict[str, object] = {}
+    for entry in ENTRIES:
+        exec(entry.setup, names)
+        exec(entry.code, names)
+        path = out / "gallery" / entry.file
+        plt.gcf().savefig(path, dpi=100)
+        # A palette makes the files a third as large, and nobody sees it.
+        Image.open(path).convert("RGB").quantize(256, kmeans=5, dither=Image.Dither.NONE).save(path, optimize=True)
+        plt.close("all")
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    (out / "gallery.md").write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
