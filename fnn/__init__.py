@@ -7,6 +7,7 @@ pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers 
 from . import classic, data, losses, metrics, penalties
 from . import plotting as plot
 from ._checks import InputError
+from ._names import missing as _missing
 from ._tree import paths
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
@@ -125,3 +126,9 @@ __all__ = [
     "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> None:
+    """Point people who know another library to the name that a thing has here."""
+    plain = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))

@@ -40,6 +40,33 @@ def test_early_stopping_waits_and_returns_the_best():
     assert play(fnn.early_stopping(patience=2), [1.0, np.nan, np.nan])[:2] == (2, 0)
 
 
+def test_early_stopping_returns_the_best_of_a_training_that_ran_to_its_end(rng):
+    """The validation targets are the training targets at first and far off later, so that it gets worse."""
+    x = rng.normal(size=(32, 3)).astype("float32")
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.03))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    near = np.asarray(fnn.predict(task, ts, x))
+    data, validation = (x, near + 5), (x, near + 1)
+    stop, seen = fnn.early_stopping(patience=30), []
+
+    def keep(epoch, ts, logs):
+        seen.append(ts)
+
+    best, history = fnn.fit(task, ts, data, epochs=8, validation_data=validation, callbacks=[keep, stop], verbose=0)
+    number = int(np.argmin(history["val_loss"]))
+    assert 0 < number < 7
+    assert len(seen) == 8
+    jax.tree.map(np.testing.assert_array_equal, best.params, seen[number].params)
+    last, _ = fnn.fit(
+        task, ts, data, epochs=8, validation_data=validation, verbose=0,
+        callbacks=fnn.early_stopping(patience=30, restore_best=False),
+    )  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, last.params, seen[-1].params)
+    # All values are NaN in another fit: there is no best state, and none of the fit before.
+    stop(0, ts, {"val_loss": float("nan")})
+    assert stop.finish(ts) is None
+
+
 def test_early_stopping_knows_what_should_rise():
     rising = [0.1, 0.5, 0.4, 0.3, 0.9]
     assert play(fnn.early_stopping("val_accuracy", patience=2), rising, "val_accuracy")[:2] == (3, 1)

@@ -1,5 +1,6 @@
 """The package as a whole: its import, its purity, and that it lowers for every platform."""
 
+import re
 import subprocess
 import sys
 
@@ -42,6 +43,25 @@ def test_public_names_are_reachable_from_the_top():
     assert fnn.__version__.count(".") == 2
     for name in ("data", "losses", "metrics", "penalties", "plot", "activations", "initializers", "schedules", "text"):
         assert getattr(fnn, name).__doc__
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [("Conv2D", "Conv here"), ("MaxPooling2D", "MaxPool here"), ("EarlyStopping", "early_stopping here"),
+     ("Drpout", "Did you mean fnn.Dropout"), ("qqq", "fnn has no 'qqq'.$")],
+)  # fmt: skip
+def test_a_name_of_another_library_meets_a_pointer(name, here):
+    with pytest.raises(AttributeError, match=here):
+        getattr(fnn, name)
+    assert not hasattr(fnn, name)
+
+
+def test_pointers_lead_to_names_that_exist():
+    from fnn._names import _ELSEWHERE
+
+    for name, here in _ELSEWHERE.items():
+        assert not hasattr(fnn, name), f"{name} is a name of fnn's own"
+        assert hasattr(fnn, re.match(r"\w+", here)[0]), here
 
 
 CASES = {

@@ -1,4 +1,7 @@
-"""Callbacks for `fit`: functions ``callback(epoch, ts, logs)`` called after each epoch."""
+"""Callbacks for `fit`: functions ``callback(epoch, ts, logs)`` called after each epoch.
+
+One that has a method ``finish(ts)`` is asked after the last epoch for the state to return (None: the one reached).
+"""
 
 from __future__ import annotations
 
@@ -73,8 +76,8 @@ def early_stopping(
       patience: epochs without improvement until training ends; default 5.
       min_delta: what counts as improvement; default any.
       mode: "min" or "max"; default "max" for accuracies, precision, recall, F1 and R2, else "min".
-      restore_best: whether to return the state of the best epoch, optimizer and step included, when it ends training;
-        default True. Training that runs to its last epoch returns the state reached.
+      restore_best: whether training returns the state of the best epoch, optimizer and step included, in the place of
+        the last, ended early or not; default True. Training that Ctrl-C ends returns the state reached.
 
     Raises:
       InputError: for arguments out of range, or a value that the logs do not have.
@@ -82,17 +85,27 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    watch = _Watch("early_stopping", monitor, patience, min_delta, mode)
-    best: TrainState | None = None
+    return _EarlyStopping(_Watch("early_stopping", monitor, patience, min_delta, mode), restore_best)
 
-    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        nonlocal best
-        if watch.better(epoch, logs):
-            best = ts if restore_best else None
-        elif watch.waited >= watch.patience:
-            raise StopTraining(best)
 
-    return callback
+class _EarlyStopping:
+    """See `early_stopping`."""
+
+    def __init__(self, watch: _Watch, restore_best: bool) -> None:
+        self.watch, self.restore_best = watch, restore_best
+        self.best: TrainState | None = None
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        if epoch == 0:  # of another call of fit
+            self.best = None
+        if self.watch.better(epoch, logs):
+            self.best = ts if self.restore_best else None
+        elif self.watch.waited >= self.watch.patience:
+            raise StopTraining(self.best)
+
+    def finish(self, ts: TrainState) -> TrainState | None:
+        """The best state, when training ran to its last epoch."""
+        return self.best
 
 
 def reduce_on_plateau(

@@ -207,7 +207,8 @@ def fit(
         sample weights of the training rows.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
         another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`; the
-        state it is given stays valid. See `early_stopping` and `reduce_on_plateau`.
+        state it is given stays valid. One with a method ``finish(ts)`` is asked after the last epoch for the state to
+        return. See `early_stopping` and `reduce_on_plateau`.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays; by default they are put on the device as a whole, except memory-mapped ones
@@ -282,6 +283,8 @@ def fit(
             ts, stop = _call_back(callbacks, epoch, ts, history)
             if stop or interrupted():
                 break
+        else:
+            ts = _finish(callbacks, ts)
         history.interrupted = interrupted()
     if history.interrupted and verbose:
         print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
@@ -395,6 +398,14 @@ def _warn_once(history: History) -> None:
             RuntimeWarning,
             stacklevel=3,
         )
+
+
+def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
+    """The state to return after the last epoch, which a callback may replace by another."""
+    for callback in callbacks:
+        finish = getattr(callback, "finish", None)
+        ts = ts if finish is None else (finish(ts) or ts)
+    return ts
 
 
 def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
