@@ -90,11 +90,13 @@ from .optimizers.transforms import (
 )
 from .summary import Summary, devices, summary
 from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
+from .training.derivatives import example_gradients, hessian_vector_product, influence
 from .training.fit import History, evaluate, fit, predict
 from .training.many import many
 from .training.run import run
 from .training.state import Task, TrainState, init
 from .training.step import epoch_order, train_epoch, train_step
+from .training.sweep import Sweep, sweep
 
 __all__ = [
     # 1. pure functions
@@ -118,7 +120,8 @@ __all__ = [
     "accumulate", "averaged", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema", "freeze",
     "global_norm", "schedules",
     # 4. tasks
-    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "class_weights",
+    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "sweep", "Sweep",
+    "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo",

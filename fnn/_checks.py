@@ -101,14 +101,14 @@ def leaf(where: str, params: Any, name: str) -> Any:
     return params[name]
 
 
-def lookup(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
+def lookup(kind: str, name: Any, table: Mapping[str, Any], *, or_else: str = " or a function") -> Any:
     """Look a name up in a table; an unknown one is refused together with the close matches."""
     if isinstance(name, str) and (name in table or name.lower() in table):
         return table[name if name in table else name.lower()]
     options = sorted(table)
     close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(options)}."
-    fail(kind, expected=f"the name of a known {kind} or a function", got=repr(name), hint=hint)
+    fail(kind, expected=f"the name of a known {kind}{or_else}", got=repr(name), hint=hint)
 
 
 def resolve(kind: str, name: Any, table: Mapping[str, Any]) -> Any:

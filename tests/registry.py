@@ -802,6 +802,8 @@ NOT_UNITS: dict[str, str] = {
         ("Task", "TrainState", "init", "run", "train_epoch", "train_step", "epoch_order"), "test_training.py"
     ),
     "many": "test_many.py",
+    **dict.fromkeys(("sweep", "Sweep"), "test_sweep.py"),
+    **dict.fromkeys(("example_gradients", "hessian_vector_product", "influence"), "test_derivatives.py"),
     "activations.all_known": "test_activations.py",
     "losses.is_known": "test_losses.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),

@@ -1,0 +1,145 @@
+"""Derivatives of a task's loss beyond the training gradient: by example, of second order, and influence."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+
+from .._checks import check_count, check_range, fail
+from .._tree import paths
+from .state import Task, TrainState, check_task
+from .step import Batch, measure, penalty_of, size_of, unpack
+
+Array = jax.Array
+
+
+def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
+    """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
+    x, y, weight = unpack(batch)
+    predictions, _ = task.model.apply(params, state, x)
+
+    return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
+
+
+@partial(jax.jit, static_argnums=0)
+def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
+    """The gradient of each example's loss by itself.
+
+    ``g_i = d (w_i l_i + penalty) / d params``, so the mean over the batch is the gradient of the batch's loss (with
+    training mode off: no dropout, running means in BatchNorm).
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState`.
+      batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+
+    Returns:
+      The parameters' tree, with a leading axis of examples: as many times the parameters' memory.
+
+    Raises:
+      InputError: for shapes that do not fit.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> task = fnn.Task(fnn.Dense(1), "mse")
+    >>> x = jnp.array([[1.0], [2.0]])
+    >>> ts = fnn.init(task, jax.random.key(0), x)
+    >>> fnn.example_gradients(task, ts, (x, x))["kernel"].shape
+    (2, 1, 1)
+    """
+    check_task(task, ts)
+    size_of(batch)
+
+    def one(row: Batch) -> Any:
+        alone = jax.tree.map(lambda a: a[None], row)
+        return jax.grad(lambda params: loss_of(task, params, ts.state, alone))(ts.params)
+
+    return jax.vmap(one)(tuple(batch))
+
+
+@partial(jax.jit, static_argnums=0)
+def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+    """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
+
+    ``H v = d/de grad L(params + e v)`` at 0: a forward derivative of the gradient, about twice its cost.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState`.
+      batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+      vector: a tree like ``ts.params``.
+
+    Returns:
+      A tree like ``ts.params``.
+
+    Raises:
+      InputError: for a vector that is not like the parameters.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> task = fnn.Task(fnn.Dense(1, use_bias=False), "mse")
+    >>> x = jnp.array([[1.0], [2.0]])
+    >>> ts = fnn.init(task, jax.random.key(0), x)
+    >>> print(fnn.hessian_vector_product(task, ts, (x, x), {"kernel": jnp.ones((1, 1))})["kernel"])
+    [[5.]]
+    """
+    check_task(task, ts)
+    expected = {path: (a.shape, a.dtype) for path, a in paths(ts.params).items()}
+    got = {path: (getattr(a, "shape", None), getattr(a, "dtype", None)) for path, a in paths(vector).items()}
+    if expected != got:
+        odd = sorted(path for path in {*expected, *got} if expected.get(path) != got.get(path))
+        fail(
+            "hessian_vector_product", expected="a vector with the parameters' paths and shapes", got=f"others at {odd}"
+        )
+    return _hvp(task, ts, batch, vector)
+
+
+def _hvp(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+    gradient = jax.grad(lambda params: loss_of(task, params, ts.state, batch))
+    return jax.jvp(gradient, (ts.params,), (vector,))[1]
+
+
+def influence(
+    task: Task, ts: TrainState, data: Batch, test: Batch, *, damping: Any = 0.01, iterations: int = 100
+) -> Array:
+    """How much each training example's weight would change the loss on test examples.
+
+    ``I_i = - g_test^T (H + damping)^-1 g_i`` (Koh and Liang 2017), the derivative of the test loss by the weight of
+    example ``i`` in a sum: negative where the example helps. ``H`` is the Hessian over ``data``; the system is solved
+    once, for ``g_test``, by conjugate gradients, so it must be positive definite: raise ``damping`` if the result is
+    not finite or jumps.
+
+    Args:
+      task: the `Task`.
+      ts: a trained `TrainState`.
+      data: ``(x, y)``, the training examples.
+      test: ``(x, y)``, whose mean loss is asked about.
+      damping: added to the Hessian's diagonal; default 0.01.
+      iterations: of the solver, at most; default 100.
+
+    Returns:
+      (examples,) influences.
+
+    Raises:
+      InputError: for a negative damping or shapes that do not fit.
+    """
+    check_task(task, ts)
+    check_range("influence", "damping", damping, 0)
+    check_count("influence", "iterations", iterations)
+    return _influence(task, ts, data, test, damping, iterations)
+
+
+@partial(jax.jit, static_argnums=(0, 5))
+def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
+    target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
+
+    def system(vector: Any) -> Any:
+        return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
+
+    solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
+
+    def along(params: Any, row: Batch) -> Array:
+        return loss_of(task, params, ts.state, jax.tree.map(lambda a: a[None], row))
+
+    # The directional derivative of each example's loss needs no gradient of its own.
+    return -jax.vmap(lambda row: jax.jvp(lambda params: along(params, row), (ts.params,), (solved,))[1])(tuple(data))
