@@ -10,6 +10,7 @@ import jax
 
 from ._checks import fail, shape_text
 from ._tree import Where, matches, paths
+from .nn.activity import AddedLoss
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
 
 
@@ -82,6 +83,10 @@ class Summary(NamedTuple):
         )
 
 
+def _is_added(node: Any) -> bool:
+    return isinstance(node, AddedLoss)
+
+
 def _bytes(size: float) -> str:
     for unit in ("B", "KB", "MB"):
         if size < 1024:
@@ -102,7 +107,8 @@ def _shape(shape: Any) -> str:
 
 
 def _count(tree: Any) -> tuple[int, int]:
-    leaves = jax.tree.leaves(tree)
+    # What a layer adds to the loss travels in its state, but belongs to the batch and not to the model.
+    leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=_is_added) if not _is_added(leaf)]
     numbers = sum(math.prod(leaf.shape) for leaf in leaves)
     return numbers, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 

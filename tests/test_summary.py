@@ -102,3 +102,10 @@ def test_devices():
 
 def test_summary_returns_a_summary():
     assert isinstance(fnn.summary(fnn.Dense(2), jax.ShapeDtypeStruct((1, 3), jnp.float32)), fnn.Summary)
+
+
+def test_what_a_layer_adds_to_the_loss_is_no_parameter():
+    model = fnn.Sequential(fnn.Dense(4), fnn.ActivityRegularization(l2=0.1), fnn.Dense(2))
+    table = fnn.summary(model, (3,))
+    assert (table.total, table.non_trainable) == (3 * 4 + 4 + 4 * 2 + 2, 0)
+    assert [row.params for row in table.rows] == [16, 0, 10]
