@@ -34,7 +34,7 @@ def play(callback, values, key="val_loss"):
 def test_early_stopping_waits_and_returns_the_best():
     falling = [3.0, 2.0, 2.5, 1.0, 1.5, 1.2, 1.1, 0.5]
     assert play(fnn.early_stopping(patience=3), falling)[:2] == (6, 3)
-    assert play(fnn.early_stopping(patience=3, restore_best=False), falling)[:2] == (6, None)
+    assert play(fnn.early_stopping(patience=3, restore_best=False), falling)[:2] == (6, 6)
     assert play(fnn.early_stopping(patience=4), falling)[:2] == (None, None)
     assert play(fnn.early_stopping(patience=2, min_delta=1.5), falling)[:2] == (2, 0)
     assert play(fnn.early_stopping(patience=2), [1.0, np.nan, np.nan])[:2] == (2, 0)
@@ -64,7 +64,7 @@ def test_early_stopping_returns_the_best_of_a_training_that_ran_to_its_end(rng):
     jax.tree.map(np.testing.assert_array_equal, last.params, seen[-1].params)
     # All values are NaN in another fit: there is no best state, and none of the fit before.
     stop(0, ts, {"val_loss": float("nan")})
-    assert stop.finish(ts) is None
+    assert stop.finish(ts) is ts
 
 
 def test_early_stopping_knows_what_should_rise():
@@ -300,7 +300,7 @@ def test_in_training():
 
 def test_bad_input():
     _, ts = state()
-    with pytest.raises(fnn.InputError, match=r"'val_loss' in the logs, got \['loss'\]. Pass validation data to fit"):
+    with pytest.raises(fnn.InputError, match=r"'val_loss' in the logs, got \['loss'\]. Pass validation data"):
         fnn.early_stopping()(0, ts, {"loss": 1.0})
     with pytest.raises(fnn.InputError, match="patience to be an integer of at least 1"):
         fnn.early_stopping(patience=0)

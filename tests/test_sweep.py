@@ -173,3 +173,20 @@ def of_units(units, rate=0.1):
 def test_bad_sweeps_are_refused(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+def test_a_trial_that_stops_early_counts_with_the_epoch_of_its_state():
+    x_val = X + 0.3
+
+    def stopping(rate):
+        ts = fnn.set_hyper(fnn.init(TASK, jax.random.key(0), X), learning_rate=rate)
+        validation = (x_val, -np.sin(3 * x_val))
+        stop = fnn.early_stopping(patience=2)
+        return fnn.run(TASK, ts, DATA, epochs=6, batch_size=16, validation_data=validation, callbacks=(stop,))
+
+    found = fnn.sweep(stopping, {"rate": [0.1, 0.2]}, keep="all", verbose=0)
+    assert np.isnan([history["val_loss"][-1] for history in found.histories]).any()
+    assert not found.failed.any()
+    for i, state in enumerate(found.states):
+        loss = fnn.evaluate(TASK, state, (x_val, -np.sin(3 * x_val)))["loss"]
+        assert found.scores[i] == pytest.approx(loss, 1e-5)

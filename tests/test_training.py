@@ -487,3 +487,69 @@ def test_sequential_explains_what_is_no_layer():
         fnn.Sequential(fnn.Dense(3), fnn.Dropout)
     with pytest.raises(fnn.InputError, match=r"Use fnn.Activation\('relu'\)"):
         fnn.Sequential(fnn.Dense(3), "relu")
+
+
+STOPS = [
+    (fnn.early_stopping(patience=2),),
+    (fnn.early_stopping("val_mae", patience=1, restore_best=False),),
+    (fnn.reduce_on_plateau(patience=1, factor=0.2), fnn.early_stopping(patience=3, min_delta=0.05)),
+]
+
+
+def overfitting(rng):
+    """A training whose validation loss falls at first and then rises."""
+    x, x_val = (rng.normal(size=(16, 6)).astype("float32") for _ in range(2))
+    y, y_val = (a[:, :1] + rng.normal(size=(16, 1)).astype("float32") for a in (x, x_val))
+    task = fnn.Task(fnn.Sequential(fnn.Dense(16, activation="tanh"), fnn.Dense(1)), "mse", fnn.adam(0.03), ("mae",))
+    return task, fnn.init(task, jax.random.key(0), x), (x, y), (x_val, y_val)
+
+
+@pytest.mark.parametrize("callbacks", STOPS)
+def test_callbacks_in_run_are_those_of_fit(callbacks, rng):
+    task, ts, data, validation = overfitting(rng)
+    options = {"epochs": 15, "batch_size": 8, "validation_data": validation}
+    pure, history = fnn.run(task, ts, data, callbacks=callbacks, **options)
+    host, seen = fnn.fit(task, ts, data, callbacks=callbacks, verbose=0, **options)
+    made = len(seen["loss"])
+    assert 2 < made < 15
+    assert np.isfinite(history["val_loss"]).sum() == made
+    np.testing.assert_allclose(history["val_loss"][:made], seen["val_loss"], 1e-4)
+    assert int(pure.step) == int(host.step) == 2 * (int(history["epoch"]) + 1)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-3, 1e-5), pure.params, host.params)
+    assert float(fnn.get_hyper(pure)["learning_rate"]) == pytest.approx(float(fnn.get_hyper(host)["learning_rate"]))
+
+
+def test_each_member_of_a_vmap_stops_for_itself(rng):
+    task, ts, data, validation = overfitting(rng)
+    stop = fnn.early_stopping(patience=2)
+
+    def trial(rate):
+        changed = fnn.set_hyper(ts, learning_rate=rate)
+        return fnn.run(task, changed, data, epochs=12, batch_size=8, validation_data=validation, callbacks=(stop,))
+
+    rates = jnp.array([0.1, 0.03, 1e-4])
+    together, histories = jax.jit(jax.vmap(trial))(rates)
+    epochs = np.isfinite(histories["val_loss"]).sum(1).tolist()
+    assert len(set(epochs)) > 1
+    assert epochs[2] == 12
+    for i, rate in enumerate(rates):
+        own, history = trial(rate)
+        assert int(history["epoch"]) == int(histories["epoch"][i])
+        jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, 1e-3, 1e-5), together.params, own.params)
+
+
+def test_equal_callbacks_share_a_program_and_others_are_refused(rng):
+    task, ts, data, validation = overfitting(rng)
+    options = {"epochs": 2, "batch_size": 8, "validation_data": validation}
+    fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=7)], **options)
+    with compilations() as count:
+        fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=7)], **options)
+    assert count() == 0
+    assert fnn.early_stopping(patience=7) == fnn.early_stopping(patience=7)
+    assert fnn.early_stopping(patience=7) != fnn.early_stopping(patience=6)
+    assert fnn.reduce_on_plateau(factor=0.5) == fnn.reduce_on_plateau(factor=0.5)
+    assert fnn.reduce_on_plateau(factor=0.5) != fnn.reduce_on_plateau(factor=0.4)
+    with pytest.raises(fnn.InputError, match="callbacks such as early_stopping"):
+        fnn.run(task, ts, data, callbacks=[print], **options)
+    with pytest.raises(fnn.InputError, match="'val_loss' in the logs"):
+        fnn.run(task, ts, data, callbacks=[fnn.early_stopping()], epochs=2)

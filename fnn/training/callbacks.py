@@ -8,9 +8,10 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
 from ..checkpoint import save
@@ -37,28 +38,84 @@ def is_rising(name: str) -> bool:
     return name.endswith(("accuracy", "precision", "recall", "f1", "r2"))
 
 
-class _Watch:
+Memory = Any
+"""What a callback carries from epoch to epoch in `run`, a pytree."""
+
+
+class PureCallback:
+    """A callback for `fit` and for `run`, which has it inside its compiled program.
+
+    It is written as pure functions: ``start(ts) -> memory``, ``after(memory, epoch, ts, logs) -> (memory, ts, stop)``
+    after each epoch, and ``end(memory, ts, epoch) -> (ts, epoch)`` for the state to return and the epoch it is of.
+    Equal ones share compiled programs.
+    """
+
+    def __init__(self) -> None:
+        self._memory: Memory = None
+
+    def start(self, ts: TrainState) -> Memory:
+        """What to carry before the first epoch."""
+        raise NotImplementedError
+
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        """What to carry on, the state to go on with, and whether to stop."""
+        raise NotImplementedError
+
+    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
+        """The state to return, and the number of the epoch that it is of."""
+        return ts, epoch
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> TrainState:
+        """The same on the host, as a callback of `fit`."""
+        if epoch == 0:  # a callback may serve several calls of fit
+            self._memory = self.start(ts)
+        self._memory, ts, stop = self.after(self._memory, epoch, ts, logs)
+        if stop:
+            raise StopTraining(self.finish(ts))
+        return ts
+
+    def finish(self, ts: TrainState) -> TrainState:
+        """The state that `fit` is to return."""
+        return self.end(self._memory, ts, None)[0]
+
+
+class _Watch(NamedTuple):
     """Follows one value of the logs: whether it got better, and for how many epochs it has not."""
 
-    def __init__(self, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> None:
-        check_count(where, "patience", patience)
-        check_range(where, "min_delta", min_delta, 0)
-        if mode not in (None, "min", "max"):
-            fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
-        self.sign = -1 if mode == "max" or (mode is None and is_rising(monitor)) else 1
-        self.where, self.monitor, self.patience, self.min_delta = where, monitor, patience, min_delta
-        self.best, self.waited = np.inf, 0
+    where: str
+    monitor: str
+    patience: int
+    min_delta: float
+    mode: str | None
 
-    def better(self, epoch: int, logs: dict[str, float]) -> bool:
-        if epoch == 0:  # a callback may serve several calls of fit
-            self.best, self.waited = np.inf, 0
+    def checked(self) -> _Watch:
+        check_count(self.where, "patience", self.patience)
+        check_range(self.where, "min_delta", self.min_delta, 0)
+        if self.mode not in (None, "min", "max"):
+            fail(self.where, expected="mode 'min', 'max' or None", got=repr(self.mode))
+        return self
+
+    def start(self) -> tuple[Any, Any]:
+        """The best value so far, turned so that less is better, and the epochs since."""
+        return jnp.float32(jnp.inf), jnp.int32(0)
+
+    def step(self, memory: tuple[Any, Any], logs: dict[str, Any]) -> tuple[tuple[Any, Any], Any]:
+        """The memory after an epoch, and whether the value got better; NaN never is."""
         if self.monitor not in logs:
-            hint = "Pass validation data to fit." if self.monitor.startswith("val_") else ""
+            hint = "Pass validation data." if self.monitor.startswith("val_") else ""
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
-        value = self.sign * logs[self.monitor]
-        improved = value < self.best - self.min_delta
-        self.best, self.waited = (value, 0) if improved else (self.best, self.waited + 1)
-        return bool(improved)
+        rising = self.mode == "max" or (self.mode is None and is_rising(self.monitor))
+        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if rising else 1)
+        best, waited = memory
+        better = value < best - self.min_delta
+        return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
+
+
+def _choose(condition: Any, a: Any, b: Any) -> Any:
+    """One of two trees; where the condition is known no array is touched."""
+    if isinstance(condition, jax.core.Tracer):
+        return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
+    return a if condition else b
 
 
 def early_stopping(
@@ -68,8 +125,8 @@ def early_stopping(
     min_delta: float = 0.0,
     mode: str | None = None,
     restore_best: bool = True,
-) -> Callback:
-    """End training when a value has not got better for some epochs.
+) -> PureCallback:
+    """End training when a value has not got better for some epochs; for `fit` and `run`.
 
     Args:
       monitor: a key of the logs; default "val_loss".
@@ -85,27 +142,39 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    return _EarlyStopping(_Watch("early_stopping", monitor, patience, min_delta, mode), restore_best)
+    return _EarlyStopping(_Watch("early_stopping", monitor, patience, min_delta, mode).checked(), restore_best)
 
 
-class _EarlyStopping:
+class _EarlyStopping(PureCallback):
     """See `early_stopping`."""
 
     def __init__(self, watch: _Watch, restore_best: bool) -> None:
+        super().__init__()
         self.watch, self.restore_best = watch, restore_best
-        self.best: TrainState | None = None
 
-    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        if epoch == 0:  # of another call of fit
-            self.best = None
-        if self.watch.better(epoch, logs):
-            self.best = ts if self.restore_best else None
-        elif self.watch.waited >= self.watch.patience:
-            raise StopTraining(self.best)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _EarlyStopping) and self._settings == other._settings
 
-    def finish(self, ts: TrainState) -> TrainState | None:
-        """The best state, when training ran to its last epoch."""
-        return self.best
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self.watch, self.restore_best
+
+    def start(self, ts: TrainState) -> Memory:
+        return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
+
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        watched, best, number = memory
+        watched, better = self.watch.step(watched, logs)
+        if self.restore_best:
+            best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))
+        return (watched, best, number), ts, ~better & (watched[1] >= self.watch.patience)
+
+    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
+        _, best, number = memory
+        return _choose(number >= 0, (best, number), (ts, epoch)) if self.restore_best else (ts, epoch)
 
 
 def reduce_on_plateau(
@@ -116,8 +185,8 @@ def reduce_on_plateau(
     min_delta: float = 1e-4,
     min_rate: float = 0.0,
     mode: str | None = None,
-) -> Callback:
-    """Multiply the learning rate by ``factor`` whenever a value has not got better for some epochs.
+) -> PureCallback:
+    """Multiply the learning rate by ``factor`` when a value has not got better for some epochs; for `fit` and `run`.
 
     Nothing is compiled anew, since the rate is a leaf of the optimizer's state.
 
@@ -135,21 +204,43 @@ def reduce_on_plateau(
     """
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)
-    watch = _Watch("reduce_on_plateau", monitor, patience, min_delta, mode)
+    return _Plateau(_Watch("reduce_on_plateau", monitor, patience, min_delta, mode).checked(), factor, min_rate)
 
-    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> TrainState | None:
-        if watch.better(epoch, logs) or watch.waited < watch.patience:
-            return None
-        watch.waited = 0
-        rate: Any = get_hyper(ts).get("learning_rate")
-        if rate is None or isinstance(rate, dict):
-            hint = "Use an fnn optimizer with a plain learning rate."
-            fail("reduce_on_plateau", expected="a learning rate that is a number", got=type(rate).__name__, hint=hint)
-        rate = np.asarray(rate)
-        # One that is below the least rate already stays as it is.
-        return set_hyper(ts, learning_rate=np.minimum(rate, np.maximum(rate * factor, min_rate)))
 
-    return callback
+class _Plateau(PureCallback):
+    """See `reduce_on_plateau`."""
+
+    def __init__(self, watch: _Watch, factor: float, min_rate: float) -> None:
+        super().__init__()
+        self.watch, self.factor, self.min_rate = watch, factor, min_rate
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Plateau) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self.watch, self.factor, self.min_rate
+
+    def start(self, ts: TrainState) -> Memory:
+        return self.watch.start()
+
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        (best, waited), better = self.watch.step(memory, logs)
+        lower = ~better & (waited >= self.watch.patience)
+        memory = best, jnp.where(lower, 0, waited)
+        if isinstance(lower, jax.core.Tracer) or lower:
+            rate: Any = get_hyper(ts).get("learning_rate")
+            if rate is None or isinstance(rate, dict):
+                hint = "Use an fnn optimizer with a plain learning rate."
+                got = type(rate).__name__
+                fail("reduce_on_plateau", expected="a learning rate that is a number", got=got, hint=hint)
+            # One that is below the least rate already stays as it is.
+            reduced = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
+            ts = set_hyper(ts, learning_rate=_choose(lower, reduced, rate))
+        return memory, ts, False
 
 
 def csv_log(path: Any, *, append: bool = False) -> Callback:
@@ -235,16 +326,21 @@ def model_checkpoint(path: Any, monitor: str | None = None, mode: str | None = N
     if monitor is None and mode is not None:
         fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
     pattern = os.fspath(path)
-    watch = None if monitor is None else _Watch("model_checkpoint", monitor, 1, 0.0, mode)
+    watch = None if monitor is None else _Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
     history: dict[str, list[float]] = {}
+    memory: Memory = None
 
     def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        if epoch == 0:
+        nonlocal memory
+        if epoch == 0:  # a callback may serve several calls of fit
             history.clear()
+            memory = None if watch is None else watch.start()
         for name, value in logs.items():
             history.setdefault(name, []).append(value)
-        if watch is not None and not watch.better(epoch, logs):
-            return
+        if watch is not None:
+            memory, better = watch.step(memory, logs)
+            if not better:
+                return
         try:
             target = pattern.format(**{**logs, "epoch": epoch + 1})
         except (KeyError, IndexError, ValueError) as error:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_key
+from .._checks import check_count, check_key, fail
+from .callbacks import PureCallback
 from .state import Task, TrainState, check_task
 from .step import check_sizes, epoch, measure_all, results, size_of
 
 Array = jax.Array
 
 
-@partial(
-    jax.jit, static_argnums=0, static_argnames=("epochs", "batch_size", "shuffle", "drop_remainder", "eval_batch_size")
-)
 def run(
     task: Task,
     ts: TrainState,
@@ -29,6 +28,7 @@ def run(
     shuffle: bool = True,
     drop_remainder: bool = False,
     order_key: Array | None = None,
+    callbacks: Sequence[PureCallback] = (),
     eval_batch_size: int = 256,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Epochs of training, each followed by validation, as one compiled program.
@@ -44,15 +44,18 @@ def run(
       batch_size, shuffle, drop_remainder: see `train_epoch`.
       order_key: as in `train_epoch`; epoch ``i`` of this call has the order of ``jax.random.fold_in(order_key, i)``.
       validation_data: like ``data``; measured after every epoch, in training mode off.
+      callbacks: of `early_stopping` and `reduce_on_plateau`, which are part of the program. Under `many` or
+        ``jax.vmap`` each member stops for itself.
       eval_batch_size: examples per batch of validation; default 256.
 
     Returns:
       ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
-      validation data "val_loss" and so on.
+      validation data "val_loss" and so on. With callbacks also "epoch", the number (from 0) of the epoch that the state
+      is of; epochs after training was stopped are NaN.
 
     Raises:
-      InputError: as `train_epoch`; for ``epochs`` below 1. Values (labels outside the classes, NaN) are seen only by
-        `fit` and `evaluate`.
+      InputError: as `train_epoch`; for ``epochs`` below 1 or other callbacks. Values (labels outside the classes, NaN)
+        are seen only by `fit` and `evaluate`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -69,15 +72,77 @@ def run(
     check_sizes(size_of(data), batch_size, drop_remainder)
     if order_key is not None:
         check_key("order_key", order_key)  # before it is folded
+    callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, PureCallback):
+            hint = "Other functions have side effects, for which fit is there."
+            fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
+    sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size)
+    return _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+
+
+class _Sizes(NamedTuple):
+    """What is fixed before tracing."""
+
+    epochs: int
+    batch_size: int
+    shuffle: bool
+    drop_remainder: bool
+    eval_batch_size: int
+
+
+@partial(jax.jit, static_argnums=(0, 5, 6))
+def _run(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    validation_data: Any,
+    order_key: Array | None,
+    callbacks: tuple[PureCallback, ...],
+    sizes: _Sizes,
+) -> tuple[TrainState, dict[str, Array]]:
+    """See `run`."""
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.
         own_key = None if order_key is None else jax.random.fold_in(order_key, i)
-        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, own_key)
+        ts, totals = epoch(task, ts, data, sizes.batch_size, sizes.shuffle, sizes.drop_remainder, own_key)
         logs = results(task, totals)
         if validation_data is not None:
-            seen = results(task, measure_all(task, ts.params, ts.state, validation_data, eval_batch_size))
+            seen = results(task, measure_all(task, ts.params, ts.state, validation_data, sizes.eval_batch_size))
             logs |= {f"val_{name}": value for name, value in seen.items()}
         return ts, logs
 
-    return jax.lax.scan(body, ts, jnp.arange(epochs, dtype=jnp.uint32))
+    numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
+    if not callbacks:
+        return jax.lax.scan(body, ts, numbers)
+    return _with_callbacks(body, ts, numbers, callbacks)
+
+
+def _with_callbacks(
+    body: Any, ts: TrainState, numbers: Array, callbacks: tuple[PureCallback, ...]
+) -> tuple[TrainState, dict[str, Array]]:
+    """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
+
+    def go(carry: Any, i: Array) -> Any:
+        ts, memories, stopped, _ = carry
+        ts, logs = body(ts, i)
+        after = []
+        for callback, memory in zip(callbacks, memories, strict=True):
+            memory, ts, stop = callback.after(memory, i, ts, logs)
+            after.append(memory)
+            stopped = stopped | stop
+        return (ts, tuple(after), stopped, i.astype(jnp.int32)), logs
+
+    def skip(carry: Any, i: Array) -> Any:
+        shapes = jax.eval_shape(go, carry, i)[1]
+        return carry, jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), shapes)
+
+    def step(carry: Any, i: Array) -> Any:
+        return jax.lax.cond(carry[2], skip, go, carry, i)
+
+    start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)
+    (ts, memories, _, last), history = jax.lax.scan(step, start, numbers)
+    for callback, memory in zip(callbacks, memories, strict=True):
+        ts, last = callback.end(memory, ts, last)
+    return ts, history | {"epoch": last}

@@ -29,7 +29,7 @@ class Sweep(NamedTuple):
 
     Attributes:
       configs: the configurations, in the order in which they were given; one dict per trial.
-      scores: (trials,) the monitored value of the last epoch of each.
+      scores: (trials,) the monitored value of each, of the epoch that its state is of.
       histories: a dict per trial, with (epochs,) arrays by name.
       failed: (trials,) whether a score is not finite.
       monitor: what was compared.
@@ -68,7 +68,7 @@ class Sweep(NamedTuple):
         """A dict per trial, the best first: its number, its configuration as plain values, and its last figures."""
         found = []
         for i in self.order:
-            last = {name: float(values[-1]) for name, values in self.histories[i].items()}
+            last = {name: _last(self.histories[i], name) for name in self.histories[i]}
             shown = {name: _plain(value) for name, value in self.configs[i].items()}
             found.append({"trial": i, **shown, **last, "failed": bool(self.failed[i])})
         return found
@@ -111,6 +111,11 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "shape"):
         return describe(value)
     return getattr(value, "__name__", None) or str(value)
+
+
+def _last(history: Mapping[str, np.ndarray], name: str) -> float:
+    """The value of the epoch that a trial's state is of: the last, if no callback gave back another."""
+    return float(history[name][int(history["epoch"][0]) if "epoch" in history and name != "epoch" else -1])
 
 
 def _cell(value: Any) -> str:
@@ -342,7 +347,7 @@ class _Collected:
         sign = -1.0 if self.rising else 1.0
         for row, number in enumerate(part):
             self.histories[number] = {name: np.atleast_1d(values[row]) for name, values in history.items()}
-            score = self.scores[number] = float(self.histories[number][str(self.monitor)][-1])
+            score = self.scores[number] = _last(self.histories[number], str(self.monitor))
             if self.keep == "all":
                 self.states[number] = jax.tree.map(lambda a, row=row: a[row], states)
             if np.isfinite(score) and sign * score < self.best:
