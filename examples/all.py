@@ -32,8 +32,8 @@ least and the most in brackets. Made by `python examples/all.py --markdown docs/
 
 ## Scripts
 
-| script | what | seconds |
-| --- | --- | ---: |
+| script | what |
+| --- | --- |
 {scripts}
 """
 
@@ -58,8 +58,8 @@ def main() -> None:
                 raise
             print(f"not run: {error}")
             absent.append([str(NUMBERS[name]), name, "", "", "not run: no data file here"])
-        seconds = time.perf_counter() - started
-        rows.append(f"| [{name}.py](../examples/{name}.py) | {module.__doc__.splitlines()[0]} | {seconds:.0f} |")
+        print(f"{time.perf_counter() - started:.0f} s")
+        rows.append(f"| [{name}.py](../examples/{name}.py) | {module.__doc__.splitlines()[0]} |")
 
     print(f"\n{experiment.table(figures, absent)}\n{experiment.notes(figures)}")
     if args.markdown:
