@@ -77,7 +77,7 @@ def check_count(where: str, name: str, value: Any, least: int = 1) -> None:
 def check_float(where: str, x: Any, hint: str = "") -> None:
     """Refuse arrays that are not of a floating-point dtype."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        hint = hint or "Convert it first, e.g. x.astype('float32') / 255 for images of bytes."
+        hint = hint or "Convert it first: fnn.data.scale_images(x) for images of bytes, else x.astype('float32')."
         fail(where, expected="a floating-point x", got=describe(x), hint=hint)
 
 

@@ -265,7 +265,9 @@ def learning_curves(history: Mapping[str, Any], metric: str = "loss", *, ax: Any
     ax = _axes("learning_curves", ax, (5, 3.2))
     for i, (label, members) in enumerate(curves.items()):
         epochs = np.arange(1, members.shape[-1] + 1)
-        line = {"color": COLORS[i], "linestyle": "--" if i else "-", "marker": "o", "markersize": 3}
+        line = {"color": COLORS[i], "linestyle": "--" if i else "-", "markersize": 3}
+        if len(epochs) <= 30:  # more would run together, and hide the dashes
+            line["marker"] = "o"
         if len(members) > 1:
             ax.plot(
                 epochs, members.T, color=COLORS[i], linewidth=0.7, alpha=float(np.clip(3 / len(members), 0.15, 0.6))
@@ -487,7 +489,7 @@ def probabilities(
 
     >>> ax = probabilities([0.1, 0.7, 0.2], label=2, names=["bag", "boot", "coat"])
     >>> [text.get_text() for text in ax.texts]
-    ['70%', '20% true']
+    ['70%', '20% (true)']
     """
     where = "probabilities"
     if np.ndim(p) != 1:
@@ -511,7 +513,7 @@ def probabilities(
     ax.set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=size)
     for place, i in enumerate(shown):
         if i in (best, true):
-            text = f"{p[i]:.0%}" + (" true" if i == true else "")
+            text = f"{p[i]:.0%}" + (" (true)" if i == true else "")
             ax.text(p[i] + 0.02, place, text, va="center", fontsize=size, fontweight="bold" if i == true else None)
         if i == true:
             ax.get_yticklabels()[place].set_fontweight("bold")

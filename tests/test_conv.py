@@ -533,3 +533,15 @@ def test_without_jit_convolutions_still_run(rng):
     with jax.disable_jit():
         found = conv(params, x), grad(params, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), found, expected)
+
+
+def test_images_without_a_channel_axis_are_noticed():
+    """(batch, 28, 28) is a sequence of 28 steps to a convolution, which is mostly a slip."""
+    x = jax.ShapeDtypeStruct((1, 28, 28), jnp.float32)
+    with pytest.warns(
+        UserWarning, match=r"Conv: x of shape \(batch, 28, 28\) is read as 28 steps .* x\[\.\.\., None\]"
+    ):
+        Conv(4, 3).init(jax.random.key(0), x)
+    with pytest.raises(InputError, match="Add the channel axis"):
+        Conv(4, (3, 3)).init(jax.random.key(0), x)
+    Conv(4, 3).init(jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 27), jnp.float32))

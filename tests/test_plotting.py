@@ -338,7 +338,7 @@ def test_probabilities_of_a_wrong_prediction():
     ax = shown(fnn.plot.probabilities(jnp.array([0.05, 0.7, 0.25]), label=2, names=["bag", "boot", "coat"]))
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.05, 0.7, 0.25], rtol=1e-6)
     assert [to_hex(bar.get_facecolor()) for bar in ax.patches] == [to_hex("0.75"), WRONG, to_hex("0.75")]
-    assert texts(ax) == ["70%", "25% true"]
+    assert texts(ax) == ["70%", "25% (true)"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["bag", "boot", "coat"]
     assert [label.get_fontweight() for label in ax.get_yticklabels()] == ["normal", "normal", "bold"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "the first class is at the top"
@@ -348,7 +348,7 @@ def test_probabilities_of_a_wrong_prediction():
 def test_probabilities_of_a_right_prediction_and_without_a_label():
     right = fnn.plot.probabilities([0.9, 0.1], label=0)
     assert to_hex(right.patches[0].get_facecolor()) == RIGHT
-    assert texts(right) == ["90% true"]
+    assert texts(right) == ["90% (true)"]
     unknown = fnn.plot.probabilities([0.1, 0.9])
     assert to_hex(unknown.patches[1].get_facecolor()) == COLORS[0].lower()
     assert texts(unknown) == ["90%"]
@@ -394,7 +394,7 @@ def test_predictions_are_images_beside_bars():
     assert [ax.get_title() for ax in axes[::2]] == ["dog (dog)", "cat (dog)", "cat (cat)", ""]
     assert [ax.title.get_color() for ax in axes[:6:2]] == [RIGHT, WRONG, RIGHT]
     np.testing.assert_allclose([[bar.get_width() for bar in ax.patches] for ax in axes[1:6:2]], P)
-    assert [texts(ax) for ax in axes[1:6:2]] == [["80% true"], ["70%", "30% true"], ["60% true"]]
+    assert [texts(ax) for ax in axes[1:6:2]] == [["80% (true)"], ["70%", "30% (true)"], ["60% (true)"]]
     np.testing.assert_array_equal(axes[4].images[0].get_array(), IMAGES[2])
     assert not axes[7].axison
     unknown = fnn.plot.predictions(IMAGES, P[:, 1:])

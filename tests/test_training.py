@@ -553,3 +553,13 @@ def test_equal_callbacks_share_a_program_and_others_are_refused(rng):
         fnn.run(task, ts, data, callbacks=[print], **options)
     with pytest.raises(fnn.InputError, match="'val_loss' in the logs"):
         fnn.run(task, ts, data, callbacks=[fnn.early_stopping()], epochs=2)
+
+
+def test_reprs_are_short_enough_for_a_notebook(task, ts):
+    parts = ("<Sequential 'sequential'>", "loss=sparse_categorical_crossentropy", "optimizer=<Optimizer>")
+    assert repr(task) == f"Task({', '.join(parts)}, metrics=(accuracy))"
+    assert repr(ts) == "TrainState(step=0, 91 parameters)"
+    assert repr(fnn.Dense(3)) == "<Dense 'dense'>"
+    assert "penalty=" in repr(task._replace(penalty=fnn.penalties.l2(0.1)))
+    assert repr(jax.tree.map(lambda a: None, ts)) == "TrainState(step=None, 0 parameters)"
+    assert "parameters)" in str(jax.eval_shape(lambda ts: ts, ts))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -745,6 +746,15 @@ def _window_of(where: str, x: Any, kernel_size: int | Sequence[int]) -> Ints:
         hint = _rank_hint(len(x.shape), many) if len(x.shape) == 2 else ""
         expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
         fail(where, expected=expected, got=describe(x), hint=hint)
+    if rank == 1 and isinstance(kernel_size, Sequence) and len(kernel_size) == 2:
+        expected = "images of shape (batch, height, width, channels) for a window of two axes"
+        fail(where, expected=expected, got=describe(x), hint="Add the channel axis: x[..., None].")
+    if rank == 1 and x.shape[1] == x.shape[2] >= 8:
+        warnings.warn(
+            f"{where}: x of shape {shape_text(('batch', *x.shape[1:]))} is read as {x.shape[1]} steps of a sequence "
+            f"with {x.shape[2]} channels. If these are images, add the channel axis: x[..., None].",
+            stacklevel=2,
+        )
     return per_axis(where, "kernel_size", kernel_size, rank)
 
 

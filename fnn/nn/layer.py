@@ -51,6 +51,9 @@ class Layer(NamedTuple):
     kind: str = "Layer"
     per_example: bool = False
 
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name!r}>"
+
 
 class Trace(NamedTuple):
     """What an observer sees of one layer call."""

@@ -741,7 +741,7 @@ def _layer(
         x = x[0] if _is_pair(x) else x
         if jnp.issubdtype(x.dtype, jnp.integer):
             if input_dim is None:
-                hint = "Pass input_dim=57 for ids from 0 to 56, or add OneHot(57) or Embedding(57, ...) before it."
+                hint = "Pass input_dim=n for ids from 0 to n - 1, or add OneHot(n) or Embedding(n, ...) before it."
                 fail(kind, expected="the number of symbols with integer ids", got=describe(x), hint=hint)
             features = input_dim
         elif len(x.shape) != 3:

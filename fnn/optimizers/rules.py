@@ -46,6 +46,9 @@ class Optimizer(NamedTuple):
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
 
+    def __repr__(self) -> str:
+        return "<Optimizer>"  # two closures say nothing to a reader
+
 
 class OptState(NamedTuple):
     """State of an optimizer.

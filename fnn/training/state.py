@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_key, describe, fail
+from .._checks import check_key, describe, fail, is_concrete
 from .._tree import paths
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
@@ -87,6 +88,13 @@ class Task(_TaskFields):
             fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
         return super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
 
+    def __repr__(self) -> str:
+        parts = [repr(self.model), f"loss={_name(self.loss)}", f"optimizer={self.optimizer!r}"]
+        if self.metrics:
+            parts.append(f"metrics=({', '.join(metric.name for metric in self.metrics)})")
+        parts += [f"{name}={getattr(self, name)!r}" for name in ("penalty", "constraint") if getattr(self, name)]
+        return f"Task({', '.join(parts)})"
+
     def _replace(self, **changes: Any) -> Task:
         """Another task with some parts changed; names are looked up again."""
         return Task(**{**self._asdict(), **changes})
@@ -119,6 +127,13 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: Array
     step: Array
+
+    def __repr__(self) -> str:
+        count = sum(math.prod(getattr(leaf, "shape", ())) for leaf in jax.tree.leaves(self.params))
+        # In a program the step has no value; a leading axis holds many trainings.
+        known = getattr(self.step, "shape", None) == () and is_concrete(self.step)
+        step = int(self.step) if known else self.step
+        return f"TrainState(step={step}, {count:,} parameters)"
 
 
 class _Shape(NamedTuple):
