@@ -25,9 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out/quickstart.png"), help="where the picture goes")
+    text = "where the picture goes: a file, or a folder for quickstart.png; default out/quickstart.png"
+    parser.add_argument("--out", type=Path, default=Path("out/quickstart.png"), help=text)
     parser.add_argument("--quick", action="store_true", help="three epochs, to see that it runs")
     args = parser.parse_args()
+    folder = args.out.is_dir() or not args.out.suffix
+    picture = args.out / "quickstart.png" if folder else args.out
     print(fnn.devices())
 
     # 1. Data: 8x8 images with values 0 to 16, and the digits 0 to 9.
@@ -58,7 +61,7 @@ def main() -> None:
     predicted = np.asarray(logits.argmax(-1))
     print(f"\ntest accuracy {fnn.metrics.accuracy(logits, y_test):.4f} on {len(y_test)} digits never trained on\n")
     print(fnn.classification_report(logits, y_test))
-    draw(history, x_test, y_test, predicted, args.out)
+    draw(history, x_test, y_test, predicted, picture)
 
 
 def draw(history, x, y, predicted, path: Path) -> None:

@@ -246,8 +246,8 @@ for name, by_layer in norms.items():
     print(f"{name}: {by_layer[9] / by_layer[1]:,.0f}")
 ax = fnn.plot.layer_statistics(norms, ylabel="«norm of the gradient|norma del gradiente»")
 # %% [markdown] en
-# Before any training, the gradient of the sigmoid network's first layer is many thousand times smaller than that of
-# its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been done.
+# Before any training, the gradient of the sigmoid network's first layer is hundreds of thousands of times smaller than
+# that of its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been done.
 #
 # ## Exercises
 #
@@ -259,8 +259,8 @@ ax = fnn.plot.layer_statistics(norms, ylabel="«norm of the gradient|norma del g
 #
 # Back to: [a first network](01_first_network.en.ipynb).
 # %% [markdown] es
-# Antes de entrenar, el gradiente de la primera capa de la red con sigmoides es miles de veces menor que el de la
-# última. Sus primeras capas apenas se mueven, y por eso sigue adivinando cuando la red con relu ha terminado hace
+# Antes de entrenar, el gradiente de la primera capa de la red con sigmoides es cientos de miles de veces menor que el
+# de la última. Sus primeras capas apenas se mueven, y por eso sigue adivinando cuando la red con relu ha terminado hace
 # rato.
 #
 # ## Ejercicios

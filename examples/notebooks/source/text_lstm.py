@@ -188,12 +188,16 @@ print(f"«by frequency|por frecuencia»: {-(frequency * np.log(frequency)).sum()
 # %% [markdown] en
 # ## Training
 #
-# After each epoch a **callback** shows what the network writes by now, as the continuation of one passage.
+# After each epoch a **callback** shows what the network writes by now, as the continuation of one passage. That passage
+# is exactly `WIDTH` characters long, since it is the first window and the network has learned from windows of that
+# length; for a longer one pass `width=WIDTH` to `generate_text`, which then reads only its last `WIDTH` characters.
 # %% [markdown] es
 # ## El entrenamiento
 #
 # Después de cada época, una función *callback* muestra qué escribe la red hasta ese momento, como
-# continuación de un mismo pasaje.
+# continuación de un mismo pasaje. El pasaje mide exactamente `WIDTH` caracteres, porque es la primera ventana y la red
+# ha aprendido con ventanas de esa longitud; si el tuyo es más largo, pásale `width=WIDTH` a `generate_text`, que
+# entonces solo lee los últimos `WIDTH` caracteres.
 # %%
 end = text.index(" ", len(text) // 2) + 1
 prompt = text[end - WIDTH : end]
