@@ -247,7 +247,8 @@ for name, by_layer in norms.items():
 ax = fnn.plot.layer_statistics(norms, ylabel="«norm of the gradient|norma del gradiente»")
 # %% [markdown] en
 # Before any training, the gradient of the sigmoid network's first layer is hundreds of thousands of times smaller than
-# that of its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been done.
+# that of its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been
+# done.
 #
 # ## Exercises
 #
