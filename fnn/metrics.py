@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import losses
-from ._checks import check_count, describe, fail, lookup, shape_text
+from ._checks import check_count, describe, fail, is_concrete, lookup, shape_text
 from ._dtypes import at_least_float32
 from .losses import align, expects
 
@@ -65,9 +65,42 @@ def _cut(where: str, predictions: Any, threshold: Any) -> Any:
     if single and p.size and _is_float(p) and not isinstance(p, jax.core.Tracer):
         low, high = float(p.min()), float(p.max())
         if low < 0 or high > 1:
-            got = f"scores from {low:g} to {high:g}"
-            fail(where, expected="probabilities in [0, 1]", got=got, hint="For logits pass threshold=0.")
+            got, hint = f"scores from {low:g} to {high:g}", "Logits need threshold=0.0."
+            fail(where, expected="probabilities in [0, 1], which are cut at 0.5", got=got, hint=hint)
     return 0.5
+
+
+def _labelled(where: str, predictions: Any, targets: Any, *, many: bool = False) -> tuple[Array, Array]:
+    """Predictions and targets as arrays; what cannot be classes is refused where values are known.
+
+    Args:
+      where: the function that was called.
+      predictions: as in `accuracy`.
+      targets: as in `accuracy`.
+      many: whether a row of targets holds yes/no labels, any number of which may be 1.
+    """
+    predictions, targets = _numeric(where, "predictions", predictions), _numeric(where, "targets", targets)
+    if targets.ndim > 1 and targets.shape[-1] > 1 and targets.size and _is_float(targets) and is_concrete(targets):
+        rows = np.asarray(targets.astype(at_least_float32(targets.dtype)))
+        # Yes/no labels may be -1 and +1 too, as the logistic loss has them.
+        good = np.isin(rows, (-1, 0, 1) if many else (0, 1)).all() and (many or (rows.sum(-1) == 1).all())
+        if not good:
+            expected = (
+                "targets of 0 and 1" if many else "class numbers or one-hot rows, of 0 and a single 1, as targets"
+            )
+            got = f"{describe(targets)} with values from {rows.min():g} to {rows.max():g}"
+            fail(where, expected=expected, got=got, hint="Are the arguments swapped? Predictions come first.")
+    return predictions, targets
+
+
+def _numeric(where: str, name: str, x: Any) -> Array:
+    """An array of numbers; text is refused."""
+    if not isinstance(x, jax.Array) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
+        x = np.asarray(x)
+        if x.dtype.kind in "OSTU":
+            hint = "Number the classes: names, y = np.unique(labels, return_inverse=True)."
+            fail(where, expected=f"{name} of numbers", got=describe(x), hint=hint)
+    return jnp.asarray(x)
 
 
 def _value(metric: Metric, predictions: Any, targets: Any, sample_weight: Any) -> Array:
@@ -110,7 +143,7 @@ def _target_numbers(predictions: Array, targets: Array) -> Array:
         return jnp.argmax(targets, -1).astype(jnp.int32)
     single = _is_float(predictions) and (predictions.ndim < 2 or predictions.shape[-1] == 1)
     if _is_float(targets) and not single and not (targets.ndim > 1 and targets.shape[-1] > 1):
-        hint = "Use y.astype('int32')."
+        hint = "Use y.astype('int32'). Predictions come first, then targets."
         fail("targets", expected="integer class numbers, or one-hot rows", got=describe(targets), hint=hint)
     return _class_numbers("targets", targets, 0.5)
 
@@ -153,17 +186,21 @@ def accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sample_we
       predictions: (batch, classes) scores of any kind, whose largest counts; or (batch,) or (batch, 1) scores of one
         class against ``threshold``; or (batch,) integers, the classes themselves.
       targets: (batch,) class numbers, or one-hot rows of the predictions' shape.
-      threshold: for a single score; default 0.5, for probabilities. Pass 0 for logits.
+      threshold: for a single score; default 0.5, for probabilities. Logits need ``threshold=0.0``: a logit between 0
+        and 0.5 means class 1, and only logits outside [0, 1] give themselves away. The metrics of a `Task` know its
+        loss and need no threshold.
       sample_weight: (batch,); the result is the weighted mean.
 
     Raises:
-      InputError: when shapes do not fit.
+      InputError: when shapes do not fit, for text, and, when the values are known (not inside ``jit``), for single
+        scores outside [0, 1] without a threshold and for floating-point rows of targets that are not one-hot.
 
     For several yes/no labels per example see `binary_accuracy`.
 
     >>> print(accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]))
     0.5
     """
+    predictions, targets = _labelled("accuracy", predictions, targets)
     threshold = _cut("accuracy", predictions, threshold)
     return _value(_accuracy(threshold), predictions, targets, sample_weight)
 
@@ -172,14 +209,18 @@ def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sa
     """The fraction of yes/no labels that are right, over examples and labels (multi-label accuracy).
 
     Args:
-      predictions: (batch, ...), floating point; above ``threshold`` means yes (use 0 for logits).
+      predictions: (batch, ...), floating point; above ``threshold`` means yes.
       targets: of the same shape; above 0.5 means yes.
-      threshold: see above.
+      threshold: default 0.5, for probabilities. Logits need ``threshold=0.0``, see `accuracy`.
       sample_weight: (batch,).
+
+    Raises:
+      InputError: as `accuracy`; several labels of an example may be 1.
 
     >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
     0.75
     """
+    predictions, targets = _labelled("binary_accuracy", predictions, targets, many=True)
     threshold = _cut("binary_accuracy", predictions, threshold)
     return _value(_binary_accuracy(threshold), predictions, targets, sample_weight)
 
@@ -196,6 +237,7 @@ def top_k_accuracy(predictions: Any, targets: Any, *, k: int = 5, sample_weight:
     >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
     1.0
     """
+    predictions, targets = _labelled("top_k_accuracy", predictions, targets)
     return _value(top_k(k), predictions, targets, sample_weight)
 
 
@@ -236,34 +278,38 @@ def confusion_matrix(predictions: Any, targets: Any, *, num_classes: int | None 
       predictions: as in `accuracy`.
       targets: as in `accuracy`.
       num_classes: default the predictions' last axis, or 2 for one score, or one more than the largest number.
-      threshold: as in `accuracy`.
+      threshold: for a single score; default 0.5, for probabilities. Logits need ``threshold=0.0``, see `accuracy`.
 
     Raises:
-      InputError: for class numbers outside [0, num_classes), when they are known (not inside ``jit``).
+      InputError: as `accuracy`, and for class numbers outside [0, num_classes), when they are known (not inside
+        ``jit``).
 
     >>> print(confusion_matrix([0, 1, 1], [0, 1, 0]))
     [[1 1]
      [0 1]]
     """
-    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
-    threshold = _cut("confusion_matrix", predictions, threshold)
-    p = _class_numbers("confusion_matrix", predictions, threshold).reshape(-1)
+    return _confusion("confusion_matrix", predictions, targets, num_classes, threshold)
+
+
+def _confusion(where: str, predictions: Any, targets: Any, num_classes: int | None, threshold: Any) -> Array:
+    """`confusion_matrix` for the function whose name errors are to say."""
+    predictions, targets = _labelled(where, predictions, targets)
+    threshold = _cut(where, predictions, threshold)
+    p = _class_numbers(where, predictions, threshold).reshape(-1)
     t = _target_numbers(predictions, targets).reshape(-1)
     if p.shape != t.shape or p.size == 0:
         got = f"{describe(predictions)} and {describe(targets)}"
-        fail("confusion_matrix", expected="predictions and targets of the same, positive length", got=got)
+        fail(where, expected="predictions and targets of the same, positive length", got=got)
     if num_classes is None:
         if _is_float(predictions):
             num_classes = predictions.shape[-1] if predictions.ndim > 1 and predictions.shape[-1] > 1 else 2
         else:
             num_classes = int(max(p.max(), t.max())) + 1
-    check_count("confusion_matrix", "num_classes", num_classes)
+    check_count(where, "num_classes", num_classes)
     if not isinstance(p, jax.core.Tracer) and not isinstance(t, jax.core.Tracer):
         low, high = int(min(p.min(), t.min())), int(max(p.max(), t.max()))
         if low < 0 or high >= num_classes:
-            fail(
-                "confusion_matrix", expected=f"class numbers in [0, {num_classes})", got=f"numbers from {low} to {high}"
-            )
+            fail(where, expected=f"class numbers in [0, {num_classes})", got=f"numbers from {low} to {high}")
     return _count_pairs(p, t, num_classes, jnp.ones(p.shape, jnp.int32))
 
 
@@ -305,10 +351,12 @@ def precision_recall_f1(
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class; arguments as in `confusion_matrix`.
 
+    Single scores are cut at 0.5, as probabilities are; logits need ``threshold=0.0``.
+
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]
     """
-    return scores_from_confusion(confusion_matrix(predictions, targets, num_classes=num_classes, threshold=threshold))
+    return scores_from_confusion(_confusion("precision_recall_f1", predictions, targets, num_classes, threshold))
 
 
 def classification_report(
@@ -321,15 +369,18 @@ def classification_report(
 ) -> str:
     """A text table of precision, recall, F1 and support by class, with accuracy and macro and weighted averages.
 
+    The macro average is the mean over every class of the outputs (or of ``names``), also over one that no row has,
+    which counts 0; scikit-learn leaves out classes that are neither among the targets nor predicted.
+
     Args:
       predictions: as in `accuracy`.
       targets: as in `accuracy`.
       names: of the classes; default their numbers.
-      threshold: as in `accuracy`.
+      threshold: for a single score; default 0.5, for probabilities. Logits need ``threshold=0.0``, see `accuracy`.
       digits: behind the decimal point.
 
     Raises:
-      InputError: when the number of names is not that of the classes.
+      InputError: as `confusion_matrix`, and when the number of names is not that of the classes.
 
     >>> print(classification_report([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"], digits=2))
                   precision  recall    f1  support
@@ -340,12 +391,13 @@ def classification_report(
     macro avg          0.75    0.83  0.73        4
     weighted avg       0.88    0.75  0.77        4
     """
-    classes = None if names is None else len(names)
-    if names is not None and _is_float(jnp.asarray(predictions)) and np.ndim(predictions) > 1:
-        width = max(np.shape(predictions)[-1], 2)
+    where, classes = "classification_report", None if names is None else len(names)
+    predictions, targets = _labelled(where, predictions, targets)
+    if names is not None and _is_float(predictions) and predictions.ndim > 1:
+        width = max(predictions.shape[-1], 2)
         if classes != width:
-            fail("classification_report", expected=f"{width} names", got=f"{classes} names")
-    matrix = np.asarray(confusion_matrix(predictions, targets, num_classes=classes, threshold=threshold))
+            fail(where, expected=f"{width} names", got=f"{classes} names")
+    matrix = np.asarray(_confusion(where, predictions, targets, classes, threshold))
     precision, recall, f1, support = (np.asarray(column) for column in scores_from_confusion(matrix))
     labels = [str(n) for n in (names if names is not None else range(len(support)))]
     total, share = support.sum(), support / support.sum()

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import re
 
 import jax
 import numpy as np
@@ -302,6 +303,8 @@ def test_bad_input():
     _, ts = state()
     with pytest.raises(fnn.InputError, match=r"'val_loss' in the logs, got \['loss'\]. Pass validation data"):
         fnn.early_stopping()(0, ts, {"loss": 1.0})
+    with pytest.raises(fnn.InputError, match=r"'val_acc' in the logs, .*\. Did you mean 'val_accuracy'\?"):
+        fnn.early_stopping("val_acc")(0, ts, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 1.0})
     with pytest.raises(fnn.InputError, match="patience to be an integer of at least 1"):
         fnn.early_stopping(patience=0)
     with pytest.raises(fnn.InputError, match="mode 'min', 'max' or None, got 'up'"):
@@ -324,3 +327,29 @@ def test_bad_input():
     callback(0, ts, {"val_loss": 1.0})
     with pytest.raises(fnn.InputError, match="a learning rate that is a number, got dict"):
         callback(1, ts._replace(opt_state=scheduled), {"val_loss": 1.0})
+
+
+def test_a_function_that_makes_a_callback_is_no_callback():
+    task, ts = state()
+    data = np.ones((4, 2), "f"), np.ones((4, 1), "f")
+
+    def every(count=1):
+        return lambda epoch, ts, logs: None
+
+    def lazy(*anything):
+        return every()
+
+    for maker, call in (
+        (fnn.early_stopping, "early_stopping()"),
+        (fnn.reduce_on_plateau, "reduce_on_plateau()"),
+        (fnn.csv_log, "csv_log(path)"),
+        (fnn.model_checkpoint, "model_checkpoint(path)"),
+    ):
+        for callbacks in (maker, [maker]):
+            with pytest.raises(fnn.InputError, match=re.escape(f"which makes one. Call it: fnn.{call}.")):
+                fnn.fit(task, ts, data, callbacks=callbacks, verbose=0)
+    with pytest.raises(fnn.InputError, match=r"does not take these three. If it makes a callback, call it: every\("):
+        fnn.fit(task, ts, data, callbacks=[every], verbose=0)
+    with pytest.raises(fnn.InputError, match=r"expected None or a TrainState, got function. .* Call it, and pass"):
+        fnn.fit(task, ts, data, callbacks=[lazy], verbose=0)
+    fnn.fit(task, ts, data, callbacks=[every(), functools.partial(lambda a, *rest: None, 1)], verbose=0)

@@ -705,3 +705,23 @@ def test_real_files(tmp_path):
     assert np.bincount(shipping.y).tolist() == [4436, 6563]
     assert shipping.x[:, :5].sum(0).tolist() == [1833, 1833, 1833, 1834, 3666]
     assert shipping.x[:, shipping.features.index("Gender=M")].sum() == 5454
+
+
+def test_missing_values_and_decimal_commas_in_a_csv_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a;b;c;d\n1,5;NA;?;x\n;2;?;NA\nn/a;nan;?;y\n")
+    with pytest.warns(UserWarning, match=r"column 'a': numbers such as '1,5' are read as text. Pass decimal=\",\""):
+        columns = fnn.data.read_csv(path, delimiter=";")
+    assert columns["a"].tolist() == ["1,5", "", "n/a"]
+    columns = fnn.data.read_csv(path, delimiter=";", decimal=",")
+    np.testing.assert_array_equal(columns["a"], [1.5, np.nan, np.nan])
+    np.testing.assert_array_equal(columns["b"], [np.nan, 2, np.nan])
+    assert columns["c"].tolist() == ["?", "?", "?"]
+    assert columns["d"].tolist() == ["x", "NA", "y"]
+    path.write_text("a;b\n1.5;1,5\n")
+    columns = fnn.data.read_csv(path, delimiter=";", decimal=",")
+    assert columns["a"].tolist() == ["1.5"]
+    assert columns["b"].tolist() == [1.5]
+    for options in ({"decimal": ","}, {"decimal": ";"}):
+        with pytest.raises(fnn.InputError, match=r'decimal "." or ",", other than the delimiter'):
+            fnn.data.read_csv(path, **options)

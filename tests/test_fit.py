@@ -239,7 +239,7 @@ ERRORS = {
     "integers": (lambda d: (d[0].astype("int32"), d[1]), {}, "floating-point x, got int32"),
     "text": (lambda d: (d[0].astype(str), d[1]), {}, "an array of numbers"),
     "full batches only": (lambda d: d, {"batch_size": 71, "drop_remainder": True}, "at least one full batch"),
-    "split of all": (lambda d: d, {"validation_split": 1.0}, r"validation_split in \[0, 1\]"),
+    "split of all": (lambda d: d, {"validation_split": 1.0}, r"validation_split in \[0, 1\), got 1"),
     "split of none": (lambda d: d, {"validation_split": 0.999}, "leaves rows on both sides"),
     "validation data": (
         lambda d: d,
@@ -437,3 +437,35 @@ def test_fit_under_strict_promotion(dtype, data, strict_promotion):
     x = jnp.asarray(data[0]).astype(dtype) if dtype == "bfloat16" else data[0].astype(dtype)
     _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, data[1]), validation_split=0.2, verbose=0)
     assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
+
+
+def test_causes_of_errors_are_guessed(task, ts, data):
+    x, y = data
+    match = r"a pair of one and a History\. fit returns \(ts, history\): write ts, history = fnn\.fit"
+    with pytest.raises(fnn.InputError, match=match):
+        fnn.evaluate(task, fnn.fit(task, ts, data, verbose=0), data)
+    with pytest.raises(fnn.InputError, match=r"Are x and y swapped\?"):
+        fnn.fit(task, ts, (y, x), verbose=0)
+    with pytest.raises(fnn.InputError) as caught:
+        fnn.fit(task, ts, (x[:, 0], y), verbose=0)
+    assert "swapped" not in str(caught.value)
+    assert "another shape" not in str(caught.value)
+
+    flat = fnn.Task(fnn.Sequential(fnn.Flatten(), fnn.Dense(3)), "sparse_categorical_crossentropy")
+    images = np.ones((70, 4, 2), "f")
+    for example in (images[0], images.shape):
+        made = fnn.init(flat, jax.random.key(0), example)
+        for call in (fnn.fit, fnn.evaluate, lambda task, ts, data: fnn.predict(task, ts, data[0])):
+            with pytest.raises(
+                fnn.InputError, match=r"for inputs of another shape\? fnn\.init takes .* such as x\[:1\]"
+            ):
+                call(flat, made, (images, y))
+
+    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass the tuple \(data\.x, data\.y\)"):
+        fnn.fit(task, ts, fnn.data.Dataset(x, y, (), ()), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"^validation_data: .*Pass the tuple \(data\.x, data\.y\)"):
+        fnn.fit(task, ts, data, validation_data=fnn.data.Dataset(x, y, (), ()), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"Pass the tuple \(data\.x_train, data\.y_train\)"):
+        fnn.evaluate(task, ts, fnn.data.Images(x, y, x[:2], y[:2], ()))
+    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass data\.x\."):
+        fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))

@@ -366,12 +366,40 @@ def test_negative_labels_count_for_no_class():
 
 
 def test_scores_that_are_logits_are_seen():
-    for fn in (metrics.accuracy, metrics.confusion_matrix, metrics.classification_report, metrics.binary_accuracy):
-        with pytest.raises(
-            fnn.InputError, match=r"probabilities in \[0, 1\], got scores from -1 to 2. For logits pass"
-        ):
+    labels = (metrics.accuracy, metrics.binary_accuracy)
+    for fn in (*labels, metrics.confusion_matrix, metrics.classification_report, metrics.precision_recall_f1):
+        match = r"in \[0, 1\], which are cut at 0.5, got scores from -1 to 2. Logits need threshold=0.0"
+        with pytest.raises(fnn.InputError, match=f"^{fn.__name__}: expected probabilities {match}"):
             fn([-1.0, 2.0], [0.0, 1.0] if fn is metrics.binary_accuracy else [0, 1])
     assert float(metrics.accuracy([-1.0, 2.0], [0, 1], threshold=0)) == 1
+
+
+def test_swapped_arguments_and_text_are_refused(data):
+    p, t, _ = data
+    tables = (metrics.confusion_matrix, metrics.classification_report, metrics.precision_recall_f1)
+    for fn in (metrics.accuracy, metrics.top_k_accuracy, *tables):
+        for targets in (p, 2 * np.eye(5, dtype="f")[t], np.ones_like(p)):
+            for predictions in (t, p):
+                with pytest.raises(fnn.InputError, match=f"^{fn.__name__}: .*swapped. Predictions come first"):
+                    fn(predictions, targets)
+        for targets in (list("ab"), np.array(["a", "b"]), np.array(["a", "b"], object)):
+            match = rf"^{fn.__name__}: expected targets of numbers, got .*names, y = np.unique\(labels, return_inv"
+            with pytest.raises(fnn.InputError, match=match):
+                fn([[0.1, 0.9], [0.8, 0.2]], targets)
+        with pytest.raises(fnn.InputError, match="expected predictions of numbers"):
+            fn(["a", "b"], [0, 1])
+    with pytest.raises(fnn.InputError, match=r"^binary_accuracy: expected targets of 0 and 1, .* swapped"):
+        metrics.binary_accuracy([[0.0, 1.0], [1.0, 1.0]], [[0.3, 0.8], [0.9, 0.2]])
+    assert float(metrics.binary_accuracy([[0.1, 0.9], [0.8, 0.9]], [[0.0, 1.0], [1.0, 1.0]])) == 1
+    # Where values are not known they are not looked at, nor by the metrics of a task.
+    soft = 0.9 * np.eye(5, dtype="f")[t] + 0.02
+    assert float(jax.jit(metrics.accuracy)(p, soft)) == pytest.approx(float(metrics.accuracy(p, t)))
+    assert float(get_metric("accuracy").measure(p, soft, jnp.ones(60))[0]) == pytest.approx((p.argmax(1) == t).sum())
+
+
+def test_the_macro_average_counts_classes_without_rows():
+    lines = metrics.classification_report(np.eye(3, dtype="f")[[0, 1]], [0, 1]).splitlines()
+    assert [line.split()[2] for line in lines if line.startswith("macro")] == ["0.667"]
 
 
 def test_r2_of_a_constant():

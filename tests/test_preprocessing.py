@@ -355,7 +355,7 @@ def test_numbers_that_are_categories(rng):
     assert table_fit(columns, categorical="post") == code
     assert hash(code) == hash(table_fit(columns, categorical=("post",)))
     with pytest.raises(
-        fnn.InputError, match=r"column 'post', row 1: expected one of the categories 7, 11, 30, got 8.0"
+        fnn.InputError, match=r"column 'post', row 1, counted from 0: expected one of the categories 7, 11, 30, got 8.0"
     ):
         table_encode(code, {"post": [7, 8], "size": [1, 2]})
     with pytest.raises(fnn.InputError, match="column 'post': expected numbers, as in table_fit, got text"):
@@ -387,7 +387,9 @@ def test_columns_come_from_a_csv_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("a,b,c\n1,x,\n2,y,3\n")
     columns = fnn.data.read_csv(path)
-    with pytest.raises(fnn.InputError, match="table_fit, column 'c', row 0: expected a finite number, got a missing"):
+    with pytest.raises(
+        fnn.InputError, match="table_fit, column 'c', row 0, counted from 0: expected a finite number, got a missing"
+    ):
         table_fit(columns)
     del columns["c"]
     assert table_encode(table_fit(columns), columns).tolist() == [[1, 0], [2, 1]]
@@ -412,27 +414,36 @@ class NAType:
         ({"a": [1, 2], "b": ["x"]}, "expected columns of the same length, got a: 2, b: 1"),
         ({"a": [[1], [2]]}, "column 'a': expected one value for each row, got object"),
         ({"a": np.zeros((2, 2))}, "column 'a': expected one value for each row, got float64"),
-        ({"a": [1.0, math.nan]}, r"column 'a', row 1: expected a value, got a missing one \(nan\)"),
-        ({"a": np.array([1.0, math.nan])}, r"column 'a', row 1: expected a finite number, got a missing value \(nan\)"),
-        ({"a": [1.0, math.inf]}, "column 'a', row 1: expected a finite number, got inf"),
-        ({"a": ["x", ""]}, r"column 'a', row 1: expected a value, got a missing one \(''\)"),
-        ({"a": ["x", "  ", "y"]}, r"column 'a', row 1: expected a value, got a missing one \('  '\)"),
-        ({"a": np.array(["x", "y", ""])}, r"column 'a', row 2: expected a value, got a missing one \(''\)"),
-        ({"a": ["x", None]}, r"column 'a', row 1: expected a value, got a missing one \(None\)"),
-        ({"a": ["x", math.nan]}, r"column 'a', row 1: expected a value, got a missing one \(nan\)"),
-        ({"a": [3, NAType()]}, r"column 'a', row 1: expected a value, got a missing one"),
-        ({"a": [1, 2, "x"]}, "column 'a', row 2: expected only numbers or only text, got 'x' after 1"),
-        ({"a": ["x", 2]}, "column 'a', row 1: expected only numbers or only text, got 2 after 'x'"),
-        ({"a": [1j]}, "column 'a', row 0: expected a number or text, got 1j"),
+        ({"a": [1.0, math.nan]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one \(nan\)"),
+        (
+            {"a": np.array([1.0, math.nan])},
+            r"column 'a', row 1, counted from 0: expected a finite number, got a missing value \(nan\)",
+        ),
+        ({"a": [1.0, math.inf]}, "column 'a', row 1, counted from 0: expected a finite number, got inf"),
+        ({"a": ["x", ""]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one \(''\)"),
+        ({"a": ["x", "  ", "y"]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one \('  '\)"),
+        (
+            {"a": np.array(["x", "y", ""])},
+            r"column 'a', row 2, counted from 0: expected a value, got a missing one \(''\)",
+        ),
+        ({"a": ["x", None]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one \(None\)"),
+        ({"a": ["x", math.nan]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one \(nan\)"),
+        ({"a": [3, NAType()]}, r"column 'a', row 1, counted from 0: expected a value, got a missing one"),
+        ({"a": [1, 2, "x"]}, "column 'a', row 2, counted from 0: expected only numbers or only text, got 'x' after 1"),
+        ({"a": ["x", 2]}, "column 'a', row 1, counted from 0: expected only numbers or only text, got 2 after 'x'"),
+        ({"a": [1j]}, "column 'a', row 0, counted from 0: expected a number or text, got 1j"),
         (
             {"a": np.array(["2020-01-01"], "datetime64[D]")},
             r"column 'a': expected numbers or text, got dtype date",
         ),
         (
             {"a": ["1.5", "x", "3"]},
-            "column 'a', row 1: expected a number as in most rows, got 'x'. Correct it, or",
+            "column 'a', row 1, counted from 0: expected a number as in most rows, got 'x'. Correct it, or",
         ),
-        ({"a": ["1", "2"]}, "column 'a', row 0: expected a number as in most rows, got text such as '1'"),
+        (
+            {"a": ["1", "2"]},
+            "column 'a', row 0, counted from 0: expected a number as in most rows, got text such as '1'",
+        ),
     ],
 )
 def test_table_fit_bad_input(columns, match):
@@ -452,22 +463,28 @@ def test_text_of_digits_is_a_category_when_asked():
         ({"a": [1]}, r": expected the columns b, c, got only a\."),
         ({"a": [1], "b": ["x"], "d": [1]}, r": expected the column c, got only a, b, d\."),
         ({}, ": expected the columns a, b, c, got only none"),
-        ({"a": [1], "b": ["z"], "c": ["u"]}, ", column 'b', row 0: expected one of the categories x, y, got 'z'"),
+        (
+            {"a": [1], "b": ["z"], "c": ["u"]},
+            ", column 'b', row 0, counted from 0: expected one of the categories x, y, got 'z'",
+        ),
         (
             {"a": [1, 1], "b": ["x", "x"], "c": ["w", "t"]},
-            ", column 'c', row 1: expected one of the categories u, v",
+            ", column 'c', row 1, counted from 0: expected one of the categories u, v",
         ),
-        ({"a": [1, 1], "b": ["x", ""], "c": ["w", "u"]}, ", column 'b', row 1: expected a value, got a missing one"),
+        (
+            {"a": [1, 1], "b": ["x", ""], "c": ["w", "u"]},
+            ", column 'b', row 1, counted from 0: expected a value, got a missing one",
+        ),
         (
             {"a": [1, math.nan], "b": ["x", "x"], "c": ["w", "u"]},
-            ", column 'a', row 1: expected a value, got a mi",
+            ", column 'a', row 1, counted from 0: expected a value, got a mi",
         ),
         ({"a": ["q"], "b": ["x"], "c": ["w"]}, ", column 'a': expected numbers, as in table_fit, got text"),
         ({"a": [1], "b": [3], "c": ["w"]}, ", column 'b': expected text, as in table_fit, got numbers"),
         ({"a": [1], "b": ["x", "y"], "c": ["w"]}, ": expected columns of the same length, got a: 1, b: 2, c: 1"),
         (
             {"a": [1, -1e39], "b": ["x", "x"], "c": ["w", "u"]},
-            ", column 'a', row 1: expected a number within float32",
+            ", column 'a', row 1, counted from 0: expected a number within float32",
         ),
     ],
 )
@@ -489,3 +506,45 @@ def test_moments_are_plain_state():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert standardize(moments, np.array([[2.0, 6.0]])).tolist() == [[0, 2]]
+
+
+@pytest.mark.parametrize(
+    ("column", "match"),
+    [
+        (5.1, r"one value for each row, got 5\.1\. For a table of one row pass \[5\.1\]"),
+        (np.float64(5.1), r"got 5\.1\. For a table of one row pass \[5\.1\]"),
+        ("red", r"got 'red'\. For a table of one row pass \['red'\]"),
+        ([1.0, math.nan], r"row 1, counted from 0: .*missing value \(nan\)|row 1, .*a missing one \(nan\)"),
+        (
+            np.array([1.0, math.nan]),
+            r"row 1, counted from 0: .*fill them: np\.where\(np\.isnan\(column\), np\.nanmedian",
+        ),
+        (["x", "", "x"], r"Drop such rows, or fill them, e\.g\. np\.where\(column == '', 'unknown', column\)"),
+        (
+            ["1", "NA", "?"],
+            r"row 1, counted from 0: .*a missing value \('NA'\)\. .*np\.where\(column == 'NA', 'nan', col",
+        ),
+        (["?", "2", "?"], r"row 0, counted from 0: .*a missing value \('\?'\)"),
+        ([1, 2, "NA"], r"row 2, counted from 0: expected a number, got a missing value \('NA'\)"),
+        (["1,5", "2,25"], r"got decimal commas, such as '1,5'\. Read the file with read_csv\(path, decimal=\",\"\)"),
+        ([f"name {i}" for i in range(30)], r"many rows share, got 30 in 30 rows\. Leave it out, or name it in categ"),
+    ],
+)
+def test_columns_that_are_no_numbers_yet(column, match):
+    with pytest.raises(fnn.InputError, match=rf"table_fit, column 'a'.*({match})"):
+        table_fit({"a": column})
+
+
+def test_columns_named_as_categorical_are_taken():
+    names = [f"name {i}" for i in range(30)]
+    assert len(table_fit({"a": names}, categorical="a").names) == 30
+    assert len(table_fit({"a": names * 2}).names) == len(table_fit({"a": names * 2}, categorical="a").names) == 30
+    assert len(table_fit({"a": names[:20]}).names) == 20
+    assert table_fit({"a": ["1", "?", "2"]}, categorical="a").names == ("a=1", "a=2", "a=?")
+    code = table_fit({"a": [1.0, 2.0]})
+    with pytest.raises(
+        fnn.InputError, match=r"table_encode, column 'a', row 1, counted from 0: .*missing value \('NA'\)"
+    ):
+        table_encode(code, {"a": ["1", "NA"]})
+    with pytest.raises(fnn.InputError, match=r"table_encode, column 'a': .* pass \[5\.1\]"):
+        table_encode(code, {"a": 5.1})

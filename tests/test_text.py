@@ -459,3 +459,14 @@ def test_a_prompt_of_another_length_than_the_models_window_is_told_as_such():
     with pytest.raises(fnn.InputError, match=r"a prompt of 5 characters > .*x of shape \(batch, 6\)"):
         write("abcda")
     assert len(write("abcda", width=3)) == 5
+
+
+def test_a_vocabulary_has_a_size_and_a_task_is_no_model():
+    vocabulary = text.Vocabulary.of("banana")
+    assert vocabulary.size == len(vocabulary.symbols) == 3
+    assert vocabulary._replace(symbols="ab").size == 2
+    task = fnn.Task(fnn.Dense(3), "mse")
+    with pytest.raises(
+        fnn.InputError, match=r"generate_text: expected a Layer as model, got a Task\. Pass task\.model"
+    ):
+        text.generate_text(task, {}, {}, vocabulary, "ban", jax.random.key(0))

@@ -22,7 +22,7 @@ import numpy as np
 
 from .._checks import InputError, fail
 from .download import DownloadError, Folder, find, look, own_folder, place_of
-from .preprocessing import TableCode, table_encode
+from .preprocessing import TableCode, is_mark, looks_decimal, table_encode
 
 
 class Images(NamedTuple):
@@ -306,7 +306,7 @@ def _numbers(table: _Table, column: str) -> np.ndarray:
     return np.array(values, np.float64)
 
 
-def read_csv(path: Folder, delimiter: str = ",") -> dict[str, np.ndarray]:
+def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[str, np.ndarray]:
     """The columns of a CSV file by the names in its first line.
 
     Cells lose spaces around them, and blank lines are skipped. See `fnn.data.table_fit` for the way to a model's input.
@@ -314,14 +314,18 @@ def read_csv(path: Folder, delimiter: str = ",") -> dict[str, np.ndarray]:
     Args:
       path: of the file, in UTF-8, with or without a byte-order mark.
       delimiter: what is between the cells.
+      decimal: what is before the decimals of a number, "." or ",".
 
     Returns:
-      For each column (rows,) float64 where every cell that is not empty is a number, with NaN for empty ones; else the
-      text as it is.
+      For each column (rows,) float64 where every cell is a number or a mark of a missing value; else the text as it is.
+      Such marks are, in small or capital letters, an empty cell, "?", "NA", "N/A", "nan" and "null"; among numbers they
+      become NaN. Drop those rows, or fill them: ``np.where(np.isnan(column), np.nanmedian(column), column)``.
 
     Raises:
       InputError: for a file that is missing, empty or not UTF-8, for rows with too few or too many cells (with their
-        line), and for columns without a name or with the same one.
+        line), for columns without a name or with the same one, and for another ``decimal``.
+
+    A column whose numbers all seem to have decimal commas is kept as text, with a warning.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
@@ -332,11 +336,28 @@ def read_csv(path: Folder, delimiter: str = ",") -> dict[str, np.ndarray]:
     colour ['red', 'blue']
     """
     path = Path(path)
+    if decimal not in (".", ",") or decimal == delimiter:
+        fail("read_csv", expected='decimal "." or ",", other than the delimiter', got=repr(decimal))
     columns: dict[str, np.ndarray] = {}
     for name, cells in _table(_text_of(path), path.name, delimiter).columns.items():
-        numbers = [_number(cell) if cell else math.nan for cell in cells]
-        columns[name] = np.array(cells) if None in numbers else np.array(numbers, np.float64)
+        numbers = [_cell(cell, decimal) for cell in cells]
+        # A column of nothing but marks such as "?" is text; one of empty cells is of numbers.
+        known = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
+        columns[name] = np.array(numbers, np.float64) if known and None not in numbers else np.array(cells)
+        given = [cell for cell in cells if not is_mark(cell)]
+        if decimal == "." and given and all(map(looks_decimal, given)):
+            text = f'{path.name}, column {name!r}: numbers such as {given[0]!r} are read as text. Pass decimal=",".'
+            warnings.warn(text, stacklevel=2)
     return columns
+
+
+def _cell(cell: str, decimal: str) -> float | None:
+    """The number in a cell, NaN for a missing value, None for text."""
+    if is_mark(cell):
+        return math.nan
+    if decimal == ",":
+        return None if "." in cell else _number(cell.replace(",", "."))
+    return _number(cell)
 
 
 def _expect_size(what: str, expected: int, got: int, path: Path) -> None:

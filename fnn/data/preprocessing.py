@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -326,6 +327,30 @@ def _plain(category: Any) -> str:
     return f"{category:g}" if isinstance(category, float) else str(category)
 
 
+MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
+"""Cells, in lower case, that stand for a missing value among numbers."""
+
+_FILL_NUMBERS = "Drop such rows, or fill them: np.where(np.isnan(column), np.nanmedian(column), column)."
+_FILL_TEXT = "Drop such rows, or fill them, e.g. np.where(column == '', 'unknown', column)."
+
+
+def is_mark(cell: str) -> bool:
+    """Whether a cell stands for a missing value, were it in a column of numbers."""
+    return cell.strip().lower() in MISSING_MARKS
+
+
+def _at(place: str, row: int) -> str:
+    return f"{place}, row {row}, counted from 0"
+
+
+def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
+    """Refuse a cell such as "NA" in a column of numbers."""
+    hint = (
+        f"Drop such rows, or make NaN of it, np.where(column == {cell!r}, 'nan', column).astype(float), and fill that."
+    )
+    fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
+
+
 def _is_missing(cell: Any) -> bool:
     if isinstance(cell, str):
         return not cell.strip()
@@ -335,15 +360,21 @@ def _is_missing(cell: Any) -> bool:
 
 def _column(where: str, name: str, values: Any) -> np.ndarray:
     """A column as finite float64 or as text; missing values are refused with their row."""
-    array = np.asarray(values) if hasattr(values, "__array__") else np.array(list(values), object)
     place = f"{where}, column {name!r}"
+    text = isinstance(values, (str, bytes))
+    rows = isinstance(values, Iterable) or hasattr(values, "__array__")
+    if text or not rows or getattr(values, "shape", None) == ():
+        got = repr(values) if text else str(values)
+        fail(place, expected="one value for each row", got=got, hint=f"For a table of one row pass [{got}].")
+    array = np.asarray(values) if hasattr(values, "__array__") else np.array(list(values), object)
     if array.ndim != 1:
         fail(place, expected="one value for each row", got=describe(array))
     if array.dtype.kind in "biuf":
         array = array.astype(np.float64)
         for row in np.flatnonzero(~np.isfinite(array))[:1]:
-            got = "a missing value (nan)" if np.isnan(array[row]) else str(array[row])
-            fail(f"{place}, row {row}", expected="a finite number", got=got)
+            missing = bool(np.isnan(array[row]))
+            got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
+            fail(_at(place, row), expected="a finite number", got=got, hint=hint)
         return array
     if array.dtype.kind not in "OUT":
         fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
@@ -351,12 +382,22 @@ def _column(where: str, name: str, values: Any) -> np.ndarray:
     texts = 0
     for row, cell in enumerate(cells):
         if _is_missing(cell):
-            fail(f"{place}, row {row}", expected="a value", got=f"a missing one ({cell!r})")
+            number = any(isinstance(other, numbers.Real) and other == other for other in cells)
+            hint = "Drop such rows, or fill them with a number, such as the median of the others."
+            fail(
+                _at(place, row),
+                expected="a value",
+                got=f"a missing one ({cell!r})",
+                hint=hint if number else _FILL_TEXT,
+            )
         texts += isinstance(cell, str)
         if not isinstance(cell, (str, bool, numbers.Real)):
-            fail(f"{place}, row {row}", expected="a number or text", got=repr(cell))
+            fail(_at(place, row), expected="a number or text", got=repr(cell))
         if 0 < texts <= row:
-            fail(f"{place}, row {row}", expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
+            if isinstance(cell, str) and texts == 1 and is_mark(cell):
+                hint = "Drop such rows, or fill them with a number, such as the median of the others."
+                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=hint)
+            fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
     return np.array(cells, str) if texts else _column(where, name, np.array(cells, np.float64))
 
 
@@ -365,6 +406,11 @@ def _columns(where: str, columns: Any) -> dict[str, Any]:
         hint = "read_csv makes one."
         fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
     return {str(name): values for name, values in columns.items()}
+
+
+def looks_decimal(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
 
 
 def _as_number(cell: str) -> bool:
@@ -380,7 +426,8 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
-      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are.
+      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are, and need to
+        be named only where nearly every row has another text.
       two_as_one: whether a column of two categories makes one column, 0 for the first and 1 for the second in sorted
         order, since a second column would only repeat it. A column of a single category is a column of ones.
 
@@ -388,8 +435,14 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
       `TableCode`, for `table_encode`.
 
     Raises:
-      InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text), infinite
-        numbers, unknown names, or a column of numbers with some text in it, with column and row.
+      InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text, and "NA",
+        "?" or the like among numbers), infinite numbers, unknown names, or a column of numbers with some text in it,
+        with column and row (counted from 0); for a column of text that is not named in ``categorical`` and has more
+        than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
+        commas.
+
+    Missing values are to be dropped with their rows or filled before, e.g. with
+    ``np.where(np.isnan(column), np.nanmedian(column), column)``.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
@@ -412,12 +465,26 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
             categories.append(None)
             continue
         if column.dtype.kind == "U" and name not in categorical:
-            numeric = np.array([_as_number(cell) for cell in column.tolist()])
+            cells = column.tolist()
+            numeric = np.array([_as_number(cell) for cell in cells])
+            marks = np.array([is_mark(cell) for cell in cells])
+            if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
+                _fail_marked(f"{where}, column {name!r}", row := int(np.argmax(marks)), cells[row])
+            commas = [cell for cell in cells if not is_mark(cell)]
+            if commas and all(map(looks_decimal, commas)):
+                hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
+                got = f"decimal commas, such as {commas[0]!r}"
+                fail(f"{where}, column {name!r}", expected="numbers or categories", got=got, hint=hint)
             if 2 * numeric.sum() > len(numeric):
                 row = int(np.argmin(numeric))
                 hint = "Correct it, or name the column in categorical=(...)."
                 got = repr(column[row].item()) if not numeric.all() else f"text such as {column[0].item()!r}"
-                fail(f"{where}, column {name!r}, row {row}", expected="a number as in most rows", got=got, hint=hint)
+                place = _at(f"{where}, column {name!r}", row)
+                fail(place, expected="a number as in most rows", got=got, hint=hint)
+            different = len(set(cells))
+            if different > 20 and 2 * different > len(cells):
+                got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
+                fail(f"{where}, column {name!r}", expected="categories that many rows share", got=got, hint=hint)
         categories.append(tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
 
@@ -463,6 +530,11 @@ def table_encode(code: TableCode, columns: Any) -> np.ndarray:
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
         column, shown = table[name], code.shown(i)
         number = categories is None or isinstance(categories[0], float)
+        if number and column.dtype.kind == "U":
+            cells = column.tolist()
+            marks = [is_mark(cell) for cell in cells]
+            if any(marks) and all(mark or _as_number(cell) for mark, cell in zip(marks, cells, strict=True)):
+                _fail_marked(f"{where}, column {name!r}", row := marks.index(True), cells[row])
         if len(column) and number != (column.dtype.kind == "f"):
             fail(
                 f"{where}, column {name!r}",
@@ -471,12 +543,13 @@ def table_encode(code: TableCode, columns: Any) -> np.ndarray:
             )
         if categories is None or shown is None:
             for row in np.flatnonzero(np.abs(column) > np.finfo(np.float32).max)[:1]:
-                fail(f"{where}, column {name!r}, row {row}", expected="a number within float32", got=f"{column[row]:g}")
+                place = _at(f"{where}, column {name!r}", row)
+                fail(place, expected="a number within float32", got=f"{column[row]:g}")
             encoded.append(column[:, None])
             continue
         for row in np.flatnonzero(~np.isin(column, categories))[:1]:
             known = ", ".join(map(_plain, categories))
             got = repr(column[row].item())
-            fail(f"{where}, column {name!r}, row {row}", expected=f"one of the categories {known}", got=got)
+            fail(_at(f"{where}, column {name!r}", row), expected=f"one of the categories {known}", got=got)
         encoded.append(column[:, None] == np.array(shown))
     return np.concatenate([part.astype(np.float32) for part in encoded], 1)

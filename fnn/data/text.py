@@ -17,9 +17,11 @@ Carry = TypeVar("Carry")
 
 
 class Vocabulary(NamedTuple):
-    """The symbols of a text, each numbered by its place.
+    """The symbols of a text, each numbered by its place. ``size`` is how many there are.
 
     >>> vocabulary = Vocabulary.of("banana")
+    >>> vocabulary.size
+    3
     >>> vocabulary.symbols, vocabulary.encode("nab").tolist(), vocabulary.decode([1, 0, 2])
     ('abn', [2, 0, 1], 'ban')
     """
@@ -30,6 +32,11 @@ class Vocabulary(NamedTuple):
     def of(cls, text: str | Iterable[str]) -> Vocabulary:
         """The sorted symbols of a text, or of several texts."""
         return cls("".join(sorted(set("".join(text)))))
+
+    @property
+    def size(self) -> int:
+        """The number of symbols, for a model's last layer. (``len`` counts the fields of the tuple.)"""
+        return len(self.symbols)
 
     def encode(self, text: str, unknown: str | None = None) -> np.ndarray:
         """Numbers of the characters, (length,) int32.
@@ -50,14 +57,14 @@ class Vocabulary(NamedTuple):
         number = {symbol: i for i, symbol in enumerate(self.symbols)}
         if unknown is not None:
             if unknown not in number:
-                expected = f"unknown to be one of the {len(self.symbols)} symbols of the vocabulary"
+                expected = f"unknown to be one of the {self.size} symbols of the vocabulary"
                 fail("encode", expected=expected, got=repr(unknown))
             return np.array([number.get(c, number[unknown]) for c in text], np.int32)
         strangers = sorted(set(text) - number.keys())
         if strangers:
             fail(
                 "encode",
-                expected=f"only the {len(self.symbols)} symbols of the vocabulary",
+                expected=f"only the {self.size} symbols of the vocabulary",
                 got=f"also {strangers[:10]}",
                 hint="Pass unknown=' ', or another symbol, to put that in their place.",
             )
@@ -67,15 +74,15 @@ class Vocabulary(NamedTuple):
         """The text of some numbers.
 
         Raises:
-          InputError: for anything but integers in ``[0, len(symbols))``.
+          InputError: for anything but integers in ``[0, size)``.
         """
         numbers = np.asarray(numbers)
         if not numbers.size:
             return ""
         if not np.issubdtype(numbers.dtype, np.integer):
             fail("decode", expected="integers", got=describe(numbers), hint="Numbers of symbols, not their logits.")
-        if numbers.min() < 0 or numbers.max() >= len(self.symbols):
-            fail("decode", expected=f"numbers in [0, {len(self.symbols)})", got=f"{numbers.min()} to {numbers.max()}")
+        if numbers.min() < 0 or numbers.max() >= self.size:
+            fail("decode", expected=f"numbers in [0, {self.size})", got=f"{numbers.min()} to {numbers.max()}")
         return "".join(self.symbols[i] for i in numbers.ravel())
 
 
@@ -355,7 +362,8 @@ def generate_text(
     """Continue a text with a model of windows, compiled once per model, window width, length and ``top_k``.
 
     Args:
-      model: a `Layer` from windows (batch, width) of symbol numbers to logits (batch, symbols).
+      model: a `Layer` from windows (batch, width) of symbol numbers to logits (batch, ``vocabulary.size``); of a task
+        it is ``task.model``.
       params, state: its parameters and state, e.g. ``ts.params, ts.state``.
       vocabulary: of the model's symbols.
       prompt: the text to continue.
@@ -364,15 +372,17 @@ def generate_text(
       temperature: at least 0; 0 always takes the most likely character.
       top_k: draw from the ``top_k`` most likely characters only; default all.
       width: of the window. Only the last ``width`` characters of the prompt are used then. By default the whole prompt
-        is the window, of any length that the model takes.
+        is the window, of any length that the model takes. A prompt longer than the windows in training should be cut
+        to their length with it, since the model has never seen longer ones.
       unknown: a symbol that takes the place of characters which the vocabulary lacks; by default they are refused.
 
     Returns:
       The new characters, without the prompt.
 
     Raises:
-      InputError: for an empty prompt or one shorter than ``width``, unknown characters, a negative temperature, a
-        ``top_k`` below 1 or above the number of symbols, or a model of another number of symbols.
+      InputError: for something else than a model, an empty prompt or one shorter than ``width``, unknown characters, a
+        negative temperature, a ``top_k`` below 1 or above the number of symbols, or a model of another number of
+        symbols.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> vocabulary = Vocabulary.of("hello world")
@@ -384,6 +394,9 @@ def generate_text(
     (20, True)
     """
     where = "generate_text"
+    if not callable(getattr(model, "apply", None)):
+        hint = "Pass task.model." if hasattr(model, "model") else ""
+        fail(where, expected="a Layer as model", got=f"a {type(model).__name__}", hint=hint)
     check_key(where, key)
     check_count(where, "length", length)
     _check_sampling(where, temperature, top_k)
@@ -407,6 +420,6 @@ def generate_text(
         jnp.asarray(temperature, jnp.float32),
         length=int(length),
         top_k=None if top_k is None else int(top_k),
-        symbols=len(vocabulary.symbols),
+        symbols=vocabulary.size,
     )
     return vocabulary.decode(ids)

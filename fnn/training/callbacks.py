@@ -6,6 +6,7 @@ One that has a method ``finish(ts)`` is asked after the last epoch for the state
 from __future__ import annotations
 
 import csv
+import difflib
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -102,7 +103,11 @@ class _Watch(NamedTuple):
     def step(self, memory: tuple[Any, Any], logs: dict[str, Any]) -> tuple[tuple[Any, Any], Any]:
         """The memory after an epoch, and whether the value got better; NaN never is."""
         if self.monitor not in logs:
-            hint = "Pass validation data." if self.monitor.startswith("val_") else ""
+            hint = ""
+            if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
+                hint = "Pass validation data."
+            elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
+                hint = f"Did you mean {' or '.join(map(repr, close))}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
         rising = self.mode == "max" or (self.mode is None and is_rising(self.monitor))
         value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if rising else 1)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import weakref
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import describe, fail, located
+from .._checks import InputError, describe, fail, located
 from .._dtypes import at_least_float32
 from .._tree import paths
 from ..losses import check_targets
@@ -25,6 +27,12 @@ _seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionar
 
 def as_arrays(data: Any, where: str = "data") -> Any:
     """Lists, data frames and the like as arrays; only numbers and booleans are taken."""
+    fields = getattr(data, "_fields", ())
+    if len(fields) > 3 and fields[:2] in (("x", "y"), ("x_train", "y_train")):  # those of fnn.data
+        x, y = (f"data.{field}" for field in fields[:2])
+        hint = f"Pass {x}." if where == "x" else f"Pass the tuple ({x}, {y})."
+        expected = "arrays" if where == "x" else "a pair (x, y) or a triple (x, y, sample_weight)"
+        fail(where, expected=expected, got=f"{type(data).__name__} of {len(fields)} fields", hint=hint)
 
     def convert(path: Any, leaf: Any) -> Any:
         if isinstance(leaf, jax.Array):
@@ -124,7 +132,7 @@ class Signature(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Any:
     ts, (x, y, weight) = state.tree(), unpack(data.tree())
-    with located(where):
+    with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
         batch = jax.eval_shape(task.loss, predictions, shape_of(y))
     rows = jax.tree.leaves(x)[0].shape[0]
@@ -137,6 +145,40 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     if train:
         _check_opt_state(task, ts)
     return predictions
+
+
+def check_input(task: Task, ts: TrainState, x: Any) -> None:
+    """Refuse an input that does not fit the model."""
+    with _hinted(task, ts, x, None):
+        jax.eval_shape(task.model.apply, ts.params, ts.state, x)
+
+
+@contextlib.contextmanager
+def _hinted(task: Task, ts: TrainState, x: Any, y: Any) -> Iterator[None]:
+    """Add to an error what its cause may be, if x, y and the state look like it."""
+    try:
+        yield
+    except Exception as error:
+        hint = _cause(task, shape_of(ts), shape_of(x), shape_of(y))
+        if hint and isinstance(error, InputError):
+            raise InputError(f"{error} {hint}") from None
+        if hint:
+            error.add_note(hint)
+        raise
+
+
+def _cause(task: Task, ts: TrainState, x: Any, y: Any) -> str:
+    numbers = hasattr(x, "shape") and len(x.shape) == 1 and jnp.issubdtype(x.dtype, jnp.integer)
+    if numbers and hasattr(y, "shape") and len(y.shape) > 1 and jnp.issubdtype(y.dtype, jnp.floating):
+        return "Are x and y swapped?"
+    try:
+        params, _ = jax.eval_shape(task.model.init, ts.key, x)
+    except Exception:  # the model takes no such input at all, which the error itself says
+        return ""
+    want, have = paths(params), paths(ts.params)
+    if want.keys() == have.keys() and any(want[path].shape != have[path].shape for path in want):
+        return "Was the state made for inputs of another shape? fnn.init takes some rows of the input, such as x[:1]."
+    return ""
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import signal
 import sys
@@ -18,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
-from .callbacks import Callback, StopTraining
-from .checks import as_arrays, check_finite, check_fit, check_slices
+from .callbacks import Callback, StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
+from .checks import as_arrays, check_finite, check_fit, check_input, check_slices
 from .sources import (
     CHUNK_BYTES,
     ArraySource,
@@ -172,6 +173,28 @@ def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
 
+_MAKERS = (csv_log, early_stopping, model_checkpoint, reduce_on_plateau)
+
+
+def _check_callback(callback: Any) -> None:
+    """Refuse what cannot be called with (epoch, ts, logs), above all a function that makes a callback."""
+    expected = "a function callback(epoch, ts, logs)"
+    if not callable(callback):
+        fail("callback", expected=expected, got=type(callback).__name__)
+    name = getattr(callback, "__name__", type(callback).__name__)
+    if callback in _MAKERS:
+        needs = callback in (csv_log, model_checkpoint)
+        hint = f"Call it: fnn.{name}({'path' if needs else ''})."
+        fail("callback", expected=expected, got=f"{name}, which makes one", hint=hint)
+    try:
+        inspect.signature(callback).bind(0, None, {})
+    except TypeError:
+        hint = f"If it makes a callback, call it: {name}(...)."
+        fail("callback", expected=expected, got=f"{name}, which does not take these three", hint=hint)
+    except ValueError:  # functions of other languages may hide their arguments
+        pass
+
+
 def fit(
     task: Task,
     ts: TrainState,
@@ -242,13 +265,15 @@ def fit(
     check_count("fit", "epochs", epochs)
     check_count("fit", "batch_size", batch_size)
     check_count("fit", "eval_batch_size", eval_batch_size)
-    check_range("fit", "validation_split", validation_split, 0, np.nextafter(1.0, 0.0))
+    if isinstance(validation_split, (int, float, np.number)) and not 0 <= validation_split < 1:
+        hint = "All rows would be for validation." if validation_split == 1 else ""
+        fail("fit", expected="validation_split in [0, 1)", got=f"{validation_split:g}", hint=hint)
+    check_range("fit", "validation_split", validation_split, 0, 1)
     if verbose not in (0, 1, 2):
         fail("fit", expected="verbose 0, 1 or 2", got=repr(verbose))
     callbacks = (callbacks,) if callable(callbacks) or not isinstance(callbacks, Iterable) else tuple(callbacks)
     for callback in callbacks:
-        if not callable(callback):
-            fail("callback", expected="a function callback(epoch, ts, logs)", got=type(callback).__name__)
+        _check_callback(callback)
     if chunk_bytes is not None:
         check_count("fit", "chunk_bytes", chunk_bytes)
     source, validation_data = _prepare(
@@ -419,6 +444,8 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
         if changed is not None:
             if not isinstance(changed, TrainState):
                 hint = "To stop, raise fnn.StopTraining."
+                if callable(changed) and not isinstance(changed, type):
+                    hint = "Is it a function that makes a callback? Call it, and pass what it returns."
                 fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
             ts = _copy(changed)
     return ts, False
@@ -490,6 +517,6 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
         parts = [predict(task, ts, part, batch_size=batch_size) for part in _Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
-    jax.eval_shape(task.model.apply, ts.params, ts.state, x)
+    check_input(task, ts, x)
     check_finite(x, "x")
     return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))

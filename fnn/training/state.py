@@ -107,8 +107,13 @@ def check_task(task: Any, ts: Any = None) -> None:
         hint = "Make one: fnn.Task(model, loss, optimizer)." if isinstance(task, Layer) else ""
         fail("task", expected="a fnn.Task as first argument", got=got, hint=hint)
     if ts is not None and not isinstance(ts, TrainState):
-        got = f"a {type(ts).__name__}"
-        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=got)
+        got, hint = f"a {type(ts).__name__}", ""
+        if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
+            got, hint = (
+                f"a pair of one and a {type(ts[1]).__name__}",
+                "fit returns (ts, history): write ts, history = fnn.fit(...).",
+            )
+        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=got, hint=hint)
 
 
 class TrainState(NamedTuple):
