@@ -439,6 +439,27 @@ def test_fit_under_strict_promotion(dtype, data, strict_promotion):
     assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
 
 
+@pytest.mark.parametrize(
+    "first",
+    [
+        fnn.LSTM(3, input_dim=5), fnn.Bidirectional(fnn.GRU(2, input_dim=5)),
+        fnn.Sequential(fnn.Embedding(5, 2), fnn.Flatten()), fnn.Sequential(fnn.OneHot(5), fnn.Flatten()),
+    ],
+    ids=["lstm", "gru", "embedding", "one_hot"],
+)  # fmt: skip
+def test_ids_that_no_row_has_are_refused_before_training(first):
+    task = fnn.Task(fnn.Sequential(first, fnn.Dense(2)), "sparse_categorical_crossentropy", "sgd")
+    x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
+    ts = fnn.init(task, jax.random.key(0), x)
+    fnn.fit(task, ts, (x, y), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"data x: expected ids in \[0, 5\) for \w+, got ids from 1 to 5. Number"):
+        fnn.fit(task, ts, (x + 1, y), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"ids in \[0, 5\) for \w+, got ids from -1 to 3"):
+        fnn.evaluate(task, ts, [(x, y), (x - 1, y)])
+    with pytest.raises(fnn.InputError, match=r"x: expected ids in \[0, 5\)"):
+        fnn.predict(task, ts, x + 1)
+
+
 def test_causes_of_errors_are_guessed(task, ts, data):
     x, y = data
     match = r"a pair of one and a History\. fit returns \(ts, history\): write ts, history = fnn\.fit"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +26,30 @@ def check_ids(where: str, ids: Any, hint: str = "") -> None:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         hint = hint or "Convert them with x.astype('int32') if they hold whole numbers."
         fail(where, expected="integer ids", got=describe(ids), hint=hint)
+
+
+_ids_observer: contextvars.ContextVar[Callable[[str, Any, int], None] | None] = contextvars.ContextVar(
+    "ids_observer", default=None
+)
+
+
+@contextlib.contextmanager
+def observe_ids(observer: Callable[[str, Any, int], None]) -> Iterator[None]:
+    """Call ``observer(where, ids, count)`` for all ids that are read as row numbers below ``count`` inside the block.
+
+    So those who have the values, the drivers, can refuse ids out of range before anything is trained.
+    """
+    token = _ids_observer.set(observer)
+    try:
+        yield
+    finally:
+        _ids_observer.reset(token)
+
+
+def note_ids(where: str, ids: Any, count: int) -> None:
+    """Tell the observer, if there is one."""
+    if (observer := _ids_observer.get()) is not None:
+        observer(where, ids, count)
 
 
 def _wide(ids: Array) -> Array:
@@ -119,6 +146,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
     """
     table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(ids)
     check_ids("embedding", ids)
+    note_ids("embedding", ids, table.shape[0])
     return take_rows(table, ids)
 
 
@@ -193,6 +221,7 @@ def one_hot(ids: Array, num_classes: int, dtype: Any = jnp.float32) -> Array:
     check_count("one_hot", "num_classes", num_classes)
     ids = jnp.asarray(ids)
     check_ids("one_hot", ids)
+    note_ids("one_hot", ids, num_classes)
     return _one_hot(ids, num_classes, dtype)
 
 

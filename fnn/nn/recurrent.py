@@ -25,7 +25,7 @@ from jax import lax
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, lookup, shape_text
 from .activations import all_known, get_activation, linear, relu, sigmoid, tanh
-from .embedding import ONE_HOT_ROWS, Rows, take_rows
+from .embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, call, param_dtype, parametric, shape_of
 
@@ -330,6 +330,7 @@ def _check_x(where: str, kernel: Array, x: Array, axes: tuple[str, ...]) -> None
         if x.ndim != rank:
             hint = "Features need a floating-point dtype: x.astype('float32')." if x.ndim == rank + 1 else ""
             fail(where, expected=f"integer ids of shape {shape_text(axes)}", got=describe(x), hint=hint)
+        note_ids(where, x, features)
         return
     if x.ndim != rank + 1 or x.shape[-1] != features:
         expected = f"x of shape {shape_text((*axes, features))} or integer ids of shape {shape_text(axes)}"

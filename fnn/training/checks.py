@@ -17,6 +17,7 @@ from .._dtypes import at_least_float32
 from .._tree import paths
 from ..losses import check_targets
 from ..metrics import Metric
+from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from .state import Task, TrainState, check_output, check_task
 from .step import size_of, total_shapes, unpack
@@ -76,34 +77,59 @@ def check_finite(data: Any, where: str, offset: int = 0) -> None:
             _seen_finite[id(leaf)] = leaf
 
 
-def check_slices(task: Task, predictions: Any, data: Any, rows: int, where: str = "data") -> None:
+class Expected(NamedTuple):
+    """What follows from the shapes of a task, its state and its data.
+
+    Attributes:
+      predictions: their shapes.
+      ids: for arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows.
+    """
+
+    predictions: Any
+    ids: dict[str, tuple[str, int]]
+
+
+def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, so many rows at a time."""
     if rows >= size_of(data):
-        return check_data(task, predictions, data, where)
+        return check_data(task, expected, data, where)
     for start in range(0, size_of(data), rows):
         part = jax.tree.map(lambda a, start=start: a[start : start + rows], data)
-        check_data(task, predictions, part, where, start)
+        check_data(task, expected, part, where, start)
     return None
 
 
-def check_data(task: Task, predictions: Any, data: Any, where: str = "data", offset: int = 0) -> None:
-    """Refuse data with values that cannot be meant: not finite, labels outside the classes, negative weights."""
+def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
+    """Refuse data with values that cannot be meant: not finite, labels or ids out of range, negative weights."""
     x, y, weight = unpack(data)
     for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
         if part is not None:
             check_finite(part, f"{where} {name}", offset)
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
+    check_ids_in_range(expected.ids, x, f"{where} x")
+    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
         with located(where):
-            check_targets(task.loss, predictions, y)
+            check_targets(task.loss, expected.predictions, y)
     if weight is not None and float(weight.min()) < 0:
         fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
 
 
-def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train: bool = True) -> Any:
+def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:
+    """Refuse ids that no row of the layer that reads them has."""
+    for path, leaf in paths(x).items():
+        if path in limits:
+            kind, count = limits[path]
+            low, high = int(leaf.min()), int(leaf.max())
+            if low < 0 or high >= count:
+                hint = f"Number them from 0, or make the layer for {high + 1} of them." if low >= 0 else ""
+                name = where + (f"[{path}]" if path else "")
+                fail(name, expected=f"ids in [0, {count}) for {kind}", got=f"ids from {low} to {high}", hint=hint)
+
+
+def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train: bool = True) -> Expected:
     """Refuse data whose shapes do not fit model and loss, or a state that is not of this task.
 
     Returns:
-      The shapes of the predictions.
+      What the values are to be checked against.
     """
     check_task(task, ts)
     unpack(data)
@@ -130,7 +156,7 @@ class Signature(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Any:
+def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
     ts, (x, y, weight) = state.tree(), unpack(data.tree())
     with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
@@ -144,7 +170,27 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)
-    return predictions
+    return Expected(predictions, id_limits(task, ts, x))
+
+
+def id_limits(task: Task, ts: TrainState, x: Any) -> dict[str, tuple[str, int]]:
+    """Which arrays of x a layer reads as row numbers, and how many rows there are."""
+    if not any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x)):
+        return {}
+    limits: dict[str, tuple[str, int]] = {}
+
+    def forward(params: Any, state: Any, x: Any) -> Any:
+        names = {id(leaf): path for path, leaf in paths(x).items()}
+
+        def note(kind: str, ids: Any, count: int) -> None:
+            if id(ids) in names:
+                limits[names[id(ids)]] = kind, count
+
+        with observe_ids(note):
+            return task.model.apply(params, state, x)[0]
+
+    jax.eval_shape(forward, ts.params, ts.state, x)
+    return limits
 
 
 def check_input(task: Task, ts: TrainState, x: Any) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
 from .callbacks import Callback, StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
-from .checks import as_arrays, check_finite, check_fit, check_input, check_slices
+from .checks import as_arrays, check_finite, check_fit, check_ids_in_range, check_input, check_slices, id_limits
 from .sources import (
     CHUNK_BYTES,
     ArraySource,
@@ -351,8 +351,8 @@ def _prepare(
         chunk_bytes = CHUNK_BYTES if chunk_bytes is None and is_mapped(data) else chunk_bytes
         data = as_arrays(data)
         check_sizes(size_of(data), batch_size, drop_remainder)
-        predictions = check_fit(task, ts, data)
-        check_slices(task, predictions, data, size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes))
+        expected = check_fit(task, ts, data)
+        check_slices(task, expected, data, size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes))
         if validation_split:
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
@@ -388,9 +388,9 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
     if chunk_bytes is None and is_mapped(data):
         chunk_bytes = CHUNK_BYTES
     data = as_arrays(data, where)
-    predictions = check_fit(task, ts, data, where, train=False)
+    expected = check_fit(task, ts, data, where, train=False)
     rows = size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes)
-    check_slices(task, predictions, data, rows, where)
+    check_slices(task, expected, data, rows, where)
     return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
 
 
@@ -419,7 +419,7 @@ def _warn_once(history: History) -> None:
     if not np.isfinite(loss) and np.isfinite(before).all():
         warnings.warn(
             f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
-            "gradients: fnn.clip_by_global_norm), or ids may be out of an Embedding's range.",
+            "gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -519,4 +519,5 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     size = size_of(x)
     check_input(task, ts, x)
     check_finite(x, "x")
+    check_ids_in_range(id_limits(task, ts, x), x, "x")
     return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))
