@@ -53,7 +53,7 @@ def main() -> None:
         module, started = importlib.import_module(name), time.perf_counter()
         try:
             figures += module.run(args)
-        except (fnn.InputError, fnn.data.DownloadError) as error:
+        except fnn.data.DownloadError as error:
             if name not in NUMBERS:  # it needs no data file, so this is a fault
                 raise
             print(f"not run: {error}")

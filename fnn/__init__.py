@@ -4,13 +4,15 @@ A network, its training step and a whole training run are pure functions over py
 pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers `fit`, `evaluate`, `predict`.
 """
 
+from typing import TYPE_CHECKING
+
 from . import classic, data, losses, metrics, penalties
 from . import plotting as plot
 from ._checks import InputError
 from ._names import missing as _missing
 from ._tree import paths
 from ._version import __version__
-from .checkpoint import CheckpointInfo, load, load_info, save
+from .checkpoint import CheckpointInfo, load, load_info, model_checkpoint, save
 from .data import text
 from .losses import class_weights
 from .metrics import Metric, classification_report
@@ -89,7 +91,7 @@ from .optimizers.transforms import (
     global_norm,
 )
 from .summary import Summary, devices, summary
-from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
+from .training.callbacks import StopTraining, csv_log, early_stopping, reduce_on_plateau
 from .training.derivatives import example_gradients, hessian_vector_product, influence
 from .training.fit import History, evaluate, fit, predict
 from .training.many import many
@@ -130,8 +132,9 @@ __all__ = [
     "InputError", "__version__",
 ]  # fmt: skip
 
+if not TYPE_CHECKING:  # type checkers know the names
 
-def __getattr__(name: str) -> None:
-    """Point people who know another library to the name that a thing has here."""
-    plain = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))
+    def __getattr__(name):
+        """Point people who know another library to the name that a thing has here."""
+        plain = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))

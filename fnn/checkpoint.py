@@ -27,6 +27,7 @@ import numpy as np
 from ._checks import describe, fail
 from ._tree import Where, matches, path_text, paths
 from ._version import __version__
+from .training.callbacks import Callback, Watch
 from .training.state import TrainState
 
 FORMAT = 1
@@ -449,3 +450,50 @@ def _like(place: str, name: str, ours: Any, array: np.ndarray, about: dict[str, 
     bound = isinstance(ours, jax.Array) and getattr(ours, "committed", False)
     # An array that is bound to no device must stay so, or each function that takes it would be compiled anew.
     return jax.device_put(made, ours.sharding) if bound else made
+
+
+def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None = None) -> Callback:
+    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
+
+    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
+
+    Args:
+      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
+        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
+        Missing folders are made.
+      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before, also those of
+        earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the first
+        value always is).
+      mode: as in `early_stopping`.
+
+    Raises:
+      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
+
+    >>> import fnn
+    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
+    """
+    if monitor is None and mode is not None:
+        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
+    pattern = os.fspath(path)
+    watch = None if monitor is None else Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
+    history: dict[str, list[float]] = {}
+    memory: Any = None if watch is None else watch.start()
+
+    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        nonlocal memory
+        if epoch == 0:  # a callback may serve several calls of fit
+            history.clear()
+        for name, value in logs.items():
+            history.setdefault(name, []).append(value)
+        if watch is not None:
+            memory, better = watch.step(memory, logs)
+            if not better:
+                return
+        try:
+            target = pattern.format(**{**logs, "epoch": epoch + 1})
+        except (KeyError, IndexError, ValueError) as error:
+            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
+            fail("model_checkpoint", expected=expected, got=f"{pattern!r} ({error})")
+        save(target, ts, history=history, extra={"epoch": epoch + 1})
+
+    return callback

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_count, check_key, check_range, describe, fail, is_concrete, located
+from ._dtypes import at_least_float32
 from .nn.activations import step
 from .nn.dense import Dense, dense
 from .nn.layer import Layer, Sequential
@@ -433,8 +434,11 @@ def xor_network() -> tuple[Layer, dict[str, Params]]:
     """
     model = Sequential(Dense(2, "step"), Dense(1, "step"))
     params = {
-        "dense": {"kernel": jnp.array([[1.0, 1.0], [1.0, 1.0]]), "bias": jnp.array([-0.5, -1.5])},
-        "dense_1": {"kernel": jnp.array([[1.0], [-1.0]]), "bias": jnp.array([-0.5])},
+        "dense": {
+            "kernel": jnp.array([[1.0, 1.0], [1.0, 1.0]], jnp.float32),
+            "bias": jnp.array([-0.5, -1.5], jnp.float32),
+        },
+        "dense_1": {"kernel": jnp.array([[1.0], [-1.0]], jnp.float32), "bias": jnp.array([-0.5], jnp.float32)},
     }
     return model, params
 
@@ -550,7 +554,12 @@ def perceptron(x: Any, y: Any, *, learning_rate: Any = 1.0, epochs: int = 100, k
         check_key(where, key)
     # A comparison of booleans with 0 would have a weak type, and a compilation of its own.
     positive = y if y.dtype == jnp.bool_ else y > 0
-    params, errors, history, ran = _learn(x, positive, jnp.asarray(learning_rate, x.dtype), key, epochs=int(epochs))
+    # With weights that start at 0 the rate only scales them: with rate 1, which rounds nothing for whole numbers, the
+    # rule makes the same mistakes, and the scale comes last.
+    wide = x.astype(at_least_float32(x.dtype))
+    params, errors, history, ran = _learn(wide, positive, key, epochs=int(epochs))
+    rate = jnp.asarray(learning_rate, wide.dtype)
+    params, history = jax.tree.map(lambda a: (rate * a).astype(x.dtype), (params, history))
     if not is_concrete(errors):
         return Perceptron(params, errors, errors.sum(), errors[-1] == 0, history, _classes(y))
     # Cut in NumPy, which compiles nothing for each length.
@@ -571,7 +580,7 @@ def _classes(y: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames="epochs")
-def _learn(x: Array, y: Array, rate: Array, key: Array | None, *, epochs: int) -> tuple[Params, Array, Params, Array]:
+def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Params, Array, Params, Array]:
     """Parameters, errors per epoch, parameters after each epoch, and the number of epochs that were needed."""
     rows, features = x.shape
     side = jnp.where(y, 1, -1).astype(x.dtype)
@@ -580,7 +589,7 @@ def _learn(x: Array, y: Array, rate: Array, key: Array | None, *, epochs: int) -
         (kernel, bias), (features, s) = weights, row
         # A sum of products, as a matrix product would have fewer digits on some devices.
         wrong = ~(s * ((features * kernel).sum() + bias) > 0)
-        push = jnp.where(wrong, rate * s, jnp.zeros_like(s))
+        push = jnp.where(wrong, s, jnp.zeros_like(s))
         return (kernel + push * features, bias + push), wrong
 
     def epoch(state: Any) -> Any:

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import re
 
 import jax
 import numpy as np
@@ -255,13 +254,15 @@ def saved(callback, path, values, key="val_loss"):
 def test_only_the_best_is_kept(tmp_path):
     path = tmp_path / "best.safetensors"
     values = [np.nan, 3.0, 4.0, 2.0, np.nan, 2.0, 1.0]
-    assert saved(fnn.model_checkpoint(path, "val_loss"), path, values) == [0, 2, 2, 4, 4, 4, 7]
+    assert saved(fnn.model_checkpoint(path, monitor="val_loss"), path, values) == [0, 2, 2, 4, 4, 4, 7]
     assert saved(fnn.model_checkpoint(path), path, values) == [1, 2, 3, 4, 5, 6, 7]
-    rising = fnn.model_checkpoint(path, "val_accuracy")
-    for _ in range(2):  # each fit starts anew
-        assert saved(rising, path, [0.5, 0.4, 0.7, 0.6], "val_accuracy") == [1, 1, 3, 3]
-        assert fnn.load_info(path).history == {"val_accuracy": [0.5, 0.4, 0.7]}
-    assert saved(fnn.model_checkpoint(path, "own", "max"), path, [0.5, 0.4, 0.7], "own") == [1, 1, 3]
+    rising = fnn.model_checkpoint(path, monitor="val_accuracy")
+    assert saved(rising, path, [0.5, 0.4, 0.7, 0.6], "val_accuracy") == [1, 1, 3, 3]
+    assert fnn.load_info(path).history == {"val_accuracy": [0.5, 0.4, 0.7]}
+    # Another fit keeps the best of the first; its history is its own.
+    assert saved(rising, path, [0.6, 0.8], "val_accuracy") == [3, 2]
+    assert fnn.load_info(path).history == {"val_accuracy": [0.6, 0.8]}
+    assert saved(fnn.model_checkpoint(path, monitor="own", mode="max"), path, [0.5, 0.4, 0.7], "own") == [1, 1, 3]
 
 
 def test_it_saves_in_the_epochs_in_which_keras_does(tmp_path):
@@ -281,7 +282,7 @@ def test_it_saves_in_the_epochs_in_which_keras_does(tmp_path):
         theirs.on_epoch_end(epoch, {"val_loss": value})
         expected.append(model.epoch + 1)
     path = tmp_path / "a.safetensors"
-    assert saved(fnn.model_checkpoint(path, "val_loss"), path, values) == expected
+    assert saved(fnn.model_checkpoint(path, monitor="val_loss"), path, values) == expected
     assert 3 < len(set(expected)) < 30
 
 
@@ -314,11 +315,11 @@ def test_bad_input():
     with pytest.raises(fnn.InputError, match=r"model_checkpoint: expected a monitor with a mode, got mode='min' alone"):
         fnn.model_checkpoint("a.safetensors", mode="min")
     with pytest.raises(fnn.InputError, match=r"mode 'min', 'max' or None, got 'up'"):
-        fnn.model_checkpoint("a.safetensors", "val_loss", "up")
+        fnn.model_checkpoint("a.safetensors", monitor="val_loss", mode="up")
     with pytest.raises(
         fnn.InputError, match=r"model_checkpoint: expected 'val_loss' in the logs, got \['loss'\]. Pass val"
     ):
-        fnn.model_checkpoint("a.safetensors", "val_loss")(0, ts, {"loss": 1.0})
+        fnn.model_checkpoint("a.safetensors", monitor="val_loss")(0, ts, {"loss": 1.0})
     for wrong, said in (("{val_loss}", "'val_loss'"), ("{}", "Replacement index 0"), ("{", "Single '{'")):
         with pytest.raises(fnn.InputError, match=rf"names of the logs, \['loss'\], in braces, got .*{said}"):
             fnn.model_checkpoint(wrong)(0, ts, {"loss": 1.0})
@@ -339,17 +340,53 @@ def test_a_function_that_makes_a_callback_is_no_callback():
     def lazy(*anything):
         return every()
 
-    for maker, call in (
-        (fnn.early_stopping, "early_stopping()"),
-        (fnn.reduce_on_plateau, "reduce_on_plateau()"),
-        (fnn.csv_log, "csv_log(path)"),
-        (fnn.model_checkpoint, "model_checkpoint(path)"),
-    ):
+    for maker in (fnn.early_stopping, fnn.reduce_on_plateau, fnn.csv_log, fnn.model_checkpoint, every):
         for callbacks in (maker, [maker]):
-            with pytest.raises(fnn.InputError, match=re.escape(f"which makes one. Call it: fnn.{call}.")):
+            message = rf"does not take these three. If it makes a callback, call it: {maker.__name__}\("
+            with pytest.raises(fnn.InputError, match=message):
                 fnn.fit(task, ts, data, callbacks=callbacks, verbose=0)
-    with pytest.raises(fnn.InputError, match=r"does not take these three. If it makes a callback, call it: every\("):
-        fnn.fit(task, ts, data, callbacks=[every], verbose=0)
     with pytest.raises(fnn.InputError, match=r"expected None or a TrainState, got function. .* Call it, and pass"):
         fnn.fit(task, ts, data, callbacks=[lazy], verbose=0)
     fnn.fit(task, ts, data, callbacks=[every(), functools.partial(lambda a, *rest: None, 1)], verbose=0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_a_request_to_stop_robs_no_other_callback_of_its_epoch(order, rng, tmp_path):
+    x = rng.normal(size=(32, 3)).astype("float32")
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-7))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    callbacks = [
+        fnn.early_stopping("loss", patience=2, min_delta=0.1),
+        fnn.csv_log(tmp_path / "log.csv"),
+        fnn.model_checkpoint(tmp_path / "{epoch}.safetensors"),
+    ]
+    _, history = fnn.fit(task, ts, (x, x[:, :1]), epochs=9, callbacks=[callbacks[i] for i in order], verbose=0)
+    assert len(history["loss"]) == 3
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+    assert (tmp_path / "3.safetensors").exists()
+
+
+def test_the_best_state_is_returned_whoever_stops(rng):
+    x = rng.normal(size=(32, 3)).astype("float32")
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(3.0))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+
+    def impatient(epoch, ts, logs):
+        if epoch == 3:
+            raise fnn.StopTraining
+
+    callbacks = [impatient, fnn.early_stopping("loss", patience=9)]
+    best, history = fnn.fit(task, ts, (x, 2 + x[:, :1]), batch_size=32, epochs=9, callbacks=callbacks, verbose=0)
+    assert history["loss"] == sorted(history["loss"])
+    assert (len(history["loss"]), int(best.step)) == (4, 1)
+
+
+def test_a_later_fit_does_not_overwrite_the_best(rng, tmp_path):
+    x = rng.normal(size=(32, 3)).astype("float32")
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    keep = fnn.model_checkpoint(tmp_path / "best.safetensors", monitor="loss")
+    ts, history = fnn.fit(task, ts, (x, x[:, :1]), epochs=3, callbacks=[keep], verbose=0)
+    wild = fnn.set_hyper(ts, learning_rate=2.0)
+    fnn.fit(task, wild, (x, 100 + x[:, :1]), epochs=2, callbacks=[keep], verbose=0)
+    assert fnn.load_info(tmp_path / "best.safetensors").history["loss"] == pytest.approx(history["loss"])

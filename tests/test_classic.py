@@ -386,8 +386,8 @@ def test_rosenblatts_rule_equals_scikit_learn(rate, noise, rng, x64):
         warnings.simplefilter("ignore" if noise else "error", RuntimeWarning)
         found = perceptron(x, y, learning_rate=rate, epochs=epochs)
     assert found.converged is not noise
-    np.testing.assert_allclose(found.params["kernel"][:, 0], reference.coef_[0], rtol=1e-12)
-    np.testing.assert_allclose(found.params["bias"], reference.intercept_, rtol=1e-12)
+    np.testing.assert_allclose(found.params["kernel"][:, 0], reference.coef_[0], rtol=1e-12, 1e-12)
+    np.testing.assert_allclose(found.params["bias"], reference.intercept_, rtol=1e-12, 1e-12)
     points = rng.normal(size=(40, 3)) * 2
     np.testing.assert_array_equal(found.predict(points), reference.predict(points))
     assert len(set(found.predict(points).tolist())) == 2
@@ -654,3 +654,16 @@ def test_every_public_name_is_listed_and_explained():
         value = getattr(classic, name)
         if inspect.isclass(value) or inspect.isfunction(value):
             assert vars(value).get("__doc__", value.__doc__).count("\n") > 2, name
+
+
+@pytest.mark.parametrize("rate", [0.1, 3.0, 1e-30])
+def test_the_rate_of_the_perceptron_only_scales(rate):
+    """Also where rows lie on the line, where rounding would decide."""
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        x, y = rng.integers(-2, 3, (6, 2)).astype("float32"), rng.integers(0, 2, 6)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            one, other = classic.perceptron(x, y, epochs=20), classic.perceptron(x, y, learning_rate=rate, epochs=20)
+        np.testing.assert_array_equal(one.errors, other.errors)
+        np.testing.assert_allclose(rate * one.params["kernel"], other.params["kernel"], 1e-6)

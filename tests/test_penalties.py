@@ -500,3 +500,20 @@ def test_every_public_name_is_in_the_table():
     public = {name: value for name, value in made_here.items() if not name.startswith("_")}
     assert len(public) == 8
     assert all(id(value) in covered and value.__doc__ for value in public.values())
+
+
+def test_a_layer_with_an_added_loss_is_of_the_whole_batch():
+    def init(key, x):
+        return {}, {"size": fnn.AddedLoss(jnp.zeros(()))}
+
+    def apply(params, state, x, *, key=None, train=False):
+        return x, {"size": fnn.AddedLoss(jnp.square(x).sum())}
+
+    for per_example in (False, True):
+        layer = fnn.Layer(init, apply, per_example=per_example)
+        task = fnn.Task(fnn.Sequential(fnn.Dense(2), layer), "mse")
+        if per_example:
+            with pytest.raises(fnn.InputError, match="leave per_example False"):
+                fnn.init(task, jax.random.key(0), (3,))
+        else:
+            fnn.init(task, jax.random.key(0), (3,))

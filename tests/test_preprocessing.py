@@ -548,3 +548,8 @@ def test_columns_named_as_categorical_are_taken():
         table_encode(code, {"a": ["1", "NA"]})
     with pytest.raises(fnn.InputError, match=r"table_encode, column 'a': .* pass \[5\.1\]"):
         table_encode(code, {"a": 5.1})
+
+
+def test_whole_numbers_name_their_columns_in_full():
+    code = fnn.data.table_fit({"zip": [100000001, 100000002, 100000003]}, categorical="zip")
+    assert code.names == ("zip=100000001", "zip=100000002", "zip=100000003")

@@ -125,7 +125,7 @@ def read_idx(path: Folder) -> np.ndarray:
     start = 4 + 4 * axes
     if len(content) < start:
         fail(path.name, expected=f"a header of {start} bytes", got=f"{len(content)} bytes", hint="Fetch it again.")
-    shape = tuple(int(n) for n in np.frombuffer(content, ">i4", axes, 4))
+    shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
     size = math.prod(shape) * dtype.itemsize
     if len(content) != start + size:
         fail(

@@ -324,7 +324,7 @@ class TableCode(NamedTuple):
 
 
 def _plain(category: Any) -> str:
-    return f"{category:g}" if isinstance(category, float) else str(category)
+    return str(int(category)) if isinstance(category, float) and category.is_integer() else str(category)
 
 
 MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})

@@ -174,6 +174,8 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
 def freeze(optimizer: Any, where: Where) -> Optimizer:
     """Leave the parameters whose path matches as they are; they get no slots and no update.
 
+    A task's constraint acts on all that its own pattern matches, frozen or not.
+
     Args:
       optimizer: an `Optimizer`, optax's, or a name; it sees None in place of the frozen leaves.
       where: a glob pattern such as ``"conv*"`` or ``"*/bias"``, several of them, or a function of the path.

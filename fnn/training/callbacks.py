@@ -1,7 +1,4 @@
-"""Callbacks for `fit`: functions ``callback(epoch, ts, logs)`` called after each epoch.
-
-One that has a method ``finish(ts)`` is asked after the last epoch for the state to return (None: the one reached).
-"""
+"""Callbacks for `fit`: functions ``callback(epoch, ts, logs)`` called after each epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
-from ..checkpoint import save
 from ..optimizers.rules import get_hyper, set_hyper
 from .state import TrainState
 
@@ -80,7 +76,7 @@ class PureCallback:
         return self.end(self._memory, ts, None)[0]
 
 
-class _Watch(NamedTuple):
+class Watch(NamedTuple):
     """Follows one value of the logs: whether it got better, and for how many epochs it has not."""
 
     where: str
@@ -89,7 +85,8 @@ class _Watch(NamedTuple):
     min_delta: float
     mode: str | None
 
-    def checked(self) -> _Watch:
+    def checked(self) -> Watch:
+        """Itself, after a look at the settings."""
         check_count(self.where, "patience", self.patience)
         check_range(self.where, "min_delta", self.min_delta, 0)
         if self.mode not in (None, "min", "max"):
@@ -147,13 +144,13 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    return _EarlyStopping(_Watch("early_stopping", monitor, patience, min_delta, mode).checked(), restore_best)
+    return _EarlyStopping(Watch("early_stopping", monitor, patience, min_delta, mode).checked(), restore_best)
 
 
 class _EarlyStopping(PureCallback):
     """See `early_stopping`."""
 
-    def __init__(self, watch: _Watch, restore_best: bool) -> None:
+    def __init__(self, watch: Watch, restore_best: bool) -> None:
         super().__init__()
         self.watch, self.restore_best = watch, restore_best
 
@@ -209,13 +206,13 @@ def reduce_on_plateau(
     """
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)
-    return _Plateau(_Watch("reduce_on_plateau", monitor, patience, min_delta, mode).checked(), factor, min_rate)
+    return _Plateau(Watch("reduce_on_plateau", monitor, patience, min_delta, mode).checked(), factor, min_rate)
 
 
 class _Plateau(PureCallback):
     """See `reduce_on_plateau`."""
 
-    def __init__(self, watch: _Watch, factor: float, min_rate: float) -> None:
+    def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
         super().__init__()
         self.watch, self.factor, self.min_rate = watch, factor, min_rate
 
@@ -307,50 +304,3 @@ def _columns(path: str) -> list[str]:
         with open(path, "a", newline="", encoding="utf-8") as file:
             file.write("\r\n")
     return columns
-
-
-def model_checkpoint(path: Any, monitor: str | None = None, mode: str | None = None) -> Callback:
-    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
-
-    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
-
-    Args:
-      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
-        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
-        Missing folders are made.
-      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before; default
-        None, save always. NaN is never better (in Keras the first value always is).
-      mode: as in `early_stopping`.
-
-    Raises:
-      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
-
-    >>> import fnn
-    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
-    """
-    if monitor is None and mode is not None:
-        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
-    pattern = os.fspath(path)
-    watch = None if monitor is None else _Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
-    history: dict[str, list[float]] = {}
-    memory: Memory = None
-
-    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        nonlocal memory
-        if epoch == 0:  # a callback may serve several calls of fit
-            history.clear()
-            memory = None if watch is None else watch.start()
-        for name, value in logs.items():
-            history.setdefault(name, []).append(value)
-        if watch is not None:
-            memory, better = watch.step(memory, logs)
-            if not better:
-                return
-        try:
-            target = pattern.format(**{**logs, "epoch": epoch + 1})
-        except (KeyError, IndexError, ValueError) as error:
-            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
-            fail("model_checkpoint", expected=expected, got=f"{pattern!r} ({error})")
-        save(target, ts, history=history, extra={"epoch": epoch + 1})
-
-    return callback

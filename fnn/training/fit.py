@@ -19,7 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
-from .callbacks import Callback, StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
+from .callbacks import (
+    Callback,
+    PureCallback,
+    StopTraining,
+)
 from .checks import as_arrays, check_finite, check_fit, check_ids_in_range, check_input, check_slices, id_limits
 from .sources import (
     CHUNK_BYTES,
@@ -173,19 +177,12 @@ def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
 
-_MAKERS = (csv_log, early_stopping, model_checkpoint, reduce_on_plateau)
-
-
 def _check_callback(callback: Any) -> None:
     """Refuse what cannot be called with (epoch, ts, logs), above all a function that makes a callback."""
     expected = "a function callback(epoch, ts, logs)"
     if not callable(callback):
         fail("callback", expected=expected, got=type(callback).__name__)
     name = getattr(callback, "__name__", type(callback).__name__)
-    if callback in _MAKERS:
-        needs = callback in (csv_log, model_checkpoint)
-        hint = f"Call it: fnn.{name}({'path' if needs else ''})."
-        fail("callback", expected=expected, got=f"{name}, which makes one", hint=hint)
     try:
         inspect.signature(callback).bind(0, None, {})
     except TypeError:
@@ -230,8 +227,8 @@ def fit(
         sample weights of the training rows.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
         another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`; the
-        state it is given stays valid. One with a method ``finish(ts)`` is asked after the last epoch for the state to
-        return. See `early_stopping` and `reduce_on_plateau`.
+        state it is given stays valid. All are called after each epoch, also behind one that stops. See
+        `early_stopping`, `reduce_on_plateau`, `csv_log` and `model_checkpoint`.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays; by default they are put on the device as a whole, except memory-mapped ones
@@ -425,22 +422,20 @@ def _warn_once(history: History) -> None:
         )
 
 
-def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
-    """The state to return after the last epoch, which a callback may replace by another."""
-    for callback in callbacks:
-        finish = getattr(callback, "finish", None)
-        ts = ts if finish is None else (finish(ts) or ts)
-    return ts
-
-
 def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
-    """The state after each callback has seen it and possibly changed it, and whether one asked to stop."""
+    """The state after each callback has seen it and possibly changed it, and whether one asked to stop.
+
+    All are called, also behind one that asks to stop, so that a log has its last row. The state to return is that of
+    the first such request which names one.
+    """
+    chosen, stop = None, False
     for callback in callbacks:
         # A callback may keep the state it is given, so it gets one that no later step gives up.
         try:
             changed = callback(epoch, _copy(ts), {name: values[-1] for name, values in history.items()})
         except StopTraining as request:
-            return (ts if request.ts is None else _copy(request.ts)), True
+            stop, chosen = True, chosen if request.ts is None else (chosen or request.ts)
+            continue
         if changed is not None:
             if not isinstance(changed, TrainState):
                 hint = "To stop, raise fnn.StopTraining."
@@ -448,7 +443,17 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
                     hint = "Is it a function that makes a callback? Call it, and pass what it returns."
                 fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
             ts = _copy(changed)
-    return ts, False
+    if chosen is not None:
+        return _copy(chosen), True
+    return (_finish(callbacks, ts) if stop else ts), stop
+
+
+def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
+    """The state to return after the last epoch: early stopping may put the best in the place of the last."""
+    for callback in callbacks:
+        if isinstance(callback, PureCallback):
+            ts = callback.finish(ts)
+    return ts
 
 
 def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:

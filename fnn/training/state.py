@@ -14,6 +14,7 @@ from .._checks import check_key, describe, fail, is_concrete
 from .._tree import paths
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
+from ..nn.activity import added_losses
 from ..nn.layer import Layer, example_of, shape_of
 from ..optimizers.rules import get_optimizer
 
@@ -179,6 +180,9 @@ def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> T
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)
+    if task.model.per_example and added_losses(state):
+        hint = "What it adds to the loss is of the whole batch: leave per_example False."
+        fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
     return TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
 
