@@ -386,8 +386,8 @@ def test_rosenblatts_rule_equals_scikit_learn(rate, noise, rng, x64):
         warnings.simplefilter("ignore" if noise else "error", RuntimeWarning)
         found = perceptron(x, y, learning_rate=rate, epochs=epochs)
     assert found.converged is not noise
-    np.testing.assert_allclose(found.params["kernel"][:, 0], reference.coef_[0], rtol=1e-12, 1e-12)
-    np.testing.assert_allclose(found.params["bias"], reference.intercept_, rtol=1e-12, 1e-12)
+    np.testing.assert_allclose(found.params["kernel"][:, 0], reference.coef_[0], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.params["bias"], reference.intercept_, rtol=1e-12, atol=1e-12)
     points = rng.normal(size=(40, 3)) * 2
     np.testing.assert_array_equal(found.predict(points), reference.predict(points))
     assert len(set(found.predict(points).tolist())) == 2
