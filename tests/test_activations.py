@@ -137,7 +137,8 @@ def test_softmax_is_a_distribution_that_a_shift_does_not_change(x, shift):
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(shifted, p, atol=5e-3)
     np.testing.assert_allclose(np.exp(log_p), p, atol=1e-5)
-    assert np.array_equal(p.argmax(-1), x.argmax(-1))
+    # The largest input has the largest share, which others may have too, within rounding.
+    assert np.array_equal(np.take_along_axis(p, x.argmax(-1, keepdims=True), -1)[..., 0], p.max(-1))
 
 
 def test_softmax_along_another_axis(rng):

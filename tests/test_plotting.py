@@ -453,7 +453,7 @@ def test_confusion_matrix_refuses_bad_input():
         fnn.plot.confusion_matrix(P, [0, 1, 0], names=["a", "b", "c"])
     with pytest.raises(fnn.InputError, match=r"confusion_matrix: expected class numbers in \[0, 2\), got"):
         fnn.plot.confusion_matrix([0, 1, 2], [0, 1, 0], names=["a", "b"])
-    with pytest.raises(fnn.InputError, match=r"expected probabilities in \[0, 1\].*pass threshold=0"):
+    with pytest.raises(fnn.InputError, match=r"expected probabilities in \[0, 1\].*Logits need threshold=0"):
         fnn.plot.confusion_matrix([-1.0, 2.0], [0, 1])
     with pytest.raises(fnn.InputError, match="predictions and targets of the same, positive length"):
         fnn.plot.confusion_matrix(P, [0, 1])
