@@ -35,6 +35,21 @@ least and the most in brackets. Made by `python examples/all.py --markdown docs/
 | script | what |
 | --- | --- |
 {scripts}
+
+## Pictures
+
+The playground's tasks on one page, with the networks of the first seed:
+
+![ten tasks in the plane, their test rows, and what was learned](experiments/playground.png)
+
+A boundary being learned, and why eight layers of sigmoid stand still:
+
+![a spiral's boundary, epoch by epoch](experiments/spiral.gif)
+![gradient norms by layer: with sigmoid they fall to a millionth, with relu they do not](experiments/vanishing_gradient.png)
+
+Nine optimizers over two surfaces:
+
+![paths of nine optimizers over Beale's and Rosenbrock's functions](experiments/optimizer_race.png)
 """
 
 
