@@ -45,7 +45,7 @@ The playground's tasks on one page, with the networks of the first seed:
 A boundary being learned, and why eight layers of sigmoid stand still:
 
 ![a spiral's boundary, epoch by epoch](experiments/spiral.gif)
-![gradient norms by layer: with sigmoid they fall to a millionth, with relu they do not](experiments/vanishing_gradient.png)
+![gradient norms by layer, with sigmoid and with relu](experiments/vanishing_gradient.png)
 
 Nine optimizers over two surfaces:
 
