@@ -35,3 +35,10 @@ def strict_promotion():
     """An error where dtypes would promote silently."""
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs():
+    """Files share few compiled programs, which together would take gigabytes."""
+    yield
+    jax.clear_caches()
