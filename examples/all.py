@@ -76,13 +76,13 @@ def main() -> None:
         print(f"{time.perf_counter() - started:.0f} s")
         rows.append(f"| [{name}.py](../examples/{name}.py) | {module.__doc__.splitlines()[0]} |")
 
-    print(f"\n{experiment.table(figures, absent)}\n{experiment.notes(figures)}")
+    print(f"\n{experiment.table(figures, absent, quick=args.quick)}\n{experiment.notes(figures)}")
     if args.markdown:
         page = PAGE.format(
             seeds=len(experiment.seeds(args)),
             version=fnn.__version__,
             quick="in quick mode, so these figures mean nothing; " if args.quick else "",
-            table=experiment.table(figures, absent, markdown=True),
+            table=experiment.table(figures, absent, markdown=True, quick=args.quick),
             notes=experiment.notes(figures),
             scripts="\n".join(rows),
         )

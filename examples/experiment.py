@@ -52,13 +52,14 @@ class Figure(NamedTuple):
             return abs(self.mean - self.target) <= self.tolerance
         return self.mean >= self.target if self.sense == "at least" else self.mean <= self.target
 
-    def cells(self) -> list[str]:
-        """A row of the table: number, what, mean (least to most of the seeds), target, verdict."""
+    def cells(self, quick: bool = False) -> list[str]:
+        """A row of the table: number, what, mean (least to most of the seeds), target, verdict (none in quick mode)."""
         shown = self._show(self.mean)
         if len(self.values) > 1:
             shown += f" ({self._show(min(self.values))} to {self._show(max(self.values))})"
         sense = "" if self.sense == "equal to" else f"{self.sense} "
-        return [str(self.number), self.what, shown, sense + self._show(self.target), "met" if self.met else "NOT met"]
+        verdict = "quick" if quick else "met" if self.met else "NOT met"
+        return [str(self.number), self.what, shown, sense + self._show(self.target), verdict]
 
     def _show(self, value: float) -> str:
         return f"{value:,.{self.digits}f}"
@@ -67,9 +68,11 @@ class Figure(NamedTuple):
 HEAD = ["no.", "what", "fnn (mean of the seeds)", "to meet", "verdict"]
 
 
-def table(figures: Sequence[Figure], extra: Sequence[list[str]] = (), *, markdown: bool = False) -> str:
+def table(
+    figures: Sequence[Figure], extra: Sequence[list[str]] = (), *, markdown: bool = False, quick: bool = False
+) -> str:
     """Figures as an aligned table, or as one in Markdown; ``extra`` are rows of cells."""
-    rows = sorted([*(figure.cells() for figure in figures), *extra], key=lambda row: int(row[0]))
+    rows = sorted([*(figure.cells(quick) for figure in figures), *extra], key=lambda row: int(row[0]))
     widths = [max(len(row[i]) for row in [HEAD, *rows]) for i in range(len(HEAD))]
     if markdown:
         lines = [HEAD, ["---:", *["---"] * (len(HEAD) - 1)], *rows]
@@ -118,5 +121,6 @@ def save(figure: Any, args: argparse.Namespace, name: str) -> None:
 
 def main(run: Callable[[argparse.Namespace], list[Figure]], doc: str | None) -> None:
     """Run one script, and print its figures."""
-    figures = run(parser(doc).parse_args())
-    print(f"\n{table(figures)}\n{notes(figures)}".rstrip())
+    args = parser(doc).parse_args()
+    figures = run(args)
+    print(f"\n{table(figures, quick=args.quick)}\n{notes(figures)}".rstrip())

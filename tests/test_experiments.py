@@ -72,6 +72,8 @@ def test_figures_are_compared_in_the_right_sense(examples):
     assert figure(5, "parameters", [13434], 13434, "equal to").met
     assert not figure(5, "parameters", [13435], 13434, "equal to").met
     assert not figure(5, "accuracy", [float("nan")], 0.5).met
+    assert figure(5, "accuracy", [0.1], 0.5).cells()[-1] == "NOT met"
+    assert figure(5, "accuracy", [0.1], 0.5).cells(quick=True)[-1] == "quick"
 
 
 def test_table_holds_what_was_not_run(examples):
