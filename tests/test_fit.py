@@ -490,3 +490,23 @@ def test_causes_of_errors_are_guessed(task, ts, data):
         fnn.evaluate(task, ts, fnn.data.Images(x, y, x[:2], y[:2], ()))
     with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass data\.x\."):
         fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))
+
+
+def test_a_split_of_sorted_rows_is_noticed():
+    x, y = np.arange(12, dtype="float32")[:, None], np.repeat(np.arange(3), 4)
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", "sgd")
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    with pytest.warns(RuntimeWarning, match=r"100% of the validation rows .* sorted by class\? Shuffle"):
+        fnn.fit(task, ts, (x, y), validation_split=1 / 3, verbose=0)
+    fnn.fit(task, ts, (x, y % 2), validation_split=1 / 3, verbose=0)
+
+
+def test_an_early_end_is_told(capsys):
+    x = np.arange(12, dtype="float32")[:, None]
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-9))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    stop = fnn.early_stopping("loss", patience=2, min_delta=1.0)
+    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=2)
+    assert capsys.readouterr().out.endswith("stopped after epoch 3; the state at step 3 is returned\n")
+    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=0)
+    assert capsys.readouterr().out == ""

@@ -163,6 +163,17 @@ def _split(data: Any, fraction: float) -> tuple[Any, Any]:
         fail(
             "fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples"
         )
+    y = data[1]
+    if getattr(y, "ndim", 0) == 1 and jnp.issubdtype(y.dtype, jnp.integer):
+        new = ~np.isin(np.asarray(y[at:]), np.asarray(y[:at]))
+        if new.mean() > 0.5:
+            warnings.warn(
+                f"fit: {new.mean():.0%} of the validation rows are of classes that no training row has. "
+                "validation_split takes the last rows; are they sorted by class? Shuffle them first, or use "
+                "fnn.data.train_test_split.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
     return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
 
 
@@ -303,6 +314,8 @@ def fit(
             history.record({**logs, "seconds": time.perf_counter() - started})
             _warn_once(history)
             ts, stop = _call_back(callbacks, epoch, ts, history)
+            if stop and verbose:
+                print(f"stopped after epoch {epoch + 1}; the state at step {int(ts.step)} is returned", flush=True)
             if stop or interrupted():
                 break
         else:
