@@ -1,5 +1,6 @@
 """Task, TrainState, train_step, train_epoch and run: against each other, Keras, and plain JAX."""
 
+import re
 from functools import partial
 
 import jax
@@ -563,3 +564,23 @@ def test_reprs_are_short_enough_for_a_notebook(task, ts):
     assert "penalty=" in repr(task._replace(penalty=fnn.penalties.l2(0.1)))
     assert repr(jax.tree.map(lambda a: None, ts)) == "TrainState(step=None, 0 parameters)"
     assert "parameters)" in str(jax.eval_shape(lambda ts: ts, ts))
+
+
+def test_a_step_copies_no_matrix_inside_the_loop():
+    """Parameters are updated in place, though the products of the way back read them, too."""
+    task = fnn.Task(fnn.Sequential(*(fnn.Dense(57, activation="tanh") for _ in range(3)), fnn.Dense(1)), "mse", "adam")
+    x, y = jnp.ones((64, 57)), jnp.ones((64, 1))
+    ts = fnn.init(task, jax.random.key(0), x)
+    program = fnn.train_epoch.lower(task, ts, (x, y), batch_size=16).compile().as_text()
+    body = max(re.findall(r"^%?[\w.]*(?:body|region)[\w.]* .*?^}", program, re.S | re.M), key=len)
+    assert len(re.findall(r"f32\[57,57\]\S* (?:dot|custom-call|fusion)\(", body)) >= 3, "this is the body of the loop"
+    assert re.findall(r"f32\[57,57\]\S* copy\(", body) == []
+
+
+def test_gradients_pass_unchanged_and_nan_stays_nan():
+    from fnn.training.step import after_all
+
+    grads = {"a": jnp.array([jnp.nan, -0.0, jnp.inf]), "b": jnp.zeros((0, 2)), "c": jnp.array(-3.0, jnp.bfloat16)}
+    with jax.numpy_dtype_promotion("strict"):
+        jax.tree.map(np.testing.assert_array_equal, after_all(grads), grads)
+    assert after_all({}) == {}
