@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -39,7 +40,7 @@ Memory = Any
 """What a callback carries from epoch to epoch in `run`, a pytree."""
 
 
-class PureCallback:
+class PureCallback(ABC):
     """A callback for `fit` and for `run`, which has it inside its compiled program.
 
     It is written as pure functions: ``start(ts) -> memory``, ``after(memory, epoch, ts, logs) -> (memory, ts, stop)``
@@ -47,16 +48,23 @@ class PureCallback:
     Equal ones share compiled programs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: Any) -> None:
+        self._settings = settings
         self._memory: Memory = None
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._settings))
+
+    @abstractmethod
     def start(self, ts: TrainState) -> Memory:
         """What to carry before the first epoch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
         """What to carry on, the state to go on with, and whether to stop."""
-        raise NotImplementedError
 
     def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
         """The state to return, and the number of the epoch that it is of."""
@@ -151,18 +159,8 @@ class _EarlyStopping(PureCallback):
     """See `early_stopping`."""
 
     def __init__(self, watch: Watch, restore_best: bool) -> None:
-        super().__init__()
+        super().__init__(watch, restore_best)
         self.watch, self.restore_best = watch, restore_best
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _EarlyStopping) and self._settings == other._settings
-
-    def __hash__(self) -> int:
-        return hash(self._settings)
-
-    @property
-    def _settings(self) -> tuple[Any, ...]:
-        return self.watch, self.restore_best
 
     def start(self, ts: TrainState) -> Memory:
         return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
@@ -213,18 +211,8 @@ class _Plateau(PureCallback):
     """See `reduce_on_plateau`."""
 
     def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
-        super().__init__()
+        super().__init__(watch, factor, min_rate)
         self.watch, self.factor, self.min_rate = watch, factor, min_rate
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Plateau) and self._settings == other._settings
-
-    def __hash__(self) -> int:
-        return hash(self._settings)
-
-    @property
-    def _settings(self) -> tuple[Any, ...]:
-        return self.watch, self.factor, self.min_rate
 
     def start(self, ts: TrainState) -> Memory:
         return self.watch.start()

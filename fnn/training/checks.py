@@ -170,13 +170,12 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)
-    return Expected(predictions, id_limits(task, ts, x))
+    whole = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
+    return Expected(predictions, id_limits(task, ts, x) if whole else {})
 
 
 def id_limits(task: Task, ts: TrainState, x: Any) -> dict[str, tuple[str, int]]:
-    """Which arrays of x a layer reads as row numbers, and how many rows there are."""
-    if not any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x)):
-        return {}
+    """Which arrays of x a layer reads as row numbers, and how many rows there are, from one trace of the model."""
     limits: dict[str, tuple[str, int]] = {}
 
     def forward(params: Any, state: Any, x: Any) -> Any:
@@ -194,9 +193,10 @@ def id_limits(task: Task, ts: TrainState, x: Any) -> dict[str, tuple[str, int]]:
 
 
 def check_input(task: Task, ts: TrainState, x: Any) -> None:
-    """Refuse an input that does not fit the model."""
+    """Refuse an input that does not fit the model, or has ids that no row has."""
     with _hinted(task, ts, x, None):
-        jax.eval_shape(task.model.apply, ts.params, ts.state, x)
+        limits = id_limits(task, ts, x)
+    check_ids_in_range(limits, x, "x")
 
 
 @contextlib.contextmanager

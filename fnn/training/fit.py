@@ -24,7 +24,7 @@ from .callbacks import (
     PureCallback,
     StopTraining,
 )
-from .checks import as_arrays, check_finite, check_fit, check_ids_in_range, check_input, check_slices, id_limits
+from .checks import as_arrays, check_finite, check_fit, check_input, check_slices
 from .sources import (
     CHUNK_BYTES,
     ArraySource,
@@ -537,5 +537,4 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     size = size_of(x)
     check_input(task, ts, x)
     check_finite(x, "x")
-    check_ids_in_range(id_limits(task, ts, x), x, "x")
     return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))
