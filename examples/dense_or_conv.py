@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         ["dense, 1,024 units", "3x3 convolution, 1,024 filters"], [dense.total, conv.total], color=fnn.plot.COLORS[:2]
     )
     ax.bar_label(bars, labels=[f"{dense.total:,}", f"{conv.total:,}"], padding=4)
-    ax.set(xscale="log", xlim=(1e3, 3e9), xlabel="weights", title="on a 200x200 image")
+    ax.set(xscale="log", xlim=(1e3, 3e10), xlabel="weights", title="on a 200x200 image")
     ax.invert_yaxis()
     experiment.save(ax, args, "dense_or_conv.png")
     return [

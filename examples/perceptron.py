@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     middle.plot(np.arange(1, len(errors) + 1), errors, marker="o", color=fnn.plot.COLORS[0])
     middle.set(xlabel="epoch", ylabel="rows on the wrong side", title="Rosenblatt's rule until every row is right")
     middle.set_xticks(np.arange(1, len(errors) + 1))
+    middle.yaxis.get_major_locator().set_params(integer=True)
     experiment.save(left, args, "perceptron.png")
     return [
         experiment.Figure(3, "perceptron on iris: rows right of 150", [right], 150, "equal to", digits=0),
