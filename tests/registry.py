@@ -463,6 +463,10 @@ def _label_probabilities(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.probabilities(4, 3, dtype=dtype), draw.probabilities(4, 3, dtype=dtype)
 
 
+def _yes_or_no(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.probabilities(4, 3, dtype=dtype), draw.integers(2, 4, 3).astype(dtype)
+
+
 def _classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(4, 3, dtype=dtype), draw.integers(3, 4)
 
@@ -537,7 +541,7 @@ def _many_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 METRIC_UNITS = [
     _metric("accuracy", _classes),
-    _metric("binary_accuracy", _label_probabilities),
+    _metric("binary_accuracy", _yes_or_no),
     _metric("top_k_accuracy", _many_classes),
     _metric("precision", _classes),
     _metric("recall", _classes),
@@ -547,7 +551,7 @@ METRIC_UNITS = [
     _metric("mse", _values),
     _metric("r2", _values),
     function(metrics.accuracy, _classes, name="metrics.accuracy", out=at_least_float32),
-    function(metrics.binary_accuracy, _label_probabilities, name="metrics.binary_accuracy", out=at_least_float32),
+    function(metrics.binary_accuracy, _yes_or_no, name="metrics.binary_accuracy", out=at_least_float32),
     function(
         lambda p, t: metrics.top_k_accuracy(p, t, k=2),
         _classes,
