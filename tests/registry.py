@@ -833,6 +833,7 @@ NOT_UNITS: dict[str, str] = {
         ("data.Moments", "data.TableCode", "data.table_encode", "data.table_fit", "data.train_test_split"),
         "test_preprocessing.py",
     ),
+    **dict.fromkeys(("data.Fold", "data.folds", "data.folds_from", "data.take_fold"), "test_cross_validation.py"),
     "Layer": "test_layer.py",
     "paths": "test_layer.py",
     "activations.get_activation": "test_activations.py",

@@ -2,6 +2,7 @@
 
 from ..nn.embedding import one_hot
 from . import text
+from .cross_validation import Fold, folds, folds_from, take_fold
 from .datasets import (
     Dataset,
     Images,
@@ -32,6 +33,7 @@ from .toy import circles, gaussians, multi_gaussian, plane, spiral, xor
 __all__ = [
     "Dataset",
     "DownloadError",
+    "Fold",
     "Images",
     "Moments",
     "TableCode",
@@ -39,6 +41,8 @@ __all__ = [
     "circles",
     "digits",
     "fashion_mnist",
+    "folds",
+    "folds_from",
     "gaussians",
     "iris",
     "mnist",
@@ -56,6 +60,7 @@ __all__ = [
     "standardize_invert",
     "table_encode",
     "table_fit",
+    "take_fold",
     "text",
     "train_test_split",
     "xor",
