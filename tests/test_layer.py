@@ -169,6 +169,26 @@ def test_observers_see_every_layer_with_its_path():
     assert len(seen) == 4
 
 
+def test_what_an_observer_returns_stands_in_the_place_of_the_output():
+    model = fnn.Sequential(fnn.Dense(3), fnn.Residual(fnn.Dense(3)), fnn.Dense(2))
+    params, state = start(model)
+    seen = []
+
+    def double(trace):
+        seen.append(trace)
+        return 2 * trace.y if trace.path == ("residual", "body", "dense") else None
+
+    with observe(double):
+        y, _ = model.apply(params, state, X)
+    first = X @ params["dense"]["kernel"] + params["dense"]["bias"]
+    inner = params["residual"]["body"]["dense"]
+    second = first + 2 * (first @ inner["kernel"] + inner["bias"])
+    np.testing.assert_allclose(seen[3].y, second, rtol=1e-5)
+    np.testing.assert_allclose(y, second @ params["dense_1"]["kernel"] + params["dense_1"]["bias"], rtol=1e-5)
+    with observe(lambda trace: None):
+        np.testing.assert_allclose(model.apply(params, state, X)[0], forward(model)[0], rtol=1e-5)
+
+
 def test_paths_of_a_tree():
     assert fnn.paths({"b": [1, {"c": 2}], "a": 3}) == {"a": 3, "b/0": 1, "b/1/c": 2}
 

@@ -66,16 +66,18 @@ class Trace(NamedTuple):
     y: Any
 
 
-_observer: contextvars.ContextVar[Callable[[Trace], None] | None] = contextvars.ContextVar("observer", default=None)
+_observer: contextvars.ContextVar[Callable[[Trace], Any] | None] = contextvars.ContextVar("observer", default=None)
 _path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("path", default=())
 
 
 @contextlib.contextmanager
-def observe(observer: Callable[[Trace], None]) -> Iterator[None]:
-    """Call ``observer`` with every layer that `Sequential` and `Residual` apply inside the ``with`` block.
+def observe(observer: Callable[[Trace], Any]) -> Iterator[None]:
+    """Call ``observer`` with every layer that sits in another one and is applied inside the ``with`` block.
 
-    This is how `fnn.summary` sees inside a model without a second set of shape rules. The values seen belong to
-    the trace in which the model is applied.
+    Layers come when they are done, so those inside another come before it. What the observer returns stands in the
+    place of the layer's output, unless it is None. This is how `fnn.summary` sees inside a model without a second set
+    of shape rules, and how the gradient at each layer's output is found. The values seen belong to the trace in which
+    the layer is applied, which may be an inner one where a layer of your own holds others in a loop.
     """
     token = _observer.set(observer)
     try:
@@ -99,7 +101,9 @@ def call(name: str, where: str, layer: Layer, params: Params, state: State, x: A
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
         if (observer := _observer.get()) is not None:
-            observer(Trace(_path.get(), layer, params, state, x, out[0]))
+            instead = observer(Trace(_path.get(), layer, params, state, x, out[0]))
+            if instead is not None:
+                return instead, out[1]
         return out
     finally:
         _path.reset(token)
