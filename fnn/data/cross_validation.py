@@ -171,8 +171,7 @@ def _made(tests: list[np.ndarray], size: int) -> list[Fold]:
         train = np.delete(np.arange(size), test)
         train, train_weight = _filled(train, size - min(sizes))
         test, test_weight = _filled(test, max(sizes))
-        weights = (None, None) if equal else (train_weight, test_weight)
-        found.append(Fold(train, test, *weights, size))
+        found.append(Fold(train, test, None if equal else train_weight, None if equal else test_weight, size))
     return found
 
 
