@@ -14,6 +14,7 @@ from ._tree import paths
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, model_checkpoint, save
 from .data import text
+from .fingerprint import fingerprint
 from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
@@ -128,7 +129,7 @@ __all__ = [
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo",
     # data, inspection, pictures
-    "data", "text", "summary", "Summary", "paths", "devices", "classification_report", "plot", "classic",
+    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
 

@@ -814,6 +814,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
     **dict.fromkeys(("CheckpointInfo", "load", "load_info", "save"), "test_checkpoint.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
+    "fingerprint": "test_fingerprint.py",
     "InputError": "test_layer.py",
     **dict.fromkeys(("text.Vocabulary", "text.windows", "text.generate_text"), "test_text.py"),
     **dict.fromkeys((f"classic.{name}" for name in ("IDENTITY", "NOT", "AND", "OR", "NAND", "NOR")), "test_classic.py"),
