@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import inspect
 import io
 import itertools
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import InputError, check_count, describe, fail, lookup
+from .._checks import check_count, describe, fail, lookup
 from .callbacks import is_rising
 from .many import many
+from .state import TrainState
 
 Config = dict[str, Any]
 
@@ -31,7 +33,7 @@ class Sweep(NamedTuple):
       configs: the configurations, in the order in which they were given; one dict per trial.
       scores: (trials,) the monitored value of each, of the epoch that its state is of.
       histories: a dict per trial, with (epochs,) arrays by name.
-      failed: (trials,) whether a score is not finite.
+      failed: (trials,) whether the monitored value, a loss or a parameter is not finite.
       monitor: what was compared.
       rising: whether more of it is better.
       ts: the state that the best trial returned, None when all failed.
@@ -50,8 +52,7 @@ class Sweep(NamedTuple):
     @property
     def order(self) -> list[int]:
         """Numbers of the trials, the best first and the failed ones last."""
-        keys = np.where(self.failed, np.inf, -self.scores if self.rising else self.scores)
-        return [int(i) for i in np.argsort(keys, kind="stable")]
+        return _ranked(self.scores, self.failed, self.rising)
 
     @property
     def best(self) -> Config:
@@ -64,27 +65,80 @@ class Sweep(NamedTuple):
             fail("sweep", expected="a trial with a finite result", got=f"none of {len(self.configs)}")
         return self.configs[self.order[0]]
 
+    def column(self, name: str) -> list[Any]:
+        """An argument or a figure of every trial, in the order of ``configs``.
+
+        Args:
+          name: an argument, whose values come as numbers or text that tells them apart; or an entry of the history,
+            which gives the value of the epoch that a trial's state is of.
+
+        Raises:
+          InputError: for an unknown name.
+        """
+        if name in self.configs[0]:
+            return _labels([config[name] for config in self.configs])
+        figures = dict.fromkeys(figure for history in self.histories for figure in history)
+        lookup("argument or figure of the sweep", name, dict.fromkeys([*self.configs[0], *figures]), or_else="")
+        return [_last(history, name) if name in history else float("nan") for history in self.histories]
+
     def rows(self) -> list[dict[str, Any]]:
-        """A dict per trial, the best first: its number, its configuration as plain values, and its last figures."""
+        """A dict per trial, the best first: its number, its arguments as plain values, and its last figures."""
+        figures = list(dict.fromkeys(figure for history in self.histories for figure in history))
+        taken = {"trial", "failed", *figures}
+        # An argument may bear the name of a figure, such as loss=["mse", "mae"].
+        columns = {f"{name} (argument)" if name in taken else name: self.column(name) for name in self.configs[0]}
         found = []
         for i in self.order:
-            last = {name: _last(self.histories[i], name) for name in self.histories[i]}
-            shown = {name: _plain(value) for name, value in self.configs[i].items()}
+            shown = {name: column[i] for name, column in columns.items()}
+            last = {name: _last(self.histories[i], name) for name in figures if name in self.histories[i]}
             found.append({"trial": i, **shown, **last, "failed": bool(self.failed[i])})
         return found
 
+    def averages(self, *over: str) -> list[dict[str, Any]]:
+        """The mean score over some arguments, such as seeds or folds, for each combination of the others.
+
+        Args:
+          *over: the arguments to average over.
+
+        Returns:
+          A dict per combination of the others' values, the best first: these values, the mean under the name of what
+          was monitored, its standard deviation "std", the number of "trials", and how many of them "failed", which are
+          left out of the mean. Combinations with a failed trial come after those without.
+
+        Raises:
+          InputError: for a name that was not swept.
+        """
+        for name in over:
+            lookup("swept argument", name, dict.fromkeys(self.configs[0]), or_else="")
+        columns = {name: self.column(name) for name in self.configs[0] if name not in over}
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i in range(len(self.configs)):
+            groups.setdefault(tuple(column[i] for column in columns.values()), []).append(i)
+        rows = []
+        for values, numbers in groups.items():
+            failed = self.failed[numbers]
+            good = self.scores[numbers][~failed]
+            mean, std = (float(good.mean()), float(good.std())) if len(good) else (float("nan"), float("nan"))
+            figures = {self.monitor: mean, "std": std, "trials": len(numbers), "failed": int(failed.sum())}
+            rows.append({**dict(zip(columns, values, strict=True)), **figures})
+        ranked = _ranked([row[self.monitor] for row in rows], [row["failed"] for row in rows], self.rising)
+        return [rows[i] for i in ranked]
+
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write `rows` as a CSV file, whole or not at all."""
+        """Write `rows` as a CSV file, whole or not at all. Missing folders are made."""
         rows = self.rows()
         text = io.StringIO()
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         path = Path(path)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as file:
-            file.write(text.getvalue())
-        os.replace(file.name, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.write_text(text.getvalue(), encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def __repr__(self) -> str:
         rows = self.rows()
@@ -100,6 +154,23 @@ class Sweep(NamedTuple):
         return "\n".join([*lines, *more, tail])
 
 
+def _ranked(scores: Any, failed: Any, rising: bool) -> list[int]:
+    """Numbers in the order of their scores, the best first, then those that failed."""
+    scores = np.asarray(scores, float)
+    return [int(i) for i in np.lexsort((-scores if rising else scores, np.asarray(failed) > 0))]
+
+
+def _labels(values: list[Any]) -> list[Any]:
+    """Values as numbers or text; what would read the same but differs is numbered."""
+    known: dict[Any, dict[Any, int]] = {}
+    contents = {id(value): _content(value) for value in values}  # a value of a grid comes many times
+    pairs = [(_plain(value), contents[id(value)]) for value in values]
+    for label, content in pairs:
+        different = known.setdefault(label, {})
+        different.setdefault(content, len(different))
+    return [label if len(known[label]) == 1 else f"{label} #{known[label][content]}" for label, content in pairs]
+
+
 def _plain(value: Any) -> Any:
     """A value as a number or short text for a table."""
     if isinstance(value, (bool, int, float, str)) or value is None:
@@ -107,15 +178,39 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
         return "key " + " ".join(str(int(word)) for word in jax.random.key_data(value).ravel())
     if np.ndim(value) == 0 and hasattr(value, "dtype"):
-        return np.asarray(value).item()
+        number = np.asarray(value)[()]
+        # The decimal number that a float of 32 bits stands for, without the digits that it cannot hold.
+        return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
     if hasattr(value, "shape"):
         return describe(value)
-    return getattr(value, "__name__", None) or str(value)
+    return getattr(value, "__name__", None) or (type(value).__name__ if _has_arrays(value) else str(value))
+
+
+def _content(value: Any) -> Any:
+    """What two equal values have in common, hashable."""
+    if _has_arrays(value):
+        leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
+        return tuple(np.asarray(leaf).tobytes() for leaf in leaves)
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _has_arrays(value: Any) -> bool:
+    return any(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves(value))
 
 
 def _last(history: Mapping[str, np.ndarray], name: str) -> float:
     """The value of the epoch that a trial's state is of: the last, if no callback gave back another."""
-    return float(history[name][int(history["epoch"][0]) if "epoch" in history and name != "epoch" else -1])
+    values, epoch = history[name], history.get("epoch")
+    # What `run` says of callbacks is one number.
+    return float(values[int(epoch[0]) if epoch is not None and epoch.size == 1 < values.size else -1])
 
 
 def _cell(value: Any) -> str:
@@ -140,20 +235,21 @@ def sweep(
       trial: a pure function of keyword arguments, ``trial(key, rate) -> (ts, history)``, mostly `init`, `set_hyper`
         and `run`.
       space: a dict from argument names to the values to try, of which all combinations are trained; or a list of
-        dicts, one per trial. Values are numbers, arrays of one shape (PRNG keys, index sets of data folds), or, for
-        structural arguments, anything hashable.
+        dicts, one per trial. Values are numbers, arrays of one shape (PRNG keys), pytrees of such arrays (the folds of
+        `fnn.data.folds`), or, for structural arguments, anything hashable.
       structural: arguments that set shapes or control flow, such as widths, numbers of layers or batch sizes: trials
         with equal ones form a group, which is compiled once. Text, functions, tuples, None and booleans always do.
       monitor: the entry of the history that is compared; default "val_loss" if there is one, else "loss".
       mode: "min" or "max"; default "max" for accuracies, precision, recall, F1 and R2, else "min".
       keep: "best" keeps the state of the best trial alone, "all" those of all trials.
-      members: how many trials one call of the compiled program trains, at most; by default as many as leave three
-        quarters of the memory free. A bar moves with each call.
+      members: how many trials one call of the compiled program trains, at most; by default as many as, by what the
+        compiled program says of itself, take half of the device's memory. A bar moves with each call.
       at_once: how many of them form one batch; see `many`, which chooses by default.
       verbose: 0 is silent, 1 shows a bar.
 
     Returns:
-      A `Sweep`. A trial whose monitored value is not finite is marked as failed and does not touch the others.
+      A `Sweep`. A trial whose monitored value, loss or parameters are not finite at the end is marked as failed and
+      does not touch the others.
 
     Raises:
       InputError: for an empty space, arguments that the trial does not have or that are missing, values of one
@@ -177,14 +273,13 @@ def sweep(
         check_count("sweep", "members", members)
     if mode not in (None, "min", "max"):
         fail("sweep", expected="mode 'min', 'max' or None", got=repr(mode))
+    structural = (structural,) if isinstance(structural, str) else tuple(structural)
     for name in structural:
         lookup("swept argument", name, dict.fromkeys(configs[0]), or_else="")
     collected = _Collected(len(configs), monitor, mode, keep)
     with _bar(verbose, len(configs)) as bar:
         for fixed, numbers in _groups(configs, frozenset(structural)):
-            for part, states, history in _train(trial, configs, fixed, numbers, members, at_once, collected.check):
-                collected.add(part, states, history)
-                bar.update(len(part))
+            _train(trial, configs, fixed, numbers, members, at_once, collected, bar)
     return collected.result(configs)
 
 
@@ -193,15 +288,15 @@ def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
     if not callable(trial):
         fail("sweep", expected="a function of one trial's arguments", got=describe(trial))
     if isinstance(space, Mapping):
-        for name, values in space.items():
-            if isinstance(values, str) or not hasattr(values, "__len__"):
-                fail("sweep", expected=f"a list of values for {name!r}", got=repr(values), hint=f"Pass [{values!r}].")
-        configs = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
+        listed = {name: _listed(name, values) for name, values in space.items()}
+        configs = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
         if not space:
             configs = []
-    else:
+    elif isinstance(space, Sequence) and all(isinstance(config, Mapping) for config in space):
         configs = [dict(config) for config in space]
-    if not configs:
+    else:
+        fail("sweep", expected="a dict of lists of values, or a list of dicts, one per trial", got=repr(space)[:80])
+    if not configs or not configs[0]:
         fail("sweep", expected="at least one value for each argument", got="an empty space")
     if len({frozenset(config) for config in configs}) > 1:
         fail("sweep", expected="trials with the same arguments", got=str([sorted(config) for config in configs[:3]]))
@@ -215,8 +310,18 @@ def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
     return configs
 
 
+def _listed(name: str, values: Any) -> list[Any]:
+    """The values of an argument; what is one value itself is refused."""
+    one = isinstance(values, (str, Mapping)) or hasattr(values, "_fields") or getattr(values, "shape", None) == ()
+    if one or not isinstance(values, Iterable):
+        fail("sweep", expected=f"a list of values for {name!r}", got=repr(values), hint=f"Pass [{values!r}].")
+    return list(values)
+
+
 def _is_structural(value: Any) -> bool:
-    return isinstance(value, (str, bool, tuple, type(None))) or callable(value)
+    if isinstance(value, tuple):
+        return not _has_arrays(value)
+    return isinstance(value, (str, bool, type(None))) or callable(value)
 
 
 def _groups(configs: list[Config], structural: frozenset[str]) -> Iterator[tuple[Config, list[int]]]:
@@ -224,13 +329,21 @@ def _groups(configs: list[Config], structural: frozenset[str]) -> Iterator[tuple
     names = [name for name in configs[0] if name in structural or any(_is_structural(c[name]) for c in configs)]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, config in enumerate(configs):
-        try:
-            groups.setdefault(tuple(config[name] for name in names), []).append(i)
-        except TypeError:
-            got = str({name: type(config[name]).__name__ for name in names})
-            fail("sweep", expected="hashable structural arguments", got=got)
-    for values, numbers in groups.items():
-        yield dict(zip(names, values, strict=True)), numbers
+        groups.setdefault(tuple(_identity(name, config[name]) for name in names), []).append(i)
+    for numbers in groups.values():
+        yield {name: configs[numbers[0]][name] for name in names}, numbers
+
+
+def _identity(name: str, value: Any) -> Any:
+    """What is equal for equal structural values; a function that cannot be hashed is itself alone."""
+    try:
+        hash(value)
+    except TypeError:
+        if callable(value):
+            return id(value)
+        hint = "Pass tuples in the place of lists." if isinstance(value, list) else ""
+        fail("sweep", expected=f"hashable structural arguments for {name!r}", got=repr(value)[:80], hint=hint)
+    return value
 
 
 def _train(
@@ -240,86 +353,144 @@ def _train(
     numbers: list[int],
     members: int | None,
     at_once: int | None,
-    check: Callable[[Mapping[str, Any]], None],
-) -> Iterator[tuple[list[int], Any, dict[str, np.ndarray]]]:
-    """Trials of one structure, so many per call of one compiled program: their numbers, states and histories."""
+    collected: _Collected,
+    bar: Any,
+) -> None:
+    """Trials of one structure, so many per call of one compiled program."""
     names = [name for name in configs[0] if name not in fixed]
 
-    def one(traced: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def one(traced: dict[str, Any]) -> tuple[Any, dict[str, Any], Any]:
         out = trial(**traced, **fixed)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Mapping)):
             fail("sweep", expected="a trial that returns (ts, history), as fnn.run does", got=describe(out))
-        return out[0], dict(out[1])
+        return out[0], dict(out[1]), _is_finite(out[0])
 
     stacked = {name: _stack(name, [configs[i][name] for i in numbers]) for name in names}
-    shapes = _shapes(one, stacked)
-    check(shapes[1])
-    if not names:  # nothing to batch
-        for number in numbers:
-            states, history = jax.jit(lambda: jax.tree.map(lambda a: a[None], one({})))()
-            yield [number], states, jax.device_get(history)
-        return
-    count = min(len(numbers), members or _members_in_memory(shapes))
-    rounds = -(-len(numbers) // count)
-    count = -(-len(numbers) // rounds)  # of nearly equal size
-    run = jax.jit(many(one, at_once=at_once))
-    for start in range(0, len(numbers), count):
-        part = numbers[start : start + count]
+    closed, shapes = _trace(one, stacked, configs[numbers[0]])
+    collected.check(shapes[1])
+    # Arrays that the trial closes over, such as the data, are handed to the program; else they would become part of it.
+    shared = [jnp.asarray(array) for array in closed.consts]
+    treedef: Any = jax.tree.structure(shapes)
+
+    def batch(shared: list[Any], stacked: dict[str, Any]) -> Any:
+        run_one = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(closed.jaxpr, shared))
+        if not stacked:  # nothing to batch
+            leaves = [leaf[None] for leaf in run_one()]
+        else:
+            leaves = many(lambda traced: run_one(*jax.tree.leaves(traced)), at_once=at_once)(stacked)
+        return treedef.unflatten(leaves)
+
+    def rows(start: int, count: int) -> dict[str, Any]:
         # The last call repeats a trial, so that it needs no program of its own.
-        rows = np.minimum(np.arange(start, start + count), len(numbers) - 1)
-        states, history = run(jax.tree.map(lambda a, rows=rows: a[rows], stacked))
-        yield part, states, {name: values[: len(part)] for name, values in jax.device_get(history).items()}
+        places = np.minimum(np.arange(start, start + count), len(numbers) - 1)
+        return jax.tree.map(lambda a: a[places], stacked)
+
+    room = _room()
+    size = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
+    count = (members or max(1, int(room // max(size, 1)))) if names else 1
+    while True:
+        count = -(-len(numbers) // -(-len(numbers) // count))  # calls of nearly equal size
+        program = jax.jit(batch).lower(shared, rows(0, count)).compile()
+        needed = _needed(program)
+        if members is not None or count == 1 or needed <= room:
+            break
+        count = max(1, min(count // 2, int(count * room / needed)))
+    for start in range(0, len(numbers), count):
+        collected.add(numbers[start : start + count], *program(shared, rows(start, count)))
+        bar.update(len(numbers[start : start + count]))
+
+
+def _is_finite(ts: Any) -> Any:
+    """Whether all parameters are finite, traced."""
+    leaves = jax.tree.leaves(ts.params) if isinstance(ts, TrainState) else []
+    finite = [jnp.isfinite(leaf).all() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.stack(finite).all() if finite else jnp.bool_(True)
 
 
 def _stack(name: str, values: list[Any]) -> Any:
+    """The values of an argument along a new first axis, leaf by leaf."""
+    structures: set[Any] = {jax.tree.structure(value) for value in values}
+    if len(structures) > 1:
+        got = " and ".join(sorted({type(value).__name__ for value in values}))
+        fail("sweep", expected=f"values of {name!r} of one structure", got=got, hint="Or name it in structural.")
+    leaves = zip(*(jax.tree.leaves(value) for value in values), strict=True)
+    return structures.pop().unflatten([_stack_leaf(name, list(column)) for column in leaves])
+
+
+def _stack_leaf(name: str, values: list[Any]) -> Any:
     arrays = [value if isinstance(value, jax.Array) else np.asarray(value) for value in values]
     if len({a.shape for a in arrays}) > 1:
         hint = "Values of one argument share a shape; pad them, or name it in structural."
-        fail(
-            "sweep", expected=f"values of {name!r} of one shape", got=str(sorted({a.shape for a in arrays})), hint=hint
-        )
-    if not all(isinstance(a, jax.Array) or a.dtype.kind in "iufb" for a in arrays):
-        fail(
-            "sweep",
-            expected=f"numbers or arrays for {name!r}",
-            got=describe(arrays[0]),
-            hint="Or name it in structural.",
-        )
+        got = str(sorted({a.shape for a in arrays}))
+        fail("sweep", expected=f"values of {name!r} of one shape", got=got, hint=hint)
+    if not all(isinstance(a, jax.Array) or jnp.issubdtype(a.dtype, np.number) or a.dtype == bool for a in arrays):
+        hint = "Or name it in structural."
+        fail("sweep", expected=f"numbers or arrays for {name!r}", got=describe(arrays[0]), hint=hint)
+    if any(isinstance(a, jax.Array) for a in arrays):
+        return jnp.stack([jnp.asarray(a) for a in arrays])
     # A list such as [1, 0.5] holds floats, whatever its first value.
-    kinds = {a.dtype for a in arrays if not isinstance(a, jax.Array)}
-    if len(kinds) > 1:
-        arrays = [np.asarray(a, np.result_type(*kinds)) for a in arrays]
-    return jnp.stack([jnp.asarray(a) for a in arrays])
+    together = np.stack(arrays)
+    stacked = jnp.asarray(together)
+    if together.dtype.kind in "iu" and not np.array_equal(stacked, together):
+        least, most = together.min(), together.max()
+        fail("sweep", expected=f"integers for {name!r} that {stacked.dtype} holds", got=f"{least} to {most}")
+    return stacked
 
 
-def _shapes(one: Callable[[dict[str, Any]], Any], stacked: dict[str, Any]) -> Any:
-    """Shapes of the results of one trial; where it cannot be traced, the argument to blame is looked for."""
-    first = {name: values[0] for name, values in stacked.items()}
+def _trace(one: Callable[..., Any], stacked: dict[str, Any], config: Config) -> tuple[Any, Any]:
+    """One trial as a program, and the shapes of its results; if it has none, the arguments to blame are looked for."""
+    first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked)
     try:
-        return jax.eval_shape(one, first)
-    except Exception as error:
-        for name, value in first.items():
-            if jnp.issubdtype(value.dtype, jnp.integer) and value.ndim == 0:
-                rest = {other: v for other, v in first.items() if other != name}
-                try:
-                    jax.eval_shape(lambda rest, name=name, value=value: one({**rest, name: int(value)}), rest)
-                except Exception:  # not this one, or not it alone
-                    continue
-                hint = f"Pass structural=({name!r},): each of its values is then compiled by itself."
-                raise InputError(
-                    f"sweep: expected arguments that can vary within one program, got {name!r}, which sets shapes or "
-                    f"control flow. {hint}"
-                ) from error
-        raise
+        return jax.make_jaxpr(one, return_shape=True)(first)
+    except Exception:
+        blamed = _to_blame(one, first, config)
+        if not blamed:
+            raise
+        names = " and ".join(map(repr, blamed))
+        hint = f"Pass structural=({', '.join(map(repr, blamed))},): each of its values is then compiled by itself."
+        got = f"{names}, which sets shapes or control flow"
+        fail("sweep", expected="arguments that can vary within one program", got=got, hint=hint)
 
 
-def _members_in_memory(shapes: Any) -> int:
-    """How many trials' results take a quarter of the memory at most."""
-    size = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
+def _to_blame(one: Callable[..., Any], first: dict[str, Any], config: Config) -> list[str]:
+    """The fewest arguments, if any, without which the others can be traced."""
+
+    def works(fixed: set[str]) -> bool:
+        rest = {name: value for name, value in first.items() if name not in fixed}
+        try:
+            jax.eval_shape(lambda rest: one({**rest, **{name: config[name] for name in fixed}}), rest)
+        except Exception:
+            return False
+        return True
+
+    blamed = set(first)
+    if not works(blamed):
+        return []
+    for name in first:
+        if works(blamed - {name}):
+            blamed.remove(name)
+    return [name for name in first if name in blamed]
+
+
+def _room() -> float:
+    """The bytes that one call may take: half of the memory, on an accelerator of what is free now."""
     device = jax.devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    total = (stats or {}).get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, int(total // 4 // max(size, 1)))
+    stats = (device.memory_stats() if device.platform != "cpu" else None) or {}
+    if "bytes_limit" in stats:
+        return 0.5 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+    with contextlib.suppress(OSError, ValueError):  # a container may have less than its machine
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return 0.5 * total
+
+
+def _needed(program: Any) -> int:
+    """The bytes that a compiled program takes for its results and on the way to them, 0 where it does not say."""
+    stats = program.memory_analysis()
+    return 0 if stats is None else int(stats.temp_size_in_bytes + stats.output_size_in_bytes)
 
 
 def _bar(verbose: int, total: int) -> Any:
@@ -332,7 +503,7 @@ class _Collected:
     """Results of trials as they come, with the best state so far."""
 
     def __init__(self, size: int, monitor: str | None, mode: str | None, keep: str) -> None:
-        self.scores = np.full(size, np.nan)
+        self.scores, self.failed = np.full(size, np.nan), np.ones(size, bool)
         self.histories: list[dict[str, np.ndarray]] = [{} for _ in range(size)]
         self.states: list[Any] = [None] * size
         self.monitor, self.mode, self.keep, self.best, self.ts = monitor, mode, keep, np.inf, None
@@ -343,15 +514,23 @@ class _Collected:
             self.monitor = "val_loss" if "val_loss" in history else "loss"
         lookup("entry of the history", self.monitor, history, or_else="")
 
-    def add(self, part: list[int], states: Any, history: dict[str, np.ndarray]) -> None:
+    def add(self, part: list[int], states: Any, history: Mapping[str, Any], finite: Any) -> None:
+        """Take over what a call returned for the trials of these numbers; there may be more rows than trials."""
+        history, finite = jax.device_get((dict(history), finite))
         sign = -1.0 if self.rising else 1.0
+        best = None
         for row, number in enumerate(part):
-            self.histories[number] = {name: np.atleast_1d(values[row]) for name, values in history.items()}
-            score = self.scores[number] = _last(self.histories[number], str(self.monitor))
-            if self.keep == "all":
+            own = self.histories[number] = {name: np.atleast_1d(values[row]) for name, values in history.items()}
+            score = self.scores[number] = _last(own, str(self.monitor))
+            figures = [score, *(_last(own, name) for name in ("loss", "val_loss") if name in own)]
+            self.failed[number] = not (finite[row] and np.isfinite(figures).all())
+            if not self.failed[number] and sign * score < self.best:
+                self.best, best = sign * score, row
+        if best is not None:
+            self.ts = jax.tree.map(lambda a: a[best], states)
+        if self.keep == "all":
+            for row, number in enumerate(part):
                 self.states[number] = jax.tree.map(lambda a, row=row: a[row], states)
-            if np.isfinite(score) and sign * score < self.best:
-                self.best, self.ts = sign * score, jax.tree.map(lambda a, row=row: a[row], states)
 
     @property
     def rising(self) -> bool:
@@ -359,5 +538,4 @@ class _Collected:
 
     def result(self, configs: list[Config]) -> Sweep:
         states = self.states if self.keep == "all" else []
-        failed = ~np.isfinite(self.scores)
-        return Sweep(configs, self.scores, self.histories, failed, str(self.monitor), self.rising, self.ts, states)
+        return Sweep(configs, self.scores, self.histories, self.failed, str(self.monitor), self.rising, self.ts, states)
