@@ -12,7 +12,7 @@ from ._checks import InputError
 from ._names import missing as _missing
 from ._tree import paths
 from ._version import __version__
-from .checkpoint import CheckpointInfo, load, load_info, model_checkpoint, save
+from .checkpoint import CheckpointInfo, load, load_info, save
 from .data import text
 from .fingerprint import fingerprint
 from .losses import class_weights
@@ -92,10 +92,12 @@ from .optimizers.transforms import (
     global_norm,
 )
 from .summary import Summary, devices, summary
-from .training.callbacks import StopTraining, csv_log, early_stopping, reduce_on_plateau
+from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
 from .training.derivatives import example_gradients, hessian_vector_product, influence
+from .training.finite import NonFiniteError
 from .training.fit import History, evaluate, fit, predict
 from .training.many import many
+from .training.resume import CheckpointError
 from .training.run import run
 from .training.state import Task, TrainState, init
 from .training.step import epoch_order, train_epoch, train_step
@@ -127,7 +129,7 @@ __all__ = [
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
-    "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo",
+    "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo", "CheckpointError", "NonFiniteError",
     # data, inspection, pictures
     "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "classification_report", "plot", "classic",
     "InputError", "__version__",

@@ -49,6 +49,8 @@ _ELSEWHERE = {
     "ReduceLROnPlateau": "reduce_on_plateau",
     "ModelCheckpoint": "model_checkpoint",
     "CSVLogger": "csv_log",
+    "BackupAndRestore": "fit(checkpoint=...)",
+    "TerminateOnNaN": "fit(check='finite')",
     "to_categorical": "one_hot",
     "regularizers": "penalties",
     "constraints": "penalties",

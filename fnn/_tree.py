@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+
+from ._checks import describe, fail
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -27,6 +29,18 @@ def paths(tree: Any) -> dict[str, Any]:
     {'dense/bias': 2, 'dense/kernel': 1}
     """
     return {path_text(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def from_paths(where: str, like: Any, leaves: Mapping[str, Any]) -> Any:
+    """A tree of the structure, shapes and dtypes of ``like`` from its leaves by path; others are refused."""
+    wanted = paths(like)
+    for name in sorted(wanted.keys() ^ leaves.keys()):
+        fail(where, expected="the same leaves", got=f"{name!r} on one side alone")
+    for name, leaf in wanted.items():
+        if describe(leaf) != describe(leaves[name]):
+            fail(f"{where}, {name}", expected=describe(leaf), got=describe(leaves[name]))
+    treedef: Any = jax.tree.structure(like)
+    return treedef.unflatten([leaves[name] for name in wanted])
 
 
 def matches(where: Where, path: str) -> bool:

@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import itertools
 import json
 import math
 import os
+import re
 import secrets
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import describe, fail
+from ._checks import InputError, describe, fail
 from ._tree import Where, matches, path_text, paths
 from ._version import __version__
-from .training.callbacks import Callback, Watch
 from .training.state import TrainState
 
 FORMAT = 1
@@ -41,6 +42,11 @@ _NATIVE = {
 }  # fmt: skip
 _NUMBERS = (bool, int, float, complex)
 _SHOWN = 4  # paths of each kind in a message
+_BESIDE = "beside/"  # before the paths of arrays that are no part of the tree
+
+
+class DamagedError(InputError):
+    """A file that is no checkpoint, or no longer one: truncated, damaged, or of another kind."""
 
 
 class CheckpointInfo(NamedTuple):
@@ -54,6 +60,7 @@ class CheckpointInfo(NamedTuple):
       history: as given to `save`, else None.
       extra: as given to `save`, else None.
       size: bytes of all arrays.
+      model: what the states are of, as text; None where `save` was not told.
     """
 
     format: int
@@ -63,6 +70,7 @@ class CheckpointInfo(NamedTuple):
     history: dict[str, list[Any]] | None
     extra: Any
     size: int
+    model: str | None = None
 
 
 class _Stored(NamedTuple):
@@ -73,7 +81,7 @@ class _Stored(NamedTuple):
 
 
 # --------------------------------------------------------------------------------------------------------------- saving
-def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None) -> None:
+def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None, model: Any = None) -> None:
     """Write a TrainState, or any tree of arrays, to a file that `load` gives back bit for bit.
 
     The file appears at once as a whole: it is written beside its place under another name, synced to the disk, and
@@ -84,6 +92,7 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None) -> None:
       ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``.
       history: the history of `fit` or `run`; numbers by name.
       extra: anything else that JSON can hold: numbers, texts, lists, and dicts with texts as keys.
+      model: tells a later reader what the state is of: the `Task`, a `summary`, or text; kept as text.
 
     Raises:
       InputError: for leaves that are no arrays or numbers, two leaves of the same path, an ``extra`` that JSON cannot
@@ -100,10 +109,17 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None) -> None:
     >>> bool((again.params["kernel"] == ts.params["kernel"]).all()), info.step, info.extra
     (True, 0, {'data': 'mnist'})
     """
+    save_with(path, ts, {}, history=history, extra=extra, model=model)
+
+
+def save_with(path: Any, ts: Any, beside: Any, *, history: Any, extra: Any, model: Any) -> None:
+    """`save` a TrainState with other arrays beside it, which `load` leaves out and `load_beside` gives."""
     target = os.path.realpath(os.fspath(path))
     if os.path.lexists(target) and not os.path.isfile(target):
         fail("save", expected="the path of a file", got=f"{str(path)!r}, which is a folder or a device")
     stored = _stored(ts)
+    for name, leaf in _stored(beside).items():
+        stored[_BESIDE + name] = leaf._replace(about={**leaf.about, "beside": True})
     is_state = isinstance(ts, TrainState)
     text = json.dumps(
         {
@@ -114,6 +130,7 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None) -> None:
             "leaves": {name: leaf.about for name, leaf in stored.items()},
             "history": _as_json(history, "history"),
             "extra": _as_json(extra, "extra"),
+            "model": None if model is None else str(model),
         }
     )
     # In the order of the safetensors package, by which every array is aligned: wide dtypes first, then by name.
@@ -212,7 +229,7 @@ def _write(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
     The safetensors package writes files too, but neither syncs them nor keeps the number of the system's error.
     """
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")  # see temporary_files
     try:
         os.makedirs(folder, exist_ok=True)
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
@@ -237,6 +254,12 @@ def _write(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
             os.close(descriptor)
 
 
+def temporary_files(folder: str) -> list[str]:
+    """What writers that were killed have left in a folder."""
+    names = glob.glob(os.path.join(glob.escape(folder), ".*.tmp"))
+    return [name for name in names if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", os.path.basename(name))]
+
+
 # -------------------------------------------------------------------------------------------------------------- loading
 @contextlib.contextmanager
 def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -255,7 +278,7 @@ def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
             if text is None:
                 got = "a safetensors file of another origin, or one with damaged metadata"
                 hint = "Read it with safetensors.numpy.load_file."
-                fail(where, expected="a checkpoint of fnn.save", got=got, hint=hint)
+                raise DamagedError(f"{where}: expected a checkpoint of fnn.save, got {got}. {hint}")
             if _checksum(text.encode()) != metadata.get("fnn_checksum"):
                 _damaged(where, "metadata that do not fit their checksum")
             about = json.loads(text)
@@ -267,11 +290,11 @@ def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
             yield file, about
     except SafetensorError as error:
         got = f"one that is truncated, damaged or of another kind ({error})"
-        fail(where, expected="a checkpoint of fnn.save", got=got)
+        raise DamagedError(f"{where}: expected a checkpoint of fnn.save, got {got}.") from None
 
 
-def _damaged(where: str, got: str) -> None:
-    fail(where, expected="an undamaged checkpoint", got=got, hint="Take an earlier one.")
+def _damaged(where: str, got: str) -> NoReturn:
+    raise DamagedError(f"{where}: expected an undamaged checkpoint, got {got}. Take an earlier one.")
 
 
 def _read(where: str, file: Any, name: str, about: dict[str, Any]) -> np.ndarray:
@@ -299,11 +322,31 @@ def load_info(path: Any) -> CheckpointInfo:
       InputError: for a file that is not one of `save`, is truncated or damaged, or comes from a newer fnn.
     """
     with _opened(path) as (_, about):
-        leaves = {name: _struct(f"load_info {str(path)!r}", leaf) for name, leaf in about["leaves"].items()}
+        inside = {name: leaf for name, leaf in about["leaves"].items() if "beside" not in leaf}
+        leaves = {name: _struct(f"load_info {str(path)!r}", leaf) for name, leaf in inside.items()}
         size = sum(math.prod(a["shape"]) * np.dtype(a["dtype"]).itemsize for a in about["leaves"].values())
         return CheckpointInfo(
-            about["format"], about["version"], about["step"], leaves, about["history"], about["extra"], size
+            about["format"],
+            about["version"],
+            about["step"],
+            leaves,
+            about["history"],
+            about["extra"],
+            size,
+            about.get("model"),
         )
+
+
+def load_beside(path: Any) -> dict[str, Any]:
+    """The arrays that `save_with` wrote beside the state, by path."""
+    place = f"load {str(path)!r}"
+    with _opened(path) as (file, about):
+        stored = {name: leaf for name, leaf in about["leaves"].items() if "beside" in leaf}
+        found = {name: _read(place, file, name, leaf) for name, leaf in stored.items()}
+        return {
+            name.removeprefix(_BESIDE): _like(place, name, _struct(place, stored[name]), array, stored[name])
+            for name, array in found.items()
+        }
 
 
 def _struct(place: str, about: dict[str, Any]) -> jax.ShapeDtypeStruct:
@@ -353,7 +396,7 @@ def load(path: Any, like: Any, *, where: Where | None = None) -> Any:
     if not (where is None or isinstance(where, (str, tuple, list)) or callable(where)):
         fail(place, expected="a pattern, several, or a function of the path as where", got=repr(where))
     with _opened(path) as (file, about):
-        stored = about["leaves"]
+        stored = {name: leaf for name, leaf in about["leaves"].items() if "beside" not in leaf}
         source = _sources(place, isinstance(like, TrainState), about["kind"] == "TrainState", ours, stored, where)
         found = {name: stored[theirs] for name, theirs in source.items() if theirs in stored}
         missing = [name for name in source if name not in found]
@@ -450,50 +493,3 @@ def _like(place: str, name: str, ours: Any, array: np.ndarray, about: dict[str, 
     bound = isinstance(ours, jax.Array) and getattr(ours, "committed", False)
     # An array that is bound to no device must stay so, or each function that takes it would be compiled anew.
     return jax.device_put(made, ours.sharding) if bound else made
-
-
-def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None = None) -> Callback:
-    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
-
-    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
-
-    Args:
-      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
-        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
-        Missing folders are made.
-      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before, also those of
-        earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the first
-        value always is).
-      mode: as in `early_stopping`.
-
-    Raises:
-      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
-
-    >>> import fnn
-    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
-    """
-    if monitor is None and mode is not None:
-        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
-    pattern = os.fspath(path)
-    watch = None if monitor is None else Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
-    history: dict[str, list[float]] = {}
-    memory: Any = None if watch is None else watch.start()
-
-    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        nonlocal memory
-        if epoch == 0:  # a callback may serve several calls of fit
-            history.clear()
-        for name, value in logs.items():
-            history.setdefault(name, []).append(value)
-        if watch is not None:
-            memory, better = watch.step(memory, logs)
-            if not better:
-                return
-        try:
-            target = pattern.format(**{**logs, "epoch": epoch + 1})
-        except (KeyError, IndexError, ValueError) as error:
-            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
-            fail("model_checkpoint", expected=expected, got=f"{pattern!r} ({error})")
-        save(target, ts, history=history, extra={"epoch": epoch + 1})
-
-    return callback

@@ -269,8 +269,8 @@ def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, mo
     gather(monkeypatch, most)
     seen, original = [], sources.StreamSource.pieces
 
-    def counted(self, ts):
-        for piece in original(self, ts):
+    def counted(self, ts, done):
+        for piece in original(self, ts, done):
             seen.append(piece.whole)
             yield piece
 

@@ -28,6 +28,7 @@ from .preprocessing import (
     table_fit,
     train_test_split,
 )
+from .streams import Shuffled, Stream
 from .toy import circles, gaussians, multi_gaussian, plane, spiral, xor
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     "Fold",
     "Images",
     "Moments",
+    "Shuffled",
+    "Stream",
     "TableCode",
     "california_housing",
     "circles",

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
+from ..checkpoint import save
 from ..optimizers.rules import get_hyper, set_hyper
 from .state import TrainState
 
@@ -78,6 +79,14 @@ class PureCallback(ABC):
         if stop:
             raise StopTraining(self.finish(ts))
         return ts
+
+    def state(self) -> Memory:
+        """What a checkpoint of `fit` keeps: the memory, None before the first epoch."""
+        return self._memory
+
+    def restore(self, memory: Memory) -> None:
+        """Go on with what a checkpoint kept."""
+        self._memory = memory
 
     def finish(self, ts: TrainState) -> TrainState:
         """The state that `fit` is to return."""
@@ -250,29 +259,43 @@ def csv_log(path: Any, *, append: bool = False) -> Callback:
     >>> import fnn
     >>> log = fnn.csv_log("out/run.csv")
     """
-    path = os.fspath(path)
-    columns: list[str] = []
+    return _CsvLog(os.fspath(path), append)
 
-    def callback(epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
-        nonlocal columns
+
+class _CsvLog:
+    """See `csv_log`."""
+
+    def __init__(self, path: str, append: bool) -> None:
+        self.path, self.append = path, append
+        self.columns: list[str] = []
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
         row = {"epoch": epoch + 1, **logs}
-        fresh = epoch == 0 or not columns
+        fresh = epoch == 0 or not self.columns
         if fresh:
-            columns = _columns(path) if append or epoch > 0 else []
-        write_header = fresh and not columns
+            self.columns = _columns(self.path) if self.append or epoch > 0 else []
+        write_header = fresh and not self.columns
         if write_header:
-            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-            columns = list(row)
-        if more := [name for name in row if name not in columns]:
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+            self.columns = list(row)
+        if more := [name for name in row if name not in self.columns]:
             hint = "Use another file, or append=False."
-            fail("csv_log", expected=f"the columns of {path!r}, {columns}", got=f"other values: {more}", hint=hint)
-        with open(path, "w" if write_header else "a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, columns, restval="")
+            expected = f"the columns of {self.path!r}, {self.columns}"
+            fail("csv_log", expected=expected, got=f"other values: {more}", hint=hint)
+        with open(self.path, "w" if write_header else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
             if write_header:
                 writer.writeheader()
             writer.writerow(row)
 
-    return callback
+    def state(self) -> int:
+        """The length of the file in bytes, for a checkpoint of `fit`."""
+        return os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def restore(self, size: int) -> None:
+        """Take back the rows of epochs that are trained again."""
+        if os.path.exists(self.path) and os.path.getsize(self.path) > size:
+            os.truncate(self.path, size)
 
 
 def _columns(path: str) -> list[str]:
@@ -292,3 +315,65 @@ def _columns(path: str) -> list[str]:
         with open(path, "a", newline="", encoding="utf-8") as file:
             file.write("\r\n")
     return columns
+
+
+def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None = None) -> Callback:
+    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
+
+    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
+
+    Args:
+      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
+        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
+        Missing folders are made.
+      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before, also those of
+        earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the first
+        value always is).
+      mode: as in `early_stopping`.
+
+    Raises:
+      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
+
+    >>> import fnn
+    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
+    """
+    if monitor is None and mode is not None:
+        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
+    watch = None if monitor is None else Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
+    return _ModelCheckpoint(os.fspath(path), watch)
+
+
+class _ModelCheckpoint:
+    """See `model_checkpoint`."""
+
+    def __init__(self, pattern: str, watch: Watch | None) -> None:
+        self.pattern, self.watch = pattern, watch
+        self.history: dict[str, list[float]] = {}
+        self.memory: Any = None if watch is None else watch.start()
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        if epoch == 0:  # a callback may serve several calls of fit
+            self.history.clear()
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+        if self.watch is not None:
+            self.memory, better = self.watch.step(self.memory, logs)
+            if not better:
+                return
+        try:
+            target = self.pattern.format(**{**logs, "epoch": epoch + 1})
+        except (KeyError, IndexError, ValueError) as error:
+            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
+            fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
+        save(target, ts, history=self.history, extra={"epoch": epoch + 1})
+
+    def state(self) -> dict[str, Any]:
+        """The best value and the history so far, for a checkpoint of `fit`."""
+        memory = None if self.memory is None else [float(self.memory[0]), int(self.memory[1])]
+        return {"history": self.history, "memory": memory}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with what a checkpoint kept."""
+        self.history = {name: list(values) for name, values in state["history"].items()}
+        if state["memory"] is not None:
+            self.memory = jnp.float32(state["memory"][0]), jnp.int32(state["memory"][1])

@@ -19,18 +19,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
+from .._tree import paths
+from ..summary import summary
 from .callbacks import (
     Callback,
     PureCallback,
     StopTraining,
 )
 from .checks import as_arrays, check_finite, check_fit, check_input, check_slices
+from .finite import Guard, NonFiniteError
+from .resume import Checkpoints, Standing, check_every, settings_of
 from .sources import (
     CHUNK_BYTES,
     ArraySource,
     BatchCheck,
     ChunkSource,
     Source,
+    Start,
     StreamSource,
     batches,
     is_mapped,
@@ -116,13 +121,14 @@ class _Progress:
         # The bar moves a few times a second; without one, a chunk only bounds how long Ctrl-C waits.
         self.period = 0.2 if verbose == 1 else 1.0
 
-    def start(self, epoch: int, total: int | None) -> None:
+    def start(self, epoch: int, total: int | None, done: int) -> None:
         if self.verbose == 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tqdm warns where notebook widgets are missing, and falls back to text
                 from tqdm.auto import tqdm
 
-                self.bar = tqdm(total=total, desc=f"epoch {epoch + 1}/{self.epochs}", unit="step", file=sys.stdout)
+                name = f"epoch {epoch + 1}/{self.epochs}"
+                self.bar = tqdm(total=total, initial=done, desc=name, unit="step", file=sys.stdout)
 
     def advance(self, count: int, logs: dict[str, float]) -> None:
         if self.bar is not None:
@@ -219,6 +225,10 @@ def fit(
     verbose: int = 1,
     eval_batch_size: int = 256,
     chunk_bytes: int | None = None,
+    checkpoint: Any = None,
+    every: int | str = "epoch",
+    keep: int | None = 2,
+    check: str | None = None,
 ) -> tuple[TrainState, History]:
     """Train, with progress, validation and callbacks; the given state stays valid.
 
@@ -246,6 +256,15 @@ def fit(
         (``np.load(path, mmap_mode="r")``), which come in chunks of 64 MiB, the next being read while the device trains
         on one; a file is read through once before, to check its values. A number sets the size of a chunk and streams
         any arrays so, for data larger than the device's memory. Rows and order are the same in both cases.
+      checkpoint: a folder for checkpoints of this training, made if missing; default none. When the same call is made
+        again, with the same state to start from, the training goes on behind the newest one, whatever ended it, and
+        ends with the same numbers bit for bit, the history included; ``epochs`` may be higher than before. An iterable
+        is taken up where it was if it has ``state()`` and ``restore(state)`` or is a list, see docs/how-to/resume.md.
+      every: how often one is written: after each "epoch" (default), or after every so many steps. One is written at
+        the end and at Ctrl-C in any case.
+      keep: so many of the newest files stay; default 2, None keeps all.
+      check: "finite" stops at the first value that is NaN or infinite, with a `NonFiniteError` that names the step, and
+        the layer, parameter or input in which it arose, and holds the state before it. It costs next to nothing.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -253,7 +272,9 @@ def fit(
     Raises:
       InputError: before anything compiles, for shapes that do not fit the model (with the layer's name and
         position), labels outside the classes, NaN or infinity, empty data, lengths that differ, a state of another
-        model, or arguments out of range.
+        model, arguments out of range, or a folder with checkpoints of another training.
+      NonFiniteError: with ``check="finite"``.
+      CheckpointError: when a checkpoint cannot be written, such as on a full disk; it holds the state reached.
 
     Ctrl-C ends the training after the steps under way and returns what was reached, with
     ``history.interrupted = True``; a second Ctrl-C interrupts at once.
@@ -284,6 +305,8 @@ def fit(
         _check_callback(callback)
     if chunk_bytes is not None:
         check_count("fit", "chunk_bytes", chunk_bytes)
+    if check not in (None, "finite"):
+        fail("fit", expected="check='finite' or None", got=repr(check))
     source, validation_data = _prepare(
         task,
         ts,
@@ -297,33 +320,42 @@ def fit(
         class_weight,
         chunk_bytes,
     )
-    ts, history, progress = _copy(ts), History(), _Progress(verbose, epochs)
-    with _interrupts() as interrupted:
-        for epoch in range(epochs):
-            started, logs = time.perf_counter(), dict[str, float]()
-            progress.start(epoch, source.total)
-            try:
-                ts, logs = _one_epoch(source, ts, progress, interrupted)
-                if logs and validation_data is not None:
-                    seen = _evaluate(task, ts, validation_data, eval_batch_size)
-                    logs |= {f"val_{name}": value for name, value in seen.items()}
-            finally:
-                progress.end(epoch, logs, time.perf_counter() - started)
-            if not logs:
-                break
-            history.record({**logs, "seconds": time.perf_counter() - started})
-            _warn_once(history)
-            ts, stop = _call_back(callbacks, epoch, ts, history)
-            if stop and verbose:
-                print(f"stopped after epoch {epoch + 1}; the state at step {int(ts.step)} is returned", flush=True)
-            if stop or interrupted():
-                break
-        else:
-            ts = _finish(callbacks, ts)
-        history.interrupted = interrupted()
-    if history.interrupted and verbose:
-        print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
-    return ts, history
+    source.guard = Guard(task) if check == "finite" else None
+    kept = None
+    if checkpoint is not None:
+        check_every(every, keep)
+        if every != "epoch" and not source.resumable:
+            hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
+            got = f"{type(data).__name__}, which cannot be taken up within an epoch"
+            fail(
+                "fit",
+                expected="a list of batches, or an iterable that tells its state, with a number as every",
+                got=got,
+                hint=hint,
+            )
+        rules: dict[str, Any] = {
+            "batch_size": batch_size,
+            "shuffle": bool(shuffle),
+            "drop_remainder": bool(drop_remainder),
+        }
+        rules |= {"validation_split": validation_split, "class_weight": class_weight}
+        settings = settings_of(task, ts, None if is_stream(data) else as_arrays(data), callbacks, **rules)
+        kept = Checkpoints(checkpoint, every, keep, callbacks, settings, partial(_description, task, source))
+        source.every = kept.every
+        source.asks = True
+    with _interrupts() as interrupted, kept.opened() if kept else contextlib.nullcontext():
+        loop = _Loop(
+            task,
+            source,
+            validation_data,
+            eval_batch_size,
+            callbacks,
+            epochs,
+            kept,
+            interrupted,
+            _Progress(verbose, epochs),
+        )
+        return loop.run(ts)
 
 
 def _prepare(
@@ -404,32 +436,137 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
     return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
 
 
-def _one_epoch(
-    source: Source, ts: TrainState, progress: _Progress, interrupted: Callable[[], bool]
-) -> tuple[TrainState, dict[str, float]]:
-    """The state after an epoch and its logs, which are empty when Ctrl-C came before its last step."""
-    refreshed, done, shown = time.perf_counter(), 0, 0
-    with contextlib.closing(source.steps(ts, progress.period)) as chunks:
-        for reached, device_logs, count in chunks:
-            ts, done, now = reached, done + count, time.perf_counter()
-            # Reading values waits for the device, so the bar does it a few times a second, not at every step.
-            if progress.bar is not None and now - refreshed >= progress.period:
-                progress.advance(done - shown, _floats(device_logs))
-                refreshed, shown = now, done
-            if interrupted() and done != source.total:
-                return ts, {}
-    logs = _floats(device_logs)
-    progress.advance(done - shown, logs)
-    return ts, logs
+def _description(task: Task, source: Source) -> str:
+    """What a checkpoint tells about the model, in words."""
+    return repr(task) if source.example is None else f"{summary(task.model, source.example)}\n{task!r}"
 
 
-def _warn_once(history: History) -> None:
+class _Loop:
+    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
+
+    def __init__(
+        self,
+        task: Task,
+        source: Source,
+        validation_data: Any,
+        eval_batch_size: int,
+        callbacks: Sequence[Callback],
+        epochs: int,
+        kept: Checkpoints | None,
+        interrupted: Callable[[], bool],
+        progress: _Progress,
+    ) -> None:
+        self.task, self.source, self.validation_data, self.eval_batch_size = (
+            task,
+            source,
+            validation_data,
+            eval_batch_size,
+        )
+        self.callbacks, self.epochs, self.kept = callbacks, epochs, kept
+        self.interrupted, self.progress = interrupted, progress
+        self.saved = -1  # the number of steps at the last checkpoint
+
+    def run(self, ts: TrainState) -> tuple[TrainState, History]:
+        """Train from the state given, or from a checkpoint of the same run."""
+        at = self._resumed(ts) or Standing(_copy(ts))
+        history = History({name: list(values) for name, values in at.history.items()})
+        while at.epoch < self.epochs and not at.stopped:
+            at, complete = self._epoch(at, history)
+            if not complete or self.interrupted():
+                break
+        ts = at.ts if at.stopped or at.epoch < self.epochs else _finish(self.callbacks, at.ts)
+        if self.kept is not None and at.start is None and self.saved != at.made:
+            self._save(at)
+        history.interrupted = self.interrupted()
+        if history.interrupted and self.progress.verbose:
+            print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
+        return ts, history
+
+    def _resumed(self, ts: TrainState) -> Standing | None:
+        """Where an earlier process left off, if one did."""
+        at = None if self.kept is None else self.kept.latest(ts)
+        if at is None or self.kept is None:
+            return None
+        self.saved = at.made
+        if self.progress.verbose:
+            place = (
+                "the end" if at.stopped or at.epoch >= self.epochs else f"epoch {at.epoch + 1}, step {int(at.ts.step)}"
+            )
+            print(f"resumed at {place} from {self.kept.folder}", flush=True)
+        self.source.restore(at.stream, at.start is not None)
+        return at
+
+    def _save(self, at: Standing) -> None:
+        if self.kept is not None:
+            self.saved = at.made
+            self.kept.save(at)
+
+    def _epoch(self, at: Standing, history: History) -> tuple[Standing, bool]:
+        """The standing behind the next epoch, and True; or within it, and False, when Ctrl-C came before its end."""
+        started = time.perf_counter() - at.seconds
+        self.progress.start(at.epoch, self.source.total, 0 if at.start is None else at.start.done)
+        logs: dict[str, float] = {}
+        try:
+            at, logs = self._steps(at, started)
+            if at.start is None and self.validation_data is not None:
+                seen = _evaluate(self.task, at.ts, self.validation_data, self.eval_batch_size)
+                logs |= {f"val_{name}": value for name, value in seen.items()}
+        except NonFiniteError as error:
+            error.epoch, error.history = at.epoch, history
+            raise
+        finally:
+            self.progress.end(at.epoch, logs if at.start is None else {}, time.perf_counter() - started)
+        if at.start is not None:
+            return at, False
+        history.record({**logs, "seconds": time.perf_counter() - started})
+        _warn_once(history, self.source.guard is not None)
+        ts, stop = _call_back(self.callbacks, at.epoch, at.ts, history)
+        at = Standing(ts, at.made, at.epoch + 1, history=history, stopped=stop, stream=self.source.standing())
+        if stop and self.progress.verbose:
+            print(f"stopped after epoch {at.epoch}; the state at step {int(ts.step)} is returned", flush=True)
+        if self.kept is not None and (self.kept.every is None or at.made % self.kept.every == 0):
+            self._save(at)
+        return at, True
+
+    def _steps(self, at: Standing, started: float) -> tuple[Standing, dict[str, float]]:
+        """The standing behind the epoch's last step, with its values; or within it, without, after Ctrl-C."""
+        source, every = self.source, None if self.kept is None else self.kept.every
+        begin, done = (int(at.ts.step), 0) if at.start is None else (at.start.step, at.start.done)
+        source.before = at.made - done
+        ts, logs, shown, refreshed = at.ts, at.logs, done, time.perf_counter()
+        with contextlib.closing(source.steps(ts, self.progress.period, at.start)) as chunks:
+            for reached in chunks:
+                ts, logs, done, now = reached.ts, reached.logs, done + reached.made, time.perf_counter()
+                # Reading values waits for the device, so the bar does it a few times a second, not at every step.
+                if self.progress.bar is not None and now - refreshed >= self.progress.period:
+                    self.progress.advance(done - shown, _floats(logs))
+                    refreshed, shown = now, done
+                made, asked = source.before + done, self.interrupted()
+                due = every is not None and made % every == 0
+                if done != source.total and (due or asked):
+                    if source.guard is not None:
+                        source.guard.look(ts, reached.totals)
+                    start = Start(begin, done, paths(reached.totals))
+                    at = Standing(
+                        ts, made, at.epoch, start, _floats(logs), now - started, at.history, stream=reached.stream
+                    )
+                    if source.resumable:
+                        self._save(at)
+                    if asked:
+                        return at, {}
+        logs = _floats(logs)
+        self.progress.advance(done - shown, logs)
+        return Standing(ts, source.before + done, at.epoch, history=at.history), logs
+
+
+def _warn_once(history: History, guarded: bool) -> None:
     """Say when the loss stops being finite."""
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
+        more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."
         warnings.warn(
             f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
-            "gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.",
+            f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}",
             RuntimeWarning,
             stacklevel=3,
         )

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import abc
 import functools
+import itertools
+import operator
 import time
-from collections.abc import Generator, Iterable, Iterator, Sized
+import warnings
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import fail
+from .._checks import fail, located
+from .._tree import from_paths
 from ..losses import class_weights
+from ..nn.layer import shape_of
 from .checks import Signature, as_arrays, check_data, check_fit, zero_totals
 from .state import Task, TrainState
 from .step import (
@@ -35,6 +40,9 @@ from .step import (
     take,
     unpack,
 )
+
+if TYPE_CHECKING:
+    from .finite import Guard
 
 Array = jax.Array
 
@@ -87,6 +95,11 @@ def is_stream(data: Any) -> bool:
 def is_mapped(data: Any) -> bool:
     """Whether some array lies in a file rather than in memory."""
     return any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
+
+
+def keeps_state(stream: Any) -> bool:
+    """Whether an iterable can tell where it stands, ``state()``, and go on from there, ``restore(state)``."""
+    return all(callable(getattr(stream, name, None)) for name in ("state", "restore"))
 
 
 def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
@@ -143,6 +156,38 @@ def take_from_host(data: Any, rows: np.ndarray, length: int) -> Any:
     return jax.tree.map(read, data)
 
 
+class Reached(NamedTuple):
+    """Where an epoch has come to.
+
+    Attributes:
+      ts: the state.
+      totals: of loss and metrics over the batches so far.
+      logs: their values so far.
+      made: steps made since the last time.
+      stream: what an iterable's ``state()`` said behind the last of these batches; None without one.
+    """
+
+    ts: TrainState
+    totals: Totals
+    logs: Logs
+    made: int
+    stream: Any
+
+
+class Start(NamedTuple):
+    """Where in an epoch to begin.
+
+    Attributes:
+      step: the step count at the epoch's beginning, from which its order follows.
+      done: steps of the epoch that are made.
+      totals: of loss and metrics over these, by path.
+    """
+
+    step: int
+    done: int
+    totals: dict[str, Any]
+
+
 class Piece(NamedTuple):
     """Some batches of an epoch.
 
@@ -154,6 +199,8 @@ class Piece(NamedTuple):
       rest: rows in a last, smaller batch behind them, which is trained on by itself.
       size: rows that count, where the last of the whole batches is only filled up.
       waits: whether to wait for the device now and then, so that a bar can move.
+      done: batches of it that were trained on before.
+      stream: see `Reached`.
     """
 
     data: Any
@@ -163,6 +210,21 @@ class Piece(NamedTuple):
     rest: int = 0
     size: int | None = None
     waits: bool = True
+    done: int = 0
+    stream: Any = None
+
+
+def advance(
+    task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
+) -> tuple[TrainState, Totals, Logs]:
+    """``count`` of a piece's whole batches behind ``done`` of them; 0 is the smaller one behind them all.
+
+    State and totals are given up.
+    """
+    first = done * piece.batch_size
+    if not count:
+        return _advance_rows(task, ts, totals, piece.data, piece.order[first : first + piece.rest])
+    return _advance(task, ts, totals, piece.data, piece.order, first, count, piece.size, batch_size=piece.batch_size)
 
 
 class _Pace:
@@ -202,45 +264,79 @@ class Source(abc.ABC):
 
     Attributes:
       total: steps in an epoch, None where that is not known.
+      every: whenever the steps made are a multiple of it, the state is to be yielded; None where it does not matter.
+      before: steps made before this epoch.
+      guard: looks at every state on its way, see `Guard`; None without one.
+      example: shapes of the input, as soon as they are known.
+      resumable: whether an epoch can be taken up within.
+      asks: whether to ask an iterable for its state behind each batch.
     """
 
     total: int | None
+    every: int | None = None
+    before: int = 0
+    guard: Guard | None = None
+    example: Any = None
+    resumable: bool = True
+    asks: bool = False
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.running: Any = None  # what the device was told to compute last
 
     @abc.abstractmethod
-    def pieces(self, ts: TrainState) -> Iterator[Piece]:
-        """The batches of an epoch that starts at ``ts``."""
+    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
+        """The batches of an epoch that starts at ``ts``, from step ``done`` on."""
 
-    def steps(self, ts: TrainState, period: float) -> Generator[tuple[TrainState, Logs, int], None, None]:
-        """One epoch; yields, every ``period`` seconds or so, the state, the values so far, and steps made since."""
-        totals = None
-        for piece in self.pieces(ts):
+    def standing(self) -> Any:
+        """What an iterable says of where it stands between epochs, to be kept in a checkpoint."""
+        return None
+
+    def restore(self, standing: Any, within: bool) -> None:
+        """Go on where an iterable stood, between epochs or within one."""
+        assert standing is None
+
+    def steps(self, ts: TrainState, period: float, start: Start | None = None) -> Generator[Reached, None, None]:
+        """One epoch, or what is left of it; yields every ``period`` seconds or so."""
+        made, totals = (0, None) if start is None else (start.done, None)
+        begin = ts if start is None else ts._replace(step=jnp.asarray(start.step, ts.step.dtype))
+        for piece in self.pieces(begin, made):
             if totals is None:
-                totals = zero_totals(self.task, ts, piece.data)
-            data, order, whole, batch_size, rest, size, waits = piece
-            done, pace = 0, _Pace.of(self.task, data, batch_size) if waits else None
-            while done < whole:
-                wanted = whole if pace is None else pace.steps(period)
-                count = min(wanted, whole - done)
+                totals, self.example = zero_totals(self.task, ts, piece.data), shape_of(unpack(piece.data)[0])
+                if start is not None:
+                    totals = from_paths("the totals of the epoch", totals, start.totals)
+            done, pace = piece.done, _Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None
+            while done < piece.whole:
+                wanted = piece.whole if pace is None else pace.steps(period)
+                count = min(wanted, piece.whole - done)
+                if self.every is not None:
+                    count = min(count, self.every - (self.before + made) % self.every)
                 started = time.perf_counter()
-                ts, totals, logs = _advance(
-                    self.task, ts, totals, data, order, done * batch_size, count, size, batch_size=batch_size
-                )
-                self.running = logs
+                ts, totals, logs = self._call(ts, totals, piece, done, count)
                 if pace is not None:
                     jax.block_until_ready(logs)
                     if count == wanted:  # what is left of an epoch may be too short to tell
                         pace.note(count, time.perf_counter() - started)
-                done += count
-                yield ts, logs, count
-            if rest:
-                start = whole * batch_size
-                ts, totals, logs = _advance_rows(self.task, ts, totals, data, order[start : start + rest])
-                self.running = logs
-                yield ts, logs, 1
+                done, made = done + count, made + count
+                yield Reached(ts, totals, logs, count, piece.stream if done == piece.whole else None)
+            if piece.rest:
+                ts, totals, logs = self._call(ts, totals, piece, piece.whole, 0)
+                made += 1
+                yield Reached(ts, totals, logs, 1, piece.stream)
+        if self.guard is not None and totals is not None:
+            self.guard.look(ts, totals)
+
+    def _call(
+        self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
+    ) -> tuple[TrainState, Totals, Logs]:
+        """`advance`, under the eyes of the guard."""
+        if self.guard is not None:
+            self.guard.before(ts, totals, piece, done, count)
+        out = advance(self.task, ts, totals, piece, done, count)
+        self.running = out[2]
+        if self.guard is not None:
+            self.guard.after(out[0], out[1])
+        return out
 
     def _idle(self) -> bool:
         return all(leaf.is_ready() for leaf in jax.tree.leaves(self.running))
@@ -264,13 +360,14 @@ class ArraySource(Source):
     def _place(self, data: Any) -> Any:
         return jax.tree.map(jnp.asarray, data)
 
-    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
         """The whole data."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.fills:
-            yield Piece(self.data, _fill_up(order, self.batch_size), self.whole, self.batch_size, size=self.size)
+            order = _fill_up(order, self.batch_size)
+            yield Piece(self.data, order, self.whole, self.batch_size, size=self.size, done=done)
         else:
-            yield Piece(self.data, order, self.whole, self.batch_size, self.rest)
+            yield Piece(self.data, order, self.whole, self.batch_size, self.rest, done=done)
 
 
 class ChunkSource(ArraySource):
@@ -288,19 +385,20 @@ class ChunkSource(ArraySource):
     def _place(self, data: Any) -> Any:
         return jax.tree.map(np.asarray, data)
 
-    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
         """Chunks of one shape, so that they share a compiled program."""
         order = np.asarray(epoch_order(ts, size=self.size, shuffle=self.shuffle))
         rows = self.batches * self.batch_size
         length = rows + self.rest
         starts = range(0, self.whole * self.batch_size, rows)
         last = starts[-1]
+        starts = starts[min(done // self.batches, len(starts) - 1) :]
 
         def read(start: int) -> Any:
             return take_from_host(self.data, order[start : start + (length if start == last else rows)], length)
 
         with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = reader.submit(read, 0)
+            coming = reader.submit(read, starts[0])
             for start in starts:
                 chunk = coming.result()
                 if start != last:
@@ -310,7 +408,9 @@ class ChunkSource(ArraySource):
                 filled = min(whole * self.batch_size + rest, self.size - start)
                 data = jax.tree.map(jnp.asarray, chunk)
                 in_turn = jnp.arange(length, dtype=jnp.int32)
-                yield Piece(data, in_turn, whole, self.batch_size, rest, filled if self.fills else None)
+                size = filled if self.fills else None
+                trained = max(0, done - start // self.batch_size)
+                yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)
 
 
 class StreamSource(Source):
@@ -323,34 +423,60 @@ class StreamSource(Source):
         super().__init__(task)
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
-        self.total = len(stream) if isinstance(stream, Sized) else None
+        length = operator.length_hint(stream, -1)
+        self.total = None if length < 0 else length
         self.first: Any = None  # the shapes of the first batch, with which others are gathered
         self.most = 1  # batches to gather, from when that pays
+        self.stateful = keeps_state(stream)
+        self.resumable = self.stateful or isinstance(stream, Sequence)
 
-    def pieces(self, ts: TrainState) -> Iterator[Piece]:
+    def standing(self) -> Any:
+        """See `Source`."""
+        return self.stream.state() if self.stateful else None  # type: ignore[attr-defined]
+
+    def restore(self, standing: Any, within: bool) -> None:
+        """See `Source`."""
+        if self.stateful:
+            self.stream.restore(standing)  # type: ignore[attr-defined]
+        elif not self.resumable:
+            warnings.warn(
+                f"fit: the {type(self.stream).__name__} cannot tell where it stood, so the epoch begins with whatever "
+                "it gives first now. The result equals that of a training without a break only if it gives the same "
+                "batches in every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+
+    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
         """One batch or several."""
         gathered: list[Any] = []
         fills = fills_up(self.task)
-        started, count = time.perf_counter(), 0
-        for batch in batches(self.stream, "fit"):
-            shapes = self.check(ts, batch)
+        started, count, state = time.perf_counter(), 0, None
+        for number, batch in enumerate(self._batches(done), done):
+            with located(f"batch {number}"):
+                shapes = self.check(ts, batch)
             if self.class_weight is not None:
                 batch = weigh(batch, self.class_weight)
                 shapes = Signature.of(batch)
             self.first = self.first or shapes
             part = fills and self._is_part(shapes)
-            if not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch)):
-                # Of another shape, or on a device already: by itself.
-                yield from self._flush(gathered)
+            alone = not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch))
+            if alone and gathered:
+                yield self._piece(gathered, state)
                 gathered = []
-                yield self._alone(batch)
+            if self.asks:
+                state = self.standing()
+            if alone:
+                # Of another shape, or on a device already: by itself.
+                yield self._alone(batch, state)
                 continue
             # A loader may fill the same buffer again while the device still reads.
             gathered.append(jax.tree.map(np.copy, batch))
             if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
-            if len(gathered) == self.most or part or self._idle():
-                yield from self._flush(gathered)
+            due = self.every is not None and (number + 1) % self.every == 0
+            if len(gathered) == self.most or part or due or self._idle():
+                yield self._piece(gathered, state)
                 gathered = []
             count += 1
             if count == 2:
@@ -358,7 +484,28 @@ class StreamSource(Source):
             if self.most == 1 and count == 2 + _LOOK_AFTER and time.perf_counter() - started < _LOOK_AFTER * _SHORT:
                 size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
                 self.most = max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
-        yield from self._flush(gathered)
+        if gathered:
+            yield self._piece(gathered, state)
+
+    def _batches(self, done: int) -> Iterator[Any]:
+        """Those of an epoch, from number ``done`` on: an iterable with a state is there already."""
+        count = done
+        if done:
+            rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
+            given: Iterable[Any] = (as_arrays(batch, f"fit, batch {done + i}: ") for i, batch in enumerate(rest))
+        else:
+            given = batches(self.stream, "fit")
+        for batch in given:
+            yield batch
+            count += 1
+        if self.total is not None and count != self.total:
+            more = "and has fewer" if count < self.total else "and has more"
+            warnings.warn(
+                f"fit: the length of the iterable is {self.total}, {more}: {count} batches in this epoch. Does its "
+                "__iter__ start anew, and does __len__ count batches?",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     def _is_part(self, shapes: Signature) -> bool:
         """Whether a batch is like the first one, but with fewer rows."""
@@ -366,16 +513,12 @@ class StreamSource(Source):
         alike = treedef == theirs_def and [(s[1:], d) for s, d in ours] == [(s[1:], d) for s, d in theirs]
         return alike and ours[0][0][0] < theirs[0][0][0]
 
-    def _flush(self, gathered: list[Any]) -> Iterator[Piece]:
-        if gathered:
-            yield self._piece(gathered)
-
-    def _alone(self, batch: Any) -> Piece:
+    def _alone(self, batch: Any, state: Any) -> Piece:
         size = size_of(batch)
         data = jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
-        return Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False)
+        return Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
 
-    def _piece(self, gathered: list[Any]) -> Piece:
+    def _piece(self, gathered: list[Any], state: Any) -> Piece:
         """Batches one behind the other, in arrays for as many as there may be, so that any number has one shape."""
         batch_size = self.first.leaves[0][0][0]
         length = self.most * batch_size
@@ -392,4 +535,4 @@ class StreamSource(Source):
         data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
         # The last one may have fewer rows than the others.
         rows = sum(map(size_of, gathered)) if fills_up(self.task) else None
-        return Piece(data, order, len(gathered), batch_size, size=rows, waits=False)
+        return Piece(data, order, len(gathered), batch_size, size=rows, waits=False, stream=state)
