@@ -135,13 +135,10 @@ class Guard:
                     batch = _batch(piece, done + i, count > 0)
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch)
         before, _ = self.copy
-        raise NonFiniteError(
-            f"somewhere in the {sum(max(1, count) for _, _, count in self.calls)} steps behind it, of which none shows "
-            "it when they are made again one by one",
-            self.task,
-            before,
-            _batch(*self.calls[0][:2], self.calls[0][2] > 0),
-        )
+        last = int(before.step) + sum(max(1, count) for _, _, count in self.calls) - 1
+        place = f"somewhere in the steps {int(before.step)} to {last}: none of them shows it when made again by itself"
+        piece, done, count = self.calls[0]
+        raise NonFiniteError(place, self.task, before, _batch(piece, done, count > 0))
 
 
 def _batch(piece: Piece, done: int, whole: bool) -> Batch:
