@@ -86,6 +86,30 @@ def trial(key):
 
 histories = jax.jit(fnn.many(trial))(jax.random.split(jax.random.key(1), 6))""",
     ),
+    Entry(
+        "Curves of a sweep",
+        "All trials of `fnn.sweep`, in the colours of one argument; the best are bold and named, failed ones dotted.",
+        "fnn.plot.sweep_curves(swept)",
+        """\
+def swept_trial(rate, momentum, seed):
+    task = fnn.Task(small.model, small.loss, fnn.sgd(rate, momentum=momentum))
+    start = fnn.init(task, jax.random.key(seed), x_train[:1])
+    return fnn.run(task, start, (x_train[:200], y_train[:200]), epochs=20, validation_data=(x_val, y_val))
+
+
+space = {"rate": [0.03, 0.1, 0.3, 1.0, 3.0], "momentum": [0.5, 0.8, 0.9, 0.95], "seed": [0, 1, 2]}
+swept = fnn.sweep(swept_trial, space, verbose=0)""",
+    ),
+    Entry(
+        "Map of a sweep",
+        "The score over two arguments, brighter where it is better: the mean over the others, here the seeds.",
+        "fnn.plot.sweep_map(swept)",
+    ),
+    Entry(
+        "Line of a sweep",
+        "The score over one argument, with its range over the others.",
+        'fnn.plot.sweep_line(swept, "rate")',
+    ),
     Entry("Images", "A grid of images with their labels.", "fnn.plot.images(x_train[:16], y_train[:16])"),
     Entry(
         "Images with predictions",

@@ -10,13 +10,15 @@ from .classification import confusion_matrix, images, predictions, probabilities
 from .functions import activation, activations
 from .optimizers import optimizer_paths
 from .plane import decision_boundary
+from .sweeps import sweep_curves, sweep_line, sweep_map
 from .training import layer_statistics, learning_curves
 from .units import network, unit
 
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
     "activation", "activations", "confusion_matrix", "decision_boundary", "images", "layer_statistics",
-    "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "unit",
+    "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "sweep_curves", "sweep_line",
+    "sweep_map", "unit",
 ]  # fmt: skip
 
 
