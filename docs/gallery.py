@@ -231,6 +231,51 @@ def norms(activation):
     return {name: jnp.linalg.norm(grads[name]["kernel"]) for name in [layer.name for layer in layers] + ["output"]}""",
     ),
     Entry(
+        "Reliability",
+        "How often a network and an ensemble of ten are right, by how sure they are. Few rows to learn from make each "
+        "network too sure of itself, and together they are less so.",
+        'fnn.plot.reliability({"one network": of(said.members[0]), "ensemble of 10": of(said.mean)})',
+        """\
+everything = np.concatenate([x_train, x_test]).reshape(-1, 64)
+noisy = everything + np.random.default_rng(0).normal(0, 0.25, everything.shape).astype("float32")
+known, right = noisy[:500], np.concatenate([y_train, y_test])
+model = fnn.Sequential(*[fnn.Dense(64, activation="relu") for _ in range(2)], fnn.Dense(10))
+dense = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(3e-3))
+ten = fnn.ensemble(dense, jax.random.key(0), (known, right[:500]), members=10, epochs=40, verbose=0)
+said = ten.predict(noisy[500:])
+
+
+def of(probabilities):
+    return fnn.metrics.reliability(probabilities, right[500:])""",
+    ),
+    Entry(
+        "Intervals along x",
+        "A deep ensemble of five: bands that are to hold nine in ten of the points, wide where there are none.",
+        """\
+ax = fnn.plot.intervals(*wave.predict(grid).interval(0.9), mean=wave.predict(grid).mean, x=grid)
+ax.plot(place, level, ".", color="0.2", markersize=3)""",
+        """\
+rng = np.random.default_rng(0)
+place = np.concatenate([rng.uniform(-3, -0.5, 150), rng.uniform(1.5, 3, 150)])[:, None].astype("float32")
+
+
+def noisy_wave(x):
+    return (np.sin(2 * x) + rng.normal(0, np.where(x < 0, 0.1, 0.3))).astype("float32")
+
+
+level = noisy_wave(place)
+model = fnn.Sequential(fnn.Dense(32, activation="relu"), fnn.Dense(32, activation="relu"), fnn.Dense(2))
+wave = fnn.Task(model, "gaussian_nll", fnn.adam(0.01))
+wave = fnn.ensemble(wave, jax.random.key(0), (place, level), epochs=400, verbose=0)
+grid = np.linspace(-4, 4, 200, dtype="float32")[:, None]""",
+    ),
+    Entry(
+        "Intervals by prediction",
+        "The same for any number of inputs: new rows in the order of their predictions, with what came true.",
+        "fnn.plot.intervals(*foretold.interval(0.9), noisy_wave(place), mean=foretold.mean)",
+        "foretold = wave.predict(place)",
+    ),
+    Entry(
         "Threshold unit",
         "Where a McCulloch-Pitts unit of one or two inputs fires, and what it says at the corners.",
         "fnn.plot.unit(fnn.classic.AND)",

@@ -94,6 +94,7 @@ from .optimizers.transforms import (
 from .summary import Summary, devices, summary
 from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
 from .training.derivatives import example_gradients, hessian_vector_product, influence
+from .training.ensemble import Ensemble, Predictions, ensemble
 from .training.finite import NonFiniteError
 from .training.fit import History, evaluate, fit, predict
 from .training.many import many
@@ -126,6 +127,7 @@ __all__ = [
     "global_norm", "schedules",
     # 4. tasks
     "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "sweep", "Sweep",
+    "ensemble", "Ensemble", "Predictions",
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ Array = jax.Array
 Loss = Callable[[Any, Any], Array]
 
 _EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by or take logarithms of data
+_LEAST_VARIANCE = 1e-6  # of a Gaussian, as in Lakshminarayanan et al.; no row can then weigh more than a million others
 
 
 def _per_example(values: Array) -> Array:
@@ -225,6 +226,75 @@ def logistic(predictions: Array, targets: Array) -> Array:
     return _per_example(softplus(-t * f))
 
 
+class Gaussians(NamedTuple):
+    """Gaussian distributions, one for each number: their means and variances, of the same shape."""
+
+    mean: Array
+    variance: Array
+
+
+def gaussian_moments(predictions: Array) -> Gaussians:
+    """What the outputs of a network trained with `gaussian_nll` say: a mean and a variance for each target.
+
+    Args:
+      predictions: (batch, ..., 2 k), the k means and then the k raw scales ``r`` of ``softplus(r) + 1e-6``.
+
+    Returns:
+      `Gaussians` of two arrays (batch, ..., k).
+
+    Raises:
+      InputError: when the last axis is not even, or there is no batch.
+
+    >>> import jax.numpy as jnp
+    >>> mean, variance = gaussian_moments(jnp.array([[3.0, 0.0]]))
+    >>> print(mean, variance)
+    [[3.]] [[0.6931482]]
+    """
+    where = "gaussian_nll"
+    check_float(where, predictions, "Losses take the model's floating-point outputs as predictions.")
+    if predictions.ndim < 2 or predictions.shape[-1] % 2 or predictions.shape[-1] == 0:
+        hint = "End the model with Dense(2 * k) for k numbers to predict, without an activation."
+        expected = "predictions of shape (batch, ..., 2 k), k means and k raw scales"
+        fail(where, expected=expected, got=describe(predictions), hint=hint)
+    mean, raw = jnp.split(predictions, 2, -1)
+    return Gaussians(mean, softplus(raw) + jnp.asarray(_LEAST_VARIANCE, raw.dtype))
+
+
+def gaussian_outputs(moments: Gaussians) -> Array:
+    """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) that say these means and variances."""
+    # log(exp(v) - 1), of which exp(v) alone would overflow; what is too small for a positive v is the least variance.
+    v = jnp.maximum(moments.variance - _LEAST_VARIANCE, jnp.finfo(moments.variance.dtype).tiny)
+    return jnp.concatenate([moments.mean, v + jnp.log(-jnp.expm1(-v))], -1)
+
+
+def gaussian_nll(predictions: Array, targets: Array) -> Array:
+    """``-log N(t; m, v)`` of a Gaussian whose mean and variance the network tells, the mean over an example's targets.
+
+    ``((t - m)^2 / v + log(v) + log(2 pi)) / 2`` with ``v = softplus(r) + 1e-6`` from the raw output ``r``, as in
+    Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474). It is a log density: it falls below 0 where the
+    network is sure, and depends on the unit of the targets, which should be scaled to a spread of about 1.
+
+    Metrics of a task with this loss ("rmse", "mae", "r2") are those of the mean.
+
+    Args:
+      predictions: (batch, ..., 2 k), the k means and then the k raw scales; see `gaussian_moments`.
+      targets: (batch, ..., k); (batch,) is taken as (batch, 1).
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the last axis of predictions is not even, or half of it is not the shape of the targets.
+
+    >>> import jax.numpy as jnp
+    >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))
+    [0.73568285 1.7243286 ]
+    """
+    mean, variance = gaussian_moments(predictions)
+    m, t = align("gaussian_nll", mean, targets)
+    return 0.5 * _per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))
+
+
 def _check_classes(where: str, predictions: Array) -> None:
     check_float(where, predictions, "Losses take the model's floating-point outputs as predictions.")
     if predictions.ndim < 2 or predictions.shape[-1] < 2:
@@ -256,6 +326,7 @@ LOSSES: dict[str, Loss] = {
     "categorical_crossentropy": categorical_crossentropy,
     "sparse_categorical_crossentropy": sparse_categorical_crossentropy,
     "logistic": logistic,
+    "gaussian_nll": gaussian_nll,
 }
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import losses
-from ._checks import check_count, describe, fail, is_concrete, lookup, shape_text
+from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
 from ._dtypes import at_least_float32
 from .losses import align, expects
 
@@ -416,6 +417,266 @@ def classification_report(
     return "\n".join(lines)
 
 
+# --------------------------------------------------------------------------------------------------------- calibration
+class Reliability(NamedTuple):
+    """What a model claims beside how often it is right, by bins of confidence; `fnn.plot.reliability` draws it.
+
+    Attributes:
+      confidence: (bins,) the mean confidence of the examples in each bin, NaN where there are none.
+      accuracy: (bins,) how often they are right, NaN where there are none.
+      counts: (bins,) how many they are.
+    """
+
+    confidence: Array
+    accuracy: Array
+    counts: Array
+
+    @property
+    def error(self) -> Array:
+        """The expected calibration error, see `calibration_error`."""
+        gap = jnp.abs(self.confidence - self.accuracy)
+        gap = jnp.where(self.counts > 0, gap, jnp.zeros_like(gap))
+        return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
+
+
+def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliability:
+    """The reliability curve: how often predictions are right, by how sure they are.
+
+    Of those made with a confidence of 0.8, 80 % should be right. The confidence of an example is its largest
+    probability, which is right if it is that of the true class (Guo et al. 2017, arXiv:1706.04599). Of a single output
+    it is the probability of class 1, compared with how often class 1 comes, as in scikit-learn's ``calibration_curve``.
+    Bin ``i`` of ``n`` has the confidences in ``(i / n, (i + 1) / n]``, the first one 0 too.
+
+    Args:
+      probabilities: (batch, classes), rows that sum to 1, or (batch,) or (batch, 1), the probability of class 1. Of
+        several yes/no labels pass all in one row: ``p.ravel(), y.ravel()``.
+      targets: (batch,) class numbers, or one-hot rows of the probabilities' shape.
+      bins: of equal width; default 10.
+
+    Returns:
+      A `Reliability` with arrays of shape (bins,).
+
+    Raises:
+      InputError: when shapes do not fit, and, when the values are known, for what cannot be probabilities.
+
+    >>> curve = reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.9, 0.1]], [0, 1, 0, 1], bins=2)
+    >>> print(curve.confidence, curve.accuracy, curve.counts)
+    [       nan 0.82500005] [nan 0.5] [0 4]
+    """
+    where = "reliability"
+    check_count(where, "bins", bins)
+    p, t = _labelled(where, probabilities, targets)
+    check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
+    p = p.astype(at_least_float32(p.dtype))
+    single = p.ndim == 1 or p.shape[-1] == 1
+    if p.ndim == 0 or p.size == 0:
+        fail(where, expected="at least one example", got=describe(p))
+    if is_concrete(p):
+        low, high = float(p.min()), float(p.max())
+        hint = f"Of logits they are fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
+        if not (low >= 0 and high <= 1):
+            fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=hint)
+        if not single and not np.allclose(p.sum(-1), 1, atol=0.02):
+            expected, hint = "rows that sum to 1", "Of yes/no labels pass p.ravel() and y.ravel()."
+            fail(where, expected=expected, got=f"sums from {p.sum(-1).min():g} to {p.sum(-1).max():g}", hint=hint)
+    confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
+    t = _target_numbers(p, t)
+    if t.shape != confidence.shape:
+        fail(where, expected="targets that fit the probabilities", got=f"{describe(p)} and {describe(t)}")
+    right = t > 0 if single else jnp.argmax(p, -1).astype(t.dtype) == t
+    return _by_bins(confidence.ravel(), right.ravel(), bins)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
+    edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
+    place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
+    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)
+    counts = jnp.sum(inside, 0, dtype=jnp.int32)
+
+    def mean(values: Array) -> Array:
+        values = values[:, None].astype(confidence.dtype)
+        return jnp.sum(jnp.where(inside, values, jnp.zeros_like(values)), 0) / counts.astype(confidence.dtype)
+
+    return Reliability(mean(confidence), mean(right), counts)
+
+
+def calibration_error(probabilities: Any, targets: Any, *, bins: int = 10) -> Array:
+    """The expected calibration error: the mean distance of confidence and accuracy over the bins of `reliability`.
+
+    ``sum_b count_b |accuracy_b - confidence_b| / sum_b count_b`` (Guo et al. 2017, arXiv:1706.04599). It depends on the
+    bins, so compare models by the same ones.
+
+    Args:
+      probabilities, targets, bins: as in `reliability`.
+
+    Raises:
+      InputError: as `reliability`.
+
+    >>> print(calibration_error([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
+    0.15
+    """
+    return reliability(probabilities, targets, bins=bins).error
+
+
+def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
+    """The two ends of intervals as floats of one shape, the lower first."""
+    low, high = jnp.asarray(low), jnp.asarray(high)
+    for name, bound in (("low", low), ("high", high)):
+        check_float(f"{where} {name}", bound)
+    if low.shape != high.shape or low.ndim == 0 or low.size == 0:
+        fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
+    if is_concrete(low) and is_concrete(high) and not bool((low <= high).all()):
+        fail(where, expected="no low above its high", got=f"{int((~(low <= high)).sum())} such of {low.size}")
+    return low, high.astype(low.dtype)
+
+
+def coverage(low: Any, high: Any, targets: Any) -> Array:
+    """The fraction of targets that lie within their intervals, bounds included; over examples and outputs.
+
+    Args:
+      low: (batch, ...), the lower ends.
+      high: of the same shape, the upper ends.
+      targets: of the same shape; (batch,) is taken as (batch, 1).
+
+    Raises:
+      InputError: when the shapes differ, or an end is below the other.
+
+    >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
+    0.6666667
+    """
+    low, high = _bounds("coverage", low, high)
+    low, targets = align("coverage", low, jnp.asarray(targets))
+    inside = (low <= targets) & (targets <= high)
+    return jnp.mean(inside, dtype=at_least_float32(low.dtype))
+
+
+def interval_width(low: Any, high: Any) -> Array:
+    """The mean width of intervals, in the unit of the targets; of two methods of equal `coverage` less is better.
+
+    >>> print(interval_width([0.0, 1.0], [1.0, 4.0]))
+    2.0
+    """
+    low, high = _bounds("interval_width", low, high)
+    return jnp.mean(high - low, dtype=at_least_float32(low.dtype))
+
+
+class Interval(NamedTuple):
+    """Intervals, one for each number: their ends, of the same shape."""
+
+    low: Array
+    high: Array
+
+
+def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interval:
+    """The intervals that hold a fraction of Gaussian distributions, with as much left out below as above.
+
+    ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
+
+    Args:
+      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
+      variance: of the same shape.
+      coverage: the fraction, in (0, 1); default 0.9.
+
+    Returns:
+      An `Interval` ``(low, high)`` of the same shape.
+
+    Raises:
+      InputError: when the shapes differ, for a fraction outside (0, 1), and for negative variances if they are known.
+
+    >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
+    >>> print(low, high)
+    [6.710293] [13.289707]
+    """
+    where = "gaussian_interval"
+    mean, variance = _moments(where, mean, variance)
+    half = jnp.asarray(_quantile(where, coverage), mean.dtype) * jnp.sqrt(variance)
+    return Interval(mean - half, mean + half)
+
+
+def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
+    """Means and variances as floats of one shape."""
+    mean, variance = jnp.asarray(mean), jnp.asarray(variance)
+    check_float(where, mean)
+    if mean.shape != variance.shape or mean.ndim == 0 or mean.size == 0:
+        expected = "mean and variance of the same shape (batch, ...)"
+        fail(where, expected=expected, got=f"{describe(mean)} and {describe(variance)}")
+    if is_concrete(variance) and not bool((variance >= 0).all()):
+        fail(where, expected="variances of at least 0", got=f"{float(variance.min()):g}")
+    return mean, variance.astype(mean.dtype)
+
+
+def _quantile(where: str, coverage: Any) -> float:
+    """How many standard deviations on both sides of the mean hold this fraction of a normal distribution."""
+    number = isinstance(coverage, (int, float, np.number)) and not isinstance(coverage, bool)
+    if not number or not 0 < coverage < 1:
+        hint = f"Write {coverage / 100:g}." if number and 1 < coverage < 100 else ""
+        fail(where, expected="a fraction in (0, 1)", got=repr(coverage), hint=hint)
+    return NormalDist().inv_cdf((1 + float(coverage)) / 2)
+
+
+class CoverageCurve(NamedTuple):
+    """How often intervals hold the truth, by the level they claim; `fnn.plot.reliability` draws it.
+
+    Attributes:
+      nominal: (levels,) the fraction that was promised.
+      observed: (levels,) the fraction of targets inside.
+      width: (levels,) the mean width of the intervals.
+    """
+
+    nominal: Array
+    observed: Array
+    width: Array
+
+    @property
+    def error(self) -> Array:
+        """The mean distance of observed and nominal over the levels."""
+        return jnp.mean(jnp.abs(self.observed - self.nominal))
+
+
+LEVELS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""The levels of `coverage_curve`."""
+
+
+def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[float] = LEVELS) -> CoverageCurve:
+    """The calibration of a regression: observed against nominal coverage of Gaussian intervals, over levels.
+
+    The intervals are those of `gaussian_interval`.
+
+    Args:
+      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments` or of an ensemble's predictions.
+      variance: of the same shape.
+      targets: of the same shape; (batch,) is taken as (batch, 1).
+      levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
+
+    Returns:
+      A `CoverageCurve` with arrays of shape (levels,).
+
+    Raises:
+      InputError: when the shapes differ, for levels outside (0, 1), and for negative variances where they are known.
+
+    >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
+    >>> print(curve.observed, curve.width)
+    [0.25 0.75] [1.3489795 3.2897072]
+    """
+    where = "coverage_curve"
+    mean, variance = _moments(where, mean, variance)
+    quantiles = [_quantile(where, level) for level in levels]
+    if not quantiles:
+        fail(where, expected="at least one level", got="none")
+    wide = at_least_float32(mean.dtype)
+    mean, targets = align(where, mean.astype(wide), jnp.asarray(targets))
+    deviation = jnp.sqrt(variance.astype(wide)).reshape(mean.shape)
+    z, nominal = (jnp.asarray(np.asarray(values), wide) for values in (quantiles, levels))
+    return CoverageCurve(nominal, _within(jnp.abs(targets - mean), deviation, z), 2 * z * jnp.mean(deviation))
+
+
+@jax.jit
+def _within(distance: Array, deviation: Array, z: Array) -> Array:
+    """The fraction of distances of at most z deviations, for each z; one after the other, to save memory."""
+    return jax.lax.map(lambda q: jnp.mean(distance <= q * deviation, dtype=z.dtype), z)
+
+
 def _accuracy(threshold: Any) -> Metric:
     return mean_metric("accuracy", lambda p, t: _hits(p, t, threshold))
 
@@ -511,13 +772,21 @@ def _named(name: str, threshold: float) -> Metric:
     return _METRICS[name](threshold)._replace(spec=name)
 
 
+@functools.cache
+def _of_the_mean(name: str) -> Metric:
+    """A metric of the means that a network with the loss `fnn.losses.gaussian_nll` tells."""
+    inner = _named(name, 0.5)
+    return inner._replace(measure=lambda p, t, w: inner.measure(losses.gaussian_moments(p).mean, t, w))
+
+
 def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.Loss | None = None) -> Metric:
     """A metric by name; a `Metric` is returned as it is, and a function of predictions and targets is averaged.
 
     Args:
       metric: a name, a `Metric` or a function.
       loss: of the task; if it takes logits, "accuracy" and its like cut a single output at 0 instead of 0.5, and
-        with `losses.binary_crossentropy` "accuracy" of several outputs means the labels one by one.
+        with `losses.binary_crossentropy` "accuracy" of several outputs means the labels one by one. With
+        `losses.gaussian_nll` "rmse", "mae", "mse" and "r2" are those of the mean.
 
     Raises:
       InputError: for an unknown name, with the close matches.
@@ -537,4 +806,7 @@ def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.
     if name == "accuracy" and loss is not None and losses.base(loss) in (losses.binary_crossentropy, losses.logistic):
         return _named("binary_accuracy", threshold)._replace(name="accuracy", spec="accuracy")
     lookup("metric", name, _METRICS)
+    gaussian = loss is not None and losses.base(loss) is losses.gaussian_nll
+    if gaussian and str(name).lower() in ("rmse", "mae", "mse", "r2"):
+        return _of_the_mean(str(name).lower())
     return _named(str(name).lower(), threshold)

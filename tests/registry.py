@@ -475,6 +475,14 @@ def _class_probabilities(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.probabilities(4, 3, dtype=dtype), draw.integers(3, 4)
 
 
+def _outputs_of_gaussians(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 6, dtype=dtype), draw.normal(4, 3, dtype=dtype)
+
+
+def _gaussians(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype), draw.positive(4, 3, dtype=dtype)
+
+
 def _signs(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(4, dtype=dtype), jnp.asarray(draw.rng.choice([-1, 1], 4), jnp.int32)
 
@@ -499,6 +507,22 @@ LOSS_UNITS = [
     _loss(losses.sparse_categorical_crossentropy, _classes),
     _loss(losses.sparse_categorical_crossentropy, _class_probabilities, "of probabilities", from_logits=False),
     _loss(losses.logistic, _signs),
+    _loss(losses.gaussian_nll, _outputs_of_gaussians, grad=(0, 1)),
+    function(
+        losses.gaussian_moments,
+        lambda draw, d: _outputs_of_gaussians(draw, d)[:1],
+        losses.gaussian_moments,
+        losses.Gaussians,
+        name="losses.gaussian_moments",
+        grad=(0,),
+    ),
+    function(
+        lambda mean, variance: losses.gaussian_outputs(losses.Gaussians(mean, variance)),
+        _gaussians,
+        losses.gaussian_outputs,
+        name="losses.gaussian_outputs",
+        grad=(0, 1),
+    ),
     function(
         lambda p, t, w: losses.mean_loss("mse", p, t, w),
         lambda draw, d: (*_values(draw, d), draw.positive(4, dtype=d)),
@@ -539,6 +563,20 @@ def _many_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(8, 7, dtype=dtype), draw.integers(7, 8)
 
 
+def _probabilities_of_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    p = np.asarray(draw.positive(8, 3))
+    return jnp.asarray(p / p.sum(1, keepdims=True), dtype), draw.integers(3, 8)
+
+
+def _ends(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    low = draw.normal(4, 3, dtype=dtype)
+    return low, low + draw.positive(4, 3, dtype=dtype)
+
+
+def _gaussians_and_targets(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return (*_gaussians(draw, dtype), draw.normal(4, 3, dtype=dtype))
+
+
 METRIC_UNITS = [
     _metric("accuracy", _classes),
     _metric("binary_accuracy", _yes_or_no),
@@ -572,6 +610,45 @@ METRIC_UNITS = [
         lambda draw, d: (draw.positive(3, 3, dtype=d),),
         name="metrics.scores_from_confusion",
         grad=(0,),
+    ),
+    function(
+        lambda p, t: metrics.reliability(p, t, bins=2),
+        _probabilities_of_classes,
+        metrics.reliability,
+        metrics.Reliability,
+        name="metrics.reliability",
+        out=at_least_float32,
+    ),
+    function(
+        metrics.calibration_error,
+        _probabilities_of_classes,
+        name="metrics.calibration_error",
+        grad=(0,),
+        out=at_least_float32,
+    ),
+    function(
+        metrics.coverage,
+        lambda draw, d: (*_ends(draw, d), draw.normal(4, 3, dtype=d)),
+        name="metrics.coverage",
+        out=at_least_float32,
+    ),
+    function(metrics.interval_width, _ends, name="metrics.interval_width", grad=(0, 1), out=at_least_float32),
+    function(
+        lambda mean, variance: metrics.gaussian_interval(mean, variance, 0.8),
+        _gaussians,
+        metrics.gaussian_interval,
+        metrics.Interval,
+        name="metrics.gaussian_interval",
+        grad=(0, 1),
+    ),
+    function(
+        lambda mean, variance, t: metrics.coverage_curve(mean, variance, t, levels=(0.3, 0.9)),
+        _gaussians_and_targets,
+        metrics.coverage_curve,
+        metrics.CoverageCurve,
+        name="metrics.coverage_curve",
+        grad=(1,),
+        out=at_least_float32,
     ),
 ]
 
@@ -807,6 +884,7 @@ NOT_UNITS: dict[str, str] = {
     ),
     "many": "test_many.py",
     **dict.fromkeys(("sweep", "Sweep"), "test_sweep.py"),
+    **dict.fromkeys(("ensemble", "Ensemble", "Predictions"), "test_ensemble.py"),
     **dict.fromkeys(("example_gradients", "hessian_vector_product", "influence"), "test_derivatives.py"),
     "activations.all_known": "test_activations.py",
     "losses.is_known": "test_losses.py",

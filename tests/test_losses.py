@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 import fnn
 from fnn import losses
@@ -113,7 +114,7 @@ def test_values_gradients_and_weights_are_keras_s(name, shape, rng):
 
 def test_every_named_loss_is_compared_with_keras_or_with_numpy():
     compared = {losses.base(case[0]) for case in CASES.values()}
-    assert set(LOSSES.values()) - compared == {losses.logistic}
+    assert set(LOSSES.values()) - compared == {losses.logistic, losses.gaussian_nll}
 
 
 def test_logistic_is_its_equation_and_binary_crossentropy_on_other_labels(rng):
@@ -121,6 +122,45 @@ def test_logistic_is_its_equation_and_binary_crossentropy_on_other_labels(rng):
     want = np.log1p(np.exp(-t * f)).mean(1)
     np.testing.assert_allclose(losses.logistic(jnp.asarray(f), jnp.asarray(t)), want, 1e-5)
     np.testing.assert_allclose(losses.binary_crossentropy(jnp.asarray(f), jnp.asarray((t + 1) / 2)), want, 1e-5)
+
+
+def test_gaussian_nll_is_the_density_of_scipy(rng):
+    p, t = rng.normal(size=(5, 3, 4)) * 3, rng.normal(size=(5, 3, 2))
+    mean, variance = p[..., :2], np.log1p(np.exp(p[..., 2:])) + 1e-6
+    want = -norm.logpdf(t, mean, np.sqrt(variance)).mean((1, 2))
+    np.testing.assert_allclose(losses.gaussian_nll(jnp.asarray(p), jnp.asarray(t)), want, 1e-5)
+    # A single number for each example, with and without a last axis.
+    one = jnp.asarray(p[:, 0, [0, 2]])
+    for targets in (t[:, 0, 0], t[:, 0, :1]):
+        want = -norm.logpdf(t[:, 0, 0], mean[:, 0, 0], np.sqrt(variance[:, 0, 0]))
+        np.testing.assert_allclose(losses.gaussian_nll(one, jnp.asarray(targets)), want, 1e-5)
+
+
+def test_gaussian_nll_has_its_minimum_at_mean_and_variance_of_the_targets(rng):
+    t = jnp.asarray(rng.normal(2, 3, 500))
+    value = jax.jit(lambda out: jnp.mean(losses.gaussian_nll(jnp.broadcast_to(out, (500, 2)), t)))
+    best = losses.gaussian_outputs(losses.Gaussians(jnp.mean(t)[None], jnp.var(t)[None]))
+    for change in ([0.1, 0], [-0.1, 0], [0, 0.3], [0, -0.3]):
+        assert value(best) < value(best + jnp.array(change))
+
+
+def test_gaussian_outputs_say_the_moments_they_were_made_of(x64):
+    mean, variance = np.array([[0.5, -3.0, 1e3, 2.0]]), np.array([[0.7, 1e-5, 400.0, 1e-6]])
+    out = losses.gaussian_outputs(losses.Gaussians(jnp.asarray(mean), jnp.asarray(variance)))
+    got = losses.gaussian_moments(out)
+    np.testing.assert_allclose(got.mean, mean)
+    np.testing.assert_allclose(got.variance, variance, 1e-6)
+    single = losses.gaussian_outputs(losses.Gaussians(*(jnp.asarray(a, "float32") for a in (mean, variance))))
+    np.testing.assert_allclose(losses.gaussian_moments(single).variance, variance, 1e-5)
+
+
+def test_gaussian_nll_at_extreme_outputs_is_finite_with_its_gradient():
+    p = jnp.array([[0.0, -1e4], [1e4, -1e4], [0.0, 1e4], [-1e4, 0.0]])
+    t = jnp.zeros(4)
+    y, slope = jax.jit(lambda p: (losses.gaussian_nll(p, t), jax.grad(lambda p: losses.gaussian_nll(p, t).sum())(p)))(p)
+    want = [np.log(2e-6 * np.pi), 1e8 / 1e-6, np.log(2e4 * np.pi), 1e8 / np.log(2) + np.log(2 * np.pi * np.log(2))]
+    np.testing.assert_allclose(y, np.array(want) / 2, 1e-4)
+    assert np.isfinite(np.asarray(slope)).all()
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0])
@@ -206,10 +246,13 @@ def test_losses_are_finite_and_not_negative(p, t, name):
         t = t.argmax(-1).astype("int32")
     elif name == "logistic":
         t = np.where(t > 0.5, 1, -1)
+    elif name == "gaussian_nll":
+        t = t[:, :2]
     y = np.asarray(jitted[name](p, t))
     assert y.shape == (3,)
     assert np.isfinite(y).all()
-    assert (y >= -1e-3).all()
+    # The log of a density has another bound: that of the least variance.
+    assert (y >= (np.log(2e-6 * np.pi) / 2 if name == "gaussian_nll" else 0) - 1e-3).all()
 
 
 def test_options_may_be_traced(rng):
@@ -278,7 +321,7 @@ def test_names_and_what_they_expect():
     assert expects(sparse) == expects(losses.logistic) == expects(partial(sparse)) == "logits"
     assert expects(partial(sparse, from_logits=False)) == "probabilities"
     assert expects(partial(partial(sparse, from_logits=False))) == "probabilities"
-    assert expects(losses.huber) == expects(lambda p, t: p) == "values"
+    assert expects(losses.huber) == expects(lambda p, t: p) == expects(losses.gaussian_nll) == "values"
 
 
 P = jnp.zeros((4, 3))
@@ -326,6 +369,19 @@ P = jnp.zeros((4, 3))
         (
             lambda: losses.sparse_categorical_crossentropy(P, P.astype(int)),
             r"Use categorical_crossentropy for one-hot rows",
+        ),
+        (
+            lambda: losses.gaussian_nll(P, jnp.zeros((4, 1))),
+            r"expected predictions of shape \(batch, \.\.\., 2 k\), .*, got float32\[4, 3\]\. End the model",
+        ),
+        (lambda: losses.gaussian_nll(jnp.zeros(4), jnp.zeros(2)), r"gaussian_nll: expected .*, got float32\[4\]"),
+        (
+            lambda: losses.gaussian_nll(jnp.zeros((4, 2)), jnp.zeros((4, 2))),
+            r"gaussian_nll: expected targets .*, got predictions float32\[4, 1\] and targets float32\[4, 2\]",
+        ),
+        (
+            lambda: losses.gaussian_moments(jnp.zeros((4, 2), int)),
+            r"gaussian_nll: expected a floating-point x, got int32",
         ),
         (lambda: weighted_sum(P), r"loss: expected one value per example, of shape \(batch,\), got float32\[4, 3\]"),
         (lambda: weighted_sum(P[0], jnp.ones(4)), r"loss: expected sample weights of shape \(3,\), got float32\[4\]"),

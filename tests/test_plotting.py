@@ -69,6 +69,8 @@ ONE_AX = {
         lambda w: (w**2).sum(), {"SGD": SQUARE}, low=(-1, -1), high=(4, 4), ax=ax
     ),
     "unit": lambda ax: fnn.plot.unit(classic.OR, ax=ax),
+    "reliability": lambda ax: fnn.plot.reliability(fnn.metrics.reliability(P, [0, 1, 0]), ax=ax),
+    "intervals": lambda ax: fnn.plot.intervals([0.0, 1.0], [2.0, 3.0], [1.0, 4.0], ax=ax),
     "network": lambda ax: fnn.plot.network(classic.formula("a and b"), ax=ax),
 }
 MANY_AXES = {

@@ -12,13 +12,14 @@ from .optimizers import optimizer_paths
 from .plane import decision_boundary
 from .sweeps import sweep_curves, sweep_line, sweep_map
 from .training import layer_statistics, learning_curves
+from .uncertainty import intervals, reliability
 from .units import network, unit
 
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
-    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "layer_statistics",
-    "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "sweep_curves", "sweep_line",
-    "sweep_map", "unit",
+    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_statistics",
+    "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "reliability", "sweep_curves",
+    "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip
 
 
