@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .._checks import check_count, check_key, fail
 from .callbacks import PureCallback
 from .state import Task, TrainState, check_task
-from .step import check_sizes, epoch, measure_all, results, size_of
+from .step import again, check_sizes, epoch, in_segments, measure_all, results, size_of
 
 Array = jax.Array
 
@@ -30,6 +30,7 @@ def run(
     order_key: Array | None = None,
     callbacks: Sequence[PureCallback] = (),
     eval_batch_size: int = 256,
+    remat: bool = False,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Epochs of training, each followed by validation, as one compiled program.
 
@@ -47,6 +48,10 @@ def run(
       callbacks: of `early_stopping` and `reduce_on_plateau`, which are part of the program. Under `many` or
         ``jax.vmap`` each member stops for itself.
       eval_batch_size: examples per batch of validation; default 256.
+      remat: whether a derivative of the run keeps only a few of the states on its way and computes the others again
+        (`jax.checkpoint`): memory for about ``2 sqrt(epochs) + 2 sqrt(steps of an epoch)`` states, where all steps with
+        all that they compute would be kept, for two to three times the work. Default False; without a derivative it
+        changes nothing.
 
     Returns:
       ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
@@ -77,7 +82,7 @@ def run(
         if not isinstance(callback, PureCallback):
             hint = "Other functions have side effects, for which fit is there."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
-    sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size)
+    sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
     return _run(task, ts, data, validation_data, order_key, callbacks, sizes)
 
 
@@ -89,6 +94,7 @@ class _Sizes(NamedTuple):
     shuffle: bool
     drop_remainder: bool
     eval_batch_size: int
+    remat: bool
 
 
 @partial(jax.jit, static_argnums=(0, 5, 6))
@@ -106,17 +112,17 @@ def _run(
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.
         own_key = None if order_key is None else jax.random.fold_in(order_key, i)
-        ts, totals = epoch(task, ts, data, sizes.batch_size, sizes.shuffle, sizes.drop_remainder, own_key)
+        ts, totals = epoch(task, ts, data, sizes.batch_size, sizes.shuffle, sizes.drop_remainder, own_key, sizes.remat)
         logs = results(task, totals)
         if validation_data is not None:
-            seen = results(task, measure_all(task, ts.params, ts.state, validation_data, sizes.eval_batch_size))
-            logs |= {f"val_{name}": value for name, value in seen.items()}
+            measured = measure_all(task, ts.params, ts.state, validation_data, sizes.eval_batch_size, sizes.remat)
+            logs |= {f"val_{name}": value for name, value in results(task, measured).items()}
         return ts, logs
 
     numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
-    if not callbacks:
-        return jax.lax.scan(body, ts, numbers)
-    return _with_callbacks(body, ts, numbers, callbacks)
+    if callbacks:
+        return _with_callbacks(again(body) if sizes.remat else body, ts, numbers, callbacks)
+    return in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)
 
 
 def _with_callbacks(

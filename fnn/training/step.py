@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -223,10 +224,11 @@ def steps(
     count: Any,
     batch_size: int,
     size: Any = None,
+    remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
 
-    From number ``size`` on, the rows of the order only fill up the last batch.
+    From number ``size`` on, the rows of the order only fill up the last batch. For ``remat`` see `run`.
     """
 
     def body(i: Any, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
@@ -237,11 +239,50 @@ def steps(
         ts, batch_totals = step_and_totals(task, ts, take(data, rows), valid)
         return ts, merge(task, totals, batch_totals)
 
+    if remat:
+        numbers = jnp.arange(count, dtype=jnp.int32)
+        return in_segments(lambda carry, i: (body(i, carry), None), (ts, totals), numbers)[0]
     return jax.lax.fori_loop(0, count, body, (ts, totals))
 
 
+def again(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, of which a derivative keeps the arguments alone, to compute the rest again."""
+    return jax.checkpoint(fn, prevent_cse=False)  # inside of loops, over which nothing is merged anyway
+
+
+def in_segments(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Array) -> tuple[Any, Any]:
+    """``jax.lax.scan(body, carry, xs)``, of which a derivative keeps about ``2 sqrt(len(xs))`` carries.
+
+    Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
+    level; Chen et al. 2016, arXiv:1604.06174). What a round computes on the way is computed again.
+    """
+    count = len(xs)
+    length = math.isqrt(count - 1) + 1
+    body = again(body)
+    if length < 3:
+        return jax.lax.scan(body, carry, xs)
+    whole, rest = divmod(count, length)
+
+    def segment(carry: Any, xs: Array) -> tuple[Any, Any]:
+        return jax.lax.scan(body, carry, xs)
+
+    carry, ys = jax.lax.scan(again(segment), carry, xs[: whole * length].reshape(whole, length))
+    ys = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
+    if rest:
+        carry, last = again(segment)(carry, xs[whole * length :])
+        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
+    return carry, ys
+
+
 def epoch(
-    task: Task, ts: TrainState, data: Any, batch_size: int, shuffle: bool, drop_remainder: bool, order_key: Any
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    batch_size: int,
+    shuffle: bool,
+    drop_remainder: bool,
+    order_key: Any,
+    remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """All batches of an epoch, the last, smaller one included unless dropped."""
     size = size_of(data)
@@ -250,9 +291,9 @@ def epoch(
     shapes = total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data))
     totals = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
     if whole and rest and not drop_remainder and fills_up(task):
-        return steps(task, ts, totals, data, filled_up(order, batch_size), 0, whole + 1, batch_size, size)
+        return steps(task, ts, totals, data, filled_up(order, batch_size), 0, whole + 1, batch_size, size, remat)
     if whole:
-        ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size)
+        ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size, None, remat)
     if rest and not drop_remainder:
         ts, last = step_and_totals(task, ts, take(data, order[whole * batch_size :]))
         totals = merge(task, totals, last)
@@ -310,7 +351,7 @@ def train_epoch(
     return ts, results(task, totals)
 
 
-def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int) -> Totals:
+def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int, remat: bool = False) -> Totals:
     """Totals of loss and metrics over a data set, without training.
 
     The last batch reaches back over rows already seen, which then do not count, so that one shape serves all. Only
@@ -331,10 +372,11 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int)
     def batch(i: Any) -> Totals:
         return totals_of(jnp.minimum(i * batch_size, size - batch_size), batch_size, i * batch_size)
 
+    of_batch = again(batch) if remat else batch
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(batch, jnp.int32(0)))
     whole, rest = divmod(size, batch_size)
     count = whole if adds else whole + (rest > 0)
-    totals: Totals = jax.lax.fori_loop(0, count, lambda i, totals: merge(task, totals, batch(jnp.int32(i))), zeros)
+    totals: Totals = jax.lax.fori_loop(0, count, lambda i, totals: merge(task, totals, of_batch(jnp.int32(i))), zeros)
     if adds and rest:
         totals = merge(task, totals, totals_of(jnp.int32(size - rest), rest, size - rest))
     return totals
