@@ -276,6 +276,29 @@ grid = np.linspace(-4, 4, 200, dtype="float32")[:, None]""",
         "foretold = wave.predict(place)",
     ),
     Entry(
+        "Layer report of a vanishing gradient",
+        "What one training step does to each layer: outputs, gradients, updates beside the parameters. Each layer of "
+        "sigmoid units hands back a quarter of the gradient, and the first ones hardly move.",
+        "fnn.plot.layer_report(fnn.layer_report(deep, deep_ts, (x_train[:512], y_train[:512])))",
+        """\
+layers = [fnn.Dense(32, activation="sigmoid") for _ in range(8)]
+model = fnn.Sequential(fnn.Flatten(), *layers, fnn.Dense(10))
+deep = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.1))
+deep_ts = fnn.init(deep, jax.random.key(0), x_train[:1])""",
+    ),
+    Entry(
+        "Layer report of dead units",
+        "A learning rate that is too high has pushed relu units below 0 for every example. No gradient passes them any "
+        "more, so they stay there.",
+        "fnn.plot.layer_report(fnn.layer_report(wide, wide_ts, (x_train[:512], y_train[:512])))",
+        """\
+layers = [fnn.Dense(64, activation="relu") for _ in range(2)]
+model = fnn.Sequential(fnn.Flatten(), *layers, fnn.Dense(10))
+wide = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(6.0))
+wide_ts = fnn.init(wide, jax.random.key(0), x_train[:1])
+wide_ts, _ = fnn.run(wide, wide_ts, (x_train, y_train), epochs=3, batch_size=64)""",
+    ),
+    Entry(
         "Threshold unit",
         "Where a McCulloch-Pitts unit of one or two inputs fires, and what it says at the corners.",
         "fnn.plot.unit(fnn.classic.AND)",

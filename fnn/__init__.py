@@ -15,6 +15,7 @@ from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
 from .data import text
 from .fingerprint import fingerprint
+from .inspection import Check, LayerReport, check, layer_report
 from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
@@ -133,7 +134,8 @@ __all__ = [
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo", "CheckpointError", "NonFiniteError",
     # data, inspection, pictures
-    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "classification_report", "plot", "classic",
+    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "layer_report",
+    "LayerReport", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
 

@@ -57,37 +57,45 @@ class Summary(NamedTuple):
         body = [
             (
                 f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})",
-                _shape(row.output_shape),
+                shape_cell(row.output_shape),
                 f"{row.params:,}",
                 f"{row.size:,}",
             )
             for row in self.rows
         ]
-        widths = [max(len(cells[i]) for cells in [head, *body]) for i in range(4)]
-
-        def line(cells: Sequence[str]) -> str:
-            left = [cells[i].ljust(widths[i]) for i in (0, 1)]
-            return "  ".join([*left, *(cells[i].rjust(widths[i]) for i in (2, 3))]).rstrip()
-
-        rule = "-" * (sum(widths) + 6)
+        rule, *lines = aligned([head, *body], left=2)
         return "\n".join(
             [
-                line(head),
+                lines[0],
                 rule,
-                *map(line, body),
+                *lines[1:],
                 rule,
-                f"total params: {self.total:,} ({_bytes(self.size)})",
+                f"total params: {self.total:,} ({bytes_text(self.size)})",
                 f"trainable: {self.trainable:,}",
                 f"not trainable: {self.non_trainable:,}",
             ]
         )
 
 
+def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """A rule, then each row with its columns aligned: the first ``left`` ones on the left, numbers on the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+
+    return ["-" * (sum(widths) + 2 * len(widths) - 2), *map(line, rows)]
+
+
 def _is_added(node: Any) -> bool:
     return isinstance(node, AddedLoss)
 
 
-def _bytes(size: float) -> str:
+def bytes_text(size: float) -> str:
+    """A number of bytes for people."""
     for unit in ("B", "KB", "MB"):
         if size < 1024:
             return f"{size:.2f} {unit}"
@@ -95,18 +103,20 @@ def _bytes(size: float) -> str:
     return f"{size:.2f} GB"
 
 
-def _shape(shape: Any) -> str:
+def shape_cell(shape: Any) -> str:
+    """A shape, or a tree of shapes, as text."""
     if isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape):
         return shape_text(shape)
     return ", ".join(
         map(
-            _shape,
+            shape_cell,
             jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(n, tuple) for n in s)),
         )
     )
 
 
-def _count(tree: Any) -> tuple[int, int]:
+def count_of(tree: Any) -> tuple[int, int]:
+    """Numbers and bytes of a tree."""
     # What a layer adds to the loss travels in its state, but belongs to the batch and not to the model.
     leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=_is_added) if not _is_added(leaf)]
     numbers = sum(math.prod(leaf.shape) for leaf in leaves)
@@ -143,33 +153,63 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
         fail("summary", expected="a Layer or a Task", got=type(model).__name__)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-
-    def outputs(batch: int) -> list[tuple[Trace, Any]]:
-        seen: list[tuple[Trace, Any]] = []
-        resized = jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), x)
-        with observe(lambda trace: seen.append((trace, shape_of(trace.y)))):
-            out = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x)[0], params, state, resized)
-        if not seen:
-            seen.append((Trace((layer.name,), layer, params, state, resized, out), out))
-        return seen
-
-    # What changes with the batch is the batch: no layer needs to say which axis that is.
-    traces = list(zip(outputs(2), outputs(3), strict=True))
-    # A layer is seen when it is done; parents come before their children in the table.
-    order = sorted(range(len(traces)), key=lambda i: _position(traces[i][0][0].path, [t[0][0].path for t in traces]))
     rows = []
-    for i in order:
-        (trace, two), (_, three) = traces[i]
-        shape = jax.tree.map(
-            lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)), two, three
-        )
-        inside = any(t[0][0].path[:-1] == trace.path for t in traces)
-        count, size = (0, 0) if inside else _count((trace.params, trace.state))
-        rows.append(Row(trace.path, trace.layer.kind, shape, count, size))
+    for seen in calls(layer, params, state, x):
+        count, size = (0, 0) if seen.inside else count_of((seen.two.params, seen.two.state))
+        rows.append(Row(seen.two.path, seen.two.layer.kind, seen.shape("y"), count, size))
     still = sum(math.prod(leaf.shape) for path, leaf in paths(params).items() if matches(frozen, path))
-    total, size = _count(params)
-    state_total, state_size = _count(state)
+    total, size = count_of(params)
+    state_total, state_size = count_of(state)
     return Summary(tuple(rows), total - still, state_total + still, size + state_size)
+
+
+class Seen(NamedTuple):
+    """A layer as it is applied to a batch of two and to one of three examples, with shapes in the place of values.
+
+    What changes with the batch is the batch: no layer needs to say which axis that is.
+    """
+
+    two: Trace
+    three: Trace
+    inside: bool  # whether there are layers in it
+
+    def shape(self, what: str) -> Any:
+        """The shape of the input "x" or the output "y", with None for the batch; a tree if it is one."""
+        return jax.tree.map(
+            lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)),
+            getattr(self.two, what),
+            getattr(self.three, what),
+        )
+
+
+def resized(x: Any, batch: int) -> Any:
+    """The shapes of so many examples."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), x)
+
+
+def abstract(trace: Trace) -> Trace:
+    """Shapes in the place of values, which have no meaning outside the program that is traced."""
+    return Trace(trace.path, trace.layer, *shape_of((trace.params, trace.state, trace.x, trace.y)))
+
+
+def calls(layer: Layer, params: Any, state: Any, x: Any) -> list[Seen]:
+    """Every layer of a model with its shapes, in order of computation, but parents before what is in them."""
+
+    def seen(batch: int) -> list[Trace]:
+        traces: list[Trace] = []
+        with observe(lambda trace: traces.append(abstract(trace))):
+            out = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x)[0], params, state, resized(x, batch))
+        return traces or [Trace((layer.name,), layer, params, state, resized(x, batch), out)]
+
+    return pair_up(seen(2), seen(3))
+
+
+def pair_up(two: list[Trace], three: list[Trace]) -> list[Seen]:
+    """What was seen with two and with three examples, in the order of a table."""
+    every = [trace.path for trace in two]
+    # A layer is seen when it is done; parents come before their children in a table.
+    order = sorted(range(len(two)), key=lambda i: _position(every[i], every))
+    return [Seen(two[i], three[i], any(path[:-1] == every[i] for path in every)) for i in order]
 
 
 def _position(path: tuple[str, ...], all_paths: list[tuple[str, ...]]) -> tuple[int, ...]:

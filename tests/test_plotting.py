@@ -16,6 +16,7 @@ from sklearn import metrics as sk
 
 import fnn
 from fnn import classic
+from fnn.inspection import LayerRow, NonFinite
 
 COLORS, RIGHT, WRONG = fnn.plot.COLORS, fnn.plot.RIGHT, fnn.plot.WRONG
 MINUS = "\N{MINUS SIGN}"
@@ -73,7 +74,25 @@ ONE_AX = {
     "intervals": lambda ax: fnn.plot.intervals([0.0, 1.0], [2.0, 3.0], [1.0, 4.0], ax=ax),
     "network": lambda ax: fnn.plot.network(classic.formula("a and b"), ax=ax),
 }
+
+
+def layer_row(path, mean, gradient, update, **changes):
+    """A row of a report, of a Dense layer with 10 units."""
+    row = LayerRow(path, "Dense", (4, 10), mean, 0.5, 0.0, 10, 0, None, gradient, gradient, 3.0, 2 * gradient, update,
+                   NonFinite())  # fmt: skip
+    return row._replace(**changes)
+
+
+REPORT = fnn.LayerReport(
+    (
+        layer_row("dense", 0.25, 1e-4, 2e-5, dead=3, saturated=0.2),
+        layer_row("dropout", 0.3, 2e-4, None, dead=4, kind="Dropout", param_gradient_norm=None),
+        layer_row("dense_1", -1.0, 0.1, 3e-2),
+    ),
+    (), 0.5, 4,
+)  # fmt: skip
 MANY_AXES = {
+    "layer_report": lambda axes: fnn.plot.layer_report(REPORT, axes=axes),
     "activations": lambda axes: fnn.plot.activations(["relu", "tanh"], axes=axes),
     "images": lambda axes: fnn.plot.images(IMAGES, axes=axes),
     "predictions": lambda axes: fnn.plot.predictions(IMAGES, P, axes=axes),
@@ -111,6 +130,55 @@ def test_a_grid_goes_into_the_axes_given_and_else_into_one_new_figure(name):
 def test_every_function_is_in_these_tables():
     functions = {name for name in fnn.plot.__all__ if callable(getattr(fnn.plot, name))}
     assert functions == {*ONE_AX, *MANY_AXES}
+
+
+# -------------------------------------------------------------------------------------------------------- diagnostics
+def test_layer_report():
+    outputs, gradients, updates, *_ = axes = fnn.plot.layer_report(REPORT)
+    assert len(axes) == 3
+    shown(outputs)
+    assert [label.get_text() for label in updates.get_xticklabels()] == ["dense", "dropout", "dense_1"]
+    (bars,) = outputs.containers
+    np.testing.assert_allclose(bars[0].get_ydata(), [0.25, 0.3, -1.0])
+    np.testing.assert_allclose([segment[:, 1] for segment in bars[2][0].get_segments()],
+                               [[-0.25, 0.75], [-0.2, 0.8], [-1.5, -0.5]])  # fmt: skip
+    # Dropout hands dead units on, which is not said again.
+    assert texts(outputs) == ["3 of 10 dead, 20% saturated"]
+    assert legend(gradients) == ["at the output", "of the parameters"]
+    np.testing.assert_allclose(gradients.lines[0].get_ydata(), [1e-4, 2e-4, 0.1])
+    # A layer without parameters has no point on the line, which goes on to the next one.
+    np.testing.assert_allclose(gradients.lines[1].get_xydata(), [[0, 2e-4], [2, 0.2]])
+    np.testing.assert_allclose(updates.lines[0].get_xydata(), [[0, 2e-5], [2, 3e-2]])
+    assert gradients.get_yscale() == updates.get_yscale() == "log"
+    guide = updates.lines[1]
+    assert set(guide.get_ydata()) == {1e-3}
+    assert legend(updates) == ["customary $10^{-3}$"]
+    assert not any(ax.patches for ax in axes)
+
+
+def test_layer_report_marks_what_is_not_finite_and_writes_zeros():
+    rows = (
+        layer_row("", 0.1, 0.0, 0.0, kind="Mine"),
+        layer_row("log", None, np.nan, None, std=None, param_gradient_norm=None, non_finite=NonFinite(2, 1)),
+        layer_row("last", 0.1, 0.2, None, non_finite=NonFinite(0, 0, 5, 0)),
+    )  # fmt: skip
+    outputs, gradients, updates = fnn.plot.layer_report(REPORT._replace(rows=rows))
+    shown(outputs)
+    assert [label.get_text() for label in updates.get_xticklabels()] == ["Mine", "log", "last"]
+    assert [sorted(texts(ax)) for ax in (outputs, gradients, updates)] == [
+        ["not finite"], ["0", "0", "not finite"], ["0", "not finite"],
+    ]  # fmt: skip
+    places = [[round(patch.get_x() + 0.5) for patch in ax.patches] for ax in (outputs, gradients, updates)]
+    assert places == [[1], [1], [2]]
+    low, high = updates.get_ylim()
+    assert low < 1e-3 < high
+    np.testing.assert_array_equal(gradients.lines[0].get_ydata(), [np.nan, 0.2])
+
+
+def test_layer_report_refuses_what_is_no_report():
+    for wrong in ({"dense": 1.0}, fnn.summary(fnn.Dense(2), (3,)), REPORT._replace(rows=())):
+        with pytest.raises(fnn.InputError, match=r"layer_report: expected a report from fnn\.layer_report"):
+            fnn.plot.layer_report(wrong)
 
 
 # -------------------------------------------------------------------------------------------------------- activations

@@ -86,10 +86,19 @@ def observe(observer: Callable[[Trace], Any]) -> Iterator[None]:
         _observer.reset(token)
 
 
-def call(name: str, where: str, layer: Layer, params: Params, state: State, x: Any, **kwargs: Any) -> tuple[Any, State]:
-    """Apply a layer that sits inside another one, with its place known to errors and observers."""
+@contextlib.contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Let observers see the layers within as inside the layer of this name."""
     token = _path.set((*_path.get(), name))
     try:
+        yield
+    finally:
+        _path.reset(token)
+
+
+def call(name: str, where: str, layer: Layer, params: Params, state: State, x: Any, **kwargs: Any) -> tuple[Any, State]:
+    """Apply a layer that sits inside another one, with its place known to errors and observers."""
+    with inside(name):
         with located(where):
             try:
                 out = layer.apply(params, state, x, **kwargs)
@@ -105,8 +114,6 @@ def call(name: str, where: str, layer: Layer, params: Params, state: State, x: A
             if instead is not None:
                 return instead, out[1]
         return out
-    finally:
-        _path.reset(token)
 
 
 def example_of(where: str, x: Any) -> Any:
@@ -207,7 +214,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         params, state = {}, {}
         x, keys = shape_of(x), children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
-            with located(places[i]):
+            with located(places[i]), inside(layer_name):
                 out = layer.init(keys[i], x)
                 if not (isinstance(out, tuple) and len(out) == 2):
                     fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
@@ -263,7 +270,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     def init(key: Array, x: Any) -> tuple[Params, State]:
         out = {}
         for i, (part, layer) in enumerate(parts.items()):
-            with located(f"{name} {part}"):
+            with located(f"{name} {part}"), inside(part):
                 out[part] = layer.init(jax.random.fold_in(key, i), x)
         params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
         return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}

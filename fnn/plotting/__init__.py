@@ -7,6 +7,7 @@ style, a bold letter or a word.
 # Modules bear other names than the functions in them, which would hide them.
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
+from .diagnostics import layer_report
 from .functions import activation, activations
 from .optimizers import optimizer_paths
 from .plane import decision_boundary
@@ -17,7 +18,7 @@ from .units import network, unit
 
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
-    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_statistics",
+    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_report", "layer_statistics",
     "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "reliability", "sweep_curves",
     "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip

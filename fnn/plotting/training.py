@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,27 +111,37 @@ def layer_statistics(
                 kind, hint = ("at least 0 on a logarithmic axis", "Pass log=False.") if number < 0 else ("finite", "")
                 fail(where, expected=f"a number for layer {str(layer)!r} that is {kind}", got=f"{number:g}", hint=hint)
             table[i, layers.index(str(layer))] = number
-    # A logarithm has no place for 0: it is written below the lowest point instead.
-    zero = (table == 0) & log
-    table[zero] = np.nan
-
     ax = one_axes(where, ax, (max(4.5, 0.55 * len(layers) + 1.5), 3.4))
-    for i, run in enumerate(runs):
-        ax.plot(np.arange(len(layers)), table[i], **line_style(i), markersize=6, label=str(run))
-        for place in np.flatnonzero(zero[i]):
+    draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
+    return ax
+
+
+def draw_layers(
+    ax: Any, layers: Sequence[str], runs: Mapping[str, np.ndarray], ylabel: str, log: bool, *, bridge: bool = False
+) -> None:
+    """A line for each run through its numbers by layer; where it has none, NaN, there is a gap or a bridge."""
+    places = np.arange(len(layers))
+    positive = np.concatenate([values[values > 0] for values in runs.values()])
+    zeros = False
+    for i, (run, values) in enumerate(runs.items()):
+        style, known = line_style(i), ~np.isnan(values) | (not bridge)
+        # A logarithm has no place for 0: it is written below the lowest point instead.
+        zero = (values == 0) & log
+        ax.plot(places[known], np.where(zero, np.nan, values)[known], **style, markersize=6, label=run)
+        for place in np.flatnonzero(zero):
             spot = (place + 0.13 * (i - (len(runs) - 1) / 2), 0.02)
-            ax.annotate("0", spot, xycoords=("data", "axes fraction"), color=line_style(i)["color"], ha="center")
+            ax.annotate("0", spot, xycoords=("data", "axes fraction"), color=style["color"], ha="center")
+        zeros |= bool(zero.any())
     if not log:
         ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    elif np.isfinite(table).any():
+    elif positive.size:
         ax.set_yscale("log")
-        low, high = np.nanmin(table), np.nanmax(table)
-        if zero.any():
+        low, high = positive.min(), positive.max()
+        if zeros:
             ax.set_ylim(bottom=low / max(2.0, (high / low) ** 0.2))
-    ax.set_xticks(np.arange(len(layers)), layers, **tick_tilt(layers, 48))
+    ax.set_xticks(places, layers, **tick_tilt(layers, 48))
     ax.set(xlabel="layer, from input to output", ylabel=ylabel, xlim=(-0.5, len(layers) - 0.5))
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     if len(runs) > 1:
         ax.legend(frameon=False)
-    return ax

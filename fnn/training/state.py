@@ -216,8 +216,8 @@ def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
     closed, out = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)(
         *shape_of((params, state, x))
     )
-    ending = _ending(closed.jaxpr, closed.jaxpr.outvars[0]) if expects(task.loss) == "logits" else None
-    if ending:
+    ending = last_operation(closed.jaxpr, closed.jaxpr.outvars[0]) if expects(task.loss) == "logits" else None
+    if ending in ("softmax", "sigmoid"):
         fail(
             "Task",
             expected=f"a model that ends in logits for the loss {_name(task.loss)!r}",
@@ -234,8 +234,8 @@ def _name(fn: Any) -> str:
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
 
 
-def _ending(jaxpr: Any, var: Any) -> str | None:
-    """ "softmax" or "sigmoid" if that is the last operation behind ``var``, seen through reshapes and calls."""
+def last_operation(jaxpr: Any, var: Any) -> str | None:
+    """ "softmax", "sigmoid" or "tanh" if that is the last one behind ``var``, seen through reshapes and calls."""
     made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
 
     def back(v: Any) -> Any:
@@ -248,6 +248,8 @@ def _ending(jaxpr: Any, var: Any) -> str | None:
         return None
     if eqn.primitive.name == "logistic":
         return "sigmoid"
+    if eqn.primitive.name == "tanh":
+        return "tanh"
     if eqn.primitive.name == "div":
         # exp(...) / sum(exp(...)) of the same exponentials
         above, below = back(eqn.invars[0]), back(eqn.invars[1])
@@ -267,7 +269,7 @@ def _ending(jaxpr: Any, var: Any) -> str | None:
             "closed_call",
         ):
             inner = getattr(inner, "jaxpr", inner)
-            return _ending(inner, inner.outvars[list(eqn.outvars).index(_origin(made_by, var))])
+            return last_operation(inner, inner.outvars[list(eqn.outvars).index(_origin(made_by, var))])
     return None
 
 
