@@ -18,9 +18,9 @@ from .units import network, unit
 
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
-    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_report", "layer_statistics",
-    "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "reliability", "sweep_curves",
-    "sweep_line", "sweep_map", "unit",
+    "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_report",
+    "layer_statistics", "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "reliability",
+    "sweep_curves", "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip
 
 
