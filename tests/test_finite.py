@@ -21,11 +21,11 @@ def data():
     return x, (x @ rng.normal(size=(5, 3))).argmax(1).astype("int32")
 
 
-def breaks_at(step, *, forward=True):
-    """A layer that counts its training steps and is not finite from one of them on."""
+def breaks(*, forward=True):
+    """A layer that counts its training steps down and is not finite from 0 on."""
 
     def init(key, x):
-        return {}, {"count": jnp.zeros((), jnp.int32)}
+        return {}, {"steps": jnp.int32(0)}
 
     @jax.custom_vjp
     def spoil(x, bad):
@@ -37,9 +37,9 @@ def breaks_at(step, *, forward=True):
     spoil.defvjp(lambda x, bad: (x, bad), back)
 
     def apply(params, state, x, *, key=None, train=False):
-        bad = train & (state["count"] >= step)
+        bad = train & (state["steps"] <= 0)
         y = jnp.where(bad, jnp.inf, x) if forward else spoil(x, bad)
-        return y, {"count": state["count"] + 1} if train else state
+        return y, {"steps": state["steps"] - 1} if train else state
 
     return fnn.Layer(init, apply, name="breaks")
 
@@ -49,20 +49,27 @@ def a_task(*layers, loss="sparse_categorical_crossentropy", optimizer=None, **op
     return fnn.Task(model, loss, optimizer or fnn.sgd(1e-2), **options)
 
 
-def failing(task, data, **options):
+def failing(task, data, at=0, **options):
+    """The error of a training, and the state that it began with; a layer of `breaks` does so in step ``at``."""
     ts = fnn.init(task, jax.random.key(0), (5,))
+    ts = ts._replace(state={name: {"steps": jnp.int32(at)} for name in ts.state})
     with pytest.raises(fnn.NonFiniteError) as info:
         fnn.fit(task, ts, data, **{"epochs": 5, "batch_size": BATCH, "verbose": 0, "check": "finite", **options})
     return info.value, ts
 
 
+@pytest.fixture(scope="module")
+def breaking():
+    return a_task(breaks())
+
+
 @pytest.mark.parametrize("period", [0.0, 1e9])
 @pytest.mark.parametrize("step", [0, 4, 7])
-def test_the_step_is_found_and_can_be_made_again(step, period, data, monkeypatch):
+def test_the_step_is_found_and_can_be_made_again(step, period, breaking, data, monkeypatch):
     """In the first step, the smaller last batch (4), and within the second epoch; looked at each time or at the end."""
     monkeypatch.setattr(finite, "_PERIOD", period)
-    task = a_task(breaks_at(step))
-    error, ts = failing(task, data)
+    task = breaking
+    error, ts = failing(task, data, at=step)
     assert (error.step, error.epoch) == (step, step // 5)
     assert len(error.history.get("loss", [])) == step // 5
     assert "forward: the output of layer 'breaks' has" in error.place
@@ -87,16 +94,16 @@ def test_the_step_is_found_and_can_be_made_again(step, period, data, monkeypatch
 
 
 @pytest.mark.parametrize("options", [{"chunk_bytes": 2 * BATCH * 24}, {"stream": True}, {"stream": True, "most": 4}])
-def test_chunks_and_streams(options, data, monkeypatch):
-    task = a_task(breaks_at(8))
+def test_chunks_and_streams(options, breaking, data, monkeypatch):
+    task = breaking
     if options.pop("stream", False):
         monkeypatch.setattr(sources, "_LOOK_AFTER", 1)
         monkeypatch.setattr(sources, "_SHORT", 1e9)
         monkeypatch.setattr(sources, "_MOST_GATHERED", options.pop("most", 1))
-        error, _ = failing(task, [tuple(a[i : i + BATCH] for a in data) for i in range(0, SIZE, BATCH)])
+        error, _ = failing(task, [tuple(a[i : i + BATCH] for a in data) for i in range(0, SIZE, BATCH)], at=8)
         np.testing.assert_array_equal(error.batch[0], data[0][3 * BATCH : 4 * BATCH])
     else:
-        error, _ = failing(task, data, **options)
+        error, _ = failing(task, data, at=8, **options)
     assert error.step == 8
 
 
@@ -115,11 +122,11 @@ def places():
         a_task(fnn.Residual(fnn.Dense(8), log)),
         "forward: the output of layer 'residual/body/activation' has",
     )
-    yield "back", a_task(breaks_at(3, forward=False)), "backward through layer 'breaks': .* 'dense' has 128 NaN"
+    yield "back", a_task(breaks(forward=False)), "backward through layer 'breaks': .* 'dense' has 128 NaN"
     yield (
         "loss",
         a_task(huge, loss="mse"),
-        r"forward: the loss of 16 of 16 examples \(row 0 of the batch first\) has 16 infin",
+        r"forward: the loss of 14 of 16 examples \(row 0 of the batch first\) has 14 infin",
     )
     slope = fnn.Task(fnn.Dense(3), lambda p, y: jnp.sqrt(jnp.abs(p[:, 0] * 0)), fnn.sgd(0.1))
     yield "slope of the loss", slope, "backward through the loss: the gradient at the output of the model has 16 NaN"
@@ -138,7 +145,7 @@ def places():
     ("task", "message"), [pytest.param(task, message, id=name) for name, task, message in places()]
 )
 def test_the_place_is_named(task, message, data):
-    x, y = data
+    x, y = data[0][:BATCH], data[1][:BATCH]
     if task.loss is fnn.losses.get_loss("mse"):
         y = np.eye(3, dtype="float32")[y]
     error, _ = failing(task, (x, y))
@@ -180,9 +187,8 @@ def test_what_was_infinite_from_the_start_is_let_be(data):
     assert len(history["loss"]) == 2
 
 
-def test_checkpoints_hold_finite_states_only(data, tmp_path, monkeypatch):
-    task = a_task(breaks_at(7))
-    failing(task, data, checkpoint=tmp_path, every=1, keep=None)
+def test_checkpoints_hold_finite_states_only(breaking, data, tmp_path):
+    failing(breaking, data, at=7, checkpoint=tmp_path, every=1, keep=None)
     assert [fnn.load_info(path).step for path in sorted(tmp_path.glob("*.safetensors"))] == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -208,7 +214,7 @@ def test_other_checks_are_refused(data):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), data, check="nan")
 
 
-def test_without_it_the_warning_points_here(data):
-    task = a_task(breaks_at(2))
+def test_without_it_the_warning_points_here(breaking, data):
+    task = breaking
     with pytest.warns(RuntimeWarning, match=r"the loss is nan in epoch 1.*With fit\(\.\.\., check='finite'\)"):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), data, batch_size=BATCH, verbose=0)

@@ -23,8 +23,8 @@ from .step import Batch, Logs, Totals, take, train_step, unpack
 
 Array = jax.Array
 
-# How long a stretch of steps is that is looked at as a whole, in seconds, and how many bytes of an iterable's batches
-# may be held for it.
+# How long a stretch of steps is that is looked at as a whole, in seconds, and how many bytes of data that
+# come in pieces may be held for it.
 _PERIOD, _BYTES = 1.0, 256 * 2**20
 
 
@@ -103,8 +103,8 @@ class Guard:
             if self.expected is None:
                 self.expected = np.asarray(_flags(_numbers(ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
-        if not self.calls or self.calls[-1][0] is not piece:
-            self.held += 0 if piece.waits else sum(leaf.nbytes for leaf in jax.tree.leaves(piece.data))
+        if self.calls and self.calls[-1][0] is not piece:  # the last piece is held anyway
+            self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(piece.data))
         self.calls.append((piece, done, count))
 
     def after(self, ts: TrainState, totals: Totals) -> None:
