@@ -18,6 +18,8 @@ SCRIPTS = (
     "one_unit", "linear_models", "perceptron", "mnist_mlp", "mnist_cnn", "fashion_mlp", "char_lstm", "shipping",
     "housing", "iris", "multilabel", "playground", "dense_or_conv", "optimizer_race",
 )  # fmt: skip
+# Of no reference experiment: each is run by itself.
+OTHERS = ("quickstart", "sweep", "ensemble_housing", "learn_the_learning_rate", "resume")
 NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "shipping": 9, "housing": 10}
 
 PAGE = """# Reference experiments
