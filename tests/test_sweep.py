@@ -101,6 +101,28 @@ def test_any_number_can_vary_and_a_member_equals_its_own_run():
     assert found.column("fold") == ["Fold #0"] * 6 + ["Fold #1"]
 
 
+def test_a_second_sweep_compiles_nothing(monkeypatch):
+    """Neither other values nor other data, which is no part of the program, need another one."""
+    from fnn.training import sweep
+
+    def of(data):
+        def one(rate, seed):
+            return {}, {"loss": rate * (data * seed).sum()[None]}
+
+        return one
+
+    monkeypatch.setattr(sweep, "_PROGRAMS", type(sweep._PROGRAMS)())
+    first = fnn.sweep(of(np.arange(5.0)), {"rate": [0.5, 2.0], "seed": [1, 2]}, verbose=0)
+    assert first.scores.tolist() == [5.0, 10.0, 20.0, 40.0]
+    monkeypatch.setattr(jax.stages.Lowered, "compile", None)
+    second = fnn.sweep(of(np.arange(5.0) + 1), {"rate": [1.0, 3.0], "seed": [3, 4]}, verbose=0)
+    assert second.scores.tolist() == [45.0, 60.0, 135.0, 180.0]
+    monkeypatch.undo()
+    programs = {i: fnn.sweep(of(np.arange(float(i + 1))), {"rate": [1.0], "seed": [1]}, verbose=0) for i in range(20)}
+    assert [found.scores[0] for found in programs.values()] == [i * (i + 1) / 2 for i in range(20)]
+    assert len(sweep._PROGRAMS) <= sweep._MOST_PROGRAMS
+
+
 class Steps:
     """Stands in for the bar: how many trials each call trained."""
 

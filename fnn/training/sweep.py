@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import inspect
 import io
 import itertools
 import os
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -390,7 +392,7 @@ def _train(
     count = (members or max(1, int(room // max(size, 1)))) if names else 1
     while True:
         count = -(-len(numbers) // -(-len(numbers) // count))  # calls of nearly equal size
-        program = jax.jit(batch).lower(shared, rows(0, count)).compile()
+        program = _compiled(jax.jit(batch).lower(shared, rows(0, count)))
         needed = _needed(program)
         if members is not None or count == 1 or needed <= room:
             break
@@ -485,6 +487,21 @@ def _room() -> float:
     with contextlib.suppress(OSError, ValueError):  # a container may have less than its machine
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return 0.5 * total
+
+
+# The last programs, by what they do: another sweep of as many trials compiles nothing, whatever its values.
+_PROGRAMS: OrderedDict[bytes, Any] = OrderedDict()
+_MOST_PROGRAMS = 16
+
+
+def _compiled(lowered: Any) -> Any:
+    """The program, which may have been compiled before."""
+    key = hashlib.sha256(lowered.as_text().encode()).digest()
+    program = _PROGRAMS.pop(key, None) or lowered.compile()
+    _PROGRAMS[key] = program
+    while len(_PROGRAMS) > _MOST_PROGRAMS:
+        _PROGRAMS.popitem(last=False)
+    return program
 
 
 def _needed(program: Any) -> int:
