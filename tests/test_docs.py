@@ -112,7 +112,8 @@ def page_folder(tmp_path, monkeypatch):
     """A folder for what a page writes; its pictures are closed and its settings of JAX must be gone at the end."""
     monkeypatch.chdir(tmp_path)
     settings = dict(jax.config.values)
-    yield tmp_path
+    with plt.rc_context({"figure.max_open_warning": 0}):  # a gallery has many pictures
+        yield tmp_path
     plt.close("all")
     assert dict(jax.config.values) == settings
 
