@@ -10,7 +10,7 @@ import jax
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-NEED_DATA = {"mnist_mlp", "char_lstm", "shipping", "housing"}
+NEED_DATA = {"mnist_mlp", "char_lstm", "shipping", "housing", "ensemble_housing"}
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def figures(name, tmp_path, *options):
     [
         ("one_unit", []), ("linear_models", []), ("perceptron", []), ("mnist_mlp", []), ("char_lstm", ["--seeds", "1"]),
         ("housing", []), ("iris", []), ("multilabel", []), ("playground", []), ("dense_or_conv", []),
+        ("ensemble_housing", ["--seeds", "1"]),
     ],
 )  # fmt: skip
 def test_figures_are_met(name, options, examples, tmp_path, capsys):

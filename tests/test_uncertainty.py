@@ -159,12 +159,15 @@ def test_the_curve_of_the_right_gaussians_is_the_diagonal(rng):
 # ------------------------------------------------------------------------------------------------------------- pictures
 def test_picture_of_one_curve(classes):
     p, y = classes
-    curve = metrics.reliability(p, y, bins=5)
+    curve = metrics.reliability(p, y, bins=12)
     ax = fnn.plot.reliability(curve)
     diagonal, line = ax.lines
     np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
-    full = np.asarray(curve.counts) > 0
-    np.testing.assert_allclose(line.get_xydata(), np.stack([curve.confidence, curve.accuracy], 1)[full], 1e-6)
+    points, counts = np.stack([curve.confidence, curve.accuracy], 1), np.asarray(curve.counts)
+    few = (counts > 0) & (counts < 10)
+    assert (few.sum(), (counts == 0).sum()) == (1, 3)
+    np.testing.assert_allclose(line.get_xydata(), points[counts >= 10], 1e-6)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), points[few], 1e-6)
     heights = [bar.get_height() for bar in ax.patches]
     np.testing.assert_allclose(heights, np.asarray(curve.counts) / 400, 1e-6)
     assert [text.get_text() for text in ax.texts] == [str(n) if n else "" for n in np.asarray(curve.counts)]
@@ -189,7 +192,7 @@ def test_picture_of_coverage():
     curve = CoverageCurve(*map(jnp.asarray, ([0.5, 0.9], [0.4, 0.8], [1.0, 2.0])))
     ax = fnn.plot.reliability({"one": curve})
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.5, 0.4], [0.9, 0.8]], 1e-6)
-    assert legend(ax) == ["right about itself", "one: mean distance 0.100"]
+    assert legend(ax) == ["right about itself", "one: off by 0.100"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("nominal coverage", "observed coverage")
     assert not ax.patches
 

@@ -11,6 +11,9 @@ from .._checks import check_count, describe, fail
 from ..metrics import CoverageCurve, Reliability
 from ._draw import COLORS, RIGHT, WRONG, lighten, line_style, one_axes, plain_numbers
 
+# A bin with fewer examples tells next to nothing: of 10 right by halves, the fraction is known to 0.16.
+_FEW = 10
+
 
 def reliability(
     curves: Reliability | CoverageCurve | Mapping[str, Reliability | CoverageCurve], *, ax: Any = None
@@ -18,7 +21,8 @@ def reliability(
     """What a model claims against what is true, with the diagonal of one that is right about itself.
 
     Below the diagonal it is too sure of itself, above not sure enough. Bars show which share of the examples each bin
-    has; the legend has the expected calibration error (ECE), which is the mean distance from the diagonal.
+    has; a bin of fewer than ten is a small open mark beside the line. The legend tells the mean distance from the
+    diagonal: the expected calibration error (ECE) of classes, and by how much coverage is off over the levels.
 
     Args:
       curves: of `fnn.metrics.reliability` (classes) or `fnn.metrics.coverage_curve` (intervals of a regression), or
@@ -50,16 +54,22 @@ def reliability(
     for i, (name, curve) in enumerate(by_name.items()):
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
         error = float(curve.error)
-        text = f"ECE {error:.3f}" if classes else f"mean distance {error:.3f}"
+        text = f"ECE {error:.3f}" if classes else f"off by {error:.3f}"
+        style, many = line_style(i), np.ones(claimed.shape, bool)
         if classes:
-            _shares(ax, np.asarray(curve[2]), i, len(by_name))
-            claimed, true = claimed[np.isfinite(claimed)], true[np.isfinite(true)]
+            counts = np.asarray(curve[2])
+            _shares(ax, counts, i, len(by_name))
+            many = counts >= _FEW
+            few = (counts > 0) & ~many
+            open_mark = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
+            ax.scatter(claimed[few], true[few], **open_mark, zorder=2, clip_on=False)
         label = f"{name}: {text}" if name else text
-        ax.plot(claimed, true, **line_style(i), markersize=5, label=label, zorder=3, clip_on=False)
+        ax.plot(claimed[many], true[many], **style, markersize=5, label=label, zorder=3, clip_on=False)
     names = ("confidence", "accuracy") if classes else ("nominal coverage", "observed coverage")
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.set_title("reliability" if classes else "coverage of intervals")
-    ax.legend(frameon=False, loc="upper left", fontsize=9)
+    # Bars stand at the right; a coverage below one half is rare where much was promised.
+    ax.legend(frameon=False, loc="upper left" if classes else "lower right", fontsize=9)
     return ax
 
 
