@@ -252,7 +252,7 @@ def _limit(ax: Any, curves: list[np.ndarray], rising: bool) -> None:
     ordinary = max(float(np.median([curve[0] for curve in curves])), float(np.median([curve[-1] for curve in curves])))
     if not rising and ordinary > 0:
         high = min(high, 3 * ordinary)
-    if not rising and low > 0 and high > 20 * low:
+    if not rising and low > 0 and high > 8 * low:
         ax.set_yscale("log")
         ax.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
         _mark_decades(ax.yaxis)

@@ -50,8 +50,8 @@ def run(
       eval_batch_size: examples per batch of validation; default 256.
       remat: whether a derivative of the run keeps only a few of the states on its way and computes the others again
         (`jax.checkpoint`): memory for about ``2 sqrt(epochs) + 2 sqrt(steps of an epoch)`` states, where all steps with
-        all that they compute would be kept, for two to three times the work. Default False; without a derivative it
-        changes nothing.
+        all that they compute would be kept, for about twice the work. Default False; without a derivative it changes
+        nothing.
 
     Returns:
       ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
