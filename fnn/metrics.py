@@ -472,13 +472,15 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
     if p.ndim == 0 or p.size == 0:
         fail(where, expected="at least one example", got=describe(p))
     if is_concrete(p):
-        low, high = float(p.min()), float(p.max())
+        values = np.asarray(p)
+        low, high = float(values.min()), float(values.max())
         hint = f"Of logits they are fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
         if not (low >= 0 and high <= 1):
             fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=hint)
-        if not single and not np.allclose(p.sum(-1), 1, atol=0.02):
-            expected, hint = "rows that sum to 1", "Of yes/no labels pass p.ravel() and y.ravel()."
-            fail(where, expected=expected, got=f"sums from {p.sum(-1).min():g} to {p.sum(-1).max():g}", hint=hint)
+        sums = values.sum(-1)
+        if not single and not np.allclose(sums, 1, atol=0.02):
+            hint = "Of yes/no labels pass p.ravel() and y.ravel()."
+            fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
     confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
     t = _target_numbers(p, t)
     if t.shape != confidence.shape:
@@ -526,8 +528,8 @@ def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
         check_float(f"{where} {name}", bound)
     if low.shape != high.shape or low.ndim == 0 or low.size == 0:
         fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
-    if is_concrete(low) and is_concrete(high) and not bool((low <= high).all()):
-        fail(where, expected="no low above its high", got=f"{int((~(low <= high)).sum())} such of {low.size}")
+    if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
+        fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
     return low, high.astype(low.dtype)
 
 
@@ -601,7 +603,7 @@ def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
     if mean.shape != variance.shape or mean.ndim == 0 or mean.size == 0:
         expected = "mean and variance of the same shape (batch, ...)"
         fail(where, expected=expected, got=f"{describe(mean)} and {describe(variance)}")
-    if is_concrete(variance) and not bool((variance >= 0).all()):
+    if is_concrete(variance) and not (np.asarray(variance) >= 0).all():
         fail(where, expected="variances of at least 0", got=f"{float(variance.min()):g}")
     return mean, variance.astype(mean.dtype)
 

@@ -337,6 +337,7 @@ def test_predictions_of_yes_or_no(loss):
     assert got["member_accuracy"] == pytest.approx(((want[..., 0] > 0.5) == y).mean())
 
 
+@pytest.mark.slow
 def test_predictions_of_several_labels():
     task = fnn.Task(fnn.Dense(3), "binary_crossentropy")
     p = untrained(task).predict(X)
@@ -526,7 +527,8 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (lambda: MSE.predict(X).agreement, r"agreement: expected a task whose loss has classes"),
         (lambda: MSE.predict(X).entropy, r"entropy: expected a task whose loss has classes"),
         (lambda: MSE.predict(X).mutual_information, r"mutual_information: expected a task whose loss"),
-        (lambda: MSE.predict(X).interval(), r"variance: expected predictions of kind 'gaussian', got 'values'\. Train"),
+        (lambda: MSE.predict(X).interval(), r"interval: expected predictions of kind 'gaussian', got 'values'\. Train"),
+        (lambda: MSE.predict(X).variance, r"variance: expected predictions of kind 'gaussian'"),
         (lambda: untrained(GAUSS).predict(X).interval(90), r"expected a fraction in \(0, 1\), got 90\. Write 0\.9"),
         (lambda: MSE.predict(X[:, :3]), r"expected .*4"),
         (lambda: MSE.predict(NAN), r"x: expected finite numbers"),
@@ -541,6 +543,19 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (other_width, r"state 2: expected states of the same shapes; the first has .*float32\[6\].*, got float32\[7\]"),
     ],
 )
-def test_bad_input_is_refused_before_anything_compiles(call, message):
+def test_bad_input_is_refused(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize("task", [TASK, GAUSS], ids=["classes", "gaussian"])
+def test_dtypes_are_kept_and_nothing_promotes(task, dtype):
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
+        x, y = jnp.asarray(X, dtype), Y if task is TASK else jnp.asarray(NUMBERS, dtype)
+        e = fnn.ensemble(task, KEY, (x, y), members=2, epochs=2, bootstrap=True, validation_data=(x, y), verbose=0)
+        p, scores = e.predict(x, batch_size=16), e.evaluate((x, y))
+        own = [p.mean, p.spread, *((p.agreement, p.entropy) if task is TASK else (p.variance, *p.interval()))]
+        assert {leaf.dtype for leaf in own} == {jnp.dtype(dtype)}
+    assert np.isfinite(list(scores.values())).all()

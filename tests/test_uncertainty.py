@@ -31,7 +31,7 @@ def legend(ax):
 
 
 # ---------------------------------------------------------------------------------------------------------- reliability
-@pytest.mark.parametrize("bins", [4, 10, 15])
+@pytest.mark.parametrize("bins", [4, pytest.param(15, marks=pytest.mark.slow)])
 def test_reliability_of_one_score_is_that_of_scikit_learn(bins, rng):
     p = rng.beta(0.6, 0.8, 500).astype("float32")
     y = (rng.uniform(size=500) < p**2).astype(int)
@@ -48,7 +48,7 @@ def test_reliability_of_classes_is_that_of_their_confidence(classes):
     p, y = classes
     right = p.argmax(1) == y
     accuracy, confidence = calibration_curve(right, p.max(1), n_bins=10)
-    for targets in (y, np.eye(4)[y], y.astype("uint8")):
+    for targets in (y, np.eye(4)[y]):
         found = metrics.reliability(p, targets)
         full = np.asarray(found.counts) > 0
         assert not full[:2].any()  # of four classes the most probable has at least 1/4
@@ -64,7 +64,6 @@ def test_reliability_of_classes_is_that_of_their_confidence(classes):
     )
     assert float(found.error) == pytest.approx(want, 1e-4)
     assert float(metrics.calibration_error(p, y)) == pytest.approx(want, 1e-4)
-    assert float(metrics.calibration_error(p, y, bins=3)) != pytest.approx(want, 1e-2)
 
 
 def test_edges_belong_to_the_bin_below():
@@ -73,6 +72,7 @@ def test_edges_belong_to_the_bin_below():
     np.testing.assert_allclose(found.accuracy, [1 / 3, 1, np.nan, 1], 1e-6)
 
 
+@pytest.mark.slow
 def test_reliability_of_sequences(rng):
     p, y = rng.dirichlet([1, 2, 1], (5, 7)).astype("float32"), rng.integers(0, 3, (5, 7))
     flat = metrics.reliability(p.reshape(-1, 3), y.ravel())

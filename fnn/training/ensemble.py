@@ -491,7 +491,7 @@ class Predictions:
     @property
     def variance(self) -> Array:
         """The variance of the mixture of the members' Gaussians, ``mean(v_i) + spread^2``: noise and doubt together."""
-        self._need(GAUSSIAN, "variance", "Train with the loss 'gaussian_nll'; what members differ by is spread.")
+        self._need_gaussians("variance")
         return self.variances.mean(0) + jnp.square(self.spread)
 
     def interval(self, coverage: float = 0.9) -> Interval:
@@ -509,11 +509,13 @@ class Predictions:
         Raises:
           InputError: when the loss is not "gaussian_nll", or for a fraction outside (0, 1).
         """
+        self._need_gaussians("interval")
         return gaussian_interval(self.mean, self.variance, coverage)
 
-    def _need(self, kind: str, what: str, hint: str) -> None:
-        if self.kind != kind:
-            fail(what, expected=f"predictions of kind {kind!r}", got=f"{self.kind!r}", hint=hint)
+    def _need_gaussians(self, what: str) -> None:
+        if self.kind != GAUSSIAN:
+            hint = "Train with the loss 'gaussian_nll'; what members differ by is spread."
+            fail(what, expected=f"predictions of kind {GAUSSIAN!r}", got=repr(self.kind), hint=hint)
 
     def _probabilities(self, what: str) -> Array:
         if self.kind not in (CLASSES, LABELS):
