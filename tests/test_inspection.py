@@ -254,9 +254,12 @@ def test_rows_of_nested_models():
         fnn.Residual(fnn.Dense(6), fnn.BatchNorm(), shortcut=fnn.Dense(6)), fnn.Flatten(), fnn.Dense(3),
     )  # fmt: skip
     task = TASK._replace(model=model)
-    ts = fnn.init(task, jax.random.key(3), X[:1])
-    dense = ts.params["block"]["dense"]
-    dense["bias"] = dense["bias"].at[1].set(-50)
+    params, state = jax.eval_shape(model.init, jax.random.key(0), X[:1])
+    params = jax.tree.map(lambda a: normal(*a.shape), params)
+    params["block"]["dense"]["bias"][1] = -50
+    params["residual"]["body"]["batch_norm"]["gamma"] = np.ones(6)
+    params["residual"]["body"]["batch_norm"]["beta"] = np.zeros(6)
+    ts = state_of(task, params, jax.tree.map(lambda a: jnp.ones(a.shape, a.dtype), state))
     report = fnn.layer_report(task, ts, (X, Y))
     rows = {row.path: row for row in report.rows}
     assert list(rows) == [
@@ -416,6 +419,7 @@ def test_the_report_refuses_what_it_cannot_measure():
         fnn.layer_report(TASK, ts, (X, Y[:3]))
 
 
+@pytest.mark.slow
 def test_reports_of_half_precision(strict_promotion):
     wide = state_of(TASK, PARAMS)
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, wide)
