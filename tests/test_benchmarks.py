@@ -126,3 +126,49 @@ def test_the_gpu_command_runs_at_small_sizes_anywhere(tmp_path):
     parts = json.loads((tmp_path / "g.json").read_text())["parts"]
     assert [row["networks"] for row in parts["networks"][0]["rows"]] == [1, 4]
     assert all(row["fnn ms"] > 0 for row in parts["lstm"][0]["rows"])
+
+
+def many_trials_record(sweep, fits, keras, losses=(0.30, 0.31, 0.32)):
+    import many_trials as m
+
+    runs = {
+        m.SWEEP: [{"s": s, "losses": [losses[0]] * 8} for s in sweep],
+        m.FITS: [{"s": s, "losses": [losses[1]] * 8} for s in fits],
+        m.KERAS: [{"s": s, "losses": [losses[2]] * 2, "epoch s": [0.25, 0.35]} for s in keras],
+    }
+    return {
+        "settings": {"trainings": 8, "epochs": 5, "steps": 937, "repeats": len(sweep)},
+        "parameters": 13434,
+        "trained": {m.SWEEP: 8, m.FITS: 8, m.KERAS: 2},
+        "first s": {m.SWEEP: 4.0, m.FITS: 1.0, m.KERAS: 5.0},
+        "runs": runs,
+    }
+
+
+def test_many_trials_are_judged_by_medians_and_scaled_up():
+    import many_trials as m
+
+    record = many_trials_record([1.0, 2.0, 9.0], [9.0, 8.0, 8.5], [3.0, 4.0, 5.0])
+    seconds = m.seconds_for_all(record)
+    assert seconds == pytest.approx({m.SWEEP: 2.0, m.FITS: 8.5, m.KERAS: 16.0, m.AT_BEST: 8 * 5 * 0.3})
+    lines = m.verdicts(record)
+    assert lines[0] == "fnn.fit, in turn: 4.25 times as long as the sweep; target 4: reached"
+    assert lines[1] == "keras on jax: 8.00 times as long as the sweep; target 8: reached"
+    assert any("EXTRAPOLATED: 2 Keras models" in line for line in lines)
+    assert "losses agree" in lines[-1]
+    missed = m.verdicts(many_trials_record([2.5], [8.5], [3.0], losses=(0.3, 0.3, 0.4)))
+    assert [line.rsplit(" ", 2)[1:] for line in missed[:2]] == [["FALLS", "SHORT"]] * 2
+    assert "losses DIFFER" in missed[-1]
+    assert len(m.configurations(16, 4)) == 64
+
+
+@pytest.mark.slow
+def test_many_trials_run_and_are_stored(tmp_path):
+    command = [sys.executable, str(FOLDER / "many_trials.py"), "--quick", "--json", str(tmp_path / "seen.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for text in ("4 trainings of 13,434 parameters", "times as long as the sweep; target 4", "EXTRAPOLATED: 1 Keras"):
+        assert text in done.stdout
+    stored = json.loads((tmp_path / "seen.json").read_text())
+    assert [len(runs[0]["losses"]) for runs in stored["runs"].values()] == [4, 4, 1]
+    assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
