@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from . import classic, data, losses, metrics, penalties
 from . import plotting as plot
 from ._checks import InputError
+from ._fingerprint import fingerprint
 from ._names import missing as _missing
+from ._summary import Summary, devices, summary
 from ._tree import paths
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
 from .data import text
-from .fingerprint import fingerprint
 from .inspection import Check, LayerReport, check, layer_report
 from .losses import class_weights
 from .metrics import Metric, classification_report
@@ -92,7 +93,6 @@ from .optimizers.transforms import (
     freeze,
     global_norm,
 )
-from .summary import Summary, devices, summary
 from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
 from .training.derivatives import example_gradients, hessian_vector_product, influence
 from .training.ensemble import Ensemble, Predictions, ensemble

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, fail, is_concrete
+from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
-from .summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from .training.checks import as_arrays, check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task, last_operation

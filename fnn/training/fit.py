@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail
+from .._summary import summary
 from .._tree import paths
-from ..summary import summary
 from .callbacks import (
     Callback,
     PureCallback,

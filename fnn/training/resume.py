@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from .._checks import check_count, describe, fail
+from .._fingerprint import fingerprint
 from .._tree import from_paths
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
-from ..fingerprint import fingerprint
 from .callbacks import Callback, PureCallback
 from .sources import Start
 from .state import Task, TrainState
