@@ -59,7 +59,16 @@ RNG = np.random.default_rng(7)
 IMAGES = RNG.random((3, 6, 5)).astype("float32")
 P = np.array([[0.2, 0.8], [0.7, 0.3], [0.6, 0.4]])
 SQUARE = np.array([[0.0, 0.0], [0.0, 1.0], [2.0, 0.0], [2.0, 3.0]])
+FOUND = fnn.Sweep(
+    [{"rate": rate, "drop": drop} for rate in (0.1, 1.0) for drop in (0.0, 0.5)],
+    np.array([0.4, 0.3, 0.6, 0.5]),
+    [{"loss": np.array([1.0, score])} for score in (0.4, 0.3, 0.6, 0.5)],
+    np.zeros(4, bool), "loss", False, None, [],
+)  # fmt: skip
 ONE_AX = {
+    "sweep_curves": lambda ax: fnn.plot.sweep_curves(FOUND, ax=ax),
+    "sweep_line": lambda ax: fnn.plot.sweep_line(FOUND, ax=ax),
+    "sweep_map": lambda ax: fnn.plot.sweep_map(FOUND, ax=ax),
     "activation": lambda ax: fnn.plot.activation("relu", ax=ax),
     "learning_curves": lambda ax: fnn.plot.learning_curves({"loss": [2.0, 1.0]}, ax=ax),
     "layer_statistics": lambda ax: fnn.plot.layer_statistics({"dense": 0.1}, ax=ax),
