@@ -97,12 +97,13 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     x, x_val, x_test = (scaled(moments, part) for part in (x, x_val, x_test))
     if args.quick:
         x, y = x[:2000], y[:2000]
-    how = {"epochs": 4 if args.quick else 100, "batch_size": 64, "validation_data": (x_val, y_val), "verbose": 0}
+    how = {"epochs": 4 if args.quick else 100, "batch_size": 64, "verbose": 0}
+    early_stopping = {"validation_data": (x_val, y_val), "callbacks": fnn.early_stopping(patience=10)}
 
     found = []
     for seed in experiment.seeds(args):
         members = fnn.ensemble(task(), experiment.key(seed), (x, y), **how)
-        stopped = fnn.ensemble(task(), experiment.key(seed), (x, y), **how, callbacks=fnn.early_stopping(patience=10))
+        stopped = fnn.ensemble(task(), experiment.key(seed), (x, y), **how, **early_stopping)
         print(f"\nseed {seed}, {len(x_test)} test rows: coverage of intervals, by what they promise\n{HEAD}")
         seen = examine(f"{how['epochs']} epochs", members, x_test, y_test)
         early = examine("stopped early", stopped, x_test, y_test)
