@@ -119,8 +119,8 @@ def save(figure: Any, args: argparse.Namespace, name: str) -> None:
     print(f"picture: {args.out / name}")
 
 
-def main(run: Callable[[argparse.Namespace], list[Figure]], doc: str | None) -> None:
-    """Run one script, and print its figures."""
-    args = parser(doc).parse_args()
+def main(run: Callable[[argparse.Namespace], list[Figure]], options: argparse.ArgumentParser | str | None) -> None:
+    """Run one script, with the options of all or with more, and print its figures."""
+    args = (options if isinstance(options, argparse.ArgumentParser) else parser(options)).parse_args()
     figures = run(args)
     print(f"\n{table(figures, quick=args.quick)}\n{notes(figures)}".rstrip())
