@@ -92,7 +92,7 @@ def picture(p: fnn.Predictions, early: fnn.Predictions, y: np.ndarray, args: arg
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
     table = fnn.data.california_housing(args.data)
-    x, x_test, y, y_test = train_test_split(table.x, table.y, random_state=args.split)
+    x, x_test, y, y_test = train_test_split(table.x, table.y, random_state=getattr(args, "split", 42))
     x, x_val, y, y_val = train_test_split(x, y, random_state=42)
     moments = fnn.data.standardize_fit(x)
     x, x_val, x_test = (scaled(moments, part) for part in (x, x_val, x_test))
