@@ -98,13 +98,12 @@ def epochs(name: str, rows: int | None, per_fit: int, repeats: int, folder: str)
     x, y = (jax.device_put(a[:rows]) for a in (x, y))
     task = with_fnn.task_of(workload)
     ts = fnn.init(task, jax.random.key(0), x[:1])
-    count = iter(range(10**6))
 
     def fit(**options: Any) -> Callable[[], Any]:
         return lambda: fnn.fit(task, ts, (x, y), epochs=per_fit, batch_size=workload.batch, verbose=0, **options)[0]
 
     def kept() -> Any:
-        return fit(checkpoint=os.path.join(folder, str(next(count))))()
+        return fit(checkpoint=tempfile.mkdtemp(dir=folder))()
 
     sides = {"plain": fit(), 'check="finite"': fit(check="finite"), "checkpoint": kept}
     return {side: 1e3 * value / per_fit for side, value in in_turn(sides, repeats).items()}
