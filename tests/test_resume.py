@@ -213,6 +213,19 @@ def test_what_the_folder_holds(run, want, tmp_path, task, ts):
     assert len(within.history["loss"]) == 2
 
 
+def test_fewer_epochs_than_are_done_are_refused(run):
+    run(epochs=3)
+    with pytest.raises(fnn.InputError, match=r"got 2, where the run in '.*run' is behind 3 epochs\. Raise epochs"):
+        run(epochs=2)
+
+
+def test_long_numbers_of_steps_are_in_order(run, tmp_path):
+    kept = resume.Checkpoints(tmp_path, "epoch", 2, (), {}, str)
+    for step in (1_000_000_000, 999_999_999, 12, 10_000_000_000):
+        (tmp_path / f"step-{step:09d}.safetensors").write_text("")
+    assert [int(path[:-12].rpartition("-")[2]) for path in kept.paths()] == [12, 999999999, 1000000000, 10000000000]
+
+
 def test_all_files_stay_if_asked(run, tmp_path):
     run(keep=None)
     assert len(names(tmp_path / "run")) == 3

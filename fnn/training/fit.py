@@ -487,6 +487,10 @@ class _Loop:
         at = None if self.kept is None else self.kept.latest(ts)
         if at is None or self.kept is None:
             return None
+        if at.epoch > self.epochs:
+            hint = "Raise epochs, or give another folder."
+            got = f"{self.epochs}, where the run in {self.kept.folder!r} is behind {at.epoch} epochs"
+            fail("fit", expected="epochs that are not over", got=got, hint=hint)
         self.saved = at.made
         if self.progress.verbose:
             place = (

@@ -114,7 +114,8 @@ class Checkpoints:
     def paths(self) -> list[str]:
         """The files of the run, the oldest first."""
         found = glob.glob(os.path.join(glob.escape(self.folder), "step-*.safetensors"))
-        return sorted(path for path in found if re.fullmatch(r"step-\d{9,}\.safetensors", os.path.basename(path)))
+        names = {path: re.fullmatch(r"step-(\d{9,})\.safetensors", os.path.basename(path)) for path in found}
+        return sorted((path for path, name in names.items() if name), key=lambda path: int(names[path][1]))  # type: ignore[index]
 
     def latest(self, ts: TrainState) -> Standing | None:
         """The newest undamaged checkpoint, None in an empty folder.
