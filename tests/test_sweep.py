@@ -1,6 +1,9 @@
 """Sweeps: each trial equals its own run, groups compile once, failures are marked, bad spaces refused."""
 
 import csv
+import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -121,6 +124,55 @@ def test_a_second_sweep_compiles_nothing(monkeypatch):
     programs = {i: fnn.sweep(of(np.arange(float(i + 1))), {"rate": [1.0], "seed": [1]}, verbose=0) for i in range(20)}
     assert [found.scores[0] for found in programs.values()] == [i * (i + 1) / 2 for i in range(20)]
     assert len(sweep._PROGRAMS) <= sweep._MOST_PROGRAMS
+
+
+def test_constants_that_the_text_of_a_program_does_not_hold_are_no_constants_of_the_next_sweep():
+    """With this setting of JAX, data is a hidden argument of the program, and two sweeps have the same text."""
+    code = """
+import jax, numpy as np, fnn
+
+jax.config.update("jax_use_simplified_jaxpr_constants", True)
+
+def scores(data, big):
+    data, big = jax.numpy.asarray(data), jax.numpy.asarray(big)
+    inner = jax.jit(lambda rate: big.sum() * rate)  # a literal of a program within
+    return fnn.sweep(lambda rate: ({}, {"loss": (inner(rate) + (data * rate).sum())[None]}), {"rate": [1.0, 2.0]},
+                     verbose=0).scores.tolist()
+
+ones = np.ones(3000, "float32")
+print([scores(ones, ones), scores(3 * ones, ones), scores(ones, 5 * ones)])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert json.loads(out) == [[6000.0, 12000.0], [12000.0, 24000.0], [18000.0, 36000.0]]
+
+
+def test_the_callback_of_a_sweep_is_not_that_of_the_one_before():
+    def of(factor):
+        def one(rate):
+            shape = jax.ShapeDtypeStruct((), "float32")
+            out = jax.pure_callback(lambda a: np.asarray(a) * factor, shape, rate, vmap_method="sequential")
+            return {}, {"loss": out[None]}
+
+        return fnn.sweep(one, {"rate": [1.0, 2.0]}, verbose=0).scores.tolist()
+
+    assert [of(np.float32(3)), of(np.float32(5))] == [[3.0, 6.0], [5.0, 10.0]]
+
+
+def test_a_program_is_kept_for_its_device_and_settings(monkeypatch):
+    from fnn.training import sweep
+
+    def once():
+        return fnn.sweep(lambda rate: ({}, {"loss": rate[None] - 0.125}), {"rate": [1.0, 2.0]}, verbose=0).scores
+
+    monkeypatch.setattr(sweep, "_PROGRAMS", type(sweep._PROGRAMS)())
+    for _ in range(2):
+        assert once().tolist() == [0.875, 1.875]
+    assert len(sweep._PROGRAMS) == 1
+    with jax.numpy_rank_promotion("warn" if jax.config.jax_numpy_rank_promotion != "warn" else "allow"):
+        once()
+    with jax.default_device(jax.devices("cpu")[0]):
+        once()
+    assert len(sweep._PROGRAMS) == 3
 
 
 class Steps:
@@ -330,10 +382,16 @@ def test_a_bar_moves_and_silence_is_silent(capsys):
 
 
 def test_when_all_failed_there_is_no_best():
-    found = fnn.sweep(lambda a: ({}, {"loss": a[None] * jnp.nan}), {"a": [1.0, 2.0]}, verbose=0)
+    with pytest.warns(RuntimeWarning, match="sweep: 2 trials became non-finite, which is all, .* ts is None"):
+        found = fnn.sweep(lambda a: ({}, {"loss": a[None] * jnp.nan}), {"a": [1.0, 2.0]}, verbose=0)
     assert found.ts is None
     with pytest.raises(fnn.InputError, match="a trial with a finite result, got none of 2"):
         _ = found.best
+
+
+def test_one_trial_reads_as_one():
+    found = fnn.sweep(lambda a: ({}, {"loss": a[None]}), {"a": [1.0]}, verbose=0)
+    assert repr(found).splitlines()[-1] == "1 trial by loss"
 
 
 def of_units(units, rate=0.1):
@@ -363,7 +421,14 @@ def decides(rate):
         (lambda: fnn.sweep(trial, [{}, {}]), "an empty space"),
         (lambda: fnn.sweep(trial, 3), "a dict of lists of values, or a list of dicts, one per trial, got 3"),
         (lambda: fnn.sweep(trial, ["seed"]), "a list of dicts, one per trial"),
-        (lambda: fnn.sweep(trial, {"seed": [0], "rat": [0.1]}), "Did you mean 'rate'"),
+        (
+            lambda: fnn.sweep(trial, {"seed": [0], "rat": [0.1]}),
+            "^sweep: expected arguments that the trial has, got 'rat'. Did you mean 'rate'",
+        ),
+        (
+            lambda: fnn.sweep(of_units, {"units": [1]}, structural="units", monitor="val_loss", verbose=0),
+            "^sweep: expected an entry .* to monitor, got 'val_loss'. Pass validation_data to fnn.run",
+        ),
         (lambda: fnn.sweep(trial, {"rate": [0.1]}), r"got none for \['seed'\]"),
         (lambda: fnn.sweep(trial, {"seed": 0, "rate": [0.1]}), r"a list of values for 'seed', got 0. Pass \[0\]"),
         (lambda: fnn.sweep(trial, {"seed": [0], "rate": jnp.float32(1)}), "a list of values for 'rate'"),

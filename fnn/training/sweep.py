@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import hashlib
 import inspect
 import io
 import itertools
 import os
 import sys
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +22,9 @@ import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, describe, fail, lookup
+from .._checks import check_count, describe, fail
 from .callbacks import is_rising
-from .many import many
+from .many import _inner, many
 from .state import TrainState
 
 Config = dict[str, Any]
@@ -80,7 +82,7 @@ class Sweep(NamedTuple):
         if name in self.configs[0]:
             return _labels([config[name] for config in self.configs])
         figures = dict.fromkeys(figure for history in self.histories for figure in history)
-        lookup("argument or figure of the sweep", name, dict.fromkeys([*self.configs[0], *figures]), or_else="")
+        _known("a swept argument or a figure of the history", name, [*self.configs[0], *figures])
         return [_last(history, name) if name in history else float("nan") for history in self.histories]
 
     def rows(self) -> list[dict[str, Any]]:
@@ -111,7 +113,7 @@ class Sweep(NamedTuple):
           InputError: for a name that was not swept.
         """
         for name in over:
-            lookup("swept argument", name, dict.fromkeys(self.configs[0]), or_else="")
+            _known("a swept argument", name, self.configs[0])
         columns = {name: self.column(name) for name in self.configs[0] if name not in over}
         groups: dict[tuple[Any, ...], list[int]] = {}
         for i in range(len(self.configs)):
@@ -151,7 +153,7 @@ class Sweep(NamedTuple):
         lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
         lines[1:] = [line + ("  failed" if row["failed"] else "") for line, row in zip(lines[1:], shown, strict=True)]
         failed = int(self.failed.sum())
-        tail = f"{len(rows)} trials by {self.monitor}" + (f", {failed} of them failed" if failed else "")
+        tail = f"{_trials(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
         more = [f"... {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
         return "\n".join([*lines, *more, tail])
 
@@ -251,7 +253,7 @@ def sweep(
 
     Returns:
       A `Sweep`. A trial whose monitored value, loss or parameters are not finite at the end is marked as failed and
-      does not touch the others.
+      does not touch the others. When all failed, there is a warning, and no state.
 
     Raises:
       InputError: for an empty space, arguments that the trial does not have or that are missing, values of one
@@ -277,12 +279,32 @@ def sweep(
         fail("sweep", expected="mode 'min', 'max' or None", got=repr(mode))
     structural = (structural,) if isinstance(structural, str) else tuple(structural)
     for name in structural:
-        lookup("swept argument", name, dict.fromkeys(configs[0]), or_else="")
+        _known("swept arguments in structural", name, configs[0])
     collected = _Collected(len(configs), monitor, mode, keep)
     with _bar(verbose, len(configs)) as bar:
         for fixed, numbers in _groups(configs, frozenset(structural)):
             _train(trial, configs, fixed, numbers, members, at_once, collected, bar)
+    if collected.failed.all():
+        warnings.warn(
+            f"sweep: {_trials(len(configs))} became non-finite, which is all, so there is no best and ts is None. "
+            "The learning rates may be too high; see histories for the epoch.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     return collected.result(configs)
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def _known(expected: str, name: Any, options: Iterable[str], hint: str = "") -> None:
+    """Refuse a name that is not among the options, with the close ones."""
+    options = list(options)
+    if name not in options:
+        close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)
+        guess = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(options))}."
+        fail("sweep", expected=expected, got=repr(name), hint=hint or guess)
 
 
 def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
@@ -305,7 +327,7 @@ def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
     parameters = inspect.signature(trial).parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         for name in configs[0]:
-            lookup("argument of the trial", name, {p.name: p for p in parameters}, or_else="")
+            _known("arguments that the trial has", name, [p.name for p in parameters])
     needed = {p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     if needed - configs[0].keys():
         fail("sweep", expected=f"values for {sorted(needed)}", got=f"none for {sorted(needed - configs[0].keys())}")
@@ -392,7 +414,7 @@ def _train(
     count = (members or max(1, int(room // max(size, 1)))) if names else 1
     while True:
         count = -(-len(numbers) // -(-len(numbers) // count))  # calls of nearly equal size
-        program = _compiled(jax.jit(batch).lower(shared, rows(0, count)))
+        program = _compiled(jax.jit(batch), shared, rows(0, count))
         needed = _needed(program)
         if members is not None or count == 1 or needed <= room:
             break
@@ -490,18 +512,39 @@ def _room() -> float:
 
 
 # The last programs, by what they do: another sweep of as many trials compiles nothing, whatever its values.
-_PROGRAMS: OrderedDict[bytes, Any] = OrderedDict()
+_PROGRAMS: OrderedDict[Any, Any] = OrderedDict()
 _MOST_PROGRAMS = 16
 
 
-def _compiled(lowered: Any) -> Any:
+def _compiled(batch: Any, *args: Any) -> Any:
     """The program, which may have been compiled before."""
-    key = hashlib.sha256(lowered.as_text().encode()).digest()
+    traced = batch.trace(*args)
+    lowered = traced.lower()
+    text = lowered.as_text()
+    # Callbacks stand in the text by their number alone, whatever they do.
+    if "callback" in text or _has_arrays_within(traced.jaxpr.jaxpr):
+        return lowered.compile()
+    # The same text becomes another program on another device, or by other settings.
+    places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
+    settings = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(jax.config.values.items())])
+    key = hashlib.sha256(text.encode()).digest(), jax.devices()[0], places, settings
     program = _PROGRAMS.pop(key, None) or lowered.compile()
     _PROGRAMS[key] = program
     while len(_PROGRAMS) > _MOST_PROGRAMS:
         _PROGRAMS.popitem(last=False)
     return program
+
+
+def _has_arrays_within(jaxpr: Any) -> bool:
+    """Whether arrays are literals of a traced program, as JAX's setting "jax_use_simplified_jaxpr_constants" has it.
+
+    They are hidden arguments of what it becomes, so its text does not hold their values.
+    """
+    return any(
+        any(np.ndim(getattr(v, "val", 0)) for v in (*eqn.invars, *eqn.outvars))
+        or any(_has_arrays_within(inner) for inner, _ in _inner(eqn))
+        for eqn in jaxpr.eqns
+    )
 
 
 def _needed(program: Any) -> int:
@@ -529,7 +572,10 @@ class _Collected:
         """Refuse a history without the monitored value, before anything is trained."""
         if self.monitor is None:
             self.monitor = "val_loss" if "val_loss" in history else "loss"
-        lookup("entry of the history", self.monitor, history, or_else="")
+        # As in early_stopping.
+        validated = any(name.startswith("val_") for name in history)
+        hint = "Pass validation_data to fnn.run." if self.monitor.startswith("val_") and not validated else ""
+        _known("an entry of the history to monitor", self.monitor, history, hint)
 
     def add(self, part: list[int], states: Any, history: Mapping[str, Any], finite: Any) -> None:
         """Take over what a call returned for the trials of these numbers; there may be more rows than trials."""
