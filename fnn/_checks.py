@@ -55,6 +55,11 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, (jax.core.Tracer, jax.ShapeDtypeStruct))
 
 
+def keeps_state(x: Any) -> bool:
+    """Whether an object can tell where it stands, ``state()``, and go on from there, ``restore(state)``."""
+    return all(callable(getattr(x, name, None)) for name in ("state", "restore"))
+
+
 def check_range(where: str, name: str, value: Any, low: float, high: float = np.inf, *, open_low: bool = False) -> None:
     """Refuse a concrete number outside ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
     if not is_concrete(value) or callable(value):

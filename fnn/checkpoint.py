@@ -247,11 +247,12 @@ def _write(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
             raise OSError(error.errno, message, str(path)) from error
         raise
     if os.name == "posix":  # the new name itself, which belongs to the folder
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with contextlib.suppress(OSError):  # some file systems refuse it; the file itself is safe
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def temporary_files(folder: str) -> list[str]:
@@ -269,7 +270,9 @@ def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
     where = f"load {str(path)!r}"
     try:
         if os.path.isdir(path):
-            fail(where, expected="the path of a file", got="a folder")
+            inside = sorted(glob.glob(os.path.join(glob.escape(os.fspath(path)), "*.safetensors")))
+            hint = f"The last one in it is {inside[-1]!r}." if inside else ""
+            fail(where, expected="the path of a file", got="a folder", hint=hint)
         if not os.path.exists(path):
             raise FileNotFoundError(errno.ENOENT, "load: there is no such file", str(path))
         with safe_open(os.fspath(path), framework="np") as file:

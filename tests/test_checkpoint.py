@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import resource
+import stat
 import struct
 import subprocess
 import sys
@@ -491,6 +492,20 @@ def test_a_disk_that_is_full_half_way(path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert os.listdir(path.parent) == [path.name]
+    np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
+
+
+def test_a_folder_that_cannot_be_synced_does_no_harm(path, monkeypatch):
+    """Some file systems refuse it; the file is complete by then."""
+    original = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        original(descriptor)
+
+    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    fnn.save(path, {"a": jnp.ones(3)})
     np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
 
 

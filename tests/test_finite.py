@@ -1,6 +1,7 @@
 """``fit(..., check="finite")``: the first step and place at which a value is not finite."""
 
 import math
+import pickle
 import re
 
 import jax
@@ -126,8 +127,10 @@ def places():
     yield (
         "loss",
         a_task(huge, loss="mse"),
-        r"forward: the loss of 14 of 16 examples \(row 0 of the batch first\) has 14 infin",
+        r"forward: the loss of 14 of 16 examples, the first of which is row 0 of the batch, is not finite \(14 infin",
     )
+    large = a_task(loss=lambda p, y: jnp.abs(p[:, 0]) + 3e38)
+    yield "sum", large, "forward: the losses of the batch, which overflow when they are added up; .* 'dense_1' is"
     slope = fnn.Task(fnn.Dense(3), lambda p, y: jnp.sqrt(jnp.abs(p[:, 0] * 0)), fnn.sgd(0.1))
     yield "slope of the loss", slope, "backward through the loss: the gradient at the output of the model has 16 NaN"
     yield (
@@ -189,7 +192,7 @@ def test_what_was_infinite_from_the_start_is_let_be(data):
 
 def test_checkpoints_hold_finite_states_only(breaking, data, tmp_path):
     failing(breaking, data, at=7, checkpoint=tmp_path, every=1, keep=None)
-    assert [fnn.load_info(path).step for path in sorted(tmp_path.glob("*.safetensors"))] == [1, 2, 3, 4, 5, 6, 7]
+    assert [fnn.load_info(path).step for path in sorted(tmp_path.glob("*.safetensors"))] == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_a_failure_that_does_not_come_again(data, monkeypatch):
@@ -204,7 +207,7 @@ def test_a_failure_that_does_not_come_again(data, monkeypatch):
 
     monkeypatch.setattr(finite.Guard, "_search", search)
     error, _ = failing(task, data)
-    assert re.search(r"somewhere in the steps 0 to \d: none of them shows it when", str(error))
+    assert re.search(r"somewhere in the steps 0 to 24: none of them shows it when", str(error))
     assert error.step == 0
 
 
@@ -218,3 +221,17 @@ def test_without_it_the_warning_points_here(breaking, data):
     task = breaking
     with pytest.warns(RuntimeWarning, match=r"the loss is nan in epoch 1.*With fit\(\.\.\., check='finite'\)"):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), data, batch_size=BATCH, verbose=0)
+
+
+def test_epochs_in_one_stretch_keep_their_numbers(breaking, data):
+    """Short epochs are looked at together; the history ends with the last one before."""
+    error, _ = failing(breaking, data, at=12, epochs=9)
+    assert (error.step, error.epoch, len(error.history["loss"])) == (12, 2, 2)
+    assert "not finite since step 12 (epoch 3)" in str(error)
+
+
+def test_the_error_passes_between_processes_as_text(breaking, data):
+    error, _ = failing(breaking, data)
+    again = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, FloatingPointError)
+    assert str(again) == str(error)

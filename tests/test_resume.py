@@ -228,7 +228,7 @@ def test_long_numbers_of_steps_are_in_order(run, tmp_path):
 
 def test_all_files_stay_if_asked(run, tmp_path):
     run(keep=None)
-    assert len(names(tmp_path / "run")) == 3
+    assert names(tmp_path / "run") == [f"step-{step:09d}.safetensors" for step in (0, 5, 10, 15)]
 
 
 def test_a_complete_run_is_not_made_again(run, want, monkeypatch):
@@ -358,6 +358,8 @@ def test_another_run_is_refused(run, data):
     x, y, w = data
     cases = [
         ({"batch_size": 8}, r"the batch_size that the run in it began with, 16, got 8\. To go on, make the call"),
+        ({"eval_batch_size": 16}, "the eval_batch_size that the run in it began with, 256, got 16"),
+        ({"validation_data": data}, "the validation_data that the run in it began with, got others"),
         ({"shuffle": False}, "the shuffle that the run in it began with, True, got False"),
         ({"data": (x + 1, y, w)}, "the data that the run in it began with, got others"),
         ({"data": (x[:60], y[:60], w[:60])}, "the data that the run in it began with"),
@@ -371,10 +373,30 @@ def test_another_run_is_refused(run, data):
 def test_another_state_is_refused(run, task, ts, data, tmp_path):
     run(epochs=1)
     for state in (fnn.init(task, jax.random.key(1), data[0][:1]), fnn.set_hyper(ts, learning_rate=0.5)):
-        with pytest.raises(fnn.InputError, match=r"the state \(seed, rates, parameters\) that the run in it began"):
+        with pytest.raises(fnn.InputError, match=r"the state that the run in it began with \(seed.* step 0, got"):
             fnn.fit(task, state, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
     with pytest.raises(fnn.InputError, match="the task that the run in it began with"):
         fnn.fit(task._replace(metrics=()), ts, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
+
+
+def test_what_is_inside_of_functions_is_compared_too(run, task, ts, data, tmp_path):
+    def five_times(predictions, targets):
+        return 5 * sparse(predictions, targets)
+
+    sparse = fnn.losses.sparse_categorical_crossentropy
+    five_times.__name__ = "sparse_categorical_crossentropy"
+    run(epochs=1)
+    layers = fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dropout(0.2), fnn.Dense(3)
+    other_rate = task._replace(model=fnn.Sequential(*layers))
+    for other in (task._replace(loss=five_times), other_rate):
+        with pytest.raises(fnn.InputError, match="the model, loss and optimizer that the run in it began with"):
+            fnn.fit(other, ts, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
+
+
+def test_the_cell_of_a_notebook_run_twice(run, task, data, tmp_path):
+    later, _ = run(epochs=1)
+    with pytest.raises(fnn.InputError, match=r"got another one, at step 5\. Pass the state of fnn\.init again"):
+        fnn.fit(task, later, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
 def spoil(path, how):
@@ -403,10 +425,12 @@ def test_a_damaged_file_is_told_and_the_one_before_taken(how, run, want, tmp_pat
 
 
 def test_nothing_but_damaged_files(run, tmp_path):
-    run(epochs=1)
+    run(epochs=1, keep=1)
     spoil(tmp_path / "run" / "step-000000005.safetensors", "truncated")
-    with pytest.warns(RuntimeWarning, match="renamed"), pytest.raises(fnn.InputError, match="got damaged ones only"):
-        run()
+    for _ in range(2):  # also a program that is started again by itself
+        with pytest.raises(fnn.InputError, match=r"got damaged ones only\. To begin anew, remove them or"):
+            run(keep=1)
+    assert names(tmp_path / "run") == ["step-000000005.safetensors"]
 
 
 def test_files_that_are_not_of_fit(run, ts, tmp_path, monkeypatch):
@@ -427,7 +451,7 @@ def test_files_that_are_not_of_fit(run, ts, tmp_path, monkeypatch):
 def test_a_full_disk_loses_nothing(run, want, monkeypatch, tmp_path):
     def full(descriptor):
         calls.append(1)
-        if len(calls) > 2:  # a file is synced, then its folder
+        if len(calls) > 4:  # a file is synced, then its folder
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     calls = []
@@ -439,7 +463,7 @@ def test_a_full_disk_loses_nothing(run, want, monkeypatch, tmp_path):
             run()
     assert info.value.errno == errno.ENOSPC
     assert (int(info.value.ts.step), len(info.value.history["loss"])) == (10, 2)
-    assert names(tmp_path / "run") == ["step-000000005.safetensors"]
+    assert names(tmp_path / "run") == ["step-000000000.safetensors", "step-000000005.safetensors"]
     assert_same(run(), want)
 
 
@@ -468,7 +492,7 @@ def test_what_killed_writers_left_is_removed(run, tmp_path):
     (tmp_path / "run").mkdir()
     for name in (".step-000000005.safetensors.0123abcd.tmp", ".mine.tmp", "notes.txt"):
         (tmp_path / "run" / name).write_text("")
-    run(epochs=1)
+    run(epochs=1, keep=1)
     assert names(tmp_path / "run") == [".mine.tmp", "notes.txt", "step-000000005.safetensors"]
 
 
@@ -478,6 +502,8 @@ def test_what_killed_writers_left_is_removed(run, tmp_path):
         ({"every": 0}, "every to be an integer of at least 1, got 0"),
         ({"every": "step"}, "every='epoch' or a number of steps, got 'step'"),
         ({"keep": 0}, "keep to be an integer of at least 1"),
+        ({"every": 5, "checkpoint": None}, r"a folder for checkpoints with every or keep, got none\. Pass checkpoint="),
+        ({"checkpoint": "run.safetensors"}, r"expected a folder, got the name of a file\. For a single file"),
     ],
 )
 def test_bad_settings(options, message, run):
@@ -506,3 +532,157 @@ def test_an_iterable_without_a_state(run, data, task, ts, monkeypatch, capsys):
     with pytest.warns(RuntimeWarning, match="the Plain cannot tell where it stood"):
         got = run(data=Plain(data))
     assert_same(got, plain)
+
+
+def test_gathered_batches_between_checkpoints_that_do_not_divide_an_epoch(task, ts, data, tmp_path, monkeypatch):
+    """Each checkpoint holds the state of the iterable, also where batches are gathered over several steps."""
+    monkeypatch.setattr(sources, "_LOOK_AFTER", 1)
+    monkeypatch.setattr(sources, "_SHORT", 1e9)
+    monkeypatch.setattr(sources.StreamSource, "_idle", lambda self: self.most == 1)
+
+    def make(epoch):
+        order = np.random.default_rng(epoch).permutation(SIZE - SIZE % 5)
+        return (tuple(a[order[i : i + 5]] for a in data) for i in range(0, len(order), 5))
+
+    def train(**options):
+        return fnn.fit(task, ts, fnn.data.Stream(make), epochs=3, verbose=0, **options)
+
+    want = train()
+    while True:
+        try:
+            with monkeypatch.context() as patch:
+                killed_at(patch, 2, after=True)
+                got = train(checkpoint=tmp_path, every=9)
+            break
+        except Killed:
+            newest = sorted(tmp_path.glob("step-*"))[-1]
+            assert fnn.load_info(newest).extra["fit"]["stream"] is not None
+    assert_same(got, want)
+
+
+def test_a_stream_for_validation_is_taken_up_too(task, ts, data, tmp_path, monkeypatch):
+    def train(**options):
+        return fnn.fit(task, ts, data, epochs=4, batch_size=BATCH, validation_data=noisy(data), verbose=0, **options)
+
+    def noisy(data):
+        x, y, w = data
+
+        def make(epoch):
+            yield x + np.random.default_rng(epoch).normal(size=x.shape).astype("float32"), y, w
+
+        return fnn.data.Stream(make)
+
+    with monkeypatch.context() as patch:
+        killed_at(patch, 3, after=True)
+        with pytest.raises(Killed):
+            train(checkpoint=tmp_path)
+    assert_same(train(checkpoint=tmp_path), train())
+
+
+def test_a_model_that_cannot_be_summed_up_is_trained_all_the_same(run, task, tmp_path, monkeypatch):
+    """`summary` calls it on other batches than training does, which a layer of one's own may refuse."""
+
+    def refuse(*args):
+        raise TypeError("an even batch, please")
+
+    monkeypatch.setattr(sys.modules["fnn.training.fit"], "summary", refuse)
+    run(epochs=1)
+    assert fnn.load_info(tmp_path / "run" / "step-000000005.safetensors").model == repr(task)
+
+
+def test_a_memory_that_no_file_can_hold_is_met_before_training(run, monkeypatch):
+    class Names:
+        def __call__(self, epoch, ts, logs):
+            raise AssertionError("trained")
+
+        def state(self):
+            return {1: "one"}
+
+        def restore(self, state):
+            raise AssertionError("restored")
+
+    with pytest.raises(
+        fnn.CheckpointError, match=r"expected texts as keys, got 1\.*; there is no earlier checkpoint"
+    ) as info:
+        run(callbacks=[Names()])
+    assert int(info.value.ts.step) == 0
+
+
+def test_a_callback_used_before_begins_anew(run, want, tmp_path, monkeypatch):
+    stop = fnn.early_stopping("loss", patience=50)
+    run(checkpoint=None, callbacks=[stop])
+    with monkeypatch.context() as patch:
+        killed_at(patch, 2, after=True)
+        with pytest.raises(Killed):
+            run(every=2, callbacks=[stop])
+    assert_same(run(every=2, callbacks=[fnn.early_stopping("loss", patience=50)]), want)
+
+
+def test_rows_of_a_log_that_goes_on_are_not_doubled(run, tmp_path, monkeypatch):
+    def log():
+        return fnn.csv_log(tmp_path / "log.csv", append=True)
+
+    run(checkpoint=None, epochs=2, callbacks=[log()])  # another training before
+    with monkeypatch.context() as patch:
+        patch.setattr(resume, "_NAME", resume._NAME)
+        killed_at(patch, 2, after=False)
+        with pytest.raises(Killed):
+            run(every=12, callbacks=[log()])  # two epochs, of which no checkpoint tells
+    run(every=12, callbacks=[log()])
+    epochs = [line.split(",")[0] for line in (tmp_path / "log.csv").read_text().splitlines()]
+    assert epochs == ["epoch", "1", "2", "1", "2", "3"]
+
+
+def test_a_lock_ends_with_the_training_whoever_holds_the_file(run, tmp_path):
+    held = []
+
+    def keep_open(epoch, ts, logs):
+        """As a child process does that was forked meanwhile: the same open file, by another number."""
+        for number in os.listdir("/proc/self/fd"):
+            try:
+                if os.readlink(f"/proc/self/fd/{number}").endswith(".lock"):
+                    held.append(os.dup(int(number)))
+            except OSError:
+                continue
+
+    run(epochs=1, callbacks=[keep_open])
+    assert held
+    run(epochs=2)
+    for number in held:
+        os.close(number)
+
+
+def test_a_complete_run_gives_arrays_of_jax_whatever_it_was_begun_with(task, ts, data, tmp_path):
+    on_host = ts._replace(params=jax.tree.map(np.asarray, ts.params))
+    for _ in range(2):
+        got, _ = fnn.fit(task, on_host, data, batch_size=BATCH, checkpoint=tmp_path, verbose=0)
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(got))
+
+
+def test_equal_numbers_are_the_same_setting(run, want):
+    run(epochs=1, batch_size=np.int64(BATCH), validation_split=0)
+    assert_same(run(), want)
+
+
+def test_the_end_of_a_stream_of_unknown_length(run, data, task, ts, monkeypatch):
+    """Ctrl-C behind its last batch: what is left of the epoch is its end."""
+    original, calls = sources._advance, []
+
+    def advance(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "_advance", advance)
+        patch.setattr(sources, "_advance_rows", advance)
+        _, history = run(data=Batches(data[:2]), epochs=1, every=100)
+    assert history.interrupted
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "_advance", None)
+        first = run(data=Batches(data[:2]), epochs=1, every=100)
+        again = run(data=Batches(data[:2]), epochs=1, every=100)
+    plain = fnn.fit(task, ts, Batches(data[:2]), verbose=0)
+    assert_same(first, plain)
+    assert first[1]["seconds"] == again[1]["seconds"]  # it was not made again

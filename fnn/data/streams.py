@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._checks import check_count, describe, fail
+from .._checks import check_count, describe, fail, keeps_state
 
 
 class Stream:
@@ -108,7 +108,7 @@ class Shuffled:
         self.batches, self.rows, self.batch_size, self.seed = batches, rows, batch_size, seed
         self._pass = _Pass()
         self._source: Any = None  # what the iterable said before this pass
-        self._stateful = all(callable(getattr(batches, name, None)) for name in ("state", "restore"))
+        self._stateful = keeps_state(batches)
 
     def __iter__(self) -> Iterator[Any]:
         skip = self._pass.begin()

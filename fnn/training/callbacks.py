@@ -80,6 +80,11 @@ class PureCallback(ABC):
             raise StopTraining(self.finish(ts))
         return ts
 
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """The arguments that it was made of; equal ones make equal callbacks."""
+        return self._settings
+
     def state(self) -> Memory:
         """What a checkpoint of `fit` keeps: the memory, None before the first epoch."""
         return self._memory

@@ -9,7 +9,7 @@ once more with the values of every layer in sight.
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,20 +43,22 @@ class NonFiniteError(FloatingPointError):
     `layer_report` of ``(error.task, error.ts, error.batch)`` tells more of each layer.
     """
 
-    def __init__(self, place: str, task: Task, ts: TrainState, batch: Batch) -> None:
+    def __init__(self, place: str, task: Task, ts: TrainState, batch: Batch, epoch: int) -> None:
         self.place, self.task, self.ts, self.batch = place, task, ts, batch
-        self.step = int(ts.step)
-        self.epoch: int | None = None
+        self.step, self.epoch = int(ts.step), epoch
         self.history: Any = None
         super().__init__(place)
 
+    def __reduce__(self) -> Any:
+        # A task is made of functions, which no other process could take over; what happened can be told there.
+        return FloatingPointError, (str(self),)
+
     def __str__(self) -> str:
-        epoch = "" if self.epoch is None else f" (epoch {self.epoch + 1})"
+        help = " A lower learning rate may help, or clipping the gradients (fnn.clip_by_global_norm)."
         return (
-            f"fit: not finite since step {self.step}{epoch}: {self.place}. The state before it is .ts of this error, "
-            "its batch .batch; .replay() makes the step again. A lower learning rate may help, or clipping the "
-            "gradients (fnn.clip_by_global_norm)."
-        )
+            f"fit: not finite since step {self.step} (epoch {self.epoch + 1}): {self.place}. The state before it is "
+            ".ts of this error, its batch .batch; .replay() makes the step again."
+        ) + (help if self.step else "")
 
     def replay(self) -> tuple[TrainState, Logs]:
         """Make the very step again: the state behind it, and its loss and metrics.
@@ -84,28 +86,43 @@ def _numbers(ts: TrainState, totals: Totals) -> Any:
     return ts.params, ts.state, ts.opt_state, totals["loss"]
 
 
+class _Call(NamedTuple):
+    """Steps that were made: the arguments of `advance`, the epoch, and whether they began it."""
+
+    piece: Piece
+    done: int
+    steps: int
+    epoch: int
+    first: bool
+
+
 class Guard:
-    """Watches the states of a source on their way."""
+    """Watches the states of a source on their way.
+
+    Attributes:
+      epoch: the number of the epoch under way.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.calls: list[tuple[Piece, int, int]] = []
+        self.epoch = 0
+        self.calls: list[_Call] = []
         self.copy: Any = None
         self.since = 0.0
         self.held = 0
         # An optimizer's state may hold an infinity from the start, such as for a minimum.
         self.expected: np.ndarray | None = None
 
-    def before(self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int) -> None:
+    def before(self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool) -> None:
         """Take note of steps that are about to be made; see `advance`."""
         if self.copy is None:
             self.copy = _copy((ts, totals))
             if self.expected is None:
                 self.expected = np.asarray(_flags(_numbers(ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
-        if self.calls and self.calls[-1][0] is not piece:  # the last piece is held anyway
+        if self.calls and self.calls[-1].piece.data is not piece.data:  # the last data are held anyway
             self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(piece.data))
-        self.calls.append((piece, done, count))
+        self.calls.append(_Call(piece, done, count, self.epoch, first))
 
     def after(self, ts: TrainState, totals: Totals) -> None:
         """Look at what came out, if the last look is long enough ago."""
@@ -127,24 +144,25 @@ class Guard:
     def _search(self) -> None:
         """Make the steps again, one at a time, up to the one that went wrong."""
         ts, totals = _copy(self.copy)
-        for piece, done, count in self.calls:
-            for i in range(max(1, count)):
+        for number, call in enumerate(self.calls):
+            if call.first and number:
+                totals = jax.tree.map(jnp.zeros_like, totals)
+            for i in range(max(1, call.steps)):
                 before = _copy(ts)
-                ts, totals, _ = advance(self.task, ts, totals, piece, done + i, min(count, 1))
+                ts, totals, _ = advance(self.task, ts, totals, call.piece, call.done + i, min(call.steps, 1))
                 if not self._good(ts, totals):
-                    batch = _batch(piece, done + i, count > 0)
-                    raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch)
+                    batch = _batch(call, i)
+                    raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
         before, _ = self.copy
-        last = int(before.step) + sum(max(1, count) for _, _, count in self.calls) - 1
+        last = int(before.step) + sum(max(1, call.steps) for call in self.calls) - 1
         place = f"somewhere in the steps {int(before.step)} to {last}: none of them shows it when made again by itself"
-        piece, done, count = self.calls[0]
-        raise NonFiniteError(place, self.task, before, _batch(piece, done, count > 0))
+        raise NonFiniteError(place, self.task, before, _batch(self.calls[0], 0), self.calls[0].epoch)
 
 
-def _batch(piece: Piece, done: int, whole: bool) -> Batch:
-    """The rows of one step, without those that only fill it up."""
-    start = done * piece.batch_size
-    stop = start + (piece.batch_size if whole else piece.rest)
+def _batch(call: _Call, i: int) -> Batch:
+    """The rows of a call's step ``i``, without those that only fill it up."""
+    piece, start = call.piece, (call.done + i) * call.piece.batch_size
+    stop = start + (piece.batch_size if call.steps else piece.rest)
     if piece.size is not None:
         stop = min(stop, piece.size)
     batch: Batch = take(piece.data, piece.order[start:stop])
@@ -165,6 +183,10 @@ def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     forward = _forward(task, values, x)
     if forward:
         return forward
+    name, out = next(reversed(values.outputs.items()))
+    ending = f"the largest absolute value of the output of {_layer(name)} is {_largest(out)}"
+    if _bad(values.loss):
+        return f"forward: the losses of the batch, which overflow when they are added up; {ending}"
     names = list(values.output_gradients)
     for i in reversed(range(len(names))):
         if bad := _bad(values.output_gradients[names[i]]):
@@ -186,7 +208,7 @@ def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
             if bad := _bad(leaf):
                 largest = max((float(jnp.abs(g).max()) for g in gradients.values() if g.size), default=0.0)
                 return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {largest:.3g}"
-    return "the sum of the losses over the epoch, which overflows"
+    return f"forward: the losses of the epoch, which overflow when they are added up; {ending}"
 
 
 def _forward(task: Task, values: LayerValues, x: Any) -> str:
@@ -199,8 +221,8 @@ def _forward(task: Task, values: LayerValues, x: Any) -> str:
     if bad := _bad(values.losses):
         rows = np.flatnonzero(~np.isfinite(np.asarray(values.losses, np.float64)))
         return (
-            f"forward: the loss of {len(rows)} of {values.losses.size} examples (row {rows[0]} of the batch first) has "
-            f"{bad}; the largest absolute value of {before} is {size}"
+            f"forward: the loss of {len(rows)} of {values.losses.size} examples, the first of which is row {rows[0]} "
+            f"of the batch, is not finite ({bad}); the largest absolute value of {before} is {size}"
         )
     if bad := _bad(values.penalty):
         return f"forward: what the penalty and the layers add to the loss has {bad}"

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, check_range, describe, fail
+from .._checks import check_count, check_range, describe, fail, keeps_state
 from .._summary import summary
 from .._tree import paths
 from .callbacks import (
@@ -40,6 +40,7 @@ from .sources import (
     batches,
     is_mapped,
     is_stream,
+    restore_stream,
     row_bytes,
     weigh,
 )
@@ -260,11 +261,12 @@ def fit(
         again, with the same state to start from, the training goes on behind the newest one, whatever ended it, and
         ends with the same numbers bit for bit, the history included; ``epochs`` may be higher than before. An iterable
         is taken up where it was if it has ``state()`` and ``restore(state)`` or is a list, see docs/how-to/resume.md.
-      every: how often one is written: after each "epoch" (default), or after every so many steps. One is written at
-        the end and at Ctrl-C in any case.
+      every: how often one is written: after each "epoch" (default), or after every so many steps. One is written
+        at the beginning and at the end in any case, and at Ctrl-C if the data can be taken up within an epoch.
       keep: so many of the newest files stay; default 2, None keeps all.
-      check: "finite" stops at the first value that is NaN or infinite, with a `NonFiniteError` that names the step, and
-        the layer, parameter or input in which it arose, and holds the state before it. It costs next to nothing.
+      check: "finite" stops at the first value in a training step that is NaN or infinite, with a `NonFiniteError` that
+        names the step, and the layer, parameter or input in which it arose, and holds the state before it. It costs
+        next to nothing. Metrics and validation are not part of it.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -307,6 +309,7 @@ def fit(
         check_count("fit", "chunk_bytes", chunk_bytes)
     if check not in (None, "finite"):
         fail("fit", expected="check='finite' or None", got=repr(check))
+    validating = validation_data
     source, validation_data = _prepare(
         task,
         ts,
@@ -322,8 +325,11 @@ def fit(
     )
     source.guard = Guard(task) if check == "finite" else None
     kept = None
+    check_every(every, keep)
+    if checkpoint is None and (every, keep) != ("epoch", 2):
+        hint = "Pass checkpoint='folder'."
+        fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
     if checkpoint is not None:
-        check_every(every, keep)
         if every != "epoch" and not source.resumable:
             hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
             got = f"{type(data).__name__}, which cannot be taken up within an epoch"
@@ -333,13 +339,11 @@ def fit(
                 got=got,
                 hint=hint,
             )
-        rules: dict[str, Any] = {
-            "batch_size": batch_size,
-            "shuffle": bool(shuffle),
-            "drop_remainder": bool(drop_remainder),
-        }
-        rules |= {"validation_split": validation_split, "class_weight": class_weight}
-        settings = settings_of(task, ts, None if is_stream(data) else as_arrays(data), callbacks, **rules)
+        rules: dict[str, Any] = {"shuffle": bool(shuffle), "drop_remainder": bool(drop_remainder)}
+        rules |= {"validation_split": validation_split, "eval_batch_size": eval_batch_size}
+        rules |= {"class_weight": class_weight}
+        validating = None if validation_split else validating
+        settings = settings_of(task, ts, data, validating, callbacks, batch_size=int(batch_size), **rules)
         kept = Checkpoints(checkpoint, every, keep, callbacks, settings, partial(_description, task, source))
         source.every = kept.every
         source.asks = True
@@ -438,7 +442,15 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
 
 def _description(task: Task, source: Source) -> str:
     """What a checkpoint tells about the model, in words."""
-    return repr(task) if source.example is None else f"{summary(task.model, source.example)}\n{task!r}"
+    try:
+        return repr(task) if source.example is None else f"{summary(task.model, source.example)}\n{task!r}"
+    except Exception:  # summary tries other batch sizes, which a model may refuse; no reason to lose a training
+        return repr(task)
+
+
+def _place(at: Standing) -> Any:
+    """What tells one standing of a run from another."""
+    return at.made, at.epoch, at.start is None, at.stopped
 
 
 class _Loop:
@@ -464,23 +476,33 @@ class _Loop:
         )
         self.callbacks, self.epochs, self.kept = callbacks, epochs, kept
         self.interrupted, self.progress = interrupted, progress
-        self.saved = -1  # the number of steps at the last checkpoint
+        self.saved: Any = None  # where the last checkpoint was written
 
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
         """Train from the state given, or from a checkpoint of the same run."""
-        at = self._resumed(ts) or Standing(_copy(ts))
+        at = self._resumed(ts) or self._begun(ts)
         history = History({name: list(values) for name, values in at.history.items()})
         while at.epoch < self.epochs and not at.stopped:
             at, complete = self._epoch(at, history)
             if not complete or self.interrupted():
                 break
         ts = at.ts if at.stopped or at.epoch < self.epochs else _finish(self.callbacks, at.ts)
-        if self.kept is not None and at.start is None and self.saved != at.made:
+        if at.start is None:
             self._save(at)
         history.interrupted = self.interrupted()
         if history.interrupted and self.progress.verbose:
-            print(f"interrupted at step {int(ts.step)}; the state reached is returned", flush=True)
+            kept = self.kept is not None and self.saved != _place(at)
+            note = "; the checkpoint is that of the epoch's beginning" if kept else ""
+            print(f"interrupted at step {int(ts.step)}; the state reached is returned{note}", flush=True)
         return ts, history
+
+    def _begun(self, ts: TrainState) -> Standing:
+        """The beginning, of which there is a checkpoint too: what cannot be written is met before any training."""
+        at = Standing(_copy(ts), stream=self.source.standing(), validation=self._validation())
+        if self.kept is not None:
+            self.kept.begin()
+            self._save(at)
+        return at
 
     def _resumed(self, ts: TrainState) -> Standing | None:
         """Where an earlier process left off, if one did."""
@@ -491,19 +513,28 @@ class _Loop:
             hint = "Raise epochs, or give another folder."
             got = f"{self.epochs}, where the run in {self.kept.folder!r} is behind {at.epoch} epochs"
             fail("fit", expected="epochs that are not over", got=got, hint=hint)
-        self.saved = at.made
-        if self.progress.verbose:
-            place = (
-                "the end" if at.stopped or at.epoch >= self.epochs else f"epoch {at.epoch + 1}, step {int(at.ts.step)}"
-            )
-            print(f"resumed at {place} from {self.kept.folder}", flush=True)
-        self.source.restore(at.stream, at.start is not None)
-        return at
+        self.saved = _place(at)
+        over = at.stopped or at.epoch >= self.epochs
+        if self.progress.verbose and at.stopped:
+            print(f"complete: a callback ended this training after epoch {at.epoch} ({self.kept.folder})", flush=True)
+        elif self.progress.verbose and over:
+            print(f"complete: all {at.epoch} epochs are done ({self.kept.folder})", flush=True)
+        elif self.progress.verbose and at.made:
+            print(f"resumed at epoch {at.epoch + 1}, step {int(at.ts.step)} from {self.kept.folder}", flush=True)
+        if not over:
+            self.source.restore(at.stream)
+            if is_stream(self.validation_data) and not isinstance(self.validation_data, _Slices):
+                restore_stream(self.validation_data, at.validation)
+        return at._replace(ts=_copy(at.ts))
+
+    def _validation(self) -> Any:
+        """Where an iterable of validation data stands."""
+        return self.validation_data.state() if keeps_state(self.validation_data) else None
 
     def _save(self, at: Standing) -> None:
-        if self.kept is not None:
-            self.saved = at.made
+        if self.kept is not None and self.saved != _place(at):
             self.kept.save(at)
+            self.saved = _place(at)
 
     def _epoch(self, at: Standing, history: History) -> tuple[Standing, bool]:
         """The standing behind the next epoch, and True; or within it, and False, when Ctrl-C came before its end."""
@@ -516,7 +547,7 @@ class _Loop:
                 seen = _evaluate(self.task, at.ts, self.validation_data, self.eval_batch_size)
                 logs |= {f"val_{name}": value for name, value in seen.items()}
         except NonFiniteError as error:
-            error.epoch, error.history = at.epoch, history
+            error.history = History({name: values[: error.epoch] for name, values in history.items()})
             raise
         finally:
             self.progress.end(at.epoch, logs if at.start is None else {}, time.perf_counter() - started)
@@ -525,7 +556,8 @@ class _Loop:
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.guard is not None)
         ts, stop = _call_back(self.callbacks, at.epoch, at.ts, history)
-        at = Standing(ts, at.made, at.epoch + 1, history=history, stopped=stop, stream=self.source.standing())
+        stream, validation = self.source.standing(), self._validation()
+        at = Standing(ts, at.made, at.epoch + 1, history=history, stopped=stop, stream=stream, validation=validation)
         if stop and self.progress.verbose:
             print(f"stopped after epoch {at.epoch}; the state at step {int(ts.step)} is returned", flush=True)
         if self.kept is not None and (self.kept.every is None or at.made % self.kept.every == 0):
@@ -537,10 +569,14 @@ class _Loop:
         source, every = self.source, None if self.kept is None else self.kept.every
         begin, done = (int(at.ts.step), 0) if at.start is None else (at.start.step, at.start.done)
         source.before = at.made - done
+        guard, totals = source.guard, None
+        if guard is not None:
+            guard.epoch = at.epoch
         ts, logs, shown, refreshed = at.ts, at.logs, done, time.perf_counter()
         with contextlib.closing(source.steps(ts, self.progress.period, at.start)) as chunks:
             for reached in chunks:
-                ts, logs, done, now = reached.ts, reached.logs, done + reached.made, time.perf_counter()
+                ts, totals, logs = reached.ts, reached.totals, reached.logs
+                done, now = done + reached.made, time.perf_counter()
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
                 if self.progress.bar is not None and now - refreshed >= self.progress.period:
                     self.progress.advance(done - shown, _floats(logs))
@@ -548,11 +584,11 @@ class _Loop:
                 made, asked = source.before + done, self.interrupted()
                 due = every is not None and made % every == 0
                 if done != source.total and (due or asked):
-                    if source.guard is not None:
-                        source.guard.look(ts, reached.totals)
-                    start = Start(begin, done, paths(reached.totals))
+                    if guard is not None:
+                        guard.look(ts, totals)
+                    start, seconds, validation = Start(begin, done, paths(totals)), now - started, self._validation()
                     at = Standing(
-                        ts, made, at.epoch, start, _floats(logs), now - started, at.history, stream=reached.stream
+                        ts, made, at.epoch, start, _floats(logs), seconds, at.history, False, reached.stream, validation
                     )
                     if source.resumable:
                         self._save(at)
@@ -560,11 +596,20 @@ class _Loop:
                         return at, {}
         logs = _floats(logs)
         self.progress.advance(done - shown, logs)
+        if guard is not None and totals is not None:
+            # Behind the epoch others see the state; else a look now and then will do.
+            seen = bool(self.callbacks) or self.kept is not None or at.epoch + 1 == self.epochs
+            if seen or self.interrupted() or not math.isfinite(logs["loss"]):
+                guard.look(ts, totals)
         return Standing(ts, source.before + done, at.epoch, history=at.history), logs
 
 
 def _warn_once(history: History, guarded: bool) -> None:
     """Say when the loss stops being finite."""
+    *before, val_loss = history.get("val_loss", [0.0])
+    if not np.isfinite(val_loss) and np.isfinite(before).all() and np.isfinite(history["loss"][-1]):
+        text = f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite."
+        warnings.warn(text, RuntimeWarning, stacklevel=5)
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
         more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."
@@ -572,7 +617,7 @@ def _warn_once(history: History, guarded: bool) -> None:
             f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
             f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}",
             RuntimeWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
 
 

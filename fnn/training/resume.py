@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import os
 import re
 import warnings
@@ -13,14 +14,17 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._checks import check_count, describe, fail
+from .._checks import InputError, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
 from .._tree import from_paths
+from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
+from ..nn.layer import shape_of
 from .callbacks import Callback, PureCallback
-from .sources import Start
+from .checks import as_arrays
+from .sources import Start, is_stream
 from .state import Task, TrainState
-from .step import size_of
+from .step import size_of, step_and_totals
 
 _NAME = "step-{:09d}.safetensors"
 _ROWS = 64  # of the data, by which a run is known again
@@ -51,6 +55,7 @@ class Standing(NamedTuple):
       history: of the complete epochs.
       stopped: whether a callback ended the training.
       stream: what the iterable's ``state()`` said, None without one.
+      validation: the same of an iterable of validation data.
     """
 
     ts: TrainState
@@ -62,6 +67,7 @@ class Standing(NamedTuple):
     history: dict[str, list[float]] = {}  # noqa: RUF012
     stopped: bool = False
     stream: Any = None
+    validation: Any = None
 
 
 class Checkpoints:
@@ -86,10 +92,9 @@ class Checkpoints:
         describe_model: Callable[[], str],
     ) -> None:
         self.folder, self.keep = os.fspath(folder), keep
-        self.callbacks = tuple(callback for callback in callbacks if keeps_memory(callback))
+        self.callbacks = tuple(callback for callback in callbacks if keeps_state(callback))
         self.every = None if every == "epoch" else int(every)
         self.settings, self.describe_model = settings, describe_model
-        self.text: str | None = None
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
@@ -97,14 +102,16 @@ class Checkpoints:
         where = f"checkpoint {self.folder!r}"
         if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="a file")
+        if self.folder.endswith(".safetensors"):
+            fail(where, expected="a folder", got="the name of a file", hint="For a single file there is fnn.save.")
         try:
             os.makedirs(self.folder, exist_ok=True)
             lock = open(os.path.join(self.folder, ".lock"), "w")  # noqa: SIM115 (closed below)
         except OSError as error:
             message = f"fit: {error.strerror}; checkpoints cannot be written there, and nothing was trained"
             raise type(error)(error.errno, message, self.folder) from error
-        with lock:
-            if not _locked(lock):
+        with lock, _lock(lock) as locked:
+            if not locked:
                 hint = "Give each run a folder of its own."
                 fail(where, expected="a folder that no other training uses", got="one in use", hint=hint)
             for path in temporary_files(self.folder):  # of a process that was killed while it wrote
@@ -126,19 +133,28 @@ class Checkpoints:
         Raises:
           InputError: when the folder holds another run, or when every file in it is damaged.
         """
-        damaged = []
+        damaged: list[tuple[str, DamagedError]] = []
         for path in reversed(self.paths()):
             try:
-                return self._read(path, ts)
+                found = self._read(path, ts)
             except DamagedError as error:
-                os.replace(path, path + ".damaged")
-                damaged.append(path)
-                text = f"fit: {error} It was renamed to *.damaged, and the checkpoint before it is taken."
-                warnings.warn(text, RuntimeWarning, stacklevel=4)
+                damaged.append((path, error))
+                continue
+            for bad, problem in damaged:
+                os.replace(bad, bad + ".damaged")
+                text = f"fit: {problem} It was renamed to *.damaged, and the checkpoint before it is taken."
+                warnings.warn(text, RuntimeWarning, stacklevel=5)
+            return found
         if damaged:
-            hint = "Give another folder to begin anew."
+            hint = "To begin anew, remove them or give another folder."
             fail(f"checkpoint {self.folder!r}", expected="an undamaged file", got="damaged ones only", hint=hint)
         return None
+
+    def begin(self) -> None:
+        """Let callbacks forget what they remember of an earlier training."""
+        for callback in self.callbacks:
+            if isinstance(callback, PureCallback):
+                callback.restore(None)
 
     def _read(self, path: str, ts: TrainState) -> Standing:
         info = load_info(path)
@@ -148,23 +164,24 @@ class Checkpoints:
             hint = "Give fit a folder of its own."
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
         self._compare(where, about["settings"])
-        beside = load_beside(path)
+        state, beside = load(path, ts), load_beside(path)
         start = None
         if about["start"] is not None:
             totals = {name.removeprefix("totals/"): leaf for name, leaf in beside.items() if name.startswith("totals/")}
             step, done = about["start"]
             start = Start(step, done, totals)
+        memories = []
         for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
-            if isinstance(callback, PureCallback):
-                if memory is None:  # it was never called
-                    continue
+            if isinstance(callback, PureCallback) and memory is not None:
                 prefix = f"callbacks/{i}/"
                 own = {name.removeprefix(prefix): leaf for name, leaf in beside.items() if name.startswith(prefix)}
-                callback.restore(from_paths(f"{where}, callback {i}", callback.start(ts), own))
-            elif memory is not None:
-                callback.restore(memory)  # type: ignore[attr-defined]
+                memory = from_paths(f"{where}, callback {i}", callback.start(ts), own)
+            memories.append(memory)
+        # Only now, when all has been read and found good.
+        for callback, memory in zip(self.callbacks, memories, strict=True):
+            callback.restore(memory)  # type: ignore[attr-defined]
         return Standing(
-            load(path, ts),
+            state,
             about["made"],
             about["epoch"],
             start,
@@ -173,23 +190,33 @@ class Checkpoints:
             {name: list(values) for name, values in (info.history or {}).items()},
             about["stopped"],
             about["stream"],
+            about["validation"],
         )
 
     def _compare(self, where: str, theirs: dict[str, Any]) -> None:
         for name, ours in self.settings.items():
-            if theirs.get(name) != ours:
+            came: Any = theirs.get(name)
+            if came != ours:
                 hint = "To go on, make the call that it was begun with (epochs may differ); else give another folder."
                 if name == "state":
-                    expected, got = "the state (seed, rates, parameters) that the run in it began with", "another one"
-                elif name == "data":
-                    expected, got = "the data that the run in it began with", "others"
+                    expected = f"the state that the run in it began with (seed, rates, parameters), at step {came[1]}"
+                    got = f"another one, at step {ours[1]}"
+                    hint = (
+                        "Pass the state of fnn.init again, as the first call did: fit itself takes the newest one from "
+                        "the folder. To train another network, give another folder."
+                    )
+                elif name == "program":
+                    if came[0] != ours[0]:  # other versions write another program for the same step
+                        continue
+                    expected, got = "the model, loss and optimizer that the run in it began with", "others"
+                elif name in ("data", "validation_data"):
+                    expected, got = f"the {name} that the run in it began with", "none" if ours is None else "others"
                 else:
                     expected, got = f"the {name} that the run in it began with, {theirs.get(name)}", str(ours)
                 fail(where, expected=expected, got=got, hint=hint)
 
     def save(self, standing: Standing) -> None:
         """Write a checkpoint, then remove those that are older than the ones to keep."""
-        self.text = self.text or self.describe_model()
         start, beside, memories = standing.start, dict[str, Any](), []
         if start is not None:
             beside["totals"] = start.totals
@@ -210,26 +237,26 @@ class Checkpoints:
             "seconds": standing.seconds,
             "stopped": standing.stopped,
             "stream": standing.stream,
+            "validation": standing.validation,
             "callbacks": memories,
         }
         path = os.path.join(self.folder, _NAME.format(standing.made))
         try:
-            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.text)
-        except OSError as error:
+            save_with(
+                path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.describe_model()
+            )
+        except (OSError, InputError) as error:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
-            message = f"{error.strerror}; {last}; the state reached is .ts of this error, its history .history"
-            wrapped = CheckpointError(error.errno, message, path)
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            message = f"{reason}; {last}; the state reached is .ts of this error, its history .history"
+            wrapped = CheckpointError(getattr(error, "errno", None), message, path)
             wrapped.ts, wrapped.history = standing.ts, standing.history
             raise wrapped from error
         if self.keep is not None:
             for old in self.paths()[: -self.keep]:
-                os.unlink(old)
-
-
-def keeps_memory(callback: Any) -> bool:
-    """Whether a callback has something to be kept in a checkpoint: ``state()`` and ``restore(state)``."""
-    return all(callable(getattr(callback, name, None)) for name in ("state", "restore"))
+                with contextlib.suppress(OSError):  # such as where another program reads it; it goes the next time
+                    os.unlink(old)
 
 
 def check_every(every: Any, keep: Any) -> None:
@@ -242,39 +269,89 @@ def check_every(every: Any, keep: Any) -> None:
         check_count("fit", "keep", keep)
 
 
-def settings_of(task: Task, ts: TrainState, data: Any, callbacks: tuple[Callback, ...], **named: Any) -> dict[str, Any]:
-    """What a run is known by: if all this is the same, so is every number that follows.
+def settings_of(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    validation_data: Any,
+    callbacks: tuple[Callback, ...],
+    *,
+    batch_size: int,
+    **named: Any,
+) -> dict[str, Any]:
+    """What a run is known by, as texts and numbers.
 
     Args:
-      task: by its text, without addresses of functions.
-      ts: the state that training starts from, by its fingerprint.
-      data: arrays by shape, dtype and some rows; None for an iterable.
-      callbacks: by kind.
-      **named: arguments of `fit`.
+      task: by its text, without addresses of functions, and, with arrays as data, by the program of a step: what is
+        inside of layers and losses is in it, but for the values of arrays that they close over.
+      ts: the state that training starts from, by its fingerprint and its step.
+      data, validation_data: arrays by shape, dtype and some rows; iterables by their kind.
+      callbacks: those with a memory, by kind and settings.
+      batch_size, **named: arguments of `fit`.
     """
-    settings: dict[str, Any] = {
-        name: value if isinstance(value, (int, str)) else repr(value) for name, value in named.items()
-    }
-    settings["task"] = re.sub(r" at 0x[0-9a-f]+", "", repr(task))
-    settings["callbacks"] = [type(callback).__name__ for callback in callbacks if keeps_memory(callback)]
-    if data is not None:
-        rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
-        some = jax.tree.map(lambda a: np.asarray(a[rows]), data)
-        settings["data"] = [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
-    settings["state"] = fingerprint(ts)
-    return settings
+    settings: dict[str, Any] = {name: _plain(value) for name, value in named.items()}
+    settings["task"] = _without_addresses(repr(task))
+    settings["callbacks"] = [
+        type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
+        for callback in callbacks
+        if keeps_state(callback)
+    ]
+    settings |= {"data": _known(data), "validation_data": _known(validation_data)}
+    settings["state"] = [fingerprint(ts), int(ts.step)]
+    if not is_stream(data):
+        settings["program"] = [f"fnn {__version__}, jax {jax.__version__}", _program(task, ts, data, batch_size)]
+    return {"batch_size": batch_size, **settings}
 
 
-def _locked(file: Any) -> bool:
+def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
+    """A fingerprint of the traced step."""
+    rows = min(batch_size, size_of(data))
+    batch = jax.tree.map(lambda a: a[:rows], as_arrays(data))
+    traced = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
+    return hashlib.blake2b(_without_addresses(str(traced)).encode(), digest_size=8).hexdigest()
+
+
+def _known(data: Any) -> Any:
+    if data is None:
+        return None
+    if is_stream(data):
+        return type(data).__name__
+    data = as_arrays(data)
+    rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
+    some = jax.tree.map(lambda a: np.asarray(a[rows]), data)
+    return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python's, so that equal ones compare as such; anything else as text."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float, np.number)):
+        return int(value) if value == int(value) else float(value)
+    return _without_addresses(repr(value))
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+@contextlib.contextmanager
+def _lock(file: Any) -> Iterator[bool]:
     """Whether the file could be locked; the lock goes with the process, also a killed one."""
     try:
         import fcntl
     except ImportError:  # not on Windows
-        return True
+        yield True
+        return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return False
+        yield False
+        return
     except OSError:  # a file system without locks
-        return True
-    return True
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)  # closing would not do where a child process has the file open too

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import fail, located
+from .._checks import fail, keeps_state, located
 from .._tree import from_paths
 from ..losses import class_weights
 from ..nn.layer import shape_of
@@ -97,11 +97,6 @@ def is_mapped(data: Any) -> bool:
     return any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
 
 
-def keeps_state(stream: Any) -> bool:
-    """Whether an iterable can tell where it stands, ``state()``, and go on from there, ``restore(state)``."""
-    return all(callable(getattr(stream, name, None)) for name in ("state", "restore"))
-
-
 def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
     """The batches of an iterable as arrays; refuses an iterable that is empty or used up."""
     count = 0
@@ -135,6 +130,25 @@ class BatchCheck:
             self.known[shapes] = check_fit(self.task, ts, batch, train=self.train and not self.known)
         check_data(self.task, self.known[shapes], batch)
         return shapes
+
+
+def is_repeatable(stream: Any) -> bool:
+    """Whether an iterable can be taken up anywhere: it tells where it stands, or has its batches by number."""
+    return keeps_state(stream) or isinstance(stream, Sequence)
+
+
+def restore_stream(stream: Any, standing: Any) -> None:
+    """Let an iterable go on where it stood, or say that it cannot."""
+    if keeps_state(stream):
+        stream.restore(standing)
+    elif not is_repeatable(stream):
+        warnings.warn(
+            f"fit: the {type(stream).__name__} cannot tell where it stood, so the epoch begins with whatever it gives "
+            "first now. The result equals that of a training without a break only if it gives the same batches in "
+            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md.",
+            RuntimeWarning,
+            stacklevel=6,
+        )
 
 
 def row_bytes(data: Any) -> int:
@@ -292,13 +306,14 @@ class Source(abc.ABC):
         """What an iterable says of where it stands between epochs, to be kept in a checkpoint."""
         return None
 
-    def restore(self, standing: Any, within: bool) -> None:
+    def restore(self, standing: Any) -> None:
         """Go on where an iterable stood, between epochs or within one."""
         assert standing is None
 
     def steps(self, ts: TrainState, period: float, start: Start | None = None) -> Generator[Reached, None, None]:
         """One epoch, or what is left of it; yields every ``period`` seconds or so."""
-        made, totals = (0, None) if start is None else (start.done, None)
+        first = made = 0 if start is None else start.done
+        totals: Totals | None = None
         begin = ts if start is None else ts._replace(step=jnp.asarray(start.step, ts.step.dtype))
         for piece in self.pieces(begin, made):
             if totals is None:
@@ -312,7 +327,7 @@ class Source(abc.ABC):
                 if self.every is not None:
                     count = min(count, self.every - (self.before + made) % self.every)
                 started = time.perf_counter()
-                ts, totals, logs = self._call(ts, totals, piece, done, count)
+                ts, totals, logs = self._call(ts, totals, piece, done, count, made == first)
                 if pace is not None:
                     jax.block_until_ready(logs)
                     if count == wanted:  # what is left of an epoch may be too short to tell
@@ -320,18 +335,16 @@ class Source(abc.ABC):
                 done, made = done + count, made + count
                 yield Reached(ts, totals, logs, count, piece.stream if done == piece.whole else None)
             if piece.rest:
-                ts, totals, logs = self._call(ts, totals, piece, piece.whole, 0)
+                ts, totals, logs = self._call(ts, totals, piece, piece.whole, 0, made == first)
                 made += 1
                 yield Reached(ts, totals, logs, 1, piece.stream)
-        if self.guard is not None and totals is not None:
-            self.guard.look(ts, totals)
 
     def _call(
-        self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
+        self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool
     ) -> tuple[TrainState, Totals, Logs]:
         """`advance`, under the eyes of the guard."""
         if self.guard is not None:
-            self.guard.before(ts, totals, piece, done, count)
+            self.guard.before(ts, totals, piece, done, count, first)
         out = advance(self.task, ts, totals, piece, done, count)
         self.running = out[2]
         if self.guard is not None:
@@ -428,24 +441,15 @@ class StreamSource(Source):
         self.first: Any = None  # the shapes of the first batch, with which others are gathered
         self.most = 1  # batches to gather, from when that pays
         self.stateful = keeps_state(stream)
-        self.resumable = self.stateful or isinstance(stream, Sequence)
+        self.resumable = is_repeatable(stream)
 
     def standing(self) -> Any:
         """See `Source`."""
         return self.stream.state() if self.stateful else None  # type: ignore[attr-defined]
 
-    def restore(self, standing: Any, within: bool) -> None:
+    def restore(self, standing: Any) -> None:
         """See `Source`."""
-        if self.stateful:
-            self.stream.restore(standing)  # type: ignore[attr-defined]
-        elif not self.resumable:
-            warnings.warn(
-                f"fit: the {type(self.stream).__name__} cannot tell where it stood, so the epoch begins with whatever "
-                "it gives first now. The result equals that of a training without a break only if it gives the same "
-                "batches in every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md.",
-                RuntimeWarning,
-                stacklevel=5,
-            )
+        restore_stream(self.stream, standing)
 
     def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
         """One batch or several."""
@@ -474,7 +478,8 @@ class StreamSource(Source):
             gathered.append(jax.tree.map(np.copy, batch))
             if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
-            due = self.every is not None and (number + 1) % self.every == 0
+            # A piece ends where a checkpoint is due, since only there the iterable's state is known.
+            due = self.every is not None and (self.before + number + 1) % self.every == 0
             if len(gathered) == self.most or part or due or self._idle():
                 yield self._piece(gathered, state)
                 gathered = []
@@ -499,12 +504,11 @@ class StreamSource(Source):
             yield batch
             count += 1
         if self.total is not None and count != self.total:
-            more = "and has fewer" if count < self.total else "and has more"
             warnings.warn(
-                f"fit: the length of the iterable is {self.total}, {more}: {count} batches in this epoch. Does its "
-                "__iter__ start anew, and does __len__ count batches?",
+                f"fit: the iterable tells a length of {self.total} and gave {count} batches in this epoch. Does its "
+                "__iter__ start anew, and is its length that in batches?",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=8,
             )
 
     def _is_part(self, shapes: Signature) -> bool:
