@@ -17,6 +17,7 @@ from .nn.activations import log_softmax, softplus
 Array = jax.Array
 Loss = Callable[[Any, Any], Array]
 
+_FLOATING = "Losses take the model's floating-point outputs as predictions."
 _EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by or take logarithms of data
 _LEAST_VARIANCE = 1e-6  # of a Gaussian, as in Lakshminarayanan et al.; no row can then weigh more than a million others
 
@@ -251,7 +252,7 @@ def gaussian_moments(predictions: Array) -> Gaussians:
     [[3.]] [[0.6931482]]
     """
     where = "gaussian_nll"
-    check_float(where, predictions, "Losses take the model's floating-point outputs as predictions.")
+    check_float(where, predictions, _FLOATING)
     if predictions.ndim < 2 or predictions.shape[-1] % 2 or predictions.shape[-1] == 0:
         hint = "End the model with Dense(2 * k) for k numbers to predict, without an activation."
         expected = "predictions of shape (batch, ..., 2 k), k means and k raw scales"
@@ -290,13 +291,16 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))
     [0.73568285 1.7243286 ]
     """
-    mean, variance = gaussian_moments(predictions)
+    check_float("gaussian_nll", predictions, _FLOATING)
+    # In float16 1 / 1e-6 alone would be infinite.
+    mean, variance = gaussian_moments(predictions.astype(at_least_float32(predictions.dtype)))
     m, t = align("gaussian_nll", mean, targets)
-    return 0.5 * _per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))
+    values = 0.5 * _per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))
+    return values.astype(predictions.dtype)
 
 
 def _check_classes(where: str, predictions: Array) -> None:
-    check_float(where, predictions, "Losses take the model's floating-point outputs as predictions.")
+    check_float(where, predictions, _FLOATING)
     if predictions.ndim < 2 or predictions.shape[-1] < 2:
         fail(
             where,

@@ -154,6 +154,21 @@ def test_gaussian_outputs_say_the_moments_they_were_made_of(x64):
     np.testing.assert_allclose(losses.gaussian_moments(single).variance, variance, 1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gaussian_nll_in_half_precision_is_that_of_float32_rounded(dtype):
+    """A variance of 1e-6 is next to nothing in float16, and its inverse infinite."""
+    p = jnp.array([[0.25, -20.0], [0.5, 1.0], [-3.0, 9.0]], dtype)
+    t = jnp.array([0.25, 2.0, -1.0], dtype)
+    y = losses.gaussian_nll(p, t)
+    want = losses.gaussian_nll(p.astype("float32"), t.astype("float32"))
+    assert y.dtype == dtype
+    assert want[0] < -5
+    np.testing.assert_array_equal(y, want.astype(dtype))
+    slope = jax.grad(lambda p: losses.gaussian_nll(p, t).astype("float32").sum())(p)
+    assert slope.dtype == dtype
+    assert jnp.isfinite(slope).all()
+
+
 def test_gaussian_nll_at_extreme_outputs_is_finite_with_its_gradient():
     p = jnp.array([[0.0, -1e4], [1e4, -1e4], [0.0, 1e4], [-1e4, 0.0]])
     t = jnp.zeros(4)

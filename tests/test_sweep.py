@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -131,8 +132,6 @@ def test_constants_that_the_text_of_a_program_does_not_hold_are_no_constants_of_
     code = """
 import jax, numpy as np, fnn
 
-jax.config.update("jax_use_simplified_jaxpr_constants", True)
-
 def scores(data, big):
     data, big = jax.numpy.asarray(data), jax.numpy.asarray(big)
     inner = jax.jit(lambda rate: big.sum() * rate)  # a literal of a program within
@@ -142,7 +141,8 @@ def scores(data, big):
 ones = np.ones(3000, "float32")
 print([scores(ones, ones), scores(3 * ones, ones), scores(ones, 5 * ones)])
 """
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    env = os.environ | {"JAX_USE_SIMPLIFIED_JAXPR_CONSTANTS": "1"}  # read at import
+    out = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     assert json.loads(out) == [[6000.0, 12000.0], [12000.0, 24000.0], [18000.0, 36000.0]]
 
 

@@ -521,8 +521,8 @@ def _compiled(batch: Any, *args: Any) -> Any:
     traced = batch.trace(*args)
     lowered = traced.lower()
     text = lowered.as_text()
-    # Callbacks stand in the text by their number alone, whatever they do.
-    if "callback" in text or _has_arrays_within(traced.jaxpr.jaxpr):
+    # Callbacks stand in the text by their number alone, whatever they do, and hidden constants by their shapes.
+    if "callback" in text or "jax.const" in text or _has_arrays_within(traced.jaxpr.jaxpr):
         return lowered.compile()
     # The same text becomes another program on another device, or by other settings.
     places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
