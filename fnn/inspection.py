@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import InputError, fail, is_concrete
+from ._checks import InputError, fail, is_concrete, shape_text
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
@@ -123,15 +123,20 @@ def check(model: Any, x: Any) -> Check:
     --------------------------------------------------------------------------------------------
     for each example: 7,840 multiply-adds, 3.10 KB of outputs
     """
+    if isinstance(x, TrainState):
+        hint = "It needs no parameters: fnn.check(task, x[:1]), or fnn.check(task, (28, 28, 1))."
+        fail("check", expected="a batch of input or its shape after the model", got="a TrainState", hint=hint)
     layer: Layer = getattr(model, "model", model)
     if not isinstance(layer, Layer):
         fail("check", expected="a Layer or a Task", got=type(model).__name__)
-    x = example_of("check", x)
+    given, x = x, example_of("check", x)
     try:
         params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
         seen = calls(layer, params, state, x)
     except Exception as error:
         so_far = _until_refused(layer, x)
+        if isinstance(error, InputError) and given is not x and "expected integer" in str(error):
+            raise InputError(f"{error} {_integers(given, x)}".rstrip()) from None
         if not so_far.rows:
             raise
         text = "\n".join(["The layers before it:", *so_far._lines()])
@@ -142,6 +147,14 @@ def check(model: Any, x: Any) -> Check:
     if isinstance(model, Task):
         check_output(model, params, state, x)
     return _table(seen, _work(layer, params, state, x))
+
+
+def _integers(given: Any, x: Any) -> str:
+    """What to pass in the place of a shape, which stands for floats."""
+    if not isinstance(given, (tuple, list)) or not isinstance(x, jax.ShapeDtypeStruct):
+        return ""
+    shape = shape_text(x.shape)
+    return f'A shape alone stands for float32; of integers it is jax.ShapeDtypeStruct({shape}, "int32").'
 
 
 def _table(seen: list[Seen], operations: int | None = None) -> Check:
@@ -247,20 +260,20 @@ def _inner(value: Any) -> Iterator[Any]:
 
 # -------------------------------------------------------------------------------------------------------------- numbers
 class LayerRow(NamedTuple):
-    """One layer of a `LayerReport`. None stands where a number has no meaning, as for an output of integers.
+    """One layer of a `LayerReport`. None stands where a number has no meaning, as for an output of integers or of NaN.
 
     Attributes:
       path: names from the outermost layer inwards, joined by "/"; "" is the model itself.
       kind: the type.
       shape: of the output, the batch included; for several arrays a tree of shapes.
       mean, std: of all numbers of the output that are finite.
-      zeros: the share of the output's numbers that are 0.
+      zeros: the share of them that are 0.
       units: the length of the output's last axis.
       dead: how many of them are 0 for every example (and everywhere in an image or sequence) with no gradient for their
         own parameters, if they have any; units of a layer that starts at 0 are not dead.
       saturated: where the layer ends in sigmoid or tanh, the share of outputs within 0.01 of its bounds.
       gradient_norm, gradient_rms: of the derivative of the loss by the output: root of the sum and of the mean of
-        squares.
+        squares; NaN, as are the norms below, if it is not finite.
       param_norm: root of the sum of squares of its parameters, without those of layers inside it.
       param_gradient_norm: likewise of the loss's derivative by them.
       update_ratio: the norm of what the optimizer would add to the parameters, divided by ``param_norm``.
@@ -326,10 +339,15 @@ class LayerReport(NamedTuple):
             "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
         }
         if any(any(row.non_finite) for row in self.rows):
-            columns["not finite"] = [f"{sum(row.non_finite):,}" for row in self.rows]
+            columns["not finite"] = [_counted(row.non_finite) for row in self.rows]
         rule, first, *lines = aligned([list(columns), *zip(*columns.values(), strict=True)], left=1)
         total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
         return "\n".join([first, rule, *lines, rule, total, *(f"! {note}" for note in self.notes)])
+
+
+def _counted(counts: NonFinite) -> str:
+    names = ("outputs", "gradients", "params", "their gradients")
+    return ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True) if n) or "-"
 
 
 def _text(value: float | None, form: str) -> str:
@@ -443,13 +461,13 @@ def _numbers(y: Any) -> list[np.ndarray]:
 
 
 def _norm(leaves: list[Any]) -> tuple[float | None, float | None, int]:
-    """Root of the sum and of the mean of squares of what is finite, and the count of what is not."""
+    """Root of the sum and of the mean of squares, NaN if they are not all finite, and the count of those."""
     if not leaves:
         return None, None, 0
     numbers = np.concatenate([_host(leaf).ravel() for leaf in leaves])
-    finite = numbers[np.isfinite(numbers)]
-    norm = float(np.sqrt(np.square(finite).sum()))
-    return norm, norm / math.sqrt(max(finite.size, 1)), numbers.size - finite.size
+    bad = int((~np.isfinite(numbers)).sum())
+    norm = math.nan if bad else float(np.sqrt(np.square(numbers).sum()))
+    return norm, norm / math.sqrt(max(numbers.size, 1)), bad
 
 
 def _still(x: np.ndarray) -> np.ndarray:
@@ -478,14 +496,15 @@ def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any
         bad = numbers.size - finite.size
         if finite.size:
             mean, std = float(finite.mean()), float(finite.std())
-        if numbers.size:
-            zeros = float((numbers == 0).mean())
+            zeros = float((finite == 0).mean())
             if plan.ending in _BOUNDS:
                 low, high = _BOUNDS[plan.ending]
-                saturated = float(((numbers < low + _NEAR) | (numbers > high - _NEAR)).mean())
+                saturated = float(((finite < low + _NEAR) | (finite > high - _NEAR)).mean())
         wide = [x for x in arrays if x.ndim > 1]
         if wide:
             units = sum(x.shape[-1] for x in wide)
+        # A unit that is 0 here and NaN there, or has NaN for its gradient, is not known to be dead or alive.
+        if wide and not bad and all(np.isfinite(_host(slope)).all() for slope in slopes):
             dead = sum(int((_still(x) & _unmoved(slopes, x.shape[-1])).sum()) for x in wide)
     gradient_norm, gradient_rms, bad_gradients = _norm(jax.tree.leaves(gradient))
     param_norm, _, bad_params = _norm(params)
@@ -545,11 +564,14 @@ def _not_finite(rows: list[LayerRow], loss: float) -> list[str]:
         if row.non_finite.outputs:
             return [f"{_name(row)}: {_are(row.non_finite.outputs, 'output')} not finite, and none before it"]
     if not math.isfinite(loss):
-        return [f"the loss is {loss}, though all outputs are finite"]
+        return [f"the loss is not finite, {loss}, though all outputs are"]
     for row in reversed(rows):
         if row.non_finite.gradients or row.non_finite.param_gradients:
             what = "the gradient at its output" if row.non_finite.gradients else "the gradient of its parameters"
             return [f"{_name(row)}: {what} is not finite, and none is behind it"]
+    for row in rows:
+        if row.update_ratio is not None and not math.isfinite(row.update_ratio):
+            return [f"{_name(row)}: the optimizer's update is not finite, though the gradient is"]
     return []
 
 

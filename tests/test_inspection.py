@@ -104,6 +104,12 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
         fnn.check(fnn.Task(fnn.Dense(3, "softmax"), "categorical_crossentropy"), (2,))
     with pytest.raises(fnn.InputError, match="check: expected a Layer or a Task, got int"):
         fnn.check(3, (3,))
+    with pytest.raises(fnn.InputError, match=r"check: expected a batch .*, got a TrainState\. It needs no parameters"):
+        fnn.check(TASK, state_of(TASK, PARAMS))
+    words = fnn.Sequential(fnn.Embedding(50, 8), fnn.Flatten(), fnn.Dense(2))
+    with pytest.raises(fnn.InputError, match=r'integer ids, .* it is jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
+        fnn.check(words, (20,))
+    assert fnn.check(words, jax.ShapeDtypeStruct((1, 20), "int32")).rows[-1].output_shape == (None, 2)
     with pytest.raises(fnn.InputError, match="check: expected an array"):
         fnn.check(fnn.Dense(2), "images")
 
@@ -360,13 +366,31 @@ def test_a_gradient_that_vanishes_or_explodes():
     assert steep.notes[:2] == (f"the gradient grows to {ratio:.1e} {way}", update)
 
 
+def test_of_outputs_that_are_all_nan_nothing_is_told():
+    spoiled = report_of(changed(dense_2=("bias", lambda b: b + np.nan)))
+    row = spoiled.rows[2]
+    assert (row.mean, row.std, row.zeros, row.dead) == (None, None, None, None)
+    assert "0.0e+00" not in str(spoiled).splitlines()[4]
+    assert str(spoiled).splitlines()[4].split()[2:6] == ["-"] * 4
+
+
+def test_an_update_that_is_not_finite_is_told():
+    ts = state_of(TASK, PARAMS)
+    lost = jax.tree.map(lambda a: a * jnp.nan if jnp.issubdtype(a.dtype, jnp.floating) else a, ts.opt_state)
+    report = fnn.layer_report(TASK, ts._replace(opt_state=lost), (X, Y))
+    assert report.notes == ("dense: the optimizer's update is not finite, though the gradient is",)
+
+
 def test_what_is_not_finite_is_counted_and_the_first_place_named():
     spoiled = report_of(changed(dense_1=("bias", lambda b: np.where(np.arange(5) == 2, np.nan, b))))
     assert [row.non_finite.params for row in spoiled.rows] == [0, 1, 0]
     assert spoiled.rows[1].non_finite.outputs == 40
     assert spoiled.notes == ("dense_1: 1 parameter is not finite",)
-    assert np.isfinite([spoiled.rows[1].mean, spoiled.rows[1].param_norm]).all()
-    assert "not finite" in str(spoiled).splitlines()[0]
+    assert np.isfinite(spoiled.rows[1].mean)
+    assert np.isnan([spoiled.rows[1].param_norm, spoiled.rows[1].update_ratio]).all()
+    lines = str(spoiled).splitlines()
+    assert "not finite" in lines[0]
+    assert "outputs 40, gradients 200, params 1, their gradients" in lines[3]
     over = report_of(changed(dense_1=("kernel", lambda k: 0 * k + 3e38)))
     count = over.rows[1].non_finite.outputs
     assert 0 < count < 200
@@ -379,9 +403,12 @@ def test_what_is_not_finite_is_counted_and_the_first_place_named():
     back = fnn.layer_report(rooted, state_of(rooted, zero), (X, np.zeros((40, 2), "float32")))
     assert back.rows[0].non_finite == NonFinite(0, 80, 0, 14)
     assert back.notes == ("the model: the gradient at its output is not finite, and none is behind it",)
+    assert np.isnan([back.rows[0].gradient_rms, back.rows[0].gradient_norm, back.rows[0].param_gradient_norm]).all()
+    assert back.rows[0].dead is None
+    assert str(back).splitlines()[2].split()[2:] == ("0 0 100% - nan 0 nan - gradients 80, their gradients 14".split())
     large = fnn.Task(fnn.Dense(2), lambda p, t: jnp.exp(1e4 + p.sum(-1)))
     loss = fnn.layer_report(large, state_of(large, zero), (X, Y))
-    assert loss.notes == ("the loss is inf, though all outputs are finite",)
+    assert loss.notes == ("the loss is not finite, inf, though all outputs are",)
     assert isinstance(loss, fnn.LayerReport)
     assert [(row.path, row.kind) for row in loss.rows] == [("", "Dense")]
     assert "\n(Dense)  " in str(loss)
