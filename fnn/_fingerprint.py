@@ -25,7 +25,8 @@ def fingerprint(tree: Any) -> str:
     Two trees that differ have the same text by accident once in 2^64 cases (it is their BLAKE2b hash, RFC 7693).
 
     Args:
-      tree: a pytree, such as a `TrainState`, of arrays, PRNG keys, Python numbers and texts.
+      tree: a pytree, such as a `TrainState`, of arrays, PRNG keys, Python numbers and texts; a `History` counts as the
+        dict that it is.
 
     Returns:
       The text.
@@ -53,6 +54,9 @@ def _add(hasher: Any, kind: str, content: Any) -> None:
 
 
 def _add_tree(hasher: Any, tree: Any, path: tuple[Any, ...]) -> None:
+    # JAX takes a dict with methods of its own, such as a History, for a leaf, unless told otherwise.
+    if isinstance(tree, dict) and jax.tree_util.all_leaves([tree]):
+        tree = dict(tree)
     # One level at a time, since the text that JAX has for a structure differs between its versions.
     children, treedef = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
     if len(children) == 1 and children[0][0] == ():

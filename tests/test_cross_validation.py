@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneGroupOut,
+    LeaveOneOut,
+    PredefinedSplit,
+    RepeatedKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 
 import fnn
 from fnn.data import folds, folds_from, take_fold
@@ -91,6 +102,16 @@ def test_trees_of_arrays_are_taken_too():
 
 def test_folds_of_scikit_learn():
     groups = np.array([0, 0, 1, 2, 2, 2, 3, 3, 1, 0])
+    classes = np.arange(10) % 2
+    partitions = [
+        *(splitter.split(groups, classes) for splitter in (KFold(4), StratifiedKFold(3), LeaveOneOut())),
+        *(splitter.split(groups, classes, groups) for splitter in (StratifiedGroupKFold(2), LeaveOneGroupOut())),
+        PredefinedSplit(groups).split(),
+    ]
+    assert [len(folds_from(partition, 10)) for partition in partitions] == [4, 3, 10, 2, 4, 4]
+    for splitter in (ShuffleSplit(3), RepeatedKFold(n_splits=2, n_repeats=2), TimeSeriesSplit(3)):
+        with pytest.raises(fnn.InputError, match="Splitters that hold out every row once"):
+            folds_from(splitter.split(groups), 10)
     splits = list(GroupKFold(3).split(groups, groups=groups))
     for pairs in (splits, [test for _, test in splits], [test.tolist() for _, test in splits]):
         found = folds_from(pairs, 10)
@@ -109,6 +130,20 @@ def test_a_fold_is_printed_short():
         (lambda: folds(0, 10, 11), "k of at most 10, the number of rows, got 11"),
         (lambda: folds(0, 10, 1), "k to be an integer of at least 2, got 1"),
         (lambda: folds(0, 1), "size to be an integer of at least 2, got 1"),
+        (
+            lambda: folds(0, np.zeros((30, 2))),
+            r"^folds: expected the number of rows as size, got float64\[30, 2\]. Pass len\(x\): folds\(seed, 30\).$",
+        ),
+        (lambda: folds_from([[0], [1]], [7, 8]), r"got list. Pass len\(x\): folds_from\(parts, 2\)."),
+        (lambda: folds_from(KFold(2), 4), r"got a KFold. Pass what it gives: folds_from\(splitter.split\(x, y\), len"),
+        (
+            lambda: folds_from(TimeSeriesSplit(3).split(np.zeros(8)), 8),
+            "rows left out: 4, 5, 6, 7. Splitters that hold out every row once, such as KFold, .*pass the row numbers",
+        ),
+        (
+            lambda: folds_from(ShuffleSplit(3, test_size=4, random_state=0).split(np.zeros(8)), 8),
+            "held out once, got an overlap: .* Splitters that hold out every row once",
+        ),
         (lambda: folds(-1, 10), "seed to be an integer of at least 0"),
         (lambda: folds(jax.random.split(jax.random.key(0)), 10), "one PRNG key"),
         (lambda: folds(0, 10, 5, stratify=[0] * 7 + [1] * 3), "at least 5 rows of each class.*got 3 of 1"),

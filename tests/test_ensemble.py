@@ -235,10 +235,25 @@ def test_saved_and_loaded(found, tmp_path):
     close(again.predict(X).mean, found.predict(X).mean, 0, 0)
     # The states alone, into an ensemble that was never trained.
     fnn.save(tmp_path / "states.safetensors", found.ts)
-    blank = fnn.Ensemble.of(TASK, [start(9)] * 3)
-    loaded = fnn.Ensemble.of(TASK, fnn.load(tmp_path / "states.safetensors", blank.ts))
+    blank = jax.vmap(lambda key: fnn.init(TASK, key, X[:1]))(jax.random.split(jax.random.key(9), 3))
+    loaded = fnn.Ensemble.of(TASK, fnn.load(tmp_path / "states.safetensors", blank))
     close(loaded.predict(X).members, found.predict(X).members, 0, 0)
     assert fnn.load_info(tmp_path / "states.safetensors").step == [24, 24, 24]
+
+
+def test_one_member_reads_as_one(found):
+    assert repr(fnn.Ensemble.of(TASK, [start(9)])) == "Ensemble(1 member of 51 parameters)"
+    assert repr(found[:1].predict(X)) == "Predictions(1 member, classes, mean float32[44, 3])"
+
+
+def test_functions_of_one_state_name_those_of_an_ensemble(found):
+    for call in (lambda: fnn.evaluate(TASK, found, (X, Y)), lambda: fnn.predict(TASK, found, X)):
+        with pytest.raises(
+            fnn.InputError, match=r"got an Ensemble\. .* members\.evaluate\(\(x, y\)\) and members\.pred"
+        ):
+            call()
+    with pytest.raises(fnn.InputError, match=r"evaluate: .* got 2\. Pass one tuple: members\.evaluate\(\(x, y\)\)"):
+        found.evaluate(X, Y)
 
 
 def test_it_is_a_pytree_whose_task_is_static(found):

@@ -55,6 +55,18 @@ def test_it_is_the_hash_that_anyone_can_compute():
     assert len(expected) == 16
 
 
+def test_a_history_counts_as_the_dict_that_it_is():
+    lists = {"loss": [0.5, 0.25], "seconds": [1.0, 2.0]}
+    history = fnn.History(lists)
+    assert fingerprint(history) == fingerprint(lists)
+    assert fingerprint({"of": [history, 1]}) == fingerprint({"of": [lists, 1]})
+    assert fingerprint(history) != fingerprint(fnn.History(loss=[0.5, 0.25]))
+    assert fingerprint(fnn.History()) == fingerprint({})
+    # One that JAX knows keeps its name.
+    ordered = collections.OrderedDict(lists)
+    assert fingerprint(ordered) != fingerprint(lists)
+
+
 NAN = np.array([0x7FC00000], "uint32").view("float32")
 OTHER_NAN = np.array([0x7FC00001], "uint32").view("float32")
 DIFFERENT = {

@@ -552,6 +552,9 @@ def test_equal_callbacks_share_a_program_and_others_are_refused(rng):
     assert fnn.reduce_on_plateau(factor=0.5) != fnn.reduce_on_plateau(factor=0.4)
     with pytest.raises(fnn.InputError, match="callbacks such as early_stopping"):
         fnn.run(task, ts, data, callbacks=[print], **options)
+    for remat in ("yes", 1, None):
+        with pytest.raises(fnn.InputError, match="run: expected remat to be True or False, got"):
+            fnn.run(task, ts, data, remat=remat, **options)
     with pytest.raises(fnn.InputError, match="'val_loss' in the logs"):
         fnn.run(task, ts, data, callbacks=[fnn.early_stopping()], epochs=2)
 

@@ -65,6 +65,9 @@ def folds(seed: Any, size: int, k: int = 5, *, stratify: Any = None) -> list[Fol
     >>> sorted(int(row) for fold in found for row in fold.test)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
+    if np.ndim(size):
+        hint = f"Pass len(x): folds(seed, {len(size)})."
+        fail("folds", expected="the number of rows as size", got=describe(size), hint=hint)
     check_count("folds", "size", size, 2)
     check_count("folds", "k", k, 2)
     if k > size:
@@ -93,12 +96,21 @@ def _generator(seed: Any) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
+# What to do about splitters such as TimeSeriesSplit or ShuffleSplit.
+_PARTITIONS = (
+    "Splitters that hold out every row once, such as KFold, GroupKFold and PredefinedSplit, are taken; of others pass "
+    "the row numbers to the trial yourself, as an argument that is swept or one by one."
+)
+
+
 def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
     """Folds of your own, checked: each row is held out exactly once.
 
     Args:
       parts: for each fold the numbers of the rows held out, or a pair of those to train on and those held out, as the
-        ``split`` of scikit-learn's ``KFold``, ``GroupKFold`` and ``PredefinedSplit`` gives them.
+        ``split`` of those splitters of scikit-learn that hold out every row once gives them: ``KFold``, ``GroupKFold``,
+        ``StratifiedKFold``, ``StratifiedGroupKFold``, ``LeaveOneOut``, ``LeaveOneGroupOut`` and ``PredefinedSplit``.
+        ``TimeSeriesSplit``, ``ShuffleSplit`` and the repeated ones do not.
       size: how many rows the data has.
 
     Returns:
@@ -112,11 +124,18 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
     >>> print(found[1].test, found[1].test_weight, found[1].train)
     [3 4 3] [1.5 1.5 0. ] [0 1 2 5 6 7]
     """
+    if np.ndim(size):
+        hint = f"Pass len(x): folds_from(parts, {len(size)})."
+        fail("folds_from", expected="the number of rows as size", got=describe(size), hint=hint)
     check_count("folds_from", "size", size, 2)
-    tests = []
+    if callable(getattr(parts, "split", None)):
+        hint = "Pass what it gives: folds_from(splitter.split(x, y), len(x))."
+        fail("folds_from", expected="rows for each fold", got=f"a {type(parts).__name__}", hint=hint)
+    tests, pairs = [], False
     for number, part in enumerate(parts):
         where = f"folds_from, fold {number}"
         pair = isinstance(part, tuple) and len(part) == 2 and all(np.ndim(side) == 1 for side in part)
+        pairs = pairs or pair
         train, test = part if pair else (None, part)
         tests.append(_rows(where, "held out", test, size))
         if train is not None:
@@ -124,7 +143,8 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
             if both := np.intersect1d(train, tests[-1]).tolist():
                 fail(where, expected="no row to be trained on and held out", got=f"an overlap: {_some(both)}")
             if left := np.setdiff1d(np.arange(size), np.concatenate([train, tests[-1]])).tolist():
-                fail(where, expected=f"each of the {size} rows on one side", got=f"rows left out: {_some(left)}")
+                got = f"rows left out: {_some(left)}"
+                fail(where, expected=f"each of the {size} rows on one side", got=got, hint=_PARTITIONS)
     if len(tests) < 2:
         fail("folds_from", expected="at least 2 folds", got=str(len(tests)))
     times = np.bincount(np.concatenate(tests), minlength=size)
@@ -132,10 +152,11 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
         row = int(np.argmax(times > 1))
         owners = [number for number, test in enumerate(tests) if row in test]
         got = f"an overlap: {_some(np.flatnonzero(times > 1).tolist())}, of which {row} is in folds {owners}"
-        fail("folds_from", expected="each row to be held out once", got=got)
+        fail("folds_from", expected="each row to be held out once", got=got, hint=_PARTITIONS if pairs else "")
     if (times == 0).any():
         got = f"rows left out: {_some(np.flatnonzero(times == 0).tolist())}"
-        fail("folds_from", expected=f"each of the {size} rows to be held out once", got=got)
+        hint = _PARTITIONS if pairs else ""
+        fail("folds_from", expected=f"each of the {size} rows to be held out once", got=got, hint=hint)
     return _made(tests, size)
 
 

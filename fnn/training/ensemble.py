@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,11 @@ class Ensemble:
     history: dict[str, Any]
     failed: Any
     rows: Any = None
+
+    # What a function that takes a TrainState says to an ensemble.
+    instead_of_state: ClassVar[str] = (
+        "An ensemble has members.evaluate((x, y)) and members.predict(x) of its own; members[0] is one state."
+    )
 
     @classmethod
     def of(cls, task: Task, states: Sequence[TrainState] | TrainState) -> Ensemble:
@@ -135,7 +140,7 @@ class Ensemble:
         check_finite(x, "x")
         return _predict(self.task, ts, jax.tree.map(jnp.asarray, x), min(batch_size, size))
 
-    def evaluate(self, data: Any, *, batch_size: int = 256) -> dict[str, float]:
+    def evaluate(self, data: Any, *more: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics of the ensemble, and beside them those of its members on average.
 
         The ensemble's are those of what the members say together, in the form the task's loss expects: of the mean of
@@ -152,6 +157,9 @@ class Ensemble:
         Raises:
           InputError: as `fnn.evaluate`; when all members failed.
         """
+        if more:
+            hint = "Pass one tuple: members.evaluate((x, y))."
+            fail("evaluate", expected="the data as one argument", got=str(1 + len(more)), hint=hint)
         check_count("evaluate", "batch_size", batch_size)
         ts = self._working()
         data = _checked(self.task, _first(ts), data, "data", train=False)
@@ -173,7 +181,7 @@ class Ensemble:
     def __repr__(self) -> str:
         shapes = [leaf.shape for leaf in jax.tree.leaves(self.ts.params)]
         size = sum(math.prod(shape[1:]) for shape in shapes)
-        text = f"Ensemble({len(self)} members of {size:,} parameters)"
+        text = f"Ensemble({_members(len(self))} of {size:,} parameter{'s' * (size != 1)})"
         if not all(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves((self.history, self.failed))):
             return text
         failed = np.asarray(self.failed)
@@ -251,6 +259,10 @@ def _last(history: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _rank(name: str) -> tuple[bool, bool, str]:
     return name != "loss", name != "val_loss", name
+
+
+def _members(count: int) -> str:
+    return f"{count} member{'s' * (count != 1)}"
 
 
 def _numbers(flags: np.ndarray) -> str:
@@ -348,7 +360,8 @@ def ensemble(
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
     how = _How(members, epochs, batch_size, callbacks, bootstrap, same_order, at_once, eval_batch_size)
     if verbose:
-        print(f"ensemble: {members} members, {epochs} epochs of {size_of(data)} rows", flush=True)
+        span = f"{epochs} epoch{'s' * (epochs != 1)} of {size_of(data)} rows"
+        print(f"ensemble: {_members(members)}, {span}", flush=True)
     states, history, rows = _train(task, how, key, data, validation_data)
     history = jax.device_get(history)
     failed = ~np.asarray(_finite(states))
@@ -357,7 +370,7 @@ def ensemble(
             failed |= ~np.isfinite(last)
     if failed.any():
         warnings.warn(
-            f"ensemble: {int(failed.sum())} of {members} members became non-finite ({_numbers(failed)}) and are left "
+            f"ensemble: {int(failed.sum())} of {_members(members)} became non-finite ({_numbers(failed)}) and are left "
             "out of predictions. The learning rate may be too high; see history for the epoch.",
             RuntimeWarning,
             stacklevel=2,
@@ -530,7 +543,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         mean = jax.tree.map(describe, self.mean)
-        return f"Predictions({jax.tree.leaves(self.members)[0].shape[0]} members, {self.kind}, mean {mean})"
+        return f"Predictions({_members(jax.tree.leaves(self.members)[0].shape[0])}, {self.kind}, mean {mean})"
 
 
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances"), ("kind",))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import check_count, check_key, fail
 from .callbacks import PureCallback
@@ -77,6 +78,8 @@ def run(
     check_sizes(size_of(data), batch_size, drop_remainder)
     if order_key is not None:
         check_key("order_key", order_key)  # before it is folded
+    if not isinstance(remat, (bool, np.bool_)):
+        fail("run", expected="remat to be True or False", got=repr(remat))
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, PureCallback):

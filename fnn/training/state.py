@@ -109,6 +109,8 @@ def check_task(task: Any, ts: Any = None) -> None:
         fail("task", expected="a fnn.Task as first argument", got=got, hint=hint)
     if ts is not None and not isinstance(ts, TrainState):
         got, hint = f"a {type(ts).__name__}", ""
+        if said := getattr(ts, "instead_of_state", ""):
+            got, hint = f"an {type(ts).__name__}", said
         if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
             got, hint = (
                 f"a pair of one and a {type(ts[1]).__name__}",
