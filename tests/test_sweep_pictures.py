@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -314,3 +315,26 @@ def test_pictures_go_into_the_axes_given(draw, found):
 def test_bad_input_is_refused(call, message, found):
     with pytest.raises(fnn.InputError, match=message):
         call(found)
+
+
+def test_curves_of_one_epoch_have_one_tick():
+    found = fnn.sweep(lambda rate: ({}, {"loss": rate[None]}), {"rate": [0.1, 0.5]}, verbose=0)
+    ax = fnn.plot.sweep_curves(found)
+    assert ax.get_xlim() == (0.5, 1.5)
+    assert [tick for tick in ax.get_xticks() if 0.5 <= tick <= 1.5] == [1]
+
+
+@pytest.mark.parametrize("start", [3.0, np.nan])
+def test_crosses_of_trials_that_all_failed_are_inside(start):
+    with pytest.warns(RuntimeWarning, match="2 trials became non-finite"):
+        found = fnn.sweep(
+            lambda rate: ({}, {"loss": jnp.array([start, jnp.nan]) * rate}), {"rate": [1.0, 2.0]}, verbose=0
+        )
+    ax = fnn.plot.sweep_curves(found)
+    low, high = ax.get_ylim()
+    crosses = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "x"]
+    assert len(crosses) == 2
+    for x, y in crosses:
+        assert x == 1
+        assert low < y < high
+        assert np.isnan(start) or y in (3.0, 6.0)

@@ -175,6 +175,20 @@ def test_picture_of_one_curve(classes):
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "accuracy")
 
 
+def test_the_legend_covers_no_curve(rng):
+    """One that is not sure enough lies where the legend of one that is too sure has room."""
+    p = rng.uniform(0.3, 0.9, 3000)
+    bounds = {}
+    for name, chance in (("too sure", 0.5 * p), ("not sure enough", np.full(3000, 0.93))):
+        curve = metrics.reliability(p, (rng.uniform(size=3000) < chance).astype(int))
+        ax = fnn.plot.reliability({name: curve})
+        box = ax.get_legend().get_window_extent()
+        assert not box.count_contains(ax.transData.transform(ax.lines[1].get_xydata()))
+        bounds[name] = box.transformed(ax.transAxes.inverted())
+    assert bounds["too sure"].y0 > 0.5
+    assert bounds["not sure enough"].y1 < 0.5
+
+
 def test_picture_of_several_curves(classes):
     p, y = classes
     sharp = p**3 / (p**3).sum(1, keepdims=True)

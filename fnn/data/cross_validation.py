@@ -66,7 +66,7 @@ def folds(seed: Any, size: int, k: int = 5, *, stratify: Any = None) -> list[Fol
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     if np.ndim(size):
-        hint = f"Pass len(x): folds(seed, {len(size)})."
+        hint = f"Pass len(x): folds(seed, {np.shape(size)[0]})."
         fail("folds", expected="the number of rows as size", got=describe(size), hint=hint)
     check_count("folds", "size", size, 2)
     check_count("folds", "k", k, 2)
@@ -125,7 +125,7 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
     [3 4 3] [1.5 1.5 0. ] [0 1 2 5 6 7]
     """
     if np.ndim(size):
-        hint = f"Pass len(x): folds_from(parts, {len(size)})."
+        hint = f"Pass len(x): folds_from(parts, {np.shape(size)[0]})."
         fail("folds_from", expected="the number of rows as size", got=describe(size), hint=hint)
     check_count("folds_from", "size", size, 2)
     if callable(getattr(parts, "split", None)):

@@ -205,7 +205,8 @@ def sweep_curves(
         marks = {"marker": MARKERS[place % len(MARKERS)], "markersize": 5, "markevery": -(-len(epochs[i]) // 10)}
         bold = {"linewidth": 2.6, "label": f"{place + 1}. {_figure(last[i])}: {config}"}
         handles += ax.plot(epochs[i], curves[i], **style(i), **marks, **bold, zorder=4 - place / top)
-    _limit(ax, [curves[i] for i in good], rising)
+    # Where all failed, what they were until then is all there is.
+    _limit(ax, [curves[i] for i in good] or curves, rising)
     low, high = ax.get_ylim()
     for i in np.flatnonzero(found.failed):
         ax.plot(epochs[i], curves[i], color=_FAILED, linestyle=":", linewidth=1, zorder=1)
@@ -213,12 +214,15 @@ def sweep_curves(
         end = (
             (epochs[i][seen[-1]], np.clip(curves[i][seen[-1]], low, high))
             if len(seen)
-            else (1, low if rising else high)
+            else (1, (low if rising else high) if good else (low + high) / 2)
         )
         cross = ax.plot(*end, color=_FAILED, marker="x", linestyle=":", clip_on=False, label="failed", zorder=5)
         handles = [*handles, *cross] if i == np.flatnonzero(found.failed)[0] else handles
     ax.set(xlabel="epoch", ylabel=name, title=_count(found), ylim=(low, high))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    longest = max(map(len, curves), default=1)
+    room = 0.04 * (longest - 1) if longest > 1 else 0.5
+    ax.set_xlim(1 - room, max(longest, 1) + room)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if handles:
         _legend_above(ax, _count(found), columns=1, handles=handles)
     _explain_colours(ax, argument)
@@ -258,6 +262,9 @@ def _limit(ax: Any, curves: list[np.ndarray], rising: bool) -> None:
         _mark_decades(ax.yaxis)
     elif high > low:
         ax.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    else:
+        room = 0.1 * abs(low) or 0.5
+        ax.set_ylim(low - room, low + room)
 
 
 def _mark_decades(axis: Any) -> None:

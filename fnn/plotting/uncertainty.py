@@ -69,8 +69,29 @@ def reliability(
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.set_title("reliability" if classes else "coverage of intervals")
     # Bars stand at the right; a coverage below one half is rare where much was promised.
-    ax.legend(frameon=False, loc="upper left" if classes else "lower right", fontsize=9)
+    _legend_aside(ax, "upper left" if classes else "lower right")
     return ax
+
+
+def _legend_aside(ax: Any, place: str) -> None:
+    """A legend at its place, or if it would cover a curve or a bar in any other corner, below the axes."""
+    drawn = []
+    for line in ax.lines[1:]:  # the first is the diagonal
+        x, y = line.get_data()
+        steps = np.linspace(0, max(len(x) - 1, 0), 40 * max(len(x), 1))
+        drawn.append(
+            np.stack([np.interp(steps, np.arange(len(x)), values) for values in (x, y)], 1) if len(x) else None
+        )
+    for bar in ax.patches:
+        x, y, top = bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()
+        drawn.append(np.stack([np.full(9, x), np.linspace(y, y + top, 9)], 1) if top else None)
+    drawn += [np.asarray(marks.get_offsets()) for marks in ax.collections]
+    points = ax.transData.transform(np.concatenate([np.zeros((0, 2)), *(part for part in drawn if part is not None)]))
+    for loc in (place, "upper left", "lower right", "lower left"):
+        box = ax.legend(frameon=False, loc=loc, fontsize=9).get_window_extent().padded(3)
+        if not box.count_contains(points):
+            return
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
 
 
 def _shares(ax: Any, counts: np.ndarray, i: int, models: int) -> None:
