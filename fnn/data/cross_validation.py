@@ -65,10 +65,7 @@ def folds(seed: Any, size: int, k: int = 5, *, stratify: Any = None) -> list[Fol
     >>> sorted(int(row) for fold in found for row in fold.test)
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    if np.ndim(size):
-        hint = f"Pass len(x): folds(seed, {np.shape(size)[0]})."
-        fail("folds", expected="the number of rows as size", got=describe(size), hint=hint)
-    check_count("folds", "size", size, 2)
+    _check_size("folds", "seed", size)
     check_count("folds", "k", k, 2)
     if k > size:
         fail("folds", expected=f"k of at most {size}, the number of rows", got=str(k))
@@ -84,6 +81,14 @@ def folds(seed: Any, size: int, k: int = 5, *, stratify: Any = None) -> list[Fol
         # The rows of one class follow those of another, each in random order, and are dealt out like cards.
         order = order[np.argsort(number[order], kind="stable")]
     return _made([order[i::k] for i in range(k)], size)
+
+
+def _check_size(where: str, first: str, size: Any) -> None:
+    """Refuse anything but a number of rows, the rows themselves with the remedy."""
+    if np.ndim(size):
+        hint = f"Pass len(x): {where}({first}, {len(size)})."
+        fail(where, expected="the number of rows as size", got=describe(size), hint=hint)
+    check_count(where, "size", size, 2)
 
 
 def _generator(seed: Any) -> np.random.Generator:
@@ -124,10 +129,7 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
     >>> print(found[1].test, found[1].test_weight, found[1].train)
     [3 4 3] [1.5 1.5 0. ] [0 1 2 5 6 7]
     """
-    if np.ndim(size):
-        hint = f"Pass len(x): folds_from(parts, {np.shape(size)[0]})."
-        fail("folds_from", expected="the number of rows as size", got=describe(size), hint=hint)
-    check_count("folds_from", "size", size, 2)
+    _check_size("folds_from", "parts", size)
     if callable(getattr(parts, "split", None)):
         hint = "Pass what it gives: folds_from(splitter.split(x, y), len(x))."
         fail("folds_from", expected="rows for each fold", got=f"a {type(parts).__name__}", hint=hint)
