@@ -332,13 +332,9 @@ def fit(
     if checkpoint is not None:
         if every != "epoch" and not source.resumable:
             hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
+            expected = "a list of batches, or an iterable that tells its state, with a number as every"
             got = f"{type(data).__name__}, which cannot be taken up within an epoch"
-            fail(
-                "fit",
-                expected="a list of batches, or an iterable that tells its state, with a number as every",
-                got=got,
-                hint=hint,
-            )
+            fail("fit", expected=expected, got=got, hint=hint)
         rules: dict[str, Any] = {"shuffle": bool(shuffle), "drop_remainder": bool(drop_remainder)}
         rules |= {"validation_split": validation_split, "eval_batch_size": eval_batch_size}
         rules |= {"class_weight": class_weight}
@@ -440,12 +436,14 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
     return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
 
 
-def _description(task: Task, source: Source) -> str:
-    """What a checkpoint tells about the model, in words."""
+def _description(task: Task, source: Source) -> tuple[str, bool]:
+    """What a checkpoint tells about the model, in words, and whether that is all there is to say."""
+    if source.example is None:  # an iterable has not given a batch yet
+        return repr(task), False
     try:
-        return repr(task) if source.example is None else f"{summary(task.model, source.example)}\n{task!r}"
+        return f"{summary(task.model, source.example)}\n{task!r}", True
     except Exception:  # summary tries other batch sizes, which a model may refuse; no reason to lose a training
-        return repr(task)
+        return repr(task), True
 
 
 def _place(at: Standing) -> Any:
@@ -468,12 +466,8 @@ class _Loop:
         interrupted: Callable[[], bool],
         progress: _Progress,
     ) -> None:
-        self.task, self.source, self.validation_data, self.eval_batch_size = (
-            task,
-            source,
-            validation_data,
-            eval_batch_size,
-        )
+        self.task, self.source = task, source
+        self.validation_data, self.eval_batch_size = validation_data, eval_batch_size
         self.callbacks, self.epochs, self.kept = callbacks, epochs, kept
         self.interrupted, self.progress = interrupted, progress
         self.saved: Any = None  # where the last checkpoint was written

@@ -79,7 +79,7 @@ class Checkpoints:
       keep: how many files stay; None keeps all.
       callbacks: those of `fit`, whose memories are kept too.
       settings: by name texts or numbers that must be the same when the run is taken up.
-      describe_model: gives the text that is stored as ``model``.
+      describe_model: gives the text that is stored as ``model``, and whether it will stay as it is.
     """
 
     def __init__(
@@ -89,12 +89,13 @@ class Checkpoints:
         keep: int | None,
         callbacks: tuple[Callback, ...],
         settings: dict[str, Any],
-        describe_model: Callable[[], str],
+        describe_model: Callable[[], tuple[str, bool]],
     ) -> None:
         self.folder, self.keep = os.fspath(folder), keep
         self.callbacks = tuple(callback for callback in callbacks if keeps_state(callback))
         self.every = None if every == "epoch" else int(every)
         self.settings, self.describe_model = settings, describe_model
+        self.text, self.text_stays = "", False
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
@@ -240,11 +241,11 @@ class Checkpoints:
             "validation": standing.validation,
             "callbacks": memories,
         }
+        if not self.text_stays:
+            self.text, self.text_stays = self.describe_model()
         path = os.path.join(self.folder, _NAME.format(standing.made))
         try:
-            save_with(
-                path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.describe_model()
-            )
+            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.text)
         except (OSError, InputError) as error:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
