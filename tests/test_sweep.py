@@ -473,3 +473,21 @@ def test_a_trial_that_stops_early_counts_with_the_epoch_of_its_state():
     for i, state in enumerate(found.states):
         loss = fnn.evaluate(TASK, state, (x_val, -np.sin(3 * x_val)))["loss"]
         assert found.scores[i] == pytest.approx(loss, 1e-5)
+
+
+def test_the_same_program_under_other_names():
+    """Arguments and figures of another name make the same text, but not the same results."""
+
+    def first(rate):
+        return {"a": rate * 2.0}, {"loss": jnp.stack([rate, rate + 1.0])}
+
+    def second(speed):
+        return {"b": speed * 2.0}, {"error": jnp.stack([speed, speed + 1.0])}
+
+    values = [1.0, 2.0, 3.0]
+    one = fnn.sweep(first, {"rate": values}, verbose=0)
+    other = fnn.sweep(second, {"speed": values}, monitor="error", verbose=0)
+    assert list(one.ts) == ["a"]
+    assert list(other.ts) == ["b"]
+    assert list(other.histories[0]) == ["error"]
+    np.testing.assert_array_equal(one.scores, other.scores)

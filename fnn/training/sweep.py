@@ -524,10 +524,12 @@ def _compiled(batch: Any, *args: Any) -> Any:
     # Callbacks stand in the text by their number alone, whatever they do, and hidden constants by their shapes.
     if "callback" in text or "jax.const" in text or _has_arrays_within(traced.jaxpr.jaxpr):
         return lowered.compile()
-    # The same text becomes another program on another device, or by other settings.
+    # The same text becomes another program on another device, or by other settings; names of arguments and of results
+    # are not in it.
     places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
     settings = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(jax.config.values.items())])
-    key = hashlib.sha256(text.encode()).digest(), jax.devices()[0], places, settings
+    names = lowered.in_tree, lowered.out_tree
+    key = hashlib.sha256(text.encode()).digest(), names, jax.devices()[0], places, settings
     program = _PROGRAMS.pop(key, None) or lowered.compile()
     _PROGRAMS[key] = program
     while len(_PROGRAMS) > _MOST_PROGRAMS:
