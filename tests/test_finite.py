@@ -108,6 +108,9 @@ def test_chunks_and_streams(options, breaking, data, monkeypatch):
     assert error.step == 8
 
 
+RARE = ("nested", "back", "slope of the loss", "penalty")  # with the slow tests
+
+
 def places():
     log = fnn.Activation(lambda x: jnp.log(jnp.abs(x) * 0))
     root = fnn.Activation(lambda x: jnp.sqrt(x - x))  # its slope at 0 is infinite
@@ -145,7 +148,8 @@ def places():
 
 
 @pytest.mark.parametrize(
-    ("task", "message"), [pytest.param(task, message, id=name) for name, task, message in places()]
+    ("task", "message"),
+    [pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name in RARE)) for name, *case in places()],
 )
 def test_the_place_is_named(task, message, data):
     x, y = data[0][:BATCH], data[1][:BATCH]

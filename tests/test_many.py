@@ -88,6 +88,7 @@ def test_stacked_states_share_the_order_too(data):
     assert "tensor<4x40x" in jax.jit(own).lower(states).as_text()
 
 
+@pytest.mark.slow
 def test_differentiable():
     """The gradient of a sum over members is that of each member."""
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))

@@ -285,6 +285,7 @@ def test_learning_curves_of_many_trainings():
     assert legend(one) == ["training"]
 
 
+@pytest.mark.slow
 def test_learning_curves_draw_what_many_returns():
     x = jnp.linspace(-1, 1, 16)[:, None]
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))

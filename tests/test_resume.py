@@ -141,7 +141,7 @@ model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dro
 task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
 ts = fnn.init(task, jax.random.key(0), x[:1])
 print("begun", flush=True)
-ts, history = fnn.fit(task, ts, (x, y), epochs=400, batch_size=16, verbose=0, **eval(sys.argv[1]))
+ts, history = fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, **eval(sys.argv[1]))
 print(fnn.fingerprint((ts, history["loss"], history["accuracy"])), flush=True)
 """
 
@@ -153,17 +153,18 @@ def in_a_process(options):
 
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_at_random_times_ends_with_the_same_bits(kills, tmp_path):
-    want = in_a_process({}).communicate()[0].split()[-1]
+    epochs = 20 * kills + 20
+    want = in_a_process({"epochs": epochs}).communicate()[0].split()[-1]
     rng, count = random.Random(kills), 0
     while True:
-        process = in_a_process({"checkpoint": str(tmp_path), "every": 7, "keep": 2})
+        process = in_a_process({"epochs": epochs, "checkpoint": str(tmp_path), "every": 7, "keep": 2})
         assert process.stdout.readline() == "begun\n"
         if count < kills:
             # It has to come a little further each time than its first compilation.
             before = set(os.listdir(tmp_path))
             while set(os.listdir(tmp_path)) <= before | {".lock"} and process.poll() is None:
                 time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, 0.05))
             process.send_signal(signal.SIGKILL)
         out = process.communicate()[0]
         if process.returncode == 0:

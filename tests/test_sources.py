@@ -137,7 +137,7 @@ def test_chunks_equal_the_whole(task, ts, data, whole, batches):
 
 
 @pytest.mark.parametrize("drop", [False, True])
-@pytest.mark.parametrize("kind", ["task", "independent"])
+@pytest.mark.parametrize("kind", ["task", pytest.param("independent", marks=pytest.mark.slow)])
 def test_a_short_last_chunk(kind, data, drop, request):
     """Five whole batches of 13 and a rest of 5 in chunks of two: the last one holds one batch, and the rest."""
     task, options = request.getfixturevalue(kind), {"epochs": 2, "batch_size": 13, "drop_remainder": drop, "verbose": 0}
@@ -166,6 +166,7 @@ def test_options_mean_the_same(task, ts, data, options):
     assert_same(fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=32 * 28, **options), plain)
 
 
+@pytest.mark.slow
 def test_validation_by_chunks_equals_the_whole(task, ts, data, mapped, monkeypatch):
     _, plain = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0)
     _, chunks = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0, chunk_bytes=500)

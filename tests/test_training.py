@@ -463,6 +463,7 @@ def test_init_takes_a_shape_and_says_what_it_takes(task, data):
         fnn.Task(fnn.Dense(1), "mse", penalty="l2")
 
 
+@pytest.mark.slow
 def test_masks_pass_through_layers_of_single_steps():
     parts = (
         fnn.Embedding(9, 4, mask_zero=True),
@@ -505,7 +506,7 @@ def overfitting(rng):
     return task, fnn.init(task, jax.random.key(0), x), (x, y), (x_val, y_val)
 
 
-@pytest.mark.parametrize("callbacks", STOPS)
+@pytest.mark.parametrize("callbacks", [STOPS[0], *(pytest.param(stop, marks=pytest.mark.slow) for stop in STOPS[1:])])
 def test_callbacks_in_run_are_those_of_fit(callbacks, rng):
     task, ts, data, validation = overfitting(rng)
     options = {"epochs": 15, "batch_size": 8, "validation_data": validation}
