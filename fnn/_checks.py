@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -55,7 +55,17 @@ def is_concrete(x: Any) -> bool:
     return not isinstance(x, (jax.core.Tracer, jax.ShapeDtypeStruct))
 
 
-def keeps_state(x: Any) -> bool:
+class Stateful(Protocol):
+    """What can tell where it stands and go on from there."""
+
+    def state(self) -> Any:
+        """Where it stands."""
+
+    def restore(self, state: Any) -> None:
+        """Go on from there."""
+
+
+def keeps_state(x: Any) -> TypeGuard[Stateful]:
     """Whether an object can tell where it stands, ``state()``, and go on from there, ``restore(state)``."""
     return all(callable(getattr(x, name, None)) for name in ("state", "restore"))
 

@@ -108,18 +108,17 @@ class Shuffled:
         self.batches, self.rows, self.batch_size, self.seed = batches, rows, batch_size, seed
         self._pass = _Pass()
         self._source: Any = None  # what the iterable said before this pass
-        self._stateful = keeps_state(batches)
 
     def __iter__(self) -> Iterator[Any]:
         skip = self._pass.begin()
-        if self._stateful:
-            self._source = self.batches.state()  # type: ignore[attr-defined]
+        if keeps_state(self.batches):
+            self._source = self.batches.state()
         for batch in itertools.islice(self._mixed(np.random.default_rng((self.seed, self._pass.epoch))), skip, None):
             self._pass.given += 1
             yield batch
         self._pass.end()
-        if self._stateful:
-            self._source = self.batches.state()  # type: ignore[attr-defined]
+        if keeps_state(self.batches):
+            self._source = self.batches.state()
 
     def _mixed(self, rng: np.random.Generator) -> Iterator[Any]:
         """One pass: each row that comes takes the place of a random one in the buffer, which is given in its stead."""
@@ -154,8 +153,8 @@ class Shuffled:
         """Begin the next pass where ``state`` was taken."""
         self._pass.restore("Shuffled", state)
         self._source = state.get("source")
-        if self._stateful and self._source is not None:
-            self.batches.restore(self._source)  # type: ignore[attr-defined]
+        if keeps_state(self.batches) and self._source is not None:
+            self.batches.restore(self._source)
 
 
 class _Pass:

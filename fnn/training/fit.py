@@ -566,7 +566,7 @@ class _Loop:
         guard, totals = source.guard, None
         if guard is not None:
             guard.epoch = at.epoch
-        ts, logs, shown, refreshed = at.ts, at.logs, done, time.perf_counter()
+        ts, logs, shown, refreshed = at.ts, dict(at.logs), done, time.perf_counter()
         with contextlib.closing(source.steps(ts, self.progress.period, at.start)) as chunks:
             for reached in chunks:
                 ts, totals, logs = reached.ts, reached.totals, reached.logs

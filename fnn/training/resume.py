@@ -8,13 +8,14 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from .._checks import InputError, check_count, describe, fail, keeps_state
+from .._checks import InputError, Stateful, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
 from .._tree import from_paths
 from .._version import __version__
@@ -62,9 +63,9 @@ class Standing(NamedTuple):
     made: int = 0
     epoch: int = 0
     start: Start | None = None
-    logs: dict[str, float] = {}  # noqa: RUF012 (never written to)
+    logs: Mapping[str, float] = MappingProxyType({})
     seconds: float = 0.0
-    history: dict[str, list[float]] = {}  # noqa: RUF012
+    history: Mapping[str, list[float]] = MappingProxyType({})
     stopped: bool = False
     stream: Any = None
     validation: Any = None
@@ -92,7 +93,7 @@ class Checkpoints:
         describe_model: Callable[[], tuple[str, bool]],
     ) -> None:
         self.folder, self.keep = os.fspath(folder), keep
-        self.callbacks = tuple(callback for callback in callbacks if keeps_state(callback))
+        self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
         self.settings, self.describe_model = settings, describe_model
         self.text, self.text_stays = "", False
@@ -122,8 +123,8 @@ class Checkpoints:
     def paths(self) -> list[str]:
         """The files of the run, the oldest first."""
         found = glob.glob(os.path.join(glob.escape(self.folder), "step-*.safetensors"))
-        names = {path: re.fullmatch(r"step-(\d{9,})\.safetensors", os.path.basename(path)) for path in found}
-        return sorted((path for path, name in names.items() if name), key=lambda path: int(names[path][1]))  # type: ignore[index]
+        names = ((re.fullmatch(r"step-(\d{9,})\.safetensors", os.path.basename(path)), path) for path in found)
+        return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
 
     def latest(self, ts: TrainState) -> Standing | None:
         """The newest undamaged checkpoint, None in an empty folder.
@@ -180,7 +181,7 @@ class Checkpoints:
             memories.append(memory)
         # Only now, when all has been read and found good.
         for callback, memory in zip(self.callbacks, memories, strict=True):
-            callback.restore(memory)  # type: ignore[attr-defined]
+            callback.restore(memory)
         return Standing(
             state,
             about["made"],
@@ -228,7 +229,7 @@ class Checkpoints:
                     beside.setdefault("callbacks", {})[str(i)] = memory
                 memories.append(None if memory is None else True)
             else:
-                memories.append(callback.state())  # type: ignore[attr-defined]
+                memories.append(callback.state())
         about = {
             "settings": self.settings,
             "made": standing.made,

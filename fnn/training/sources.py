@@ -445,7 +445,7 @@ class StreamSource(Source):
 
     def standing(self) -> Any:
         """See `Source`."""
-        return self.stream.state() if self.stateful else None  # type: ignore[attr-defined]
+        return self.stream.state() if keeps_state(self.stream) else None
 
     def restore(self, standing: Any) -> None:
         """See `Source`."""
