@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from ._checks import describe, fail
 
@@ -20,6 +21,12 @@ A pattern that matches a layer chooses everything below it: ``"dense_1"`` means 
 def path_text(path: tuple[Any, ...]) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+@jax.jit
+def copied(tree: Any) -> Any:
+    """The same values in new buffers, made by one small program rather than one for each array."""
+    return jax.tree.map(jnp.copy, tree)
 
 
 def paths(tree: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._tree import paths
+from .._tree import copied, paths
 from .probe import LayerValues, layer_values
 from .sources import Piece, advance
 from .state import Task, TrainState
@@ -70,11 +70,6 @@ class NonFiniteError(FloatingPointError):
 
 
 @jax.jit
-def _copy(tree: Any) -> Any:
-    return jax.tree.map(jnp.copy, tree)
-
-
-@jax.jit
 def _flags(tree: Any) -> Array:
     """Which of the leaves are finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
@@ -116,7 +111,7 @@ class Guard:
     def before(self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool) -> None:
         """Take note of steps that are about to be made; see `advance`."""
         if self.copy is None:
-            self.copy = _copy((ts, totals))
+            self.copy = copied((ts, totals))
             if self.expected is None:
                 self.expected = np.asarray(_flags(_numbers(ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
@@ -143,12 +138,12 @@ class Guard:
 
     def _search(self) -> None:
         """Make the steps again, one at a time, up to the one that went wrong."""
-        ts, totals = _copy(self.copy)
+        ts, totals = copied(self.copy)
         for number, call in enumerate(self.calls):
             if call.first and number:
                 totals = jax.tree.map(jnp.zeros_like, totals)
             for i in range(max(1, call.steps)):
-                before = _copy(ts)
+                before = copied(ts)
                 ts, totals, _ = advance(self.task, ts, totals, call.piece, call.done + i, min(call.steps, 1))
                 if not self._good(ts, totals):
                     batch = _batch(call, i)

@@ -20,7 +20,7 @@ import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, keeps_state
 from .._summary import summary
-from .._tree import paths
+from .._tree import copied, paths
 from .callbacks import (
     Callback,
     PureCallback,
@@ -154,12 +154,6 @@ def _floats(logs: Logs) -> dict[str, float]:
     """Values on the host, the loss first (compiled functions return dicts in the order of their keys)."""
     host = jax.device_get(logs)
     return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}
-
-
-@jax.jit
-def _copy(ts: TrainState) -> TrainState:
-    """New buffers, in one small program rather than one for each array."""
-    return jax.tree.map(jnp.copy, ts)
 
 
 def _split(data: Any, fraction: float) -> tuple[Any, Any]:
@@ -492,7 +486,7 @@ class _Loop:
 
     def _begun(self, ts: TrainState) -> Standing:
         """The beginning, of which there is a checkpoint too: what cannot be written is met before any training."""
-        at = Standing(_copy(ts), stream=self.source.standing(), validation=self._validation())
+        at = Standing(copied(ts), stream=self.source.standing(), validation=self._validation())
         if self.kept is not None:
             self.kept.begin()
             self._save(at)
@@ -519,7 +513,7 @@ class _Loop:
             self.source.restore(at.stream)
             if is_stream(self.validation_data) and not isinstance(self.validation_data, _Slices):
                 restore_stream(self.validation_data, at.validation)
-        return at._replace(ts=_copy(at.ts))
+        return at._replace(ts=copied(at.ts))
 
     def _validation(self) -> Any:
         """Where an iterable of validation data stands."""
@@ -625,7 +619,7 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
     for callback in callbacks:
         # A callback may keep the state it is given, so it gets one that no later step gives up.
         try:
-            changed = callback(epoch, _copy(ts), {name: values[-1] for name, values in history.items()})
+            changed = callback(epoch, copied(ts), {name: values[-1] for name, values in history.items()})
         except StopTraining as request:
             stop, chosen = True, chosen if request.ts is None else (chosen or request.ts)
             continue
@@ -635,9 +629,9 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
                 if callable(changed) and not isinstance(changed, type):
                     hint = "Is it a function that makes a callback? Call it, and pass what it returns."
                 fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
-            ts = _copy(changed)
+            ts = copied(changed)
     if chosen is not None:
-        return _copy(chosen), True
+        return copied(chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
 
 
