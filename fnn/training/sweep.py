@@ -531,8 +531,9 @@ def _compiled(batch: Any, *args: Any) -> Any:
 
 def _key(lowered: Any, args: Any) -> Any:
     """What is equal for equal programs; None for one that its text does not tell whole."""
+    settings: dict[str, Any] | None = getattr(jax.config, "values", None)
     # With this setting arrays may be hidden arguments of a program, whose values are not in its text.
-    if getattr(jax.config, "jax_use_simplified_jaxpr_constants", True):
+    if settings is None or getattr(jax.config, "jax_use_simplified_jaxpr_constants", True):
         return None
     text = lowered.as_text()
     if "callback" in text:  # it stands there by its number alone, whatever it does
@@ -540,9 +541,9 @@ def _key(lowered: Any, args: Any) -> Any:
     # The same text becomes another program on another device, or by other settings; names of arguments and of results
     # are not in it.
     places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
-    settings = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(jax.config.values.items())])
+    now = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(settings.items())])
     names = lowered.in_tree, lowered.out_tree
-    return hashlib.sha256(text.encode()).digest(), names, jax.devices()[0], places, settings
+    return hashlib.sha256(text.encode()).digest(), names, jax.devices()[0], places, now
 
 
 def _needed(program: Any) -> int:
