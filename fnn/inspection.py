@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, fail, is_concrete, shape_text
+from ._jaxprs import last_operations, multiply_adds
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
 from .training.checks import as_arrays, check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
-from .training.state import Task, TrainState, check_output, check_task, last_operation
+from .training.state import Task, TrainState, check_output, check_task
 from .training.step import Batch, size_of, unpack
 
 Array = jax.Array
@@ -218,44 +218,9 @@ def _work(layer: Layer, params: Any, state: Any, x: Any) -> int:
     """Multiply-adds of one example."""
     counts = []
     for batch in (2, 3):
-        closed = jax.make_jaxpr(lambda p, s, x: layer.apply(p, s, x)[0])(params, state, resized(x, batch))
-        counts.append(multiply_adds(closed.jaxpr))
+        program = jax.make_jaxpr(lambda p, s, x: layer.apply(p, s, x)[0])(params, state, resized(x, batch))
+        counts.append(multiply_adds(program))
     return counts[1] - counts[0]
-
-
-def multiply_adds(jaxpr: Any) -> int:
-    """Multiply-adds of the products and convolutions of a traced program; a loop of unknown length counts once."""
-    total = 0
-    for eqn in jaxpr.eqns:
-        name = eqn.primitive.name
-        shapes = [v.aval.shape for v in (*eqn.invars, *eqn.outvars) if hasattr(v.aval, "shape")]
-        if name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            total += math.prod(shapes[-1]) * math.prod(shapes[0][i] for i in contracted)
-        elif name == "conv_general_dilated":
-            outputs = shapes[1][eqn.params["dimension_numbers"].rhs_spec[0]]
-            total += math.prod(shapes[-1]) * (math.prod(shapes[1]) // max(outputs, 1))
-        elif name == "fnn_conv":
-            # Each number of the side without padding, y, meets the window's taps of each channel in its group.
-            y = shapes[-1] if eqn.params["result"] == "y" else shapes[0]
-            total += math.prod(y) * math.prod(shapes[1][int(eqn.params["members"]) : -1])
-        elif name == "cond":
-            total += max(map(multiply_adds, _inner(eqn.params["branches"])), default=0)
-        else:
-            times = eqn.params["length"] if name == "scan" else 1
-            total += times * sum(map(multiply_adds, _inner(list(eqn.params.values()))))
-    return total
-
-
-def _inner(value: Any) -> Iterator[Any]:
-    """The programs among the parameters of an operation."""
-    if isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _inner(item)
-    elif hasattr(value, "jaxpr"):
-        yield value.jaxpr
-    elif hasattr(value, "eqns"):
-        yield value
 
 
 # -------------------------------------------------------------------------------------------------------------- numbers
@@ -429,16 +394,15 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
         return [trace.y for trace in seen.values()]
 
     x, _, _ = unpack(batch)
-    closed, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
-    ends = iter(closed.jaxpr.outvars)
+    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
+    ends = iter(last_operations(program))
     plans = []
     for (name, (trace, own)), out in zip(found.items(), outputs, strict=True):
-        variables = [next(ends) for _ in jax.tree.leaves(out)]
+        endings = [next(ends) for _ in jax.tree.leaves(out)]
         # A Sequential inside the model has the output of its last layer.
         same = (other.y is trace.y for other, _ in found.values() if other is not trace)
         if not (trace.layer.kind == "Sequential" and not own and any(same)):
-            ending = last_operation(closed.jaxpr, variables[0]) if variables else None
-            plans.append(_Plan(name, trace.layer.kind, ending, own))
+            plans.append(_Plan(name, trace.layer.kind, endings[0] if endings else None, own))
     return plans
 
 

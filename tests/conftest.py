@@ -12,8 +12,11 @@ import jax
 import numpy as np
 import pytest
 
-# Compiling takes the time here, so there is no deadline for a single example, and the same examples come every time.
-hypothesis.settings.register_profile("fnn", deadline=None, derandomize=True, max_examples=25)
+# Compiling takes the time here, so no clock decides about an example, and the same examples come every time.
+slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "fnn", deadline=None, derandomize=True, max_examples=25, suppress_health_check=slow
+)
 hypothesis.settings.load_profile("fnn")
 
 

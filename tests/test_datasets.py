@@ -1,6 +1,7 @@
 """Loaders of data files: their formats, the places where they look, and downloads from a server of the test's own."""
 
 import csv
+import functools
 import gzip
 import hashlib
 import http.server
@@ -17,7 +18,9 @@ import joblib
 import numpy as np
 import pooch
 import pytest
+import requests
 import sklearn.datasets
+import tqdm.auto
 
 import fnn
 from fnn.data import download
@@ -168,7 +171,7 @@ def test_files_of_the_other_images(right, wrong, split, tmp_path):
 
 # ------------------------------------------------------------------------------------------------------------- download
 class Server:
-    """Serves ``files`` under their paths: bytes, a status, ("cut" or "slow", bytes), or nothing for a while."""
+    """Serves ``files`` under their paths: bytes, a status, ("cut", bytes), or nothing until it closes."""
 
     def __init__(self):
         self.files, self.asked, self.go_on = {}, [], threading.Event()
@@ -179,7 +182,7 @@ class Server:
                 server.asked.append(self.path)
                 what = server.files.get(self.path, 404)
                 if what == "hang":
-                    server.go_on.wait(20)
+                    server.go_on.wait()
                     return
                 if isinstance(what, int):
                     self.send_error(what)
@@ -191,8 +194,6 @@ class Server:
                 middle = len(body) // 2
                 self.wfile.write(body[:middle])
                 self.wfile.flush()
-                if how == "slow":
-                    server.go_on.wait(0.3)
                 if how != "cut":
                     self.wfile.write(body[middle:])
 
@@ -262,8 +263,10 @@ def test_a_download_is_kept(dataset, server, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.usefixtures("no_folder")
 def test_the_bar_moves(server, monkeypatch, capsys):
+    at_each_chunk = functools.partial(tqdm.auto.tqdm, mininterval=0, miniters=1)
+    monkeypatch.setattr(tqdm.auto, "tqdm", at_each_chunk)
     text = "To be read at leisure. " * 20_000
-    server.files = {"/nietzsche.txt": ("slow", text.encode())}
+    server.files = {"/nietzsche.txt": text.encode()}
     publish(monkeypatch, "nietzsche", {"nietzsche.txt": text.encode()}, [server.url])
     with pytest.warns(UserWarning, match="has 460,000 characters"):
         assert fnn.data.nietzsche() == text
@@ -302,12 +305,18 @@ def expect_part(load):
         (TEXT.encode()[:-5], "damaged or another one, since its checksum is not sha256:"),
         (b"<html>Log in</html>", "damaged or another one, since its checksum is not sha256:"),
         (("cut", TEXT.encode()), "the connection broke before the end of the file"),
-        ("hang", "no answer within 0.3 seconds"),
+        ("hang", "no answer within 30 seconds"),
         ("nobody", "no connection"),
     ],
 )
 def test_mirrors_are_tried_in_order(broken, reason, server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+    get = requests.get
+
+    def impatient(url, *, timeout, **options):
+        """Waits briefly where no answer comes, as long as ever where one does."""
+        return get(url, timeout=0.1 if broken == "hang" and "broken" in url else timeout, **options)
+
+    monkeypatch.setattr(requests, "get", impatient)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}/"

@@ -143,37 +143,41 @@ ts = fnn.init(task, jax.random.key(0), x[:1])
 print("begun", flush=True)
 ts, history = fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, **eval(sys.argv[1]))
 print(fnn.fingerprint((ts, history["loss"], history["accuracy"])), flush=True)
+if len(sys.argv) > 2:  # to be killed, and if that comes late, here
+    open(sys.argv[2], "w").close()
+    sys.stdin.read()
 """
 
 
-def in_a_process(options):
+def in_a_process(options, *done):
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, repr(options)], stdout=subprocess.PIPE, text=True, env=env)
+    command = [sys.executable, "-c", SCRIPT, repr(options), *done]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_at_random_times_ends_with_the_same_bits(kills, tmp_path):
     epochs = 20 * kills + 20
     want = in_a_process({"epochs": epochs}).communicate()[0].split()[-1]
-    rng, count = random.Random(kills), 0
-    while True:
-        process = in_a_process({"epochs": epochs, "checkpoint": str(tmp_path), "every": 7, "keep": 2})
+    rng, folder, done = random.Random(kills), tmp_path / "run", tmp_path / "done"
+    options = {"epochs": epochs, "checkpoint": str(folder), "every": 7, "keep": 2}
+    folder.mkdir()
+    for _ in range(kills):
+        process = in_a_process(options, str(done))
         assert process.stdout.readline() == "begun\n"
-        if count < kills:
-            # It has to come a little further each time than its first compilation.
-            before = set(os.listdir(tmp_path))
-            while set(os.listdir(tmp_path)) <= before | {".lock"} and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(rng.uniform(0, 0.05))
-            process.send_signal(signal.SIGKILL)
-        out = process.communicate()[0]
-        if process.returncode == 0:
-            break
+        # It has to come a little further each time than its first compilation.
+        before = set(os.listdir(folder))
+        while set(os.listdir(folder)) <= before | {".lock"} and not done.exists() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
         assert process.returncode == -signal.SIGKILL
-        count += 1
-    assert count == kills
+    process = in_a_process(options)
+    out = process.communicate()[0]
+    assert process.returncode == 0
     assert out.split()[-1] == want
-    assert not [name for name in os.listdir(tmp_path) if name.endswith(".tmp")]
+    assert not [name for name in os.listdir(folder) if name.endswith(".tmp")]
 
 
 @pytest.fixture

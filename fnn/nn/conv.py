@@ -124,6 +124,12 @@ class _Geometry(NamedTuple):
             (n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in zip(*self[:5], strict=True)
         )
 
+    def multiply_adds(self, result: str, *shapes: Ints) -> int:
+        """The work of a result, given the shapes of its two operands and of itself."""
+        # Each number of the side without padding, y, meets the window's taps of each channel in its group.
+        arrays = dict(zip([*OPERANDS[result], result], shapes, strict=True))
+        return math.prod(arrays["y"]) * math.prod(self.window) * int(arrays["k"][-2])
+
 
 # The two operands of each result, always in the order x, y, kernel: the form is symmetric, so nothing else is needed
 # to transpose any of the three. x is (batch, *size, groups * c), y (batch, *out, groups * f), kernel

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 from jax import lax
 
 from .._checks import check_count, describe, fail
-from ..nn.conv import OPERANDS
+from .._jaxprs import Product, loop_carry, operations, product, traced
 
 # On a CPU a product of small matrices costs little more than the call, which a batch of members shares; a product of
 # large ones runs at full speed for one member alone. They break even at about so many operations per product: for
@@ -66,9 +66,9 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
         size = _trials(args)
         one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), args)
         # Traced once, here: what is examined is what runs.
-        closed, out = jax.make_jaxpr(trial, return_shape=True)(*one)
-        treedef: Any = jax.tree.structure(out)
-        run_one = jax.extend.core.jaxpr_as_fun(closed)
+        program = traced(trial, *one)
+        treedef: Any = jax.tree.structure(program.shapes)
+        run_one = partial(program.run, program.consts)
 
         def flat(leaves: tuple[Any, ...]) -> list[Any]:
             return run_one(*leaves)
@@ -78,13 +78,15 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
 
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(args)]
         if at_once is not None:
-            results = grouped(at_once)(*leaves)
-        else:
+            return treedef.unflatten(grouped(at_once)(*leaves))
+        try:
             on_cpu = cpu_batch(run_one, jax.tree.leaves(one), size)
-            if on_cpu == size:
-                results = grouped(size)(*leaves)
-            else:
-                results = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(size))
+        except NotImplementedError:  # an operation that has no batched form
+            return treedef.unflatten(grouped(1)(*leaves))
+        if on_cpu == size:
+            results = grouped(size)(*leaves)
+        else:
+            results = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(size))
         return treedef.unflatten(results)
 
     return mapped
@@ -121,73 +123,41 @@ def _in_groups(trial: Callable[[Any], Any], xs: Any, size: int, most: int) -> An
 def cpu_batch(trial: Callable[..., Any], one: list[Any], size: int) -> int:
     """How many members of a trial, given the shapes of its arguments, should form a batch on a CPU, out of ``size``."""
     probe = [jax.ShapeDtypeStruct((_PROBE, *a.shape), a.dtype) for a in one]
-    batch = jax.make_jaxpr(jax.vmap(trial))(*probe).jaxpr
-    # Weighted by how often each runs, since the loop over steps decides.
+    batch = jax.make_jaxpr(jax.vmap(trial))(*probe)
+    # Weighted by how often each runs, since the loop over steps decides. What a program does not say in a form that is
+    # known here counts nothing, so a program of unknown operations is batched.
     calls, strain = 0.0, 0.0
-    for times, operations, own in _products(batch, 1.0):
-        calls += times
-        strain += times * operations / (_OWN_PRODUCT if own else _SHARED_PRODUCT)
+    carried = made = 0
+    for eqn, times in operations(batch, unknown=100.0):
+        if (one := product(eqn)) is not None:
+            counted, weight = _strain(one)
+            calls += times * counted
+            strain += times * weight
+            if one.kind == "dot":
+                made = max(made, sum(map(_bytes, one.arrays)))
+        carried = max(carried, sum(map(_bytes, loop_carry(eqn))))
     if strain > calls:
         return 1
-    needed = max(_carried(batch), default=0) + max(_made(batch), default=0)
-    return max(1, min(size, max(8, _CACHE // max(needed, 1))))
+    return max(1, min(size, max(8, _CACHE // max(carried + made, 1))))
 
 
-def _inner(eqn: Any) -> Iterator[tuple[Any, float]]:
-    """The programs inside an operation, and how often each runs (an unknown number of rounds counts as 100)."""
-    for name, value in eqn.params.items():
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            jaxpr = getattr(item, "jaxpr", item)
-            if hasattr(jaxpr, "eqns"):
-                rounds = {"scan": eqn.params.get("length", 1), "while": 100 if name == "body_jaxpr" else 1}
-                yield jaxpr, float(rounds.get(eqn.primitive.name, 1))
-
-
-def _products(jaxpr: Any, times: float) -> Iterator[tuple[float, float, bool]]:
-    """How often each product or convolution runs, its operations for one member, whether both matrices are its own."""
-    for eqn in jaxpr.eqns:
-        shapes = [getattr(v.aval, "shape", ()) for v in (*eqn.invars, *eqn.outvars)]
+def _strain(one: Product) -> tuple[int, float]:
+    """Whether a product counts, and its operations for one member as a part of those at which a batch breaks even."""
+    shapes = [a.shape for a in one.arrays]
+    if one.kind == "other conv":
+        # JAX's own convolution, of which a batch becomes a grouped one, which is slow whatever its size.
+        own = all(any(n % _PROBE == 0 for n in shape) for shape in shapes)
+        return int(own), math.inf if own else 0.0
+    if one.kind == "conv":
+        # Members fold into the batch or the channels of a shared convolution; own ones run one after the other.
+        own, batched = one.members, any(n % _PROBE == 0 for shape in shapes for n in shape)
+    else:
         owners = sum(_PROBE in shape for shape in shapes)  # of the two operands and the result
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            length = math.prod(shapes[0][axis] for axis in contracted)
-            yield times, 2.0 * length * math.prod(shapes[-1]) / (_PROBE if owners else 1), owners == 3
-        elif eqn.primitive.name == "fnn_conv":
-            # Members fold into the batch or the channels of a shared convolution; own ones run one after the other.
-            arrays = dict(zip([*OPERANDS[eqn.params["result"]], eqn.params["result"]], shapes, strict=True))
-            taps, own = math.prod(eqn.params["geometry"].window), eqn.params["members"]
-            folded = not own and any(n % _PROBE == 0 for shape in shapes for n in shape)
-            operations = 2.0 * math.prod(arrays["y"]) * taps * arrays["k"][-2]
-            yield times, operations / (_PROBE if own or folded else 1), own
-        elif eqn.primitive.name == "conv_general_dilated" and all(any(n % _PROBE == 0 for n in s) for s in shapes):
-            # JAX's own convolution, of which a batch becomes a grouped one, which is slow whatever its size.
-            yield times, math.inf, True
-        for inner, rounds in _inner(eqn):
-            yield from _products(inner, times * rounds)
+        own, batched = owners == 3, owners > 0
+    operations_of_one = 2.0 * one.multiply_adds / (_PROBE if batched else 1)
+    return 1, operations_of_one / (_OWN_PRODUCT if own else _SHARED_PRODUCT)
 
 
-def _bytes(v: Any) -> int:
+def _bytes(a: Any) -> int:
     """Of an array, the share of one member; 0 of what all members have in common."""
-    a = v.aval
     return a.size // _PROBE * getattr(a.dtype, "itemsize", 8) if _PROBE in getattr(a, "shape", ()) else 0
-
-
-def _carried(jaxpr: Any) -> Iterator[int]:
-    """Bytes that each loop carries from round to round."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name in ("scan", "while"):
-            skip = eqn.params["num_consts"] if "num_consts" in eqn.params else eqn.params["cond_nconsts"]
-            skip += eqn.params.get("body_nconsts", 0)
-            end = skip + eqn.params["num_carry"] if "num_carry" in eqn.params else None
-            yield sum(map(_bytes, eqn.invars[skip:end]))
-        for inner, _ in _inner(eqn):
-            yield from _carried(inner)
-
-
-def _made(jaxpr: Any) -> Iterator[int]:
-    """Bytes of each product's operands and result, the largest arrays that a step makes."""
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "dot_general":
-            yield sum(map(_bytes, (*eqn.invars, *eqn.outvars)))
-        for inner, _ in _inner(eqn):
-            yield from _made(inner)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import get_opaque_trace_state
 
+from .._jaxprs import trace_state
 from ..nn.activity import added_losses
 from ..nn.layer import Layer, Trace, observe
 from .state import Task, TrainState, check_task
@@ -84,11 +84,11 @@ def observed(model: Layer, probes: ByLayer | None, *args: Any, **kwargs: Any) ->
       probes: by name of a layer, a tree like the floats of its output; the derivative by it is the one by the output.
     """
     seen: dict[str, Trace] = {}
-    here = get_opaque_trace_state(convention="fnn")
+    here = trace_state()
 
     def note(trace: Trace) -> Any:
         # Inside a loop or a vmap of a user's layer a value has no meaning out here; the layer around it is seen.
-        if get_opaque_trace_state(convention="fnn") != here:
+        if trace_state() != here:
             return None
         path = name = "/".join(trace.path)
         calls = 1

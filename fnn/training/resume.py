@@ -17,6 +17,7 @@ import numpy as np
 
 from .._checks import InputError, Stateful, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
+from .._jaxprs import program_text, without_addresses
 from .._tree import from_paths
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
@@ -292,7 +293,7 @@ def settings_of(
       batch_size, **named: arguments of `fit`.
     """
     settings: dict[str, Any] = {name: _plain(value) for name, value in named.items()}
-    settings["task"] = _without_addresses(repr(task))
+    settings["task"] = without_addresses(repr(task))
     settings["callbacks"] = [
         type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
         for callback in callbacks
@@ -309,8 +310,8 @@ def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
     """A fingerprint of the traced step."""
     rows = min(batch_size, size_of(data))
     batch = jax.tree.map(lambda a: a[:rows], as_arrays(data))
-    traced = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
-    return hashlib.blake2b(_without_addresses(str(traced)).encode(), digest_size=8).hexdigest()
+    program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
+    return hashlib.blake2b(program_text(program).encode(), digest_size=8).hexdigest()
 
 
 def _known(data: Any) -> Any:
@@ -330,11 +331,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, (int, float, np.number)):
         return int(value) if value == int(value) else float(value)
-    return _without_addresses(repr(value))
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r" at 0x[0-9a-f]+", "", text)
+    return without_addresses(repr(value))
 
 
 @contextlib.contextmanager

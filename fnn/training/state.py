@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_key, describe, fail, is_concrete
+from .._jaxprs import last_operations
 from .._tree import paths
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
@@ -215,10 +216,10 @@ def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
     Raises:
       InputError: when the model ends in softmax or sigmoid and the loss expects logits.
     """
-    closed, out = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)(
+    program, out = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)(
         *shape_of((params, state, x))
     )
-    ending = last_operation(closed.jaxpr, closed.jaxpr.outvars[0]) if expects(task.loss) == "logits" else None
+    ending = last_operations(program)[0] if expects(task.loss) == "logits" else None
     if ending in ("softmax", "sigmoid"):
         fail(
             "Task",
@@ -231,51 +232,3 @@ def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
 
 def _name(fn: Any) -> str:
     return str(getattr(base(fn), "__name__", "loss"))
-
-
-_PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
-
-
-def last_operation(jaxpr: Any, var: Any) -> str | None:
-    """ "softmax", "sigmoid" or "tanh" if that is the last one behind ``var``, seen through reshapes and calls."""
-    made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
-
-    def back(v: Any) -> Any:
-        while not hasattr(v, "val") and v in made_by and made_by[v].primitive.name in _PASSING:
-            v = made_by[v].invars[0]
-        return None if hasattr(v, "val") else made_by.get(v)
-
-    eqn = back(var)
-    if eqn is None:
-        return None
-    if eqn.primitive.name == "logistic":
-        return "sigmoid"
-    if eqn.primitive.name == "tanh":
-        return "tanh"
-    if eqn.primitive.name == "div":
-        # exp(...) / sum(exp(...)) of the same exponentials
-        above, below = back(eqn.invars[0]), back(eqn.invars[1])
-        if (
-            above is not None
-            and below is not None
-            and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum")
-        ):
-            return "softmax" if back(below.invars[0]) is above else None
-    for name in ("jaxpr", "call_jaxpr"):
-        inner = eqn.params.get(name)
-        if inner is not None and eqn.primitive.name in (
-            "pjit",
-            "jit",
-            "custom_jvp_call",
-            "custom_vjp_call",
-            "closed_call",
-        ):
-            inner = getattr(inner, "jaxpr", inner)
-            return last_operation(inner, inner.outvars[list(eqn.outvars).index(_origin(made_by, var))])
-    return None
-
-
-def _origin(made_by: Any, v: Any) -> Any:
-    while v in made_by and made_by[v].primitive.name in _PASSING:
-        v = made_by[v].invars[0]
-    return v

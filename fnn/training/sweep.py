@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, describe, fail
+from .._jaxprs import Traced, traced
 from .callbacks import is_rising
-from .many import _inner, many
+from .many import many
 from .state import TrainState
 
 Config = dict[str, Any]
@@ -390,18 +390,17 @@ def _train(
         return out[0], dict(out[1]), _is_finite(out[0])
 
     stacked = {name: _stack(name, [configs[i][name] for i in numbers]) for name in names}
-    closed, shapes = _trace(one, stacked, configs[numbers[0]])
+    run, consts, shapes = _trace(one, stacked, configs[numbers[0]])
     collected.check(shapes[1])
     # Arrays that the trial closes over, such as the data, are handed to the program; else they would become part of it.
-    shared = [jnp.asarray(array) for array in closed.consts]
+    shared = [jnp.asarray(array) for array in consts]
     treedef: Any = jax.tree.structure(shapes)
 
     def batch(shared: list[Any], stacked: dict[str, Any]) -> Any:
-        run_one = jax.extend.core.jaxpr_as_fun(jax.extend.core.ClosedJaxpr(closed.jaxpr, shared))
         if not stacked:  # nothing to batch
-            leaves = [leaf[None] for leaf in run_one()]
+            leaves = [leaf[None] for leaf in run(shared)]
         else:
-            leaves = many(lambda traced: run_one(*jax.tree.leaves(traced)), at_once=at_once)(stacked)
+            leaves = many(lambda one: run(shared, *jax.tree.leaves(one)), at_once=at_once)(stacked)
         return treedef.unflatten(leaves)
 
     def rows(start: int, count: int) -> dict[str, Any]:
@@ -461,11 +460,11 @@ def _stack_leaf(name: str, values: list[Any]) -> Any:
     return stacked
 
 
-def _trace(one: Callable[..., Any], stacked: dict[str, Any], config: Config) -> tuple[Any, Any]:
+def _trace(one: Callable[..., Any], stacked: dict[str, Any], config: Config) -> Traced:
     """One trial as a program, and the shapes of its results; if it has none, the arguments to blame are looked for."""
     first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked)
     try:
-        return jax.make_jaxpr(one, return_shape=True)(first)
+        return traced(one, first)
     except Exception:
         blamed = _to_blame(one, first, config)
         if not blamed:
@@ -511,25 +510,18 @@ def _room() -> float:
     return 0.5 * total
 
 
-# The last programs, by what they do: another sweep of as many trials compiles nothing, whatever its values.
+# The last programs, by what they do: another sweep of as many trials compiles nothing, whatever its values. JAX's own
+# caches go by the function, which a notebook's cell makes anew; see docs/performance.md.
 _PROGRAMS: OrderedDict[Any, Any] = OrderedDict()
 _MOST_PROGRAMS = 16
 
 
 def _compiled(batch: Any, *args: Any) -> Any:
     """The program, which may have been compiled before."""
-    traced = batch.trace(*args)
-    lowered = traced.lower()
-    text = lowered.as_text()
-    # Callbacks stand in the text by their number alone, whatever they do, and hidden constants by their shapes.
-    if "callback" in text or "jax.const" in text or _has_arrays_within(traced.jaxpr.jaxpr):
+    lowered = batch.lower(*args)
+    key = _key(lowered, args)
+    if key is None:
         return lowered.compile()
-    # The same text becomes another program on another device, or by other settings; names of arguments and of results
-    # are not in it.
-    places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
-    settings = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(jax.config.values.items())])
-    names = lowered.in_tree, lowered.out_tree
-    key = hashlib.sha256(text.encode()).digest(), names, jax.devices()[0], places, settings
     program = _PROGRAMS.pop(key, None) or lowered.compile()
     _PROGRAMS[key] = program
     while len(_PROGRAMS) > _MOST_PROGRAMS:
@@ -537,16 +529,21 @@ def _compiled(batch: Any, *args: Any) -> Any:
     return program
 
 
-def _has_arrays_within(jaxpr: Any) -> bool:
-    """Whether arrays are literals of a traced program, as JAX's setting "jax_use_simplified_jaxpr_constants" has it.
-
-    They are hidden arguments of what it becomes, so its text does not hold their values.
-    """
-    return any(
-        any(np.ndim(getattr(v, "val", 0)) for v in (*eqn.invars, *eqn.outvars))
-        or any(_has_arrays_within(inner) for inner, _ in _inner(eqn))
-        for eqn in jaxpr.eqns
-    )
+def _key(lowered: Any, args: Any) -> Any:
+    """What is equal for equal programs; None for one that its text does not tell whole."""
+    settings: dict[str, Any] | None = getattr(jax.config, "values", None)
+    # With this setting arrays may be hidden arguments of a program, whose values are not in its text.
+    if settings is None or getattr(jax.config, "jax_use_simplified_jaxpr_constants", True):
+        return None
+    text = lowered.as_text()
+    if "callback" in text:  # it stands there by its number alone, whatever it does
+        return None
+    # The same text becomes another program on another device, or by other settings; names of arguments and of results
+    # are not in it.
+    places = tuple((leaf.sharding, leaf.committed) for leaf in jax.tree.leaves(args))
+    now = repr([(name, getattr(jax.config, name, value)) for name, value in sorted(settings.items())])
+    names = lowered.in_tree, lowered.out_tree
+    return hashlib.sha256(text.encode()).digest(), names, jax.devices()[0], places, now
 
 
 def _needed(program: Any) -> int:
