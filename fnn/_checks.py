@@ -70,17 +70,38 @@ def keeps_state(x: Any) -> TypeGuard[Stateful]:
     return all(callable(getattr(x, name, None)) for name in ("state", "restore"))
 
 
-def check_range(where: str, name: str, value: Any, low: float, high: float = np.inf, *, open_low: bool = False) -> None:
-    """Refuse a concrete number outside ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
-    if not is_concrete(value) or callable(value):
-        return
-    if isinstance(value, str) or np.ndim(value) != 0:
+def real_numbers(where: str, name: str, value: Any) -> np.ndarray | None:
+    """A concrete number, or an array of them, in float64; None for what JAX traces or other processes hold."""
+    if not all(is_concrete(v) and getattr(v, "is_fully_addressable", True) for v in jax.tree.leaves(value)):
+        return None
+    array = None if callable(value) else np.asarray(value)
+    if array is None or not (array.dtype.kind in "iuf" or jnp.issubdtype(array.dtype, jnp.floating)):
         fail(where, expected=f"{name} to be a number", got=repr(value))
-    number = float(value)
-    if not ((low < number if open_low else low <= number) and number <= high):
-        left = f"({low:g}" if open_low else f"[{low:g}"
-        right = "inf)" if high == np.inf else f"{high:g}]"
-        fail(where, expected=f"{name} in {left}, {right}", got=f"{number:g}")
+    return array.astype(np.float64)
+
+
+def check_range(
+    where: str, name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False
+) -> None:
+    """Refuse what is no finite number in ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
+    numbers = real_numbers(where, name, value)
+    if numbers is None:
+        return
+    if numbers.ndim:
+        fail(where, expected=f"{name} to be a number", got=repr(value))
+    check_inside(where, name, numbers, low, high, open_low=open_low)
+
+
+def check_inside(where: str, name: str, numbers: np.ndarray, low: float, high: float, *, open_low: bool) -> None:
+    """Refuse an array with a number that is not finite or not in the range; the first one is named."""
+    inside = np.asarray(np.isfinite(numbers) & (numbers > low if open_low else numbers >= low) & (numbers <= high))
+    if not inside.all():
+        if (low, high) == (-np.inf, np.inf):
+            expected = f"{name} to be finite"
+        else:
+            right = "inf)" if high == np.inf else f"{high:g}]"
+            expected = f"{name} in {'(' if open_low or low == -np.inf else '['}{low:g}, {right}"
+        fail(where, expected=expected, got=f"{numbers[~inside].flat[0]:g}")
 
 
 def check_count(where: str, name: str, value: Any, least: int = 1) -> None:

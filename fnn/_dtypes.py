@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 
@@ -13,3 +14,19 @@ def at_least_float32(dtype: Any) -> Any:
     It stands for ``jnp.promote_types(dtype, float32)``, which strict promotion refuses for bfloat16 and float16.
     """
     return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
+def widest(*dtypes: Any) -> Any:
+    """The widest of several floating-point dtypes, float32 at least."""
+    wide = map(at_least_float32, dtypes)
+    return max(wide, key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
+
+
+def widened(tree: Any) -> Any:
+    """A tree with its half-precision leaves in float32; other leaves are returned as they are."""
+
+    def widen(leaf: Any) -> Any:
+        half = jnp.issubdtype(leaf.dtype, jnp.floating) and jnp.finfo(leaf.dtype).bits < 32
+        return leaf.astype(jnp.float32) if half else leaf
+
+    return jax.tree.map(widen, tree)

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, describe, fail
+from ._dtypes import at_least_float32
 from ._tree import Where, matches, path_text, paths
 from ._version import __version__
 from .training.state import TrainState
@@ -43,6 +44,7 @@ _NATIVE = {
 _NUMBERS = (bool, int, float, complex)
 _SHOWN = 4  # paths of each kind in a message
 _BESIDE = "beside/"  # before the paths of arrays that are no part of the tree
+_RUNNING = ("state/", "opt_state/")  # before those of running values in a TrainState
 
 
 class DamagedError(InputError):
@@ -378,7 +380,8 @@ def load(path: Any, like: Any, *, where: Where | None = None) -> Any:
 
     Returns:
       A tree like ``like``: JAX arrays, where ``like`` has NumPy arrays or plain numbers those. Arrays of ``like`` that
-      are bound to a device come back on it.
+      are bound to a device come back on it. Slots of the optimizer and running values of layers, which files of
+      earlier versions hold in half precision, become those of ``like`` in float32 at least; the values are the same.
 
     Raises:
       FileNotFoundError: when there is no such file.
@@ -461,8 +464,15 @@ def _difference(name: str, ours: Any, about: dict[str, Any], place: str) -> str 
         if not (hasattr(ours, "shape") and hasattr(ours, "dtype")):
             fail(f"load, leaf {name!r} of like", expected="an array or a number", got=describe(ours))
         dtype = ours.dtype.newbyteorder("=") if isinstance(ours.dtype, np.dtype) else ours.dtype
-        same, here = tuple(ours.shape) == theirs.shape and dtype == theirs.dtype, describe(ours)
+        same = tuple(ours.shape) == theirs.shape and (dtype == theirs.dtype or _widens(name, dtype, theirs.dtype))
+        here = describe(ours)
     return None if same else f"{name} ({describe(theirs)} in the file, {here} here)"
+
+
+def _widens(name: str, ours: Any, theirs: Any) -> bool:
+    """Whether a leaf is a running value, which a file may hold in half precision and a state holds in float32."""
+    floats = all(jnp.issubdtype(dtype, jnp.floating) for dtype in (ours, theirs))
+    return name.startswith(_RUNNING) and floats and at_least_float32(theirs) == ours
 
 
 def _refuse(place: str, partial: bool, **problems: list[str]) -> None:
@@ -482,6 +492,8 @@ def _refuse(place: str, partial: bool, **problems: list[str]) -> None:
 
 def _like(place: str, name: str, ours: Any, array: np.ndarray, about: dict[str, Any]) -> Any:
     """An array of the file as the kind of thing that stands in the tree."""
+    if "key" not in about and not isinstance(ours, _NUMBERS) and _widens(name, ours.dtype, array.dtype):
+        array = array.astype(ours.dtype)
     if isinstance(ours, np.generic):
         return array[()]
     if isinstance(ours, _NUMBERS):

@@ -430,7 +430,8 @@ def _norm(leaves: list[Any]) -> tuple[float | None, float | None, int]:
         return None, None, 0
     numbers = np.concatenate([_host(leaf).ravel() for leaf in leaves])
     bad = int((~np.isfinite(numbers)).sum())
-    norm = math.nan if bad else float(np.sqrt(np.square(numbers).sum()))
+    scale = 1.0 if bad else float(np.abs(numbers).max(initial=0)) or 1.0  # else squares of float64 could overflow
+    norm = math.nan if bad else scale * float(np.sqrt(np.square(numbers / scale).sum()))
     return norm, norm / math.sqrt(max(numbers.size, 1)), bad
 
 

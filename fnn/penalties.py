@@ -22,9 +22,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_range, describe, fail, is_concrete
-from ._dtypes import at_least_float32
+from ._dtypes import at_least_float32, widest
+from ._norms import scaled_norm, shrunk
 from ._tree import Where, map_with_path, matches, paths
-from .optimizers.rules import root
 
 Array = jax.Array
 Penalty = Callable[[Any], Array]
@@ -60,21 +60,12 @@ class _Configured:
         return f"penalties.{self.name}({', '.join(f'{name}={value!r}' for name, value in self.settings.items())})"
 
 
-def _number(where: str, name: str, value: Any) -> Any:
-    """A scalar as it is if JAX holds it, else as a plain float."""
-    if isinstance(value, jax.Array):
-        if value.shape != () or not jnp.issubdtype(value.dtype, jnp.floating):
-            fail(where, expected=f"{name} to be a floating-point scalar", got=describe(value))
-        return value
-    if not isinstance(value, (int, float, np.number, np.ndarray)) or np.ndim(value) != 0:
-        fail(where, expected=f"{name} to be a number", got=repr(value))
-    return float(value)
-
-
-def _rate(where: str, name: str, value: Any) -> Any:
-    value = _number(where, name, value)
-    check_range(where, name, value, 0)
-    return value
+def _number(where: str, name: str, value: Any, *, open_low: bool = False) -> Any:
+    """A scalar of at least 0 as it is if JAX holds it, else as a plain float."""
+    if isinstance(value, jax.Array) and not (value.shape == () and jnp.issubdtype(value.dtype, jnp.floating)):
+        fail(where, expected=f"{name} to be a floating-point scalar", got=describe(value))
+    check_range(where, name, value, 0, open_low=open_low)
+    return value if isinstance(value, jax.Array) else float(value)
 
 
 def _where(where: str, patterns: Any) -> Any:
@@ -105,7 +96,7 @@ def _is_plain_zero(rate: Any) -> bool:
 
 def _add(parts: list[Array]) -> Array:
     """The sum in the widest dtype among the parts, float32 at least."""
-    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
+    wide = widest(*(part.dtype for part in parts))
     return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
 
 
@@ -142,7 +133,7 @@ def l1(rate: Any, where: Where = "*kernel") -> Penalty:
     2.0
     """
     return _Configured(
-        "l1", _elastic, l1=_rate("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where)
+        "l1", _elastic, l1=_number("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where)
     )
 
 
@@ -167,7 +158,7 @@ def l2(rate: Any, where: Where = "*kernel") -> Penalty:
     5.0
     """
     return _Configured(
-        "l2", _elastic, l1=0.0, l2=_rate("penalties.l2", "rate", rate), where=_where("penalties.l2", where)
+        "l2", _elastic, l1=0.0, l2=_number("penalties.l2", "rate", rate), where=_where("penalties.l2", where)
     )
 
 
@@ -188,7 +179,7 @@ def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
     >>> print(l1l2(1.0, 0.5)({"kernel": jnp.array([1.0, -3.0])}))
     9.0
     """
-    rates = {"l1": _rate("penalties.l1l2", "l1", l1), "l2": _rate("penalties.l1l2", "l2", l2)}
+    rates = {"l1": _number("penalties.l1l2", "l1", l1), "l2": _number("penalties.l1l2", "l2", l2)}
     return _Configured("l1l2", _elastic, **rates, where=_where("penalties.l1l2", where))
 
 
@@ -233,11 +224,12 @@ def _each(name: str, params: Any, where: Where, fn: Callable[[str, Array], Array
     return map_with_path(one, params)
 
 
-def _norms(place: str, w: Array, axis: int | tuple[int, ...]) -> Array:
+def _norms(place: str, w: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
+    """Scales, and the norms times these; see `scaled_norm`."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
         fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")
-    return root(jnp.sum(jnp.square(w), axes, keepdims=True))
+    return scaled_norm(w, axes=axes)
 
 
 def _axis(where: str, axis: Any) -> int | tuple[int, ...]:
@@ -249,8 +241,7 @@ def _axis(where: str, axis: Any) -> int | tuple[int, ...]:
 
 def _max_norm(name: str, params: Any, limit: Any, where: Where, axis: Any) -> Any:
     def shrink(place: str, w: Array) -> Array:
-        norms = _norms(place, w, axis)
-        return w * (jnp.minimum(norms, jnp.asarray(limit, w.dtype)) / (_EPSILON + norms))
+        return shrunk(w, *_norms(place, w, axis), jnp.asarray(limit, w.dtype))
 
     return _each(name, params, where, shrink)
 
@@ -258,8 +249,9 @@ def _max_norm(name: str, params: Any, limit: Any, where: Where, axis: Any) -> An
 def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
     """Weights whose norm along ``axis`` exceeds ``limit`` are scaled down to it, after each update.
 
-    ``w * min(n, limit) / (1e-7 + n)`` with ``n = sqrt(sum_axis w^2)``, Keras's ``constraints.MaxNorm`` (Srebro and
-    Shraibman 2005; with dropout Srivastava et al. 2014).
+    ``w * min(1, limit / n)`` with ``n = sqrt(sum_axis w^2)``, of which no square overflows or underflows (Srebro and
+    Shraibman 2005; with dropout Srivastava et al. 2014). Keras's ``constraints.MaxNorm`` adds 1e-7 to ``n``, by which
+    it also shrinks weights that are within the limit, and very small ones to 0.
 
     Args:
       limit: above 0; may be traced.
@@ -279,14 +271,17 @@ def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...
     >>> print(jnp.linalg.norm(params["kernel"], axis=0).round(3))
     [2. 1.]
     """
-    limit = _number("penalties.max_norm", "limit", limit)
-    check_range("penalties.max_norm", "limit", limit, 0, open_low=True)
+    limit = _number("penalties.max_norm", "limit", limit, open_low=True)
     axis = _axis("penalties.max_norm", axis)
     return _Configured("max_norm", _max_norm, limit=limit, where=_where("penalties.max_norm", where), axis=axis)
 
 
 def _unit_norm(name: str, params: Any, where: Where, axis: Any) -> Any:
-    return _each(name, params, where, lambda place, w: w / (_EPSILON + _norms(place, w, axis)))
+    def rescale(place: str, w: Array) -> Array:
+        scales, norms = _norms(place, w, axis)
+        return w * scales / (_EPSILON * scales + norms)
+
+    return _each(name, params, where, rescale)
 
 
 def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:

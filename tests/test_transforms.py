@@ -207,7 +207,9 @@ def test_the_state_keeps_its_shapes_and_dtypes(name, dtype):
         updates, after = jax.eval_shape(optimizer.update, params, state, params)
     described = [jax.tree.map(lambda a: (a.shape, a.dtype, a.weak_type), tree) for tree in (state, after)]
     assert described[0] == described[1]
-    assert jax.tree.map(lambda a: a.dtype, updates) == jax.tree.map(lambda a: a.dtype, params)
+    # Transforms keep the dtype of gradients; what holds a rule gives its updates, in float32.
+    want = dtype if name.startswith("clip") else "float32"
+    assert {str(leaf.dtype) for leaf in jax.tree.leaves(updates)} == ({want, dtype} if name == "freeze" else {want})
 
 
 P = {"a": jnp.ones(2)}
@@ -275,7 +277,7 @@ def test_accumulate_sums_half_precision_in_float32():
     for _ in range(300):
         updates, state = update(jnp.array([1.0, 0.5], jnp.bfloat16), state, params)
     # A sum in bfloat16 would stop growing at 256.
-    assert updates.dtype == jnp.bfloat16
+    assert updates.dtype == jnp.float32
     assert updates.tolist() == [-1.0, -0.5]
 
 

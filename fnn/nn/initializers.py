@@ -13,8 +13,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .._checks import fail, resolve, shape_text
+from .._checks import check_range, fail, is_concrete, real_numbers, resolve, shape_text
 from .._dtypes import at_least_float32
 from .._random import draw
 
@@ -33,7 +34,14 @@ def ones(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
 
 
 def constant(value: Any) -> Initializer:
-    """An initializer that fills with ``value``, a number or an array that broadcasts to the shape."""
+    """An initializer that fills with ``value``, a number or an array that broadcasts to the shape.
+
+    Raises:
+      InputError: for a value with a NaN.
+    """
+    numbers = real_numbers("constant", "value", value)
+    if numbers is not None and np.isnan(numbers).any():
+        fail("constant", expected="a value without NaN", got=repr(value))
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
@@ -42,7 +50,15 @@ def constant(value: Any) -> Initializer:
 
 
 def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
-    """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's."""
+    """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's.
+
+    Raises:
+      InputError: for a bound that is not finite, or a maxval below minval.
+    """
+    check_range("uniform", "minval", minval)
+    check_range("uniform", "maxval", maxval)
+    if is_concrete(minval) and is_concrete(maxval) and maxval < minval:
+        fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         low, high = jnp.asarray(minval, dtype), jnp.asarray(maxval, dtype)
@@ -52,7 +68,13 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
 
 
 def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
-    """An initializer that draws from a normal distribution; the defaults are Keras's."""
+    """An initializer that draws from a normal distribution; the defaults are Keras's.
+
+    Raises:
+      InputError: for a mean that is not finite, or a stddev that is not finite or negative.
+    """
+    check_range("normal", "mean", mean)
+    check_range("normal", "stddev", stddev, 0)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * draw(

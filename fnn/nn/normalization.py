@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
-from .._dtypes import at_least_float32
+from .._dtypes import at_least_float32, widest
 from .initializers import Initializer, get_initializer
 from .layer import Layer, over_steps, param_dtype, parametric, shape_of
 
@@ -54,11 +54,16 @@ def batch_norm_init(
     scale: bool = True,
     dtype: Any = jnp.float32,
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,)."""
+    """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,).
+
+    The statistics are in float32 at least, whatever the dtype of the parameters: beside a running mean in bfloat16 the
+    changes of further steps would be lost.
+    """
     params = {"gamma": jnp.ones(features, dtype)} if scale else {}
     if center:
         params["beta"] = jnp.zeros(features, dtype)
-    return params, {"moving_mean": jnp.zeros(features, dtype), "moving_variance": jnp.ones(features, dtype)}
+    wide = at_least_float32(dtype)
+    return params, {"moving_mean": jnp.zeros(features, wide), "moving_variance": jnp.ones(features, wide)}
 
 
 def batch_norm(
@@ -78,7 +83,7 @@ def batch_norm(
 
     Args:
       params: ``gamma``, ``beta``, each (features,) and each optional.
-      stats: ``moving_mean``, ``moving_variance``, each (features,).
+      stats: ``moving_mean``, ``moving_variance``, each (features,); new ones are in float32 at least.
       x: (batch, ..., features).
       train: whether to use and record the statistics of this batch.
       momentum: share of the old running value that is kept.
@@ -88,8 +93,10 @@ def batch_norm(
       ``(y, stats)``: y of the shape of x, and the new running statistics.
 
     Raises:
-      InputError: when the features or the dtype of ``x`` do not fit.
+      InputError: when the features or the dtype of ``x`` do not fit, or for a momentum or epsilon out of range.
     """
+    check_range("batch_norm", "momentum", momentum, 0, 1)
+    check_range("batch_norm", "epsilon", epsilon, 0)
     mean, variance = leaf("batch_norm", stats, "moving_mean"), leaf("batch_norm", stats, "moving_variance")
     check_float("batch_norm", x)
     if x.ndim < 2 or x.shape[-1:] != mean.shape:
@@ -97,14 +104,16 @@ def batch_norm(
     gamma, beta = _affine(params, "batch_norm", x)
     if train:
         batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)))
-        keep = jnp.asarray(momentum, batch_mean.dtype)
 
         def move(old: Array, new: Array) -> Array:
-            return (keep * old.astype(keep.dtype) + (1 - keep) * new.reshape(-1)).astype(old.dtype)
+            wide = widest(old.dtype, new.dtype)
+            keep = jnp.asarray(momentum, wide)
+            moved: Array = keep * old.astype(wide) + (1 - keep) * new.reshape(-1).astype(wide)
+            return moved.astype(at_least_float32(old.dtype))
 
         stats = {"moving_mean": move(mean, batch_mean), "moving_variance": move(variance, batch_variance)}
         return _normalize(x, batch_mean, batch_variance, epsilon, gamma, beta), stats
-    wide = at_least_float32(x.dtype)
+    wide = widest(x.dtype, mean.dtype)
     shape = (1,) * (x.ndim - 1) + mean.shape
     mean, variance = mean.astype(wide).reshape(shape), variance.astype(wide).reshape(shape)
     return _normalize(x, mean, variance, epsilon, gamma, beta), stats
@@ -127,7 +136,7 @@ def BatchNorm(
       epsilon: added to the variance.
       center: whether to add ``beta``.
       scale: whether to multiply by ``gamma``.
-      dtype: of the parameters; default that of ``x``.
+      dtype: of the parameters; default that of ``x``. The running values are in float32 at least.
       name: base name in `Sequential`.
 
     Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation.
@@ -176,8 +185,9 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Any = 1e-3) -> Ar
       epsilon: added to the biased variance; 1e-3 as in Keras (1e-5 in PyTorch, 1e-6 in Flax).
 
     Raises:
-      InputError: when the features or the dtype of ``x`` do not fit.
+      InputError: when the features or the dtype of ``x`` do not fit, or for an epsilon out of range.
     """
+    check_range("layer_norm", "epsilon", epsilon, 0)
     check_float("layer_norm", x)
     if x.ndim == 0:
         fail("layer_norm", expected="x of shape (..., features)", got=describe(x))

@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_range, describe, fail, is_concrete, lookup
-from .._dtypes import at_least_float32
+from .._checks import describe, fail, is_concrete, lookup, real_numbers
+from .._dtypes import at_least_float32, widened, widest
+from .._norms import divided, root
 from .._tree import Where, matches, path_text, paths
+from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
 
 Array = jax.Array
@@ -65,14 +67,16 @@ class OptState(NamedTuple):
 
 
 def apply_updates(params: Any, updates: Any) -> Any:
-    """``params + updates``, leaf by leaf, in the dtype of the parameters."""
-    return jax.tree.map(lambda p, u: p + u.astype(p.dtype), params, updates)
+    """``params + updates``, leaf by leaf, in the dtype of the parameters.
 
+    The sum is computed in the wider dtype of the two, float32 at least, and rounded once.
+    """
 
-def root(v: Array) -> Array:
-    """The square root, with derivative 0 at 0: else one dead input makes the gradient through a whole run NaN."""
-    positive = v > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, v, jnp.ones_like(v))), jnp.zeros_like(v))
+    def add(p: Array, u: Array) -> Array:
+        wide = widest(p.dtype, u.dtype)
+        return (p.astype(wide) + u.astype(wide)).astype(p.dtype)
+
+    return jax.tree.map(add, params, updates)
 
 
 def _is_zero(value: Number) -> bool:
@@ -137,17 +141,23 @@ def from_rule(
 ) -> Optimizer:
     """Lift a rule on one array to an `Optimizer` on trees; this is also how to write your own.
 
-    Arithmetic runs in float32 at least: bfloat16 gradients and slots are widened, and narrowed again at the end.
+    Arithmetic runs in the widest dtype of gradient and parameter, float32 at least, and slots and updates keep it: in
+    half precision the update is that of float32, and `apply_updates` rounds the new parameter once.
 
     Args:
       rule: ``rule(g, slots, h, t) -> (delta, slots)``: ``delta`` is added to the parameter; ``h`` holds the
         hyper-parameters of this step and ``t`` counts updates from 1, all in the dtype of ``g``.
-      slots: by name, ``fill(p) -> array``, the first value of that slot for a parameter.
-      hyper: hyper-parameters by name, with "learning_rate" among them.
+      slots: by name, ``fill(p) -> array``, the first value of that slot for a parameter, which comes in float32 at
+        least.
+      hyper: hyper-parameters by name, with "learning_rate" among them. Those that an optimizer here has by the same
+        name must be in its range; others must not be NaN.
       decay: time-based decay, ``lr / (1 + decay * step)``.
       weight_decay: decoupled weight decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017,
         arXiv:1711.05101).
       weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
+
+    Raises:
+      InputError: for a hyper-parameter out of range.
 
     >>> import jax.numpy as jnp
     >>> sign_descent = from_rule(lambda g, slots, h, t: (-h["learning_rate"] * jnp.sign(g), slots), {},
@@ -159,6 +169,7 @@ def from_rule(
     has_decay, has_weight_decay = not _is_zero(decay), not _is_zero(weight_decay)
     optional = {"decay": decay} if has_decay else {}
     optional |= {"weight_decay": weight_decay} if has_weight_decay else {}
+    check_hyper("from_rule", **hyper, **optional)
     leaves, schedules = split_schedules({**hyper, **optional})
 
     def init(params: Any) -> OptState:
@@ -169,7 +180,8 @@ def from_rule(
         if has_weight_decay and not any(matches(weight_decay_where, path) for path in paths(params)):
             hint = f"Paths: {list(paths(params))}."
             fail("weight_decay_where", expected="a pattern that matches", got=repr(weight_decay_where), hint=hint)
-        state = {name: jax.tree.map(fill, params) for name, fill in slots.items()}
+        # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
+        state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 
     def update(grads: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
@@ -189,19 +201,35 @@ def from_rule(
         deltas: list[Array] = []
         new_slots: dict[str, list[Array]] = {name: [] for name in flat_slots}
         for i, ((path, g), p) in enumerate(zip(flat, flat_params, strict=True)):
-            wide = at_least_float32(g.dtype)
+            wide = widest(g.dtype, *([] if p is None else [p.dtype]))
             own = {name: column[i].astype(wide) for name, column in flat_slots.items()}
             local = {name: value.astype(wide) for name, value in h.items()}
             delta, own = rule(g.astype(wide), own, local, step.astype(wide))
             if has_weight_decay and matches(weight_decay_where, path_text(path)):
                 delta = delta - local["learning_rate"] * local["weight_decay"] * p.astype(wide)
-            deltas.append(delta.astype(g.dtype if p is None else p.dtype))
+            deltas.append(delta.astype(wide))
             for name, column in new_slots.items():
                 column.append(own[name].astype(flat_slots[name][i].dtype))
         slots_out = {name: treedef.unflatten(column) for name, column in new_slots.items()}
         return treedef.unflatten(deltas), OptState(step, state.hyper, slots_out)
 
     return Optimizer(init, update)
+
+
+def _squarable(g: Array, headroom: float = 1.0) -> Array:
+    """A gradient whose square is finite: finite elements are limited to 1.8e19 in float32 and 1.3e154 in float64.
+
+    Beyond that ``v`` would be infinite, and the parameter would never move again or become NaN. NaN and infinities
+    stay as they are, so that they are seen. With a headroom the limit is smaller by this factor.
+    """
+    limit = jnp.asarray(0.999 / headroom * float(jnp.finfo(g.dtype).max) ** 0.5, g.dtype)
+    return jnp.where(jnp.isfinite(g), jnp.clip(g, -limit, limit), g)
+
+
+def _inverse_root(v: Array) -> Array:
+    """``1 / sqrt(v)``, and 0 at 0: without an epsilon a gradient of 0 makes no step."""
+    zero = v == 0
+    return jnp.where(zero, jnp.zeros_like(v), jax.lax.rsqrt(jnp.where(zero, jnp.ones_like(v), v)))
 
 
 def sgd(
@@ -229,7 +257,7 @@ def sgd(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_range("sgd", "momentum", momentum, 0, 1)
+    check_hyper("sgd", momentum=momentum)
     common = _common("sgd", learning_rate, decay, weight_decay, weight_decay_where)
     moves = not _is_zero(momentum)
     if nesterov and not moves:
@@ -269,13 +297,13 @@ def adagrad(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_range("adagrad", "initial_accumulator_value", initial_accumulator_value, 0)
-    check_range("adagrad", "epsilon", epsilon, 0)
+    check_hyper("adagrad", initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
     common = _common("adagrad", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+        g = _squarable(g, 1024)  # a million squares have a finite sum
         a = s["accumulator"] + jnp.square(g)
-        return -h["learning_rate"] * g * jax.lax.rsqrt(a + h["epsilon"]), {"accumulator": a}
+        return -h["learning_rate"] * g * _inverse_root(a + h["epsilon"]), {"accumulator": a}
 
     def fill(p: Array) -> Array:
         return jnp.full_like(p, initial_accumulator_value)
@@ -312,20 +340,19 @@ def rmsprop(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_range("rmsprop", "rho", rho, 0, 1)
-    check_range("rmsprop", "momentum", momentum, 0, 1)
-    check_range("rmsprop", "epsilon", epsilon, 0)
+    check_hyper("rmsprop", rho=rho, momentum=momentum, epsilon=epsilon)
     common = _common("rmsprop", learning_rate, decay, weight_decay, weight_decay_where)
     moves = not _is_zero(momentum)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+        g = _squarable(g)
         new = {"velocity": h["rho"] * s["velocity"] + (1 - h["rho"]) * jnp.square(g)}
         spread = new["velocity"]
         if centered:
             new["average"] = h["rho"] * s["average"] + (1 - h["rho"]) * g
             # Rounding can make the difference a little negative where the gradient hardly changes.
             spread = jnp.maximum(spread - jnp.square(new["average"]), 0.0)
-        delta = -h["learning_rate"] * g * jax.lax.rsqrt(spread + h["epsilon"])
+        delta = -h["learning_rate"] * g * _inverse_root(spread + h["epsilon"])
         if moves:
             delta = new["momentum"] = h["momentum"] * s["momentum"] + delta
         return delta, new
@@ -358,14 +385,13 @@ def adadelta(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_range("adadelta", "rho", rho, 0, 1)
-    check_range("adadelta", "epsilon", epsilon, 0)
+    check_hyper("adadelta", rho=rho, epsilon=epsilon)
     common = _common("adadelta", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
-        rho, epsilon = h["rho"], h["epsilon"]
+        g, rho, epsilon = _squarable(g), h["rho"], h["epsilon"]
         a = rho * s["squared_gradient"] + (1 - rho) * jnp.square(g)
-        d = -jnp.sqrt(s["squared_delta"] + epsilon) * jax.lax.rsqrt(a + epsilon) * g
+        d = -root(s["squared_delta"] + epsilon) * _inverse_root(a + epsilon) * g
         u = rho * s["squared_delta"] + (1 - rho) * jnp.square(d)
         return h["learning_rate"] * d, {"squared_gradient": a, "squared_delta": u}
 
@@ -403,17 +429,18 @@ def adam(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    _check_betas("adam", beta_1, beta_2, epsilon)
+    check_hyper("adam", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     common = _common("adam", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+        g = _squarable(g)
         m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
         v = s["velocity"] + (1 - h["beta_2"]) * (jnp.square(g) - s["velocity"])
         new = {"momentum": m, "velocity": v}
         if amsgrad:
             v = new["velocity_max"] = jnp.maximum(s["velocity_max"], v)
         rate = h["learning_rate"] * jnp.sqrt(1 - h["beta_2"] ** t) / (1 - h["beta_1"] ** t)
-        return -rate * m / (root(v) + h["epsilon"]), new
+        return -rate * divided(m, root(v) + h["epsilon"]), new
 
     names = ["momentum", "velocity"] + ["velocity_max"] * amsgrad
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
@@ -443,13 +470,13 @@ def adamax(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    _check_betas("adamax", beta_1, beta_2, epsilon)
+    check_hyper("adamax", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     common = _common("adamax", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
         u = jnp.maximum(h["beta_2"] * s["norm"], jnp.abs(g))
-        delta = -h["learning_rate"] / (1 - h["beta_1"] ** t) * m / (u + h["epsilon"])
+        delta = -h["learning_rate"] / (1 - h["beta_1"] ** t) * divided(m, u + h["epsilon"])
         return delta, {"momentum": m, "norm": u}
 
     slots = dict.fromkeys(("momentum", "norm"), jnp.zeros_like)
@@ -482,17 +509,18 @@ def nadam(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    _check_betas("nadam", beta_1, beta_2, epsilon)
+    check_hyper("nadam", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
     common = _common("nadam", learning_rate, decay, weight_decay, weight_decay_where)
 
     def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
         now, later = (h["beta_1"] * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
         product = s["product"] * now
+        g = _squarable(g)
         m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
         v = s["velocity"] + (1 - h["beta_2"]) * (jnp.square(g) - s["velocity"])
         m_hat = later * m / (1 - product * later) + (1 - now) * g / (1 - product)
         v_hat = v / (1 - h["beta_2"] ** t)
-        delta = -h["learning_rate"] * m_hat / (root(v_hat) + h["epsilon"])
+        delta = -h["learning_rate"] * divided(m_hat, root(v_hat) + h["epsilon"])
         return delta, {"momentum": m, "velocity": v, "product": product}
 
     def one(p: Array) -> Array:
@@ -509,17 +537,8 @@ def nadam(
 
 def _common(where: str, learning_rate: Number, decay: Number, weight_decay: Number, chosen: Where) -> dict[str, Any]:
     """The arguments that all rules share, checked."""
-    for name, value in (("learning_rate", learning_rate), ("decay", decay), ("weight_decay", weight_decay)):
-        check_range(where, name, value, 0)
+    check_hyper(where, learning_rate=learning_rate, decay=decay, weight_decay=weight_decay)
     return {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": chosen}
-
-
-def _check_betas(where: str, beta_1: Number, beta_2: Number, epsilon: Number) -> None:
-    for name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-        check_range(where, name, beta, 0, 1)
-        if is_concrete(beta) and not callable(beta) and float(beta) == 1:
-            fail(where, expected=f"{name} below 1", got="1")
-    check_range(where, "epsilon", epsilon, 0)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -579,7 +598,8 @@ def set_hyper(state: Any, **values: Any) -> Any:
       The same tree with other leaves; the given one is unchanged.
 
     Raises:
-      InputError: for a name that no optimizer in ``state`` has, or a value of another shape.
+      InputError: for a name that no optimizer in ``state`` has, or a value of another shape or outside the range
+        that the constructor allows.
 
     >>> import jax.numpy as jnp
     >>> state = set_hyper(adam(1e-3).init(jnp.zeros(3)), learning_rate=0.5)
@@ -599,7 +619,10 @@ def set_hyper(state: Any, **values: Any) -> Any:
     def change(node: Any) -> Any:
         if not _is_opt_state(node):
             return node
-        return node._replace(hyper={n: _renew(n, v, values[n]) if n in values else v for n, v in node.hyper.items()})
+        new = {n: _renew(n, v, values[n]) for n, v in node.hyper.items() if n in values}
+        for name, value in new.items():
+            check_leaves("set_hyper", name, value, RANGES.get(name))
+        return node._replace(hyper={**node.hyper, **new})
 
     return jax.tree.map(change, state, is_leaf=_is_opt_state)
 
@@ -617,6 +640,7 @@ def _renew(name: str, old: Any, new: Any) -> Any:
     if isinstance(new, (str, Mapping)) or callable(new):
         hint = "A schedule is given when the optimizer is made: learning_rate=fnn.schedules.cosine_decay(...)."
         fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
+    real_numbers("set_hyper", name, new)
     leaf = jnp.asarray(new, old.dtype)
     if leaf.shape != old.shape:
         if leaf.ndim:

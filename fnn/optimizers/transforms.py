@@ -8,17 +8,34 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_range, fail
-from .._dtypes import at_least_float32
+from .._checks import check_count, fail
+from .._dtypes import at_least_float32, widened
+from .._norms import norm, scaled_norm, shrunk
 from .._tree import Where, map_with_path, matches, paths
-from .rules import Number, Optimizer, OptState, evaluate_hyper, get_optimizer, root, split_schedules
+from .hyper import check_hyper
+from .rules import Number, Optimizer, OptState, apply_updates, evaluate_hyper, get_optimizer, split_schedules
 from .schedules import as_hyper
 
 Array = jax.Array
 
 
+def _inner(optimizer: Any) -> Any:
+    """An optimizer to be wrapped, which is then given gradients in float32 at least.
+
+    Optax's optimizers keep slots in the dtype of the parameters, so that they are given these in float32 as well.
+    """
+    inner = get_optimizer(optimizer)
+    if isinstance(inner, Optimizer):
+        return inner
+
+    def update(grads: Any, state: Any, params: Any = None) -> Any:
+        return inner.update(widened(grads), state, widened(params))
+
+    return Optimizer(lambda params: inner.init(widened(params)), update)
+
+
 def chain(*optimizers: Any) -> Optimizer:
-    """Transforms one after the other: each receives the updates of the one before it.
+    """Transforms one after the other: each receives the updates of the one before it, in float32 at least.
 
     Args:
       *optimizers: `Optimizer`s or optax's transforms, the last usually a rule such as `fnn.adam`.
@@ -32,7 +49,7 @@ def chain(*optimizers: Any) -> Optimizer:
     >>> print(updates.round(4))
     [-0.06 -0.08]
     """
-    parts = tuple(get_optimizer(optimizer) for optimizer in optimizers)
+    parts = tuple(_inner(optimizer) for optimizer in optimizers)
 
     def init(params: Any) -> tuple[Any, ...]:
         return tuple(part.init(params) for part in parts)
@@ -44,7 +61,7 @@ def chain(*optimizers: Any) -> Optimizer:
                 expected=f"a state of {len(parts)} parts from chain(...).init(params)",
                 got=type(state).__name__,
             )
-        new = []
+        grads, new = widened(grads), []
         for part, part_state in zip(parts, state, strict=True):
             grads, part_state = part.update(grads, part_state, params)
             new.append(part_state)
@@ -69,44 +86,47 @@ def _scaling(fn: Callable[[Any, dict[str, Array]], Any], hyper: dict[str, Number
     return Optimizer(init, update)
 
 
-def _norm(*arrays: Array) -> Array:
-    """The Euclidean norm over several arrays, summed in float32 at least."""
-    parts = [jnp.sum(jnp.square(a.astype(at_least_float32(a.dtype)))) for a in arrays]
-    wide = max((part.dtype for part in parts), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
-    return root(sum((part.astype(wide) for part in parts), jnp.zeros((), wide)))
-
-
 def global_norm(tree: Any) -> Array:
-    """``sqrt(sum of squares)`` over all leaves of a tree.
+    """``sqrt(sum of squares)`` over all leaves of a tree, in float32 at least.
+
+    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. With an infinity it is infinity, with NaN
+    NaN.
 
     >>> import jax.numpy as jnp
     >>> print(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
     5.0
     """
-    return _norm(*jax.tree.leaves(tree))
-
-
-def _shrink(g: Array, norm: Array, limit: Array) -> Array:
-    limit = limit.astype(norm.dtype)
-    return (g.astype(norm.dtype) * (limit / jnp.maximum(norm, limit))).astype(g.dtype)
+    return norm(*jax.tree.leaves(tree))
 
 
 def clip_by_value(limit: Number) -> Optimizer:
-    """Clip every element of the gradients to ``[-limit, limit]``. Its leaf for `set_hyper` is ``clip_value``."""
-    check_range("clip_by_value", "limit", limit, 0, open_low=True)
+    """Clip every element of the gradients to ``[-limit, limit]``. Its leaf for `set_hyper` is ``clip_value``.
+
+    Raises:
+      InputError: for a limit that is not finite or not above 0.
+    """
+    check_hyper("clip_by_value", clip_value=limit, shown={"clip_value": "limit"})
 
     def clip(g: Array, limit: Array) -> Array:
-        return jnp.clip(g, -limit.astype(g.dtype), limit.astype(g.dtype))
+        wide = at_least_float32(g.dtype)  # in float16 a limit above 65504 is infinite, and one below 6e-8 is 0
+        return jnp.clip(g.astype(wide), -limit.astype(wide), limit.astype(wide)).astype(g.dtype)
 
     return _scaling(lambda grads, h: jax.tree.map(lambda g: clip(g, h["clip_value"]), grads), {"clip_value": limit})
 
 
 def clip_by_norm(max_norm: Number) -> Optimizer:
-    """Scale each gradient array whose norm exceeds ``max_norm`` down to it. Its leaf is ``clip_norm``."""
-    check_range("clip_by_norm", "max_norm", max_norm, 0, open_low=True)
+    """Scale each gradient array whose norm exceeds ``max_norm`` down to it. Its leaf is ``clip_norm``.
+
+    The norm is that of `global_norm`. A NaN makes its whole array NaN, and an infinity becomes NaN, as in PyTorch and
+    optax.
+
+    Raises:
+      InputError: for a limit that is not finite or not above 0.
+    """
+    check_hyper("clip_by_norm", clip_norm=max_norm, shown={"clip_norm": "max_norm"})
 
     def transform(grads: Any, h: dict[str, Array]) -> Any:
-        return jax.tree.map(lambda g: _shrink(g, _norm(g), h["clip_norm"]), grads)
+        return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), h["clip_norm"]), grads)
 
     return _scaling(transform, {"clip_norm": max_norm})
 
@@ -115,12 +135,16 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
     ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. Its leaf for `set_hyper` is ``clip_global_norm``.
+    A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax.
+
+    Raises:
+      InputError: for a limit that is not finite or not above 0.
     """
-    check_range("clip_by_global_norm", "max_norm", max_norm, 0, open_low=True)
+    check_hyper("clip_by_global_norm", clip_global_norm=max_norm, shown={"clip_global_norm": "max_norm"})
 
     def transform(grads: Any, h: dict[str, Array]) -> Any:
-        norm = global_norm(grads)
-        return jax.tree.map(lambda g: _shrink(g, norm, h["clip_global_norm"]), grads)
+        scale, scaled = scaled_norm(*jax.tree.leaves(grads))
+        return jax.tree.map(lambda g: shrunk(g, scale, scaled, h["clip_global_norm"]), grads)
 
     return _scaling(transform, {"clip_global_norm": max_norm})
 
@@ -146,7 +170,7 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
       InputError: for ``every`` below 1.
     """
     check_count("accumulate", "every", every)
-    inner = get_optimizer(optimizer)
+    inner = _inner(optimizer)
 
     def init(params: Any) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
@@ -157,7 +181,7 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
 
         def act() -> tuple[Any, AccumulateState]:
-            mean = jax.tree.map(lambda t, g: (t / every).astype(g.dtype), total, grads)
+            mean = jax.tree.map(lambda t: t / every, total)
             updates, inner_state = inner.update(mean, state.inner, params)
             zeros = jax.tree.map(jnp.zeros_like, total)
             return updates, AccumulateState(jnp.zeros((), jnp.int32), zeros, inner_state)
@@ -190,7 +214,7 @@ def freeze(optimizer: Any, where: Where) -> Optimizer:
     >>> print(updates["body"], updates["head"])
     [0. 0.] [-0.5 -0.5]
     """
-    inner = get_optimizer(optimizer)
+    inner = _inner(optimizer)
 
     def thaw(tree: Any) -> Any:
         return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
@@ -233,8 +257,8 @@ def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
     Raises:
       InputError: for a decay outside [0, 1].
     """
-    check_range("ema", "decay", decay, 0, 1)
-    inner = get_optimizer(optimizer)
+    check_hyper("ema", ema_decay=decay, shown={"ema_decay": "decay"})
+    inner = _inner(optimizer)
     leaves, schedules = split_schedules({"ema_decay": decay})
 
     def init(params: Any) -> EmaState:
@@ -250,12 +274,11 @@ def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
         own = state.average
         keep = evaluate_hyper(own.hyper, schedules, own.step)["ema_decay"]
 
-        def move(a: Array, p: Array, u: Array) -> Array:
-            wide = at_least_float32(a.dtype)
-            k, new = keep.astype(wide), p.astype(wide) + u.astype(wide)
-            return (k * a.astype(wide) + (1 - k) * new).astype(a.dtype)
+        def move(a: Array, p: Array) -> Array:
+            k = keep.astype(a.dtype)
+            return k * a + (1 - k) * p.astype(a.dtype)
 
-        average = jax.tree.map(move, own.slots["average"], params, updates)
+        average = jax.tree.map(move, own.slots["average"], apply_updates(params, updates))
         return updates, EmaState(own._replace(step=own.step + 1, slots={"average": average}), inner_state)
 
     return Optimizer(init, update)

@@ -1,0 +1,104 @@
+"""Ranges of hyper-parameters by name: the same for constructors, schedules and `set_hyper`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_inside, fail, real_numbers
+
+
+class Range(NamedTuple):
+    """Allowed values: from ``low``, itself excluded if ``open_low``, to ``high``, itself excluded if ``open_high``."""
+
+    low: float = 0.0
+    high: float = np.inf
+    open_low: bool = False
+    open_high: bool = False
+
+
+RANGES: dict[str, Range] = {
+    "learning_rate": Range(),
+    "decay": Range(),
+    "weight_decay": Range(),
+    "momentum": Range(0, 1),
+    "rho": Range(0, 1),
+    "beta_1": Range(0, 1, open_high=True),
+    "beta_2": Range(0, 1, open_high=True),
+    "epsilon": Range(),
+    "initial_accumulator_value": Range(),
+    "clip_value": Range(open_low=True),
+    "clip_norm": Range(open_low=True),
+    "clip_global_norm": Range(open_low=True),
+    "ema_decay": Range(0, 1),
+}
+"""Those of the optimizers here. A rule of the user's own may have other names, of which NaN alone is refused."""
+
+_FINITE = Range(-np.inf)
+SCHEDULES: dict[str, Range | None] = {
+    # The values of a schedule are in the range of the hyper-parameter that follows it.
+    **dict.fromkeys(("value", "values", "initial", "start"), None),
+    "decay_rate": Range(),
+    "alpha": Range(),
+    "decay_steps": Range(open_low=True),
+    "warmup_steps": Range(open_low=True),
+    "boundaries": _FINITE,
+}
+"""The numbers of schedules."""
+
+
+def check_hyper(where: str, *, shown: Mapping[str, str] | None = None, **values: Any) -> None:
+    """Refuse hyper-parameters out of range, in a message under the names of ``shown`` where these differ.
+
+    Functions of the step and traced numbers pass; of schedules the numbers are checked.
+    """
+    for name, value in values.items():
+        what = (shown or {}).get(name, name)
+        numbers = getattr(value, "hyper", None)  # a Schedule's
+        if numbers is None and name in RANGES and not callable(value):
+            single = real_numbers(where, what, value)
+            if single is not None and single.ndim:
+                fail(where, expected=f"{what} to be a number", got=repr(value))
+        check_leaves(where, what, value if numbers is None else numbers, RANGES.get(name))
+
+
+def check_schedule(where: str, hyper: Mapping[str, Any]) -> None:
+    """Refuse numbers of a schedule out of range, whatever will follow it."""
+    check_leaves(where, "", hyper, _FINITE)
+
+
+def check_leaves(where: str, name: str, value: Any, limits: Range | None) -> None:
+    """Refuse numbers out of range in a hyper-parameter's leaves: a number, one for each trial, or a schedule's."""
+    if isinstance(value, Mapping):
+        for inner, number in value.items():
+            nested = isinstance(number, Mapping)
+            own = (SCHEDULES[inner] or limits) if inner in SCHEDULES else limits if nested else None
+            check_leaves(where, f"{name}/{inner}" if name else inner, number, own)
+        _check_increasing(where, value.get("boundaries", ()))
+    elif isinstance(value, tuple):
+        for number in value:
+            check_leaves(where, name, number, limits)
+    elif not callable(value) and (numbers := real_numbers(where, name, value)) is not None:
+        _check_numbers(where, name, numbers, limits)
+
+
+def _check_increasing(where: str, boundaries: Any) -> None:
+    known = [real_numbers(where, "boundaries", bound) for bound in boundaries]
+    if known and all(bound is not None for bound in known) and np.any(np.diff(np.stack(known), axis=0) <= 0):
+        fail(where, expected="increasing boundaries", got=str(list(boundaries)))
+
+
+def _check_numbers(where: str, name: str, numbers: np.ndarray, limits: Range | None) -> None:
+    if limits is None:
+        if np.isnan(numbers).any():
+            fail(where, expected=f"{name} to be a number", got="nan")
+        return
+    with np.errstate(over="ignore", under="ignore"):
+        # As the optimizer's state will hold it: in float32 a beta of 0.99999999 is 1.
+        numbers = numbers.astype(jnp.result_type(float))
+    check_inside(where, name, numbers, limits.low, limits.high, open_low=limits.open_low)
+    if limits.open_high and (numbers == limits.high).any():
+        fail(where, expected=f"{name} below {limits.high:g}", got=f"{limits.high:g}")
