@@ -13,3 +13,8 @@ def at_least_float32(dtype: Any) -> Any:
     It stands for ``jnp.promote_types(dtype, float32)``, which strict promotion refuses for bfloat16 and float16.
     """
     return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
+def widened(x: Any) -> Any:
+    """A floating-point array in float32 at least; any other as it is."""
+    return x.astype(at_least_float32(x.dtype)) if jnp.issubdtype(x.dtype, jnp.floating) else x
