@@ -1,4 +1,8 @@
-"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted."""
+"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted.
+
+Losses are computed and returned in float32 at least, whatever the dtype of the predictions; targets are cast to that
+dtype. Gradients have the predictions' dtype.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_float, check_range, describe, fail, resolve, shape_text
-from ._dtypes import at_least_float32
+from ._dtypes import at_least_float32, widened
 from .nn.activations import log_softmax, softplus
 
 Array = jax.Array
@@ -28,7 +32,7 @@ def _per_example(values: Array) -> Array:
 
 
 def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]:
-    """Targets in the shape and dtype of predictions.
+    """Both in the shape of predictions and in their dtype, float32 at least.
 
     A missing last axis of size 1 is added, (batch,) to (batch, 1); any other difference is refused, since
     broadcasting would silently compare every row with every other.
@@ -47,6 +51,7 @@ def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]
             if predictions.ndim == targets.ndim + 1
             else "",
         )
+    predictions = widened(predictions)
     return predictions, targets.astype(predictions.dtype)
 
 
@@ -113,7 +118,8 @@ def binary_crossentropy(
 ) -> Array:
     """Binary cross-entropy ``-t log(p) - (1 - t) log(1 - p)``, the mean over the outputs of each example.
 
-    From logits ``x`` it is ``t softplus(-x) + (1 - t) softplus(x)``, stable for any ``x`` and exact for small losses.
+    From logits ``x`` it is ``t softplus(-x) + (1 - t) softplus(x)``, stable for any ``x``, infinite ones too, and exact
+    for small losses.
     Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 
     Args:
@@ -134,7 +140,7 @@ def binary_crossentropy(
     t = t * (1 - smoothing) + 0.5 * smoothing
     if from_logits:
         # Not softplus(p) - t * p, which cancels: at p = 17 and t = 1 it is 0 in float32 instead of 4e-8.
-        return _per_example(t * softplus(-p) + (1 - t) * softplus(p))
+        return _per_example(_share(t, softplus(-p)) + _share(1 - t, softplus(p)))
     p = jnp.clip(p, _EPSILON, 1 - _EPSILON)
     return _per_example(-t * jnp.log(p) - (1 - t) * jnp.log(1 - p))
 
@@ -144,7 +150,8 @@ def categorical_crossentropy(
 ) -> Array:
     """Cross-entropy ``-sum_k t_k log(p_k)`` between distributions on the last axis, the mean of each example.
 
-    Probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7], as in Keras.
+    Probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7], as in Keras. Logits may be infinite: a
+    class at -inf, as a mask makes it, adds nothing where its target is 0.
 
     Args:
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
@@ -163,7 +170,7 @@ def categorical_crossentropy(
     p, t = align("categorical_crossentropy", predictions, targets)
     smoothing = jnp.asarray(label_smoothing, p.dtype)
     t = t * (1 - smoothing) + smoothing / p.shape[-1]
-    return _per_example(-jnp.sum(t * _log_probabilities(p, from_logits), -1))
+    return _per_example(jnp.sum(_share(t, -_log_probabilities(p, from_logits)), -1))
 
 
 def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
@@ -207,10 +214,11 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
     # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
     targets = targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
     chosen = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
-    log_p = _log_probabilities(predictions, from_logits)
+    log_p = _log_probabilities(widened(predictions), from_logits)
     picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
     inside = (targets >= 0) & (targets < classes)
-    return _per_example(jnp.where(inside, -picked, jnp.full_like(picked, jnp.nan)))
+    # 0 / 0 makes the NaN of a class outside, and of no other: `jax.debug_nans` may be on.
+    return _per_example(jnp.zeros_like(picked) / inside.astype(picked.dtype) - picked)
 
 
 def logistic(predictions: Array, targets: Array) -> Array:
@@ -258,7 +266,8 @@ def gaussian_moments(predictions: Array) -> Gaussians:
         expected = "predictions of shape (batch, ..., 2 k), k means and k raw scales"
         fail(where, expected=expected, got=describe(predictions), hint=hint)
     mean, raw = jnp.split(predictions, 2, -1)
-    return Gaussians(mean, softplus(raw) + jnp.asarray(_LEAST_VARIANCE, raw.dtype))
+    wide = widened(raw)
+    return Gaussians(mean, (softplus(wide) + jnp.asarray(_LEAST_VARIANCE, wide.dtype)).astype(raw.dtype))
 
 
 def gaussian_outputs(moments: Gaussians) -> Array:
@@ -293,10 +302,9 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
     """
     check_float("gaussian_nll", predictions, _FLOATING)
     # In float16 1 / 1e-6 alone would be infinite.
-    mean, variance = gaussian_moments(predictions.astype(at_least_float32(predictions.dtype)))
+    mean, variance = gaussian_moments(widened(predictions))
     m, t = align("gaussian_nll", mean, targets)
-    values = 0.5 * _per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))
-    return values.astype(predictions.dtype)
+    return 0.5 * _per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))
 
 
 def _check_classes(where: str, predictions: Array) -> None:
@@ -313,7 +321,16 @@ def _check_classes(where: str, predictions: Array) -> None:
 def _log_probabilities(p: Array, from_logits: bool) -> Array:
     if from_logits:
         return log_softmax(p)
-    return jnp.log(jnp.clip(p / jnp.sum(p, -1, keepdims=True), _EPSILON, 1 - _EPSILON))
+    total = jnp.sum(p, -1, keepdims=True)
+    total = jnp.where(total == 0, jnp.ones_like(total), total)  # a row of zeros is clipped like any other zero
+    return jnp.log(jnp.clip(p / total, _EPSILON, 1 - _EPSILON))
+
+
+def _share(t: Array, values: Array) -> Array:
+    """``t * values``, where no share of an infinite value is 0."""
+    none = (t == 0) & jnp.isinf(values)
+    # Both factors, so that neither derivative is 0 times infinity; at finite values they are those of the product.
+    return jnp.where(none, jnp.zeros_like(t), t) * jnp.where(none, jnp.zeros_like(values), values)
 
 
 LOSSES: dict[str, Loss] = {
@@ -352,23 +369,25 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
 
     Args:
       values: (batch,).
-      weights: (batch,), default all 1.
+      weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite, and its
+        derivatives, that by the weight too, are 0.
       valid: (batch,) booleans; False leaves a row out of both sum and count, as for the padding of a batch.
+
+    Returns:
+      Two scalars in float32 at least.
     """
     if values.ndim != 1:
         fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
     if weights is not None and weights.shape != values.shape:
         fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
-    if weights is None:
-        weighted = values
-    else:
-        # A row of weight 0 is left out even where its loss is not finite; so are its gradients.
+    weighted = values = values.astype(at_least_float32(values.dtype))
+    if weights is not None:
+        # Both selections are needed: neither value nor derivative may be 0 times infinity.
         counts, zeros = weights != 0, jnp.zeros_like(values)
         weighted = jnp.where(counts, jnp.where(counts, values, zeros) * weights.astype(values.dtype), zeros)
-    wide = at_least_float32(values.dtype)
     if valid is None:
-        return jnp.sum(weighted, dtype=wide), jnp.asarray(values.shape[0], wide)
-    return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted)), dtype=wide), jnp.sum(valid, dtype=wide)
+        return jnp.sum(weighted), jnp.asarray(values.shape[0], values.dtype)
+    return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted))), jnp.sum(valid, dtype=values.dtype)
 
 
 def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: Array | None = None) -> Array:

@@ -530,6 +530,7 @@ def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
         fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
     if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
         fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
+    low = low.astype(at_least_float32(low.dtype))
     return low, high.astype(low.dtype)
 
 

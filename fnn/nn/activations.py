@@ -1,7 +1,11 @@
-"""Activation functions, each a pure function of one array that keeps its shape and dtype."""
+"""Activation functions, each a pure function of one array that keeps its shape and dtype.
+
+Those of several operations compute in float32 at least and round once, as PyTorch's do.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +13,21 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import resolve
+from .._dtypes import widened
 from .layer import Layer, over_steps, stateless
 
 Array = jax.Array
+
+
+def _rounded_once(fn: Callable[..., Array]) -> Callable[..., Array]:
+    """``fn`` in float32 for half-precision numbers, with the result in their dtype."""
+
+    @functools.wraps(fn)
+    def rounded(x: Array, *args: Any, **options: Any) -> Array:
+        wide = widened(x)
+        return fn(x, *args, **options) if wide.dtype == x.dtype else fn(wide, *args, **options).astype(x.dtype)
+
+    return rounded
 
 
 def linear(x: Array) -> Array:
@@ -39,6 +55,7 @@ def sigmoid(x: Array) -> Array:
     return jax.lax.logistic(x)
 
 
+@_rounded_once
 def log_sigmoid(x: Array) -> Array:
     """``log(sigmoid(x))`` without overflow, ``f(x) = -softplus(-x)``."""
     return -softplus(-x)
@@ -59,6 +76,7 @@ def leaky_relu(x: Array, negative_slope: Any = 0.2) -> Array:
     return jnp.where(x > 0, x, jnp.asarray(negative_slope, x.dtype) * x)
 
 
+@_rounded_once
 def elu(x: Array, alpha: Any = 1.0) -> Array:
     """``f(x) = x if x > 0 else alpha * (exp(x) - 1)`` (Clevert et al. 2015, arXiv:1511.07289)."""
     # The inner where keeps exp from overflowing in the branch that is not taken, which would make its gradient NaN.
@@ -66,6 +84,7 @@ def elu(x: Array, alpha: Any = 1.0) -> Array:
     return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(negative))
 
 
+@_rounded_once
 def gelu(x: Array, approximate: bool = False) -> Array:
     """``f(x) = x * Phi(x)`` with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
@@ -76,26 +95,31 @@ def gelu(x: Array, approximate: bool = False) -> Array:
     return 0.5 * x * jax.lax.erfc(-x * 0.7071067811865476)
 
 
+@_rounded_once
 def softplus(x: Array) -> Array:
     """``f(x) = log(1 + exp(x))`` without overflow (Dugas et al. 2001)."""
     return jnp.logaddexp(x, jnp.zeros_like(x))
 
 
+@_rounded_once
 def softsign(x: Array) -> Array:
     """``f(x) = x / (1 + |x|)``."""
     return x / (1.0 + jnp.abs(x))
 
 
+@_rounded_once
 def swish(x: Array) -> Array:
     """``f(x) = x * sigmoid(x)``, also called SiLU (Ramachandran et al. 2017, arXiv:1710.05941)."""
     return x * sigmoid(x)
 
 
+@_rounded_once
 def mish(x: Array) -> Array:
     """``f(x) = x * tanh(softplus(x))`` (Misra 2019, arXiv:1908.08681)."""
     return x * jnp.tanh(softplus(x))
 
 
+@_rounded_once
 def sinc(x: Array) -> Array:
     """``f(x) = sin(x) / x``, and 1 at 0 (not the normalized form with pi; Gashler and Ashmore 2014)."""
     # Near 0 the derivative cos(x) / x - sin(x) / x^2 cancels, so a Taylor polynomial (exact to float64) stands there.
@@ -108,20 +132,34 @@ def sinc(x: Array) -> Array:
     return jnp.where(near, series, jnp.sin(far) / far)
 
 
+def _below_maximum(x: Array, axis: int) -> Array:
+    """``x - max(x)`` along ``axis``, with 0 for elements that equal an infinite maximum."""
+    top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    infinite = jnp.isinf(top)
+    # The limit of large finite values; inf - inf would be NaN.
+    limit = jnp.where(x == top, jnp.zeros_like(x), jnp.full_like(x, -jnp.inf))
+    return jnp.where(infinite, limit, x - jnp.where(infinite, jnp.zeros_like(top), top))
+
+
+@_rounded_once
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``."""
-    shifted = x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``; infinite ones as in `softmax`."""
+    shifted = _below_maximum(x, axis)
     return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
 
 
+@_rounded_once
 def softmax(x: Array, axis: int = -1) -> Array:
     """``f(x)_i = exp(x_i) / sum_j exp(x_j)`` along ``axis``, stable for large ``x``.
+
+    Infinite elements give the limit of large finite ones: -inf has the probability 0, and equal infinite maxima share
+    the probability equally (PyTorch and ``jax.nn.softmax`` give NaN). Their derivative is 0.
 
     >>> import jax.numpy as jnp
     >>> print(softmax(jnp.array([0.0, 0.0])))
     [0.5 0.5]
     """
-    powers = jnp.exp(x - jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True)))
+    powers = jnp.exp(_below_maximum(x, axis))
     return powers / jnp.sum(powers, axis=axis, keepdims=True)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_float, check_range, describe, fail, leaf
-from .._dtypes import at_least_float32
+from .._dtypes import at_least_float32, widened
 from .layer import Layer
 
 Array = jax.Array
@@ -38,7 +38,7 @@ class AddedLoss(NamedTuple):
 def added_losses(state: Any) -> list[Array]:
     """The values of all `AddedLoss` in a model's state, as scalars."""
     nodes = jax.tree.leaves(state, is_leaf=_is_added)
-    return [jnp.sum(jnp.asarray(node.value)) for node in nodes if _is_added(node)]
+    return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if _is_added(node)]
 
 
 def _is_added(node: Any) -> bool:
@@ -66,7 +66,7 @@ def activity_penalty(x: Array, l1: Any = 0.0, l2: Any = 0.0) -> Array:
     check_float("activity_penalty", x)
     for name, rate in (("l1", l1), ("l2", l2)):
         check_range("activity_penalty", name, rate, 0)
-    wide = x.astype(at_least_float32(x.dtype))
+    wide = widened(x)
     total = jnp.zeros((), wide.dtype)
     # A plain 0 leaves its term out, which may not be finite.
     for rate, measured in ((l1, jnp.abs), (l2, jnp.square)):

@@ -57,8 +57,11 @@ def as_arrays(data: Any, where: str = "data") -> Any:
     return jax.tree_util.tree_map_with_path(convert, data, is_leaf=listed)
 
 
-def check_finite(data: Any, where: str, offset: int = 0) -> None:
-    """Refuse NaN and infinity, and say where the first one is, in rows counted from ``offset``."""
+def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | None = None) -> None:
+    """Refuse NaN and infinity, and say where the first one is, in rows counted from ``offset``.
+
+    Rows that do not count, by ``counts`` (batch,), may hold anything.
+    """
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
@@ -67,13 +70,15 @@ def check_finite(data: Any, where: str, offset: int = 0) -> None:
             quick = leaf.sum(dtype=at_least_float32(leaf.dtype))
         if not np.isfinite(np.asarray(quick, np.float64)):
             finite = np.isfinite(np.asarray(leaf).astype(np.float64))
+            if counts is not None:
+                finite[~counts] = True
             if not finite.all():
                 row, *inner = (int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
                 first = (row + offset, *inner)
                 name = f"{where}{jax.tree_util.keystr(path)}"
                 got = f"{int((~finite).sum())} NaN or infinite values, the first at index {first}"
                 fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
-        if isinstance(leaf, jax.Array):
+        if isinstance(leaf, jax.Array) and counts is None:
             _seen_finite[id(leaf)] = leaf
 
 
@@ -100,17 +105,31 @@ def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: st
 
 
 def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
-    """Refuse data with values that cannot be meant: not finite, labels or ids out of range, negative weights."""
+    """Refuse data with values that cannot be meant: not finite, labels or ids out of range, negative weights.
+
+    Examples of weight 0 may hold anything.
+    """
     x, y, weight = unpack(data)
-    for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
+    counts = rows_that_count(weight)
+    for name, part, kept in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):
         if part is not None:
-            check_finite(part, f"{where} {name}", offset)
+            check_finite(part, f"{where} {name}", offset, kept)
+    if weight is not None and float(weight.min()) < 0:
+        fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
+    if counts is not None and not counts.any():
+        return
+    if counts is not None:
+        x, y = jax.tree.map(lambda a: a[counts], (x, y))
     check_ids_in_range(expected.ids, x, f"{where} x")
     if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
         with located(where):
             check_targets(task.loss, expected.predictions, y)
-    if weight is not None and float(weight.min()) < 0:
-        fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
+
+
+def rows_that_count(weight: Any) -> np.ndarray | None:
+    """(batch,) booleans, False for a weight of 0; None where all rows count."""
+    counts = None if weight is None else np.asarray(weight) != 0
+    return None if counts is None or counts.all() else counts
 
 
 def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:

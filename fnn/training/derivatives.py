@@ -10,17 +10,25 @@ import jax
 from .._checks import check_count, check_range, fail
 from .._tree import paths
 from .state import Task, TrainState, check_task
-from .step import Batch, measure, penalty_of, size_of, unpack
+from .step import Batch, counted, measure, penalty_of, size_of
 
 Array = jax.Array
 
 
 def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
     """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
-    x, y, weight = unpack(batch)
-    predictions, _ = task.model.apply(params, state, x)
+    return _loss_of_counted(task, params, state, counted(task.model, batch))
 
+
+def _loss_of_counted(task: Task, params: Any, state: Any, batch: tuple[Any, Any, Any]) -> Array:
+    x, y, weight = batch
+    predictions, _ = task.model.apply(params, state, x)
     return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
+
+
+def _loss_of_row(task: Task, params: Any, state: Any, row: tuple[Any, Any, Any]) -> Array:
+    """`loss_of` one example of a batch in which none can do harm."""
+    return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -52,10 +60,9 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     size_of(batch)
 
     def one(row: Batch) -> Any:
-        alone = jax.tree.map(lambda a: a[None], row)
-        return jax.grad(lambda params: loss_of(task, params, ts.state, alone))(ts.params)
+        return jax.grad(lambda params: _loss_of_row(task, params, ts.state, row))(ts.params)
 
-    return jax.vmap(one)(tuple(batch))
+    return jax.vmap(one)(counted(task.model, batch))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -138,8 +145,8 @@ def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: An
 
     solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
 
-    def along(params: Any, row: Batch) -> Array:
-        return loss_of(task, params, ts.state, jax.tree.map(lambda a: a[None], row))
-
     # The directional derivative of each example's loss needs no gradient of its own.
-    return -jax.vmap(lambda row: jax.jvp(lambda params: along(params, row), (ts.params,), (solved,))[1])(tuple(data))
+    def along(row: Batch) -> Array:
+        return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
+
+    return -jax.vmap(along)(counted(task.model, data))

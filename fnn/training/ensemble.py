@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, describe, fail
+from .._dtypes import widened
 from .._tree import paths
 from ..losses import (
     Gaussians,
@@ -37,7 +38,7 @@ from .many import many
 from .run import run
 from .sources import is_stream
 from .state import Task, TrainState, check_task, init
-from .step import Totals, check_sizes, measure, merge, penalty_of, results, size_of, take, unpack
+from .step import Totals, check_sizes, counted, measure, merge, penalty_of, results, size_of, take, unpack
 
 Array = jax.Array
 
@@ -587,7 +588,7 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
-        outputs = jnp.exp(_log_probabilities(task, outputs)[0])
+        outputs = jnp.exp(_log_probabilities(task, widened(outputs))[0]).astype(outputs.dtype)
     mean = jax.tree.map(lambda a: a.mean(0), outputs)
     return Predictions(outputs, mean, jax.tree.map(lambda a: a.std(0), outputs), variances, kind)
 
@@ -608,11 +609,12 @@ def _log_mean(log_p: Array) -> Array:
 def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
     kind = _kind(task)
+    if kind == VALUES:
+        return jax.tree.map(lambda a: a.mean(0), outputs)
+    outputs = widened(outputs)
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
         return gaussian_outputs(Gaussians(mean.mean(0), variances.mean(0) + mean.var(0)))
-    if kind == VALUES:
-        return jax.tree.map(lambda a: a.mean(0), outputs)
     yes, no = _log_probabilities(task, outputs)
     if expects(task.loss) != "logits":
         return jnp.exp(_log_mean(yes))
@@ -658,7 +660,8 @@ def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> tuple[A
         return [*penalty_of(task, params), *added_losses(state)]
 
     def totals_of(start: Any, rows: int, first: Any) -> tuple[Totals, Totals]:
-        x, y, weight = unpack(jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data))
+        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
+        x, y, weight = counted(task.model, part)
         outputs, after = _forward(task, ts, x)
         valid = start + jnp.arange(rows, dtype=jnp.int32) >= first
         added = jax.vmap(penalties)(ts.params, after)

@@ -19,7 +19,7 @@ from .._tree import copied, paths
 from .probe import LayerValues, layer_values
 from .sources import Piece, advance
 from .state import Task, TrainState
-from .step import Batch, Logs, Totals, take, train_step, unpack
+from .step import Batch, Logs, Totals, counted, take, train_step
 
 Array = jax.Array
 
@@ -169,7 +169,7 @@ _layer_values = jax.jit(layer_values, static_argnums=0)
 
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     """Where the first value that is not finite arises in a step, in the order of computation, in words."""
-    x, y, weight = unpack(batch)
+    x, y, weight = counted(task.model, batch)
     for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
         for path, leaf in paths(part).items():
             if bad := _bad(leaf):

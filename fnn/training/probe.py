@@ -12,7 +12,7 @@ from .._jaxprs import trace_state
 from ..nn.activity import added_losses
 from ..nn.layer import Layer, Trace, observe
 from .state import Task, TrainState, check_task
-from .step import Batch, gradients, penalty_of, results, size_of, unpack
+from .step import Batch, counted, gradients, penalty_of, results, size_of
 
 Array = jax.Array
 # JAX sorts the keys of a plain dict and keeps the order of this one.
@@ -128,8 +128,9 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
       InputError: for shapes that do not fit, with the layer's name and position.
     """
     check_task(task, ts)
-    x, y, _ = unpack(batch)
     size_of(batch)
+    x, y, weight = counted(task.model, batch)
+    batch = (x, y) if weight is None else (x, y, weight)
 
     def forward(params: Any, state: Any, x: Any, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)

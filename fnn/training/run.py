@@ -86,7 +86,18 @@ def run(
             hint = "Other functions have side effects, for which fit is there."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
     sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
-    return _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+    ts, history, made = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+    return ts, history if made is None else _ended(history, made)
+
+
+def _ended(history: dict[str, Array], made: Array) -> dict[str, Array]:
+    """The history with NaN for the epochs after those that were made."""
+
+    def only_made(values: Array) -> Array:
+        return jnp.where(jnp.arange(len(values), dtype=jnp.int32) < made, values, jnp.full_like(values, jnp.nan))
+
+    with jax.debug_nans(False):  # these are meant
+        return {name: value if name == "epoch" else only_made(value) for name, value in history.items()}
 
 
 class _Sizes(NamedTuple):
@@ -109,8 +120,8 @@ def _run(
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
     sizes: _Sizes,
-) -> tuple[TrainState, dict[str, Array]]:
-    """See `run`."""
+) -> tuple[TrainState, dict[str, Array], Array | None]:
+    """See `run`; with callbacks also the number of epochs made, after which the history means nothing."""
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.
@@ -125,12 +136,12 @@ def _run(
     numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
     if callbacks:
         return _with_callbacks(again(body) if sizes.remat else body, ts, numbers, callbacks)
-    return in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)
+    return *(in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)), None
 
 
 def _with_callbacks(
     body: Any, ts: TrainState, numbers: Array, callbacks: tuple[PureCallback, ...]
-) -> tuple[TrainState, dict[str, Array]]:
+) -> tuple[TrainState, dict[str, Array], Array]:
     """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
 
     def go(carry: Any, i: Array) -> Any:
@@ -145,13 +156,14 @@ def _with_callbacks(
 
     def skip(carry: Any, i: Array) -> Any:
         shapes = jax.eval_shape(go, carry, i)[1]
-        return carry, jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), shapes)
+        return carry, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
     def step(carry: Any, i: Array) -> Any:
         return jax.lax.cond(carry[2], skip, go, carry, i)
 
     start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)
     (ts, memories, _, last), history = jax.lax.scan(step, start, numbers)
+    made = last + 1
     for callback, memory in zip(callbacks, memories, strict=True):
         ts, last = callback.end(memory, ts, last)
-    return ts, history | {"epoch": last}
+    return ts, history | {"epoch": last}, made

@@ -24,7 +24,7 @@ from .._checks import fail, keeps_state, located
 from .._tree import from_paths
 from ..losses import class_weights
 from ..nn.layer import shape_of
-from .checks import Signature, as_arrays, check_data, check_fit, zero_totals
+from .checks import Signature, as_arrays, check_data, check_fit, rows_that_count, zero_totals
 from .state import Task, TrainState
 from .step import (
     Logs,
@@ -109,9 +109,16 @@ def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
 
 
 def weigh(data: Any, class_weight: Any) -> Any:
-    """Data with class weights multiplied into the sample weights."""
+    """Data with class weights multiplied into the sample weights; of examples of weight 0 no label is looked at."""
     x, y, weight = unpack(data)
-    own = class_weights(y, class_weight)
+    counts = rows_that_count(weight)
+    if counts is None:
+        own = class_weights(y, class_weight)
+    else:
+        found = np.zeros(len(counts), np.float32)
+        if counts.any():
+            found[counts] = class_weights(np.asarray(y)[counts], class_weight)
+        own = jnp.asarray(found)
     own = own if weight is None else own * jnp.asarray(weight, own.dtype)
     return x, y, np.asarray(own) if isinstance(y, np.ndarray) else own
 

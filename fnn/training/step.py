@@ -18,6 +18,7 @@ from .._checks import check_count, check_key, describe, fail, located
 from .._random import permutation
 from ..losses import is_known, weighted_sum
 from ..nn.activity import added_losses
+from ..nn.layer import Layer
 from ..optimizers.rules import apply_updates
 from .state import Task, TrainState, check_task
 
@@ -66,10 +67,58 @@ def take(data: Any, rows: Array) -> Any:
     return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
+def _along(rows: Array, a: Any) -> Array:
+    """A value for each row, (batch,), in a shape that broadcasts against ``a``."""
+    return rows.reshape(-1, *(1,) * (a.ndim - 1))
+
+
+def counted(model: Layer, batch: Batch) -> tuple[Any, Any, Any]:
+    """``(x, y, sample_weight or None)``, in which an example of weight 0 does no harm, whatever its values.
+
+    Such an example is replaced by the first one that counts. A product with its zero gradient would be NaN where the
+    model makes an infinity of it. Where other rows matter to a row, as in BatchNorm, the model sees every example that
+    is finite. If none counts, zeros stand in, which every id and every product allows; masks stay.
+    """
+    x, y, weight = unpack(batch)
+    if weight is None or weight.ndim != 1:  # another shape is refused where weights are applied
+        return x, y, weight
+    counts = jnp.asarray(weight) != 0
+    replaced = ~counts
+    if not model.per_example:
+        floats = [leaf for leaf in jax.tree.leaves((x, y)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        finite = [jnp.isfinite(leaf).all(tuple(range(1, leaf.ndim))) for leaf in floats]
+        replaced &= ~jnp.stack(finite).all(0) if finite else jnp.zeros_like(replaced)
+    first, found = jnp.argmax(counts), counts.any()
+
+    def cleaned(a: Any) -> Array:
+        a = jnp.asarray(a)
+        one = jax.lax.stop_gradient(a.at[first].get(mode="promise_in_bounds"))
+        if jnp.issubdtype(a.dtype, jnp.number):
+            one = jnp.where(found, one, jnp.zeros_like(one))
+        return jnp.where(_along(replaced, a), one, a)
+
+    x, y = jax.tree.map(cleaned, (x, y))
+    return x, y, weight
+
+
+def _without_gradient_of_uncounted(predictions: Any, weight: Array) -> Any:
+    """The same predictions, of which rows of weight 0 pass no gradient, not even NaN."""
+    counts = weight != 0
+
+    def selected(p: Any) -> Any:
+        if p.shape[:1] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
+            return p
+        return jnp.where(_along(counts, p), p, jax.lax.stop_gradient(p))
+
+    return jax.tree.map(selected, predictions)
+
+
 def measure(
     task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalties: Sequence[Any] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
+    if weight is not None:
+        predictions = _without_gradient_of_uncounted(predictions, weight)
     with located("loss"):
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
@@ -119,7 +168,7 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Any, Any, Totals]:
     """Gradients of the batch loss over the rows that are valid, with the new layer state and the totals."""
-    x, y, weight = unpack(batch)
+    x, y, weight = counted(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
@@ -364,7 +413,7 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int,
 
     def totals_of(start: Any, rows: int, first: Any) -> Totals:
         part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
-        x, y, weight = unpack(part)
+        x, y, weight = counted(task.model, part)
         predictions, after = task.model.apply(params, state, x)
         valid = start + jnp.arange(rows, dtype=jnp.int32) >= first
         return measure(task, predictions, y, weight, valid, [*penalties, *added_losses(after)])[1]
