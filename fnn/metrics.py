@@ -25,7 +25,8 @@ from .losses import align, expects
 Array = jax.Array
 Totals = Any
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 # Stand for a prediction that holds NaN and for a target that is no class: neither equals the other, or any class.
 _NO_ANSWER, _NO_CLASS = np.int32(-(2**31)), np.int32(-(2**31) + 1)
@@ -191,7 +192,7 @@ def _given(
     if is_concrete(p) and _is_float(p):
         _check_scores(where, np.asarray(_wide(p))[rows], scores and threshold is None and (several or _single(p)))
     if is_concrete(t):
-        _check_labels(where, p, np.asarray(_wide(t))[rows], several, hint)
+        _check_labels(where, p, np.asarray(t)[rows], several, hint)
     return _Given(p, t, weights, several, 0.5 if threshold is None else threshold, rows)
 
 
@@ -231,7 +232,10 @@ def _check_labels(where: str, p: Any, t: np.ndarray, several: bool, hint: str) -
       several: whether they hold yes/no labels.
       hint: what to do if they do and this was not expected.
     """
-    t = t.astype(np.int8) if t.dtype == bool else t
+    if t.dtype == bool:
+        t = t.astype(np.int8)
+    elif _is_float(t):
+        t = t.astype(at_least_float32(t.dtype))
     swapped = "Are the arguments swapped? Predictions come first."
     span = f"{describe(t)} with values from {t.min():g} to {t.max():g}" if t.size else describe(t)
     if several or _single(p):
@@ -698,10 +702,8 @@ def _report_rows(
     support = np.asarray(counts.true)
     total = support.sum().item()
     labels = [str(n) for n in (names if names is not None else range(classes))]
-    rows = [
-        (label, values, number)
-        for label, *values, number in zip(labels, *(c.tolist() for c in columns), support.tolist(), strict=True)
-    ]
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    rows = list(zip(labels, values, support.tolist(), strict=True))
     means: dict[str, tuple[Any, ...]] = {"macro avg": tuple(c.mean() for c in columns)}
     means["weighted avg"] = tuple((c * support).sum() / total if total else 0.0 for c in columns)
     if given.several:
@@ -1181,7 +1183,7 @@ def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Any,
         losses.check_distributions(f"metric {names[0]!r}", labels)
     else:
         hint = "For several yes/no labels use 'binary_accuracy', or the loss 'binary_crossentropy'."
-        _check_labels(f"metric {names[0]!r}", predictions, np.asarray(_wide(labels)), False, hint)
+        _check_labels(f"metric {names[0]!r}", predictions, labels, False, hint)
 
 
 def _measure_rows(predictions: Any, targets: Any, weights: Array) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from .._checks import InputError, describe, fail, located
 from .._dtypes import at_least_float32
 from .._tree import paths
 from ..losses import check_targets
-from ..metrics import Metric
+from ..metrics import NAN_ROWS, Metric, check_labels
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from .state import Task, TrainState, check_output, check_task
@@ -106,11 +107,33 @@ def check_data(task: Task, expected: Expected, data: Any, where: str = "data", o
         if part is not None:
             check_finite(part, f"{where} {name}", offset)
     check_ids_in_range(expected.ids, x, f"{where} x")
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
-        with located(where):
-            check_targets(task.loss, expected.predictions, y)
     if weight is not None and float(weight.min()) < 0:
         fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
+    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
+        # A row of weight 0 counts for nothing, whatever its label.
+        y = y if weight is None or weight.all() else np.asarray(y)[np.asarray(weight) != 0]
+        with located(where):
+            if len(y):
+                check_targets(task.loss, expected.predictions, y)
+                check_labels(task.metrics, task.loss, expected.predictions, y)
+
+
+def counting_rows(task: Task) -> Task:
+    """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
+    return task._replace(metrics=(*task.metrics, NAN_ROWS))
+
+
+def warn_of_nan(where: str, rows: float) -> bool:
+    """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
+    if rows < 0:
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+    if rows > 0:
+        text = (
+            f"{where}: the predictions of {int(rows):,} rows hold NaN. Metrics of classes count them as wrong. "
+            "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
+        )
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+    return rows > 0
 
 
 def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:
