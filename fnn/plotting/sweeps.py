@@ -116,14 +116,14 @@ def _chosen(where: str, found: Sweep, names: Sequence[str | None], least: int) -
 def _scores(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
     """What is drawn of each trial: its name, the values with NaN for trials that failed, whether more is better."""
     if metric is None or metric == found.monitor:
-        name, values, rising = found.monitor, found.scores, found.rising
+        name, values = found.monitor, found.scores
     else:
         known = dict.fromkeys(name for history in found.histories for name in history if name != "epoch")
         lookup("figure of the sweep", metric, known, or_else="")
         name, values = metric, np.asarray(found.column(metric), float)
-        # What was monitored in validation is as good in training.
-        alike = mode is None and metric.removeprefix("val_") == found.monitor.removeprefix("val_")
-        rising = found.rising if alike else is_rising(where, metric, mode)
+    # What was monitored in validation is better the same way in training.
+    alike = mode is None and name.removeprefix("val_") == found.monitor.removeprefix("val_")
+    rising = found.rising if alike else is_rising(where, name, mode)
     return name, np.where(found.failed, np.nan, values), rising
 
 

@@ -92,12 +92,20 @@ class Expected(NamedTuple):
 
 def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, so many rows at a time."""
+    _check_counting(data, where)
     if rows >= size_of(data):
         return check_data(task, expected, data, where)
     for start in range(0, size_of(data), rows):
         part = jax.tree.map(lambda a, start=start: a[start : start + rows], data)
         check_data(task, expected, part, where, start)
     return None
+
+
+def _check_counting(data: Any, where: str) -> None:
+    """Refuse weights that leave no row; those of one batch may."""
+    weight = unpack(data)[2]
+    if weight is not None and not weight.any():
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
 
 
 def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
@@ -123,7 +131,7 @@ def counting_rows(task: Task) -> Task:
     return task._replace(metrics=(*task.metrics, NAN_ROWS))
 
 
-def warn_of_nan(where: str, rows: float) -> bool:
+def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
     """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
     if rows < 0:
         fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
@@ -132,7 +140,7 @@ def warn_of_nan(where: str, rows: float) -> bool:
             f"{where}: the predictions of {int(rows):,} rows hold NaN. Metrics of classes count them as wrong. "
             "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
         )
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
     return rows > 0
 
 

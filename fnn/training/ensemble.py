@@ -33,7 +33,7 @@ from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.activity import added_losses
 from ..nn.layer import shape_of
 from .callbacks import PureCallback
-from .checks import as_arrays, check_data, check_finite, check_fit, check_input, counting_rows, warn_of_nan
+from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .many import many
 from .run import run
 from .sources import is_stream
@@ -408,7 +408,7 @@ def _checked(task: Task, ts: TrainState, data: Any, where: str, *, train: bool) 
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
     data = as_arrays(data, where)
-    check_data(task, check_fit(task, ts, data, where, train), data, where)
+    check_slices(task, check_fit(task, ts, data, where, train), data, size_of(data), where)
     return jax.tree.map(jnp.asarray, data)
 
 

@@ -429,8 +429,6 @@ def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_
     expected = check_fit(task, ts, data, where, train=False)
     rows = size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes)
     check_slices(task, expected, data, rows, where)
-    if len(data) > 2 and not data[2].any():
-        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
     return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
 
 
@@ -541,7 +539,7 @@ class _Loop:
                 rows = seen.pop(NAN_ROWS.name)
                 # A loss that is not finite is told anyway.
                 if math.isfinite(seen["loss"]) and not self.warned:
-                    self.warned = warn_of_nan("fit, validation_data", rows)
+                    self.warned = warn_of_nan("fit, validation_data", rows, stacklevel=5)
                 logs |= {f"val_{name}": value for name, value in seen.items()}
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
