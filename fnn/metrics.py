@@ -1093,10 +1093,11 @@ METRICS: tuple[str, ...] = tuple(_METRICS)
 
 _OF_CLASSES = ("accuracy", _TOP_K, "precision", "recall", "f1")  # that read targets as classes
 
-_DIRECTIONS = {
+DIRECTIONS = {
     **dict.fromkeys(("loss", "rmse", *losses.LOSSES), "min"),
     **dict.fromkeys((*_OF_CLASSES, "binary_accuracy", "r2"), "max"),
 }
+"""Which way is better, by name."""
 
 
 def direction(name: str) -> str | None:
@@ -1105,7 +1106,7 @@ def direction(name: str) -> str | None:
     >>> direction("val_loss"), direction("val_f1"), direction("val_auc")
     ('min', 'max', None)
     """
-    return _DIRECTIONS.get(name.removeprefix("val_"))
+    return DIRECTIONS.get(name.removeprefix("val_"))
 
 
 @functools.cache

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
 from ..checkpoint import save
-from ..metrics import direction
+from ..metrics import DIRECTIONS, direction
 from ..optimizers.rules import get_hyper, set_hyper
 from .state import TrainState
 
@@ -48,9 +48,12 @@ def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
     mode = mode or direction(monitor)
     if mode is None:
-        hint = "Write mode='max' if higher is better, such as for a score, and mode='min' if lower is."
-        got = f"{monitor!r} without a mode, a name that fnn does not know"
-        fail(where, expected="to know which values are better", got=got, hint=hint)
+        known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
+        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.7)
+        hint = f"Did you mean {' or '.join(map(repr, close))}? Else write" if close else "Write"
+        hint += " mode='max' if higher is better, mode='min' if lower is."
+        expected = "a mode with a name of which fnn does not know which way is better"
+        fail(where, expected=expected, got=f"monitor={monitor!r} alone", hint=hint)
     return mode == "max"
 
 
