@@ -7,7 +7,7 @@ dtype. Gradients have the predictions' dtype.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -402,59 +402,86 @@ def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: A
     return total / count
 
 
-def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
+def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | str | Any) -> Array:
     """Sample weights from class weights, to be passed as the third of ``(x, y, sample_weight)``.
 
     Args:
       labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
       weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1; or
-        "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn.
+        "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn. Keys of a dict are whole
+        numbers of any type, also True and False for labels of booleans.
 
     Returns:
       (batch,) float32.
 
     Raises:
-      InputError: for a class without a weight, or negative weights.
+      InputError: for labels that are no class numbers, rows of several labels, a class without a weight, keys that are
+        no class numbers, or weights that are negative or not finite.
 
     >>> print(class_weights([0, 1, 1], {1: 3.0}))
     [1. 3. 3.]
     """
+    where = "class_weights"
+    classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
+    if isinstance(weights, str):
+        if weights != "balanced":
+            fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
+        weights = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
+    if isinstance(weights, Mapping):
+        given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in weights.items()}
+        table = [given.get(number, 1.0) for number in classes.tolist()]
+    else:
+        if np.ndim(weights) != 1:
+            fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
+        listed = [_class_weight(where, i, weight) for i, weight in enumerate(weights)]
+        if classes.size and classes[-1] >= len(listed):
+            expected = f"a weight for each class; the labels reach {classes[-1]}"
+            fail(where, expected=expected, got=f"{len(listed)} weights")
+        table = [listed[number] for number in classes.tolist()]
+    return jnp.asarray(np.asarray(table, np.float32)[place.reshape(-1)])
+
+
+def _class_labels(where: str, labels: Any) -> np.ndarray:
+    """Class numbers (batch,) from numbers or one-hot rows."""
     labels = np.asarray(labels)
+    if labels.dtype.kind not in "biu" and not jnp.issubdtype(labels.dtype, jnp.floating):
+        hint = "Number the classes: names, y = np.unique(labels, return_inverse=True)."
+        fail(where, expected="class numbers", got=describe(labels), hint=hint)
     if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
-        fail("class_weights", expected="one-hot rows", got=describe(labels), hint="Pass sample weights yourself.")
+        hint = "Rows of several labels have no single class: pass sample weights, (x, y, sample_weight)."
+        fail(where, expected="one-hot rows", got=describe(labels), hint=hint)
     if labels.ndim == 2:
         labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(1)
     if labels.ndim != 1:
-        fail("class_weights", expected="labels of shape (batch,) or (batch, classes)", got=describe(labels))
-    if not np.issubdtype(labels.dtype, np.integer):
-        if np.any(labels != np.floor(labels)):
-            fail("class_weights", expected="class numbers", got=describe(labels))
-        labels = labels.astype(np.int32)
+        fail(where, expected="labels of shape (batch,) or (batch, classes)", got=describe(labels))
+    if labels.dtype.kind not in "biu":
+        wide = labels.astype(np.float64)
+        if not (np.isfinite(wide) & (wide == np.floor(wide)) & (np.abs(wide) < 2**53)).all():
+            fail(where, expected="class numbers", got=f"{describe(labels)} with fractions, NaN or infinity")
+        labels = wide.astype(np.int64)
     if labels.size and labels.min() < 0:
-        fail("class_weights", expected="labels of at least 0", got=f"the label {labels.min()}")
-    if isinstance(weights, str):
-        if weights != "balanced":
-            fail("class_weights", expected="weights by class, or 'balanced'", got=repr(weights))
-        counts = np.bincount(labels)
-        weights = labels.size / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    if isinstance(weights, dict):
-        if any(int(c) != c or c < 0 for c in weights):
-            fail("class_weights", expected="class numbers of at least 0 as keys", got=str(sorted(weights)))
-        largest = max([int(labels.max(initial=0)), *(int(c) for c in weights)])
-        table = np.ones(largest + 1, np.float32)
-        for label, weight in weights.items():
-            table[int(label)] = weight
-    else:
-        table = np.asarray(weights, np.float32)
-    if labels.size and labels.max() >= table.size:
-        fail(
-            "class_weights",
-            expected=f"a weight for each class; the labels reach {labels.max()}",
-            got=f"{table.size} weights",
-        )
-    if np.any(table < 0):
-        fail("class_weights", expected="weights of at least 0", got=str(table.min()))
-    return jnp.asarray(table[labels])
+        hint = "For labels of -1 and +1 use class_weights(y > 0, weights)." if labels.min() == -1 else ""
+        fail(where, expected="labels of at least 0", got=f"the label {labels.min()}", hint=hint)
+    return labels
+
+
+def _class_key(where: str, key: Any) -> int:
+    """A class number from a key of a dict: a whole number of any type."""
+    number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
+    if not number or key < 0:
+        hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
+        fail(where, expected="class numbers of at least 0 as keys", got=repr(key), hint=hint)
+    return int(key)
+
+
+def _class_weight(where: str, key: Any, weight: Any) -> float:
+    """A weight of one class: a finite number of at least 0."""
+    if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
+        fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
+    value = float(weight)
+    if not 0 <= value < np.inf:
+        fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")
+    return value
 
 
 def is_known(loss: Loss) -> bool:
@@ -480,16 +507,27 @@ def expects(loss: Loss) -> str:
     return "values"
 
 
+def several_labels(loss: Loss) -> bool:
+    """Whether several outputs of a model with this loss are yes/no labels, any number of which may be right."""
+    return base(loss) in (binary_crossentropy, logistic)
+
+
+def of_classes(loss: Loss) -> bool:
+    """Whether the outputs of a model with this loss are classes, of which one is right."""
+    return base(loss) in (categorical_crossentropy, sparse_categorical_crossentropy)
+
+
 def check_targets(loss: Loss, predictions: Any, targets: Any) -> None:
     """Refuse target values that a built-in loss cannot mean; needs values, so the drivers call it.
 
     Args:
       loss: any loss; only built-in ones have something to check.
       predictions: an array or its `jax.ShapeDtypeStruct`.
-      targets: a concrete array.
+      targets: a concrete array with at least one row.
 
     Raises:
-      InputError: for classes outside [0, classes), or targets outside the loss's range.
+      InputError: for classes outside [0, classes), rows that do not sum to 1 for categorical_crossentropy, or targets
+        outside the loss's range.
     """
     loss = base(loss)
     name = getattr(loss, "__name__", "loss")
@@ -502,13 +540,30 @@ def check_targets(loss: Loss, predictions: Any, targets: Any) -> None:
             fail(name, expected=f"labels in [0, {classes}) for {classes} outputs", got=got, hint=hint)
     elif loss in (binary_crossentropy, categorical_crossentropy):
         low, high = _extremes(targets)
-        if low < 0 or high > 1:
+        if not (low >= 0 and high <= 1):
             hint = "Labels of -1 and +1 belong to the 'logistic' loss." if low == -1 and high == 1 else ""
             fail(name, expected="targets in [0, 1]", got=f"targets from {low:g} to {high:g}", hint=hint)
-    elif loss is logistic and not bool(np.all(np.abs(np.asarray(targets)) == 1)):
+        if loss is categorical_crossentropy:
+            check_distributions(name, np.asarray(targets))
+    elif loss is logistic and not bool(np.isin(np.asarray(targets), (-1, 1)).all()):
         low, high = _extremes(targets)
         hint = "Use 2 * y - 1 for labels of 0 and 1."
         fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
+
+
+def check_distributions(where: str, rows: np.ndarray) -> None:
+    """Refuse rows (..., classes) that do not sum to 1, such as those of a class that there is not, all 0."""
+    # Half precision rounds each of many probabilities.
+    tolerance = 1e-3 if rows.dtype.kind in "biu" or jnp.finfo(rows.dtype).bits >= 32 else 0.02
+    sums = rows.sum(-1, dtype=np.float64)
+    good = (np.abs(sums - 1) <= tolerance) & (rows >= 0).all(-1)
+    if not good.all():
+        first = tuple(int(i) for i in np.argwhere(~good)[0])
+        place = first[0] if len(first) == 1 else first
+        got = f"{int((~good).sum())} others, the first at {place} with the sum {sums[first]:g}"
+        hint = "For several yes/no labels use the loss 'binary_crossentropy'." if sums[first] > 1 else ""
+        hint = hint or "A row of zeros is of no class: leave such rows out, or give them the sample weight 0."
+        fail(where, expected="rows of probabilities or one-hot rows, which sum to 1", got=got, hint=hint)
 
 
 def _extremes(x: Any) -> tuple[float, float]:

@@ -71,7 +71,36 @@ def test_early_stopping_knows_what_should_rise():
     rising = [0.1, 0.5, 0.4, 0.3, 0.9]
     assert play(fnn.early_stopping("val_accuracy", patience=2), rising, "val_accuracy")[:2] == (3, 1)
     assert play(fnn.early_stopping("own", mode="max", patience=2), rising, "own")[:2] == (3, 1)
-    assert play(fnn.early_stopping("own", patience=2), rising, "own")[:2] == (2, 0)
+    assert play(fnn.early_stopping("own", mode="min", patience=2), rising, "own")[:2] == (2, 0)
+
+
+@pytest.mark.parametrize("name", ["val_auc", "own", "my_accuracy", "neg_mse", "seconds"])
+def test_an_unknown_value_needs_a_mode(name):
+    def sweep(monitor, mode=None):
+        return fnn.sweep(lambda a: ({}, {monitor: a[None]}), {"a": [1.0, 2.0]}, monitor=monitor, mode=mode, verbose=0)
+
+    def checkpoint(monitor, mode=None):
+        return fnn.model_checkpoint("out/x", monitor=monitor, mode=mode)
+
+    for where, make in (
+        ("early_stopping", fnn.early_stopping),
+        ("reduce_on_plateau", fnn.reduce_on_plateau),
+        ("model_checkpoint", checkpoint),
+        ("sweep", sweep),
+    ):
+        with pytest.raises(
+            fnn.InputError, match=rf"^{where}: expected a mode with .* got monitor='{name}' alone.*'max'"
+        ):
+            make(name)
+    assert fnn.early_stopping(name, mode="max") != fnn.early_stopping(name, mode="min")
+    assert sweep(name, "max").best == {"a": 2.0}
+    assert sweep(name, "min").best == {"a": 1.0}
+
+
+def test_known_values_have_a_direction():
+    for monitor, mode in (("val_loss", "min"), ("rmse", "min"), ("val_huber", "min"), ("val_f1", "max"), ("r2", "max")):
+        assert fnn.early_stopping(monitor) == fnn.early_stopping(monitor, mode=mode)
+        assert fnn.reduce_on_plateau(monitor) != fnn.reduce_on_plateau(monitor, mode={"min": "max", "max": "min"}[mode])
 
 
 def test_a_callback_starts_anew_in_another_fit():
@@ -304,8 +333,10 @@ def test_bad_input():
     _, ts = state()
     with pytest.raises(fnn.InputError, match=r"'val_loss' in the logs, got \['loss'\]. Pass validation data"):
         fnn.early_stopping()(0, ts, {"loss": 1.0})
+    with pytest.raises(fnn.InputError, match=r"got monitor='val_acc' alone\. Did you mean 'val_accuracy'"):
+        fnn.early_stopping("val_acc")
     with pytest.raises(fnn.InputError, match=r"'val_acc' in the logs, .*\. Did you mean 'val_accuracy'\?"):
-        fnn.early_stopping("val_acc")(0, ts, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 1.0})
+        fnn.early_stopping("val_acc", mode="max")(0, ts, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 1.0})
     with pytest.raises(fnn.InputError, match="patience to be an integer of at least 1"):
         fnn.early_stopping(patience=0)
     with pytest.raises(fnn.InputError, match="mode 'min', 'max' or None, got 'up'"):

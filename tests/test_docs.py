@@ -182,9 +182,13 @@ INTERNAL = {
     "activations.all_known",
     "losses.align",
     "losses.base",
+    "losses.check_distributions",
     "losses.check_targets",
     "losses.expects",
     "losses.is_known",
+    "losses.of_classes",
+    "losses.several_labels",
+    "metrics.check_labels",
     "schedules.as_hyper",
 }
 

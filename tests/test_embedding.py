@@ -128,13 +128,49 @@ def test_mask_zero_gives_the_pair():
 
 @pytest.mark.parametrize("dtype", ["int32", "uint8", "int8"])
 def test_one_hot(dtype):
-    y = one_hot(jnp.asarray([[2, 0], [3, 1]], dtype), 3)
-    np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 0, 0], [0, 1, 0]]])
+    y = one_hot(jnp.asarray([[2, 0], [1, 1]], dtype), 3)
+    np.testing.assert_array_equal(y, [[[0, 0, 1], [1, 0, 0]], [[0, 1, 0], [0, 1, 0]]])
     assert y.dtype == "float32"
     assert one_hot(jnp.asarray([1]), 3, "bfloat16").dtype == "bfloat16"
     assert one_hot(jnp.asarray([1], dtype), 300).shape == (1, 300)  # more classes than the dtype can count
-    if dtype != "uint8":
-        np.testing.assert_array_equal(one_hot(jnp.asarray([-1], dtype), 3), np.zeros((1, 3)))
+    assert one_hot(np.zeros((0, 2), dtype), 3).shape == (0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        [0, 1, 12],
+        [-1],
+        [10],
+        np.array([255], "uint8"),
+        np.array([2**32]),
+        np.array([2**63], "uint64"),
+        jnp.array([3, 10]),
+    ],
+)
+def test_one_hot_refuses_ids_out_of_range(ids):
+    with pytest.raises(InputError, match=r"^one_hot: expected ids in \[0, 10\), got ids from "):
+        one_hot(ids, 10)
+    with pytest.raises(InputError, match=r"layer 'one_hot' \(position 0\) > one_hot: expected ids in \[0, 10\)"):
+        Sequential(OneHot(10)).apply({"one_hot": {}}, {}, ids)
+
+
+def test_one_hot_of_ids_out_of_range_is_nan_in_compiled_code():
+    for dtype in ("int32", "uint8", "int8"):
+        y = jax.jit(lambda ids: one_hot(ids, 3))(jnp.asarray([1, 3, 100], dtype))
+        np.testing.assert_array_equal(y, [[0, 1, 0], [np.nan] * 3, [np.nan] * 3])
+    np.testing.assert_array_equal(jax.jit(lambda ids: one_hot(ids, 3))(jnp.array([-1])), [[np.nan] * 3])
+    for kind in ("int32", "bool"):
+        np.testing.assert_array_equal(
+            jax.jit(lambda ids, k=kind: one_hot(ids, 2, k))(jnp.array([1, 2])), [[0, 1], [0, 0]]
+        )
+    np.testing.assert_array_equal(jax.vmap(lambda ids: one_hot(ids, 2))(jnp.array([[1], [0]])), [[[0, 1]], [[1, 0]]])
+
+
+@pytest.mark.parametrize("ids", [[0.0, 1.0], [0.5], [np.nan], ["a"], [True]])
+def test_one_hot_refuses_what_is_no_integer(ids):
+    with pytest.raises(InputError, match=r"^one_hot: expected integer ids, got "):
+        one_hot(ids, 3)
 
 
 def test_one_hot_layer():

@@ -405,8 +405,8 @@ P = jnp.zeros((4, 3))
             r"a weight for each class; the labels reach 3, got 2 weights",
         ),
         (lambda: fnn.class_weights([0, -1], [1.0, 2.0]), r"expected labels of at least 0, got the label -1"),
-        (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"expected weights of at least 0, got -2\.0"),
-        (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got \[-1\]"),
+        (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"a finite weight of at least 0 for class 0, got -2\."),
+        (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got -1"),
         (lambda: fnn.class_weights([0.5], [1.0]), r"class_weights: expected class numbers, got float64\[1\]"),
         (lambda: fnn.class_weights(3, [1.0]), r"expected labels of shape \(batch,\) or \(batch, classes\)"),
     ],
@@ -444,6 +444,76 @@ def test_check_targets_lets_good_ones_pass():
     losses.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
     losses.check_targets(losses.logistic, P, np.array([-1, 1]))
     losses.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights", "message"),
+    [
+        ([0, 1], {0: np.nan}, "expected a finite weight of at least 0 for class 0, got nan"),
+        ([0, 1], {5: np.inf}, "expected a finite weight of at least 0 for class 5, got inf"),
+        ([0, 1], [1.0, np.nan], "expected a finite weight of at least 0 for class 1, got nan"),
+        ([0, 1], np.array([1.0, -1]), "expected a finite weight of at least 0 for class 1, got -1"),
+        ([0, 1], {0: "2"}, "expected a number as the weight of class 0, got '2'"),
+        ([0, 1], {0: None}, "expected a number as the weight of class 0, got None"),
+        ([0, 1], {"1": 2.0}, r"as keys, got '1'\. Write 1 without quotes"),
+        ([0, 1], {"cat": 2.0}, "as keys, got 'cat'"),
+        ([0, 1], {1.5: 2.0}, r"as keys, got 1\.5"),
+        ([0, 1], {np.nan: 2.0}, "as keys, got nan"),
+        ([0, 1], 2.0, "expected a weight for each class, a dict, or 'balanced', got 2.0"),
+        ([0.0, np.nan], {}, "with fractions, NaN or infinity"),
+        ([0.0, np.inf], {}, "with fractions, NaN or infinity"),
+        (["a", "b"], {}, r"expected class numbers.*names, y = np\.unique"),
+        ([-1, 1], {1: 2.0}, r"got the label -1\. For labels of -1 and \+1 use class_weights\(y > 0"),
+        ([[1, 1, 0], [0, 0, 1]], {0: 2.0}, "expected one-hot rows.*no single class: pass sample weights"),
+        (np.zeros((2, 3)), {0: 2.0}, "expected one-hot rows"),
+    ],
+)
+def test_class_weights_that_mean_nothing_are_refused(labels, weights, message):
+    with pytest.raises(fnn.InputError, match=f"^class_weights: .*{message}"):
+        fnn.class_weights(labels, weights)
+
+
+def test_class_weights_by_keys_of_any_type():
+    for one in (1, 1.0, True, np.int64(1), np.uint8(1), np.float32(1), np.bool_(True)):
+        np.testing.assert_array_equal(fnn.class_weights(np.array([0, 1, 1], "uint8"), {one: 3}), [1, 3, 3])
+    np.testing.assert_array_equal(fnn.class_weights([True, False], {True: 2, False: 0.5}), [2, 0.5])
+    np.testing.assert_array_equal(fnn.class_weights([10**12, 0], {10**12: 2.0}), [2, 1])
+
+
+def test_class_weights_of_label_rows_are_refused_by_fit():
+    x = np.ones((3, 2), "float32")
+    for loss, rows in (("binary_crossentropy", np.eye(3, dtype="f")), ("logistic", 2 * np.eye(3, dtype="f") - 1)):
+        task = fnn.Task(fnn.Dense(3), loss)
+        ts = fnn.init(task, jax.random.key(0), x)
+        for data in ((x, rows), [(x, rows)]):
+            with pytest.raises(fnn.InputError, match=r"^class_weight: expected one class .*, got rows of 3"):
+                fnn.fit(task, ts, data, class_weight={0: 2.0}, verbose=0)
+
+
+def test_rows_of_no_class_are_refused():
+    rows = np.eye(3, dtype="f")[[0, 2, 1, 1]]
+    rows[2] = 0
+    loss = losses.categorical_crossentropy
+    for bad, match in (
+        (rows, r"which sum to 1, got 1 others, the first at 2 with the sum 0\. A row of zeros is of no class"),
+        (rows[:, ::-1].astype("int8"), "got 1 others, the first at 2 with the sum 0"),
+        (np.stack([rows, rows]), r"got 2 others, the first at \(0, 2\)"),
+        (rows * 0 + 1, r"with the sum 3\. For several yes/no labels use the loss 'binary_crossentropy'"),
+        (np.full((2, 3), np.nan, "f"), r"expected targets in \[0, 1\], got targets from nan to nan"),
+    ):
+        with pytest.raises(fnn.InputError, match=f"^categorical_crossentropy: .*{match}"):
+            losses.check_targets(loss, bad, bad)
+    third = np.full((2, 3), 1 / 3)
+    for dtype in ("float64", "float32", "float16", jnp.bfloat16):
+        losses.check_targets(loss, third, third.astype(dtype))
+    x, task = np.ones((4, 2), "float32"), fnn.Task(fnn.Dense(3), loss)
+    ts = fnn.init(task, jax.random.key(0), x)
+    for call in (fnn.evaluate, partial(fnn.fit, verbose=0)):
+        with pytest.raises(fnn.InputError, match=r"data > categorical_crossentropy: .*the first at 2"):
+            call(task, ts, (x, rows))
+    # A row of weight 0 is of no consequence.
+    rest = np.array([1, 1, 0, 1], "float32")
+    assert np.isfinite(fnn.evaluate(task, ts, (x, rows, rest))["loss"])
 
 
 def test_balanced_class_weights_are_scikit_learn_s():

@@ -486,7 +486,7 @@ def test_the_same_program_under_other_names():
 
     values = [1.0, 2.0, 3.0]
     one = fnn.sweep(first, {"rate": values}, verbose=0)
-    other = fnn.sweep(second, {"speed": values}, monitor="error", verbose=0)
+    other = fnn.sweep(second, {"speed": values}, monitor="error", mode="min", verbose=0)
     assert list(one.ts) == ["a"]
     assert list(other.ts) == ["b"]
     assert list(other.histories[0]) == ["error"]

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .._checks import check_count, describe, fail, leaf
+from .._checks import check_count, describe, fail, is_concrete, leaf
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 
@@ -198,35 +199,48 @@ def Embedding(
     return parametric(init, apply, name, "Embedding")
 
 
-def one_hot(ids: Array, num_classes: int, dtype: Any = jnp.float32) -> Array:
-    """Rows with a single one, ``y[..., k] = 1 if ids[...] == k else 0``; an id out of range gives a row of zeros.
+def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
+    """Rows with a single one, ``y[..., k] = 1 if ids[...] == k else 0``.
 
     Args:
-      ids: integers of any shape.
+      ids: integers of any shape, in [0, num_classes).
       num_classes: length of the rows.
       dtype: of the result; default float32.
 
     Returns:
-      (..., num_classes).
+      (..., num_classes). Inside ``jit``, where values are not known, an id out of range, a negative one too, gives a
+      row of NaN, as of `embedding`; of a dtype without NaN a row of zeros.
 
     Raises:
-      InputError: for ids that are no integers, or num_classes below 1.
+      InputError: for ids that are no integers, num_classes below 1, and ids out of range where they are known.
 
     >>> import jax.numpy as jnp
-    >>> print(one_hot(jnp.array([2, 0, 3]), 3))
+    >>> print(one_hot(jnp.array([2, 0]), 3))
     [[0. 0. 1.]
-     [1. 0. 0.]
-     [0. 0. 0.]]
+     [1. 0. 0.]]
     """
     check_count("one_hot", "num_classes", num_classes)
-    ids = jnp.asarray(ids)
+    if not isinstance(ids, jax.Array) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(ids)):
+        ids = np.asarray(ids)  # JAX would cut long integers off, some into the range
+    else:
+        ids = jnp.asarray(ids)
     check_ids("one_hot", ids)
+    known = is_concrete(ids) and ids.size
+    if known and not (ids.min() >= 0 and ids.max() < num_classes):
+        hint = "Number the classes from 0: names, y = np.unique(labels, return_inverse=True)."
+        fail("one_hot", expected=f"ids in [0, {num_classes})", got=f"ids from {ids.min()} to {ids.max()}", hint=hint)
+    ids = jnp.asarray(ids)
     note_ids("one_hot", ids, num_classes)
-    return _one_hot(ids, num_classes, dtype)
+    rows = _one_hot(ids, num_classes, dtype)
+    if known or not jnp.issubdtype(rows.dtype, jnp.floating):
+        return rows
+    ids = _wide(ids)
+    inside = (ids >= 0) & (ids < num_classes)
+    return jnp.where(inside[..., None], rows, jnp.full_like(rows, jnp.nan))
 
 
 def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot") -> Layer:
-    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); an id out of range gives zeros.
+    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); see `one_hot` for ids out of range.
 
     Args:
       num_classes: length of the rows.

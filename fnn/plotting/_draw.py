@@ -57,7 +57,8 @@ def class_names(where: str, names: Sequence[Any] | None, count: int) -> list[str
 
 def class_number(where: str, label: Any, count: int) -> int:
     """A class number that is one of so many."""
-    if np.ndim(label) or int(label) != label or not 0 <= label < count:
+    number = np.ndim(label) == 0 and isinstance(np.asarray(label).item(), (bool, int, float))
+    if not number or not 0 <= label < count or int(label) != label:
         fail(where, expected=f"a class number in [0, {count})", got=repr(label))
     return int(label)
 

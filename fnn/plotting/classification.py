@@ -284,6 +284,9 @@ def confusion_matrix(
         class_names(where, names, scores.shape[-1] if several else len(names))
     count = None if names is None or several else len(names)
     matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
+    if matrix.ndim == 3:
+        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
+        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
     classes = len(matrix)
     labels = class_names(where, names, classes)
     total = matrix.sum(1, keepdims=True)

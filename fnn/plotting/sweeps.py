@@ -113,14 +113,17 @@ def _chosen(where: str, found: Sweep, names: Sequence[str | None], least: int) -
     return present
 
 
-def _scores(found: Sweep, metric: str | None) -> tuple[str, np.ndarray, bool]:
+def _scores(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
     """What is drawn of each trial: its name, the values with NaN for trials that failed, whether more is better."""
     if metric is None or metric == found.monitor:
-        name, values, rising = found.monitor, found.scores, found.rising
+        name, values = found.monitor, found.scores
     else:
         known = dict.fromkeys(name for history in found.histories for name in history if name != "epoch")
         lookup("figure of the sweep", metric, known, or_else="")
-        name, values, rising = metric, np.asarray(found.column(metric), float), is_rising(metric)
+        name, values = metric, np.asarray(found.column(metric), float)
+    # What was monitored in validation is better the same way in training.
+    alike = mode is None and name.removeprefix("val_") == found.monitor.removeprefix("val_")
+    rising = found.rising if alike else is_rising(where, name, mode)
     return name, np.where(found.failed, np.nan, values), rising
 
 
@@ -159,13 +162,20 @@ def _mark_axis(axis: Any, argument: _Argument, room: int) -> None:
 
 # -------------------------------------------------------------------------------------------------------------- curves
 def sweep_curves(
-    found: Sweep, metric: str | None = None, *, top: int = 3, color: str | None = None, ax: Any = None
+    found: Sweep,
+    metric: str | None = None,
+    *,
+    mode: str | None = None,
+    top: int = 3,
+    color: str | None = None,
+    ax: Any = None,
 ) -> Any:
     """The learning curves of all trials of a sweep, the best ones bold and named, those that failed dotted.
 
     Args:
       found: what `sweep` returned.
       metric: an entry of the histories; default what was monitored.
+      mode: "min" or "max", for a metric of which fnn does not know which is better; see `fnn.early_stopping`.
       top: how many of the best trials are named; default 3.
       color: the argument that gives the colours; default the first one with several values, floats before integers
         and integers before text.
@@ -175,7 +185,7 @@ def sweep_curves(
       The axes. What lies far beyond the other trials leaves them at the edge; a cross is where a trial failed.
 
     Raises:
-      InputError: for an unknown metric or argument.
+      InputError: for an unknown metric or argument, or a metric without a known direction and no mode.
 
     >>> import jax.numpy as jnp, fnn
     >>> found = fnn.sweep(lambda rate: ({}, {"loss": jnp.exp(-rate * jnp.arange(5))}), {"rate": [0.1, 0.5]}, verbose=0)
@@ -186,7 +196,7 @@ def sweep_curves(
     where = "sweep_curves"
     _checked(where, found)
     check_count(where, "top", top, 0)
-    name, last, rising = _scores(found, metric)
+    name, last, rising = _scores(where, found, metric, mode)
     argument = next(iter(_chosen(where, found, [color], 0)), None)
     from matplotlib.ticker import MaxNLocator
 
@@ -324,20 +334,24 @@ def _explain_colours(ax: Any, argument: _Argument | None) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- one argument
-def sweep_line(found: Sweep, x: str | None = None, *, metric: str | None = None, ax: Any = None) -> Any:
+def sweep_line(
+    found: Sweep, x: str | None = None, *, metric: str | None = None, mode: str | None = None, ax: Any = None
+) -> Any:
     """The score over one argument: the mean over the others, such as seeds, with the range from least to most.
 
     Args:
       found: what `sweep` returned.
       x: the argument; default the first one with several values, floats before integers and integers before text.
       metric: an entry of the histories, of the epoch that a trial's state is of; default what was monitored.
+      mode: "min" or "max", for a metric of which fnn does not know which is better; see `fnn.early_stopping`.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes. Each dot is a trial; those that failed are crosses at the edge and in no mean.
 
     Raises:
-      InputError: for an unknown argument or metric, or when no argument has several values.
+      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when no
+        argument has several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "seed": [0, 1]}
@@ -349,7 +363,7 @@ def sweep_line(found: Sweep, x: str | None = None, *, metric: str | None = None,
     where = "sweep_line"
     _checked(where, found)
     (argument,) = _chosen(where, found, [x], 1)
-    name, scores, rising = _scores(found, metric)
+    name, scores, rising = _scores(where, found, metric, mode)
     others = _others(found, argument.name)
     ax = one_axes(where, ax, (5.4, 3.6))
     at = argument.places[argument.rows]
@@ -407,7 +421,13 @@ def _list(names: Sequence[str]) -> str:
 
 # ------------------------------------------------------------------------------------------------------ two arguments
 def sweep_map(
-    found: Sweep, x: str | None = None, y: str | None = None, *, metric: str | None = None, ax: Any = None
+    found: Sweep,
+    x: str | None = None,
+    y: str | None = None,
+    *,
+    metric: str | None = None,
+    mode: str | None = None,
+    ax: Any = None,
 ) -> Any:
     """The score over two arguments as a heat map, brighter where it is better; the mean over the others if there are.
 
@@ -419,13 +439,15 @@ def sweep_map(
       x, y: the arguments; by default the first two with several values, floats before integers and integers before
         text.
       metric: an entry of the histories, of the epoch that a trial's state is of; default what was monitored.
+      mode: "min" or "max", for a metric of which fnn does not know which is better; see `fnn.early_stopping`.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes. Values stand in the cells where there are few.
 
     Raises:
-      InputError: for an unknown argument or metric, or when fewer than two arguments have several values.
+      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when fewer
+        than two arguments have several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "decay": [0.0, 0.5], "seed": [0, 1]}
@@ -438,7 +460,7 @@ def sweep_map(
     where = "sweep_map"
     _checked(where, found)
     across, up = _chosen(where, found, [x, y], 2)
-    name, scores, rising = _scores(found, metric)
+    name, scores, rising = _scores(where, found, metric, mode)
     others = _others(found, across.name, up.name)
     shape = (len(up.values), len(across.values))
     total, count, failed = np.zeros((3, *shape))

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from .._checks import check_count, check_range, fail
 from ..checkpoint import save
+from ..metrics import DIRECTIONS, direction
 from ..optimizers.rules import get_hyper, set_hyper
 from .state import TrainState
 
@@ -32,9 +33,28 @@ class StopTraining(Exception):  # noqa: N818 (a request, no error)
         self.ts = ts
 
 
-def is_rising(name: str) -> bool:
-    """Whether a value of the logs is better when it is higher: accuracies, precision, recall, F1 and R2."""
-    return name.endswith(("accuracy", "precision", "recall", "f1", "r2"))
+def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
+    """Whether a value of the logs is better when it is higher: for all that compare values of the logs.
+
+    Args:
+      where: the function that compares.
+      monitor: the name of the value.
+      mode: "min" or "max"; default what the library knows of the name, see `fnn.metrics.direction`.
+
+    Raises:
+      InputError: for another mode, or none for a name that the library does not know.
+    """
+    if mode not in (None, "min", "max"):
+        fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
+    mode = mode or direction(monitor)
+    if mode is None:
+        known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
+        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.7)
+        hint = f"Did you mean {' or '.join(map(repr, close))}? Else write" if close else "Write"
+        hint += " mode='max' if higher is better, mode='min' if lower is."
+        expected = "a mode with a name of which fnn does not know which way is better"
+        fail(where, expected=expected, got=f"monitor={monitor!r} alone", hint=hint)
+    return mode == "max"
 
 
 Memory = Any
@@ -105,15 +125,14 @@ class Watch(NamedTuple):
     monitor: str
     patience: int
     min_delta: float
-    mode: str | None
+    rising: bool
 
-    def checked(self) -> Watch:
-        """Itself, after a look at the settings."""
-        check_count(self.where, "patience", self.patience)
-        check_range(self.where, "min_delta", self.min_delta, 0)
-        if self.mode not in (None, "min", "max"):
-            fail(self.where, expected="mode 'min', 'max' or None", got=repr(self.mode))
-        return self
+    @classmethod
+    def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
+        """One with checked settings."""
+        check_count(where, "patience", patience)
+        check_range(where, "min_delta", min_delta, 0)
+        return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
 
     def start(self) -> tuple[Any, Any]:
         """The best value so far, turned so that less is better, and the epochs since."""
@@ -128,8 +147,7 @@ class Watch(NamedTuple):
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
                 hint = f"Did you mean {' or '.join(map(repr, close))}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
-        rising = self.mode == "max" or (self.mode is None and is_rising(self.monitor))
-        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if rising else 1)
+        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if self.rising else 1)
         best, waited = memory
         better = value < best - self.min_delta
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
@@ -156,17 +174,20 @@ def early_stopping(
       monitor: a key of the logs; default "val_loss".
       patience: epochs without improvement until training ends; default 5.
       min_delta: what counts as improvement; default any.
-      mode: "min" or "max"; default "max" for accuracies, precision, recall, F1 and R2, else "min".
+      mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
+        "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
+        losses, also with "val_" before them; for any other name say which is better.
       restore_best: whether training returns the state of the best epoch, optimizer and step included, in the place of
         the last, ended early or not; default True. Training that Ctrl-C ends returns the state reached.
 
     Raises:
-      InputError: for arguments out of range, or a value that the logs do not have.
+      InputError: for arguments out of range, a name without a default and no mode, or a value that the logs do not
+        have.
 
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    return _EarlyStopping(Watch("early_stopping", monitor, patience, min_delta, mode).checked(), restore_best)
+    return _EarlyStopping(Watch.of("early_stopping", monitor, patience, min_delta, mode), restore_best)
 
 
 class _EarlyStopping(PureCallback):
@@ -218,7 +239,7 @@ def reduce_on_plateau(
     """
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)
-    return _Plateau(Watch("reduce_on_plateau", monitor, patience, min_delta, mode).checked(), factor, min_rate)
+    return _Plateau(Watch.of("reduce_on_plateau", monitor, patience, min_delta, mode), factor, min_rate)
 
 
 class _Plateau(PureCallback):
@@ -337,14 +358,15 @@ def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None 
       mode: as in `early_stopping`.
 
     Raises:
-      InputError: for a mode without a monitor or an unknown one, and for names that the logs do not have.
+      InputError: for a mode without a monitor or an unknown one, a name without a default and no mode, and for names
+        that the logs do not have.
 
     >>> import fnn
     >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
     """
     if monitor is None and mode is not None:
         fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
-    watch = None if monitor is None else Watch("model_checkpoint", monitor, 1, 0.0, mode).checked()
+    watch = None if monitor is None else Watch.of("model_checkpoint", monitor, 1, 0.0, mode)
     return _ModelCheckpoint(os.fspath(path), watch)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import warnings
 import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from .._checks import InputError, describe, fail, located
 from .._dtypes import at_least_float32
 from .._tree import paths
 from ..losses import check_targets
-from ..metrics import Metric
+from ..metrics import NAN_ROWS, Metric, check_labels
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from .state import Task, TrainState, check_output, check_task
@@ -96,12 +97,20 @@ class Expected(NamedTuple):
 
 def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, so many rows at a time."""
+    _check_counting(data, where)
     if rows >= size_of(data):
         return check_data(task, expected, data, where)
     for start in range(0, size_of(data), rows):
         part = jax.tree.map(lambda a, start=start: a[start : start + rows], data)
         check_data(task, expected, part, where, start)
     return None
+
+
+def _check_counting(data: Any, where: str) -> None:
+    """Refuse weights that leave no row; those of one batch may."""
+    weight = unpack(data)[2]
+    if weight is not None and not weight.any():
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
 
 
 def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
@@ -124,12 +133,31 @@ def check_data(task: Task, expected: Expected, data: Any, where: str = "data", o
     if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
         with located(where):
             check_targets(task.loss, expected.predictions, y)
+            check_labels(task.metrics, task.loss, expected.predictions, y)
 
 
 def rows_that_count(weight: Any) -> np.ndarray | None:
     """(batch,) booleans, False for a weight of 0; None where all rows count."""
     counts = None if weight is None else np.asarray(weight) != 0
     return None if counts is None or counts.all() else counts
+
+
+def counting_rows(task: Task) -> Task:
+    """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
+    return task._replace(metrics=(*task.metrics, NAN_ROWS))
+
+
+def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
+    """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
+    if rows < 0:
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+    if rows > 0:
+        text = (
+            f"{where}: the predictions of {int(rows):,} rows hold NaN. Metrics of classes count them as wrong. "
+            "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
+        )
+        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
+    return rows > 0
 
 
 def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, describe, fail
-from .._dtypes import widened
+from .._dtypes import at_least_float32, widened
 from .._tree import paths
 from ..losses import (
     Gaussians,
@@ -28,12 +28,12 @@ from ..losses import (
     logistic,
     sparse_categorical_crossentropy,
 )
-from ..metrics import Interval, gaussian_interval
+from ..metrics import NAN_ROWS, Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.activity import added_losses
 from ..nn.layer import shape_of
 from .callbacks import PureCallback
-from .checks import as_arrays, check_data, check_finite, check_fit, check_input
+from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .many import many
 from .run import run
 from .sources import is_stream
@@ -164,7 +164,9 @@ class Ensemble:
         check_count("evaluate", "batch_size", batch_size)
         ts = self._working()
         data = _checked(self.task, _first(ts), data, "data", train=False)
-        own, each = jax.device_get(_evaluate(self.task, ts, data, min(batch_size, size_of(data))))
+        task = counting_rows(self.task)
+        own, each = jax.device_get(_evaluate(task, ts, data, min(batch_size, size_of(data))))
+        warn_of_nan("evaluate", own.pop(NAN_ROWS.name))
         names = ["loss", *(metric.name for metric in self.task.metrics)]
         return {name: float(own[name]) for name in names} | {f"member_{n}": float(np.mean(each[n])) for n in names}
 
@@ -406,7 +408,7 @@ def _checked(task: Task, ts: TrainState, data: Any, where: str, *, train: bool) 
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
     data = as_arrays(data, where)
-    check_data(task, check_fit(task, ts, data, where, train), data, where)
+    check_slices(task, check_fit(task, ts, data, where, train), data, size_of(data), where)
     return jax.tree.map(jnp.asarray, data)
 
 
@@ -589,8 +591,20 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
         outputs = jnp.exp(_log_probabilities(task, widened(outputs))[0]).astype(outputs.dtype)
-    mean = jax.tree.map(lambda a: a.mean(0), outputs)
-    return Predictions(outputs, mean, jax.tree.map(lambda a: a.std(0), outputs), variances, kind)
+    mean = jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
+    spread = jax.tree.map(lambda a: jnp.sqrt(_over_members(a)[1]).astype(a.dtype), outputs)
+    return Predictions(outputs, mean, spread, variances, kind)
+
+
+def _over_members(a: Array) -> tuple[Array, Array]:
+    """Mean and variance over the first axis, in float32 at least.
+
+    Of differences from the first member, which are exact where all agree and lose little where they are far from 0.
+    """
+    a = a.astype(at_least_float32(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(jnp.float32)
+    shifted = a - a[:1]
+    shift = shifted.mean(0)
+    return a[0] + shift, jnp.square(shifted - shift).mean(0)
 
 
 def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
@@ -610,11 +624,12 @@ def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
     kind = _kind(task)
     if kind == VALUES:
-        return jax.tree.map(lambda a: a.mean(0), outputs)
+        return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     outputs = widened(outputs)
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
-        return gaussian_outputs(Gaussians(mean.mean(0), variances.mean(0) + mean.var(0)))
+        middle, spread = _over_members(mean)
+        return gaussian_outputs(Gaussians(middle, variances.mean(0) + spread))
     yes, no = _log_probabilities(task, outputs)
     if expects(task.loss) != "logits":
         return jnp.exp(_log_mean(yes))

@@ -21,12 +21,13 @@ import numpy as np
 from .._checks import check_count, check_range, describe, fail, keeps_state
 from .._summary import summary
 from .._tree import copied, paths
+from ..metrics import NAN_ROWS
 from .callbacks import (
     Callback,
     PureCallback,
     StopTraining,
 )
-from .checks import as_arrays, check_finite, check_fit, check_input, check_slices
+from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .finite import Guard, NonFiniteError
 from .resume import Checkpoints, Standing, check_every, settings_of
 from .sources import (
@@ -240,7 +241,8 @@ def fit(
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
       drop_remainder: whether to leave out the last, smaller batch; default False.
       class_weight: weights by class number, a dict or a sequence, or (for arrays) "balanced"; multiplied into the
-        sample weights of the training rows.
+        sample weights of the training rows. Keys are class numbers, weights finite and at least 0. Rows of several
+        yes/no labels have no class: weigh the examples instead.
       callbacks: functions ``callback(epoch, ts, logs)`` called after each epoch (counted from 0). One may return
         another TrainState to go on with, e.g. ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise `StopTraining`; the
         state it is given stays valid. All are called after each epoch, also behind one that stops. See
@@ -393,7 +395,7 @@ def _prepare(
             data, validation_data = _split(data, validation_split)
             check_sizes(size_of(data), batch_size, drop_remainder)
         if class_weight is not None:
-            data = weigh(data, class_weight)
+            data = weigh(task, data, class_weight)
         if chunk_bytes is None:
             source = ArraySource(task, data, batch_size, shuffle, drop_remainder)
         else:
@@ -465,6 +467,7 @@ class _Loop:
         self.callbacks, self.epochs, self.kept = callbacks, epochs, kept
         self.interrupted, self.progress = interrupted, progress
         self.saved: Any = None  # where the last checkpoint was written
+        self.warned = False
 
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
         """Train from the state given, or from a checkpoint of the same run."""
@@ -533,6 +536,10 @@ class _Loop:
             at, logs = self._steps(at, started)
             if at.start is None and self.validation_data is not None:
                 seen = _evaluate(self.task, at.ts, self.validation_data, self.eval_batch_size)
+                rows = seen.pop(NAN_ROWS.name)
+                # A loss that is not finite is told anyway.
+                if math.isfinite(seen["loss"]) and not self.warned:
+                    self.warned = warn_of_nan("fit, validation_data", rows, stacklevel=5)
                 logs |= {f"val_{name}": value for name, value in seen.items()}
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
@@ -644,7 +651,8 @@ def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
 
 
 def _evaluate(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:
-    """Loss and metrics of checked arrays, or of a stream whose batches are checked here."""
+    """Loss and metrics of checked arrays, or of a stream whose batches are checked here; and the rows with NaN."""
+    task = counting_rows(task)
     if not is_stream(data):
         return _floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
     totals, check = None, BatchCheck(task, train=False)
@@ -672,13 +680,17 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
       A dict of floats: "loss" and the task's metrics.
 
     Raises:
-      InputError: as `fit`.
+      InputError: as `fit`; for sample weights that are all 0.
+
+    Where the predictions hold NaN there is a `RuntimeWarning`; such examples count as wrong in metrics of classes.
     """
     _check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
     if not is_stream(data):
         data = _arrays_to_measure(task, ts, data, "data", None)
-    return _evaluate(task, ts, data, batch_size)
+    logs = _evaluate(task, ts, data, batch_size)
+    warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
+    return logs
 
 
 def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any:

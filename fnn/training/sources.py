@@ -20,9 +20,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import fail, keeps_state, located
+from .._checks import describe, fail, keeps_state, located
 from .._tree import from_paths
-from ..losses import class_weights
+from ..losses import class_weights, several_labels
 from ..nn.layer import shape_of
 from .checks import Signature, as_arrays, check_data, check_fit, rows_that_count, zero_totals
 from .state import Task, TrainState
@@ -108,9 +108,14 @@ def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
         fail(where, expected="at least one batch", got="none", hint=hint)
 
 
-def weigh(data: Any, class_weight: Any) -> Any:
+def weigh(task: Task, data: Any, class_weight: Any) -> Any:
     """Data with class weights multiplied into the sample weights; of examples of weight 0 no label is looked at."""
     x, y, weight = unpack(data)
+    if several_labels(task.loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
+        # Rows that happen to be one-hot are labels too, not classes.
+        hint = "Pass a weight for each example, (x, y, sample_weight), or weigh the labels in a loss of your own."
+        got = f"rows of {y.shape[-1]} yes/no labels, {describe(y)}"
+        fail("class_weight", expected="one class for each example", got=got, hint=hint)
     counts = rows_that_count(weight)
     if counts is None:
         own = class_weights(y, class_weight)
@@ -467,7 +472,7 @@ class StreamSource(Source):
             with located(f"batch {number}"):
                 shapes = self.check(ts, batch)
             if self.class_weight is not None:
-                batch = weigh(batch, self.class_weight)
+                batch = weigh(self.task, batch, self.class_weight)
                 shapes = Signature.of(batch)
             self.first = self.first or shapes
             part = fills and self._is_part(shapes)

@@ -244,7 +244,7 @@ def sweep(
       structural: arguments that set shapes or control flow, such as widths, numbers of layers or batch sizes: trials
         with equal ones form a group, which is compiled once. Text, functions, tuples, None and booleans always do.
       monitor: the entry of the history that is compared; default "val_loss" if there is one, else "loss".
-      mode: "min" or "max"; default "max" for accuracies, precision, recall, F1 and R2, else "min".
+      mode: "min" or "max"; the names of the library's losses and metrics have a default, see `early_stopping`.
       keep: "best" keeps the state of the best trial alone, "all" those of all trials.
       members: how many trials one call of the compiled program trains, at most; by default as many as, by what the
         compiled program says of itself, take half of the device's memory. A bar moves with each call.
@@ -257,8 +257,8 @@ def sweep(
 
     Raises:
       InputError: for an empty space, arguments that the trial does not have or that are missing, values of one
-        argument that differ in shape, an argument that would have to be structural, or a history without the
-        monitored value.
+        argument that differ in shape, an argument that would have to be structural, a history without the
+        monitored value, or a monitored value of which it is not known whether more is better.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -275,8 +275,8 @@ def sweep(
         fail("sweep", expected="keep 'best' or 'all'", got=repr(keep))
     if members is not None:
         check_count("sweep", "members", members)
-    if mode not in (None, "min", "max"):
-        fail("sweep", expected="mode 'min', 'max' or None", got=repr(mode))
+    if monitor is not None or mode is not None:
+        is_rising("sweep", monitor or "loss", mode)
     structural = (structural,) if isinstance(structural, str) else tuple(structural)
     for name in structural:
         _known("swept arguments in structural", name, configs[0])
@@ -566,6 +566,7 @@ class _Collected:
         self.histories: list[dict[str, np.ndarray]] = [{} for _ in range(size)]
         self.states: list[Any] = [None] * size
         self.monitor, self.mode, self.keep, self.best, self.ts = monitor, mode, keep, np.inf, None
+        self.rising = False
 
     def check(self, history: Mapping[str, Any]) -> None:
         """Refuse a history without the monitored value, before anything is trained."""
@@ -575,6 +576,7 @@ class _Collected:
         validated = any(name.startswith("val_") for name in history)
         hint = "Pass validation_data to fnn.run." if self.monitor.startswith("val_") and not validated else ""
         _known("an entry of the history to monitor", self.monitor, history, hint)
+        self.rising = is_rising("sweep", self.monitor, self.mode)
 
     def add(self, part: list[int], states: Any, history: Mapping[str, Any], finite: Any) -> None:
         """Take over what a call returned for the trials of these numbers; there may be more rows than trials."""
@@ -593,10 +595,6 @@ class _Collected:
         if self.keep == "all":
             for row, number in enumerate(part):
                 self.states[number] = jax.tree.map(lambda a, row=row: a[row], states)
-
-    @property
-    def rising(self) -> bool:
-        return self.mode == "max" or (self.mode is None and is_rising(str(self.monitor)))
 
     def result(self, configs: list[Config]) -> Sweep:
         states = self.states if self.keep == "all" else []
