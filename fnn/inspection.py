@@ -15,6 +15,7 @@ from ._checks import InputError, fail, is_concrete, shape_text
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
+from .nn.masks import Masked
 from .training.checks import as_arrays, check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task, last_operation
@@ -453,10 +454,8 @@ def _is_float(leaf: Any) -> bool:
 
 def _numbers(y: Any) -> list[np.ndarray]:
     """The arrays of floating-point numbers in an output; of padded sequences the steps that count, (steps, units)."""
-    if isinstance(y, tuple) and len(y) == 2 and all(hasattr(leaf, "dtype") for leaf in y):
-        x, mask = y
-        if _is_float(x) and jnp.issubdtype(mask.dtype, jnp.bool_) and x.shape[: mask.ndim] == mask.shape:
-            return [_host(x)[np.asarray(mask)]]
+    if isinstance(y, Masked) and _is_float(y.x):
+        return [_host(y.x)[np.asarray(y.mask)]]
     return [_host(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
 
 

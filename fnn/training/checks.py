@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,8 +20,9 @@ from ..losses import check_targets
 from ..metrics import Metric
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
+from ..nn.masks import Masked
 from .state import Task, TrainState, check_output, check_task
-from .step import size_of, total_shapes, unpack
+from .step import each_step, size_of, total_shapes, unpack
 
 # jax.Arrays are immutable, so each needs to be looked through only once.
 _seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -106,9 +108,10 @@ def check_data(task: Task, expected: Expected, data: Any, where: str = "data", o
         if part is not None:
             check_finite(part, f"{where} {name}", offset)
     check_ids_in_range(expected.ids, x, f"{where} x")
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
+    predictions = expected.predictions.x if isinstance(expected.predictions, Masked) else expected.predictions
+    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
         with located(where):
-            check_targets(task.loss, expected.predictions, y)
+            check_targets(task.loss, predictions, y)
     if weight is not None and float(weight.min()) < 0:
         fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
 
@@ -160,13 +163,15 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     ts, (x, y, weight) = state.tree(), unpack(data.tree())
     with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
-        batch = jax.eval_shape(task.loss, predictions, shape_of(y))
+        flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(y))
+        batch = jax.eval_shape(task.loss, flat, targets)
     rows = jax.tree.leaves(x)[0].shape[0]
-    if batch.shape != (rows,):
-        fail("loss", expected=f"one value per example, of shape {(rows,)}", got=describe(batch))
+    steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
+    if batch.shape != (math.prod(steps),):
+        fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(batch))
     for metric in task.metrics:
-        _check_metric(task, metric, predictions, y)
-    if weight is not None and weight.shape != (rows,):
+        _check_metric(task, metric, flat, targets)
+    if weight is not None and weight.shape not in ((rows,), steps):
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)

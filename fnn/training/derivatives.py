@@ -9,6 +9,7 @@ import jax
 
 from .._checks import check_count, check_range, fail
 from .._tree import paths
+from ..nn.masks import Masked
 from .state import Task, TrainState, check_task
 from .step import Batch, measure, penalty_of, size_of, unpack
 
@@ -19,8 +20,15 @@ def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
     """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
     x, y, weight = unpack(batch)
     predictions, _ = task.model.apply(params, state, x)
-
     return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
+
+
+def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
+    """Refuse a masked output, whose examples are steps and not the rows of the batch."""
+    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch[0])
+    if isinstance(out, Masked):
+        hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
+        fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -50,6 +58,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     """
     check_task(task, ts)
     size_of(batch)
+    _check_examples("example_gradients", task, ts, batch)
 
     def one(row: Batch) -> Any:
         alone = jax.tree.map(lambda a: a[None], row)
@@ -126,6 +135,7 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
+    _check_examples("influence", task, ts, data)
     return _influence(task, ts, data, test, damping, iterations)
 
 

@@ -31,6 +31,7 @@ from ..metrics import Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.activity import added_losses
 from ..nn.layer import shape_of
+from ..nn.masks import Masked
 from .callbacks import PureCallback
 from .checks import as_arrays, check_data, check_finite, check_fit, check_input
 from .many import many
@@ -467,6 +468,7 @@ class Predictions:
         number): how far they differ, which grows where there were no data.
       variances: (members, rows, k), those of each member's Gaussian with the loss "gaussian_nll", else None.
       kind: "classes", "yes or no", "gaussian" or "values".
+      mask: (rows, time) booleans where the model's output is a `Masked`: the steps that all members keep; else None.
     """
 
     members: Any
@@ -474,6 +476,7 @@ class Predictions:
     spread: Any
     variances: Any
     kind: str
+    mask: Any = None
 
     @property
     def vote(self) -> Array:
@@ -546,7 +549,7 @@ class Predictions:
         return f"Predictions({_members(jax.tree.leaves(self.members)[0].shape[0])}, {self.kind}, mean {mean})"
 
 
-jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances"), ("kind",))
+jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
 def _squeezed(p: Any, kind: str) -> Any:
@@ -583,13 +586,15 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
         return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
 
     outputs = jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32)))
-    kind, variances = _kind(task), None
+    kind, variances, mask = _kind(task), None, None
+    if isinstance(outputs, Masked):
+        outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
         outputs = jnp.exp(_log_probabilities(task, outputs)[0])
     mean = jax.tree.map(lambda a: a.mean(0), outputs)
-    return Predictions(outputs, mean, jax.tree.map(lambda a: a.std(0), outputs), variances, kind)
+    return Predictions(outputs, mean, jax.tree.map(lambda a: a.std(0), outputs), variances, kind, mask)
 
 
 def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
@@ -608,6 +613,8 @@ def _log_mean(log_p: Array) -> Array:
 def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
     kind = _kind(task)
+    if isinstance(outputs, Masked):
+        return Masked(_together(task, outputs.x), outputs.mask.all(0))
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
         return gaussian_outputs(Gaussians(mean.mean(0), variances.mean(0) + mean.var(0)))
