@@ -295,37 +295,42 @@ def test_keras_itself_trains_on_the_same_loss(rng):
     theirs.build((None, 4))
     model = fnn.Sequential(fnn.Embedding(6, 2, mask_zero=True), fnn.Dense(3))
     task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))
-    table, kernel, bias = (floats(rng, *w.shape) for w in theirs.get_weights())
+    table, kernel, bias = (np.asarray(floats(rng, *w.shape)) for w in theirs.get_weights())
     theirs.set_weights([table, kernel, bias])
     ts = fnn.init(task, KEY, ids)
-    ts = ts._replace(params={"embedding": {"embeddings": table}, "dense": {"kernel": kernel, "bias": bias}})
+    ts = ts._replace(
+        params={
+            "embedding": {"embeddings": jnp.array(table)},
+            "dense": {"kernel": jnp.array(kernel), "bias": jnp.array(bias)},
+        }
+    )
     for data in ((ids, y), (ids, y, weight)):
-        expected = theirs.evaluate(*data[:2], sample_weight=weight if len(data) == 3 else None, verbose=0)
+        steps = np.tile(weight[:, None], 4) if len(data) == 3 else None  # Keras takes weights by step alone here
+        expected = theirs.evaluate(*data[:2], sample_weight=steps, verbose=0)
         found = fnn.evaluate(task, ts, data)
         np.testing.assert_allclose([found["loss"], found["accuracy"]], expected, rtol=1e-5)
 
 
 @hypothesis.settings(max_examples=10, deadline=None)
-@hypothesis.given(st.integers(0, 2**31), st.integers(1, 4))
-def test_padding_and_what_stands_in_it_change_nothing(seed, more):
+@hypothesis.given(st.integers(0, 2**31))
+def test_padding_and_what_stands_in_it_change_nothing(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((4, 3)) < 0.6
     x, y = rng.normal(size=(4, 3, 2)).astype("f"), rng.normal(size=(4, 3, 1)).astype("f")
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1), metrics=("mae",))
     ts = fnn.init(task, KEY, Masked(x, mask))
-    wide, end = ((0, 0), (0, more), (0, 0)), ((0, 0), (0, more))
+    wide, end = ((0, 0), (0, 2), (0, 0)), ((0, 0), (0, 2))
     longer = Masked(np.pad(x, wide, constant_values=7), np.pad(mask, end)), np.pad(y, wide, constant_values=99)
     spoilt = Masked(np.where(mask[..., None], x, 50), mask), np.where(mask[..., None], y, -50)
-    keep = mask.reshape(-1)
-    alone = x.reshape(-1, 2)[keep], y.reshape(-1, 1)[keep]
-    runs = [fnn.train_step(task, ts, batch) for batch in ((Masked(x, mask), y), longer, spoilt)]
-    if keep.any():
-        runs.append(fnn.train_step(task, ts, alone))
-    for after, logs in runs:
-        assert np.isfinite(logs["loss"]) or not keep.any()
-        np.testing.assert_allclose(after.params["kernel"], runs[0][0].params["kernel"], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(logs["loss"], runs[0][1]["loss"], rtol=1e-5)
-        np.testing.assert_allclose(logs["mae"], runs[0][1]["mae"], rtol=1e-5)
+    hypothesis.assume(mask.any())
+    kernel = np.asarray(ts.params["kernel"], np.float64)
+    error = (x @ kernel - y)[mask]
+    slope = 2 * x[mask].astype(np.float64).T @ error / len(error)
+    for batch in ((Masked(x, mask), y), longer, spoilt):
+        after, logs = fnn.train_step(task, ts, batch)
+        np.testing.assert_allclose(after.params["kernel"], kernel - 0.1 * slope, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(logs["loss"], np.square(error).mean(), rtol=1e-5)
+        np.testing.assert_allclose(logs["mae"], np.abs(error).mean(), rtol=1e-5)
 
 
 def test_a_batch_of_padding_alone_moves_nothing(rng):

@@ -187,14 +187,23 @@ def test_bidirectional_is_keras_s(merge_mode, kind, sequences, masked, rng):
     pair = masked and sequences
     mask = jnp.asarray(MASK) if masked else None
     ours, theirs = Bidirectional(ours, merge_mode), keras.layers.Bidirectional(theirs, merge_mode=merge_mode)
-    against_keras(ours, theirs, x, rng, mask, lambda y: jax.tree.map(lambda m: m.x, y, is_leaf=lambda m: isinstance(m, Masked)) if pair else y)
+    against_keras(
+        ours,
+        theirs,
+        x,
+        rng,
+        mask,
+        lambda y: jax.tree.map(lambda m: m.x, y, is_leaf=lambda m: isinstance(m, Masked)) if pair else y,
+    )
 
 
 def test_bidirectional_returns_states_as_keras_does(rng):
     ours, theirs = keras_twins("lstm", 3, return_sequences=True, return_state=True)
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
     against_keras(Bidirectional(ours), keras.layers.Bidirectional(theirs), x, rng)
-    y, _ = Bidirectional(ours).apply(Bidirectional(ours).init(jax.random.key(0), x)[0], {}, Masked(x, jnp.asarray(MASK)))
+    y, _ = Bidirectional(ours).apply(
+        Bidirectional(ours).init(jax.random.key(0), x)[0], {}, Masked(x, jnp.asarray(MASK))
+    )
     merged, (forward, backward) = y
     assert merged.x.shape == (4, 5, 6)
     assert isinstance(forward, LSTMCarry)

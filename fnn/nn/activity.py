@@ -118,4 +118,3 @@ def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activit
 
     # What it returns depends on each example alone, but not what it adds: filling rows up would add theirs.
     return Layer(init, apply, name, "ActivityRegularization", per_example=False)
-
