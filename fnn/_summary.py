@@ -14,7 +14,6 @@ from .nn.activity import AddedLoss
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
 from .optimizers.transforms import frozen_paths
 
-
 _NAMED = 6  # frozen parameters named under the table
 
 
@@ -143,8 +142,8 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
     Args:
       model: a `Layer` or a `Task`.
       x: a batch of input, of which only shape and dtype are read, or a shape without the batch, ``(28, 28, 1)``.
-      frozen: paths that are not trained, as given to `freeze`. Those that a `freeze` in the optimizer of a task leaves as
-        they are come by themselves.
+      frozen: paths that are not trained, as given to `freeze`, in addition to those that a `freeze` in a task's
+        optimizer leaves as they are.
 
     Returns:
       A `Summary`, which prints as a table and holds the numbers.

@@ -79,7 +79,7 @@ def test_it_is_not_taken_for_one_array(use, text, rng):
 
 def test_it_cannot_be_unpacked(rng):
     with pytest.raises(TypeError, match="Masked"):
-        x, mask = sequences(rng)[:2]
+        _, _ = sequences(rng)[:2]
 
 
 # ---------------------------------------------------------------------------------------------- tuples are refused
@@ -458,7 +458,7 @@ def test_predict_of_a_masked_output(rng):
     y = rng.integers(0, 2, (10, 4))
     task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(0.01), metrics=("accuracy",))
     ts = fnn.init(task, KEY, x[:1])
-    trained, history = fnn.fit(task, ts, (x, y), epochs=2, batch_size=4, verbose=0)
+    trained, _ = fnn.fit(task, ts, (x, y), epochs=2, batch_size=4, verbose=0)
     out = fnn.predict(task, trained, x, batch_size=4)
     assert isinstance(out, Masked)
     np.testing.assert_array_equal(out.mask, x.mask)

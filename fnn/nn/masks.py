@@ -81,7 +81,7 @@ def _got(x: Any) -> str:
 def _looks_old(x: Any) -> bool:
     """Whether a tuple is a sequence with a boolean mask, as earlier versions had it."""
     pair = isinstance(x, (tuple, list)) and len(x) == 2 and all(map(_is_array, x))
-    return bool(pair and x[1].dtype == np.bool_ and 0 < len(x[1].shape) and _leads(x[1], x[0]))
+    return bool(pair and x[1].dtype == np.bool_ and len(x[1].shape) > 0 and _leads(x[1], x[0]))
 
 
 def _leads(mask: Any, x: Any) -> bool:
@@ -101,8 +101,8 @@ def array_of(where: str, x: Any) -> Any:
     hint = _several(x)
     if isinstance(x, Masked) or _looks_old(x):
         hint = (
-            "It cannot use a mask. Dense, Activation, Dropout, LayerNorm, BatchNorm, recurrent layers and global pooling "
-            "can; a layer of your own may return masked.x."
+            "It cannot use a mask. Dense, Activation, Dropout, LayerNorm, BatchNorm, recurrent layers and global "
+            "pooling can; a layer of your own may return masked.x."
         )
     fail(where, expected="one array", got=_got(x), hint=hint)
 

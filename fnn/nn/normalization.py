@@ -139,8 +139,8 @@ def BatchNorm(
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation. Of a `Masked` the statistics are those
-    of the steps that the mask keeps, as in Keras.
+    Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation. Of a `Masked` the statistics are
+    those of the steps that the mask keeps, as in Keras.
 
     Raises:
       InputError: for a momentum outside [0, 1], a negative epsilon, or (when applied) another number of features.

@@ -943,8 +943,8 @@ def Bidirectional(
 
     The second direction is the same layer with parameters of its own, applied to the sequence turned round; where it
     returns sequences they are turned back, so that both belong to the inputs step by step. With a `Masked` in and
-    sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a `Masked`. With ``return_state=True`` in the layer, the output becomes
-    ``(output, (forward carry, backward carry))``.
+    sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a `Masked`. With
+    ``return_state=True`` in the layer, the output becomes ``(output, (forward carry, backward carry))``.
 
     Args:
       layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or any that takes sequences in the same way.

@@ -214,10 +214,10 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     Raises:
       InputError: for shapes that do not fit, with the layer's name and position.
 
-    The loss is ``sum_i w_i l_i / batch``, where each step that the mask of a `Masked` output keeps is an example (plus the task's penalty and what layers add, see `AddedLoss`), and the
-    dropout of step i draws from
-    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in
-    ``jax.jit(..., donate_argnums=...)``.
+    The loss is ``sum_i w_i l_i / batch``, where each step that the mask of a `Masked` output keeps is an example
+    (plus the task's penalty and what layers add, see `AddedLoss`), and the dropout of step i draws from
+    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in ``jax.jit(...,
+    donate_argnums=...)``.
     """
     check_task(task, ts)
     size_of(batch)
