@@ -37,6 +37,7 @@ from .nn.dense import Dense, Flatten, Reshape, dense, dense_init, flatten, resha
 from .nn.dropout import Dropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer, Residual, Sequential
+from .nn.masks import Masked
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
 from .nn.pooling import (
     AvgPool,
@@ -116,7 +117,7 @@ __all__ = [
     "gru", "gru_cell", "gru_init", "GRUCarry",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual",
+    "Layer", "Sequential", "Residual", "Masked",
     "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
     "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
     "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",

@@ -12,6 +12,9 @@ from ._checks import fail, shape_text
 from ._tree import Where, matches, paths
 from .nn.activity import AddedLoss
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
+from .optimizers.transforms import frozen_paths
+
+_NAMED = 6  # frozen parameters named under the table
 
 
 class Row(NamedTuple):
@@ -21,8 +24,10 @@ class Row(NamedTuple):
       path: names from the outermost layer inwards, e.g. ``("residual", "body", "conv")``.
       kind: the type.
       output_shape: with None for the batch; for several outputs a tuple of shapes.
-      params: count of its numbers, trained or not, without those of layers inside it.
+      params: count of its own numbers, trained or not: those that no layer inside it has, nor an earlier row. So every
+        number is counted in exactly one row.
       size: their bytes.
+      trainable: count of those that are trained.
     """
 
     path: tuple[str, ...]
@@ -30,6 +35,7 @@ class Row(NamedTuple):
     output_shape: Any
     params: int
     size: int
+    trainable: int = 0
 
 
 class Summary(NamedTuple):
@@ -40,12 +46,14 @@ class Summary(NamedTuple):
       trainable: count of trained numbers.
       non_trainable: count of the others: layer state, and frozen parameters.
       size: bytes of all of them.
+      frozen: paths of the parameters that are not trained, in order.
     """
 
     rows: tuple[Row, ...]
     trainable: int
     non_trainable: int
     size: int
+    frozen: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -53,17 +61,22 @@ class Summary(NamedTuple):
         return self.trainable + self.non_trainable
 
     def __repr__(self) -> str:
-        head = ("layer (type)", "output shape", "params", "bytes")
+        head = ("layer (type)", "output shape", "params", "bytes", "trainable")
         body = [
             (
                 f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})",
                 shape_cell(row.output_shape),
                 f"{row.params:,}",
                 f"{row.size:,}",
+                f"{row.trainable:,}",
             )
             for row in self.rows
         ]
-        rule, *lines = aligned([head, *body], left=2)
+        # Without frozen parameters the last column says nothing new.
+        columns = None if self.frozen else -1
+        rule, *lines = aligned([cells[:columns] for cells in (head, *body)], left=2)
+        frozen = f"frozen: {', '.join(self.frozen[:_NAMED])}"
+        frozen += f" and {len(self.frozen) - _NAMED} more" if len(self.frozen) > _NAMED else ""
         return "\n".join(
             [
                 lines[0],
@@ -73,6 +86,7 @@ class Summary(NamedTuple):
                 f"total params: {self.total:,} ({bytes_text(self.size)})",
                 f"trainable: {self.trainable:,}",
                 f"not trainable: {self.non_trainable:,}",
+                *([frozen] if self.frozen else []),
             ]
         )
 
@@ -117,7 +131,6 @@ def shape_cell(shape: Any) -> str:
 
 def count_of(tree: Any) -> tuple[int, int]:
     """Numbers and bytes of a tree."""
-    # What a layer adds to the loss travels in its state, but belongs to the batch and not to the model.
     leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=_is_added) if not _is_added(leaf)]
     numbers = sum(math.prod(leaf.shape) for leaf in leaves)
     return numbers, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
@@ -129,13 +142,17 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
     Args:
       model: a `Layer` or a `Task`.
       x: a batch of input, of which only shape and dtype are read, or a shape without the batch, ``(28, 28, 1)``.
-      frozen: paths that are not trained, as given to `freeze`.
+      frozen: paths that are not trained, as given to `freeze`, in addition to those that a `freeze` in a task's
+        optimizer leaves as they are.
 
     Returns:
       A `Summary`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: when a layer refuses its input, with its name and position.
+      InputError: when a layer refuses its input, with its name and position; when ``frozen`` matches no parameter.
+
+    Parameters that a layer holds itself stand in its row, those of layers inside it in theirs; a layer that is applied
+    twice is one row. Running statistics and other layer state count as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -153,14 +170,30 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
         fail("summary", expected="a Layer or a Task", got=type(model).__name__)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    rows = []
+    still = _frozen(model, params, frozen)
+    rows: list[Row] = []
     for seen in calls(layer, params, state, x):
-        count, size = (0, 0) if seen.inside else count_of((seen.two.params, seen.two.state))
-        rows.append(Row(seen.two.path, seen.two.layer.kind, seen.shape("y"), count, size))
-    still = sum(math.prod(leaf.shape) for path, leaf in paths(params).items() if matches(frozen, path))
-    total, size = count_of(params)
-    state_total, state_size = count_of(state)
-    return Summary(tuple(rows), total - still, state_total + still, size + state_size)
+        count, size = count_of(seen.own)
+        trained = {path: leaf for path, leaf in seen.own.items() if path[0] == "params" and path[1] not in still}
+        path = seen.two.path or (seen.two.layer.name,)
+        row = Row(path, seen.two.layer.kind, seen.shape("y"), count, size, count_of(trained)[0])
+        # A layer that is applied again and has its numbers in an earlier row is the same layer.
+        if seen.own or not any(row[:3] == earlier[:3] for earlier in rows):
+            rows.append(row)
+    total, size = count_of((params, state))
+    trainable = count_of({path: leaf for path, leaf in paths(params).items() if path not in still})[0]
+    return Summary(
+        tuple(rows), trainable, total - trainable, size, tuple(path for path in paths(params) if path in still)
+    )
+
+
+def _frozen(model: Any, params: Any, where: Where) -> set[str]:
+    """Paths of the parameters that are not trained: those asked for, and those that a task's optimizer freezes."""
+    chosen = {path for path in paths(params) if matches(where, path)}
+    if where != () and not chosen:
+        hint = f"Paths: {list(paths(params))}."
+        fail("summary", expected="frozen to match some parameter", got=repr(where), hint=hint)
+    return chosen | (frozen_paths(model.optimizer, params) if hasattr(model, "optimizer") else set())
 
 
 class Seen(NamedTuple):
@@ -172,6 +205,7 @@ class Seen(NamedTuple):
     two: Trace
     three: Trace
     inside: bool  # whether there are layers in it
+    own: dict[tuple[str, str], Any]  # what it holds that no layer inside it does, by ("params" or "state", path)
 
     def shape(self, what: str) -> Any:
         """The shape of the input "x" or the output "y", with None for the batch; a tree if it is one."""
@@ -195,21 +229,66 @@ def abstract(trace: Trace) -> Trace:
 def calls(layer: Layer, params: Any, state: Any, x: Any) -> list[Seen]:
     """Every layer of a model with its shapes, in order of computation, but parents before what is in them."""
 
-    def seen(batch: int) -> list[Trace]:
+    def seen(batch: int) -> tuple[list[Trace], list[Own]]:
         traces: list[Trace] = []
-        with observe(lambda trace: traces.append(abstract(trace))):
-            out = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x)[0], params, state, resized(x, batch))
-        return traces or [Trace((layer.name,), layer, params, state, resized(x, batch), out)]
+        owned: list[Own] = []
 
-    return pair_up(seen(2), seen(3))
+        def forward(params: Any, state: Any, x: Any) -> Any:
+            free = held(params, state)
+            names = {id(leaf): name for name, leaf in free.items()}
+
+            def note(trace: Trace) -> None:
+                traces.append(abstract(trace))
+                owned.append(_claimed(trace, free, names))
+
+            with observe(note):
+                y = layer.apply(params, state, x)[0]
+            if free or not traces:  # held by the model itself, as by a layer of a user's own that holds others
+                path = () if traces else (layer.name,)
+                traces.append(abstract(Trace(path, layer, params, state, x, y)))
+                owned.append({name: shape_of(leaf) for name, leaf in free.items()})
+            return y
+
+        jax.eval_shape(forward, params, state, resized(x, batch))
+        return traces, owned
+
+    two, own = seen(2)
+    return pair_up(two, seen(3)[0], own)
 
 
-def pair_up(two: list[Trace], three: list[Trace]) -> list[Seen]:
+Own = dict[tuple[str, str], Any]
+
+
+def held(params: Any, state: Any) -> Own:
+    """All arrays of a model by part and path, but what layers add to the loss."""
+    # That travels in the state, but belongs to the batch and not to the model.
+    lasting = jax.tree.map(lambda node: None if _is_added(node) else node, state, is_leaf=_is_added)
+    return {
+        (part, path): leaf
+        for part, tree in (("params", params), ("state", lasting))
+        for path, leaf in paths(tree).items()
+    }
+
+
+def _claimed(trace: Trace, free: Own, names: dict[int, tuple[str, str]]) -> Own:
+    """What a layer that is done holds and no layer before it does; it is taken out of ``free``.
+
+    An array is known by its identity or, where a transformation such as ``jit`` stands between, by its path.
+    """
+    own: Own = {}
+    for (part, path), leaf in held(trace.params, trace.state).items():
+        name = names.get(id(leaf), (part, "/".join((*trace.path, path) if path else trace.path)))
+        if name in free and free[name].shape == leaf.shape:
+            own[name] = shape_of(free.pop(name))
+    return own
+
+
+def pair_up(two: list[Trace], three: list[Trace], own: Sequence[Own]) -> list[Seen]:
     """What was seen with two and with three examples, in the order of a table."""
     every = [trace.path for trace in two]
     # A layer is seen when it is done; parents come before their children in a table.
     order = sorted(range(len(two)), key=lambda i: _position(every[i], every))
-    return [Seen(two[i], three[i], any(path[:-1] == every[i] for path in every)) for i in order]
+    return [Seen(two[i], three[i], any(path[:-1] == every[i] for path in every), own[i]) for i in order]
 
 
 def _position(path: tuple[str, ...], all_paths: list[tuple[str, ...]]) -> tuple[int, ...]:

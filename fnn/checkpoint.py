@@ -9,6 +9,7 @@ implementation of PRNG keys, the history. Nothing is pickled. Dtypes that safete
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import glob
 import itertools
@@ -18,6 +19,7 @@ import os
 import re
 import secrets
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -26,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import InputError, describe, fail
+from ._checks import InputError, check_ending, describe, fail
 from ._dtypes import at_least_float32
 from ._tree import Where, matches, path_text, paths
 from ._version import __version__
@@ -42,6 +44,7 @@ _NATIVE = {
     "bfloat16": "BF16", "float16": "F16", "float32": "F32", "float64": "F64",
 }  # fmt: skip
 _NUMBERS = (bool, int, float, complex)
+_ENDING = ".safetensors"
 _SHOWN = 4  # paths of each kind in a message
 _BESIDE = "beside/"  # before the paths of arrays that are no part of the tree
 _RUNNING = ("state/", "opt_state/")  # before those of running values in a TrainState
@@ -90,7 +93,8 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None, model: A
     then renamed. Whatever happens, the place holds either the old file or the complete new one.
 
     Args:
-      path: the file, e.g. "run.safetensors". Missing folders are made.
+      path: the file, e.g. "run.safetensors". A name without this ending gets it; one with that of another kind of
+        file (".h5", ".keras", ".pt", ".npz" and so on) is refused. Missing folders are made.
       ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``.
       history: the history of `fit` or `run`; numbers by name.
       extra: anything else that JSON can hold: numbers, texts, lists, and dicts with texts as keys.
@@ -98,7 +102,7 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None, model: A
 
     Raises:
       InputError: for leaves that are no arrays or numbers, two leaves of the same path, an ``extra`` that JSON cannot
-        hold, or a path that is a folder.
+        hold, a path that is a folder, or a file name with the ending of another kind of file.
       OSError: (or `PermissionError` and so on) when the file cannot be written, such as on a full disk.
 
     >>> import jax, tempfile, fnn
@@ -117,6 +121,11 @@ def save(path: Any, ts: Any, *, history: Any = None, extra: Any = None, model: A
 def save_with(path: Any, ts: Any, beside: Any, *, history: Any, extra: Any, model: Any) -> None:
     """`save` a TrainState with other arrays beside it, which `load` leaves out and `load_beside` gives."""
     target = os.path.realpath(os.fspath(path))
+    if os.path.lexists(target) and not os.path.isfile(target):
+        fail("save", expected="the path of a file", got=f"{str(path)!r}, which is a folder or a device")
+    check_ending("save", path, _ENDING)
+    path = _with_ending(path)
+    target = os.path.realpath(path)
     if os.path.lexists(target) and not os.path.isfile(target):
         fail("save", expected="the path of a file", got=f"{str(path)!r}, which is a folder or a device")
     stored = _stored(ts)
@@ -148,6 +157,11 @@ def save_with(path: Any, ts: Any, beside: Any, *, history: Any, extra: Any, mode
     encoded += b" " * (-len(encoded) % 8)
     head = struct.pack("<Q", len(encoded)) + encoded
     _write(path, target, itertools.chain([head], (_bytes_of(stored[name].array) for name in order)))
+
+
+def _with_ending(path: Any) -> str:
+    name = str(os.fspath(path))
+    return name if name.lower().endswith(_ENDING) else name + _ENDING
 
 
 def _stored(tree: Any) -> dict[str, _Stored]:
@@ -275,8 +289,7 @@ def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
             inside = sorted(glob.glob(os.path.join(glob.escape(os.fspath(path)), "*.safetensors")))
             hint = f"The last one in it is {inside[-1]!r}." if inside else ""
             fail(where, expected="the path of a file", got="a folder", hint=hint)
-        if not os.path.exists(path):
-            raise FileNotFoundError(errno.ENOENT, "load: there is no such file", str(path))
+        path = _found(path)
         with safe_open(os.fspath(path), framework="np") as file:
             metadata = file.metadata() or {}
             text = metadata.get("fnn")
@@ -294,8 +307,72 @@ def _opened(path: Any) -> Iterator[tuple[Any, dict[str, Any]]]:
                 _damaged(where, "other leaves than its metadata tell")
             yield file, about
     except SafetensorError as error:
-        got = f"one that is truncated, damaged or of another kind ({error})"
+        got = _kind_of(path) or f"one that is truncated, damaged or of another kind ({error})"
         raise DamagedError(f"{where}: expected a checkpoint of fnn.save, got {got}.") from None
+
+
+def _found(path: Any) -> str:
+    """The file of a name, which may lack its ending."""
+    name = str(os.fspath(path))
+    for candidate in (name, _with_ending(name)):
+        if os.path.isfile(candidate):
+            return candidate
+    if os.path.exists(name):
+        fail(f"load {name!r}", expected="the path of a file", got="a device")
+    folder, file = os.path.split(name)
+    beside = (
+        [entry for entry in os.listdir(folder or ".") if entry.endswith(_ENDING)]
+        if os.path.isdir(folder or ".")
+        else []
+    )
+    close = difflib.get_close_matches(_with_ending(file), beside, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(repr(os.path.join(folder, entry)) for entry in close)}?" if close else ""
+    if folder and not os.path.isdir(folder):
+        hint = f"; there is no folder {folder!r} either"
+    raise FileNotFoundError(errno.ENOENT, f"load: there is no such file{hint}", name)
+
+
+_ELSEWHERE = "Load it with the library that wrote it and copy its arrays into a tree like ts.params"
+
+
+def _kind_of(path: str) -> str:
+    """What kind of file this is, if it is a known one; nothing in it is executed."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if not head:
+        return "an empty file"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return f"an HDF5 file, as Keras writes. {_ELSEWHERE}"
+    if head.startswith(b"\x93NUMPY"):
+        return "an array of NumPy. Read it with numpy.load"
+    if head.startswith(b"PK"):
+        return _kind_of_zip(path)
+    if head[0] == 0x80 and 2 <= head[1] <= 5:
+        return f"a pickle, as torch.save and joblib write. {_ELSEWHERE}"
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip file. Unpack it first"
+    if path.lower().endswith(".onnx"):
+        return f"an ONNX model. {_ELSEWHERE}"
+    with contextlib.suppress(UnicodeDecodeError):
+        # The length of a header makes the first bytes of a safetensors file no text.
+        if b"\0" not in head and head.decode("utf-8", "strict"):
+            return "a text file"
+    return ""
+
+
+def _kind_of_zip(path: str) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile:
+        return "a damaged zip file"
+    if any(name.endswith("data.pkl") for name in names):
+        return f"a file of torch.save. {_ELSEWHERE}"
+    if any(name.endswith(".weights.h5") for name in names):
+        return f"a model of Keras. {_ELSEWHERE}"
+    if names and all(name.endswith(".npy") for name in names):
+        return "arrays of NumPy. Read them with numpy.load"
+    return "a zip file"
 
 
 def _damaged(where: str, got: str) -> NoReturn:
@@ -317,7 +394,7 @@ def load_info(path: Any) -> CheckpointInfo:
     """What a checkpoint holds, without reading its arrays.
 
     Args:
-      path: a file of `save`.
+      path: a file of `save`; the ending ".safetensors" may be left out.
 
     Returns:
       A `CheckpointInfo`: leaves by path with shapes and dtypes, step, history, ``extra``, versions, size.
@@ -370,7 +447,7 @@ def load(path: Any, like: Any, *, where: Where | None = None) -> Any:
     """Read a checkpoint into a tree of the same structure; every bit is checked.
 
     Args:
-      path: a file of `save`.
+      path: a file of `save`; the ending ".safetensors" may be left out.
       like: a tree with the structure, shapes and dtypes to come: a `TrainState`, such as a new one of `init`, or
         whatever was saved; arrays or `jax.ShapeDtypeStruct`. Of a TrainState's file, another tree gets the parameters:
         ``fnn.load(path, ts.params)``.

@@ -12,9 +12,10 @@ import numpy as np
 
 from ._checks import InputError, fail, is_concrete, shape_text
 from ._jaxprs import last_operations, multiply_adds
-from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
+from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, held, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
+from .nn.masks import Masked
 from .training.checks import as_arrays, check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task
@@ -166,13 +167,13 @@ def _table(seen: list[Seen], operations: int | None = None) -> Check:
         size = _bytes(one.three.y) - _bytes(one.two.y)
         rows.append(
             CheckRow(
-                path,
+                path or (one.two.layer.name,),
                 one.two.layer.kind,
                 one.shape("x"),
                 _dtypes(one.two.x),
                 one.shape("y"),
                 _dtypes(one.two.y),
-                0 if one.inside else count_of((one.two.params, one.two.state))[0],
+                count_of(one.own)[0],
                 max(works[i] - within, 0),
                 size,
             )
@@ -211,7 +212,9 @@ def _until_refused(layer: Layer, x: Any) -> Check:
         return []
 
     two, three = seen(2), seen(3)
-    return _table(pair_up(two, three)) if len(two) == len(three) else Check((), 0, 0)
+    around = {trace.path[:-1] for trace in two}
+    own = [{} if trace.path in around else held(trace.params, trace.state) for trace in two]
+    return _table(pair_up(two, three, own)) if len(two) == len(three) else Check((), 0, 0)
 
 
 def _work(layer: Layer, params: Any, state: Any, x: Any) -> int:
@@ -417,10 +420,8 @@ def _is_float(leaf: Any) -> bool:
 
 def _numbers(y: Any) -> list[np.ndarray]:
     """The arrays of floating-point numbers in an output; of padded sequences the steps that count, (steps, units)."""
-    if isinstance(y, tuple) and len(y) == 2 and all(hasattr(leaf, "dtype") for leaf in y):
-        x, mask = y
-        if _is_float(x) and jnp.issubdtype(mask.dtype, jnp.bool_) and x.shape[: mask.ndim] == mask.shape:
-            return [_host(x)[np.asarray(mask)]]
+    if isinstance(y, Masked) and _is_float(y.x):
+        return [_host(y.x)[np.asarray(y.mask)]]
     return [_host(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
 
 

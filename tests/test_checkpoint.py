@@ -1,15 +1,19 @@
 """Checkpoints: every dtype comes back bit for bit, runs are taken up exactly, and what is wrong with a file is said."""
 
 import errno
+import gzip
 import json
 import os
 import pathlib
+import pickle
 import re
 import resource
+import shutil
 import stat
 import struct
 import subprocess
 import sys
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -573,3 +577,99 @@ def test_the_package_that_reads_is_loaded_only_then():
     assert issubclass(safetensors.SafetensorError, Exception)
     assert {np.dtype(name).name for name in checkpoint._NATIVE} == set(checkpoint._NATIVE)
     assert ml_dtypes.bfloat16 == np.dtype("bfloat16")
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+@pytest.mark.parametrize(
+    "ending", ["h5", "keras", "pt", "pth", "npz", "onnx", "tf", "json", "pkl", "bin", "H5", "ckpt"]
+)
+def test_a_name_that_lies_is_refused(tmp_path, ending):
+    path = str(tmp_path / f"m.{ending}")
+    with pytest.raises(
+        fnn.InputError, match=rf"save: .*ends in \.safetensors, got .*m\.{ending}'.*write '.*m\.safetensors'"
+    ):
+        fnn.save(path, {"a": jnp.ones(2)})
+    with pytest.raises(fnn.InputError, match=r"model_checkpoint: .*write '.*m-\{epoch\}\.safetensors'"):
+        fnn.model_checkpoint(tmp_path / f"m-{{epoch}}.{ending}")
+    task = fnn.Task(fnn.Dense(1), "mse")
+    ts = fnn.init(task, KEY, (2,))
+    with pytest.raises(fnn.InputError, match=r"expected a folder, got the name of a file"):
+        fnn.fit(task, ts, (jnp.ones((2, 2)), jnp.ones((2, 1))), checkpoint=path, verbose=0)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["run", "digits-0.125", "a.b", "run.SafeTensors", ".hidden"])
+def test_other_names_get_the_ending(tmp_path, name):
+    path = tmp_path / name
+    fnn.save(path, {"a": jnp.arange(3)})
+    assert os.listdir(tmp_path) == [name if name.lower().endswith(".safetensors") else f"{name}.safetensors"]
+    for read in (path, str(path), tmp_path / os.listdir(tmp_path)[0]):
+        np.testing.assert_array_equal(fnn.load(read, {"a": jnp.zeros(3, int)})["a"], [0, 1, 2])
+        assert list(fnn.load_info(read).leaves) == ["a"]
+
+
+def test_a_file_of_an_older_version_without_the_ending_is_read(tmp_path):
+    fnn.save(tmp_path / "m.safetensors", {"a": jnp.arange(3)})
+    for old in ("m.h5", "m"):
+        shutil.copy(tmp_path / "m.safetensors", tmp_path / old)
+        np.testing.assert_array_equal(fnn.load(tmp_path / old, {"a": jnp.zeros(3, int)})["a"], [0, 1, 2])
+
+
+def foreign(folder):
+    """Files of other kinds by what an error should say of them."""
+    zipped = {
+        "torch": ["archive/data.pkl", "archive/data/0"],
+        "keras": ["config.json", "model.weights.h5"],
+        "zip": ["a"],
+    }
+    for name, members in zipped.items():
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            for member in members:
+                archive.writestr(member, "x")
+    np.savez(folder / "npz", a=np.ones(2))
+    np.save(folder / "npy", np.ones(2))
+    (folder / "pickle").write_bytes(pickle.dumps({"a": 1}))
+    (folder / "hdf5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    (folder / "gzip").write_bytes(gzip.compress(b"x"))
+    (folder / "text").write_text('{"a": 1}')
+    (folder / "empty").write_bytes(b"")
+    (folder / "m.onnx").write_bytes(b"\x08\x07" + bytes(100))
+    return {
+        "torch": "a file of torch.save", "keras": "a model of Keras", "zip": "a zip file", "npz.npz": "numpy.load",
+        "npy.npy": "numpy.load", "pickle": "a pickle", "hdf5": "an HDF5 file", "gzip": "a gzip file",
+        "text": "a text file", "empty": "an empty file", "m.onnx": "an ONNX model",
+    }  # fmt: skip
+
+
+def test_files_of_other_kinds_are_named(tmp_path):
+    for name, said in foreign(tmp_path).items():
+        with pytest.raises(fnn.InputError, match=rf"load .*{name}': expected a checkpoint of fnn.save, got .*{said}"):
+            fnn.load(tmp_path / name, {"a": jnp.ones(2)})
+
+
+def test_a_missing_file_is_told_with_near_names(tmp_path):
+    fnn.save(tmp_path / "digits.safetensors", {"a": jnp.ones(2)})
+    for wrong in ("digit.safetensors", "digts", "Digits.safetensor"):
+        with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'\?"):
+            fnn.load(tmp_path / wrong, {"a": jnp.ones(2)})
+    with pytest.raises(FileNotFoundError, match=r"there is no such file: "):
+        fnn.load(tmp_path / "other", {"a": jnp.ones(2)})
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere' either"):
+        fnn.load(tmp_path / "nowhere" / "digits", {"a": jnp.ones(2)})
+
+
+def test_tables_have_honest_names_too(tmp_path):
+    found = fnn.sweep(lambda rate: {"loss": rate}, {"rate": [0.1, 0.2]}, verbose=0)
+    for ending in ("xlsx", "json", "tsv", "parquet"):
+        with pytest.raises(
+            fnn.InputError, match=rf"to_csv: expected a file name that ends in \.csv, got .*t\.{ending}'"
+        ):
+            found.to_csv(tmp_path / f"t.{ending}")
+        with pytest.raises(
+            fnn.InputError, match=rf"csv_log: expected a file name that ends in \.csv, got .*t\.{ending}'"
+        ):
+            fnn.csv_log(tmp_path / f"t.{ending}")
+    assert os.listdir(tmp_path) == []
+    for name in ("t.csv", "t.txt", "t"):
+        found.to_csv(tmp_path / name)
+        fnn.csv_log(tmp_path / name)

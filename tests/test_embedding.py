@@ -116,12 +116,12 @@ def test_init_defaults_and_dtype():
     np.testing.assert_array_equal(ones, np.ones((5, 2)))
 
 
-def test_mask_zero_gives_the_pair():
+def test_mask_zero_gives_a_masked_sequence():
     layer, ids = Embedding(5, 2, mask_zero=True), jnp.asarray([[3, 0, 1], [0, 0, 4]])
     params, _ = layer.init(jax.random.key(0), ids)
-    (vectors, mask), _ = layer.apply(params, {}, ids)
-    np.testing.assert_array_equal(vectors, params["embeddings"][ids])
-    np.testing.assert_array_equal(mask, [[True, False, True], [False, False, True]])
+    y, _ = layer.apply(params, {}, ids)
+    np.testing.assert_array_equal(y.x, params["embeddings"][ids])
+    np.testing.assert_array_equal(y.mask, [[True, False, True], [False, False, True]])
     assert layer.name == "embedding"
     assert layer.kind == "Embedding"
 

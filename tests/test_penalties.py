@@ -378,16 +378,16 @@ def test_activity_rates_are_swept_under_vmap(data):
         np.testing.assert_allclose(together.params["dense"]["kernel"][i], alone.params["dense"]["kernel"], 1e-4, 1e-6)
 
 
-def test_the_pair_of_a_padded_sequence_passes_on(rng):
+def test_a_masked_sequence_passes_on(rng):
     x, mask = (
         jnp.asarray(rng.normal(size=(2, 3, 4)).astype("f")),
         jnp.array([[True, True, False], [True, False, False]]),
     )
     layer = fnn.ActivityRegularization(l2=1.0)
-    _, state = layer.init(KEY, (x, mask))
-    (y, same), state = layer.apply({}, state, (x, mask))
-    assert y is x
-    assert same is mask
+    _, state = layer.init(KEY, fnn.Masked(x, mask))
+    y, state = layer.apply({}, state, fnn.Masked(x, mask))
+    assert y.x is x
+    assert y.mask is mask
     np.testing.assert_allclose(state["penalty"].value, np.sum(np.asarray(x) ** 2) / 2, 1e-6)
 
 
@@ -459,7 +459,7 @@ def test_patterns_without_a_match_are_met_when_the_task_is_initialized():
         (lambda: fnn.activity_penalty(jnp.ones(2), l2=-1.0), r"activity_penalty: expected l2 in \[0, inf\), got -1"),
         (lambda: fnn.activity_penalty(jnp.ones((2, 1), int)), "a floating-point x, got int32"),
         (lambda: fnn.ActivityRegularization().init(KEY, jnp.ones((2, 1), int)), "a floating-point x, got int32"),
-        (lambda: fnn.ActivityRegularization().init(KEY, {"a": 1}), r"one array, or a pair \(x, mask\), got dict"),
+        (lambda: fnn.ActivityRegularization().init(KEY, {"a": 1}), r"one array, or fnn.Masked\(x, mask\), got a dict"),
         (lambda: fnn.ActivityRegularization().apply({}, {}, jnp.ones(2)), "a leaf 'penalty'"),
         (
             lambda: penalties.l2(0.1)({"kernel": jnp.ones(2, int)}),

@@ -129,7 +129,7 @@ def test_a_gradient_at_an_output_is_a_difference_quotient(x64):
             np.testing.assert_allclose(values.output_gradients[path][place], quotient, rtol=1e-8)
 
 
-def test_padded_sequences_are_seen_as_pairs_without_a_gradient_for_the_mask():
+def test_masked_sequences_are_seen_without_a_gradient_for_the_mask():
     rnn = fnn.Sequential(
         fnn.Embedding(7, 4, mask_zero=True), fnn.Bidirectional(fnn.SimpleRNN(3, return_sequences=True))
     )
@@ -140,10 +140,11 @@ def test_padded_sequences_are_seen_as_pairs_without_a_gradient_for_the_mask():
     values = values_of(task, ts, (ids, np.ones((3, 2), "float32")))
     inner = ("sequential/bidirectional/forward", "sequential/bidirectional/backward", "sequential/bidirectional")
     assert list(values.outputs) == ["sequential/embedding", *inner, "sequential", "simple_rnn"]
-    y, mask = values.outputs["sequential/bidirectional"]
+    y, mask = values.outputs["sequential/bidirectional"].x, values.outputs["sequential/bidirectional"].mask
     np.testing.assert_array_equal(mask, ids != 0)
-    g, nothing = values.output_gradients["sequential/bidirectional"]
-    assert nothing is None
+    slopes = values.output_gradients["sequential/bidirectional"]
+    g = slopes.x
+    assert slopes.mask is None
     assert g.shape == y.shape == (3, 5, 6)
     np.testing.assert_array_equal(g[0, 3:], 0)
     assert (np.abs(g[0, :3]).max(1) > 0).all()

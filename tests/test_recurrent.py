@@ -15,6 +15,7 @@ from fnn.nn import recurrent as rec
 from fnn.nn.dense import Dense
 from fnn.nn.embedding import Embedding, one_hot
 from fnn.nn.layer import Layer, Sequential
+from fnn.nn.masks import Masked
 from fnn.nn.recurrent import GRU, LSTM, Bidirectional, GRUCarry, LSTMCarry, SimpleRNN, SimpleRNNCarry
 
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
@@ -115,7 +116,7 @@ def against_keras(ours, theirs, x, rng, mask=None, pick=lambda y: y):
     assert [w.shape for w in flat(params)] == [tuple(w.shape) for w in theirs.weights]
 
     def run_ours(params, x):
-        y, _ = ours.apply(params, {}, x if mask is None else (x, mask))
+        y, _ = ours.apply(params, {}, x if mask is None else Masked(x, mask))
         return jax.tree.leaves(pick(y))
 
     def run_theirs(weights, x):
@@ -152,7 +153,7 @@ def test_layers_are_keras_s(kind, use_bias, sequences, backwards, masked, rng):
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
     pair = masked and sequences
     mask = jnp.asarray(MASK) if masked else None
-    against_keras(ours, theirs, x, rng, mask, lambda out: (out[0][0], out[1]) if pair else out)
+    against_keras(ours, theirs, x, rng, mask, lambda out: (out[0].x, out[1]) if pair else out)
 
 
 @kinds
@@ -160,11 +161,12 @@ def test_the_mask_travels_with_the_outputs(kind):
     x, mask = jnp.ones((4, 5, 2)), jnp.asarray(MASK)
     for backwards in (False, True):
         layer, _ = keras_twins(kind, 3, return_sequences=True, go_backwards=backwards)
-        (y, out_mask), _ = layer.apply(layer.init(jax.random.key(0), (x, mask))[0], {}, (x, mask))
-        assert y.shape == (4, 5, 3)
-        np.testing.assert_array_equal(out_mask, MASK[:, ::-1] if backwards else MASK)
+        y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
+        assert isinstance(y, Masked)
+        assert y.x.shape == (4, 5, 3)
+        np.testing.assert_array_equal(y.mask, MASK[:, ::-1] if backwards else MASK)
     layer, _ = keras_twins(kind, 3)
-    y, _ = layer.apply(layer.init(jax.random.key(0), (x, mask))[0], {}, (x, mask))
+    y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
     assert y.shape == (4, 3)
 
 
@@ -185,19 +187,28 @@ def test_bidirectional_is_keras_s(merge_mode, kind, sequences, masked, rng):
     pair = masked and sequences
     mask = jnp.asarray(MASK) if masked else None
     ours, theirs = Bidirectional(ours, merge_mode), keras.layers.Bidirectional(theirs, merge_mode=merge_mode)
-    against_keras(ours, theirs, x, rng, mask, lambda y: y[0] if pair else y)
+    against_keras(
+        ours,
+        theirs,
+        x,
+        rng,
+        mask,
+        lambda y: jax.tree.map(lambda m: m.x, y, is_leaf=lambda m: isinstance(m, Masked)) if pair else y,
+    )
 
 
 def test_bidirectional_returns_states_as_keras_does(rng):
     ours, theirs = keras_twins("lstm", 3, return_sequences=True, return_state=True)
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
     against_keras(Bidirectional(ours), keras.layers.Bidirectional(theirs), x, rng)
-    y, _ = Bidirectional(ours).apply(Bidirectional(ours).init(jax.random.key(0), x)[0], {}, (x, jnp.asarray(MASK)))
-    (merged, mask), (forward, backward) = y
-    assert merged.shape == (4, 5, 6)
+    y, _ = Bidirectional(ours).apply(
+        Bidirectional(ours).init(jax.random.key(0), x)[0], {}, Masked(x, jnp.asarray(MASK))
+    )
+    merged, (forward, backward) = y
+    assert merged.x.shape == (4, 5, 6)
     assert isinstance(forward, LSTMCarry)
     assert backward.c.shape == (4, 3)
-    np.testing.assert_array_equal(mask, MASK)
+    np.testing.assert_array_equal(merged.mask, MASK)
 
 
 def test_a_masked_stack_is_keras_s(rng):
@@ -581,7 +592,7 @@ H = jnp.ones((4, 2))
         (lambda: LSTM(2, input_dim=9).init(jax.random.key(0), X), r"x of width input_dim = 9, got float32\[4, 5, 3\]"),
         (
             lambda: LSTM(2).apply(OK, {}, (X, LSTMCarry(H, H))),
-            r"a mask that is a boolean array, got LSTMCarry.*\(x, mask\)",
+            r"LSTM: expected one array, or fnn.Masked\(x, mask\), got a tuple of 2: float32\[4, 5, 3\], LSTMCarry",
         ),
         (lambda: Bidirectional(LSTM(2), "avg"), r"merge_mode.*'avg'"),
         (lambda: Bidirectional("lstm"), r"Bidirectional, forward: expected a Layer"),

@@ -2,6 +2,8 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
 import fnn
@@ -109,3 +111,126 @@ def test_what_a_layer_adds_to_the_loss_is_no_parameter():
     table = fnn.summary(model, (3,))
     assert (table.total, table.non_trainable) == (3 * 4 + 4 + 4 * 2 + 2, 0)
     assert [row.params for row in table.rows] == [16, 0, 10]
+
+
+def holder(apply=None):
+    """A layer of a user's own, with parameters of its own in lists and tuples, that applies a model twice."""
+    inner = fnn.Sequential(fnn.Dense(4), fnn.BatchNorm(), fnn.Dense(3))
+
+    def init(key, x):
+        p, s = inner.init(key, x)
+        own = {"scale": jnp.ones(7), "more": [jnp.ones(2), (jnp.ones(3, "bfloat16"),)]}
+        return {**own, "inner": p}, {"inner": s, "count": jnp.zeros((), "int32")}
+
+    def call(p, s, x, *, key=None, train=False):
+        y, _ = inner.apply(p["inner"], s["inner"], x, train=train)
+        return y + inner.apply(p["inner"], s["inner"], x, train=train)[0], s
+
+    return fnn.Layer(init, call if apply is None else apply(call), name="holder")
+
+
+INSIDE = [(("dense",), 16, 64), (("batch_norm",), 16, 64), (("dense_1",), 15, 60)]
+
+
+def test_every_parameter_stands_in_exactly_one_row():
+    outer = (("holder",), 12 + 1, 7 * 4 + 2 * 4 + 3 * 2 + 4)
+    alone = fnn.summary(holder(), (3,))
+    assert [(row.path, row.params, row.size) for row in alone.rows] == [outer, *INSIDE]
+    model = fnn.Sequential(fnn.Dense(3), holder(), fnn.Dense(1))
+    table = fnn.summary(model, (3,))
+    nested = [(("holder", *path), count, size) for path, count, size in INSIDE]
+    assert [(row.path, row.params, row.size) for row in table.rows] == [
+        (("dense",), 12, 48),
+        outer,
+        *nested,
+        (("dense_1",), 4, 16),
+    ]
+    params, state = model.init(jax.random.key(0), jnp.ones((1, 3)))
+    leaves = jax.tree.leaves((params, state))
+    assert table.total == sum(row.params for row in table.rows) == sum(leaf.size for leaf in leaves)
+    assert table.size == sum(row.size for row in table.rows) == sum(leaf.nbytes for leaf in leaves)
+    assert table.trainable == sum(row.trainable for row in table.rows) == sum(a.size for a in jax.tree.leaves(params))
+    assert sum(row.params for row in fnn.check(model, (3,)).rows) == table.total
+
+
+def test_parameters_behind_transformations_are_counted_once():
+    def jitted(call):
+        return jax.jit(call, static_argnames="train")
+
+    def looped(call):
+        def apply(p, s, x, *, key=None, train=False):
+            return jax.lax.fori_loop(0, 2, lambda _, x: call(p, s, x, train=train)[0], x), s
+
+        return apply
+
+    for wrap in (jitted, looped):
+        for model in (holder(wrap), fnn.Sequential(holder(wrap), fnn.Dense(1))):
+            table = fnn.summary(model, (3,))
+            assert sum(row.params for row in table.rows) == table.total == 60 + 4 * (model.name == "sequential")
+            assert sum(row.size for row in table.rows) == table.size
+    # Sequential names its parameters by layer, so that they are found in a compiled model too.
+    inner = fnn.Sequential(fnn.Dense(4), fnn.Dense(2))
+    compiled = fnn.Layer(inner.init, jax.jit(inner.apply, static_argnames="train"), name="compiled")
+    assert [row.params for row in fnn.summary(compiled, (3,)).rows] == [16, 10]
+
+
+def test_what_the_optimizer_freezes_is_named():
+    model = fnn.Sequential(fnn.Dense(3), fnn.BatchNorm(), fnn.Dense(1))
+    frozen = ("dense/bias", "dense/kernel")
+    for optimizer in (
+        fnn.freeze("adam", "dense"),
+        fnn.chain(fnn.clip_by_norm(1.0), fnn.freeze(fnn.sgd(), "dense")),
+        fnn.accumulate(fnn.ema(fnn.freeze(fnn.freeze("sgd", "dense/kernel"), "dense/bias")), 2),
+        optax.chain(optax.clip(1.0), fnn.freeze(optax.sgd(0.1), "dense")),
+    ):
+        task = fnn.Task(model, "mse", optimizer)
+        for _ in range(2):  # whether or not JAX has traced it already
+            table = fnn.summary(task, (2,))
+            assert table.frozen == frozen
+            assert (table.trainable, table.non_trainable) == (6 + 4, 9 + 6)
+            assert [row.trainable for row in table.rows] == [0, 6, 4]
+    text = str(table)
+    assert "trainable: 10\nnot trainable: 15\nfrozen: dense/bias, dense/kernel" in text
+    assert text.splitlines()[0].endswith("bytes  trainable")
+    both = fnn.summary(task, (2,), frozen="dense_1/bias")
+    assert both.frozen == ("dense/bias", "dense/kernel", "dense_1/bias")
+    for plain in (model, fnn.Task(model, "mse"), fnn.Task(model, "mse", optax.adam(0.1))):
+        assert fnn.summary(plain, (2,)).frozen == ()
+        assert "frozen" not in str(fnn.summary(plain, (2,)))
+    many = fnn.Sequential(*(fnn.Dense(2) for _ in range(4)))
+    assert str(fnn.summary(many, (2,), frozen="*")).endswith("dense_2/bias, dense_2/kernel and 2 more")
+    with pytest.raises(
+        fnn.InputError, match=r"summary: expected frozen to match some parameter, got 'dens'.*dense/bias"
+    ):
+        fnn.summary(model, (2,), frozen="dens")
+
+
+def test_totals_are_those_of_keras():
+    keras = pytest.importorskip("keras", reason="Keras is the reference here")
+    layers = keras.layers
+    theirs = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.Conv2D(8, 3),
+            layers.BatchNormalization(scale=False),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5),
+        ]
+    )
+    theirs.layers[0].trainable = False
+    ours = fnn.Sequential(
+        fnn.Conv(4, 3, activation="relu"),
+        fnn.BatchNorm(),
+        fnn.MaxPool(),
+        fnn.Conv(8, 3),
+        fnn.BatchNorm(scale=False),
+        fnn.GlobalAvgPool(),
+        fnn.Dense(5),
+    )
+    table = fnn.summary(fnn.Task(ours, "mse", fnn.freeze("adam", "conv")), (12, 12, 3))
+    assert [row.params for row in table.rows] == [layer.count_params() for layer in theirs.layers]
+    assert table.trainable == sum(int(np.prod(w.shape)) for w in theirs.trainable_weights)
+    assert table.non_trainable == sum(int(np.prod(w.shape)) for w in theirs.non_trainable_weights)

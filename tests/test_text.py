@@ -3,6 +3,7 @@
 import functools
 import os
 
+import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -470,3 +471,123 @@ def test_a_vocabulary_has_a_size_and_a_task_is_no_model():
         fnn.InputError, match=r"generate_text: expected a Layer as model, got a Task\. Pass task\.model"
     ):
         text.generate_text(task, {}, {}, vocabulary, "ban", jax.random.key(0))
+
+
+# ------------------------------------------------------------------------------------------- logits and probabilities
+def endings(symbols=4):
+    """The same network up to logits, to a softmax in several forms, and to one that no look at the program finds."""
+    head = fnn.LSTM(4, input_dim=symbols)
+    hidden = fnn.Layer(  # exp(x - logsumexp(x)) is a softmax too
+        lambda key, x: ({}, {}), lambda p, s, x, **_: (jnp.exp(x - jax.nn.logsumexp(x, -1, keepdims=True)), s)
+    )
+    return {
+        "logits": fnn.Sequential(head, fnn.Dense(symbols)),
+        "layer": fnn.Sequential(head, fnn.Dense(symbols), fnn.Activation("softmax")),
+        "argument": fnn.Sequential(head, fnn.Dense(symbols, activation="softmax")),
+        "jax": fnn.Sequential(head, fnn.Dense(symbols), fnn.Activation(jax.nn.softmax)),
+        "hidden": fnn.Sequential(head, fnn.Dense(symbols), hidden),
+    }
+
+
+@pytest.mark.parametrize("temperature", [0, 0.2, 1.2])
+def test_generation_from_probabilities_is_that_from_logits(temperature):
+    vocabulary, models = text.Vocabulary.of("abcd"), endings()
+    _, params, state = small_model()
+    options = {"length": 12, "temperature": temperature}
+
+    def write(name, **more):
+        key = jax.random.key(1)
+        return text.generate_text(models[name], params, state, vocabulary, "abc", key, **options, **more)
+
+    right = write("logits")
+    assert len(set(right)) > 1
+    assert write("layer") == write("argument") == write("jax") == write("hidden", from_logits=False) == right
+    assert write("logits", from_logits=True) == right
+    if temperature == 1.2:  # what would be written from probabilities taken for logits
+        assert write("layer", from_logits=True) != right
+    with pytest.raises(
+        fnn.InputError, match=r"generate_text: expected logits, got outputs that sum to 1.*from_logits="
+    ):
+        write("hidden")
+
+
+def test_generate_and_generate_from_see_a_softmax_too():
+    table = jnp.array([[0.0, 2.0, 1.0, -1.0], [1.0, 0.5, 0.0, 2.0], [3.0, 0.0, 1.0, 1.0], [0.5, 1.0, 2.0, 0.0]])
+    key = jax.random.key(3)
+    for softmax in (fnn.activations.softmax, jax.nn.softmax):
+        for temperature in (0.2, 1.0, 1.2):
+            right = text.generate(lambda ids: table[ids[:, -1]], key, [0, 1], 20, temperature)
+            found = text.generate(lambda ids, f=softmax: f(table[ids[:, -1]]), key, [0, 1], 20, temperature)
+            np.testing.assert_array_equal(found, right)
+            step = lambda carry, symbol, f=softmax: (carry, f(table[symbol]))  # noqa: E731
+            np.testing.assert_array_equal(text.generate_from(step, 0, [0, 1], key, 20, temperature), right)
+    p = jnp.exp(jax.nn.log_softmax(table))
+    said = text.generate(lambda ids: p[ids[:, -1]], key, [0, 1], 20, 1.2, from_logits=False)
+    np.testing.assert_array_equal(said, right)
+    with pytest.raises(fnn.InputError, match=r"probabilities of a softmax, got the outputs of a sigmoid.*from_logits"):
+        text.generate(lambda ids: jax.nn.sigmoid(table[ids[:, -1]]), key, [0, 1], 3)
+    with pytest.raises(fnn.InputError, match="from_logits to be True, False or None, got 'no'"):
+        text.generate(lambda ids: table[ids[:, -1]], key, [0, 1], 3, from_logits="no")
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.given(st.integers(0, 2**31), st.sampled_from([0.2, 0.7, 1.0, 1.2]))
+def test_sample_from_probabilities_is_that_from_their_logarithms(seed, temperature):
+    rng = np.random.default_rng(seed)
+    p = rng.dirichlet(np.full(5, 0.5), 50).astype("f")
+    p[:, 2] = 0
+    key = jax.random.key(seed)
+    drawn = text.sample(key, p, temperature, from_logits=False)
+    assert not (drawn == 2).any()
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(drawn, text.sample(key, np.log(p), temperature))
+
+
+def test_frequencies_from_probabilities_follow_the_temperature():
+    p, temperature = np.array([0.5, 0.3, 0.0, 0.2]), 0.6
+    expected = p ** (1 / temperature) / (p ** (1 / temperature)).sum()
+    drawn = text.sample(
+        jax.random.key(0), jnp.broadcast_to(jnp.asarray(p, "f"), (40_000, 4)), temperature, from_logits=False
+    )
+    np.testing.assert_allclose(np.bincount(drawn, minlength=4) / 40_000, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_extreme_logits_and_temperatures(dtype):
+    key = jax.random.key(0)
+    large = float(jnp.finfo(dtype).max)
+    rows = jnp.broadcast_to(jnp.array([-large, large, large, 0], dtype), (2000, 4))
+    drawn = np.bincount(text.sample(key, rows, 1e-3), minlength=4)
+    assert drawn[[0, 3]].tolist() == [0, 0]
+    assert abs(drawn[1] - 1000) < 150
+    flat = np.bincount(text.sample(key, jnp.broadcast_to(jnp.arange(4).astype(dtype), (4000, 4)), 3e38), minlength=4)
+    assert (np.abs(flat - 1000) < 150).all()
+
+
+@pytest.mark.parametrize(
+    ("logits", "options", "message"),
+    [
+        ([0.0, np.nan], {}, r"logits without NaN, got NaN.*diverged"),
+        ([[0.0, 1.0], [-np.inf, -np.inf]], {}, r"logits above -infinity in each row"),
+        ([0.5, -0.5], {"from_logits": False}, r"probabilities of at least 0"),
+        ([0.0, 0.0], {"from_logits": False}, r"probabilities above 0 in each row"),
+        ([0.0, 1.0], {"temperature": np.nan}, r"temperature in \[0, inf\), got nan"),
+        ([0.0, 1.0], {"temperature": np.inf}, r"a finite temperature"),
+        ([0.0, 1.0], {"temperature": -1}, r"temperature in \[0, inf\), got -1"),
+    ],
+)
+def test_sample_refuses_rows_that_leave_nothing_to_draw_from(logits, options, message):
+    with pytest.raises(fnn.InputError, match=message):
+        text.sample(jax.random.key(0), jnp.asarray(logits), **options)
+
+
+def test_rows_that_leave_nothing_to_draw_from_are_minus_one_in_a_program():
+    rows = jnp.array([[0.0, jnp.nan], [-jnp.inf, -jnp.inf], [-jnp.inf, 0.0], [jnp.inf, 0.0]])
+    for top_k in (None, 2):
+        drawn = jax.jit(lambda rows, k=top_k: text.sample(jax.random.key(0), rows, 1.0, k))(rows)
+        assert drawn.tolist() == [-1, -1, 1, 0]
+    vocabulary = text.Vocabulary.of("abcd")
+    model, params, state = small_model()
+    broken = jax.tree.map(lambda a: a * jnp.nan, params)
+    with pytest.raises(fnn.InputError, match=r"generate_text: expected a model that gives numbers, got NaN"):
+        text.generate_text(model, broken, state, vocabulary, "abc", jax.random.key(0), length=3)

@@ -479,8 +479,8 @@ def test_masks_pass_through_layers_of_single_steps():
     # Padding changes nothing.
     longer = np.concatenate([ids, np.zeros((3, 2), int)], 1)
     np.testing.assert_allclose(fnn.predict(task, ts, ids), fnn.predict(task, ts, longer), 1e-5)
-    wrong = fnn.Sequential(parts[0], fnn.GlobalAvgPool())
-    with pytest.raises(fnn.InputError, match=r"layer 'global_avg_pool' \(position 1\) > .*take the pair \(x, mask\)"):
+    wrong = fnn.Sequential(parts[0], fnn.AvgPool())
+    with pytest.raises(fnn.InputError, match=r"layer 'avg_pool' \(position 1\) > AvgPool: .*cannot use a mask"):
         wrong.apply(wrong.init(jax.random.key(0), ids)[0], {}, ids)
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, is_concrete, shape_text
+from ..nn.masks import Masked
 
 
 # ------------------------------------------------------------------------------------------------------------- scaling
@@ -207,7 +208,8 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     """Rows for training and rows for testing, chosen at random, the same ones from each array.
 
     Args:
-      *arrays: of the same number of rows, at least two; what is no array becomes a NumPy array.
+      *arrays: of the same number of rows, at least two; a `Masked` keeps its mask, anything else becomes
+        a NumPy array.
       test_size: the share of rows for testing, in (0, 1), of which ``ceil(test_size * rows)`` is taken as in
         scikit-learn; or their number, an integer.
       seed: the same seed gives the same rows.
@@ -234,10 +236,11 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     where = "train_test_split"
     if not arrays:
         fail(where, expected="at least one array", got="none")
-    kept = [a if isinstance(a, (np.ndarray, jax.Array)) else np.asarray(a) for a in arrays]
-    if any(a.ndim == 0 for a in kept):
+    kept = [jax.tree.map(_array, a) if isinstance(a, Masked) else _array(a) for a in arrays]
+    leaves = jax.tree.leaves(kept)
+    if any(a.ndim == 0 for a in leaves):
         fail(where, expected="arrays of rows", got="a single number", hint="Options are given by name: test_size=0.3.")
-    lengths = [len(a) for a in kept]
+    lengths = [len(a) for a in leaves]
     if len(set(lengths)) > 1:
         fail(where, expected="arrays of the same length", got=", ".join(map(str, lengths)))
     rows = lengths[0]
@@ -250,7 +253,11 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     if stratify is not None:
         order = _stratified(where, stratify, order, test, rng)
     parts = [order[test:], order[:test]]
-    return tuple(a[part] for a in kept for part in parts)
+    return tuple(jax.tree.map(lambda leaf, part=part: leaf[part], a) for a in kept for part in parts)
+
+
+def _array(a: Any) -> Any:
+    return a if isinstance(a, (np.ndarray, jax.Array)) else np.asarray(a)
 
 
 def _test_rows(where: str, test_size: Any, rows: int) -> int:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_float, check_key, check_range, describe, fail, is_concrete, located
+from .._dtypes import at_least_float32
+from .._jaxprs import last_operations
 
 Array = jax.Array
 Carry = TypeVar("Carry")
@@ -126,7 +128,9 @@ def _check_sampling(where: str, temperature: Any, top_k: Any) -> None:
         check_count(where, "top_k", top_k)
 
 
-def sample(key: Array, logits: Array, temperature: Any = 1.0, top_k: int | None = None) -> Array:
+def sample(
+    key: Array, logits: Array, temperature: Any = 1.0, top_k: int | None = None, *, from_logits: bool = True
+) -> Array:
     """Draw a class number from ``softmax(logits / temperature)``; temperature 0 takes the largest.
 
     Args:
@@ -134,12 +138,15 @@ def sample(key: Array, logits: Array, temperature: Any = 1.0, top_k: int | None 
       logits: (..., classes).
       temperature: at least 0; may be traced. Low values keep to what is likely, high ones are bolder.
       top_k: draw from the ``top_k`` most likely classes only (of equally likely ones the first); default all.
+      from_logits: False if ``logits`` holds probabilities p; then their logarithms are the logits. A class of
+        probability 0 is never drawn.
 
     Returns:
-      (...) int32.
+      (...) int32; -1 where a traced row leaves nothing to draw from, since it holds NaN or nothing but -infinity.
 
     Raises:
-      InputError: for a negative temperature, and a ``top_k`` below 1 or above the number of classes.
+      InputError: for a negative temperature, a ``top_k`` below 1 or above the number of classes, rows that leave
+        nothing to draw from, and negative probabilities.
 
     >>> import jax, jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
@@ -157,14 +164,67 @@ def sample(key: Array, logits: Array, temperature: Any = 1.0, top_k: int | None 
     if top_k is not None and top_k > logits.shape[-1]:
         fail("sample", expected=f"top_k to be at most {logits.shape[-1]}, the number of classes", got=str(top_k))
     # Narrow types are widened, since they have too few distinct numbers for the noise of an unlikely class.
-    wide = logits.astype(jnp.float32) if jnp.finfo(logits.dtype).bits < 32 else logits
-    noise = jnp.asarray(temperature, wide.dtype) * jax.random.gumbel(key, wide.shape, wide.dtype)
-    # argmax(logits / t + noise) draws from the softmax (Gumbel 1954); times t it also holds at t = 0.
+    wide = logits.astype(at_least_float32(logits.dtype))
+    if not from_logits:
+        wide = jnp.log(wide)  # NaN for a negative one
+    _check_drawable(wide, from_logits)
+    empty = jnp.isnan(wide).any(-1) | (wide == -jnp.inf).all(-1)
+    # argmax(logits / t + noise) draws from the softmax (Gumbel 1954). Times t it holds at t = 0 too; only above 1,
+    # where the noise could overflow, the logits are divided.
+    t, one = jnp.asarray(temperature, wide.dtype), jnp.ones((), wide.dtype)
+    noise = jnp.minimum(t, one) * jax.random.gumbel(key, wide.shape, wide.dtype)
+    # Less the largest: beside large logits the noise would be lost.
+    largest = jnp.max(wide, -1, keepdims=True)
+    wide = (wide - jnp.where(jnp.isfinite(largest), largest, jnp.zeros_like(largest))) / jnp.maximum(t, one)
     if top_k is None:
-        return jnp.argmax(wide + noise, -1).astype(jnp.int32)
-    best, classes = jax.lax.top_k(wide, top_k)
-    place = jnp.argmax(best + jnp.take_along_axis(noise, classes, -1), -1, keepdims=True)
-    return jnp.take_along_axis(classes, place, -1)[..., 0].astype(jnp.int32)
+        drawn = jnp.argmax(wide + noise, -1)
+    else:
+        best, classes = jax.lax.top_k(wide, top_k)
+        place = jnp.argmax(best + jnp.take_along_axis(noise, classes, -1), -1, keepdims=True)
+        drawn = jnp.take_along_axis(classes, place, -1)[..., 0]
+    drawn = drawn.astype(jnp.int32)
+    return jnp.where(empty, jnp.full_like(drawn, -1), drawn)
+
+
+def _check_drawable(logits: Array, from_logits: bool) -> None:
+    """Refuse rows with known values that leave nothing to draw from."""
+    if not is_concrete(logits):
+        return
+    if np.isnan(np.asarray(logits)).any():
+        if from_logits:
+            fail("sample", expected="logits without NaN", got="NaN", hint="Has training diverged?")
+        fail("sample", expected="probabilities of at least 0", got="a negative one or NaN")
+    if (np.asarray(logits) == -np.inf).all(-1).any():
+        what = "logits above -infinity" if from_logits else "probabilities above 0"
+        fail("sample", expected=f"{what} in each row", got="a row without")
+
+
+_WITHOUT = (
+    "from_logits=True if they are logits, which is best: a last Dense(symbols) without an activation; "
+    "from_logits=False if they are probabilities"
+)
+
+
+def _are_logits(where: str, ending: str | None, from_logits: bool | None) -> bool:
+    """Whether a model's outputs are logits, as said or as its last operation tells."""
+    if not (from_logits is None or isinstance(from_logits, (bool, np.bool_))):
+        fail(where, expected="from_logits to be True, False or None", got=repr(from_logits))
+    if from_logits is not None:
+        return bool(from_logits)
+    if ending == "sigmoid":
+        fail(
+            where,
+            expected="logits, or probabilities of a softmax",
+            got="the outputs of a sigmoid",
+            hint=f"Pass {_WITHOUT}.",
+        )
+    return ending != "softmax"
+
+
+def _ending(fn: Callable[..., Any], *args: Any) -> tuple[str | None, Any]:
+    """The last operation before a function's last output, and the shapes of all, from one trace."""
+    closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
+    return (last_operations(closed)[-1] if closed.jaxpr.outvars else None), out
 
 
 def _ids(where: str, name: str, ids: Any) -> Array:
@@ -189,6 +249,8 @@ def generate_from(
     length: int,
     temperature: Any = 1.0,
     top_k: int | None = None,
+    *,
+    from_logits: bool | None = None,
 ) -> Array:
     """Continue a sequence with a model that keeps a carry: read the prompt, then draw a symbol, read it, and so on.
 
@@ -203,9 +265,11 @@ def generate_from(
       key: a PRNG key; the same key gives the same text.
       length: how many symbols to add.
       temperature, top_k: see `sample`.
+      from_logits: whether the step gives logits (True) or probabilities (False). Default None: probabilities if a
+        softmax is its last operation, else logits.
 
     Returns:
-      (length,) int32.
+      (length,) int32; -1 from where the step gives NaN on.
 
     Raises:
       InputError: for an empty prompt, a length below 1, a negative temperature, a ``top_k`` below 1 or above the number
@@ -234,15 +298,15 @@ def generate_from(
     _check_sampling(where, temperature, top_k)
     ids = _ids(where, "a prompt", prompt)
     carry = jax.tree.map(jnp.asarray, carry)
-    _check_step(where, step, carry)
+    logits = _are_logits(where, _check_step(where, step, carry), from_logits)
     # The last symbol of the prompt is read together with those drawn; logits for the others are not even computed.
     carry, _ = jax.lax.scan(lambda carry, symbol: (step(carry, symbol)[0], None), carry, ids[:-1])
-    return _continue(step, carry, ids[-1], key, length, temperature, top_k)
+    return _continue(step, carry, ids[-1], key, length, temperature, top_k, logits)
 
 
-def _check_step(where: str, step: Callable[..., Any], carry: Any) -> None:
-    """Refuse a step that does not give the carry it was given and one row of logits."""
-    out = jax.eval_shape(step, carry, jax.ShapeDtypeStruct((), jnp.int32))
+def _check_step(where: str, step: Callable[..., Any], carry: Any) -> str | None:
+    """The last operation of a step, after a check that it gives the carry it was given and one row of logits."""
+    ending, out = _ending(step, carry, jax.ShapeDtypeStruct((), jnp.int32))
     if not (isinstance(out, tuple) and len(out) == 2):
         fail(where, expected="step(carry, symbol) to return (carry, logits)", got=describe(out))
     came, was = (jax.tree.map(describe, tree) for tree in (out[0], carry))
@@ -252,6 +316,7 @@ def _check_step(where: str, step: Callable[..., Any], carry: Any) -> None:
     if jnp.ndim(out[1]) != 1:
         hint = "A step reads one symbol; take row 0 of a batch of one." if jnp.ndim(out[1]) == 2 else ""
         fail(where, expected="step to return logits of shape (symbols,)", got=describe(out[1]), hint=hint)
+    return ending
 
 
 def _continue(
@@ -262,12 +327,13 @@ def _continue(
     length: int,
     temperature: Any,
     top_k: int | None,
+    from_logits: bool,
 ) -> Array:
     """Read a symbol, draw the next, ``length`` times: the one loop behind all generation."""
 
     def body(state: tuple[Any, Array], key: Array) -> tuple[tuple[Any, Array], Array]:
         carry, logits = step(*state)
-        symbol = sample(key, logits, temperature, top_k)
+        symbol = sample(key, logits, temperature, top_k, from_logits=from_logits)
         return (carry, symbol), symbol
 
     return jax.lax.scan(body, (carry, symbol), jax.random.split(key, length))[1]
@@ -280,6 +346,8 @@ def generate(
     length: int,
     temperature: Any = 1.0,
     top_k: int | None = None,
+    *,
+    from_logits: bool | None = None,
 ) -> Array:
     """Continue a sequence: predict the next symbol from the last window, draw it, move the window, and so on.
 
@@ -290,9 +358,11 @@ def generate(
       window: (width,) integers to start from.
       length: how many symbols to add.
       temperature, top_k: see `sample`.
+      from_logits: whether ``predict`` gives logits (True) or probabilities (False). Default None: probabilities if a
+        softmax is its last operation, else logits.
 
     Returns:
-      (length,) int32.
+      (length,) int32; -1 from where ``predict`` gives NaN on.
 
     Raises:
       InputError: for an empty window, a length below 1, a negative temperature, a ``top_k`` below 1 or above the number
@@ -308,6 +378,8 @@ def generate(
     check_count("generate", "length", length)
     _check_sampling("generate", temperature, top_k)
     ids = _ids("generate", "a window", window)
+    ending, _ = _ending(predict, jax.ShapeDtypeStruct((1, *ids.shape), jnp.int32))
+    are_logits = _are_logits("generate", ending, from_logits)
 
     def step(window: Array, symbol: Array) -> tuple[Array, Array]:
         window = jnp.concatenate([window[1:], symbol[None]])
@@ -318,10 +390,10 @@ def generate(
         return window, logits[0]
 
     # A window is a carry that each step pushes its symbol into: here one place back, with anything in front.
-    return _continue(step, jnp.roll(ids, 1), ids[-1], key, length, temperature, top_k)
+    return _continue(step, jnp.roll(ids, 1), ids[-1], key, length, temperature, top_k, are_logits)
 
 
-@partial(jax.jit, static_argnames=("model", "length", "top_k", "symbols"))
+@partial(jax.jit, static_argnames=("model", "length", "top_k", "symbols", "from_logits"))
 def _generate(
     model: Any,
     params: Any,
@@ -333,7 +405,10 @@ def _generate(
     length: int,
     top_k: int | None,
     symbols: int,
-) -> Array:
+    from_logits: bool | None,
+) -> tuple[Array, Array]:
+    """The new symbols, and whether outputs taken for logits look like probabilities."""
+
     def predict(ids: Array) -> Array:
         with located(f"a prompt of {ids.shape[1]} characters"):
             logits = model.apply(params, state, ids)[0]
@@ -342,7 +417,15 @@ def _generate(
             fail("generate_text", expected=expected, got=describe(logits))
         return logits
 
-    return generate(predict, key, window, length, temperature, top_k)
+    ids = generate(predict, key, window, length, temperature, top_k, from_logits=from_logits)
+    if from_logits is not None or _ending(predict, window[None])[0] is not None:
+        return ids, jnp.zeros((), bool)
+    row = predict(window[None])[0]
+    row = row.astype(at_least_float32(row.dtype))
+    return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < _NEAR_ONE)
+
+
+_NEAR_ONE = 0.01  # how far sums of half-precision probabilities may be from 1
 
 
 def generate_text(
@@ -358,12 +441,13 @@ def generate_text(
     top_k: int | None = None,
     width: int | None = None,
     unknown: str | None = None,
+    from_logits: bool | None = None,
 ) -> str:
     """Continue a text with a model of windows, compiled once per model, window width, length and ``top_k``.
 
     Args:
-      model: a `Layer` from windows (batch, width) of symbol numbers to logits (batch, ``vocabulary.size``); of a task
-        it is ``task.model``.
+      model: a `Layer` from windows (batch, width) of symbol numbers to logits, or the probabilities of a softmax,
+        (batch, ``vocabulary.size``); of a task it is ``task.model``.
       params, state: its parameters and state, e.g. ``ts.params, ts.state``.
       vocabulary: of the model's symbols.
       prompt: the text to continue.
@@ -375,14 +459,17 @@ def generate_text(
         is the window, of any length that the model takes. A prompt longer than the windows in training should be cut
         to their length with it, since the model has never seen longer ones.
       unknown: a symbol that takes the place of characters which the vocabulary lacks; by default they are refused.
+      from_logits: whether the model gives logits (True) or probabilities (False), which give the same text. Default
+        None: probabilities if the model ends in a softmax, else logits; outputs of another model that look like
+        probabilities are refused.
 
     Returns:
       The new characters, without the prompt.
 
     Raises:
       InputError: for something else than a model, an empty prompt or one shorter than ``width``, unknown characters, a
-        negative temperature, a ``top_k`` below 1 or above the number of symbols, or a model of another number of
-        symbols.
+        negative temperature, a ``top_k`` below 1 or above the number of symbols, a model of another number of
+        symbols or one that gives NaN, or outputs of which it is not clear whether they are logits.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> vocabulary = Vocabulary.of("hello world")
@@ -411,7 +498,8 @@ def generate_text(
     if not prompt:
         fail(where, expected="a prompt of at least one character", got="an empty one")
     window = jnp.asarray(vocabulary.encode(prompt, unknown))
-    ids = _generate(
+    _are_logits(where, None, from_logits)
+    ids, unclear = _generate(
         model,
         params,
         state,
@@ -421,5 +509,10 @@ def generate_text(
         length=int(length),
         top_k=None if top_k is None else int(top_k),
         symbols=vocabulary.size,
+        from_logits=None if from_logits is None else bool(from_logits),
     )
+    if unclear:
+        fail(where, expected="logits", got="outputs that sum to 1, like probabilities", hint=f"Pass {_WITHOUT}.")
+    if (np.asarray(ids) < 0).any():
+        fail(where, expected="a model that gives numbers", got="NaN", hint="Has training diverged?")
     return vocabulary.decode(ids)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from .._checks import resolve
 from .._dtypes import widened
-from .layer import Layer, over_steps, stateless
+from .layer import Layer, stateless
+from .masks import over_steps
 
 Array = jax.Array
 
@@ -213,4 +214,6 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """
     default = activation if isinstance(activation, str) else "activation"
     fn = get_activation(activation)
-    return stateless(lambda x: over_steps(fn, x), name or default, "Activation", all_known(fn))
+    return stateless(
+        lambda x: over_steps("Activation", fn, x), name or default, "Activation", all_known(fn), masked=True
+    )

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_float, check_range, describe, fail, leaf
+from .._checks import check_float, check_range, leaf
 from .._dtypes import at_least_float32, widened
 from .layer import Layer
+from .masks import sequence_of
 
 Array = jax.Array
 
@@ -82,8 +83,8 @@ def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activit
     any other layer and under ``jit``, ``vmap`` and ``grad``. ``ts.state`` holds that of the last batch.
 
     The loss that training and `evaluate` report includes it, as in Keras; in evaluation it is that of the data
-    evaluated, whatever ``batch_size``. Sample weights do not enter. Of the pair ``(x, mask)`` all steps of x count,
-    masked ones too.
+    evaluated, whatever ``batch_size``. Sample weights do not enter. Of a `Masked` all steps of x count, masked
+    ones too, as in Keras.
 
     Args:
       l1: weight of the absolute values, at least 0; may be traced, so that it can be swept under ``vmap``.
@@ -105,23 +106,15 @@ def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activit
         check_range("ActivityRegularization", what, rate, 0)
 
     def init(key: Array, x: Any) -> tuple[Any, Any]:
-        values = _values(x)
+        values, _ = sequence_of("ActivityRegularization", x)
         check_float("ActivityRegularization", values)
         return {}, {"penalty": AddedLoss(jnp.zeros((), at_least_float32(values.dtype)))}
 
     def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
         before = leaf("ActivityRegularization", state, "penalty")
-        added = activity_penalty(_values(x), l1, l2)
+        added = activity_penalty(sequence_of("ActivityRegularization", x)[0], l1, l2)
         # In the dtype of the state, which a loop over steps must keep.
         return x, {"penalty": AddedLoss(added.astype(before.value.dtype))}
 
     # What it returns depends on each example alone, but not what it adds: filling rows up would add theirs.
     return Layer(init, apply, name, "ActivityRegularization", per_example=False)
-
-
-def _values(x: Any) -> Any:
-    """The values of a sequence that comes as the pair ``(x, mask)``."""
-    values = x[0] if isinstance(x, tuple) and len(x) == 2 else x
-    if not hasattr(values, "dtype"):
-        fail("ActivityRegularization", expected="one array, or a pair (x, mask)", got=describe(values))
-    return values

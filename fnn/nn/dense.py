@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
 from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
-from .layer import Layer, over_steps, param_dtype, parametric, stateless
+from .layer import Layer, param_dtype, parametric, stateless
+from .masks import over_steps
 
 Array = jax.Array
 
@@ -97,10 +98,11 @@ def Dense(
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., in_features) to (batch, ..., units).
+    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
 
     Raises:
-      InputError: for unknown names, units below 1, or (when applied) a width other than that of ``init``.
+      InputError: for unknown names, units below 1, or (when applied) a width other than that of ``init``, or several
+        arrays.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
@@ -128,11 +130,12 @@ def Dense(
         return act(dense(params, x))
 
     return parametric(
-        lambda key, x: init(key, x[0] if isinstance(x, tuple) else x),
-        lambda params, x: over_steps(lambda values: apply(params, values), x),
+        init,
+        lambda params, x: over_steps("Dense", lambda values: apply(params, values), x),
         name,
         "Dense",
         all_known(activation),
+        masked=True,
     )
 
 

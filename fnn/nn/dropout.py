@@ -11,7 +11,8 @@ import numpy as np
 from .._checks import check_float, check_key, check_range, fail, is_concrete
 from .._dtypes import at_least_float32
 from .._random import bernoulli
-from .layer import Layer, over_steps
+from .layer import Layer
+from .masks import over_steps, sequence_of
 
 Array = jax.Array
 
@@ -52,7 +53,8 @@ def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
       name: base name in `Sequential`.
 
     Raises:
-      InputError: for a rate outside [0, 1]; when applied with ``train=True`` and no key.
+      InputError: for a rate outside [0, 1]; when applied to something else than one array or a `Masked`, or with
+        ``train=True`` and no key.
     """
     check_range("Dropout", "rate", rate, 0, 1)
 
@@ -60,10 +62,11 @@ def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
         return {}, {}
 
     def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
+        sequence_of("Dropout", x)  # what is refused in training is refused here too
         if not train:
             return x, state
         if key is None:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
-        return over_steps(lambda values: dropout(key, values, rate), x), state
+        return over_steps("Dropout", lambda values: dropout(key, values, rate), x), state
 
     return Layer(init, apply, name, "Dropout", per_example=True)

@@ -14,6 +14,7 @@ import numpy as np
 from .._checks import check_count, describe, fail, is_concrete, leaf
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
+from .masks import Masked, over_steps, sequence_of
 
 Array = jax.Array
 
@@ -166,8 +167,8 @@ def Embedding(
       input_dim: number of ids, which are 0 to ``input_dim - 1``.
       output_dim: length of the vectors.
       embeddings_initializer: a name or a function ``(key, shape, dtype) -> array``; default uniform on [-0.05, 0.05).
-      mask_zero: whether id 0 is padding. Then the output is the pair ``(vectors, ids != 0)``, which is what the
-        recurrent layers take as input and mask.
+      mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, whose padded steps recurrent
+        layers skip. Ids that come as a `Masked` keep their mask, joined with this one.
       dtype: of the vectors; default float32.
       name: base name in `Sequential`.
 
@@ -179,9 +180,9 @@ def Embedding(
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
     >>> params, _ = layer.init(jax.random.key(0), jnp.array([[5, 7, 0]]))
-    >>> (vectors, mask), _ = layer.apply(params, {}, jnp.array([[5, 7, 0]]))
-    >>> print(vectors.shape, mask)
-    (1, 3, 8) [[ True  True False]]
+    >>> y, _ = layer.apply(params, {}, jnp.array([[5, 7, 0]]))
+    >>> print(y, y.mask)
+    Masked(float32[1, 3, 8], bool[1, 3]) [[ True  True False]]
     """
     check_count("Embedding", "input_dim", input_dim)
     check_count("Embedding", "output_dim", output_dim)
@@ -192,11 +193,15 @@ def Embedding(
         vector_dtype = param_dtype(x, dtype)
         return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
 
-    def apply(params: dict[str, Array], ids: Array) -> Any:
+    def apply(params: dict[str, Array], x: Any) -> Any:
+        ids, mask = sequence_of("Embedding", x)
         vectors = embedding(params, ids)
-        return (vectors, jnp.asarray(ids) != 0) if mask_zero else vectors
+        if mask_zero:
+            real = jnp.asarray(ids) != 0
+            mask = real if mask is None else real & mask
+        return vectors if mask is None else Masked(vectors, mask)
 
-    return parametric(init, apply, name, "Embedding")
+    return parametric(init, apply, name, "Embedding", masked=True)
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
@@ -251,4 +256,6 @@ def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot")
       InputError: for num_classes below 1, or (when applied) ids that are no integers.
     """
     check_count("OneHot", "num_classes", num_classes)
-    return stateless(lambda ids: one_hot(ids, num_classes, dtype), name, "OneHot")
+    return stateless(
+        lambda x: over_steps("OneHot", lambda ids: one_hot(ids, num_classes, dtype), x), name, "OneHot", masked=True
+    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._checks import InputError, check_count, describe, fail, located
 from .._random import children
+from .masks import Masked, array_of, sequence_of
 
 Array = jax.Array
 Params = Any
@@ -100,13 +101,7 @@ def call(name: str, where: str, layer: Layer, params: Params, state: State, x: A
     """Apply a layer that sits inside another one, with its place known to errors and observers."""
     with inside(name):
         with located(where):
-            try:
-                out = layer.apply(params, state, x, **kwargs)
-            except AttributeError as error:
-                if isinstance(x, tuple) and "'tuple' object" in str(error):
-                    hint = "Recurrent layers, Dense, Activation, Dropout and LayerNorm take the pair (x, mask)."
-                    fail(layer.kind, expected="one array", got=f"a tuple of {len(x)}", hint=hint)
-                raise
+            out = layer.apply(params, state, x, **kwargs)
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
         if (observer := _observer.get()) is not None:
@@ -137,13 +132,6 @@ def example_of(where: str, x: Any) -> Any:
                 hint=hint,
             )
     return shape_of(x)
-
-
-def over_steps(fn: Callable[[Any], Any], x: Any) -> Any:
-    """Apply ``fn`` to ``x``; of the pair ``(x, mask)`` of a padded sequence to x, while the mask passes on."""
-    if isinstance(x, tuple) and len(x) == 2:
-        return fn(x[0]), x[1]
-    return fn(x)
 
 
 def shape_of(x: Any) -> Any:
@@ -250,6 +238,8 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residual") -> Layer:
     """A block with a skip connection, ``y = x + f(x)`` (He et al. 2015, arXiv:1512.03385).
 
+    Of a `Masked` sequence the arrays are added; a step counts where both masks keep it.
+
     Args:
       *layers: the layers of ``f``, applied in order.
       shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default identity.
@@ -283,7 +273,12 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             outputs[part], s = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
             if not _is_empty(s):
                 new_state[part] = s
-        y, skip = outputs["body"], outputs["shortcut"]
+        y, mask = sequence_of(f"{name} body", outputs["body"])
+        skip, skip_mask = sequence_of(f"{name} shortcut", outputs["shortcut"])
+        if (mask is None) != (skip_mask is None):
+            got = f"{outputs['body']!r} and {outputs['shortcut']!r}" if mask is None else "a Masked of the body alone"
+            hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
+            fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=hint)
         if y.shape != skip.shape or y.dtype != skip.dtype:
             fail(
                 name,
@@ -291,19 +286,23 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
                 got=describe(y),
                 hint="Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes.",
             )
-        return skip + y, new_state
+        if mask is None:
+            return skip + y, new_state
+        return Masked(skip + y, mask if mask is skip_mask else mask & skip_mask), new_state
 
     return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
 
 
-def stateless(fn: Callable[[Any], Any], name: str, kind: str, per_example: bool = True) -> Layer:
-    """A layer without parameters and state from a function of ``x`` alone."""
+def stateless(
+    fn: Callable[[Any], Any], name: str, kind: str, per_example: bool = True, *, masked: bool = False
+) -> Layer:
+    """A layer without parameters and state from a function of ``x`` alone: one array, unless it is ``masked`` too."""
 
     def init(key: Array, x: Any) -> tuple[Params, State]:
         return {}, {}
 
     def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
-        return fn(x), state
+        return fn(x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
 
@@ -314,14 +313,19 @@ def parametric(
     name: str,
     kind: str,
     per_example: bool = True,
+    *,
+    masked: bool = False,
 ) -> Layer:
-    """A layer with parameters and no state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``."""
+    """A layer with parameters and no state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
+
+    With ``masked`` it takes a `Masked` too, of which ``init_fn`` sees the array; else one array alone.
+    """
 
     def init(key: Array, x: Any) -> tuple[Params, State]:
-        return init_fn(key, shape_of(x)), {}
+        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked else array_of(kind, x))), {}
 
     def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
-        return fn(params, x), state
+        return fn(params, x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
 

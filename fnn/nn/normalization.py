@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -10,7 +11,8 @@ import jax.numpy as jnp
 from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
 from .._dtypes import at_least_float32, widest
 from .initializers import Initializer, get_initializer
-from .layer import Layer, over_steps, param_dtype, parametric, shape_of
+from .layer import Layer, param_dtype, parametric, shape_of
+from .masks import Masked, kept, over_steps, sequence_of
 
 Array = jax.Array
 
@@ -31,9 +33,14 @@ def _check_features(where: str, x: Any) -> None:
         fail(where, expected="x of shape (batch, ..., features)", got=describe(x))
 
 
-def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """Mean and biased variance, computed in float32 at least and kept as size-1 axes."""
+def _moments(x: Array, axes: tuple[int, ...], mask: Array | None = None) -> tuple[Array, Array]:
+    """Mean and biased variance, computed in float32 at least and kept as size-1 axes, of the steps that count."""
     wide = x.astype(at_least_float32(x.dtype))
+    if mask is not None:
+        places = math.prod(x.shape[mask.ndim : -1])
+        count = jnp.maximum(jnp.sum(mask, dtype=wide.dtype) * places, jnp.ones((), wide.dtype))
+        mean = jnp.sum(kept(mask, wide), axes, keepdims=True) / count
+        return mean, jnp.sum(kept(mask, jnp.square(kept(mask, wide) - mean)), axes, keepdims=True) / count
     mean = jnp.mean(wide, axes, keepdims=True)
     return mean, jnp.mean(jnp.square(wide - mean), axes, keepdims=True)
 
@@ -74,6 +81,7 @@ def batch_norm(
     train: bool = False,
     momentum: Any = 0.99,
     epsilon: Any = 1e-3,
+    mask: Array | None = None,
 ) -> tuple[Array, dict[str, Array]]:
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy 2015, arXiv:1502.03167).
 
@@ -88,6 +96,7 @@ def batch_norm(
       train: whether to use and record the statistics of this batch.
       momentum: share of the old running value that is kept.
       epsilon: added to the variance.
+      mask: (batch, time) booleans; statistics are those of the steps where it is True. Default all.
 
     Returns:
       ``(y, stats)``: y of the shape of x, and the new running statistics.
@@ -103,7 +112,7 @@ def batch_norm(
         fail("batch_norm", expected=f"x of shape (batch, ..., {mean.shape[0]}) for its statistics", got=describe(x))
     gamma, beta = _affine(params, "batch_norm", x)
     if train:
-        batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)))
+        batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)), mask)
 
         def move(old: Array, new: Array) -> Array:
             wide = widest(old.dtype, new.dtype)
@@ -139,7 +148,8 @@ def BatchNorm(
       dtype: of the parameters; default that of ``x``. The running values are in float32 at least.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation.
+    Shapes: (batch, ..., features) to the same. See `batch_norm` for the equation. Of a `Masked` the statistics are
+    those of the steps that the mask keeps, as in Keras.
 
     Raises:
       InputError: for a momentum outside [0, 1], a negative epsilon, or (when applied) another number of features.
@@ -148,12 +158,14 @@ def BatchNorm(
     check_range("BatchNorm", "epsilon", epsilon, 0)
 
     def init(key: Array, x: Any) -> tuple[Any, Any]:
-        x = shape_of(x)
+        x = shape_of(sequence_of("BatchNorm", x)[0])
         _check_features("BatchNorm", x)
         return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
-        return batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon)
+    def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        x, mask = sequence_of("BatchNorm", x)
+        y, state = batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon, mask=mask)
+        return (y if mask is None else Masked(y, mask)), state
 
     return Layer(init, apply, name, "BatchNorm")
 
@@ -225,8 +237,9 @@ def LayerNorm(
         return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     return parametric(
-        lambda key, x: init(key, x[0] if isinstance(x, tuple) else x),
-        lambda params, x: over_steps(lambda values: layer_norm(params, values, epsilon=epsilon), x),
+        init,
+        lambda params, x: over_steps("LayerNorm", lambda values: layer_norm(params, values, epsilon=epsilon), x),
         name,
         "LayerNorm",
+        masked=True,
     )

@@ -18,8 +18,10 @@ import numpy as np
 from jax import lax
 
 from .._checks import check_float, describe, fail
+from .._dtypes import at_least_float32
 from .conv import Ints, Padding, Pairs, check_counts, check_padding, pads, per_axis
 from .layer import Layer, stateless
+from .masks import kept, sequence_of
 
 Array = jax.Array
 
@@ -165,7 +167,15 @@ def _spatial_axes(where: str, x: Any) -> Ints:
     return tuple(range(1, x.ndim - 1))
 
 
-def global_max_pool(x: Array, keepdims: bool = False) -> Array:
+def _check_spatial_mask(where: str, x: Any, mask: Array | None) -> None:
+    if mask is None:
+        return
+    shape = x.shape[:-1]
+    if mask.shape != shape or mask.dtype != jnp.bool_:
+        fail(where, expected=f"a boolean mask of shape (batch, *spatial) = {shape}", got=describe(mask))
+
+
+def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The maximum of each channel over all spatial axes; NaN propagates.
 
     Tie rule: equal maxima share the gradient in equal parts (over a whole image there is no natural first).
@@ -173,6 +183,7 @@ def global_max_pool(x: Array, keepdims: bool = False) -> Array:
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
       keepdims: whether the spatial axes stay, with size 1; default no.
+      mask: (batch, *spatial) booleans, True where an element counts; where none does, the result is 0. Default all.
 
     Returns:
       (batch, channels), or (batch, 1, ..., channels).
@@ -184,15 +195,22 @@ def global_max_pool(x: Array, keepdims: bool = False) -> Array:
     >>> print(global_max_pool(jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)))
     [[3.]]
     """
-    return jnp.max(x, axis=_spatial_axes("global_max_pool", x), keepdims=keepdims)
+    axes = _spatial_axes("global_max_pool", x)
+    _check_spatial_mask("global_max_pool", x, mask)
+    if mask is None:
+        return jnp.max(x, axis=axes, keepdims=keepdims)
+    y = jnp.max(jnp.where(mask[..., None], x, jnp.full_like(x, -jnp.inf)), axis=axes, keepdims=keepdims)
+    some = jnp.any(mask, axis=axes, keepdims=keepdims)[..., None]
+    return jnp.where(some, y, jnp.zeros_like(y))
 
 
-def global_avg_pool(x: Array, keepdims: bool = False) -> Array:
+def global_avg_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The mean of each channel over all spatial axes (Lin et al. 2013, arXiv:1312.4400).
 
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
       keepdims: whether the spatial axes stay, with size 1; default no.
+      mask: (batch, *spatial) booleans, True where an element counts; where none does, the result is 0. Default all.
 
     Returns:
       (batch, channels), or (batch, 1, ..., channels).
@@ -204,7 +222,14 @@ def global_avg_pool(x: Array, keepdims: bool = False) -> Array:
     >>> print(global_avg_pool(jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)))
     [[2.]]
     """
-    return jnp.mean(x, axis=_spatial_axes("global_avg_pool", x), keepdims=keepdims)
+    axes = _spatial_axes("global_avg_pool", x)
+    _check_spatial_mask("global_avg_pool", x, mask)
+    if mask is None:
+        return jnp.mean(x, axis=axes, keepdims=keepdims)
+    wide = at_least_float32(x.dtype)
+    count = jnp.sum(mask, axis=axes, keepdims=keepdims, dtype=wide)[..., None]
+    total = jnp.sum(kept(mask, x), axis=axes, keepdims=keepdims, dtype=wide)
+    return (total / jnp.maximum(count, jnp.ones_like(count))).astype(x.dtype)
 
 
 def _pool_layer(
@@ -255,11 +280,25 @@ def AvgPool(
     return _pool_layer(avg_pool, "AvgPool", name, pool_size, strides, padding)
 
 
+def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool) -> Layer:
+    def pool(x: Any) -> Array:
+        values, mask = sequence_of(kind, x)
+        return fn(values, keepdims, mask=mask)
+
+    return stateless(pool, name, kind, masked=True)
+
+
 def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> Layer:
-    """The maximum of each channel, (batch, *spatial, channels) to (batch, channels); see `global_max_pool`."""
-    return stateless(lambda x: global_max_pool(x, keepdims), name, "GlobalMaxPool")
+    """The maximum of each channel, (batch, *spatial, channels) to (batch, channels); see `global_max_pool`.
+
+    Of a `Masked` the steps that the mask keeps count.
+    """
+    return _global_pool(global_max_pool, "GlobalMaxPool", name, keepdims)
 
 
 def GlobalAvgPool(keepdims: bool = False, *, name: str = "global_avg_pool") -> Layer:
-    """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`."""
-    return stateless(lambda x: global_avg_pool(x, keepdims), name, "GlobalAvgPool")
+    """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`.
+
+    Of a `Masked` the steps that the mask keeps count, as in Keras.
+    """
+    return _global_pool(global_avg_pool, "GlobalAvgPool", name, keepdims)

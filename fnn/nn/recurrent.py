@@ -28,6 +28,7 @@ from .activations import all_known, get_activation, linear, relu, sigmoid, tanh
 from .embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, call, param_dtype, parametric, shape_of
+from .masks import Masked, kept, sequence_of
 
 Array = jax.Array
 Params = dict[str, Array]
@@ -354,8 +355,7 @@ def _check_carry(where: str, kind: _Kind, carry: Any, batch: int, recurrent: Arr
 
 def _check_mask(where: str, mask: Any, shape: tuple[int, ...]) -> None:
     if not (hasattr(mask, "shape") and hasattr(mask, "dtype")):
-        hint = "A layer's input may be a pair (x, mask) and nothing else; take apart whatever came with x."
-        fail(where, expected="a mask that is a boolean array", got=describe(mask), hint=hint)
+        fail(where, expected="a mask that is a boolean array", got=describe(mask))
     if tuple(mask.shape) != shape or mask.dtype != jnp.bool_:
         hint = "Convert it with mask.astype(bool)." if tuple(mask.shape) == shape else ""
         fail(where, expected=f"a boolean mask of shape (batch, time) = {shape}", got=describe(mask), hint=hint)
@@ -403,7 +403,7 @@ def _run(
     if mask is not None:
         _check_mask(where, mask, x.shape[:2])
         # What stands at masked steps must not matter, not even NaN or an id out of range.
-        x = jnp.where(jnp.reshape(mask, x.shape[:2] + (1,) * (x.ndim - 2)), x, jnp.zeros_like(x))
+        x = kept(jnp.asarray(mask), x)
         mask = jnp.asarray(mask).T
     if carry is None:
         zeros = jnp.zeros((x.shape[0], weights.recurrent.shape[0]), weights.recurrent.dtype)
@@ -717,10 +717,6 @@ def gru(
     return _run("gru", kind, params, x, carry, mask, reverse, return_sequences, activation, recurrent_activation)
 
 
-def _is_pair(x: Any) -> bool:
-    return isinstance(x, (tuple, list)) and len(x) == 2
-
-
 def _layer(
     kind: str,
     init_fn: Callable[..., Params],
@@ -739,7 +735,6 @@ def _layer(
         check_count(kind, "input_dim", input_dim)
 
     def init(key: Array, x: Any) -> Params:
-        x = x[0] if _is_pair(x) else x
         if jnp.issubdtype(x.dtype, jnp.integer):
             if input_dim is None:
                 hint = "Pass input_dim=n for ids from 0 to n - 1, or add OneHot(n) or Embedding(n, ...) before it."
@@ -756,17 +751,17 @@ def _layer(
         return init_fn(key, features, units, dtype=param_dtype(x, dtype))
 
     def apply(params: Params, x: Any) -> Any:
-        x, mask = x if _is_pair(x) else (x, None)
+        x, mask = sequence_of(kind, x)
         y, carry = sequence(params, x, mask=mask, reverse=go_backwards, return_sequences=return_sequences)
         out: Any = y
         if return_sequences:
             if go_backwards:
                 # In the order in which the steps were taken; the mask goes along, as it says which steps count.
                 y, mask = jax.tree.map(lambda a: jnp.flip(a, 1), (y, mask))
-            out = y if mask is None else (y, mask)
+            out = y if mask is None else Masked(y, mask)
         return (out, carry) if return_state else out
 
-    return parametric(init, apply, name, kind, per_example)
+    return parametric(init, apply, name, kind, per_example, masked=True)
 
 
 def SimpleRNN(
@@ -825,11 +820,11 @@ def LSTM(
 ) -> Layer:
     """A long short-term memory layer; see `lstm_cell` for the equation.
 
-    The input is an array, or the pair ``(x, mask)``: the mask (batch, time) is False at steps to be skipped, and
-    `Embedding` with ``mask_zero=True`` makes such pairs. The output ``y`` is the last one, (batch, units); with
-    ``return_sequences=True`` it is all of them, (batch, time, units), or, if a mask came in, again the pair
-    ``(y, mask)``, so that recurrent layers can be stacked. With ``return_state=True`` that output becomes the first
-    of the pair ``(output, carry)``, so ``((y, mask), carry)`` in full.
+    The input is an array, or ``Masked(x, mask)``: the mask (batch, time) is False at steps to be skipped, and
+    `Embedding` with ``mask_zero=True`` makes such sequences. The output ``y`` is the last one, (batch, units); with
+    ``return_sequences=True`` it is all of them, (batch, time, units), or, if a mask came in, ``Masked(y, mask)``, so
+    that recurrent layers can be stacked. With ``return_state=True`` that output becomes the first of the pair
+    ``(output, carry)``.
 
     Args:
       units: width of the output.
@@ -947,14 +942,14 @@ def Bidirectional(
     """A recurrent layer in both directions of time (Schuster and Paliwal 1997).
 
     The second direction is the same layer with parameters of its own, applied to the sequence turned round; where it
-    returns sequences they are turned back, so that both belong to the inputs step by step. With a mask in (a pair
-    ``(x, mask)``) and sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a
-    pair ``(y, mask)``. With ``return_state=True`` in the layer, the output becomes
-    ``(output, (forward carry, backward carry))``.
+    returns sequences they are turned back, so that both belong to the inputs step by step. With a `Masked` in and
+    sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a `Masked`. With
+    ``return_state=True`` in the layer, the output becomes ``(output, (forward carry, backward carry))``.
 
     Args:
       layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or any that takes sequences in the same way.
-      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None gives the pair of them.
+      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None gives the pair of them,
+        each a `Masked` if one came in.
       backward_layer: another layer for the second direction, likewise to be given without ``go_backwards``.
       name: base name in `Sequential`.
 
@@ -981,7 +976,7 @@ def Bidirectional(
         return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
 
     def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
-        mask = x[1] if _is_pair(x) else None
+        _, mask = sequence_of(name, x)
         outputs, carries, new_state = [], [], {}
         for i, (part, one) in enumerate(layers.items()):
             part_key = None if key is None else jax.random.fold_in(key, i)
@@ -990,19 +985,20 @@ def Bidirectional(
             y, s = call(part, f"{name} {part}", one, p, s, part_x, key=part_key, train=train)
             if s:
                 new_state[part] = s
-            if isinstance(y, tuple) and isinstance(y[-1], _CARRIES):
+            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], _CARRIES):
                 y, carry = y
                 carries.append(carry)
-            y = y[0] if _is_pair(y) else y
+            y, _ = sequence_of(f"{name} {part}", y)
             outputs.append(jnp.flip(y, 1) if part == "backward" and y.ndim == 3 else y)
         if len({y.ndim for y in outputs}) > 1:
             got = " and ".join(map(describe, outputs))
             fail(name, expected="both directions to return sequences, or neither", got=got)
         sequences = outputs[0].ndim == 3
         if mask is not None and sequences:
-            outputs = [jnp.where(mask[:, :, None], y, jnp.zeros_like(y)) for y in outputs]
+            outputs = [kept(jnp.asarray(mask), y) for y in outputs]
         out = merge(outputs[0], outputs[1], merge_mode)
-        out = (out, mask) if mask is not None and sequences else out
+        if mask is not None and sequences:
+            out = tuple(Masked(y, mask) for y in out) if merge_mode is None else Masked(out, mask)
         return ((out, tuple(carries)) if carries else out), new_state
 
     return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))

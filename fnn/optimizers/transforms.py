@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -195,6 +196,25 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
     return Optimizer(init, update)
 
 
+_frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("frozen", default=None)
+
+
+def frozen_paths(optimizer: Any, params: Any) -> set[str]:
+    """The paths of all parameters that some `freeze` in an optimizer leaves as they are, however deep it sits.
+
+    Args:
+      optimizer: any optimizer; freezing by other means, such as optax's, is not seen.
+      params: parameters, or their shapes.
+    """
+    found: set[str] = set()
+    token = _frozen.set(found)
+    try:
+        jax.eval_shape(lambda params: optimizer.init(params), params)  # a new function, which JAX has not traced yet
+    finally:
+        _frozen.reset(token)
+    return found
+
+
 def freeze(optimizer: Any, where: Where) -> Optimizer:
     """Leave the parameters whose path matches as they are; they get no slots and no update.
 
@@ -227,6 +247,8 @@ def freeze(optimizer: Any, where: Where) -> Optimizer:
                 got=repr(where),
                 hint=f"Paths: {list(paths(params))}.",
             )
+        if (found := _frozen.get()) is not None:
+            found.update(path for path in paths(params) if matches(where, path))
         return inner.init(thaw(params))
 
     def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

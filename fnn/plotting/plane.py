@@ -75,8 +75,8 @@ def decision_boundary(
       y: (count,) or (count, 1): for several outputs class numbers; for one 0 and 1, or -1 and 1, or else numbers of a
         regression; optional.
       names: of the classes; default their numbers.
-      level: where a single output passes from one class to the other; default 0, for logits, but 0.5 if each output is
-        0 or 1. Pass 0.5 for probabilities.
+      level: where a single output passes from one class to the other; default 0.5 if all outputs are in [0, 1], like
+        probabilities, and no label is -1; else 0, for logits.
       resolution: places on each axis at which the function is computed.
       margin: how far the picture reaches beyond the points, as a fraction of their range.
       ax: the axes to draw into; default a new figure.
@@ -130,7 +130,9 @@ def decision_boundary(
             if names is None and -1 in numbers:
                 texts = ["-1", "1"]
             if level is None:
-                level = 0.5 if np.isin(field, (0, 1)).all() else 0.0
+                # Probabilities, and classes 0 and 1; tanh may have outputs in [0, 1] alone, but has labels -1 and 1.
+                unit = field.min() >= 0 and field.max() <= 1 and -1 not in numbers
+                level = 0.5 if unit else 0.0
             ax = one_axes(where, ax, (5, 4))
             _draw_sides(ax, a, b, field[..., 0], float(level))
         if y is None:

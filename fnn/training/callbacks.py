@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_range, fail
+from .._checks import check_count, check_ending, check_range, fail
 from ..checkpoint import save
 from ..metrics import DIRECTIONS, direction
 from ..optimizers.rules import get_hyper, set_hyper
@@ -285,6 +285,7 @@ def csv_log(path: Any, *, append: bool = False) -> Callback:
     >>> import fnn
     >>> log = fnn.csv_log("out/run.csv")
     """
+    check_ending("csv_log", path, ".csv", ".txt")
     return _CsvLog(os.fspath(path), append)
 
 
@@ -366,6 +367,7 @@ def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None 
     """
     if monitor is None and mode is not None:
         fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
+    check_ending("model_checkpoint", path, ".safetensors")
     watch = None if monitor is None else Watch.of("model_checkpoint", monitor, 1, 0.0, mode)
     return _ModelCheckpoint(os.fspath(path), watch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import warnings
 import weakref
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from ..losses import check_targets
 from ..metrics import NAN_ROWS, Metric, check_labels
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
+from ..nn.masks import Masked
 from .state import Task, TrainState, check_output, check_task
-from .step import size_of, total_shapes, unpack
+from .step import each_step, size_of, total_shapes, unpack
 
 # jax.Arrays are immutable, so each needs to be looked through only once.
 _seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -130,16 +132,19 @@ def check_data(task: Task, expected: Expected, data: Any, where: str = "data", o
     if counts is not None:
         x, y = jax.tree.map(lambda a: a[counts], (x, y))
     check_ids_in_range(expected.ids, x, f"{where} x")
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(expected.predictions, "shape"):
+    predictions = expected.predictions.x if isinstance(expected.predictions, Masked) else expected.predictions
+    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
         with located(where):
-            check_targets(task.loss, expected.predictions, y)
-            check_labels(task.metrics, task.loss, expected.predictions, y)
+            check_targets(task.loss, predictions, y)
+            check_labels(task.metrics, task.loss, predictions, y)
 
 
 def rows_that_count(weight: Any) -> np.ndarray | None:
-    """(batch,) booleans, False for a weight of 0; None where all rows count."""
-    counts = None if weight is None else np.asarray(weight) != 0
-    return None if counts is None or counts.all() else counts
+    """(batch,) booleans, False for an example of which nothing counts; None where all rows count."""
+    if weight is None:
+        return None
+    counts = (np.asarray(weight) != 0).reshape(len(weight), -1).any(1)  # weights may be those of steps
+    return None if counts.all() else counts
 
 
 def counting_rows(task: Task) -> Task:
@@ -207,13 +212,15 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     ts, (x, y, weight) = state.tree(), unpack(data.tree())
     with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
-        batch = jax.eval_shape(task.loss, predictions, shape_of(y))
+        flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(y))
+        batch = jax.eval_shape(task.loss, flat, targets)
     rows = jax.tree.leaves(x)[0].shape[0]
-    if batch.shape != (rows,):
-        fail("loss", expected=f"one value per example, of shape {(rows,)}", got=describe(batch))
+    steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
+    if batch.shape != (math.prod(steps),):
+        fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(batch))
     for metric in task.metrics:
-        _check_metric(task, metric, predictions, y)
-    if weight is not None and weight.shape != (rows,):
+        _check_metric(task, metric, flat, targets)
+    if weight is not None and weight.shape not in ((rows,), steps):
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)

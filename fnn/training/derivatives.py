@@ -9,6 +9,7 @@ import jax
 
 from .._checks import check_count, check_range, fail
 from .._tree import paths
+from ..nn.masks import Masked
 from .state import Task, TrainState, check_task
 from .step import Batch, counted, measure, penalty_of, size_of
 
@@ -29,6 +30,14 @@ def _loss_of_counted(task: Task, params: Any, state: Any, batch: tuple[Any, Any,
 def _loss_of_row(task: Task, params: Any, state: Any, row: tuple[Any, Any, Any]) -> Array:
     """`loss_of` one example of a batch in which none can do harm."""
     return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
+
+
+def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
+    """Refuse a masked output, whose examples are steps and not the rows of the batch."""
+    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch[0])
+    if isinstance(out, Masked):
+        hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
+        fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -58,6 +67,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     """
     check_task(task, ts)
     size_of(batch)
+    _check_examples("example_gradients", task, ts, batch)
 
     def one(row: Batch) -> Any:
         return jax.grad(lambda params: _loss_of_row(task, params, ts.state, row))(ts.params)
@@ -133,6 +143,7 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
+    _check_examples("influence", task, ts, data)
     return _influence(task, ts, data, test, damping, iterations)
 
 

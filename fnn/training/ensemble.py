@@ -32,6 +32,7 @@ from ..metrics import NAN_ROWS, Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.activity import added_losses
 from ..nn.layer import shape_of
+from ..nn.masks import Masked
 from .callbacks import PureCallback
 from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .many import many
@@ -470,6 +471,7 @@ class Predictions:
         number): how far they differ, which grows where there were no data.
       variances: (members, rows, k), those of each member's Gaussian with the loss "gaussian_nll", else None.
       kind: "classes", "yes or no", "gaussian" or "values".
+      mask: (rows, time) booleans where the model's output is a `Masked`: the steps that all members keep; else None.
     """
 
     members: Any
@@ -477,6 +479,7 @@ class Predictions:
     spread: Any
     variances: Any
     kind: str
+    mask: Any = None
 
     @property
     def vote(self) -> Array:
@@ -549,7 +552,7 @@ class Predictions:
         return f"Predictions({_members(jax.tree.leaves(self.members)[0].shape[0])}, {self.kind}, mean {mean})"
 
 
-jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances"), ("kind",))
+jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
 def _squeezed(p: Any, kind: str) -> Any:
@@ -586,14 +589,16 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
         return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
 
     outputs = jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32)))
-    kind, variances = _kind(task), None
+    kind, variances, mask = _kind(task), None, None
+    if isinstance(outputs, Masked):
+        outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
         outputs = jnp.exp(_log_probabilities(task, widened(outputs))[0]).astype(outputs.dtype)
     mean = jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     spread = jax.tree.map(lambda a: jnp.sqrt(_over_members(a)[1]).astype(a.dtype), outputs)
-    return Predictions(outputs, mean, spread, variances, kind)
+    return Predictions(outputs, mean, spread, variances, kind, mask)
 
 
 def _over_members(a: Array) -> tuple[Array, Array]:
@@ -623,6 +628,8 @@ def _log_mean(log_p: Array) -> Array:
 def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
     kind = _kind(task)
+    if isinstance(outputs, Masked):
+        return Masked(_together(task, outputs.x), outputs.mask.all(0))
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     outputs = widened(outputs)

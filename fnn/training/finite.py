@@ -214,9 +214,9 @@ def _forward(task: Task, values: LayerValues, x: Any) -> str:
             return f"forward: the output of {_layer(name)} has {bad}; the largest absolute value of {before} is {size}"
         before, size = f"the output of {_layer(name)}", _largest(out)
     if bad := _bad(values.losses):
-        rows = np.flatnonzero(~np.isfinite(np.asarray(values.losses, np.float64)))
+        rows = np.unique(np.nonzero(~np.isfinite(np.asarray(values.losses, np.float64)))[0])
         return (
-            f"forward: the loss of {len(rows)} of {values.losses.size} examples, the first of which is row {rows[0]} "
+            f"forward: the loss of {len(rows)} of {len(values.losses)} examples, the first of which is row {rows[0]} "
             f"of the batch, is not finite ({bad}); the largest absolute value of {before} is {size}"
         )
     if bad := _bad(values.penalty):

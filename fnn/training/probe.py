@@ -12,7 +12,7 @@ from .._jaxprs import trace_state
 from ..nn.activity import added_losses
 from ..nn.layer import Layer, Trace, observe
 from .state import Task, TrainState, check_task
-from .step import Batch, counted, gradients, penalty_of, results, size_of
+from .step import Batch, counted, gradients, losses_of, penalty_of, results, size_of
 
 Array = jax.Array
 # JAX sorts the keys of a plain dict and keeps the order of this one.
@@ -28,8 +28,8 @@ class LayerValues(NamedTuple):
     same path has ``" (call 2)"`` behind it.
 
     Attributes:
-      outputs: by layer, its output; a tree if it is one, such as the pair ``(x, mask)``.
-      losses: (batch,), the loss of each example, before weights.
+      outputs: by layer, its output; a tree if it is one, such as a `Masked`.
+      losses: (batch,), the loss of each example, before weights; of a `Masked` output (batch, time), 0 where masked.
       loss: the loss of the batch, as `train_step` reports it.
       penalty: what the task's penalty and the layers (`AddedLoss`) add to it.
       output_gradients: by layer, the derivative of the loss by its output; in a tree, None stands for arrays that are
@@ -158,7 +158,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=task.loss(predictions, y),
+        losses=losses_of(task, predictions, y),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

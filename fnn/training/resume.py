@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._checks import InputError, Stateful, check_count, describe, fail, keeps_state
+from .._checks import ENDINGS, InputError, Stateful, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
 from .._jaxprs import program_text, without_addresses
 from .._tree import from_paths
@@ -105,7 +105,7 @@ class Checkpoints:
         where = f"checkpoint {self.folder!r}"
         if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="a file")
-        if self.folder.endswith(".safetensors"):
+        if os.path.splitext(self.folder)[1].lower() in ENDINGS and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="the name of a file", hint="For a single file there is fnn.save.")
         try:
             os.makedirs(self.folder, exist_ok=True)

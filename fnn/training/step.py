@@ -14,11 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_key, describe, fail, located
+from .._checks import check_count, check_key, describe, fail, located, shape_text
 from .._random import permutation
 from ..losses import is_known, weighted_sum
 from ..nn.activity import added_losses
 from ..nn.layer import Layer
+from ..nn.masks import Masked, kept, sequence_of
 from ..optimizers.rules import apply_updates
 from .state import Task, TrainState, check_task
 
@@ -113,16 +114,60 @@ def _without_gradient_of_uncounted(predictions: Any, weight: Array) -> Any:
     return jax.tree.map(selected, predictions)
 
 
+def each_step(predictions: Any, y: Any, weight: Any = None, valid: Any = None) -> tuple[Any, Any, Any, Any]:
+    """Predictions, targets, weights and valid rows, in which each step of a `Masked` output is an example.
+
+    Steps that the mask leaves out are not valid. Zeros stand in their predictions and targets, so that neither a loss
+    nor its gradient depends on what they hold. Other predictions come back as they are.
+    """
+    if isinstance(y, Masked):
+        hint = "The mask of the model's output decides which steps count: pass y.x."
+        fail("targets", expected="an array", got=repr(y), hint=hint)
+    if not isinstance(predictions, Masked):
+        return predictions, y, weight, valid
+    values, mask = sequence_of("model output", predictions)
+    shape = tuple(mask.shape)
+
+    def flat(a: Any) -> Array:
+        if tuple(a.shape[: len(shape)]) != shape:
+            hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
+            expected = f"targets of shape {shape_text((*shape, '...'))}, for each step of the masked output"
+            fail("targets", expected=expected, got=describe(a), hint=hint)
+        return kept(mask, a).reshape(mask.size, *a.shape[len(shape) :])
+
+    def spread(a: Any) -> Array:
+        if tuple(a.shape) not in (shape[:1], shape):
+            expected = f"sample weights of shape {shape_text(shape[:1])} or {shape_text(shape)}"
+            fail("loss", expected=expected, got=describe(a))
+        return jnp.broadcast_to(jnp.reshape(a, a.shape + (1,) * (len(shape) - a.ndim)), shape)
+
+    counts = mask if valid is None else mask & spread(valid)
+    weight = None if weight is None else spread(weight).reshape(-1)
+    return flat(values), jax.tree.map(flat, y), weight, counts.reshape(-1)
+
+
+def losses_of(task: Task, predictions: Any, y: Any) -> Array:
+    """The loss of each example, (batch,); of a `Masked` output that of each step, (batch, time), 0 where masked."""
+    flat, targets, _, valid = each_step(predictions, y)
+    losses = task.loss(flat, targets)
+    if not isinstance(predictions, Masked):
+        return losses
+    return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(predictions.mask.shape)
+
+
 def measure(
     task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalties: Sequence[Any] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
-    if weight is not None:
-        predictions = _without_gradient_of_uncounted(predictions, weight)
+    masked = isinstance(predictions, Masked)
     with located("loss"):
+        predictions, y, weight, valid = each_step(predictions, y, weight, valid)
+        if weight is not None:
+            predictions = _without_gradient_of_uncounted(predictions, weight)
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
-    loss = total / count
+    # Of a masked output a whole batch may be padding.
+    loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
     for penalty in penalties:
         loss = loss + penalty.astype(total.dtype)
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
@@ -218,10 +263,10 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     Raises:
       InputError: for shapes that do not fit, with the layer's name and position.
 
-    The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty and what layers add, see `AddedLoss`), and the
-    dropout of step i draws from
-    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in
-    ``jax.jit(..., donate_argnums=...)``.
+    The loss is ``sum_i w_i l_i / batch``, where each step that the mask of a `Masked` output keeps is an example
+    (plus the task's penalty and what layers add, see `AddedLoss`), and the dropout of step i draws from
+    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in ``jax.jit(...,
+    donate_argnums=...)``.
     """
     check_task(task, ts)
     size_of(batch)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, describe, fail
+from .._checks import check_count, check_ending, describe, fail
 from .._jaxprs import Traced, traced
 from .callbacks import is_rising
 from .many import many
@@ -129,7 +129,12 @@ class Sweep(NamedTuple):
         return [rows[i] for i in ranked]
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write `rows` as a CSV file, whole or not at all. Missing folders are made."""
+        """Write `rows` as a CSV file, whole or not at all. Missing folders are made.
+
+        Raises:
+          InputError: for a file name with the ending of another kind of file, such as ".xlsx".
+        """
+        check_ending("to_csv", path, ".csv", ".txt")
         rows = self.rows()
         text = io.StringIO()
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
