@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, fail, is_concrete, shape_text
+from ._inputs import as_data
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
-from .training.checks import as_arrays, check_data, check_fit
+from .training.checks import check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task, last_operation
 from .training.step import Batch, size_of, unpack
@@ -396,7 +397,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
         hint = "Call it on what the compiled function returns."
         fail("layer_report", expected="a state and a batch whose values are known", got="traced ones", hint=hint)
-    data = as_arrays(batch, "batch")
+    data = as_data(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
     plans = _plan(task, ts, data)
     values, updates = _step(task, ts, data)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ._checks import check_float, check_range, describe, fail, resolve, shape_text
 from ._dtypes import at_least_float32
+from ._inputs import as_array
 from .nn.activations import log_softmax, softplus
 
 Array = jax.Array
@@ -400,7 +401,7 @@ def class_weights(labels: Any, weights: dict[int, float] | Any) -> Array:
     >>> print(class_weights([0, 1, 1], {1: 3.0}))
     [1. 3. 3.]
     """
-    labels = np.asarray(labels)
+    labels = np.asarray(as_array("class_weights, labels", labels, fits=False))
     if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
         fail("class_weights", expected="one-hot rows", got=describe(labels), hint="Pass sample weights yourself.")
     if labels.ndim == 2:

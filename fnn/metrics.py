@@ -14,6 +14,7 @@ import numpy as np
 from . import losses
 from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
 from ._dtypes import at_least_float32
+from ._inputs import as_array
 from .losses import align, expects
 
 Array = jax.Array
@@ -95,13 +96,8 @@ def _labelled(where: str, predictions: Any, targets: Any, *, many: bool = False)
 
 
 def _numeric(where: str, name: str, x: Any) -> Array:
-    """An array of numbers; text is refused."""
-    if not isinstance(x, jax.Array) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
-        x = np.asarray(x)
-        if x.dtype.kind in "OSTU":
-            hint = "Number the classes: names, y = np.unique(labels, return_inverse=True)."
-            fail(where, expected=f"{name} of numbers", got=describe(x), hint=hint)
-    return jnp.asarray(x)
+    """An array of numbers; anything else is refused."""
+    return jnp.asarray(as_array(f"{where} {name}", x))
 
 
 def _value(metric: Metric, predictions: Any, targets: Any, sample_weight: Any) -> Array:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, describe, fail, leaf
+from .._inputs import as_array
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 
@@ -144,7 +145,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
      [0. 1.]
      [2. 3.]]
     """
-    table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(ids)
+    table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(as_array("embedding, ids", ids))
     check_ids("embedding", ids)
     note_ids("embedding", ids, table.shape[0])
     return take_rows(table, ids)
@@ -219,7 +220,7 @@ def one_hot(ids: Array, num_classes: int, dtype: Any = jnp.float32) -> Array:
      [0. 0. 0.]]
     """
     check_count("one_hot", "num_classes", num_classes)
-    ids = jnp.asarray(ids)
+    ids = jnp.asarray(as_array("one_hot, ids", ids))
     check_ids("one_hot", ids)
     note_ids("one_hot", ids, num_classes)
     return _one_hot(ids, num_classes, dtype)

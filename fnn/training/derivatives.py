@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from .._checks import check_count, check_range, fail
+from .._inputs import as_data, converting
 from .._tree import paths
 from .state import Task, TrainState, check_task
 from .step import Batch, measure, penalty_of, size_of, unpack
@@ -23,6 +24,7 @@ def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
     return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
 
 
+@converting("batch")
 @partial(jax.jit, static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     """The gradient of each example's loss by itself.
@@ -58,6 +60,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     return jax.vmap(one)(tuple(batch))
 
 
+@converting("batch")
 @partial(jax.jit, static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
@@ -126,6 +129,7 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
+    data, test = as_data(data), as_data(test, "test")
     return _influence(task, ts, data, test, damping, iterations)
 
 

@@ -17,12 +17,12 @@ import numpy as np
 
 from .._checks import InputError, Stateful, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
+from .._inputs import read
 from .._tree import from_paths
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
 from ..nn.layer import shape_of
 from .callbacks import Callback, PureCallback
-from .checks import as_arrays
 from .sources import Start, is_stream
 from .state import Task, TrainState
 from .step import size_of, step_and_totals
@@ -308,7 +308,7 @@ def settings_of(
 def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
     """A fingerprint of the traced step."""
     rows = min(batch_size, size_of(data))
-    batch = jax.tree.map(lambda a: a[:rows], as_arrays(data))
+    batch = jax.tree.map(lambda a: a[:rows], data)
     traced = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
     return hashlib.blake2b(_without_addresses(str(traced)).encode(), digest_size=8).hexdigest()
 
@@ -318,9 +318,8 @@ def _known(data: Any) -> Any:
         return None
     if is_stream(data):
         return type(data).__name__
-    data = as_arrays(data)
     rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
-    some = jax.tree.map(lambda a: np.asarray(a[rows]), data)
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 

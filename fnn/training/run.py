@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, fail
+from .._inputs import as_data, ready
 from .callbacks import PureCallback
 from .state import Task, TrainState, check_task
 from .step import again, check_sizes, epoch, in_segments, measure_all, results, size_of
@@ -73,6 +74,9 @@ def run(
     ((5, 1, 1), (5, 20))
     """
     check_task(task, ts)
+    data = data if ready(data) else as_data(data)
+    if not ready(validation_data):
+        validation_data = as_data(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)

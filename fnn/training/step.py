@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_key, describe, fail, located
+from .._inputs import converting
 from .._random import permutation
 from ..losses import is_known, weighted_sum
 from ..nn.activity import added_losses
@@ -154,6 +155,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 
+@converting("batch")
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
@@ -313,6 +315,7 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
         )
 
 
+@converting("data")
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def train_epoch(
     task: Task,
