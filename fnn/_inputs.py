@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, describe, fail, is_concrete
+from ._tree import COMPILED
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -465,7 +466,10 @@ def _refuse_set(data: Any, where: str, *, pair: bool) -> None:
 
 
 def _tree(where: str, tree: Any, late: bool) -> Any:
-    if all(_as_it_is(leaf, late) for leaf in jax.tree.leaves(tree, is_leaf=_is_leaf)):
+    # What a compiled program does to NumPy arrays at its door.
+    if jax.config.jax_disable_jit and not late:
+        return on_device(_tree(where, tree, late=True), where)
+    if all(_as_it_is(leaf, late) for leaf in leaves(tree)):
         return tree
 
     def convert(path: Any, leaf: Any) -> Any:
@@ -487,7 +491,13 @@ def _as_it_is(x: Any, late: bool) -> bool:
 
 def _is_leaf(x: Any) -> bool:
     """Whether a node of a tree is one array: a list of numbers is, a list of arrays is a tree of them."""
-    return _is_numbers(x) or (hasattr(x, "todense") and not isinstance(x, jax.Array))
+    return _is_numbers(x) or isinstance(x, Iterator) or (hasattr(x, "todense") and not isinstance(x, jax.Array))
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The arrays of a tree that is not converted yet."""
+    found: list[Any] = jax.tree.leaves(tree, is_leaf=_is_leaf)
+    return found
 
 
 def _is_numbers(x: Any) -> bool:
@@ -498,14 +508,22 @@ def _is_numbers(x: Any) -> bool:
     return False
 
 
-def on_device(tree: Any) -> Any:
-    """Arrays that `as_arrays` or `as_data` gave as JAX arrays."""
-    return jax.tree.map(lambda a: a if isinstance(a, jax.Array) else jnp.asarray(read(a)), tree)
+def on_device(tree: Any, where: str | None = None) -> Any:
+    """Arrays that `as_arrays` or `as_data` gave as JAX arrays; with the name of the tree, their values are checked."""
+
+    def convert(path: Any, a: Any) -> Any:
+        if isinstance(a, jax.Array):
+            return a
+        if where is not None:
+            check_fits(f"{where}{jax.tree_util.keystr(path)}", a)
+        return jnp.asarray(read(a))
+
+    return jax.tree_util.tree_map_with_path(convert, tree)
 
 
 def ready(data: Any) -> bool:
     """Whether all leaves are JAX arrays, traced or not, and nothing is left to convert."""
-    return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(data))
+    return all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(data))))
 
 
 def converting(*names: str) -> Callable[[_F], _F]:
@@ -530,7 +548,7 @@ def converting(*names: str) -> Callable[[_F], _F]:
                     kwargs[name] = as_data(kwargs[name], name)
             return jitted(*args, **kwargs)
 
-        for name in ("lower", "trace", "eval_shape", "clear_cache", "_cache_size"):
+        for name in COMPILED:
             if hasattr(jitted, name):
                 setattr(call, name, getattr(jitted, name))
         return call
@@ -582,7 +600,7 @@ def as_rows(where: str, x: Any) -> Any:
 
     Frames must hold numbers, since NumPy has no table of mixed columns.
     """
-    if hasattr(x, "columns") and _library(x):
+    if hasattr(type(x), "columns") and _library(x):
         hint = "Of a table with text split the row numbers: train, test = train_test_split(np.arange(len(table)))."
         try:
             return as_array(where, x, fits=False)

@@ -418,28 +418,29 @@ def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Any]:
 
 def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
     """The layers in order of computation, from one trace of the model."""
-    found: dict[str, tuple[Trace, list[str]]] = {}
+    found: dict[str, tuple[str, list[str], bool]] = {}
 
+    # Nothing traced is kept, which jax.checking_leaks would tell.
     def forward(params: Any, state: Any, x: Any, key: Array) -> list[Any]:
         free = {id(leaf): path for path, leaf in paths(params).items()}
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         # Layers inside others are done first and so have their parameters first; what is left is the outer one's own.
         for name, trace in seen.items():
             own = [free.pop(id(leaf)) for leaf in jax.tree.leaves(trace.params) if id(leaf) in free]
-            found[name] = trace, own
+            again = any(other.y is trace.y for other in seen.values() if other is not trace)
+            found[name] = trace.layer.kind, own, again
         return [trace.y for trace in seen.values()]
 
     x, _, _ = unpack(batch)
     closed, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
     ends = iter(closed.jaxpr.outvars)
     plans = []
-    for (name, (trace, own)), out in zip(found.items(), outputs, strict=True):
+    for (name, (kind, own, again)), out in zip(found.items(), outputs, strict=True):
         variables = [next(ends) for _ in jax.tree.leaves(out)]
         # A Sequential inside the model has the output of its last layer.
-        same = (other.y is trace.y for other, _ in found.values() if other is not trace)
-        if not (trace.layer.kind == "Sequential" and not own and any(same)):
+        if not (kind == "Sequential" and not own and again):
             ending = last_operation(closed.jaxpr, variables[0]) if variables else None
-            plans.append(_Plan(name, trace.layer.kind, ending, own))
+            plans.append(_Plan(name, kind, ending, own))
     return plans
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_float, check_range, describe, fail, resolve, shape_text
-from ._dtypes import at_least_float32
+from ._dtypes import at_least_float32, lift
 from ._inputs import as_array
 from .nn.activations import log_softmax, softplus
 
@@ -207,7 +207,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
     classes = predictions.shape[-1]
     # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
     targets = targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
-    chosen = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
+    chosen = targets[..., None] == lift(jnp.arange(classes, dtype=targets.dtype), targets[..., None])
     log_p = _log_probabilities(predictions, from_logits)
     picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
     inside = (targets >= 0) & (targets < classes)

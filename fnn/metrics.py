@@ -13,7 +13,7 @@ import numpy as np
 
 from . import losses
 from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
-from ._dtypes import at_least_float32
+from ._dtypes import at_least_float32, lift
 from ._inputs import as_array
 from .losses import align, expects
 
@@ -170,7 +170,7 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
         fail("top_k_accuracy", expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
     # The rank of the right class; of equal scores the lower class number comes first, as in argmax.
     own = jnp.take_along_axis(predictions, t[..., None], -1)
-    classes = jnp.arange(predictions.shape[-1], dtype=jnp.int32)
+    classes = lift(jnp.arange(predictions.shape[-1], dtype=jnp.int32), predictions)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
     known = (t >= 0) & (t < predictions.shape[-1]) & ~jnp.isnan(own[..., 0])
     return _per_example((jnp.sum(ahead, -1) < k) & known)
@@ -489,7 +489,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
 def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
     edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
     place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
-    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)
+    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]
     counts = jnp.sum(inside, 0, dtype=jnp.int32)
 
     def mean(values: Array) -> Array:
@@ -702,7 +702,7 @@ def _r2() -> Metric:
         # A row of weight 0 is left out even where its values are not finite.
         p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
         mean = jnp.sum(w * t, 0) / jnp.where(count > 0, count, jnp.ones_like(count))
-        return count, mean, jnp.sum(w * jnp.square(t - mean), 0), jnp.sum(w * jnp.square(t - p), 0)
+        return count, mean, jnp.sum(w * jnp.square(t - mean[None]), 0), jnp.sum(w * jnp.square(t - p), 0)
 
     def merge(a: Totals, b: Totals) -> Totals:
         # Chan et al. 1979: means and squared deviations of two parts, without the cancellation of sums of squares.

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, is_concrete, shape_text
+from .._dtypes import lift
 from .._inputs import as_array, as_column, as_labels, as_rows
 
 
@@ -91,13 +92,13 @@ def standardize_fit(x: Any) -> Moments:
     # Differences from the first row are exact for a constant column, and lose little where a mean is far from 0.
     shifted = x - x[:1]
     shift = shifted.mean(0)
-    deviation = shifted - shift
+    deviation = shifted - shift[None]
     # Squares of very small or large numbers leave the range of the dtype; those of numbers up to 1 don't.
     scale = xp.abs(deviation).max(0)
     constant = scale == 0
     one = xp.ones_like(scale)
     scale = xp.where(constant, one, jax.lax.stop_gradient(scale) if xp is jnp else scale)
-    variance = xp.square(deviation / scale).mean(0)
+    variance = xp.square(deviation / scale[None]).mean(0)
     return Moments(x[0] + shift, scale * xp.sqrt(xp.where(constant, one, variance)))
 
 
@@ -135,7 +136,7 @@ def standardize(moments: Moments, x: Any) -> Any:
     """
     x = _as_array("standardize", x)
     x, mean, std, out = _aligned("standardize", moments, x)
-    return ((x - mean) / std).astype(out)
+    return ((x - lift(mean, x)) / lift(std, x)).astype(out)
 
 
 def standardize_invert(moments: Moments, z: Any) -> Any:
@@ -157,7 +158,7 @@ def standardize_invert(moments: Moments, z: Any) -> Any:
     """
     z = _as_array("standardize_invert", z, finite=False)
     z, mean, std, out = _aligned("standardize_invert", moments, z)
-    return (z * std + mean).astype(out)
+    return (z * lift(std, z) + lift(mean, z)).astype(out)
 
 
 def scale_images(x: Any, top: Any = 255) -> Any:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, describe, fail, leaf
+from .._dtypes import lift
 from .._inputs import as_array
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
@@ -60,7 +61,7 @@ def _wide(ids: Array) -> Array:
 
 def _one_hot(ids: Array, rows: int, dtype: Any) -> Array:
     ids = _wide(ids)
-    return (ids[..., None] == jnp.arange(rows, dtype=ids.dtype)).astype(dtype)
+    return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
 
 
 def _take_many(table: Array, ids: Array) -> Array:

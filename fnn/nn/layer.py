@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import InputError, check_count, describe, fail, located
-from .._inputs import with_shapes
+from .._inputs import leaves, with_shapes
 from .._random import children
 
 Array = jax.Array
@@ -128,11 +128,17 @@ def example_of(where: str, x: Any) -> Any:
         for n in lengths:
             check_count(where, "each length in the input shape", n)
         return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
-    if callable(x) or x is None:
+    given = leaves(x)
+    # No batch: a function, nothing, or single numbers and keys, such as in a TrainState.
+    if callable(x) or not given or any(map(_is_single, given)):
         hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
         expected = "an array, or a dict or tuple of arrays, as example input"
         fail(where, expected=expected, got=describe(x), hint=hint)
     return shape_of(with_shapes(f"{where}, x", x))
+
+
+def _is_single(leaf: Any) -> bool:
+    return isinstance(leaf, (int, float, complex, np.generic)) or getattr(leaf, "shape", None) == ()
 
 
 def over_steps(fn: Callable[[Any], Any], x: Any) -> Any:

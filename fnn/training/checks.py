@@ -14,7 +14,7 @@ import numpy as np
 
 from .._checks import InputError, describe, fail, located
 from .._dtypes import at_least_float32
-from .._inputs import check_fits
+from .._inputs import check_fits, read
 from .._tree import paths
 from ..losses import check_targets
 from ..metrics import Metric
@@ -32,6 +32,7 @@ def check_finite(data: Any, where: str, offset: int = 0) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if isinstance(leaf, np.ndarray):
             check_fits(f"{where}{jax.tree_util.keystr(path)}", leaf, offset)
+            leaf = read(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.

@@ -9,7 +9,7 @@ import jax
 
 from .._checks import check_count, check_range, fail
 from .._inputs import as_data, converting
-from .._tree import paths
+from .._tree import compiled, paths
 from .state import Task, TrainState, check_task
 from .step import Batch, measure, penalty_of, size_of, unpack
 
@@ -25,6 +25,7 @@ def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
 
 
 @converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     """The gradient of each example's loss by itself.
@@ -61,6 +62,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
 
 
 @converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
@@ -133,6 +135,7 @@ def influence(
     return _influence(task, ts, data, test, damping, iterations)
 
 
+@compiled
 @partial(jax.jit, static_argnums=(0, 5))
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, keeps_state
-from .._inputs import as_arrays, as_data, on_device, read
+from .._inputs import as_arrays, as_data, leaves, on_device, read
 from .._summary import summary
 from .._tree import copied, paths
 from .callbacks import (
@@ -185,7 +185,7 @@ def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((ts, () if is_stream(data) else data))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
@@ -413,7 +413,7 @@ def _rows(data: Any, size: int) -> int:
 
 
 def _part(a: Any, rows: slice) -> Any:
-    return a[rows] if isinstance(a, jax.Array) else read(a[rows])
+    return a[rows] if isinstance(a, jax.Array) else np.asarray(read(a[rows]))
 
 
 class _Slices:

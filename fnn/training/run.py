@@ -12,6 +12,7 @@ import numpy as np
 
 from .._checks import check_count, check_key, fail
 from .._inputs import as_data, ready
+from .._tree import compiled
 from .callbacks import PureCallback
 from .state import Task, TrainState, check_task
 from .step import again, check_sizes, epoch, in_segments, measure_all, results, size_of
@@ -104,6 +105,7 @@ class _Sizes(NamedTuple):
     remat: bool
 
 
+@compiled
 @partial(jax.jit, static_argnums=(0, 5, 6))
 def _run(
     task: Task,

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from .._checks import check_count, check_key, describe, fail, located
 from .._inputs import converting
 from .._random import permutation
+from .._tree import compiled
 from ..losses import is_known, weighted_sum
 from ..nn.activity import added_losses
 from ..optimizers.rules import apply_updates
@@ -156,6 +157,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
 
 
 @converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
@@ -316,6 +318,7 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
 
 
 @converting("data")
+@compiled
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def train_epoch(
     task: Task,
