@@ -81,6 +81,7 @@ def compiled(jitted: _F) -> _F:
     @functools.wraps(jitted)
     def call(task: Any, *args: Any, **kwargs: Any) -> Any:
         if getattr(task, "traced", False):
+            args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
             return jitted.__wrapped__(task, *args, **kwargs)  # type: ignore[attr-defined]
         return jitted(task, *args, **kwargs)
 

@@ -211,7 +211,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
     log_p = _log_probabilities(predictions, from_logits)
     picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
     inside = (targets >= 0) & (targets < classes)
-    return _per_example(jnp.where(inside, -picked, jnp.full_like(picked, jnp.nan)))
+    return _per_example(jnp.where(inside, -picked, _nan(picked.dtype)))
 
 
 def logistic(predictions: Array, targets: Array) -> Array:
@@ -309,6 +309,11 @@ def _check_classes(where: str, predictions: Array) -> None:
             got=describe(predictions),
             hint="For one output per example use binary_crossentropy.",
         )
+
+
+def _nan(dtype: Any) -> Any:
+    """NaN on purpose; as an array of JAX `jax.debug_nans` would report it even where it is not chosen."""
+    return np.asarray(np.nan, dtype)
 
 
 def _log_probabilities(p: Array, from_logits: bool) -> Array:

@@ -552,3 +552,31 @@ def test_columns_named_as_categorical_are_taken():
 def test_whole_numbers_name_their_columns_in_full():
     code = fnn.data.table_fit({"zip": [100000001, 100000002, 100000003]}, categorical="zip")
     assert code.names == ("zip=100000001", "zip=100000002", "zip=100000003")
+
+
+def test_columns_of_any_library_keep_whole_numbers():
+    ids = [2**60 + 1, 2**60 + 3, 2**60 + 1]
+    pd = pytest.importorskip("pandas", reason="pandas is not installed: its columns are not tested")
+    pl = pytest.importorskip("polars", reason="polars is not installed: its columns are not tested")
+    tables = [
+        {"id": ids, "flag": [True, False, True]},
+        {"id": np.array(ids), "flag": np.array([True, False, True])},
+        {"id": np.array(ids, object), "flag": [1, 0, 1]},
+        pd.DataFrame({"id": ids, "flag": [True, False, True]}, index=[3, 3, 1]),
+        pd.DataFrame({"id": pd.array(ids, "Int64"), "flag": pd.array([True, False, True], "boolean")}),
+        pl.DataFrame({"id": ids, "flag": [True, False, True]}),
+    ]
+    for table in tables:
+        code = table_fit(table, categorical=["id", "flag"], two_as_one=False)
+        assert code.names == (f"id={2**60 + 1}", f"id={2**60 + 3}", "flag=0", "flag=1")
+        assert table_encode(code, tables[0]).tolist() == [[1, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1]]
+    with pytest.raises(
+        fnn.InputError, match=r"column 'a', row 0, .*up to 2\*\*53 beside others, .*got 1152921504606846977"
+    ):
+        table_fit({"a": [2**60 + 1, 0.5]})
+    with pytest.raises(fnn.InputError, match="column 'a': expected whole numbers of 64 bits"):
+        table_fit({"a": [2**70, 1]})
+    with pytest.raises(fnn.InputError, match="columns of different names, got 'a' twice"):
+        table_fit(pd.DataFrame(np.ones((2, 2)), columns=["a", "a"]))
+    with pytest.raises(fnn.InputError, match="column 'a': expected an array of numbers, got a masked array"):
+        table_fit({"a": np.ma.array([1, 2])})

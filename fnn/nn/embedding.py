@@ -82,7 +82,8 @@ class Rows(NamedTuple):
         """Rows by integer ids of any shape, the row of NaN where an id is not in [0, rows)."""
         ids, count = _wide(ids), table.shape[0]
         # An extra row of NaN is cheaper than a look at every number taken.
-        table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
+        with jax.debug_nans(False):  # it is made on purpose
+            table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
         return cls(table, jnp.where((ids < 0) | (ids >= count), jnp.full_like(ids, count), ids))
 
     def read(self) -> Array:

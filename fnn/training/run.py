@@ -91,7 +91,22 @@ def run(
             hint = "Other functions have side effects, for which fit is there."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
     sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
-    return _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+    ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+    return ts, history if trained is None else _blank(history, trained)
+
+
+def _blank(history: dict[str, Array], trained: Array) -> dict[str, Array]:
+    """NaN for epochs after training was stopped; not a NaN that `jax.debug_nans` is to report."""
+    with jax.debug_nans(False):
+        return _filled(history, trained)
+
+
+@jax.jit
+def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
+    def fill(values: Array) -> Array:
+        return jnp.where(trained, values, jnp.full_like(values, jnp.nan))
+
+    return {name: values if name == "epoch" else fill(values) for name, values in history.items()}
 
 
 class _Sizes(NamedTuple):
@@ -115,8 +130,8 @@ def _run(
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
     sizes: _Sizes,
-) -> tuple[TrainState, dict[str, Array]]:
-    """See `run`."""
+) -> tuple[TrainState, dict[str, Array], Array | None]:
+    """See `run`; with callbacks also which epochs were trained."""
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.
@@ -131,12 +146,12 @@ def _run(
     numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
     if callbacks:
         return _with_callbacks(again(body) if sizes.remat else body, ts, numbers, callbacks)
-    return in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)
+    return *(in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)), None
 
 
 def _with_callbacks(
     body: Any, ts: TrainState, numbers: Array, callbacks: tuple[PureCallback, ...]
-) -> tuple[TrainState, dict[str, Array]]:
+) -> tuple[TrainState, dict[str, Array], Array]:
     """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
 
     def go(carry: Any, i: Array) -> Any:
@@ -147,17 +162,17 @@ def _with_callbacks(
             memory, ts, stop = callback.after(memory, i, ts, logs)
             after.append(memory)
             stopped = stopped | stop
-        return (ts, tuple(after), stopped, i.astype(jnp.int32)), logs
+        return (ts, tuple(after), stopped, i.astype(jnp.int32)), (logs, jnp.bool_(True))
 
     def skip(carry: Any, i: Array) -> Any:
         shapes = jax.eval_shape(go, carry, i)[1]
-        return carry, jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), shapes)
+        return carry, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
     def step(carry: Any, i: Array) -> Any:
         return jax.lax.cond(carry[2], skip, go, carry, i)
 
     start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)
-    (ts, memories, _, last), history = jax.lax.scan(step, start, numbers)
+    (ts, memories, _, last), (history, trained) = jax.lax.scan(step, start, numbers)
     for callback, memory in zip(callbacks, memories, strict=True):
         ts, last = callback.end(memory, ts, last)
-    return ts, history | {"epoch": last}
+    return ts, history | {"epoch": last}, trained

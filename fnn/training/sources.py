@@ -103,7 +103,7 @@ def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
     count = 0
     for batch in stream:
         count += 1
-        yield as_data(batch, f"{where}, batch {count - 1}", late=True)
+        yield as_data(batch, f"{where}, batch {count - 1}")
     if count == 0:
         hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
         fail(where, expected="at least one batch", got="none", hint=hint)
@@ -498,7 +498,7 @@ class StreamSource(Source):
         count = done
         if done:
             rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Any] = (as_data(batch, f"fit, batch {done + i}", late=True) for i, batch in enumerate(rest))
+            given: Iterable[Any] = (as_data(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
         else:
             given = batches(self.stream, "fit")
         for batch in given:
