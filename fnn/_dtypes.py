@@ -1,4 +1,4 @@
-"""Dtypes of intermediate results."""
+"""Dtypes and ranks of intermediate results."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def widened(tree: Any) -> Any:
         return leaf.astype(jnp.float32) if half else leaf
 
     return jax.tree.map(widen, tree)
+
+
+def lift(v: Any, like: Any) -> Any:
+    """``v`` with leading axes of length 1 up to the rank of ``like``.
+
+    Broadcasting would add them unasked, which ``jax_numpy_rank_promotion="raise"`` refuses.
+    """
+    missing = like.ndim - v.ndim
+    return v if missing <= 0 else v.reshape((1,) * missing + v.shape)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import functools
+import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._checks import describe, fail
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -27,6 +33,66 @@ def path_text(path: tuple[Any, ...]) -> str:
 def copied(tree: Any) -> Any:
     """The same values in new buffers, made by one small program rather than one for each array."""
     return jax.tree.map(jnp.copy, tree)
+
+
+def holds_tracers(thing: Any) -> bool:
+    """Whether a function, or what functions are gathered in, reads traced values from where it was made.
+
+    The walk ends after some thousand objects, which no model has; a function may hold anything.
+    """
+    seen, rest = set(), [thing]
+    while rest and len(seen) < 20_000:
+        item = rest.pop()
+        if isinstance(item, jax.core.Tracer):
+            return True
+        if id(item) in seen or isinstance(item, (type, types.ModuleType, np.ndarray, jax.Array, str, int, float)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, Mapping):
+            rest.extend(item.values())
+        elif isinstance(item, (tuple, list, set, frozenset)):
+            rest.extend(item)
+        elif isinstance(item, functools.partial):
+            rest.extend((item.func, item.args, item.keywords))
+        elif isinstance(item, types.FunctionType):
+            rest.extend(_cells(item))
+            rest.extend((item.__defaults__ or (), item.__kwdefaults__ or {}))
+        elif isinstance(item, types.MethodType):
+            rest.extend((item.__self__, item.__func__))
+        rest.extend(getattr(item, "__dict__", {}).values())
+    return False
+
+
+def _cells(function: types.FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # not filled yet
+            found.append(cell.cell_contents)
+    return found
+
+
+def compiled(jitted: _F) -> _F:
+    """A function compiled for a `Task`, its first argument, which runs as it is if the task is traced.
+
+    Such a program could never be used again, and JAX's cache would keep the traced values, which `jax.checking_leaks`
+    reports. A trial that makes a `Task` of an optimizer with a traced learning rate is an example.
+    """
+
+    @functools.wraps(jitted)
+    def call(task: Any, *args: Any, **kwargs: Any) -> Any:
+        if getattr(task, "traced", False):
+            args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
+            return jitted.__wrapped__(task, *args, **kwargs)  # type: ignore[attr-defined]
+        return jitted(task, *args, **kwargs)
+
+    for name in COMPILED:
+        if hasattr(jitted, name):
+            setattr(call, name, getattr(jitted, name))
+    return cast(_F, call)
+
+
+COMPILED = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
+"""What a compiled function offers beside its call."""
 
 
 def paths(tree: Any) -> dict[str, Any]:

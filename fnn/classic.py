@@ -27,6 +27,7 @@ import numpy as np
 
 from ._checks import check_count, check_key, check_range, describe, fail, is_concrete, located
 from ._dtypes import at_least_float32
+from ._inputs import as_array
 from .nn.activations import step
 from .nn.dense import Dense, dense
 from .nn.layer import Layer, Sequential
@@ -675,12 +676,7 @@ def separable(x: Any, y: Any) -> bool:
 
 def _floats(where: str, x: Any) -> Array:
     """Numbers as a floating-point array, refused where they are not finite."""
-    try:
-        x = x if isinstance(x, jax.Array) else np.asarray(x)
-    except ValueError:
-        fail(where, expected="x to be an array of numbers", got=f"{describe(x)} of rows of several lengths")
-    if not any(jnp.issubdtype(x.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        fail(where, expected="x to be an array of numbers", got=describe(x))
+    x = as_array(f"{where}, x", x)
     x = jnp.asarray(x, None if jnp.issubdtype(x.dtype, jnp.floating) else float)
     if is_concrete(x) and not (finite := np.isfinite(np.asarray(x))).all():
         place = tuple(np.argwhere(~finite)[0].tolist())
@@ -696,11 +692,7 @@ def _examples(where: str, x: Any, y: Any) -> tuple[Array, Array]:
         fail(where, expected="x of shape (rows, features)", got=describe(x), hint=hint)
     names = "labels of two classes: False and True, 0 and 1, or -1 and 1"
     hint = "Compare to single out one class, e.g. y == 2 or y == 'setosa'."
-    if is_concrete(y):
-        values = np.asarray(y)
-        if values.dtype.kind not in "bifu":
-            fail(where, expected=names, got=describe(values), hint=hint)
-    y = jnp.asarray(y)
+    y = jnp.asarray(as_array(f"{where}, y", y))
     if y.shape != x.shape[:1]:
         fix = "Use y[:, 0]." if y.shape == (x.shape[0], 1) else ""
         fail(where, expected=f"y of shape ({x.shape[0]},), a label per row", got=describe(y), hint=fix)

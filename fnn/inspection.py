@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import InputError, fail, is_concrete, shape_text
+from ._inputs import as_data
 from ._jaxprs import last_operations, multiply_adds
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, held, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
 from .nn.masks import Masked
-from .training.checks import as_arrays, check_data, check_fit
+from .training.checks import check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task
 from .training.step import Batch, size_of, unpack
@@ -364,7 +365,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
         hint = "Call it on what the compiled function returns."
         fail("layer_report", expected="a state and a batch whose values are known", got="traced ones", hint=hint)
-    data = as_arrays(batch, "batch")
+    data = as_data(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
     plans = _plan(task, ts, data)
     values, updates = _step(task, ts, data)
@@ -385,27 +386,28 @@ def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Any]:
 
 def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
     """The layers in order of computation, from one trace of the model."""
-    found: dict[str, tuple[Trace, list[str]]] = {}
+    found: dict[str, tuple[str, list[str], bool]] = {}
 
+    # Nothing traced is kept, which jax.checking_leaks would tell.
     def forward(params: Any, state: Any, x: Any, key: Array) -> list[Any]:
         free = {id(leaf): path for path, leaf in paths(params).items()}
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         # Layers inside others are done first and so have their parameters first; what is left is the outer one's own.
         for name, trace in seen.items():
             own = [free.pop(id(leaf)) for leaf in jax.tree.leaves(trace.params) if id(leaf) in free]
-            found[name] = trace, own
+            again = any(other.y is trace.y for other in seen.values() if other is not trace)
+            found[name] = trace.layer.kind, own, again
         return [trace.y for trace in seen.values()]
 
     x, _, _ = unpack(batch)
     program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
     ends = iter(last_operations(program))
     plans = []
-    for (name, (trace, own)), out in zip(found.items(), outputs, strict=True):
+    for (name, (kind, own, again)), out in zip(found.items(), outputs, strict=True):
         endings = [next(ends) for _ in jax.tree.leaves(out)]
         # A Sequential inside the model has the output of its last layer.
-        same = (other.y is trace.y for other, _ in found.values() if other is not trace)
-        if not (trace.layer.kind == "Sequential" and not own and any(same)):
-            plans.append(_Plan(name, trace.layer.kind, endings[0] if endings else None, own))
+        if not (kind == "Sequential" and not own and again):
+            plans.append(_Plan(name, kind, endings[0] if endings else None, own))
     return plans
 
 

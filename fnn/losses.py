@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._checks import check_float, check_range, describe, fail, resolve, shape_text
-from ._dtypes import at_least_float32, widened
+from ._dtypes import at_least_float32, lift, widened
+from ._inputs import as_array
 from .nn.activations import log_softmax, softplus
 
 Array = jax.Array
@@ -213,7 +214,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
     classes = predictions.shape[-1]
     # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
     targets = targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
-    chosen = targets[..., None] == jnp.arange(classes, dtype=targets.dtype)
+    chosen = targets[..., None] == lift(jnp.arange(classes, dtype=targets.dtype), targets[..., None])
     log_p = _log_probabilities(widened(predictions), from_logits)
     picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
     inside = (targets >= 0) & (targets < classes)
@@ -316,6 +317,11 @@ def _check_classes(where: str, predictions: Array) -> None:
             got=describe(predictions),
             hint="For one output per example use binary_crossentropy.",
         )
+
+
+def _nan(dtype: Any) -> Any:
+    """NaN on purpose; as an array of JAX `jax.debug_nans` would report it even where it is not chosen."""
+    return np.asarray(np.nan, dtype)
 
 
 def _log_probabilities(p: Array, from_logits: bool) -> Array:
@@ -443,10 +449,7 @@ def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | 
 
 def _class_labels(where: str, labels: Any) -> np.ndarray:
     """Class numbers (batch,) from numbers or one-hot rows."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "biu" and not jnp.issubdtype(labels.dtype, jnp.floating):
-        hint = "Number the classes: names, y = np.unique(labels, return_inverse=True)."
-        fail(where, expected="class numbers", got=describe(labels), hint=hint)
+    labels = np.asarray(as_array(f"{where}, labels", labels, fits=False))
     if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
         hint = "Rows of several labels have no single class: pass sample weights, (x, y, sample_weight)."
         fail(where, expected="one-hot rows", got=describe(labels), hint=hint)

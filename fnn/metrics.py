@@ -19,7 +19,8 @@ import numpy as np
 
 from . import losses
 from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
-from ._dtypes import at_least_float32
+from ._dtypes import at_least_float32, lift
+from ._inputs import as_array
 from .losses import align, expects
 
 Array = jax.Array
@@ -97,14 +98,12 @@ def _in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def _numeric(where: str, name: str, x: Any, *, classes: bool = False) -> Array:
-    """An array of numbers; text is refused, and so are class numbers that int32 does not hold."""
-    if not isinstance(x, jax.Array) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x)):
-        x = np.asarray(x)
-        if x.dtype.kind in "OSTU":
-            hint = "Number the classes: names, y = np.unique(labels, return_inverse=True)."
-            fail(where, expected=f"{name} of numbers", got=describe(x), hint=hint)
-        if classes and x.dtype.kind in "iu" and x.size and max(-int(x.min()), int(x.max())) >= 2**31 - 1:
-            fail(where, expected=f"{name} that int32 holds", got=f"numbers from {x.min()} to {x.max()}")
+    """An array of numbers; anything else is refused, and so are class numbers that int32 does not hold."""
+    x = as_array(f"{where} {name}", x)
+    if classes and isinstance(x, np.ndarray) and x.dtype.kind in "iu" and x.size:
+        low, high = int(x.min()), int(x.max())
+        if max(-low, high) >= 2**31 - 1:
+            fail(where, expected=f"{name} that int32 holds", got=f"numbers from {low} to {high}")
     return jnp.asarray(x)
 
 
@@ -331,7 +330,7 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
     t = jnp.where(known, t, jnp.zeros_like(t))
     own = jnp.take_along_axis(predictions, t[..., None], -1)
-    classes = jnp.arange(predictions.shape[-1], dtype=jnp.int32)
+    classes = lift(jnp.arange(predictions.shape[-1], dtype=jnp.int32), predictions)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
     return _per_example((jnp.sum(ahead, -1) < k) & known)
 
@@ -794,7 +793,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
 def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
     edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
     place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
-    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)
+    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]
     counts = jnp.sum(inside, 0, dtype=jnp.int32)
 
     def mean(values: Array) -> Array:
@@ -1032,9 +1031,9 @@ def _r2() -> Metric:
         # A row of weight 0 is left out even where its values are not finite.
         p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
         count, pivot = jnp.sum(w), t[jnp.argmax(w[:, 0] != 0)]
-        shifted = t - pivot
+        shifted = t - pivot[None]
         shift = _ratio(jnp.sum(w * shifted, 0), count)
-        spread = jnp.sum(w * jnp.square(shifted - shift), 0)
+        spread = jnp.sum(w * jnp.square(shifted - shift[None]), 0)
         return count, pivot, shift, spread, jnp.sum(w * jnp.square(t - p), 0)
 
     def merge(a: Totals, b: Totals) -> Totals:

@@ -377,10 +377,10 @@ def test_swapped_arguments_and_text_are_refused(data):
                 with pytest.raises(fnn.InputError, match=f"^{fn.__name__}: .*swapped. Predictions come first"):
                     fn(predictions, targets)
         for targets in (list("ab"), np.array(["a", "b"]), np.array(["a", "b"], object)):
-            match = rf"^{fn.__name__}: expected targets of numbers, got .*names, y = np.unique\(labels, return_inv"
+            match = rf"^{fn.__name__} targets: expected an array of numbers, got text, .*names, y = np.unique\(labels"
             with pytest.raises(fnn.InputError, match=match):
                 fn([[0.1, 0.9], [0.8, 0.2]], targets)
-        with pytest.raises(fnn.InputError, match="expected predictions of numbers"):
+        with pytest.raises(fnn.InputError, match="predictions: expected an array of numbers, got text"):
             fn(["a", "b"], [0, 1])
     with pytest.raises(
         fnn.InputError, match=r"^binary_accuracy: expected targets of 0 and 1, or -1 and \+1, .* swapped"

@@ -162,9 +162,8 @@ def test_standardize_bad_input(rng):
             bad[5] = value
             with pytest.raises(fnn.InputError, match=message + ", and 3 more like it"):
                 fit(bad)
-        with pytest.raises(
-            fnn.InputError, match=f"{where}: expected real numbers, got <U1.*table_fit and table_encode"
-        ):
+        message = f"{where}, x: expected an array of numbers, got text, <U1.*table_fit and table_encode"
+        with pytest.raises(fnn.InputError, match=message):
             fit(np.array([["a", "b", "c"]]))
     for empty in (np.zeros((0, 3)), np.zeros((3, 0)), np.float64(2)):
         with pytest.raises(fnn.InputError, match="standardize_fit: expected at least one row of numbers, got float64"):
@@ -206,11 +205,11 @@ def test_scale_images(rng):
         (np.full((2, 3, 3), 0.5), 255, "got fractions from 0.5 to 0.5. They seem to be scaled already: pass top=1"),
         (np.full((2, 3, 3), np.nan), 255, "finite numbers, got nan in row 0, column 0, 0"),
         (np.zeros((2, 3, 3)), 0, r"top in \(0, inf\), got 0"),
-        (np.full((2, 3, 3), "a"), 255, "real numbers, got <U1"),
+        (np.full((2, 3, 3), "a"), 255, "an array of numbers, got text, <U1"),
     ],
 )
 def test_scale_images_bad_input(x, top, match):
-    with pytest.raises(fnn.InputError, match=f"scale_images: expected .*{match}"):
+    with pytest.raises(fnn.InputError, match=f"scale_images(, x)?: expected .*{match}"):
         scale_images(x, top)
 
 
@@ -355,7 +354,7 @@ def test_numbers_that_are_categories(rng):
     assert table_fit(columns, categorical="post") == code
     assert hash(code) == hash(table_fit(columns, categorical=("post",)))
     with pytest.raises(
-        fnn.InputError, match=r"column 'post', row 1, counted from 0: expected one of the categories 7, 11, 30, got 8.0"
+        fnn.InputError, match=r"column 'post', row 1, counted from 0: expected one of the categories 7, 11, 30, got 8"
     ):
         table_encode(code, {"post": [7, 8], "size": [1, 2]})
     with pytest.raises(fnn.InputError, match="column 'post': expected numbers, as in table_fit, got text"):
@@ -553,3 +552,31 @@ def test_columns_named_as_categorical_are_taken():
 def test_whole_numbers_name_their_columns_in_full():
     code = fnn.data.table_fit({"zip": [100000001, 100000002, 100000003]}, categorical="zip")
     assert code.names == ("zip=100000001", "zip=100000002", "zip=100000003")
+
+
+def test_columns_of_any_library_keep_whole_numbers():
+    ids = [2**60 + 1, 2**60 + 3, 2**60 + 1]
+    pd = pytest.importorskip("pandas", reason="pandas is not installed: its columns are not tested")
+    pl = pytest.importorskip("polars", reason="polars is not installed: its columns are not tested")
+    tables = [
+        {"id": ids, "flag": [True, False, True]},
+        {"id": np.array(ids), "flag": np.array([True, False, True])},
+        {"id": np.array(ids, object), "flag": [1, 0, 1]},
+        pd.DataFrame({"id": ids, "flag": [True, False, True]}, index=[3, 3, 1]),
+        pd.DataFrame({"id": pd.array(ids, "Int64"), "flag": pd.array([True, False, True], "boolean")}),
+        pl.DataFrame({"id": ids, "flag": [True, False, True]}),
+    ]
+    for table in tables:
+        code = table_fit(table, categorical=["id", "flag"], two_as_one=False)
+        assert code.names == (f"id={2**60 + 1}", f"id={2**60 + 3}", "flag=0", "flag=1")
+        assert table_encode(code, tables[0]).tolist() == [[1, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 1]]
+    with pytest.raises(
+        fnn.InputError, match=r"column 'a', row 0, .*up to 2\*\*53 beside others, .*got 1152921504606846977"
+    ):
+        table_fit({"a": [2**60 + 1, 0.5]})
+    with pytest.raises(fnn.InputError, match="column 'a': expected whole numbers of 64 bits"):
+        table_fit({"a": [2**70, 1]})
+    with pytest.raises(fnn.InputError, match="columns of different names, got 'a' twice"):
+        table_fit(pd.DataFrame(np.ones((2, 2)), columns=["a", "a"]))
+    with pytest.raises(fnn.InputError, match="column 'a': expected an array of numbers, got a masked array"):
+        table_fit({"a": np.ma.array([1, 2])})

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, describe, fail
+from .._inputs import as_array, as_arrays, as_labels
 
 
 @jax.tree_util.register_dataclass
@@ -71,7 +72,7 @@ def folds(seed: Any, size: int, k: int = 5, *, stratify: Any = None) -> list[Fol
         fail("folds", expected=f"k of at most {size}, the number of rows", got=str(k))
     order = _generator(seed).permutation(size)
     if stratify is not None:
-        labels = np.asarray(stratify)
+        labels = as_labels("folds, stratify", stratify)
         if labels.shape != (size,):
             fail("folds", expected=f"stratify of shape ({size},), a class for each row", got=describe(labels))
         names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -164,7 +165,7 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
 
 def _rows(where: str, what: str, rows: Any, size: int) -> np.ndarray:
     """Row numbers in range, each once."""
-    rows = np.asarray(rows)
+    rows = np.asarray(as_array(where, rows, fits=False))
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or rows.size == 0:
         hint = "np.flatnonzero makes row numbers of a mask." if rows.dtype == bool else ""
         fail(where, expected=f"the numbers of the rows {what}", got=describe(rows), hint=hint)
@@ -229,6 +230,7 @@ def take_fold(fold: Fold, *arrays: Any) -> tuple[tuple[Any, ...], tuple[Any, ...
     if not isinstance(fold, Fold):
         hint = "Its arguments are (fold, x, y), with one of the list that folds gives."
         fail("take_fold", expected="a Fold of folds or folds_from first", got=describe(fold), hint=hint)
+    arrays = as_arrays(arrays, "take_fold, arrays")
     for leaf in jax.tree.leaves(arrays):
         if np.ndim(leaf) == 0 or len(leaf) != fold.size:
             got = describe(leaf)

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import math
+import re
 import tarfile
 import warnings
 import zlib
@@ -22,7 +23,7 @@ import numpy as np
 
 from .._checks import InputError, fail
 from .download import DownloadError, Folder, find, look, own_folder, place_of
-from .preprocessing import TableCode, is_mark, looks_decimal, table_encode
+from .preprocessing import EXACT, TableCode, is_mark, looks_decimal, table_encode, whole_array
 
 
 class Images(NamedTuple):
@@ -291,7 +292,8 @@ def _table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | N
 
 def _number(cell: str) -> float | None:
     try:
-        return None if "_" in cell else float(cell)  # Python reads 1_000 as a number; files don't mean that
+        # Python reads 1_000 and the digits of all scripts as numbers; files don't mean that.
+        return None if "_" in cell or not cell.isascii() else float(cell)
     except ValueError:
         return None
 
@@ -317,9 +319,14 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
       decimal: what is before the decimals of a number, "." or ",".
 
     Returns:
-      For each column (rows,) float64 where every cell is a number or a mark of a missing value; else the text as it is.
+      For each column (rows,) int64 where every cell is a whole number, or uint64 where some are beyond int64; else
+      float64 where every cell is a number or a mark of a missing value; else the text as it is.
       Such marks are, in small or capital letters, an empty cell, "?", "NA", "N/A", "nan" and "null"; among numbers they
       become NaN. Drop those rows, or fill them: ``np.where(np.isnan(column), np.nanmedian(column), column)``.
+
+      Columns that no number dtype holds exactly stay text: with a whole number that begins with 0, such as "007", a
+      code rather than a number; with whole numbers beyond 64 bits; and, with a warning, with whole numbers beyond
+      2**53 beside missing values or decimals. "True", "0x1F" and "1,000" are text, "1e3" and "inf" are float64.
 
     Raises:
       InputError: for a file that is missing, empty or not UTF-8, for rows with too few or too many cells (with their
@@ -334,21 +341,55 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
     ...     print(name, column.tolist())
     size [1.5, 2.0]
     colour ['red', 'blue']
+
+    pandas differs in that it makes booleans of "True" and "False", drops leading zeros, and rounds large whole numbers
+    beside missing values or decimals.
     """
     path = Path(path)
     if decimal not in (".", ",") or decimal == delimiter:
         fail("read_csv", expected='decimal "." or ",", other than the delimiter', got=repr(decimal))
     columns: dict[str, np.ndarray] = {}
     for name, cells in _table(_text_of(path), path.name, delimiter).columns.items():
-        numbers = [_cell(cell, decimal) for cell in cells]
-        # A column of nothing but marks such as "?" is text; one of empty cells is of numbers.
-        known = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
-        columns[name] = np.array(numbers, np.float64) if known and None not in numbers else np.array(cells)
+        columns[name] = _typed(cells, decimal)
+        if columns[name].dtype.kind == "U" and (large := _large(cells, decimal)):
+            text = f"{path.name}, column {name!r}: whole numbers such as {large!r} are read as text, since float64, "
+            warnings.warn(text + "which missing values and decimals need, would change them.", stacklevel=2)
         given = [cell for cell in cells if not is_mark(cell)]
         if decimal == "." and given and all(map(looks_decimal, given)):
             text = f'{path.name}, column {name!r}: numbers such as {given[0]!r} are read as text. Pass decimal=",".'
             warnings.warn(text, stacklevel=2)
     return columns
+
+
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_LONGEST = len(str(-(2**64)))  # Python refuses to read whole numbers of some thousand digits
+_CODE = re.compile(r"[-+]?0[0-9]+")
+
+
+def _typed(cells: list[str], decimal: str) -> np.ndarray:
+    """The cells of a column in the narrowest of whole numbers, float64 and text that keeps all of them apart."""
+    numbers = [_cell(cell, decimal) for cell in cells]
+    # A column of nothing but marks such as "?" is text; one of empty cells is of numbers.
+    known = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
+    if not known or None in numbers or any(map(_CODE.fullmatch, cells)):
+        return np.array(cells)
+    if all(map(_WHOLE.fullmatch, cells)):
+        made = None if max(map(len, cells)) > _LONGEST else whole_array(map(int, cells))
+        return np.array(cells) if made is None else made
+    return np.array(cells) if _large(cells, decimal) else np.array(numbers, np.float64)
+
+
+def _large(cells: list[str], decimal: str) -> str:
+    """A whole number that float64 would change, in a column of numbers that needs it; empty without one."""
+    if all(map(_WHOLE.fullmatch, cells)) or any(map(_CODE.fullmatch, cells)):
+        return ""
+    if any(_cell(cell, decimal) is None for cell in cells):
+        return ""
+    return next((cell for cell in cells if _WHOLE.fullmatch(cell) and _beyond(cell)), "")
+
+
+def _beyond(cell: str) -> bool:
+    return len(cell) > _LONGEST or abs(int(cell)) > EXACT
 
 
 def _cell(cell: str, decimal: str) -> float | None:

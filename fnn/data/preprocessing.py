@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple, NoReturn
 
@@ -17,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, is_concrete, shape_text
+from .._dtypes import lift
+from .._inputs import as_array, as_column, as_labels, as_rows
 from ..nn.masks import Masked
 
 
@@ -35,10 +38,7 @@ class Moments(NamedTuple):
 
 def _as_array(where: str, x: Any, *, finite: bool = True) -> Any:
     """An array of numbers; those that are not concrete pass the check of their values."""
-    x = x if isinstance(x, jax.Array) else np.asarray(x)
-    if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool):
-        hint = "table_fit and table_encode make numbers of a table with text."
-        fail(where, expected="real numbers", got=describe(x), hint=hint)
+    x = as_array(f"{where}, x", x, fits=False)
     if finite and is_concrete(x):
         values = np.asarray(x)
         good = np.isfinite(values)
@@ -93,13 +93,13 @@ def standardize_fit(x: Any) -> Moments:
     # Differences from the first row are exact for a constant column, and lose little where a mean is far from 0.
     shifted = x - x[:1]
     shift = shifted.mean(0)
-    deviation = shifted - shift
+    deviation = shifted - shift[None]
     # Squares of very small or large numbers leave the range of the dtype; those of numbers up to 1 don't.
     scale = xp.abs(deviation).max(0)
     constant = scale == 0
     one = xp.ones_like(scale)
     scale = xp.where(constant, one, jax.lax.stop_gradient(scale) if xp is jnp else scale)
-    variance = xp.square(deviation / scale).mean(0)
+    variance = xp.square(deviation / scale[None]).mean(0)
     return Moments(x[0] + shift, scale * xp.sqrt(xp.where(constant, one, variance)))
 
 
@@ -137,7 +137,7 @@ def standardize(moments: Moments, x: Any) -> Any:
     """
     x = _as_array("standardize", x)
     x, mean, std, out = _aligned("standardize", moments, x)
-    return ((x - mean) / std).astype(out)
+    return ((x - lift(mean, x)) / lift(std, x)).astype(out)
 
 
 def standardize_invert(moments: Moments, z: Any) -> Any:
@@ -159,7 +159,7 @@ def standardize_invert(moments: Moments, z: Any) -> Any:
     """
     z = _as_array("standardize_invert", z, finite=False)
     z, mean, std, out = _aligned("standardize_invert", moments, z)
-    return (z * std + mean).astype(out)
+    return (z * lift(std, z) + lift(mean, z)).astype(out)
 
 
 def scale_images(x: Any, top: Any = 255) -> Any:
@@ -236,7 +236,7 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     where = "train_test_split"
     if not arrays:
         fail(where, expected="at least one array", got="none")
-    kept = [jax.tree.map(_array, a) if isinstance(a, Masked) else _array(a) for a in arrays]
+    kept = [_rows_of(f"{where}, array {i}", a) for i, a in enumerate(arrays)]
     leaves = jax.tree.leaves(kept)
     if any(a.ndim == 0 for a in leaves):
         fail(where, expected="arrays of rows", got="a single number", hint="Options are given by name: test_size=0.3.")
@@ -256,8 +256,8 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     return tuple(jax.tree.map(lambda leaf, part=part: leaf[part], a) for a in kept for part in parts)
 
 
-def _array(a: Any) -> Any:
-    return a if isinstance(a, (np.ndarray, jax.Array)) else np.asarray(a)
+def _rows_of(where: str, a: Any) -> Any:
+    return jax.tree.map(lambda leaf: as_rows(where, leaf), a) if isinstance(a, Masked) else as_rows(where, a)
 
 
 def _test_rows(where: str, test_size: Any, rows: int) -> int:
@@ -277,7 +277,7 @@ def _test_rows(where: str, test_size: Any, rows: int) -> int:
 def _stratified(where: str, stratify: Any, order: np.ndarray, test: int, rng: np.random.Generator) -> np.ndarray:
     """Rows in random order, the first ``test`` of which hold each class by its share."""
     rows = len(order)
-    labels = np.asarray(stratify)
+    labels = as_labels(f"{where}, stratify", stratify)
     if labels.shape != (rows,):
         fail(where, expected=f"stratify of shape ({rows},), a class for each row", got=describe(labels))
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
@@ -307,7 +307,8 @@ class TableCode(NamedTuple):
 
     Attributes:
       columns: the columns of the table, in the order of the result.
-      categories: for each of them its categories in sorted order, or None for a column of numbers.
+      categories: for each of them its categories in sorted order, whole numbers as integers of Python, or None for a
+        column of numbers.
       two_as_one: whether a column of two categories makes one column, which is 1 for the second.
     """
 
@@ -366,17 +367,19 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _column(where: str, name: str, values: Any) -> np.ndarray:
-    """A column as finite float64 or as text; missing values are refused with their row."""
+    """A column as whole numbers, as finite float64 or as text; missing values are refused with their row."""
     place = f"{where}, column {name!r}"
     text = isinstance(values, (str, bytes))
     rows = isinstance(values, Iterable) or hasattr(values, "__array__")
     if text or not rows or getattr(values, "shape", None) == ():
         got = repr(values) if text else str(values)
         fail(place, expected="one value for each row", got=got, hint=f"For a table of one row pass [{got}].")
-    array = np.asarray(values) if hasattr(values, "__array__") else np.array(list(values), object)
+    array = as_column(place, values) if hasattr(values, "__array__") else np.array(list(values), object)
     if array.ndim != 1:
         fail(place, expected="one value for each row", got=describe(array))
-    if array.dtype.kind in "biuf":
+    if array.dtype.kind in "biu":
+        return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
+    if array.dtype.kind == "f":
         array = array.astype(np.float64)
         for row in np.flatnonzero(~np.isfinite(array))[:1]:
             missing = bool(np.isnan(array[row]))
@@ -405,14 +408,51 @@ def _column(where: str, name: str, values: Any) -> np.ndarray:
                 hint = "Drop such rows, or fill them with a number, such as the median of the others."
                 fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=hint)
             fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
-    return np.array(cells, str) if texts else _column(where, name, np.array(cells, np.float64))
+    return np.array(cells, str) if texts else _column(where, name, _whole_or_not(place, cells))
+
+
+EXACT = 2**53
+"""Whole numbers up to here are exact in float64."""
+
+
+def _whole_or_not(place: str, cells: list[Any]) -> np.ndarray:
+    """Numbers as an array that tells any two of them apart: whole ones stay whole."""
+    whole = [isinstance(cell, numbers.Integral) for cell in cells]
+    hint = "Categories such as ids can be text: list(map(str, column))."
+    if not all(whole):
+        for row, cell in enumerate(cells):
+            if whole[row] and abs(int(cell)) > EXACT:
+                expected = "whole numbers up to 2**53 beside others, which need float64"
+                fail(_at(place, row), expected=expected, got=repr(cell), hint=hint)
+        return np.array([float(cell) for cell in cells], np.float64)
+    made = whole_array(cells)
+    if made is None:
+        fail(place, expected="whole numbers of 64 bits", got=f"{min(cells)} to {max(cells)}", hint=hint)
+    return made
+
+
+def whole_array(values: Iterable[Any]) -> np.ndarray | None:
+    """Whole numbers as int64, or uint64 where those do not reach; None where neither does."""
+    values = [int(value) for value in values]
+    low, high = min(values, default=0), max(values, default=0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.array(values, dtype)
+    return None
 
 
 def _columns(where: str, columns: Any) -> dict[str, Any]:
+    if hasattr(columns, "get_columns"):  # polars
+        return {str(column.name): column for column in columns.get_columns()}
     if not hasattr(columns, "items"):
         hint = "read_csv makes one."
         fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
-    return {str(name): values for name, values in columns.items()}
+    table: dict[str, Any] = {}
+    for name, values in columns.items():
+        if str(name) in table:
+            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
+        table[str(name)] = values
+    return table
 
 
 def looks_decimal(cell: str) -> bool:
@@ -449,7 +489,9 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
         commas.
 
     Missing values are to be dropped with their rows or filled before, e.g. with
-    ``np.where(np.isnan(column), np.nanmedian(column), column)``.
+    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Categories that are whole numbers, such as ids, are
+    told apart up to 64 bits. A warning says where different whole numbers of a column that is no category become one
+    in float32, the dtype of the result.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
@@ -468,7 +510,8 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
         fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
     categories: list[tuple[Any, ...] | None] = []
     for name, column in table.items():
-        if column.dtype.kind == "f" and name not in categorical:
+        if column.dtype.kind != "U" and name not in categorical:
+            _warn_of_merging(f"{where}, column {name!r}", column)
             categories.append(None)
             continue
         if column.dtype.kind == "U" and name not in categorical:
@@ -494,6 +537,16 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
                 fail(f"{where}, column {name!r}", expected="categories that many rows share", got=got, hint=hint)
         categories.append(tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
+
+
+def _warn_of_merging(place: str, column: np.ndarray) -> None:
+    """Say where different whole numbers, such as ids, become one in float32."""
+    if column.dtype.kind == "f" or not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
+        return
+    lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
+    if lost:
+        text = f"{place}: {lost} of the whole numbers become equal to others in float32. Are they ids? "
+        warnings.warn(text + "Then name the column in categorical=(...), or leave it out.", stacklevel=3)
 
 
 def _same_length(where: str, table: dict[str, np.ndarray]) -> None:
@@ -536,27 +589,32 @@ def table_encode(code: TableCode, columns: Any) -> np.ndarray:
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
         column, shown = table[name], code.shown(i)
-        number = categories is None or isinstance(categories[0], float)
+        number = categories is None or not isinstance(categories[0], str)
         if number and column.dtype.kind == "U":
             cells = column.tolist()
             marks = [is_mark(cell) for cell in cells]
             if any(marks) and all(mark or _as_number(cell) for mark, cell in zip(marks, cells, strict=True)):
                 _fail_marked(f"{where}, column {name!r}", row := marks.index(True), cells[row])
-        if len(column) and number != (column.dtype.kind == "f"):
+        if len(column) and number != (column.dtype.kind != "U"):
             fail(
                 f"{where}, column {name!r}",
                 expected=f"{'numbers' if number else 'text'}, as in table_fit",
                 got="text" if number else "numbers",
             )
         if categories is None or shown is None:
-            for row in np.flatnonzero(np.abs(column) > np.finfo(np.float32).max)[:1]:
+            wide = column if column.dtype.kind == "f" else column[:0]
+            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
                 place = _at(f"{where}, column {name!r}", row)
                 fail(place, expected="a number within float32", got=f"{column[row]:g}")
             encoded.append(column[:, None])
             continue
-        for row in np.flatnonzero(~np.isin(column, categories))[:1]:
+        # Python compares whole numbers and floats exactly, where NumPy would make floats of both.
+        number_of = {category: n for n, category in enumerate(categories)}
+        found, row_of = np.unique(column, return_inverse=True)
+        codes = np.array([number_of.get(value, -1) for value in found.tolist()], int)[row_of]
+        for row in np.flatnonzero(codes < 0)[:1]:
             known = ", ".join(map(_plain, categories))
             got = repr(column[row].item())
             fail(_at(f"{where}, column {name!r}", row), expected=f"one of the categories {known}", got=got)
-        encoded.append(column[:, None] == np.array(shown))
+        encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
     return np.concatenate([part.astype(np.float32) for part in encoded], 1)

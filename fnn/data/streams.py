@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from .._checks import check_count, describe, fail, keeps_state
+from .._inputs import as_data
 
 
 class Stream:
@@ -125,7 +126,7 @@ class Shuffled:
         store: Any = None
         filled, out = 0, _Rows(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, tuple(batch) if isinstance(batch, list) else batch)
+            batch = jax.tree.map(np.asarray, as_data(batch, f"Shuffled, batch {number}", late=True))
             length = _length(number, batch)
             if store is None:
                 store = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._checks import check_count, check_float, check_key, check_range, describe, fail, is_concrete, located
 from .._dtypes import at_least_float32
+from .._inputs import as_array
 from .._jaxprs import last_operations
 
 Array = jax.Array
@@ -78,7 +79,7 @@ class Vocabulary(NamedTuple):
         Raises:
           InputError: for anything but integers in ``[0, size)``.
         """
-        numbers = np.asarray(numbers)
+        numbers = np.asarray(as_array("decode", numbers, fits=False))
         if not numbers.size:
             return ""
         if not np.issubdtype(numbers.dtype, np.integer):
@@ -110,7 +111,7 @@ def windows(ids: Any, length: int, step: int = 1) -> tuple[np.ndarray, np.ndarra
     check_count("windows", "step", step)
     if isinstance(ids, str):
         fail("windows", expected="numbers", got="a text", hint="Encode it first: vocabulary.encode(text).")
-    ids = np.asarray(ids)
+    ids = np.asarray(as_array("windows, ids", ids, fits=False))
     if ids.ndim != 1:
         fail("windows", expected="a sequence of numbers, (total,)", got=describe(ids))
     if len(ids) <= length:
@@ -156,7 +157,7 @@ def sample(
     [1, 2]
     """
     check_key("sample", key)
-    logits = jnp.asarray(logits)
+    logits = jnp.asarray(as_array("sample, logits", logits))
     check_float("sample", logits, "Logits are what the last layer gives, e.g. Dense(symbols) without an activation.")
     if logits.ndim == 0 or logits.shape[-1] == 0:
         fail("sample", expected="logits of shape (..., classes)", got=describe(logits))
@@ -231,7 +232,7 @@ def _ids(where: str, name: str, ids: Any) -> Array:
     """A sequence of at least one symbol as an array."""
     if isinstance(ids, str):
         fail(where, expected=f"{name} of numbers", got="a text", hint="Encode it first: vocabulary.encode(text).")
-    ids = jnp.asarray(ids)
+    ids = jnp.asarray(as_array(f"{where}, {name}", ids))
     if ids.ndim != 1 or ids.shape[0] == 0:
         fail(where, expected=f"{name} of at least one symbol, (length,)", got=str(ids.shape))
     if not jnp.issubdtype(ids.dtype, jnp.integer):

@@ -111,9 +111,9 @@ def _multi_gaussian(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
     moved = x + noise * _square(u[2:], 6)
     middles = jnp.asarray([middle for middle, _ in _HILLS], jnp.float32)
     signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
-    distance = jnp.linalg.norm(moved[:, None] - middles, axis=-1)
+    distance = jnp.linalg.norm(moved[:, None] - middles[None], axis=-1)
     # The playground takes the largest in size; no two overlap, so the sum is the same.
-    return x, (signs * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
+    return x, (signs[None] * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
 
 
 def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:

@@ -24,6 +24,7 @@ from jax import lax
 from jax.interpreters import ad, batching, mlir
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
+from .._dtypes import lift
 from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric
@@ -321,7 +322,7 @@ def _cpu_y(x: Array, kernel: Array, geometry: _Geometry) -> Array:
     c, f = kernel.shape[-2], kernel.shape[-1] // groups
     if c == 1 and taps <= _MOST_TAPS:
         scale = kernel.reshape(taps, groups, f)
-        parts = [part[..., None] * scale[i] for i, part in enumerate(_shifted(x, geometry))]
+        parts = [part[..., None] * lift(scale[i], part[..., None]) for i, part in enumerate(_shifted(x, geometry))]
         return functools.reduce(jnp.add, parts).reshape(x.shape[0], *geometry.out, groups * f)
     if x.dtype != jnp.float32 or taps > math.prod(geometry.size):
         y = jnp.einsum("ptgc,tcgf->pgf", _patches(x, geometry), kernel.reshape(taps, c, groups, f))
@@ -559,7 +560,7 @@ def conv(
     """
     kernel = leaf("conv", params, "kernel")
     y = _conv("conv", kernel, x, strides, padding, dilation_rate, groups)
-    return y + params["bias"] if "bias" in params else y
+    return y + lift(params["bias"], y) if "bias" in params else y
 
 
 def _conv(
@@ -645,7 +646,7 @@ def depthwise_conv(
         text = f"a kernel of shape (*window, 1, {x.shape[-1]} * depth_multiplier) for x of shape {shape_text(x.shape)}"
         fail("depthwise_conv", expected=text, got=describe(kernel))
     y = _conv("depthwise_conv", kernel, x, strides, padding, dilation_rate, x.shape[-1])
-    return y + params["bias"] if "bias" in params else y
+    return y + lift(params["bias"], y) if "bias" in params else y
 
 
 def conv_transpose_init(
@@ -730,7 +731,7 @@ def conv_transpose(
         pairs.append((low, (n - 1) * s + reach - length - low))
     geometry = _Geometry(tuple(size), window, steps, tuple(pairs), dilation, 1)
     y = _bind(x, jnp.swapaxes(kernel, -1, -2), result="x", geometry=geometry)
-    return y + params["bias"] if "bias" in params else y
+    return y + lift(params["bias"], y) if "bias" in params else y
 
 
 def _check_transposed(where: str, padding: Any, output_padding: Any) -> None:

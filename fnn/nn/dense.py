@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
+from .._dtypes import lift
 from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
@@ -69,7 +70,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     bias = params["bias"]
     if bias.shape != kernel.shape[1:]:
         fail("dense", expected=f"a bias of shape {shape_text(kernel.shape[1:])} beside its kernel", got=describe(bias))
-    return y + bias
+    return y + lift(bias, y)
 
 
 def _check_batch(x: Any) -> None:

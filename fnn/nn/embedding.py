@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._checks import check_count, describe, fail, is_concrete, leaf
+from .._dtypes import lift
+from .._inputs import as_array
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, over_steps, sequence_of
@@ -61,7 +62,7 @@ def _wide(ids: Array) -> Array:
 
 def _one_hot(ids: Array, rows: int, dtype: Any) -> Array:
     ids = _wide(ids)
-    return (ids[..., None] == jnp.arange(rows, dtype=ids.dtype)).astype(dtype)
+    return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
 
 
 def _take_many(table: Array, ids: Array) -> Array:
@@ -82,7 +83,8 @@ class Rows(NamedTuple):
         """Rows by integer ids of any shape, the row of NaN where an id is not in [0, rows)."""
         ids, count = _wide(ids), table.shape[0]
         # An extra row of NaN is cheaper than a look at every number taken.
-        table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
+        with jax.debug_nans(False):  # it is made on purpose
+            table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
         return cls(table, jnp.where((ids < 0) | (ids >= count), jnp.full_like(ids, count), ids))
 
     def read(self) -> Array:
@@ -146,7 +148,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
      [0. 1.]
      [2. 3.]]
     """
-    table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(ids)
+    table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(as_array("embedding, ids", ids))
     check_ids("embedding", ids)
     note_ids("embedding", ids, table.shape[0])
     return take_rows(table, ids)
@@ -225,10 +227,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
      [1. 0. 0.]]
     """
     check_count("one_hot", "num_classes", num_classes)
-    if not isinstance(ids, jax.Array) and not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(ids)):
-        ids = np.asarray(ids)  # JAX would cut long integers off, some into the range
-    else:
-        ids = jnp.asarray(ids)
+    ids = as_array("one_hot, ids", ids, fits=False)  # JAX would cut long integers off, some into the range
     check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
     if known and not (ids.min() >= 0 and ids.max() < num_classes):

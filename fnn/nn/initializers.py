@@ -167,7 +167,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     gaussian = draw(jax.random.normal, key, shape=(max(rows, columns), min(rows, columns)), dtype=work)
     q, r = jnp.linalg.qr(gaussian)
     # The sign of r's diagonal makes the distribution uniform over the orthogonal matrices (Mezzadri 2007).
-    q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(work)
+    q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(work)[None]
     return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
 
 

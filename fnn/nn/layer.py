@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import InputError, check_count, describe, fail, located
+from .._inputs import leaves, with_shapes
 from .._random import children
 from .masks import Masked, array_of, sequence_of
 
@@ -122,24 +123,26 @@ def example_of(where: str, x: Any) -> Any:
         for n in lengths:
             check_count(where, "each length in the input shape", n)
         return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
-    for leaf in jax.tree.leaves(x):
-        if not hasattr(leaf, "shape") or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended):
-            hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
-            fail(
-                where,
-                expected="an array, or a dict or tuple of arrays, as example input",
-                got=describe(leaf),
-                hint=hint,
-            )
-    return shape_of(x)
+    given = leaves(x)
+    # No batch: a function, nothing, or single numbers and keys, such as in a TrainState.
+    if callable(x) or not given or any(map(_is_single, given)):
+        hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
+        expected = "an array, or a dict or tuple of arrays, as example input"
+        fail(where, expected=expected, got=describe(x), hint=hint)
+    return shape_of(with_shapes(f"{where}, x", x))
+
+
+def _is_single(leaf: Any) -> bool:
+    return isinstance(leaf, (int, float, complex, np.generic)) or getattr(leaf, "shape", None) == ()
 
 
 def shape_of(x: Any) -> Any:
     """The shapes and dtypes of a pytree of arrays."""
 
     def struct(a: Any) -> Any:
-        extended = jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended)  # PRNG keys
-        return jax.ShapeDtypeStruct(a.shape, a.dtype if extended else jax.dtypes.canonicalize_dtype(a.dtype))
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
+            return jax.ShapeDtypeStruct(a.shape, a.dtype)
+        return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
 
     return jax.tree.map(struct, x)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
-from .._dtypes import at_least_float32, widest
+from .._dtypes import at_least_float32, lift, widest
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, shape_of
 from .masks import Masked, kept, over_steps, sequence_of
@@ -49,9 +49,9 @@ def _normalize(x: Array, mean: Array, variance: Array, epsilon: Any, gamma: Arra
     wide = mean.dtype
     scale = jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide))
     if gamma is not None:
-        scale = scale * gamma.astype(wide)
-    y = (x.astype(wide) - mean) * scale
-    return (y if beta is None else y + beta.astype(wide)).astype(x.dtype)
+        scale = scale * lift(gamma.astype(wide), scale)
+    y = (x.astype(wide) - lift(mean, x)) * lift(scale, x)
+    return (y if beta is None else y + lift(beta.astype(wide), y)).astype(x.dtype)
 
 
 def batch_norm_init(

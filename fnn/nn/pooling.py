@@ -151,7 +151,7 @@ def avg_pool(
         counted = np.minimum(start + k, n) - np.maximum(start, 0)
         if (k, s, (low, high)) != (1, 1, (0, 0)):
             total = functools.reduce(jnp.add, _taps(x, axis + 1, k, s, (low, high), 0.0))
-            share = (1.0 / counted).reshape(-1, *(1,) * (x.ndim - axis - 2))
+            share = (1.0 / counted).reshape(*(1,) * (axis + 1), -1, *(1,) * (x.ndim - axis - 2))
             # One number where all windows are whole: a multiplication by a scalar fuses better.
             x = total * jnp.asarray(share if (counted != k).any() else 1.0 / k, x.dtype)
     return x.astype(dtype)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .._checks import check_count, check_same_dtype, describe, fail, leaf, lookup, shape_text
+from .._dtypes import lift
 from .activations import all_known, get_activation, linear, relu, sigmoid, tanh
 from .embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from .initializers import Initializer, get_initializer
@@ -118,6 +119,7 @@ def _activate(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequen
         # functions of slices four times slower, because it fuses the sum behind all of them into each slice.
         units = packed.shape[-1] // len(acts)
         half = jnp.repeat(jnp.array([0.5 if act is sigmoid else 1.0 for act in acts], packed.dtype), units)
+        half = lift(half, packed)
         packed = half * tanh(half * packed) + (1.0 - half)
         return _split(packed, len(acts))
     if len(set(acts)) == 1 and acts[0] in _SLOPES:  # elementwise, unlike softmax
@@ -170,7 +172,7 @@ def _lstm_push(kernel_t: Array, d: LSTMCarry, entering: Array, slopes: tuple[Arr
 def _gru_after_step(weights: _Weights, carry: GRUCarry, zx: Array, acts: _Acts) -> tuple[GRUCarry, tuple[Array, ...]]:
     x_z, x_r, x_n = _split(zx, 3)
     z, r, q = _split(carry.h @ weights.recurrent, 3)
-    z, r, q = acts.gate(x_z + z), acts.gate(x_r + r), q if weights.bias is None else q + weights.bias
+    z, r, q = acts.gate(x_z + z), acts.gate(x_r + r), q if weights.bias is None else q + lift(weights.bias, q)
     n = acts.main(x_n + r * q)
     return GRUCarry(z * carry.h + (1.0 - z) * n), (z, r, n, q)
 
@@ -185,7 +187,7 @@ def _gru_after_source(d: _Weights, dzx: Array, hs: Array, slopes: tuple[Array, .
     dq = _all_steps(hs, d.recurrent)
     if d.bias is not None:
         z, r, q = _split(dq, 3)
-        dq = jnp.concatenate([z, r, q + d.bias], axis=-1)
+        dq = jnp.concatenate([z, r, q + lift(d.bias, q)], axis=-1)
     return dzx, dq
 
 
@@ -366,11 +368,11 @@ def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) ->
     if not jnp.issubdtype(x.dtype, jnp.integer):
         y = _all_steps(x, kernel)
     elif kernel.shape[0] <= min(x.size, ONE_HOT_ROWS):
-        table = kernel if bias is None else kernel + bias  # fewer additions than after taking the rows
+        table = kernel if bias is None else kernel + bias[None]  # fewer additions than after taking the rows
         return Rows.of(table, x) if lazy else take_rows(table, x)
     else:
         y = take_rows(kernel, x)
-    return y if bias is None else y + bias
+    return y if bias is None else y + lift(bias, y)
 
 
 def _cell(

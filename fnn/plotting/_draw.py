@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import describe, fail
+from .._checks import fail
+from .._inputs import as_array
 
 # Okabe and Ito's palette, told apart by colour-blind readers.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,10 +41,7 @@ def many_axes(where: str, axes: Any, count: int, make: Callable[[], Any]) -> Any
 
 def plain_numbers(where: str, name: str, x: Any) -> np.ndarray:
     """An array of plain floats, whatever float dtype or nested list it came as."""
-    try:
-        return np.asarray(x).astype(np.float64)
-    except (TypeError, ValueError):
-        fail(where, expected=f"{name} to be numbers", got=describe(x))
+    return np.asarray(as_array(f"{where}, {name}", x, fits=False)).astype(np.float64)
 
 
 def class_names(where: str, names: Sequence[Any] | None, count: int) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import metrics
 from .._checks import check_count, describe, fail
+from .._inputs import as_array, as_labels
 from ._draw import COLORS, RIGHT, WRONG, class_names, class_number, many_axes, one_axes, plain_numbers, tick_tilt
 
 # A picture with more images than this takes minutes to draw, and nobody can look at it.
@@ -17,7 +18,7 @@ _MOST_IMAGES = 400
 
 
 def _as_images(where: str, x: Any) -> np.ndarray:
-    x = np.asarray(x)
+    x = np.asarray(as_array(f"{where}, x", x, fits=False))
     if x.ndim == 4 and x.shape[-1] == 1:
         x = x[..., 0]
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
@@ -69,14 +70,15 @@ def images(
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values is None:
             continue
+        values = as_labels(f"images, {name}", values)
         if np.ndim(values) != 1:
             hint = "Use scores.argmax(-1)."
             fail("images", expected=f"one of {name} per image", got=str(np.shape(values)), hint=hint)
         if len(values) < len(x):
             fail("images", expected=f"{len(x)} {name}", got=str(len(values)))
-        given[name] = [str(value) for value in np.asarray(values)[: len(x)]]
+        given[name] = [str(value) for value in values[: len(x)]]
         if names is not None:
-            numbers = [class_number("images", value, len(names)) for value in np.asarray(values)[: len(x)]]
+            numbers = [class_number("images", value, len(names)) for value in values[: len(x)]]
             given[name] = [class_names("images", names, len(names))[i] for i in numbers]
     check_count("images", "columns", columns)
     columns = min(columns, len(x))
@@ -278,7 +280,7 @@ def confusion_matrix(
     ['2', '1', '0', '1']
     """
     where = "confusion_matrix"
-    scores = jnp.asarray(predictions)
+    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
     several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
     if names is not None:
         class_names(where, names, scores.shape[-1] if several else len(names))

@@ -16,6 +16,7 @@ import numpy as np
 
 from .._checks import InputError, describe, fail, located
 from .._dtypes import at_least_float32
+from .._inputs import check_fits, read
 from .._tree import paths
 from ..losses import check_targets
 from ..metrics import NAN_ROWS, Metric, check_labels
@@ -29,43 +30,15 @@ from .step import each_step, size_of, total_shapes, unpack
 _seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
-def as_arrays(data: Any, where: str = "data") -> Any:
-    """Lists, data frames and the like as arrays; only numbers and booleans are taken."""
-    fields = getattr(data, "_fields", ())
-    if len(fields) > 3 and fields[:2] in (("x", "y"), ("x_train", "y_train")):  # those of fnn.data
-        x, y = (f"data.{field}" for field in fields[:2])
-        hint = f"Pass {x}." if where == "x" else f"Pass the tuple ({x}, {y})."
-        expected = "arrays" if where == "x" else "a pair (x, y) or a triple (x, y, sample_weight)"
-        fail(where, expected=expected, got=f"{type(data).__name__} of {len(fields)} fields", hint=hint)
-
-    def convert(path: Any, leaf: Any) -> Any:
-        if isinstance(leaf, jax.Array):
-            return leaf
-        name = f"{where}{jax.tree_util.keystr(path)}"
-        if callable(leaf):
-            fail(name, expected="arrays or an iterable of batches", got="a function", hint="Call it.")
-        try:
-            array = np.asarray(leaf)
-        except ValueError:
-            fail(name, expected="rows of the same length", got="a ragged list", hint="Pad them first.")
-        if array.dtype.kind not in "biuf" and not jax.dtypes.issubdtype(array.dtype, np.floating):
-            fail(name, expected="an array of numbers", got=describe(array), hint="Encode text and categories first.")
-        return array
-
-    # A list of numbers is an array; a list of arrays, such as a data loader's batch, is a tuple of them.
-    def listed(leaf: Any) -> bool:
-        return isinstance(leaf, list) and not any(hasattr(item, "shape") for item in leaf)
-
-    data = tuple(data) if isinstance(data, list) and not listed(data) else data
-    return jax.tree_util.tree_map_with_path(convert, data, is_leaf=listed)
-
-
 def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | None = None) -> None:
-    """Refuse NaN and infinity, and say where the first one is, in rows counted from ``offset``.
+    """Refuse NaN, infinity and what JAX's dtypes cannot hold, and say where, in rows counted from ``offset``.
 
-    Rows that do not count, by ``counts`` (batch,), may hold anything.
+    Rows that do not count, by ``counts`` (batch,), may hold NaN and infinity.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
+        if isinstance(leaf, np.ndarray):
+            check_fits(f"{where}{jax.tree_util.keystr(path)}", leaf, offset)
+            leaf = read(leaf)
         if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from .._checks import check_count, check_range, fail
-from .._tree import paths
+from .._inputs import as_data, converting
+from .._tree import compiled, paths
 from ..nn.masks import Masked
 from .state import Task, TrainState, check_task
 from .step import Batch, counted, measure, penalty_of, size_of
@@ -40,6 +41,8 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
         fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
 
 
+@converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     """The gradient of each example's loss by itself.
@@ -75,6 +78,8 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     return jax.vmap(one)(counted(task.model, batch))
 
 
+@converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
@@ -143,10 +148,12 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
+    data, test = as_data(data), as_data(test, "test")
     _check_examples("influence", task, ts, data)
     return _influence(task, ts, data, test, damping, iterations)
 
 
+@compiled
 @partial(jax.jit, static_argnums=(0, 5))
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._checks import check_count, check_key, describe, fail
 from .._dtypes import at_least_float32, widened
+from .._inputs import as_arrays, as_data, on_device
 from .._tree import paths
 from ..losses import (
     Gaussians,
@@ -34,7 +35,7 @@ from ..nn.activity import added_losses
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
 from .callbacks import PureCallback
-from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
+from .checks import check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .many import many
 from .run import run
 from .sources import is_stream
@@ -135,12 +136,12 @@ class Ensemble:
           InputError: as `fnn.predict`; when all members failed.
         """
         check_count("predict", "batch_size", batch_size)
-        x = as_arrays(x, "x")
+        x = as_arrays(x, late=True)
         size = size_of(x)
         ts = self._working()
         check_input(self.task, _first(ts), x)
         check_finite(x, "x")
-        return _predict(self.task, ts, jax.tree.map(jnp.asarray, x), min(batch_size, size))
+        return _predict(self.task, ts, on_device(x), min(batch_size, size))
 
     def evaluate(self, data: Any, *more: Any, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics of the ensemble, and beside them those of its members on average.
@@ -393,7 +394,7 @@ def _start(task: Task, key: Array, data: Any) -> TrainState:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
         hint = "Inside jit, vmap or grad use fnn.run under fnn.many."
         fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
-    data = as_arrays(data)
+    data = as_data(data, late=True)
     x, _, _ = unpack(data)
     size_of(data)
     one: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(x)))
@@ -408,9 +409,9 @@ def _checked(task: Task, ts: TrainState, data: Any, where: str, *, train: bool) 
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
-    data = as_arrays(data, where)
+    data = as_data(data, where, late=True)
     check_slices(task, check_fit(task, ts, data, where, train), data, size_of(data), where)
-    return jax.tree.map(jnp.asarray, data)
+    return on_device(data)
 
 
 @partial(jax.jit, static_argnums=(0, 1))

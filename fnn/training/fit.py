@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_range, describe, fail, keeps_state
+from .._inputs import as_arrays, as_data, leaves, on_device, read
 from .._summary import summary
 from .._tree import copied, paths
 from ..metrics import NAN_ROWS
@@ -27,7 +28,7 @@ from .callbacks import (
     PureCallback,
     StopTraining,
 )
-from .checks import as_arrays, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
+from .checks import check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .finite import Guard, NonFiniteError
 from .resume import Checkpoints, Standing, check_every, settings_of
 from .sources import (
@@ -185,7 +186,7 @@ def _check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((ts, () if is_stream(data) else data))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
@@ -305,6 +306,10 @@ def fit(
         check_count("fit", "chunk_bytes", chunk_bytes)
     if check not in (None, "finite"):
         fail("fit", expected="check='finite' or None", got=repr(check))
+    if not is_stream(data):
+        data = as_data(data, late=True)
+    if validation_data is not None and not is_stream(validation_data):
+        validation_data = as_data(validation_data, "validation_data", late=True)
     validating = validation_data
     source, validation_data = _prepare(
         task,
@@ -387,7 +392,6 @@ def _prepare(
         source = StreamSource(task, data, class_weight)
     else:
         chunk_bytes = CHUNK_BYTES if chunk_bytes is None and is_mapped(data) else chunk_bytes
-        data = as_arrays(data)
         check_sizes(size_of(data), batch_size, drop_remainder)
         expected = check_fit(task, ts, data)
         check_slices(task, expected, data, size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes))
@@ -410,6 +414,10 @@ def _rows(data: Any, size: int) -> int:
     return max(1, size // row_bytes(data))
 
 
+def _part(a: Any, rows: slice) -> Any:
+    return a[rows] if isinstance(a, jax.Array) else np.asarray(read(a[rows]))
+
+
 class _Slices:
     """Arrays, already checked, as an iterable of consecutive slices."""
 
@@ -418,18 +426,17 @@ class _Slices:
 
     def __iter__(self) -> Iterator[Any]:
         for start in range(0, size_of(self.data), self.rows):
-            yield jax.tree.map(lambda a, start=start: a[start : start + self.rows], self.data)
+            yield jax.tree.map(lambda a, start=start: _part(a, slice(start, start + self.rows)), self.data)
 
 
 def _arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_bytes: int | None) -> Any:
     """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
     if chunk_bytes is None and is_mapped(data):
         chunk_bytes = CHUNK_BYTES
-    data = as_arrays(data, where)
     expected = check_fit(task, ts, data, where, train=False)
     rows = size_of(data) if chunk_bytes is None else _rows(data, chunk_bytes)
     check_slices(task, expected, data, rows, where)
-    return jax.tree.map(jnp.asarray, data) if chunk_bytes is None else _Slices(data, rows)
+    return on_device(data) if chunk_bytes is None else _Slices(data, rows)
 
 
 def _description(task: Task, source: Source) -> tuple[str, bool]:
@@ -687,7 +694,7 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
     _check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
     if not is_stream(data):
-        data = _arrays_to_measure(task, ts, data, "data", None)
+        data = _arrays_to_measure(task, ts, as_data(data, late=True), "data", None)
     logs = _evaluate(task, ts, data, batch_size)
     warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
     return logs
@@ -712,9 +719,8 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     """
     _check_call("predict", task, ts, x, ())
     check_count("predict", "batch_size", batch_size)
-    mapped = is_mapped(x)
-    x = as_arrays(x, "x")
-    if mapped:
+    x = as_arrays(x, late=True)
+    if is_mapped(x):
         rows = _rows(x, CHUNK_BYTES)
         for i, part in enumerate(_Slices(x, rows)):
             check_finite(part, "x", i * rows)
@@ -723,4 +729,4 @@ def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any
     size = size_of(x)
     check_input(task, ts, x)
     check_finite(x, "x")
-    return _predict(task, ts.params, ts.state, jax.tree.map(jnp.asarray, x), min(batch_size, size))
+    return _predict(task, ts.params, ts.state, on_device(x), min(batch_size, size))

@@ -17,13 +17,13 @@ import numpy as np
 
 from .._checks import ENDINGS, InputError, Stateful, check_count, describe, fail, keeps_state
 from .._fingerprint import fingerprint
+from .._inputs import read
 from .._jaxprs import program_text, without_addresses
 from .._tree import from_paths
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
 from ..nn.layer import shape_of
 from .callbacks import Callback, PureCallback
-from .checks import as_arrays
 from .sources import Start, is_stream
 from .state import Task, TrainState
 from .step import size_of, step_and_totals
@@ -309,7 +309,7 @@ def settings_of(
 def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
     """A fingerprint of the traced step."""
     rows = min(batch_size, size_of(data))
-    batch = jax.tree.map(lambda a: a[:rows], as_arrays(data))
+    batch = jax.tree.map(lambda a: a[:rows], data)
     program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
     return hashlib.blake2b(program_text(program).encode(), digest_size=8).hexdigest()
 
@@ -319,9 +319,8 @@ def _known(data: Any) -> Any:
         return None
     if is_stream(data):
         return type(data).__name__
-    data = as_arrays(data)
     rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
-    some = jax.tree.map(lambda a: np.asarray(a[rows]), data)
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, fail
+from .._inputs import as_data, ready
+from .._tree import compiled
 from .callbacks import PureCallback
 from .state import Task, TrainState, check_task
 from .step import again, check_sizes, epoch, in_segments, measure_all, results, size_of
@@ -73,6 +75,9 @@ def run(
     ((5, 1, 1), (5, 20))
     """
     check_task(task, ts)
+    data = data if ready(data) else as_data(data)
+    if not ready(validation_data):
+        validation_data = as_data(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)
@@ -86,18 +91,22 @@ def run(
             hint = "Other functions have side effects, for which fit is there."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
     sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
-    ts, history, made = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
-    return ts, history if made is None else _ended(history, made)
+    ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+    return ts, history if trained is None else _blank(history, trained)
 
 
-def _ended(history: dict[str, Array], made: Array) -> dict[str, Array]:
-    """The history with NaN for the epochs after those that were made."""
+def _blank(history: dict[str, Array], trained: Array) -> dict[str, Array]:
+    """NaN for epochs after training was stopped; not a NaN that `jax.debug_nans` is to report."""
+    with jax.debug_nans(False):
+        return _filled(history, trained)
 
-    def only_made(values: Array) -> Array:
-        return jnp.where(jnp.arange(len(values), dtype=jnp.int32) < made, values, jnp.full_like(values, jnp.nan))
 
-    with jax.debug_nans(False):  # these are meant
-        return {name: value if name == "epoch" else only_made(value) for name, value in history.items()}
+@jax.jit
+def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
+    def fill(values: Array) -> Array:
+        return jnp.where(trained, values, jnp.full_like(values, jnp.nan))
+
+    return {name: values if name == "epoch" else fill(values) for name, values in history.items()}
 
 
 class _Sizes(NamedTuple):
@@ -111,6 +120,7 @@ class _Sizes(NamedTuple):
     remat: bool
 
 
+@compiled
 @partial(jax.jit, static_argnums=(0, 5, 6))
 def _run(
     task: Task,
@@ -121,7 +131,7 @@ def _run(
     callbacks: tuple[PureCallback, ...],
     sizes: _Sizes,
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
-    """See `run`; with callbacks also the number of epochs made, after which the history means nothing."""
+    """See `run`; with callbacks also which epochs were trained."""
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so that they share the order.
@@ -152,7 +162,7 @@ def _with_callbacks(
             memory, ts, stop = callback.after(memory, i, ts, logs)
             after.append(memory)
             stopped = stopped | stop
-        return (ts, tuple(after), stopped, i.astype(jnp.int32)), logs
+        return (ts, tuple(after), stopped, i.astype(jnp.int32)), (logs, jnp.bool_(True))
 
     def skip(carry: Any, i: Array) -> Any:
         shapes = jax.eval_shape(go, carry, i)[1]
@@ -162,8 +172,7 @@ def _with_callbacks(
         return jax.lax.cond(carry[2], skip, go, carry, i)
 
     start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)
-    (ts, memories, _, last), history = jax.lax.scan(step, start, numbers)
-    made = last + 1
+    (ts, memories, _, last), (history, trained) = jax.lax.scan(step, start, numbers)
     for callback, memory in zip(callbacks, memories, strict=True):
         ts, last = callback.end(memory, ts, last)
-    return ts, history | {"epoch": last}, made
+    return ts, history | {"epoch": last}, trained

@@ -21,10 +21,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import describe, fail, keeps_state, located
+from .._inputs import as_data, on_device
 from .._tree import from_paths
 from ..losses import class_weights, several_labels
 from ..nn.layer import shape_of
-from .checks import Signature, as_arrays, check_data, check_fit, rows_that_count, zero_totals
+from .checks import Signature, check_data, check_fit, rows_that_count, zero_totals
 from .state import Task, TrainState
 from .step import (
     Logs,
@@ -102,7 +103,7 @@ def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
     count = 0
     for batch in stream:
         count += 1
-        yield as_arrays(batch, f"{where}, batch {count - 1}: ")
+        yield as_data(batch, f"{where}, batch {count - 1}")
     if count == 0:
         hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
         fail(where, expected="at least one batch", got="none", hint=hint)
@@ -174,7 +175,7 @@ def take_from_host(data: Any, rows: np.ndarray, length: int) -> Any:
     order = np.argsort(rows, kind="stable")
 
     def read(array: Any) -> np.ndarray:
-        out = np.empty((length, *array.shape[1:]), array.dtype)
+        out = np.empty((length, *array.shape[1:]), array.dtype.newbyteorder("="))
         out[order] = array[rows[order]]
         out[len(rows) :] = out[:1]
         return out
@@ -383,7 +384,7 @@ class ArraySource(Source):
             self.whole, self.rest = self.total, 0
 
     def _place(self, data: Any) -> Any:
-        return jax.tree.map(jnp.asarray, data)
+        return on_device(data)
 
     def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
         """The whole data."""
@@ -509,7 +510,7 @@ class StreamSource(Source):
         count = done
         if done:
             rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Any] = (as_arrays(batch, f"fit, batch {done + i}: ") for i, batch in enumerate(rest))
+            given: Iterable[Any] = (as_data(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
         else:
             given = batches(self.stream, "fit")
         for batch in given:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._checks import check_key, describe, fail, is_concrete
 from .._jaxprs import last_operations
-from .._tree import paths
+from .._tree import compiled, holds_tracers, paths
 from ..losses import Loss, base, expects, get_loss
 from ..metrics import Metric, get_metric
 from ..nn.activity import added_losses
@@ -59,7 +59,7 @@ class Task(_TaskFields):
     ('sparse_categorical_crossentropy', ['accuracy'])
     """
 
-    __slots__ = ()
+    traced: bool  # whether a part holds traced values, as one made within a trial may: told once, when the task is made
 
     def __new__(
         cls,
@@ -88,7 +88,9 @@ class Task(_TaskFields):
         names = ["loss", *(metric.name for metric in found)]
         if len(set(names)) < len(names):
             fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
-        return super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
+        task = super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
+        task.traced = holds_tracers(tuple(task))
+        return task
 
     def __repr__(self) -> str:
         parts = [repr(self.model), f"loss={_name(self.loss)}", f"optimizer={self.optimizer!r}"]
@@ -177,6 +179,7 @@ def init(task: Task, key: Array, x: Any) -> TrainState:
     return _init(task, key, tuple(_Shape(leaf.shape, leaf.dtype) for leaf in leaves), treedef)
 
 
+@compiled
 @partial(jax.jit, static_argnums=(0, 2, 3))
 def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> TrainState:
     x = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])

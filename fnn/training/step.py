@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from .._checks import check_count, check_key, describe, fail, located, shape_text
+from .._inputs import converting
 from .._random import permutation
+from .._tree import compiled
 from ..losses import is_known, weighted_sum
 from ..nn.activity import added_losses
 from ..nn.layer import Layer
@@ -248,6 +250,8 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 
+@converting("batch")
+@compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
@@ -407,6 +411,8 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
         )
 
 
+@converting("data")
+@compiled
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def train_epoch(
     task: Task,

@@ -1,0 +1,230 @@
+"""The main calls in each of JAX's modes: the same values as without it, and no complaint."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+
+X = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+IMAGES = np.random.default_rng(1).normal(size=(5, 4, 4, 1)).astype("float32")
+IDS = np.random.default_rng(2).integers(0, 6, (5, 3)).astype("int32")
+Y = np.array([0, 1, 2, 1, 0], np.int32)
+
+
+@contextlib.contextmanager
+def checks():
+    """Everything that JAX can look for in a program, at once."""
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.numpy_rank_promotion("raise"),
+        jax.debug_nans(True),
+        jax.debug_infs(True),
+    ):
+        yield
+
+
+MODES = {
+    "checks": checks,
+    "x64": lambda: jax.enable_x64(True),
+    "leaks": jax.checking_leaks,
+    "disable_jit": jax.disable_jit,
+}
+
+MODELS = {
+    "dense": (X, [fnn.Dense(3, "relu"), fnn.Dropout(0.3), fnn.Dense(3)]),
+    "image": (
+        IMAGES,
+        [
+            fnn.Conv(2, 3, activation="relu"),
+            fnn.BatchNorm(),
+            fnn.MaxPool(2),
+            fnn.Flatten(),
+            fnn.Dropout(0.3),
+            fnn.Dense(3),
+        ],
+    ),
+    "ids": (
+        IDS,
+        [
+            fnn.Embedding(6, 3, mask_zero=True),
+            fnn.LSTM(2, return_sequences=True),
+            fnn.GRU(2),
+            fnn.LayerNorm(),
+            fnn.Dense(3),
+        ],
+    ),
+    "steps": (X[..., None], [fnn.Bidirectional(fnn.LSTM(2)), fnn.Dense(3)]),
+}
+TASKS = {
+    name: fnn.Task(fnn.Sequential(*layers), "sparse_categorical_crossentropy", fnn.adam(0.1), metrics=["accuracy"])
+    for name, (_, layers) in MODELS.items()
+}
+
+
+def main_calls(name):
+    """The results of the calls that a training consists of, by name."""
+    task, x, key = TASKS[name], MODELS[name][0], jax.random.key(0)
+    data = x, Y
+    yield "init", (ts := fnn.init(task, key, x))
+    yield "train_step", fnn.train_step(task, ts, data)
+    yield "train_epoch", fnn.train_epoch(task, ts, data, batch_size=2)
+    after, history = fnn.fit(
+        task,
+        ts,
+        data,
+        epochs=2,
+        batch_size=2,
+        validation_data=data,
+        callbacks=[fnn.early_stopping(patience=1)],
+        verbose=0,
+    )
+    history.pop("seconds")
+    yield "fit", (after, dict(history))
+    yield "evaluate", fnn.evaluate(task, ts, data, batch_size=2)
+    yield "predict", (scores := fnn.predict(task, ts, x, batch_size=2))
+    yield "classification_report", fnn.classification_report(scores, Y)
+    yield "summary", str(fnn.summary(task, x))
+    yield "check", str(fnn.check(task, x))
+    stop = fnn.early_stopping("loss", patience=1, min_delta=9.0)  # stops after the second epoch
+    yield "run", fnn.run(task, ts, data, epochs=3, batch_size=2, validation_data=data, callbacks=[stop])
+    # Text, since a float's last digit may differ.
+    yield "layer_report", [row.name for row in fnn.layer_report(task, ts, data).rows]
+
+
+def program_calls():
+    """Calls that train several networks in one program."""
+    x, data = X, (X, Y)
+
+    def trial(seed, rate):
+        task = fnn.Task(TASKS["dense"].model, "sparse_categorical_crossentropy", fnn.sgd(rate))
+        return fnn.run(task, fnn.init(task, jax.random.key(seed), x), data, epochs=1, batch_size=2)
+
+    rates = jnp.array([0.1, 0.2])
+    yield "vmap", jax.vmap(trial, (None, 0))(1, rates)[1]
+    yield "many", fnn.many(trial)(jnp.array([0, 1]), rates)[1]
+    yield "sweep", fnn.sweep(trial, {"seed": [0, 1], "rate": [0.1, 0.2]}, verbose=0).column("loss")
+    members = fnn.ensemble(TASKS["dense"], jax.random.key(0), data, members=2, epochs=1, batch_size=2, verbose=0)
+    yield "ensemble", members.ts.params
+    yield "ensemble.predict", members.predict(x).members
+    yield "ensemble.evaluate", members.evaluate(data)
+
+
+def text_calls():
+    """Text from a model of characters."""
+    vocabulary = fnn.text.Vocabulary("abc")
+    model = fnn.Sequential(fnn.OneHot(3), fnn.LSTM(2), fnn.Dense(3))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 4), jnp.int32))
+    yield "generate_text", fnn.text.generate_text(model, params, state, vocabulary, "abca", jax.random.key(1), length=5)
+
+
+def results(calls):
+    """Each call's name with its numbers in float64 or its text."""
+
+    def plain(leaf):
+        if isinstance(leaf, str):
+            return leaf
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf, np.float64)
+
+    return {name: [plain(leaf) for leaf in jax.tree.leaves(result)] for name, result in calls}
+
+
+@pytest.fixture(scope="module")
+def usual():
+    """The results without a mode, made when first asked for."""
+    known = {}
+
+    def of(name, make):
+        if name not in known:
+            known[name] = results(make())
+        return known[name]
+
+    return of
+
+
+def compare(usual, name, make, mode):
+    want = usual(name, make)
+    with MODES[mode]():
+        got = results(make())
+    assert got.keys() == want.keys()
+    for call, values in got.items():
+        assert len(values) == len(want[call]), call
+        for a, b in zip(values, want[call], strict=True):
+            if isinstance(a, str):
+                assert a == b, call
+            else:
+                np.testing.assert_allclose(a, b, 2e-4, 2e-5, err_msg=call)
+
+
+def cases(names, quick):
+    for mode in MODES:
+        for name in names:
+            yield pytest.param(name, mode, id=f"{name}-{mode}", marks=() if (name, mode) in quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "mode"), list(cases(MODELS, {("dense", "checks"), ("dense", "x64")})))
+def test_a_training_in_every_mode(usual, name, mode):
+    compare(usual, name, lambda: main_calls(name), mode)
+
+
+@pytest.mark.parametrize(("name", "mode"), list(cases(["programs"], set())))
+def test_many_networks_in_every_mode(usual, name, mode):
+    compare(usual, name, program_calls, mode)
+
+
+@pytest.mark.parametrize(("name", "mode"), list(cases(["text"], set())))
+def test_text_in_every_mode(usual, name, mode):
+    compare(usual, name, text_calls, mode)
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_programs_are_traced_under_all_checks(name):
+    """Without a compilation, so that every layer is met in the quick tests."""
+    task, x = TASKS[name], MODELS[name][0]
+
+    def training(key):
+        ts = fnn.init(task, key, x)
+        stop = fnn.early_stopping(patience=1)
+        return fnn.run(task, ts, (x, Y), epochs=2, batch_size=2, validation_data=(x, Y), callbacks=[stop])
+
+    with checks(), jax.checking_leaks():
+        shapes = jax.eval_shape(training, jax.random.key(0))
+    assert shapes[1]["loss"].shape == (2,)
+
+
+def test_nan_on_purpose_is_no_alarm():
+    logits, labels = jnp.array([[0.0, 1.0, 2.0]]), jnp.array([1])
+    with jax.debug_nans(True):
+        value = fnn.losses.sparse_categorical_crossentropy(logits, labels)
+        x = jnp.linspace(-1, 1, 8)[:, None]
+        task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.0))
+        stop = fnn.early_stopping("loss", patience=1)
+        _, history = fnn.run(task, fnn.init(task, jax.random.key(0), x), (x, x), epochs=4, callbacks=[stop])
+    np.testing.assert_allclose(value, np.log(np.exp([0, 1, 2]).sum()) - 1, 1e-6)
+    assert np.isnan(history["loss"]).tolist() == [False, False, True, True]
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="nan"):
+        fnn.train_step(task, fnn.init(task, jax.random.key(0), x), (x, x * jnp.inf))
+
+
+def test_a_task_of_traced_values_leaves_no_tracer_behind():
+    x = np.ones((4, 2), "float32")
+
+    def loss_of(rate):
+        task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(rate), penalty=lambda p: rate * jnp.sum(p["kernel"] ** 2))
+        assert task.traced
+        ts = fnn.init(task, jax.random.key(0), x)
+        ts, _ = fnn.train_step(task, ts, (x, x[:, :1]))
+        return fnn.train_epoch(task, ts, (x, x[:, :1]), batch_size=2)[1]["loss"]
+
+    with jax.checking_leaks():
+        together = jax.vmap(loss_of)(jnp.array([0.1, 0.2]))
+    for rate, value in zip((0.1, 0.2), together, strict=True):
+        task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(rate), penalty=lambda p, r=rate: r * jnp.sum(p["kernel"] ** 2))
+        assert not task.traced
+        ts, _ = fnn.train_step(task, fnn.init(task, jax.random.key(0), x), (x, x[:, :1]))
+        np.testing.assert_allclose(value, fnn.train_epoch(task, ts, (x, x[:, :1]), batch_size=2)[1]["loss"], 1e-5)
