@@ -120,6 +120,7 @@ def rows_that_count(weight: Any) -> np.ndarray | None:
     return None if counts.all() else counts
 
 
+@functools.lru_cache(maxsize=64)
 def counting_rows(task: Task) -> Task:
     """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
     return task._replace(metrics=(*task.metrics, NAN_ROWS))
