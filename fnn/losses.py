@@ -274,8 +274,10 @@ def gaussian_moments(predictions: Array) -> Gaussians:
 def gaussian_outputs(moments: Gaussians) -> Array:
     """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) that say these means and variances."""
     # log(exp(v) - 1), of which exp(v) alone would overflow; what is too small for a positive v is the least variance.
-    v = jnp.maximum(moments.variance - _LEAST_VARIANCE, jnp.finfo(moments.variance.dtype).tiny)
-    return jnp.concatenate([moments.mean, v + jnp.log(-jnp.expm1(-v))], -1)
+    wide = widened(moments.variance)
+    v = jnp.maximum(wide - _LEAST_VARIANCE, jnp.finfo(wide.dtype).tiny)
+    raw = v + jnp.log(-jnp.expm1(-v))
+    return jnp.concatenate([moments.mean, raw.astype(moments.variance.dtype)], -1)
 
 
 def gaussian_nll(predictions: Array, targets: Array) -> Array:

@@ -489,7 +489,8 @@ def _signs(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 def _loss(loss: Any, args: Any, note: str = "", grad: tuple[int, ...] = (0,), **options: Any) -> Unit:
     fn = partial(loss, **options) if options else loss
-    return function(fn, args, loss, name=f"losses.{loss.__name__} {note}".strip(), grad=grad)
+    name = f"losses.{loss.__name__} {note}".strip()
+    return function(fn, args, loss, name=name, grad=grad, out=at_least_float32)
 
 
 LOSS_UNITS = [

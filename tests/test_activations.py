@@ -187,3 +187,49 @@ def test_all_known_tells_the_librarys_own_from_others():
     assert activations.all_known("relu", None, activations.softmax, "silu")
     assert not activations.all_known("relu", lambda x: x)
     assert not activations.all_known(jnp.tanh)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "log_sigmoid",
+        "elu",
+        "gelu",
+        "softplus",
+        "softsign",
+        "swish",
+        "mish",
+        "sinc",
+        "softmax",
+        "log_softmax",
+    ],
+)
+def test_half_precision_is_rounded_once(name, dtype):
+    """Eagerly too, where each operation rounds: no more than half a unit in the last place from float64."""
+    fn = ACTIVATIONS[name]
+    x = jnp.linspace(-9, 9, 64).astype(dtype).reshape(4, 16)
+    c = np.arange(64).reshape(4, 16) % 5 - 2  # exact in any dtype, as the gradient that comes back
+
+    def both(x):
+        return fn(x), jax.grad(lambda x: jnp.sum(c.astype(x.dtype) * fn(x)))(x)
+
+    with jax.enable_x64(True):
+        want, want_slope = both(jnp.asarray(np.asarray(x).astype("float64")))
+    y, slope = both(x)
+    assert y.dtype == slope.dtype == dtype
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.asarray(y).astype("float64"), want, 0.51 * eps, 1e-7)
+    np.testing.assert_allclose(np.asarray(slope).astype("float64"), want_slope, 0.51 * eps, 1e-6)
+
+
+def test_softmax_of_infinite_elements_is_the_limit_of_large_ones():
+    x = jnp.array([[-np.inf, 0.0, 1.0], [np.inf, 0.0, np.inf], [-np.inf] * 3, [np.nan, 0.0, 1.0]])
+    s = 1 / (1 + np.e)
+    want = np.array([[0, s, 1 - s], [0.5, 0, 0.5], [1 / 3] * 3, [np.nan] * 3])
+    np.testing.assert_allclose(activations.softmax(x), want, 1e-6)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(activations.log_softmax(x), np.log(want), 1e-5)
+    np.testing.assert_allclose(activations.softmax(x.T, 0), want.T, 1e-6)
+    slope = jax.grad(lambda x: (activations.softmax(x)[:, 1] ** 2).sum())(x[:3])
+    np.testing.assert_allclose(slope, [[0, 2 * s * s * (1 - s), -2 * s * s * (1 - s)], [0] * 3, [0] * 3], 1e-5, 1e-7)

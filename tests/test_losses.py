@@ -155,16 +155,16 @@ def test_gaussian_outputs_say_the_moments_they_were_made_of(x64):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_gaussian_nll_in_half_precision_is_that_of_float32_rounded(dtype):
+def test_gaussian_nll_in_half_precision_is_that_of_float32(dtype):
     """A variance of 1e-6 is next to nothing in float16, and its inverse infinite."""
     p = jnp.array([[0.25, -20.0], [0.5, 1.0], [-3.0, 9.0]], dtype)
     t = jnp.array([0.25, 2.0, -1.0], dtype)
     y = losses.gaussian_nll(p, t)
     want = losses.gaussian_nll(p.astype("float32"), t.astype("float32"))
-    assert y.dtype == dtype
+    assert y.dtype == "float32"
     assert want[0] < -5
-    np.testing.assert_array_equal(y, want.astype(dtype))
-    slope = jax.grad(lambda p: losses.gaussian_nll(p, t).astype("float32").sum())(p)
+    np.testing.assert_array_equal(y, want)
+    slope = jax.grad(lambda p: losses.gaussian_nll(p, t).sum())(p)
     assert slope.dtype == dtype
     assert jnp.isfinite(slope).all()
 
@@ -231,6 +231,153 @@ def test_losses_of_probabilities_are_finite_at_zero_and_one():
     y, slope = stable(partial(losses.sparse_categorical_crossentropy, from_logits=False), p, t, w)
     np.testing.assert_allclose(y, -np.log(1e-7), rtol=1e-5)
     assert np.isfinite(slope).all()
+
+
+def test_examples_of_half_precision():
+    """By hand, where bfloat16 and float16 give inf, 0 and inf."""
+    p = jnp.array([[0.9999]], "bfloat16")
+    bce = losses.binary_crossentropy(p, jnp.array([[0]]), from_logits=False)
+    assert 15.9 < float(bce[0]) <= 16.12
+    assert bce.dtype == "float32"
+    want = np.log1p(2 * np.exp(-9.0))
+    logits = jnp.array([[9, 0, 0]], "bfloat16")
+    for y in (
+        losses.categorical_crossentropy(logits, jnp.array([[1, 0, 0]])),
+        losses.sparse_categorical_crossentropy(logits, jnp.array([0])),
+    ):
+        np.testing.assert_allclose(y, want, 1e-3)
+    assert float(losses.mean_squared_error(jnp.array([[300.0]], "float16"), jnp.array([[0.0]]))[0]) == 90000
+    # A mean over many outputs, of which float16 holds no sum.
+    many = jnp.full((1, 3000), 200.0, "float16")
+    np.testing.assert_allclose(losses.mean_absolute_error(many, jnp.zeros((1, 3000))), 200)
+    assert float(mean_loss("mse", jnp.full((2, 1), 300.0, "float16"), jnp.zeros(2), jnp.array([1.0, 0.0]))) == 45000
+    added = {"own": fnn.AddedLoss(jnp.full(4, 4e4, "float16"))}
+    np.testing.assert_allclose(fnn.nn.activity.added_losses(added), [1.6e5], 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", [*CASES, "logistic", "gaussian"])
+def test_half_precision_is_float64_of_the_same_numbers(name, dtype, rng, x64):
+    """Values as float32 has them, whatever the dtype of the targets; gradients rounded once to the predictions'."""
+    own = {"logistic": losses.logistic, "gaussian": losses.gaussian_nll}
+    kinds = {"logistic": values, "gaussian": lambda rng, shape: (rng.normal(size=shape), rng.normal(size=(5, 2)))}
+    loss, kind = (own[name], kinds[name]) if name in own else (CASES[name][0], CASES[name][2])
+    p, t = kind(rng, (5, 4))
+    t = np.where(t > 0, 1, -1) if name == "logistic" else t
+    narrow = jnp.asarray(p, dtype)
+    sparse = np.asarray(t).dtype.kind == "i"
+    both = jax.jit(lambda p, t: (loss(p, t), jax.grad(lambda p: loss(p, t).sum())(p)))
+    want, want_slope = both(narrow.astype("float64"), jnp.asarray(t))
+    for target in ("int8", "int64") if sparse else ("float32", "float64"):
+        y, slope = both(narrow, jnp.asarray(t, target))
+        assert y.dtype == "float32"
+        assert slope.dtype == dtype
+        np.testing.assert_allclose(y, want, 2e-4, 1e-6)
+        step = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(slope.astype("float64"), want_slope, step, step * 1e-2)
+
+
+LOG_1_E = np.log1p(1 / np.e)
+
+
+@pytest.mark.parametrize("low", [-np.inf, np.finfo(np.float32).min])
+def test_cross_entropies_of_masked_logits(low):
+    p = jnp.array([[low, 0.0, 1.0], [1.0, low, 0.0], [low, low, 3.0], [low, low, low]])
+    t = jnp.array([2, 0, 2, 1])
+    w = jnp.array([1.0, 2.0, 3.0, 4.0])
+    want = np.array([LOG_1_E, LOG_1_E, 0, np.log(3)])
+    s = 1 / (1 + np.e)
+    slopes = np.array([[0, s, -s], [-2 * s, 0, 2 * s], [0, 0, 0]])
+    for loss, targets in (
+        (losses.sparse_categorical_crossentropy, t),
+        (losses.categorical_crossentropy, jax.nn.one_hot(t, 3)),
+    ):
+        y, slope = stable(loss, p, targets, w)
+        np.testing.assert_allclose(y, want, 1e-5, 1e-7)
+        np.testing.assert_allclose(slope[:3], slopes, 1e-5, 1e-7)
+        assert np.isfinite(slope).all()
+        tangent = jax.jvp(lambda p, loss=loss, targets=targets: loss(p, targets), (p,), (jnp.ones_like(p),))[1]
+        np.testing.assert_allclose(tangent, np.zeros(4), atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [(-np.inf, 0.0, 1.0), (-np.inf, -np.inf, 2.0), (0.5, -np.inf, 0.5)], ids=str)
+def test_masked_logits_are_torch_s(p):
+    torch = pytest.importorskip("torch")
+    for t in ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.4, 0.6)):
+        theirs = torch.tensor([p], requires_grad=True)
+        index = int(np.argmax(t))
+        value = torch.nn.functional.cross_entropy(theirs, torch.tensor([index]))
+        value.backward()
+        loss = lambda x, index=index: losses.sparse_categorical_crossentropy(x, jnp.array([index]))[0]  # noqa: E731
+        y, slope = jax.value_and_grad(loss)(jnp.array([p]))
+        np.testing.assert_allclose(y, value.item(), 1e-6)
+        np.testing.assert_allclose(slope, theirs.grad.numpy(), 1e-6, 1e-7)
+        # The same of rows: their limit for a large finite logit.
+        rows = losses.categorical_crossentropy(jnp.array([p]), jnp.array([t]))[0]
+        x = np.maximum(np.array(p), -1e30)
+        log_p = x - np.log(np.exp(x).sum())
+        limit = -sum(a * b for a, b in zip(t, log_p, strict=True) if a)
+        assert rows == pytest.approx(limit, rel=1e-5) if limit < 1e20 else rows == np.inf
+
+
+def test_infinite_logits_that_win():
+    x = jnp.array([[np.inf, 0.0, 1.0], [np.inf, np.inf, 0.0]])
+    sparse = losses.sparse_categorical_crossentropy
+    np.testing.assert_allclose(sparse(x, jnp.array([0, 1])), [0, np.log(2)], 1e-6)
+    np.testing.assert_array_equal(sparse(x, jnp.array([1, 2])), [np.inf, np.inf])
+    slope = jax.grad(lambda x: sparse(x, jnp.array([0, 2])).sum())(x)
+    assert np.isfinite(slope).all()
+    assert np.isnan(sparse(x.at[0, 1].set(jnp.nan), jnp.array([0, 1]))[0])
+
+
+def test_binary_losses_of_infinite_logits():
+    x, w = jnp.array([np.inf, -np.inf, np.inf, -np.inf]), jnp.array([1.0, 2.0, 3.0, 4.0])
+    t, want, slopes = jnp.array([1, 0, 0, 1]), [0, 0, np.inf, np.inf], np.array([0, 0, 3, -4.0])
+    for loss, targets in ((losses.binary_crossentropy, t), (losses.logistic, 2 * t - 1)):
+        y, slope = stable(loss, x, targets, w)
+        np.testing.assert_array_equal(y, want)
+        np.testing.assert_array_equal(slope, slopes)
+    smooth = partial(losses.binary_crossentropy, label_smoothing=0.1)
+    np.testing.assert_array_equal(smooth(x, t), np.full(4, np.inf))
+    masked = jnp.array([[-np.inf, 0.0, 1.0]])
+    y = losses.categorical_crossentropy(masked, jnp.array([[0, 0, 1]]), label_smoothing=0.1)
+    np.testing.assert_array_equal(y, [np.inf])
+
+
+def test_the_derivative_by_soft_targets_of_0(rng):
+    """No share of a finite value is no reason to lose its derivative, such as that by the smoothing at 0."""
+    x, t = jnp.asarray(rng.normal(size=(1, 3)), "float32"), jnp.array([[0.0, 1.0, 0.0]])
+    slope = jax.grad(lambda t: losses.categorical_crossentropy(x, t)[0])(t)
+    np.testing.assert_allclose(slope, -jax.nn.log_softmax(x), 1e-5)
+
+
+def test_probabilities_of_exactly_0_and_1():
+    bound = -np.log(1e-7)
+    for row, target, want in (([1.0, 0.0], 0, 0), ([1.0, 0.0], 1, bound), ([0.0, 0.0], 0, bound)):
+        p, t = jnp.array([row]), jnp.array([target])
+        both = jax.value_and_grad(lambda p, t=t: losses.sparse_categorical_crossentropy(p, t, from_logits=False)[0])
+        y, slope = both(p)
+        np.testing.assert_allclose(y, want, 1e-5, 2e-7)
+        assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_no_loss_makes_nan_on_the_way(eager, rng):
+    """`jax.debug_nans` looks at each operation where nothing is compiled."""
+    logits = jnp.array([[-np.inf, 0.0, 1.0], [0.5, np.inf, -1.0]])
+    with jax.debug_nans(True), jax.disable_jit(eager):
+        for name, loss in LOSSES.items():
+            p, t = jnp.asarray(rng.normal(size=(2, 4)), "float32"), jnp.array([[0, 1, 0, 0], [1, 0, 0, 0]])
+            t = {"sparse_categorical_crossentropy": jnp.array([1, 0]), "gaussian_nll": t[:, :2]}.get(name, t)
+            jax.value_and_grad(lambda p, loss=loss, t=t: mean_loss(loss, p, t, jnp.array([1.0, 0.0])))(p)
+        for loss, t in (
+            (losses.sparse_categorical_crossentropy, jnp.array([2, 1])),
+            (losses.categorical_crossentropy, jnp.array([[0, 0, 1], [0, 1, 0]])),
+            (losses.binary_crossentropy, jnp.array([[0, 0, 1], [0, 1, 0]])),
+        ):
+            jax.value_and_grad(lambda p, loss=loss, t=t: loss(p, t).sum())(logits)
+        with pytest.raises(FloatingPointError, match="nan"):
+            losses.sparse_categorical_crossentropy(jnp.zeros((1, 3)), jnp.array([3]))
 
 
 def test_labels_outside_the_classes_give_nan_and_leave_the_others_alone():
@@ -303,9 +450,11 @@ def test_a_last_axis_of_one_is_aligned_and_not_broadcast(name, rng):
 
 
 def test_align_casts_targets_to_the_predictions():
-    p, t = losses.align("here", jnp.ones((3, 1), jnp.bfloat16), jnp.array([1, 2, 3]))
-    assert t.shape == (3, 1)
-    assert t.dtype == p.dtype == jnp.bfloat16
+    for dtype, wide in (("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")):
+        p, t = losses.align("here", jnp.ones((3, 1), dtype), np.array([1, 2, 70001]))
+        assert t.shape == (3, 1)
+        assert t.dtype == p.dtype == wide
+        assert t[2, 0] == 70001  # not narrowed on the way
 
 
 def test_weighted_sum_and_mean_loss(rng):
@@ -315,8 +464,11 @@ def test_weighted_sum_and_mean_loss(rng):
     v[1] = np.nan  # padding
     total, count = weighted_sum(jnp.asarray(v), jnp.asarray(w), jnp.asarray(valid))
     np.testing.assert_allclose((total, count), ((v * w)[valid].sum(), 3), 1e-5)
-    # 4,096 ones sum to 256 in bfloat16
+    # 4,096 ones sum to 256 in bfloat16, and 3 * 40,000 is infinite in float16.
     assert float(weighted_sum(jnp.ones(4096, jnp.bfloat16))[0]) == 4096
+    assert float(weighted_sum(jnp.full(2, 4e4, jnp.float16), jnp.array([3.0, 0.5]))[0]) == pytest.approx(
+        1.4e5, rel=1e-3
+    )
     assert float(mean_loss("mse", jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0]), jnp.array([3.0, 1.0]))) == 3.5
 
 

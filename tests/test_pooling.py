@@ -230,3 +230,14 @@ def test_messages():
     for call, message in bad:
         with pytest.raises(InputError, match=message):
             call()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_means_of_half_precision_are_summed_in_float32(dtype):
+    """1,024 values of 300 sum beyond float16, and stop at 256 equal steps in bfloat16."""
+    x = jnp.full((1, 32, 32, 1), 300, dtype)
+    for fn in (global_avg_pool, lambda x: avg_pool(x, 32)):
+        y, back = jax.vjp(fn, x)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, jnp.full_like(y, 300))
+        np.testing.assert_allclose(back(jnp.ones_like(y))[0].astype("float32"), 1 / 1024, 1e-2)
