@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._checks import check_count, check_key, describe, fail
+from .._dtypes import widened
 from .._tree import paths
 from ..losses import (
     Gaussians,
@@ -458,7 +459,8 @@ class Predictions:
     """What the members of an `Ensemble` say, each and together.
 
     What a member says depends on the task's loss. With a cross-entropy it is probabilities, whether the model ends in
-    logits or not; with "gaussian_nll" the mean of a Gaussian; else the model's output as it is.
+    logits or not; with "gaussian_nll" the mean of a Gaussian; else the model's output as it is. All are in float32 at
+    least.
 
     Attributes:
       members: (members, rows, ...), what each says.
@@ -582,7 +584,7 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
         full = a[:, :whole].reshape(a.shape[0], whole * batch_size, *a.shape[3:])
         return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
 
-    outputs = jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32)))
+    outputs = widened(jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32))))
     kind, variances = _kind(task), None
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
@@ -607,7 +609,7 @@ def _log_mean(log_p: Array) -> Array:
 
 def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
-    kind = _kind(task)
+    kind, outputs = _kind(task), widened(outputs)
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
         return gaussian_outputs(Gaussians(mean.mean(0), variances.mean(0) + mean.var(0)))
