@@ -41,10 +41,12 @@ def _moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
 def _normalize(x: Array, mean: Array, variance: Array, epsilon: Any, gamma: Array | None, beta: Array | None) -> Array:
     wide = mean.dtype
     scale = jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide))
+    # With all axes of x, as `jax.numpy_rank_promotion("raise")` asks for.
+    gamma, beta = (a if a is None else a.astype(wide).reshape((1,) * (x.ndim - 1) + a.shape) for a in (gamma, beta))
     if gamma is not None:
-        scale = scale * gamma.astype(wide)
+        scale = scale * gamma
     y = (x.astype(wide) - mean) * scale
-    return (y if beta is None else y + beta.astype(wide)).astype(x.dtype)
+    return (y if beta is None else y + beta).astype(x.dtype)
 
 
 def batch_norm_init(
