@@ -36,8 +36,9 @@ def scaled_norm(*arrays: Array, axes: tuple[int, ...] | None = None) -> tuple[Ar
     parts, keep = [a.astype(wide) for a in arrays], axes is not None
 
     def squares(scale: Array | None = None) -> Array:
-        sums = [jnp.sum(jnp.square(p if scale is None else p * scale), axes, keepdims=keep) for p in parts]
-        return sum(sums, jnp.zeros((), wide))
+        scaled = parts if scale is None else [p * scale for p in parts]
+        # Not jnp.square, whose derivative 2 p overflows, which makes NaN even where it does not count.
+        return sum((jnp.sum(p * p, axes, keepdims=keep) for p in scaled), jnp.zeros((), wide))
 
     def rescaled() -> tuple[Array, Array]:
         # The norm does not depend on the scale, and so neither does the derivative.
@@ -68,8 +69,11 @@ def shrunk(x: Any, scale: Array, norm: Array, limit: Array) -> Array:
 
     A NaN or an infinity makes the norm NaN or infinite; as in PyTorch and optax it stays visible as NaN.
     """
-    limit = limit.astype(norm.dtype)
+    limit, one = limit.astype(norm.dtype), jnp.ones_like(norm)
     over = ~(norm / scale <= limit)
-    first = jnp.where(over, scale, jnp.ones_like(scale))
-    then = jnp.where(over, limit / jnp.where(norm == 0, jnp.ones_like(norm), norm), jnp.ones_like(norm))
-    return (x.astype(norm.dtype) * first * then).astype(x.dtype)
+    # In this order no product leaves the range before the last.
+    factors = (scale, 1 / jnp.where(norm == 0, one, norm), limit)
+    y = x.astype(norm.dtype)
+    for factor in factors:
+        y = y * jnp.where(over, factor, one)
+    return y.astype(x.dtype)

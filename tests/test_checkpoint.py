@@ -673,3 +673,54 @@ def test_tables_have_honest_names_too(tmp_path):
     for name in ("t.csv", "t.txt", "t"):
         found.to_csv(tmp_path / name)
         fnn.csv_log(tmp_path / name)
+
+
+# ------------------------------------------------------------------------------------------------------ half precision
+def half_state(optimizer="adam"):
+    task = small_task(optimizer=optimizer)
+    return task, fnn.init(task, KEY, jax.ShapeDtypeStruct((2, 5), jnp.bfloat16))
+
+
+def narrowed(tree):
+    """As earlier versions held running values: in the dtype of the parameters."""
+    return jax.tree.map(lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, tree)
+
+
+@pytest.mark.parametrize("optimizer", [fnn.nadam(), fnn.ema(fnn.accumulate(fnn.adagrad(), 2))], ids=["nadam", "ema"])
+def test_running_values_of_half_precision_are_float32_in_the_file(path, optimizer):
+    _, ts = half_state(optimizer)
+    fnn.save(path, ts)
+    floats = {name: str(leaf.dtype) for name, leaf in fnn.load_info(path).leaves.items() if "float" in str(leaf.dtype)}
+    assert {dtype for name, dtype in floats.items() if name.startswith("params/")} == {"bfloat16"}
+    assert {dtype for name, dtype in floats.items() if not name.startswith("params/")} == {"float32"}
+    again = fnn.load(path, ts)
+    assert jax.tree.map(lambda a: a.dtype, again) == jax.tree.map(lambda a: a.dtype, ts)
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+def test_a_file_with_narrow_running_values_is_widened(path, numpy):
+    task, ts = half_state()
+    x, y = jnp.ones((2, 5), jnp.bfloat16).at[0, 1].set(3), jnp.zeros((2, 3), jnp.bfloat16)
+    ts, _ = fnn.train_step(task, ts, (x, y))
+    old = ts._replace(state=narrowed(ts.state), opt_state=ts.opt_state._replace(slots=narrowed(ts.opt_state.slots)))
+    fnn.save(path, old)
+    like = ts._replace(state=jax.tree.map(np.asarray, ts.state)) if numpy else ts
+    again = fnn.load(path, like)
+    assert jax.tree.map(lambda a: a.dtype, again) == jax.tree.map(lambda a: a.dtype, ts)
+    for part in ("state", "opt_state"):
+        for got, want in zip(*(jax.tree.leaves(getattr(t, part)) for t in (again, old)), strict=True):
+            np.testing.assert_array_equal(got, want.astype(got.dtype))
+    fnn.train_step(task, fnn.load(path, ts), (x, y))
+    chosen = fnn.load(path, ts, where="batch_norm")
+    assert chosen.state["batch_norm"]["moving_mean"].dtype == jnp.float32
+
+
+def test_parameters_are_not_widened_and_nothing_is_narrowed(path):
+    _, ts = half_state()
+    wide = fnn.init(small_task(), KEY, (5,))
+    fnn.save(path, ts)
+    with pytest.raises(fnn.InputError, match=r"params/.*\(bfloat16.* in the file, float32.* here\)"):
+        fnn.load(path, wide)
+    fnn.save(path, ts)
+    with pytest.raises(fnn.InputError, match=r"state/.*\(float32.* in the file, bfloat16.* here\)"):
+        fnn.load(path, ts._replace(state=narrowed(ts.state)))

@@ -73,6 +73,12 @@ def test_each_dropout_of_a_model_draws_its_own_mask():
     assert (np.asarray(y) != 0).mean() == pytest.approx(0.25, abs=0.04)
 
 
+def test_the_scale_is_that_of_float32_in_half_precision():
+    x = jnp.full(20, 1.5, jnp.bfloat16)
+    y = np.asarray(fnn.dropout(KEY, x, 0.13), "float32")
+    assert set(np.unique(y)) <= {0, float(jnp.bfloat16(1.5 / 0.87))}
+
+
 X = jnp.ones((2, 3))
 
 
@@ -81,6 +87,11 @@ X = jnp.ones((2, 3))
     [
         (lambda: fnn.Dropout(1.5), r"Dropout: expected rate in \[0, 1\], got 1\.5"),
         (lambda: fnn.Dropout(-0.1), r"Dropout: expected rate in \[0, 1\], got -0\.1"),
+        (lambda: fnn.Dropout(float("nan")), r"Dropout: expected rate in \[0, 1\], got nan"),
+        (lambda: fnn.Dropout(True), r"Dropout: expected rate to be a number, got True"),
+        (lambda: fnn.Dropout(None), r"Dropout: expected rate to be a number, got None"),
+        (lambda: fnn.Dropout(lambda step: 0.5), r"Dropout: expected rate to be a number, got <function"),
+        (lambda: fnn.dropout(KEY, X, 1j), r"dropout: expected rate to be a number, got 1j"),
         (lambda: fnn.Dropout("half"), r"Dropout: expected rate to be a number, got 'half'"),
         (lambda: fnn.Dropout([0.1, 0.2]), r"Dropout: expected rate to be a number, got \[0\.1, 0\.2\]"),
         (lambda: fnn.dropout(KEY, X, 2), r"dropout: expected rate in \[0, 1\], got 2"),

@@ -123,3 +123,30 @@ def test_names_and_errors():
         get_initializer("glorot")
     with pytest.raises(fnn.InputError, match=r"orthogonal: expected a shape with at least two axes, got \(3,\)"):
         initializers.orthogonal(jax.random.key(0), (3,))
+
+
+@pytest.mark.parametrize("name", [n for n in initializers.INITIALIZERS if n not in ("zeros", "ones")])
+def test_half_precision_is_the_rounded_float32(name):
+    key, init = jax.random.key(1), get_initializer(name)
+    want = init(key, (30, 20), jnp.float32)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        np.testing.assert_array_equal(init(key, (30, 20), dtype), want.astype(dtype))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: initializers.normal(stddev=float("nan")), r"normal: expected stddev in \[0, inf\), got nan"),
+        (lambda: initializers.normal(stddev=-1), r"normal: expected stddev in \[0, inf\), got -1"),
+        (lambda: initializers.normal(mean=float("inf")), r"normal: expected mean to be finite, got inf"),
+        (lambda: initializers.normal("0"), r"normal: expected mean to be a number, got '0'"),
+        (lambda: initializers.uniform(float("nan")), r"uniform: expected minval to be finite, got nan"),
+        (lambda: initializers.uniform(1, 0), r"uniform: expected maxval of at least minval, got minval=1, maxval=0"),
+        (lambda: initializers.constant(float("nan")), r"constant: expected a value without NaN, got nan"),
+        (lambda: initializers.constant([0.0, jnp.nan]), r"constant: expected a value without NaN"),
+        (lambda: initializers.constant(None), r"constant: expected value to be a number, got None"),
+    ],
+)
+def test_arguments_out_of_range(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()

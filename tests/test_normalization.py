@@ -203,3 +203,66 @@ KEY = jax.random.key(0)
 def test_errors(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+def test_running_values_reach_those_of_the_data(dtype):
+    layer, x = fnn.BatchNorm(), jnp.array([[1.0, 10.0], [5.0, -2.0]], dtype)
+    params, state = layer.init(jax.random.key(0), x)
+
+    def step(_, state):
+        return layer.apply(params, state, x, train=True)[1]
+
+    state = jax.jit(lambda state: jax.lax.fori_loop(0, 5000, step, state))(state)
+    assert {leaf.dtype for leaf in state.values()} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in params.values()} == {jnp.dtype(dtype)}
+    np.testing.assert_allclose(state["moving_mean"], [3, 4], 1e-4)
+    np.testing.assert_allclose(state["moving_variance"], [4, 36], 1e-4)
+    y, _ = layer.apply(params, state, x)
+    assert y.dtype == jnp.dtype(dtype)
+    np.testing.assert_allclose(np.asarray(y, "float32"), [[-1, 1], [1, -1]], 0.01)
+
+
+def test_running_values_are_float32_at_least(x64):
+    for dtype, want in (
+        ("bfloat16", "float32"),
+        ("float16", "float32"),
+        ("float32", "float32"),
+        ("float64", "float64"),
+    ):
+        for stats in (
+            fnn.batch_norm_init(2, dtype=jnp.dtype(dtype))[1],
+            fnn.BatchNorm(dtype=dtype).init(jax.random.key(0), jnp.ones((2, 2), dtype))[1],
+        ):
+            assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype(want)}
+    # Narrow ones, such as those of an earlier version, are widened.
+    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), fnn.batch_norm_init(2)[1])
+    _, stats = fnn.batch_norm({}, narrow, jnp.ones((3, 2), jnp.bfloat16), train=True)
+    assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype("float32")}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, True, None, "0.5", 1j], ids=repr)
+def test_momentum_and_epsilon_that_are_no_numbers_in_range(bad):
+    x = jnp.ones((2, 3))
+    for call, message in (
+        (lambda: fnn.BatchNorm(momentum=bad), "BatchNorm: expected momentum"),
+        (lambda: fnn.BatchNorm(epsilon=bad), "BatchNorm: expected epsilon"),
+        (lambda: fnn.LayerNorm(epsilon=bad), "LayerNorm: expected epsilon"),
+        (lambda: fnn.batch_norm({}, STATS, x, momentum=bad), "batch_norm: expected momentum"),
+        (lambda: fnn.batch_norm({}, STATS, x, epsilon=bad), "batch_norm: expected epsilon"),
+        (lambda: fnn.layer_norm({}, x, epsilon=bad), "layer_norm: expected epsilon"),
+    ):
+        with pytest.raises(fnn.InputError, match=message):
+            call()
+
+
+def test_no_false_alarm_under_strict_settings():
+    x = jnp.zeros((3, 2)).at[0, 0].set(1)
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        for layer in (fnn.BatchNorm(), fnn.LayerNorm()):
+            params, state = layer.init(jax.random.key(0), x)
+
+            def loss(params, layer=layer, state=state):
+                return sum(layer.apply(params, state, x, train=train)[0].sum() for train in (True, False))
+
+            assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(params)))

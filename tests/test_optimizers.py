@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import registry
 import trajectories
 
 import fnn
@@ -443,3 +444,193 @@ def test_weight_decay_where_must_match_something():
     optimizer = fnn.adam(0.1, weight_decay=0.1, weight_decay_where="*kernl")
     with pytest.raises(fnn.InputError, match=r"weight_decay_where: expected a pattern that matches, got '\*kernl'"):
         optimizer.init({"kernel": jnp.ones(2)})
+
+
+# ---------------------------------------------------------------------------------------------------------- precision
+@pytest.mark.parametrize("name", RULES)
+def test_steps_in_half_precision_are_those_of_float32_over_a_thousand_updates(name):
+    make, _, fixed, drawn = RULES[name]
+    optimizer = make(0.01, **fixed, **({"momentum": 0.9} if "momentum" in drawn else {}))
+    # Their squares underflow in float16, overflow there, or are too small beside the sum in bfloat16.
+    rng, scales = np.random.default_rng(0), np.array([1e-4, 1e-3, 1.0, 300.0])
+    noise = np.where(np.arange(1000)[:, None] % 5, 1.0, rng.normal(size=(1000, 4)))
+    grads = {dtype: jnp.asarray(scales * noise, dtype) for dtype in ("float16", "bfloat16")}
+    want = {f"{dtype} as float32": g.astype(jnp.float32) for dtype, g in grads.items()}
+
+    @jax.jit
+    def run(grads):
+        state = optimizer.init(jax.tree.map(lambda g: jnp.zeros_like(g[0]), grads))
+        return jax.lax.scan(lambda state, g: optimizer.update(g, state)[::-1], state, grads)
+
+    state, updates = run({**grads, **want})
+    for dtype in grads:
+        assert updates[dtype].dtype == jnp.float32
+        np.testing.assert_allclose(updates[dtype], updates[f"{dtype} as float32"], 1e-6, err_msg=dtype)
+        assert np.all(np.asarray(updates[dtype][-1]) != 0)
+    assert {leaf.dtype for leaf in jax.tree.leaves((state.slots, state.hyper))} == {jnp.dtype("float32")}
+
+
+def test_the_steps_of_adam_keep_their_size():
+    optimizer = fnn.adam(1e-3)
+    for dtype in ("float16", "bfloat16", "float32"):
+        g = jnp.full((1,), 1e-3, dtype)
+        step = jax.jit(lambda state, g=g: jax.lax.scan(lambda s, _: optimizer.update(g, s)[::-1], state, length=3000))
+        _, updates = step(optimizer.init(g))
+        np.testing.assert_allclose(updates, -1e-3, 4e-3, err_msg=dtype)  # epsilon takes 0.3 % at first
+
+
+def test_apply_updates_adds_in_the_wider_dtype_and_rounds_once(rng, x64):
+    p, u = rng.normal(size=200), rng.normal(size=200) * 1e-2
+    pairs = (("bfloat16", "float32"), ("float16", "float32"), ("float32", "float64"), ("float64", "float32"))
+    for dtype, wide in pairs:
+        a, b = jnp.asarray(p, dtype), jnp.asarray(u, wide)
+        with jax.numpy_dtype_promotion("strict"):
+            new = fnn.apply_updates({"p": a}, {"p": b})["p"]
+        want = jnp.asarray(np.asarray(a, "float64") + np.asarray(b, "float64")).astype(dtype)
+        assert new.dtype == jnp.dtype(dtype)
+        assert np.mean(np.asarray(new, "float64") == np.asarray(want, "float64")) > 0.98
+
+
+def test_float64_parameters_have_float64_slots_whatever_the_gradients(x64):
+    params, g = jnp.ones(2, jnp.float64), jnp.full(2, 0.1, jnp.float32)
+    for make in OPTIMIZERS.values():
+        optimizer = make(0.01)
+        updates, state = optimizer.update(g, optimizer.init(params), params)
+        assert {leaf.dtype for leaf in jax.tree.leaves((updates, state.slots, state.hyper))} == {jnp.dtype("float64")}
+        narrow = make(0.01).init(params.astype(jnp.float32))
+        assert {leaf.dtype for leaf in jax.tree.leaves(narrow.slots)} <= {jnp.dtype("float32")}
+
+
+def test_slots_of_a_rule_of_one_s_own_are_float32_at_least():
+    fills = {"like": jnp.zeros_like, "narrow": lambda p: jnp.zeros(p.shape, jnp.bfloat16)}
+    optimizer = fnn.from_rule(lambda g, s, h, t: (-h["learning_rate"] * g, s), fills, {"learning_rate": 0.1})
+    state = optimizer.init({"w": jnp.ones(2, jnp.float16)})
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.slots)} == {jnp.dtype("float32")}
+
+
+def updates_of(optimizer, grads):
+    state = optimizer.init(jax.tree.map(lambda g: g[0], grads))
+    return jax.jit(lambda s: jax.lax.scan(lambda s, g: optimizer.update(g, s)[::-1], s, grads)[1])(state)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_gradients_whose_squares_overflow_or_underflow(name, x64):
+    # With v = inf a parameter would stand still for ever, or become NaN at the next step.
+    constant = np.full((6, 3), [1e25, 1e-25, 2e18])
+    optimizer = OPTIMIZERS[name](0.01)
+    want = updates_of(optimizer, jnp.asarray(constant))
+    np.testing.assert_allclose(updates_of(optimizer, jnp.asarray(constant, "float32")), want, 1e-4)
+    after = jnp.asarray(np.concatenate([constant, np.ones((3, 3))]), jnp.float32)
+    assert np.isfinite(updates_of(optimizer, after)).all()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_gradient_that_is_not_finite_is_not_hidden(name):
+    updates = updates_of(OPTIMIZERS[name](0.01), jnp.array([[jnp.nan, jnp.inf, -jnp.inf, 1.0]]))
+    assert np.isfinite(updates[0]).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "sgd"])
+def test_without_epsilon_a_gradient_of_zero_makes_no_step(name):
+    make = OPTIMIZERS[name]
+    options = {"initial_accumulator_value": 0.0} if name == "adagrad" else {}
+    updates = updates_of(make(0.01, epsilon=0.0, **options), jnp.array([[0.0, 2.0], [0.0, 1.0]]))
+    assert np.all(np.asarray(updates)[:, 0] == 0)
+    # Adadelta without an epsilon has no step to begin with.
+    assert name == "adadelta" or np.all(np.asarray(updates)[:, 1] < 0)
+
+
+# ------------------------------------------------------------------------------------------ ranges of hyper-parameters
+BAD = [float("nan"), float("inf"), -float("inf"), -1.0, True, "0.1", None, 1j, [0.1, 0.1], np.float32("nan"), jnp.nan]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_constructors_refuse_what_is_no_number_in_range(name):
+    make = OPTIMIZERS[name]
+    numbers = [n for n, p in inspect.signature(make).parameters.items() if isinstance(p.default, float)]
+    assert {"learning_rate", "decay", "weight_decay"} <= set(numbers)
+    for number in numbers:
+        for value in [*BAD, jnp.array(jnp.nan), fnn.schedules.Schedule(None, {"value": -1.0})]:
+            with pytest.raises(fnn.InputError, match=rf"{name}: expected {number}"):
+                make(**{number: value})
+    assert make(jnp.float32(0.1), decay=np.float64(0.1), weight_decay=0)
+
+
+@pytest.mark.parametrize("value", BAD, ids=repr)
+def test_set_hyper_and_transforms_refuse_what_is_no_number_in_range(value):
+    state = fnn.sgd(0.1, momentum=0.5, decay=0.1, weight_decay=0.1).init(jnp.ones(2))
+    for name in ("learning_rate", "momentum", "decay", "weight_decay"):
+        with pytest.raises(fnn.InputError, match=rf"set_hyper.*{name}"):
+            fnn.set_hyper(state, **{name: value})
+    for name, make, argument in (
+        ("clip_value", fnn.clip_by_value, "limit"),
+        ("clip_norm", fnn.clip_by_norm, "max_norm"),
+        ("clip_global_norm", fnn.clip_by_global_norm, "max_norm"),
+        ("ema_decay", lambda decay: fnn.ema("sgd", decay), "decay"),
+    ):
+        with pytest.raises(fnn.InputError, match=rf"(clip_by|ema).*: expected {argument}"):
+            make(value)
+        with pytest.raises(fnn.InputError, match=rf"set_hyper.*{name}"):
+            fnn.set_hyper(make(0.5).init(jnp.ones(2)), **{name: value})
+
+
+def test_set_hyper_checks_each_trial_of_a_sweep_and_lets_traced_values_pass():
+    states = jax.vmap(fnn.adam().init)(jnp.ones((3, 2)))
+    with pytest.raises(fnn.InputError, match=r"set_hyper: expected learning_rate in \[0, inf\), got -2"):
+        fnn.set_hyper(states, learning_rate=jnp.array([0.1, -2.0, 0.3]))
+    with pytest.raises(fnn.InputError, match=r"set_hyper: expected beta_1 below 1, got 1"):
+        fnn.set_hyper(states, beta_1=[0.1, 1.0, 0.3])
+    traced = jax.jit(lambda rate: fnn.set_hyper(states, learning_rate=rate).hyper["learning_rate"])(-1.0)
+    assert traced.tolist() == [-1, -1, -1]
+    assert jax.vmap(lambda r: fnn.adam(r).init(jnp.ones(1)).hyper["learning_rate"])(jnp.array([-1.0])).tolist() == [-1]
+
+
+def test_values_are_checked_as_the_state_holds_them():
+    with pytest.raises(fnn.InputError, match=r"adam: expected beta_2 below 1, got 1"):
+        fnn.adam(beta_2=1 - 1e-9)  # 1 in float32: nothing would ever move
+    with pytest.raises(fnn.InputError, match=r"sgd: expected learning_rate in \[0, inf\), got inf"):
+        fnn.sgd(1e39)
+    state = fnn.adam(beta_2=0.999).init(jnp.ones(1, jnp.bfloat16))
+    assert float(state.hyper["beta_2"]) == np.float32(0.999)
+
+
+def test_set_hyper_checks_the_numbers_of_schedules():
+    schedule = fnn.schedules.warmup(fnn.schedules.cosine_decay(0.1, 10), 5)
+    state = fnn.sgd(schedule, momentum=fnn.schedules.piecewise_constant([2, 4], [0.1, 0.2, 0.3])).init(jnp.ones(1))
+    for values, message in (
+        ({"warmup_steps": 0.0}, r"learning_rate/warmup_steps in \(0, inf\), got 0"),
+        ({"start": float("nan")}, r"learning_rate/start in \[0, inf\), got nan"),
+        ({"then": {"initial": -0.1}}, r"learning_rate/then/initial in \[0, inf\), got -0.1"),
+        ({"then": {"decay_steps": float("inf")}}, r"learning_rate/then/decay_steps in \(0, inf\), got inf"),
+    ):
+        with pytest.raises(fnn.InputError, match=rf"set_hyper: expected {message}"):
+            fnn.set_hyper(state, learning_rate=values)
+    with pytest.raises(fnn.InputError, match=r"set_hyper: expected momentum/values in \[0, 1\], got 3"):
+        fnn.set_hyper(state, momentum={"values": (0.1, 3.0, 0.2)})
+    with pytest.raises(fnn.InputError, match=r"set_hyper: expected increasing boundaries"):
+        fnn.set_hyper(state, momentum={"boundaries": (4, 2)})
+    with pytest.raises(fnn.InputError, match=r"sgd: expected learning_rate/initial in \[0, inf\), got -1"):
+        fnn.sgd(fnn.schedules.cosine_decay(-1.0, 5))
+
+
+def test_a_rule_of_one_s_own_names_its_ranges_itself():
+    def make(**hyper):
+        return fnn.from_rule(lambda g, s, h, t: (-h["learning_rate"] * g, s), {}, {"learning_rate": 0.1, **hyper})
+
+    state = make(slope=-3.0, far=np.inf, several=jnp.ones(2)).init(jnp.ones(1))
+    assert float(fnn.set_hyper(state, slope=-7.0).hyper["slope"]) == -7
+    with pytest.raises(fnn.InputError, match=r"from_rule: expected slope to be a number, got nan"):
+        make(slope=float("nan"))
+    with pytest.raises(fnn.InputError, match=r"set_hyper: expected slope to be a number, got nan"):
+        fnn.set_hyper(state, slope=jnp.nan)
+    with pytest.raises(fnn.InputError, match=r"from_rule: expected momentum in \[0, 1\], got 2"):
+        make(momentum=2.0)
+
+
+@pytest.mark.parametrize("unit", [*registry.OPTIMIZER_UNITS, *registry.SCHEDULE_UNITS], ids=lambda unit: unit.name)
+def test_no_false_alarm_under_strict_settings(unit):
+    fn = registry.function_of(unit, "float32")
+    args = jax.tree.map(lambda a: a.at[..., :1].set(0) if a.ndim else a, unit.args("float32"))
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        out = jax.jit(fn)(*args)
+    assert np.isfinite(np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(out)])).all()

@@ -517,3 +517,47 @@ def test_a_layer_with_an_added_loss_is_of_the_whole_batch():
                 fnn.init(task, jax.random.key(0), (3,))
         else:
             fnn.init(task, jax.random.key(0), (3,))
+
+
+@pytest.mark.parametrize("scale", [1e20, 6e37, 1.0, 1e-30])
+def test_constraints_are_right_at_both_ends(scale):
+    kernel = jnp.array([[3.0, 0.1], [4.0, 0.2]], jnp.float32) * jnp.float32(scale)
+    exact = np.asarray(kernel, "float64")
+    norms = np.linalg.norm(exact, axis=0)
+    for limit in (1.0, 1e-31):
+        constraint = penalties.max_norm(limit)
+        new, back = jax.vjp(lambda k, constraint=constraint: constraint({"kernel": k})["kernel"], kernel)
+        np.testing.assert_allclose(new, exact * np.minimum(1, limit / norms), 1e-5, 1e-37)
+        assert np.isfinite(back(jnp.ones_like(new))[0]).all()
+    new = penalties.unit_norm()({"kernel": kernel})["kernel"]
+    np.testing.assert_allclose(new, exact / (1e-7 + norms), 1e-6)
+    np.testing.assert_array_equal(penalties.non_negative()({"kernel": kernel})["kernel"], kernel)
+
+
+def test_max_norm_leaves_weights_within_the_limit_as_they_are():
+    kernel = jnp.array([[3e-9, 0.3, 0.0], [4e-9, 0.4, 0.0]])
+    np.testing.assert_array_equal(penalties.max_norm(1.0)({"kernel": kernel})["kernel"], kernel)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, True, None, "0.5", 1j, [0.1]], ids=repr)
+def test_factors_and_limits_that_are_no_numbers_in_range(bad):
+    for call in (
+        lambda: penalties.l1(bad),
+        lambda: penalties.l2(bad),
+        lambda: penalties.l1l2(l2=bad),
+        lambda: penalties.max_norm(bad),
+        lambda: fnn.activity_penalty(jnp.ones((2, 2)), l1=bad),
+        lambda: fnn.ActivityRegularization(l2=bad),
+    ):
+        with pytest.raises(fnn.InputError, match=r"(penalties\.|[aA]ctivity).*: expected (rate|l1|l2|limit)"):
+            call()
+
+
+def test_no_false_alarm_under_strict_settings():
+    params = {"kernel": jnp.zeros((3, 2)).at[0, 0].set(2.0)}
+    with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        for one in (penalties.l1(0.1), penalties.l2(0.1), penalties.l1l2(0.1, 0.2)):
+            jax.jit(jax.grad(one))(params)
+        for one in (penalties.max_norm(1.0), penalties.unit_norm(), penalties.non_negative()):
+            slope = jax.jit(jax.grad(lambda p, one=one: one(p)["kernel"].sum()))(params)
+            assert np.isfinite(slope["kernel"]).all()

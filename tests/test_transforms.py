@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -295,3 +297,104 @@ def test_ema_in_half_precision_moves():
     for _ in range(100):
         _, state = update(jnp.zeros(1, jnp.bfloat16), state, params)
     assert float(state.average.slots["average"][0]) == pytest.approx(1 - 0.999**100, 1e-3)
+
+
+# -------------------------------------------------------------------------------------------------------------- norms
+VECTORS = [(3e20, 4e20), (3e38, 3e38), (3e-30, 4e-30), (3e-20, 4e-20), (3e38, 1e-30), (2e-38, 0.0), (3.0, 4.0)]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=str)
+def test_norms_are_right_at_both_ends(vector):
+    g, exact = jnp.array(vector, jnp.float32), np.array(vector, np.float32).astype("float64")
+    size = np.sqrt(np.square(exact).sum())
+    norm, slope = jax.value_and_grad(fnn.global_norm)({"a": g[:1], "b": g[1:]})
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(norm, np.float32(size), 1e-6)
+    np.testing.assert_allclose([*slope["a"], *slope["b"]], exact / size, 1e-6, 1e-30)
+    for limit in (1.0, 1e-3, 1e-25, 1e30):
+        want = exact * min(1, limit / size)
+        for clip in (fnn.clip_by_norm(limit), fnn.clip_by_global_norm(limit)):
+            updates, _ = clip.update(g, clip.init(g))
+            np.testing.assert_allclose(updates, want, 1e-6, 1e-37)
+
+
+CLIP_TO_2 = jax.jit(fnn.clip_by_global_norm(2.0).update)
+
+
+@hypothesis.given(st.lists(st.floats(-1, 1), min_size=3, max_size=3), st.integers(-120, 126))
+def test_clipping_by_global_norm_against_float64(values, power):
+    exact = np.ldexp(np.array(values), power).astype(np.float32).astype("float64")
+    updates, _ = CLIP_TO_2(jnp.asarray(exact, jnp.float32), fnn.clip_by_global_norm(2.0).init(0.0))
+    np.testing.assert_allclose(updates, exact * min(1, 2 / max(np.linalg.norm(exact), 1e-300)), 2e-6, 2e-38)
+
+
+def test_norms_of_float64_and_of_half_precision(x64):
+    for vector in ((3e200, 4e200), (3e-200, 4e-200), (3.0, 4.0)):
+        np.testing.assert_allclose(fnn.global_norm(jnp.array(vector)), 5 * vector[0] / 3, 1e-14)
+    for dtype, vector in (("float16", (3e4, 4e4)), ("float16", (3e-6, 4e-6)), ("bfloat16", (3e30, 4e30))):
+        g = jnp.array(vector, dtype)
+        norm = fnn.global_norm(g)
+        assert norm.dtype == jnp.float32
+        np.testing.assert_allclose(norm, np.linalg.norm(np.asarray(g, "float64")), 1e-6)
+        clip = fnn.clip_by_norm(1e-3)
+        updates, _ = clip.update(g, clip.init(g))
+        assert updates.dtype == jnp.dtype(dtype)
+        want = np.asarray(g, "float64") * min(1, 1e-3 / float(norm))
+        np.testing.assert_allclose(np.asarray(updates, "float64"), want, 1e-2)
+
+
+def test_clipping_shows_nan_and_infinity_as_optax_does():
+    for g in (jnp.array([1.0, jnp.nan]), jnp.array([1.0, jnp.inf])):
+        want, _ = optax.clip_by_global_norm(1.0).update(g, optax.EmptyState())
+        for clip in (fnn.clip_by_norm(1.0), fnn.clip_by_global_norm(1.0)):
+            updates, _ = clip.update(g, clip.init(g))
+            np.testing.assert_array_equal(updates, want)
+            assert np.isnan(updates[1])
+
+
+def test_gradients_through_norms_are_finite_everywhere():
+    vectors = jnp.array([(0.0, 0.0), *VECTORS], jnp.float32)
+    clip = fnn.clip_by_global_norm(1.0)
+    together = jax.vmap(jax.grad(lambda g: clip.update(g, clip.init(g))[0] @ jnp.array([1.0, 2.0])))(vectors)
+    assert np.isfinite(together).all()
+    np.testing.assert_allclose(jax.vmap(jax.grad(fnn.global_norm))(vectors)[0], [0, 0])
+
+
+# ---------------------------------------------------------------------------------------------------- half precision
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fnn.chain(fnn.clip_by_global_norm(0.01), fnn.adam(0.01)),
+        lambda: fnn.chain(fnn.clip_by_norm(0.01), optax.trace(0.9), optax.scale(-0.1)),
+        lambda: fnn.chain(fnn.sgd(0.1), optax.trace(0.9)),
+        lambda: fnn.accumulate(fnn.rmsprop(0.01), 3),
+        lambda: fnn.accumulate(optax.adam(0.01), 3),
+        lambda: fnn.ema(optax.sgd(0.1, momentum=0.9), 0.9),
+        lambda: fnn.freeze(optax.adam(0.01), "b"),
+        lambda: optax.chain(optax.clip(1.0), fnn.adam(0.01, weight_decay=0.1)),
+    ],
+    ids=["clip", "optax", "into optax", "accumulate", "accumulate optax", "ema", "freeze", "in optax"],
+)
+def test_half_precision_in_wrappers_gives_the_steps_of_float32(make, dtype, rng):
+    optimizer, params = make(), {"a": jnp.ones(3, dtype), "b": jnp.ones(2, dtype)}
+    noise = {name: jnp.asarray(rng.normal(size=(50, *p.shape)) * 1e-3, dtype) for name, p in params.items()}
+
+    @jax.jit
+    def run(params, noise):
+        def body(state, g):
+            updates, state = optimizer.update(g, state, params)
+            return state, updates
+
+        return jax.lax.scan(body, optimizer.init(params), noise)
+
+    state, updates = run(params, noise)
+    _, want = run(*jax.tree.map(lambda a: a.astype(jnp.float32), (params, noise)))
+    np.testing.assert_allclose(updates["a"], want["a"], 1e-5, 1e-9)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32"), jnp.dtype("int32")}
+
+
+def test_ema_is_of_the_parameters_as_they_are():
+    params, optimizer = jnp.ones(1, jnp.bfloat16), fnn.ema(fnn.sgd(1.0), 0.5)
+    _, state = optimizer.update(jnp.full(1, 1e-3, jnp.bfloat16), optimizer.init(params), params)
+    assert state.average.slots["average"].tolist() == [1.0]  # the update is lost beside 1

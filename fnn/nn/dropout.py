@@ -42,7 +42,7 @@ def dropout(key: Array, x: Array, rate: Any) -> Array:
     keep = 1 - jnp.asarray(rate, at_least_float32(x.dtype))
     # At rate 1 nothing is kept; the guard keeps the scale and its gradient finite there.
     scale = 1 / jnp.where(keep > 0, keep, jnp.ones_like(keep))
-    return jnp.where(bernoulli(key, keep, x.shape), x * scale.astype(x.dtype), jnp.zeros_like(x))
+    return jnp.where(bernoulli(key, keep, x.shape), (x.astype(scale.dtype) * scale).astype(x.dtype), jnp.zeros_like(x))
 
 
 def Dropout(rate: Any, *, name: str = "dropout") -> Layer:

@@ -1,7 +1,7 @@
 """Initializers: functions ``(key, shape, dtype) -> array``, by name or your own.
 
 Fans are computed as Keras does: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
-``fan_out = prod(window) * out``.
+``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype at the end.
 """
 
 from __future__ import annotations
@@ -61,8 +61,9 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        low, high = jnp.asarray(minval, dtype), jnp.asarray(maxval, dtype)
-        return low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=dtype)
+        work = at_least_float32(dtype)
+        low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
+        return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
 
     return init
 
@@ -77,9 +78,9 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     check_range("normal", "stddev", stddev, 0)
 
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        return jnp.asarray(mean, dtype) + jnp.asarray(stddev, dtype) * draw(
-            jax.random.normal, key, shape=shape, dtype=dtype
-        )
+        work = at_least_float32(dtype)
+        drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
+        return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
 
     return init
 
@@ -101,14 +102,16 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 def _variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         fan_in, fan_out = fans(shape)
+        work = at_least_float32(dtype)
         fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
         if distribution == "uniform":
             limit = math.sqrt(3.0 * scale / fan)
             sampler = partial(jax.random.uniform, minval=-limit, maxval=limit)
-            return draw(sampler, key, shape=shape, dtype=dtype)
+            return draw(sampler, key, shape=shape, dtype=work).astype(dtype)
         # 0.87962566 is the standard deviation of a standard normal cut off at +-2.
         stddev = math.sqrt(scale / fan) / 0.87962566103423978
-        return jnp.asarray(stddev, dtype) * draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=dtype)
+        drawn = draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=work)
+        return (jnp.asarray(stddev, work) * drawn).astype(dtype)
 
     return init
 
@@ -162,7 +165,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     if len(shape) < 2:
         fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
     rows, columns = math.prod(shape[:-1]), shape[-1]
-    # QR exists for float32 and float64 only; half precision is rounded at the end.
+    # QR exists for float32 and float64 only.
     work = at_least_float32(dtype)
     gaussian = draw(jax.random.normal, key, shape=(max(rows, columns), min(rows, columns)), dtype=work)
     q, r = jnp.linalg.qr(gaussian)

@@ -47,11 +47,11 @@ def _moments(x: Array, axes: tuple[int, ...], mask: Array | None = None) -> tupl
 
 def _normalize(x: Array, mean: Array, variance: Array, epsilon: Any, gamma: Array | None, beta: Array | None) -> Array:
     wide = mean.dtype
-    scale = jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide))
+    mean, scale = lift(mean, x), lift(jax.lax.rsqrt(variance + jnp.asarray(epsilon, wide)), x)
     if gamma is not None:
-        scale = scale * lift(gamma.astype(wide), scale)
-    y = (x.astype(wide) - lift(mean, x)) * lift(scale, x)
-    return (y if beta is None else y + lift(beta.astype(wide), y)).astype(x.dtype)
+        scale = scale * lift(gamma.astype(wide), x)
+    y = (x.astype(wide) - mean) * scale
+    return (y if beta is None else y + lift(beta.astype(wide), x)).astype(x.dtype)
 
 
 def batch_norm_init(

@@ -86,8 +86,9 @@ def check_leaves(where: str, name: str, value: Any, limits: Range | None) -> Non
 
 
 def _check_increasing(where: str, boundaries: Any) -> None:
-    known = [real_numbers(where, "boundaries", bound) for bound in boundaries]
-    if known and all(bound is not None for bound in known) and np.any(np.diff(np.stack(known), axis=0) <= 0):
+    found = [real_numbers(where, "boundaries", bound) for bound in boundaries]
+    known = [bound for bound in found if bound is not None]
+    if known and len(known) == len(found) and np.any(np.diff(np.stack(known), axis=0) <= 0):
         fail(where, expected="increasing boundaries", got=str(list(boundaries)))
 
 

@@ -463,7 +463,8 @@ class Predictions:
     """What the members of an `Ensemble` say, each and together.
 
     What a member says depends on the task's loss. With a cross-entropy it is probabilities, whether the model ends in
-    logits or not; with "gaussian_nll" the mean of a Gaussian; else the model's output as it is.
+    logits or not; with "gaussian_nll" the mean of a Gaussian; else the model's output as it is. All are in float32 at
+    least.
 
     Attributes:
       members: (members, rows, ...), what each says.
@@ -589,14 +590,14 @@ def _predict(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions
         full = a[:, :whole].reshape(a.shape[0], whole * batch_size, *a.shape[3:])
         return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
 
-    outputs = jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32)))
+    outputs = widened(jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32))))
     kind, variances, mask = _kind(task), None, None
     if isinstance(outputs, Masked):
         outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
-        outputs = jnp.exp(_log_probabilities(task, widened(outputs))[0]).astype(outputs.dtype)
+        outputs = jnp.exp(_log_probabilities(task, outputs)[0])
     mean = jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     spread = jax.tree.map(lambda a: jnp.sqrt(_over_members(a)[1]).astype(a.dtype), outputs)
     return Predictions(outputs, mean, spread, variances, kind, mask)
@@ -628,12 +629,11 @@ def _log_mean(log_p: Array) -> Array:
 
 def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
-    kind = _kind(task)
     if isinstance(outputs, Masked):
         return Masked(_together(task, outputs.x), outputs.mask.all(0))
+    kind, outputs = _kind(task), widened(outputs)
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
-    outputs = widened(outputs)
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
         middle, spread = _over_members(mean)
