@@ -331,7 +331,7 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
     t = jnp.where(known, t, jnp.zeros_like(t))
     own = jnp.take_along_axis(predictions, t[..., None], -1)
-    classes = jnp.arange(predictions.shape[-1], dtype=jnp.int32)
+    classes = jax.lax.broadcasted_iota(jnp.int32, predictions.shape, predictions.ndim - 1)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
     return _per_example((jnp.sum(ahead, -1) < k) & known)
 
@@ -794,7 +794,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
 def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
     edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
     place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
-    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)
+    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]
     counts = jnp.sum(inside, 0, dtype=jnp.int32)
 
     def mean(values: Array) -> Array:
@@ -1032,9 +1032,9 @@ def _r2() -> Metric:
         # A row of weight 0 is left out even where its values are not finite.
         p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
         count, pivot = jnp.sum(w), t[jnp.argmax(w[:, 0] != 0)]
-        shifted = t - pivot
+        shifted = t - pivot[None]
         shift = _ratio(jnp.sum(w * shifted, 0), count)
-        spread = jnp.sum(w * jnp.square(shifted - shift), 0)
+        spread = jnp.sum(w * jnp.square(shifted - shift[None]), 0)
         return count, pivot, shift, spread, jnp.sum(w * jnp.square(t - p), 0)
 
     def merge(a: Totals, b: Totals) -> Totals:
