@@ -267,7 +267,7 @@ def _single(p: Any) -> bool:
 
 # ------------------------------------------------------------------------------------------------- counting, compiled
 def _per_example(hits: Array) -> Array:
-    return jnp.mean(hits.astype(jnp.float32), tuple(range(1, hits.ndim)))
+    return jnp.mean(hits.astype(jnp.result_type(float)), tuple(range(1, hits.ndim)))
 
 
 def _yes_no(where: str, predictions: Array, targets: Array, threshold: Any) -> tuple[Array, Array]:
@@ -766,7 +766,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
 
     >>> curve = reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.9, 0.1]], [0, 1, 0, 1], bins=2)
     >>> print(curve.confidence, curve.accuracy, curve.counts)
-    [       nan 0.82500005] [nan 0.5] [0 4]
+    [  nan 0.825] [nan 0.5] [0 4]
     """
     where = "reliability"
     check_count(where, "bins", bins)
