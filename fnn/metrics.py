@@ -19,7 +19,7 @@ import numpy as np
 
 from . import losses
 from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
-from ._dtypes import at_least_float32, lift
+from ._dtypes import at_least_float32
 from ._inputs import as_array
 from .losses import align, expects
 
@@ -266,7 +266,7 @@ def _single(p: Any) -> bool:
 
 # ------------------------------------------------------------------------------------------------- counting, compiled
 def _per_example(hits: Array) -> Array:
-    return jnp.mean(hits.astype(jnp.float32), tuple(range(1, hits.ndim)))
+    return jnp.mean(hits.astype(jnp.result_type(float)), tuple(range(1, hits.ndim)))
 
 
 def _yes_no(where: str, predictions: Array, targets: Array, threshold: Any) -> tuple[Array, Array]:
@@ -330,7 +330,7 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
     t = jnp.where(known, t, jnp.zeros_like(t))
     own = jnp.take_along_axis(predictions, t[..., None], -1)
-    classes = lift(jnp.arange(predictions.shape[-1], dtype=jnp.int32), predictions)
+    classes = jax.lax.broadcasted_iota(jnp.int32, predictions.shape, predictions.ndim - 1)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
     return _per_example((jnp.sum(ahead, -1) < k) & known)
 
@@ -765,7 +765,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
 
     >>> curve = reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.9, 0.1]], [0, 1, 0, 1], bins=2)
     >>> print(curve.confidence, curve.accuracy, curve.counts)
-    [       nan 0.82500005] [nan 0.5] [0 4]
+    [  nan 0.825] [nan 0.5] [0 4]
     """
     where = "reliability"
     check_count(where, "bins", bins)

@@ -166,6 +166,30 @@ def test_a_failed_member_is_left_out(mixed):
         mixed[1:2].evaluate((X, NUMBERS))
 
 
+def test_mean_and_spread_of_members_far_from_zero():
+    """Members that differ by little beside their values, and such that agree, as exact numbers of float32."""
+    task = fnn.Task(fnn.Dense(2), "mse")
+    ts = fnn.init(task, KEY, X)
+    biases = np.array([[1e6, 0.1], [1e6 + 0.5, 0.1], [1e6 + 1.125, 0.1]], "float32")
+    states = [ts._replace(params={"kernel": ts.params["kernel"] * 0, "bias": jnp.asarray(b)}) for b in biases]
+    p = fnn.Ensemble.of(task, states).predict(X[:2])
+    close(p.spread, np.broadcast_to(biases.astype("float64").std(0) * (1, 0), (2, 2)), 1e-6)
+    np.testing.assert_array_equal(p.spread[:, 1], 0)
+    np.testing.assert_array_equal(p.mean, np.broadcast_to(biases.astype("float64").mean(0).astype("float32"), (2, 2)))
+    mean, variance = module._over_members(jnp.asarray(biases[:, 1:], jnp.bfloat16))
+    assert mean.dtype == variance.dtype == jnp.float32
+
+
+def test_evaluate_warns_of_nan():
+    model = fnn.Layer(lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (x[:, :3] * jnp.nan, s))
+    task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))
+    members = fnn.Ensemble.of(task, [fnn.init(task, KEY, jnp.ones((1, 3)))] * 2)
+    with pytest.warns(RuntimeWarning, match="^evaluate: the predictions of 4 rows hold NaN"):
+        logs = members.evaluate((np.ones((4, 3), "f"), np.zeros(4, int)))
+    assert (logs["accuracy"], logs["member_accuracy"]) == (0, 0)
+    assert list(logs) == ["loss", "accuracy", "member_loss", "member_accuracy"]
+
+
 def test_training_warns_of_failures():
     task = FAST._replace(optimizer=fnn.sgd(1e30))
     with pytest.warns(RuntimeWarning, match=r"^ensemble: 2 of 2 members became non-finite \(0, 1\) and are left out"):

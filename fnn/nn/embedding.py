@@ -240,7 +240,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
         return rows
     ids = _wide(ids)
     inside = (ids >= 0) & (ids < num_classes)
-    return jnp.where(inside[..., None], rows, jnp.full_like(rows, jnp.nan))
+    return jnp.where(inside[..., None], rows, np.asarray(np.nan, rows.dtype))
 
 
 def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot") -> Layer:

@@ -611,7 +611,7 @@ def _over_members(a: Array) -> tuple[Array, Array]:
     a = a.astype(at_least_float32(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(jnp.float32)
     shifted = a - a[:1]
     shift = shifted.mean(0)
-    return a[0] + shift, jnp.square(shifted - shift).mean(0)
+    return a[0] + shift, jnp.square(shifted - shift[None]).mean(0)
 
 
 def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
