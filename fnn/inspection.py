@@ -15,7 +15,7 @@ from ._checks import InputError, fail, is_concrete, shape_text
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, held, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
-from .nn.masks import Masked
+from .nn.masks import Masked, pairs
 from .training.checks import as_arrays, check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task, last_operation
@@ -183,7 +183,7 @@ def _table(seen: list[Seen], operations: int | None = None) -> Check:
 
 
 def _dtypes(tree: Any) -> Any:
-    return jax.tree.map(lambda a: str(a.dtype), tree)
+    return jax.tree.map(lambda a: str(a.dtype), pairs(tree))
 
 
 def _bytes(tree: Any) -> int:
@@ -514,7 +514,7 @@ def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any
     return LayerRow(
         path=plan.name,
         kind=plan.kind,
-        shape=jax.tree.map(lambda leaf: tuple(leaf.shape), y),
+        shape=jax.tree.map(lambda leaf: tuple(leaf.shape), pairs(y)),
         mean=mean,
         std=std,
         zeros=zeros,

@@ -334,12 +334,14 @@ def test_dtypes_that_jax_does_not_have_now(path):
 # ---------------------------------------------------------------------------------------------- damaged, foreign, newer
 def test_files_of_another_kind(path, tmp_path, state):
     _, ts = state
-    for content in (b"", b"hello", b"PK\x03\x04" + bytes(300), b"\x89HDF\r\n\x1a\n" + bytes(100)):
+    kinds = {
+        b"": "an empty file", b"hello": "a text file", b"PK\x03\x04" + bytes(300): "a damaged zip file",
+        bytes([9]) * 2 + bytes(100): "one that is truncated, damaged or of",
+    }  # fmt: skip
+    for content, said in kinds.items():
         path.write_bytes(content)
         for read in (lambda: fnn.load(path, ts), lambda: fnn.load_info(path)):
-            with pytest.raises(
-                fnn.InputError, match=r"a checkpoint of fnn.save, got one that is truncated, damaged or of"
-            ):
+            with pytest.raises(fnn.InputError, match=rf"a checkpoint of fnn.save, got {said}"):
                 read()
     save_file({"a": np.ones(2)}, path)
     with pytest.raises(fnn.InputError, match=r"got a safetensors file of another origin, .* Read it with safetensors"):
