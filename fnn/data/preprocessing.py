@@ -236,7 +236,7 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     where = "train_test_split"
     if not arrays:
         fail(where, expected="at least one array", got="none")
-    kept = [jax.tree.map(_as_array, a) if isinstance(a, Masked) else _as_array(a) for a in arrays]
+    kept = [jax.tree.map(_indexable, a) if isinstance(a, Masked) else _indexable(a) for a in arrays]
     leaves = jax.tree.leaves(kept)
     if any(a.ndim == 0 for a in leaves):
         fail(where, expected="arrays of rows", got="a single number", hint="Options are given by name: test_size=0.3.")
@@ -256,7 +256,7 @@ def train_test_split(*arrays: Any, test_size: float = 0.25, seed: int = 0, strat
     return tuple(jax.tree.map(lambda leaf, part=part: leaf[part], a) for a in kept for part in parts)
 
 
-def _as_array(a: Any) -> Any:
+def _indexable(a: Any) -> Any:
     return a if isinstance(a, (np.ndarray, jax.Array)) else np.asarray(a)
 
 
