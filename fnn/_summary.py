@@ -12,6 +12,7 @@ from ._checks import fail, shape_text
 from ._tree import Where, matches, paths
 from .nn.activity import AddedLoss
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
+from .nn.masks import pairs
 from .optimizers.transforms import frozen_paths
 
 _NAMED = 6  # frozen parameters named under the table
@@ -211,8 +212,8 @@ class Seen(NamedTuple):
         """The shape of the input "x" or the output "y", with None for the batch; a tree if it is one."""
         return jax.tree.map(
             lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)),
-            getattr(self.two, what),
-            getattr(self.three, what),
+            pairs(getattr(self.two, what)),
+            pairs(getattr(self.three, what)),
         )
 
 

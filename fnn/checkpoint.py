@@ -320,12 +320,10 @@ def _found(path: Any) -> str:
     if os.path.exists(name):
         fail(f"load {name!r}", expected="the path of a file", got="a device")
     folder, file = os.path.split(name)
-    beside = (
-        [entry for entry in os.listdir(folder or ".") if entry.endswith(_ENDING)]
-        if os.path.isdir(folder or ".")
-        else []
-    )
-    close = difflib.get_close_matches(_with_ending(file), beside, n=3, cutoff=0.6)
+    stems = {}
+    if os.path.isdir(folder or "."):
+        stems = {entry.removesuffix(_ENDING): entry for entry in os.listdir(folder or ".") if entry.endswith(_ENDING)}
+    close = [stems[stem] for stem in difflib.get_close_matches(os.path.splitext(file)[0], stems, n=3, cutoff=0.6)]
     hint = f"; did you mean {' or '.join(repr(os.path.join(folder, entry)) for entry in close)}?" if close else ""
     if folder and not os.path.isdir(folder):
         hint = f"; there is no folder {folder!r} either"

@@ -16,7 +16,7 @@ from ._jaxprs import last_operations, multiply_adds
 from ._summary import Seen, abstract, aligned, bytes_text, calls, count_of, held, pair_up, resized, shape_cell
 from ._tree import paths
 from .nn.layer import Layer, Trace, example_of, observe, shape_of
-from .nn.masks import Masked
+from .nn.masks import Masked, pairs
 from .training.checks import check_data, check_fit
 from .training.probe import LayerValues, layer_values, observed
 from .training.state import Task, TrainState, check_output, check_task
@@ -184,7 +184,7 @@ def _table(seen: list[Seen], operations: int | None = None) -> Check:
 
 
 def _dtypes(tree: Any) -> Any:
-    return jax.tree.map(lambda a: str(a.dtype), tree)
+    return jax.tree.map(lambda a: str(a.dtype), pairs(tree))
 
 
 def _bytes(tree: Any) -> int:
@@ -481,7 +481,7 @@ def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any
     return LayerRow(
         path=plan.name,
         kind=plan.kind,
-        shape=jax.tree.map(lambda leaf: tuple(leaf.shape), y),
+        shape=jax.tree.map(lambda leaf: tuple(leaf.shape), pairs(y)),
         mean=mean,
         std=std,
         zeros=zeros,

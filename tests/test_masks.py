@@ -396,7 +396,7 @@ def test_drivers_take_masked_inputs(rng, tmp_path):
     y = np.asarray(y)
     task = fnn.Task(model, "mse", fnn.sgd(0.05), metrics=("mae",))
     ts = fnn.init(task, KEY, x[:1])
-    assert fnn.summary(task, x[:1]).rows[0].output_shape.x == (None, 4, 3)
+    assert fnn.summary(task, x[:1]).rows[0].output_shape[0] == (None, 4, 3)
     assert "Masked" not in str(fnn.check(task, x))
     options = {"epochs": 2, "batch_size": 4, "verbose": 0}
     whole, history = fnn.fit(task, ts, (x, y), **options, validation_data=(x, y), checkpoint=tmp_path / "run")

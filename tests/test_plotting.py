@@ -616,9 +616,10 @@ def test_sides_have_the_colours_of_their_points(labels):
         (lambda p: jnp.where(p[:, 0] >= 0.4, 1, -1), None, 0.4),
         (lambda p: p[:, 0] >= 0.4, None, 0.4),
         (lambda p: jax.nn.sigmoid(p[:, 0] - 0.4), 0.5, 0.4),
+        (lambda p: jax.nn.sigmoid(p[:, 0] - 0.4), None, 0.4),
         (lambda p: p[:, 0], 0.1, 0.1),
     ],
-    ids=["0 and 1", "-1 and 1", "booleans", "probabilities", "a level"],
+    ids=["0 and 1", "-1 and 1", "booleans", "probabilities", "probabilities by themselves", "a level"],
 )
 def test_the_level_of_a_single_output(predict, level, edge):
     x = np.array([[-1.0, 0.0], [1.0, 1.0], [0.0, 0.5]])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import check_count, describe, fail, is_concrete, leaf
 from .._dtypes import lift

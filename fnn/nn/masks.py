@@ -135,6 +135,15 @@ def over_steps(where: str, fn: Callable[[Any], Any], x: Any) -> Any:
     return fn(values) if mask is None else Masked(fn(values), mask)
 
 
+def pairs(tree: Any) -> Any:
+    """The same tree with a tuple ``(x, mask)`` in the place of each `Masked`, as tables have it, which compare."""
+
+    def masked(node: Any) -> bool:
+        return isinstance(node, Masked)
+
+    return jax.tree.map(lambda node: (node.x, node.mask) if masked(node) else node, tree, is_leaf=masked)
+
+
 def kept(mask: Any, x: Any) -> Array:
     """``x`` with zeros at the steps that the mask leaves out, whatever stands there."""
     return jnp.where(jnp.reshape(mask, mask.shape + (1,) * (x.ndim - mask.ndim)), x, jnp.zeros_like(x))
