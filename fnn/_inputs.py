@@ -33,6 +33,11 @@ _RECORDS = "Write numpy.lib.recfunctions.structured_to_unstructured(x)."
 _BLOCK = 2**20  # elements looked at together, so that a check needs little memory
 
 
+def _config(name: str) -> bool:
+    """A setting of JAX as it is here, within context managers too."""
+    return bool(getattr(jax.config, name))
+
+
 # ------------------------------------------------------------------------------------------------------- one array
 def as_array(where: str, x: Any, *, fits: bool = True, files: bool = False) -> Any:
     """One array of numbers or booleans: NumPy's, or x itself if it is JAX's or traced.
@@ -250,7 +255,7 @@ def check_fits(where: str, x: np.ndarray, offset: int = 0) -> None:
       x: a NumPy array.
       offset: the number of the first row.
     """
-    if x.dtype.itemsize < 8 or x.size == 0 or jax.config.jax_enable_x64:
+    if x.dtype.itemsize < 8 or x.size == 0 or _config("jax_enable_x64"):
         return
     whole = x.dtype.kind in "iu"
     low, high = _LIMITS[x.dtype.kind]
@@ -467,7 +472,7 @@ def _refuse_set(data: Any, where: str, *, pair: bool) -> None:
 
 def _tree(where: str, tree: Any, late: bool) -> Any:
     # What a compiled program does to NumPy arrays at its door.
-    if jax.config.jax_disable_jit and not late:
+    if _config("jax_disable_jit") and not late:
         return on_device(_tree(where, tree, late=True), where)
     if all(_as_it_is(leaf, late) for leaf in leaves(tree)):
         return tree
@@ -484,7 +489,7 @@ def _as_it_is(x: Any, late: bool) -> bool:
         return getattr(x.dtype, "kind", "") in "biuf"
     if type(x) is not np.ndarray or x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or not x.dtype.isnative:
         return False
-    if late or x.dtype.itemsize < 8 or x.size == 0 or jax.config.jax_enable_x64:
+    if late or x.dtype.itemsize < 8 or x.size == 0 or _config("jax_enable_x64"):
         return True
     return x.size <= _BLOCK and _within(x, *_LIMITS[x.dtype.kind])
 

@@ -40,7 +40,8 @@ def holds_tracers(thing: Any) -> bool:
 
     The walk ends after some thousand objects, which no model has; a function may hold anything.
     """
-    seen, rest = set(), [thing]
+    seen: set[int] = set()
+    rest: list[Any] = [thing]
     while rest and len(seen) < 20_000:
         item = rest.pop()
         if isinstance(item, jax.core.Tracer):

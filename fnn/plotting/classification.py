@@ -70,15 +70,15 @@ def images(
     for name, values in (("labels", labels), ("predictions", predictions)):
         if values is None:
             continue
-        values = as_labels(f"images, {name}", values)
-        if np.ndim(values) != 1:
+        shown = as_labels(f"images, {name}", values)
+        if shown.ndim != 1:
             hint = "Use scores.argmax(-1)."
-            fail("images", expected=f"one of {name} per image", got=str(np.shape(values)), hint=hint)
-        if len(values) < len(x):
-            fail("images", expected=f"{len(x)} {name}", got=str(len(values)))
-        given[name] = [str(value) for value in values[: len(x)]]
+            fail("images", expected=f"one of {name} per image", got=str(shown.shape), hint=hint)
+        if len(shown) < len(x):
+            fail("images", expected=f"{len(x)} {name}", got=str(len(shown)))
+        given[name] = [str(value) for value in shown[: len(x)]]
         if names is not None:
-            numbers = [class_number("images", value, len(names)) for value in values[: len(x)]]
+            numbers = [class_number("images", value, len(names)) for value in shown[: len(x)]]
             given[name] = [class_names("images", names, len(names))[i] for i in numbers]
     check_count("images", "columns", columns)
     columns = min(columns, len(x))
