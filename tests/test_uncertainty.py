@@ -92,7 +92,7 @@ HALF = np.full((4, 2), 0.5)
         (lambda: metrics.reliability([[0.9, 0.9]], [0]), r"rows that sum to 1, got sums from 1\.8 .*y\.ravel\(\)"),
         (
             lambda: metrics.reliability(HALF, [0, 1, 1]),
-            r"reliability: expected predictions and targets of the same length",
+            r"expected predictions and targets of the same length",
         ),
         (lambda: metrics.reliability([0, 1], [0, 1]), r"expected a floating-point x, got int\d+\[2\]"),
         (lambda: metrics.reliability(np.zeros((0, 3)), []), r"expected at least one example"),
