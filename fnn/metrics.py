@@ -189,17 +189,23 @@ def _given(
         p = p.astype(jnp.float32)
     several = _several(p, t, rows) if multi_label is None else multi_label
     if is_concrete(p) and _is_float(p):
-        _check_scores(where, np.asarray(_wide(p))[rows], scores and threshold is None and (several or _single(p)))
+        _check_scores(where, _host(p)[rows], scores and threshold is None and (several or _single(p)))
     if is_concrete(t):
         _check_labels(where, p, np.asarray(t)[rows], several, hint)
     return _Given(p, t, weights, several, 0.5 if threshold is None else threshold, rows)
+
+
+def _host(x: Array) -> np.ndarray:
+    """The values of a concrete array, those of half precision in float32."""
+    values = np.asarray(x)
+    return values.astype(at_least_float32(values.dtype)) if _is_float(x) else values
 
 
 def _several(p: Array, t: Array, rows: Any) -> bool:
     """Whether rows of targets hold yes/no labels: 0 and 1, or -1 and +1, and some row is not one-hot."""
     if p.ndim < 2 or p.shape[-1] < 2 or t.shape != p.shape or not is_concrete(t):
         return False
-    labels = np.asarray(_wide(t))[rows]
+    labels = _host(t)[rows]
     if not _is_float(p) and not (is_concrete(p) and np.isin(np.asarray(p)[rows], (0, 1)).all()):
         return False
     return bool(np.isin(labels, (-1, 0, 1)).all()) and not _one_hot_rows(labels).all()
@@ -383,7 +389,7 @@ class ClassScores(NamedTuple):
 
 
 def _scores(counts: _Counts) -> ClassScores:
-    dtype = at_least_float32(counts.true.dtype) if _is_float(counts.true) else jnp.result_type(float)
+    dtype = at_least_float32(counts.true.dtype) if _is_float(counts.true) else jnp.dtype("float32")
     right, predicted, true = (a.astype(dtype) for a in counts)
     f1 = _ratio(2 * right, true + predicted)
     return ClassScores(_ratio(right, predicted), _ratio(right, true), f1, counts.true)
@@ -600,7 +606,7 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
-    matrix = jnp.asarray(matrix)
+    matrix = _wide(jnp.asarray(matrix))
     if matrix.ndim == 3:
         return _scores(_Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
     return _scores(_Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
@@ -837,7 +843,7 @@ def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
 def _without_nan(where: str, name: str, x: Any) -> Array:
     """An array of numbers, of which NaN is refused where values are known."""
     x = _numeric(where, name, x)
-    if is_concrete(x) and _is_float(x) and (bad := int(jnp.isnan(x).sum())):
+    if is_concrete(x) and _is_float(x) and (bad := int(np.isnan(_host(x)).sum())):
         fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")
     return x
 

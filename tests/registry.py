@@ -611,6 +611,7 @@ METRIC_UNITS = [
         lambda draw, d: (draw.positive(3, 3, dtype=d),),
         name="metrics.scores_from_confusion",
         grad=(0,),
+        out=at_least_float32,
     ),
     function(
         lambda p, t: metrics.reliability(p, t, bins=2),

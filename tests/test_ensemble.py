@@ -181,7 +181,8 @@ def test_mean_and_spread_of_members_far_from_zero():
 
 
 def test_evaluate_warns_of_nan():
-    model = fnn.Layer(lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (x[:, :3] * jnp.nan, s))
+    scale = {"scale": jnp.ones(3)}
+    model = fnn.Layer(lambda key, x: (scale, {}), lambda p, s, x, **_: (x * p["scale"] * jnp.nan, s))
     task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))
     members = fnn.Ensemble.of(task, [fnn.init(task, KEY, jnp.ones((1, 3)))] * 2)
     with pytest.warns(RuntimeWarning, match="^evaluate: the predictions of 4 rows hold NaN"):

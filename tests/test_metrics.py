@@ -816,6 +816,9 @@ def test_labels_for_metrics_alone_are_checked():
             call(labels, loss=loss)
         with pytest.raises(fnn.InputError, match=r"metric 'accuracy': .*which sum to 1, got 2 others, the first at 0"):
             call(labels.astype("f"), loss=loss)
+    found = (get_metric("f1", losses.mean_squared_error),)
+    with pytest.raises(fnn.InputError, match=r"^metric 'f1': expected class numbers in"):
+        metrics.check_labels(found, losses.mean_squared_error, jnp.ones((2, 3)), np.array([0, 3]))
     assert call(labels, metric="binary_accuracy").keys() == {"loss", "binary_accuracy"}
     with pytest.raises(fnn.InputError, match=r"metric 'accuracy': expected targets of 0 and 1, or -1 and \+1"):
         call(np.array([0, 1, 2, 0]), units=1)

@@ -624,7 +624,9 @@ def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]
 
 def _log_mean(log_p: Array) -> Array:
     """The logarithm of the mean over the members."""
-    return jax.nn.logsumexp(log_p, 0) - jnp.asarray(math.log(log_p.shape[0]), log_p.dtype)
+    together = jax.nn.logsumexp(log_p, 0) - jnp.asarray(math.log(log_p.shape[0]), log_p.dtype)
+    # A member's NaN is one of the ensemble; in the compiled evaluation it came out finite without this.
+    return jnp.where(jnp.isnan(log_p).any(0), jnp.asarray(np.nan, log_p.dtype), together)
 
 
 def _together(task: Task, outputs: Any) -> Any:
