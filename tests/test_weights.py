@@ -206,7 +206,7 @@ def test_without_weights_the_program_has_nothing_of_it(rng):
     task = fnn.Task(DENSE, "mse", "sgd")
     ts = fnn.init(task, jax.random.key(0), x[:1])
     batch = (x, y)
-    assert counted(DENSE, batch)[:2] == batch or all(a is b for a, b in zip(counted(DENSE, batch), batch, strict=False))
+    assert all(a is b for a, b in zip(counted(DENSE, batch), batch, strict=False))
     text = str(jax.make_jaxpr(lambda ts, b: gradients(task, ts, b))(ts, batch))
     assert "select_n" not in text
     assert "argmax" not in text
