@@ -78,7 +78,7 @@ CLASS_METRICS = ("accuracy", "f1", "top_k_accuracy")
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, HUGE], ids=str)
-@pytest.mark.parametrize("loss", ["mse", "gaussian_nll", own_square], ids=str)
+@pytest.mark.parametrize("loss", ["mse", "gaussian_nll", own_square], ids=["mse", "gaussian_nll", "own"])
 def test_inputs_and_targets_of_a_row_that_does_not_count(loss, value, rng):
     x, y = floats(rng, outputs=1 if loss == "gaussian_nll" else 2)
     task = fnn.Task(DENSE, loss, "sgd", METRICS if loss == "mse" else ())
