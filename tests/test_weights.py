@@ -78,7 +78,7 @@ CLASS_METRICS = ("accuracy", "f1", "top_k_accuracy")
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, HUGE], ids=str)
-@pytest.mark.parametrize("loss", ["mse", "gaussian_nll", own_square], ids=str)
+@pytest.mark.parametrize("loss", ["mse", "gaussian_nll", own_square], ids=["mse", "gaussian_nll", "own"])
 def test_inputs_and_targets_of_a_row_that_does_not_count(loss, value, rng):
     x, y = floats(rng, outputs=1 if loss == "gaussian_nll" else 2)
     task = fnn.Task(DENSE, loss, "sgd", METRICS if loss == "mse" else ())
@@ -206,7 +206,7 @@ def test_without_weights_the_program_has_nothing_of_it(rng):
     task = fnn.Task(DENSE, "mse", "sgd")
     ts = fnn.init(task, jax.random.key(0), x[:1])
     batch = (x, y)
-    assert counted(DENSE, batch)[:2] == batch or all(a is b for a, b in zip(counted(DENSE, batch), batch, strict=False))
+    assert all(a is b for a, b in zip(counted(DENSE, batch), batch, strict=False))
     text = str(jax.make_jaxpr(lambda ts, b: gradients(task, ts, b))(ts, batch))
     assert "select_n" not in text
     assert "argmax" not in text
