@@ -110,7 +110,7 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
     with pytest.raises(fnn.InputError, match=r'integer ids, .* it is jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
         fnn.check(words, (20,))
     assert fnn.check(words, jax.ShapeDtypeStruct((1, 20), "int32")).rows[-1].output_shape == (None, 2)
-    with pytest.raises(fnn.InputError, match="check: expected an array"):
+    with pytest.raises(fnn.InputError, match="check, x: expected an array"):
         fnn.check(fnn.Dense(2), "images")
 
 
