@@ -606,7 +606,7 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
-    matrix = _wide(jnp.asarray(matrix))
+    matrix = _wide(_numeric("scores_from_confusion", "matrix", matrix))
     if matrix.ndim == 3:
         return _scores(_Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
     return _scores(_Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
@@ -829,7 +829,7 @@ def calibration_error(probabilities: Any, targets: Any, *, bins: int = 10) -> Ar
 
 def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
     """The two ends of intervals as floats of one shape, the lower first."""
-    low, high = jnp.asarray(low), jnp.asarray(high)
+    low, high = _numeric(where, "low", low), _numeric(where, "high", high)
     for name, bound in (("low", low), ("high", high)):
         check_float(f"{where} {name}", bound)
     if low.shape != high.shape or low.ndim == 0 or low.size == 0:
@@ -916,7 +916,7 @@ def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interv
 
 def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
     """Means and variances as floats of one shape."""
-    mean, variance = jnp.asarray(mean), jnp.asarray(variance)
+    mean, variance = _numeric(where, "mean", mean), _numeric(where, "variance", variance)
     check_float(where, mean)
     if mean.shape != variance.shape or mean.ndim == 0 or mean.size == 0:
         expected = "mean and variance of the same shape (batch, ...)"
