@@ -20,7 +20,7 @@ import numpy as np
 from . import losses
 from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
 from ._dtypes import at_least_float32
-from ._inputs import as_array
+from ._inputs import as_array, leaves
 from .losses import align, expects
 
 Array = jax.Array
@@ -85,9 +85,9 @@ def _in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @functools.wraps(fn)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        leaves = jax.tree.leaves((args, kwargs))
-        arrays = [leaf for leaf in leaves if hasattr(leaf, "dtype")]
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        given = leaves((args, kwargs))
+        arrays = [leaf for leaf in given if hasattr(leaf, "dtype")]
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in given)
         if traced or (arrays and all(isinstance(leaf, jax.Array) for leaf in arrays)):
             return fn(*args, **kwargs)
         with jax.enable_x64(True):

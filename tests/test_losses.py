@@ -614,7 +614,7 @@ def test_check_targets_lets_good_ones_pass():
         ([0, 1], 2.0, "expected a weight for each class, a dict, or 'balanced', got 2.0"),
         ([0.0, np.nan], {}, "with fractions, NaN or infinity"),
         ([0.0, np.inf], {}, "with fractions, NaN or infinity"),
-        (["a", "b"], {}, r"expected class numbers.*names, y = np\.unique"),
+        (["a", "b"], {}, r"expected an array of numbers, got text.*names, y = np\.unique"),
         ([-1, 1], {1: 2.0}, r"got the label -1\. For labels of -1 and \+1 use class_weights\(y > 0"),
         ([[1, 1, 0], [0, 0, 1]], {0: 2.0}, "expected one-hot rows.*no single class: pass sample weights"),
         (np.zeros((2, 3)), {0: 2.0}, "expected one-hot rows"),

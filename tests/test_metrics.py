@@ -715,7 +715,7 @@ def test_weights_are_finite_and_not_negative(fn):
         ([1, 1, np.inf], "expected finite sample weights, got inf in row 2"),
         ([-0.5, 1, 1], "expected weights of at least 0, got -0.5 in row 0"),
         ([0, 0, 0], "expected at least one weight above 0, got none"),
-        (["a", "b", "c"], "expected sample weights of numbers"),
+        (["a", "b", "c"], "sample weights: expected an array of numbers, got text"),
         ([1, 1], r"expected sample weights of shape \(3,\)"),
     ):
         with pytest.raises(fnn.InputError, match=match):

@@ -172,7 +172,7 @@ def test_masked_sequences(rng):
     task = fnn.Task(fnn.Sequential(fnn.LSTM(3), fnn.Dense(2)), "mse", "sgd")
     bad_mask = mask.copy()
     bad_mask[OUT] = False
-    check(task, ((x, mask), y), ((put(x, NAN), bad_mask), y), weights(rng))
+    check(task, (fnn.Masked(x, mask), y), (fnn.Masked(put(x, NAN), bad_mask), y), weights(rng))
 
 
 def test_batch_statistics_see_a_finite_row_and_not_one_with_nan(rng):

@@ -123,8 +123,6 @@ def windows(ids: Any, length: int, step: int = 1) -> tuple[np.ndarray, np.ndarra
 
 def _check_sampling(where: str, temperature: Any, top_k: Any) -> None:
     check_range(where, "temperature", temperature, 0)
-    if is_concrete(temperature) and np.isinf(float(temperature)):
-        fail(where, expected="a finite temperature", got="inf")
     if top_k is not None:
         check_count(where, "top_k", top_k)
 
@@ -225,7 +223,7 @@ def _are_logits(where: str, ending: str | None, from_logits: bool | None) -> boo
 def _ending(fn: Callable[..., Any], *args: Any) -> tuple[str | None, Any]:
     """The last operation before a function's last output, and the shapes of all, from one trace."""
     closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
-    return (last_operations(closed)[-1] if closed.jaxpr.outvars else None), out
+    return (last_operations(closed) or [None])[-1], out
 
 
 def _ids(where: str, name: str, ids: Any) -> Array:

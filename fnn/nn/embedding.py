@@ -231,7 +231,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
     ids = as_array("one_hot, ids", ids, fits=False)  # JAX would cut long integers off, some into the range
     check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
-    if known and not (ids.min() >= 0 and ids.max() < num_classes):
+    if known and not (int(ids.min()) >= 0 and int(ids.max()) < num_classes):
         hint = "Number the classes from 0: names, y = np.unique(labels, return_inverse=True)."
         fail("one_hot", expected=f"ids in [0, {num_classes})", got=f"ids from {ids.min()} to {ids.max()}", hint=hint)
     ids = jnp.asarray(ids)
