@@ -33,7 +33,7 @@ def located(where: str) -> Iterator[None]:
     except InputError as error:
         raise InputError(f"{where} > {error}") from None
     except Exception as error:
-        # A user's own layer may raise anything; its type and text stay, the place is added as a note.
+        # A user-defined layer may raise anything; its type and text stay, the place is added as a note.
         error.add_note(f"in {where}")
         raise
 
@@ -75,6 +75,7 @@ def real_numbers(where: str, name: str, value: Any) -> np.ndarray | None:
     """A concrete number, or an array of them, in float64; None for what JAX traces or other processes hold."""
     if not all(is_concrete(v) and getattr(v, "is_fully_addressable", True) for v in jax.tree.leaves(value)):
         return None
+    value = value.detach() if hasattr(value, "detach") else value  # a tensor of PyTorch
     array = None if callable(value) else np.asarray(value)
     if array is None or not (array.dtype.kind in "iuf" or jnp.issubdtype(array.dtype, jnp.floating)):
         fail(where, expected=f"{name} to be a number", got=repr(value))
@@ -114,7 +115,10 @@ def check_count(where: str, name: str, value: Any, least: int = 1) -> None:
 def check_float(where: str, x: Any, hint: str = "") -> None:
     """Refuse arrays that are not of a floating-point dtype."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        hint = hint or "Convert it first: fnn.data.scale_images(x) for images of bytes, else x.astype('float32')."
+        hint = hint or (
+            "Convert it first: fnn.data.scale_images(x) for images of bytes, else np.asarray(x, 'float32'). "
+            "Ids go into fnn.Embedding."
+        )
         fail(where, expected="a floating-point x", got=describe(x), hint=hint)
 
 
@@ -167,7 +171,8 @@ def check_ending(where: str, path: Any, right: str, *also: str) -> None:
     """Refuse a file name with the ending of another kind of file than ``right``; those of ``also`` pass."""
     stem, ending = os.path.splitext(os.fspath(path))
     if ending.lower() in ENDINGS - {right, *also}:
-        hint = f"The file is none of kind {ending}: write {stem + right!r}."
+        kind = "a CSV file" if right == ".csv" else "a safetensors file"
+        hint = f"fnn writes {kind} here: write {stem + right!r}."
         fail(where, expected=f"a file name that ends in {right}", got=repr(os.fspath(path)), hint=hint)
 
 

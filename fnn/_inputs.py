@@ -83,6 +83,8 @@ def _converted(where: str, x: Any) -> Any:
     _refuse_kind(where, x)
     try:
         array = np.asarray(x)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
     except Exception as error:  # an array of another library, which may raise anything
         fail(where, expected=_NUMBERS, got=f"a {type(x).__name__} ({error})", hint="Convert it to a NumPy array.")
     if array.dtype == object and array.ndim == 0:
@@ -209,6 +211,9 @@ def _of_list(where: str, x: Any) -> Any:
             whole = bool(kinds) and all(issubclass(kind, (int, np.integer, np.bool_)) for kind in kinds)
             if whole and array.dtype.kind == "f":  # NumPy makes floats of 2**63 beside -1
                 fail(where, expected="whole numbers of one dtype", got=f"numbers from {min(x)} to {max(x)}")
+            if array.dtype.kind == "f" and array.size and np.abs(array).max() >= 2**53:
+                whole_ones = [item for item in _scalars(x) if isinstance(item, int)]
+                _check_beside_floats(where, np.array(whole_ones[:1] and [min(whole_ones), max(whole_ones)], np.int64))
             return _native(where, array)
         if not kinds & {list, tuple}:
             return _native(where, np.array(x, object))
@@ -220,6 +225,14 @@ def _of_list(where: str, x: Any) -> Any:
         return jnp.stack([jnp.asarray(part) for part in parts])
     dtype = _common(where, parts)
     return np.stack([part.astype(dtype, copy=False) for part in parts])
+
+
+def _scalars(x: Any) -> Iterator[Any]:
+    for item in x:
+        if isinstance(item, (list, tuple)):
+            yield from _scalars(item)
+        else:
+            yield item
 
 
 _PLAIN: set[Any] = {int, float, bool, str, bytes, type(None), complex, list, tuple}
@@ -240,7 +253,19 @@ def _common(where: str, parts: list[Any]) -> Any:
         for part in parts:
             if part.dtype == np.uint64 and part.size and int(part.max()) > np.iinfo(dtype).max:
                 fail(where, expected="whole numbers within int64", got=f"{int(part.max())} beside signed ones")
+    if dtype.kind == "f":
+        for part in parts:
+            _check_beside_floats(where, part)
     return dtype
+
+
+def _check_beside_floats(where: str, part: np.ndarray) -> None:
+    """Refuse whole numbers that float64 would round, such as ids, where a float stands beside them."""
+    if part.dtype.kind in "iu" and part.size:
+        for value in (int(part.min()), int(part.max())):
+            if abs(value) > 2**53:
+                hint = "Leave ids out, or number them: ids, x = np.unique(x, return_inverse=True)."
+                fail(where, expected="whole numbers within 2**53 beside floats", got=str(value), hint=hint)
 
 
 # -------------------------------------------------------------------------------------------------- values that fit
@@ -319,7 +344,7 @@ def _of_pandas(where: str, x: Any) -> np.ndarray:
     if not hasattr(x, "columns"):
         return _pandas_column(where if getattr(x, "name", None) is None else f"{where}, column {x.name!r}", x)
     dtypes = set(x.dtypes)
-    if len(dtypes) == 1 and isinstance(only := next(iter(dtypes)), np.dtype) and only.kind in "biuf":
+    if len(dtypes) == 1 and isinstance(only := next(iter(dtypes)), np.dtype) and only.kind in "iuf":
         return _native(where, x.to_numpy())
     names = list(x.columns)
     return _beside(where, [_pandas_column(f"{where}, column {n!r}", x.iloc[:, i]) for i, n in enumerate(names)], len(x))
@@ -391,13 +416,21 @@ def _polars_column(where: str, column: Any) -> np.ndarray:
 
 
 def _beside(where: str, columns: list[np.ndarray], rows: int) -> np.ndarray:
-    """Columns as one array (rows, columns) of the dtype that holds them all."""
+    """Columns as one array (rows, columns) of the dtype that holds them all; float32 for booleans and short integers.
+
+    A column of booleans, as dummies are, makes the table one of measurements and not of ids.
+    """
     if not columns:
         fail(where, expected="a frame with columns", got="one without any")
     for column in columns:
         if column.ndim != 1:
             fail(where, expected="columns of single numbers", got=describe(column))
-    out = np.empty((rows, len(columns)), _common(where, columns))
+    dtype = _common(where, columns)
+    if any(column.dtype == bool for column in columns) and dtype.kind in "biu":
+        dtype = np.result_type(dtype, np.float32)
+        for column in columns:
+            _check_beside_floats(where, column)
+    out = np.empty((rows, len(columns)), dtype)
     for i, column in enumerate(columns):
         out[:, i] = column
     return out
@@ -521,7 +554,8 @@ def on_device(tree: Any, where: str | None = None) -> Any:
             return a
         if where is not None:
             check_fits(f"{where}{jax.tree_util.keystr(path)}", a)
-        return jnp.asarray(read(a))
+        with jax.debug_nans(False):  # rows of weight 0 may hold NaN
+            return jnp.asarray(read(a))
 
     return jax.tree_util.tree_map_with_path(convert, tree)
 

@@ -1,7 +1,7 @@
 """What traced programs hold: the only file that looks inside them.
 
-The insides of a program differ between versions of JAX. What a reader here does not know, such as an operation of a
-user's own or a parameter that has another name, it leaves out, and its caller makes the plain choice.
+The insides of a program differ between versions of JAX. What a reader here does not know, such as a user-defined
+operation or a renamed parameter, it leaves out, and its caller makes the plain choice.
 """
 
 from __future__ import annotations

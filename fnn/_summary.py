@@ -244,7 +244,7 @@ def calls(layer: Layer, params: Any, state: Any, x: Any) -> list[Seen]:
 
             with observe(note):
                 y = layer.apply(params, state, x)[0]
-            if free or not traces:  # held by the model itself, as by a layer of a user's own that holds others
+            if free or not traces:  # held by the model itself, as by a user-defined layer that holds others
                 path = () if traces else (layer.name,)
                 traces.append(abstract(Trace(path, layer, params, state, x, y)))
                 owned.append({name: shape_of(leaf) for name, leaf in free.items()})

@@ -28,7 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import InputError, check_ending, describe, fail
+from ._checks import ENDINGS, InputError, check_ending, describe, fail
 from ._dtypes import at_least_float32
 from ._tree import Where, matches, path_text, paths
 from ._version import __version__
@@ -124,6 +124,13 @@ def save_with(path: Any, ts: Any, beside: Any, *, history: Any, extra: Any, mode
     if os.path.lexists(target) and not os.path.isfile(target):
         fail("save", expected="the path of a file", got=f"{str(path)!r}, which is a folder or a device")
     check_ending("save", path, _ENDING)
+    if os.path.basename(os.fspath(path)) in ("", *ENDINGS):
+        fail(
+            "save",
+            expected="the name of a file",
+            got=repr(os.fspath(path)),
+            hint="Write for example 'model.safetensors'.",
+        )
     path = _with_ending(path)
     target = os.path.realpath(path)
     if os.path.lexists(target) and not os.path.isfile(target):
@@ -324,7 +331,7 @@ def _found(path: Any) -> str:
     if os.path.isdir(folder or "."):
         stems = {entry.removesuffix(_ENDING): entry for entry in os.listdir(folder or ".") if entry.endswith(_ENDING)}
     close = [stems[stem] for stem in difflib.get_close_matches(os.path.splitext(file)[0], stems, n=3, cutoff=0.6)]
-    hint = f"; did you mean {' or '.join(repr(os.path.join(folder, entry)) for entry in close)}?" if close else ""
+    hint = f"; did you mean {' or '.join(repr(os.path.join(folder, entry)) for entry in close)}" if close else ""
     if folder and not os.path.isdir(folder):
         hint = f"; there is no folder {folder!r} either"
     raise FileNotFoundError(errno.ENOENT, f"load: there is no such file{hint}", name)

@@ -321,11 +321,6 @@ def _check_classes(where: str, predictions: Array) -> None:
         )
 
 
-def _nan(dtype: Any) -> Any:
-    """NaN on purpose; as an array of JAX `jax.debug_nans` would report it even where it is not chosen."""
-    return np.asarray(np.nan, dtype)
-
-
 def _log_probabilities(p: Array, from_logits: bool) -> Array:
     if from_logits:
         return log_softmax(p)
@@ -403,9 +398,18 @@ def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: A
 
     Args:
       loss: a name or a function ``(predictions, targets) -> (batch,)``.
-      predictions, targets: as the loss takes them.
+      predictions, targets: (batch, ...), as the loss takes them.
       sample_weight: (batch,), default all 1.
+
+    Returns:
+      A scalar in float32 at least.
+
+    Raises:
+      InputError: as the loss, and for sample weights of another shape.
     """
+    predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
+    if sample_weight is not None:
+        sample_weight = jnp.asarray(as_array("mean_loss sample_weight", sample_weight))
     total, count = weighted_sum(get_loss(loss)(predictions, targets), sample_weight)
     return total / count
 
@@ -415,7 +419,8 @@ def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | 
 
     Args:
       labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
-      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1; or
+      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1 (or a
+        pandas Series with the classes as its index); or
         "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn. Keys of a dict are whole
         numbers of any type, also True and False for labels of booleans.
 
@@ -435,6 +440,9 @@ def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | 
         if weights != "balanced":
             fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
         weights = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
+    items = getattr(weights, "items", None)
+    if callable(items):  # a mapping, or a pandas Series, whose index holds the classes
+        weights = dict(items())
     if isinstance(weights, Mapping):
         given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in weights.items()}
         table = [given.get(number, 1.0) for number in classes.tolist()]
@@ -484,7 +492,7 @@ def _class_weight(where: str, key: Any, weight: Any) -> float:
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
         fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
     value = float(weight)
-    if not 0 <= value < np.inf:
+    if not 0 <= value <= np.finfo(np.float32).max:
         fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")
     return value
 
@@ -523,7 +531,7 @@ def of_classes(loss: Loss) -> bool:
 
 
 def check_targets(loss: Loss, predictions: Any, targets: Any) -> None:
-    """Refuse target values that a built-in loss cannot mean; needs values, so the drivers call it.
+    """Refuse targets that are invalid for a built-in loss; needs values, so the drivers call it.
 
     Args:
       loss: any loss; only built-in ones have something to check.

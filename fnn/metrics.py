@@ -1,6 +1,6 @@
 """Metrics: values of whole arrays, and `Metric`, the same numbers gathered batch by batch inside compiled code.
 
-The functions see values, so they refuse what cannot be meant: NaN among predictions of classes, labels outside the
+The functions see values, so they refuse invalid values: NaN among predictions of classes, labels outside the
 classes, weights that are negative or not finite. They compute in float64 where an argument comes from NumPy. Inside
 compiled code values are not known: there a prediction that holds NaN, or a label outside the classes, counts as wrong.
 An example of weight 0 counts for nothing in both, whatever it holds.
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import losses
-from ._checks import check_count, check_float, describe, fail, is_concrete, lookup, shape_text
+from ._checks import check_count, check_float, check_range, describe, fail, is_concrete, lookup, shape_text
 from ._dtypes import at_least_float32
 from ._inputs import as_array, leaves
 from .losses import align, expects
@@ -39,7 +39,7 @@ def _add(a: Totals, b: Totals) -> Totals:
 
 def _ratio(a: Array, b: Array) -> Array:
     """``a / b``, and 0 where b is 0."""
-    return jnp.where(b > 0, a / jnp.where(b > 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
+    return jnp.where(b != 0, a / jnp.where(b != 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
 
 
 class Metric(NamedTuple):
@@ -64,7 +64,7 @@ class Metric(NamedTuple):
 def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
     """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted if weights came.
 
-    It is summed in float32 at least, and NaN if no example has a weight above 0.
+    It is summed in float32 at least, and 0 if no example has a weight above 0, as the loss is.
     """
 
     def measure(predictions: Any, targets: Any, weights: Array) -> Totals:
@@ -76,7 +76,7 @@ def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
         # A row of weight 0 is left out even where its value is not finite.
         return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
 
-    return Metric(name, measure, lambda totals: totals[0] / totals[1])
+    return Metric(name, measure, lambda totals: _ratio(*totals))
 
 
 # -------------------------------------------------------------------------------------------------- what is known now
@@ -92,7 +92,8 @@ def _in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             return fn(*args, **kwargs)
         with jax.enable_x64(True):
             out = fn(*args, **kwargs)
-        return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)) if isinstance(leaf, jax.Array) else leaf, out)
+        with jax.debug_nans(False):  # such as the mean of an empty bin
+            return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped
 
@@ -104,7 +105,8 @@ def _numeric(where: str, name: str, x: Any, *, classes: bool = False) -> Array:
         low, high = int(x.min()), int(x.max())
         if max(-low, high) >= 2**31 - 1:
             fail(where, expected=f"{name} that int32 holds", got=f"numbers from {low} to {high}")
-    return jnp.asarray(x)
+    with jax.debug_nans(False):  # a row of weight 0 may hold NaN
+        return jnp.asarray(x)
 
 
 def _weights(where: str, sample_weight: Any, count: int, dtype: Any) -> Array | None:
@@ -185,7 +187,10 @@ def _given(
         fail(where, expected="multi_label True, False or None", got=repr(multi_label))
     weights = _weights(where, sample_weight, p.shape[0], jnp.result_type(float))
     rows = slice(None) if weights is None or not is_concrete(weights) else np.flatnonzero(np.asarray(weights))
-    if p.dtype == bool and p.shape == t.shape and p.ndim > 1:
+    if threshold is not None:
+        check_range(where, "threshold", threshold)
+    # Rows that are 0 and 1 mean the same in any dtype: one score for each class.
+    if p.shape == t.shape and p.ndim > 1 and (p.dtype == bool or (_all_one_hot(p) and _all_one_hot(t))):
         p = p.astype(jnp.float32)
     several = _several(p, t, rows) if multi_label is None else multi_label
     if is_concrete(p) and _is_float(p):
@@ -214,6 +219,13 @@ def _several(p: Array, t: Array, rows: Any) -> bool:
 def _one_hot_rows(labels: np.ndarray) -> np.ndarray:
     """Which rows hold zeros and a single one."""
     return np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+
+
+def _all_one_hot(x: Array) -> bool:
+    """Whether an array is known to hold whole numbers in one-hot rows of several classes."""
+    if _is_float(x) or x.shape[-1] < 2 or not is_concrete(x):
+        return False
+    return bool(_one_hot_rows(np.asarray(x)).all())
 
 
 def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
@@ -606,7 +618,7 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
-    matrix = _wide(_numeric("scores_from_confusion", "matrix", matrix))
+    matrix = _wide(_numeric("scores_from_confusion", "matrix", matrix, classes=True))
     if matrix.ndim == 3:
         return _scores(_Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
     return _scores(_Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
@@ -792,7 +804,8 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
     confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
     predicted, t = _class_pairs(where, p, given.targets, 0.5)
     right = t == 1 if single else predicted == t
-    return _by_bins(confidence.ravel(), right.ravel(), bins)
+    with jax.debug_nans(False):  # the mean of an empty bin is NaN
+        return _by_bins(confidence.ravel(), right.ravel(), bins)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -1167,7 +1180,7 @@ def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.
 
 
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Any, targets: Any) -> None:
-    """Refuse target values that a metric of classes cannot mean; needs values, so the drivers call it.
+    """Refuse targets that are invalid for a metric of classes; needs values, so the drivers call it.
 
     What belongs to a loss of classes `losses.check_targets` has seen.
 

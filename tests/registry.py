@@ -890,6 +890,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("example_gradients", "hessian_vector_product", "influence"), "test_derivatives.py"),
     "activations.all_known": "test_activations.py",
     "losses.is_known": "test_losses.py",
+    "Masked": "test_masks.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
     **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
     **dict.fromkeys(("data.Shuffled", "data.Stream"), "test_streams.py"),

@@ -89,7 +89,8 @@ def test_an_unknown_value_needs_a_mode(name):
         ("sweep", sweep),
     ):
         with pytest.raises(
-            fnn.InputError, match=rf"^{where}: expected a mode with .* got monitor='{name}' alone.*'max'"
+            fnn.InputError,
+            match=rf"^{where}: expected mode='max' or mode='min' .* got monitor='{name}' without a mode.*'max'",
         ):
             make(name)
     assert fnn.early_stopping(name, mode="max") != fnn.early_stopping(name, mode="min")
@@ -333,7 +334,7 @@ def test_bad_input():
     _, ts = state()
     with pytest.raises(fnn.InputError, match=r"'val_loss' in the logs, got \['loss'\]. Pass validation data"):
         fnn.early_stopping()(0, ts, {"loss": 1.0})
-    with pytest.raises(fnn.InputError, match=r"got monitor='val_acc' alone\. Did you mean 'val_accuracy'"):
+    with pytest.raises(fnn.InputError, match=r"got monitor='val_acc' without a mode\. Write mode='max'"):
         fnn.early_stopping("val_acc")
     with pytest.raises(fnn.InputError, match=r"'val_acc' in the logs, .*\. Did you mean 'val_accuracy'\?"):
         fnn.early_stopping("val_acc", mode="max")(0, ts, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 1.0})

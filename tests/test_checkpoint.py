@@ -652,7 +652,7 @@ def test_files_of_other_kinds_are_named(tmp_path):
 def test_a_missing_file_is_told_with_near_names(tmp_path):
     fnn.save(tmp_path / "digits.safetensors", {"a": jnp.ones(2)})
     for wrong in ("digit.safetensors", "digts", "Digits.safetensor"):
-        with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'\?"):
+        with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'"):
             fnn.load(tmp_path / wrong, {"a": jnp.ones(2)})
     with pytest.raises(FileNotFoundError, match=r"there is no such file: "):
         fnn.load(tmp_path / "other", {"a": jnp.ones(2)})
@@ -726,3 +726,10 @@ def test_parameters_are_not_widened_and_nothing_is_narrowed(path):
     fnn.save(path, ts)
     with pytest.raises(fnn.InputError, match=r"state/.*\(float32.* in the file, bfloat16.* here\)"):
         fnn.load(path, ts._replace(state=narrowed(ts.state)))
+
+
+def test_a_folder_is_no_file_name(tmp_path):
+    for name in ("folder/", ".safetensors", ".h5"):
+        with pytest.raises(fnn.InputError, match="save: expected the name of a file"):
+            fnn.save(f"{tmp_path}/{name}", {"a": jnp.ones(2)})
+    assert os.listdir(tmp_path) == []

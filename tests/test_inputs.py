@@ -277,9 +277,7 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize(
-    "door", ["train_step", "train_epoch", "run", "fit", "fit of batches", "evaluate", "predict"]
-)
+@pytest.mark.parametrize("door", ["train_step", "train_epoch", "run", "fit", "fit of batches", "evaluate", "predict"])
 @pytest.mark.parametrize("kind", list(WIDE))
 def test_values_that_jax_would_change_are_refused(small, door, kind):
     x, message = WIDE[kind]
@@ -459,3 +457,44 @@ def test_a_dataset_is_no_pair(small):
         fn = fnn.fit if door == "fit" else fnn.train_step
         with pytest.raises(fnn.InputError, match=r"Pass the tuple \(data.x, data.y\)"):
             fn(*small, data)
+
+
+def test_ids_beside_floats_are_not_merged():
+    """float64 would make one number of two ids beyond 2**53."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    polars = pytest.importorskip("polars", reason="polars is not installed")
+    ids = [12345678901234567, 12345678901234569]
+    columns = {"id": ids, "v": [0.5, 1.0]}
+    for table in (pandas.DataFrame(columns), polars.DataFrame(columns), [[ids[0], 0.5], [ids[1], 1.5]]):
+        with pytest.raises(fnn.InputError, match=r"within 2\*\*53 beside floats, got 12345678901234567.*np\.unique"):
+            fnn.data.train_test_split(table)
+        with pytest.raises(fnn.InputError, match=r"within 2\*\*53 beside floats"):
+            fnn.data.standardize_fit(table)
+
+
+def test_dummies_are_measurements():
+    """A frame of booleans, alone or beside whole numbers, is one of floats; whole numbers alone may be ids."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    dummies = pandas.get_dummies(pandas.DataFrame({"c": ["a", "b", "a"], "n": [1, 2, 3]}))
+    task = fnn.Task(fnn.Dense(2), "mse")
+    for frame in (dummies, dummies[["c_a", "c_b"]]):
+        ts = fnn.init(task, jax.random.key(0), frame)
+        want = np.asarray(frame, "float32") @ np.asarray(ts.params["kernel"])
+        np.testing.assert_allclose(fnn.predict(task, ts, frame), want, 1e-6)
+    with pytest.raises(fnn.InputError, match="got int32.*np.asarray\\(x, 'float32'\\).*Ids go into fnn.Embedding"):
+        fnn.init(task, jax.random.key(0), dummies[["n"]])
+
+
+@pytest.mark.parametrize("door", ["train_step", "train_epoch", "run", "fit", "evaluate"])
+def test_weights_in_a_column_are_refused_in_the_same_words(small, door):
+    task, ts = small
+    data = X, Y, np.ones((len(Y), 1), "float32")
+    calls = {
+        "train_step": lambda: fnn.train_step(task, ts, data),
+        "train_epoch": lambda: fnn.train_epoch(task, ts, data),
+        "run": lambda: fnn.run(task, ts, data),
+        "fit": lambda: fnn.fit(task, ts, data, verbose=0),
+        "evaluate": lambda: fnn.evaluate(task, ts, data),
+    }
+    with pytest.raises(fnn.InputError, match=r"^sample_weight: expected weights of shape \(batch,\), got .*\[:, 0\]"):
+        calls[door]()

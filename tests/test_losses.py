@@ -621,8 +621,17 @@ def test_check_targets_lets_good_ones_pass():
     ],
 )
 def test_class_weights_that_mean_nothing_are_refused(labels, weights, message):
-    with pytest.raises(fnn.InputError, match=f"^class_weights: .*{message}"):
+    with pytest.raises(fnn.InputError, match=f"^class_weights(, labels)?: .*{message}"):
         fnn.class_weights(labels, weights)
+
+
+def test_class_weights_of_a_series_go_by_its_index():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    y = np.r_[np.full(5, 0), np.full(15, 1), np.full(40, 2)]
+    by_frequency = len(y) / (3 * pandas.Series(y).value_counts())
+    np.testing.assert_allclose(fnn.class_weights(y, by_frequency), fnn.class_weights(y, "balanced"), 1e-6)
+    with pytest.raises(fnn.InputError, match="as keys, got 'a'"):
+        fnn.class_weights(y, pandas.Series({"a": 1.0}))
 
 
 def test_class_weights_by_keys_of_any_type():
@@ -683,3 +692,33 @@ def test_is_known_tells_the_librarys_own_from_others():
     assert losses.is_known(partial(losses.binary_crossentropy, from_logits=False))
     assert not losses.is_known(lambda predictions, targets: predictions[:, 0])
     assert not losses.is_known(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
+
+
+def test_losses_of_labels_and_of_classes():
+    of_labels, of_classes = (
+        ("binary_crossentropy", "logistic"),
+        ("categorical_crossentropy", "sparse_categorical_crossentropy"),
+    )
+    for name, loss in losses.LOSSES.items():
+        for one in (loss, partial(loss)):
+            assert losses.several_labels(one) == (name in of_labels)
+            assert losses.of_classes(one) == (name in of_classes)
+
+
+def test_rows_that_are_no_distribution_are_refused():
+    good = np.array([[0.25, 0.75], [1.0, 0.0]])
+    losses.check_distributions("here", good)
+    losses.check_distributions("here", np.array([[0, 1], [1, 0]]))
+    for row, said in (
+        ([0.0, 0.0], "sum 0.*row of zeros"),
+        ([1.0, 1.0], "sum 2.*binary_crossentropy"),
+        ([-0.5, 1.5], "sum 1"),
+    ):
+        with pytest.raises(fnn.InputError, match=f"^here: .*1 others, the first at 1 with the {said}"):
+            losses.check_distributions("here", np.stack([good[0], row]))
+
+
+def test_mean_loss_takes_lists_and_refuses_text():
+    assert float(losses.mean_loss("mse", [[1.0], [2.0]], [[2.0], [5.0]], [1.0, 0.5])) == pytest.approx((1 + 4.5) / 2)
+    with pytest.raises(fnn.InputError, match="mean_loss: expected an array of numbers, got text"):
+        losses.mean_loss("mse", ["a"], [1.0])

@@ -752,7 +752,7 @@ def test_evaluate_warns_of_nan_and_counts_it_as_wrong():
     ts = ts._replace(params=jax.tree.map(lambda a: a * jnp.nan, ts.params))
     for data in ((x, y), [(x, y)], (x, y, np.array([1, 1, 1, 0, 0, 2], "f"))):
         rows = 4 if len(data) == 3 else 6
-        with pytest.warns(RuntimeWarning, match=rf"evaluate: the predictions of {rows} rows hold NaN"):
+        with pytest.warns(RuntimeWarning, match=rf"evaluate: the predictions of {rows} examples hold NaN"):
             logs = fnn.evaluate(task, ts, data)
         assert [logs[name] for name in ("accuracy", "recall", "top_k_accuracy")] == [0, 0, 0]
         assert list(logs) == ["loss", "accuracy", "recall", "top_k_accuracy"]
@@ -765,7 +765,7 @@ def test_evaluate_warns_of_nan_and_counts_it_as_wrong():
     task = fnn.Task(model, forgiving, metrics=("accuracy",))
     ts = fnn.init(task, jax.random.key(0), np.ones((1, 3), "f"))
     data = np.ones((6, 3), "f"), y
-    with pytest.warns(RuntimeWarning, match=r"fit, validation_data: the predictions of 6 rows hold NaN") as told:
+    with pytest.warns(RuntimeWarning, match=r"fit, validation_data: the predictions of 6 examples hold NaN") as told:
         _, history = fnn.fit(task, ts, data, epochs=2, validation_data=data, verbose=0)
     assert len(told) == 1
     assert history["val_accuracy"] == [0, 0] == history["accuracy"]
@@ -832,3 +832,20 @@ def test_direction():
     assert {name: metrics.direction(name) for name in METRICS} == want
     for name in ("auc", "val_auc", "my_accuracy", "inaccuracy", "neg_mse", "seconds", "validation_loss", ""):
         assert metrics.direction(name) is None
+
+
+def test_one_hot_rows_mean_classes_in_every_dtype():
+    p, t = np.eye(3)[[0, 1, 2, 0]], np.eye(3)[[0, 1, 2, 2]]
+    for dtype in ("float32", "int32", "int8", "bool"):
+        for multi_label in (None, False):
+            rows = p.astype(dtype), t.astype(dtype)
+            assert float(metrics.accuracy(*rows, multi_label=multi_label)) == 0.75
+            np.testing.assert_array_equal(
+                metrics.confusion_matrix(*rows, multi_label=multi_label), [[1, 0, 0], [0, 1, 0], [1, 0, 1]]
+            )
+
+
+def test_thresholds_are_numbers():
+    for threshold, said in ((np.nan, "finite"), ("0.5", "number"), (np.inf, "finite")):
+        with pytest.raises(fnn.InputError, match=rf"accuracy: expected threshold to be .*{said}"):
+            metrics.accuracy([0.3], [1], threshold=threshold)

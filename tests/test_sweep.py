@@ -491,3 +491,17 @@ def test_the_same_program_under_other_names():
     assert list(other.ts) == ["b"]
     assert list(other.histories[0]) == ["error"]
     np.testing.assert_array_equal(one.scores, other.scores)
+
+
+def test_a_hyper_parameter_out_of_range_is_a_failure():
+    """In the first epoch the loss does not depend on the rate, so a negative one would tie with the best."""
+    x = jnp.linspace(-1, 1, 8)[:, None]
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd())
+
+    def trial(rate):
+        ts = fnn.set_hyper(fnn.init(task, jax.random.key(0), x), learning_rate=rate)
+        return fnn.run(task, ts, (x, 3 * x), batch_size=8)
+
+    found = fnn.sweep(trial, {"rate": [-1.0, 0.2]}, verbose=0)
+    assert found.failed.tolist() == [True, False]
+    assert found.best == {"rate": 0.2}

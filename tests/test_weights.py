@@ -316,3 +316,17 @@ def test_ordinary_training_raises_no_alarm(job):
         _, history = fnn.run(task, ts, data, epochs=4, batch_size=8, validation_data=data, callbacks=[stop])
     assert np.isfinite(history["loss"][:2]).all()
     assert np.isnan(history["val_loss"][2:]).all()
+
+
+def test_weights_by_step_leave_out_an_example_without_any(rng):
+    """Of an example whose steps all have weight 0, not even NaN among its inputs reaches the parameters."""
+    x, _ = floats(rng, shape=(4, 3))
+    y = rng.normal(size=(6, 4, 1)).astype("f")
+    w = rng.uniform(0.5, 2, size=(6, 4)).astype("f")
+    w[OUT] = 0
+    task = fnn.Task(fnn.Sequential(fnn.LSTM(3, return_sequences=True), fnn.Dense(1)), "mse", "sgd")
+    masked = fnn.Masked(x, np.ones((6, 4), bool))
+    ts = fnn.init(task, jax.random.key(0), masked)
+    want, _, _ = _step(task, ts, (masked, y, w))
+    got, _, _ = _step(task, ts, (fnn.Masked(put(x, NAN), masked.mask), y, w))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6), got, want)

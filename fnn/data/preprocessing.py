@@ -541,7 +541,9 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
 
 def _warn_of_merging(place: str, column: np.ndarray) -> None:
     """Say where different whole numbers, such as ids, become one in float32."""
-    if column.dtype.kind == "f" or not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
+    if not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
+        return
+    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which float32 rounds
         return
     lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:

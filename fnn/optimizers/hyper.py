@@ -35,7 +35,7 @@ RANGES: dict[str, Range] = {
     "clip_global_norm": Range(open_low=True),
     "ema_decay": Range(0, 1),
 }
-"""Those of the optimizers here. A rule of the user's own may have other names, of which NaN alone is refused."""
+"""Those of the optimizers here. A user-defined rule may have other names, for which only NaN is refused."""
 
 _FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
@@ -48,6 +48,18 @@ SCHEDULES: dict[str, Range | None] = {
     "boundaries": _FINITE,
 }
 """The numbers of schedules."""
+
+
+def in_range(hyper: Mapping[str, Any], trials: int) -> np.ndarray:
+    """(trials,) whether each trial's known hyper-parameters, arrays (trials,) by name, are finite and in range."""
+    good = np.ones(trials, bool)
+    for name, value in hyper.items():
+        if name in RANGES and np.shape(value) == (trials,):
+            numbers, limits = np.asarray(value), RANGES[name]
+            above = numbers > limits.low if limits.open_low else numbers >= limits.low
+            below = numbers < limits.high if limits.open_high else numbers <= limits.high
+            good &= np.isfinite(numbers) & above & below
+    return good
 
 
 def check_hyper(where: str, *, shown: Mapping[str, str] | None = None, **values: Any) -> None:

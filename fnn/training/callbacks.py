@@ -49,11 +49,11 @@ def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
     mode = mode or direction(monitor)
     if mode is None:
         known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
-        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.7)
-        hint = f"Did you mean {' or '.join(map(repr, close))}? Else write" if close else "Write"
-        hint += " mode='max' if higher is better, mode='min' if lower is."
-        expected = "a mode with a name of which fnn does not know which way is better"
-        fail(where, expected=expected, got=f"monitor={monitor!r} alone", hint=hint)
+        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
+        hint = "Write mode='max' if higher is better, mode='min' if lower is."
+        hint += f" Or did you mean {' or '.join(map(repr, close))}?" if close else ""
+        expected = "mode='max' or mode='min' for a metric that fnn does not know"
+        fail(where, expected=expected, got=f"monitor={monitor!r} without a mode", hint=hint)
     return mode == "max"
 
 

@@ -8,7 +8,7 @@ import math
 import warnings
 import weakref
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ class Expected(NamedTuple):
 
 def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, so many rows at a time."""
-    _check_counting(data, where)
+    check_counting(data, where)
     if rows >= size_of(data):
         return check_data(task, expected, data, where)
     for start in range(0, size_of(data), rows):
@@ -81,15 +81,19 @@ def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: st
     return None
 
 
-def _check_counting(data: Any, where: str) -> None:
+def check_counting(data: Any, where: str) -> None:
     """Refuse weights that leave no row; those of one batch may."""
     weight = unpack(data)[2]
     if weight is not None and not weight.any():
-        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+        _fail_counting(where)
+
+
+def _fail_counting(where: str) -> NoReturn:
+    fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
 
 
 def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
-    """Refuse data with values that cannot be meant: not finite, labels or ids out of range, negative weights.
+    """Refuse data with invalid values: not finite, labels or ids out of range, negative weights.
 
     Examples of weight 0 may hold anything.
     """
@@ -129,10 +133,10 @@ def counting_rows(task: Task) -> Task:
 def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
     """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
     if rows < 0:
-        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+        _fail_counting(where)
     if rows > 0:
         text = (
-            f"{where}: the predictions of {int(rows):,} rows hold NaN. Metrics of classes count them as wrong. "
+            f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
             "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
         )
         warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)

@@ -28,7 +28,7 @@ from .callbacks import (
     PureCallback,
     StopTraining,
 )
-from .checks import check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
+from .checks import check_counting, check_finite, check_fit, check_input, check_slices, counting_rows, warn_of_nan
 from .finite import Guard, NonFiniteError
 from .resume import Checkpoints, Standing, check_every, settings_of
 from .sources import (
@@ -400,6 +400,7 @@ def _prepare(
             check_sizes(size_of(data), batch_size, drop_remainder)
         if class_weight is not None:
             data = weigh(task, data, class_weight)
+            check_counting(data, "data with class_weight,")
         if chunk_bytes is None:
             source = ArraySource(task, data, batch_size, shuffle, drop_remainder)
         else:

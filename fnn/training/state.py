@@ -187,7 +187,7 @@ def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> T
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)
     if task.model.per_example and added_losses(state):
-        hint = "What it adds to the loss is of the whole batch: leave per_example False."
+        hint = "Its loss term depends on the whole batch; keep per_example=False."
         fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
     return TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))

@@ -40,6 +40,14 @@ def unpack(batch: Any) -> tuple[Any, Any, Any]:
         got = f"{len(batch)} items" if isinstance(batch, (tuple, list)) else describe(batch)
         fail("data", expected="a pair or a triple", got=got, hint=hint)
     x, y, *weight = batch
+    if (
+        weight
+        and getattr(weight[0], "ndim", 0) == 2
+        and weight[0].shape[1] == 1
+        and getattr(y, "shape", ())[1:2] != (1,)
+    ):
+        hint = "Write sample_weight[:, 0]."
+        fail("sample_weight", expected="weights of shape (batch,)", got=describe(weight[0]), hint=hint)
     return x, y, weight[0] if weight else None
 
 
@@ -58,8 +66,9 @@ def size_of(data: Any) -> int:
         sizes[jax.tree_util.keystr(path)] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         names = {"[0]": "x", "[1]": "y", "[2]": "sample_weight"}
-        got = ", ".join(f"{names.get(path[:3], '') + path[3:]}: {size}" for path, size in sizes.items())
-        fail("data", expected="x, y and sample_weight of the same length", got=got)
+        named = {names[path[:3]] + path[3:] if path[:3] in names else path.lstrip("."): n for path, n in sizes.items()}
+        got = ", ".join(f"{name}: {size}" for name, size in named.items())
+        fail("data", expected="arrays of the same length", got=got)
     if not sizes or 0 in sizes.values():
         fail("data", expected="at least one example", got="none")
     return next(iter(sizes.values()))
@@ -83,9 +92,10 @@ def counted(model: Layer, batch: Batch) -> tuple[Any, Any, Any]:
     is finite. If none counts, zeros stand in, which every id and every product allows; masks stay.
     """
     x, y, weight = unpack(batch)
-    if weight is None or weight.ndim != 1:  # another shape is refused where weights are applied
+    if weight is None or weight.ndim == 0:  # a single number is refused where weights are applied
         return x, y, weight
-    counts = jnp.asarray(weight) != 0
+    # Of weights by step an example counts if any of its steps does.
+    counts = (jnp.asarray(weight) != 0).reshape(weight.shape[0], -1).any(1)
     replaced = ~counts
     if not model.per_example:
         floats = [leaf for leaf in jax.tree.leaves((x, y)) if jnp.issubdtype(leaf.dtype, jnp.floating)]

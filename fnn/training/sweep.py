@@ -23,6 +23,8 @@ import numpy as np
 
 from .._checks import check_count, check_ending, describe, fail
 from .._jaxprs import Traced, traced
+from ..optimizers.hyper import in_range
+from ..optimizers.rules import get_hyper
 from .callbacks import is_rising
 from .many import many
 from .state import TrainState
@@ -37,7 +39,8 @@ class Sweep(NamedTuple):
       configs: the configurations, in the order in which they were given; one dict per trial.
       scores: (trials,) the monitored value of each, of the epoch that its state is of.
       histories: a dict per trial, with (epochs,) arrays by name.
-      failed: (trials,) whether the monitored value, a loss or a parameter is not finite.
+      failed: (trials,) whether the monitored value, a loss or a parameter is not finite, or a hyper-parameter of the
+        optimizer is out of its range, such as a negative learning rate.
       monitor: what was compared.
       rising: whether more of it is better.
       ts: the state that the best trial returned, None when all failed.
@@ -523,6 +526,8 @@ _MOST_PROGRAMS = 16
 
 def _compiled(batch: Any, *args: Any) -> Any:
     """The program, which may have been compiled before."""
+    if jax.config.values.get("jax_disable_jit"):  # there is no program then
+        return batch
     lowered = batch.lower(*args)
     key = _key(lowered, args)
     if key is None:
@@ -553,7 +558,7 @@ def _key(lowered: Any, args: Any) -> Any:
 
 def _needed(program: Any) -> int:
     """The bytes that a compiled program takes for its results and on the way to them, 0 where it does not say."""
-    stats = program.memory_analysis()
+    stats = program.memory_analysis() if hasattr(program, "memory_analysis") else None
     return 0 if stats is None else int(stats.temp_size_in_bytes + stats.output_size_in_bytes)
 
 
@@ -585,7 +590,9 @@ class _Collected:
 
     def add(self, part: list[int], states: Any, history: Mapping[str, Any], finite: Any) -> None:
         """Take over what a call returned for the trials of these numbers; there may be more rows than trials."""
-        history, finite = jax.device_get((dict(history), finite))
+        history, finite, hyper = jax.device_get((dict(history), finite, get_hyper(states)))
+        # Within a program hyper-parameters have no values that could be refused.
+        finite = np.asarray(finite) & in_range(hyper, len(finite))
         sign = -1.0 if self.rising else 1.0
         best = None
         for row, number in enumerate(part):
