@@ -234,7 +234,11 @@ ERRORS = {
     "one-hot labels": (lambda d: (d[0], np.eye(3, dtype="int32")[d[1]]), {}, "Use categorical_crossentropy"),
     "lengths": (lambda d: (d[0], d[1][:-1]), {}, "same length, got x: 70, y: 69"),
     "weights' length": (lambda d: (*d, np.ones(69, "f")), {}, "same length, got x: 70, y: 70, sample_weight: 69"),
-    "weights' shape": (lambda d: (*d, np.ones((70, 1), "f")), {}, "sample_weight: expected shape"),
+    "weights' shape": (
+        lambda d: (*d, np.ones((70, 1), "f")),
+        {},
+        r"sample_weight: expected weights of shape \(batch,\).*\[:, 0\]",
+    ),
     "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
     "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
     "only x": (lambda d: d[0], {}, r"Pass the tuple \(x, y\)"),

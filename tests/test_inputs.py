@@ -387,9 +387,9 @@ def test_frames_become_one_dtype_that_holds_all_columns():
     got = as_array("x", dummies)
     assert got.dtype == np.float64
     assert got.tolist() == [[1.5, 1, 0], [2, 0, 1], [3, 1, 0]]
-    assert as_array("x", pd.DataFrame({"a": [True, False], "b": [2, 3]})).dtype == np.int64
+    assert as_array("x", pd.DataFrame({"a": [True, False], "b": [2, 3]})).dtype == np.float64
     assert as_array("x", pd.DataFrame({"a": np.float32([1]), "b": [True]})).dtype == np.float32
-    assert as_array("x", pd.DataFrame({"a": [True], "b": [False]})).dtype == bool
+    assert as_array("x", pd.DataFrame({"a": [True], "b": [False]})).dtype == np.float32
     assert as_array("x", pd.DataFrame({"a": [1, 2]})).shape == (2, 1)
     assert as_array("x", pd.Series([1, 2])).shape == (2,)
     twice = pd.DataFrame(np.arange(4).reshape(2, 2), columns=["a", "a"])
@@ -481,7 +481,7 @@ def test_dummies_are_measurements():
         ts = fnn.init(task, jax.random.key(0), frame)
         want = np.asarray(frame, "float32") @ np.asarray(ts.params["kernel"])
         np.testing.assert_allclose(fnn.predict(task, ts, frame), want, 1e-6)
-    with pytest.raises(fnn.InputError, match="got int32.*np.asarray\\(x, 'float32'\\).*Ids go into fnn.Embedding"):
+    with pytest.raises(fnn.InputError, match=r"got int32.*np.asarray\(x, 'float32'\).*Ids go into fnn.Embedding"):
         fnn.init(task, jax.random.key(0), dummies[["n"]])
 
 

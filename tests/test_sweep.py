@@ -445,7 +445,7 @@ def decides(rate):
         (lambda: fnn.sweep(trial, {"seed": [0], "rate": [object()]}, verbose=0), "numbers or arrays for 'rate'"),
         (lambda: fnn.sweep(trial, {"seed": [0], "rate": [1.0, {"a": 1.0}]}, verbose=0), "'rate' of one structure"),
         (lambda: fnn.sweep(trial, {"seed": [0, 2**32 - 1], "rate": [1.0]}, verbose=0), "that int32 holds, got 0 to 42"),
-        (lambda: fnn.sweep(trial, SPACE, monitor="val_los", verbose=0), "Did you mean 'val_loss'"),
+        (lambda: fnn.sweep(trial, SPACE, monitor="val_los", verbose=0), "did you mean 'val_loss'"),
         (lambda: fnn.sweep(trial, SPACE, mode="up"), "mode 'min', 'max' or None"),
         (lambda: fnn.sweep(trial, SPACE, keep="some"), "keep 'best' or 'all'"),
         (lambda: fnn.sweep(trial, SPACE, members=0), "members to be an integer of at least 1"),
