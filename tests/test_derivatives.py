@@ -33,6 +33,7 @@ def recurrent(rng):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, conv, recurrent])
 def test_example_gradients_are_those_of_each_row(make, rng, x64):
     task, ts, (x, y) = make(rng)

@@ -83,6 +83,7 @@ def differences():
         return differences_of(random=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("remat", [False, True])
 def test_derivatives_are_those_of_finite_differences(remat, derivatives, differences):
     """Of the learning rate of each epoch, momentum, weight decay, and the weight of each example."""

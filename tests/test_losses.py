@@ -361,6 +361,7 @@ def test_probabilities_of_exactly_0_and_1():
         assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, True])
 def test_no_loss_makes_nan_on_the_way(eager, rng):
     """`jax.debug_nans` looks at each operation where nothing is compiled."""

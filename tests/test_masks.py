@@ -311,6 +311,7 @@ def test_keras_itself_trains_on_the_same_loss(rng):
         np.testing.assert_allclose([found["loss"], found["accuracy"]], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(st.integers(0, 2**31))
 def test_padding_and_what_stands_in_it_change_nothing(seed):
@@ -391,6 +392,7 @@ def model_and_data(rng, rows=10):
     return fnn.Sequential(fnn.Dense(3, activation="tanh"), fnn.GRU(3), fnn.Dense(1)), x, floats(rng, rows, 1)
 
 
+@pytest.mark.slow
 def test_drivers_take_masked_inputs(rng, tmp_path):
     model, x, y = model_and_data(rng)
     y = np.asarray(y)
@@ -452,6 +454,7 @@ def test_errors_name_the_part(rng):
     np.testing.assert_array_equal(fnn.predict(task, ts, lists), fnn.predict(task, ts, x))
 
 
+@pytest.mark.slow
 def test_predict_of_a_masked_output(rng):
     model = fnn.Sequential(fnn.LSTM(3, return_sequences=True), fnn.Dense(2))
     _, x, _ = model_and_data(rng)

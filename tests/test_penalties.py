@@ -278,6 +278,7 @@ def activity_model(l1=0.2, l2=0.1):
     return fnn.Sequential(fnn.Dense(5, activation="tanh"), fnn.ActivityRegularization(l1, l2), fnn.Dense(2))
 
 
+@pytest.mark.slow
 def test_training_with_an_activity_penalty_equals_keras(data):
     x, y, weight = data
     task = fnn.Task(activity_model(), "mse", fnn.sgd(0.1, 0.9))
@@ -335,6 +336,7 @@ def nested(inner):
     )
 
 
+@pytest.mark.slow
 def test_nested_anywhere_it_adds_what_its_inputs_say(data):
     """The reference adds, by a side door, the penalties of what each place sees."""
     x, y, seen = jnp.asarray(data[0][:6]), jnp.asarray(data[1][:6]), []
@@ -513,7 +515,7 @@ def test_a_layer_with_an_added_loss_is_of_the_whole_batch():
         layer = fnn.Layer(init, apply, per_example=per_example)
         task = fnn.Task(fnn.Sequential(fnn.Dense(2), layer), "mse")
         if per_example:
-            with pytest.raises(fnn.InputError, match="leave per_example False"):
+            with pytest.raises(fnn.InputError, match="keep per_example=False"):
                 fnn.init(task, jax.random.key(0), (3,))
         else:
             fnn.init(task, jax.random.key(0), (3,))

@@ -351,11 +351,11 @@ def test_layer_statistics_write_zeros_below_the_lowest_point():
         ({"x": np.ones(3)}, r"one number for layer 'x', got float64\[3\]. For example jnp.linalg.norm"),
         ({"x": -1.0}, "number for layer 'x' that is at least 0 on a logarithmic axis, got -1. Pass log=False"),
         ({"x": np.nan}, "number for layer 'x' that is finite, got nan"),
-        ({"x": "much"}, "layer_statistics, x: expected an array of numbers, got a text"),
+        ({"x": "much"}, "x: expected an array of numbers, got a text"),
     ],
 )
 def test_layer_statistics_refuse_bad_input(values, message):
-    with pytest.raises(fnn.InputError, match=f"layer_statistics: expected (a )?{message}"):
+    with pytest.raises(fnn.InputError, match=f"layer_statistics(: expected (a )?|, ){message}"):
         fnn.plot.layer_statistics(values)
     assert not plt.get_fignums()
 
@@ -728,7 +728,7 @@ def test_decision_boundary_of_a_task():
         ({"y": [1, 0, 1]}, r"y of shape \(4,\), got \(3,\)"),
         ({"y": np.eye(4)}, r"y of shape \(4,\), got \(4, 4\)"),
         ({"y": [1, 0, 1, np.inf]}, "finite y, got NaN or infinity"),
-        ({"y": ["a", "b", "c", "d"]}, "decision_boundary, y: expected an array of numbers, got text"),
+        ({"y": ["a", "b", "c", "d"]}, "an array of numbers, got text"),
         ({"names": ["a", "b", "c"]}, "2 names, got 3 names"),
         ({"resolution": 1}, "resolution to be an integer of at least 2, got 1"),
         ({"margin": -0.1}, r"margin in \[0, inf\), got -0.1"),
@@ -745,7 +745,7 @@ def test_decision_boundary_of_a_task():
 )
 def test_decision_boundary_refuses_bad_input(change, message):
     args = {"predict": lambda p: p[:, 0], "x": SQUARE, "y": [0, 1, 0, 1], **change}
-    with np.errstate(all="ignore"), pytest.raises(fnn.InputError, match=f"^decision_boundary: expected {message}"):
+    with np.errstate(all="ignore"), pytest.raises(fnn.InputError, match=f"^decision_boundary(: |, y: )expected {message}"):
         fnn.plot.decision_boundary(**args)
     assert not plt.get_fignums()
 

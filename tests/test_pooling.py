@@ -232,6 +232,7 @@ def test_messages():
             call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_means_of_half_precision_are_summed_in_float32(dtype):
     """1,024 values of 300 sum beyond float16, and stop at 256 equal steps in bfloat16."""

@@ -342,6 +342,7 @@ def test_other_activations(kind, activation, recurrent_activation, rng):
     close(*jax.jit(both)(params, x, carry), 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 @main_kinds
 def test_second_derivatives_and_forward_mode(kind, rng):
     with jax.enable_x64(True):

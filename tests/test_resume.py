@@ -155,6 +155,7 @@ def in_a_process(options, *done):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_process_that_is_killed_at_random_times_ends_with_the_same_bits(kills, tmp_path):
     epochs = 20 * kills + 20

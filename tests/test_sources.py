@@ -78,6 +78,7 @@ def by_hand(task, ts, data, epochs, shuffle=True):
     return ts, {"loss": losses}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [None, 2 * 16 * 28])
 def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chunk_bytes):
     """Parameters, loss, metrics and dropout: the rows that fill it up leave no trace."""
@@ -97,6 +98,7 @@ def test_a_stream_whose_last_batch_is_filled_up(independent, data, most, monkeyp
     assert_close(got, by_hand(independent, ts, data, 2, shuffle=False))
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task, data):
     def programs(task, stream):
         ts = fnn.init(task, jax.random.key(0), data[0][:1])
@@ -136,6 +138,7 @@ def test_chunks_equal_the_whole(task, ts, data, whole, batches):
     assert_same(got, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drop", [False, True])
 @pytest.mark.parametrize("kind", ["task", pytest.param("independent", marks=pytest.mark.slow)])
 def test_a_short_last_chunk(kind, data, drop, request):
@@ -281,6 +284,7 @@ def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, mo
     assert seen[: len(pieces)] == pieces
 
 
+@pytest.mark.slow
 def test_batches_of_changing_size(task, ts, data):
     sizes = [16, 16, 5, 16, 9, 8]
     starts = np.cumsum([0, *sizes])

@@ -511,6 +511,7 @@ def test_generation_from_probabilities_is_that_from_logits(temperature):
         write("hidden")
 
 
+@pytest.mark.slow
 def test_generate_and_generate_from_see_a_softmax_too():
     table = jnp.array([[0.0, 2.0, 1.0, -1.0], [1.0, 0.5, 0.0, 2.0], [3.0, 0.0, 1.0, 1.0], [0.5, 1.0, 2.0, 0.0]])
     key = jax.random.key(3)

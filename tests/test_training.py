@@ -82,6 +82,7 @@ def test_fit_in_one_go_equals_fit_in_parts_bit_for_bit(task, ts, data):
     assert_close(whole, part, 0, 0)
 
 
+@pytest.mark.slow
 def test_run_under_vmap_over_seeds_equals_separate_runs(task, data):
     def trial(key):
         return fnn.run(task, fnn.init(task, key, data[0]), data, epochs=2, batch_size=16, validation_data=data)
@@ -96,6 +97,7 @@ def test_run_under_vmap_over_seeds_equals_separate_runs(task, data):
     assert len(np.unique(np.asarray(history["val_loss"])[:, -1])) == 8
 
 
+@pytest.mark.slow
 def test_a_trial_may_build_its_own_model_and_optimizer_under_vmap(data):
     def trial(rate, dropout, beta):
         model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(dropout), fnn.Dense(3))
@@ -110,6 +112,7 @@ def test_a_trial_may_build_its_own_model_and_optimizer_under_vmap(data):
         np.testing.assert_allclose(together[i], trial(float(rates[i]), float(drops[i]), float(betas[i])), 1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_through_run_equals_finite_differences(x64):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(12, 3))
@@ -148,6 +151,7 @@ def test_train_step_equals_plain_jax(data):
     assert_close(new.params, jax.tree.map(lambda p, g: p - 0.5 * g, ts.params, grads))
 
 
+@pytest.mark.slow
 def test_an_optax_optimizer_trains_like_ours(data):
     ours, theirs = (classifier(optimizer=o, metrics=()) for o in (fnn.sgd(0.1), optax.sgd(0.1)))
     start = [fnn.init(t, jax.random.key(0), data[0]) for t in (ours, theirs)]
@@ -194,6 +198,7 @@ def test_every_row_is_visited_once_per_epoch_in_new_orders(ts):
     assert not np.array_equal(first, np.arange(70))
 
 
+@pytest.mark.slow
 def test_epoch_logs_are_means_over_examples(data):
     """With a learning rate of 0 an epoch's logs are those of evaluate, the smaller batch weighted by its size."""
     model = fnn.Sequential(fnn.Dense(8, activation="tanh"), fnn.Dense(3))

@@ -252,6 +252,7 @@ def test_fit_with_arrays_chunks_streams_and_class_weights(job):
         assert_same(*history)
 
 
+@pytest.mark.slow
 def test_epoch_run_evaluate_and_derivatives(job):
     task, ts, good, bad = job
     assert_same(fnn.train_epoch(task, ts, bad, batch_size=4)[1], fnn.train_epoch(task, ts, good, batch_size=4)[1])
@@ -279,6 +280,7 @@ def test_rows_that_count_are_still_checked(job):
         fnn.evaluate(task, ts, (held, y, np.ones_like(w)))
 
 
+@pytest.mark.slow
 def test_an_ensemble(job):
     task, _, good, bad = job
     found = [fnn.ensemble(task, jax.random.key(1), data, members=2, epochs=1, verbose=0) for data in (bad, good)]
@@ -303,6 +305,7 @@ def test_derivatives_by_the_weights(job, x64):
     assert weighted_sum(jnp.array([NAN, 1.0]), jnp.array([0.0, 2.0]))[0] == 2
 
 
+@pytest.mark.slow
 def test_ordinary_training_raises_no_alarm(job):
     """With `jax.debug_nans`, also after `early_stopping` ends a `run`, whose history is then NaN on purpose."""
     task, ts, (x, y, w), _ = job
