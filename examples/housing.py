@@ -21,6 +21,9 @@ def network() -> fnn.Task:
     return fnn.Task(fnn.Sequential(*hidden, fnn.Dense(1)), "mse", fnn.adam(), metrics=("rmse",))
 
 
+NOTE = "0.505 is a single run. Seeds differ by 0.005, and over 8 of them the mean is 0.505 to 0.507: 3 may miss it."
+
+
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
     table = fnn.data.california_housing(args.data)
     x, x_test, y, y_test = train_test_split(table.x, table.y, random_state=42)
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     right.plot([0, 5], [0, 5], color="black", linewidth=1)
     right.set(xlabel="true price in 100,000 dollars", ylabel="predicted", title="test rows", xlim=(0, 5.2), ylim=(0, 6))
     experiment.save(right, args, "housing.png")
-    return [experiment.Figure(10, "California housing: validation RMSE", errors, 0.505, "at most")]
+    return [experiment.Figure(10, "California housing: validation RMSE", errors, 0.505, "at most", note=NOTE)]
 
 
 if __name__ == "__main__":
