@@ -745,7 +745,10 @@ def test_decision_boundary_of_a_task():
 )
 def test_decision_boundary_refuses_bad_input(change, message):
     args = {"predict": lambda p: p[:, 0], "x": SQUARE, "y": [0, 1, 0, 1], **change}
-    with np.errstate(all="ignore"), pytest.raises(fnn.InputError, match=f"^decision_boundary(: |, y: )expected {message}"):
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(fnn.InputError, match=f"^decision_boundary(: |, y: )expected {message}"),
+    ):
         fnn.plot.decision_boundary(**args)
     assert not plt.get_fignums()
 
