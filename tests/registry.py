@@ -275,7 +275,8 @@ def _dense_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 def _norm_args(draw: Draw, dtype: Any, stats: bool) -> tuple[Any, ...]:
     params = {"gamma": draw.normal(3, dtype=dtype), "beta": draw.normal(3, dtype=dtype)}
-    moving = {"moving_mean": draw.normal(3, dtype=dtype), "moving_variance": draw.positive(3, dtype=dtype)}
+    wide = at_least_float32(dtype)  # as batch_norm_init makes them
+    moving = {"moving_mean": draw.normal(3, dtype=wide), "moving_variance": draw.positive(3, dtype=wide)}
     return (params, *((moving,) if stats else ()), draw.normal(4, 3, dtype=dtype))
 
 
