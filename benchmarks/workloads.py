@@ -239,7 +239,7 @@ def _synthetic(workload: Workload, rng: np.random.Generator) -> tuple[Any, Any]:
 def _real(workload: Workload) -> tuple[Any, Any]:
     if workload.name == "lstm":
         from fnn.data.datasets import nietzsche
-        from fnn.data.text import Vocabulary, windows
+        from fnn.text import Vocabulary, windows
 
         text = nietzsche().lower()
         x, y = windows(Vocabulary.of(text).encode(text), 40, 3)

@@ -6,22 +6,28 @@ pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers 
 
 from typing import TYPE_CHECKING
 
-from . import classic, data, losses, metrics, penalties
-from . import plotting as plot
-from ._checks import InputError
-from ._fingerprint import fingerprint
+from . import classic, data, losses, metrics, penalties, plot, text
+from ._core.errors import InputError
+from ._core.fingerprint import fingerprint
+from ._core.trees import paths
 from ._names import missing as _missing
-from ._summary import Summary, devices, summary
-from ._tree import paths
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
-from .data import text
-from .inspection import Check, LayerReport, check, layer_report
+from .fitting.callbacks import csv_log, model_checkpoint
+from .fitting.checkpoints import CheckpointError
+from .fitting.evaluate import evaluate, predict
+from .fitting.fit import fit
+from .fitting.guard import NonFiniteError
+from .fitting.history import History
+from .inspection.check import Check, check
+from .inspection.report import LayerReport, layer_report
+from .inspection.summary import Summary, devices, summary
 from .losses import class_weights
 from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
-from .nn.activity import ActivityRegularization, AddedLoss, activity_penalty
+from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
+from .nn.containers import Residual, Sequential
 from .nn.conv import (
     Conv,
     ConvTranspose,
@@ -33,10 +39,10 @@ from .nn.conv import (
     depthwise_conv,
     depthwise_conv_init,
 )
-from .nn.dense import Dense, Flatten, Reshape, dense, dense_init, flatten, reshape
+from .nn.dense import Dense, dense, dense_init
 from .nn.dropout import Dropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
-from .nn.layer import Layer, Residual, Sequential
+from .nn.layer import Layer
 from .nn.masks import Masked
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
 from .nn.pooling import (
@@ -49,14 +55,9 @@ from .nn.pooling import (
     global_max_pool,
     max_pool,
 )
-from .nn.recurrent import (
-    GRU,
-    LSTM,
-    Bidirectional,
-    GRUCarry,
-    LSTMCarry,
-    SimpleRNN,
-    SimpleRNNCarry,
+from .nn.rnn.bidirectional import Bidirectional
+from .nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
+from .nn.rnn.functions import (
     gru,
     gru_cell,
     gru_init,
@@ -67,22 +68,11 @@ from .nn.recurrent import (
     simple_rnn_cell,
     simple_rnn_init,
 )
+from .nn.rnn.layers import GRU, LSTM, SimpleRNN
+from .nn.shape import Flatten, Reshape, flatten, reshape
 from .optimizers import schedules
-from .optimizers.rules import (
-    Optimizer,
-    OptState,
-    adadelta,
-    adagrad,
-    adam,
-    adamax,
-    apply_updates,
-    from_rule,
-    get_hyper,
-    nadam,
-    rmsprop,
-    set_hyper,
-    sgd,
-)
+from .optimizers.base import Optimizer, OptState, apply_updates, from_rule, get_hyper, set_hyper
+from .optimizers.rules import adadelta, adagrad, adam, adamax, nadam, rmsprop, sgd
 from .optimizers.transforms import (
     accumulate,
     averaged,
@@ -94,17 +84,18 @@ from .optimizers.transforms import (
     freeze,
     global_norm,
 )
-from .training.callbacks import StopTraining, csv_log, early_stopping, model_checkpoint, reduce_on_plateau
 from .training.derivatives import example_gradients, hessian_vector_product, influence
-from .training.ensemble import Ensemble, Predictions, ensemble
-from .training.finite import NonFiniteError
-from .training.fit import History, evaluate, fit, predict
-from .training.many import many
-from .training.resume import CheckpointError
+from .training.epoch import epoch_order, train_epoch
 from .training.run import run
-from .training.state import Task, TrainState, init
-from .training.step import epoch_order, train_epoch, train_step
-from .training.sweep import Sweep, sweep
+from .training.state import TrainState, init
+from .training.step import train_step
+from .training.stopping import StopTraining, early_stopping, reduce_on_plateau
+from .training.task import Task
+from .trials.ensemble import Ensemble, ensemble
+from .trials.many import many
+from .trials.predictions import Predictions
+from .trials.results import Sweep
+from .trials.sweep import sweep
 
 __all__ = [
     # 1. pure functions

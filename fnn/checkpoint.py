@@ -28,15 +28,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import ENDINGS, InputError, check_ending, describe, fail
-from ._dtypes import at_least_float32
-from ._tree import Where, matches, path_text, paths
+from ._core.checks import ENDINGS, check_ending
+from ._core.dtypes import at_least_float32
+from ._core.errors import InputError, describe, fail
+from ._core.trees import Where, matches, path_text, paths
 from ._version import __version__
 from .training.state import TrainState
 
 FORMAT = 1
 """The number of the file format; a file with a higher one is refused."""
-
 # Dtypes that every version of the safetensors package reads as NumPy arrays, by their names in the file.
 _NATIVE = {
     "bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64",

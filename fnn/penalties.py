@@ -21,15 +21,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._checks import check_range, describe, fail, is_concrete
-from ._dtypes import at_least_float32, widest
-from ._norms import scaled_norm, shrunk
-from ._tree import Where, map_with_path, matches, paths
+from ._core.checks import check_range, is_concrete
+from ._core.dtypes import at_least_float32, widest
+from ._core.errors import describe, fail
+from ._core.norms import scaled_norm, shrunk
+from ._core.trees import Where, map_with_path, matches, paths
+from ._core.types import Array
 
-Array = jax.Array
 Penalty = Callable[[Any], Array]
 Constraint = Callable[[Any], Any]
-
 _EPSILON = 1e-7  # Keras's backend epsilon
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 import fnn
 from fnn import activations, classic, initializers, losses, metrics, penalties, schedules
-from fnn.nn import dense as dense_module
+from fnn.nn import shape as shape_module
 
 
 class Unit(NamedTuple):
@@ -71,7 +71,7 @@ class Draw:
         """Numbers in the shapes of ``tree``; variances are positive."""
 
         def fill(path: Any, leaf: Any) -> jax.Array:
-            draw = self.positive if "variance" in fnn._tree.path_text(path) else self.normal
+            draw = self.positive if "variance" in fnn._core.trees.path_text(path) else self.normal
             return draw(*leaf.shape, dtype=leaf.dtype)
 
         return jax.tree_util.tree_map_with_path(fill, tree)
@@ -344,11 +344,11 @@ FUNCTION_UNITS = [
     ),
     function(fnn.dense, _dense_args, name="dense", grad=(0, 1)),
     _keyed(lambda key, dtype: fnn.dense_init(key, 3, 2, dtype=dtype), fnn.dense_init, name="dense_init"),
-    function(dense_module.flatten, lambda draw, d: (draw.normal(2, 3, 2, dtype=d),), name="flatten", grad=(0,)),
+    function(shape_module.flatten, lambda draw, d: (draw.normal(2, 3, 2, dtype=d),), name="flatten", grad=(0,)),
     function(
-        lambda x: dense_module.reshape(x, (-1, 3)),
+        lambda x: shape_module.reshape(x, (-1, 3)),
         lambda draw, d: (draw.normal(2, 3, 2, dtype=d),),
-        dense_module.reshape,
+        shape_module.reshape,
         name="reshape",
         grad=(0,),
     ),

@@ -1,34 +1,15 @@
 """Data: sets to load, toy sets to draw, and what makes them ready for a model. Text as numbers is in `fnn.text`."""
 
+from .. import text
 from ..nn.embedding import one_hot
-from . import text
 from .cross_validation import Fold, folds, folds_from, take_fold
-from .datasets import (
-    Dataset,
-    Images,
-    california_housing,
-    digits,
-    fashion_mnist,
-    iris,
-    mnist,
-    nietzsche,
-    read_csv,
-    read_idx,
-    shipping,
-)
+from .datasets import Dataset, Images, california_housing, digits, fashion_mnist, iris, mnist, nietzsche, shipping
 from .download import DownloadError
-from .preprocessing import (
-    Moments,
-    TableCode,
-    scale_images,
-    standardize,
-    standardize_fit,
-    standardize_invert,
-    table_encode,
-    table_fit,
-    train_test_split,
-)
+from .files import read_csv, read_idx
+from .scaling import Moments, scale_images, standardize, standardize_fit, standardize_invert
+from .splitting import train_test_split
 from .streams import Shuffled, Stream
+from .tables import TableCode, table_encode, table_fit
 from .toy import circles, gaussians, multi_gaussian, plane, spiral, xor
 
 __all__ = [

@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, check_key, describe, fail
-from .._inputs import as_array, as_arrays, as_labels
+from .._core.arrays import as_array
+from .._core.checks import check_count, check_key
+from .._core.errors import describe, fail
+from .._core.inputs import as_arrays, as_labels
 
 
 @jax.tree_util.register_dataclass

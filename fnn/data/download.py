@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._checks import fail
+from .._core.errors import fail
 
 Folder = str | os.PathLike[str]
 
@@ -82,7 +82,6 @@ SOURCES: dict[str, dict[str, Source]] = {
         )
     },
 }
-
 TIMEOUT = 30.0
 """Seconds without an answer after which the next address is tried."""
 

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._checks import check_count, describe, fail, keeps_state
-from .._inputs import as_data
+from .._core.checks import check_count, keeps_state
+from .._core.errors import describe, fail
+from .._core.inputs import as_data
 
 
 class Stream:

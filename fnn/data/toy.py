@@ -13,10 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_key, check_range
+from .._core.checks import check_count, check_key, check_range
+from .._core.types import Array
 from .datasets import Dataset
-
-Array = jax.Array
 
 FEATURES = ("x1", "x2")
 

@@ -12,12 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._checks import resolve
-from .._dtypes import widened
+from .._core.checks import resolve
+from .._core.dtypes import widened
+from .._core.types import Array
 from .layer import Layer, stateless
 from .masks import over_steps
-
-Array = jax.Array
 
 
 def _rounded_once(fn: Callable[..., Array]) -> Callable[..., Array]:
@@ -165,7 +164,6 @@ def softmax(x: Array, axis: int = -1) -> Array:
 
 
 silu = swish
-
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
     "linear": linear,
     "step": step,

@@ -9,14 +9,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, check_same_dtype, describe, fail, leaf, shape_text
-from .._dtypes import lift
+from .._core.checks import check_count, check_same_dtype, leaf
+from .._core.dtypes import lift
+from .._core.errors import describe, fail, shape_text
+from .._core.types import Array
 from .activations import all_known, get_activation
 from .initializers import Initializer, get_initializer
-from .layer import Layer, param_dtype, parametric, stateless
+from .layer import Layer, param_dtype, parametric
 from .masks import over_steps
-
-Array = jax.Array
 
 
 def dense_init(
@@ -138,36 +138,3 @@ def Dense(
         all_known(activation),
         masked=True,
     )
-
-
-def flatten(x: Array) -> Array:
-    """All axes after the batch as one: (batch, ...) to (batch, features)."""
-    if x.ndim == 0:
-        fail("flatten", expected="x with a batch axis", got=describe(x))
-    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
-
-
-def Flatten(*, name: str = "flatten") -> Layer:
-    """All axes after the batch as one: (batch, ...) to (batch, features)."""
-    return stateless(flatten, name, "Flatten")
-
-
-def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
-    """Another shape behind the batch axis; one entry may be -1.
-
-    Raises:
-      InputError: when the number of elements does not fit.
-    """
-    if x.ndim == 0:
-        fail("reshape", expected="x with a batch axis", got=describe(x))
-    size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)
-    unknown = target_shape.count(-1)
-    if unknown > 1 or (size != known if unknown == 0 else known == 0 or size % known):
-        fail("reshape", expected=f"x with {shape_text(('batch', *target_shape))} elements", got=describe(x))
-    return x.reshape(x.shape[0], *target_shape)
-
-
-def Reshape(target_shape: int | tuple[int, ...], *, name: str = "reshape") -> Layer:
-    """Another shape behind the batch axis, (batch, ...) to (batch, *target_shape); one entry may be -1."""
-    target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
-    return stateless(lambda x: reshape(x, target), name, "Reshape")

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_float, check_key, check_range, fail, is_concrete
-from .._dtypes import at_least_float32
-from .._random import bernoulli
+from .._core.checks import check_float, check_key, check_range, is_concrete
+from .._core.dtypes import at_least_float32
+from .._core.errors import fail
+from .._core.random import bernoulli
+from .._core.types import Array
 from .layer import Layer
 from .masks import over_steps, sequence_of
-
-Array = jax.Array
 
 
 def dropout(key: Array, x: Array, rate: Any) -> Array:

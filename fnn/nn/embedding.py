@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, describe, fail, is_concrete, leaf
-from .._dtypes import lift
-from .._inputs import as_array
+from .._core.arrays import as_array
+from .._core.checks import check_count, is_concrete, leaf
+from .._core.dtypes import lift
+from .._core.errors import describe, fail
+from .._core.types import Array
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, over_steps, sequence_of
-
-Array = jax.Array
 
 # Up to this many rows the gradient of `take_rows` is a product with the one-hot rows; above, a scatter-add.
 # Scatter-add runs on one core of a CPU; the product grows with the number of rows.

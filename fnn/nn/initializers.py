@@ -15,11 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_range, fail, is_concrete, real_numbers, resolve, shape_text
-from .._dtypes import at_least_float32
-from .._random import draw
+from .._core.checks import check_range, is_concrete, real_numbers, resolve
+from .._core.dtypes import at_least_float32
+from .._core.errors import fail, shape_text
+from .._core.random import draw
+from .._core.types import Array
 
-Array = jax.Array
 Initializer = Callable[..., Array]
 
 

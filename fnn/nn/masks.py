@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import describe, fail
-
-Array = jax.Array
+from .._core.errors import describe, fail
+from .._core.types import Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

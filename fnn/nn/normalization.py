@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_float, check_range, check_same_dtype, describe, fail, leaf
-from .._dtypes import at_least_float32, lift, widest
+from .._core.checks import check_float, check_range, check_same_dtype, leaf
+from .._core.dtypes import at_least_float32, lift, widest
+from .._core.errors import describe, fail
+from .._core.types import Array
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, shape_of
 from .masks import Masked, kept, over_steps, sequence_of
-
-Array = jax.Array
 
 
 def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:

@@ -12,18 +12,17 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from .._checks import check_float, describe, fail
-from .._dtypes import at_least_float32
-from .conv import Ints, Padding, Pairs, check_counts, check_padding, pads, per_axis
+from .._core.checks import check_float
+from .._core.dtypes import at_least_float32
+from .._core.errors import describe, fail
+from .._core.types import Array
 from .layer import Layer, stateless
 from .masks import kept, sequence_of
-
-Array = jax.Array
+from .windows import Ints, Padding, Pairs, check_counts, check_padding, pads, per_axis
 
 
 def _windows(where: str, x: Any, pool_size: Any, strides: Any, padding: Padding) -> tuple[Ints, Ints, Pairs]:

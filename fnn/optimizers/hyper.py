@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_inside, fail, real_numbers
+from .._core.checks import check_inside, real_numbers
+from .._core.errors import fail
 
 
 class Range(NamedTuple):
@@ -36,7 +37,6 @@ RANGES: dict[str, Range] = {
     "ema_decay": Range(0, 1),
 }
 """Those of the optimizers here. A user-defined rule may have other names, for which only NaN is refused."""
-
 _FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
     # The values of a schedule are in the range of the hyper-parameter that follows it.

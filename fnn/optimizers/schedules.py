@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import fail
+from .._core.errors import fail
+from .._core.types import Array
 from .hyper import check_schedule
-
-Array = jax.Array
 
 
 class Schedule(NamedTuple):

@@ -9,15 +9,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._checks import check_count, fail
-from .._dtypes import at_least_float32, widened
-from .._norms import norm, scaled_norm, shrunk
-from .._tree import Where, map_with_path, matches, paths
+from .._core.checks import check_count
+from .._core.dtypes import at_least_float32, widened
+from .._core.errors import fail
+from .._core.norms import norm, scaled_norm, shrunk
+from .._core.trees import Where, map_with_path, matches, paths
+from .._core.types import Array
+from .base import Number, Optimizer, OptState, apply_updates, evaluate_hyper, split_schedules
 from .hyper import check_hyper
-from .rules import Number, Optimizer, OptState, apply_updates, evaluate_hyper, get_optimizer, split_schedules
+from .rules import get_optimizer
 from .schedules import as_hyper
-
-Array = jax.Array
 
 
 def _inner(optimizer: Any) -> Any:

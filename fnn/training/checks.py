@@ -1,61 +1,27 @@
-"""Checks of data and states by the drivers, which see values: everything is refused before anything compiles."""
+"""Checks of shapes: does a batch fit the task?"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import math
-import warnings
-import weakref
 from collections.abc import Iterator
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import InputError, describe, fail, located
-from .._dtypes import at_least_float32
-from .._inputs import check_fits, read
-from .._tree import paths
-from ..losses import check_targets
-from ..metrics import NAN_ROWS, Metric, check_labels
+from .._core.errors import InputError, describe, fail, located
+from .._core.trees import paths
+from ..metrics.metric import Metric
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
-from .state import Task, TrainState, check_output, check_task
-from .step import each_step, size_of, total_shapes, unpack
-
-# jax.Arrays are immutable, so each needs to be looked through only once.
-_seen_finite: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-
-
-def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | None = None) -> None:
-    """Refuse NaN, infinity and what JAX's dtypes cannot hold, and say where, in rows counted from ``offset``.
-
-    Rows that do not count, by ``counts`` (batch,), may hold NaN and infinity.
-    """
-    for path, leaf in jax.tree_util.tree_leaves_with_path(data):
-        if isinstance(leaf, np.ndarray):
-            check_fits(f"{where}{jax.tree_util.keystr(path)}", leaf, offset)
-            leaf = read(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
-            continue
-        # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
-        with np.errstate(over="ignore", invalid="ignore"):
-            quick = leaf.sum(dtype=at_least_float32(leaf.dtype))
-        if not np.isfinite(np.asarray(quick, np.float64)):
-            finite = np.isfinite(np.asarray(leaf).astype(np.float64))
-            if counts is not None:
-                finite[~counts] = True
-            if not finite.all():
-                row, *inner = (int(i) for i in np.unravel_index(int(np.argmin(finite)), finite.shape))
-                first = (row + offset, *inner)
-                name = f"{where}{jax.tree_util.keystr(path)}"
-                got = f"{int((~finite).sum())} NaN or infinite values, the first at index {first}"
-                fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
-        if isinstance(leaf, jax.Array) and counts is None:
-            _seen_finite[id(leaf)] = leaf
+from .batch import size_of, unpack
+from .state import TrainState, check_task
+from .task import Task, check_output
+from .totals import each_step, total_shapes
 
 
 class Expected(NamedTuple):
@@ -68,79 +34,6 @@ class Expected(NamedTuple):
 
     predictions: Any
     ids: dict[str, tuple[str, int]]
-
-
-def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
-    """`check_data` of arrays that may lie in files, so many rows at a time."""
-    check_counting(data, where)
-    if rows >= size_of(data):
-        return check_data(task, expected, data, where)
-    for start in range(0, size_of(data), rows):
-        part = jax.tree.map(lambda a, start=start: a[start : start + rows], data)
-        check_data(task, expected, part, where, start)
-    return None
-
-
-def check_counting(data: Any, where: str) -> None:
-    """Refuse weights that leave no row; those of one batch may."""
-    weight = unpack(data)[2]
-    if weight is not None and not weight.any():
-        _fail_counting(where)
-
-
-def _fail_counting(where: str) -> NoReturn:
-    fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
-
-
-def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
-    """Refuse data with invalid values: not finite, labels or ids out of range, negative weights.
-
-    Examples of weight 0 may hold anything.
-    """
-    x, y, weight = unpack(data)
-    counts = rows_that_count(weight)
-    for name, part, kept in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):
-        if part is not None:
-            check_finite(part, f"{where} {name}", offset, kept)
-    if weight is not None and float(weight.min()) < 0:
-        fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
-    if counts is not None and not counts.any():
-        return
-    if counts is not None:
-        x, y = jax.tree.map(lambda a: a[counts], (x, y))
-    check_ids_in_range(expected.ids, x, f"{where} x")
-    predictions = expected.predictions.x if isinstance(expected.predictions, Masked) else expected.predictions
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
-        with located(where):
-            check_targets(task.loss, predictions, y)
-            check_labels(task.metrics, task.loss, predictions, y)
-
-
-def rows_that_count(weight: Any) -> np.ndarray | None:
-    """(batch,) booleans, False for an example of which nothing counts; None where all rows count."""
-    if weight is None:
-        return None
-    counts = (np.asarray(weight) != 0).reshape(len(weight), -1).any(1)  # weights may be those of steps
-    return None if counts.all() else counts
-
-
-@functools.lru_cache(maxsize=64)
-def counting_rows(task: Task) -> Task:
-    """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
-    return task._replace(metrics=(*task.metrics, NAN_ROWS))
-
-
-def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
-    """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
-    if rows < 0:
-        _fail_counting(where)
-    if rows > 0:
-        text = (
-            f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
-            "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
-        )
-        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
-    return rows > 0
 
 
 def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:

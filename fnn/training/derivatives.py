@@ -7,14 +7,16 @@ from typing import Any
 
 import jax
 
-from .._checks import check_count, check_range, fail
-from .._inputs import as_data, converting
-from .._tree import compiled, paths
+from .._core.checks import check_count, check_range
+from .._core.errors import fail
+from .._core.inputs import as_data, converting
+from .._core.trees import compiled, paths
+from .._core.types import Array
 from ..nn.masks import Masked
-from .state import Task, TrainState, check_task
-from .step import Batch, counted, measure, penalty_of, size_of
-
-Array = jax.Array
+from .batch import Batch, counted, size_of
+from .state import TrainState, check_task
+from .task import Task
+from .totals import measure, penalty_of
 
 
 def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:

@@ -8,13 +8,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._jaxprs import trace_state
-from ..nn.activity import added_losses
-from ..nn.layer import Layer, Trace, observe
-from .state import Task, TrainState, check_task
-from .step import Batch, counted, gradients, losses_of, penalty_of, results, size_of
+from .._core.jaxprs import trace_state
+from .._core.types import Array
+from ..nn.added_loss import added_losses
+from ..nn.layer import Layer
+from ..nn.observe import Trace, observe
+from .batch import Batch, counted, size_of
+from .state import TrainState, check_task
+from .step import gradients
+from .task import Task
+from .totals import losses_of, penalty_of, results
 
-Array = jax.Array
 # JAX sorts the keys of a plain dict and keeps the order of this one.
 ByLayer = OrderedDict[str, Any]
 

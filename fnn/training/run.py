@@ -10,14 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_count, check_key, fail
-from .._inputs import as_data, ready
-from .._tree import compiled
-from .callbacks import PureCallback
-from .state import Task, TrainState, check_task
-from .step import again, check_sizes, epoch, in_segments, measure_all, results, size_of
-
-Array = jax.Array
+from .._core.checks import check_count, check_key
+from .._core.errors import fail
+from .._core.inputs import as_data, ready
+from .._core.trees import compiled
+from .._core.types import Array
+from .batch import size_of
+from .epoch import check_sizes, epoch
+from .evaluation import measure_all
+from .segments import again, in_segments
+from .state import TrainState, check_task
+from .stopping import PureCallback
+from .task import Task
+from .totals import results
 
 
 def run(

@@ -1,0 +1,1 @@
+"""What knows nothing of networks: types, errors, checks, trees, dtypes, random bits, programs."""

@@ -1,0 +1,334 @@
+"""Tables of numbers and categories as arrays."""
+
+from __future__ import annotations
+
+import numbers
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from .._core.errors import describe, fail
+from .._core.inputs import as_column
+
+
+# -------------------------------------------------------------------------------------------------------------- tables
+class TableCode(NamedTuple):
+    """How a table becomes numbers; made by `table_fit`.
+
+    Attributes:
+      columns: the columns of the table, in the order of the result.
+      categories: for each of them its categories in sorted order, whole numbers as integers of Python, or None for a
+        column of numbers.
+      two_as_one: whether a column of two categories makes one column, which is 1 for the second.
+    """
+
+    columns: tuple[str, ...]
+    categories: tuple[tuple[Any, ...] | None, ...]
+    two_as_one: bool = True
+
+    def shown(self, column: int) -> tuple[Any, ...] | None:
+        """The categories of a column that have a column of their own."""
+        categories = self.categories[column]
+        return categories[1:] if categories is not None and self.two_as_one and len(categories) == 2 else categories
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the encoded columns: that of a number as it is, ``column=category`` for a category."""
+        names: list[str] = []
+        for i, column in enumerate(self.columns):
+            shown = self.shown(i)
+            names += [column] if shown is None else [f"{column}={_plain(category)}" for category in shown]
+        return tuple(names)
+
+
+def _plain(category: Any) -> str:
+    return str(int(category)) if isinstance(category, float) and category.is_integer() else str(category)
+
+
+MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
+"""Cells, in lower case, that stand for a missing value among numbers."""
+_FILL_NUMBERS = "Drop such rows, or fill them: np.where(np.isnan(column), np.nanmedian(column), column)."
+_FILL_TEXT = "Drop such rows, or fill them, e.g. np.where(column == '', 'unknown', column)."
+
+
+def is_mark(cell: str) -> bool:
+    """Whether a cell stands for a missing value, were it in a column of numbers."""
+    return cell.strip().lower() in MISSING_MARKS
+
+
+def _at(place: str, row: int) -> str:
+    return f"{place}, row {row}, counted from 0"
+
+
+def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
+    """Refuse a cell such as "NA" in a column of numbers."""
+    hint = (
+        f"Drop such rows, or make NaN of it, np.where(column == {cell!r}, 'nan', column).astype(float), and fill that."
+    )
+    fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
+
+
+def _is_missing(cell: Any) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    # pandas has marks of its own, which are not even unequal to themselves.
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _column(where: str, name: str, values: Any) -> np.ndarray:
+    """A column as whole numbers, as finite float64 or as text; missing values are refused with their row."""
+    place = f"{where}, column {name!r}"
+    text = isinstance(values, (str, bytes))
+    rows = isinstance(values, Iterable) or hasattr(values, "__array__")
+    if text or not rows or getattr(values, "shape", None) == ():
+        got = repr(values) if text else str(values)
+        fail(place, expected="one value for each row", got=got, hint=f"For a table of one row pass [{got}].")
+    array = as_column(place, values) if hasattr(values, "__array__") else np.array(list(values), object)
+    if array.ndim != 1:
+        fail(place, expected="one value for each row", got=describe(array))
+    if array.dtype.kind in "biu":
+        return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)
+        for row in np.flatnonzero(~np.isfinite(array))[:1]:
+            missing = bool(np.isnan(array[row]))
+            got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
+            fail(_at(place, row), expected="a finite number", got=got, hint=hint)
+        return array
+    if array.dtype.kind not in "OUT":
+        fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
+    cells = array.tolist()
+    texts = 0
+    for row, cell in enumerate(cells):
+        if _is_missing(cell):
+            number = any(isinstance(other, numbers.Real) and other == other for other in cells)
+            hint = "Drop such rows, or fill them with a number, such as the median of the others."
+            fail(
+                _at(place, row),
+                expected="a value",
+                got=f"a missing one ({cell!r})",
+                hint=hint if number else _FILL_TEXT,
+            )
+        texts += isinstance(cell, str)
+        if not isinstance(cell, (str, bool, numbers.Real)):
+            fail(_at(place, row), expected="a number or text", got=repr(cell))
+        if 0 < texts <= row:
+            if isinstance(cell, str) and texts == 1 and is_mark(cell):
+                hint = "Drop such rows, or fill them with a number, such as the median of the others."
+                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=hint)
+            fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
+    return np.array(cells, str) if texts else _column(where, name, _whole_or_not(place, cells))
+
+
+EXACT = 2**53
+"""Whole numbers up to here are exact in float64."""
+
+
+def _whole_or_not(place: str, cells: list[Any]) -> np.ndarray:
+    """Numbers as an array that tells any two of them apart: whole ones stay whole."""
+    whole = [isinstance(cell, numbers.Integral) for cell in cells]
+    hint = "Categories such as ids can be text: list(map(str, column))."
+    if not all(whole):
+        for row, cell in enumerate(cells):
+            if whole[row] and abs(int(cell)) > EXACT:
+                expected = "whole numbers up to 2**53 beside others, which need float64"
+                fail(_at(place, row), expected=expected, got=repr(cell), hint=hint)
+        return np.array([float(cell) for cell in cells], np.float64)
+    made = whole_array(cells)
+    if made is None:
+        fail(place, expected="whole numbers of 64 bits", got=f"{min(cells)} to {max(cells)}", hint=hint)
+    return made
+
+
+def whole_array(values: Iterable[Any]) -> np.ndarray | None:
+    """Whole numbers as int64, or uint64 where those do not reach; None where neither does."""
+    values = [int(value) for value in values]
+    low, high = min(values, default=0), max(values, default=0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.array(values, dtype)
+    return None
+
+
+def _columns(where: str, columns: Any) -> dict[str, Any]:
+    if hasattr(columns, "get_columns"):  # polars
+        return {str(column.name): column for column in columns.get_columns()}
+    if not hasattr(columns, "items"):
+        hint = "read_csv makes one."
+        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
+    table: dict[str, Any] = {}
+    for name, values in columns.items():
+        if str(name) in table:
+            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
+        table[str(name)] = values
+    return table
+
+
+def looks_decimal(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
+
+
+def _as_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
+    """Learn from a table how to make numbers of it: numbers stay, categories become one-hot columns.
+
+    Args:
+      columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
+      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are, and need to
+        be named only where nearly every row has another text.
+      two_as_one: whether a column of two categories makes one column, 0 for the first and 1 for the second in sorted
+        order, since a second column would only repeat it. A column of a single category is a column of ones.
+
+    Returns:
+      `TableCode`, for `table_encode`.
+
+    Raises:
+      InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text, and "NA",
+        "?" or the like among numbers), infinite numbers, unknown names, or a column of numbers with some text in it,
+        with column and row (counted from 0); for a column of text that is not named in ``categorical`` and has more
+        than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
+        commas.
+
+    Missing values are to be dropped with their rows or filled before, e.g. with
+    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Categories that are whole numbers, such as ids, are
+    told apart up to 64 bits. A warning says where different whole numbers of a column that is no category become one
+    in float32, the dtype of the result.
+
+    >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
+    >>> code.names
+    ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
+    """
+    where = "table_fit"
+    table = {name: _column(where, name, values) for name, values in _columns(where, columns).items()}
+    if not table:
+        fail(where, expected="at least one column", got="none")
+    _same_length(where, table)
+    if not len(next(iter(table.values()))):
+        fail(where, expected="at least one row", got="none")
+    categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
+    unknown = [name for name in categorical if name not in table]
+    if unknown:
+        fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
+    categories: list[tuple[Any, ...] | None] = []
+    for name, column in table.items():
+        if column.dtype.kind != "U" and name not in categorical:
+            _warn_of_merging(f"{where}, column {name!r}", column)
+            categories.append(None)
+            continue
+        if column.dtype.kind == "U" and name not in categorical:
+            cells = column.tolist()
+            numeric = np.array([_as_number(cell) for cell in cells])
+            marks = np.array([is_mark(cell) for cell in cells])
+            if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
+                _fail_marked(f"{where}, column {name!r}", row := int(np.argmax(marks)), cells[row])
+            commas = [cell for cell in cells if not is_mark(cell)]
+            if commas and all(map(looks_decimal, commas)):
+                hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
+                got = f"decimal commas, such as {commas[0]!r}"
+                fail(f"{where}, column {name!r}", expected="numbers or categories", got=got, hint=hint)
+            if 2 * numeric.sum() > len(numeric):
+                row = int(np.argmin(numeric))
+                hint = "Correct it, or name the column in categorical=(...)."
+                got = repr(column[row].item()) if not numeric.all() else f"text such as {column[0].item()!r}"
+                place = _at(f"{where}, column {name!r}", row)
+                fail(place, expected="a number as in most rows", got=got, hint=hint)
+            different = len(set(cells))
+            if different > 20 and 2 * different > len(cells):
+                got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
+                fail(f"{where}, column {name!r}", expected="categories that many rows share", got=got, hint=hint)
+        categories.append(tuple(np.unique(column).tolist()))
+    return TableCode(tuple(table), tuple(categories), two_as_one)
+
+
+def _warn_of_merging(place: str, column: np.ndarray) -> None:
+    """Say where different whole numbers, such as ids, become one in float32."""
+    if not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
+        return
+    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which float32 rounds
+        return
+    lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
+    if lost:
+        text = f"{place}: {lost} of the whole numbers become equal to others in float32. Are they ids? "
+        warnings.warn(text + "Then name the column in categorical=(...), or leave it out.", stacklevel=3)
+
+
+def _same_length(where: str, table: dict[str, np.ndarray]) -> None:
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fail(where, expected="columns of the same length", got=got)
+
+
+def table_encode(code: TableCode, columns: Any) -> np.ndarray:
+    """The numbers of a table, as learned by `table_fit`.
+
+    Args:
+      code: from `table_fit`.
+      columns: a dict of columns by name, or a DataFrame; further columns than those fitted are left out.
+
+    Returns:
+      (rows, width) float32, with the columns that ``code.names`` names. No rows make an array of length 0.
+
+    Raises:
+      InputError: for missing columns, a category that was not fitted, missing values, infinite numbers, numbers beyond
+        float32, text instead of numbers or the other way round, with column and row.
+
+    >>> code = table_fit({"size": [3, 5], "colour": ["red", "blue"]})
+    >>> print(table_encode(code, {"colour": ["blue", "red", "red"], "size": [1, 2, 3]}))
+    [[1. 0.]
+     [2. 1.]
+     [3. 1.]]
+    """
+    where = "table_encode"
+    if not isinstance(code, TableCode):
+        fail(where, expected="a TableCode from table_fit first", got=describe(code))
+    given = _columns(where, columns)
+    missing = [name for name in code.columns if name not in given]
+    if missing:
+        plural = "s" * (len(missing) > 1)
+        fail(where, expected=f"the column{plural} {', '.join(missing)}", got=f"only {', '.join(given) or 'none'}")
+    table = {name: _column(where, name, given[name]) for name in code.columns}
+    _same_length(where, table)
+    encoded: list[np.ndarray] = []
+    for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
+        column, shown = table[name], code.shown(i)
+        number = categories is None or not isinstance(categories[0], str)
+        if number and column.dtype.kind == "U":
+            cells = column.tolist()
+            marks = [is_mark(cell) for cell in cells]
+            if any(marks) and all(mark or _as_number(cell) for mark, cell in zip(marks, cells, strict=True)):
+                _fail_marked(f"{where}, column {name!r}", row := marks.index(True), cells[row])
+        if len(column) and number != (column.dtype.kind != "U"):
+            fail(
+                f"{where}, column {name!r}",
+                expected=f"{'numbers' if number else 'text'}, as in table_fit",
+                got="text" if number else "numbers",
+            )
+        if categories is None or shown is None:
+            wide = column if column.dtype.kind == "f" else column[:0]
+            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
+                place = _at(f"{where}, column {name!r}", row)
+                fail(place, expected="a number within float32", got=f"{column[row]:g}")
+            encoded.append(column[:, None])
+            continue
+        # Python compares whole numbers and floats exactly, where NumPy would make floats of both.
+        number_of = {category: n for n, category in enumerate(categories)}
+        found, row_of = np.unique(column, return_inverse=True)
+        codes = np.array([number_of.get(value, -1) for value in found.tolist()], int)[row_of]
+        for row in np.flatnonzero(codes < 0)[:1]:
+            known = ", ".join(map(_plain, categories))
+            got = repr(column[row].item())
+            fail(_at(f"{where}, column {name!r}", row), expected=f"one of the categories {known}", got=got)
+        encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
+    return np.concatenate([part.astype(np.float32) for part in encoded], 1)

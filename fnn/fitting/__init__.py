@@ -1,0 +1,1 @@
+"""The drivers: `fit`, `evaluate` and `predict`. The only room with files, clocks, threads and signals."""

@@ -1,0 +1,158 @@
+"""Callbacks of the host: logs, checkpoints and stopping."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from .._core.checks import check_ending
+from .._core.errors import fail
+from ..checkpoint import save
+from ..training.state import TrainState
+from ..training.stopping import Watch
+
+Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
+
+
+def csv_log(path: Any, *, append: bool = False) -> Callback:
+    """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
+
+    The first row holds the names: "epoch", counted from 1 as the progress bar counts (Keras's CSVLogger counts from
+    0), then those of the logs, "loss" first. Numbers are written with all their digits.
+
+    Args:
+      path: the file. Missing folders are made.
+      append: whether to go on in a file that is there already, e.g. for a run that is taken up again; by default each
+        `fit` begins the file anew. Columns of the file for which an epoch has no value stay empty.
+
+    Raises:
+      InputError: in an epoch with values for which the file has no column, or for a file that is no such table.
+
+    >>> import fnn
+    >>> log = fnn.csv_log("out/run.csv")
+    """
+    check_ending("csv_log", path, ".csv", ".txt")
+    return _CsvLog(os.fspath(path), append)
+
+
+class _CsvLog:
+    """See `csv_log`."""
+
+    def __init__(self, path: str, append: bool) -> None:
+        self.path, self.append = path, append
+        self.columns: list[str] = []
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        row = {"epoch": epoch + 1, **logs}
+        fresh = epoch == 0 or not self.columns
+        if fresh:
+            self.columns = _columns(self.path) if self.append or epoch > 0 else []
+        write_header = fresh and not self.columns
+        if write_header:
+            os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+            self.columns = list(row)
+        if more := [name for name in row if name not in self.columns]:
+            hint = "Use another file, or append=False."
+            expected = f"the columns of {self.path!r}, {self.columns}"
+            fail("csv_log", expected=expected, got=f"other values: {more}", hint=hint)
+        with open(self.path, "w" if write_header else "a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            if write_header:
+                writer.writeheader()
+            writer.writerow(row)
+
+    def state(self) -> int:
+        """The length of the file in bytes, for a checkpoint of `fit`."""
+        return os.path.getsize(self.path) if os.path.exists(self.path) else 0
+
+    def restore(self, size: int) -> None:
+        """Take back the rows of epochs that are trained again."""
+        if os.path.exists(self.path) and os.path.getsize(self.path) > size:
+            os.truncate(self.path, size)
+
+
+def _columns(path: str) -> list[str]:
+    """The names in the first row of a log, none for an empty or missing file; a last row that was cut off is ended."""
+    if not os.path.exists(path):
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            columns = next(csv.reader(file), [])
+            file.seek(0)
+            complete = file.read()[-1:] in ("", "\n")
+    except (UnicodeDecodeError, csv.Error):
+        columns, complete = [""], True
+    if columns and columns[0] != "epoch":
+        fail("csv_log", expected="a table whose first column is 'epoch'", got=repr(path), hint="Use another file.")
+    if not complete:
+        with open(path, "a", newline="", encoding="utf-8") as file:
+            file.write("\r\n")
+    return columns
+
+
+def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None = None) -> Callback:
+    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
+
+    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
+
+    Args:
+      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
+        ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
+        Missing folders are made.
+      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before, also those of
+        earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the first
+        value always is).
+      mode: as in `early_stopping`.
+
+    Raises:
+      InputError: for a mode without a monitor or an unknown one, a name without a default and no mode, and for names
+        that the logs do not have.
+
+    >>> import fnn
+    >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
+    """
+    if monitor is None and mode is not None:
+        fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
+    check_ending("model_checkpoint", path, ".safetensors")
+    watch = None if monitor is None else Watch.of("model_checkpoint", monitor, 1, 0.0, mode)
+    return _ModelCheckpoint(os.fspath(path), watch)
+
+
+class _ModelCheckpoint:
+    """See `model_checkpoint`."""
+
+    def __init__(self, pattern: str, watch: Watch | None) -> None:
+        self.pattern, self.watch = pattern, watch
+        self.history: dict[str, list[float]] = {}
+        self.memory: Any = None if watch is None else watch.start()
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        if epoch == 0:  # a callback may serve several calls of fit
+            self.history.clear()
+        for name, value in logs.items():
+            self.history.setdefault(name, []).append(value)
+        if self.watch is not None:
+            self.memory, better = self.watch.step(self.memory, logs)
+            if not better:
+                return
+        try:
+            target = self.pattern.format(**{**logs, "epoch": epoch + 1})
+        except (KeyError, IndexError, ValueError) as error:
+            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
+            fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
+        save(target, ts, history=self.history, extra={"epoch": epoch + 1})
+
+    def state(self) -> dict[str, Any]:
+        """The best value and the history so far, for a checkpoint of `fit`."""
+        memory = None if self.memory is None else [float(self.memory[0]), int(self.memory[1])]
+        return {"history": self.history, "memory": memory}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with what a checkpoint kept."""
+        self.history = {name: list(values) for name, values in state["history"].items()}
+        if state["memory"] is not None:
+            self.memory = jnp.float32(state["memory"][0]), jnp.int32(state["memory"][1])

@@ -1,0 +1,360 @@
+"""The checkpoints of `fit`: written while it trains, and taken up when the same call is made again."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from .._core.arrays import read
+from .._core.checks import ENDINGS, Stateful, check_count, keeps_state
+from .._core.errors import InputError, describe, fail
+from .._core.fingerprint import fingerprint
+from .._core.jaxprs import program_text, without_addresses
+from .._core.trees import from_paths
+from .._version import __version__
+from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
+from ..nn.layer import shape_of
+from ..training.batch import size_of
+from ..training.state import TrainState
+from ..training.step import step_and_totals
+from ..training.stopping import PureCallback
+from ..training.task import Task
+from .callbacks import Callback
+from .inputs import is_stream
+from .pieces import Start
+
+_NAME = "step-{:09d}.safetensors"
+_ROWS = 64  # of the data, by which a run is known again
+
+
+class CheckpointError(OSError):
+    """A checkpoint of `fit` could not be written, such as on a full disk; nothing that was reached is lost.
+
+    Attributes:
+      ts: the `TrainState` reached.
+      history: the `History` up to it.
+    """
+
+    ts: Any = None
+    history: Any = None
+
+
+class Standing(NamedTuple):
+    """Where a run of `fit` stands: all that another process needs to go on as if nothing had happened.
+
+    Attributes:
+      ts: the state.
+      made: training steps made in this run.
+      epoch: epochs that are complete.
+      start: where in the next epoch; None at its beginning.
+      logs: values of that epoch so far.
+      seconds: spent on it.
+      history: of the complete epochs.
+      stopped: whether a callback ended the training.
+      stream: what the iterable's ``state()`` said, None without one.
+      validation: the same of an iterable of validation data.
+    """
+
+    ts: TrainState
+    made: int = 0
+    epoch: int = 0
+    start: Start | None = None
+    logs: Mapping[str, float] = MappingProxyType({})
+    seconds: float = 0.0
+    history: Mapping[str, list[float]] = MappingProxyType({})
+    stopped: bool = False
+    stream: Any = None
+    validation: Any = None
+
+
+class Checkpoints:
+    """A folder with the checkpoints of one run, the newest of which is taken up.
+
+    Args:
+      folder: made if missing.
+      every: "epoch", or a number of steps.
+      keep: how many files stay; None keeps all.
+      callbacks: those of `fit`, whose memories are kept too.
+      settings: by name texts or numbers that must be the same when the run is taken up.
+      describe_model: gives the text that is stored as ``model``, and whether it will stay as it is.
+    """
+
+    def __init__(
+        self,
+        folder: Any,
+        every: Any,
+        keep: int | None,
+        callbacks: tuple[Callback, ...],
+        settings: dict[str, Any],
+        describe_model: Callable[[], tuple[str, bool]],
+    ) -> None:
+        self.folder, self.keep = os.fspath(folder), keep
+        self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
+        self.every = None if every == "epoch" else int(every)
+        self.settings, self.describe_model = settings, describe_model
+        self.text, self.text_stays = "", False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Checkpoints]:
+        """The folder, made and tried out, while no other process writes into it."""
+        where = f"checkpoint {self.folder!r}"
+        if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
+            fail(where, expected="a folder", got="a file")
+        if os.path.splitext(self.folder)[1].lower() in ENDINGS and not os.path.isdir(self.folder):
+            fail(where, expected="a folder", got="the name of a file", hint="For a single file there is fnn.save.")
+        try:
+            os.makedirs(self.folder, exist_ok=True)
+            lock = open(os.path.join(self.folder, ".lock"), "w")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            message = f"fit: {error.strerror}; checkpoints cannot be written there, and nothing was trained"
+            raise type(error)(error.errno, message, self.folder) from error
+        with lock, _lock(lock) as locked:
+            if not locked:
+                hint = "Give each run a folder of its own."
+                fail(where, expected="a folder that no other training uses", got="one in use", hint=hint)
+            for path in temporary_files(self.folder):  # of a process that was killed while it wrote
+                os.unlink(path)
+            yield self
+
+    def paths(self) -> list[str]:
+        """The files of the run, the oldest first."""
+        found = glob.glob(os.path.join(glob.escape(self.folder), "step-*.safetensors"))
+        names = ((re.fullmatch(r"step-(\d{9,})\.safetensors", os.path.basename(path)), path) for path in found)
+        return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
+
+    def latest(self, ts: TrainState) -> Standing | None:
+        """The newest undamaged checkpoint, None in an empty folder.
+
+        Args:
+          ts: the state that `fit` was given, with which the run must have begun.
+
+        Raises:
+          InputError: when the folder holds another run, or when every file in it is damaged.
+        """
+        damaged: list[tuple[str, DamagedError]] = []
+        for path in reversed(self.paths()):
+            try:
+                found = self._read(path, ts)
+            except DamagedError as error:
+                damaged.append((path, error))
+                continue
+            for bad, problem in damaged:
+                os.replace(bad, bad + ".damaged")
+                text = f"fit: {problem} It was renamed to *.damaged, and the checkpoint before it is taken."
+                warnings.warn(text, RuntimeWarning, stacklevel=5)
+            return found
+        if damaged:
+            hint = "To begin anew, remove them or give another folder."
+            fail(f"checkpoint {self.folder!r}", expected="an undamaged file", got="damaged ones only", hint=hint)
+        return None
+
+    def begin(self) -> None:
+        """Let callbacks forget what they remember of an earlier training."""
+        for callback in self.callbacks:
+            if isinstance(callback, PureCallback):
+                callback.restore(None)
+
+    def _read(self, path: str, ts: TrainState) -> Standing:
+        info = load_info(path)
+        about = info.extra.get("fit") if isinstance(info.extra, dict) else None
+        where = f"checkpoint {self.folder!r}"
+        if about is None:
+            hint = "Give fit a folder of its own."
+            fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
+        self._compare(where, about["settings"])
+        state, beside = load(path, ts), load_beside(path)
+        start = None
+        if about["start"] is not None:
+            totals = {name.removeprefix("totals/"): leaf for name, leaf in beside.items() if name.startswith("totals/")}
+            step, done = about["start"]
+            start = Start(step, done, totals)
+        memories = []
+        for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
+            if isinstance(callback, PureCallback) and memory is not None:
+                prefix = f"callbacks/{i}/"
+                own = {name.removeprefix(prefix): leaf for name, leaf in beside.items() if name.startswith(prefix)}
+                memory = from_paths(f"{where}, callback {i}", callback.start(ts), own)
+            memories.append(memory)
+        # Only now, when all has been read and found good.
+        for callback, memory in zip(self.callbacks, memories, strict=True):
+            callback.restore(memory)
+        return Standing(
+            state,
+            about["made"],
+            about["epoch"],
+            start,
+            about["logs"],
+            about["seconds"],
+            {name: list(values) for name, values in (info.history or {}).items()},
+            about["stopped"],
+            about["stream"],
+            about["validation"],
+        )
+
+    def _compare(self, where: str, theirs: dict[str, Any]) -> None:
+        for name, ours in self.settings.items():
+            came: Any = theirs.get(name)
+            if came != ours:
+                hint = "To go on, make the call that it was begun with (epochs may differ); else give another folder."
+                if name == "state":
+                    expected = f"the state that the run in it began with (seed, rates, parameters), at step {came[1]}"
+                    got = f"another one, at step {ours[1]}"
+                    hint = (
+                        "Pass the state of fnn.init again, as the first call did: fit itself takes the newest one from "
+                        "the folder. To train another network, give another folder."
+                    )
+                elif name == "program":
+                    if came[0] != ours[0]:  # other versions write another program for the same step
+                        continue
+                    expected, got = "the model, loss and optimizer that the run in it began with", "others"
+                elif name in ("data", "validation_data"):
+                    expected, got = f"the {name} that the run in it began with", "none" if ours is None else "others"
+                else:
+                    expected, got = f"the {name} that the run in it began with, {theirs.get(name)}", str(ours)
+                fail(where, expected=expected, got=got, hint=hint)
+
+    def save(self, standing: Standing) -> None:
+        """Write a checkpoint, then remove those that are older than the ones to keep."""
+        start, beside, memories = standing.start, dict[str, Any](), []
+        if start is not None:
+            beside["totals"] = start.totals
+        for i, callback in enumerate(self.callbacks):
+            if isinstance(callback, PureCallback):
+                memory = callback.state()
+                if memory is not None:
+                    beside.setdefault("callbacks", {})[str(i)] = memory
+                memories.append(None if memory is None else True)
+            else:
+                memories.append(callback.state())
+        about = {
+            "settings": self.settings,
+            "made": standing.made,
+            "epoch": standing.epoch,
+            "start": None if start is None else [start.step, start.done],
+            "logs": standing.logs,
+            "seconds": standing.seconds,
+            "stopped": standing.stopped,
+            "stream": standing.stream,
+            "validation": standing.validation,
+            "callbacks": memories,
+        }
+        if not self.text_stays:
+            self.text, self.text_stays = self.describe_model()
+        path = os.path.join(self.folder, _NAME.format(standing.made))
+        try:
+            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.text)
+        except (OSError, InputError) as error:
+            good = [found for found in self.paths() if found != path]
+            last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            message = f"{reason}; {last}; the state reached is .ts of this error, its history .history"
+            wrapped = CheckpointError(getattr(error, "errno", None), message, path)
+            wrapped.ts, wrapped.history = standing.ts, standing.history
+            raise wrapped from error
+        if self.keep is not None:
+            for old in self.paths()[: -self.keep]:
+                with contextlib.suppress(OSError):  # such as where another program reads it; it goes the next time
+                    os.unlink(old)
+
+
+def check_every(every: Any, keep: Any) -> None:
+    """Refuse other settings than "epoch" or a number of steps, and a number of files."""
+    if every != "epoch":
+        if isinstance(every, str):
+            fail("fit", expected="every='epoch' or a number of steps", got=repr(every))
+        check_count("fit", "every", every)
+    if keep is not None:
+        check_count("fit", "keep", keep)
+
+
+def settings_of(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    validation_data: Any,
+    callbacks: tuple[Callback, ...],
+    *,
+    batch_size: int,
+    **named: Any,
+) -> dict[str, Any]:
+    """What a run is known by, as texts and numbers.
+
+    Args:
+      task: by its text, without addresses of functions, and, with arrays as data, by the program of a step: what is
+        inside of layers and losses is in it, but for the values of arrays that they close over.
+      ts: the state that training starts from, by its fingerprint and its step.
+      data, validation_data: arrays by shape, dtype and some rows; iterables by their kind.
+      callbacks: those with a memory, by kind and settings.
+      batch_size, **named: arguments of `fit`.
+    """
+    settings: dict[str, Any] = {name: _plain(value) for name, value in named.items()}
+    settings["task"] = without_addresses(repr(task))
+    settings["callbacks"] = [
+        type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
+        for callback in callbacks
+        if keeps_state(callback)
+    ]
+    settings |= {"data": _known(data), "validation_data": _known(validation_data)}
+    settings["state"] = [fingerprint(ts), int(ts.step)]
+    if not is_stream(data):
+        settings["program"] = [f"fnn {__version__}, jax {jax.__version__}", _program(task, ts, data, batch_size)]
+    return {"batch_size": batch_size, **settings}
+
+
+def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
+    """A fingerprint of the traced step."""
+    rows = min(batch_size, size_of(data))
+    batch = jax.tree.map(lambda a: a[:rows], data)
+    program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
+    return hashlib.blake2b(program_text(program).encode(), digest_size=8).hexdigest()
+
+
+def _known(data: Any) -> Any:
+    if data is None:
+        return None
+    if is_stream(data):
+        return type(data).__name__
+    rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data)
+    return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python's, so that equal ones compare as such; anything else as text."""
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if isinstance(value, (int, float, np.number)):
+        return int(value) if value == int(value) else float(value)
+    return without_addresses(repr(value))
+
+
+@contextlib.contextmanager
+def _lock(file: Any) -> Iterator[bool]:
+    """Whether the file could be locked; the lock goes with the process, also a killed one."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield True
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+        return
+    except OSError:  # a file system without locks
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)  # closing would not do where a child process has the file open too

@@ -1,0 +1,252 @@
+"""Training that stops at the first value which is not finite, and says where it arose.
+
+The compiled steps are left as they are. A copy of the state is kept about once a second, and after as long it is asked
+whether all numbers are still finite, which costs one pass over the parameters. If not, the steps since that copy are
+made again one by one, by the same program and so with the same bits, up to the one that went wrong; that one is made
+once more with the values of every layer in sight.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.trees import copied, paths
+from .._core.types import Array
+from ..training.batch import Batch, counted, take
+from ..training.probe import LayerValues, layer_values
+from ..training.state import TrainState
+from ..training.step import train_step
+from ..training.task import Task
+from ..training.totals import Logs, Totals
+from .pieces import Piece, advance
+
+# How long a stretch of steps is that is looked at as a whole, in seconds, and how many bytes of data that
+# come in pieces may be held for it.
+_PERIOD, _BYTES = 1.0, 256 * 2**20
+
+
+class NonFiniteError(FloatingPointError):
+    """A value became NaN or infinite during ``fit(..., check="finite")``.
+
+    Attributes:
+      place: the layer, parameter, loss or input in which it arose, in words.
+      step: the number of the training step, counted from 0 as ``ts.step``.
+      epoch: the number of the epoch, counted from 0.
+      task: the `Task`.
+      ts: the `TrainState` before that step, the last one that is finite.
+      batch: what that step was made on, ``(x, y)`` or ``(x, y, sample_weight)``.
+      history: the `History` of the complete epochs.
+
+    `layer_report` of ``(error.task, error.ts, error.batch)`` tells more of each layer.
+    """
+
+    def __init__(self, place: str, task: Task, ts: TrainState, batch: Batch, epoch: int) -> None:
+        self.place, self.task, self.ts, self.batch = place, task, ts, batch
+        self.step, self.epoch = int(ts.step), epoch
+        self.history: Any = None
+        super().__init__(place)
+
+    def __reduce__(self) -> Any:
+        # A task is made of functions, which no other process could take over; what happened can be told there.
+        return FloatingPointError, (str(self),)
+
+    def __str__(self) -> str:
+        help = " A lower learning rate may help, or clipping the gradients (fnn.clip_by_global_norm)."
+        return (
+            f"fit: not finite since step {self.step} (epoch {self.epoch + 1}): {self.place}. The state before it is "
+            ".ts of this error, its batch .batch; .replay() makes the step again."
+        ) + (help if self.step else "")
+
+    def replay(self) -> tuple[TrainState, Logs]:
+        """Make the very step again: the state behind it, and its loss and metrics.
+
+        For more, call `train_step` or functions of your own on ``error.ts`` and ``error.batch``.
+        """
+        out: tuple[TrainState, Logs] = train_step(self.task, self.ts, self.batch)
+        return out
+
+
+@jax.jit
+def _flags(tree: Any) -> Array:
+    """Which of the leaves are finite."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]) if leaves else jnp.ones(1, bool)
+
+
+def _numbers(ts: TrainState, totals: Totals) -> Any:
+    """What must stay finite. Metrics need not: some have no value on some batches."""
+    return ts.params, ts.state, ts.opt_state, totals["loss"]
+
+
+class _Call(NamedTuple):
+    """Steps that were made: the arguments of `advance`, the epoch, and whether they began it."""
+
+    piece: Piece
+    done: int
+    steps: int
+    epoch: int
+    first: bool
+
+
+class Guard:
+    """Watches the states of a source on their way.
+
+    Attributes:
+      epoch: the number of the epoch under way.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.epoch = 0
+        self.calls: list[_Call] = []
+        self.copy: Any = None
+        self.since = 0.0
+        self.held = 0
+        # An optimizer's state may hold an infinity from the start, such as for a minimum.
+        self.expected: np.ndarray | None = None
+
+    def before(self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool) -> None:
+        """Take note of steps that are about to be made; see `advance`."""
+        if self.copy is None:
+            self.copy = copied((ts, totals))
+            if self.expected is None:
+                self.expected = np.asarray(_flags(_numbers(ts, totals)))
+            self.since, self.calls, self.held = time.perf_counter(), [], 0
+        if self.calls and self.calls[-1].piece.data is not piece.data:  # the last data are held anyway
+            self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(piece.data))
+        self.calls.append(_Call(piece, done, count, self.epoch, first))
+
+    def after(self, ts: TrainState, totals: Totals) -> None:
+        """Look at what came out, if the last look is long enough ago."""
+        if time.perf_counter() - self.since > _PERIOD or self.held > _BYTES:
+            self.look(ts, totals)
+
+    def look(self, ts: TrainState, totals: Totals) -> None:
+        """Raise `NonFiniteError` if a number is not finite."""
+        if self.copy is None:
+            return
+        good = self._good(ts, totals)
+        if not good:
+            self._search()
+        self.copy, self.calls = None, []
+
+    def _good(self, ts: TrainState, totals: Totals) -> bool:
+        return bool((np.asarray(_flags(_numbers(ts, totals))) >= self.expected).all())
+
+    def _search(self) -> None:
+        """Make the steps again, one at a time, up to the one that went wrong."""
+        ts, totals = copied(self.copy)
+        for number, call in enumerate(self.calls):
+            if call.first and number:
+                totals = jax.tree.map(jnp.zeros_like, totals)
+            for i in range(max(1, call.steps)):
+                before = copied(ts)
+                ts, totals, _ = advance(self.task, ts, totals, call.piece, call.done + i, min(call.steps, 1))
+                if not self._good(ts, totals):
+                    batch = _batch(call, i)
+                    raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
+        before, _ = self.copy
+        last = int(before.step) + sum(max(1, call.steps) for call in self.calls) - 1
+        place = f"somewhere in the steps {int(before.step)} to {last}: none of them shows it when made again by itself"
+        raise NonFiniteError(place, self.task, before, _batch(self.calls[0], 0), self.calls[0].epoch)
+
+
+def _batch(call: _Call, i: int) -> Batch:
+    """The rows of a call's step ``i``, without those that only fill it up."""
+    piece, start = call.piece, (call.done + i) * call.piece.batch_size
+    stop = start + (piece.batch_size if call.steps else piece.rest)
+    if piece.size is not None:
+        stop = min(stop, piece.size)
+    batch: Batch = take(piece.data, piece.order[start:stop])
+    return batch
+
+
+_layer_values = jax.jit(layer_values, static_argnums=0)
+
+
+def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
+    """Where the first value that is not finite arises in a step, in the order of computation, in words."""
+    x, y, weight = counted(task.model, batch)
+    for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
+        for path, leaf in paths(part).items():
+            if bad := _bad(leaf):
+                return f"input {name}{f'[{path}]' if path else ''} has {bad}"
+    values: LayerValues = _layer_values(task, ts, batch)
+    forward = _forward(task, values, x)
+    if forward:
+        return forward
+    name, out = next(reversed(values.outputs.items()))
+    ending = f"the largest absolute value of the output of {_layer(name)} is {_largest(out)}"
+    if _bad(values.loss):
+        return f"forward: the losses of the batch, which overflow when they are added up; {ending}"
+    names = list(values.output_gradients)
+    for i in reversed(range(len(names))):
+        if bad := _bad(values.output_gradients[names[i]]):
+            behind = _layer(names[i + 1]) if i + 1 < len(names) else "the loss"
+            return (
+                f"backward through {behind}: the gradient at the output of {_layer(names[i])} has {bad}, while all "
+                f"values forward are finite (the largest loss of an example is {_largest(values.losses)})"
+            )
+    gradients = paths(values.gradients)
+    # Backward, the last layer comes first, in the order of the outputs as far as parameters belong to one of them.
+    order = {name: i for i, name in enumerate(names)}
+    for path in sorted(gradients, key=lambda path: -max((order[n] for n in names if _inside(path, n)), default=-1)):
+        if bad := _bad(gradients[path]):
+            return (
+                f"backward: the gradient of parameter {path!r} has {bad}, while those at all layers' outputs are finite"
+            )
+    for what, tree in (("parameter", after.params), ("the optimizer's", after.opt_state), ("layer state", after.state)):
+        for path, leaf in paths(tree).items():
+            if bad := _bad(leaf):
+                largest = max((float(jnp.abs(g).max()) for g in gradients.values() if g.size), default=0.0)
+                return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {largest:.3g}"
+    return f"forward: the losses of the epoch, which overflow when they are added up; {ending}"
+
+
+def _forward(task: Task, values: LayerValues, x: Any) -> str:
+    """The first layer whose output is not finite, or the loss; empty if all are."""
+    before, size = "the input", _largest(x)
+    for name, out in values.outputs.items():
+        if bad := _bad(out):
+            return f"forward: the output of {_layer(name)} has {bad}; the largest absolute value of {before} is {size}"
+        before, size = f"the output of {_layer(name)}", _largest(out)
+    if bad := _bad(values.losses):
+        rows = np.unique(np.nonzero(~np.isfinite(np.asarray(values.losses, np.float64)))[0])
+        return (
+            f"forward: the loss of {len(rows)} of {len(values.losses)} examples, the first of which is row {rows[0]} "
+            f"of the batch, is not finite ({bad}); the largest absolute value of {before} is {size}"
+        )
+    if bad := _bad(values.penalty):
+        return f"forward: what the penalty and the layers add to the loss has {bad}"
+    return ""
+
+
+def _layer(name: str) -> str:
+    return f"layer {name!r}" if name else "the model"
+
+
+def _inside(path: str, layer: str) -> bool:
+    return path.startswith(f"{layer}/") or path == layer
+
+
+def _bad(tree: Any) -> str:
+    """How many values are NaN or infinite, in words; empty if none is."""
+    nans = infinities = size = 0
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            nans += int(jnp.isnan(leaf).sum())
+            infinities += int(jnp.isinf(leaf).sum())
+            size += leaf.size
+    found = [f"{count:,} {name}" for count, name in ((nans, "NaN"), (infinities, "infinite")) if count]
+    return f"{' and '.join(found)} of {size:,} values" if found else ""
+
+
+def _largest(tree: Any) -> str:
+    """The largest absolute value of a tree's arrays."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size and not jnp.issubdtype(leaf.dtype, jnp.bool_)]
+    return f"{max((float(jnp.abs(leaf).max()) for leaf in leaves), default=0.0):.3g}"

@@ -1,0 +1,52 @@
+"""The progress bar of training."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import jax
+
+from ..training.totals import Logs
+
+
+class Progress:
+    """What the user sees: a bar per epoch (verbose 1), a line per epoch (2), or nothing (0)."""
+
+    def __init__(self, verbose: int, epochs: int) -> None:
+        self.verbose, self.epochs, self.bar = verbose, epochs, None
+        # The bar moves a few times a second; without one, a chunk only bounds how long Ctrl-C waits.
+        self.period = 0.2 if verbose == 1 else 1.0
+
+    def start(self, epoch: int, total: int | None, done: int) -> None:
+        if self.verbose == 1:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tqdm warns where notebook widgets are missing, and falls back to text
+                from tqdm.auto import tqdm
+
+                name = f"epoch {epoch + 1}/{self.epochs}"
+                self.bar = tqdm(total=total, initial=done, desc=name, unit="step", file=sys.stdout)
+
+    def advance(self, count: int, logs: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(_format(logs), refresh=False)
+            self.bar.update(count)
+
+    def end(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        if self.bar is not None:
+            if logs:
+                self.bar.set_postfix_str(_format(logs), refresh=True)
+            self.bar.close()
+            self.bar = None
+        elif self.verbose == 2 and logs:
+            print(f"epoch {epoch + 1}/{self.epochs}: {_format(logs)} ({seconds:.2f} s)", flush=True)
+
+
+def _format(logs: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
+
+
+def as_floats(logs: Logs) -> dict[str, float]:
+    """Values on the host, the loss first (compiled functions return dicts in the order of their keys)."""
+    host = jax.device_get(logs)
+    return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}

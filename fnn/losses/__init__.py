@@ -1,0 +1,58 @@
+"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted.
+
+Losses are computed and returned in float32 at least, whatever the dtype of the predictions; targets are cast to that
+dtype. Gradients have the predictions' dtype.
+"""
+
+from .classification import binary_crossentropy, categorical_crossentropy, logistic, sparse_categorical_crossentropy
+from .common import Loss, align
+from .facts import (
+    LOSSES,
+    base,
+    check_distributions,
+    check_targets,
+    expects,
+    get_loss,
+    is_known,
+    of_classes,
+    several_labels,
+)
+from .gaussian import Gaussians, gaussian_moments, gaussian_nll, gaussian_outputs
+from .regression import (
+    huber,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+)
+from .weighting import class_weights, mean_loss, weighted_sum
+
+__all__ = [
+    "LOSSES",
+    "Gaussians",
+    "Loss",
+    "align",
+    "base",
+    "binary_crossentropy",
+    "categorical_crossentropy",
+    "check_distributions",
+    "check_targets",
+    "class_weights",
+    "expects",
+    "gaussian_moments",
+    "gaussian_nll",
+    "gaussian_outputs",
+    "get_loss",
+    "huber",
+    "is_known",
+    "logistic",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_loss",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "of_classes",
+    "several_labels",
+    "sparse_categorical_crossentropy",
+    "weighted_sum",
+]

@@ -1,0 +1,162 @@
+"""Losses for classes and yes/no labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from .._core.checks import check_float, check_range
+from .._core.dtypes import lift, widened
+from .._core.errors import describe, fail, shape_text
+from .._core.types import Array
+from ..nn.activations import log_softmax, softplus
+from .common import EPSILON, FLOATING_HINT, align, mean_per_example
+
+
+def binary_crossentropy(
+    predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Any = 0.0
+) -> Array:
+    """Binary cross-entropy ``-t log(p) - (1 - t) log(1 - p)``, the mean over the outputs of each example.
+
+    From logits ``x`` it is ``t softplus(-x) + (1 - t) softplus(x)``, stable for any ``x``, infinite ones too, and exact
+    for small losses.
+    Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
+
+    Args:
+      predictions: (batch, ...), logits unless ``from_logits=False``.
+      targets: of the same shape, 0, 1 or between; (batch,) is taken as (batch, 1).
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      label_smoothing: targets become ``t (1 - s) + s / 2``; in [0, 1], may be traced.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)
+    p, t = align("binary_crossentropy", predictions, targets)
+    smoothing = jnp.asarray(label_smoothing, p.dtype)
+    t = t * (1 - smoothing) + 0.5 * smoothing
+    if from_logits:
+        # Not softplus(p) - t * p, which cancels: at p = 17 and t = 1 it is 0 in float32 instead of 4e-8.
+        return mean_per_example(_share(t, softplus(-p)) + _share(1 - t, softplus(p)))
+    p = jnp.clip(p, EPSILON, 1 - EPSILON)
+    return mean_per_example(-t * jnp.log(p) - (1 - t) * jnp.log(1 - p))
+
+
+def categorical_crossentropy(
+    predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Any = 0.0
+) -> Array:
+    """Cross-entropy ``-sum_k t_k log(p_k)`` between distributions on the last axis, the mean of each example.
+
+    Probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7], as in Keras. Logits may be infinite: a
+    class at -inf, as a mask makes it, adds nothing where its target is 0.
+
+    Args:
+      predictions: (batch, ..., classes), logits unless ``from_logits=False``.
+      targets: of the same shape, e.g. one-hot.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      label_smoothing: targets become ``t (1 - s) + s / classes``; in [0, 1], may be traced.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    check_range("categorical_crossentropy", "label_smoothing", label_smoothing, 0, 1)
+    _check_classes("categorical_crossentropy", predictions)
+    p, t = align("categorical_crossentropy", predictions, targets)
+    smoothing = jnp.asarray(label_smoothing, p.dtype)
+    t = t * (1 - smoothing) + smoothing / p.shape[-1]
+    return mean_per_example(jnp.sum(_share(t, -_log_probabilities(p, from_logits)), -1))
+
+
+def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
+    """Cross-entropy ``-log(p_t)`` of class numbers, the mean of each example.
+
+    Args:
+      predictions: (batch, ..., classes), logits unless ``from_logits=False``.
+      targets: (batch, ...) or (batch, ..., 1), integers in [0, classes). One outside gives NaN here, and an error
+        in `fnn.fit` and `fnn.evaluate`, which see the values.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: for targets that are not integers or do not fit the predictions' shape.
+
+    >>> import jax.numpy as jnp
+    >>> print(sparse_categorical_crossentropy(jnp.zeros((1, 4)), jnp.array([2])))
+    [1.3862944]
+    """
+    name = "sparse_categorical_crossentropy"
+    _check_classes(name, predictions)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        fail(
+            name,
+            expected="integer class numbers as targets",
+            got=describe(targets),
+            hint="Use y.astype('int32'), or categorical_crossentropy for one-hot rows.",
+        )
+    if targets.ndim == predictions.ndim and targets.shape[-1] == 1:
+        targets = targets[..., 0]
+    if targets.shape != predictions.shape[:-1]:
+        fail(
+            name,
+            expected=f"targets of shape {shape_text(predictions.shape[:-1])} for predictions {describe(predictions)}",
+            got=describe(targets),
+            hint="Use categorical_crossentropy for one-hot rows." if targets.shape == predictions.shape else "",
+        )
+    classes = predictions.shape[-1]
+    # A comparison and a sum instead of a gather: its gradient is no scatter, and a class outside is seen.
+    targets = targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
+    chosen = targets[..., None] == lift(jnp.arange(classes, dtype=targets.dtype), targets[..., None])
+    log_p = _log_probabilities(widened(predictions), from_logits)
+    picked = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
+    inside = (targets >= 0) & (targets < classes)
+    # 0 / 0 makes the NaN of a class outside, and of no other: `jax.debug_nans` may be on.
+    return mean_per_example(jnp.zeros_like(picked) / inside.astype(picked.dtype) - picked)
+
+
+def logistic(predictions: Array, targets: Array) -> Array:
+    """The logistic loss on labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
+
+    Args:
+      predictions: (batch, ...), scores (logits).
+      targets: of the same shape, -1 or +1; (batch,) is taken as (batch, 1).
+
+    Raises:
+      InputError: when the shapes differ.
+    """
+    f, t = align("logistic", predictions, targets)
+    return mean_per_example(softplus(-t * f))
+
+
+def _check_classes(where: str, predictions: Array) -> None:
+    check_float(where, predictions, FLOATING_HINT)
+    if predictions.ndim < 2 or predictions.shape[-1] < 2:
+        fail(
+            where,
+            expected="predictions of shape (batch, ..., classes) with at least 2 classes",
+            got=describe(predictions),
+            hint="For one output per example use binary_crossentropy.",
+        )
+
+
+def _log_probabilities(p: Array, from_logits: bool) -> Array:
+    if from_logits:
+        return log_softmax(p)
+    total = jnp.sum(p, -1, keepdims=True)
+    total = jnp.where(total == 0, jnp.ones_like(total), total)  # a row of zeros is clipped like any other zero
+    return jnp.log(jnp.clip(p / total, EPSILON, 1 - EPSILON))
+
+
+def _share(t: Array, values: Array) -> Array:
+    """``t * values``, where no share of an infinite value is 0."""
+    none = (t == 0) & jnp.isinf(values)
+    # Both factors, so that neither derivative is 0 times infinity; at finite values they are those of the product.
+    return jnp.where(none, jnp.zeros_like(t), t) * jnp.where(none, jnp.zeros_like(values), values)

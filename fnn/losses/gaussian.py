@@ -1,0 +1,89 @@
+"""The negative log-likelihood of normal distributions, of which a model predicts mean and variance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.checks import check_float
+from .._core.dtypes import widened
+from .._core.errors import describe, fail
+from .._core.types import Array
+from ..nn.activations import softplus
+from .common import FLOATING_HINT, LEAST_VARIANCE, align, mean_per_example
+
+
+class Gaussians(NamedTuple):
+    """Gaussian distributions, one for each number: their means and variances, of the same shape."""
+
+    mean: Array
+    variance: Array
+
+
+def gaussian_moments(predictions: Array) -> Gaussians:
+    """What the outputs of a network trained with `gaussian_nll` say: a mean and a variance for each target.
+
+    Args:
+      predictions: (batch, ..., 2 k), the k means and then the k raw scales ``r`` of ``softplus(r) + 1e-6``.
+
+    Returns:
+      `Gaussians` of two arrays (batch, ..., k).
+
+    Raises:
+      InputError: when the last axis is not even, or there is no batch.
+
+    >>> import jax.numpy as jnp
+    >>> mean, variance = gaussian_moments(jnp.array([[3.0, 0.0]]))
+    >>> print(mean, variance)
+    [[3.]] [[0.6931482]]
+    """
+    where = "gaussian_nll"
+    check_float(where, predictions, FLOATING_HINT)
+    if predictions.ndim < 2 or predictions.shape[-1] % 2 or predictions.shape[-1] == 0:
+        hint = "End the model with Dense(2 * k) for k numbers to predict, without an activation."
+        expected = "predictions of shape (batch, ..., 2 k), k means and k raw scales"
+        fail(where, expected=expected, got=describe(predictions), hint=hint)
+    mean, raw = jnp.split(predictions, 2, -1)
+    wide = widened(raw)
+    return Gaussians(mean, (softplus(wide) + jnp.asarray(LEAST_VARIANCE, wide.dtype)).astype(raw.dtype))
+
+
+def gaussian_outputs(moments: Gaussians) -> Array:
+    """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) that say these means and variances."""
+    # log(exp(v) - 1), of which exp(v) alone would overflow; what is too small for a positive v is the least variance.
+    wide = widened(moments.variance)
+    v = jnp.maximum(wide - LEAST_VARIANCE, jnp.finfo(wide.dtype).tiny)
+    raw = v + jnp.log(-jnp.expm1(-v))
+    return jnp.concatenate([moments.mean, raw.astype(moments.variance.dtype)], -1)
+
+
+def gaussian_nll(predictions: Array, targets: Array) -> Array:
+    """``-log N(t; m, v)`` of a Gaussian whose mean and variance the network tells, the mean over an example's targets.
+
+    ``((t - m)^2 / v + log(v) + log(2 pi)) / 2`` with ``v = softplus(r) + 1e-6`` from the raw output ``r``, as in
+    Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474). It is a log density: it falls below 0 where the
+    network is sure, and depends on the unit of the targets, which should be scaled to a spread of about 1.
+
+    Metrics of a task with this loss ("rmse", "mae", "r2") are those of the mean.
+
+    Args:
+      predictions: (batch, ..., 2 k), the k means and then the k raw scales; see `gaussian_moments`.
+      targets: (batch, ..., k); (batch,) is taken as (batch, 1).
+
+    Returns:
+      (batch,).
+
+    Raises:
+      InputError: when the last axis of predictions is not even, or half of it is not the shape of the targets.
+
+    >>> import jax.numpy as jnp
+    >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))
+    [0.73568285 1.7243286 ]
+    """
+    check_float("gaussian_nll", predictions, FLOATING_HINT)
+    # In float16 1 / 1e-6 alone would be infinite.
+    mean, variance = gaussian_moments(widened(predictions))
+    m, t = align("gaussian_nll", mean, targets)
+    return 0.5 * mean_per_example(jnp.square(t - m) / variance + jnp.log(2 * np.pi * variance))

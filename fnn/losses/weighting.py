@@ -1,0 +1,148 @@
+"""Sample weights and class weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.arrays import as_array
+from .._core.dtypes import at_least_float32
+from .._core.errors import describe, fail, shape_text
+from .._core.types import Array
+from .common import Loss
+from .facts import get_loss
+
+
+def weighted_sum(values: Array, weights: Array | None = None, valid: Array | None = None) -> tuple[Array, Array]:
+    """``(sum(w * v), count)``: the one place where values per example are weighted and counted.
+
+    The mean is ``sum / count`` over the number of examples, not over the sum of the weights, as in Keras.
+
+    Args:
+      values: (batch,).
+      weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite, and its
+        derivatives, that by the weight too, are 0.
+      valid: (batch,) booleans; False leaves a row out of both sum and count, as for the padding of a batch.
+
+    Returns:
+      Two scalars in float32 at least.
+    """
+    if values.ndim != 1:
+        fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
+    if weights is not None and weights.shape != values.shape:
+        fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
+    weighted = values = values.astype(at_least_float32(values.dtype))
+    if weights is not None:
+        # Both selections are needed: neither value nor derivative may be 0 times infinity.
+        counts, zeros = weights != 0, jnp.zeros_like(values)
+        weighted = jnp.where(counts, jnp.where(counts, values, zeros) * weights.astype(values.dtype), zeros)
+    if valid is None:
+        return jnp.sum(weighted), jnp.asarray(values.shape[0], values.dtype)
+    return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted))), jnp.sum(valid, dtype=values.dtype)
+
+
+def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: Array | None = None) -> Array:
+    """The mean loss of a batch, ``sum_i w_i l_i / batch``.
+
+    Args:
+      loss: a name or a function ``(predictions, targets) -> (batch,)``.
+      predictions, targets: (batch, ...), as the loss takes them.
+      sample_weight: (batch,), default all 1.
+
+    Returns:
+      A scalar in float32 at least.
+
+    Raises:
+      InputError: as the loss, and for sample weights of another shape.
+    """
+    predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
+    if sample_weight is not None:
+        sample_weight = jnp.asarray(as_array("mean_loss sample_weight", sample_weight))
+    total, count = weighted_sum(get_loss(loss)(predictions, targets), sample_weight)
+    return total / count
+
+
+def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | str | Any) -> Array:
+    """Sample weights from class weights, to be passed as the third of ``(x, y, sample_weight)``.
+
+    Args:
+      labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
+      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1 (or a
+        pandas Series with the classes as its index); or
+        "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn. Keys of a dict are whole
+        numbers of any type, also True and False for labels of booleans.
+
+    Returns:
+      (batch,) float32.
+
+    Raises:
+      InputError: for labels that are no class numbers, rows of several labels, a class without a weight, keys that are
+        no class numbers, or weights that are negative or not finite.
+
+    >>> print(class_weights([0, 1, 1], {1: 3.0}))
+    [1. 3. 3.]
+    """
+    where = "class_weights"
+    classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
+    if isinstance(weights, str):
+        if weights != "balanced":
+            fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
+        weights = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
+    items = getattr(weights, "items", None)
+    if callable(items):  # a mapping, or a pandas Series, whose index holds the classes
+        weights = dict(items())
+    if isinstance(weights, Mapping):
+        given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in weights.items()}
+        table = [given.get(number, 1.0) for number in classes.tolist()]
+    else:
+        if np.ndim(weights) != 1:
+            fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
+        listed = [_class_weight(where, i, weight) for i, weight in enumerate(weights)]
+        if classes.size and classes[-1] >= len(listed):
+            expected = f"a weight for each class; the labels reach {classes[-1]}"
+            fail(where, expected=expected, got=f"{len(listed)} weights")
+        table = [listed[number] for number in classes.tolist()]
+    return jnp.asarray(np.asarray(table, np.float32)[place.reshape(-1)])
+
+
+def _class_labels(where: str, labels: Any) -> np.ndarray:
+    """Class numbers (batch,) from numbers or one-hot rows."""
+    labels = np.asarray(as_array(f"{where}, labels", labels, fits=False))
+    if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
+        hint = "Rows of several labels have no single class: pass sample weights, (x, y, sample_weight)."
+        fail(where, expected="one-hot rows", got=describe(labels), hint=hint)
+    if labels.ndim == 2:
+        labels = labels[:, 0] if labels.shape[1] == 1 else labels.argmax(1)
+    if labels.ndim != 1:
+        fail(where, expected="labels of shape (batch,) or (batch, classes)", got=describe(labels))
+    if labels.dtype.kind not in "biu":
+        wide = labels.astype(np.float64)
+        if not (np.isfinite(wide) & (wide == np.floor(wide)) & (np.abs(wide) < 2**53)).all():
+            fail(where, expected="class numbers", got=f"{describe(labels)} with fractions, NaN or infinity")
+        labels = wide.astype(np.int64)
+    if labels.size and labels.min() < 0:
+        hint = "For labels of -1 and +1 use class_weights(y > 0, weights)." if labels.min() == -1 else ""
+        fail(where, expected="labels of at least 0", got=f"the label {labels.min()}", hint=hint)
+    return labels
+
+
+def _class_key(where: str, key: Any) -> int:
+    """A class number from a key of a dict: a whole number of any type."""
+    number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
+    if not number or key < 0:
+        hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
+        fail(where, expected="class numbers of at least 0 as keys", got=repr(key), hint=hint)
+    return int(key)
+
+
+def _class_weight(where: str, key: Any, weight: Any) -> float:
+    """A weight of one class: a finite number of at least 0."""
+    if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
+        fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
+    value = float(weight)
+    if not 0 <= value <= np.finfo(np.float32).max:
+        fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")
+    return value

@@ -1,0 +1,294 @@
+"""Whether predicted probabilities and intervals hold."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.checks import check_count, check_float, is_concrete
+from .._core.dtypes import at_least_float32
+from .._core.errors import describe, fail
+from .._core.types import Array
+from ..losses.common import align
+from .given import check_given, class_pairs, is_single, numeric_array, on_host, same_width
+from .metric import in_double, is_float, widen_array
+
+
+# --------------------------------------------------------------------------------------------------------- calibration
+class Reliability(NamedTuple):
+    """What a model claims beside how often it is right, by bins of confidence; `fnn.plot.reliability` draws it.
+
+    Attributes:
+      confidence: (bins,) the mean confidence of the examples in each bin, NaN where there are none.
+      accuracy: (bins,) how often they are right, NaN where there are none.
+      counts: (bins,) how many they are.
+    """
+
+    confidence: Array
+    accuracy: Array
+    counts: Array
+
+    @property
+    def error(self) -> Array:
+        """The expected calibration error, see `calibration_error`."""
+        gap = jnp.abs(self.confidence - self.accuracy)
+        gap = jnp.where(self.counts > 0, gap, jnp.zeros_like(gap))
+        return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
+
+
+@in_double
+def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliability:
+    """The reliability curve: how often predictions are right, by how sure they are.
+
+    Of those made with a confidence of 0.8, 80 % should be right. The confidence of an example is its largest
+    probability, which is right if it is that of the true class (Guo et al. 2017, arXiv:1706.04599). Of a single output
+    it is the probability of class 1, compared with how often class 1 comes, as in scikit-learn's ``calibration_curve``.
+    Bin ``i`` of ``n`` has the confidences in ``(i / n, (i + 1) / n]``, the first one 0 too.
+
+    Args:
+      probabilities: (batch, classes), rows that sum to 1, or (batch,) or (batch, 1), the probability of class 1. Of
+        several yes/no labels pass all in one row: ``p.ravel(), y.ravel()``.
+      targets: (batch,) class numbers, or one-hot rows of the probabilities' shape.
+      bins: of equal width; default 10.
+
+    Returns:
+      A `Reliability` with arrays of shape (bins,).
+
+    Raises:
+      InputError: when shapes do not fit, and, when the values are known, for what cannot be probabilities.
+
+    >>> curve = reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.9, 0.1]], [0, 1, 0, 1], bins=2)
+    >>> print(curve.confidence, curve.accuracy, curve.counts)
+    [  nan 0.825] [nan 0.5] [0 4]
+    """
+    where = "reliability"
+    check_count(where, "bins", bins)
+    p = numeric_array(where, "probabilities", probabilities)
+    check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
+    hint = "Of several yes/no labels pass p.ravel() and y.ravel()."
+    given = check_given(where, p, targets, None, False, scores=False, hint=hint)
+    p, single = widen_array(p), is_single(p)
+    if is_concrete(p):
+        values = np.asarray(p)
+        low, high = float(values.min()), float(values.max())
+        logits = f"Of logits they are fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
+        if not (low >= 0 and high <= 1):
+            fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=logits)
+        sums = values.sum(-1)
+        if not single and not np.allclose(sums, 1, atol=0.02):
+            fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
+    confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
+    predicted, t = class_pairs(where, p, given.targets, 0.5)
+    right = t == 1 if single else predicted == t
+    with jax.debug_nans(False):  # the mean of an empty bin is NaN
+        return _by_bins(confidence.ravel(), right.ravel(), bins)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
+    edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
+    place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
+    inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]
+    counts = jnp.sum(inside, 0, dtype=jnp.int32)
+
+    def mean(values: Array) -> Array:
+        values = values[:, None].astype(confidence.dtype)
+        return jnp.sum(jnp.where(inside, values, jnp.zeros_like(values)), 0) / counts.astype(confidence.dtype)
+
+    return Reliability(mean(confidence), mean(right), counts)
+
+
+def calibration_error(probabilities: Any, targets: Any, *, bins: int = 10) -> Array:
+    """The expected calibration error: the mean distance of confidence and accuracy over the bins of `reliability`.
+
+    ``sum_b count_b |accuracy_b - confidence_b| / sum_b count_b`` (Guo et al. 2017, arXiv:1706.04599). It depends on the
+    bins, so compare models by the same ones.
+
+    Args:
+      probabilities, targets, bins: as in `reliability`.
+
+    Raises:
+      InputError: as `reliability`.
+
+    >>> print(calibration_error([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
+    0.15
+    """
+    return reliability(probabilities, targets, bins=bins).error
+
+
+def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
+    """The two ends of intervals as floats of one shape, the lower first."""
+    low, high = numeric_array(where, "low", low), numeric_array(where, "high", high)
+    for name, bound in (("low", low), ("high", high)):
+        check_float(f"{where} {name}", bound)
+    if low.shape != high.shape or low.ndim == 0 or low.size == 0:
+        fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
+    if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
+        fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
+    low, high = same_width(low, high)
+    return low, high
+
+
+def _without_nan(where: str, name: str, x: Any) -> Array:
+    """An array of numbers, of which NaN is refused where values are known."""
+    x = numeric_array(where, name, x)
+    if is_concrete(x) and is_float(x) and (bad := int(np.isnan(on_host(x)).sum())):
+        fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")
+    return x
+
+
+@in_double
+def coverage(low: Any, high: Any, targets: Any) -> Array:
+    """The fraction of targets that lie within their intervals, bounds included; over examples and outputs.
+
+    Args:
+      low: (batch, ...), the lower ends.
+      high: of the same shape, the upper ends.
+      targets: of the same shape; (batch,) is taken as (batch, 1).
+
+    Raises:
+      InputError: when the shapes differ, or an end is below the other.
+
+    >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
+    0.6666667
+    """
+    low, high = _bounds("coverage", low, high)
+    low, high, targets = same_width(low, high, _without_nan("coverage", "targets", targets))
+    low, targets = align("coverage", low, targets)
+    inside = (low <= targets) & (targets <= high)
+    return jnp.mean(inside, dtype=at_least_float32(low.dtype))
+
+
+@in_double
+def interval_width(low: Any, high: Any) -> Array:
+    """The mean width of intervals, in the unit of the targets; of two methods of equal `coverage` less is better.
+
+    >>> print(interval_width([0.0, 1.0], [1.0, 4.0]))
+    2.0
+    """
+    low, high = _bounds("interval_width", low, high)
+    return jnp.mean(high - low, dtype=at_least_float32(low.dtype))
+
+
+class Interval(NamedTuple):
+    """Intervals, one for each number: their ends, of the same shape."""
+
+    low: Array
+    high: Array
+
+
+def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interval:
+    """The intervals that hold a fraction of Gaussian distributions, with as much left out below as above.
+
+    ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
+
+    Args:
+      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
+      variance: of the same shape.
+      coverage: the fraction, in (0, 1); default 0.9.
+
+    Returns:
+      An `Interval` ``(low, high)`` of the same shape.
+
+    Raises:
+      InputError: when the shapes differ, for a fraction outside (0, 1), and for negative variances if they are known.
+
+    >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
+    >>> print(low, high)
+    [6.710293] [13.289707]
+    """
+    where = "gaussian_interval"
+    mean, variance = _moments(where, mean, variance)
+    half = jnp.asarray(_quantile(where, coverage), mean.dtype) * jnp.sqrt(variance)
+    return Interval(mean - half, mean + half)
+
+
+def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
+    """Means and variances as floats of one shape."""
+    mean, variance = numeric_array(where, "mean", mean), numeric_array(where, "variance", variance)
+    check_float(where, mean)
+    if mean.shape != variance.shape or mean.ndim == 0 or mean.size == 0:
+        expected = "mean and variance of the same shape (batch, ...)"
+        fail(where, expected=expected, got=f"{describe(mean)} and {describe(variance)}")
+    if is_concrete(variance) and not (np.asarray(variance) >= 0).all():
+        fail(where, expected="variances of at least 0", got=f"{float(variance.min()):g}")
+    return mean, variance.astype(mean.dtype)
+
+
+def _quantile(where: str, coverage: Any) -> float:
+    """How many standard deviations on both sides of the mean hold this fraction of a normal distribution."""
+    number = isinstance(coverage, (int, float, np.number)) and not isinstance(coverage, bool)
+    if not number or not 0 < coverage < 1:
+        hint = f"Write {coverage / 100:g}." if number and 1 < coverage < 100 else ""
+        fail(where, expected="a fraction in (0, 1)", got=repr(coverage), hint=hint)
+    return NormalDist().inv_cdf((1 + float(coverage)) / 2)
+
+
+class CoverageCurve(NamedTuple):
+    """How often intervals hold the truth, by the level they claim; `fnn.plot.reliability` draws it.
+
+    Attributes:
+      nominal: (levels,) the fraction that was promised.
+      observed: (levels,) the fraction of targets inside.
+      width: (levels,) the mean width of the intervals.
+    """
+
+    nominal: Array
+    observed: Array
+    width: Array
+
+    @property
+    def error(self) -> Array:
+        """The mean distance of observed and nominal over the levels."""
+        return jnp.mean(jnp.abs(self.observed - self.nominal))
+
+
+LEVELS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""The levels of `coverage_curve`."""
+
+
+@in_double
+def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[float] = LEVELS) -> CoverageCurve:
+    """The calibration of a regression: observed against nominal coverage of Gaussian intervals, over levels.
+
+    The intervals are those of `gaussian_interval`.
+
+    Args:
+      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments` or of an ensemble's predictions.
+      variance: of the same shape.
+      targets: of the same shape; (batch,) is taken as (batch, 1).
+      levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
+
+    Returns:
+      A `CoverageCurve` with arrays of shape (levels,).
+
+    Raises:
+      InputError: when the shapes differ, for levels outside (0, 1), and for negative variances where they are known.
+
+    >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
+    >>> print(curve.observed, curve.width)
+    [0.25 0.75] [1.3489795 3.2897072]
+    """
+    where = "coverage_curve"
+    mean, variance = _moments(where, mean, variance)
+    quantiles = [_quantile(where, level) for level in levels]
+    if not quantiles:
+        fail(where, expected="at least one level", got="none")
+    mean, targets = (_without_nan(where, name, x) for name, x in (("mean", mean), ("targets", targets)))
+    mean, variance, targets = same_width(mean, variance, targets)
+    mean, targets = align(where, mean, targets)
+    deviation = jnp.sqrt(variance).reshape(mean.shape)
+    z, nominal = (jnp.asarray(np.asarray(values), mean.dtype) for values in (quantiles, levels))
+    return CoverageCurve(nominal, _within(jnp.abs(targets - mean), deviation, z), 2 * z * jnp.mean(deviation))
+
+
+@jax.jit
+def _within(distance: Array, deviation: Array, z: Array) -> Array:
+    """The fraction of distances of at most z deviations, for each z; one after the other, to save memory."""
+    return jax.lax.map(lambda q: jnp.mean(distance <= q * deviation, dtype=z.dtype), z)

@@ -1,0 +1,94 @@
+"""The `Metric` protocol."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.dtypes import at_least_float32
+from .._core.errors import describe, fail
+from .._core.inputs import leaves
+from .._core.types import Array
+
+Totals = Any
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _add(a: Totals, b: Totals) -> Totals:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def ratio_or_zero(a: Array, b: Array) -> Array:
+    """``a / b``, and 0 where b is 0."""
+    return jnp.where(b != 0, a / jnp.where(b != 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
+
+
+class Metric(NamedTuple):
+    """A metric that is gathered over batches: totals of each batch are merged, and the result is taken at the end.
+
+    Attributes:
+      name: the key in logs and history.
+      measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,). An
+        example of weight 0 must count for nothing, since batches are filled up with such.
+      result: ``result(totals) -> scalar``.
+      merge: ``merge(totals, totals) -> totals``; default the sum. All-zero totals must be its neutral element.
+      spec: the name it was looked up by, if it was, so that a task with another loss looks it up again.
+    """
+
+    name: str
+    measure: Callable[[Any, Any, Array], Totals]
+    result: Callable[[Totals], Array]
+    merge: Callable[[Totals, Totals], Totals] = _add
+    spec: str | None = None
+
+
+def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
+    """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted if weights came.
+
+    It is summed in float32 at least, and 0 if no example has a weight above 0, as the loss is.
+    """
+
+    def measure(predictions: Any, targets: Any, weights: Array) -> Totals:
+        values = jnp.asarray(fn(predictions, targets))
+        if values.shape != weights.shape:
+            fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))
+        weights = widen_array(jnp.asarray(weights))
+        values = values.astype(weights.dtype)
+        # A row of weight 0 is left out even where its value is not finite.
+        return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
+
+    return Metric(name, measure, lambda totals: ratio_or_zero(*totals))
+
+
+# -------------------------------------------------------------------------------------------------- what is known now
+def in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function of arrays that computes in float64 where one of them is on the host, for which that is exact."""
+
+    @functools.wraps(fn)
+    def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        given = leaves((args, kwargs))
+        arrays = [leaf for leaf in given if hasattr(leaf, "dtype")]
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in given)
+        if traced or (arrays and all(isinstance(leaf, jax.Array) for leaf in arrays)):
+            return fn(*args, **kwargs)
+        with jax.enable_x64(True):
+            out = fn(*args, **kwargs)
+        with jax.debug_nans(False):  # such as the mean of an empty bin
+            return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
+
+    return wrapped
+
+
+def is_float(x: Any) -> bool:
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
+def widen_array(x: Array) -> Array:
+    """The same in float32 at least, where it is floating-point."""
+    return x.astype(at_least_float32(x.dtype)) if is_float(x) else x

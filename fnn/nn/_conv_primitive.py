@@ -1,0 +1,182 @@
+"""Convolution as one JAX primitive, a trilinear form whose derivatives are itself."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.extend
+import jax.numpy as jnp
+from jax import lax
+from jax.interpreters import ad, batching, mlir
+
+from .._core.types import Array
+from .windows import Ints, Pairs
+
+
+class Geometry(NamedTuple):
+    """All of a convolution but its batch and channels: tap i of position o meets ``x[o stride + i dilation - low]``."""
+
+    size: Ints  # spatial sizes of x
+    window: Ints
+    strides: Ints
+    padding: Pairs
+    dilation: Ints
+    groups: int
+
+    @property
+    def out(self) -> Ints:
+        """Spatial sizes of y."""
+        return tuple(
+            (n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in zip(*self[:5], strict=True)
+        )
+
+    def multiply_adds(self, result: str, *shapes: Ints) -> int:
+        """The work of a result, given the shapes of its two operands and of itself."""
+        # Each number of the side without padding, y, meets the window's taps of each channel in its group.
+        arrays = dict(zip([*OPERANDS[result], result], shapes, strict=True))
+        return math.prod(arrays["y"]) * math.prod(self.window) * int(arrays["k"][-2])
+
+
+# The two operands of each result, always in the order x, y, kernel: the form is symmetric, so nothing else is needed
+# to transpose any of the three. x is (batch, *size, groups * c), y (batch, *out, groups * f), kernel
+# (*window, c, groups * f).
+OPERANDS = {"y": "xk", "x": "yk", "k": "xy"}
+
+
+def result_shape(a: Any, b: Any, result: str, geometry: Geometry) -> Ints:
+    """Shape of a result, without the axis of members."""
+    if result == "y":
+        return (a[0], *geometry.out, b[-1])
+    if result == "x":
+        return (a[0], *geometry.size, b[-2] * geometry.groups)
+    return (*geometry.window, a[-1] // geometry.groups, b[-1])
+
+
+conv_p = jax.extend.core.Primitive("fnn_conv")
+
+
+def _varying(a: Any) -> frozenset[Any]:
+    """The mesh axes over which an array varies inside `jax.shard_map`."""
+    manual = getattr(jax.typeof(a), "manual_axis_type", None)
+    return frozenset() if manual is None else manual.varying
+
+
+def bind_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool = False) -> Array:
+    if (over_a := _varying(a)) != (over_b := _varying(b)):
+        a = lax.pcast(a, tuple(over_b - over_a), to="varying") if over_b - over_a else a
+        b = lax.pcast(b, tuple(over_a - over_b), to="varying") if over_a - over_b else b
+    return conv_p.bind(a, b, result=result, geometry=geometry, members=members)
+
+
+@functools.cache
+def _compiled(**static: Any) -> Callable[..., Array]:
+    return jax.jit(functools.partial(bind_conv, **static))
+
+
+@conv_p.def_impl
+def _impl(a: Array, b: Array, **static: Any) -> Array:
+    with jax.disable_jit(False):  # one operation is compiled even where programs are not
+        return _compiled(**static)(a, b)
+
+
+@conv_p.def_abstract_eval
+def _abstract(a: Any, b: Any, *, result: str, geometry: Geometry, members: bool) -> Any:
+    lead = int(members)
+    shape = (*a.shape[:lead], *result_shape(a.shape[lead:], b.shape[lead:], result, geometry))
+    # Of a's type all but the shape stays: how it varies inside shard_map.
+    return a.update(shape=shape, sharding=a.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape))))
+
+
+def _transpose(position: int, cotangent: Array, a: Any, b: Any, *, result: str, **static: Any) -> Array:
+    operands = {OPERANDS[result][0]: a, OPERANDS[result][1]: b, result: cotangent}
+    wanted = OPERANDS[result][position]
+    left, right = (operands[name] for name in OPERANDS[wanted])
+    return bind_conv(left, right, result=wanted, **static)
+
+
+ad.defbilinear(conv_p, functools.partial(_transpose, 0), functools.partial(_transpose, 1))
+
+
+def _fold_axis(name: str, other: str, groups: int) -> tuple[int, int]:
+    """The axis of ``name`` for what it shares with ``other`` alone (batch, c or f), and how many groups lead in it."""
+    if {name, other} == {"x", "y"}:
+        return 0, 1
+    return (-2, 1) if {name, other} == {"x", "k"} and name == "k" else (-1, groups)
+
+
+def _fold(a: Array, axis: int, groups: int) -> Array:
+    """Put the leading axis into another one, behind its groups."""
+    members, *shape = a.shape
+    axis %= len(shape)
+    a = a.reshape(members, *shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
+    shape[axis] *= members
+    return jnp.moveaxis(a, 0, axis + 1).reshape(shape)
+
+
+def _unfold(a: Array, axis: int, groups: int, members: int) -> Array:
+    """Undo `_fold`."""
+    shape = list(a.shape)
+    axis %= len(shape)
+    shape[axis] //= members
+    a = a.reshape(*shape[:axis], groups, members, shape[axis] // groups, *shape[axis + 1 :])
+    return jnp.moveaxis(a, axis + 1, 0).reshape(members, *shape)
+
+
+def _batch(args: Any, dims: Any, *, result: str, geometry: Geometry, members: bool) -> tuple[Array, int]:
+    """`jax.vmap`: one batched operand joins an axis that the other operand does not have; two become members."""
+    size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
+    a, b = (x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(args, dims, strict=True))
+    if not members and None in dims:
+        position = 0 if dims[1] is None else 1
+        operands = [a, b]
+        axis, groups = _fold_axis(OPERANDS[result][position], result, geometry.groups)
+        operands[position] = _fold(operands[position], axis, groups)
+        out = bind_conv(*operands, result=result, geometry=geometry)
+        return _unfold(out, *_fold_axis(result, OPERANDS[result][position], geometry.groups), size), 0
+    if not members:
+        return bind_conv(a, b, result=result, geometry=geometry, members=True), 0
+    a, b = (jnp.broadcast_to(x, (size, *x.shape)) if d is None else x for x, d in zip((a, b), dims, strict=True))
+    out = bind_conv(*(x.reshape(-1, *x.shape[2:]) for x in (a, b)), result=result, geometry=geometry, members=True)
+    return out.reshape(size, -1, *out.shape[1:]), 0
+
+
+batching.primitive_batchers[conv_p] = _batch
+
+
+def xla_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
+    """XLA's own convolution and its own gradients."""
+    if members:
+        return jax.vmap(functools.partial(xla_conv, result=result, geometry=geometry, members=False))(a, b)
+    spatial = "DHW"[3 - len(geometry.size) :]
+
+    def forward(x: Array, kernel: Array) -> Array:
+        return lax.conv_general_dilated(
+            x,
+            kernel,
+            geometry.strides,
+            geometry.padding,
+            rhs_dilation=geometry.dilation,
+            feature_group_count=geometry.groups,
+            dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        )
+
+    if result == "y":
+        return forward(a, b)
+    wanted = jax.ShapeDtypeStruct(result_shape(a.shape, b.shape, result, geometry), a.dtype)
+    if result == "x":
+        return jax.linear_transpose(lambda x: forward(x, b), wanted)(a)[0]
+    return jax.linear_transpose(lambda kernel: forward(a, kernel), wanted)(b)[0]
+
+
+def lower_on(platform: str | None, form: Callable[..., Array]) -> None:
+    """Lower the primitive to a function of JAX, on one platform or, with None, on all others.
+
+    The choice is made for each platform that a program is lowered for, several at once in `jax.export`.
+    """
+    mlir.register_lowering(conv_p, mlir.lower_fun(form, multiple_results=False), platform=platform)
+
+
+lower_on(None, xla_conv)

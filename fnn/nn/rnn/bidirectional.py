@@ -1,0 +1,110 @@
+"""A recurrent layer run in both directions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..._core.checks import leaf, lookup
+from ..._core.errors import describe, fail
+from ..._core.types import Array
+from ..layer import Layer, shape_of
+from ..masks import Masked, kept, sequence_of
+from ..observe import call
+from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
+
+
+def merge(forward: Array, backward: Array, merge_mode: str | None) -> Any:
+    """Join the outputs of two directions: "concat" (last axis), "sum", "mul", "ave", or None for the pair.
+
+    >>> import jax.numpy as jnp
+    >>> print(merge(jnp.array([1.0]), jnp.array([3.0]), "ave"))
+    [2.]
+    """
+    if merge_mode is None:
+        return forward, backward
+    return lookup("merge_mode", merge_mode, _MERGE)(forward, backward)
+
+
+_MERGE: dict[str, Callable[[Array, Array], Array]] = {
+    "concat": lambda a, b: jnp.concatenate([a, b], axis=-1),
+    "sum": lambda a, b: a + b,
+    "mul": lambda a, b: a * b,
+    "ave": lambda a, b: (a + b) * 0.5,
+}
+_CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
+
+
+def Bidirectional(
+    layer: Layer,
+    merge_mode: str | None = "concat",
+    *,
+    backward_layer: Layer | None = None,
+    name: str = "bidirectional",
+) -> Layer:
+    """A recurrent layer in both directions of time (Schuster and Paliwal 1997).
+
+    The second direction is the same layer with parameters of its own, applied to the sequence turned round; where it
+    returns sequences they are turned back, so that both belong to the inputs step by step. With a `Masked` in and
+    sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a `Masked`. With
+    ``return_state=True`` in the layer, the output becomes ``(output, (forward carry, backward carry))``.
+
+    Args:
+      layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or any that takes sequences in the same way.
+      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None gives the pair of them,
+        each a `Masked` if one came in.
+      backward_layer: another layer for the second direction, likewise to be given without ``go_backwards``.
+      name: base name in `Sequential`.
+
+    The parameters are ``{"forward": ..., "backward": ...}``.
+
+    Raises:
+      InputError: for an unknown merge mode, something that is no Layer, and whatever the layers refuse.
+
+    >>> import jax, jax.numpy as jnp
+    >>> layer = Bidirectional(LSTM(8, return_sequences=True))
+    >>> params, _ = layer.init(jax.random.key(0), jnp.ones((2, 5, 3)))
+    >>> layer.apply(params, {}, jnp.ones((2, 5, 3)))[0].shape, sorted(params)
+    ((2, 5, 16), ['backward', 'forward'])
+    """
+    if merge_mode is not None:
+        lookup("merge_mode", merge_mode, _MERGE)
+    layers = {"forward": layer, "backward": layer if backward_layer is None else backward_layer}
+    for part, one in layers.items():
+        if not isinstance(one, Layer):
+            fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=repr(one))
+
+    def init(key: Array, x: Any) -> tuple[Any, Any]:
+        made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}
+        return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
+
+    def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+        _, mask = sequence_of(name, x)
+        outputs, carries, new_state = [], [], {}
+        for i, (part, one) in enumerate(layers.items()):
+            part_key = None if key is None else jax.random.fold_in(key, i)
+            part_x = x if part == "forward" else jax.tree.map(lambda a: jnp.flip(a, 1), x)
+            p, s = leaf(name, params, part), state.get(part, {})
+            y, s = call(part, f"{name} {part}", one, p, s, part_x, key=part_key, train=train)
+            if s:
+                new_state[part] = s
+            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], _CARRIES):
+                y, carry = y
+                carries.append(carry)
+            y, _ = sequence_of(f"{name} {part}", y)
+            outputs.append(jnp.flip(y, 1) if part == "backward" and y.ndim == 3 else y)
+        if len({y.ndim for y in outputs}) > 1:
+            got = " and ".join(map(describe, outputs))
+            fail(name, expected="both directions to return sequences, or neither", got=got)
+        sequences = outputs[0].ndim == 3
+        if mask is not None and sequences:
+            outputs = [kept(jnp.asarray(mask), y) for y in outputs]
+        out = merge(outputs[0], outputs[1], merge_mode)
+        if mask is not None and sequences:
+            out = tuple(Masked(y, mask) for y in out) if merge_mode is None else Masked(out, mask)
+        return ((out, tuple(carries)) if carries else out), new_state
+
+    return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))

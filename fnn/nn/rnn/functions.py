@@ -1,0 +1,314 @@
+"""SimpleRNN, LSTM and GRU as pure functions: initial parameters, one step, a whole sequence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..._core.checks import check_count
+from ..._core.types import Array, Params
+from ..initializers import Initializer, get_initializer
+from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Activation, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
+from .sequence import run_cell, run_sequence
+
+
+def _init(
+    where: str,
+    kind: Cell,
+    key: Array,
+    in_features: int,
+    units: int,
+    kernel_initializer: str | Initializer,
+    recurrent_initializer: str | Initializer,
+    dtype: Any,
+) -> tuple[Params, Array]:
+    """Both kernels, and a key for the bias."""
+    check_count(where, "in_features", in_features)
+    check_count(where, "units", units)
+    kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
+    width = kind.gates * units
+    kernel = get_initializer(kernel_initializer)(kernel_key, (in_features, width), dtype)
+    recurrent = get_initializer(recurrent_initializer)(recurrent_key, (units, width), dtype)
+    return {"kernel": kernel, "recurrent_kernel": recurrent}, bias_key
+
+
+def simple_rnn_init(
+    key: Array,
+    in_features: int,
+    units: int,
+    *,
+    use_bias: bool = True,
+    kernel_initializer: str | Initializer = "glorot_uniform",
+    recurrent_initializer: str | Initializer = "orthogonal",
+    bias_initializer: str | Initializer = "zeros",
+    dtype: Any = jnp.float32,
+) -> Params:
+    """Parameters of a simple RNN.
+
+    ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, with ``use_bias``, ``bias`` (units,).
+
+    Raises:
+      InputError: for unknown initializers and for sizes below 1.
+    """
+    params, bias_key = _init(
+        "simple_rnn_init", SIMPLE_RNN, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
+    )
+    if use_bias:
+        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
+    return params
+
+
+def simple_rnn_cell(
+    params: Params, carry: SimpleRNNCarry, x: Array, *, activation: Activation = "tanh"
+) -> tuple[SimpleRNNCarry, Array]:
+    """One step, ``h' = activation(x @ kernel + h @ recurrent_kernel + bias)`` (Elman 1990).
+
+    Args:
+      params: as `simple_rnn_init` makes them; ``bias`` may be left out.
+      carry: what the step before handed on.
+      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
+      activation: a name or a function; default tanh.
+
+    Returns:
+      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+
+    Raises:
+      InputError: when shapes or dtypes of x, carry and parameters do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> params = {"kernel": jnp.array([[2.0]]), "recurrent_kernel": jnp.array([[0.5]])}
+    >>> carry, y = simple_rnn_cell(params, SimpleRNNCarry(jnp.array([[4.0]])), jnp.array([[3.0]]), activation=None)
+    >>> print(y)
+    [[8.]]
+    """
+    return run_cell("simple_rnn_cell", SIMPLE_RNN, params, carry, x, activation, None)
+
+
+def simple_rnn(
+    params: Params,
+    x: Array,
+    carry: SimpleRNNCarry | None = None,
+    *,
+    mask: Array | None = None,
+    reverse: bool = False,
+    return_sequences: bool = True,
+    activation: Activation = "tanh",
+) -> tuple[Array, SimpleRNNCarry]:
+    """A whole sequence through `simple_rnn_cell`. Arguments, result and errors are those of `lstm`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> ys, carry = simple_rnn(simple_rnn_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
+    >>> ys.shape, carry.h.shape
+    ((2, 5, 8), (2, 8))
+    """
+    return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, mask, reverse, return_sequences, activation, None)
+
+
+def lstm_init(
+    key: Array,
+    in_features: int,
+    units: int,
+    *,
+    use_bias: bool = True,
+    kernel_initializer: str | Initializer = "glorot_uniform",
+    recurrent_initializer: str | Initializer = "orthogonal",
+    bias_initializer: str | Initializer = "zeros",
+    unit_forget_bias: bool = True,
+    dtype: Any = jnp.float32,
+) -> Params:
+    """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
+
+    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and ``bias`` (4 units,), if any.
+    With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
+
+    Raises:
+      InputError: for unknown initializers and for sizes below 1.
+    """
+    params, bias_key = _init(
+        "lstm_init", LSTM_CELL, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
+    )
+    if use_bias:
+        bias = get_initializer(bias_initializer)(bias_key, (4 * units,), dtype)
+        params["bias"] = bias.at[units : 2 * units].set(1.0) if unit_forget_bias else bias
+    return params
+
+
+def lstm_cell(
+    params: Params,
+    carry: LSTMCarry,
+    x: Array,
+    *,
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
+) -> tuple[LSTMCarry, Array]:
+    """One step of long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+
+    With ``z_i, z_f, z_c, z_o = x @ kernel + h @ recurrent_kernel + bias``, ``s`` the recurrent activation and ``t``
+    the activation: ``c' = s(z_f) * c + s(z_i) * t(z_c)`` and ``h' = s(z_o) * t(c')``.
+
+    Args:
+      params: as `lstm_init` makes them; ``bias`` may be left out.
+      carry: what the step before handed on.
+      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
+      activation: a name or a function; default tanh.
+      recurrent_activation: of the gates; default sigmoid.
+
+    Returns:
+      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+
+    Raises:
+      InputError: when shapes or dtypes of x, carry and parameters do not fit.
+
+    >>> import jax, jax.numpy as jnp
+    >>> params = lstm_init(jax.random.key(0), 3, 8)
+    >>> carry = LSTMCarry(h=jnp.zeros((2, 8)), c=jnp.zeros((2, 8)))
+    >>> carry, y = lstm_cell(params, carry, jnp.ones((2, 3)))
+    >>> y.shape
+    (2, 8)
+    """
+    return run_cell("lstm_cell", LSTM_CELL, params, carry, x, activation, recurrent_activation)
+
+
+def lstm(
+    params: Params,
+    x: Array,
+    carry: LSTMCarry | None = None,
+    *,
+    mask: Array | None = None,
+    reverse: bool = False,
+    return_sequences: bool = True,
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
+) -> tuple[Array, LSTMCarry]:
+    """A whole sequence through `lstm_cell`.
+
+    Args:
+      params: as `lstm_init` makes them; ``bias`` may be left out.
+      x: (batch, time, in_features) of the kernel's dtype, or integer ids (batch, time). Ids stand for their one-hot
+        rows, which are not built; an id outside [0, in_features) makes its row's outputs NaN from there on.
+      carry: where to start; default zeros.
+      mask: booleans (batch, time). At a step where it is False the carry is kept and the output repeats the one
+        before (that of the starting carry at the first step); what x holds there does not matter.
+      reverse: walk from the last step to the first. Outputs stay aligned with inputs: ``ys[:, t]`` belongs to
+        ``x[:, t]``, and the carry returned is that after the first step.
+      return_sequences: False returns the last output alone, (batch, units), and saves keeping the others.
+      activation: a name or a function; default tanh.
+      recurrent_activation: of the gates; default sigmoid.
+
+    Returns:
+      ``(ys, carry)``: the outputs (batch, time, units), or (batch, units), and the carry after the last step.
+
+    Raises:
+      InputError: when rank, width or dtype of x, the shape or dtype of the mask, or the carry does not fit.
+
+    Derivatives of every order and both modes work. With tanh, sigmoid, linear and relu the loop has a derivative of
+    its own (see the head of this module); other activations go through JAX's, more slowly.
+
+    >>> import jax, jax.numpy as jnp
+    >>> params = lstm_init(jax.random.key(0), 57, 8)
+    >>> ys, carry = lstm(params, jnp.array([[3, 1, 4, 1, 5]]))
+    >>> ys.shape, carry.c.shape, bool((ys[:, -1] == carry.h).all())
+    ((1, 5, 8), (1, 8), True)
+    """
+    return run_sequence(
+        "lstm", LSTM_CELL, params, x, carry, mask, reverse, return_sequences, activation, recurrent_activation
+    )
+
+
+def gru_init(
+    key: Array,
+    in_features: int,
+    units: int,
+    *,
+    use_bias: bool = True,
+    kernel_initializer: str | Initializer = "glorot_uniform",
+    recurrent_initializer: str | Initializer = "orthogonal",
+    bias_initializer: str | Initializer = "zeros",
+    reset_after: bool = True,
+    dtype: Any = jnp.float32,
+) -> Params:
+    """Parameters of a GRU, the gates packed in Keras's order z, r, h.
+
+    ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
+    (2, 3 units), the input's and the recurrent one, with ``reset_after``, else (3 units,).
+
+    Raises:
+      InputError: for unknown initializers and for sizes below 1.
+    """
+    kind = _gru_kind(reset_after)
+    params, bias_key = _init(
+        "gru_init", kind, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
+    )
+    if use_bias:
+        shape = (2, 3 * units) if reset_after else (3 * units,)
+        params["bias"] = get_initializer(bias_initializer)(bias_key, shape, dtype)
+    return params
+
+
+def _gru_kind(reset_after: bool) -> Cell:
+    return GRU_AFTER if reset_after else GRU_BEFORE
+
+
+def gru_cell(
+    params: Params,
+    carry: GRUCarry,
+    x: Array,
+    *,
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
+    reset_after: bool = True,
+) -> tuple[GRUCarry, Array]:
+    """One step of a gated recurrent unit (Cho et al. 2014, arXiv:1406.1078).
+
+    With ``x_z, x_r, x_n = x @ kernel + bias``, blocks ``U`` of the recurrent kernel, ``s`` the recurrent activation
+    and ``t`` the activation: ``z = s(x_z + h @ U_z)``, ``r = s(x_r + h @ U_r)`` and ``h' = z * h + (1 - z) * n``, where
+    ``n = t(x_n + (r * h) @ U_n)`` as in the paper with ``reset_after=False``, and ``n = t(x_n + r * (h @ U_n))`` with
+    ``reset_after=True``, the default as in Keras (then every ``h @ U`` has a bias of its own).
+
+    Args:
+      params: as `gru_init` makes them with the same ``reset_after``; ``bias`` may be left out.
+      carry: what the step before handed on.
+      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
+      activation: a name or a function; default tanh.
+      recurrent_activation: of the gates; default sigmoid.
+      reset_after: whether the reset gate acts after the recurrent product.
+
+    Returns:
+      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+
+    Raises:
+      InputError: when shapes or dtypes of x, carry and parameters do not fit.
+
+    >>> import jax, jax.numpy as jnp
+    >>> carry, y = gru_cell(gru_init(jax.random.key(0), 3, 8), GRUCarry(jnp.zeros((2, 8))), jnp.ones((2, 3)))
+    >>> y.shape
+    (2, 8)
+    """
+    return run_cell("gru_cell", _gru_kind(reset_after), params, carry, x, activation, recurrent_activation)
+
+
+def gru(
+    params: Params,
+    x: Array,
+    carry: GRUCarry | None = None,
+    *,
+    mask: Array | None = None,
+    reverse: bool = False,
+    return_sequences: bool = True,
+    activation: Activation = "tanh",
+    recurrent_activation: Activation = "sigmoid",
+    reset_after: bool = True,
+) -> tuple[Array, GRUCarry]:
+    """A whole sequence through `gru_cell`. Arguments, result and errors are those of `lstm`, and ``reset_after``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> ys, carry = gru(gru_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
+    >>> ys.shape, carry.h.shape
+    ((2, 5, 8), (2, 8))
+    """
+    kind = _gru_kind(reset_after)
+    return run_sequence(
+        "gru", kind, params, x, carry, mask, reverse, return_sequences, activation, recurrent_activation
+    )

@@ -1,0 +1,42 @@
+"""Layers that change the shape of their input alone."""
+
+from __future__ import annotations
+
+import math
+
+from .._core.errors import describe, fail, shape_text
+from .._core.types import Array
+from .layer import Layer, stateless
+
+
+def flatten(x: Array) -> Array:
+    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    if x.ndim == 0:
+        fail("flatten", expected="x with a batch axis", got=describe(x))
+    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+def Flatten(*, name: str = "flatten") -> Layer:
+    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    return stateless(flatten, name, "Flatten")
+
+
+def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
+    """Another shape behind the batch axis; one entry may be -1.
+
+    Raises:
+      InputError: when the number of elements does not fit.
+    """
+    if x.ndim == 0:
+        fail("reshape", expected="x with a batch axis", got=describe(x))
+    size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)
+    unknown = target_shape.count(-1)
+    if unknown > 1 or (size != known if unknown == 0 else known == 0 or size % known):
+        fail("reshape", expected=f"x with {shape_text(('batch', *target_shape))} elements", got=describe(x))
+    return x.reshape(x.shape[0], *target_shape)
+
+
+def Reshape(target_shape: int | tuple[int, ...], *, name: str = "reshape") -> Layer:
+    """Another shape behind the batch axis, (batch, ...) to (batch, *target_shape); one entry may be -1."""
+    target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+    return stateless(lambda x: reshape(x, target), name, "Reshape")

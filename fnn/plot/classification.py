@@ -1,0 +1,332 @@
+"""Pictures of images, probabilities and mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from .. import metrics
+from .._core.arrays import as_array
+from .._core.checks import check_count
+from .._core.errors import describe, fail
+from .._core.inputs import as_labels
+from ._draw import COLORS, RIGHT, WRONG, class_names, class_number, many_axes, one_axes, plain_numbers, tick_tilt
+
+# A picture with more images than this takes minutes to draw, and nobody can look at it.
+_MOST_IMAGES = 400
+
+
+def _as_images(where: str, x: Any) -> np.ndarray:
+    x = np.asarray(as_array(f"{where}, x", x, fits=False))
+    if x.ndim == 4 and x.shape[-1] == 1:
+        x = x[..., 0]
+    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
+        fail(where, expected="x of shape (count, height, width[, channels])", got=str(x.shape))
+    if len(x) > _MOST_IMAGES:
+        hint = "Choose some, e.g. x[:40]."
+        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint=hint)
+    if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
+        x = x.astype(np.float32)
+        if x.ndim == 4 and not (x.min() >= 0 and x.max() <= 1):
+            got = f"numbers from {x.min():g} to {x.max():g}"
+            fail(where, expected="coloured images in [0, 1], or integers in [0, 255]", got=got)
+    return x
+
+
+def images(
+    x: Any,
+    labels: Sequence[Any] | None = None,
+    predictions: Sequence[Any] | None = None,
+    *,
+    names: Sequence[Any] | None = None,
+    columns: int = 8,
+    axes: Any = None,
+) -> Any:
+    """A grid of images, titled with labels, or with "predicted (true)": green where right, red and bold where wrong.
+
+    Grey images share one scale: the smallest number of all is white, the largest black.
+
+    Args:
+      x: (count, height, width) or (count, height, width, channels), channels 1, 3 or 4.
+      labels: the true label of each image; optional.
+      predictions: the predicted label of each image; optional, with ``labels``.
+      names: of the classes, if labels and predictions are class numbers; optional.
+      columns: images per row.
+      axes: an array of axes to draw into, at least one per image; default a new figure.
+
+    Returns:
+      The flat array of axes.
+
+    Raises:
+      InputError: for arrays that are no images, more than 400 of them, or too few axes or labels.
+
+    >>> axes = images(np.eye(16).reshape(4, 4, 4, 4)[0], [0, 1, 0, 1], [0, 1, 1, 1], names=["cat", "dog"])
+    >>> [ax.get_title() for ax in axes]
+    ['cat (cat)', 'dog (dog)', 'dog (cat)', 'dog (dog)']
+    """
+    x = _as_images("images", x)
+    given = {}
+    for name, values in (("labels", labels), ("predictions", predictions)):
+        if values is None:
+            continue
+        shown = as_labels(f"images, {name}", values)
+        if shown.ndim != 1:
+            hint = "Use scores.argmax(-1)."
+            fail("images", expected=f"one of {name} per image", got=str(shown.shape), hint=hint)
+        if len(shown) < len(x):
+            fail("images", expected=f"{len(x)} {name}", got=str(len(shown)))
+        given[name] = [str(value) for value in shown[: len(x)]]
+        if names is not None:
+            numbers = [class_number("images", value, len(names)) for value in shown[: len(x)]]
+            given[name] = [class_names("images", names, len(names))[i] for i in numbers]
+    check_count("images", "columns", columns)
+    columns = min(columns, len(x))
+    wide = max((len(text) for texts in given.values() for text in texts), default=0)
+
+    def make() -> Any:
+        import matplotlib.pyplot as plt
+
+        rows = -(-len(x) // columns)
+        # Two long names, one for the prediction and one for the truth, need more room than two digits.
+        width = 1.25 if wide < 7 or "labels" not in given or "predictions" not in given else 1.7
+        return plt.subplots(rows, columns, figsize=(width * columns, 1.5 * rows), layout="constrained")[1]
+
+    axes = many_axes("images", axes, len(x), make)
+    for ax in axes:
+        ax.set_axis_off()
+    scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
+    for i, (ax, image) in enumerate(zip(axes, x, strict=False)):
+        ax.imshow(image, **scale)
+        _title(ax, *(texts[i] if texts else None for texts in (given.get("labels"), given.get("predictions"))))
+    return axes
+
+
+def _title(ax: Any, label: str | None, prediction: str | None) -> None:
+    """The title of one image."""
+    if prediction is None:
+        if label is not None:
+            ax.set_title(label, fontsize=10)
+        return
+    right = label is None or prediction == label
+    text = prediction if label is None else f"{prediction} ({label})"
+    # Long names go on two lines.
+    text, size = (text.replace(" (", "\n("), 9) if len(text) > 16 else (text, 10)
+    ax.set_title(text, fontsize=size, color=RIGHT if right else WRONG, fontweight="normal" if right else "bold")
+
+
+def _as_probabilities(where: str, p: Any) -> np.ndarray:
+    """Probabilities with the classes last; a single one is that of class 1."""
+    p = plain_numbers(where, "p", p)
+    if p.ndim and p.shape[-1] == 1:
+        p = np.concatenate([1 - p, p], -1)
+    if p.size == 0:
+        fail(where, expected="the probabilities of at least one class", got=describe(p))
+    off = np.abs(p.sum(-1) - 1).max()
+    # Half precision rounds each of many probabilities.
+    if not (p.min() >= 0 and p.max() <= 1 and off < 0.02):
+        got = f"numbers from {p.min():g} to {p.max():g} that sum to {p.sum(-1).ravel()[0]:g}"
+        fail(where, expected="probabilities, which sum to 1", got=got, hint="Pass fnn.activations.softmax(logits).")
+    return p
+
+
+def probabilities(
+    p: Any, *, label: int | None = None, names: Sequence[Any] | None = None, top: int | None = None, ax: Any = None
+) -> Any:
+    """The class probabilities of one example as bars.
+
+    The bar of the most probable class is green if it is the true one and else red; the true class has a bold name and
+    the word "true". Without a label it is blue.
+
+    Args:
+      p: (classes,), or (1,) for the probability of class 1 out of two.
+      label: the number of the true class; optional.
+      names: of the classes; default their numbers.
+      top: how many of the most probable classes to show, in order (the true one is always shown); default all in
+        their own order if there are no more than 20, else 10.
+      ax: the axes to draw into; default a new figure.
+
+    Returns:
+      The axes.
+
+    Raises:
+      InputError: for numbers that are no probabilities, and names or labels that do not fit.
+
+    >>> ax = probabilities([0.1, 0.7, 0.2], label=2, names=["bag", "boot", "coat"])
+    >>> [text.get_text() for text in ax.texts]
+    ['70%', '20% (true)']
+    """
+    where = "probabilities"
+    if np.ndim(p) != 1:
+        fail(where, expected="the probabilities of one example, of shape (classes,)", got=str(np.shape(p)))
+    p = _as_probabilities(where, p)
+    names = class_names(where, names, len(p))
+    true = None if label is None else class_number(where, label, len(p))
+    if top is not None:
+        check_count(where, "top", top)
+    shown = list(range(len(p)))
+    if top is not None or len(p) > 20:
+        shown = np.argsort(-p, kind="stable")[: top or 10].tolist()
+        if true is not None and true not in shown:
+            shown.append(true)
+    best = int(p.argmax())
+    ax = one_axes(where, ax, (3.6, 0.6 + 0.24 * len(shown)))
+    colors = ["0.75"] * len(shown)
+    colors[shown.index(best)] = COLORS[0] if true is None else RIGHT if best == true else WRONG
+    ax.barh(np.arange(len(shown)), p[shown], color=colors, height=0.75)
+    size = 9 if len(shown) <= 6 else 8
+    ax.set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=size)
+    for place, i in enumerate(shown):
+        if i in (best, true):
+            text = f"{p[i]:.0%}" + (" (true)" if i == true else "")
+            ax.text(p[i] + 0.02, place, text, va="center", fontsize=size, fontweight="bold" if i == true else None)
+        if i == true:
+            ax.get_yticklabels()[place].set_fontweight("bold")
+    ax.set(xlim=(0, 1.42), ylim=(len(shown) - 0.5, -0.5))
+    ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], fontsize=size)
+    ax.spines["bottom"].set_bounds(0, 1)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("probability", fontsize=size, x=0.5 / 1.42)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def predictions(
+    x: Any,
+    p: Any,
+    labels: Sequence[Any] | None = None,
+    *,
+    names: Sequence[Any] | None = None,
+    columns: int = 3,
+    axes: Any = None,
+) -> Any:
+    """Images, each beside the bars of its class probabilities.
+
+    Args:
+      x: images as in `images`.
+      p: (count, classes) probabilities.
+      labels: the number of the true class of each image; optional.
+      names: of the classes; default their numbers.
+      columns: examples per row.
+      axes: an array of axes to draw into, at least two per image, alternately for the image and its bars; default a
+        new figure.
+
+    Returns:
+      The flat array of axes: image, bars, image, bars, ...
+
+    Raises:
+      InputError: as in `images` and `probabilities`.
+    """
+    where = "predictions"
+    x = _as_images(where, x)
+    if np.ndim(p) != 2 or len(p) < len(x):
+        fail(where, expected=f"p of shape ({len(x)}, classes)", got=str(np.shape(p)))
+    p = _as_probabilities(where, p)[: len(x)]
+    if labels is not None and (np.ndim(labels) != 1 or len(labels) < len(x)):
+        fail(where, expected=f"{len(x)} labels", got=str(np.shape(labels)))
+    names = class_names(where, names, p.shape[1])
+    check_count(where, "columns", columns)
+    columns = min(columns, len(x))
+
+    def make() -> Any:
+        import matplotlib.pyplot as plt
+
+        rows = -(-len(x) // columns)
+        wide = 1.9 + 0.07 * max(map(len, names))
+        size = ((1.45 + wide) * columns, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)) * rows)
+        ratios = [1.45, wide] * columns
+        return plt.subplots(rows, 2 * columns, figsize=size, layout="constrained", width_ratios=ratios)[1]
+
+    axes = many_axes(where, axes, 2 * len(x), make)
+    images(x, labels, p.argmax(-1), names=names, axes=axes[: 2 * len(x) : 2])
+    for i in range(len(x)):
+        ax = probabilities(p[i], label=None if labels is None else labels[i], names=names, ax=axes[2 * i + 1])
+        ax.set_xlabel("")
+    for ax in axes[2 * len(x) :]:
+        ax.set_axis_off()
+    return axes
+
+
+def confusion_matrix(
+    predictions: Any,
+    targets: Any,
+    *,
+    names: Sequence[Any] | None = None,
+    normalize: bool = False,
+    threshold: Any = None,
+    ax: Any = None,
+) -> Any:
+    """How often each true class (rows) was predicted as each class (columns), as numbers over shades.
+
+    The shades grow with the root of the numbers, so that single mistakes can be seen beside many right ones.
+
+    Args:
+      predictions: (count, classes) scores, (count,) or (count, 1) scores of one class, or (count,) class numbers.
+      targets: (count,) class numbers.
+      names: of the classes; default their numbers.
+      normalize: show each number as a percentage of its row, the true class.
+      threshold: for scores of one class; default 0.5, for probabilities. Pass 0 for logits.
+      ax: the axes to draw into; default a new figure.
+
+    Returns:
+      The axes.
+
+    Raises:
+      InputError: for class numbers without a name, and as `metrics.confusion_matrix`.
+
+    >>> ax = confusion_matrix([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"])
+    >>> [text.get_text() for text in ax.texts]
+    ['2', '1', '0', '1']
+    """
+    where = "confusion_matrix"
+    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
+    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
+    if names is not None:
+        class_names(where, names, scores.shape[-1] if several else len(names))
+    count = None if names is None or several else len(names)
+    matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
+    if matrix.ndim == 3:
+        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
+        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
+    classes = len(matrix)
+    labels = class_names(where, names, classes)
+    total = matrix.sum(1, keepdims=True)
+    share = matrix / np.maximum(total, 1)
+    shown = share if normalize else matrix
+    side = float(np.clip(1.6 + 0.42 * classes, 3.2, 9))
+    ax = one_axes(where, ax, (side - 0.2, side))
+    from matplotlib.colors import PowerNorm
+
+    top = max(float(shown.max()), 1e-9)
+    norm = PowerNorm(0.5, 0, top)
+    picture = ax.imshow(shown, cmap="Blues", norm=norm)
+    if classes <= 30:
+        box = ax.get_window_extent()
+        # A cell in points, and a size at which its longest number fills no more than most of it.
+        cell = min(box.width, box.height) / ax.figure.dpi * 72 / classes
+        longest = max(3, len(str(100 if normalize else matrix.max())))
+        size = float(np.clip(1.15 * cell / longest, 4, 11))
+        for row in range(classes):
+            for column in range(classes):
+                value = matrix[row, column]
+                text = (
+                    "" if normalize and total[row] == 0 else f"{100 * share[row, column]:.0f}" if normalize else value
+                )
+                color = "0.65" if value == 0 else "white" if norm(shown[row, column]) > 0.6 else "black"
+                ax.text(column, row, str(text), ha="center", va="center", color=color, fontsize=size)
+    else:
+        ax.figure.colorbar(
+            picture, ax=ax, fraction=0.045, pad=0.03, label="share of the true class" if normalize else "count"
+        )
+    places, size = np.arange(classes), 10 if classes <= 12 else 8
+    if classes > 30:
+        places = places[:: -(-classes // 20)]
+    short = [labels[i] for i in places]
+    ax.set_xticks(places, short, fontsize=size, **tick_tilt(short, 4 * max(classes, 6)))
+    ax.set_yticks(places, short, fontsize=size)
+    title = "% of each true class" if normalize else "confusion matrix"
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    return ax

@@ -1,0 +1,191 @@
+"""Pictures of what a model claims to know, beside what it knows: reliability curves and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .._core.checks import check_count
+from .._core.errors import describe, fail
+from ..metrics.calibration import CoverageCurve, Reliability
+from ._draw import COLORS, RIGHT, WRONG, lighten, line_style, one_axes, plain_numbers
+
+# A bin with fewer examples tells next to nothing: of 10 right by halves, the fraction is known to 0.16.
+_FEW = 10
+
+
+def reliability(
+    curves: Reliability | CoverageCurve | Mapping[str, Reliability | CoverageCurve], *, ax: Any = None
+) -> Any:
+    """What a model claims against what is true, with the diagonal of one that is right about itself.
+
+    Below the diagonal it is too sure of itself, above not sure enough. Bars show which share of the examples each bin
+    has; a bin of fewer than ten is a small open mark beside the line. The legend tells the mean distance from the
+    diagonal: the expected calibration error (ECE) of classes, and by how much coverage is off over the levels.
+
+    Args:
+      curves: of `fnn.metrics.reliability` (classes) or `fnn.metrics.coverage_curve` (intervals of a regression), or
+        several of one kind by name, e.g. of a single network and of an ensemble.
+      ax: the axes to draw into; default a new figure.
+
+    Returns:
+      The axes.
+
+    Raises:
+      InputError: for other things than curves, or both kinds in one picture.
+
+    >>> import fnn
+    >>> curve = fnn.metrics.reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], [0, 1, 0])
+    >>> ax = reliability({"one network": curve})
+    >>> ax.get_xlabel(), ax.get_legend().get_texts()[1].get_text()
+    ('confidence', 'one network: ECE 0.333')
+    """
+    where = "reliability"
+    by_name = dict(curves) if isinstance(curves, Mapping) else {"": curves}
+    kinds = {type(curve) for curve in by_name.values()}
+    if len(kinds) != 1 or not kinds <= {Reliability, CoverageCurve}:
+        got = " and ".join(sorted(kind.__name__ for kind in kinds)) or "an empty dict"
+        hint = "Make them with fnn.metrics.reliability(probabilities, y) or fnn.metrics.coverage_curve."
+        fail(where, expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
+    classes = kinds == {Reliability}
+    ax = one_axes(where, ax, (4.6, 4.4))
+    ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=1)
+    for i, (name, curve) in enumerate(by_name.items()):
+        claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
+        error = float(curve.error)
+        text = f"ECE {error:.3f}" if classes else f"off by {error:.3f}"
+        style, many = line_style(i), np.ones(claimed.shape, bool)
+        if classes:
+            counts = np.asarray(curve[2])
+            _shares(ax, counts, i, len(by_name))
+            many = counts >= _FEW
+            few = (counts > 0) & ~many
+            open_mark = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
+            ax.scatter(claimed[few], true[few], **open_mark, zorder=2, clip_on=False)
+        label = f"{name}: {text}" if name else text
+        ax.plot(claimed[many], true[many], **style, markersize=5, label=label, zorder=3, clip_on=False)
+    names = ("confidence", "accuracy") if classes else ("nominal coverage", "observed coverage")
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=names[0], ylabel=names[1], aspect="equal")
+    ax.set_title("reliability" if classes else "coverage of intervals")
+    # Bars stand at the right; a coverage below one half is rare where much was promised.
+    _legend_aside(ax, "upper left" if classes else "lower right")
+    return ax
+
+
+def _legend_aside(ax: Any, place: str) -> None:
+    """A legend at its place, or if it would cover a curve or a bar in any other corner, below the axes."""
+    drawn = []
+    for line in ax.lines[1:]:  # the first is the diagonal
+        x, y = line.get_data()
+        steps = np.linspace(0, max(len(x) - 1, 0), 40 * max(len(x), 1))
+        drawn.append(
+            np.stack([np.interp(steps, np.arange(len(x)), values) for values in (x, y)], 1) if len(x) else None
+        )
+    for bar in ax.patches:
+        x, y, top = bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()
+        drawn.append(np.stack([np.full(9, x), np.linspace(y, y + top, 9)], 1) if top else None)
+    drawn += [np.asarray(marks.get_offsets()) for marks in ax.collections]
+    points = ax.transData.transform(np.concatenate([np.zeros((0, 2)), *(part for part in drawn if part is not None)]))
+    for loc in (place, "upper left", "lower right", "lower left"):
+        box = ax.legend(frameon=False, loc=loc, fontsize=9).get_window_extent().padded(3)
+        if not box.count_contains(points):
+            return
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
+
+
+def _shares(ax: Any, counts: np.ndarray, i: int, models: int) -> None:
+    """Light bars behind a curve: the share of the examples in each bin, written above them for a single model."""
+    bins = len(counts)
+    width = 0.9 / bins / models
+    places = (np.arange(bins) + 0.5) / bins + width * (i - (models - 1) / 2)
+    shares = counts / max(counts.sum(), 1)
+    label = "share of the examples" if i == 0 else None
+    bars = ax.bar(places, shares, width, color=lighten(COLORS[i % len(COLORS)], 0.75), label=label, zorder=0)
+    if models == 1 and bins <= 15:
+        ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
+
+
+def intervals(
+    low: Any,
+    high: Any,
+    targets: Any = None,
+    *,
+    mean: Any = None,
+    x: Any = None,
+    most: int = 120,
+    ax: Any = None,
+) -> Any:
+    """Intervals with the truth, in the order of the predictions, or along ``x`` for problems of one input.
+
+    A target outside its interval is a red cross, one inside a green dot. The title counts all rows, also those that are
+    not drawn. Without targets, such as over a grid of ``x``, there are the intervals alone.
+
+    Args:
+      low, high: (rows,) or (rows, 1), the ends, e.g. ``*predictions.interval(0.9)``.
+      targets: (rows,) or (rows, 1), the truth, if it is known.
+      mean: (rows,) or (rows, 1), the predictions; default the middle.
+      x: (rows,) or (rows, 1), the places of the rows; default their rank by ``mean``.
+      most: how many rows are drawn at most, evenly spaced among all; default 120. With ``x`` all are.
+      ax: the axes to draw into; default a new figure.
+
+    Returns:
+      The axes.
+
+    Raises:
+      InputError: for lengths that differ, several numbers in a row, or ends in the wrong order.
+
+    >>> ax = intervals([0.0, 1.0, 2.0], [2.0, 3.0, 4.0], [1.0, 3.5, 2.5])
+    >>> ax.get_title()
+    '2 of 3 rows inside (66.7 %)'
+    """
+    where = "intervals"
+    check_count(where, "most", most)
+    given = {"low": low, "high": high, "targets": targets, "mean": mean, "x": x}
+    columns = {name: _column(where, name, value) for name, value in given.items() if value is not None}
+    if len({len(column) for column in columns.values()}) > 1:
+        got = ", ".join(f"{name}: {len(column)}" for name, column in columns.items())
+        fail(where, expected="columns of the same length", got=got)
+    bottom, top = columns["low"], columns["high"]
+    if not (bottom <= top).all():
+        fail(where, expected="no low above its high", got=f"{int((~(bottom <= top)).sum())} such of {len(bottom)}")
+    middle = columns.get("mean", (bottom + top) / 2)
+    ax = one_axes(where, ax, (6.4, 3.6))
+    if "x" in columns:
+        order = np.argsort(columns["x"], kind="stable")
+        place = columns["x"][order]
+        ax.fill_between(place, bottom[order], top[order], color=lighten(COLORS[0], 0.7), linewidth=0, label="interval")
+        ax.plot(place, middle[order], color=COLORS[0], linewidth=1.6, label="prediction")
+        ax.set_xlabel("x")
+    else:
+        order = np.argsort(middle, kind="stable")
+        order = order[np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int))]
+        place = np.arange(len(order))
+        light = lighten(COLORS[0], 0.55)
+        ax.vlines(place, bottom[order], top[order], color=light, linewidth=1.8, label="interval", zorder=1)
+        ax.scatter(place, middle[order], marker="_", s=20, color=COLORS[0], label="prediction", zorder=2)
+        some = f"{len(order)} of {len(middle):,} rows" if len(order) < len(middle) else "rows"
+        ax.set_xlabel(f"{some}, by prediction")
+        ax.set_xticks([])
+    ax.set_ylabel("target")
+    if "targets" in columns:
+        truth = columns["targets"]
+        inside = (bottom <= truth) & (truth <= top)
+        hit, shown = inside[order], truth[order]
+        ax.scatter(place[hit], shown[hit], s=11, color=RIGHT, label="truth inside", zorder=3)
+        ax.scatter(place[~hit], shown[~hit], s=26, color=WRONG, marker="x", label="truth outside", zorder=4)
+        ax.set_title(f"{int(inside.sum()):,} of {len(inside):,} rows inside ({100 * inside.mean():.1f} %)")
+    ax.legend(frameon=False, fontsize=9)
+    return ax
+
+
+def _column(where: str, name: str, values: Any) -> np.ndarray:
+    """One number for each row."""
+    array = plain_numbers(where, name, values)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1 or array.size == 0:
+        hint = "Pick one: low[:, 0]." if array.ndim == 2 and array.size else ""
+        fail(where, expected=f"{name} of shape (rows,) or (rows, 1)", got=describe(array), hint=hint)
+    return array

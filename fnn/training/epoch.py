@@ -1,0 +1,169 @@
+"""One epoch, as a pure function."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._core.checks import check_count, check_key
+from .._core.errors import fail
+from .._core.inputs import converting
+from .._core.random import permutation
+from .._core.trees import compiled
+from .._core.types import Array
+from ..losses.facts import is_known
+from .batch import size_of, take
+from .segments import in_segments
+from .state import TrainState, check_task
+from .step import step_and_totals
+from .task import Task
+from .totals import Logs, Totals, merge, results, total_shapes
+
+_ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 and never reach it
+
+
+@partial(jax.jit, static_argnames=("size", "shuffle"))
+def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Array | None = None) -> Array:
+    """The order in which an epoch that starts at ``ts`` visits the rows.
+
+    Args:
+      ts: the `TrainState` before the epoch, of which key and step count.
+      size: the number of rows.
+      shuffle: whether they are permuted; default True.
+      order_key: a key that gives the order, in the place of the state; see `train_epoch`.
+
+    Returns:
+      (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
+    """
+    if order_key is not None:
+        check_key("order_key", order_key)
+        if not shuffle:
+            fail("order_key", expected="shuffle=True with a key for the order", got="shuffle=False")
+    if not shuffle:
+        return jnp.arange(size, dtype=jnp.int32)
+    if order_key is None:
+        order_key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
+    return permutation(order_key, size)
+
+
+def fills_up(task: Task) -> bool:
+    """Whether a smaller batch may be filled up with rows that then do not count."""
+    return task.model.per_example and is_known(task.loss)
+
+
+def filled_up(order: Array, batch_size: int) -> Array:
+    """An order up to a whole number of batches, with rows that are in it already."""
+    return jnp.concatenate([order, jnp.broadcast_to(order[:1], (-len(order) % batch_size,))])
+
+
+def steps(
+    task: Task,
+    ts: TrainState,
+    totals: Totals,
+    data: Any,
+    order: Array,
+    first: Any,
+    count: Any,
+    batch_size: int,
+    size: Any = None,
+    remat: bool = False,
+) -> tuple[TrainState, Totals]:
+    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
+
+    From number ``size`` on, the rows of the order only fill up the last batch. For ``remat`` see `run`.
+    """
+
+    def body(i: Any, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+        ts, totals = carry
+        start = first + i * batch_size
+        rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
+        ts, batch_totals = step_and_totals(task, ts, take(data, rows), valid)
+        return ts, merge(task, totals, batch_totals)
+
+    if remat:
+        numbers = jnp.arange(count, dtype=jnp.int32)
+        return in_segments(lambda carry, i: (body(i, carry), None), (ts, totals), numbers)[0]
+    return jax.lax.fori_loop(0, count, body, (ts, totals))
+
+
+def epoch(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    batch_size: int,
+    shuffle: bool,
+    drop_remainder: bool,
+    order_key: Any,
+    remat: bool = False,
+) -> tuple[TrainState, Totals]:
+    """All batches of an epoch, the last, smaller one included unless dropped."""
+    size = size_of(data)
+    order = epoch_order(ts, size, shuffle, order_key)
+    whole, rest = divmod(size, batch_size)
+    shapes = total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data))
+    totals = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    if whole and rest and not drop_remainder and fills_up(task):
+        return steps(task, ts, totals, data, filled_up(order, batch_size), 0, whole + 1, batch_size, size, remat)
+    if whole:
+        ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size, None, remat)
+    if rest and not drop_remainder:
+        ts, last = step_and_totals(task, ts, take(data, order[whole * batch_size :]))
+        totals = merge(task, totals, last)
+    return ts, totals
+
+
+def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
+    """Refuse a batch size below 1, or one that leaves nothing to train on."""
+    check_count("data", "batch_size", batch_size)
+    if drop_remainder and batch_size > size:
+        hint = "Use a smaller batch_size, or drop_remainder=False."
+        fail(
+            "data",
+            expected="at least one full batch with drop_remainder",
+            got=f"{size} examples in batches of {batch_size}",
+            hint=hint,
+        )
+
+
+@converting("data")
+@compiled
+@partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
+def train_epoch(
+    task: Task,
+    ts: TrainState,
+    data: Any,
+    *,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    order_key: Array | None = None,
+) -> tuple[TrainState, Logs]:
+    """One pass over the data, as one compiled program.
+
+    Args:
+      task: the `Task`.
+      ts: the `TrainState` before.
+      data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays (or dicts and tuples of arrays) with the examples along
+        their first axis. Put them on the device once with `jax.device_put` when calling repeatedly.
+      batch_size: examples per step; default 32. The last batch may be smaller.
+      shuffle: whether to visit the rows in an order drawn from ``ts.key`` and ``ts.step``; default True.
+      drop_remainder: whether to leave out the last, smaller batch; default False.
+      order_key: a key that gives the order; by default it follows from ``ts.key`` and ``ts.step``. Networks that train
+        together under `many` or `jax.vmap` with one order key visit the rows in the same order: each batch is then
+        read once for all of them, which makes small networks about twice as fast. Pass another key for each epoch.
+
+    Returns:
+      ``(ts, logs)``: the new state, and loss and metrics over the epoch as they were met, each batch before its update.
+
+    Raises:
+      InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
+        Values (labels outside the classes, NaN) are seen only by `fit` and `evaluate`.
+    """
+    check_task(task, ts)
+    check_sizes(size_of(data), batch_size, drop_remainder)
+    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
+    return ts, results(task, totals)

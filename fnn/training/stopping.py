@@ -1,0 +1,263 @@
+"""Callbacks that are pure functions: early stopping and learning-rate reduction."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .._core.checks import check_count, check_range
+from .._core.errors import fail
+from ..metrics.names import DIRECTIONS, direction
+from ..optimizers.base import get_hyper, set_hyper
+from .state import TrainState
+
+
+class StopTraining(Exception):  # noqa: N818 (a request, no error)
+    """Raise it in a callback of `fit` to end training after this epoch.
+
+    Args:
+      ts: the TrainState to return; default the one reached.
+    """
+
+    def __init__(self, ts: TrainState | None = None) -> None:
+        super().__init__("training was asked to stop")
+        self.ts = ts
+
+
+def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
+    """Whether a value of the logs is better when it is higher: for all that compare values of the logs.
+
+    Args:
+      where: the function that compares.
+      monitor: the name of the value.
+      mode: "min" or "max"; default what the library knows of the name, see `fnn.metrics.direction`.
+
+    Raises:
+      InputError: for another mode, or none for a name that the library does not know.
+    """
+    if mode not in (None, "min", "max"):
+        fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
+    mode = mode or direction(monitor)
+    if mode is None:
+        known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
+        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
+        hint = "Write mode='max' if higher is better, mode='min' if lower is."
+        hint += f" Or did you mean {' or '.join(map(repr, close))}?" if close else ""
+        expected = "mode='max' or mode='min' for a metric that fnn does not know"
+        fail(where, expected=expected, got=f"monitor={monitor!r} without a mode", hint=hint)
+    return mode == "max"
+
+
+Memory = Any
+"""What a callback carries from epoch to epoch in `run`, a pytree."""
+
+
+class PureCallback(ABC):
+    """A callback for `fit` and for `run`, which has it inside its compiled program.
+
+    It is written as pure functions: ``start(ts) -> memory``, ``after(memory, epoch, ts, logs) -> (memory, ts, stop)``
+    after each epoch, and ``end(memory, ts, epoch) -> (ts, epoch)`` for the state to return and the epoch it is of.
+    Equal ones share compiled programs.
+    """
+
+    def __init__(self, *settings: Any) -> None:
+        self._settings = settings
+        self._memory: Memory = None
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._settings))
+
+    @abstractmethod
+    def start(self, ts: TrainState) -> Memory:
+        """What to carry before the first epoch."""
+
+    @abstractmethod
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        """What to carry on, the state to go on with, and whether to stop."""
+
+    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
+        """The state to return, and the number of the epoch that it is of."""
+        return ts, epoch
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> TrainState:
+        """The same on the host, as a callback of `fit`."""
+        if epoch == 0:  # a callback may serve several calls of fit
+            self._memory = self.start(ts)
+        self._memory, ts, stop = self.after(self._memory, epoch, ts, logs)
+        if stop:
+            raise StopTraining(self.finish(ts))
+        return ts
+
+    @property
+    def settings(self) -> tuple[Any, ...]:
+        """The arguments that it was made of; equal ones make equal callbacks."""
+        return self._settings
+
+    def state(self) -> Memory:
+        """What a checkpoint of `fit` keeps: the memory, None before the first epoch."""
+        return self._memory
+
+    def restore(self, memory: Memory) -> None:
+        """Go on with what a checkpoint kept."""
+        self._memory = memory
+
+    def finish(self, ts: TrainState) -> TrainState:
+        """The state that `fit` is to return."""
+        return self.end(self._memory, ts, None)[0]
+
+
+class Watch(NamedTuple):
+    """Follows one value of the logs: whether it got better, and for how many epochs it has not."""
+
+    where: str
+    monitor: str
+    patience: int
+    min_delta: float
+    rising: bool
+
+    @classmethod
+    def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
+        """One with checked settings."""
+        check_count(where, "patience", patience)
+        check_range(where, "min_delta", min_delta, 0)
+        return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
+
+    def start(self) -> tuple[Any, Any]:
+        """The best value so far, turned so that less is better, and the epochs since."""
+        return jnp.float32(jnp.inf), jnp.int32(0)
+
+    def step(self, memory: tuple[Any, Any], logs: dict[str, Any]) -> tuple[tuple[Any, Any], Any]:
+        """The memory after an epoch, and whether the value got better; NaN never is."""
+        if self.monitor not in logs:
+            hint = ""
+            if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
+                hint = "Pass validation data."
+            elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
+                hint = f"Did you mean {' or '.join(map(repr, close))}?"
+            fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
+        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if self.rising else 1)
+        best, waited = memory
+        better = value < best - self.min_delta
+        return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
+
+
+def _choose(condition: Any, a: Any, b: Any) -> Any:
+    """One of two trees; where the condition is known no array is touched."""
+    if isinstance(condition, jax.core.Tracer):
+        return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
+    return a if condition else b
+
+
+def early_stopping(
+    monitor: str = "val_loss",
+    *,
+    patience: int = 5,
+    min_delta: float = 0.0,
+    mode: str | None = None,
+    restore_best: bool = True,
+) -> PureCallback:
+    """End training when a value has not got better for some epochs; for `fit` and `run`.
+
+    Args:
+      monitor: a key of the logs; default "val_loss".
+      patience: epochs without improvement until training ends; default 5.
+      min_delta: what counts as improvement; default any.
+      mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
+        "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
+        losses, also with "val_" before them; for any other name say which is better.
+      restore_best: whether training returns the state of the best epoch, optimizer and step included, in the place of
+        the last, ended early or not; default True. Training that Ctrl-C ends returns the state reached.
+
+    Raises:
+      InputError: for arguments out of range, a name without a default and no mode, or a value that the logs do not
+        have.
+
+    >>> import fnn
+    >>> stop = fnn.early_stopping("val_accuracy", patience=3)
+    """
+    return _EarlyStopping(Watch.of("early_stopping", monitor, patience, min_delta, mode), restore_best)
+
+
+class _EarlyStopping(PureCallback):
+    """See `early_stopping`."""
+
+    def __init__(self, watch: Watch, restore_best: bool) -> None:
+        super().__init__(watch, restore_best)
+        self.watch, self.restore_best = watch, restore_best
+
+    def start(self, ts: TrainState) -> Memory:
+        return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
+
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        watched, best, number = memory
+        watched, better = self.watch.step(watched, logs)
+        if self.restore_best:
+            best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))
+        return (watched, best, number), ts, ~better & (watched[1] >= self.watch.patience)
+
+    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
+        _, best, number = memory
+        return _choose(number >= 0, (best, number), (ts, epoch)) if self.restore_best else (ts, epoch)
+
+
+def reduce_on_plateau(
+    monitor: str = "val_loss",
+    *,
+    factor: float = 0.1,
+    patience: int = 5,
+    min_delta: float = 1e-4,
+    min_rate: float = 0.0,
+    mode: str | None = None,
+) -> PureCallback:
+    """Multiply the learning rate by ``factor`` when a value has not got better for some epochs; for `fit` and `run`.
+
+    Nothing is compiled anew, since the rate is a leaf of the optimizer's state.
+
+    Args:
+      monitor: a key of the logs; default "val_loss".
+      factor: in [0, 1]; default 0.1.
+      patience: epochs without improvement until the rate falls; default 5.
+      min_delta: what counts as improvement; default 1e-4.
+      min_rate: the rate never falls below it.
+      mode: as in `early_stopping`.
+
+    Raises:
+      InputError: for arguments out of range, a value that the logs do not have, or an optimizer whose learning rate is
+        no number (a schedule, or an optax optimizer).
+    """
+    check_range("reduce_on_plateau", "factor", factor, 0, 1)
+    check_range("reduce_on_plateau", "min_rate", min_rate, 0)
+    return _Plateau(Watch.of("reduce_on_plateau", monitor, patience, min_delta, mode), factor, min_rate)
+
+
+class _Plateau(PureCallback):
+    """See `reduce_on_plateau`."""
+
+    def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
+        super().__init__(watch, factor, min_rate)
+        self.watch, self.factor, self.min_rate = watch, factor, min_rate
+
+    def start(self, ts: TrainState) -> Memory:
+        return self.watch.start()
+
+    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+        (best, waited), better = self.watch.step(memory, logs)
+        lower = ~better & (waited >= self.watch.patience)
+        memory = best, jnp.where(lower, 0, waited)
+        if isinstance(lower, jax.core.Tracer) or lower:
+            rate: Any = get_hyper(ts).get("learning_rate")
+            if rate is None or isinstance(rate, dict):
+                hint = "Use an fnn optimizer with a plain learning rate."
+                got = type(rate).__name__
+                fail("reduce_on_plateau", expected="a learning rate that is a number", got=got, hint=hint)
+            # One that is below the least rate already stays as it is.
+            reduced = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
+            ts = set_hyper(ts, learning_rate=_choose(lower, reduced, rate))
+        return memory, ts, False

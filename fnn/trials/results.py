@@ -1,0 +1,230 @@
+"""The results of a sweep: `Sweep`."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.checks import check_ending
+from .._core.errors import describe, fail
+
+Config = dict[str, Any]
+
+
+class Sweep(NamedTuple):
+    """What a sweep found; printed as a table with the best trial first.
+
+    Attributes:
+      configs: the configurations, in the order in which they were given; one dict per trial.
+      scores: (trials,) the monitored value of each, of the epoch that its state is of.
+      histories: a dict per trial, with (epochs,) arrays by name.
+      failed: (trials,) whether the monitored value, a loss or a parameter is not finite, or a hyper-parameter of the
+        optimizer is out of its range, such as a negative learning rate.
+      monitor: what was compared.
+      rising: whether more of it is better.
+      ts: the state that the best trial returned, None when all failed.
+      states: the states of all trials, if ``keep="all"``, else an empty list.
+    """
+
+    configs: list[Config]
+    scores: np.ndarray
+    histories: list[dict[str, np.ndarray]]
+    failed: np.ndarray
+    monitor: str
+    rising: bool
+    ts: Any
+    states: list[Any]
+
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the trials, the best first and the failed ones last."""
+        return _ranked(self.scores, self.failed, self.rising)
+
+    @property
+    def best(self) -> Config:
+        """The configuration of the best trial.
+
+        Raises:
+          InputError: when every trial failed.
+        """
+        if self.failed.all():
+            fail("sweep", expected="a trial with a finite result", got=f"none of {len(self.configs)}")
+        return self.configs[self.order[0]]
+
+    def column(self, name: str) -> list[Any]:
+        """An argument or a figure of every trial, in the order of ``configs``.
+
+        Args:
+          name: an argument, whose values come as numbers or text that tells them apart; or an entry of the history,
+            which gives the value of the epoch that a trial's state is of.
+
+        Raises:
+          InputError: for an unknown name.
+        """
+        if name in self.configs[0]:
+            return _labels([config[name] for config in self.configs])
+        figures = dict.fromkeys(figure for history in self.histories for figure in history)
+        check_known("a swept argument or a figure of the history", name, [*self.configs[0], *figures])
+        return [last_value(history, name) if name in history else float("nan") for history in self.histories]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict per trial, the best first: its number, its arguments as plain values, and its last figures."""
+        figures = list(dict.fromkeys(figure for history in self.histories for figure in history))
+        taken = {"trial", "failed", *figures}
+        # An argument may bear the name of a figure, such as loss=["mse", "mae"].
+        columns = {f"{name} (argument)" if name in taken else name: self.column(name) for name in self.configs[0]}
+        found = []
+        for i in self.order:
+            shown = {name: column[i] for name, column in columns.items()}
+            last = {name: last_value(self.histories[i], name) for name in figures if name in self.histories[i]}
+            found.append({"trial": i, **shown, **last, "failed": bool(self.failed[i])})
+        return found
+
+    def averages(self, *over: str) -> list[dict[str, Any]]:
+        """The mean score over some arguments, such as seeds or folds, for each combination of the others.
+
+        Args:
+          *over: the arguments to average over.
+
+        Returns:
+          A dict per combination of the others' values, the best first: these values, the mean under the name of what
+          was monitored, its standard deviation "std", the number of "trials", and how many of them "failed", which are
+          left out of the mean. Combinations with a failed trial come after those without.
+
+        Raises:
+          InputError: for a name that was not swept.
+        """
+        for name in over:
+            check_known("a swept argument", name, self.configs[0])
+        columns = {name: self.column(name) for name in self.configs[0] if name not in over}
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for i in range(len(self.configs)):
+            groups.setdefault(tuple(column[i] for column in columns.values()), []).append(i)
+        rows = []
+        for values, numbers in groups.items():
+            failed = self.failed[numbers]
+            good = self.scores[numbers][~failed]
+            mean, std = (float(good.mean()), float(good.std())) if len(good) else (float("nan"), float("nan"))
+            figures = {self.monitor: mean, "std": std, "trials": len(numbers), "failed": int(failed.sum())}
+            rows.append({**dict(zip(columns, values, strict=True)), **figures})
+        ranked = _ranked([row[self.monitor] for row in rows], [row["failed"] for row in rows], self.rising)
+        return [rows[i] for i in ranked]
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write `rows` as a CSV file, whole or not at all. Missing folders are made.
+
+        Raises:
+          InputError: for a file name with the ending of another kind of file, such as ".xlsx".
+        """
+        check_ending("to_csv", path, ".csv", ".txt")
+        rows = self.rows()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            part.write_text(text.getvalue(), encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def __repr__(self) -> str:
+        rows = self.rows()
+        shown = rows[:10]
+        names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "failed"]
+        cells = [names, *([_cell(row.get(name, "")) for name in names] for row in shown)]
+        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+        lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
+        lines[1:] = [line + ("  failed" if row["failed"] else "") for line, row in zip(lines[1:], shown, strict=True)]
+        failed = int(self.failed.sum())
+        tail = f"{trials_text(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
+        more = [f"... {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
+        return "\n".join([*lines, *more, tail])
+
+
+def _ranked(scores: Any, failed: Any, rising: bool) -> list[int]:
+    """Numbers in the order of their scores, the best first, then those that failed."""
+    scores = np.asarray(scores, float)
+    return [int(i) for i in np.lexsort((-scores if rising else scores, np.asarray(failed) > 0))]
+
+
+def _labels(values: list[Any]) -> list[Any]:
+    """Values as numbers or text; what would read the same but differs is numbered."""
+    known: dict[Any, dict[Any, int]] = {}
+    contents = {id(value): _content(value) for value in values}  # a value of a grid comes many times
+    pairs = [(_plain(value), contents[id(value)]) for value in values]
+    for label, content in pairs:
+        different = known.setdefault(label, {})
+        different.setdefault(content, len(different))
+    return [label if len(known[label]) == 1 else f"{label} #{known[label][content]}" for label, content in pairs]
+
+
+def _plain(value: Any) -> Any:
+    """A value as a number or short text for a table."""
+    if isinstance(value, (bool, int, float, str)) or value is None:
+        return value
+    if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return "key " + " ".join(str(int(word)) for word in jax.random.key_data(value).ravel())
+    if np.ndim(value) == 0 and hasattr(value, "dtype"):
+        number = np.asarray(value)[()]
+        # The decimal number that a float of 32 bits stands for, without the digits that it cannot hold.
+        return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
+    if hasattr(value, "shape"):
+        return describe(value)
+    return getattr(value, "__name__", None) or (type(value).__name__ if has_arrays(value) else str(value))
+
+
+def _content(value: Any) -> Any:
+    """What two equal values have in common, hashable."""
+    if has_arrays(value):
+        leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
+        return tuple(np.asarray(leaf).tobytes() for leaf in leaves)
+    try:
+        hash(value)
+    except TypeError:
+        return id(value)
+    return value
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def has_arrays(value: Any) -> bool:
+    return any(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves(value))
+
+
+def last_value(history: Mapping[str, np.ndarray], name: str) -> float:
+    """The value of the epoch that a trial's state is of: the last, if no callback gave back another."""
+    values, epoch = history[name], history.get("epoch")
+    # What `run` says of callbacks is one number.
+    return float(values[int(epoch[0]) if epoch is not None and epoch.size == 1 < values.size else -1])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def trials_text(count: int) -> str:
+    return f"{count} trial{'s' * (count != 1)}"
+
+
+def check_known(expected: str, name: Any, options: Iterable[str], hint: str = "") -> None:
+    """Refuse a name that is not among the options, with the close ones."""
+    options = list(options)
+    if name not in options:
+        close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)
+        guess = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(options))}."
+        fail("sweep", expected=expected, got=repr(name), hint=hint or guess)

@@ -1,0 +1,532 @@
+"""The drivers: fit, evaluate, predict; their data, progress, callbacks, interruption and errors."""
+
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.fitting import pace, pieces
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(70, 5)).astype("float32")
+    return x, (x @ rng.normal(size=(5, 3))).argmax(1).astype("int32")
+
+
+@pytest.fixture(scope="module")
+def task():
+    model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(0.1), fnn.Dense(3))
+    return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
+
+
+@pytest.fixture(scope="module")
+def ts(task, data):
+    return fnn.init(task, jax.random.key(0), data[0][:1])
+
+
+def values(ts):
+    return [np.asarray(a) for a in jax.tree.leaves((ts.params, ts.opt_state, ts.step))]
+
+
+def assert_equal(a, b):
+    for x, y in zip(values(a), values(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_history(task, ts, data):
+    _, history = fnn.fit(task, ts, data, epochs=3, validation_data=data, verbose=0)
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
+    assert all(len(column) == 3 for column in history.values())
+    assert min(history["seconds"]) > 0
+    assert not history.interrupted
+
+
+def test_the_given_state_stays_valid(task, ts, data):
+    before = values(ts)
+    fnn.fit(task, ts, data, verbose=0)
+    fnn.train_step(task, ts, data)
+    for a, b in zip(before, values(ts), strict=True):
+        np.testing.assert_array_equal(a, b)
+    x, y = jnp.asarray(data[0]), jnp.asarray(data[1])
+    fnn.fit(task, ts, (x, y), verbose=0)
+    np.testing.assert_array_equal(x, data[0])
+
+
+def test_jax_arrays_lists_and_numpy_give_the_same(task, ts, data):
+    a, _ = fnn.fit(task, ts, data, batch_size=16, verbose=0)
+    b, _ = fnn.fit(task, ts, tuple(map(jnp.asarray, data)), batch_size=16, verbose=0)
+    c, _ = fnn.fit(task, ts, (data[0].tolist(), data[1].tolist()), batch_size=16, verbose=0)
+    assert_equal(a, b)
+    assert_equal(a, c)
+
+
+class Batches:
+    """A data loader: every epoch in order, the last batch smaller."""
+
+    def __init__(self, data, size):
+        self.data, self.size = data, size
+
+    def __iter__(self):
+        for i in range(0, len(self.data[0]), self.size):
+            yield tuple(a[i : i + self.size] for a in self.data)
+
+
+def test_a_stream_of_batches_equals_arrays_in_order(task, ts, data):
+    by_arrays, history = fnn.fit(task, ts, data, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    by_stream, stream_history = fnn.fit(
+        task, ts, Batches(data, 16), epochs=2, validation_data=Batches(data, 16), verbose=0
+    )
+    for a, b in zip(values(by_arrays), values(by_stream), strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-6)
+    np.testing.assert_allclose(history["loss"], stream_history["loss"], 1e-5)
+    seen = fnn.evaluate(task, by_stream, data)
+    np.testing.assert_allclose(stream_history["val_accuracy"][-1], seen["accuracy"], 1e-6)
+    by_list, _ = fnn.fit(task, ts, list(Batches(data, 16)), epochs=2, verbose=0)
+    assert_equal(by_list, by_stream)
+
+
+def test_evaluate_on_a_stream_equals_arrays(task, ts, data):
+    a, b = fnn.evaluate(task, ts, data), fnn.evaluate(task, ts, Batches(data, 9))
+    np.testing.assert_allclose(list(a.values()), list(b.values()), 1e-5)
+
+
+def test_validation_split_is_the_last_fraction_before_shuffling(task, ts, data):
+    cut = 52  # floor(0.75 * 70)
+    a, split = fnn.fit(task, ts, data, epochs=2, batch_size=16, validation_split=0.25, verbose=0)
+    train, val = (data[0][:cut], data[1][:cut]), (data[0][cut:], data[1][cut:])
+    b, given = fnn.fit(task, ts, train, epochs=2, batch_size=16, validation_data=val, verbose=0)
+    assert_equal(a, b)
+    assert split["val_loss"] == given["val_loss"]
+
+
+def test_class_weight_equals_sample_weight(task, ts, data):
+    weight = np.array([1.0, 5.0, 0.5], "float32")
+    a, _ = fnn.fit(task, ts, data, class_weight={1: 5.0, 2: 0.5}, verbose=0)
+    b, _ = fnn.fit(task, ts, (*data, weight[data[1]]), verbose=0)
+    c, _ = fnn.fit(task, ts, data, verbose=0)
+    assert_equal(a, b)
+    assert not np.array_equal(values(a)[0], values(c)[0])
+
+
+def test_verbose_bar_shows_loss_and_metrics(task, ts, data, capsys):
+    fnn.fit(task, ts, data, epochs=2, batch_size=8, validation_data=data, verbose=1)
+    shown = capsys.readouterr().out
+    for text in ("epoch 1/2", "epoch 2/2", "9/9", "loss ", "accuracy ", "val_loss", "val_accuracy"):
+        assert text in shown
+
+
+def test_verbose_line_and_silence(task, ts, data, capsys):
+    fnn.fit(task, ts, data, epochs=2, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2: loss ")
+    fnn.fit(task, ts, data, verbose=0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_callbacks_see_each_epoch_and_may_change_or_stop(task, ts, data):
+    seen, kept = [], []
+
+    def watch(epoch, ts, logs):
+        seen.append((epoch, logs["loss"]))
+        kept.append(ts)
+
+    def lower(epoch, ts, logs):
+        return fnn.set_hyper(ts, learning_rate=0.0) if epoch == 1 else None
+
+    def stop(epoch, ts, logs):
+        if epoch == 3:
+            raise fnn.StopTraining
+
+    def mark(epoch, ts, logs):
+        return ts._replace(step=ts.step + 1000) if epoch == 3 else None
+
+    end, history = fnn.fit(task, ts, data, epochs=10, callbacks=[watch, lower, mark, stop], verbose=0)
+    assert int(end.step) == 4 * 3 + 1000  # what callbacks before the stop changed is kept
+    assert [epoch for epoch, _ in seen] == [0, 1, 2, 3]
+    assert history["loss"] == [loss for _, loss in seen]
+    # With a learning rate of 0 from epoch 2 on, the parameters stay; and the states kept are still readable.
+    for a, b in zip(jax.tree.leaves(kept[1].params), jax.tree.leaves(end.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(values(kept[0])[0], values(kept[1])[0])
+    with pytest.raises(fnn.InputError, match="None or a TrainState"):
+        fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: 3, verbose=0)
+
+
+def test_ctrl_c_returns_what_was_reached(task, ts, data, capsys):
+    def press(epoch, ts, logs):
+        if epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    end, history = fnn.fit(task, ts, data, epochs=100, callbacks=press, verbose=2)
+    assert history.interrupted
+    assert len(history["loss"]) == 3
+    expected, _ = fnn.fit(task, ts, data, epochs=3, verbose=0)
+    assert_equal(end, expected)
+    assert "interrupted at step 9" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_ctrl_c_inside_an_epoch(task, ts, data, monkeypatch):
+    """The steps under way are the last ones."""
+    original, calls = pieces._advance, []
+
+    def advance(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(pieces, "_advance", advance)
+    monkeypatch.setattr(pace.Pace, "steps", lambda self, period: 10)
+    end, history = fnn.fit(task, ts, data, epochs=1000, batch_size=1, verbose=0)
+    assert history.interrupted
+    assert int(end.step) == 30
+    assert all(np.isfinite(a).all() for a in values(end))
+    fnn.evaluate(task, end, data)
+
+
+def test_a_call_makes_as_many_steps_as_last_for_the_period():
+    known = pace.Pace()
+    assert known.steps(2.0) == 1
+    known.note(1, 30.0)  # with its compilation
+    assert known.steps(2.0) == 4
+    known.note(4, 1.0)
+    assert known.steps(2.0) == 8
+    known.note(8, 80.0)
+    assert known.steps(2.0) == 1
+
+
+def test_a_second_ctrl_c_acts_at_once(task, ts, data):
+    def press_twice(epoch, ts, logs):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt, match="second Ctrl-C"):
+        fnn.fit(task, ts, data, callbacks=press_twice, verbose=0)
+
+
+def test_fit_works_in_a_thread(task, ts, data):
+    out = []
+    thread = threading.Thread(target=lambda: out.append(fnn.fit(task, ts, data, verbose=0)))
+    thread.start()
+    thread.join()
+    assert_equal(out[0][0], fnn.fit(task, ts, data, verbose=0)[0])
+
+
+def bad(data, at=(3, 2), value=np.nan):
+    x = data[0].copy()
+    x[at] = value
+    return x, data[1]
+
+
+ERRORS = {
+    "labels above": (lambda d: (d[0], d[1] + 1), {}, r"labels in \[0, 3\) for 3 outputs, got labels from 1 to 3"),
+    "labels below": (lambda d: (d[0], d[1] - 1), {}, "labels from -1 to 1"),
+    "float labels": (lambda d: (d[0], d[1].astype("float32")), {}, "integer class numbers"),
+    "one-hot labels": (lambda d: (d[0], np.eye(3, dtype="int32")[d[1]]), {}, "Use categorical_crossentropy"),
+    "lengths": (lambda d: (d[0], d[1][:-1]), {}, "same length, got x: 70, y: 69"),
+    "weights' length": (lambda d: (*d, np.ones(69, "f")), {}, "same length, got x: 70, y: 70, sample_weight: 69"),
+    "weights' shape": (
+        lambda d: (*d, np.ones((70, 1), "f")),
+        {},
+        r"sample_weight: expected weights of shape \(batch,\).*\[:, 0\]",
+    ),
+    "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
+    "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
+    "only x": (lambda d: d[0], {}, r"Pass the tuple \(x, y\)"),
+    "four items": (lambda d: (*d, *d), {}, "a pair or a triple, got 4 items"),
+    "batch size 0": (lambda d: d, {"batch_size": 0}, "batch_size to be an integer of at least 1, got 0"),
+    "batch size -3": (lambda d: d, {"batch_size": -3}, "got -3"),
+    "batch size 2.5": (lambda d: d, {"batch_size": 2.5}, r"got 2\.5"),
+    "epochs 0": (lambda d: d, {"epochs": 0}, "epochs to be an integer of at least 1"),
+    "verbose": (lambda d: d, {"verbose": 7}, "verbose 0, 1 or 2"),
+    "nan": (bad, {}, r"1 NaN or infinite values, the first at index \(3, 2\)"),
+    "infinity": (lambda d: bad(d, (69, 0), np.inf), {}, r"data x: .* the first at index \(69, 0\)"),
+    "width": (
+        lambda d: (d[0][:, :4], d[1]),
+        {},
+        r"layer 'dense' \(position 0\) > dense: expected x of shape \(batch, 5\)",
+    ),
+    "rank": (lambda d: (d[0][:, :, None], d[1]), {}, r"layer 'dense' \(position 0\)"),
+    "integers": (lambda d: (d[0].astype("int32"), d[1]), {}, "floating-point x, got int32"),
+    "text": (lambda d: (d[0].astype(str), d[1]), {}, "an array of numbers"),
+    "full batches only": (lambda d: d, {"batch_size": 71, "drop_remainder": True}, "at least one full batch"),
+    "split of all": (lambda d: d, {"validation_split": 1.0}, r"validation_split in \[0, 1\), got 1"),
+    "split of none": (lambda d: d, {"validation_split": 0.999}, "leaves rows on both sides"),
+    "validation data": (
+        lambda d: d,
+        {"validation_data": (np.ones((4, 6), "f"), np.zeros(4, "i"))},
+        r"validation_data > layer",
+    ),
+    "validation labels": (
+        lambda d: d,
+        {"validation_data": (np.ones((4, 5), "f"), np.full(4, 9))},
+        r"validation_data > .*labels in",
+    ),
+    "class weights": (lambda d: d, {"class_weight": [1.0, 2.0]}, "a weight for each class"),
+    "empty stream": (lambda d: [], {}, "at least one batch, got none"),
+    "stream and split": (lambda d: [d], {"validation_split": 0.5}, "arrays with validation_split"),
+    "used-up stream": (lambda d: iter([d]), {"epochs": 2}, "iterated over once per epoch"),
+    "bad batch": (lambda d: [d, (d[0][:, :4], d[1])], {}, r"x of shape \(batch, 5\)"),
+    "nan in a batch": (lambda d: [d, bad(d)], {}, "NaN"),
+    "two validations": (lambda d: d, {"validation_split": 0.5, "validation_data": ()}, "either validation_data or"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_bad_input_is_refused(name, task, ts, data):
+    make, options, match = ERRORS[name]
+    with pytest.raises(fnn.InputError, match=match):
+        fnn.fit(task, ts, make(data), **{"verbose": 0, **options})
+
+
+def test_nothing_compiles_before_a_refusal(task, data):
+    from test_training import compilations
+
+    fresh = task._replace(optimizer=fnn.adam(1e-2))
+    ts = fnn.init(fresh, jax.random.key(0), data[0][:1])
+    with compilations() as count:
+        for make, options, match in (ERRORS["labels above"], ERRORS["width"], ERRORS["nan"], ERRORS["float labels"]):
+            with pytest.raises(fnn.InputError, match=match):
+                fnn.fit(fresh, ts, make(data), verbose=0, **options)
+    assert count() == 0
+
+
+def test_states_of_others_are_refused(task, ts, data):
+    other = fnn.Task(fnn.Sequential(fnn.Dense(7), fnn.Dense(3)), task.loss, task.optimizer)
+    stranger = fnn.init(other, jax.random.key(0), data[0])
+    with pytest.raises(
+        fnn.InputError, match=r"optimizer state, slots/momentum/dense/bias: expected shape \(8,\), got float32\[7\]"
+    ):
+        fnn.fit(task, ts._replace(opt_state=stranger.opt_state), data, verbose=0)
+    with pytest.raises(fnn.InputError, match="one made for these parameters by this optimizer"):
+        fnn.fit(task._replace(optimizer="rmsprop"), ts, data, verbose=0)
+    deeper = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(3), fnn.Dense(3), fnn.Dense(2)), task.loss)
+    with pytest.raises(fnn.InputError, match=r"parameters hold \['dense_2', 'dense_3'\]"):
+        fnn.fit(task, fnn.init(deeper, jax.random.key(0), data[0]), data, verbose=0)
+    with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init"):
+        fnn.fit(task, ts.params, data, verbose=0)
+    with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
+        fnn.fit(ts, task, data, verbose=0)
+
+
+def test_targets_of_other_losses():
+    x = np.random.default_rng(0).normal(size=(6, 2)).astype("float32")
+    y = np.array([0, 1, 1, 0, 1, 0])
+    for loss, good, wrong, match in (
+        ("binary_crossentropy", y, 2 * y - 1, "belong to the 'logistic' loss"),
+        ("logistic", 2 * y - 1, y, r"Use 2 \* y - 1"),
+        ("categorical_crossentropy", np.eye(2)[y], np.eye(2)[y] * 3, r"targets in \[0, 1\]"),
+        ("mse", y * 1.0, np.full(6, np.inf), "data y"),
+    ):
+        outputs = 2 if loss == "categorical_crossentropy" else 1
+        task = fnn.Task(fnn.Dense(outputs), loss)
+        ts = fnn.init(task, jax.random.key(0), x)
+        fnn.fit(task, ts, (x, good), verbose=0)
+        with pytest.raises(fnn.InputError, match=match):
+            fnn.fit(task, ts, (x, wrong), verbose=0)
+        with pytest.raises(fnn.InputError, match=match):
+            fnn.evaluate(task, ts, (x, wrong))
+
+
+def test_evaluate_and_predict_refuse_bad_input(task, ts, data):
+    with pytest.raises(fnn.InputError, match="batch_size to be an integer"):
+        fnn.evaluate(task, ts, data, batch_size=0)
+    with pytest.raises(fnn.InputError, match="same length"):
+        fnn.evaluate(task, ts, (data[0][:3], data[1]))
+    with pytest.raises(fnn.InputError, match=r"x of shape \(batch, 5\)"):
+        fnn.predict(task, ts, data[0][:, :3])
+    with pytest.raises(fnn.InputError, match="NaN"):
+        fnn.predict(task, ts, bad(data)[0])
+    with pytest.raises(fnn.InputError, match="at least one example"):
+        fnn.predict(task, ts, data[0][:0])
+    with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init"):
+        fnn.predict(task, ts.params, data[0])
+
+
+def test_overflowing_sums_of_finite_data_pass(ts, task, data):
+    x = data[0].copy()
+    x[:, 0] = 3e38
+    for given in (x, jnp.asarray(x)):
+        assert fnn.predict(task, ts, given).shape == (70, 3)
+
+
+def test_fit_returns_a_history():
+    task = fnn.Task(fnn.Dense(1), "mse", "sgd")
+    x = jnp.ones((2, 3))
+    _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, jnp.ones((2, 1))), epochs=2, verbose=0)
+    assert isinstance(history, fnn.History)
+    assert len(history["loss"]) == 2
+
+
+def test_a_loader_may_fill_the_same_buffer_again():
+    class Reused:
+        def __iter__(self):
+            x, y = np.empty((4096, 64), "f"), np.zeros((4096, 1), "f")
+            for i in range(6):
+                x[:] = i
+                yield x, y
+
+    task = fnn.Task(fnn.Dense(1, kernel_initializer="ones"), "mse", fnn.sgd(0.0))
+    ts = fnn.init(task, jax.random.key(0), (64,))
+    expected = np.mean([(64 * i) ** 2 for i in range(6)])
+    for _ in range(3):
+        assert fnn.fit(task, ts, Reused(), verbose=0)[1]["loss"][0] == pytest.approx(expected, 1e-5)
+        assert fnn.evaluate(task, ts, Reused())["loss"] == pytest.approx(expected, 1e-5)
+
+
+def test_batches_may_be_lists(task, ts, data):
+    batches = list(Batches(data, 16))
+    a, _ = fnn.fit(task, ts, batches, verbose=0)
+    b, _ = fnn.fit(task, ts, [list(batch) for batch in batches], verbose=0)
+    assert_equal(a, b)
+
+
+def test_class_weights_are_for_the_training_rows(task, ts, data):
+    _, plain = fnn.fit(task, ts, data, validation_split=0.5, verbose=0)
+    _, heavy = fnn.fit(task, ts, data, validation_split=0.5, class_weight=[100.0] * 3, verbose=0)
+    assert heavy["loss"][0] > 50 * plain["loss"][0]
+    assert heavy["val_loss"][0] < 2 * plain["val_loss"][0]
+
+
+def test_ctrl_c_in_the_last_steps_keeps_the_epoch(task, ts, data):
+    class Press(list):
+        def __iter__(self):
+            yield self[0]
+            signal.raise_signal(signal.SIGINT)
+            yield self[1]
+
+    _, history = fnn.fit(task, ts, Press([data, data]), epochs=3, verbose=0)
+    assert history.interrupted
+    assert len(history["loss"]) == 1
+
+
+def test_a_loss_that_is_not_finite_is_said(data):
+    task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(1e30))
+    ts = fnn.init(task, jax.random.key(0), data[0])
+    with pytest.warns(RuntimeWarning, match="the loss is .* in epoch 1. The learning rate may be too high"):
+        _, history = fnn.fit(task, ts, (data[0], np.eye(3, dtype="f")[data[1]]), epochs=3, verbose=0)
+    assert len(history["loss"]) == 3
+
+
+def test_calls_as_in_keras_are_explained(task, ts, data):
+    with pytest.raises(fnn.InputError, match=r"Pass the data as one tuple: fit\(task, ts, \(x, y\)\)"):
+        fnn.fit(task, ts, *data, verbose=0)
+    with pytest.raises(fnn.InputError, match=r"evaluate\(task, ts, \(x, y\)\)"):
+        fnn.evaluate(task, ts, *data)
+    with pytest.raises(fnn.InputError, match="a list is read as a list of batches"):
+        fnn.fit(task, ts, list(data), verbose=0)
+    for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run, fnn.init):
+        with pytest.raises(fnn.InputError, match=r"a fnn.Task as first argument, got a Layer. Make one"):
+            call(task.model, ts, data)
+    with pytest.raises(fnn.InputError, match=r"Inside jit, vmap or grad use fnn\.run"):
+        jax.vmap(lambda key: fnn.fit(task, fnn.init(task, key, data[0]), data))(jax.random.split(jax.random.key(0)))
+    with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got int"):
+        fnn.fit(task, ts, data, callbacks=3)
+    with pytest.raises(fnn.InputError, match=r"raise fnn\.StopTraining"):
+        fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: fnn.StopTraining, verbose=0)
+    with pytest.raises(fnn.InputError, match="validation_data that can be iterated over once per epoch"):
+        fnn.fit(task, ts, data, epochs=2, validation_data=iter([data]))
+    with pytest.raises(fnn.InputError, match=r"got a function\. Call it"):
+        fnn.fit(task, ts, (lambda: data, data[1]))
+    with pytest.raises(fnn.InputError, match="a ragged list"):
+        fnn.fit(task, ts, ([[1.0, 2.0], [3.0]], [0, 1]))
+
+
+def test_a_metric_must_give_a_number(data):
+    matrix = fnn.Metric("matrix", lambda p, t, w: p, lambda totals: totals)
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=(matrix,))
+    with pytest.raises(fnn.InputError, match=r"metric 'matrix' > result: expected a scalar"):
+        fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_fit_under_strict_promotion(dtype, data, strict_promotion):
+    def penalty(params):
+        return sum((p**2).sum() for p in jax.tree.leaves(params))
+
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=("accuracy",), penalty=penalty)
+    x = jnp.asarray(data[0]).astype(dtype) if dtype == "bfloat16" else data[0].astype(dtype)
+    _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, data[1]), validation_split=0.2, verbose=0)
+    assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        fnn.LSTM(3, input_dim=5), fnn.Bidirectional(fnn.GRU(2, input_dim=5)),
+        fnn.Sequential(fnn.Embedding(5, 2), fnn.Flatten()), fnn.Sequential(fnn.OneHot(5), fnn.Flatten()),
+    ],
+    ids=["lstm", "gru", "embedding", "one_hot"],
+)  # fmt: skip
+def test_ids_that_no_row_has_are_refused_before_training(first):
+    task = fnn.Task(fnn.Sequential(first, fnn.Dense(2)), "sparse_categorical_crossentropy", "sgd")
+    x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
+    ts = fnn.init(task, jax.random.key(0), x)
+    fnn.fit(task, ts, (x, y), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"data x: expected ids in \[0, 5\) for \w+, got ids from 1 to 5. Number"):
+        fnn.fit(task, ts, (x + 1, y), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"ids in \[0, 5\) for \w+, got ids from -1 to 3"):
+        fnn.evaluate(task, ts, [(x, y), (x - 1, y)])
+    with pytest.raises(fnn.InputError, match=r"x: expected ids in \[0, 5\)"):
+        fnn.predict(task, ts, x + 1)
+
+
+def test_causes_of_errors_are_guessed(task, ts, data):
+    x, y = data
+    match = r"a pair of one and a History\. fit returns \(ts, history\): write ts, history = fnn\.fit"
+    with pytest.raises(fnn.InputError, match=match):
+        fnn.evaluate(task, fnn.fit(task, ts, data, verbose=0), data)
+    with pytest.raises(fnn.InputError, match=r"Are x and y swapped\?"):
+        fnn.fit(task, ts, (y, x), verbose=0)
+    with pytest.raises(fnn.InputError) as caught:
+        fnn.fit(task, ts, (x[:, 0], y), verbose=0)
+    assert "swapped" not in str(caught.value)
+    assert "another shape" not in str(caught.value)
+
+    flat = fnn.Task(fnn.Sequential(fnn.Flatten(), fnn.Dense(3)), "sparse_categorical_crossentropy")
+    images = np.ones((70, 4, 2), "f")
+    for example in (images[0], images.shape):
+        made = fnn.init(flat, jax.random.key(0), example)
+        for call in (fnn.fit, fnn.evaluate, lambda task, ts, data: fnn.predict(task, ts, data[0])):
+            with pytest.raises(
+                fnn.InputError, match=r"for inputs of another shape\? fnn\.init takes .* such as x\[:1\]"
+            ):
+                call(flat, made, (images, y))
+
+    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass the tuple \(data\.x, data\.y\)"):
+        fnn.fit(task, ts, fnn.data.Dataset(x, y, (), ()), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"^validation_data: .*Pass the tuple \(data\.x, data\.y\)"):
+        fnn.fit(task, ts, data, validation_data=fnn.data.Dataset(x, y, (), ()), verbose=0)
+    with pytest.raises(fnn.InputError, match=r"Pass the tuple \(data\.x_train, data\.y_train\)"):
+        fnn.evaluate(task, ts, fnn.data.Images(x, y, x[:2], y[:2], ()))
+    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass data\.x\."):
+        fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))
+
+
+def test_a_split_of_sorted_rows_is_noticed():
+    x, y = np.arange(12, dtype="float32")[:, None], np.repeat(np.arange(3), 4)
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", "sgd")
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    with pytest.warns(RuntimeWarning, match=r"100% of the validation rows .* sorted by class\? Shuffle"):
+        fnn.fit(task, ts, (x, y), validation_split=1 / 3, verbose=0)
+    fnn.fit(task, ts, (x, y % 2), validation_split=1 / 3, verbose=0)
+
+
+def test_an_early_end_is_told(capsys):
+    x = np.arange(12, dtype="float32")[:, None]
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-9))
+    ts = fnn.init(task, jax.random.key(0), x[:1])
+    stop = fnn.early_stopping("loss", patience=2, min_delta=1.0)
+    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=2)
+    assert capsys.readouterr().out.endswith("stopped after epoch 3; the state at step 3 is returned\n")
+    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=0)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,327 @@
+"""Data that comes in chunks: from files, from host memory, and from iterables."""
+
+import itertools
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+from fnn.fitting import pieces, sources, streams
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(70, 5)).astype("float32")
+    return x, (x @ rng.normal(size=(5, 3))).argmax(1).astype("int32"), np.linspace(0.5, 2, 70).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def mapped(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mapped")
+    for i, array in enumerate(data):
+        np.save(folder / f"{i}.npy", array)
+    return tuple(np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(3))
+
+
+@pytest.fixture(scope="module")
+def task():
+    model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dropout(0.1), fnn.Dense(3))
+    return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
+
+
+@pytest.fixture(scope="module")
+def ts(task, data):
+    return fnn.init(task, jax.random.key(0), data[0][:1])
+
+
+def assert_same(a, b):
+    """Bit for bit: the same steps on the same rows by the same program."""
+    (ts_a, history_a), (ts_b, history_b) = a, b
+    for x, y in zip(jax.tree.leaves(ts_a._replace(key=0)), jax.tree.leaves(ts_b._replace(key=0)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert {**history_a, "seconds": 0} == {**history_b, "seconds": 0}
+
+
+def assert_close(a, b):
+    """To rounding: the last, smaller batch comes from arrays of another shape, hence from another program."""
+    for x, y in zip(jax.tree.leaves(a[0]._replace(key=0)), jax.tree.leaves(b[0]._replace(key=0)), strict=True):
+        np.testing.assert_allclose(x, y, 1e-4, 1e-6)
+    np.testing.assert_allclose(a[1]["loss"], b[1]["loss"], 1e-5)
+
+
+@pytest.fixture(scope="module")
+def whole(task, ts, data):
+    return fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def independent():
+    """A task in which each example counts by itself, so that the last, smaller batch is filled up."""
+    model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(0.3), fnn.LayerNorm(), fnn.Dense(3))
+    return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy", "top_k_accuracy"))
+
+
+def by_hand(task, ts, data, epochs, shuffle=True):
+    """Single steps, the last one on the smaller batch as it is; the loss as the mean over the examples."""
+    losses = []
+    for _ in range(epochs):
+        order, total = np.asarray(fnn.epoch_order(ts, 70, shuffle)), 0.0
+        for start in range(0, 70, 16):
+            batch = jax.tree.map(lambda a, rows=order[start : start + 16]: a[rows], data)
+            ts, logs = fnn.train_step(task, ts, batch)
+            total += float(logs["loss"]) * len(batch[0]) / 70
+        losses.append(total)
+    return ts, {"loss": losses}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk_bytes", [None, 2 * 16 * 28])
+def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chunk_bytes):
+    """Parameters, loss, metrics and dropout: the rows that fill it up leave no trace."""
+    ts = fnn.init(independent, jax.random.key(0), data[0][:1])
+    got = fnn.fit(independent, ts, data, epochs=2, batch_size=16, verbose=0, chunk_bytes=chunk_bytes)
+    assert_close(got, by_hand(independent, ts, data, 2))
+    ran, history = fnn.run(independent, ts, data, epochs=2, batch_size=16)
+    assert_close(got, (ran, jax.tree.map(np.asarray, history)))
+    np.testing.assert_allclose(got[1]["accuracy"], history["accuracy"], 1e-5)
+
+
+@pytest.mark.parametrize("most", [1, 2, 64])
+def test_a_stream_whose_last_batch_is_filled_up(independent, data, most, monkeypatch):
+    gather(monkeypatch, most)
+    ts = fnn.init(independent, jax.random.key(0), data[0][:1])
+    got = fnn.fit(independent, ts, Loader(data, 16), epochs=2, verbose=0)
+    assert_close(got, by_hand(independent, ts, data, 2, shuffle=False))
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task, data):
+    def programs(task, stream):
+        ts = fnn.init(task, jax.random.key(0), data[0][:1])
+        before = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
+        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=16, verbose=0)
+        after = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
+        return after[0] - before[0], after[1] - before[1]
+
+    fresh = [task._replace(optimizer=fnn.sgd(0.1)) for task in (independent, independent, task)]
+    assert programs(fresh[0], stream=False) == (1, 0)
+    assert programs(fresh[1], stream=True) == (1, 0)
+    assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch
+
+
+def test_what_is_not_known_to_be_independent_is_not_filled_up(data):
+    """A loss, activation or layer of the user's own may look at the whole batch."""
+    from fnn.training.epoch import fills_up
+
+    known = fnn.Sequential(fnn.Dense(4, activation="tanh"), fnn.Residual(fnn.Dense(4)))
+    centred = fnn.Dense(4, activation=lambda x: x - x.mean(0))
+    assert fills_up(fnn.Task(known, "mse"))
+    assert not fills_up(fnn.Task(known, lambda predictions, targets: predictions.mean() - targets[:, 0]))
+    for layer in (centred, fnn.Activation(lambda x: x), fnn.BatchNorm(), fnn.Layer(known.init, known.apply)):
+        assert not fills_up(fnn.Task(fnn.Sequential(known, layer), "mse"))
+        assert not fills_up(fnn.Task(fnn.Residual(layer), "mse"))
+    task = fnn.Task(
+        fnn.Sequential(fnn.Dense(4), centred, fnn.Dense(3)), "sparse_categorical_crossentropy", fnn.sgd(0.1)
+    )
+    ts = fnn.init(task, jax.random.key(0), data[0][:1])
+    assert_close(fnn.fit(task, ts, data, epochs=2, batch_size=16, verbose=0), by_hand(task, ts, data, 2))
+
+
+# 70 rows in batches of 16: four whole batches and a rest of 6. A row has 28 bytes.
+@pytest.mark.parametrize("batches", [1, 2, 4, 100])
+def test_chunks_equal_the_whole(task, ts, data, whole, batches):
+    got = fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0, chunk_bytes=batches * 16 * 28)
+    assert_same(got, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drop", [False, True])
+@pytest.mark.parametrize("kind", ["task", pytest.param("independent", marks=pytest.mark.slow)])
+def test_a_short_last_chunk(kind, data, drop, request):
+    """Five whole batches of 13 and a rest of 5 in chunks of two: the last one holds one batch, and the rest."""
+    task, options = request.getfixturevalue(kind), {"epochs": 2, "batch_size": 13, "drop_remainder": drop, "verbose": 0}
+    ts = fnn.init(task, jax.random.key(0), data[0][:1])
+    assert_same(
+        fnn.fit(task, ts, data, chunk_bytes=2 * 13 * 28, **options),
+        fnn.fit(task, ts, data, **options),
+    )
+
+
+def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypatch):
+    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 2 * 16 * 28)
+    read = []
+    original = sources.take_from_host
+    monkeypatch.setattr(
+        sources, "take_from_host", lambda data, rows, length: read.append(len(rows)) or original(data, rows, length)
+    )
+    got = fnn.fit(task, ts, mapped, epochs=3, batch_size=16, verbose=0)
+    assert_same(got, whole)
+    assert read == [32, 38] * 3
+
+
+@pytest.mark.parametrize("options", [{"shuffle": False}, {"drop_remainder": True}, {"class_weight": "balanced"}])
+def test_options_mean_the_same(task, ts, data, options):
+    plain = fnn.fit(task, ts, data, batch_size=16, verbose=0, **options)
+    assert_same(fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=32 * 28, **options), plain)
+
+
+@pytest.mark.slow
+def test_validation_by_chunks_equals_the_whole(task, ts, data, mapped, monkeypatch):
+    _, plain = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0)
+    _, chunks = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0, chunk_bytes=500)
+    for name in ("loss", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(chunks[name], plain[name], 1e-5)
+    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 500)
+    seen, expected = fnn.evaluate(task, ts, mapped), fnn.evaluate(task, ts, data)
+    assert seen == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(fnn.predict(task, ts, mapped[0]), fnn.predict(task, ts, data[0]), 1e-5, 1e-6)
+
+
+def test_a_dict_of_arrays_by_chunks(data):
+    def apply(params, state, x, **_):
+        return x["a"] * params["w"] + x["b"][:, :1], state
+
+    model = fnn.Layer(lambda key, x: ({"w": jnp.ones(1)}, {}), apply)
+    task = fnn.Task(model, "mse", fnn.sgd(0.1))
+    x, y = {"a": data[0][:, :1], "b": data[0]}, data[0][:, 1:2]
+    ts = fnn.init(task, jax.random.key(0), jax.tree.map(lambda a: a[:1], x))
+    whole = fnn.fit(task, ts, (x, y), batch_size=16, verbose=0)
+    assert_same(fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, chunk_bytes=1000), whole)
+
+
+def test_bad_values_are_found_before_training_with_their_place(task, ts, data, mapped, tmp_path, monkeypatch):
+    def no_training(*args, **kwargs):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(pieces, "_advance", no_training)
+    x = data[0].copy()
+    x[69, 2] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    x_mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    message = r"1 NaN or infinite values, the first at index \(69, 2\)"
+    with pytest.raises(fnn.InputError, match=f"data x: .*{message}"):
+        fnn.fit(task, ts, (x, data[1]), batch_size=16, verbose=0, chunk_bytes=500)
+    with pytest.raises(fnn.InputError, match=f"validation_data x: .*{message}"):
+        fnn.fit(task, ts, mapped, batch_size=16, verbose=0, validation_data=(x, data[1]))
+    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 500)
+    for call in (lambda: fnn.evaluate(task, ts, (x_mapped, data[1])), lambda: fnn.predict(task, ts, x_mapped)):
+        with pytest.raises(fnn.InputError, match=message):
+            call()
+    with pytest.raises(fnn.InputError, match=r"labels in \[0, 3\)"):
+        fnn.fit(task, ts, (data[0], np.where(np.arange(70) == 69, 3, data[1])), verbose=0, chunk_bytes=500)
+
+
+def test_the_reader_ends_with_the_training(task, ts, data, monkeypatch):
+    """Also when reading fails, or the training is left in the middle of an epoch."""
+    original, calls = sources.take_from_host, []
+
+    def read(*args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise OSError("the disk is gone")
+        return original(*args)
+
+    monkeypatch.setattr(sources, "take_from_host", read)
+    with pytest.raises(OSError, match="the disk is gone"):
+        fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=16 * 28)
+    monkeypatch.setattr(fnn.fitting.progress.Progress, "advance", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=16 * 28)
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+
+
+def test_chunk_bytes_is_for_arrays(task, ts, data):
+    with pytest.raises(fnn.InputError, match="expected arrays with chunk_bytes"):
+        fnn.fit(task, ts, [data], verbose=0, chunk_bytes=100)
+    with pytest.raises(fnn.InputError, match="chunk_bytes"):
+        fnn.fit(task, ts, data, verbose=0, chunk_bytes=0)
+
+
+def rows_of(data, start, stop):
+    return tuple(a[start:stop] for a in data)
+
+
+class Loader:
+    """Batches in order, in one buffer that is filled again and again, as loaders like to do."""
+
+    def __init__(self, data, size):
+        self.data, self.size = data, size
+        self.buffer = tuple(np.empty((size, *a.shape[1:]), a.dtype) for a in data)
+
+    def __iter__(self):
+        for start in range(0, 70, self.size):
+            count = min(self.size, 70 - start)
+            for buffer, array in zip(self.buffer, self.data, strict=True):
+                buffer[:count] = array[start : start + count]
+            yield tuple(buffer[:count] for buffer in self.buffer)
+
+
+def gather(monkeypatch, most):
+    """As if batches were quick and the device always busy, so that from the fourth on they are gathered."""
+    monkeypatch.setattr(streams, "_MOST_GATHERED", most)
+    monkeypatch.setattr(streams, "_LOOK_AFTER", 1)
+    monkeypatch.setattr(streams, "_SHORT", 1e9)
+    monkeypatch.setattr(streams.StreamSource, "_idle", lambda self: self.most == 1)
+
+
+@pytest.mark.parametrize(("most", "pieces"), [(1, [1] * 9), (2, [1, 1, 1, 2, 2, 1, 1]), (64, [1, 1, 1, 5, 1])])
+def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, monkeypatch):
+    gather(monkeypatch, most)
+    seen, original = [], streams.StreamSource.pieces
+
+    def counted(self, ts, done):
+        for piece in original(self, ts, done):
+            seen.append(piece.whole)
+            yield piece
+
+    monkeypatch.setattr(streams.StreamSource, "pieces", counted)
+    want = fnn.fit(task, ts, data, epochs=2, batch_size=8, shuffle=False, verbose=0)
+    assert_close(fnn.fit(task, ts, Loader(data, 8), epochs=2, verbose=0), want)
+    assert seen[: len(pieces)] == pieces
+
+
+@pytest.mark.slow
+def test_batches_of_changing_size(task, ts, data):
+    sizes = [16, 16, 5, 16, 9, 8]
+    starts = np.cumsum([0, *sizes])
+    stream = [rows_of(data, a, b) for a, b in itertools.pairwise(starts)]
+    got, _ = fnn.fit(task, ts, stream, verbose=0)
+    want = ts
+    for batch in stream:
+        want, _ = fnn.train_step(task, want, batch)
+    for a, b in zip(jax.tree.leaves(got.params), jax.tree.leaves(want.params), strict=True):
+        np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+    assert int(got.step) == len(sizes)
+
+
+def test_batches_on_the_device(task, ts, data):
+    want = fnn.fit(task, ts, data, batch_size=16, shuffle=False, verbose=0)
+    stream = [jax.tree.map(jnp.asarray, rows_of(data, i, i + 16)) for i in range(0, 70, 16)]
+    assert_close(fnn.fit(task, ts, stream, verbose=0), want)
+
+
+def test_class_weights_of_a_stream(task, ts, data):
+    stream = [rows_of(data[:2], i, i + 16) for i in range(0, 70, 16)]
+    weights = {0: 1.0, 1: 2.0, 2: 0.5}
+    want = fnn.fit(task, ts, data[:2], batch_size=16, shuffle=False, class_weight=weights, verbose=0)
+    assert_close(fnn.fit(task, ts, stream, class_weight=weights, verbose=0), want)
+    with pytest.raises(fnn.InputError, match="numbers as class_weight with an iterable"):
+        fnn.fit(task, ts, stream, class_weight="balanced", verbose=0)
+
+
+def test_an_error_of_the_loader_comes_through(task, ts, data):
+    def stream():
+        yield rows_of(data, 0, 16)
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        fnn.fit(task, ts, stream(), verbose=0)
+
+
+def test_the_bar_counts_the_steps_of_a_stream(task, ts, data, capsys):
+    fnn.fit(task, ts, [rows_of(data, i, i + 16) for i in range(0, 70, 16)], verbose=1)
+    assert "5/5" in capsys.readouterr().out

@@ -1,0 +1,725 @@
+"""Losses: against Keras in value and gradient, at extreme logits, with weights, and their errors."""
+
+from functools import partial
+
+import hypothesis
+import hypothesis.extra.numpy as hnp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+import fnn
+from fnn import losses
+from fnn.losses import LOSSES, expects, get_loss, mean_loss, weighted_sum
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
+
+
+def values(rng, shape):
+    return rng.normal(size=shape), rng.normal(size=shape)
+
+
+def positive(rng, shape):
+    return rng.uniform(-0.2, 3, shape), rng.uniform(0, 3, shape)
+
+
+def soft(rng, shape):
+    return rng.normal(size=shape) * 4, rng.uniform(size=shape)
+
+
+def probabilities(rng, shape):
+    return rng.uniform(size=shape), rng.uniform(size=shape)
+
+
+def one_hot(rng, shape):
+    return rng.normal(size=shape) * 4, np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
+
+
+def distribution(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]) * 1.3, rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+def classes(rng, shape):
+    return rng.normal(size=shape) * 4, rng.integers(0, shape[-1], shape[:-1])
+
+
+def class_probabilities(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]), rng.integers(0, shape[-1], shape[:-1])
+
+
+K, L = keras.losses, losses
+# ours, Keras's class, and the kind of data
+CASES = {
+    "mse": (L.mean_squared_error, K.MeanSquaredError, values),
+    "mae": (L.mean_absolute_error, K.MeanAbsoluteError, values),
+    "mape": (L.mean_absolute_percentage_error, K.MeanAbsolutePercentageError, values),
+    "msle": (L.mean_squared_logarithmic_error, K.MeanSquaredLogarithmicError, positive),
+    "huber": (L.huber, K.Huber, values),
+    "huber 0.4": (partial(L.huber, delta=0.4), partial(K.Huber, delta=0.4), values),
+    "bce": (L.binary_crossentropy, partial(K.BinaryCrossentropy, from_logits=True), soft),
+    "bce smoothed": (
+        partial(L.binary_crossentropy, label_smoothing=0.3),
+        partial(K.BinaryCrossentropy, from_logits=True, label_smoothing=0.3),
+        soft,
+    ),
+    "bce of probabilities": (partial(L.binary_crossentropy, from_logits=False), K.BinaryCrossentropy, probabilities),
+    "cce": (L.categorical_crossentropy, partial(K.CategoricalCrossentropy, from_logits=True), one_hot),
+    "cce smoothed": (
+        partial(L.categorical_crossentropy, label_smoothing=0.2),
+        partial(K.CategoricalCrossentropy, from_logits=True, label_smoothing=0.2),
+        one_hot,
+    ),
+    "cce of probabilities": (
+        partial(L.categorical_crossentropy, from_logits=False),
+        K.CategoricalCrossentropy,
+        distribution,
+    ),
+    "sparse": (L.sparse_categorical_crossentropy, partial(K.SparseCategoricalCrossentropy, from_logits=True), classes),
+    "sparse of probabilities": (
+        partial(L.sparse_categorical_crossentropy, from_logits=False),
+        K.SparseCategoricalCrossentropy,
+        class_probabilities,
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 2, 4)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_values_gradients_and_weights_are_keras_s(name, shape, rng):
+    ours, theirs, kind = CASES[name]
+    p, t = kind(rng, shape)
+    p, t = jnp.asarray(p, "float32"), jnp.asarray(t, "int32" if "sparse" in name else "float32")
+    w = jnp.asarray(rng.uniform(size=shape[0]), "float32")
+    keras_weights = np.asarray(w)
+    if len(shape) == 3:
+        # Keras averages over positions and batch together; a row's weight goes to all of its positions.
+        keras_weights = np.broadcast_to(keras_weights[:, None], shape[:2])
+    plain, none = theirs(), theirs(reduction="none")
+
+    @jax.jit
+    def both(p, t, w):
+        result = jax.value_and_grad(lambda p: mean_loss(ours, p, t, w))(p)
+        keras_result = jax.value_and_grad(lambda p: plain(t, p, sample_weight=keras_weights))(p)
+        rows = none(t, p)
+        return result, keras_result, ours(p, t), rows.reshape(rows.shape[0], -1).mean(1)
+
+    (value, slope), (keras_value, keras_slope), rows, keras_rows = both(p, t, w)
+    np.testing.assert_allclose(rows, keras_rows, 1e-5, 1e-6)
+    np.testing.assert_allclose(value, keras_value, 1e-5)
+    np.testing.assert_allclose(slope, keras_slope, 1e-5, 1e-6)
+
+
+def test_every_named_loss_is_compared_with_keras_or_with_numpy():
+    compared = {losses.base(case[0]) for case in CASES.values()}
+    assert set(LOSSES.values()) - compared == {losses.logistic, losses.gaussian_nll}
+
+
+def test_logistic_is_its_equation_and_binary_crossentropy_on_other_labels(rng):
+    f, t = rng.normal(size=(6, 2)) * 3, rng.choice([-1.0, 1.0], (6, 2))
+    want = np.log1p(np.exp(-t * f)).mean(1)
+    np.testing.assert_allclose(losses.logistic(jnp.asarray(f), jnp.asarray(t)), want, 1e-5)
+    np.testing.assert_allclose(losses.binary_crossentropy(jnp.asarray(f), jnp.asarray((t + 1) / 2)), want, 1e-5)
+
+
+def test_gaussian_nll_is_the_density_of_scipy(rng):
+    p, t = rng.normal(size=(5, 3, 4)) * 3, rng.normal(size=(5, 3, 2))
+    mean, variance = p[..., :2], np.log1p(np.exp(p[..., 2:])) + 1e-6
+    want = -norm.logpdf(t, mean, np.sqrt(variance)).mean((1, 2))
+    np.testing.assert_allclose(losses.gaussian_nll(jnp.asarray(p), jnp.asarray(t)), want, 1e-5)
+    # A single number for each example, with and without a last axis.
+    one = jnp.asarray(p[:, 0, [0, 2]])
+    for targets in (t[:, 0, 0], t[:, 0, :1]):
+        want = -norm.logpdf(t[:, 0, 0], mean[:, 0, 0], np.sqrt(variance[:, 0, 0]))
+        np.testing.assert_allclose(losses.gaussian_nll(one, jnp.asarray(targets)), want, 1e-5)
+
+
+def test_gaussian_nll_has_its_minimum_at_mean_and_variance_of_the_targets(rng):
+    t = jnp.asarray(rng.normal(2, 3, 500))
+    value = jax.jit(lambda out: jnp.mean(losses.gaussian_nll(jnp.broadcast_to(out, (500, 2)), t)))
+    best = losses.gaussian_outputs(losses.Gaussians(jnp.mean(t)[None], jnp.var(t)[None]))
+    for change in ([0.1, 0], [-0.1, 0], [0, 0.3], [0, -0.3]):
+        assert value(best) < value(best + jnp.array(change))
+
+
+def test_gaussian_outputs_say_the_moments_they_were_made_of(x64):
+    mean, variance = np.array([[0.5, -3.0, 1e3, 2.0]]), np.array([[0.7, 1e-5, 400.0, 1e-6]])
+    out = losses.gaussian_outputs(losses.Gaussians(jnp.asarray(mean), jnp.asarray(variance)))
+    got = losses.gaussian_moments(out)
+    np.testing.assert_allclose(got.mean, mean)
+    np.testing.assert_allclose(got.variance, variance, 1e-6)
+    single = losses.gaussian_outputs(losses.Gaussians(*(jnp.asarray(a, "float32") for a in (mean, variance))))
+    np.testing.assert_allclose(losses.gaussian_moments(single).variance, variance, 1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gaussian_nll_in_half_precision_is_that_of_float32(dtype):
+    """A variance of 1e-6 is next to nothing in float16, and its inverse infinite."""
+    p = jnp.array([[0.25, -20.0], [0.5, 1.0], [-3.0, 9.0]], dtype)
+    t = jnp.array([0.25, 2.0, -1.0], dtype)
+    y = losses.gaussian_nll(p, t)
+    want = losses.gaussian_nll(p.astype("float32"), t.astype("float32"))
+    assert y.dtype == "float32"
+    assert want[0] < -5
+    np.testing.assert_array_equal(y, want)
+    slope = jax.grad(lambda p: losses.gaussian_nll(p, t).sum())(p)
+    assert slope.dtype == dtype
+    assert jnp.isfinite(slope).all()
+
+
+def test_gaussian_nll_at_extreme_outputs_is_finite_with_its_gradient():
+    p = jnp.array([[0.0, -1e4], [1e4, -1e4], [0.0, 1e4], [-1e4, 0.0]])
+    t = jnp.zeros(4)
+    y, slope = jax.jit(lambda p: (losses.gaussian_nll(p, t), jax.grad(lambda p: losses.gaussian_nll(p, t).sum())(p)))(p)
+    want = [np.log(2e-6 * np.pi), 1e8 / 1e-6, np.log(2e4 * np.pi), 1e8 / np.log(2) + np.log(2 * np.pi * np.log(2))]
+    np.testing.assert_allclose(y, np.array(want) / 2, 1e-4)
+    assert np.isfinite(np.asarray(slope)).all()
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_binary_crossentropy_is_exact_where_the_loss_is_small(target):
+    # softplus(x) - t x would cancel: at 17 it is 0 in float32.
+    sign = 1 if target else -1
+    x = sign * np.array([5.0, 10.0, 17.0, 30.0])
+    loss = jax.vmap(lambda p: losses.binary_crossentropy(p[None], jnp.array([target]))[0])
+    y, slope = jax.jit(lambda x: (loss(x), jax.grad(lambda x: loss(x).sum())(x)))(jnp.asarray(x, "float32"))
+    np.testing.assert_allclose(y, np.log1p(np.exp(-np.abs(x))), 1e-5)
+    np.testing.assert_allclose(slope, -sign / (1 + np.exp(np.abs(x))), 1e-5)
+
+
+def stable(loss, p, t, w):
+    """Values and gradients of a loss."""
+    return jax.jit(lambda p: (loss(p, t), jax.grad(lambda p: jnp.sum(loss(p, t) * w))(p)))(p)
+
+
+def test_cross_entropies_at_extreme_logits():
+    w = jnp.array([1.0, 2.0, 3.0, 4.0])
+    p = jnp.array([[1e4, -1e4], [-1e4, 1e4], [0.0, 0.0], [1e4, 1e4]])
+    t = jnp.array([0, 0, 1, 1])
+    want = [0, 2e4, np.log(2), np.log(2)]
+    slopes = np.array([[0, 0], [-1, 1], [0.5, -0.5], [0.5, -0.5]]) * np.asarray(w)[:, None]
+    for loss, targets in (
+        (losses.sparse_categorical_crossentropy, t),
+        (losses.categorical_crossentropy, jax.nn.one_hot(t, 2)),
+    ):
+        y, slope = stable(loss, p, targets, w)
+        np.testing.assert_allclose(y, want, 1e-6)
+        np.testing.assert_allclose(slope, slopes, 1e-6)
+
+
+def test_binary_and_logistic_losses_at_extreme_logits():
+    w = jnp.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    x = jnp.array([1e4, 1e4, -1e4, -1e4, 0.0])
+    t = jnp.array([1, 0, 1, 0, 1])
+    want, slopes = [0, 1e4, 1e4, 0, np.log(2)], np.array([0, 1, -1, 0, -0.5]) * np.asarray(w)
+    for loss, targets in ((losses.binary_crossentropy, t), (losses.logistic, 2 * t - 1)):
+        y, slope = stable(loss, x, targets, w)
+        np.testing.assert_allclose(y, want, 1e-6)
+        np.testing.assert_allclose(slope, slopes, 1e-6)
+
+
+def test_losses_of_probabilities_are_finite_at_zero_and_one():
+    w = jnp.array([1.0, 2.0])
+    y, slope = stable(
+        partial(losses.binary_crossentropy, from_logits=False), jnp.array([0.0, 1.0]), jnp.array([1.0, 0.0]), w
+    )
+    np.testing.assert_allclose(y, -np.log(1e-7), rtol=0.02)
+    assert np.isfinite(slope).all()
+    p, t = jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.array([0, 1])
+    y, slope = stable(partial(losses.sparse_categorical_crossentropy, from_logits=False), p, t, w)
+    np.testing.assert_allclose(y, -np.log(1e-7), rtol=1e-5)
+    assert np.isfinite(slope).all()
+
+
+def test_examples_of_half_precision():
+    """By hand, where bfloat16 and float16 give inf, 0 and inf."""
+    p = jnp.array([[0.9999]], "bfloat16")
+    bce = losses.binary_crossentropy(p, jnp.array([[0]]), from_logits=False)
+    assert 15.9 < float(bce[0]) <= 16.12
+    assert bce.dtype == "float32"
+    want = np.log1p(2 * np.exp(-9.0))
+    logits = jnp.array([[9, 0, 0]], "bfloat16")
+    for y in (
+        losses.categorical_crossentropy(logits, jnp.array([[1, 0, 0]])),
+        losses.sparse_categorical_crossentropy(logits, jnp.array([0])),
+    ):
+        np.testing.assert_allclose(y, want, 1e-3)
+    assert float(losses.mean_squared_error(jnp.array([[300.0]], "float16"), jnp.array([[0.0]]))[0]) == 90000
+    # A mean over many outputs, of which float16 holds no sum.
+    many = jnp.full((1, 3000), 200.0, "float16")
+    np.testing.assert_allclose(losses.mean_absolute_error(many, jnp.zeros((1, 3000))), 200)
+    assert float(mean_loss("mse", jnp.full((2, 1), 300.0, "float16"), jnp.zeros(2), jnp.array([1.0, 0.0]))) == 45000
+    added = {"own": fnn.AddedLoss(jnp.full(4, 4e4, "float16"))}
+    np.testing.assert_allclose(fnn.nn.added_loss.added_losses(added), [1.6e5], 1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", [*CASES, "logistic", "gaussian"])
+def test_half_precision_is_float64_of_the_same_numbers(name, dtype, rng, x64):
+    """Values as float32 has them, whatever the dtype of the targets; gradients rounded once to the predictions'."""
+    own = {"logistic": losses.logistic, "gaussian": losses.gaussian_nll}
+    kinds = {"logistic": values, "gaussian": lambda rng, shape: (rng.normal(size=shape), rng.normal(size=(5, 2)))}
+    loss, kind = (own[name], kinds[name]) if name in own else (CASES[name][0], CASES[name][2])
+    p, t = kind(rng, (5, 4))
+    t = np.where(t > 0, 1, -1) if name == "logistic" else t
+    narrow = jnp.asarray(p, dtype)
+    sparse = np.asarray(t).dtype.kind == "i"
+    both = jax.jit(lambda p, t: (loss(p, t), jax.grad(lambda p: loss(p, t).sum())(p)))
+    want, want_slope = both(narrow.astype("float64"), jnp.asarray(t))
+    for target in ("int8", "int64") if sparse else ("float32", "float64"):
+        y, slope = both(narrow, jnp.asarray(t, target))
+        assert y.dtype == "float32"
+        assert slope.dtype == dtype
+        np.testing.assert_allclose(y, want, 2e-4, 1e-6)
+        step = float(jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(slope.astype("float64"), want_slope, step, step * 1e-2)
+
+
+LOG_1_E = np.log1p(1 / np.e)
+
+
+@pytest.mark.parametrize("low", [-np.inf, np.finfo(np.float32).min])
+def test_cross_entropies_of_masked_logits(low):
+    p = jnp.array([[low, 0.0, 1.0], [1.0, low, 0.0], [low, low, 3.0], [low, low, low]])
+    t = jnp.array([2, 0, 2, 1])
+    w = jnp.array([1.0, 2.0, 3.0, 4.0])
+    want = np.array([LOG_1_E, LOG_1_E, 0, np.log(3)])
+    s = 1 / (1 + np.e)
+    slopes = np.array([[0, s, -s], [-2 * s, 0, 2 * s], [0, 0, 0]])
+    for loss, targets in (
+        (losses.sparse_categorical_crossentropy, t),
+        (losses.categorical_crossentropy, jax.nn.one_hot(t, 3)),
+    ):
+        y, slope = stable(loss, p, targets, w)
+        np.testing.assert_allclose(y, want, 1e-5, 1e-7)
+        np.testing.assert_allclose(slope[:3], slopes, 1e-5, 1e-7)
+        assert np.isfinite(slope).all()
+        tangent = jax.jvp(lambda p, loss=loss, targets=targets: loss(p, targets), (p,), (jnp.ones_like(p),))[1]
+        np.testing.assert_allclose(tangent, np.zeros(4), atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [(-np.inf, 0.0, 1.0), (-np.inf, -np.inf, 2.0), (0.5, -np.inf, 0.5)], ids=str)
+def test_masked_logits_are_torch_s(p):
+    torch = pytest.importorskip("torch")
+    for t in ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.4, 0.6)):
+        theirs = torch.tensor([p], requires_grad=True)
+        index = int(np.argmax(t))
+        value = torch.nn.functional.cross_entropy(theirs, torch.tensor([index]))
+        value.backward()
+        loss = lambda x, index=index: losses.sparse_categorical_crossentropy(x, jnp.array([index]))[0]  # noqa: E731
+        y, slope = jax.value_and_grad(loss)(jnp.array([p]))
+        np.testing.assert_allclose(y, value.item(), 1e-6)
+        np.testing.assert_allclose(slope, theirs.grad.numpy(), 1e-6, 1e-7)
+        # The same of rows: their limit for a large finite logit.
+        rows = losses.categorical_crossentropy(jnp.array([p]), jnp.array([t]))[0]
+        x = np.maximum(np.array(p), -1e30)
+        log_p = x - np.log(np.exp(x).sum())
+        limit = -sum(a * b for a, b in zip(t, log_p, strict=True) if a)
+        assert rows == pytest.approx(limit, rel=1e-5) if limit < 1e20 else rows == np.inf
+
+
+def test_infinite_logits_that_win():
+    x = jnp.array([[np.inf, 0.0, 1.0], [np.inf, np.inf, 0.0]])
+    sparse = losses.sparse_categorical_crossentropy
+    np.testing.assert_allclose(sparse(x, jnp.array([0, 1])), [0, np.log(2)], 1e-6)
+    np.testing.assert_array_equal(sparse(x, jnp.array([1, 2])), [np.inf, np.inf])
+    slope = jax.grad(lambda x: sparse(x, jnp.array([0, 2])).sum())(x)
+    assert np.isfinite(slope).all()
+    assert np.isnan(sparse(x.at[0, 1].set(jnp.nan), jnp.array([0, 1]))[0])
+
+
+def test_binary_losses_of_infinite_logits():
+    x, w = jnp.array([np.inf, -np.inf, np.inf, -np.inf]), jnp.array([1.0, 2.0, 3.0, 4.0])
+    t, want, slopes = jnp.array([1, 0, 0, 1]), [0, 0, np.inf, np.inf], np.array([0, 0, 3, -4.0])
+    for loss, targets in ((losses.binary_crossentropy, t), (losses.logistic, 2 * t - 1)):
+        y, slope = stable(loss, x, targets, w)
+        np.testing.assert_array_equal(y, want)
+        np.testing.assert_array_equal(slope, slopes)
+    smooth = partial(losses.binary_crossentropy, label_smoothing=0.1)
+    np.testing.assert_array_equal(smooth(x, t), np.full(4, np.inf))
+    masked = jnp.array([[-np.inf, 0.0, 1.0]])
+    y = losses.categorical_crossentropy(masked, jnp.array([[0, 0, 1]]), label_smoothing=0.1)
+    np.testing.assert_array_equal(y, [np.inf])
+
+
+def test_the_derivative_by_soft_targets_of_0(rng):
+    """No share of a finite value is no reason to lose its derivative, such as that by the smoothing at 0."""
+    x, t = jnp.asarray(rng.normal(size=(1, 3)), "float32"), jnp.array([[0.0, 1.0, 0.0]])
+    slope = jax.grad(lambda t: losses.categorical_crossentropy(x, t)[0])(t)
+    np.testing.assert_allclose(slope, -jax.nn.log_softmax(x), 1e-5)
+
+
+def test_probabilities_of_exactly_0_and_1():
+    bound = -np.log(1e-7)
+    for row, target, want in (([1.0, 0.0], 0, 0), ([1.0, 0.0], 1, bound), ([0.0, 0.0], 0, bound)):
+        p, t = jnp.array([row]), jnp.array([target])
+        both = jax.value_and_grad(lambda p, t=t: losses.sparse_categorical_crossentropy(p, t, from_logits=False)[0])
+        y, slope = both(p)
+        np.testing.assert_allclose(y, want, 1e-5, 2e-7)
+        assert np.isfinite(slope).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("eager", [False, True])
+def test_no_loss_makes_nan_on_the_way(eager, rng):
+    """`jax.debug_nans` looks at each operation where nothing is compiled."""
+    logits = jnp.array([[-np.inf, 0.0, 1.0], [0.5, np.inf, -1.0]])
+    with jax.debug_nans(True), jax.disable_jit(eager):
+        for name, loss in LOSSES.items():
+            p, t = jnp.asarray(rng.normal(size=(2, 4)), "float32"), jnp.array([[0, 1, 0, 0], [1, 0, 0, 0]])
+            t = {"sparse_categorical_crossentropy": jnp.array([1, 0]), "gaussian_nll": t[:, :2]}.get(name, t)
+            jax.value_and_grad(lambda p, loss=loss, t=t: mean_loss(loss, p, t, jnp.array([1.0, 0.0])))(p)
+        for loss, t in (
+            (losses.sparse_categorical_crossentropy, jnp.array([2, 1])),
+            (losses.categorical_crossentropy, jnp.array([[0, 0, 1], [0, 1, 0]])),
+            (losses.binary_crossentropy, jnp.array([[0, 0, 1], [0, 1, 0]])),
+        ):
+            jax.value_and_grad(lambda p, loss=loss, t=t: loss(p, t).sum())(logits)
+        with pytest.raises(FloatingPointError, match="nan"):
+            losses.sparse_categorical_crossentropy(jnp.zeros((1, 3)), jnp.array([3]))
+
+
+def test_labels_outside_the_classes_give_nan_and_leave_the_others_alone():
+    loss = losses.sparse_categorical_crossentropy
+    for dtype in ("int8", "uint8", "int32"):
+        t = jnp.array([0, 3, 2, 255 if dtype == "uint8" else -1], dtype)
+        with jax.numpy_dtype_promotion("strict"):
+            y = loss(jnp.zeros((4, 3)), t)
+        np.testing.assert_allclose(y, [np.log(3), np.nan, np.log(3), np.nan], 1e-6)
+
+
+def test_many_classes_do_not_overflow_a_small_label_dtype():
+    t = jnp.array([5, 250], jnp.uint8)
+    p = jnp.zeros((2, 400)).at[1, 250].set(9.0)
+    y = losses.sparse_categorical_crossentropy(p, t)
+    np.testing.assert_allclose(y, [np.log(400), np.log(399 + np.exp(9)) - 9], 1e-4)
+
+
+finite = hnp.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
+jitted = {name: jax.jit(fn) for name, fn in LOSSES.items()}
+
+
+@hypothesis.given(
+    finite, hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)), st.sampled_from(sorted(LOSSES))
+)
+def test_losses_are_finite_and_not_negative(p, t, name):
+    if name == "sparse_categorical_crossentropy":
+        t = t.argmax(-1).astype("int32")
+    elif name == "logistic":
+        t = np.where(t > 0.5, 1, -1)
+    elif name == "gaussian_nll":
+        t = t[:, :2]
+    y = np.asarray(jitted[name](p, t))
+    assert y.shape == (3,)
+    assert np.isfinite(y).all()
+    # The log of a density has another bound: that of the least variance.
+    assert (y >= (np.log(2e-6 * np.pi) / 2 if name == "gaussian_nll" else 0) - 1e-3).all()
+
+
+def test_options_may_be_traced(rng):
+    p, t = jnp.asarray(rng.normal(size=(3, 4))), jnp.asarray(rng.uniform(size=(3, 4)))
+    options = jnp.array([0.2, 0.9])
+    for loss, name in (
+        (losses.huber, "delta"),
+        (losses.binary_crossentropy, "label_smoothing"),
+        (losses.categorical_crossentropy, "label_smoothing"),
+    ):
+        both = jax.jit(jax.vmap(lambda v, loss=loss, name=name: loss(p, t, **{name: v})))(options)
+        each = [loss(p, t, **{name: float(v)}) for v in options]
+        assert not np.allclose(*each)
+        np.testing.assert_allclose(both, each, 1e-5)
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "mape", "msle", "huber", "binary_crossentropy", "logistic"])
+def test_a_last_axis_of_one_is_aligned_and_not_broadcast(name, rng):
+    loss = jitted[name]
+    p, t = rng.uniform(0.1, 1, (4, 1)).astype("float32"), rng.uniform(0.1, 1, 4).astype("float32")
+    want = loss(p, t[:, None])
+    np.testing.assert_array_equal(loss(p, t), want)
+    np.testing.assert_array_equal(loss(p[:, 0], t[:, None]), want)
+    np.testing.assert_array_equal(loss(p[:, 0], t), want)
+    for other in (rng.uniform(size=(4, 2)), rng.uniform(size=5), rng.uniform(size=(4, 1, 2)), np.float32(1)):
+        with pytest.raises(
+            fnn.InputError,
+            match=r"expected targets of the predictions' shape \(batch, \.\.\.\), got predictions float32\[4, 1\]",
+        ):
+            LOSSES[name](p, np.asarray(other, "float32"))
+    with pytest.raises(fnn.InputError, match="expected targets of the predictions' shape"):
+        LOSSES[name](np.ones((4, 2), "float32"), t)
+
+
+def test_align_casts_targets_to_the_predictions():
+    for dtype, wide in (("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")):
+        p, t = losses.align("here", jnp.ones((3, 1), dtype), np.array([1, 2, 70001]))
+        assert t.shape == (3, 1)
+        assert t.dtype == p.dtype == wide
+        assert t[2, 0] == 70001  # not narrowed on the way
+
+
+def test_weighted_sum_and_mean_loss(rng):
+    v, w, valid = rng.normal(size=5), rng.uniform(size=5), np.array([True, False, True, True, False])
+    np.testing.assert_allclose(weighted_sum(jnp.asarray(v)), (v.sum(), 5), 1e-5)
+    np.testing.assert_allclose(weighted_sum(jnp.asarray(v), jnp.asarray(w)), ((v * w).sum(), 5), 1e-5)
+    v[1] = np.nan  # padding
+    total, count = weighted_sum(jnp.asarray(v), jnp.asarray(w), jnp.asarray(valid))
+    np.testing.assert_allclose((total, count), ((v * w)[valid].sum(), 3), 1e-5)
+    # 4,096 ones sum to 256 in bfloat16, and 3 * 40,000 is infinite in float16.
+    assert float(weighted_sum(jnp.ones(4096, jnp.bfloat16))[0]) == 4096
+    assert float(weighted_sum(jnp.full(2, 4e4, jnp.float16), jnp.array([3.0, 0.5]))[0]) == pytest.approx(
+        1.4e5, rel=1e-3
+    )
+    assert float(mean_loss("mse", jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0]), jnp.array([3.0, 1.0]))) == 3.5
+
+
+def test_class_weights():
+    np.testing.assert_array_equal(fnn.class_weights([2, 0, 1, 2], [1, 2, 5]), [5, 1, 2, 5])
+    np.testing.assert_array_equal(fnn.class_weights([[2], [0]], {2: 7.0, 9: 3}), [7, 1])
+    np.testing.assert_array_equal(fnn.class_weights(np.eye(3)[[2, 0, 1]], [1, 2, 5]), [5, 1, 2])
+    np.testing.assert_array_equal(fnn.class_weights(np.array([1.0, 0.0]), [1, 2]), [2, 1])
+    assert fnn.class_weights([0], [2]).dtype == jnp.float32
+
+
+def test_names_and_what_they_expect():
+    assert get_loss("mse") is losses.mean_squared_error
+    assert get_loss(len) is len
+    assert losses.base(partial(partial(losses.huber, delta=2.0))) is losses.huber
+    sparse = losses.sparse_categorical_crossentropy
+    assert expects(sparse) == expects(losses.logistic) == expects(partial(sparse)) == "logits"
+    assert expects(partial(sparse, from_logits=False)) == "probabilities"
+    assert expects(partial(partial(sparse, from_logits=False))) == "probabilities"
+    assert expects(losses.huber) == expects(lambda p, t: p) == expects(losses.gaussian_nll) == "values"
+
+
+P = jnp.zeros((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: get_loss("mean_square_error"), r"loss: .*'mean_square_error'\. Did you mean 'mean_squared_error'"),
+        (lambda: losses.huber(P, P, delta=0), r"huber: expected delta in \(0, inf\), got 0"),
+        (lambda: losses.huber(P, P, delta="big"), r"huber: expected delta to be a number, got 'big'"),
+        (
+            lambda: losses.binary_crossentropy(P, P, label_smoothing=1.5),
+            r"expected label_smoothing in \[0, 1\], got 1\.5",
+        ),
+        (
+            lambda: losses.categorical_crossentropy(P, P, label_smoothing=-1),
+            r"expected label_smoothing in \[0, 1\], got -1",
+        ),
+        (
+            lambda: losses.mean_squared_error(jnp.zeros(3, int), jnp.zeros(3)),
+            r"expected a floating-point x, got int32\[3\]\. Losses and metrics",
+        ),
+        (lambda: losses.categorical_crossentropy(P, jnp.zeros(4)), r"For class numbers use a sparse loss"),
+        (
+            lambda: losses.categorical_crossentropy(jnp.zeros((4, 1)), jnp.zeros((4, 1))),
+            r"at least 2 classes, got float32\[4, 1\]\. For one output",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(P[0], jnp.zeros(3, int)),
+            r"expected predictions of shape \(batch, \.\.\., classes\)",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(P.astype(int), jnp.zeros(4, int)),
+            r"expected a floating-point x, got int32",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(4)),
+            r"expected integer class numbers as targets, got float32\[4\]\. Use y\.astype",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(5, int)),
+            r"expected targets of shape \(4,\) for predictions float32\[4, 3\], got int32\[5\]",
+        ),
+        (
+            lambda: losses.sparse_categorical_crossentropy(P, P.astype(int)),
+            r"Use categorical_crossentropy for one-hot rows",
+        ),
+        (
+            lambda: losses.gaussian_nll(P, jnp.zeros((4, 1))),
+            r"expected predictions of shape \(batch, \.\.\., 2 k\), .*, got float32\[4, 3\]\. End the model",
+        ),
+        (lambda: losses.gaussian_nll(jnp.zeros(4), jnp.zeros(2)), r"gaussian_nll: expected .*, got float32\[4\]"),
+        (
+            lambda: losses.gaussian_nll(jnp.zeros((4, 2)), jnp.zeros((4, 2))),
+            r"gaussian_nll: expected targets .*, got predictions float32\[4, 1\] and targets float32\[4, 2\]",
+        ),
+        (
+            lambda: losses.gaussian_moments(jnp.zeros((4, 2), int)),
+            r"gaussian_nll: expected a floating-point x, got int32",
+        ),
+        (lambda: weighted_sum(P), r"loss: expected one value per example, of shape \(batch,\), got float32\[4, 3\]"),
+        (lambda: weighted_sum(P[0], jnp.ones(4)), r"loss: expected sample weights of shape \(3,\), got float32\[4\]"),
+        (
+            lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]),
+            r"a weight for each class; the labels reach 3, got 2 weights",
+        ),
+        (lambda: fnn.class_weights([0, -1], [1.0, 2.0]), r"expected labels of at least 0, got the label -1"),
+        (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"a finite weight of at least 0 for class 0, got -2\."),
+        (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got -1"),
+        (lambda: fnn.class_weights([0.5], [1.0]), r"class_weights: expected class numbers, got float64\[1\]"),
+        (lambda: fnn.class_weights(3, [1.0]), r"expected labels of shape \(batch,\) or \(batch, classes\)"),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "message"),
+    [
+        (
+            "sparse_categorical_crossentropy",
+            [0, 3],
+            r"labels in \[0, 3\) for 3 outputs, got labels from 0 to 3\. Number the classes from 0",
+        ),
+        ("sparse_categorical_crossentropy", [-1, 2], r"got labels from -1 to 2"),
+        (
+            "binary_crossentropy",
+            [-1, 1],
+            r"targets in \[0, 1\], got targets from -1 to 1\. Labels of -1 and \+1 belong to the 'logistic'",
+        ),
+        ("categorical_crossentropy", [0, 2.5], r"expected targets in \[0, 1\], got targets from 0 to 2\.5"),
+        ("logistic", [0, 1], r"expected targets -1 or \+1, got targets from 0 to 1\. Use 2 \* y - 1"),
+    ],
+)
+def test_check_targets(loss, targets, message):
+    with pytest.raises(fnn.InputError, match=message):
+        losses.check_targets(get_loss(loss), P, np.array(targets))
+
+
+def test_check_targets_lets_good_ones_pass():
+    losses.check_targets(losses.sparse_categorical_crossentropy, P, np.array([0, 2]))
+    losses.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
+    losses.check_targets(losses.logistic, P, np.array([-1, 1]))
+    losses.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
+
+
+@pytest.mark.parametrize(
+    ("labels", "weights", "message"),
+    [
+        ([0, 1], {0: np.nan}, "expected a finite weight of at least 0 for class 0, got nan"),
+        ([0, 1], {5: np.inf}, "expected a finite weight of at least 0 for class 5, got inf"),
+        ([0, 1], [1.0, np.nan], "expected a finite weight of at least 0 for class 1, got nan"),
+        ([0, 1], np.array([1.0, -1]), "expected a finite weight of at least 0 for class 1, got -1"),
+        ([0, 1], {0: "2"}, "expected a number as the weight of class 0, got '2'"),
+        ([0, 1], {0: None}, "expected a number as the weight of class 0, got None"),
+        ([0, 1], {"1": 2.0}, r"as keys, got '1'\. Write 1 without quotes"),
+        ([0, 1], {"cat": 2.0}, "as keys, got 'cat'"),
+        ([0, 1], {1.5: 2.0}, r"as keys, got 1\.5"),
+        ([0, 1], {np.nan: 2.0}, "as keys, got nan"),
+        ([0, 1], 2.0, "expected a weight for each class, a dict, or 'balanced', got 2.0"),
+        ([0.0, np.nan], {}, "with fractions, NaN or infinity"),
+        ([0.0, np.inf], {}, "with fractions, NaN or infinity"),
+        (["a", "b"], {}, r"expected an array of numbers, got text.*names, y = np\.unique"),
+        ([-1, 1], {1: 2.0}, r"got the label -1\. For labels of -1 and \+1 use class_weights\(y > 0"),
+        ([[1, 1, 0], [0, 0, 1]], {0: 2.0}, "expected one-hot rows.*no single class: pass sample weights"),
+        (np.zeros((2, 3)), {0: 2.0}, "expected one-hot rows"),
+    ],
+)
+def test_class_weights_that_mean_nothing_are_refused(labels, weights, message):
+    with pytest.raises(fnn.InputError, match=f"^class_weights(, labels)?: .*{message}"):
+        fnn.class_weights(labels, weights)
+
+
+def test_class_weights_of_a_series_go_by_its_index():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    y = np.r_[np.full(5, 0), np.full(15, 1), np.full(40, 2)]
+    by_frequency = len(y) / (3 * pandas.Series(y).value_counts())
+    np.testing.assert_allclose(fnn.class_weights(y, by_frequency), fnn.class_weights(y, "balanced"), 1e-6)
+    with pytest.raises(fnn.InputError, match="as keys, got 'a'"):
+        fnn.class_weights(y, pandas.Series({"a": 1.0}))
+
+
+def test_class_weights_by_keys_of_any_type():
+    for one in (1, 1.0, True, np.int64(1), np.uint8(1), np.float32(1), np.bool_(True)):
+        np.testing.assert_array_equal(fnn.class_weights(np.array([0, 1, 1], "uint8"), {one: 3}), [1, 3, 3])
+    np.testing.assert_array_equal(fnn.class_weights([True, False], {True: 2, False: 0.5}), [2, 0.5])
+    np.testing.assert_array_equal(fnn.class_weights([10**12, 0], {10**12: 2.0}), [2, 1])
+
+
+def test_class_weights_of_label_rows_are_refused_by_fit():
+    x = np.ones((3, 2), "float32")
+    for loss, rows in (("binary_crossentropy", np.eye(3, dtype="f")), ("logistic", 2 * np.eye(3, dtype="f") - 1)):
+        task = fnn.Task(fnn.Dense(3), loss)
+        ts = fnn.init(task, jax.random.key(0), x)
+        for data in ((x, rows), [(x, rows)]):
+            with pytest.raises(fnn.InputError, match=r"^class_weight: expected one class .*, got rows of 3"):
+                fnn.fit(task, ts, data, class_weight={0: 2.0}, verbose=0)
+
+
+def test_rows_of_no_class_are_refused():
+    rows = np.eye(3, dtype="f")[[0, 2, 1, 1]]
+    rows[2] = 0
+    loss = losses.categorical_crossentropy
+    for bad, match in (
+        (rows, r"which sum to 1, got 1 others, the first at 2 with the sum 0\. A row of zeros is of no class"),
+        (rows[:, ::-1].astype("int8"), "got 1 others, the first at 2 with the sum 0"),
+        (np.stack([rows, rows]), r"got 2 others, the first at \(0, 2\)"),
+        (rows * 0 + 1, r"with the sum 3\. For several yes/no labels use the loss 'binary_crossentropy'"),
+        (np.full((2, 3), np.nan, "f"), r"expected targets in \[0, 1\], got targets from nan to nan"),
+    ):
+        with pytest.raises(fnn.InputError, match=f"^categorical_crossentropy: .*{match}"):
+            losses.check_targets(loss, bad, bad)
+    third = np.full((2, 3), 1 / 3)
+    for dtype in ("float64", "float32", "float16", jnp.bfloat16):
+        losses.check_targets(loss, third, third.astype(dtype))
+    x, task = np.ones((4, 2), "float32"), fnn.Task(fnn.Dense(3), loss)
+    ts = fnn.init(task, jax.random.key(0), x)
+    for call in (fnn.evaluate, partial(fnn.fit, verbose=0)):
+        with pytest.raises(fnn.InputError, match=r"data > categorical_crossentropy: .*the first at 2"):
+            call(task, ts, (x, rows))
+    # A row of weight 0 is of no consequence.
+    rest = np.array([1, 1, 0, 1], "float32")
+    assert np.isfinite(fnn.evaluate(task, ts, (x, rows, rest))["loss"])
+
+
+def test_balanced_class_weights_are_scikit_learn_s():
+    y = np.array([0, 0, 0, 1, 2, 2])
+    want = pytest.importorskip("sklearn.utils").compute_sample_weight("balanced", y)
+    np.testing.assert_allclose(losses.class_weights(y, "balanced"), want, 1e-6)
+    with pytest.raises(fnn.InputError, match="weights by class, or 'balanced'"):
+        losses.class_weights(y, "equal")
+    with pytest.raises(fnn.InputError, match="expected one-hot rows"):
+        losses.class_weights(np.array([[0, 0, 1], [1, 1, 0]]), [1.0, 5.0])
+
+
+def test_is_known_tells_the_librarys_own_from_others():
+    assert losses.is_known(losses.get_loss("mse"))
+    assert losses.is_known(partial(losses.binary_crossentropy, from_logits=False))
+    assert not losses.is_known(lambda predictions, targets: predictions[:, 0])
+    assert not losses.is_known(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
+
+
+def test_losses_of_labels_and_of_classes():
+    of_labels, of_classes = (
+        ("binary_crossentropy", "logistic"),
+        ("categorical_crossentropy", "sparse_categorical_crossentropy"),
+    )
+    for name, loss in losses.LOSSES.items():
+        for one in (loss, partial(loss)):
+            assert losses.several_labels(one) == (name in of_labels)
+            assert losses.of_classes(one) == (name in of_classes)
+
+
+def test_rows_that_are_no_distribution_are_refused():
+    good = np.array([[0.25, 0.75], [1.0, 0.0]])
+    losses.check_distributions("here", good)
+    losses.check_distributions("here", np.array([[0, 1], [1, 0]]))
+    for row, said in (
+        ([0.0, 0.0], "sum 0.*row of zeros"),
+        ([1.0, 1.0], "sum 2.*binary_crossentropy"),
+        ([-0.5, 1.5], "sum 1"),
+    ):
+        with pytest.raises(fnn.InputError, match=f"^here: .*1 others, the first at 1 with the {said}"):
+            losses.check_distributions("here", np.stack([good[0], row]))
+
+
+def test_mean_loss_takes_lists_and_refuses_text():
+    assert float(losses.mean_loss("mse", [[1.0], [2.0]], [[2.0], [5.0]], [1.0, 0.5])) == pytest.approx((1 + 4.5) / 2)
+    with pytest.raises(fnn.InputError, match="mean_loss: expected an array of numbers, got text"):
+        losses.mean_loss("mse", ["a"], [1.0])

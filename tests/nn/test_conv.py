@@ -1,0 +1,547 @@
+"""Convolutions against XLA's own and against Keras, and what the CPU backend makes of them."""
+
+import functools
+import re
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from jax import lax
+
+from fnn._core.errors import InputError
+from fnn.nn.conv import (
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    conv,
+    conv_init,
+    conv_transpose,
+    conv_transpose_init,
+    depthwise_conv,
+    depthwise_conv_init,
+)
+from fnn.nn.pooling import max_pool
+
+
+def normal(rng, *shape, dtype=jnp.float32):
+    return jnp.asarray(rng.normal(size=shape), dtype)
+
+
+def plain(kernel, x, strides, padding, dilation, groups):
+    """The reference: XLA's own convolution and gradients."""
+    spatial = "DHW"[5 - x.ndim :]
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        strides,
+        padding,
+        rhs_dilation=dilation,
+        feature_group_count=groups,
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+    )
+
+
+@st.composite
+def cases(draw, largest=7):
+    """Shapes and arguments, the window larger than the image and padding beyond the window included."""
+    rank = draw(st.integers(1, 3))
+
+    def each(low, high):
+        return tuple(draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank)))
+
+    groups, c, f = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 3, 18])), draw(st.integers(1, 4))
+    window, dilation = each(1, 3), each(1, 2)
+    low, high = each(0, 3), each(0, 3)
+    reach = [d * (k - 1) + 1 - a - b for k, d, a, b in zip(window, dilation, low, high, strict=True)]
+    size = tuple(max(n, r, 1) for n, r in zip(each(1, largest), reach, strict=True))
+    arguments = (each(1, 3), tuple(zip(low, high, strict=True)), dilation, groups)
+    return (draw(st.integers(1, 3)), *size, groups * c), (*window, c, groups * f), arguments
+
+
+def pair(case, seed=0, dtype=jnp.float32):
+    """Ours and the reference as functions of (kernel, x), with asymmetric random arguments for both."""
+    x_shape, k_shape, (strides, padding, dilation, groups) = case
+    rng = np.random.default_rng(seed)
+
+    def ours(kernel, x):
+        return conv(
+            {"kernel": kernel}, x, strides=strides, padding=list(padding), dilation_rate=dilation, groups=groups
+        )
+
+    reference = functools.partial(plain, strides=strides, padding=padding, dilation=dilation, groups=groups)
+    return ours, reference, (normal(rng, *k_shape, dtype=dtype), normal(rng, *x_shape, dtype=dtype))
+
+
+def value_and_pullback(fn, arguments):
+    @jax.jit
+    def both(*arguments):
+        y, pullback = jax.vjp(fn, *arguments)
+        weights = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
+        return y, pullback(weights)
+
+    return both(*arguments)
+
+
+def assert_close(ours, reference, tolerance):
+    assert jax.tree.structure(ours) == jax.tree.structure(reference)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(reference), strict=True):
+        assert a.dtype == b.dtype
+        a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max(initial=0)))
+
+
+def check_case(case, dtype, tolerance):
+    ours, reference, arguments = pair(case, dtype=dtype)
+    assert_close(value_and_pullback(ours, arguments), value_and_pullback(reference, arguments), tolerance)
+
+
+@given(cases())
+@settings(max_examples=8)
+def test_values_and_gradients_equal_xla_float32(case):
+    check_case(case, jnp.float32, 1e-5)
+
+
+@given(cases(largest=5))
+@settings(max_examples=4)
+def test_values_and_gradients_equal_xla_float64(case):
+    with jax.enable_x64(True):
+        check_case(case, jnp.float64, 1e-12)
+
+
+@given(cases(largest=5), st.sampled_from([jnp.bfloat16, jnp.float16]))
+@settings(max_examples=3)
+def test_values_and_gradients_equal_xla_half(case, dtype):
+    check_case(case, dtype, 3e-2)
+
+
+@pytest.mark.slow
+@given(cases(largest=9))
+@settings(max_examples=80)
+def test_values_and_gradients_equal_xla_float32_many(case):
+    check_case(case, jnp.float32, 1e-5)
+
+
+FIXED = {
+    "1-D": ((2, 9, 4), (3, 2, 6), ((2,), ((1, 2),), (2,), 2)),
+    "2-D": ((2, 7, 6, 3), (3, 2, 3, 5), ((2, 1), ((0, 1), (1, 0)), (1, 2), 1)),
+    "depthwise": ((2, 7, 6, 4), (3, 3, 1, 8), ((1, 2), ((1, 1), (0, 2)), (2, 1), 4)),
+    "3-D": ((2, 4, 5, 4, 2), (2, 3, 2, 2, 3), ((1, 2, 1), ((0, 1), (1, 1), (0, 0)), (1, 1, 2), 1)),
+}
+
+
+# One of each is enough for every run; the others are for `-m slow`.
+SOME = [pytest.param(name, marks=[] if name in ("depthwise", "3-D") else pytest.mark.slow) for name in FIXED]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_second_derivatives_in_both_modes(name):
+    ours, reference, arguments = pair(FIXED[name])
+    rng = np.random.default_rng(1)
+    direction = tuple(normal(rng, *a.shape) for a in arguments)
+
+    def derivatives(fn):
+        def loss(arguments):
+            return jnp.sum(jnp.sin(fn(*arguments)))
+
+        def along(arguments):
+            return sum(jnp.vdot(a, b) for a, b in zip(jax.grad(loss)(arguments), direction, strict=True))
+
+        @jax.jit
+        def all_of_them(arguments):
+            forward = jax.jvp(loss, (arguments,), (direction,))
+            over_reverse = jax.jvp(jax.grad(loss), (arguments,), (direction,))[1]
+            return forward, over_reverse, jax.grad(along)(arguments)
+
+        return all_of_them(arguments)
+
+    ours_, reference_ = derivatives(ours), derivatives(reference)
+    assert_close(ours_, reference_, 1e-4)
+    assert_close(ours_[1], ours_[2], 1e-4)
+
+
+def test_third_derivative():
+    def loss(fn):
+        return lambda k: jnp.sum(jnp.sin(fn(k)))
+
+    x, kernel = jnp.array([0.3, -1.0, 2.0, 0.7]).reshape(1, 4, 1), jnp.array([0.5, -0.2]).reshape(2, 1, 1)
+    third = jax.jit(jax.jacfwd(jax.jacrev(jax.grad(loss(lambda k: conv({"kernel": k}, x))))))
+    expected = jax.jit(jax.jacrev(jax.jacfwd(jax.grad(loss(lambda k: plain(k, x, (1,), "VALID", (1,), 1))))))
+    assert_close(third(kernel), expected(kernel), 1e-5)
+
+
+@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_vmap_equals_a_loop(name, axes):
+    ours, _, (kernel, x) = pair(FIXED[name])
+    rng = np.random.default_rng(2)
+    members = [normal(rng, 3, *a.shape) if d == 0 else a for a, d in zip((kernel, x), axes, strict=True)]
+
+    def gradients(kernel, x):
+        return jax.value_and_grad(lambda *a: jnp.sum(jnp.sin(ours(*a))), (0, 1))(kernel, x)
+
+    together = jax.jit(jax.vmap(gradients, axes))(*members)
+    each = jax.jit(gradients)
+    one_by_one = [each(*(a[i] if d == 0 else a for a, d in zip(members, axes, strict=True))) for i in range(3)]
+    assert_close(together, jax.tree.map(lambda *a: jnp.stack(a), *one_by_one), 1e-5)
+
+
+def test_nested_vmap():
+    ours, reference, (kernel, x) = pair(FIXED["2-D"])
+    kernels = jnp.stack([kernel, 2 * kernel, -kernel])
+    xs = jnp.stack([x, x + 1])
+    for axes in [((0, None), (None, 0)), ((0, 0), (0, None)), ((None, 0), (0, 0))]:
+        a = kernels[:2] if axes[1][0] == axes[0][0] == 0 else kernels
+        a = jnp.stack([a, a + 1], 0)[:, :2] if axes in (((0, 0), (0, None)),) else a
+        b = jnp.stack([xs, xs + 2, xs - 1]) if axes == ((None, 0), (0, 0)) else xs
+        nested = [jax.jit(jax.vmap(jax.vmap(fn, axes[0]), axes[1])) for fn in (ours, reference)]
+        assert_close(nested[0](a, b), nested[1](a, b), 1e-5)
+
+
+def test_jit_equals_eager_and_scan():
+    ours, _, (kernel, x) = pair(FIXED["2-D"])
+    eager = ours(kernel, x)
+    assert_close(jax.jit(ours)(kernel, x), eager, 1e-6)
+    assert_close(lax.map(lambda x: ours(kernel, x), x[None])[0], eager, 1e-6)
+    assert_close(jax.checkpoint(ours)(kernel, x), eager, 1e-6)
+
+
+def test_empty_batch_has_empty_output_and_zero_gradient():
+    y, (kernel_gradient, _) = value_and_pullback(
+        lambda k, x: conv({"kernel": k}, x), (jnp.ones((3, 3, 2, 4)), jnp.ones((0, 5, 5, 2)))
+    )
+    assert y.shape == (0, 3, 3, 4)
+    assert not kernel_gradient.any()
+
+
+def test_strict_promotion_and_dtype_kept(strict_promotion):
+    layers = [Conv(4, 3, activation="relu"), DepthwiseConv(3, depth_multiplier=2), ConvTranspose(3, 3, strides=2)]
+    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
+        x = jax.ShapeDtypeStruct((2, 6, 6, 2), dtype)
+        for layer in layers:
+            params, _ = jax.eval_shape(layer.init, jax.random.key(0), x)
+
+            def both(params, x, layer=layer):
+                y, pullback = jax.vjp(lambda p, x: layer.apply(p, {}, x)[0], params, x)
+                return y, pullback(y)
+
+            # Lowering, where the CPU's form is chosen, follows the strict rules too.
+            out = jax.jit(both).lower(params, x).out_info
+            assert all(leaf.dtype == dtype for leaf in jax.tree.leaves((params, out)))
+
+
+def test_shard_map():
+    mesh = jax.make_mesh((1,), ("batch",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec
+    ours, reference, (kernel, x) = pair(FIXED["2-D"])
+
+    def gradient(fn):
+        def loss(kernel, x):
+            return lax.psum(jnp.sum(jnp.sin(fn(kernel, x))), "batch")
+
+        local = jax.shard_map(loss, mesh=mesh, in_specs=(spec(), spec("batch")), out_specs=spec())
+        return jax.jit(jax.grad(local, (0, 1)))(kernel, x)
+
+    assert_close(gradient(ours), gradient(reference), 1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Keras
+
+
+def keras_ops():
+    return pytest.importorskip("keras").ops
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_conv_equals_keras(seed):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, groups = 1 + seed % 3, int(rng.choice([1, 2]))
+    strides, dilation = ([int(rng.integers(1, 4)), 1], [1, int(rng.integers(1, 3))])[:: int(rng.choice([1, -1]))]
+    strides, dilation = max(strides), 1 if max(strides) > 1 else max(dilation)
+    padding = rng.choice(["valid", "same"])
+    x = normal(rng, 2, *rng.integers(5, 9, rank), 2 * groups)
+    kernel = normal(rng, *rng.integers(1, 4, rank), 2, 3 * groups)
+
+    def keras_conv(kernel, x):
+        return ops.conv(x, kernel, strides=strides, padding=padding, dilation_rate=dilation)
+
+    def ours(kernel, x):
+        arguments = {"strides": strides, "padding": str(padding), "dilation_rate": dilation, "groups": groups}
+        return conv({"kernel": kernel}, x, **arguments)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_depthwise_conv_equals_keras(seed):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, multiplier = 1 + seed % 2, 1 + seed // 2
+    strides, padding = int(rng.integers(1, 3)), str(rng.choice(["valid", "same"]))
+    x = normal(rng, 2, *rng.integers(5, 9, rank), 3)
+    kernel = normal(rng, *rng.integers(2, 4, rank), 3, multiplier)
+
+    def keras_conv(kernel, x):
+        return ops.depthwise_conv(x, kernel, strides=strides, padding=padding)
+
+    def ours(kernel, x):
+        kernel = kernel.reshape(*kernel.shape[:-2], 1, 3 * multiplier)
+        return depthwise_conv({"kernel": kernel}, x, strides=strides, padding=padding)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("seed", range(4))
+def test_conv_transpose_equals_keras(seed, padding):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, strides = 1 + seed % 3, int(rng.integers(1, 4))
+    dilation = int(rng.integers(1, 3)) if strides == 1 else 1
+    output_padding = None if seed % 2 else int(rng.integers(0, strides))
+    x = normal(rng, 2, *rng.integers(2, 5, rank), 3)
+    kernel = normal(rng, *rng.integers(1, 5, rank), 2, 3)  # Keras: (*window, out, in)
+    arguments = {
+        "strides": strides,
+        "padding": padding,
+        "output_padding": output_padding,
+        "dilation_rate": dilation,
+    }
+
+    def keras_conv(kernel, x):
+        return ops.conv_transpose(x, kernel, **arguments)
+
+    def ours(kernel, x):
+        return conv_transpose({"kernel": jnp.swapaxes(kernel, -1, -2)}, x, **arguments)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+def test_layers_equal_keras_layers():
+    keras = pytest.importorskip("keras")
+    image = normal(np.random.default_rng(0), 2, 8, 7, 4)
+    both = [
+        (
+            image,
+            Conv(6, (3, 2), padding="same", groups=2, activation="relu"),
+            keras.layers.Conv2D(6, (3, 2), padding="same", groups=2, activation="relu"),
+        ),
+        (image[:, 0], Conv(3, 3, strides=2, padding="causal"), keras.layers.Conv1D(3, 3, strides=2, padding="causal")),
+    ]
+    for x, ours, theirs in both:
+        params, state = ours.init(jax.random.key(1), x)
+        params["bias"] = jnp.arange(params["bias"].size, dtype=jnp.float32)
+        theirs.build(x.shape)
+        expected = jax.jit(lambda w, x, layer=theirs: layer.stateless_call(w, [], x)[0])(
+            [params["kernel"], params["bias"]], x
+        )
+        assert_close(jax.jit(lambda p, x, f=ours.apply: f(p, {}, x)[0])(params, x), expected, 1e-5)
+        assert state == {}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the compiler makes of it
+
+
+def slow_operations(hlo):
+    """The operations of an optimized HLO module that XLA's CPU backend runs slowly.
+
+    Eigen takes a convolution in float32, in this layout, without reversal; any other one is compiled naively, and one
+    inside a fusion of kind ``__ynn_fusion`` is YNNPACK's. (Three spatial axes have a slow path in Eigen too.)
+    """
+    ynnpack = set(re.findall(r"calls=%?([\w.\-]+),[^\n]*__ynn_fusion", hlo))
+    found, computation = [], ""
+    for line in hlo.splitlines():
+        if header := re.match(r"(?:ENTRY )?%?([\w.\-]+) \(.*\{$", line):
+            computation = header.group(1)
+        if " select-and-scatter(" in line or " scatter(" in line:  # on the CPU the former becomes the latter
+            found.append("select-and-scatter")
+        if " convolution(" in line:
+            labels = re.search(r"dim_labels=(\S+?)(?:,|$)", line).group(1)
+            if computation in ynnpack:
+                found.append("ynnpack")
+            elif labels not in ("b01f_01io->b01f", "b0f_0io->b0f") or "rhs_reversal" in line or "= f32[" not in line:
+                found.append("naive")
+    return found
+
+
+def plain_conv(params, x, strides=1, padding="valid", groups=1):
+    rank = x.ndim - 2
+    y = plain(params["kernel"], x, (strides,) * rank, padding.upper(), (1,) * rank, groups)
+    return y + params["bias"]
+
+
+def plain_pool(x):
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+
+def training_loop(conv, pool):
+    """Three steps of gradient descent for a convolutional network, inside a compiled loop."""
+
+    def loss(params, x):
+        x = pool(jax.nn.relu(conv(params[0], x)))
+        x = pool(jax.nn.relu(conv(params[1], x, padding="same")))
+        x = conv(params[2], x, strides=2)
+        return jnp.mean(jnp.sin(x))
+
+    def train(params, x):
+        def body(_, params):
+            gradients = jax.grad(loss)(params, x)
+            return jax.tree.map(lambda p, g: p - 0.1 * g, params, gradients)
+
+        return lax.fori_loop(0, 3, body, params)
+
+    shapes = [(1, 32), (32, 32), (32, 64)]
+    params = [conv_init(jax.random.key(i), *shape, (3, 3)) for i, shape in enumerate(shapes)]
+    return train, params, normal(np.random.default_rng(0), 8, 20, 20, 1)
+
+
+def test_ensemble_takes_the_fast_path_on_the_cpu():
+    train, params, x = training_loop(conv, max_pool)
+    members = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+    text = jax.jit(jax.vmap(train, (0, None))).lower(members, x).compile().as_text()
+    assert text.count(" convolution(") >= 4
+    assert slow_operations(text) == []
+
+
+def test_training_loop_takes_the_fast_path_on_the_cpu():
+    ours, params, x = training_loop(conv, max_pool)
+    text = jax.jit(ours).lower(params, x).compile().as_text()
+    assert text.count(" convolution(") >= 4  # else this test looks at nothing
+    assert slow_operations(text) == []
+
+    reference, _, _ = training_loop(plain_conv, plain_pool)
+    compiled = jax.jit(reference).lower(params, x).compile()
+    # The test can fail: JAX's own operations are found slow in each of the three ways.
+    assert set(slow_operations(compiled.as_text())) == {"naive", "ynnpack", "select-and-scatter"}
+    assert_close(jax.jit(ours)(params, x), compiled(params, x), 1e-4)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((4, 30, 3), (5, 3, 4), ((2,), ((1, 2),), (1,), 1)),
+        ((4, 9, 8, 4), (3, 3, 4, 32), ((2, 2), ((1, 1), (1, 1)), (1, 1), 1)),
+        ((4, 9, 8, 4), (3, 3, 4, 32), ((1, 1), ((2, 2), (2, 2)), (2, 2), 1)),
+        ((4, 9, 8, 36), (3, 3, 18, 40), ((1, 1), ((1, 1), (1, 1)), (1, 1), 2)),
+        ((4, 9, 8, 36), (3, 3, 1, 36), ((1, 1), ((1, 1), (1, 1)), (1, 1), 36)),
+        ((4, 2, 2, 32), (3, 3, 32, 32), ((1, 1), ((2, 2), (2, 2)), (1, 1), 1)),
+        ((2, 6, 7, 6, 3), (3, 2, 3, 3, 32), ((1, 2, 1), ((1, 1), (0, 0), (1, 1)), (1, 1, 1), 1)),
+    ],
+    ids=["1-D", "strides", "dilation", "groups", "depthwise", "small", "3-D"],
+)
+@pytest.mark.parametrize("ensemble", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["one", "ensemble"])
+def test_every_kind_takes_the_fast_path_on_the_cpu(case, ensemble):
+    ours, _, arguments = pair(case)
+    if ensemble:
+        ours, arguments = jax.vmap(ours), tuple(jnp.stack([a, 2 * a]) for a in arguments)
+
+    def loop(arguments):
+        def body(_, arguments):
+            gradients = jax.grad(lambda a: jnp.sum(jnp.sin(ours(*a))))(arguments)
+            return jax.tree.map(jnp.subtract, arguments, gradients)
+
+        return lax.fori_loop(0, 2, body, arguments)
+
+    assert slow_operations(jax.jit(loop).lower(arguments).compile().as_text()) == []
+
+
+def test_exports_for_every_platform_with_the_native_convolution_off_the_cpu():
+    train, params, x = training_loop(conv, max_pool)
+    gpu = jax.export.export(jax.jit(train), platforms=["cuda"])(params, x).mlir_module()
+    cpu = jax.export.export(jax.jit(train), platforms=["cpu"])(params, x).mlir_module()
+    assert "x[f, 0, 1, b]" in gpu.replace("[f, 0, 1, b]x", "x[f, 0, 1, b]")  # XLA's own kernel gradient
+    assert "[f, 0, 1, b]" not in cpu
+    together = jax.export.export(jax.jit(train), platforms=["cpu", "cuda", "tpu"])(params, x)
+    assert_close(together.call(params, x), jax.jit(train)(params, x), 1e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Parameters and errors
+
+
+def test_parameter_shapes_and_spatial_rank_from_the_input():
+    layer = Conv(8, 3, groups=2)
+    for rank in (1, 2, 3):
+        params, _ = layer.init(jax.random.key(0), jax.ShapeDtypeStruct((1, *(5,) * rank, 4), jnp.float32))
+        assert params["kernel"].shape == (*(3,) * rank, 2, 8)
+        assert params["bias"].shape == (8,)
+    params, _ = Conv(8, 3, use_bias=False).init(jax.random.key(0), jnp.ones((1, 5, 5, 4)))
+    assert sorted(params) == ["kernel"]
+
+
+def test_depthwise_initializer_has_the_fans_of_keras():
+    params = depthwise_conv_init(jax.random.key(0), 64, (3, 3), depth_multiplier=1)
+    # fan_in = 9 * 64 and fan_out = 9: the limit of glorot_uniform is sqrt(6 / 585).
+    limit = float(jnp.max(jnp.abs(params["kernel"])))
+    assert 0.09 < limit <= (6 / 585) ** 0.5
+
+
+def test_messages():
+    x, params = jnp.ones((2, 6, 6, 4)), conv_init(jax.random.key(0), 4, 8, (3, 3))
+    bad = [
+        (
+            lambda: conv(params, jnp.ones((2, 144))),
+            r"x of shape \(batch, height, width, channels\).*Reshape\(\(h, w, c\)\)",
+        ),
+        (lambda: conv(params, x[0]), r"got float32\[6, 6, 4\].*x\[None\]"),
+        (lambda: conv(params, x[..., :3]), r"x of shape \(batch, size, size, 4\).*got float32\[2, 6, 6, 3\]"),
+        (lambda: conv(params, jnp.ones((2, 6, 6, 8))), "These shapes fit groups=2"),
+        (lambda: conv(params, x.astype(jnp.bfloat16)), "x of dtype float32"),
+        (lambda: conv(params, x.astype(jnp.int32)), "a floating-point x"),
+        (lambda: conv(params, x[:, :2]), "at least 3 elements on spatial axis 0.*got 2"),
+        (lambda: conv(params, x, strides=0), "strides to be an integer of at least 1, got 0"),
+        (lambda: conv(params, x, strides=(1, 1, 1)), "strides to be an integer or 2 of them"),
+        (lambda: conv(params, x, dilation_rate=1.5), "dilation_rate to be an integer of at least 1, got 1.5"),
+        (lambda: conv(params, x, groups=0), "groups to be an integer of at least 1, got 0"),
+        (lambda: conv(params, x, padding="full"), "padding to be one of valid, same"),
+        (lambda: conv(params, x, padding="causal"), "padding to be one of valid, same"),
+        (lambda: conv(params, x, padding=-1), "padding to be an integer of at least 0"),
+        (lambda: conv(params, x, padding=(1, 2, 3)), "padding for 2 spatial axes"),
+        (lambda: conv(params, x, padding=[(1, 2, 3), 1]), r"padding of one axis to be an integer or \(low, high\)"),
+        (lambda: conv({"weights": 1}, x), "a leaf 'kernel'"),
+        (lambda: conv_init(jax.random.key(0), 4, 8, 3), "kernel_size with one entry for each spatial axis"),
+        (lambda: conv_init(jax.random.key(0), 4, 9, (3,), groups=2), "groups=2 divides"),
+        (lambda: depthwise_conv(params, x), r"a kernel of shape \(\*window, 1, 4 \* depth_multiplier\)"),
+        (lambda: conv_transpose(params, x[..., :3]), r"x of shape \(batch, size, size, 4\)"),
+        (lambda: conv_transpose(params, x, padding="causal"), "padding to be one of valid, same"),
+        (lambda: conv_transpose(params, x, output_padding=-1), "output_padding to be an integer of at least 0"),
+        (lambda: conv_transpose_init(jax.random.key(0), 0, 8, (3,)), "in_features to be an integer of at least 1"),
+        (lambda: Conv(0, 3), "filters to be an integer of at least 1, got 0"),
+        (lambda: Conv(8, 0), "kernel_size to be an integer of at least 1, got 0"),
+        (lambda: Conv(8, (3, 3, 3, 3)), "kernel_size to be an integer or a sequence of 1, 2 or 3"),
+        (lambda: Conv(8, 3, groups=3), "filters that groups=3 divides"),
+        (lambda: Conv(8, 3, padding="smae"), "padding to be one of valid, same, causal"),
+        (lambda: Conv(8, 3, activation="rleu"), "Did you mean 'relu'"),
+        (lambda: Conv(8, 3).init(jax.random.key(0), jnp.ones((2, 144))), "1 to 3 spatial axes"),
+        (lambda: Conv(8, (3, 3)).init(jax.random.key(0), jnp.ones((2, 144))), r"Reshape\(\(h, w, c\)\)"),
+        (lambda: Conv(8, (3,)).init(jax.random.key(0), x), "kernel_size to be an integer or 2 of them"),
+        (lambda: DepthwiseConv(3, depth_multiplier=0), "depth_multiplier to be an integer of at least 1"),
+        (lambda: ConvTranspose(8, 3, padding=1), "padding to be one of valid, same"),
+    ]
+    for call, message in bad:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_without_jit_convolutions_still_run(rng):
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
+    params = conv_init(jax.random.key(0), 3, 4, (3, 3))
+    grad = jax.grad(lambda params, x: jnp.square(conv(params, x)).sum(), argnums=(0, 1))
+    expected = conv(params, x), grad(params, x)
+    with jax.disable_jit():
+        found = conv(params, x), grad(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), found, expected)
+
+
+def test_images_without_a_channel_axis_are_noticed():
+    """(batch, 28, 28) is a sequence of 28 steps to a convolution, which is mostly a slip."""
+    x = jax.ShapeDtypeStruct((1, 28, 28), jnp.float32)
+    with pytest.warns(
+        UserWarning, match=r"Conv: x of shape \(batch, 28, 28\) is read as 28 steps .* x\[\.\.\., None\]"
+    ):
+        Conv(4, 3).init(jax.random.key(0), x)
+    with pytest.raises(InputError, match="Add the channel axis"):
+        Conv(4, (3, 3)).init(jax.random.key(0), x)
+    Conv(4, 3).init(jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 27), jnp.float32))

@@ -1,0 +1,244 @@
+"""Pooling against `reduce_window` and Keras, its tie rule, and what the compiler makes of it."""
+
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from jax import lax
+
+from fnn._core.errors import InputError
+from fnn.nn.pooling import (
+    AvgPool,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    MaxPool,
+    avg_pool,
+    global_avg_pool,
+    global_max_pool,
+    max_pool,
+)
+
+
+@st.composite
+def cases(draw):
+    rank = draw(st.integers(1, 3))
+
+    def each(low, high):
+        return tuple(draw(st.lists(st.integers(low, high), min_size=rank, max_size=rank)))
+
+    window, strides = each(1, 4), each(1, 4)
+    if draw(st.booleans()):
+        strides = window
+    size = tuple(k + n for k, n in zip(window, each(0, 5), strict=True))
+    pads = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in window)
+    return (2, *size, 3), window, strides, draw(st.sampled_from(["valid", "same", pads]))
+
+
+def distinct(shape, dtype=jnp.float32):
+    """Values of which no two are equal, both signs."""
+    values = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
+    return jnp.asarray((values - values.size / 2) / 8, dtype)
+
+
+def window_reduce(x, init, op, window, strides, padding):
+    padding = padding.upper() if isinstance(padding, str) else ((0, 0), *padding, (0, 0))
+    return lax.reduce_window(x, init, op, (1, *window, 1), (1, *strides, 1), padding)
+
+
+def reference_max(x, *arguments):
+    return window_reduce(x, -jnp.inf, lax.max, *arguments)
+
+
+def reference_avg(x, *arguments):
+    return window_reduce(x, 0.0, lax.add, *arguments) / window_reduce(jnp.ones_like(x), 0.0, lax.add, *arguments)
+
+
+def value_and_pullback(fn, x):
+    @jax.jit
+    def both(x):
+        y, pullback = jax.vjp(fn, x)
+        return y, pullback(jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype))[0]
+
+    return both(x)
+
+
+@given(cases())
+@settings(max_examples=5)
+def test_values_and_gradients_equal_reduce_window(case):
+    shape, *arguments = case
+    x = distinct(shape)
+    for ours, reference in ((max_pool, reference_max), (avg_pool, reference_avg)):
+        y, gradient = value_and_pullback(lambda x, ours=ours: ours(x, *arguments), x)
+        y_, gradient_ = value_and_pullback(lambda x, reference=reference: reference(x, *arguments), x)
+        np.testing.assert_allclose(y, y_, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+@given(cases())
+@settings(max_examples=100)
+def test_values_and_gradients_equal_reduce_window_many(case):
+    test_values_and_gradients_equal_reduce_window.hypothesis.inner_test(case)
+
+
+@pytest.mark.parametrize("seed", range(3, 6))
+def test_equals_keras_with_ties(seed):
+    ops = pytest.importorskip("keras").ops
+    rng = np.random.default_rng(seed)
+    rank = 1 + seed % 3
+    window, strides = int(rng.integers(2, 4)), int(rng.integers(1, 4))
+    padding = ["valid", "same"][seed % 2]
+    # Few values, as after relu: most windows hold ties, which Keras resolves as the library does.
+    x = jnp.asarray(rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)), jnp.float32)
+    for ours, mode in ((max_pool, "max"), (avg_pool, "average")):
+        keras_pool = {"max": ops.max_pool, "average": ops.average_pool}[mode]
+        y, gradient = value_and_pullback(lambda x, ours=ours: ours(x, window, strides, padding), x)
+        y_, gradient_ = value_and_pullback(lambda x, pool=keras_pool: pool(x, window, strides, padding), x)
+        np.testing.assert_allclose(y, y_, rtol=1e-6)
+        np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("strides", [2, 1, 3])
+def test_the_first_maximum_gets_the_gradient(strides):
+    x = jnp.array([[1.0, 2.0, 0.0], [2.0, 2.0, 0.0], [2.0, 0.0, 2.0]]).reshape(1, 3, 3, 1)
+
+    def top_left(x):
+        return max_pool(x, 2, strides)[0, 0, 0, 0]
+
+    expected = np.zeros((3, 3))
+    expected[0, 1] = 1  # row-major: (0, 1) comes before (1, 0) and (1, 1)
+    np.testing.assert_array_equal(jax.grad(top_left)(x)[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+@pytest.mark.parametrize("arguments", [(2, 2, "valid"), (3, 2, "same"), (2, 1, 1)])
+@pytest.mark.parametrize("position", range(4))
+def test_nan_propagates(pool, arguments, position):
+    x = distinct((1, 6, 6, 1)).at[0, 1 + position // 2, 1 + position % 2, 0].set(jnp.nan)
+    expected = reference_avg(x, *explicit(*arguments))  # sums with NaN are NaN
+    np.testing.assert_array_equal(jnp.isnan(pool(x, *arguments)), jnp.isnan(expected))
+    assert jnp.isnan(expected).any()
+    assert not jnp.isnan(expected).all()
+
+
+def explicit(window, strides, padding):
+    padding = padding if isinstance(padding, str) else [(padding, padding)] * 2
+    return (window,) * 2, (strides,) * 2, padding
+
+
+def test_infinities():
+    x = jnp.array([-jnp.inf, -jnp.inf, jnp.inf, 0.0]).reshape(1, 4, 1)
+    np.testing.assert_array_equal(max_pool(x)[0, :, 0], [-jnp.inf, jnp.inf])
+    np.testing.assert_array_equal(max_pool(x, 3, 1, "same")[0, :, 0], [-jnp.inf, jnp.inf, jnp.inf, jnp.inf])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+@pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
+def test_dtype_kept(pool, dtype, strict_promotion):
+    x = distinct((2, 4, 4, 3), dtype)
+    y, gradient = value_and_pullback(pool, x)
+    assert y.dtype == gradient.dtype == dtype
+
+
+def test_float64(x64):
+    x = distinct((1, 5, 5, 2), jnp.float64) / 3
+    np.testing.assert_allclose(avg_pool(x, 3, 2), reference_avg(x, (3, 3), (2, 2), "valid"), rtol=1e-14)
+    assert max_pool(x).dtype == jnp.float64
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
+def test_forward_mode_and_second_derivatives(pool, x64):
+    x = distinct((1, 4, 4, 2), jnp.float64) / 7
+    direction = jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+
+    @jax.jit
+    def loss(x):
+        return jnp.sum(jnp.sin(pool(x)))
+
+    step = 1e-6
+    difference = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
+    np.testing.assert_allclose(jax.jvp(loss, (x,), (direction,))[1], difference, rtol=1e-6)
+    gradient = jax.jit(jax.grad(loss))
+    product = jax.jvp(gradient, (x,), (direction,))[1]
+    difference = (gradient(x + step * direction) - gradient(x - step * direction)) / (2 * step)
+    np.testing.assert_allclose(product, difference, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(jax.grad(lambda x: jnp.vdot(gradient(x), direction))(x), product, rtol=1e-6, atol=1e-9)
+
+
+def test_vmap_and_jit():
+    x = distinct((3, 2, 5, 5, 2))
+    for pool in (max_pool, avg_pool):
+        one_by_one = jnp.stack([pool(a, 3, 2, "same") for a in x])
+        together = jax.jit(jax.vmap(lambda a, pool=pool: pool(a, 3, 2, "same")))(x)
+        np.testing.assert_allclose(together, one_by_one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("keepdims", [False, True])
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_global_pooling(rank, keepdims):
+    x = distinct((2, *range(3, 3 + rank), 4))
+    axes = tuple(range(1, 1 + rank))
+    np.testing.assert_allclose(global_max_pool(x, keepdims), np.max(x, axes, keepdims=keepdims))
+    np.testing.assert_allclose(global_avg_pool(x, keepdims), np.mean(x, axes, keepdims=keepdims), rtol=1e-5, atol=1e-5)
+    y, _ = GlobalMaxPool(keepdims).apply({}, {}, x)
+    np.testing.assert_array_equal(y, global_max_pool(x, keepdims))
+    y, _ = GlobalAvgPool(keepdims).apply({}, {}, x)
+    np.testing.assert_array_equal(y, global_avg_pool(x, keepdims))
+
+
+@pytest.mark.parametrize("arguments", [(2, 2, "valid"), (3, 2, "same"), (3, 1, "valid"), (2, 3, 1)])
+def test_no_select_and_scatter(arguments):
+    x = distinct((2, 8, 8, 3))
+
+    def text(fn):
+        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(fn(x))))).lower(x).as_text()
+
+    assert "scatter" not in text(lambda x: max_pool(x, *arguments))
+    assert "select_and_scatter" in text(lambda x: reference_max(x, *explicit(*arguments)))  # the test can fail
+
+
+def test_layers_and_defaults():
+    x = distinct((2, 7, 6, 3))
+    for layer, fn in ((MaxPool, max_pool), (AvgPool, avg_pool)):
+        params, state = layer().init(jax.random.key(0), x)
+        assert params == state == {}
+        np.testing.assert_array_equal(layer().apply({}, {}, x)[0], fn(x, 2, 2, "valid"))
+        np.testing.assert_array_equal(layer((3, 2), 1, "same").apply({}, {}, x)[0], fn(x, (3, 2), (1, 1), "same"))
+    names = [layer().name for layer in (MaxPool, AvgPool, GlobalMaxPool, GlobalAvgPool)]
+    assert names == ["max_pool", "avg_pool", "global_max_pool", "global_avg_pool"]
+
+
+def test_messages():
+    x = jnp.ones((2, 6, 6, 4))
+    bad = [
+        (lambda: max_pool(jnp.ones((2, 144))), r"1 to 3 spatial axes, got float32\[2, 144\].*Reshape"),
+        (lambda: avg_pool(x.astype(jnp.int32)), "a floating-point x"),
+        (lambda: max_pool(x, 7), "at least 7 elements on spatial axis 0.*got 6"),
+        (lambda: max_pool(x, 2, padding=2), "every window to meet an element of x"),
+        (lambda: avg_pool(x, 2, padding=[(0, 2), 0]), "every window to meet an element of x"),
+        (lambda: max_pool(x, (2, 2, 2)), "pool_size to be an integer or 2 of them"),
+        (lambda: max_pool(x, 0), "pool_size to be an integer of at least 1, got 0"),
+        (lambda: max_pool(x, strides=0), "strides to be an integer of at least 1, got 0"),
+        (lambda: MaxPool(0), "pool_size to be an integer of at least 1, got 0"),
+        (lambda: AvgPool(strides=0.5), "strides to be an integer of at least 1, got 0.5"),
+        (lambda: MaxPool(padding="smae"), "padding to be one of valid, same"),
+        (lambda: global_max_pool(jnp.ones((2, 3))), "1 to 3 spatial axes"),
+        (lambda: global_avg_pool(jnp.ones((2, 0, 3))), "at least one element"),
+    ]
+    for call, message in bad:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_means_of_half_precision_are_summed_in_float32(dtype):
+    """1,024 values of 300 sum beyond float16, and stop at 256 equal steps in bfloat16."""
+    x = jnp.full((1, 32, 32, 1), 300, dtype)
+    for fn in (global_avg_pool, lambda x: avg_pool(x, 32)):
+        y, back = jax.vjp(fn, x)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, jnp.full_like(y, 300))
+        np.testing.assert_allclose(back(jnp.ones_like(y))[0].astype("float32"), 1 / 1024, 1e-2)

@@ -1,0 +1,644 @@
+"""Recurrent layers: against Keras, against a plain loop over the cell, and their errors."""
+
+import functools
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from jax.extend.core import jaxprs_in_params
+
+from fnn._core.errors import InputError
+from fnn.nn.containers import Sequential
+from fnn.nn.dense import Dense
+from fnn.nn.embedding import Embedding, one_hot
+from fnn.nn.layer import Layer
+from fnn.nn.masks import Masked
+from fnn.nn.rnn import functions as rec
+from fnn.nn.rnn.bidirectional import Bidirectional
+from fnn.nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
+from fnn.nn.rnn.layers import GRU, LSTM, SimpleRNN
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
+
+KINDS = {
+    "simple_rnn": (rec.simple_rnn_init, rec.simple_rnn, rec.simple_rnn_cell, SimpleRNNCarry, 1),
+    "lstm": (rec.lstm_init, rec.lstm, rec.lstm_cell, LSTMCarry, 4),
+    "gru": (rec.gru_init, rec.gru, rec.gru_cell, GRUCarry, 3),
+    "gru_before": (
+        functools.partial(rec.gru_init, reset_after=False),
+        functools.partial(rec.gru, reset_after=False),
+        functools.partial(rec.gru_cell, reset_after=False),
+        GRUCarry,
+        3,
+    ),
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+# Where compiling is long: the two kinds that differ most always, the others when there is time.
+main_kinds = pytest.mark.parametrize(
+    "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
+)
+
+
+def draw(rng, tree, scale=0.5, dtype=None):
+    """The same tree of shapes with distinct random numbers."""
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape) * scale, dtype or a.dtype), tree)
+
+
+def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
+    """The reference: a scan over the cell, differentiated by JAX, with the mask as its docstring says."""
+    mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
+
+    def body(old, step):
+        new, _ = cell(params, old, step[0], **kwargs)
+        new = jax.tree.map(lambda n, o: jnp.where(step[1][:, None], n, o), new, old)
+        return new, new.h
+
+    carry, ys = jax.lax.scan(body, carry, (jnp.swapaxes(x, 0, 1), mask.T), reverse=reverse)
+    return jnp.swapaxes(ys, 0, 1), carry
+
+
+def case(kind, rng, batch=3, time=5, width=4, units=3, dtype="float32", use_bias=True):
+    init, sequence, cell, carry_type, _ = KINDS[kind]
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), width, units, use_bias=use_bias, dtype=dtype))
+    params = draw(rng, shapes)
+    x = jnp.asarray(rng.normal(size=(batch, time, width)), dtype)
+    carry = carry_type(*(jnp.asarray(rng.normal(size=(batch, units)), dtype) for _ in carry_type._fields))
+    return sequence, cell, params, x, carry
+
+
+def scalar(fn, rng_seed=7):
+    """A loss that weighs every number of the output differently."""
+
+    def loss(*args):
+        rng = np.random.default_rng(rng_seed)
+        leaves = jax.tree.leaves(fn(*args))
+        return sum(jnp.sum(leaf * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves)
+
+    return loss
+
+
+def close(ours, theirs, rtol=1e-5, atol=1e-6):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.asarray(a, "float64"), np.asarray(b, "float64"), rtol, atol)
+
+
+# Keras ---------------------------------------------------------------------------------------------------------------
+
+
+def keras_twins(kind, units, use_bias=True, **options):
+    """Our layer and Keras's."""
+    options = dict(options, use_bias=use_bias)
+    if kind == "gru_before":
+        options["reset_after"] = False
+    ours, theirs = {
+        "simple_rnn": (SimpleRNN, keras.layers.SimpleRNN),
+        "lstm": (LSTM, keras.layers.LSTM),
+        "gru": (GRU, keras.layers.GRU),
+        "gru_before": (GRU, keras.layers.GRU),
+    }[kind]
+    return ours(units, **options), theirs(units, **options)
+
+
+def against_keras(ours, theirs, x, rng, mask=None, pick=lambda y: y):
+    """Outputs and gradients, with the same random weights; ``pick`` takes apart what our layer returns."""
+    theirs.build(x.shape)
+    params = draw(rng, jax.eval_shape(ours.init, jax.random.key(0), x)[0])
+    order = {"kernel": 0, "recurrent_kernel": 1, "bias": 2}
+
+    def flat(params):
+        if "forward" in params:
+            return flat(params["forward"]) + flat(params["backward"])
+        return [params[name] for name in sorted(params, key=order.get)]
+
+    assert [w.shape for w in flat(params)] == [tuple(w.shape) for w in theirs.weights]
+
+    def run_ours(params, x):
+        y, _ = ours.apply(params, {}, x if mask is None else Masked(x, mask))
+        return jax.tree.leaves(pick(y))
+
+    def run_theirs(weights, x):
+        kwargs = {} if mask is None else {"mask": mask}
+        return jax.tree.leaves(theirs.stateless_call(weights, constants, x, **kwargs)[0])
+
+    constants = [v.value for v in theirs.non_trainable_variables]
+
+    @jax.jit
+    def both(params, x):
+        mine = run_ours(params, x), jax.grad(scalar(run_ours), (0, 1))(params, x)
+        return mine, (run_theirs(flat(params), x), jax.grad(scalar(run_theirs), (0, 1))(flat(params), x))
+
+    (y, (slopes, x_slope)), (keras_y, keras_slopes) = both(params, x)
+    close((y, (flat(slopes), x_slope)), (keras_y, keras_slopes), 1e-5, 1e-5)
+
+
+MASK = np.array([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+
+
+@kinds
+@pytest.mark.parametrize(
+    ("use_bias", "sequences", "backwards", "masked"),
+    [
+        (True, True, False, True),
+        (False, False, True, True),
+        pytest.param(True, True, True, True, marks=pytest.mark.slow),
+        pytest.param(False, True, True, False, marks=pytest.mark.slow),
+    ],
+)
+def test_layers_are_keras_s(kind, use_bias, sequences, backwards, masked, rng):
+    options = {"return_sequences": sequences, "return_state": True, "go_backwards": backwards}
+    ours, theirs = keras_twins(kind, 3, use_bias, **options)
+    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
+    pair = masked and sequences
+    mask = jnp.asarray(MASK) if masked else None
+    against_keras(ours, theirs, x, rng, mask, lambda out: (out[0].x, out[1]) if pair else out)
+
+
+@kinds
+def test_the_mask_travels_with_the_outputs(kind):
+    x, mask = jnp.ones((4, 5, 2)), jnp.asarray(MASK)
+    for backwards in (False, True):
+        layer, _ = keras_twins(kind, 3, return_sequences=True, go_backwards=backwards)
+        y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
+        assert isinstance(y, Masked)
+        assert y.x.shape == (4, 5, 3)
+        np.testing.assert_array_equal(y.mask, MASK[:, ::-1] if backwards else MASK)
+    layer, _ = keras_twins(kind, 3)
+    y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
+    assert y.shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("merge_mode", "kind", "sequences", "masked"),
+    [
+        ("concat", "lstm", True, True),
+        ("sum", "gru", True, False),
+        ("mul", "simple_rnn", False, True),
+        (None, "simple_rnn", True, True),
+        pytest.param("ave", "gru_before", True, True, marks=pytest.mark.slow),
+        pytest.param(None, "gru", False, False, marks=pytest.mark.slow),
+    ],
+)
+def test_bidirectional_is_keras_s(merge_mode, kind, sequences, masked, rng):
+    ours, theirs = keras_twins(kind, 3, return_sequences=sequences)
+    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
+    pair = masked and sequences
+    mask = jnp.asarray(MASK) if masked else None
+    ours, theirs = Bidirectional(ours, merge_mode), keras.layers.Bidirectional(theirs, merge_mode=merge_mode)
+    against_keras(
+        ours,
+        theirs,
+        x,
+        rng,
+        mask,
+        lambda y: jax.tree.map(lambda m: m.x, y, is_leaf=lambda m: isinstance(m, Masked)) if pair else y,
+    )
+
+
+def test_bidirectional_returns_states_as_keras_does(rng):
+    ours, theirs = keras_twins("lstm", 3, return_sequences=True, return_state=True)
+    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
+    against_keras(Bidirectional(ours), keras.layers.Bidirectional(theirs), x, rng)
+    y, _ = Bidirectional(ours).apply(
+        Bidirectional(ours).init(jax.random.key(0), x)[0], {}, Masked(x, jnp.asarray(MASK))
+    )
+    merged, (forward, backward) = y
+    assert merged.x.shape == (4, 5, 6)
+    assert isinstance(forward, LSTMCarry)
+    assert backward.c.shape == (4, 3)
+    np.testing.assert_array_equal(merged.mask, MASK)
+
+
+def test_a_masked_stack_is_keras_s(rng):
+    """Embedding with mask_zero, two directions, one more layer: the mask travels with the outputs."""
+    ids = jnp.asarray([[1, 4, 2, 0, 0], [3, 0, 0, 0, 0], [2, 2, 1, 4, 3]])
+    ours = Sequential(
+        Embedding(5, 3, mask_zero=True),
+        Bidirectional(LSTM(3, return_sequences=True)),
+        GRU(4, return_sequences=True),
+        SimpleRNN(2),
+        Dense(2),
+    )
+    theirs = keras.Sequential(
+        [
+            keras.layers.Embedding(5, 3, mask_zero=True),
+            keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)),
+            keras.layers.GRU(4, return_sequences=True),
+            keras.layers.SimpleRNN(2),
+            keras.layers.Dense(2),
+        ]
+    )
+    theirs.build(ids.shape)
+    params = draw(rng, jax.eval_shape(ours.init, jax.random.key(0), ids)[0])
+    assert set(params) == {"embedding", "bidirectional", "gru", "simple_rnn", "dense"}
+    two = params["bidirectional"]
+    parts = [two["forward"], two["backward"], params["gru"], params["simple_rnn"]]
+    weights = [params["embedding"]["embeddings"]]
+    weights += [part[name] for part in parts for name in ("kernel", "recurrent_kernel", "bias")]
+    weights += [params["dense"]["kernel"], params["dense"]["bias"]]
+    assert [w.shape for w in weights] == [tuple(w.shape) for w in theirs.weights]
+    constants = [v.value for v in theirs.non_trainable_variables]
+    both = jax.jit(lambda p, w: (ours.apply(p, {}, ids)[0], theirs.stateless_call(w, constants, ids)[0]))
+    close(*both(params, weights))
+
+
+@kinds
+def test_fresh_parameters_are_as_keras_s(kind):
+    ours, theirs = keras_twins(kind, 3)
+    theirs.build((1, 5, 2))
+    params, _ = ours.init(jax.random.key(0), jnp.ones((1, 5, 2)))
+    assert {n: p.shape for n, p in params.items()} == {w.name: tuple(w.shape) for w in theirs.weights}
+    np.testing.assert_array_equal(params["bias"], theirs.weights[2])  # the forget bias of 1 with it
+    r = params["recurrent_kernel"]
+    np.testing.assert_allclose(r @ r.T, np.eye(3), atol=1e-5)
+    assert not np.allclose(params["kernel"][:2, :3], r[:2, :3])
+
+
+# The loop against the plain one --------------------------------------------------------------------------------------
+
+
+def check_against_plain(kind, data):
+    dtype = data.draw(st.sampled_from(["float64", "float32", "bfloat16"]), label="dtype")
+    numbers = {n: data.draw(st.integers(1, 4), label=n) for n in ("batch", "time", "width", "units")}
+    seed, reverse, masked, use_bias, with_carry = (
+        data.draw(s, label="seed, reverse, masked, use_bias, with_carry")
+        for s in (st.integers(0, 99), st.booleans(), st.booleans(), st.booleans(), st.booleans())
+    )
+    rng = np.random.default_rng(seed)
+    with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
+        sequence, cell, params, x, carry = case(kind, rng, **numbers, dtype=dtype, use_bias=use_bias)
+        if not with_carry:
+            carry = jax.tree.map(jnp.zeros_like, carry)
+        mask = jnp.asarray(rng.random((numbers["batch"], numbers["time"])) < 0.6) if masked else None
+
+        @jax.jit
+        def both(params, x, carry):
+            def ours(params, x, carry):
+                return sequence(params, x, carry if with_carry else None, mask=mask, reverse=reverse)
+
+            def theirs(params, x, carry):
+                return plain(cell, params, x, carry, mask, reverse)
+
+            argnums = (0, 1, 2) if with_carry else (0, 1)
+            return [(fn(params, x, carry), jax.grad(scalar(fn), argnums)(params, x, carry)) for fn in (ours, theirs)]
+
+        ours, theirs = both(params, x, carry)
+    tolerance = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.06, 0.15)}[dtype]
+    close(ours, theirs, *tolerance)
+
+
+@kinds
+@hypothesis.settings(max_examples=3)
+@hypothesis.given(data=st.data())
+def test_values_and_gradients_are_those_of_a_plain_loop(kind, data):
+    check_against_plain(kind, data)
+
+
+@pytest.mark.slow
+@kinds
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(data=st.data())
+def test_values_and_gradients_are_those_of_a_plain_loop_more(kind, data):
+    check_against_plain(kind, data)
+
+
+@main_kinds
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_last_output_alone_has_the_same_gradients(kind, reverse, rng):
+    sequence, _, params, x, carry = case(kind, rng)
+    mask = jnp.asarray(rng.random(x.shape[:2]) < 0.6)
+
+    def of(sequences):
+        def fn(params, x, carry):
+            ys, last = sequence(params, x, carry, mask=mask, reverse=reverse, return_sequences=sequences)
+            return (ys[:, 0 if reverse else -1] if sequences else ys), last
+
+        return jax.jit(lambda *a: (fn(*a), jax.grad(scalar(fn), (0, 1, 2))(*a)))(params, x, carry)
+
+    close(of(False), of(True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "activation", "recurrent_activation"),
+    [
+        ("simple_rnn", "relu", None),
+        ("lstm", "softsign", "sigmoid"),
+        ("gru", "relu", "linear"),
+        ("gru_before", "tanh", "softmax"),
+    ],
+)
+def test_other_activations(kind, activation, recurrent_activation, rng):
+    sequence, cell, params, x, carry = case(kind, rng)
+    acts = {"activation": activation}
+    if kind != "simple_rnn":
+        acts["recurrent_activation"] = recurrent_activation
+
+    def both(*args):
+        fns = functools.partial(sequence, **acts), functools.partial(plain, cell, **acts)
+        return [(fn(*args), jax.grad(scalar(fn), (0, 1, 2))(*args)) for fn in fns]
+
+    close(*jax.jit(both)(params, x, carry), 1e-5, 1e-5)
+
+
+@pytest.mark.slow
+@main_kinds
+def test_second_derivatives_and_forward_mode(kind, rng):
+    with jax.enable_x64(True):
+        sequence, cell, params, x, carry = case(kind, rng, time=4, units=2, width=2, dtype="float64")
+        mask = jnp.asarray(rng.random(x.shape[:2]) < 0.7)
+        directions = draw(rng, (params, x, carry))
+
+        def looks(fn):
+            loss = scalar(fn)
+            slope = jax.grad(loss, (0, 1, 2))
+            primals = params, x, carry
+            return {
+                "jvp": jax.jvp(fn, primals, directions),
+                "reverse over reverse": jax.grad(lambda *a: scalar(lambda: slope(*a), 3)(), (0, 1, 2))(*primals),
+                "forward over reverse": jax.jvp(slope, primals, directions)[1],
+                "reverse over forward": jax.grad(lambda p: scalar(lambda: jax.jvp(fn, (p, x, carry), directions)[1])())(
+                    params
+                ),
+            }
+
+        ours = jax.jit(lambda: looks(functools.partial(sequence, mask=mask)))()
+        theirs = jax.jit(lambda: looks(functools.partial(plain, cell, mask=mask)))()
+    close(ours, theirs, 1e-10, 1e-10)
+
+
+@main_kinds
+def test_two_halves_equal_the_whole(kind, rng):
+    sequence, _, params, x, carry = case(kind, rng, time=7)
+    sequence = jax.jit(sequence, static_argnames="reverse")
+    ys, last = sequence(params, x, carry)
+    first, middle = sequence(params, x[:, :3], carry)
+    second, end = sequence(params, x[:, 3:], middle)
+    close((jnp.concatenate([first, second], 1), end), (ys, last))
+    # Backwards the second half comes first.
+    ys, last = sequence(params, x, carry, reverse=True)
+    second, middle = sequence(params, x[:, 3:], carry, reverse=True)
+    first, end = sequence(params, x[:, :3], middle, reverse=True)
+    close((jnp.concatenate([first, second], 1), end), (ys, last))
+    flipped, _ = sequence(params, jnp.flip(x, 1), carry)
+    close(jnp.flip(flipped, 1), ys)
+
+
+@main_kinds
+def test_what_stands_at_masked_steps_does_not_matter(kind, rng):
+    sequence, _, params, x, _ = case(kind, rng)
+    mask = jnp.asarray([[1, 1, 0, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
+    spoilt = jnp.where(mask[..., None], x, jnp.nan)
+
+    @jax.jit
+    def both(x):
+        fn = functools.partial(sequence, mask=mask)
+        return fn(params, x), jax.grad(scalar(fn))(params, x)
+
+    close(both(spoilt), both(x))
+    ids = jnp.asarray(rng.integers(0, 4, (3, 5)))
+    close(both(jnp.where(mask, ids, -1)), both(ids))
+    sequence = jax.jit(sequence)
+    ys, _ = sequence(params, x, mask=mask)
+    np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without a step keeps the zero carry
+    np.testing.assert_array_equal(ys[0, 2], ys[0, 1])
+    # Rows that end early end as the shorter sequence does.
+    full = jnp.asarray([[1, 1, 1, 0, 0]] * 3, bool)
+    close(sequence(params, x, mask=full)[1], sequence(params, x[:, :3])[1])
+
+
+@main_kinds
+@pytest.mark.parametrize(("dtype", "symbols"), [("int32", 5), ("int8", 300)])
+def test_integers_equal_one_hot(kind, dtype, symbols, rng):
+    init, sequence, cell, carry_type, _ = KINDS[kind]
+    params = draw(rng, jax.eval_shape(lambda: init(jax.random.key(0), symbols, 3)))
+    ids = jnp.asarray(rng.integers(0, min(symbols, 100), (4, 6)), dtype)
+    rows = one_hot(ids, symbols)
+
+    @jax.jit
+    def both(params):
+        return [(sequence(params, x), jax.grad(scalar(lambda p: sequence(p, x)))(params)) for x in (ids, rows)]  # noqa: B023
+
+    close(*both(params), 1e-5, 1e-5)
+    carry = carry_type(*(jnp.ones((4, 3)) * (1 + i) for i in range(len(carry_type._fields))))
+    close(cell(params, carry, ids[:, 2]), cell(params, carry, rows[:, 2]))
+    wrong = ids.astype("int32").at[1, 2].set(symbols).at[2, 3].set(-1)
+    ys, _ = sequence(params, wrong)
+    bad = np.isnan(ys).all(-1)
+    np.testing.assert_array_equal(bad, [[0] * 6, [0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0] * 6])
+    assert not np.isnan(ys[~bad]).any()
+
+
+@main_kinds
+def test_vmap_over_parameters_equals_a_loop(kind, rng):
+    sequence, _, params, x, _ = case(kind, rng)
+    many = draw(rng, jax.tree.map(lambda p: jnp.zeros((3, *p.shape)), params))
+    ids = jnp.asarray(rng.integers(0, 4, (3, 5)))
+    mask = jnp.asarray(rng.random((3, 5)) < 0.7)
+    for inputs in (x, ids) if kind == "lstm" else (x,):
+
+        def fn(p, inputs=inputs):
+            f = functools.partial(sequence, mask=mask)
+            return f(p, inputs), jax.grad(scalar(lambda p: f(p, inputs)))(p)
+
+        together, one = jax.jit(jax.vmap(fn))(many), jax.jit(fn)
+        apart = [one(jax.tree.map(lambda p, i=i: p[i], many)) for i in range(3)]
+        close(together, jax.tree.map(lambda *leaves: jnp.stack(leaves), *apart), 1e-5, 1e-5)
+
+
+@main_kinds
+def test_jit_equals_eager_and_the_dtype_stays(kind, rng):
+    for dtype in ("float32", "bfloat16"):
+        sequence, cell, params, x, carry = case(kind, rng, dtype=dtype)
+        with jax.numpy_dtype_promotion("strict"):
+            eager = sequence(params, x, carry)
+            close(jax.jit(sequence)(params, x, carry), eager, *((1e-5, 1e-6) if dtype == "float32" else (0.05, 0.05)))
+            assert {leaf.dtype.name for leaf in jax.tree.leaves((eager, cell(params, carry, x[:, 0])))} == {dtype}
+
+
+@main_kinds
+def test_the_cell_scans(kind, rng):
+    sequence, cell, params, x, carry = case(kind, rng)
+    last, ys = jax.lax.scan(functools.partial(cell, params), carry, jnp.swapaxes(x, 0, 1))
+    close((jnp.swapaxes(ys, 0, 1), last), sequence(params, x, carry))
+
+
+@main_kinds
+def test_lowers_for_every_platform(kind, rng):
+    sequence, _, params, x, _ = case(kind, rng)
+    ids = jnp.zeros((3, 5), "int32")
+    for inputs in (x, ids):
+        slope = jax.jit(jax.grad(lambda p, x: jnp.sum(sequence(p, x, mask=jnp.ones((3, 5), bool))[0])))
+        exported = jax.export.export(slope, platforms=("cpu", "cuda", "tpu"))(params, inputs)
+        assert exported.platforms == ("cpu", "cuda", "tpu")
+
+
+def test_the_backward_pass_is_one_walk_without_activations_and_one_product_per_weight(rng):
+    """What makes it fast: the loops hold no accumulation of weight gradients, and only the first computes tanh."""
+    sequence, _, params, x, _ = case("lstm", rng, time=6, batch=5)
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(sequence(p, x)[0])))(params)
+
+    def loops(jaxpr):
+        for eqn in jaxpr.eqns:
+            if eqn.primitive.name == "scan":
+                yield str(eqn.params["jaxpr"])
+            else:
+                for sub in jaxprs_in_params(eqn.params):
+                    yield from loops(getattr(sub, "jaxpr", sub))
+
+    forward, backward = loops(jaxpr.jaxpr)
+    assert forward.count("tanh") == 2
+    assert "tanh" not in backward
+    assert "logistic" not in backward
+    assert forward.count("dot_general") == backward.count("dot_general") == 1
+
+
+# Layers --------------------------------------------------------------------------------------------------------------
+
+
+def test_names_kinds_and_training_through_a_stack(rng):
+    model = Sequential(LSTM(4, return_sequences=True, input_dim=6), LSTM(3, return_sequences=True), GRU(2), Dense(1))
+    ids = jnp.asarray(rng.integers(0, 6, (5, 7)))
+    params, state = model.init(jax.random.key(0), ids)
+    assert set(params) == {"lstm", "lstm_1", "gru", "dense"}
+    assert state == {}
+    slopes = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, {}, ids)[0] ** 2)))(params)
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slopes))
+    kinds = [layer.kind for layer in (SimpleRNN(1), LSTM(1), GRU(1), Bidirectional(LSTM(1)))]
+    assert kinds == ["SimpleRNN", "LSTM", "GRU", "Bidirectional"]
+    assert Bidirectional(LSTM(1)).name == "bidirectional"
+    assert SimpleRNN(1).name == "simple_rnn"
+
+
+def test_parameters_take_the_dtype_of_x_or_the_one_asked_for():
+    key, x = jax.random.key(0), jax.ShapeDtypeStruct((2, 5, 3), "bfloat16")
+    for layer, want in ((LSTM(2), "bfloat16"), (GRU(2, dtype="float16"), "float16")):
+        assert {p.dtype.name for p in jax.tree.leaves(layer.init(key, x)[0])} == {want}
+    ids = jax.ShapeDtypeStruct((2, 5), "int32")
+    assert SimpleRNN(2, input_dim=9).init(key, ids)[0]["kernel"].dtype == "float32"
+    assert "bias" not in LSTM(2, use_bias=False).init(key, x)[0]
+    np.testing.assert_array_equal(LSTM(2, unit_forget_bias=False).init(key, x)[0]["bias"], np.zeros(8))
+
+
+def test_bidirectional_takes_two_different_layers_and_draws_two_sets_of_weights(rng):
+    x = jnp.asarray(rng.normal(size=(2, 5, 3)).astype("float32"))
+    layer = Bidirectional(LSTM(4, return_sequences=True), backward_layer=GRU(2, return_sequences=True))
+    params, _ = layer.init(jax.random.key(0), x)
+    y, _ = layer.apply(params, {}, x)
+    assert y.shape == (2, 5, 6)
+    close(y[..., 4:], rec.gru(params["backward"], x, reverse=True)[0])
+    same, _ = Bidirectional(LSTM(4)).init(jax.random.key(0), x)
+    assert not np.allclose(same["forward"]["kernel"], same["backward"]["kernel"])
+
+
+def test_bidirectional_hands_keys_and_state_to_its_layers():
+    def apply(params, state, x, *, key=None, train=False):
+        return x + jax.random.uniform(key, x.shape) * train, {"count": state["count"] + 1}
+
+    noisy = Layer(lambda key, x: ({}, {"count": jnp.zeros(())}), apply, "noisy")
+    layer, x = Bidirectional(noisy, merge_mode=None), jnp.ones((2, 3, 4))
+    params, state = layer.init(jax.random.key(0), x)
+    (forward, backward), state = layer.apply(params, state, x, key=jax.random.key(1), train=True)
+    assert not np.allclose(forward, jnp.flip(backward, 1))
+    assert state == {"forward": {"count": 1.0}, "backward": {"count": 1.0}}
+
+
+# Errors --------------------------------------------------------------------------------------------------------------
+
+OK = {"kernel": jnp.ones((3, 8)), "recurrent_kernel": jnp.ones((2, 8)), "bias": jnp.ones(8)}
+X = jnp.ones((4, 5, 3))
+H = jnp.ones((4, 2))
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: rec.lstm(OK, X[..., :2]), r"lstm: expected x of shape \(batch, time, 3\).*float32\[4, 5, 2\]"),
+        (lambda: rec.lstm(OK, X[:, 0]), r"expected x of shape \(batch, time, 3\).*float32\[4, 3\].*x\[\.\.\., None\]"),
+        (lambda: rec.lstm(OK, X.astype(int)), r"ids of shape \(batch, time\).*int32\[4, 5, 3\].*floating-point"),
+        (lambda: rec.lstm(OK, X > 0), r"expected a floating-point x, got bool"),
+        (lambda: rec.lstm(OK, X.astype("bfloat16")), r"expected x of dtype float32.*bfloat16"),
+        (
+            lambda: rec.lstm(OK, X, mask=jnp.ones((4, 6), bool)),
+            r"boolean mask of shape \(batch, time\) = \(4, 5\).*4, 6",
+        ),
+        (lambda: rec.lstm(OK, X, mask=jnp.ones((4, 5))), r"boolean mask.*float32\[4, 5\].*mask.astype\(bool\)"),
+        (lambda: rec.lstm(OK, X, mask=[True]), r"a mask that is a boolean array, got list"),
+        (lambda: rec.lstm(OK, X, (H, H)), r"expected carry to be a LSTMCarry, got tuple"),
+        (lambda: rec.lstm(OK, X, GRUCarry(H)), r"expected carry to be a LSTMCarry, got GRUCarry"),
+        (
+            lambda: rec.lstm(OK, X, LSTMCarry(H, H[:3])),
+            r"carry\.c of dtype float32 and shape .* = \(4, 2\), got .*3, 2",
+        ),
+        (lambda: rec.lstm(OK, X, LSTMCarry(H.astype("bfloat16"), H)), r"carry\.h of dtype float32.*got bfloat16"),
+        (lambda: rec.gru(OK, X), r"gru: expected a kernel \(in, 3 \* units\).*Are these another layer's"),
+        (lambda: rec.lstm({**OK, "bias": jnp.ones(2)}, X), r"expected a bias of shape \(8,\), got float32\[2\]"),
+        (lambda: rec.lstm({"kernel": OK["kernel"]}, X), r"parameters with a leaf 'recurrent_kernel'"),
+        (lambda: rec.lstm(OK, X, activation="tahn"), r"unknown|known activation.*'tahn'.*tanh"),
+        (lambda: rec.lstm_cell(OK, LSTMCarry(H, H), X), r"lstm_cell: expected x of shape \(batch, 3\)"),
+        (lambda: rec.lstm_cell(OK, H, X[:, 0]), r"lstm_cell: expected carry to be a LSTMCarry"),
+        (
+            lambda: rec.gru(rec.gru_init(jax.random.key(0), 3, 2), X, reset_after=False),
+            r"bias of shape \(6,\).*reset_after",
+        ),
+        (lambda: rec.lstm_init(jax.random.key(0), 3, 0), r"units to be an integer of at least 1"),
+        (lambda: rec.gru_init(jax.random.key(0), 0, 3), r"in_features to be an integer of at least 1"),
+        (lambda: LSTM(0), r"LSTM: expected units"),
+        (lambda: GRU(2, input_dim=0), r"GRU: expected input_dim"),
+        (lambda: SimpleRNN(2, activation="tahn"), r"'tahn'"),
+        (lambda: LSTM(2, kernel_initializer="glorot"), r"'glorot'.*glorot_normal"),
+        (lambda: LSTM(2).init(jax.random.key(0), jnp.ones((4, 5), int)), r"LSTM: .*Pass input_dim=n.*OneHot\(n\)"),
+        (lambda: LSTM(2).init(jax.random.key(0), jnp.ones((4, 5))), r"\(batch, time, features\), got float32\[4, 5\]"),
+        (lambda: LSTM(2, input_dim=9).init(jax.random.key(0), X), r"x of width input_dim = 9, got float32\[4, 5, 3\]"),
+        (
+            lambda: LSTM(2).apply(OK, {}, (X, LSTMCarry(H, H))),
+            r"LSTM: expected one array, or fnn.Masked\(x, mask\), got a tuple of 2: float32\[4, 5, 3\], LSTMCarry",
+        ),
+        (lambda: Bidirectional(LSTM(2), "avg"), r"merge_mode.*'avg'"),
+        (lambda: Bidirectional("lstm"), r"Bidirectional, forward: expected a Layer"),
+        (
+            lambda: (b := Bidirectional(LSTM(2), backward_layer=LSTM(2, return_sequences=True))).apply(
+                b.init(jax.random.key(0), X)[0], {}, X
+            ),
+            r"both directions to return sequences, or neither",
+        ),
+        (lambda: Bidirectional(LSTM(2)).apply({"forward": OK}, {}, X), r"parameters with a leaf 'backward'"),
+        (
+            lambda: Bidirectional(LSTM(2)).apply({"forward": OK, "backward": OK}, {}, X[..., :2]),
+            r"bidirectional forward > lstm: expected x of shape \(batch, time, 3\)",
+        ),
+    ],
+)
+def test_errors(call, match):
+    with pytest.raises(InputError, match=match):
+        call()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_long_sequences_agree_with_the_plain_loop(kind, rng):
+    sequence, cell, params, x, carry = case(kind, rng, batch=8, time=60, width=5, units=16)
+    params = jax.tree.map(lambda p: p * 0.5, params)
+
+    def scan(params, x, carry):
+        last, ys = jax.lax.scan(functools.partial(cell, params), carry, jnp.swapaxes(x, 0, 1))
+        return jnp.swapaxes(ys, 0, 1), last
+
+    both = jax.jit(lambda *a: [(f(*a), jax.grad(scalar(f), (0, 1, 2))(*a)) for f in (sequence, scan)])
+    close(*both(params, x, carry), 1e-4, 1e-4)
+
+
+def test_gates_of_one_activation_that_is_not_elementwise():
+    """Softmax for gates and candidate alike acts on each gate by itself."""
+    rng = np.random.default_rng(0)
+    kernel, recurrent = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 12), (3, 12)))
+    x = jnp.asarray(rng.normal(size=(2, 1, 2)), jnp.float32)
+    y, _ = rec.lstm(
+        {"kernel": kernel, "recurrent_kernel": recurrent}, x, activation="softmax", recurrent_activation="softmax"
+    )
+    i, _, g, o = (jax.nn.softmax(part) for part in jnp.split(x[:, 0] @ kernel, 4, axis=-1))
+    np.testing.assert_allclose(y[:, 0], o * jax.nn.softmax(i * g), 1e-5)
