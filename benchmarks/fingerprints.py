@@ -3,8 +3,8 @@
     python benchmarks/fingerprints.py --out before.json      # before a change
     python benchmarks/fingerprints.py --against before.json  # after it
 
-Each line is a training of a second or so and the fingerprint of the state that it ends in; equal fingerprints mean equal
-bits. The bits depend on the machine, on JAX and on NumPy, so both files come from one environment.
+Each line names a training of about a second and the fingerprint of its final state; equal fingerprints mean equal bits.
+The bits depend on the machine, on JAX and on NumPy, so record and compare in one environment.
 """
 
 from __future__ import annotations
@@ -103,8 +103,11 @@ def trainings() -> Iterator[tuple[str, Callable[[], Any]]]:
     shapes = {"batch_size": 16}
     mlp = classifier(fnn.Dense(8, "relu"), fnn.Dropout(0.3), fnn.Dense(8, "tanh"), fnn.BatchNorm())
     yield "dense, dropout, batch norm", lambda: fitted(mlp, flat, **shapes)
-    yield "weights of rows and classes", lambda: fitted(
-        mlp, (*flat, np.arange(70.0, dtype="float32") % 3), class_weight={0: 1.0, 1: 2.0, 2: 0.5}, **shapes
+    yield (
+        "weights of rows and classes",
+        lambda: fitted(
+            mlp, (*flat, np.arange(70.0, dtype="float32") % 3), class_weight={0: 1.0, 1: 2.0, 2: 0.5}, **shapes
+        ),
     )
     conv = classifier(fnn.Conv(4, 3, activation="relu"), fnn.MaxPool(2), fnn.Conv(4, 3, padding="same"), fnn.Flatten())
     yield "convolution, pooling", lambda: fitted(conv, image, **shapes)

@@ -16,21 +16,19 @@ import itertools
 import json
 import math
 import os
-import re
-import secrets
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._core.checks import ENDINGS, check_ending
 from ._core.dtypes import at_least_float32
 from ._core.errors import InputError, describe, fail
+from ._core.files import ENDINGS, check_ending, write_whole
 from ._core.trees import Where, matches, path_text, paths
 from ._version import __version__
 from .training.state import TrainState
@@ -163,7 +161,7 @@ def save_with(path: Any, ts: Any, beside: Any, *, history: Any, extra: Any, mode
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     head = struct.pack("<Q", len(encoded)) + encoded
-    _write(path, target, itertools.chain([head], (_bytes_of(stored[name].array) for name in order)))
+    write_whole(path, target, itertools.chain([head], (_bytes_of(stored[name].array) for name in order)))
 
 
 def _with_ending(path: Any) -> str:
@@ -244,44 +242,6 @@ def _as_json(value: Any, where: str) -> Any:
         return value
     hint = "Arrays to be kept exactly belong into the tree itself, e.g. fnn.save(path, {'ts': ts, 'mine': array})."
     fail(f"save, {where}", expected="numbers, texts, lists or dicts", got=describe(value), hint=hint)
-
-
-def _write(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file as a whole or not at all.
-
-    The safetensors package writes files too, but neither syncs them nor keeps the number of the system's error.
-    """
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")  # see temporary_files
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            message = f"save: {reason}; nothing was written, and an older file stays as it was"
-            raise OSError(error.errno, message, str(path)) from error
-        raise
-    if os.name == "posix":  # the new name itself, which belongs to the folder
-        with contextlib.suppress(OSError):  # some file systems refuse it; the file itself is safe
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
-def temporary_files(folder: str) -> list[str]:
-    """What writers that were killed have left in a folder."""
-    names = glob.glob(os.path.join(glob.escape(folder), ".*.tmp"))
-    return [name for name in names if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", os.path.basename(name))]
 
 
 # -------------------------------------------------------------------------------------------------------------- loading

@@ -15,6 +15,7 @@ plain numbers are equal, so that tasks made alike share their compiled programs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._core.checks import check_range, is_concrete
+from ._core.described import DescribedFunction, described
 from ._core.dtypes import at_least_float32, widest
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
@@ -33,31 +35,9 @@ Constraint = Callable[[Any], Any]
 _EPSILON = 1e-7  # Keras's backend epsilon
 
 
-class _Configured:
-    """``rule(params, **settings)`` as a function of the parameters, equal to one with the same rule and settings.
-
-    What is no plain value, such as a number that JAX traces, is equal to itself only.
-    """
-
-    def __init__(self, name: str, rule: Callable[..., Any], **settings: Any) -> None:
-        self.name, self.rule, self.settings = name, rule, settings
-
-    def __call__(self, params: Any) -> Any:
-        return self.rule(self.name, params, **self.settings)
-
-    def _identity(self) -> tuple[Any, ...]:
-        plain = (bool, int, float, str, tuple)
-        values = [v if isinstance(v, plain) or callable(v) else ("object", id(v)) for v in self.settings.values()]
-        return (self.name, self.rule, *values)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Configured) and self._identity() == other._identity()
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def __repr__(self) -> str:
-        return f"penalties.{self.name}({', '.join(f'{name}={value!r}' for name, value in self.settings.items())})"
+def _of(rule: Callable[..., Any], name: str, **settings: Any) -> Any:
+    """``rule(name, params, **settings)`` as a function of the parameters."""
+    return DescribedFunction(partial(rule, name, **settings))
 
 
 def _number(where: str, name: str, value: Any, *, open_low: bool = False) -> Any:
@@ -100,7 +80,7 @@ def _add(parts: list[Array]) -> Array:
     return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
 
 
-def _elastic(name: str, params: Any, l1: Any, l2: Any, where: Where) -> Array:
+def _elastic(name: str, params: Any, *, l1: Any, l2: Any, where: Where) -> Array:
     _check_matches(f"penalties.{name}", params, where)
     parts = []
     for path, w in paths(params).items():
@@ -112,6 +92,7 @@ def _elastic(name: str, params: Any, l1: Any, l2: Any, where: Where) -> Array:
     return _add(parts)
 
 
+@described
 def l1(rate: Any, where: Where = "*kernel") -> Penalty:
     """``rate * sum|w|`` over the chosen parameters, which draws them to exactly 0 (the lasso).
 
@@ -132,11 +113,10 @@ def l1(rate: Any, where: Where = "*kernel") -> Penalty:
     >>> print(l1(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
     2.0
     """
-    return _Configured(
-        "l1", _elastic, l1=_number("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where)
-    )
+    return _of(_elastic, "l1", l1=_number("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where))
 
 
+@described
 def l2(rate: Any, where: Where = "*kernel") -> Penalty:
     """``rate * sum w^2`` over the chosen parameters (ridge; Keras's ``regularizers.L2``).
 
@@ -157,11 +137,10 @@ def l2(rate: Any, where: Where = "*kernel") -> Penalty:
     >>> print(l2(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
     5.0
     """
-    return _Configured(
-        "l2", _elastic, l1=0.0, l2=_number("penalties.l2", "rate", rate), where=_where("penalties.l2", where)
-    )
+    return _of(_elastic, "l2", l1=0.0, l2=_number("penalties.l2", "rate", rate), where=_where("penalties.l2", where))
 
 
+@described
 def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
     """``l1 * sum|w| + l2 * sum w^2`` over the chosen parameters (the elastic net; Keras's ``regularizers.L1L2``).
 
@@ -180,7 +159,7 @@ def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
     9.0
     """
     rates = {"l1": _number("penalties.l1l2", "l1", l1), "l2": _number("penalties.l1l2", "l2", l2)}
-    return _Configured("l1l2", _elastic, **rates, where=_where("penalties.l1l2", where))
+    return _of(_elastic, "l1l2", **rates, where=_where("penalties.l1l2", where))
 
 
 def _total(name: str, params: Any, parts: tuple[Penalty, ...]) -> Array:
@@ -191,6 +170,7 @@ def _total(name: str, params: Any, parts: tuple[Penalty, ...]) -> Array:
     return _add(values)
 
 
+@described
 def total(*parts: Penalty) -> Penalty:
     """The sum of penalties, those made here or any functions ``params -> scalar``.
 
@@ -199,7 +179,7 @@ def total(*parts: Penalty) -> Penalty:
     >>> print(both({"dense": {"kernel": jnp.array([3.0]), "bias": jnp.array([-2.0])}}))
     10.0
     """
-    return _Configured("total", _total, parts=_functions("penalties.total", parts))
+    return _of(_total, "total", parts=_functions("penalties.total", parts))
 
 
 def _functions(where: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -246,6 +226,7 @@ def _max_norm(name: str, params: Any, limit: Any, where: Where, axis: Any) -> An
     return _each(name, params, where, shrink)
 
 
+@described
 def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
     """Weights whose norm along ``axis`` exceeds ``limit`` are scaled down to it, after each update.
 
@@ -273,7 +254,7 @@ def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...
     """
     limit = _number("penalties.max_norm", "limit", limit, open_low=True)
     axis = _axis("penalties.max_norm", axis)
-    return _Configured("max_norm", _max_norm, limit=limit, where=_where("penalties.max_norm", where), axis=axis)
+    return _of(_max_norm, "max_norm", limit=limit, where=_where("penalties.max_norm", where), axis=axis)
 
 
 def _unit_norm(name: str, params: Any, where: Where, axis: Any) -> Any:
@@ -284,6 +265,7 @@ def _unit_norm(name: str, params: Any, where: Where, axis: Any) -> Any:
     return _each(name, params, where, rescale)
 
 
+@described
 def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
     """Weights are scaled to norm 1 along ``axis`` after each update: ``w / (1e-7 + sqrt(sum_axis w^2))``.
 
@@ -295,13 +277,14 @@ def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> C
      [0.8 1. ]]
     """
     axis = _axis("penalties.unit_norm", axis)
-    return _Configured("unit_norm", _unit_norm, where=_where("penalties.unit_norm", where), axis=axis)
+    return _of(_unit_norm, "unit_norm", where=_where("penalties.unit_norm", where), axis=axis)
 
 
 def _non_negative(name: str, params: Any, where: Where) -> Any:
     return _each(name, params, where, lambda place, w: jnp.maximum(w, jnp.zeros_like(w)))
 
 
+@described
 def non_negative(where: Where = "*kernel") -> Constraint:
     """Negative weights become 0 after each update: ``max(w, 0)``, Keras's ``constraints.NonNeg``.
 
@@ -311,7 +294,7 @@ def non_negative(where: Where = "*kernel") -> Constraint:
     >>> print(non_negative("bias")({"bias": jnp.array([-1.0, 2.0])})["bias"])
     [0. 2.]
     """
-    return _Configured("non_negative", _non_negative, where=_where("penalties.non_negative", where))
+    return _of(_non_negative, "non_negative", where=_where("penalties.non_negative", where))
 
 
 def _chain(name: str, params: Any, parts: tuple[Constraint, ...]) -> Any:
@@ -320,6 +303,7 @@ def _chain(name: str, params: Any, parts: tuple[Constraint, ...]) -> Any:
     return params
 
 
+@described
 def chain(*parts: Constraint) -> Constraint:
     """Constraints one after the other, those made here or any functions ``params -> params``.
 
@@ -329,4 +313,4 @@ def chain(*parts: Constraint) -> Constraint:
     [[0.]
      [1.]]
     """
-    return _Configured("chain", _chain, parts=_functions("penalties.chain", parts))
+    return _of(_chain, "chain", parts=_functions("penalties.chain", parts))

@@ -477,7 +477,7 @@ def failing(code):
 )
 def test_a_write_that_fails_leaves_the_old_file(name, code, kind, path, monkeypatch):
     fnn.save(path, {"a": jnp.ones(3)})
-    monkeypatch.setattr(checkpoint.os, name, failing(code))
+    monkeypatch.setattr(os, name, failing(code))
     message = rf"save: {os.strerror(code)}; nothing was written, and an older file stays as it was: '.*run.safetensors'"
     with pytest.raises(kind, match=message) as caught:
         fnn.save(path, {"a": jnp.zeros(3)})
@@ -510,7 +510,7 @@ def test_a_folder_that_cannot_be_synced_does_no_harm(path, monkeypatch):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         original(descriptor)
 
-    monkeypatch.setattr(checkpoint.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     fnn.save(path, {"a": jnp.ones(3)})
     np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
 
@@ -519,7 +519,7 @@ def test_an_interrupted_write_leaves_nothing(path, monkeypatch):
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint.os, "fsync", interrupt)
+    monkeypatch.setattr(os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fnn.save(path, {"a": jnp.zeros(3)})
     assert not os.listdir(path.parent)

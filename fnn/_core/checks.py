@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeGuard
 
@@ -118,25 +117,6 @@ def lookup(kind: str, name: Any, table: Mapping[str, Any], *, or_else: str = " o
 def resolve(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
     """A function is taken as it is, a name is looked up."""
     return name if callable(name) else lookup(kind, name, table)
-
-
-# Endings of files that are of a kind of their own, which a file of another kind must not bear.
-ENDINGS = {
-    ".h5", ".hdf5", ".keras", ".tf", ".pb", ".tflite", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".eqx",
-    ".mlmodel", ".msgpack", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".mat", ".json", ".jsonl", ".yaml",
-    ".yml", ".toml", ".xml", ".html", ".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods", ".parquet", ".feather",
-    ".arrow", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".png", ".jpg", ".jpeg", ".gif", ".pdf",
-    ".svg", ".py", ".ipynb", ".safetensors",
-}  # fmt: skip
-
-
-def check_ending(where: str, path: Any, right: str, *also: str) -> None:
-    """Refuse a file name with the ending of another kind of file than ``right``; those of ``also`` pass."""
-    stem, ending = os.path.splitext(os.fspath(path))
-    if ending.lower() in ENDINGS - {right, *also}:
-        kind = "a CSV file" if right == ".csv" else "a safetensors file"
-        hint = f"fnn writes {kind} here: write {stem + right!r}."
-        fail(where, expected=f"a file name that ends in {right}", got=repr(os.fspath(path)), hint=hint)
 
 
 def check_key(where: str, key: Any) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import functools
-import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -32,43 +30,6 @@ def path_text(path: tuple[Any, ...]) -> str:
 def copied(tree: Any) -> Any:
     """The same values in new buffers, made by one small program rather than one for each array."""
     return jax.tree.map(jnp.copy, tree)
-
-
-def holds_tracers(thing: Any) -> bool:
-    """Whether a function, or what functions are gathered in, reads traced values from where it was made.
-
-    The walk ends after some thousand objects, which no model has; a function may hold anything.
-    """
-    seen: set[int] = set()
-    rest: list[Any] = [thing]
-    while rest and len(seen) < 20_000:
-        item = rest.pop()
-        if isinstance(item, jax.core.Tracer):
-            return True
-        if id(item) in seen or isinstance(item, (type, types.ModuleType, np.ndarray, jax.Array, str, int, float)):
-            continue
-        seen.add(id(item))
-        if isinstance(item, Mapping):
-            rest.extend(item.values())
-        elif isinstance(item, (tuple, list, set, frozenset)):
-            rest.extend(item)
-        elif isinstance(item, functools.partial):
-            rest.extend((item.func, item.args, item.keywords))
-        elif isinstance(item, types.FunctionType):
-            rest.extend(_cells(item))
-            rest.extend((item.__defaults__ or (), item.__kwdefaults__ or {}))
-        elif isinstance(item, types.MethodType):
-            rest.extend((item.__self__, item.__func__))
-        rest.extend(getattr(item, "__dict__", {}).values())
-    return False
-
-
-def _cells(function: types.FunctionType) -> list[Any]:
-    found = []
-    for cell in function.__closure__ or ():
-        with contextlib.suppress(ValueError):  # not filled yet
-            found.append(cell.cell_contents)
-    return found
 
 
 def compiled(jitted: F) -> F:

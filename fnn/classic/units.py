@@ -137,6 +137,7 @@ class Unit(NamedTuple):
 
 
 def table_rows(inputs: np.ndarray, outputs: list[Any]) -> tuple[tuple[int, ...], ...]:
+    """The rows of a truth table, each with its outputs last."""
     return tuple(tuple(row) for row in np.column_stack([inputs, *outputs]).tolist())
 
 

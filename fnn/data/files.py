@@ -27,6 +27,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def text_of(path: Path) -> str:
+    """The text of a UTF-8 file, without a signature at its start."""
     try:
         # The signature of UTF-8 at the start, which Excel writes, is no part of the first name.
         return _bytes_of(path).decode("utf-8-sig")
@@ -91,6 +92,7 @@ class Table(NamedTuple):
     lines: list[int]
 
     def at(self, column: str, row: int) -> str:
+        """Where a value stands, for messages."""
         return f"{self.file}, line {self.lines[row]}, column {column!r}"
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from .._core.checks import check_ending
 from .._core.errors import fail
+from .._core.files import check_ending
 from ..checkpoint import save
 from ..training.state import TrainState
 from ..training.stopping import Watch

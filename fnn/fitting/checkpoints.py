@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,13 +16,14 @@ import jax
 import numpy as np
 
 from .._core.arrays import read
-from .._core.checks import ENDINGS, Stateful, check_count, keeps_state
+from .._core.checks import Stateful, check_count, keeps_state
 from .._core.errors import InputError, describe, fail
+from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
 from .._core.trees import from_paths
 from .._version import __version__
-from ..checkpoint import DamagedError, load, load_beside, load_info, save_with, temporary_files
+from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..nn.layer import shape_of
 from ..training.batch import size_of
 from ..training.state import TrainState
@@ -86,7 +87,7 @@ class Checkpoints:
       keep: how many files stay; None keeps all.
       callbacks: those of `fit`, whose memories are kept too.
       settings: by name texts or numbers that must be the same when the run is taken up.
-      describe_model: gives the text that is stored as ``model``, and whether it will stay as it is.
+      model: the text that is stored as ``model``.
     """
 
     def __init__(
@@ -96,13 +97,12 @@ class Checkpoints:
         keep: int | None,
         callbacks: tuple[Callback, ...],
         settings: dict[str, Any],
-        describe_model: Callable[[], tuple[str, bool]],
+        model: str,
     ) -> None:
         self.folder, self.keep = os.fspath(folder), keep
         self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
-        self.settings, self.describe_model = settings, describe_model
-        self.text, self.text_stays = "", False
+        self.settings, self.model = settings, model
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
@@ -213,10 +213,13 @@ class Checkpoints:
                         "Pass the state of fnn.init again, as the first call did: fit itself takes the newest one from "
                         "the folder. To train another network, give another folder."
                     )
-                elif name == "program":
-                    if came[0] != ours[0]:  # other versions write another program for the same step
+                elif name in ("task", "program"):
+                    if not isinstance(came, list) or came[0] != ours[0]:  # other versions write them in another way
                         continue
-                    expected, got = "the model, loss and optimizer that the run in it began with", "others"
+                    expected, got = (
+                        "the task that the run in it began with (model, loss, optimizer, metrics)",
+                        "another",
+                    )
                 elif name in ("data", "validation_data"):
                     expected, got = f"the {name} that the run in it began with", "none" if ours is None else "others"
                 else:
@@ -248,11 +251,9 @@ class Checkpoints:
             "validation": standing.validation,
             "callbacks": memories,
         }
-        if not self.text_stays:
-            self.text, self.text_stays = self.describe_model()
         path = os.path.join(self.folder, _NAME.format(standing.made))
         try:
-            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.text)
+            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.model)
         except (OSError, InputError) as error:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
@@ -298,7 +299,8 @@ def settings_of(
       batch_size, **named: arguments of `fit`.
     """
     settings: dict[str, Any] = {name: _plain(value) for name, value in named.items()}
-    settings["task"] = without_addresses(repr(task))
+    versions = f"fnn {__version__}, jax {jax.__version__}"
+    settings["task"] = [versions, without_addresses(repr(task))]
     settings["callbacks"] = [
         type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
         for callback in callbacks
@@ -307,7 +309,7 @@ def settings_of(
     settings |= {"data": _known(data), "validation_data": _known(validation_data)}
     settings["state"] = [fingerprint(ts), int(ts.step)]
     if not is_stream(data):
-        settings["program"] = [f"fnn {__version__}, jax {jax.__version__}", _program(task, ts, data, batch_size)]
+        settings["program"] = [versions, _program(task, ts, data, batch_size)]
     return {"batch_size": batch_size, **settings}
 
 

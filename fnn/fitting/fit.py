@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from .inputs import (
     weigh,
 )
 from .interrupts import interrupts
-from .loop import Loop, describe_run
+from .loop import Loop
 from .progress import Progress
 from .sources import ArraySource, ChunkSource, Source
 from .streams import StreamSource
@@ -190,7 +189,7 @@ def fit(
         rules |= {"class_weight": class_weight}
         validating = None if validation_split else validating
         settings = settings_of(task, ts, data, validating, callbacks, batch_size=int(batch_size), **rules)
-        kept = Checkpoints(checkpoint, every, keep, callbacks, settings, partial(describe_run, task, source))
+        kept = Checkpoints(checkpoint, every, keep, callbacks, settings, repr(task))
         source.every = kept.every
         source.asks = True
     with interrupts() as interrupted, kept.opened() if kept else contextlib.nullcontext():

@@ -115,7 +115,7 @@ def rows_that_count(weight: Any) -> np.ndarray | None:
 @functools.lru_cache(maxsize=64)
 def counting_rows(task: Task) -> Task:
     """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
-    return task._replace(metrics=(*task.metrics, NAN_ROWS))
+    return task.replace(metrics=(*task.metrics, NAN_ROWS))
 
 
 def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:

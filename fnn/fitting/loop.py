@@ -14,7 +14,6 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import describe, fail
 from .._core.trees import copied, paths
-from ..inspection.summary import summary
 from ..metrics.names import NAN_ROWS
 from ..training.state import TrainState
 from ..training.stopping import PureCallback, StopTraining
@@ -29,16 +28,6 @@ from .pieces import Start
 from .progress import Progress, as_floats
 from .sources import Source
 from .streams import restore_stream
-
-
-def describe_run(task: Task, source: Source) -> tuple[str, bool]:
-    """What a checkpoint tells about the model, in words, and whether that is all there is to say."""
-    if source.example is None:  # an iterable has not given a batch yet
-        return repr(task), False
-    try:
-        return f"{summary(task.model, source.example)}\n{task!r}", True
-    except Exception:  # summary tries other batch sizes, which a model may refuse; no reason to lose a training
-        return repr(task), True
 
 
 def _place(at: Standing) -> Any:

@@ -19,6 +19,7 @@ class Progress:
         self.period = 0.2 if verbose == 1 else 1.0
 
     def start(self, epoch: int, total: int | None, done: int) -> None:
+        """Open the bar of an epoch, of which ``done`` steps are made."""
         if self.verbose == 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tqdm warns where notebook widgets are missing, and falls back to text
@@ -28,11 +29,13 @@ class Progress:
                 self.bar = tqdm(total=total, initial=done, desc=name, unit="step", file=sys.stdout)
 
     def advance(self, count: int, logs: dict[str, float]) -> None:
+        """Move the bar by ``count`` steps."""
         if self.bar is not None:
             self.bar.set_postfix_str(_format(logs), refresh=False)
             self.bar.update(count)
 
     def end(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
+        """Close the bar, or print the epoch's line."""
         if self.bar is not None:
             if logs:
                 self.bar.set_postfix_str(_format(logs), refresh=True)

@@ -14,8 +14,7 @@ import numpy as np
 
 from .._core.inputs import on_device
 from .._core.trees import from_paths
-from ..nn.layer import shape_of
-from ..training.batch import size_of, unpack
+from ..training.batch import size_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, fills_up
 from ..training.state import TrainState
@@ -35,7 +34,6 @@ class Source(abc.ABC):
       every: whenever the steps made are a multiple of it, the state is to be yielded; None where it does not matter.
       before: steps made before this epoch.
       guard: looks at every state on its way, see `Guard`; None without one.
-      example: shapes of the input, as soon as they are known.
       resumable: whether an epoch can be taken up within.
       asks: whether to ask an iterable for its state behind each batch.
     """
@@ -44,7 +42,6 @@ class Source(abc.ABC):
     every: int | None = None
     before: int = 0
     guard: Guard | None = None
-    example: Any = None
     resumable: bool = True
     asks: bool = False
 
@@ -71,7 +68,7 @@ class Source(abc.ABC):
         begin = ts if start is None else ts._replace(step=jnp.asarray(start.step, ts.step.dtype))
         for piece in self.pieces(begin, made):
             if totals is None:
-                totals, self.example = zero_totals(self.task, ts, piece.data), shape_of(unpack(piece.data)[0])
+                totals = zero_totals(self.task, ts, piece.data)
                 if start is not None:
                     totals = from_paths("the totals of the epoch", totals, start.totals)
             done, pace = piece.done, Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None

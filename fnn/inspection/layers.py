@@ -16,6 +16,7 @@ from ..nn.observe import Trace, observe
 
 
 def is_added_loss(node: Any) -> bool:
+    """Whether a node is an `AddedLoss`."""
     return isinstance(node, AddedLoss)
 
 

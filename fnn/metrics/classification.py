@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, is_concrete
+from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.types import Array
@@ -17,16 +18,19 @@ from .metric import Metric, Totals, in_double, is_float, mean_metric, ratio_or_z
 
 
 def class_hits(predictions: Array, targets: Array, threshold: Any) -> Array:
+    """The share of right classes of each example."""
     p, t = class_pairs("accuracy", predictions, targets, threshold)
     return mean_by_example(p == t)
 
 
 def label_hits(where: str, predictions: Array, targets: Array, threshold: Any) -> Array:
+    """The share of right yes/no labels of each example."""
     p, t = yes_no_pairs(where, predictions, targets, threshold)
     return mean_by_example(p == t)
 
 
 def top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
+    """Whether the right class of each example is among the ``k`` with the highest scores."""
     predictions = jnp.asarray(predictions)
     if predictions.ndim < 2 or predictions.shape[-1] < 2 or not is_float(predictions):
         got = f"{describe(predictions)} and {describe(targets)}"
@@ -89,6 +93,7 @@ class ClassScores(NamedTuple):
 
 
 def scores_of(counts: Counts) -> ClassScores:
+    """Precision, recall and F1 from counts; a ratio without examples is 0."""
     dtype = at_least_float32(counts.true.dtype) if is_float(counts.true) else jnp.dtype("float32")
     right, predicted, true = (a.astype(dtype) for a in counts)
     f1 = ratio_or_zero(2 * right, true + predicted)
@@ -293,15 +298,17 @@ def _class_scores(where: str, given: Given, num_classes: int | None) -> ClassSco
 
 
 def streaming_accuracy(threshold: Any, several: bool, name: str = "accuracy") -> Metric:
+    """The mean of right classes, or of right labels."""
     if several:
         return mean_metric(name, lambda p, t: label_hits(name, p, t, threshold))
     return mean_metric(name, lambda p, t: class_hits(p, t, threshold))
 
 
+@described
 def top_k(k: int = 5) -> Metric:
     """The streaming form of `top_k_accuracy` for a `Task`, under the name ``"top_k_accuracy"``."""
     check_count("top_k", "k", k)
-    return mean_metric("top_k_accuracy", lambda p, t: top_k_hits(p, t, k))._replace(spec=TOP_K)
+    return mean_metric("top_k_accuracy", lambda p, t: top_k_hits(p, t, k)).replace(spec=TOP_K)
 
 
 TOP_K = "top_k_accuracy"

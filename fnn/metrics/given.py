@@ -197,6 +197,7 @@ def is_single(p: Any) -> bool:
 
 # ------------------------------------------------------------------------------------------------- counting, compiled
 def mean_by_example(hits: Array) -> Array:
+    """The mean of each example over its other axes."""
     return jnp.mean(hits.astype(jnp.result_type(float)), tuple(range(1, hits.ndim)))
 
 

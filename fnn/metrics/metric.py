@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.described import Described, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
@@ -29,7 +31,8 @@ def ratio_or_zero(a: Array, b: Array) -> Array:
     return jnp.where(b != 0, a / jnp.where(b != 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
 
 
-class Metric(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Metric(Described):
     """A metric that is gathered over batches: totals of each batch are merged, and the result is taken at the end.
 
     Attributes:
@@ -48,6 +51,7 @@ class Metric(NamedTuple):
     spec: str | None = None
 
 
+@described
 def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
     """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted if weights came.
 
@@ -86,6 +90,7 @@ def in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 def is_float(x: Any) -> bool:
+    """Whether an array is floating-point."""
     return bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import losses
 from .._core.checks import lookup
+from .._core.described import described
 from .._core.errors import fail
 from .._core.types import Array
 from ..losses.facts import expects
@@ -59,17 +60,17 @@ def direction(name: str) -> str | None:
     return DIRECTIONS.get(name.removeprefix("val_"))
 
 
-@functools.cache
-def _named(name: str, threshold: float, several: bool = False) -> Metric:
-    """One object for each name, so that tasks made alike have equal metrics."""
-    return _METRICS[name](threshold, several)._replace(spec=name)
+@described
+def named(name: str, threshold: float = 0.5, several: bool = False) -> Metric:
+    """The library's metric of a name, with the threshold of single scores, for several labels or for classes."""
+    return _METRICS[name](threshold, several).replace(spec=name)
 
 
-@functools.cache
-def _of_the_mean(name: str) -> Metric:
-    """A metric of the means that a network with the loss `fnn.losses.gaussian_nll` tells."""
-    inner = _named(name, 0.5)
-    return inner._replace(measure=lambda p, t, w: inner.measure(losses.gaussian_moments(p).mean, t, w))
+@described
+def of_mean(name: str) -> Metric:
+    """The same metric of the means that a network with the loss `fnn.losses.gaussian_nll` predicts."""
+    inner = named(name)
+    return inner.replace(measure=lambda p, t, w: inner.measure(losses.gaussian_moments(p).mean, t, w))
 
 
 def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.Loss | None = None) -> Metric:
@@ -107,8 +108,8 @@ def get_metric(metric: str | Metric | Callable[[Any, Any], Array], loss: losses.
         got = f"the loss {losses.base(loss).__name__!r}, of yes/no labels"
         fail(f"metric {TOP_K!r}", expected="a loss of classes", got=got, hint=hint)
     if loss is not None and losses.base(loss) is losses.gaussian_nll and name in ("rmse", "mae", "mse", "r2"):
-        return _of_the_mean(name)
-    return _named(name, threshold, several)
+        return of_mean(name)
+    return named(name, threshold, several)
 
 
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Any, targets: Any) -> None:

@@ -52,8 +52,9 @@ def streaming_mean(name: str, loss: losses.Loss) -> Metric:
 
 
 def streaming_rmse() -> Metric:
+    """The root of the mean squared error."""
     inner = streaming_mean("rmse", losses.mean_squared_error)
-    return inner._replace(result=lambda totals: jnp.sqrt(inner.result(totals)))
+    return inner.replace(result=lambda totals: jnp.sqrt(inner.result(totals)))
 
 
 def streaming_r2() -> Metric:

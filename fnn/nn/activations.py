@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import resolve
+from .._core.described import described
 from .._core.dtypes import widened
 from .._core.types import Array
 from .layer import Layer, stateless
@@ -200,6 +201,7 @@ def all_known(*activations: str | Callable[[Array], Array] | None) -> bool:
     return all(get_activation(activation) in (linear, *ACTIVATIONS.values()) for activation in activations)
 
 
+@described
 def Activation(activation: str | Callable[[Array], Array], name: str | None = None) -> Layer:
     """An activation, or any function of one array, as a layer.
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_float, check_range, leaf
+from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
 from .._core.types import Array
 from .layer import Layer
@@ -75,6 +76,7 @@ def activity_penalty(x: Array, l1: Any = 0.0, l2: Any = 0.0) -> Array:
     return total / x.shape[0] if x.ndim else total
 
 
+@described
 def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activity_regularization") -> Layer:
     """Hands ``x`` on and adds ``(l1 sum|x| + l2 sum x^2) / batch`` to the loss, as in Keras.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from .._core.described import described
 from .._core.errors import InputError, describe, fail, located
 from .._core.random import children
 from .._core.types import Array, Params, State
@@ -32,6 +33,7 @@ def _unique_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     return tuple(names)
 
 
+@described
 def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     """Layers one after the other; itself a `Layer`, so that it nests.
 
@@ -105,6 +107,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     return Layer(init, apply, name, "Sequential", all(layer.per_example for layer in layers))
 
 
+@described
 def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residual") -> Layer:
     """A block with a skip connection, ``y = x + f(x)`` (He et al. 2015, arXiv:1512.03385).
 

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_same_dtype, leaf
+from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array
@@ -346,6 +347,7 @@ def _window_of(where: str, x: Any, kernel_size: int | Sequence[int]) -> Ints:
     return per_axis(where, "kernel_size", kernel_size, rank)
 
 
+@described
 def Conv(
     filters: int,
     kernel_size: int | Sequence[int],
@@ -412,6 +414,7 @@ def Conv(
     return parametric(init, fn, name, "Conv", all_known(activation))
 
 
+@described
 def DepthwiseConv(
     kernel_size: int | Sequence[int],
     strides: int | Sequence[int] = 1,
@@ -469,6 +472,7 @@ def DepthwiseConv(
     return parametric(init, fn, name, "DepthwiseConv", all_known(activation))
 
 
+@described
 def ConvTranspose(
     filters: int,
     kernel_size: int | Sequence[int],

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_same_dtype, leaf
+from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array
@@ -79,6 +80,7 @@ def _check_batch(x: Any) -> None:
         fail("Dense", expected="x of shape (batch, ..., features)", got=describe(x), hint=hint)
 
 
+@described
 def Dense(
     units: int,
     activation: str | Callable[[Array], Array] | None = None,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_float, check_key, check_range, is_concrete
+from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.random import bernoulli
@@ -44,6 +45,7 @@ def dropout(key: Array, x: Array, rate: Any) -> Array:
     return jnp.where(bernoulli(key, keep, x.shape), (x.astype(scale.dtype) * scale).astype(x.dtype), jnp.zeros_like(x))
 
 
+@described
 def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
     """Dropout in training, the identity otherwise; see `dropout`.
 

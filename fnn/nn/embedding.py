@@ -13,6 +13,7 @@ import numpy as np
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
+from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail
 from .._core.types import Array
@@ -155,6 +156,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
     return take_rows(table, ids)
 
 
+@described
 def Embedding(
     input_dim: int,
     output_dim: int,
@@ -244,6 +246,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
     return jnp.where(inside[..., None], rows, np.asarray(np.nan, rows.dtype))
 
 
+@described
 def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot") -> Layer:
     """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); see `one_hot` for ids out of range.
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_range, is_concrete, real_numbers, resolve
+from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
 from .._core.random import draw
@@ -34,6 +35,7 @@ def ones(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
     return jnp.ones(shape, dtype)
 
 
+@described
 def constant(value: Any) -> Initializer:
     """An initializer that fills with ``value``, a number or an array that broadcasts to the shape.
 
@@ -47,9 +49,10 @@ def constant(value: Any) -> Initializer:
     def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
 
-    return init
+    return DescribedFunction(init)
 
 
+@described
 def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
     """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's.
 
@@ -66,9 +69,10 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
         low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
         return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
 
-    return init
+    return DescribedFunction(init)
 
 
+@described
 def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     """An initializer that draws from a normal distribution; the defaults are Keras's.
 
@@ -83,7 +87,7 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
         drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
         return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
 
-    return init
+    return DescribedFunction(init)
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:

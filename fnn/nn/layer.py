@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count
+from .._core.described import Described
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.types import Array, Params, State
 from .masks import array_of, sequence_of
 
 
-class Layer(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Layer(Described):
     """A network or a part of one: two pure functions and a name.
 
     Attributes:
@@ -47,9 +50,6 @@ class Layer(NamedTuple):
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
-
-    def __repr__(self) -> str:
-        return f"<{self.kind} {self.name!r}>"
 
 
 def example_of(where: str, x: Any) -> Any:

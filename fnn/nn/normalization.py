@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_float, check_range, check_same_dtype, leaf
+from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
 from .._core.types import Array
@@ -128,6 +129,7 @@ def batch_norm(
     return _normalize(x, mean, variance, epsilon, gamma, beta), stats
 
 
+@described
 def BatchNorm(
     momentum: Any = 0.99,
     epsilon: Any = 1e-3,
@@ -208,6 +210,7 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Any = 1e-3) -> Ar
     return _normalize(x, mean, variance, epsilon, gamma, beta)
 
 
+@described
 def LayerNorm(
     epsilon: Any = 1e-3,
     center: bool = True,

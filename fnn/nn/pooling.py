@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from .._core.checks import check_float
+from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.types import Array
@@ -241,6 +242,7 @@ def _pool_layer(
     return stateless(lambda x: fn(x, pool_size, strides, padding), name, kind)
 
 
+@described
 def MaxPool(
     pool_size: int | Sequence[int] = 2,
     strides: int | Sequence[int] | None = None,
@@ -268,6 +270,7 @@ def MaxPool(
     return _pool_layer(max_pool, "MaxPool", name, pool_size, strides, padding)
 
 
+@described
 def AvgPool(
     pool_size: int | Sequence[int] = 2,
     strides: int | Sequence[int] | None = None,
@@ -287,6 +290,7 @@ def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool)
     return stateless(pool, name, kind, masked=True)
 
 
+@described
 def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> Layer:
     """The maximum of each channel, (batch, *spatial, channels) to (batch, channels); see `global_max_pool`.
 
@@ -295,6 +299,7 @@ def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> L
     return _global_pool(global_max_pool, "GlobalMaxPool", name, keepdims)
 
 
+@described
 def GlobalAvgPool(keepdims: bool = False, *, name: str = "global_avg_pool") -> Layer:
     """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .._core.described import described
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array
 from .layer import Layer, stateless
@@ -16,6 +17,7 @@ def flatten(x: Array) -> Array:
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
+@described
 def Flatten(*, name: str = "flatten") -> Layer:
     """All axes after the batch as one: (batch, ...) to (batch, features)."""
     return stateless(flatten, name, "Flatten")
@@ -36,6 +38,7 @@ def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
     return x.reshape(x.shape[0], *target_shape)
 
 
+@described
 def Reshape(target_shape: int | tuple[int, ...], *, name: str = "reshape") -> Layer:
     """Another shape behind the batch axis, (batch, ...) to (batch, *target_shape); one entry may be -1."""
     target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)

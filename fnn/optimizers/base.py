@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import is_concrete, real_numbers
+from .._core.described import Described, described
 from .._core.dtypes import widened, widest
 from .._core.errors import describe, fail
 from .._core.trees import Where, matches, path_text, paths
@@ -20,7 +22,8 @@ Number = Any  # a float, an array scalar (traced or not), a Schedule, or a funct
 Slots = dict[str, Any]
 
 
-class Optimizer(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Optimizer(Described):
     """How parameters follow gradients; optax's protocol, so either can stand in for the other.
 
     Attributes:
@@ -37,9 +40,6 @@ class Optimizer(NamedTuple):
 
     init: Callable[[Any], Any]
     update: Callable[..., tuple[Any, Any]]
-
-    def __repr__(self) -> str:
-        return "<Optimizer>"  # two closures say nothing to a reader
 
 
 class OptState(NamedTuple):
@@ -70,6 +70,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
 
 
 def is_zero(value: Number) -> bool:
+    """Whether a hyper-parameter is the plain number 0, whose term is left out."""
     return is_concrete(value) and not isinstance(value, (jax.Array, Schedule)) and not callable(value) and value == 0
 
 
@@ -120,6 +121,7 @@ def _check_slots(grads: Any, slots: Slots) -> None:
                 )
 
 
+@described
 def from_rule(
     rule: Callable[[Array, dict[str, Array], dict[str, Array], Array], tuple[Array, dict[str, Array]]],
     slots: Mapping[str, Callable[[Array], Array]],

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import lookup
+from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.norms import divided, root
@@ -44,6 +45,7 @@ def _inverse_root(v: Array) -> Array:
     return jnp.where(zero, jnp.zeros_like(v), jax.lax.rsqrt(jnp.where(zero, jnp.ones_like(v), v)))
 
 
+@described
 def sgd(
     learning_rate: Number = 0.01,
     momentum: Number = 0.0,
@@ -87,6 +89,7 @@ def sgd(
     return from_rule(rule, slots, hyper, **common)
 
 
+@described
 def adagrad(
     learning_rate: Number = 0.01,
     initial_accumulator_value: Any = 0.1,
@@ -124,6 +127,7 @@ def adagrad(
     return from_rule(rule, {"accumulator": fill}, hyper, **common)
 
 
+@described
 def rmsprop(
     learning_rate: Number = 0.001,
     rho: Number = 0.9,
@@ -174,6 +178,7 @@ def rmsprop(
     return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
 
 
+@described
 def adadelta(
     learning_rate: Number = 1.0,
     rho: Number = 0.95,
@@ -212,6 +217,7 @@ def adadelta(
     return from_rule(rule, slots, hyper, **common)
 
 
+@described
 def adam(
     learning_rate: Number = 0.001,
     beta_1: Number = 0.9,
@@ -259,6 +265,7 @@ def adam(
     return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
 
 
+@described
 def adamax(
     learning_rate: Number = 0.002,
     beta_1: Number = 0.9,
@@ -296,6 +303,7 @@ def adamax(
     return from_rule(rule, slots, hyper, **common)
 
 
+@described
 def nadam(
     learning_rate: Number = 0.002,
     beta_1: Number = 0.9,

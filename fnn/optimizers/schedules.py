@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from .._core.described import Described, described
 from .._core.errors import fail
 from .._core.types import Array
 from .hyper import check_schedule
 
 
-class Schedule(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Schedule(Described):
     """A value that changes with the optimizer's step, counted in updates from 0.
 
     Pass one wherever an optimizer takes a number: ``fnn.adam(fnn.schedules.cosine_decay(1e-3, 10_000))``.
@@ -42,6 +45,7 @@ def as_hyper(value: Any) -> Array:
     return jnp.asarray(value, jnp.result_type(float))
 
 
+@described
 def constant(value: Any) -> Schedule:
     """Always ``value``, a finite number."""
     return _checked("constant", lambda step, h: h["value"], {"value": value})
@@ -52,6 +56,7 @@ def _checked(where: str, rule: Callable[[Array, Any], Array], hyper: dict[str, A
     return Schedule(rule, hyper)
 
 
+@described
 def exponential_decay(initial: Any, decay_steps: Any, decay_rate: Any, *, staircase: bool = False) -> Schedule:
     """``initial * decay_rate ** (step / decay_steps)``, in whole stairs with ``staircase=True`` (step decay).
 
@@ -74,6 +79,7 @@ def exponential_decay(initial: Any, decay_steps: Any, decay_rate: Any, *, stairc
     )
 
 
+@described
 def inverse_time_decay(initial: Any, decay_rate: Any, decay_steps: Any = 1.0) -> Schedule:
     """``initial / (1 + decay_rate * step / decay_steps)``, which is the optimizers' ``decay`` as a schedule.
 
@@ -89,6 +95,7 @@ def inverse_time_decay(initial: Any, decay_rate: Any, decay_steps: Any = 1.0) ->
     )
 
 
+@described
 def piecewise_constant(boundaries: Sequence[Any], values: Sequence[Any]) -> Schedule:
     """``values[i]`` where ``i`` is the number of boundaries below the step (at a boundary the old value still holds).
 
@@ -115,6 +122,7 @@ def piecewise_constant(boundaries: Sequence[Any], values: Sequence[Any]) -> Sche
     return _checked("piecewise_constant", rule, {"boundaries": tuple(boundaries), "values": tuple(values)})
 
 
+@described
 def cosine_decay(initial: Any, decay_steps: Any, alpha: Any = 0.0) -> Schedule:
     """``initial * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant.
 
@@ -136,6 +144,7 @@ def cosine_decay(initial: Any, decay_steps: Any, alpha: Any = 0.0) -> Schedule:
     return _checked("cosine_decay", rule, {"initial": initial, "decay_steps": decay_steps, "alpha": alpha})
 
 
+@described
 def warmup(then: Any, warmup_steps: Any, start: Any = 0.0) -> Schedule:
     """A line from ``start`` to the first value of ``then`` over ``warmup_steps``, then ``then`` from its step 0.
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count
+from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import fail
 from .._core.norms import norm, scaled_norm, shrunk
@@ -36,6 +37,7 @@ def _inner(optimizer: Any) -> Any:
     return Optimizer(lambda params: inner.init(widened(params)), update)
 
 
+@described
 def chain(*optimizers: Any) -> Optimizer:
     """Transforms one after the other: each receives the updates of the one before it, in float32 at least.
 
@@ -101,6 +103,7 @@ def global_norm(tree: Any) -> Array:
     return norm(*jax.tree.leaves(tree))
 
 
+@described
 def clip_by_value(limit: Number) -> Optimizer:
     """Clip every element of the gradients to ``[-limit, limit]``. Its leaf for `set_hyper` is ``clip_value``.
 
@@ -116,6 +119,7 @@ def clip_by_value(limit: Number) -> Optimizer:
     return _scaling(lambda grads, h: jax.tree.map(lambda g: clip(g, h["clip_value"]), grads), {"clip_value": limit})
 
 
+@described
 def clip_by_norm(max_norm: Number) -> Optimizer:
     """Scale each gradient array whose norm exceeds ``max_norm`` down to it. Its leaf is ``clip_norm``.
 
@@ -133,6 +137,7 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     return _scaling(transform, {"clip_norm": max_norm})
 
 
+@described
 def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
@@ -159,6 +164,7 @@ class AccumulateState(NamedTuple):
     inner: Any
 
 
+@described
 def accumulate(optimizer: Any, every: int) -> Optimizer:
     """Gather gradients over ``every`` calls and update once with their mean; between, parameters stay as they are.
 
@@ -216,6 +222,7 @@ def frozen_paths(optimizer: Any, params: Any) -> set[str]:
     return found
 
 
+@described
 def freeze(optimizer: Any, where: Where) -> Optimizer:
     """Leave the parameters whose path matches as they are; they get no slots and no update.
 
@@ -267,6 +274,7 @@ class EmaState(NamedTuple):
     inner: Any
 
 
+@described
 def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
     """Keep an exponential moving average of the parameters, ``a = decay a + (1 - decay) p`` after each update.
 

@@ -49,6 +49,7 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int,
 
 @partial(jax.jit, static_argnums=(0, 4))
 def predict_in_batches(task: Task, params: Any, state: Any, x: Any, batch_size: int) -> Any:
+    """The model's outputs for all examples; the last batch reaches back over rows already computed."""
     size = jax.tree.leaves(x)[0].shape[0]
     whole, rest = divmod(size, batch_size)
 

@@ -151,7 +151,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         return out, (state, out, OrderedDict((name, trace.y) for name, trace in seen.items()))
 
     penalty = task.penalty
-    probed = task._replace(
+    probed = task.replace(
         model=Layer(task.model.init, apply),
         metrics=(),
         penalty=None if penalty is None else lambda pair: penalty(pair[0]),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
+from .._core.described import Config, Described
 from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
-from .._core.trees import holds_tracers, paths
+from .._core.trees import paths
 from .._core.types import Array
 from ..losses.common import Loss
 from ..losses.facts import base, expects, get_loss
@@ -19,16 +21,8 @@ from ..nn.layer import Layer, shape_of
 from ..optimizers.rules import get_optimizer
 
 
-class _TaskFields(NamedTuple):
-    model: Layer
-    loss: Loss
-    optimizer: Any
-    metrics: tuple[Metric, ...]
-    penalty: Callable[[Any], Array] | None
-    constraint: Callable[[Any], Any] | None
-
-
-class Task(_TaskFields):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
+class Task(Described):
     """What is to be learned; immutable and hashable, so that it is a static argument of compiled functions.
 
     Args:
@@ -47,7 +41,7 @@ class Task(_TaskFields):
       InputError: for unknown names, or two metrics of the same name.
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
-    Two tasks are equal when their parts are the same objects.
+    Two tasks made alike are equal and share their compiled programs.
 
     >>> import fnn
     >>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(3))
@@ -56,18 +50,25 @@ class Task(_TaskFields):
     ('sparse_categorical_crossentropy', ['accuracy'])
     """
 
-    traced: bool  # whether a part holds traced values, as one made within a trial may: told once, when the task is made
+    model: Layer
+    loss: Loss
+    optimizer: Any
+    metrics: tuple[Metric, ...]
+    penalty: Callable[[Any], Array] | None
+    constraint: Callable[[Any], Any] | None
 
-    def __new__(
-        cls,
+    def __init__(
+        self,
         model: Layer,
         loss: str | Loss,
         optimizer: Any = "adam",
         metrics: Sequence[str | Metric | Callable[..., Array]] = (),
         penalty: Callable[[Any], Array] | None = None,
         constraint: Callable[[Any], Any] | None = None,
-    ) -> Task:
+    ) -> None:
         """Look names up, and refuse what is no task."""
+        given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
+        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None}
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
             fail(
                 "Task",
@@ -79,26 +80,26 @@ class Task(_TaskFields):
             if fn is not None and not callable(fn):
                 fail("Task", expected=f"a function of the parameters as {name}", got=repr(fn))
         loss = get_loss(loss)
-        if isinstance(metrics, (str, Metric)) or callable(metrics):
-            metrics = (metrics,)
+        alone = isinstance(metrics, (str, Metric)) or callable(metrics)
+        metrics = given["metrics"] = (metrics,) if alone else tuple(metrics)
         found = tuple(get_metric(metric, loss) for metric in metrics)
         names = ["loss", *(metric.name for metric in found)]
         if len(set(names)) < len(names):
             fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
-        task = super().__new__(cls, model, loss, get_optimizer(optimizer), found, penalty, constraint)
-        task.traced = holds_tracers(tuple(task))
-        return task
+        fields = {"model": model, **given, "loss": loss, "optimizer": get_optimizer(optimizer), "metrics": found}
+        said = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
+        for name, value in (*fields.items(), ("config", Config(Task, (model,), said))):
+            object.__setattr__(self, name, value)
 
-    def __repr__(self) -> str:
-        parts = [repr(self.model), f"loss={_name(self.loss)}", f"optimizer={self.optimizer!r}"]
-        if self.metrics:
-            parts.append(f"metrics=({', '.join(metric.name for metric in self.metrics)})")
-        parts += [f"{name}={getattr(self, name)!r}" for name in ("penalty", "constraint") if getattr(self, name)]
-        return f"Task({', '.join(parts)})"
-
-    def _replace(self, **changes: Any) -> Task:
+    def replace(self, **changes: Any) -> Task:
         """Another task with some parts changed; names are looked up again."""
-        return Task(**{**self._asdict(), **changes})
+        assert self.config is not None
+        return Task(**{"model": self.model, **self.config.kwargs, **changes})
+
+    @property
+    def traced(self) -> bool:
+        """Whether a part holds traced values, as one made within a trial may."""
+        return self.key.traced
 
 
 def check_penalties(task: Task, params: Any) -> None:

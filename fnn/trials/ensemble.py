@@ -358,8 +358,8 @@ def ensemble(
             failed |= ~np.isfinite(last)
     if failed.any():
         warnings.warn(
-            f"ensemble: {int(failed.sum())} of {members_text(members)} became non-finite ({_numbers(failed)}) and are left "
-            "out of predictions. The learning rate may be too high; see history for the epoch.",
+            f"ensemble: {int(failed.sum())} of {members_text(members)} became non-finite ({_numbers(failed)}) and are "
+            "left out of predictions. The learning rate may be too high; see history for the epoch.",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -35,6 +35,7 @@ from .many import many
 
 
 def members_text(count: int) -> str:
+    """A number of members in words."""
     return f"{count} member{'s' * (count != 1)}"
 
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_ending
 from .._core.errors import describe, fail
+from .._core.files import check_ending
 
 Config = dict[str, Any]
 
@@ -203,6 +203,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def has_arrays(value: Any) -> bool:
+    """Whether a value holds arrays."""
     return any(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves(value))
 
 
@@ -218,6 +219,7 @@ def _cell(value: Any) -> str:
 
 
 def trials_text(count: int) -> str:
+    """A number of trials in words."""
     return f"{count} trial{'s' * (count != 1)}"
 
 

@@ -284,7 +284,7 @@ def test_values_that_jax_would_change_are_refused(small, door, kind):
     x, message = WIDE[kind]
     if door in {"fit", "fit of batches", "evaluate", "predict"} or kind != "low":
         model = fnn.Sequential(fnn.Activation(lambda x: x.astype(jnp.float32)), fnn.Dense(3))
-        small = small if x.dtype.kind == "f" else (small[0]._replace(model=model), small[1])
+        small = small if x.dtype.kind == "f" else (small[0].replace(model=model), small[1])
     ts = small[1]
     if x.dtype.kind != "f":
         ts = ts._replace(params={"dense": ts.params})

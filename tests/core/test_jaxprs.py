@@ -90,7 +90,7 @@ def test_public_functions_take_operations_that_they_do_not_know(tmp_path):
     names = ("programs under unknown names", "while", "scan with half of its parameters")
     unknown = [fnn.Activation(operation(name.split()[0], **UNKNOWN[name])) for name in names]
     task = fnn.Task(fnn.Sequential(fnn.Dense(2), *unknown), "sparse_categorical_crossentropy", fnn.sgd(0.1))
-    plain = task._replace(model=fnn.Sequential(fnn.Dense(2), fnn.Activation(lambda x: x)))
+    plain = task.replace(model=fnn.Sequential(fnn.Dense(2), fnn.Activation(lambda x: x)))
     ts = fnn.init(task, jax.random.key(0), ROWS)
 
     def trial(seed):

@@ -175,7 +175,7 @@ def test_a_row_for_each_epoch(tmp_path):
     path = tmp_path / "logs" / "run.csv"
     x = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
     task, ts = state()
-    task = task._replace(metrics=("mae",))
+    task = task.replace(metrics=("mae",))
     seen = []
     _, history = fnn.fit(
         task,

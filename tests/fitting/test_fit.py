@@ -291,7 +291,7 @@ def test_bad_input_is_refused(name, task, ts, data):
 def test_nothing_compiles_before_a_refusal(task, data):
     from test_training import compilations
 
-    fresh = task._replace(optimizer=fnn.adam(1e-2))
+    fresh = task.replace(optimizer=fnn.adam(1e-2))
     ts = fnn.init(fresh, jax.random.key(0), data[0][:1])
     with compilations() as count:
         for make, options, match in (ERRORS["labels above"], ERRORS["width"], ERRORS["nan"], ERRORS["float labels"]):
@@ -308,7 +308,7 @@ def test_states_of_others_are_refused(task, ts, data):
     ):
         fnn.fit(task, ts._replace(opt_state=stranger.opt_state), data, verbose=0)
     with pytest.raises(fnn.InputError, match="one made for these parameters by this optimizer"):
-        fnn.fit(task._replace(optimizer="rmsprop"), ts, data, verbose=0)
+        fnn.fit(task.replace(optimizer="rmsprop"), ts, data, verbose=0)
     deeper = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(3), fnn.Dense(3), fnn.Dense(2)), task.loss)
     with pytest.raises(fnn.InputError, match=r"parameters hold \['dense_2', 'dense_3'\]"):
         fnn.fit(task, fnn.init(deeper, jax.random.key(0), data[0]), data, verbose=0)

@@ -107,7 +107,7 @@ def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task
         after = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
         return after[0] - before[0], after[1] - before[1]
 
-    fresh = [task._replace(optimizer=fnn.sgd(0.1)) for task in (independent, independent, task)]
+    fresh = [task.replace(optimizer=fnn.sgd(0.1)) for task in (independent, independent, task)]
     assert programs(fresh[0], stream=False) == (1, 0)
     assert programs(fresh[1], stream=True) == (1, 0)
     assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch

@@ -241,7 +241,7 @@ def test_every_number_is_that_of_numpy():
 def test_updates_are_those_of_the_optimizer():
     """Of clipping, moments of steps before and frozen layers, too."""
     optimizer = fnn.freeze(fnn.chain(fnn.clip_by_global_norm(0.1), fnn.adam(0.02)), "dense_1/*")
-    task = TASK._replace(optimizer=optimizer)
+    task = TASK.replace(optimizer=optimizer)
     ts, _ = fnn.train_step(task, state_of(task, PARAMS), (X, Y))
     after, logs = fnn.train_step(task, ts, (X[::-1], Y))
     report = fnn.layer_report(task, ts, (X[::-1], Y))
@@ -260,7 +260,7 @@ def test_rows_of_nested_models():
         fnn.Sequential(fnn.Reshape((2, 3)), fnn.Dense(4, "relu"), fnn.Dropout(0.5), name="block"),
         fnn.Residual(fnn.Dense(6), fnn.BatchNorm(), shortcut=fnn.Dense(6)), fnn.Flatten(), fnn.Dense(3),
     )  # fmt: skip
-    task = TASK._replace(model=model)
+    task = TASK.replace(model=model)
     params, state = jax.eval_shape(model.init, jax.random.key(0), X[:1])
     params = jax.tree.map(lambda a: normal(*a.shape), params)
     params["block"]["dense"]["bias"][1] = -50

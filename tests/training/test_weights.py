@@ -292,7 +292,7 @@ def test_an_ensemble(job):
 def test_derivatives_by_the_weights(job, x64):
     """``l_i / batch``, and by definition 0 where a weight is exactly 0."""
     task, ts, (x, y, w), (bad_x, bad_y, _) = job
-    task = task._replace(metrics=())
+    task = task.replace(metrics=())
     values = task.loss(task.model.apply(ts.params, ts.state, x)[0], y)
 
     @jax.jit

@@ -121,9 +121,9 @@ def test_a_second_ensemble_compiles_nothing(found):
     other = fnn.ensemble(TASK, jax.random.key(8), (X[::-1].copy(), Y), members=3, verbose=0, **HOW)
     assert ensemble._train._cache_size() == size
     other.predict(X)
-    size = module._predict._cache_size()
+    size = module.predict_ensemble._cache_size()
     found.predict(X + 1)
-    assert module._predict._cache_size() == size
+    assert module.predict_ensemble._cache_size() == size
 
 
 def test_what_is_printed(found, capsys):
@@ -193,7 +193,7 @@ def test_evaluate_warns_of_nan():
 
 
 def test_training_warns_of_failures():
-    task = FAST._replace(optimizer=fnn.sgd(1e30))
+    task = FAST.replace(optimizer=fnn.sgd(1e30))
     with pytest.warns(RuntimeWarning, match=r"^ensemble: 2 of 2 members became non-finite \(0, 1\) and are left out"):
         lost = fnn.ensemble(task, KEY, (X, NUMBERS), members=2, epochs=3, verbose=0)
     assert lost.failed.all()
@@ -428,13 +428,13 @@ def test_metrics_of_a_gaussian_task_are_those_of_the_mean():
     scores = fnn.evaluate(GAUSS, ts, (X, NUMBERS))
     assert scores["rmse"] == pytest.approx(float(fnn.metrics.rmse(mean, NUMBERS)), rel=1e-5)
     assert scores["mae"] == pytest.approx(float(fnn.metrics.mae(mean, NUMBERS)), rel=1e-5)
-    r2 = GAUSS._replace(metrics=(fnn.metrics.r2_score, "mse"))
+    r2 = GAUSS.replace(metrics=(fnn.metrics.r2_score, "mse"))
     scores = fnn.evaluate(r2, ts, (X, NUMBERS))
     assert scores["r2"] == pytest.approx(float(fnn.metrics.r2_score(mean, NUMBERS)), rel=1e-4)
     assert scores["mse"] == pytest.approx(float(fnn.metrics.rmse(mean, NUMBERS)) ** 2, rel=1e-5)
     # Tasks made alike are equal, and another loss looks the metric up again.
-    assert GAUSS._replace(metrics=("rmse",)) == GAUSS._replace(metrics=("rmse",))
-    plain = fnn.Task(fnn.Dense(2), "mse", metrics=GAUSS._replace(metrics=("rmse",)).metrics)
+    assert GAUSS.replace(metrics=("rmse",)) == GAUSS.replace(metrics=("rmse",))
+    plain = fnn.Task(fnn.Dense(2), "mse", metrics=GAUSS.replace(metrics=("rmse",)).metrics)
     assert fnn.evaluate(plain, fnn.init(plain, KEY, X[:1]), (X, NUMBERS))["rmse"] > 0
 
 

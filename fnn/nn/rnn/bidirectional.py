@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._core.checks import leaf, lookup
+from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array
 from ..layer import Layer, shape_of
@@ -38,6 +39,7 @@ _MERGE: dict[str, Callable[[Array, Array], Array]] = {
 _CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 
+@described
 def Bidirectional(
     layer: Layer,
     merge_mode: str | None = "concat",

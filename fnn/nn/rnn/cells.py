@@ -45,6 +45,8 @@ SLOPES: dict[Callable[[Array], Array], Callable[[Array], Array]] = {
 
 
 class CellActivations(NamedTuple):
+    """The two activations of a cell: of its candidate and of its gates."""
+
     main: Callable[[Array], Array]
     gate: Callable[[Array], Array]
 
@@ -71,6 +73,8 @@ class Cell(NamedTuple):
 
 
 class Weights(NamedTuple):
+    """The weights that a step reads, without the input projection."""
+
     recurrent: Array
     bias: Array | None = None  # GRU with reset_after: the recurrent bias of the candidate
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ..._core.checks import check_count
+from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, Params
 from ..activations import all_known, get_activation
@@ -67,6 +68,7 @@ def _layer(
     return parametric(init, apply, name, kind, per_example, masked=True)
 
 
+@described
 def SimpleRNN(
     units: int,
     activation: Activation = "tanh",
@@ -104,6 +106,7 @@ def SimpleRNN(
     )
 
 
+@described
 def LSTM(
     units: int,
     activation: Activation = "tanh",
@@ -173,6 +176,7 @@ def LSTM(
     )
 
 
+@described
 def GRU(
     units: int,
     activation: Activation = "tanh",

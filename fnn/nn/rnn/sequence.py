@@ -173,6 +173,7 @@ def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) ->
 def run_cell(
     where: str, kind: Cell, params: Params, carry: Any, x: Array, main: Activation, gate: Activation
 ) -> tuple[Any, Array]:
+    """One step of a cell: the new carry, and its ``h`` as output."""
     x = jnp.asarray(x)
     kernel, bias, weights = _weights(where, kind, params)
     _check_x(where, kernel, x, ("batch",))
@@ -194,6 +195,7 @@ def run_sequence(
     main: Activation,
     gate: Activation,
 ) -> tuple[Array, Any]:
+    """A whole sequence: its outputs, or the last one, and the final carry."""
     x = jnp.asarray(x)
     kernel, bias, weights = _weights(where, kind, params)
     _check_x(where, kernel, x, ("batch", "time"))
