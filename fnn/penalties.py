@@ -24,10 +24,10 @@ import numpy as np
 
 from ._core.checks import check_range, is_concrete
 from ._core.described import DescribedFunction, described
-from ._core.dtypes import at_least_float32, widest
+from ._core.dtypes import at_least_float32, is_float, widest
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
-from ._core.trees import Where, map_with_path, matches, paths
+from ._core.trees import Where, check_matches, map_with_path, matches, paths
 from ._core.types import Array
 
 Penalty = Callable[[Any], Array]
@@ -42,7 +42,7 @@ def _of(rule: Callable[..., Any], name: str, **settings: Any) -> Any:
 
 def _number(where: str, name: str, value: Any, *, open_low: bool = False) -> Any:
     """A scalar of at least 0 as it is if JAX holds it, else as a plain float."""
-    if isinstance(value, jax.Array) and not (value.shape == () and jnp.issubdtype(value.dtype, jnp.floating)):
+    if isinstance(value, jax.Array) and not (value.shape == () and is_float(value)):
         fail(where, expected=f"{name} to be a floating-point scalar", got=describe(value))
     check_range(where, name, value, 0, open_low=open_low)
     return value if isinstance(value, jax.Array) else float(value)
@@ -57,15 +57,12 @@ def _where(where: str, patterns: Any) -> Any:
     fail(where, expected="a pattern such as '*kernel', several, or a function of the path", got=repr(patterns))
 
 
-def _check_matches(where: str, params: Any, patterns: Where) -> None:
-    """Refuse a pattern that chooses nothing, which is mostly a slip, and parameters that are not floating-point."""
-    leaves = paths(params)
+def _check_parameters(where: str, params: Any, patterns: Where) -> None:
+    """Refuse a pattern that matches no parameter, and parameters that are not floating-point."""
     for pattern in patterns if isinstance(patterns, tuple) else (patterns,):
-        if not any(matches(pattern, path) for path in leaves):
-            hint = f"Paths: {list(leaves)}."
-            fail(where, expected="a pattern that matches some parameter", got=repr(pattern), hint=hint)
-    for path, w in leaves.items():
-        if matches(patterns, path) and not jnp.issubdtype(w.dtype, jnp.floating):
+        check_matches(where, pattern, paths(params))
+    for path, w in paths(params).items():
+        if matches(patterns, path) and not is_float(w):
             fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
 
 
@@ -81,7 +78,7 @@ def _add(parts: list[Array]) -> Array:
 
 
 def _elastic(name: str, params: Any, *, l1: Any, l2: Any, where: Where) -> Array:
-    _check_matches(f"penalties.{name}", params, where)
+    _check_parameters(f"penalties.{name}", params, where)
     parts = []
     for path, w in paths(params).items():
         if matches(where, path):
@@ -194,7 +191,7 @@ def _functions(where: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:
 # ---------------------------------------------------------------------------------------------------------- constraints
 def _each(name: str, params: Any, where: Where, fn: Callable[[str, Array], Array]) -> Any:
     """``fn(place, w)`` of the chosen parameters, computed in float32 at least; the others as they are."""
-    _check_matches(f"penalties.{name}", params, where)
+    _check_parameters(f"penalties.{name}", params, where)
 
     def one(path: str, w: Array) -> Array:
         if not matches(where, path):

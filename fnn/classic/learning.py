@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from .._core.checks import check_count, check_key, check_range, is_concrete
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, located
 from .._core.types import Array, Params
+from .._core.warn import warn
 from .units import DECIDE_SIZE, threshold_unit
 
 
@@ -172,7 +172,7 @@ def _warn(x: Array, y: Array, left: int, epochs: int) -> None:
     else:
         reason = "No line separates the classes, so the rule never ends, however many epochs it is given."
     text = f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}"
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warn(text)
 
 
 def separable(x: Any, y: Any) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import tarfile
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 
 from .._core.errors import InputError, fail
+from .._core.warn import warn
 from .download import DownloadError, Folder, find, look, own_folder, place_of
 from .files import Table, parse_numbers, read_idx, read_table, text_of
 from .tables import TableCode, table_encode
@@ -184,7 +184,7 @@ def digits() -> Dataset:
 def _expect_size(what: str, expected: int, got: int, path: Path) -> None:
     if got != expected:
         text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it cut off, or a part on purpose?"
-        warnings.warn(text, stacklevel=3)
+        warn(text, UserWarning)
 
 
 _HOUSING = (

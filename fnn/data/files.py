@@ -7,7 +7,6 @@ import gzip
 import io
 import math
 import re
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._core.errors import InputError, fail
+from .._core.warn import warn
 from .download import Folder
 from .tables import EXACT, is_mark, looks_decimal, whole_array
 
@@ -191,11 +191,11 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
         columns[name] = _typed(cells, decimal)
         if columns[name].dtype.kind == "U" and (large := _large(cells, decimal)):
             text = f"{path.name}, column {name!r}: whole numbers such as {large!r} are read as text, since float64, "
-            warnings.warn(text + "which missing values and decimals need, would change them.", stacklevel=2)
+            warn(text + "which missing values and decimals need, would change them.", UserWarning)
         given = [cell for cell in cells if not is_mark(cell)]
         if decimal == "." and given and all(map(looks_decimal, given)):
             text = f'{path.name}, column {name!r}: numbers such as {given[0]!r} are read as text. Pass decimal=",".'
-            warnings.warn(text, stacklevel=2)
+            warn(text, UserWarning)
     return columns
 
 

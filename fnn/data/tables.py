@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numbers
 import re
-import warnings
 from collections.abc import Iterable
 from typing import Any, NamedTuple, NoReturn
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from .._core.errors import describe, fail
 from .._core.inputs import as_column
+from .._core.warn import warn
 
 
 # -------------------------------------------------------------------------------------------------------------- tables
@@ -260,7 +260,7 @@ def _warn_of_merging(place: str, column: np.ndarray) -> None:
     lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
         text = f"{place}: {lost} of the whole numbers become equal to others in float32. Are they ids? "
-        warnings.warn(text + "Then name the column in categorical=(...), or leave it out.", stacklevel=3)
+        warn(text + "Then name the column in categorical=(...), or leave it out.", UserWarning)
 
 
 def _same_length(where: str, table: dict[str, np.ndarray]) -> None:

@@ -7,7 +7,6 @@ import glob
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
 from .._core.trees import from_paths
+from .._core.warn import warn
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..nn.layer import shape_of
@@ -151,7 +151,7 @@ class Checkpoints:
             for bad, problem in damaged:
                 os.replace(bad, bad + ".damaged")
                 text = f"fit: {problem} It was renamed to *.damaged, and the checkpoint before it is taken."
-                warnings.warn(text, RuntimeWarning, stacklevel=5)
+                warn(text)
             return found
         if damaged:
             hint = "To begin anew, remove them or give another folder."

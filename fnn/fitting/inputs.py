@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
@@ -14,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.arrays import check_fits, read
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
 from .._core.inputs import as_data
+from .._core.warn import warn
 from ..losses.facts import check_targets, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS, check_labels
@@ -39,7 +39,7 @@ def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | No
         if isinstance(leaf, np.ndarray):
             check_fits(f"{where}{jax.tree_util.keystr(path)}", leaf, offset)
             leaf = read(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
+        if not is_float(leaf) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -118,7 +118,7 @@ def counting_rows(task: Task) -> Task:
     return task.replace(metrics=(*task.metrics, NAN_ROWS))
 
 
-def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
+def warn_of_nan(where: str, rows: float) -> bool:
     """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
     if rows < 0:
         _fail_counting(where)
@@ -127,7 +127,7 @@ def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
             f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
             "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
         )
-        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
+        warn(text)
     return rows > 0
 
 
@@ -223,12 +223,10 @@ def split_validation(data: Any, fraction: float) -> tuple[Any, Any]:
     if getattr(y, "ndim", 0) == 1 and jnp.issubdtype(y.dtype, jnp.integer):
         new = ~np.isin(np.asarray(y[at:]), np.asarray(y[:at]))
         if new.mean() > 0.5:
-            warnings.warn(
+            warn(
                 f"fit: {new.mean():.0%} of the validation rows are of classes that no training row has. "
                 "validation_split takes the last rows; are they sorted by class? Shuffle them first, or use "
-                "fnn.data.train_test_split.",
-                RuntimeWarning,
-                stacklevel=4,
+                "fnn.data.train_test_split."
             )
     return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
 

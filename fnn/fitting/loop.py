@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import describe, fail
 from .._core.trees import copied, paths
+from .._core.warn import warn
 from ..metrics.names import NAN_ROWS
 from ..training.state import TrainState
 from ..training.stopping import PureCallback, StopTraining
@@ -127,7 +127,7 @@ class Loop:
                 rows = seen.pop(NAN_ROWS.name)
                 # A loss that is not finite is told anyway.
                 if math.isfinite(seen["loss"]) and not self.warned:
-                    self.warned = warn_of_nan("fit, validation_data", rows, stacklevel=5)
+                    self.warned = warn_of_nan("fit, validation_data", rows)
                 logs |= {f"val_{name}": value for name, value in seen.items()}
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
@@ -201,15 +201,13 @@ def _warn_once(history: History, guarded: bool) -> None:
     *before, val_loss = history.get("val_loss", [0.0])
     if not np.isfinite(val_loss) and np.isfinite(before).all() and np.isfinite(history["loss"][-1]):
         text = f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite."
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warn(text)
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
         more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."
-        warnings.warn(
+        warn(
             f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
-            f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}",
-            RuntimeWarning,
-            stacklevel=5,
+            f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}"
         )
 
 

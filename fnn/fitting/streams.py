@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import operator
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from .._core.checks import keeps_state
 from .._core.errors import located
 from .._core.inputs import as_data
 from .._core.types import Array
+from .._core.warn import warn
 from ..training.batch import size_of
 from ..training.checks import Signature
 from ..training.epoch import fills_up
@@ -44,12 +44,10 @@ def restore_stream(stream: Any, standing: Any) -> None:
     if keeps_state(stream):
         stream.restore(standing)
     elif not is_repeatable(stream):
-        warnings.warn(
+        warn(
             f"fit: the {type(stream).__name__} cannot tell where it stood, so the epoch begins with whatever it gives "
             "first now. The result equals that of a training without a break only if it gives the same batches in "
-            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md.",
-            RuntimeWarning,
-            stacklevel=6,
+            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md."
         )
 
 
@@ -131,11 +129,9 @@ class StreamSource(Source):
             yield batch
             count += 1
         if self.total is not None and count != self.total:
-            warnings.warn(
+            warn(
                 f"fit: the iterable tells a length of {self.total} and gave {count} batches in this epoch. Does its "
-                "__iter__ start anew, and is its length that in batches?",
-                RuntimeWarning,
-                stacklevel=8,
+                "__iter__ start anew, and is its length that in batches?"
             )
 
     def _is_part(self, shapes: Signature) -> bool:

@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_float, is_concrete
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.types import Array
 from ..losses.common import align
 from .given import check_given, class_pairs, is_single, numeric_array, on_host, same_width
-from .metric import in_double, is_float, widen_array
+from .metric import in_double
 
 
 # --------------------------------------------------------------------------------------------------------- calibration
@@ -73,7 +73,7 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
     check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
     hint = "Of several yes/no labels pass p.ravel() and y.ravel()."
     given = check_given(where, p, targets, None, False, scores=False, hint=hint)
-    p, single = widen_array(p), is_single(p)
+    p, single = widened(p), is_single(p)
     if is_concrete(p):
         values = np.asarray(p)
         low, high = float(values.min()), float(values.max())

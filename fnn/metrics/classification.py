@@ -10,11 +10,11 @@ import numpy as np
 
 from .._core.checks import check_count, is_concrete
 from .._core.described import described
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.types import Array
 from .given import Given, check_given, class_pairs, is_single, mean_by_example, numeric_array, yes_no_pairs
-from .metric import Metric, Totals, in_double, is_float, mean_metric, ratio_or_zero, widen_array
+from .metric import Metric, Totals, in_double, mean_metric, ratio_or_zero
 
 
 def class_hits(predictions: Array, targets: Array, threshold: Any) -> Array:
@@ -57,7 +57,7 @@ def _spread_weights(weights: Array | None, shape: tuple[int, ...]) -> Array:
     """The weight of each label in (batch, ...), by default the integer 1, of which sums stay exact."""
     if weights is None:
         return jnp.ones(shape, jnp.int32)
-    return jnp.broadcast_to(widen_array(weights).reshape((-1,) + (1,) * (len(shape) - 1)), shape)
+    return jnp.broadcast_to(widened(weights).reshape((-1,) + (1,) * (len(shape) - 1)), shape)
 
 
 def counts_by_label(p: Array, t: Array, weights: Array | None) -> Counts:
@@ -260,7 +260,7 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
-    matrix = widen_array(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
+    matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
     if matrix.ndim == 3:
         return scores_of(Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
     return scores_of(Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))

@@ -10,11 +10,11 @@ import numpy as np
 
 from .._core.arrays import as_array
 from .._core.checks import check_float, check_range, is_concrete
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array
 from ..losses.common import align
-from .metric import Metric, is_float, widen_array
+from .metric import Metric
 
 # Stand for a prediction that holds NaN and for a target that is no class: neither equals the other, or any class.
 _NO_ANSWER, _NO_CLASS = np.int32(-(2**31)), np.int32(-(2**31) + 1)
@@ -204,7 +204,7 @@ def mean_by_example(hits: Array) -> Array:
 def yes_no_pairs(where: str, predictions: Array, targets: Array, threshold: Any) -> tuple[Array, Array]:
     """Labels predicted and true, 1 for yes and 0 for no, of one shape."""
     p, t = jnp.asarray(predictions), jnp.asarray(targets)
-    p, t = align(where, widen_array(p) if is_float(p) else p.astype(jnp.float32), t)
+    p, t = align(where, widened(p) if is_float(p) else p.astype(jnp.float32), t)
     yes, true = (p > jnp.asarray(threshold, p.dtype)).astype(jnp.int32), (t > 0.5).astype(jnp.int32)
     return jnp.where(jnp.isnan(p), _NO_ANSWER, yes), jnp.where(jnp.isnan(t), _NO_CLASS, true)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.described import Described, described
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.types import Array
@@ -62,7 +62,7 @@ def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
         values = jnp.asarray(fn(predictions, targets))
         if values.shape != weights.shape:
             fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))
-        weights = widen_array(jnp.asarray(weights))
+        weights = widened(jnp.asarray(weights))
         values = values.astype(weights.dtype)
         # A row of weight 0 is left out even where its value is not finite.
         return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
@@ -87,13 +87,3 @@ def in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped
-
-
-def is_float(x: Any) -> bool:
-    """Whether an array is floating-point."""
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
-
-
-def widen_array(x: Array) -> Array:
-    """The same in float32 at least, where it is floating-point."""
-    return x.astype(at_least_float32(x.dtype)) if is_float(x) else x

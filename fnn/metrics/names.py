@@ -13,6 +13,7 @@ import numpy as np
 from .. import losses
 from .._core.checks import lookup
 from .._core.described import described
+from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.types import Array
 from ..losses.facts import expects
@@ -26,7 +27,7 @@ from .classification import (
     top_k_accuracy,
 )
 from .given import check_class_labels, is_single
-from .metric import Metric, is_float, mean_metric
+from .metric import Metric, mean_metric
 from .regression import mae, r2_score, rmse, streaming_mean, streaming_r2, streaming_rmse
 
 _METRICS: dict[str, Callable[[Any, bool], Metric]] = {

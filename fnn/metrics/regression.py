@@ -7,10 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from .. import losses
+from .._core.dtypes import widened
 from .._core.types import Array
 from ..losses.common import align
 from .given import value_of
-from .metric import Metric, Totals, in_double, mean_metric, ratio_or_zero, widen_array
+from .metric import Metric, Totals, in_double, mean_metric, ratio_or_zero
 
 
 @in_double
@@ -48,7 +49,7 @@ def r2_score(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Ar
 
 def streaming_mean(name: str, loss: losses.Loss) -> Metric:
     """The mean of a loss, computed in float32 at least."""
-    return mean_metric(name, lambda p, t: loss(widen_array(jnp.asarray(p)), jnp.asarray(t)))
+    return mean_metric(name, lambda p, t: loss(widened(jnp.asarray(p)), jnp.asarray(t)))
 
 
 def streaming_rmse() -> Metric:
@@ -64,8 +65,8 @@ def streaming_r2() -> Metric:
     """
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        p, t = align("r2", widen_array(jnp.asarray(predictions)), jnp.asarray(targets))
-        w = widen_array(jnp.asarray(weights))[:, None]
+        p, t = align("r2", widened(jnp.asarray(predictions)), jnp.asarray(targets))
+        w = widened(jnp.asarray(weights))[:, None]
         p, t = (a.reshape(a.shape[0], -1).astype(w.dtype) for a in (p, t))
         # A row of weight 0 is left out even where its values are not finite.
         p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))

@@ -8,10 +8,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import fail
 from .classification import Counts, answers_of, counts_by_class, counts_by_label, scores_of
 from .given import check_given
-from .metric import in_double, is_float
+from .metric import in_double
 
 
 def classification_report(

@@ -9,7 +9,6 @@ GPU and TPU, and on the CPU as what runs fast there (see `_cpu`).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array
+from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import all_known, get_activation
@@ -339,10 +339,10 @@ def _window_of(where: str, x: Any, kernel_size: int | Sequence[int]) -> Ints:
         expected = "images of shape (batch, height, width, channels) for a window of two axes"
         fail(where, expected=expected, got=describe(x), hint="Add the channel axis: x[..., None].")
     if rank == 1 and x.shape[1] == x.shape[2] >= 8:
-        warnings.warn(
+        warn(
             f"{where}: x of shape {shape_text(('batch', *x.shape[1:]))} is read as {x.shape[1]} steps of a sequence "
             f"with {x.shape[2]} channels. If these are images, add the channel axis: x[..., None].",
-            stacklevel=2,
+            UserWarning,
         )
     return per_axis(where, "kernel_size", kernel_size, rank)
 

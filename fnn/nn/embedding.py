@@ -14,7 +14,7 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
 from .._core.described import described
-from .._core.dtypes import lift
+from .._core.dtypes import is_float, lift
 from .._core.errors import describe, fail
 from .._core.types import Array
 from .initializers import Initializer, get_initializer
@@ -239,7 +239,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
     ids = jnp.asarray(ids)
     note_ids("one_hot", ids, num_classes)
     rows = _one_hot(ids, num_classes, dtype)
-    if known or not jnp.issubdtype(rows.dtype, jnp.floating):
+    if known or not is_float(rows):
         return rows
     ids = _wide(ids)
     inside = (ids >= 0) & (ids < num_classes)

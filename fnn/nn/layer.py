@@ -12,6 +12,7 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.described import Described
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.types import Array, Params, State
@@ -128,4 +129,4 @@ def param_dtype(x: Any, dtype: Any = None) -> Any:
     """The dtype of new parameters: the one asked for, else that of a floating-point ``x``, else float32."""
     if dtype is not None:
         return jnp.dtype(dtype)
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")
+    return x.dtype if is_float(x) else jnp.dtype("float32")

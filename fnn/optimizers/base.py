@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described
-from .._core.dtypes import widened, widest
+from .._core.dtypes import is_float, widened, widest
 from .._core.errors import describe, fail
-from .._core.trees import Where, matches, path_text, paths
+from .._core.trees import Where, check_matches, matches, path_text, paths
 from .._core.types import Array
 from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
@@ -166,12 +166,11 @@ def from_rule(
 
     def init(params: Any) -> OptState:
         for path, p in paths(params).items():
-            if not jnp.issubdtype(p.dtype, jnp.floating):
+            if not is_float(p):
                 hint = "Keep numbers that are not trained in the layer's state."
                 fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
-        if has_weight_decay and not any(matches(weight_decay_where, path) for path in paths(params)):
-            hint = f"Paths: {list(paths(params))}."
-            fail("weight_decay_where", expected="a pattern that matches", got=repr(weight_decay_where), hint=hint)
+        if has_weight_decay:
+            check_matches("weight_decay_where", weight_decay_where, paths(params))
         # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)

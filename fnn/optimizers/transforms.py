@@ -14,7 +14,7 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import fail
 from .._core.norms import norm, scaled_norm, shrunk
-from .._core.trees import Where, map_with_path, matches, paths
+from .._core.trees import Where, check_matches, map_with_path, matches, paths
 from .._core.types import Array
 from .base import Number, Optimizer, OptState, apply_updates, evaluate_hyper, split_schedules
 from .hyper import check_hyper
@@ -248,13 +248,7 @@ def freeze(optimizer: Any, where: Where) -> Optimizer:
         return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
 
     def init(params: Any) -> Any:
-        if not any(matches(where, path) for path in paths(params)):
-            fail(
-                "freeze",
-                expected="a pattern that matches some parameter",
-                got=repr(where),
-                hint=f"Paths: {list(paths(params))}.",
-            )
+        check_matches("freeze", where, paths(params))
         if (found := _frozen.get()) is not None:
             found.update(path for path in paths(params) if matches(where, path))
         return inner.init(thaw(params))

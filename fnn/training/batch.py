@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.types import Array
 from ..nn.layer import Layer
@@ -79,7 +80,7 @@ def counted(model: Layer, batch: Batch) -> tuple[Any, Any, Any]:
     counts = (jnp.asarray(weight) != 0).reshape(weight.shape[0], -1).any(1)
     replaced = ~counts
     if not model.per_example:
-        floats = [leaf for leaf in jax.tree.leaves((x, y)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        floats = [leaf for leaf in jax.tree.leaves((x, y)) if is_float(leaf)]
         finite = [jnp.isfinite(leaf).all(tuple(range(1, leaf.ndim))) for leaf in floats]
         replaced &= ~jnp.stack(finite).all(0) if finite else jnp.zeros_like(replaced)
     first, found = jnp.argmax(counts), counts.any()

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
 from .._core.trees import paths
 from ..metrics.metric import Metric
@@ -140,7 +141,7 @@ def _hinted(task: Task, ts: TrainState, x: Any, y: Any) -> Iterator[None]:
 
 def _cause(task: Task, ts: TrainState, x: Any, y: Any) -> str:
     numbers = hasattr(x, "shape") and len(x.shape) == 1 and jnp.issubdtype(x.dtype, jnp.integer)
-    if numbers and hasattr(y, "shape") and len(y.shape) > 1 and jnp.issubdtype(y.dtype, jnp.floating):
+    if numbers and hasattr(y, "shape") and len(y.shape) > 1 and is_float(y):
         return "Are x and y swapped?"
     try:
         params, _ = jax.eval_shape(task.model.init, ts.key, x)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._core.dtypes import is_float
 from .._core.jaxprs import trace_state
 from .._core.types import Array
 from ..nn.added_loss import added_losses
@@ -65,19 +66,15 @@ def _tap_jvp(primals: Any, tangents: Any) -> Any:
     return primals[0], tangents[0] + tangents[1]
 
 
-def _is_float(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
-
-
 def _floats(y: Any) -> Any:
     """A tree with None for what has no gradient."""
-    return jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, y)
+    return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, y)
 
 
 def _tapped(y: Any, probe: Any) -> Any:
     leaves, treedef = jax.tree.flatten(y)
     probes = iter(jax.tree.leaves(probe))
-    return jax.tree.unflatten(treedef, [_tap(leaf, next(probes)) if _is_float(leaf) else leaf for leaf in leaves])
+    return jax.tree.unflatten(treedef, [_tap(leaf, next(probes)) if is_float(leaf) else leaf for leaf in leaves])
 
 
 def observed(model: Layer, probes: ByLayer | None, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:

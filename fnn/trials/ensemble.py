@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -14,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_key
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays, as_data, on_device
 from .._core.trees import paths
 from .._core.types import Array
+from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, counting_rows, is_stream, warn_of_nan
 from ..metrics.names import NAN_ROWS
 from ..nn.layer import shape_of
@@ -233,7 +234,7 @@ def _finite(ts: TrainState) -> Array:
     """Of each member, whether its parameters and its layers' state are finite."""
     good = jnp.ones(ts.step.shape, bool)
     for leaf in jax.tree.leaves((ts.params, ts.state)):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
+        if is_float(leaf):
             good &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1)
     return good
 
@@ -357,11 +358,9 @@ def ensemble(
         if name in ("loss", "val_loss"):
             failed |= ~np.isfinite(last)
     if failed.any():
-        warnings.warn(
+        warn(
             f"ensemble: {int(failed.sum())} of {members_text(members)} became non-finite ({_numbers(failed)}) and are "
-            "left out of predictions. The learning rate may be too high; see history for the epoch.",
-            RuntimeWarning,
-            stacklevel=2,
+            "left out of predictions. The learning rate may be too high; see history for the epoch."
         )
     found = Ensemble(task, states, history, failed, rows)
     if verbose:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.files import check_ending
+from .._core.random import is_key
 
 Config = dict[str, Any]
 
@@ -175,12 +176,12 @@ def _plain(value: Any) -> Any:
     """A value as a number or short text for a table."""
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
-    if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if is_key(value):
         return "key " + " ".join(str(int(word)) for word in jax.random.key_data(value).ravel())
     if np.ndim(value) == 0 and hasattr(value, "dtype"):
         number = np.asarray(value)[()]
         # The decimal number that a float of 32 bits stands for, without the digits that it cannot hold.
-        return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
+        return float(str(number)) if is_float(number) else number.item()
     if hasattr(value, "shape"):
         return describe(value)
     return getattr(value, "__name__", None) or (type(value).__name__ if has_arrays(value) else str(value))
@@ -189,17 +190,13 @@ def _plain(value: Any) -> Any:
 def _content(value: Any) -> Any:
     """What two equal values have in common, hashable."""
     if has_arrays(value):
-        leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
+        leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
         return tuple(np.asarray(leaf).tobytes() for leaf in leaves)
     try:
         hash(value)
     except TypeError:
         return id(value)
     return value
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def has_arrays(value: Any) -> bool:
