@@ -40,7 +40,7 @@ def task() -> fnn.Task:
 
 def scaled(moments: fnn.data.Moments, x: np.ndarray) -> np.ndarray:
     # Some block groups are extreme outliers (600 people per household), where a network's mean and variance are
-    # arbitrary, so values are clipped to four standard deviations.
+    # arbitrary, so features are clipped to four standard deviations.
     return np.clip(fnn.data.standardize(moments, x), -4, 4)
 
 
@@ -69,7 +69,8 @@ def why(p: fnn.Predictions, y: np.ndarray) -> None:
     z = np.abs((y - np.asarray(p.mean)) / np.sqrt(np.asarray(p.variance)))[:, 0]
     print(
         f"\nHalf of the errors are below {np.median(z):.2f} standard deviations (Gaussian: 0.67), "
-        f"{np.mean(z > 3):.1%} are above 3 (0.3%):\nthe tails are fatter, so intervals for 50% are too wide and those for 99% too narrow.\n"
+        f"{np.mean(z > 3):.1%} are above 3 (0.3%):\n"
+        "the tails are fatter, so intervals for 50% are too wide and those for 99% too narrow.\n"
         "Prices above 500,000 dollars are recorded as 500,001: "
         f"90% intervals cover {inside[capped].mean():.0%} of these {capped.sum()} rows,\n"
         f"and {inside[~capped].mean():.1%} of the others."

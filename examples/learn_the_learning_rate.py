@@ -85,7 +85,7 @@ def learn_rates(args: argparse.Namespace, axes: Any) -> None:
     moved = jax.jit(lambda by: loss(jax.tree.map(lambda a: a + by, guess), remat=False))
     difference = float(moved(h) - moved(-h)) / (2 * h)
     slope = sum(float(leaf.sum()) for leaf in jax.tree.leaves(gradient(guess)[1]))
-    print(f"slope where all rise together: {slope:.4f} by the gradient, {difference:.4f} by finite differences")
+    print(f"slope along equal changes: {slope:.4f} from the gradient, {difference:.4f} from finite differences")
 
     every = compiled(lambda settings: loss(settings, remat=False), guess)
     much, few = (program.memory_analysis().temp_size_in_bytes / 1e6 for program in (every, gradient))
@@ -98,7 +98,7 @@ def learn_rates(args: argparse.Namespace, axes: Any) -> None:
     axes[0].set(xlabel="epoch", ylabel="learning rate", ylim=(0, None), title="The learning rate of each epoch")
     axes[0].legend(frameon=False)
     axes[1].plot(losses, color=fnn.plot.COLORS[0])
-    axes[1].set(xlabel="trainings", ylabel="validation loss at the end", title="Each point is a whole training")
+    axes[1].set(xlabel="training runs", ylabel="validation loss at the end", title="Each point is a whole training run")
 
 
 # ----------------------------------------------------------------------------------------- the weight of each example
@@ -122,7 +122,7 @@ def learn_weights(args: argparse.Namespace, axes: Any) -> None:
     start = jnp.zeros(len(x))
     logits, _ = descend(compiled(loss, start), start, 5 if args.quick else 60, 0.5)
     weights = np.asarray(weights_of(logits))
-    print(f"mean weight of right labels {weights[~wrong].mean():.2f}, of wrong ones {weights[wrong].mean():.2f}")
+    print(f"mean weight of correct labels {weights[~wrong].mean():.2f}, of wrong ones {weights[wrong].mean():.2f}")
     lightest = np.argsort(weights)[: wrong.sum()]
     print(f"of the {wrong.sum()} lightest examples {wrong[lightest].mean():.0%} have a wrong label (by chance 33%)")
     choices = {"equal weights": np.ones(len(x)), "learned weights": weights, "only right labels": 1.0 - wrong}
@@ -155,7 +155,7 @@ def _show(ax: Any, images: np.ndarray, labels: np.ndarray, truth: np.ndarray, we
         ax.text(left + size / 2, top - 1.6, text, ha="center", va="center", fontsize=8, **style)
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
-    ax.set_title("Least weight: label given (true one, if another)", fontsize=10)
+    ax.set_title("Least weight: given label (true label if different)", fontsize=10)
 
 
 def run(args: argparse.Namespace) -> None:
