@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     found = fnn.sweep(trial, space, monitor="val_accuracy")
     seconds = time.perf_counter() - started
-    print(f"{len(found.configs)} training runs of {epochs} epochs on {len(train[0]):,} rows of {name}: {seconds:.0f} s\n")
+    print(f"{len(found.configs)} runs of {epochs} epochs on {len(train[0]):,} rows of {name}: {seconds:.0f} s\n")
     print(found)
 
     print("\nmean over the seeds:")
