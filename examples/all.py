@@ -84,7 +84,7 @@ def main() -> None:
         page = PAGE.format(
             seeds=len(experiment.seeds(args)),
             version=fnn.__version__,
-            quick="in quick mode, so these figures mean nothing; " if args.quick else "",
+            quick="quick mode was on, so these figures mean nothing; " if args.quick else "",
             table=experiment.table(figures, absent, markdown=True, quick=args.quick),
             notes=experiment.notes(figures),
             scripts="\n".join(rows),

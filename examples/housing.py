@@ -22,8 +22,8 @@ def network() -> fnn.Task:
 
 
 NOTE = (
-    "0.505 is a single run. Seeds differ by 0.005, and over 8 seeds the mean is 0.505 to 0.507: "
-    "3 seeds may miss the target."
+    "0.505 is a single run. Seeds differ by 0.005, and over 8 seeds the mean is 0.505 to 0.507: 3 seeds may miss the "
+    "target."
 )
 
 
