@@ -11,7 +11,7 @@ import numpy as np
 
 from .._core.checks import check_count, keeps_state
 from .._core.errors import describe, fail
-from .._core.inputs import as_data
+from .._core.inputs import as_arrays
 
 
 class Stream:
@@ -127,7 +127,7 @@ class Shuffled:
         store: Any = None
         filled, out = 0, _Rows(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, as_data(batch, f"Shuffled, batch {number}", late=True))
+            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
             length = _length(number, batch)
             if store is None:
                 store = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)

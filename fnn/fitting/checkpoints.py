@@ -327,7 +327,8 @@ def _known(data: Any) -> Any:
     if is_stream(data):
         return type(data).__name__
     rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
-    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data)
+    parts = tuple(part for part in data if part is not None)
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from .._core.inputs import as_data
-from ..training.batch import size_of
+from ..training.batch import as_batch, size_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
@@ -155,9 +154,9 @@ def fit(
     if check not in (None, "finite"):
         fail("fit", expected="check='finite' or None", got=repr(check))
     if not is_stream(data):
-        data = as_data(data, late=True)
+        data = as_batch(data, late=True)
     if validation_data is not None and not is_stream(validation_data):
-        validation_data = as_data(validation_data, "validation_data", late=True)
+        validation_data = as_batch(validation_data, "validation_data", late=True)
     validating = validation_data
     source, validation_data = _prepare(
         task,

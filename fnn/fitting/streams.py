@@ -14,10 +14,9 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import located
-from .._core.inputs import as_data
 from .._core.types import Array
 from .._core.warn import warn
-from ..training.batch import size_of
+from ..training.batch import as_batch, size_of
 from ..training.checks import Signature
 from ..training.epoch import fills_up
 from ..training.state import TrainState
@@ -122,7 +121,7 @@ class StreamSource(Source):
         count = done
         if done:
             rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Any] = (as_data(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
+            given: Iterable[Any] = (as_batch(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
         else:
             given = batches(self.stream, "fit")
         for batch in given:

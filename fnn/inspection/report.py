@@ -12,7 +12,6 @@ import numpy as np
 
 from .._core.checks import is_concrete
 from .._core.errors import fail
-from .._core.inputs import as_data
 from .._core.jaxprs import last_operations
 from .._core.tables import aligned
 from .._core.trees import paths
@@ -20,7 +19,7 @@ from .._core.types import Array
 from ..fitting.inputs import check_data
 from ..nn.layer import shape_of
 from ..nn.masks import Masked, pairs
-from ..training.batch import Batch, size_of, unpack
+from ..training.batch import Batch, as_batch, size_of
 from ..training.checks import check_fit
 from ..training.probe import LayerValues, layer_values, observed
 from ..training.state import TrainState, check_task
@@ -161,11 +160,10 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     ('dense: 4 of 4 units are dead, 0 for all 3 examples',)
     """
     check_task(task, ts)
-    unpack(batch)
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
         hint = "Call it on what the compiled function returns."
         fail("layer_report", expected="a state and a batch whose values are known", got="traced ones", hint=hint)
-    data = as_data(batch, "batch")
+    data = as_batch(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
     plans = _plan(task, ts, data)
     values, updates = _step(task, ts, data)
@@ -199,7 +197,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
             found[name] = trace.layer.kind, own, again
         return [trace.y for trace in seen.values()]
 
-    x, _, _ = unpack(batch)
+    x = batch.x
     program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
     ends = iter(last_operations(program))
     plans = []
