@@ -108,7 +108,7 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
     with pytest.raises(fnn.InputError, match=r"check: expected a batch .*, got a TrainState\. It needs no parameters"):
         fnn.check(TASK, state_of(TASK, PARAMS))
     words = fnn.Sequential(fnn.Embedding(50, 8), fnn.Flatten(), fnn.Dense(2))
-    with pytest.raises(fnn.InputError, match=r'integer ids, .* it is jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
+    with pytest.raises(fnn.InputError, match=r'integer ids, .* pass jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
         fnn.check(words, (20,))
     assert fnn.check(words, jax.ShapeDtypeStruct((1, 20), "int32")).rows[-1].output_shape == (None, 2)
     with pytest.raises(fnn.InputError, match="check, x: expected an array"):
@@ -379,7 +379,7 @@ def test_an_update_that_is_not_finite_is_told():
     ts = state_of(TASK, PARAMS)
     lost = jax.tree.map(lambda a: a * jnp.nan if jnp.issubdtype(a.dtype, jnp.floating) else a, ts.opt_state)
     report = fnn.layer_report(TASK, ts._replace(opt_state=lost), (X, Y))
-    assert report.notes == ("dense: the optimizer's update is not finite, though the gradient is",)
+    assert report.notes == ("dense: the optimizer's update is not finite, although the gradient is finite",)
 
 
 def test_what_is_not_finite_is_counted_and_the_first_place_named():
@@ -396,21 +396,21 @@ def test_what_is_not_finite_is_counted_and_the_first_place_named():
     count = over.rows[1].non_finite.outputs
     assert 0 < count < 200
     assert over.rows[0].non_finite.outputs == 0
-    assert over.notes == (f"dense_1: {count} outputs are not finite, and none before it",)
+    assert over.notes == (f"dense_1: {count} outputs are not finite, the first in the forward pass",)
 
     zero = {"kernel": np.zeros((6, 2)), "bias": np.zeros(2)}
     # The root has no slope at 0, where the mistakes of a perfect fit are.
     rooted = fnn.Task(fnn.Dense(2), lambda p, t: jnp.sqrt(jnp.square(p - t).sum(-1)))
     back = fnn.layer_report(rooted, state_of(rooted, zero), (X, np.zeros((40, 2), "float32")))
     assert back.rows[0].non_finite == NonFinite(0, 80, 0, 14)
-    assert back.notes == ("the model: the gradient at its output is not finite, and none is behind it",)
+    assert back.notes == ("the model: the gradient at its output is not finite, the first in the backward pass",)
     assert np.isnan([back.rows[0].gradient_rms, back.rows[0].gradient_norm, back.rows[0].param_gradient_norm]).all()
     assert back.rows[0].dead is None
     assert str(back).splitlines()[2].split()[1:9] == ["0", "0", "100%", "-", "nan", "0", "nan", "-"]
     assert str(back).splitlines()[2].endswith("  gradients 80, their gradients 14")
     large = fnn.Task(fnn.Dense(2), lambda p, t: jnp.exp(1e4 + p.sum(-1)))
     loss = fnn.layer_report(large, state_of(large, zero), (X, Y))
-    assert loss.notes == ("the loss is not finite, inf, though all outputs are",)
+    assert loss.notes == ("the loss is not finite, inf, although all outputs are finite",)
     assert isinstance(loss, fnn.LayerReport)
     assert [(row.path, row.kind) for row in loss.rows] == [("", "Dense")]
     assert "\n(Dense)  " in str(loss)
@@ -434,7 +434,7 @@ def test_the_table():
 
 def test_the_report_refuses_what_it_cannot_measure():
     ts = state_of(TASK, PARAMS)
-    with pytest.raises(fnn.InputError, match="layer_report: expected a state and a batch whose values are known"):
+    with pytest.raises(fnn.InputError, match="layer_report: expected a state and a batch with concrete values"):
         jax.jit(lambda ts: fnn.layer_report(TASK, ts, (X, Y)))(ts)
     with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
         fnn.layer_report(TASK.model, ts, (X, Y))
