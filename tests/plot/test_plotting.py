@@ -384,7 +384,7 @@ def test_images_with_names():
     axes = fnn.plot.images(IMAGES, np.array([1, 2, 1]), jnp.array([1, 1, 0]), names=names)
     assert [ax.get_title() for ax in axes] == ["ankle boot\n(ankle boot)", "ankle boot (bag)", "T-shirt\n(ankle boot)"]
     assert [ax.title.get_color() for ax in axes] == [RIGHT, WRONG, WRONG]
-    with pytest.raises(fnn.InputError, match=r"images: expected a class number in \[0, 2\), got .*2"):
+    with pytest.raises(fnn.InputError, match=r"images: expected a class label in \[0, 2\), got .*2"):
         fnn.plot.images(IMAGES, [0, 1, 2], names=["a", "b"])
 
 
@@ -402,13 +402,13 @@ def test_images_refuse_bad_input():
         fnn.plot.images(np.zeros((4, 4)))
     with pytest.raises(fnn.InputError, match=r"channels\]\), got \(0, 4, 4\)"):
         fnn.plot.images(np.zeros((0, 4, 4)))
-    with pytest.raises(fnn.InputError, match=r"at most 400 images, got 401. Choose some, e.g. x\[:40\]"):
+    with pytest.raises(fnn.InputError, match=r"at most 400 images, got 401. Select some, e.g. x\[:40\]"):
         fnn.plot.images(np.zeros((401, 2, 2)))
     with pytest.raises(fnn.InputError, match="expected 3 labels, got 2"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2])
     with pytest.raises(fnn.InputError, match=r"one of predictions per image, got \(3, 10\). Use scores.argmax\(-1\)"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2, 3], np.zeros((3, 10)))
-    with pytest.raises(fnn.InputError, match=r"coloured images in \[0, 1\], or integers in \[0, 255\], got numbers"):
+    with pytest.raises(fnn.InputError, match=r"colour images in \[0, 1\], or integers in \[0, 255\], got numbers"):
         fnn.plot.images(np.full((2, 4, 4, 3), 255.0))
     assert not plt.get_fignums()
 
@@ -460,7 +460,7 @@ def test_probabilities_refuse_bad_input():
     with pytest.raises(fnn.InputError, match="expected 2 names, got 'ab'"):
         fnn.plot.probabilities(P[0], names="ab")
     for label in (2, -1, 0.5, [0, 1]):
-        with pytest.raises(fnn.InputError, match=r"a class number in \[0, 2\), got"):
+        with pytest.raises(fnn.InputError, match=r"a class label in \[0, 2\), got"):
             fnn.plot.probabilities(P[0], label=label)
     with pytest.raises(fnn.InputError, match="top to be an integer of at least 1, got 0"):
         fnn.plot.probabilities(P[0], top=0)
@@ -721,7 +721,7 @@ def test_decision_boundary_of_a_task():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"x": np.ones((4, 3))}, r"x of shape \(count, 2\), two features, got \(4, 3\). Choose two columns"),
+        ({"x": np.ones((4, 3))}, r"x of shape \(count, 2\), two features, got \(4, 3\). Select two columns"),
         ({"x": np.ones(4)}, r"x of shape \(count, 2\), two features, got \(4,\)"),
         ({"x": np.ones((0, 2))}, r"x of shape \(count, 2\), two features, got \(0, 2\)"),
         ({"x": SQUARE * np.nan}, "finite points, got NaN or infinity in x"),
@@ -738,8 +738,8 @@ def test_decision_boundary_of_a_task():
             {"predict": lambda p: p[:, 0] / 0 * np.nan},
             r"finite outputs, got NaN or infinity. Did the training diverge\?",
         ),
-        ({"predict": lambda p: p, "y": [0, 1, 2, 1]}, r"a class number in \[0, 2\), got"),
-        ({"predict": lambda p: p, "y": [0, 1, 0.5, 1]}, r"a class number in \[0, 2\), got"),
+        ({"predict": lambda p: p, "y": [0, 1, 2, 1]}, r"a class label in \[0, 2\), got"),
+        ({"predict": lambda p: p, "y": [0, 1, 0.5, 1]}, r"a class label in \[0, 2\), got"),
         ({"predict": lambda p: p, "names": ["a"]}, "2 names, got 1 names"),
     ],
 )
@@ -847,7 +847,7 @@ def test_unit_of_one_input():
 
 
 def test_unit_refuses_other_things():
-    hint = "expected a threshold unit of one or two inputs, got 3 weights. Pictures of more are drawn by"
+    hint = "expected a threshold unit of one or two inputs, got 3 weights. fnn.plot.network draws units"
     with pytest.raises(fnn.InputError, match=hint):
         fnn.plot.unit(classic.Unit((1, 1, 1), 2))
     with pytest.raises(fnn.InputError, match=r"unit: expected a threshold unit, such as fnn\.classic\.AND, got 'AND'"):
