@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,9 +36,17 @@ def one_axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
     return ax
 
 
-def many_axes(where: str, axes: ArrayLike | None, count: int, make: Callable[[], ArrayLike]) -> np.ndarray:
-    """At least ``count`` axes as a flat array: the given ones, or those of a new figure."""
-    flat = np.atleast_1d(np.asarray(make() if axes is None else axes, dtype=object)).ravel()
+def many_axes(
+    where: str, axes: ArrayLike | None, count: int, columns: int, cell: tuple[float, float], **options: Any
+) -> np.ndarray:
+    """At least ``count`` axes as a flat array: the given ones, or those of a new figure, each of size ``cell``."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        rows = -(-count // columns)
+        size = (cell[0] * columns, cell[1] * rows)
+        axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]
+    flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if not all(hasattr(ax, "add_patch") for ax in flat):
         fail(where, expected="axes to be an array of matplotlib axes", got=type(axes).__name__)
     if len(flat) < count:

@@ -43,8 +43,12 @@ class Argument(NamedTuple):
     rows: np.ndarray
 
     def tick_step(self) -> int:
-        """Every how many values there is a tick label."""
+        """Distance between labelled values."""
         return -(-len(self.values) // FEW_TICKS)
+
+    def text(self, row: int) -> str:
+        """The argument with one of its values, such as ``rate=0.1``."""
+        return f"{self.name}={value_text(self.values[row])}"
 
 
 def argument_of(found: Sweep, name: str) -> Argument:

@@ -82,16 +82,9 @@ def images(
     check_count("images", "columns", columns)
     columns = min(columns, len(x))
     longest = max((len(text) for texts in given.values() for text in texts), default=0)
-
-    def make() -> ArrayLike:
-        import matplotlib.pyplot as plt
-
-        rows = -(-len(x) // columns)
-        # Two long names, of the predicted and the true class, need a wider title.
-        width = 1.25 if longest < 7 or len(given) < 2 else 1.7
-        return plt.subplots(rows, columns, figsize=(width * columns, 1.5 * rows), layout="constrained")[1]
-
-    grid = many_axes("images", axes, len(x), make)
+    # Two long names, of the predicted and the true class, need a wider title.
+    width = 1.25 if longest < 7 or len(given) < 2 else 1.7
+    grid = many_axes("images", axes, len(x), columns, (width, 1.5))
     for ax in grid:
         ax.set_axis_off()
     scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
@@ -245,17 +238,9 @@ def predictions(
     texts = class_names(where, names, p.shape[1])
     check_count(where, "columns", columns)
     columns = min(columns, len(x))
-
-    def make() -> ArrayLike:
-        import matplotlib.pyplot as plt
-
-        rows = -(-len(x) // columns)
-        wide = 1.9 + 0.07 * max(map(len, texts))
-        size = ((1.45 + wide) * columns, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)) * rows)
-        ratios = [1.45, wide] * columns
-        return plt.subplots(rows, 2 * columns, figsize=size, layout="constrained", width_ratios=ratios)[1]
-
-    grid = many_axes(where, axes, 2 * len(x), make)
+    ratios = [1.45, 1.9 + 0.07 * max(map(len, texts))]
+    cell = (sum(ratios) / 2, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)))
+    grid = many_axes(where, axes, 2 * len(x), 2 * columns, cell, width_ratios=ratios * columns)
     images(x, labels, p.argmax(-1), names=texts, axes=grid[: 2 * len(x) : 2])
     for i in range(len(x)):
         ax = probabilities(p[i], label=None if labels is None else labels[i], names=texts, ax=grid[2 * i + 1])

@@ -51,19 +51,9 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
         fail(where, expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
     # A model that is a single layer has an empty path.
     names = [row.path or row.kind for row in rows]
-
-    def make() -> ArrayLike:
-        import matplotlib.pyplot as plt
-
-        size = (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7.0)
-        return plt.subplots(3, 1, figsize=size, layout="constrained", sharex=True)[1]
-
-    grid = many_axes(where, axes, 3, make)
+    grid = many_axes(where, axes, 3, 1, (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7 / 3), sharex=True)
     _draw_outputs(grid[0], rows)
-    norms = {
-        "at the output": _finite(rows, "gradient_norm"),
-        "of the parameters": _finite(rows, "param_gradient_norm"),
-    }
+    norms = {"at the output": _finite(rows, "gradient_norm"), "of the parameters": _finite(rows, "param_gradient_norm")}
     draw_layers(grid[1], names, norms, "gradient norm", log=True, bridge=True)
     draw_layers(grid[2], names, {"update": _finite(rows, "update_ratio")}, "update / parameters", log=True, bridge=True)
     _draw_typical_ratio(grid[2])
@@ -71,9 +61,8 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
         _whole_decades(ax)
     for place, row in enumerate(rows):
         counts = row.non_finite
-        for ax, bad in zip(
-            grid, (counts.outputs, counts.gradients + counts.param_gradients, counts.params), strict=False
-        ):
+        bad_by_picture = (counts.outputs, counts.gradients + counts.param_gradients, counts.params)
+        for ax, bad in zip(grid, bad_by_picture, strict=False):
             if bad:
                 ax.axvspan(place - 0.5, place + 0.5, color=WRONG, alpha=0.12, linewidth=0, zorder=0)
                 _write(ax, place, "not finite", WRONG)

@@ -91,15 +91,7 @@ def activations(
         fail("activations", expected="a list of at least one activation", got=repr(names))
     check_count("activations", "columns", columns)
     columns = min(columns, len(names))
-
-    def make() -> ArrayLike:
-        import matplotlib.pyplot as plt
-
-        rows = -(-len(names) // columns)
-        size = (2.0 * columns, 1.6 * rows)
-        return plt.subplots(rows, columns, figsize=size, sharex=True, layout="constrained")[1]
-
-    grid = many_axes("activations", axes, len(names), make)
+    grid = many_axes("activations", axes, len(names), columns, (2.0, 1.6), sharex=True)
     for i, (name, ax) in enumerate(zip(names, grid, strict=False)):
         activation(name, low=low, high=high, ax=ax)
         handles = ax.lines[-2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -253,15 +253,15 @@ def sweep_line(
     name, scores, rising = scores_of(where, found, metric, mode)
     ax = one_axes(where, ax, (5.4, 3.6))
     trials = argument.places[argument.rows]
-    spread = _spread(argument, scores)
+    means, least, most = spread = _spread(argument, scores)
     _draw_scores(ax, found, argument, scores, spread)
-    if np.isfinite(spread.mean).any():
+    if np.isfinite(means).any():
         several = len(argument.values) < len(found.configs)
-        best = best_of(spread.mean, np.bincount(argument.rows, found.failed, len(argument.values)), rising)
-        label = f"best{' mean' * several}: {argument.name}={value_text(argument.values[best])}"
+        best = best_of(means, np.bincount(argument.rows, found.failed, len(argument.values)), rising)
+        label = f"best{' mean' * several}: {argument.text(best)}"
         star: Style = {"marker": "*", "markersize": 17, "linestyle": "", "color": COLORS[1], "markeredgecolor": "white"}
-        ax.plot(argument.places[best], spread.mean[best], **star, label=label, zorder=4)
-    _limit(ax, list(np.stack([spread.least, spread.most], 1)), rising)
+        ax.plot(argument.places[best], means[best], **star, label=label, zorder=4)
+    _limit(ax, list(np.stack([least, most], 1)), rising)
     low, high = ax.get_ylim()
     if found.failed.any():
         edge = np.full(int(found.failed.sum()), low if rising else high)
@@ -276,41 +276,35 @@ def sweep_line(
     return ax
 
 
-class _Spread(NamedTuple):
-    """Mean, least and greatest score by value of an argument, NaN where every trial failed."""
-
-    mean: np.ndarray
-    least: np.ndarray
-    most: np.ndarray
-
-
-def _spread(argument: Argument, scores: np.ndarray) -> _Spread:
-    spread = _Spread(*np.full((3, len(argument.values)), np.nan))
+def _spread(argument: Argument, scores: np.ndarray) -> np.ndarray:
+    """Mean, least and greatest score of each value, (3, values), NaN where every trial failed."""
+    spread = np.full((3, len(argument.values)), np.nan)
     for row in range(len(argument.values)):
         finite = scores[(argument.rows == row) & np.isfinite(scores)]
         if len(finite):
-            spread.mean[row], spread.least[row], spread.most[row] = finite.mean(), finite.min(), finite.max()
+            spread[:, row] = finite.mean(), finite.min(), finite.max()
     return spread
 
 
-def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray, spread: _Spread) -> None:
+def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray, spread: np.ndarray) -> None:
     """A dot for each trial; with several trials per value, also their mean and range."""
+    means, least, most = spread
     trials, others = argument.places[argument.rows], other_arguments(found, argument.name)
     dots: Style = {"marker": "o", "markersize": 4, "linestyle": "", "color": COLORS[0], "label": "trial", "zorder": 2}
     line: Style = {"color": COLORS[0], "linewidth": 2, "linestyle": "-" if argument.numeric else "", "zorder": 3}
     if len(argument.values) < len(found.configs):
         ax.plot(trials, scores, **dots, alpha=0.4)
         label = f"mean over {list_text(others)}" if others else "mean"
-        ax.plot(argument.places, spread.mean, marker="s", label=label, **line)
+        ax.plot(argument.places, means, marker="s", label=label, **line)
         low_to_high: Style = {"color": COLORS[0], "label": "least to most"}
         if argument.numeric:
-            ax.fill_between(argument.places, spread.least, spread.most, alpha=0.15, linewidth=0, **low_to_high)
+            ax.fill_between(argument.places, least, most, alpha=0.15, linewidth=0, **low_to_high)
         else:
-            ax.vlines(argument.places, spread.least, spread.most, alpha=0.5, linewidth=2, **low_to_high)
+            ax.vlines(argument.places, least, most, alpha=0.5, linewidth=2, **low_to_high)
     elif others:  # such as random samples, where neighbours differ in other arguments too
         ax.plot(trials, scores, **dots)
     else:
-        ax.plot(argument.places, spread.mean, marker="o", label="trial", **line)
+        ax.plot(argument.places, means, marker="o", label="trial", **line)
 
 
 # ------------------------------------------------------------------------------------------------------ two arguments
@@ -329,12 +323,9 @@ def sweep_map(
     form no grid, such as random samples, are drawn as points.
 
     Args:
-      found: the result of `sweep`.
       x, y: the arguments; by default the first two with several values, floats before integers and integers before
         text.
-      metric: an entry of the histories, at the epoch of each trial's state; default the monitored one.
-      mode: "min" or "max", for a metric whose direction fnn does not know; see `fnn.early_stopping`.
-      ax: the axes to draw into; default a new figure.
+      found, metric, mode, ax: as in `sweep_line`.
 
     Returns:
       The axes. The cells of a small map contain their scores.
@@ -365,8 +356,7 @@ def sweep_map(
     draw(ax, across, up, means, failed, colours)
     if np.isfinite(means).any():
         i, j = map(int, np.unravel_index(best_of(means, failed, rising), means.shape))
-        place = f"{across.name}={value_text(across.values[j])}, {up.name}={value_text(up.values[i])}"
-        title += f"\nbest: {score_text(means[i, j])} at {place}"
+        title += f"\nbest: {score_text(means[i, j])} at {across.text(j)}, {up.text(i)}"
         if grid:
             _frame(ax, across, up, i, j)
         else:
