@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # matplotlib loads on first use
 Style = dict[str, Any]
 """Keyword arguments of a matplotlib call."""
 
-# The palette of Okabe and Ito, which colour-blind readers can distinguish.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MORE = ("#882255", "#999933", "#332288", "#661100", "#8C8C8C")
 RIGHT, WRONG = "#00734f", "#b3003b"
@@ -77,7 +77,7 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
 
 
 def class_color(i: int) -> str:
-    """The colour of class i: the palette first, then further colours of Paul Tol's that differ most from it."""
+    """The colour of class i: the palette first, then the further colours."""
     colors = COLORS + MORE
     return colors[i % len(colors)]
 

@@ -308,11 +308,7 @@ def confusion_matrix(
 
 
 def _confusion(
-    where: str,
-    predictions: ArrayLike,
-    targets: ArrayLike,
-    names: Sequence[object] | None,
-    threshold: float | None,
+    where: str, predictions: ArrayLike, targets: ArrayLike, names: Sequence[object] | None, threshold: float | None
 ) -> np.ndarray:
     """The confusion matrix, with a class for each column of scores or each name."""
     scores = jnp.asarray(as_array(f"{where} predictions", predictions))

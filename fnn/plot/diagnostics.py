@@ -65,7 +65,7 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
         for ax, bad in zip(grid, bad_by_picture, strict=False):
             if bad:
                 ax.axvspan(place - 0.5, place + 0.5, color=WRONG, alpha=0.12, linewidth=0, zorder=0)
-                _write(ax, place, "not finite", WRONG)
+                _write(ax, place, "not finite")
     for i, ax in enumerate(grid[:3]):
         ax.set_xlim(-0.5, len(rows) - 0.5)
         ax.set_xticks(np.arange(len(rows)), names, fontsize=8, **tick_tilt(names, 60))
@@ -117,13 +117,13 @@ def _draw_outputs(ax: Axes, rows: Sequence[LayerRow]) -> None:
         if (row.saturated or 0) >= 0.1 and row.kind not in PASSING:
             words.append(f"{row.saturated:.0%} saturated")
         if words:
-            _write(ax, place, ", ".join(words), WRONG)
+            _write(ax, place, ", ".join(words))
 
 
-def _write(ax: Axes, place: int, text: str, color: str) -> None:
+def _write(ax: Axes, place: int, text: str) -> None:
     """Write above a layer, vertically so that neighbouring notes do not overlap."""
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
     ax.text(
         place + 0.12, 0.97, text, transform=ax.get_xaxis_transform(), rotation=90, ha="left", va="top",
-        fontsize=7.5, color=color, bbox=box,
+        fontsize=7.5, color=WRONG, bbox=box,
     )  # fmt: skip

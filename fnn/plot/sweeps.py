@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # matplotlib loads on first use
 _FEW_COLOURS, _FEW_CELLS = 7, 64
 _FAILED = "0.45"
 
+TrialStyle = Callable[[int], Style]
+
 
 # -------------------------------------------------------------------------------------------------------------- curves
 def sweep_curves(
@@ -95,24 +97,14 @@ def sweep_curves(
     return ax
 
 
-def _epochs(curve: np.ndarray) -> np.ndarray:
-    return np.arange(1, len(curve) + 1)
-
-
 def _draw_finished(
-    ax: Axes,
-    found: Sweep,
-    curves: list[np.ndarray],
-    last: np.ndarray,
-    good: list[int],
-    top: int,
-    style: Callable[[int], Style],
+    ax: Axes, found: Sweep, curves: list[np.ndarray], last: np.ndarray, good: list[int], top: int, style: TrialStyle
 ) -> list[Artist]:
     """The curves of the trials ``good``, best first; returns the lines of the ``top`` best."""
     lines: list[Artist] = []
     thin: Style = {"linewidth": 1, "alpha": float(np.clip(12 / len(curves), 0.35, 0.8))}
     for place, i in enumerate(good):
-        epochs = _epochs(curves[i])
+        epochs = np.arange(1, len(curves[i]) + 1)
         if place >= top:
             ax.plot(epochs, curves[i], **style(i), **thin, zorder=2)
             continue
@@ -129,7 +121,7 @@ def _draw_failed(ax: Axes, found: Sweep, curves: list[np.ndarray], edge: float) 
     crosses: list[Artist] = []
     look: Style = {"color": _FAILED, "linestyle": ":"}
     for i in np.flatnonzero(found.failed):
-        epochs = _epochs(curves[i])
+        epochs = np.arange(1, len(curves[i]) + 1)
         ax.plot(epochs, curves[i], **look, linewidth=1, zorder=1)
         seen = np.flatnonzero(np.isfinite(curves[i]))
         end = (epochs[seen[-1]], np.clip(curves[i][seen[-1]], low, high)) if len(seen) else (1, edge)
@@ -179,7 +171,7 @@ def _shades(argument: Argument) -> ScalarMappable:
     return ScalarMappable((LogNorm if argument.scale == "log" else Normalize)(*argument.places[[0, -1]]), cmap)
 
 
-def _styles(argument: Argument | None) -> Callable[[int], Style]:
+def _styles(argument: Argument | None) -> TrialStyle:
     """The colour of each trial, and its line style if the argument is text."""
     if argument is None:
         return lambda i: {"color": COLORS[0]}
