@@ -99,7 +99,7 @@ def check(model: Layer | Task, x: PyTree) -> Check:
 
     Args:
       model: a `Layer`, or a `Task`, whose loss must then fit the model's last operation.
-      x: an input batch, whose shape and dtype alone are read, or a shape without the batch, ``(28, 28, 1)``.
+      x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
 
     Returns:
       A `Check`, which prints as a table and holds the numbers.

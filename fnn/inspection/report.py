@@ -167,7 +167,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     """
     check_task(task, ts)
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
-        hint = "Call it on what the compiled function returns."
+        hint = "Call it on the result of the compiled function."
         fail("layer_report", expected="a state and a batch with concrete values", got="traced ones", hint=hint)
     data = as_batch(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")

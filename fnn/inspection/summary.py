@@ -101,7 +101,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
 
     Args:
       model: a `Layer` or a `Task`.
-      x: an input batch, whose shape and dtype alone are read, or a shape without the batch, ``(28, 28, 1)``.
+      x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
       frozen: paths of further frozen parameters, as in `freeze`; those that a task's optimizer freezes are included.
 
     Returns:
