@@ -1,11 +1,17 @@
-"""Tables of numbers and categories as arrays."""
+"""Encode tables: numbers stay as they are, categories become one-hot columns.
+
+`table_fit` learns the columns and categories of a table, a `TableCode`, and `table_encode` applies them to any table with
+the same columns. Both read a dict of columns or a DataFrame of pandas or polars. The helpers without an underscore are
+shared with `fnn.data.files`, which reads tables from CSV files by the same rules.
+"""
 
 from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple, NoReturn
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
 
@@ -13,50 +19,85 @@ from .._core.errors import describe, fail
 from .._core.inputs import as_column
 from .._core.warn import warn
 
+Category = str | int | float
+Table = Mapping[str, Any]
+"""Columns by name, in a dict or a DataFrame; a column may be whatever `as_column` reads."""
 
-# -------------------------------------------------------------------------------------------------------------- tables
+
 class TableCode(NamedTuple):
-    """How a table becomes numbers; made by `table_fit`.
+    """The encoding of a table, from `table_fit`.
 
     Attributes:
       columns: the columns of the table, in the order of the result.
-      categories: for each of them its categories in sorted order, whole numbers as integers of Python, or None for a
-        column of numbers.
-      two_as_one: whether a column of two categories makes one column, which is 1 for the second.
+      categories: for each column its sorted categories (integers as Python ints), or None for a column of numbers.
+      two_as_one: whether two categories share one encoded column, which is 1 for the second category.
     """
 
     columns: tuple[str, ...]
-    categories: tuple[tuple[Any, ...] | None, ...]
+    categories: tuple[tuple[Category, ...] | None, ...]
     two_as_one: bool = True
 
-    def shown(self, column: int) -> tuple[Any, ...] | None:
-        """The categories of a column that have a column of their own."""
+    def shown(self, column: int) -> tuple[Category, ...] | None:
+        """The categories of a column that have an encoded column; None for a column of numbers."""
         categories = self.categories[column]
         return categories[1:] if categories is not None and self.two_as_one and len(categories) == 2 else categories
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the encoded columns: that of a number as it is, ``column=category`` for a category."""
+        """Names of the encoded columns: ``column`` for numbers, ``column=category`` for each category."""
         names: list[str] = []
         for i, column in enumerate(self.columns):
             shown = self.shown(i)
-            names += [column] if shown is None else [f"{column}={_plain(category)}" for category in shown]
+            names += [column] if shown is None else [f"{column}={_category_text(category)}" for category in shown]
         return tuple(names)
 
 
-def _plain(category: Any) -> str:
+def _category_text(category: Category) -> str:
     return str(int(category)) if isinstance(category, float) and category.is_integer() else str(category)
 
 
-MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
-"""Cells, in lower case, that stand for a missing value among numbers."""
+# --------------------------------------------------------------------------------------------------------------- cells
+EXACT = 2**53
+"""The largest magnitude up to which float64 holds every integer."""
+_MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
 _FILL_NUMBERS = "Drop such rows, or fill them: np.where(np.isnan(column), np.nanmedian(column), column)."
 _FILL_TEXT = "Drop such rows, or fill them, e.g. np.where(column == '', 'unknown', column)."
+_FILL_MIXED = "Drop such rows, or fill them with a number, such as the median of the others."
 
 
-def is_mark(cell: str) -> bool:
-    """Whether a cell stands for a missing value, were it in a column of numbers."""
-    return cell.strip().lower() in MISSING_MARKS
+def is_missing_mark(cell: str) -> bool:
+    """Whether a cell marks a missing value in a column of numbers; case is ignored."""
+    return cell.strip().lower() in _MISSING_MARKS
+
+
+def has_decimal_comma(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
+
+
+def integer_array(values: Iterable[SupportsInt]) -> np.ndarray | None:
+    """Convert integers to int64, else to uint64; None if neither holds all of them."""
+    integers = [int(value) for value in values]
+    low, high = min(integers, default=0), max(integers, default=0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.array(integers, dtype)
+    return None
+
+
+def _is_missing(cell: object) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    # The marks of pandas compare as NA, neither equal nor unequal to themselves, so go by their type.
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _at(place: str, row: int) -> str:
@@ -64,96 +105,19 @@ def _at(place: str, row: int) -> str:
 
 
 def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
-    """Refuse a cell such as "NA" in a column of numbers."""
-    hint = (
-        f"Drop such rows, or make NaN of it, np.where(column == {cell!r}, 'nan', column).astype(float), and fill that."
-    )
+    """Reject a mark such as "NA" in a column of numbers."""
+    hint = f"Drop such rows, or write np.where(column == {cell!r}, 'nan', column).astype(float) and fill the NaN."
     fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
 
 
-def _is_missing(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return not cell.strip()
-    # pandas has marks of its own, which are not even unequal to themselves.
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+# ------------------------------------------------------------------------------------------------------------- columns
+def _read_columns(where: str, columns: Table) -> dict[str, np.ndarray]:
+    """Read a table as columns of one length, each by `_read_column`."""
+    given = _columns_by_name(where, columns)
+    return {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
 
 
-def _column(where: str, name: str, values: Any) -> np.ndarray:
-    """A column as whole numbers, as finite float64 or as text; missing values are refused with their row."""
-    place = f"{where}, column {name!r}"
-    text = isinstance(values, (str, bytes))
-    rows = isinstance(values, Iterable) or hasattr(values, "__array__")
-    if text or not rows or getattr(values, "shape", None) == ():
-        got = repr(values) if text else str(values)
-        fail(place, expected="one value for each row", got=got, hint=f"For a table of one row pass [{got}].")
-    array = as_column(place, values) if hasattr(values, "__array__") else np.array(list(values), object)
-    if array.ndim != 1:
-        fail(place, expected="one value for each row", got=describe(array))
-    if array.dtype.kind in "biu":
-        return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
-    if array.dtype.kind == "f":
-        array = array.astype(np.float64)
-        for row in np.flatnonzero(~np.isfinite(array))[:1]:
-            missing = bool(np.isnan(array[row]))
-            got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
-            fail(_at(place, row), expected="a finite number", got=got, hint=hint)
-        return array
-    if array.dtype.kind not in "OUT":
-        fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
-    cells = array.tolist()
-    texts = 0
-    for row, cell in enumerate(cells):
-        if _is_missing(cell):
-            number = any(isinstance(other, numbers.Real) and other == other for other in cells)
-            hint = "Drop such rows, or fill them with a number, such as the median of the others."
-            fail(
-                _at(place, row),
-                expected="a value",
-                got=f"a missing one ({cell!r})",
-                hint=hint if number else _FILL_TEXT,
-            )
-        texts += isinstance(cell, str)
-        if not isinstance(cell, (str, bool, numbers.Real)):
-            fail(_at(place, row), expected="a number or text", got=repr(cell))
-        if 0 < texts <= row:
-            if isinstance(cell, str) and texts == 1 and is_mark(cell):
-                hint = "Drop such rows, or fill them with a number, such as the median of the others."
-                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=hint)
-            fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
-    return np.array(cells, str) if texts else _column(where, name, _whole_or_not(place, cells))
-
-
-EXACT = 2**53
-"""Whole numbers up to here are exact in float64."""
-
-
-def _whole_or_not(place: str, cells: list[Any]) -> np.ndarray:
-    """Numbers as an array that tells any two of them apart: whole ones stay whole."""
-    whole = [isinstance(cell, numbers.Integral) for cell in cells]
-    hint = "Categories such as ids can be text: list(map(str, column))."
-    if not all(whole):
-        for row, cell in enumerate(cells):
-            if whole[row] and abs(int(cell)) > EXACT:
-                expected = "whole numbers up to 2**53 beside others, which need float64"
-                fail(_at(place, row), expected=expected, got=repr(cell), hint=hint)
-        return np.array([float(cell) for cell in cells], np.float64)
-    made = whole_array(cells)
-    if made is None:
-        fail(place, expected="whole numbers of 64 bits", got=f"{min(cells)} to {max(cells)}", hint=hint)
-    return made
-
-
-def whole_array(values: Iterable[Any]) -> np.ndarray | None:
-    """Whole numbers as int64, or uint64 where those do not reach; None where neither does."""
-    values = [int(value) for value in values]
-    low, high = min(values, default=0), max(values, default=0)
-    for dtype in (np.int64, np.uint64):
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return np.array(values, dtype)
-    return None
-
-
-def _columns(where: str, columns: Any) -> dict[str, Any]:
+def _columns_by_name(where: str, columns: Table) -> dict[str, Any]:
     if hasattr(columns, "get_columns"):  # polars
         return {str(column.name): column for column in columns.get_columns()}
     if not hasattr(columns, "items"):
@@ -167,28 +131,77 @@ def _columns(where: str, columns: Any) -> dict[str, Any]:
     return table
 
 
-def looks_decimal(cell: str) -> bool:
-    """Whether a cell is a number with a decimal comma."""
-    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
+def _read_column(place: str, values: object) -> np.ndarray:
+    """Read a column as int64 or uint64, finite float64 or text; a missing value raises an error with its row."""
+    text = isinstance(values, (str, bytes))
+    rows = isinstance(values, Iterable) or hasattr(values, "__array__")
+    if text or not rows or getattr(values, "shape", None) == ():
+        got = repr(values) if text else str(values)
+        fail(place, expected="one value for each row", got=got, hint=f"For a table of one row pass [{got}].")
+    array = as_column(place, values) if hasattr(values, "__array__") else np.array(list(values), object)
+    if array.ndim != 1:
+        fail(place, expected="one value for each row", got=describe(array))
+    if array.dtype.kind in "OUT":
+        cells = array.tolist()
+        if _check_cells(place, cells):
+            return np.array(cells, str)
+        array = _number_array(place, cells)
+    if array.dtype.kind in "biu":
+        return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
+    if array.dtype.kind != "f":
+        fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
+    array = array.astype(np.float64)
+    for row in np.flatnonzero(~np.isfinite(array))[:1]:
+        missing = bool(np.isnan(array[row]))
+        got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
+        fail(_at(place, row), expected="a finite number", got=got, hint=hint)
+    return array
 
 
-def _as_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _check_cells(place: str, cells: list[Any]) -> bool:
+    """Check that a column holds only numbers or only text, without missing values; return whether it is text."""
+    texts = 0
+    for row, cell in enumerate(cells):
+        if _is_missing(cell):
+            number = any(isinstance(other, numbers.Real) and other == other for other in cells)
+            hint = _FILL_MIXED if number else _FILL_TEXT
+            fail(_at(place, row), expected="a value", got=f"a missing one ({cell!r})", hint=hint)
+        texts += isinstance(cell, str)
+        if not isinstance(cell, (str, bool, numbers.Real)):
+            fail(_at(place, row), expected="a number or text", got=repr(cell))
+        if 0 < texts <= row:
+            if isinstance(cell, str) and texts == 1 and is_missing_mark(cell):
+                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=_FILL_MIXED)
+            fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
+    return texts > 0
 
 
-def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
-    """Learn from a table how to make numbers of it: numbers stay, categories become one-hot columns.
+def _number_array(place: str, cells: list[Any]) -> np.ndarray:
+    """Convert numbers to an integer array if all are integers, else to float64, without rounding any integer."""
+    whole = [isinstance(cell, numbers.Integral) for cell in cells]
+    hint = "Categories such as ids can be text: list(map(str, column))."
+    if not all(whole):
+        for row, cell in enumerate(cells):
+            if whole[row] and abs(int(cell)) > EXACT:
+                expected = "whole numbers up to 2**53 beside others, which need float64"
+                fail(_at(place, row), expected=expected, got=repr(cell), hint=hint)
+        return np.array([float(cell) for cell in cells], np.float64)
+    array = integer_array(cells)
+    if array is None:
+        fail(place, expected="whole numbers of 64 bits", got=f"{min(cells)} to {max(cells)}", hint=hint)
+    return array
+
+
+# ------------------------------------------------------------------------------------------------------ fit and encode
+def table_fit(columns: Table, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
+    """Learn how to encode a table: numbers stay, categories become one-hot columns.
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
-      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are, and need to
-        be named only where nearly every row has another text.
-      two_as_one: whether a column of two categories makes one column, 0 for the first and 1 for the second in sorted
-        order, since a second column would only repeat it. A column of a single category is a column of ones.
+      categorical: columns of numbers to treat as categories, e.g. a postcode. Columns of text always are; name one
+        here only if nearly every row has a different text.
+      two_as_one: whether two categories share one encoded column, 0 for the first and 1 for the second in sorted order,
+        since a second column would be redundant. A single category becomes a column of ones.
 
     Returns:
       `TableCode`, for `table_encode`.
@@ -200,10 +213,10 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
         than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
         commas.
 
-    Missing values are to be dropped with their rows or filled before, e.g. with
-    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Categories that are whole numbers, such as ids, are
-    told apart up to 64 bits. A warning says where different whole numbers of a column that is no category become one
-    in float32, the dtype of the result.
+    Drop rows with missing values, or fill them first, e.g. with
+    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Integer categories, such as ids, are exact up to
+    64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype of the
+    result.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
