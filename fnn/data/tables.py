@@ -1,8 +1,8 @@
 """Encode tables: numbers stay as they are, categories become one-hot columns.
 
-`table_fit` learns the columns and categories of a table, a `TableCode`, and `table_encode` applies them to any table with
-the same columns. Both read a dict of columns or a DataFrame of pandas or polars. The helpers without an underscore are
-shared with `fnn.data.files`, which reads tables from CSV files by the same rules.
+`table_fit` learns the columns and categories of a table as a `TableCode`; `table_encode` applies it to any table with
+the same columns. Both accept a dict of columns or a DataFrame of pandas or polars. `fnn.data.files` reads CSV files by
+the same rules for missing values, decimal commas and integers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numbers
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
@@ -20,8 +20,6 @@ from .._core.inputs import as_column
 from .._core.warn import warn
 
 Category = str | int | float
-Table = Mapping[str, Any]
-"""Columns by name, in a dict or a DataFrame; a column may be whatever `as_column` reads."""
 
 
 class TableCode(NamedTuple):
@@ -111,19 +109,23 @@ def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
 
 
 # ------------------------------------------------------------------------------------------------------------- columns
-def _read_columns(where: str, columns: Table) -> dict[str, np.ndarray]:
-    """Read a table as columns of one length, each by `_read_column`."""
-    given = _columns_by_name(where, columns)
-    return {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
+def _read_columns(where: str, given: dict[str, object]) -> dict[str, np.ndarray]:
+    """Read columns of one length, each by `_read_column`."""
+    table = {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fail(where, expected="columns of the same length", got=got)
+    return table
 
 
-def _columns_by_name(where: str, columns: Table) -> dict[str, Any]:
+def _columns_by_name(where: str, columns: object) -> dict[str, object]:
     if hasattr(columns, "get_columns"):  # polars
         return {str(column.name): column for column in columns.get_columns()}
     if not hasattr(columns, "items"):
         hint = "read_csv makes one."
         fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
-    table: dict[str, Any] = {}
+    table: dict[str, object] = {}
     for name, values in columns.items():
         if str(name) in table:
             fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
@@ -131,7 +133,7 @@ def _columns_by_name(where: str, columns: Table) -> dict[str, Any]:
     return table
 
 
-def _read_column(place: str, values: object) -> np.ndarray:
+def _read_column(place: str, values: Any) -> np.ndarray:
     """Read a column as int64 or uint64, finite float64 or text; a missing value raises an error with its row."""
     text = isinstance(values, (str, bytes))
     rows = isinstance(values, Iterable) or hasattr(values, "__array__")
@@ -193,7 +195,7 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
 
 
 # ------------------------------------------------------------------------------------------------------ fit and encode
-def table_fit(columns: Table, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
+def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
     """Learn how to encode a table: numbers stay, categories become one-hot columns.
 
     Args:
@@ -223,79 +225,74 @@ def table_fit(columns: Table, *, categorical: Iterable[str] = (), two_as_one: bo
     ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
     """
     where = "table_fit"
-    table = {name: _column(where, name, values) for name, values in _columns(where, columns).items()}
+    table = _read_columns(where, _columns_by_name(where, columns))
     if not table:
         fail(where, expected="at least one column", got="none")
-    _same_length(where, table)
     if not len(next(iter(table.values()))):
         fail(where, expected="at least one row", got="none")
     categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
-    unknown = [name for name in categorical if name not in table]
-    if unknown:
+    if unknown := [name for name in categorical if name not in table]:
         fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
-    categories: list[tuple[Any, ...] | None] = []
+    categories: list[tuple[Category, ...] | None] = []
     for name, column in table.items():
-        if column.dtype.kind != "U" and name not in categorical:
-            _warn_of_merging(f"{where}, column {name!r}", column)
+        place = f"{where}, column {name!r}"
+        if name not in categorical and column.dtype.kind != "U":
+            _warn_if_merged(place, column)
             categories.append(None)
             continue
-        if column.dtype.kind == "U" and name not in categorical:
-            cells = column.tolist()
-            numeric = np.array([_as_number(cell) for cell in cells])
-            marks = np.array([is_mark(cell) for cell in cells])
-            if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
-                _fail_marked(f"{where}, column {name!r}", row := int(np.argmax(marks)), cells[row])
-            commas = [cell for cell in cells if not is_mark(cell)]
-            if commas and all(map(looks_decimal, commas)):
-                hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
-                got = f"decimal commas, such as {commas[0]!r}"
-                fail(f"{where}, column {name!r}", expected="numbers or categories", got=got, hint=hint)
-            if 2 * numeric.sum() > len(numeric):
-                row = int(np.argmin(numeric))
-                hint = "Correct it, or name the column in categorical=(...)."
-                got = repr(column[row].item()) if not numeric.all() else f"text such as {column[0].item()!r}"
-                place = _at(f"{where}, column {name!r}", row)
-                fail(place, expected="a number as in most rows", got=got, hint=hint)
-            different = len(set(cells))
-            if different > 20 and 2 * different > len(cells):
-                got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
-                fail(f"{where}, column {name!r}", expected="categories that many rows share", got=got, hint=hint)
+        if name not in categorical:
+            _check_categories(place, column.tolist())
         categories.append(tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
 
 
-def _warn_of_merging(place: str, column: np.ndarray) -> None:
-    """Say where different whole numbers, such as ids, become one in float32."""
+def _warn_if_merged(place: str, column: np.ndarray) -> None:
+    """Warn if different integers, such as ids, become equal in float32."""
     if not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
         return
-    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which float32 rounds
+    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which may be rounded
         return
     lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
-        text = f"{place}: {lost} of the whole numbers become equal to others in float32. Are they ids? "
-        warn(text + "Then name the column in categorical=(...), or leave it out.", UserWarning)
+        text = f"{place}: {lost} of the whole numbers become equal to others in float32. If they are ids, "
+        warnings.warn(text + "name the column in categorical=(...), or leave it out.", stacklevel=3)
 
 
-def _same_length(where: str, table: dict[str, np.ndarray]) -> None:
-    lengths = {name: len(column) for name, column in table.items()}
-    if len(set(lengths.values())) > 1:
-        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        fail(where, expected="columns of the same length", got=got)
+def _check_categories(place: str, cells: list[str]) -> None:
+    """Reject a column of text that looks like numbers with a flaw, or like names rather than categories."""
+    numeric = np.array([_is_number(cell) for cell in cells])
+    marks = np.array([is_missing_mark(cell) for cell in cells])
+    if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
+        _fail_marked(place, row := int(np.argmax(marks)), cells[row])
+    present = [cell for cell in cells if not is_missing_mark(cell)]
+    if present and all(map(has_decimal_comma, present)):
+        hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
+        got = f"decimal commas, such as {present[0]!r}"
+        fail(place, expected="numbers or categories", got=got, hint=hint)
+    if 2 * numeric.sum() > len(numeric):
+        row = int(np.argmin(numeric))
+        hint = "Correct it, or name the column in categorical=(...)."
+        got = repr(cells[row]) if not numeric.all() else f"text such as {cells[0]!r}"
+        fail(_at(place, row), expected="a number as in most rows", got=got, hint=hint)
+    different = len(set(cells))
+    if different > 20 and 2 * different > len(cells):
+        got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
+        fail(place, expected="categories that many rows share", got=got, hint=hint)
 
 
-def table_encode(code: TableCode, columns: Any) -> np.ndarray:
-    """The numbers of a table, as learned by `table_fit`.
+def table_encode(code: TableCode, columns: object) -> np.ndarray:
+    """Encode a table with the columns and categories learned by `table_fit`.
 
     Args:
       code: from `table_fit`.
-      columns: a dict of columns by name, or a DataFrame; further columns than those fitted are left out.
+      columns: a dict of columns by name, or a DataFrame; columns that were not fitted are ignored.
 
     Returns:
-      (rows, width) float32, with the columns that ``code.names`` names. No rows make an array of length 0.
+      (rows, width) float32, with the columns named by ``code.names``. A table without rows gives an array of length 0.
 
     Raises:
       InputError: for missing columns, a category that was not fitted, missing values, infinite numbers, numbers beyond
-        float32, text instead of numbers or the other way round, with column and row.
+        float32, and text instead of numbers or the reverse, with column and row.
 
     >>> code = table_fit({"size": [3, 5], "colour": ["red", "blue"]})
     >>> print(table_encode(code, {"colour": ["blue", "red", "red"], "size": [1, 2, 3]}))
@@ -306,42 +303,49 @@ def table_encode(code: TableCode, columns: Any) -> np.ndarray:
     where = "table_encode"
     if not isinstance(code, TableCode):
         fail(where, expected="a TableCode from table_fit first", got=describe(code))
-    given = _columns(where, columns)
-    missing = [name for name in code.columns if name not in given]
-    if missing:
+    given = _columns_by_name(where, columns)
+    if missing := [name for name in code.columns if name not in given]:
         plural = "s" * (len(missing) > 1)
         fail(where, expected=f"the column{plural} {', '.join(missing)}", got=f"only {', '.join(given) or 'none'}")
-    table = {name: _column(where, name, given[name]) for name in code.columns}
-    _same_length(where, table)
+    table = _read_columns(where, {name: given[name] for name in code.columns})
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
-        column, shown = table[name], code.shown(i)
-        number = categories is None or not isinstance(categories[0], str)
-        if number and column.dtype.kind == "U":
-            cells = column.tolist()
-            marks = [is_mark(cell) for cell in cells]
-            if any(marks) and all(mark or _as_number(cell) for mark, cell in zip(marks, cells, strict=True)):
-                _fail_marked(f"{where}, column {name!r}", row := marks.index(True), cells[row])
-        if len(column) and number != (column.dtype.kind != "U"):
-            fail(
-                f"{where}, column {name!r}",
-                expected=f"{'numbers' if number else 'text'}, as in table_fit",
-                got="text" if number else "numbers",
-            )
+        column, shown, place = table[name], code.shown(i), f"{where}, column {name!r}"
+        _check_kind(place, column, number=categories is None or not isinstance(categories[0], str))
         if categories is None or shown is None:
-            wide = column if column.dtype.kind == "f" else column[:0]
-            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
-                place = _at(f"{where}, column {name!r}", row)
-                fail(place, expected="a number within float32", got=f"{column[row]:g}")
+            _check_float32(place, column)
             encoded.append(column[:, None])
-            continue
-        # Python compares whole numbers and floats exactly, where NumPy would make floats of both.
-        number_of = {category: n for n, category in enumerate(categories)}
-        found, row_of = np.unique(column, return_inverse=True)
-        codes = np.array([number_of.get(value, -1) for value in found.tolist()], int)[row_of]
-        for row in np.flatnonzero(codes < 0)[:1]:
-            known = ", ".join(map(_plain, categories))
-            got = repr(column[row].item())
-            fail(_at(f"{where}, column {name!r}", row), expected=f"one of the categories {known}", got=got)
-        encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
+        else:
+            codes = _category_codes(place, column, categories)
+            encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
     return np.concatenate([part.astype(np.float32) for part in encoded], 1)
+
+
+def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
+    """Reject text in place of numbers and the reverse; a column without rows may be either."""
+    if number and column.dtype.kind == "U":
+        cells = column.tolist()
+        marks = [is_missing_mark(cell) for cell in cells]
+        if any(marks) and all(mark or _is_number(cell) for mark, cell in zip(marks, cells, strict=True)):
+            _fail_marked(place, row := marks.index(True), cells[row])
+    if len(column) and number != (column.dtype.kind != "U"):
+        expected, got = ("numbers", "text") if number else ("text", "numbers")
+        fail(place, expected=f"{expected}, as in table_fit", got=got)
+
+
+def _check_float32(place: str, column: np.ndarray) -> None:
+    wide = column if column.dtype.kind == "f" else column[:0]
+    for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
+        fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
+
+
+def _category_codes(place: str, column: np.ndarray, categories: tuple[Category, ...]) -> np.ndarray:
+    """The index of each cell among the categories."""
+    # Python compares integers and floats exactly; NumPy would convert both to floats.
+    code_of = {category: code for code, category in enumerate(categories)}
+    values, index = np.unique(column, return_inverse=True)
+    codes = np.array([code_of.get(value, -1) for value in values.tolist()], int)[index]
+    for row in np.flatnonzero(codes < 0)[:1]:
+        known = ", ".join(map(_category_text, categories))
+        fail(_at(place, row), expected=f"one of the categories {known}", got=repr(column[row].item()))
+    return codes

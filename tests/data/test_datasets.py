@@ -1,4 +1,4 @@
-"""Loaders of data files: their formats, the places where they look, and downloads from a server of the test's own."""
+"""Loaders of data files: their formats, the places they search, and downloads from a local test server."""
 
 import csv
 import functools
@@ -66,8 +66,8 @@ def test_idx(dtype, code, pack, tmp_path):
         (lambda b: b[:9], "a header of 16 bytes, got 9"),
         (lambda b: b"PK\x03\x04" + b, "a file in IDX format, got one that starts with 50 4b 03 04"),
         (lambda b: b"", "IDX format"),
-        (lambda b: gzip.compress(b)[:-9], "damaged or cut off"),
-        (lambda b: gzip.compress(b)[:20] + b"xxxx" + gzip.compress(b)[24:], "damaged or cut off"),
+        (lambda b: gzip.compress(b)[:-9], "damaged or truncated"),
+        (lambda b: gzip.compress(b)[:20] + b"xxxx" + gzip.compress(b)[24:], "damaged or truncated"),
     ],
 )
 def test_damaged_idx(change, match, tmp_path):
@@ -122,7 +122,7 @@ def test_the_argument_is_before_the_variable(tmp_path, monkeypatch):
     assert fnn.data.mnist().y_test.tolist() == [0, 1, 2]
     # What is not in the folder named by the argument is not looked for anywhere else.
     (tmp_path / "two" / "t10k-labels-idx1-ubyte.gz").unlink()
-    wanted = "t10k-labels-idx1-ubyte.gz or t10k-labels-idx1-ubyte in .*two or its folder mnist, got no such file"
+    wanted = "t10k-labels-idx1-ubyte.gz or t10k-labels-idx1-ubyte in .*two or its subfolder mnist, got no such file"
     with pytest.raises(fnn.InputError, match=f"mnist: expected {wanted}. Leave the folder out to have it downloaded"):
         fnn.data.mnist(tmp_path / "two")
 
@@ -165,7 +165,7 @@ def test_files_of_the_other_images(right, wrong, split, tmp_path):
     labels = np.array(_FIRST_LABELS[right, split], "u1")
     (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(idx(labels, 8))
     assert LOADERS[right](tmp_path).classes
-    with pytest.raises(fnn.InputError, match=f"expected the files of {wrong}, got those of {right}. Keep each in a"):
+    with pytest.raises(fnn.InputError, match=f"expected the files of {wrong}, got those of {right}. Keep them in"):
         LOADERS[wrong](tmp_path)
 
 
@@ -292,7 +292,7 @@ TEXT = "Supposing that Truth is a woman, what then? à bientôt " * 400
 
 
 def expect_part(load):
-    with pytest.warns(UserWarning, match=r"has 21,600 characters, the published file 600,893\. Is it cut off"):
+    with pytest.warns(UserWarning, match=r"has 21,600 characters, the published file 600,893\. Is it truncated"):
         return load()
 
 
@@ -302,8 +302,8 @@ def expect_part(load):
     [
         (404, "404 Not Found"),
         (503, "503 Service Unavailable"),
-        (TEXT.encode()[:-5], "damaged or another one, since its checksum is not sha256:"),
-        (b"<html>Log in</html>", "damaged or another one, since its checksum is not sha256:"),
+        (TEXT.encode()[:-5], "damaged or different file; its checksum is not sha256:"),
+        (b"<html>Log in</html>", "damaged or different file; its checksum is not sha256:"),
         (("cut", TEXT.encode()), "the connection broke before the end of the file"),
         ("hang", "no answer within 30 seconds"),
         ("nobody", "no connection"),
@@ -404,7 +404,7 @@ def test_the_table_of_sources(monkeypatch):
 @pytest.mark.skipif("FNN_DATA" not in os.environ, reason="FNN_DATA does not name the folder with real data")
 def test_checksums_are_those_of_real_files(monkeypatch):
     monkeypatch.undo()
-    root = download.own_folder()
+    root = download.environment_folder()
     names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-labels-idx1-ubyte.gz")
     paths = {root / "mnist" / name: download.SOURCES["mnist"][name] for name in names}
     paths[root / "nietzsche.txt"] = download.SOURCES["nietzsche"]["nietzsche.txt"]
@@ -419,7 +419,7 @@ def test_nietzsche_files(tmp_path):
     with pytest.raises(fnn.InputError, match=r"nietzsche.txt in .*, got no such file"):
         fnn.data.nietzsche(tmp_path)
     path.write_bytes(b"\xff\xfe bad")
-    with pytest.raises(fnn.InputError, match=r"nietzsche.txt: not a UTF-8 text"):
+    with pytest.raises(fnn.InputError, match=r"nietzsche.txt: not UTF-8 text"):
         fnn.data.nietzsche(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(fnn.InputError, match=r"nietzsche.txt: expected a text, got an empty file"):
@@ -515,9 +515,9 @@ def test_damaged_housing(change, match, tmp_path, rng):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda b: b[: len(b) // 2], "cal_housing.tgz: the archive is damaged or cut off"),
-        (lambda b: b"PK" + b, "cal_housing.tgz: the archive is damaged or cut off"),
-        (lambda b: b"", "cal_housing.tgz: the archive is damaged or cut off"),
+        (lambda b: b[: len(b) // 2], "cal_housing.tgz: the archive is damaged or truncated"),
+        (lambda b: b"PK" + b, "cal_housing.tgz: the archive is damaged or truncated"),
+        (lambda b: b"", "cal_housing.tgz: the archive is damaged or truncated"),
         (lambda b: archive("readme", "nothing"), "an archive with cal_housing.data, got one without it"),
     ],
 )
@@ -575,8 +575,8 @@ def test_shipping(name, tmp_path, monkeypatch):
         ("Gender", "Sex", "csv: expected the column Gender, got only ID, Warehouse_block"),
         ("ID,Warehouse_block,Mode", "ID,W,M", "csv: expected the columns Warehouse_block, Mode_of_Shipment, got only"),
         ("Reached.on.Time_Y.N", "Late", "csv: expected the column Reached.on.Time_Y.N, got only"),
-        ("Gender", "ID", "csv, line 1: expected a name of its own for each column, got 'ID' twice"),
-        ("Gender", "", "csv, line 1: expected a name of its own for each column, got no name for column 9"),
+        ("Gender", "ID", "csv, line 1: expected a different name for each column, got 'ID' twice"),
+        ("Gender", "", "csv, line 1: expected a different name for each column, got no name for column 9"),
         ("216", "", "csv, line 3, column 'Cost_of_the_Product': expected a number, got nothing"),
         ("216", "21O", "csv, line 3, column 'Cost_of_the_Product': expected a number, got '21O'"),
         ("216", "1_0", "csv, line 3, column 'Cost_of_the_Product': expected a number, got '1_0'"),
@@ -606,13 +606,13 @@ def test_shipping_files(tmp_path, monkeypatch):
         with pytest.raises(fnn.InputError, match=match):
             fnn.data.shipping(write_shipping(tmp_path / "empty.csv", text))
     (tmp_path / "wide.csv").write_text(SHIPPING, encoding="utf-16")
-    with pytest.raises(fnn.InputError, match="not a UTF-8 text"):
+    with pytest.raises(fnn.InputError, match="not UTF-8 text"):
         fnn.data.shipping(tmp_path / "wide.csv")
     monkeypatch.setenv("FNN_DATA", str(tmp_path))
     for variable in ("FNN_DATA=.*: no such file", "FNN_DATA: not set"):
         with pytest.raises(fnn.data.DownloadError, match=variable) as caught:
             fnn.data.shipping()
-        for part in ("asks for a login", "E-Commerce Shipping Data", "Kaggle", "Train.csv", "pass its path"):
+        for part in ("requires a login", "E-Commerce Shipping Data", "Kaggle", "Train.csv", "pass its path"):
             assert part in str(caught.value)
         monkeypatch.delenv("FNN_DATA", raising=False)
 
@@ -754,7 +754,7 @@ def test_digits_and_iris():
 def test_without_sklearn(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=rf"fnn.data.{name}\(\) comes with scikit-learn: pip install scikit-learn"):
+    with pytest.raises(ImportError, match=rf"fnn.data.{name}\(\) needs scikit-learn: pip install scikit-learn"):
         getattr(fnn.data, name)()
 
 
@@ -783,7 +783,7 @@ def test_real_files(tmp_path):
     assert len(fnn.data.nietzsche()) == 600893
 
     housing = fnn.data.california_housing()
-    rows = np.loadtxt(download.own_folder() / "cal_housing.data", delimiter=",")
+    rows = np.loadtxt(download.environment_folder() / "cal_housing.data", delimiter=",")
     check_housing(housing, rows, tmp_path / "reference")
     assert (housing.x.shape, housing.y.shape) == ((20640, 8), (20640, 1))
     # Figures of scikit-learn's description of the data set: the first district, and the range of the target.
