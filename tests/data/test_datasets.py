@@ -334,7 +334,7 @@ def test_mirrors_are_tried_in_order(broken, reason, server, tmp_path, monkeypatc
     assert f"{broken_base}nietzsche.txt: " in message
     assert reason in message.split(f"{broken_base}nietzsche.txt")[1].splitlines()[0]
     assert f"{good_base}nietzsche.txt: 404 Not Found" in message
-    assert "put nietzsche.txt into a folder and set FNN_DATA to that folder, or pass folder=" in message
+    assert "put nietzsche.txt into a folder and set FNN_DATA to its path, or pass folder=" in message
     assert files_in(tmp_path / "cache") == [], "nothing half-written stays"
 
     server.files["/good/nietzsche.txt"] = TEXT.encode()

@@ -199,8 +199,8 @@ def test_scale_images(rng):
     [
         (np.zeros((28, 28)), 255, r"got float64\[28, 28\]. Add an axis to a single image: x\[None\]"),
         (np.zeros((2, 3, 4, 5, 6)), 255, r"\(count, height, width, channels\), got float64\[2, 3, 4, 5, 6\]\.$"),
-        (np.full((2, 3, 3), 256), 255, "values from 0 to 255, got 256 to 256. Say what full brightness is"),
-        (np.full((2, 3, 3), 17, np.uint8), 16, "values from 0 to 16, got 17 to 17. Say what full brightness is"),
+        (np.full((2, 3, 3), 256), 255, "values from 0 to 255, got 256 to 256. Give the value of full brightness"),
+        (np.full((2, 3, 3), 17, np.uint8), 16, "values from 0 to 16, got 17 to 17. Give the value of full brightness"),
         (np.full((2, 3, 3), -1.0), 255, r"values from 0 to 255, got -1 to -1\.$"),
         (np.full((2, 3, 3), 0.5), 255, "got fractions from 0.5 to 0.5. They seem to be scaled already: pass top=1"),
         (np.full((2, 3, 3), np.nan), 255, "finite numbers, got nan in row 0, column 0, 0"),
@@ -251,7 +251,7 @@ def test_stratified_split_keeps_the_shares(sizes, test_size, seed):
     try:
         model_selection.train_test_split(numbers, test_size=test_size, stratify=labels)
     except ValueError:
-        with pytest.raises(fnn.InputError, match=r"rows, as many as classes|leaves rows for training"):
+        with pytest.raises(fnn.InputError, match=r"rows, one for each class|leaves rows for training"):
             train_test_split(numbers, test_size=test_size, stratify=labels)
         return
     train, test, y_train, y_test = train_test_split(numbers, labels, test_size=test_size, seed=seed, stratify=labels)
@@ -290,21 +290,21 @@ def test_split_keeps_the_kind_of_array(rng):
     [
         ([], {}, "at least one array, got none"),
         ([np.arange(4), np.arange(5)], {}, "arrays of the same length, got 4, 5"),
-        ([np.arange(4), 0.3], {}, "arrays of rows, got a single number. Options are given by name"),
+        ([np.arange(4), 0.3], {}, "arrays of rows, got a single number. Pass options by name"),
         ([np.arange(1)], {}, "at least 2 rows, got 1"),
         ([np.zeros((0, 3))], {}, "at least 2 rows, got 0"),
         ([np.arange(4)], {"test_size": 0}, "test_size from 1 to 3 for 4 rows, got 0"),
         ([np.arange(4)], {"test_size": 4}, "test_size from 1 to 3 for 4 rows, got 4"),
-        ([np.arange(4)], {"test_size": 1.0}, r"test_size to be a share in \(0, 1\) or a number of rows, got 1.0"),
-        ([np.arange(4)], {"test_size": True}, "a share in .* got True"),
-        ([np.arange(4)], {"test_size": math.nan}, "a share in .* got nan"),
+        ([np.arange(4)], {"test_size": 1.0}, r"test_size to be a fraction in \(0, 1\) or a number of rows, got 1.0"),
+        ([np.arange(4)], {"test_size": True}, "a fraction in .* got True"),
+        ([np.arange(4)], {"test_size": math.nan}, "a fraction in .* got nan"),
         ([np.arange(4)], {"test_size": 0.8}, "a test_size that leaves rows for training, got 0.8 of 4 rows"),
         ([np.arange(4)], {"seed": -1}, "seed to be an integer of at least 0"),
         ([np.arange(4)], {"seed": 0.5}, "seed to be an integer of at least 0"),
         ([np.arange(4)], {"stratify": [0, 1, 1]}, r"stratify of shape \(4,\), a class for each row, got int64\[3\]"),
         ([np.arange(4)], {"stratify": list("aaab")}, "at least 2 rows of each class in stratify, got 1 of b"),
-        ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 2}, "at least 3 test rows, as many as classes"),
-        ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 4}, "at least 3 train rows, as many as class"),
+        ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 2}, "at least 3 test rows, one for each class"),
+        ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 4}, "at least 3 train rows, one for each class"),
     ],
 )
 def test_split_bad_input(arrays, options, match):
