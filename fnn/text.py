@@ -20,8 +20,8 @@ from ._core.types import Array, Params, State
 from .nn.layer import Layer
 
 Carry = TypeVar("Carry")
-Step = Callable[[Carry, Array], tuple[Carry, Array]]
-"""Reads a symbol, () int32: from a carry to the next carry and the logits (symbols,) of the next symbol."""
+Step = Callable[[Carry, Array], tuple[Carry, Array]]  # (carry, symbol) -> (carry, logits of the next symbol)
+_ENCODE = "Encode it first: vocabulary.encode(text)."
 
 
 class Vocabulary(NamedTuple):
@@ -117,9 +117,6 @@ def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.
         fail("windows", expected=f"a sequence of more than {length} symbols", got=str(len(sequence)), hint=hint)
     starts = np.arange(0, len(sequence) - length, step)
     return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]
-
-
-_ENCODE = "Encode it first: vocabulary.encode(text)."
 
 
 def _check_sampling(where: str, temperature: ArrayLike, top_k: int | None) -> None:
@@ -351,8 +348,7 @@ def generate(
       (length,) int32; -1 from the first NaN of ``predict`` on.
 
     Raises:
-      InputError: for an empty window, a length below 1, a negative temperature, a ``top_k`` below 1 or above the number
-        of symbols, and a ``predict`` that returns anything else.
+      InputError: for an empty window or another result of ``predict``, else as in `generate_from`.
 
     Here the next symbol is the first one of the window plus 1, modulo 7:
 

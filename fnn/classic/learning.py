@@ -1,9 +1,4 @@
-"""Rosenblatt's perceptron: learn a threshold unit from examples, and decide whether one exists.
-
-F. Rosenblatt, "The perceptron: a probabilistic model for information storage and organization in the brain",
-Psychological Review 65 (1958). A. B. J. Novikoff, "On convergence proofs on perceptrons", Symposium on the Mathematical
-Theory of Automata (1962).
-"""
+"""Rosenblatt's perceptron: learn a threshold unit from examples, and decide whether one exists."""
 
 from __future__ import annotations
 
@@ -22,8 +17,7 @@ from .._core.errors import describe, fail, located
 from .._core.types import Array, Params
 from .units import threshold_unit
 
-_MAX_DECIDED_SIZE = 100_000
-"""The largest ``x.size`` for which `perceptron` decides separability in its warning."""
+_MAX_DECIDED_SIZE = 100_000  # the largest x.size for which the warning of perceptron decides separability
 
 
 class Perceptron(NamedTuple):
@@ -137,8 +131,8 @@ def _classes(y: Array) -> Array:
     return jnp.asarray(xp.stack([low, xp.ones_like(low)]).astype(y.dtype))
 
 
+# Epochs run, errors of the last one, kernel and bias; then for each epoch the errors, kernels and biases.
 _LearnState = tuple[Array, Array, tuple[Array, Array], Array, Array, Array]
-"""Epochs run, errors of the last one, kernel and bias, and for each epoch the errors, kernels and biases."""
 
 
 @partial(jax.jit, static_argnames="epochs")

@@ -1,7 +1,4 @@
-"""Logical formulas as networks of threshold units, and XOR as an fnn model.
-
-M. Minsky and S. Papert, "Perceptrons" (1969), on the limits of a single unit.
-"""
+"""Logical formulas as networks of threshold units, and XOR as an fnn model."""
 
 from __future__ import annotations
 
@@ -154,26 +151,17 @@ def formula(text: str) -> Formula:
 
 
 _TOKEN = re.compile(r"[^\W\d]\w*|\S")
-_OPERATORS = ("and", "or", "not", "xor")
 
 
 class _Parser:
-    """A recursive-descent parser with one method per level of precedence; each returns the name of its output.
-
-    Attributes:
-      tokens: each token with its position in the text; the last one is empty.
-      names: the inputs of the formula.
-      nodes: the units made so far, by unit and inputs.
-      position: index of the next token.
-    """
+    """A recursive-descent parser with one method per level of precedence; each returns the name of its output."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text, self.position = text, 0
         self.tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)] + [("", len(text))]
         self.names = tuple(dict.fromkeys(token for token, _ in self.tokens if _is_name(token)))
         self.nodes: dict[tuple[Unit, tuple[str, ...]], Node] = {}
         self.taken = set(self.names)
-        self.position = 0
 
     def take(self, *options: str) -> str:
         """Consume and return the next token if it is one of these, else return ""."""
@@ -230,7 +218,7 @@ class _Parser:
 
 
 def _is_name(token: str) -> bool:
-    return token.isidentifier() and not keyword.iskeyword(token) and token not in _OPERATORS
+    return token.isidentifier() and not keyword.iskeyword(token) and token not in ("and", "or", "not", "xor")
 
 
 def xor_network() -> tuple[Layer, dict[str, Params]]:

@@ -1,8 +1,4 @@
-"""Threshold units: `Unit` for logical inputs, with its truth table, and `threshold_unit` for real inputs.
-
-W. S. McCulloch and W. Pitts, "A logical calculus of the ideas immanent in nervous activity", Bulletin of Mathematical
-Biophysics 5 (1943).
-"""
+"""Threshold units: `Unit` for logical inputs, with its truth table, and `threshold_unit` for real inputs."""
 
 from __future__ import annotations
 
@@ -21,13 +17,10 @@ from .._core.types import Array, Params
 from ..nn.activations import step
 from ..nn.dense import dense
 
-Bits = int | np.ndarray | Array
-"""0 or 1, or an array of them."""
-_MAX_TABLE_INPUTS = 12
-"""A truth table of more inputs has too many rows to read."""
+Bits = int | np.ndarray | Array  # 0 or 1, or an array of them
+_MAX_TABLE_INPUTS = 12  # a larger truth table has too many rows to read
 
 
-# --------------------------------------------------------------------------------------------------------- truth tables
 class TruthTable(NamedTuple):
     """The outputs for every combination of inputs; prints as a table.
 
@@ -65,9 +58,6 @@ def table_rows(inputs: np.ndarray, outputs: Sequence[Bits]) -> tuple[tuple[int, 
     return tuple(tuple(row) for row in np.column_stack([inputs, *outputs]).tolist())
 
 
-# --------------------------------------------------------------------------------------------------------------- units
-
-
 class Unit(NamedTuple):
     """A threshold unit for logic: 1 if ``sum_i w_i x_i >= threshold``, else 0 (McCulloch and Pitts 1943).
 
@@ -103,8 +93,7 @@ class Unit(NamedTuple):
         try:
             np.broadcast_shapes(*map(np.shape, bits))
         except ValueError:
-            shapes = ", ".join(str(np.shape(bit)) for bit in bits)
-            fail("Unit", expected="inputs whose shapes broadcast", got=shapes)
+            fail("Unit", expected="inputs whose shapes broadcast", got=", ".join(str(np.shape(bit)) for bit in bits))
         if any(isinstance(bit, jax.Array) for bit in bits):
             total = sum(w * jnp.asarray(bit, float) for w, bit in zip(weights, bits, strict=True))
             return jnp.asarray(total >= threshold, jnp.int32)

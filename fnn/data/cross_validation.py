@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key
 from .._core.errors import describe, fail
-from .._core.inputs import as_arrays, as_labels
+from .._core.inputs import as_arrays
 from .._core.types import Array
+from .splitting import read_classes
 
 
 @jax.tree_util.register_dataclass
@@ -76,13 +77,7 @@ def folds(seed: int | Array, size: int, k: int = 5, *, stratify: ArrayLike | Non
         fail("folds", expected=f"k of at most {size}, the number of rows", got=str(k))
     order = _numpy_generator(seed).permutation(size)
     if stratify is not None:
-        labels = as_labels("folds, stratify", stratify)
-        if labels.shape != (size,):
-            fail("folds", expected=f"stratify of shape ({size},), a class for each row", got=describe(labels))
-        names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
-        if counts.min() < k:
-            rare = f"{counts.min()} of {names[counts.argmin()]}"
-            fail("folds", expected=f"at least {k} rows of each class, one for each fold", got=rare)
+        number = read_classes("folds", stratify, size, k, "in stratify, one for each fold")[1]
         # Sorted by class, each in random order, the rows are dealt to the folds in turn.
         order = order[np.argsort(number[order], kind="stable")]
     return _pad_folds([order[i::k] for i in range(k)], size)
@@ -114,7 +109,7 @@ _PARTITIONS = (
 
 
 def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
-    """Check and convert folds of your own; each row must be held out exactly once.
+    """Check and convert user-defined folds; each row must be held out exactly once.
 
     Args:
       parts: for each fold the indices of the held-out rows, or a pair of training rows and held-out rows, as ``split``

@@ -20,7 +20,7 @@ from .._core.errors import InputError, fail
 from .._core.types import Array
 from .download import DownloadError, Folder, environment_folder, find_file, first_file, require_file
 from .files import TextTable, parse_numbers, read_idx, read_table, read_text
-from .tables import TableCode, table_encode
+from .tables import TableCode, check_columns, table_encode
 
 
 class Images(NamedTuple):
@@ -55,18 +55,15 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
 
 
-Static = tuple[tuple[str, ...], ...]
-
-
 def _register(kind: type[Images] | type[Dataset], arrays: tuple[str, ...]) -> None:
     """Register a pytree whose names are static, so that `jax.jit` can return it and `jax.tree.map` skips them."""
     names = tuple(field for field in kind._fields if field not in arrays)
 
-    def flatten(data: Images | Dataset) -> tuple[tuple[tuple[GetAttrKey, Any], ...], Static]:
+    def flatten(data: Images | Dataset) -> tuple[tuple[tuple[GetAttrKey, Any], ...], tuple[Any, ...]]:
         children = tuple((GetAttrKey(field), getattr(data, field)) for field in arrays)
         return children, tuple(getattr(data, field) for field in names)
 
-    def unflatten(static: Static, children: Iterable[Any]) -> Images | Dataset:
+    def unflatten(static: tuple[Any, ...], children: Iterable[Any]) -> Images | Dataset:
         values: dict[str, Any] = dict(zip((*arrays, *names), (*children, *static), strict=True))
         return kind(**values)
 
@@ -94,7 +91,7 @@ _FIRST_LABELS = {
 
 
 def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Images:
-    parts = []
+    parts: list[Any] = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
         paths = [find_file(dataset, f"{name}.gz", (name,), inside, folder) for name in names]
@@ -111,8 +108,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
                 hint = f"Keep them in separate folders, {inside[0]!r} for {dataset}."
                 fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
         parts += [x, y.astype(np.int32)]
-    x_train, y_train, x_test, y_test = parts
-    return Images(x_train, y_train, x_test, y_test, _CLASSES[dataset])
+    return Images(*parts, _CLASSES[dataset])
 
 
 def mnist(folder: Folder | None = None) -> Images:
@@ -309,10 +305,7 @@ def shipping(path: Folder | None = None) -> Dataset:
     """
     file = _shipping_file(path)
     table = read_table(read_text(file), file.name)
-    missing = [name for name in (*_SHIPPING_COLUMNS, _SHIPPING_LABEL) if name not in table.columns]
-    if missing:
-        got = f"only {', '.join(list(table.columns)[:20])}"
-        fail(file.name, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
+    check_columns(file.name, (*_SHIPPING_COLUMNS, _SHIPPING_LABEL), table.columns)
     columns: dict[str, np.ndarray] = {}
     for name in _SHIPPING_COLUMNS:
         if name in _SHIPPING_CATEGORIES:

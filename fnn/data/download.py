@@ -82,8 +82,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         )
     },
 }
-TIMEOUT = 30.0
-"""Seconds to wait for a server before the next URL is tried."""
+TIMEOUT = 30.0  # seconds to wait for a server before the next URL is tried
 
 
 def existing_folder(where: str, folder: Folder) -> Path:
@@ -96,11 +95,7 @@ def existing_folder(where: str, folder: Folder) -> Path:
 
 
 def environment_folder() -> Path | None:
-    """The folder named by ``FNN_DATA``, or None if the variable is not set.
-
-    Raises:
-      InputError: if it names no folder; downloading instead would hide a typo.
-    """
+    """The folder named by ``FNN_DATA``, if set; it must exist, since downloading instead would hide a typo."""
     chosen = os.environ.get("FNN_DATA")
     return existing_folder("FNN_DATA", chosen) if chosen else None
 
@@ -129,16 +124,8 @@ def find_file(
 ) -> Path:
     """The path of a data file: in ``folder`` if given, else in the folder named by ``FNN_DATA``, else downloaded.
 
-    Args:
-      dataset: a key of `SOURCES`.
-      source: the name of the published file.
-      others: further names that the file may have in a local folder.
-      inside: subfolders to search first.
-      folder: a local folder; if given, the file must be there.
-
-    Raises:
-      InputError: if the file is not in ``folder``, or if ``FNN_DATA`` names no folder.
-      DownloadError: if the file cannot be downloaded.
+    ``dataset`` is a key of `SOURCES` and ``source`` the published name of the file. In a local folder the names
+    ``others`` are accepted too, and the subfolders ``inside`` are searched first.
     """
     names = (source, *others)
     if folder is not None:
@@ -160,10 +147,7 @@ def download(dataset: str, source: Source) -> Path:
     """The path of a published file in the cache, downloaded if it is missing or its checksum is wrong.
 
     pooch downloads to a temporary file and renames it once its checksum is verified, so the cache never holds a partial
-    file.
-
-    Raises:
-      DownloadError: if no URL provides the file.
+    file. If no URL provides the file, a `DownloadError` lists the attempts.
     """
     folder = cache_folder() / dataset
     import pooch

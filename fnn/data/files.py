@@ -38,7 +38,6 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path.name}: not UTF-8 text ({error}). Fetch it again, or save it as UTF-8.") from None
 
 
-# ------------------------------------------------------------------------------------------------------------------ IDX
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -82,7 +81,6 @@ def read_idx(path: Folder) -> np.ndarray:
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-# ----------------------------------------------------------------------------------------------------------------- CSV
 class TextTable(NamedTuple):
     """A table as text: the name of its file, its columns by name, and the line number of each row."""
 

@@ -108,12 +108,10 @@ def _aligned(where: str, moments: Moments, x: AnyArray) -> tuple[AnyArray, AnyAr
     shape = np.shape(moments.mean)
     if x.ndim < len(shape) or x.shape[x.ndim - len(shape) :] != shape:
         fail(where, expected=f"rows of shape {shape_text(shape)}, as in standardize_fit", got=describe(x))
-    if any(isinstance(a, jax.Array) for a in (x, *moments)):
-        x = jnp.asarray(x)
-        work = _work_dtype(x)
-        return x.astype(work), jnp.asarray(moments.mean, work), jnp.asarray(moments.std, work), _result_dtype(x)
+    xp: Any = jnp if any(isinstance(a, jax.Array) for a in (x, *moments)) else np
+    x = xp.asarray(x)
     work = _work_dtype(x)
-    return x.astype(work), np.asarray(moments.mean, work), np.asarray(moments.std, work), _result_dtype(x)
+    return x.astype(work), xp.asarray(moments.mean, work), xp.asarray(moments.std, work), _result_dtype(x)
 
 
 def standardize(moments: Moments, x: ArrayLike) -> AnyArray:

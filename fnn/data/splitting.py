@@ -64,7 +64,7 @@ def train_test_split(
     rng = np.random.default_rng(seed)
     order = rng.permutation(rows)
     if stratify is not None:
-        order = _stratify(where, as_labels(f"{where}, stratify", stratify), order, test, rng)
+        order = _stratify(where, stratify, order, test, rng)
     parts = [order[test:], order[:test]]
     return tuple(jax.tree.map(lambda leaf, part=part: leaf[part], a) for a in converted for part in parts)
 
@@ -89,14 +89,22 @@ def _test_count(where: str, test_size: float, rows: int) -> int:
     return test
 
 
-def _stratify(where: str, labels: np.ndarray, order: np.ndarray, test: int, rng: np.random.Generator) -> np.ndarray:
-    """Reorder shuffled rows so that the first ``test`` contain each class by its share."""
-    rows = len(order)
+def read_classes(where: str, stratify: ArrayLike, rows: int, least: int, why: str) -> tuple[np.ndarray, ...]:
+    """The classes of ``stratify``, the class index of each row, and the number of rows of each class."""
+    labels = as_labels(f"{where}, stratify", stratify)
     if labels.shape != (rows,):
         fail(where, expected=f"stratify of shape ({rows},), a class for each row", got=describe(labels))
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if counts.min() < 2:
-        fail(where, expected="at least 2 rows of each class in stratify", got=f"1 of {names[counts.argmin()]}")
+    if counts.min() < least:
+        rare = f"{counts.min()} of {names[counts.argmin()]}"
+        fail(where, expected=f"at least {least} rows of each class {why}", got=rare)
+    return names, number, counts
+
+
+def _stratify(where: str, stratify: ArrayLike, order: np.ndarray, test: int, rng: np.random.Generator) -> np.ndarray:
+    """Reorder shuffled rows so that the first ``test`` contain each class by its share."""
+    rows = len(order)
+    names, number, counts = read_classes(where, stratify, rows, 2, "in stratify")
     for side, size in (("test", test), ("train", rows - test)):
         if size < len(names):
             fail(where, expected=f"at least {len(names)} {side} rows, one for each class", got=str(size))

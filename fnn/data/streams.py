@@ -13,8 +13,7 @@ from .._core.checks import check_count, keeps_state
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays
 
-Tree: TypeAlias = Any
-"""A batch or a part of one: a pytree of arrays with the rows along their first axis."""
+Tree: TypeAlias = Any  # a batch or a part of one: a pytree of arrays with rows along the first axis
 
 
 class Stream:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numbers
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
@@ -54,10 +54,7 @@ def _category_text(category: Category) -> str:
     return str(int(category)) if isinstance(category, float) and category.is_integer() else str(category)
 
 
-# --------------------------------------------------------------------------------------------------------------- cells
-EXACT = 2**53
-"""The largest magnitude up to which float64 holds every integer."""
-_MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
+EXACT = 2**53  # float64 holds every integer up to this magnitude
 _FILL_NUMBERS = "Drop such rows, or fill them: np.where(np.isnan(column), np.nanmedian(column), column)."
 _FILL_TEXT = "Drop such rows, or fill them, e.g. np.where(column == '', 'unknown', column)."
 _FILL_MIXED = "Drop such rows, or fill them with a number, such as the median of the others."
@@ -65,7 +62,7 @@ _FILL_MIXED = "Drop such rows, or fill them with a number, such as the median of
 
 def is_missing_mark(cell: str) -> bool:
     """Whether a cell marks a missing value in a column of numbers; case is ignored."""
-    return cell.strip().lower() in _MISSING_MARKS
+    return cell.strip().lower() in {"", "?", "na", "n/a", "nan", "null"}
 
 
 def has_decimal_comma(cell: str) -> bool:
@@ -108,7 +105,6 @@ def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
     fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
 
 
-# ------------------------------------------------------------------------------------------------------------- columns
 def _read_columns(where: str, given: dict[str, object]) -> dict[str, np.ndarray]:
     """Read columns of one length, each by `_read_column`."""
     table = {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
@@ -194,7 +190,6 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
     return array
 
 
-# ------------------------------------------------------------------------------------------------------ fit and encode
 def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
     """Learn how to encode a table: numbers stay, categories become one-hot columns.
 
@@ -304,9 +299,7 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
     if not isinstance(code, TableCode):
         fail(where, expected="a TableCode from table_fit first", got=describe(code))
     given = _columns_by_name(where, columns)
-    if missing := [name for name in code.columns if name not in given]:
-        plural = "s" * (len(missing) > 1)
-        fail(where, expected=f"the column{plural} {', '.join(missing)}", got=f"only {', '.join(given) or 'none'}")
+    check_columns(where, code.columns, given)
     table = _read_columns(where, {name: given[name] for name in code.columns})
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
@@ -319,6 +312,13 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
             codes = _category_codes(place, column, categories)
             encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
     return np.concatenate([part.astype(np.float32) for part in encoded], 1)
+
+
+def check_columns(where: str, names: Iterable[str], given: Mapping[str, object]) -> None:
+    """Check that a table has the columns with these names."""
+    if missing := [name for name in names if name not in given]:
+        got = f"only {', '.join(list(given)[:20]) or 'none'}"
+        fail(where, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
 
 
 def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
