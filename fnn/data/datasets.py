@@ -91,7 +91,7 @@ _FIRST_LABELS = {
 
 
 def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Images:
-    parts: list[Any] = []
+    parts = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
         paths = [find_file(dataset, f"{name}.gz", (name,), inside, folder) for name in names]
@@ -108,7 +108,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
                 hint = f"Keep them in separate folders, {inside[0]!r} for {dataset}."
                 fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
         parts += [x, y.astype(np.int32)]
-    return Images(*parts, _CLASSES[dataset])
+    return Images._make((*parts, _CLASSES[dataset]))
 
 
 def mnist(folder: Folder | None = None) -> Images:

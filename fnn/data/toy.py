@@ -3,7 +3,7 @@
 Each takes ``(key, size=500, noise=0.0)``; ``size`` is static and ``noise`` may be traced, so that data can be drawn
 inside `jax.jit`, and many sets at once with `jax.vmap`. The playground's noise slider from 0 to 50 is a ``noise`` from
 0 to 0.5 here. Except in `gaussians` and `spiral`, noise does not move the point itself: the label is computed at a
-displaced position, so a point may carry the label of a place nearby. Rows are shuffled, so any slice is a random sample.
+displaced position, so a point may carry the label of a place nearby. Rows are shuffled, so a slice is a random sample.
 """
 
 from __future__ import annotations
