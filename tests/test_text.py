@@ -41,7 +41,7 @@ def test_vocabulary_of_several_texts():
 
 
 @given(st.text("abcdxyzß ", max_size=30), st.sampled_from("abc "))
-def test_unknown_characters_give_way_to_a_symbol(written, unknown):
+def test_unknown_characters_are_replaced(written, unknown):
     vocabulary = text.Vocabulary("abc ")
     plain = [vocabulary.symbols.index(c if c in "abc " else unknown) for c in written]
     assert vocabulary.encode(written, unknown).tolist() == plain
@@ -575,12 +575,12 @@ def test_extreme_logits_and_temperatures(dtype):
         ([0.0, 1.0], {"temperature": -1}, r"temperature in \[0, inf\), got -1"),
     ],
 )
-def test_sample_refuses_rows_that_leave_nothing_to_draw_from(logits, options, message):
+def test_sample_refuses_rows_without_a_valid_class(logits, options, message):
     with pytest.raises(fnn.InputError, match=message):
         text.sample(jax.random.key(0), jnp.asarray(logits), **options)
 
 
-def test_rows_that_leave_nothing_to_draw_from_are_minus_one_in_a_program():
+def test_traced_rows_without_a_valid_class_give_minus_one():
     rows = jnp.array([[0.0, jnp.nan], [-jnp.inf, -jnp.inf], [-jnp.inf, 0.0], [jnp.inf, 0.0]])
     for top_k in (None, 2):
         drawn = jax.jit(lambda rows, k=top_k: text.sample(jax.random.key(0), rows, 1.0, k))(rows)

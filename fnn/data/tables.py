@@ -1,4 +1,4 @@
-"""Encode tables: numbers stay as they are, categories become one-hot columns.
+"""Encode tables: numbers are kept, categories become one-hot columns.
 
 `table_fit` learns the columns and categories of a table as a `TableCode`; `table_encode` applies it to any table with
 the same columns. Both accept a dict of columns or a DataFrame of pandas or polars. `fnn.data.files` reads CSV files by
@@ -191,7 +191,7 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
 
 
 def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
-    """Learn how to encode a table: numbers stay, categories become one-hot columns.
+    """Learn how to encode a table: numbers are kept, categories become one-hot columns.
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.

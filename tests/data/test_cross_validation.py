@@ -120,7 +120,7 @@ def test_folds_of_scikit_learn():
             np.testing.assert_array_equal(real(fold.test, fold.test_weight), test)
 
 
-def test_a_fold_is_printed_short():
+def test_repr_of_a_fold():
     assert repr(folds(0, 100)[0]) == "Fold(int32[80] of 100 rows for training, int32[20] held out)"
 
 

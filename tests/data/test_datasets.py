@@ -28,8 +28,8 @@ from fnn.data.datasets import _FIRST_LABELS
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(tmp_path, monkeypatch):
-    """A cache of the test's own, and no address to download from, unless the test gives one."""
+def isolated_cache(tmp_path, monkeypatch):
+    """A cache in a temporary folder, and no download URLs unless a test sets them."""
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     for dataset, files in download.SOURCES.items():
         monkeypatch.setitem(download.SOURCES, dataset, {k: s._replace(urls=()) for k, s in files.items()})
@@ -70,7 +70,7 @@ def test_images_from_a_folder(name, tmp_path, monkeypatch):
     np.testing.assert_array_equal(load().x_train, out.x_train)
 
 
-def test_the_argument_is_before_the_variable(tmp_path, monkeypatch):
+def test_the_argument_takes_precedence_over_the_variable(tmp_path, monkeypatch):
     write_images(tmp_path / "one", first=0)
     write_images(tmp_path / "two", first=4)
     monkeypatch.setenv("FNN_DATA", str(tmp_path / "one"))
@@ -83,7 +83,7 @@ def test_the_argument_is_before_the_variable(tmp_path, monkeypatch):
         fnn.data.mnist(tmp_path / "two")
 
 
-def test_folders_that_are_none(tmp_path, monkeypatch):
+def test_missing_folders_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(fnn.InputError, match=r"mnist: expected a folder, got .*nowhere, which does not exist"):
         fnn.data.mnist(tmp_path / "nowhere")
@@ -95,7 +95,7 @@ def test_folders_that_are_none(tmp_path, monkeypatch):
             load()
 
 
-def test_foreign_images(tmp_path):
+def test_invalid_images_are_refused(tmp_path):
     write_images(tmp_path, (5, 4, 3, 3))
     with pytest.raises(fnn.InputError, match=r"train-images-idx3-ubyte and train-labels.*as many uint8 images as"):
         fnn.data.mnist(tmp_path)
@@ -316,7 +316,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server, tmp_path, monkeypa
         fnn.data.nietzsche()
 
 
-def test_the_variable_is_before_the_download(server, tmp_path, monkeypatch):
+def test_the_variable_takes_precedence_over_the_download(server, tmp_path, monkeypatch):
     server.files = {"/nietzsche.txt": TEXT.encode()}
     publish(monkeypatch, "nietzsche", {"nietzsche.txt": TEXT.encode()}, [server.url])
     (tmp_path / "own").mkdir()
@@ -598,7 +598,7 @@ def test_without_sklearn(name, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------------------------------- pytree
-def test_names_are_no_leaves():
+def test_names_are_static():
     data = fnn.data.Dataset(np.arange(6.0).reshape(3, 2), np.arange(3), ("a", "b"), ("c", "d", "e"))
     assert list(fnn.paths(data)) == ["x", "y"]
     doubled = jax.jit(lambda d: jax.tree.map(lambda a: a * 2, d))(data)

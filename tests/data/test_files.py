@@ -45,7 +45,7 @@ def test_damaged_idx(change, match, tmp_path):
         fnn.data.read_idx(path)
 
 
-def test_a_path_without_a_file(tmp_path):
+def test_missing_files_are_refused(tmp_path):
     for read in (fnn.data.read_idx, fnn.data.read_csv):
         with pytest.raises(fnn.InputError, match="expected a file, got nothing of that name"):
             read(tmp_path / "nowhere")
@@ -97,7 +97,7 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("name", list(COLUMNS))
-def test_cells_of_a_csv_file_stay_apart(tmp_path, name):
+def test_different_cells_of_a_csv_file_stay_different(tmp_path, name):
     cells, kind, like_pandas = COLUMNS[name]
     path = tmp_path / "table.csv"
     path.write_text("".join(f"{cell};k\n" for cell in ["a", *cells]), encoding="utf-8")

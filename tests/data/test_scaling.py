@@ -93,7 +93,7 @@ def test_standardize_inside_one_program(rng):
     assert np.isfinite(slope).all()
 
 
-def test_one_row_is_a_mean(rng):
+def test_moments_of_a_single_row(rng):
     x = rng.normal(size=(1, 3))
     moments = standardize_fit(x)
     np.testing.assert_array_equal(moments.mean, x[0])
@@ -123,7 +123,7 @@ def test_integers_give_float32(kind, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_narrow_dtypes_are_kept_and_summed_wider(dtype, rng):
+def test_half_precision_is_kept_and_summed_in_float32(dtype, rng):
     x = jnp.asarray(rng.normal(300, 100, (2000, 2)), dtype)  # the sum of squares leaves float16
     for data in (x, np.asarray(x)):
         moments = standardize_fit(data)
@@ -206,7 +206,7 @@ def test_scale_images_bad_input(x, top, match):
         scale_images(x, top)
 
 
-def test_moments_are_plain_state():
+def test_moments_are_a_pytree():
     """Moments are a pytree and can be built by hand."""
     moments = jax.tree.map(lambda a: a * 2, Moments(np.ones(2), np.ones(2)))
     with warnings.catch_warnings():

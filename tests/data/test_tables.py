@@ -197,7 +197,7 @@ def test_table_encode_bad_input(columns, match):
         table_encode(columns, code)
 
 
-def test_one_hot_is_the_one_of_the_layers():
+def test_one_hot_is_fnn_one_hot():
     assert fnn.data.one_hot is fnn.one_hot
 
 
@@ -223,12 +223,12 @@ def test_one_hot_is_the_one_of_the_layers():
         ([f"name {i}" for i in range(30)], r"many rows share, got 30 in 30 rows\. Leave it out, or name it in categ"),
     ],
 )
-def test_columns_that_are_no_numbers_yet(column, match):
+def test_text_columns_that_look_numeric_are_refused(column, match):
     with pytest.raises(fnn.InputError, match=rf"table_fit, column 'a'.*({match})"):
         table_fit({"a": column})
 
 
-def test_columns_named_as_categorical_are_taken():
+def test_columns_named_as_categorical_are_accepted():
     names = [f"name {i}" for i in range(30)]
     assert len(table_fit({"a": names}, categorical="a").names) == 30
     assert len(table_fit({"a": names * 2}).names) == len(table_fit({"a": names * 2}, categorical="a").names) == 30
@@ -243,7 +243,7 @@ def test_columns_named_as_categorical_are_taken():
         table_encode(code, {"a": 5.1})
 
 
-def test_whole_numbers_name_their_columns_in_full():
+def test_integer_categories_are_named_in_full():
     code = fnn.data.table_fit({"zip": [100000001, 100000002, 100000003]}, categorical="zip")
     assert code.names == ("zip=100000001", "zip=100000002", "zip=100000003")
 
