@@ -15,6 +15,7 @@ from .._core.checks import check_count, check_key, check_range, is_concrete
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, located
 from .._core.types import Array, Params
+from .._core.warn import warn
 from .units import threshold_unit
 
 _MAX_DECIDED_SIZE = 100_000  # the largest x.size for which the warning of perceptron decides separability

@@ -18,6 +18,7 @@ from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from .._core.errors import InputError, fail
 from .._core.types import Array
+from .._core.warn import warn
 from .download import DownloadError, Folder, environment_folder, find_file, first_file, require_file
 from .files import TextTable, parse_numbers, read_idx, read_table, read_text
 from .tables import TableCode, check_columns, table_encode
@@ -182,7 +183,7 @@ def digits() -> Dataset:
 def _warn_if_size_differs(what: str, expected: int, got: int, path: Path) -> None:
     if got != expected:
         text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?"
-        warnings.warn(text, stacklevel=3)
+        warn(text, UserWarning)
 
 
 _HOUSING = (

@@ -188,11 +188,11 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
         columns[name] = _infer_column(cells, decimal)
         if columns[name].dtype.kind == "U" and (inexact := _inexact_integer(cells, decimal)):
             text = f"{path.name}, column {name!r}: whole numbers such as {inexact!r} are read as text, since the "
-            warnings.warn(text + "column needs float64 for its other cells, which would round them.", stacklevel=2)
+            warn(text + "column needs float64 for its other cells, which would round them.", UserWarning)
         present = [cell for cell in cells if not is_missing_mark(cell)]
         if decimal == "." and present and all(map(has_decimal_comma, present)):
             text = f'{path.name}, column {name!r}: numbers such as {present[0]!r} are read as text. Pass decimal=",".'
-            warnings.warn(text, stacklevel=2)
+            warn(text, UserWarning)
     return columns
 
 

@@ -129,7 +129,7 @@ class Shuffled:
         buffer: Tree = None
         filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, as_data(batch, f"Shuffled, batch {number}", late=True))
+            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
             length = _row_count(number, batch)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)

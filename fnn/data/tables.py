@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numbers
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, SupportsInt
 
@@ -250,7 +249,7 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
     lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
         text = f"{place}: {lost} of the whole numbers become equal to others in float32. If they are ids, "
-        warnings.warn(text + "name the column in categorical=(...), or leave it out.", stacklevel=3)
+        warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)
 
 
 def _check_categories(place: str, cells: list[str]) -> None:

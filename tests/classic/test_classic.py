@@ -15,7 +15,7 @@ from sklearn.datasets import load_iris
 
 import fnn
 from fnn import classic
-from fnn.classic import AND, IDENTITY, NAND, NOR, NOT, OR, Formula, Node, Unit, formula, learning, perceptron, separable
+from fnn.classic import AND, IDENTITY, NAND, NOR, NOT, OR, Formula, Node, Unit, formula, perceptron, separable
 
 BITS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
 
