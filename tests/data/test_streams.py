@@ -132,7 +132,7 @@ def test_the_length_is_for_the_bar(capsys):
     ts = fnn.init(task, jax.random.key(0), x)
     fnn.fit(task, ts, fnn.data.Stream(lambda epoch: [(x, y)] * 6, length=6))
     assert "6/6" in capsys.readouterr().out
-    with pytest.warns(RuntimeWarning, match="the iterable tells a length of 6 and gave 2 batches in this epoch"):
+    with pytest.warns(RuntimeWarning, match="the iterable has a length of 6 but gave 2 batches in this epoch"):
         fnn.fit(task, ts, fnn.data.Stream(lambda epoch: [(x, y)] * 2, length=6), verbose=0)
 
 
