@@ -12,4 +12,6 @@ Params = Any
 """A pytree of parameters; in the library's layers a dict by name, nested as the layers are."""
 State = Any
 """A pytree of what a layer carries from call to call, such as running means."""
+PyTree = Any
+"""Arrays, or what stands for them (shapes, dtypes), nested in dicts, tuples, lists or other nodes that JAX knows."""
 F = TypeVar("F", bound=Callable[..., Any])

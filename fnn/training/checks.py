@@ -19,7 +19,7 @@ from ..metrics.metric import Metric
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
-from .batch import size_of, unpack
+from .batch import size_of
 from .state import TrainState, check_task
 from .task import Task, check_output
 from .totals import each_step, total_shapes
@@ -56,7 +56,6 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
       What the values are to be checked against.
     """
     check_task(task, ts)
-    unpack(data)
     size_of(data)
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 
@@ -81,7 +80,7 @@ class Signature(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
-    ts, (x, y, weight) = state.tree(), unpack(data.tree())
+    ts, (x, y, weight) = state.tree(), data.tree()
     with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
         flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(y))

@@ -9,11 +9,10 @@ import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from .._core.inputs import as_data, converting
 from .._core.trees import compiled, paths
 from .._core.types import Array
 from ..nn.masks import Masked
-from .batch import Batch, counted, size_of
+from .batch import Batch, as_batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
 from .totals import measure, penalty_of
@@ -24,26 +23,25 @@ def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
     return _loss_of_counted(task, params, state, counted(task.model, batch))
 
 
-def _loss_of_counted(task: Task, params: Any, state: Any, batch: tuple[Any, Any, Any]) -> Array:
-    x, y, weight = batch
-    predictions, _ = task.model.apply(params, state, x)
-    return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
+def _loss_of_counted(task: Task, params: Any, state: Any, batch: Batch) -> Array:
+    predictions, _ = task.model.apply(params, state, batch.x)
+    return measure(task, predictions, batch.y, batch.weight, None, penalty_of(task, params))[0]
 
 
-def _loss_of_row(task: Task, params: Any, state: Any, row: tuple[Any, Any, Any]) -> Array:
+def _loss_of_row(task: Task, params: Any, state: Any, row: Batch) -> Array:
     """`loss_of` one example of a batch in which none can do harm."""
     return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
 
 
 def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
     """Refuse a masked output, whose examples are steps and not the rows of the batch."""
-    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch[0])
+    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     if isinstance(out, Masked):
         hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
         fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
@@ -80,7 +78,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     return jax.vmap(one)(counted(task.model, batch))
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
@@ -150,7 +148,7 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
-    data, test = as_data(data), as_data(test, "test")
+    data, test = as_batch(data), as_batch(test, "test")
     _check_examples("influence", task, ts, data)
     return _influence(task, ts, data, test, damping, iterations)
 

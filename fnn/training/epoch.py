@@ -10,12 +10,11 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
-from .._core.inputs import converting
 from .._core.random import permutation
 from .._core.trees import compiled
 from .._core.types import Array
 from ..losses.facts import is_known
-from .batch import size_of, take
+from .batch import parsing, size_of, take
 from .segments import in_segments
 from .state import TrainState, check_task
 from .step import step_and_totals
@@ -129,7 +128,7 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
         )
 
 
-@converting("data")
+@parsing("data")
 @compiled
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def train_epoch(

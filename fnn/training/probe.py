@@ -14,7 +14,7 @@ from .._core.types import Array
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer
 from ..nn.observe import Trace, observe
-from .batch import Batch, counted, size_of
+from .batch import Batch, as_batch, counted, size_of
 from .state import TrainState, check_task
 from .step import gradients
 from .task import Task
@@ -130,14 +130,13 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     """
     check_task(task, ts)
     size_of(batch)
-    x, y, weight = counted(task.model, batch)
-    batch = (x, y) if weight is None else (x, y, weight)
+    batch = counted(task.model, as_batch(batch, "batch"))
 
     def forward(params: Any, state: Any, x: Any, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         return OrderedDict((name, _floats(trace.y)) for name, trace in seen.items())
 
-    shapes = jax.eval_shape(forward, ts.params, ts.state, x, ts.key)
+    shapes = jax.eval_shape(forward, ts.params, ts.state, batch.x, ts.key)
     probes = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
     # The step's own function does the work, for a model whose parameters are pairs (parameters, probes) and which hands
@@ -159,7 +158,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=losses_of(task, predictions, y),
+        losses=losses_of(task, predictions, batch.y),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

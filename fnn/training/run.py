@@ -12,10 +12,9 @@ import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
-from .._core.inputs import as_data, ready
 from .._core.trees import compiled
 from .._core.types import Array
-from .batch import size_of
+from .batch import as_batch, size_of
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .segments import again, in_segments
@@ -80,9 +79,9 @@ def run(
     ((5, 1, 1), (5, 20))
     """
     check_task(task, ts)
-    data = data if ready(data) else as_data(data)
-    if not ready(validation_data):
-        validation_data = as_data(validation_data, "validation_data")
+    data = as_batch(data)
+    if validation_data is not None:
+        validation_data = as_batch(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)

@@ -7,13 +7,12 @@ from typing import Any
 
 import jax
 
-from .._core.inputs import converting
 from .._core.trees import compiled
 from .._core.types import Array
 from .._core.xla import after_all
 from ..nn.added_loss import added_losses
 from ..optimizers.base import apply_updates
-from .batch import Batch, counted, size_of
+from .batch import Batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalty_of, results
@@ -44,7 +43,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:

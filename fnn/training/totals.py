@@ -12,7 +12,7 @@ from .._core.errors import describe, fail, located, shape_text
 from .._core.types import Array
 from ..losses.weighting import weighted_sum
 from ..nn.masks import Masked, kept, sequence_of
-from .batch import Batch, along_rows, unpack
+from .batch import Batch, along_rows
 from .state import TrainState
 from .task import Task
 
@@ -121,9 +121,8 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     """Shapes and dtypes of the totals of a batch."""
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
-        x, y, weight = unpack(batch)
-        predictions, _ = task.model.apply(ts.params, ts.state, x)
-        return measure(task, predictions, y, weight, None)[1]
+        predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
+        return measure(task, predictions, batch.y, batch.weight, None)[1]
 
     shapes: Totals = jax.eval_shape(forward, ts, batch)
     return shapes
