@@ -44,6 +44,7 @@ class Formula(NamedTuple):
       InputError: if an input is missing, unknown, given twice, or neither 0 nor 1.
 
     >>> import numpy as np
+    >>> import numpy as np
     >>> xor = formula("(a or b) and not (a and b)")
     >>> xor(1, 0), xor(a=1, b=1)
     (1, 0)

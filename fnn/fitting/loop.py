@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import describe, fail
 from .._core.trees import copied, paths
+from .._core.types import Array
 from .._core.warn import warn
 from ..metrics.names import NAN_ROWS
 from ..training.state import TrainState
@@ -157,7 +158,8 @@ class Loop:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
         source, progress, guard = self.source, self.progress, self.source.rhythm.guard
         begin, done = (int(position.ts.step), 0) if position.start is None else position.start[:2]
-        ts, totals, logs = position.ts, None, dict(position.logs)
+        ts, totals = position.ts, None
+        logs: Mapping[str, Array | float] = position.logs
         made, shown, refreshed = position.made, done, time.perf_counter()
         updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=position.start)
         with contextlib.closing(updates):

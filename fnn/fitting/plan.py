@@ -64,6 +64,8 @@ class Options:
             hint = "All rows would be for validation." if split == 1 else ""
             fail("fit", expected="validation_split in [0, 1)", got=f"{split:g}", hint=hint)
         check_range("fit", "validation_split", split, 0, 1)
+        if split and self.validation_data is not None:
+            fail("fit", expected="either validation_data or validation_split", got="both")
         if self.verbose not in (0, 1, 2):
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
         alone = callable(self.callbacks) or not isinstance(self.callbacks, Iterable)
@@ -137,8 +139,6 @@ def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
-    if options.validation_split and validating is not None:
-        fail("fit", expected="either validation_data or validation_split", got="both")
     rhythm = Rhythm(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),

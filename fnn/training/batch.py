@@ -13,7 +13,7 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import COMPILED
-from .._core.types import Array, F
+from .._core.types import Array, F, PyTree
 from ..nn.layer import Layer
 
 
@@ -26,9 +26,9 @@ class Batch(NamedTuple):
       weight: sample weights, (batch,) or for each step of a sequence; None for 1.
     """
 
-    x: Any
-    y: Any
-    weight: Any = None
+    x: PyTree
+    y: PyTree
+    weight: PyTree = None
 
     @classmethod
     def of(cls, data: Any) -> Batch:
@@ -87,14 +87,14 @@ def parsing(*names: str) -> Callable[[F], F]:
       *names: of the arguments from the third on that are data.
     """
 
-    def wrap(jitted: Any) -> Any:
-        def parsed(parse: Callable[[Any, str], Any], args: Any, kwargs: Any) -> Any:
+    def wrap(jitted: Any) -> PyTree:
+        def parsed(parse: Callable[[Any, str], Any], args: Any, kwargs: Any) -> PyTree:
             given = dict(zip(names, args[2:], strict=False))
             args = (*args[:2], *(parse(data, name) for name, data in given.items()), *args[2 + len(given) :])
             return args, {name: parse(arg, name) if name in names else arg for name, arg in kwargs.items()}
 
         @functools.wraps(jitted)
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> PyTree:
             args, kwargs = parsed(as_batch, args, kwargs)
             return jitted(*args, **kwargs)
 
@@ -108,7 +108,7 @@ def parsing(*names: str) -> Callable[[F], F]:
 
 
 def _of_shapes(method: Callable[..., Any], parsed: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def call(*args: Any, **kwargs: Any) -> PyTree:
         args, kwargs = parsed(lambda data, _: Batch.of(data), args, kwargs)
         return method(*args, **kwargs)
 
@@ -137,12 +137,12 @@ def size_of(data: Any) -> int:
     return next(iter(sizes.values()))
 
 
-def take(data: Any, rows: Array) -> Any:
+def take(data: Any, rows: Array) -> PyTree:
     """Rows of every array, by numbers known to be in range."""
     return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
-def along_rows(rows: Array, a: Any) -> Array:
+def along_rows(rows: Array, a: PyTree) -> Array:
     """A value for each row, (batch,), in a shape that broadcasts against ``a``."""
     return rows.reshape(-1, *(1,) * (a.ndim - 1))
 
@@ -166,7 +166,7 @@ def counted(model: Layer, batch: Batch) -> Batch:
         replaced &= ~jnp.stack(finite).all(0) if finite else jnp.zeros_like(replaced)
     first, found = jnp.argmax(counts), counts.any()
 
-    def cleaned(a: Any) -> Array:
+    def cleaned(a: PyTree) -> Array:
         a = jnp.asarray(a)
         one = jax.lax.stop_gradient(a.at[first].get(mode="promise_in_bounds"))
         if jnp.issubdtype(a.dtype, jnp.number):

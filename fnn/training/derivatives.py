@@ -10,7 +10,7 @@ import jax
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
 from .._core.trees import compiled, paths
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, counted, parsing, size_of
 from .state import TrainState, check_task
@@ -18,17 +18,17 @@ from .task import Task
 from .totals import measure, penalty_of
 
 
-def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
+def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
     """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
     return _loss_of_counted(task, params, state, counted(task.model, batch))
 
 
-def _loss_of_counted(task: Task, params: Any, state: Any, batch: Batch) -> Array:
+def _loss_of_counted(task: Task, params: Params, state: State, batch: Batch) -> Array:
     predictions, _ = task.model.apply(params, state, batch.x)
     return measure(task, predictions, batch.y, batch.weight, None, penalty_of(task, params))[0]
 
 
-def _loss_of_row(task: Task, params: Any, state: Any, row: Batch) -> Array:
+def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
     """`loss_of` one example of a batch in which none can do harm."""
     return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
 
@@ -44,7 +44,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
 @parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
-def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
+def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     """The gradient of each example's loss by itself.
 
     ``g_i = d (w_i l_i + penalty) / d params``, so the mean over the batch is the gradient of the batch's loss (with
@@ -72,7 +72,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     size_of(batch)
     _check_examples("example_gradients", task, ts, batch)
 
-    def one(row: Batch) -> Any:
+    def one(row: Batch) -> PyTree:
         return jax.grad(lambda params: _loss_of_row(task, params, ts.state, row))(ts.params)
 
     return jax.vmap(one)(counted(task.model, batch))
@@ -81,7 +81,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
 @parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
-def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
 
     ``H v = d/de grad L(params + e v)`` at 0: a forward derivative of the gradient, about twice its cost.
@@ -116,7 +116,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any
     return _hvp(task, ts, batch, vector)
 
 
-def _hvp(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+def _hvp(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     gradient = jax.grad(lambda params: loss_of(task, params, ts.state, batch))
     return jax.jvp(gradient, (ts.params,), (vector,))[1]
 
@@ -158,7 +158,7 @@ def influence(
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
 
-    def system(vector: Any) -> Any:
+    def system(vector: PyTree) -> PyTree:
         return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
 
     solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)

@@ -13,7 +13,7 @@ import numpy as np
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
 from .._core.trees import compiled
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from .batch import as_batch, size_of
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
@@ -158,7 +158,7 @@ def _with_callbacks(
 ) -> tuple[TrainState, dict[str, Array], Array]:
     """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
 
-    def go(carry: Any, i: Array) -> Any:
+    def go(carry: PyTree, i: Array) -> PyTree:
         ts, memories, stopped, _ = carry
         ts, logs = body(ts, i)
         after = []
@@ -168,11 +168,11 @@ def _with_callbacks(
             stopped = stopped | stop
         return (ts, tuple(after), stopped, i.astype(jnp.int32)), (logs, jnp.bool_(True))
 
-    def skip(carry: Any, i: Array) -> Any:
+    def skip(carry: PyTree, i: Array) -> PyTree:
         shapes = jax.eval_shape(go, carry, i)[1]
         return carry, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
-    def step(carry: Any, i: Array) -> Any:
+    def step(carry: PyTree, i: Array) -> PyTree:
         return jax.lax.cond(carry[2], skip, go, carry, i)
 
     start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)

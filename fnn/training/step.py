@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 
 from .._core.trees import compiled
-from .._core.types import Array
+from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..nn.added_loss import added_losses
 from ..optimizers.base import apply_updates
@@ -18,12 +17,12 @@ from .task import Task
 from .totals import Logs, Totals, measure, penalty_of, results
 
 
-def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Any, Any, Totals]:
+def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
     """Gradients of the batch loss over the rows that are valid, with the new layer state and the totals."""
     x, y, weight = counted(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
-    def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
+    def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
         predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
         penalties = [*penalty_of(task, params), *added_losses(state)]
         loss, totals = measure(task, predictions, y, weight, valid, penalties)

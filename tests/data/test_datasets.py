@@ -20,7 +20,7 @@ import pytest
 import requests
 import sklearn.datasets
 import tqdm.auto
-from test_files import idx
+from helpers import idx
 
 import fnn
 from fnn.data import download

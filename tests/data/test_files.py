@@ -5,14 +5,11 @@ import gzip
 
 import numpy as np
 import pytest
+from helpers import idx
 
 import fnn
 
-
 # ------------------------------------------------------------------------------------------------------------------ IDX
-def idx(array, code):
-    head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
 
 
 @pytest.mark.parametrize(("dtype", "code"), [("u1", 8), ("i1", 9), ("i2", 11), ("i4", 12), ("f4", 13), ("f8", 14)])

@@ -273,8 +273,8 @@ def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, mo
     gather(monkeypatch, most)
     seen, original = [], streams.StreamSource.pieces
 
-    def counted(self, ts, done):
-        for piece in original(self, ts, done):
+    def counted(self, ts, done, made):
+        for piece in original(self, ts, done, made):
             seen.append(piece.whole)
             yield piece
 
