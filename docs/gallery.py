@@ -130,7 +130,11 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
         "The score by one argument, with its range over the others.",
         'fnn.plot.sweep_line(swept, "rate")',
     ),
-    Entry("Images", "A grid of images with their labels.", "fnn.plot.images(x_train[:16], y_train[:16])"),
+    Entry(
+        "Images",
+        "A grid of images with their labels.",
+        "fnn.plot.images(x_train[:16], y_train[:16])",
+    ),
     Entry(
         "Images with predictions",
         "Titles show predicted (true): green if correct, red and bold if wrong. Here the errors come first.",
@@ -356,15 +360,21 @@ def page() -> str:
     parts = [HEAD]
     for entry in ENTRIES:
         parts += [f"## {entry.title}\n", f"{entry.sentence}\n"]
-        parts += [f"```python\n{code}\n```\n" for code in (entry.setup, entry.code) if code]
+        parts += [
+            f"```python\n{code}\n```\n" for code in (entry.setup, entry.code) if code
+        ]
         parts.append(f"![{entry.title.lower()}](gallery/{entry.file})\n")
     return "\n".join(parts)
 
 
 def main() -> None:
     """Draw all pictures and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of gallery.md and gallery/")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder of gallery.md and gallery/"
+    )
     out = parser.parse_args().out
     (out / "gallery").mkdir(parents=True, exist_ok=True)
     names: dict[str, object] = {}
@@ -374,7 +384,9 @@ def main() -> None:
         path = out / "gallery" / entry.file
         plt.gcf().savefig(path, dpi=100)
         # A palette reduces the files to a third of their size without visible loss.
-        Image.open(path).convert("RGB").quantize(256, kmeans=5, dither=Image.Dither.NONE).save(path, optimize=True)
+        Image.open(path).convert("RGB").quantize(
+            256, kmeans=5, dither=Image.Dither.NONE
+        ).save(path, optimize=True)
         plt.close("all")
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     (out / "gallery.md").write_text(page(), encoding="utf-8")

@@ -24,9 +24,10 @@ NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "sh
 
 PAGE = """# Reference experiments
 
-What Keras, scikit-learn or NumPy printed for the same work, and what fnn reaches: the mean of {seeds} seeds, with the
-least and the most in brackets. Made by `python examples/all.py --markdown docs/experiments.md` with fnn {version};
-{quick}each script can also be run by itself (`--help` lists its options).
+Each row compares fnn with a target: the result of Keras, scikit-learn or NumPy on the same task. The fnn column
+shows the mean over {seeds} seeds, with minimum and maximum in brackets.
+`python examples/all.py --markdown docs/experiments.md` wrote this page with fnn {version};
+{quick}each script also runs separately (`--help` lists its options).
 
 {table}
 
@@ -40,16 +41,16 @@ least and the most in brackets. Made by `python examples/all.py --markdown docs/
 
 ## Pictures
 
-The playground's tasks on one page, with the networks of the first seed:
+The playground's tasks, with the networks of the first seed:
 
-![ten tasks in the plane, their test rows, and what was learned](experiments/playground.png)
+![ten tasks in the plane, their test rows, and the learned functions](experiments/playground.png)
 
-A boundary being learned, and why eight layers of sigmoid stand still:
+A network learns a decision boundary; eight sigmoid layers do not learn, because their gradient vanishes:
 
 ![a spiral's boundary, epoch by epoch](experiments/spiral.gif)
 ![gradient norms by layer, with sigmoid and with relu](experiments/vanishing_gradient.png)
 
-Nine optimizers over two surfaces:
+Nine optimizers on two surfaces:
 
 ![paths of nine optimizers over Beale's and Rosenbrock's functions](experiments/optimizer_race.png)
 """
@@ -83,7 +84,7 @@ def main() -> None:
         page = PAGE.format(
             seeds=len(experiment.seeds(args)),
             version=fnn.__version__,
-            quick="in quick mode, so these figures mean nothing; " if args.quick else "",
+            quick="quick mode was on, so these figures mean nothing; " if args.quick else "",
             table=experiment.table(figures, absent, markdown=True, quick=args.quick),
             notes=experiment.notes(figures),
             scripts="\n".join(rows),

@@ -1,4 +1,4 @@
-"""What a dense layer on an image costs, and the convolution that replaces it (reference experiment 14).
+"""The cost of a dense layer on an image, and the convolution that replaces it (reference experiment 14).
 
     python examples/dense_or_conv.py
 

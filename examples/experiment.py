@@ -65,7 +65,7 @@ class Figure(NamedTuple):
         return f"{value:,.{self.digits}f}"
 
 
-HEAD = ["no.", "what", "fnn (mean of the seeds)", "to meet", "verdict"]
+HEAD = ["no.", "what", "fnn (mean over seeds)", "target", "verdict"]
 
 
 def table(

@@ -21,7 +21,10 @@ def network() -> fnn.Task:
     return fnn.Task(fnn.Sequential(*hidden, fnn.Dense(1)), "mse", fnn.adam(), metrics=("rmse",))
 
 
-NOTE = "0.505 is a single run. Seeds differ by 0.005, and over 8 of them the mean is 0.505 to 0.507: 3 may miss it."
+NOTE = (
+    "0.505 is a single run. Seeds differ by 0.005, and over 8 seeds the mean is 0.505 to 0.507: 3 seeds may miss the "
+    "target."
+)
 
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:

@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     middle.yaxis.get_major_locator().set_params(integer=True)
     experiment.save(left, args, "perceptron.png")
     return [
-        experiment.Figure(3, "perceptron on iris: rows right of 150", [right], 150, "equal to", digits=0),
+        experiment.Figure(3, "perceptron on iris: correct rows of 150", [right], 150, "equal to", digits=0),
         experiment.Figure(3, "perceptron: (2, 0.5) is setosa", [float(answers[0])], 1, "equal to", digits=0),
         experiment.Figure(3, "perceptron: (3, 1) is setosa", [float(answers[1])], 0, "equal to", digits=0),
     ]

@@ -168,9 +168,9 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         experiment.Figure(13, "spiral: test accuracy", scores["spiral"], 0.97),
         experiment.Figure(13, "plane: test MSE", scores["plane"], 0.02, "at most"),
         experiment.Figure(13, "six Gaussians: test MSE", scores["surface"], 0.02, "at most"),
-        experiment.Figure(13, "8 layers of sigmoid stand still: test accuracy", scores["deep sigmoid"], 0.6, "at most"),
-        experiment.Figure(13, "8 layers of relu do: test accuracy", scores["deep relu"], 0.95),
-        experiment.Figure(13, "sigmoid: gradient of the first layer over the last's", ratio, 1e-3, "at most", digits=6),
+        experiment.Figure(13, "8 sigmoid layers do not learn: test accuracy", scores["deep sigmoid"], 0.6, "at most"),
+        experiment.Figure(13, "8 ReLU layers learn: test accuracy", scores["deep relu"], 0.95),
+        experiment.Figure(13, "sigmoid: gradient of the first layer / the last", ratio, 1e-3, "at most", digits=6),
     ]
 
 
