@@ -10,6 +10,7 @@ import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import fail
+from .._core.tables import table_line
 from .classification import Counts, answers_of, counts_by_class, counts_by_label, scores_of
 from .given import check_given
 from .metric import in_double
@@ -52,15 +53,15 @@ def classification_report(
     weighted avg       0.88    0.75  0.77        4
     """
     rows, averages = _report_rows(predictions, targets, names, threshold, multi_label, sample_weight)
-    width = max(len("weighted avg"), *(len(label) for label, *_ in rows))
+    widths = (max(len("weighted avg"), *(len(label) for label, *_ in rows)), 9, 6, digits + 2, 7)
 
     def line(label: str, values: Sequence[Any], count: Any) -> str:
         cells = ["" if v is None else f"{v:.{digits}f}" for v in values]
         # Sums of weights are no integers.
         support = f"{count:.1f}" if isinstance(count, float) else str(count)
-        return f"{label:<{width}}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>{digits + 2}}  {support:>7}"
+        return table_line([label, *cells, support], widths, left=1)
 
-    head = f"{'':<{width}}  precision  recall  {'f1':>{digits + 2}}  support"
+    head = table_line(["", "precision", "recall", "f1", "support"], widths, left=1)
     return "\n".join([head, *(line(*row) for row in rows), "", *(line(*row) for row in averages)])
 
 

@@ -36,14 +36,15 @@ class AddedLoss(NamedTuple):
     value: Array
 
 
+def is_added_loss(node: object) -> bool:
+    """Whether a node of a state is an `AddedLoss`."""
+    return isinstance(node, AddedLoss)
+
+
 def added_losses(state: Any) -> list[Array]:
     """The values of all `AddedLoss` in a model's state, as scalars."""
-    nodes = jax.tree.leaves(state, is_leaf=_is_added)
-    return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if _is_added(node)]
-
-
-def _is_added(node: Any) -> bool:
-    return isinstance(node, AddedLoss)
+    nodes = jax.tree.leaves(state, is_leaf=is_added_loss)
+    return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if is_added_loss(node)]
 
 
 def activity_penalty(x: Array, l1: Any = 0.0, l2: Any = 0.0) -> Array:

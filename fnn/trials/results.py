@@ -17,6 +17,7 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.files import check_ending
 from .._core.random import is_key
+from .._core.tables import column_widths, table_line
 
 Config = dict[str, Any]
 
@@ -146,8 +147,8 @@ class Sweep(NamedTuple):
         shown = rows[:10]
         names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "failed"]
         cells = [names, *([_cell(row.get(name, "")) for name in names] for row in shown)]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
+        widths = column_widths(cells)
+        lines = [table_line(line, widths) for line in cells]
         lines[1:] = [line + ("  failed" if row["failed"] else "") for line, row in zip(lines[1:], shown, strict=True)]
         failed = int(self.failed.sum())
         tail = f"{trials_text(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")

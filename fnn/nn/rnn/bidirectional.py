@@ -66,8 +66,8 @@ def Bidirectional(
     Raises:
       InputError: for an unknown merge mode, something that is no Layer, and whatever the layers refuse.
 
-    >>> import jax, jax.numpy as jnp
-    >>> layer = Bidirectional(LSTM(8, return_sequences=True))
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> layer = Bidirectional(fnn.LSTM(8, return_sequences=True))
     >>> params, _ = layer.init(jax.random.key(0), jnp.ones((2, 5, 3)))
     >>> layer.apply(params, {}, jnp.ones((2, 5, 3)))[0].shape, sorted(params)
     ((2, 5, 16), ['backward', 'forward'])
