@@ -20,13 +20,13 @@ from .._core.checks import check_float
 from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, Shape
 from .layer import Layer, stateless
 from .masks import kept, sequence_of
-from .windows import Ints, Padding, Pairs, check_counts, check_padding, pads, per_axis
+from .windows import Padding, Pairs, check_counts, check_padding, pads, per_axis
 
 
-def _windows(where: str, x: Any, pool_size: Any, strides: Any, padding: Padding) -> tuple[Ints, Ints, Pairs]:
+def _windows(where: str, x: Any, pool_size: Any, strides: Any, padding: Padding) -> tuple[Shape, Shape, Pairs]:
     """Window, strides and padding for each spatial axis of ``x``."""
     rank = x.ndim - 2
     if not 1 <= rank <= 3:
@@ -103,7 +103,7 @@ def max_pool(
     return x
 
 
-def _check_covered(where: str, size: Ints, window: Ints, steps: Ints, pairs: Pairs) -> None:
+def _check_covered(where: str, size: Shape, window: Shape, steps: Shape, pairs: Pairs) -> None:
     """Refuse a window that would hold nothing but padding."""
     for axis, (n, k, s, (low, high)) in enumerate(zip(size, window, steps, pairs, strict=True)):
         last = (n + low + high - k) // s * s - low
@@ -157,7 +157,7 @@ def avg_pool(
     return x.astype(dtype)
 
 
-def _spatial_axes(where: str, x: Any) -> Ints:
+def _spatial_axes(where: str, x: Any) -> Shape:
     if not 3 <= x.ndim <= 5:
         expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
         fail(where, expected=expected, got=describe(x), hint="It pools over the spatial axes.")
