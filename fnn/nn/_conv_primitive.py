@@ -1,9 +1,9 @@
 """Convolution as one JAX primitive: a trilinear form in x, y and kernel whose derivatives are the form itself.
 
 The primitive takes two of the three arrays and gives the third: the output y of a convolution from x and kernel, the
-gradient of x from y and kernel, or the gradient of the kernel from x and y. Differentiating one result by an operand
-swaps their roles, and `jax.vmap` folds its axis into one that an operand already has, so nothing else is needed for
-derivatives of any order and for batches. `lower_on` chooses the form that runs on each platform.
+gradient of x from y and kernel, or the gradient of the kernel from x and y. Differentiating one of them with respect
+to an operand gives another of the three, and `jax.vmap` folds its axis into one that an operand already has, so
+nothing else is needed for derivatives of any order and for batches. `lower_on` sets the form that a platform runs.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def _unfold(a: Array, axis: int, groups: int, members: int) -> Array:
 def _batch(
     args: tuple[Array, Array], dims: tuple[int | None, int | None], *, result: str, geometry: Geometry, members: bool
 ) -> tuple[Array, int]:
-    """`jax.vmap`: fold a single batched operand into an axis that the other one lacks; make two of them members."""
+    """`jax.vmap`: fold one batched operand into an axis that the other lacks; two become members."""
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     a, b = (x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(args, dims, strict=True))
     if not members and None in dims:
