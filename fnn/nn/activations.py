@@ -202,7 +202,7 @@ def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
 
 def all_known(*activations: ActivationLike) -> bool:
     """Whether all are the library's, which act on each example separately (custom functions make no such promise)."""
-    return all(get_activation(activation) in (linear, *ACTIVATIONS.values()) for activation in activations)
+    return all(get_activation(activation) in ACTIVATIONS.values() for activation in activations)
 
 
 @described

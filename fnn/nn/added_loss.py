@@ -11,7 +11,7 @@ from .._core.checks import check_float, check_range, leaf
 from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
 from .._core.types import Array, Key, Params, PyTree, Scalar, State
-from .layer import Layer
+from .layer import Layer, Output
 from .masks import sequence_of
 
 
@@ -109,9 +109,7 @@ def ActivityRegularization(l1: Scalar = 0.0, l2: Scalar = 0.0, *, name: str = "a
         check_float("ActivityRegularization", values)
         return {}, {"penalty": AddedLoss(jnp.zeros((), at_least_float32(values.dtype)))}
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         before = leaf("ActivityRegularization", state, "penalty")
         added = activity_penalty(sequence_of("ActivityRegularization", x)[0], l1, l2)
         # In the dtype of the state, which a loop over steps must keep.

@@ -12,7 +12,7 @@ from .._core.described import described
 from .._core.errors import InputError, describe, fail, located
 from .._core.random import children
 from .._core.types import Key, Params, PyTree, State
-from .layer import Layer, shape_of
+from .layer import Layer, Output, shape_of
 from .masks import Masked, sequence_of
 from .observe import call, inside
 
@@ -82,9 +82,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 state[layer_name] = s
         return params, state
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _check_entries(name, "parameters", params, names)
         _check_entries(name, "state", state, names)
         new_state = {}
@@ -153,9 +151,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
         params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
         return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         outputs, new_state = {"shortcut": x}, {}
         for i, (part, layer) in enumerate(parts.items()):
             part_key = None if key is None else jax.random.fold_in(key, i)

@@ -13,7 +13,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.random import bernoulli
 from .._core.types import Array, Key, Params, PyTree, Scalar, State
-from .layer import Layer
+from .layer import Layer, Output
 from .masks import over_steps, sequence_of
 
 
@@ -62,9 +62,7 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         return {}, {}
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         sequence_of("Dropout", x)  # refuses the same inputs outside training
         if not train:
             return x, state

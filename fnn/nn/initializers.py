@@ -171,18 +171,11 @@ def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
 
 
+_NAMED = (zeros, ones, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal)
 INITIALIZERS: dict[str, Initializer] = {
-    "zeros": zeros,
-    "ones": ones,
+    **{fn.__name__: fn for fn in _NAMED},
     "uniform": uniform(),
     "normal": normal(),
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
-    "orthogonal": orthogonal,
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,21 +17,8 @@ from .._core.inputs import leaves, with_shapes
 from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
 from .masks import array_of, sequence_of
 
-
-class Init(Protocol):
-    """The type of `Layer.init`."""
-
-    def __call__(self, key: Key, x: PyTree, /) -> tuple[Params, State]:
-        """Return new parameters and state."""
-
-
-class Apply(Protocol):
-    """The type of `Layer.apply`."""
-
-    def __call__(
-        self, params: Params, state: State, x: PyTree, /, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
-        """Return the output and the new state."""
+Output = tuple[PyTree, State]
+"""The output of a layer and its new state."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -62,8 +48,8 @@ class Layer(Described):
     {'dense/bias': (2,), 'dense/kernel': (3, 2), 'scale/scale': (3,)}
     """
 
-    init: Init
-    apply: Apply
+    init: Callable[..., tuple[Params, State]]
+    apply: Callable[..., Output]
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
@@ -129,9 +115,7 @@ def parametric(
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked else array_of(kind, x))), {}
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         return fn(params, x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)

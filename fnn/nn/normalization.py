@@ -14,7 +14,7 @@ from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
 from .initializers import Initializer, get_initializer
-from .layer import Layer, param_dtype, parametric, shape_of
+from .layer import Layer, Output, param_dtype, parametric, shape_of
 from .masks import Masked, kept, over_steps, sequence_of
 
 
@@ -208,9 +208,7 @@ def BatchNorm(
         _check_features("BatchNorm", x)
         return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         x, mask = sequence_of("BatchNorm", x)
         y, state = batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon, mask=mask)
         return (y if mask is None else Masked(y, mask)), state

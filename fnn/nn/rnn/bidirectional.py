@@ -11,7 +11,7 @@ from ..._core.checks import leaf, lookup
 from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, Key, Params, PyTree, State
-from ..layer import Layer, shape_of
+from ..layer import Layer, Output, shape_of
 from ..masks import Masked, kept, sequence_of
 from ..observe import call
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
@@ -83,9 +83,7 @@ def Bidirectional(
         made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}
         return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
 
-    def apply(
-        params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> tuple[PyTree, State]:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _, mask = sequence_of(name, x)
         outputs, carries, new_state = [], [], {}
         for i, (part, one) in enumerate(layers.items()):

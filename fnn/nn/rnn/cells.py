@@ -39,6 +39,7 @@ class GRUCarry(NamedTuple):
     h: Array
 
 
+Arrays = tuple[Array, ...]
 Carry = TypeVar("Carry", SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 # Derivatives of activations as functions of their output, so that slopes need nothing but the saved output.
@@ -80,8 +81,8 @@ class Cell(Generic[Carry]):
 
     carry: type[Carry]
     gates: int
-    step: Callable[..., tuple[Carry, tuple[Array, ...]]]
-    slopes: Callable[..., tuple[Array, ...]]
+    step: Callable[..., tuple[Carry, Arrays]]
+    slopes: Callable[..., Arrays]
     forcing: Callable[..., Array | tuple[Array, Array]]
     tangent: Callable[..., Carry]
     recurrent_bias: bool = False
@@ -123,44 +124,40 @@ def _activate(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequen
     return [act(part) for act, part in zip(acts, _split(packed, len(acts)), strict=True)]
 
 
-def _packed_forcing(d: Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> Array:
+def _packed_forcing(d: Weights, dzx: Array, hs: Array, slopes: Arrays) -> Array:
     return dzx + all_steps(hs, d.recurrent)
 
 
 def _simple_rnn_step(
     weights: Weights, carry: SimpleRNNCarry, zx: Array, acts: CellActivations
-) -> tuple[SimpleRNNCarry, tuple[Array, ...]]:
+) -> tuple[SimpleRNNCarry, Arrays]:
     h = acts.main(zx + carry.h @ weights.recurrent)
     return SimpleRNNCarry(h), (h,)
 
 
-def _simple_rnn_slopes(carry: SimpleRNNCarry, gates: tuple[Array, ...], acts: CellActivations) -> tuple[Array, ...]:
+def _simple_rnn_slopes(carry: SimpleRNNCarry, gates: Arrays, acts: CellActivations) -> Arrays:
     return (acts.main(gates[0]),)
 
 
-def _simple_rnn_tangent(
-    kernel_t: Array, d: SimpleRNNCarry, forcing: Array, slopes: tuple[Array, ...]
-) -> SimpleRNNCarry:
+def _simple_rnn_tangent(kernel_t: Array, d: SimpleRNNCarry, forcing: Array, slopes: Arrays) -> SimpleRNNCarry:
     """The tangent of one step, ``dh_new = a'(h_new) (dzx + h @ dU + dh @ U)``; the first two terms are the forcing."""
     return SimpleRNNCarry(slopes[0] * (forcing + _times(d.h, kernel_t)))
 
 
-def _lstm_step(
-    weights: Weights, carry: LSTMCarry, zx: Array, acts: CellActivations
-) -> tuple[LSTMCarry, tuple[Array, ...]]:
+def _lstm_step(weights: Weights, carry: LSTMCarry, zx: Array, acts: CellActivations) -> tuple[LSTMCarry, Arrays]:
     i, f, g, o = _activate(zx + carry.h @ weights.recurrent, (acts.gate, acts.gate, acts.main, acts.gate))
     c = f * carry.c + i * g
     s = acts.main(c)
     return LSTMCarry(o * s, c), (i, f, g, o, s)
 
 
-def _lstm_slopes(carry: LSTMCarry, gates: tuple[Array, ...], acts: CellActivations) -> tuple[Array, ...]:
+def _lstm_slopes(carry: LSTMCarry, gates: Arrays, acts: CellActivations) -> Arrays:
     i, f, g, o, s = gates
     to_c = acts.gate(i) * g, acts.gate(f) * carry.c, acts.main(g) * i
     return *to_c, acts.gate(o) * s, f, o * acts.main(s)
 
 
-def _lstm_tangent(kernel_t: Array, d: LSTMCarry, forcing: Array, slopes: tuple[Array, ...]) -> LSTMCarry:
+def _lstm_tangent(kernel_t: Array, d: LSTMCarry, forcing: Array, slopes: Arrays) -> LSTMCarry:
     """The tangent of one step, with ``dz = dzx + h @ dU + dh @ U`` (the first two terms are the forcing).
 
     With slopes ``i', f', g', o', s'`` of the activations at the gates i, f, g, o and at the memory, ``s = t(c)``:
@@ -174,9 +171,7 @@ def _lstm_tangent(kernel_t: Array, d: LSTMCarry, forcing: Array, slopes: tuple[A
     return LSTMCarry(c_h * c + o_h * o, c)
 
 
-def _gru_after_step(
-    weights: Weights, carry: GRUCarry, zx: Array, acts: CellActivations
-) -> tuple[GRUCarry, tuple[Array, ...]]:
+def _gru_after_step(weights: Weights, carry: GRUCarry, zx: Array, acts: CellActivations) -> tuple[GRUCarry, Arrays]:
     x_z, x_r, x_n = _split(zx, 3)
     z, r, q = _split(carry.h @ weights.recurrent, 3)
     z, r, q = acts.gate(x_z + z), acts.gate(x_r + r), q if weights.bias is None else q + lift(weights.bias, q)
@@ -184,13 +179,13 @@ def _gru_after_step(
     return GRUCarry(z * carry.h + (1.0 - z) * n), (z, r, n, q)
 
 
-def _gru_after_slopes(carry: GRUCarry, gates: tuple[Array, ...], acts: CellActivations) -> tuple[Array, ...]:
+def _gru_after_slopes(carry: GRUCarry, gates: Arrays, acts: CellActivations) -> Arrays:
     z, r, n, q = gates
     n_h = (1.0 - z) * acts.main(n)
     return z, (carry.h - n) * acts.gate(z), n_h * q * acts.gate(r), n_h * r, n_h
 
 
-def _gru_after_forcing(d: Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> tuple[Array, Array]:
+def _gru_after_forcing(d: Weights, dzx: Array, hs: Array, slopes: Arrays) -> tuple[Array, Array]:
     du = all_steps(hs, d.recurrent)
     if d.bias is not None:
         z, r, q = _split(du, 3)
@@ -198,9 +193,7 @@ def _gru_after_forcing(d: Weights, dzx: Array, hs: Array, slopes: tuple[Array, .
     return dzx, du
 
 
-def _gru_after_tangent(
-    kernel_t: Array, d: GRUCarry, forcing: tuple[Array, Array], slopes: tuple[Array, ...]
-) -> GRUCarry:
+def _gru_after_tangent(kernel_t: Array, d: GRUCarry, forcing: tuple[Array, Array], slopes: Arrays) -> GRUCarry:
     """The tangent of one step, with ``du = h @ dU + dbias + dh @ U`` (all but the last term are the forcing).
 
     With slopes ``z', r', n'`` of the activations at the gates and at the candidate ``n = t(x_n + r q)``:
@@ -213,9 +206,7 @@ def _gru_after_tangent(
     return GRUCarry(z * d.h + z_h * (x_z + u_z) + r_h * (x_r + u_r) + q_h * u_q + n_h * x_n)
 
 
-def _gru_before_step(
-    weights: Weights, carry: GRUCarry, zx: Array, acts: CellActivations
-) -> tuple[GRUCarry, tuple[Array, ...]]:
+def _gru_before_step(weights: Weights, carry: GRUCarry, zx: Array, acts: CellActivations) -> tuple[GRUCarry, Arrays]:
     units = carry.h.shape[-1]
     x_z, x_r, x_n = _split(zx, 3)
     z, r = _split(carry.h @ weights.recurrent[:, : 2 * units], 2)
@@ -224,18 +215,18 @@ def _gru_before_step(
     return GRUCarry(z * carry.h + (1.0 - z) * n), (z, r, n)
 
 
-def _gru_before_slopes(carry: GRUCarry, gates: tuple[Array, ...], acts: CellActivations) -> tuple[Array, ...]:
+def _gru_before_slopes(carry: GRUCarry, gates: Arrays, acts: CellActivations) -> Arrays:
     z, r, n = gates
     return z, (carry.h - n) * acts.gate(z), (1.0 - z) * acts.main(n), r, carry.h * acts.gate(r)
 
 
-def _gru_before_forcing(d: Weights, dzx: Array, hs: Array, slopes: tuple[Array, ...]) -> Array:
+def _gru_before_forcing(d: Weights, dzx: Array, hs: Array, slopes: Arrays) -> Array:
     units, r = hs.shape[-1], slopes[3]
     zr, n = all_steps(hs, d.recurrent[:, : 2 * units]), all_steps(r * hs, d.recurrent[:, 2 * units :])
     return dzx + jnp.concatenate([zr, n], axis=-1)
 
 
-def _gru_before_tangent(kernel_t: Array, d: GRUCarry, forcing: Array, slopes: tuple[Array, ...]) -> GRUCarry:
+def _gru_before_tangent(kernel_t: Array, d: GRUCarry, forcing: Array, slopes: Arrays) -> GRUCarry:
     """The tangent of one step; the terms with dx and dU are the forcing.
 
     With slopes ``z', r', n'`` of the activations at the gates and at the candidate ``n = t(x_n + (r h) @ U_n)``:
