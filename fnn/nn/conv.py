@@ -123,12 +123,7 @@ def depthwise_conv_init(
 
 
 def depthwise_conv(
-    params: dict[str, Array],
-    x: Array,
-    *,
-    strides: Size = 1,
-    padding: Padding = "valid",
-    dilation_rate: Size = 1,
+    params: dict[str, Array], x: Array, *, strides: Size = 1, padding: Padding = "valid", dilation_rate: Size = 1
 ) -> Array:
     """`conv` of each channel separately: a grouped convolution with one group per channel of ``x``.
 
@@ -490,10 +485,6 @@ def ConvTranspose(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_transpose_init, filters=filters, use_bias=use_bias, **initializers)
     fn = partial(
-        conv_transpose,
-        strides=strides,
-        padding=padding,
-        output_padding=output_padding,
-        dilation_rate=dilation_rate,
+        conv_transpose, strides=strides, padding=padding, output_padding=output_padding, dilation_rate=dilation_rate
     )
     return _layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype)

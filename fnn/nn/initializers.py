@@ -172,11 +172,7 @@ def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
 
 
 _NAMED = (zeros, ones, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal)
-INITIALIZERS: dict[str, Initializer] = {
-    **{fn.__name__: fn for fn in _NAMED},
-    "uniform": uniform(),
-    "normal": normal(),
-}
+INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "uniform": uniform(), "normal": normal()}
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:

@@ -19,11 +19,7 @@ from .masks import Masked, kept, over_steps, sequence_of
 
 
 def batch_norm_init(
-    features: int,
-    *,
-    center: bool = True,
-    scale: bool = True,
-    dtype: DType = jnp.float32,
+    features: int, *, center: bool = True, scale: bool = True, dtype: DType = jnp.float32
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,).
 

@@ -41,11 +41,7 @@ _CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 @described
 def Bidirectional(
-    layer: Layer,
-    merge_mode: str | None = "concat",
-    *,
-    backward_layer: Layer | None = None,
-    name: str = "bidirectional",
+    layer: Layer, merge_mode: str | None = "concat", *, backward_layer: Layer | None = None, name: str = "bidirectional"
 ) -> Layer:
     """A recurrent layer in both directions of time (Schuster and Paliwal 1997).
 
