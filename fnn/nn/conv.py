@@ -377,11 +377,7 @@ def Conv(
       filters: channels of the output.
       kernel_size: size of the window, one integer for every spatial axis or one for each.
       strides, padding, dilation_rate, groups: as in `conv`.
-      activation: a name or a function; default none.
-      use_bias: whether to add a bias.
-      kernel_initializer, bias_initializer: a name or a function ``(key, shape, dtype) -> array``.
-      dtype: of the parameters; default that of ``x``.
-      name: base name in `Sequential`.
+      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``.
 
@@ -425,7 +421,7 @@ def DepthwiseConv(
     Args:
       depth_multiplier: filters for each channel.
       kernel_size, strides, padding, dilation_rate: as in `Conv`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
+      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier).
 
@@ -465,8 +461,9 @@ def ConvTranspose(
     """A transposed convolution as a layer, ``activation(conv_transpose(x, kernel) + bias)``; see `conv_transpose`.
 
     Args:
+      filters, kernel_size: as in `Conv`.
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
-      filters, kernel_size, activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
+      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters).
 

@@ -1,4 +1,4 @@
-"""Convolutions against XLA's own and against Keras, and what the CPU backend makes of them."""
+"""Convolutions against XLA's own and against Keras, and the programs that the CPU backend compiles."""
 
 import functools
 import re
@@ -46,7 +46,7 @@ def plain(kernel, x, strides, padding, dilation, groups):
 
 @st.composite
 def cases(draw, largest=7):
-    """Shapes and arguments, the window larger than the image and padding beyond the window included."""
+    """Shapes and arguments, including windows larger than the image and padding larger than the window."""
     rank = draw(st.integers(1, 3))
 
     def each(low, high):
@@ -132,7 +132,7 @@ FIXED = {
 }
 
 
-# One of each is enough for every run; the others are for `-m slow`.
+# Every run tests one of each; `-m slow` tests the others.
 SOME = [pytest.param(name, marks=[] if name in ("depthwise", "3-D") else pytest.mark.slow) for name in FIXED]
 
 
@@ -341,7 +341,7 @@ def test_layers_equal_keras_layers():
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the compiler makes of it
+# Compiled programs
 
 
 def slow_operations(hlo):
@@ -408,12 +408,12 @@ def test_ensemble_takes_the_fast_path_on_the_cpu():
 def test_training_loop_takes_the_fast_path_on_the_cpu():
     ours, params, x = training_loop(conv, max_pool)
     text = jax.jit(ours).lower(params, x).compile().as_text()
-    assert text.count(" convolution(") >= 4  # else this test looks at nothing
+    assert text.count(" convolution(") >= 4  # otherwise this test would check nothing
     assert slow_operations(text) == []
 
     reference, _, _ = training_loop(plain_conv, plain_pool)
     compiled = jax.jit(reference).lower(params, x).compile()
-    # The test can fail: JAX's own operations are found slow in each of the three ways.
+    # The test can fail: JAX's own operations are slow in each of the three ways.
     assert set(slow_operations(compiled.as_text())) == {"naive", "ynnpack", "select-and-scatter"}
     assert_close(jax.jit(ours)(params, x), compiled(params, x), 1e-4)
 
@@ -471,7 +471,7 @@ def test_parameter_shapes_and_spatial_rank_from_the_input():
     assert sorted(params) == ["kernel"]
 
 
-def test_depthwise_initializer_has_the_fans_of_keras():
+def test_depthwise_initializer_has_keras_fans():
     params = depthwise_conv_init(jax.random.key(0), 64, (3, 3), depth_multiplier=1)
     # fan_in = 9 * 64 and fan_out = 9: the limit of glorot_uniform is sqrt(6 / 585).
     limit = float(jnp.max(jnp.abs(params["kernel"])))
@@ -525,7 +525,7 @@ def test_messages():
             call()
 
 
-def test_without_jit_convolutions_still_run(rng):
+def test_convolutions_run_without_jit(rng):
     x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
     params = conv_init(jax.random.key(0), 3, 4, (3, 3))
     grad = jax.grad(lambda params, x: jnp.square(conv(params, x)).sum(), argnums=(0, 1))
@@ -535,8 +535,8 @@ def test_without_jit_convolutions_still_run(rng):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), found, expected)
 
 
-def test_images_without_a_channel_axis_are_noticed():
-    """(batch, 28, 28) is a sequence of 28 steps to a convolution, which is mostly a slip."""
+def test_images_without_a_channel_axis_warn():
+    """A convolution reads (batch, 28, 28) as a sequence of 28 steps, which is usually a mistake."""
     x = jax.ShapeDtypeStruct((1, 28, 28), jnp.float32)
     with pytest.warns(
         UserWarning, match=r"Conv: x of shape \(batch, 28, 28\) is read as 28 steps .* x\[\.\.\., None\]"

@@ -1,4 +1,4 @@
-"""Pooling against `reduce_window` and Keras, its tie rule, and what the compiler makes of it."""
+"""Pooling against `reduce_window` and Keras, its tie rule, and its compiled programs."""
 
 import hypothesis.strategies as st
 import jax
@@ -37,7 +37,7 @@ def cases(draw):
 
 
 def distinct(shape, dtype=jnp.float32):
-    """Values of which no two are equal, both signs."""
+    """Pairwise distinct values of both signs."""
     values = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
     return jnp.asarray((values - values.size / 2) / 8, dtype)
 
@@ -90,7 +90,7 @@ def test_equals_keras_with_ties(seed):
     rank = 1 + seed % 3
     window, strides = int(rng.integers(2, 4)), int(rng.integers(1, 4))
     padding = ["valid", "same"][seed % 2]
-    # Few values, as after relu: most windows hold ties, which Keras resolves as the library does.
+    # Few distinct values, as after relu: most windows hold ties, which Keras resolves in the same way.
     x = jnp.asarray(rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)), jnp.float32)
     for ours, mode in ((max_pool, "max"), (avg_pool, "average")):
         keras_pool = {"max": ops.max_pool, "average": ops.average_pool}[mode]
@@ -235,7 +235,7 @@ def test_messages():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_means_of_half_precision_are_summed_in_float32(dtype):
-    """1,024 values of 300 sum beyond float16, and stop at 256 equal steps in bfloat16."""
+    """A running sum of 1,024 values of 300 overflows in float16 and stops growing early in bfloat16."""
     x = jnp.full((1, 32, 32, 1), 300, dtype)
     for fn in (global_avg_pool, lambda x: avg_pool(x, 32)):
         y, back = jax.vjp(fn, x)

@@ -36,7 +36,7 @@ KINDS = {
     ),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
-# Where compiling is long: the two kinds that differ most always, the others when there is time.
+# Where compilation is slow, every run tests the two kinds that differ most, and `-m slow` the others.
 main_kinds = pytest.mark.parametrize(
     "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
 )
@@ -48,7 +48,7 @@ def draw(rng, tree, scale=0.5, dtype=None):
 
 
 def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
-    """The reference: a scan over the cell, differentiated by JAX, with the mask as its docstring says."""
+    """The reference: a scan over the cell, differentiated by JAX, with the mask as documented."""
     mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
 
     def body(old, step):
@@ -70,7 +70,7 @@ def case(kind, rng, batch=3, time=5, width=4, units=3, dtype="float32", use_bias
 
 
 def scalar(fn, rng_seed=7):
-    """A loss that weighs every number of the output differently."""
+    """A loss with a different weight for every element of the output."""
 
     def loss(*args):
         rng = np.random.default_rng(rng_seed)
@@ -106,7 +106,7 @@ def keras_twins(kind, units, use_bias=True, **options):
 
 
 def against_keras(ours, theirs, x, rng, mask=None, pick=lambda y: y):
-    """Outputs and gradients, with the same random weights; ``pick`` takes apart what our layer returns."""
+    """Outputs and gradients with the same random weights; ``pick`` selects from the output of our layer."""
     theirs.build(x.shape)
     params = draw(rng, jax.eval_shape(ours.init, jax.random.key(0), x)[0])
     order = {"kernel": 0, "recurrent_kernel": 1, "bias": 2}
@@ -150,7 +150,7 @@ MASK = np.array([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0,
         pytest.param(False, True, True, False, marks=pytest.mark.slow),
     ],
 )
-def test_layers_are_keras_s(kind, use_bias, sequences, backwards, masked, rng):
+def test_layers_match_keras(kind, use_bias, sequences, backwards, masked, rng):
     options = {"return_sequences": sequences, "return_state": True, "go_backwards": backwards}
     ours, theirs = keras_twins(kind, 3, use_bias, **options)
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
@@ -184,7 +184,7 @@ def test_the_mask_travels_with_the_outputs(kind):
         pytest.param(None, "gru", False, False, marks=pytest.mark.slow),
     ],
 )
-def test_bidirectional_is_keras_s(merge_mode, kind, sequences, masked, rng):
+def test_bidirectional_matches_keras(merge_mode, kind, sequences, masked, rng):
     ours, theirs = keras_twins(kind, 3, return_sequences=sequences)
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
     pair = masked and sequences
@@ -214,8 +214,8 @@ def test_bidirectional_returns_states_as_keras_does(rng):
     np.testing.assert_array_equal(merged.mask, MASK)
 
 
-def test_a_masked_stack_is_keras_s(rng):
-    """Embedding with mask_zero, two directions, one more layer: the mask travels with the outputs."""
+def test_a_masked_stack_matches_keras(rng):
+    """Embedding with mask_zero, two directions and one more layer: each layer passes the mask through."""
     ids = jnp.asarray([[1, 4, 2, 0, 0], [3, 0, 0, 0, 0], [2, 2, 1, 4, 3]])
     ours = Sequential(
         Embedding(5, 3, mask_zero=True),
@@ -248,12 +248,12 @@ def test_a_masked_stack_is_keras_s(rng):
 
 
 @kinds
-def test_fresh_parameters_are_as_keras_s(kind):
+def test_initial_parameters_match_keras(kind):
     ours, theirs = keras_twins(kind, 3)
     theirs.build((1, 5, 2))
     params, _ = ours.init(jax.random.key(0), jnp.ones((1, 5, 2)))
     assert {n: p.shape for n, p in params.items()} == {w.name: tuple(w.shape) for w in theirs.weights}
-    np.testing.assert_array_equal(params["bias"], theirs.weights[2])  # the forget bias of 1 with it
+    np.testing.assert_array_equal(params["bias"], theirs.weights[2])  # including the forget bias of 1
     r = params["recurrent_kernel"]
     np.testing.assert_allclose(r @ r.T, np.eye(3), atol=1e-5)
     assert not np.allclose(params["kernel"][:2, :3], r[:2, :3])
@@ -295,7 +295,7 @@ def check_against_plain(kind, data):
 @kinds
 @hypothesis.settings(max_examples=3)
 @hypothesis.given(data=st.data())
-def test_values_and_gradients_are_those_of_a_plain_loop(kind, data):
+def test_values_and_gradients_match_a_plain_loop(kind, data):
     check_against_plain(kind, data)
 
 
@@ -303,13 +303,13 @@ def test_values_and_gradients_are_those_of_a_plain_loop(kind, data):
 @kinds
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(data=st.data())
-def test_values_and_gradients_are_those_of_a_plain_loop_more(kind, data):
+def test_values_and_gradients_match_a_plain_loop_more(kind, data):
     check_against_plain(kind, data)
 
 
 @main_kinds
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_last_output_alone_has_the_same_gradients(kind, reverse, rng):
+def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
     sequence, _, params, x, carry = case(kind, rng)
     mask = jnp.asarray(rng.random(x.shape[:2]) < 0.6)
 
@@ -379,7 +379,7 @@ def test_two_halves_equal_the_whole(kind, rng):
     first, middle = sequence(params, x[:, :3], carry)
     second, end = sequence(params, x[:, 3:], middle)
     close((jnp.concatenate([first, second], 1), end), (ys, last))
-    # Backwards the second half comes first.
+    # In reverse the second half comes first.
     ys, last = sequence(params, x, carry, reverse=True)
     second, middle = sequence(params, x[:, 3:], carry, reverse=True)
     first, end = sequence(params, x[:, :3], middle, reverse=True)
@@ -389,7 +389,7 @@ def test_two_halves_equal_the_whole(kind, rng):
 
 
 @main_kinds
-def test_what_stands_at_masked_steps_does_not_matter(kind, rng):
+def test_values_at_masked_steps_are_ignored(kind, rng):
     sequence, _, params, x, _ = case(kind, rng)
     mask = jnp.asarray([[1, 1, 0, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
     spoilt = jnp.where(mask[..., None], x, jnp.nan)
@@ -404,9 +404,9 @@ def test_what_stands_at_masked_steps_does_not_matter(kind, rng):
     close(both(jnp.where(mask, ids, -1)), both(ids))
     sequence = jax.jit(sequence)
     ys, _ = sequence(params, x, mask=mask)
-    np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without a step keeps the zero carry
+    np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without any step keeps the zero carry
     np.testing.assert_array_equal(ys[0, 2], ys[0, 1])
-    # Rows that end early end as the shorter sequence does.
+    # Rows that end early give the output of the shorter sequence.
     full = jnp.asarray([[1, 1, 1, 0, 0]] * 3, bool)
     close(sequence(params, x, mask=full)[1], sequence(params, x[:, :3])[1])
 
@@ -451,7 +451,7 @@ def test_vmap_over_parameters_equals_a_loop(kind, rng):
 
 
 @main_kinds
-def test_jit_equals_eager_and_the_dtype_stays(kind, rng):
+def test_jit_equals_eager_and_keeps_the_dtype(kind, rng):
     for dtype in ("float32", "bfloat16"):
         sequence, cell, params, x, carry = case(kind, rng, dtype=dtype)
         with jax.numpy_dtype_promotion("strict"):
@@ -477,8 +477,8 @@ def test_lowers_for_every_platform(kind, rng):
         assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
-def test_the_backward_pass_is_one_walk_without_activations_and_one_product_per_weight(rng):
-    """What makes it fast: the loops hold no accumulation of weight gradients, and only the first computes tanh."""
+def test_the_backward_pass_is_one_loop_without_activations_and_one_product_per_weight(rng):
+    """It is fast because no loop accumulates weight gradients and only the first computes tanh."""
     sequence, _, params, x, _ = case("lstm", rng, time=6, batch=5)
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(sequence(p, x)[0])))(params)
 
@@ -514,7 +514,7 @@ def test_names_kinds_and_training_through_a_stack(rng):
     assert SimpleRNN(1).name == "simple_rnn"
 
 
-def test_parameters_take_the_dtype_of_x_or_the_one_asked_for():
+def test_parameters_take_the_dtype_of_x_unless_one_is_given():
     key, x = jax.random.key(0), jax.ShapeDtypeStruct((2, 5, 3), "bfloat16")
     for layer, want in ((LSTM(2), "bfloat16"), (GRU(2, dtype="float16"), "float16")):
         assert {p.dtype.name for p in jax.tree.leaves(layer.init(key, x)[0])} == {want}
@@ -535,7 +535,7 @@ def test_bidirectional_takes_two_different_layers_and_draws_two_sets_of_weights(
     assert not np.allclose(same["forward"]["kernel"], same["backward"]["kernel"])
 
 
-def test_bidirectional_hands_keys_and_state_to_its_layers():
+def test_bidirectional_passes_keys_and_state_to_its_layers():
     def apply(params, state, x, *, key=None, train=False):
         return x + jax.random.uniform(key, x.shape) * train, {"count": state["count"] + 1}
 
@@ -633,7 +633,7 @@ def test_long_sequences_agree_with_the_plain_loop(kind, rng):
 
 
 def test_gates_of_one_activation_that_is_not_elementwise():
-    """Softmax for gates and candidate alike acts on each gate by itself."""
+    """Softmax for gates and candidate acts on each gate separately."""
     rng = np.random.default_rng(0)
     kernel, recurrent = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 12), (3, 12)))
     x = jnp.asarray(rng.normal(size=(2, 1, 2)), jnp.float32)
