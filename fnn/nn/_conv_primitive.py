@@ -78,14 +78,14 @@ def bind_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: b
 
 
 @functools.cache
-def _compiled(**static: Any) -> Callable[..., Array]:
+def _jitted(**static: Any) -> Callable[..., Array]:
     return jax.jit(functools.partial(bind_conv, **static))
 
 
 @conv_p.def_impl
 def _impl(a: Array, b: Array, **static: Any) -> Array:
     with jax.disable_jit(False):  # a single operation is always compiled, even under disable_jit
-        return _compiled(**static)(a, b)
+        return _jitted(**static)(a, b)
 
 
 @conv_p.def_abstract_eval
@@ -97,6 +97,7 @@ def _abstract(a: Any, b: Any, *, result: str, geometry: Geometry, members: bool)
 
 
 def _transpose(position: int, cotangent: Array, a: Array, b: Array, *, result: str, **static: Any) -> Array:
+    """The transpose with respect to one operand: the result in that operand's place, from the other and the cotangent."""
     operands = {OPERANDS[result][0]: a, OPERANDS[result][1]: b, result: cotangent}
     wanted = OPERANDS[result][position]
     left, right = (operands[name] for name in OPERANDS[wanted])

@@ -159,12 +159,12 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             outputs[part], s = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
             if not _is_empty(s):
                 new_state[part] = s
-        return _add(name, outputs["body"], outputs["shortcut"]), new_state
+        return _add_outputs(name, outputs["body"], outputs["shortcut"]), new_state
 
     return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
 
 
-def _add(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
+def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
     """Add two outputs, one array each or both a `Masked`."""
     y, mask = sequence_of(f"{name} body", body)
     skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)

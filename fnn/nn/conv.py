@@ -336,7 +336,7 @@ def _check_sizes(kind: str, **sizes: Size) -> None:
         check_counts(kind, name, value)
 
 
-def _layer(
+def _conv_layer(
     kind: str,
     name: str,
     init_fn: Callable[..., dict[str, Array]],
@@ -398,7 +398,7 @@ def Conv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_init, filters=filters, groups=groups, use_bias=use_bias, **initializers)
     fn = partial(conv, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups)
-    return _layer("Conv", name, init, fn, kernel_size, activation, dtype)
+    return _conv_layer("Conv", name, init, fn, kernel_size, activation, dtype)
 
 
 @described
@@ -439,7 +439,7 @@ def DepthwiseConv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(depthwise_conv_init, depth_multiplier=depth_multiplier, use_bias=use_bias, **initializers)
     fn = partial(depthwise_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
-    return _layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype)
+    return _conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype)
 
 
 @described
@@ -484,4 +484,4 @@ def ConvTranspose(
     fn = partial(
         conv_transpose, strides=strides, padding=padding, output_padding=output_padding, dilation_rate=dilation_rate
     )
-    return _layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype)
+    return _conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype)

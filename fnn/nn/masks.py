@@ -66,7 +66,7 @@ def array_of(where: str, x: PyTree) -> Array:
     """Return ``x`` if it is one array; refuse anything else."""
     if _is_array(x):
         return x
-    hint = _several(x)
+    hint = _conversion_hint(x)
     if isinstance(x, Masked) or _looks_old(x):
         hint = (
             "It cannot use a mask. Dense, Activation, Dropout, LayerNorm, BatchNorm, recurrent layers and global "
@@ -80,7 +80,7 @@ def sequence_of(where: str, x: PyTree) -> tuple[Array, PyTree]:
     if _is_array(x):
         return x, None
     if not isinstance(x, Masked):
-        hint = "Write fnn.Masked(x, mask) for a padded sequence." if _looks_old(x) else _several(x)
+        hint = "Write fnn.Masked(x, mask) for a padded sequence." if _looks_old(x) else _conversion_hint(x)
         fail(where, expected="one array, or fnn.Masked(x, mask)", got=_got(x), hint=hint)
     values, mask = x.x, x.mask
     if not _is_array(values):
@@ -143,7 +143,7 @@ def _leads(mask: Array, x: Array) -> bool:
     return tuple(mask.shape) == tuple(x.shape[: len(mask.shape)])
 
 
-def _several(x: PyTree) -> str:
+def _conversion_hint(x: PyTree) -> str:
     if isinstance(x, (tuple, list, dict)) and any(map(_is_array, jax.tree.leaves(x))):
         return "Join several inputs in a layer of your own, fnn.Layer(init, apply)."
     return "Convert it with jnp.asarray(x)." if isinstance(x, (list, tuple, int, float)) else ""

@@ -94,13 +94,13 @@ def Bidirectional(
                 carries.append(carry)
             y, _ = sequence_of(f"{name} {part}", y)
             outputs.append(jnp.flip(y, 1) if part == "backward" and y.ndim == 3 else y)
-        out = _join(name, outputs, mask, merge_mode)
+        out = _merge_outputs(name, outputs, mask, merge_mode)
         return ((out, tuple(carries)) if carries else out), new_state
 
     return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))
 
 
-def _join(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
+def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
     """Merge the outputs of both directions, with zeros at masked steps."""
     if len({y.ndim for y in outputs}) > 1:
         got = " and ".join(map(describe, outputs))

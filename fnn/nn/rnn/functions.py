@@ -32,7 +32,7 @@ def simple_rnn_init(
       InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
-    return _init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
+    return _recurrent_init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
 
 
 def simple_rnn_cell(
@@ -103,7 +103,7 @@ def lstm_init(
       InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
-    params = _init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
+    params = _recurrent_init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
     if use_bias and unit_forget_bias:
         params["bias"] = params["bias"].at[units : 2 * units].set(1.0)
     return params
@@ -209,7 +209,7 @@ def gru_init(
       InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
-    return _init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
+    return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
 
 
 def gru_cell(
@@ -275,7 +275,7 @@ def _gru_kind(reset_after: bool) -> Cell[GRUCarry]:
     return GRU_AFTER if reset_after else GRU_BEFORE
 
 
-def _init(
+def _recurrent_init(
     where: str,
     kind: Cell[Carry],
     key: Key,

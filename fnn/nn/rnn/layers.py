@@ -31,7 +31,7 @@ class _Options(NamedTuple):
     dtype: DType | None
 
 
-def _layer(
+def _recurrent_layer(
     kind: str,
     name: str,
     init_fn: Callable[..., Params],
@@ -110,7 +110,7 @@ def SimpleRNN(
     init = partial(simple_rnn_init, use_bias=use_bias, **initializers)
     acts: dict[str, ActivationLike] = {"activation": activation}
     options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
-    return _layer("SimpleRNN", name, init, simple_rnn, acts, options)
+    return _recurrent_layer("SimpleRNN", name, init, simple_rnn, acts, options)
 
 
 @described
@@ -173,7 +173,7 @@ def LSTM(
     init = partial(lstm_init, use_bias=use_bias, unit_forget_bias=unit_forget_bias, **initializers)
     acts: dict[str, ActivationLike] = {"activation": activation, "recurrent_activation": recurrent_activation}
     options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
-    return _layer("LSTM", name, init, lstm, acts, options)
+    return _recurrent_layer("LSTM", name, init, lstm, acts, options)
 
 
 @described
@@ -210,4 +210,4 @@ def GRU(
     init = partial(gru_init, use_bias=use_bias, reset_after=reset_after, **initializers)
     acts: dict[str, ActivationLike] = {"activation": activation, "recurrent_activation": recurrent_activation}
     options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
-    return _layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options)
+    return _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options)

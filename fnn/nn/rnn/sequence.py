@@ -50,7 +50,7 @@ def run_cell(
 ) -> tuple[Carry, Array]:
     """One step of a cell: the new carry, and its ``h`` as output."""
     x = jnp.asarray(x)
-    kernel, bias, weights = _weights(where, kind, params)
+    kernel, bias, weights = _split_weights(where, kind, params)
     _check_x(where, kernel, x, ("batch",))
     _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
     acts = CellActivations(*map(get_activation, activations))
@@ -69,7 +69,7 @@ def run_sequence(
 ) -> tuple[Array, Carry]:
     """A whole sequence: its outputs, or the last one, and the final carry."""
     x, mask = jnp.asarray(x), loop.mask
-    kernel, bias, weights = _weights(where, kind, params)
+    kernel, bias, weights = _split_weights(where, kind, params)
     _check_x(where, kernel, x, ("batch", "time"))
     if mask is not None:
         _check_mask(where, mask, x.shape[:2])
@@ -117,7 +117,7 @@ def _scan(
         # Rows are read inside the loop, so that the projections of all steps never lie in memory.
         now = Rows(zx.table, now).read() if isinstance(zx, Rows) else now
         stepped, gates = plan.kind.step(weights, old, now, plan.acts)
-        new = _where(mask, stepped, old)
+        new = _select(mask, stepped, old)
         y = new.h if plan.sequences else None
         return new, (y, None, None) if derivatives is None else (y, old.h, plan.kind.slopes(old, gates, derivatives))
 
@@ -145,14 +145,14 @@ def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTr
 
     def body(old: Carry, xs: tuple[PyTree, ...]) -> tuple[Carry, Array | None]:
         forcing, slopes, mask = xs
-        new = _where(mask, plan.kind.tangent(kernel_t, old, forcing, slopes), old)
+        new = _select(mask, plan.kind.tangent(kernel_t, old, forcing, slopes), old)
         return new, new.h if plan.sequences else None
 
     dcarry, dys = lax.scan(body, dcarry, (forcing, slopes, mask), reverse=plan.reverse)
     return (ys, carry), (dys, dcarry)
 
 
-def _where(mask: Array | None, new: Carry, old: Carry) -> Carry:
+def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
     """The new carry where the mask is True, the old one elsewhere."""
     if mask is None:
         return new
@@ -171,7 +171,7 @@ def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) ->
     return y if bias is None else y + lift(bias, y)
 
 
-def _weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array, Array | None, Weights]:
+def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array, Array | None, Weights]:
     """The kernel, the bias to add to the input projection, and the weights that the loop needs."""
     kernel, recurrent = leaf(where, params, "kernel"), leaf(where, params, "recurrent_kernel")
     width = kind.gates * recurrent.shape[0]
