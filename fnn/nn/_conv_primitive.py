@@ -97,7 +97,7 @@ def _abstract(a: Any, b: Any, *, result: str, geometry: Geometry, members: bool)
 
 
 def _transpose(position: int, cotangent: Array, a: Array, b: Array, *, result: str, **static: Any) -> Array:
-    """The transpose with respect to one operand: the result in that operand's place, from the other and the cotangent."""
+    """The transpose with respect to one operand: that operand's array from the other one and the cotangent."""
     operands = {OPERANDS[result][0]: a, OPERANDS[result][1]: b, result: cotangent}
     wanted = OPERANDS[result][position]
     left, right = (operands[name] for name in OPERANDS[wanted])
