@@ -294,6 +294,10 @@ H = jnp.ones((4, 2))
         (lambda: rec.lstm(OK, X, (H, H)), r"expected carry to be a LSTMCarry, got tuple"),
         (lambda: rec.lstm(OK, X, GRUCarry(H)), r"expected carry to be a LSTMCarry, got GRUCarry"),
         (
+            lambda: rec.simple_rnn(rec.simple_rnn_init(jax.random.key(0), 3, 2), X, LSTMCarry(H, H)),
+            r"simple_rnn: expected carry to be a SimpleRNNCarry, got LSTMCarry",
+        ),
+        (
             lambda: rec.lstm(OK, X, LSTMCarry(H, H[:3])),
             r"carry\.c of dtype float32 and shape .* = \(4, 2\), got .*3, 2",
         ),
