@@ -21,14 +21,14 @@ from .masks import over_steps
 
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 
-def _rounded_once(fn: Callable[Concatenate[Array, P], Array]) -> Callable[Concatenate[Array, P], Array]:
+def _rounded_once(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Concatenate[Array, _P], Array]:
     """Compute ``fn`` in float32 for half-precision inputs and round the result to their dtype."""
 
     @functools.wraps(fn)
-    def rounded(x: Array, *args: P.args, **options: P.kwargs) -> Array:
+    def rounded(x: Array, *args: _P.args, **options: _P.kwargs) -> Array:
         wide = widened(x)
         return fn(x, *args, **options) if wide.dtype == x.dtype else fn(wide, *args, **options).astype(x.dtype)
 

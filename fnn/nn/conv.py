@@ -23,8 +23,8 @@ from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer, get_initializers, kernel_and_bias
-from .layer import Layer, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
 from .windows import Padding, Size, check_counts, check_padding, pads, per_axis, window_of
 
 

@@ -13,8 +13,8 @@ from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer, get_initializers, kernel_and_bias
-from .layer import Layer, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
 from .masks import over_steps
 
 

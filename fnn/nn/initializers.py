@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -182,25 +182,3 @@ def get_initializer(initializer: str | Initializer) -> Initializer:
       InputError: for an unknown name, with the close matches.
     """
     return resolve("initializer", initializer, INITIALIZERS)
-
-
-def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
-    """Look up all initializers, to be passed on as keyword arguments."""
-    return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
-
-
-def kernel_and_bias(
-    key: Key,
-    kernel_shape: Shape,
-    units: int,
-    use_bias: bool,
-    kernel_initializer: str | Initializer,
-    bias_initializer: str | Initializer,
-    dtype: DType,
-) -> dict[str, Array]:
-    """Parameters ``kernel`` of the given shape and, with ``use_bias``, ``bias`` (units,)."""
-    kernel_key, bias_key = jax.random.split(key)
-    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, kernel_shape, dtype)}
-    if use_bias:
-        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
-    return params

@@ -14,8 +14,8 @@ from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
 from ..activations import ActivationLike, all_known, get_activation
-from ..initializers import Initializer, get_initializers
-from ..layer import Layer, param_dtype, parametric
+from ..initializers import Initializer
+from ..layer import Layer, get_initializers, param_dtype, parametric
 from ..masks import Masked, sequence_of
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
 
