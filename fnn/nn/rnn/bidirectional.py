@@ -62,8 +62,8 @@ def Bidirectional(
     Raises:
       InputError: for an unknown merge mode, a layer that is not a `Layer`, and as the layers.
 
-    >>> import jax, jax.numpy as jnp
-    >>> layer = Bidirectional(LSTM(8, return_sequences=True))
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> layer = Bidirectional(fnn.LSTM(8, return_sequences=True))
     >>> params, _ = layer.init(jax.random.key(0), jnp.ones((2, 5, 3)))
     >>> layer.apply(params, {}, jnp.ones((2, 5, 3)))[0].shape, sorted(params)
     ((2, 5, 16), ['backward', 'forward'])
