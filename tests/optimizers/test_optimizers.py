@@ -406,7 +406,7 @@ ADAM = fnn.adam()
         ),
         (
             lambda: fnn.set_hyper(state_of(), learning_rate=fnn.schedules.constant(1.0)),
-            r"expected a number, got constant\(1.0\)\. A schedule is given when the optimizer is made",
+            r"expected a number, got constant\(1.0\)\. Pass a schedule when you make the optimizer",
         ),
         (
             lambda: fnn.set_hyper(state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate=0.1),
