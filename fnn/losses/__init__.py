@@ -1,4 +1,4 @@
-"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted.
+"""Losses: functions ``(predictions, targets) -> one value per example``, and their weighted sum.
 
 Losses are computed and returned in float32 at least, whatever the dtype of the predictions; targets are cast to that
 dtype. Gradients have the predictions' dtype.
