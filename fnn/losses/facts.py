@@ -20,23 +20,14 @@ CLASSES, LABELS, GAUSSIAN, VALUES = "classes", "yes or no", "gaussian", "values"
 
 
 class Facts(NamedTuple):
-    """What is known of a loss. The defaults are those of a user's own loss.
-
-    Attributes:
-      loss: the function.
-      short: its short name, if it has one.
-      outputs: CLASSES, LABELS, GAUSSIAN or VALUES.
-      logits: whether it takes logits, unless ``from_logits=False``.
-      per_example: whether its value for an example depends on that example alone.
-      check: ``check(name, predictions, targets)`` refuses invalid targets.
-    """
+    """What is known of a loss; the defaults are those of a user's own."""
 
     loss: Loss
-    short: str = ""
+    short: str = ""  # its short name
     outputs: str = VALUES
-    logits: bool = False
-    per_example: bool = False
-    check: Callable[[str, ArraySpec, ArrayLike], None] | None = None
+    logits: bool = False  # whether it takes logits, unless from_logits=False
+    per_example: bool = False  # whether its value for an example depends on that example alone
+    check: Callable[[str, ArraySpec, ArrayLike], None] | None = None  # refuses invalid targets, given the loss's name
 
 
 def get_loss(loss: str | Loss) -> Loss:

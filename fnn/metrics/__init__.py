@@ -1,9 +1,9 @@
-"""Metrics: values of whole arrays, and `Metric`, the same numbers gathered batch by batch inside compiled code.
+"""Metrics: functions of whole arrays, and `Metric`, the same values accumulated batch by batch in compiled code.
 
-The functions see values, so they refuse invalid values: NaN among predictions of classes, labels outside the
-classes, weights that are negative or not finite. They compute in float64 where an argument comes from NumPy. Inside
-compiled code values are not known: there a prediction that holds NaN, or a label outside the classes, counts as wrong.
-An example of weight 0 counts for nothing in both, whatever it holds.
+The functions see values, so they refuse invalid ones: NaN among predictions of classes, labels outside the classes,
+weights that are negative or not finite. They compute in float64 if an argument comes from NumPy. Compiled code does not
+see values: there a prediction that holds NaN, or a label outside the classes, counts as wrong. An example of weight 0
+never counts, whatever it holds.
 """
 
 from .calibration import (

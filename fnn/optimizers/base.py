@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 import jax
 import jax.numpy as jnp
 import jax.typing
+import numpy as np
 
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described
@@ -90,8 +91,8 @@ def apply_updates(params: Params, updates: Params) -> Params:
 
 def is_zero(value: Number) -> bool:
     """Whether a hyper-parameter is the plain number 0, whose term is left out."""
-    plain = is_concrete(value) and not isinstance(value, (jax.Array, Schedule)) and not callable(value)
-    return plain and bool(value == 0)
+    plain = is_concrete(value) and not isinstance(value, jax.Array) and not callable(value)
+    return plain and np.ndim(value) == 0 and bool(value == 0)
 
 
 def evaluate_hyper(hyper: Mapping[str, PyTree], schedules: Mapping[str, Follower], step: Array) -> dict[str, Array]:
@@ -106,16 +107,9 @@ def evaluate_hyper(hyper: Mapping[str, PyTree], schedules: Mapping[str, Follower
 
 def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dict[str, Follower]]:
     """Leaves for the state, and the schedules (or functions of the step) among the hyper-parameters."""
-    leaves: dict[str, PyTree] = {}
-    schedules: dict[str, Follower] = {}
-    for name, value in hyper.items():
-        if isinstance(value, Schedule):
-            leaves[name], schedules[name] = value.hyper, value
-        elif callable(value):
-            schedules[name] = value
-        else:
-            leaves[name] = value
-    return leaves, schedules
+    schedules = {name: value for name, value in hyper.items() if callable(value)}
+    leaves = {name: value for name, value in hyper.items() if name not in schedules}
+    return leaves | {name: s.hyper for name, s in schedules.items() if isinstance(s, Schedule)}, schedules
 
 
 def _check_slots(grads: Params, slots: Slots) -> None:
@@ -180,7 +174,7 @@ def from_rule(
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 
-    def update(grads: Params, state: OptState, params: Params | None = None) -> tuple[Params, OptState]:
+    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
             fail("optimizer", expected="the OptState of optimizer.init(params)", got=type(state).__name__)
         _check_slots(grads, state.slots)

@@ -106,6 +106,8 @@ def sgd(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
+    if nesterov and is_zero(momentum):
+        fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
 
     def rule(g: Array, t: Array, hyper: Hyper, v: Array | None = None) -> Step:
         learning_rate, *rest = hyper
@@ -117,10 +119,7 @@ def sgd(
         return (momentum * v + step if nesterov else v), {"v": v}
 
     hyper = {"learning_rate": learning_rate, "momentum": momentum}
-    made = _optimizer("sgd", rule, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
-    if nesterov and is_zero(momentum):
-        fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
-    return made
+    return _optimizer("sgd", rule, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described

@@ -31,7 +31,7 @@ def _inner(optimizer: OptimizerLike | str) -> OptimizerLike:
     if isinstance(inner, Optimizer):
         return inner
 
-    def update(grads: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         return inner.update(widened(grads), state, widened(params))
 
     return Optimizer(lambda params: inner.init(widened(params)), update)
@@ -55,12 +55,10 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """
     parts = tuple(_inner(optimizer) for optimizer in optimizers)
 
-    def init(params: Params) -> tuple[PyTree, ...]:
+    def init(params: Params) -> PyTree:
         return tuple(part.init(params) for part in parts)
 
-    def update(
-        grads: Params, state: tuple[PyTree, ...], params: Params | None = None
-    ) -> tuple[Params, tuple[PyTree, ...]]:
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(parts):
             expected = f"a state of {len(parts)} parts from chain(...).init(params)"
             fail("chain", expected=expected, got=type(state).__name__)
@@ -84,7 +82,7 @@ def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], 
     def init(params: Params) -> OptState:
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
 
-    def update(grads: Params, state: OptState, params: Params | None = None) -> tuple[Params, OptState]:
+    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
             fail("transform", expected="the OptState of transform.init(params)", got=type(state).__name__)
         (limit,) = evaluate_hyper(state.hyper, schedules, state.step).values()
@@ -188,7 +186,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
         total = jax.tree.map(lambda p: jnp.zeros(p.shape, at_least_float32(p.dtype)), params)
         return AccumulateState(jnp.zeros((), jnp.int32), total, inner.init(params))
 
-    def update(grads: Params, state: AccumulateState, params: Params | None = None) -> tuple[Params, AccumulateState]:
+    def update(grads: Params, state: AccumulateState, params: Params = None) -> tuple[Params, AccumulateState]:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
 
         def act() -> tuple[Params, AccumulateState]:
@@ -256,7 +254,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
             found.update(path for path in paths(params) if matches(where, path))
         return inner.init(trained(params))
 
-    def update(grads: Params, state: PyTree, params: Params | None = None) -> tuple[Params, PyTree]:
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
         filled = jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates)
         return filled, state
@@ -295,7 +293,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
         average = jax.tree.map(lambda p: jnp.array(p, at_least_float32(p.dtype), copy=True), params)
         return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
 
-    def update(grads: Params, state: EmaState, params: Params | None = None) -> tuple[Params, EmaState]:
+    def update(grads: Params, state: EmaState, params: Params = None) -> tuple[Params, EmaState]:
         if params is None:
             fail("ema", expected="update(grads, opt_state, params)", got="params=None")
         updates, inner_state = inner.update(grads, state.inner, params)
