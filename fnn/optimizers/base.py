@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 import jax
 import jax.numpy as jnp
 import jax.typing
-import numpy as np
 
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described
@@ -92,7 +91,7 @@ def apply_updates(params: Params, updates: Params) -> Params:
 def is_zero(value: Number) -> bool:
     """Whether a hyper-parameter is the plain number 0, whose term is left out."""
     plain = is_concrete(value) and not isinstance(value, jax.Array) and not callable(value)
-    return plain and np.ndim(value) == 0 and bool(value == 0)
+    return plain and bool(value == 0)
 
 
 def evaluate_hyper(hyper: Mapping[str, PyTree], schedules: Mapping[str, Follower], step: Array) -> dict[str, Array]:
