@@ -12,7 +12,7 @@ from .._core.errors import describe, fail
 from .._core.types import Array, PyTree
 
 Loss = Callable[[PyTree, PyTree], Array]
-FLOATING_HINT = "Losses take the model's floating-point outputs as predictions."
+FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions."
 EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or take their logarithm
 
 
@@ -27,7 +27,7 @@ def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]
     Only a last axis of size 1 may be missing or extra, as in (batch,) for (batch, 1); broadcasting any other difference
     would silently compare every row with every other.
     """
-    check_float(where, predictions, "Losses and metrics take the model's floating-point outputs as predictions.")
+    check_float(where, predictions, FLOATING_HINT)
     if predictions.ndim == targets.ndim + 1 and predictions.shape[-1] == 1:
         targets = targets[..., None]
     elif targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:

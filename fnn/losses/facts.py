@@ -99,7 +99,8 @@ def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> Non
 
 
 def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
-    low, high, classes = *_extremes(targets), predictions.shape[-1]
+    low, high = _extremes(targets)
+    classes = predictions.shape[-1]
     if low < 0 or high >= classes:
         hint = "Number the classes from 0, or give the last layer more units."
         got = f"labels from {low:g} to {high:g}"

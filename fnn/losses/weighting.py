@@ -87,25 +87,23 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     """
     where = "class_weights"
     classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
+    listed: ArrayLike = weights
     if isinstance(weights, str):
         if weights != "balanced":
             fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
-        weights = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
-    items = getattr(weights, "items", None)
-    if callable(items):  # a mapping, or a pandas Series, whose index holds the classes
-        weights = dict(items())
-    if isinstance(weights, Mapping):
-        given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in weights.items()}
-        table = [given.get(number, 1.0) for number in classes.tolist()]
+        by_class = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
+    elif callable(items := getattr(weights, "items", None)):  # of a mapping, or a pandas Series by class
+        by_class = dict(items())
     else:
-        if np.ndim(weights) != 1:
+        if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
-        listed = [_class_weight(where, i, weight) for i, weight in enumerate(weights)]
         if classes.size and classes[-1] >= len(listed):
             expected = f"a weight for each class; the labels reach {classes[-1]}"
             fail(where, expected=expected, got=f"{len(listed)} weights")
-        table = [listed[number] for number in classes.tolist()]
-    return jnp.asarray(np.asarray(table, np.float32)[place.reshape(-1)])
+        by_class = dict(enumerate(listed))
+    given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in by_class.items()}
+    table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
+    return jnp.asarray(table[place.reshape(-1)])
 
 
 def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:

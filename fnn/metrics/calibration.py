@@ -109,7 +109,7 @@ def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
 
 
 def calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Array:
-    """The expected calibration error: the mean distance of confidence and accuracy over the bins of `reliability`.
+    """The expected calibration error: the mean distance between confidence and accuracy over the bins of `reliability`.
 
     ``sum_b count_b |accuracy_b - confidence_b| / sum_b count_b`` (Guo et al. 2017, arXiv:1706.04599). It depends on the
     bins, so compare models with the same number of bins.
@@ -250,7 +250,7 @@ class CoverageCurve(NamedTuple):
 
     @property
     def error(self) -> Array:
-        """The mean distance of observed and nominal over the levels."""
+        """The mean distance between observed and nominal coverage over the levels."""
         return jnp.mean(jnp.abs(self.observed - self.nominal))
 
 

@@ -9,7 +9,7 @@ from .._core.checks import check_float
 from .._core.dtypes import widened
 from .._core.norms import divided
 from .._core.types import Array, ArrayLike
-from ..losses.common import align
+from ..losses.common import FLOATING_HINT, align
 from .arguments import check_lengths, numeric_array, to_widest, weights_array
 from .metric import Metric, Totals, float64_on_host, mean_metric
 
@@ -51,7 +51,7 @@ def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_we
     """The value of a metric, in the wider of the dtypes of predictions and targets."""
     p, t = (numeric_array(metric.name, name, x) for name, x in (("predictions", predictions), ("targets", targets)))
     check_lengths(metric.name, p, t)
-    check_float(metric.name, p, "Losses and metrics take the model's floating-point outputs as predictions.")
+    check_float(metric.name, p, FLOATING_HINT)
     p, t = to_widest(p, t)
     weights = weights_array(metric.name, sample_weight, p.shape[0], p.dtype)
     weights = jnp.ones(p.shape[:1], p.dtype) if weights is None else weights
