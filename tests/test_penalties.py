@@ -463,10 +463,7 @@ def test_patterns_without_a_match_are_refused_when_the_task_is_initialized():
         (lambda: fnn.ActivityRegularization().init(KEY, jnp.ones((2, 1), int)), "a floating-point x, got int32"),
         (lambda: fnn.ActivityRegularization().init(KEY, {"a": 1}), r"one array, or fnn.Masked\(x, mask\), got a dict"),
         (lambda: fnn.ActivityRegularization().apply({}, {}, jnp.ones(2)), "a leaf 'penalty'"),
-        (
-            lambda: penalties.l2(0.1)({"kernel": jnp.ones(2, int)}),
-            r"'kernel': expected a floating-point dtype, got int",
-        ),
+        (lambda: penalties.l2(0.1)({"kernel": jnp.ones(2, int)}), r"'kernel': .*floating-point dtype"),
     ],
 )
 def test_bad_arguments(make, message):

@@ -501,62 +501,32 @@ P = jnp.zeros((4, 3))
         (lambda: get_loss("mean_square_error"), r"loss: .*'mean_square_error'\. Did you mean 'mean_squared_error'"),
         (lambda: losses.huber(P, P, delta=0), r"huber: expected delta in \(0, inf\), got 0"),
         (lambda: losses.huber(P, P, delta="big"), r"huber: expected delta to be a number, got 'big'"),
-        (
-            lambda: losses.binary_crossentropy(P, P, label_smoothing=1.5),
-            r"expected label_smoothing in \[0, 1\], got 1\.5",
-        ),
-        (
-            lambda: losses.categorical_crossentropy(P, P, label_smoothing=-1),
-            r"expected label_smoothing in \[0, 1\], got -1",
-        ),
-        (
-            lambda: losses.mean_squared_error(jnp.zeros(3, int), jnp.zeros(3)),
-            r"expected a floating-point x, got int32\[3\]\. Losses and metrics",
-        ),
+        (lambda: losses.binary_crossentropy(P, P, label_smoothing=1.5), r"label_smoothing in \[0, 1\], got 1\.5"),
+        (lambda: losses.categorical_crossentropy(P, P, label_smoothing=-1), r"label_smoothing in \[0, 1\], got -1"),
+        (lambda: losses.mean_squared_error(jnp.zeros(3, int), jnp.zeros(3)), r"got int32\[3\]\. Losses and metrics"),
         (lambda: losses.categorical_crossentropy(P, jnp.zeros(4)), r"For class numbers use a sparse loss"),
         (
             lambda: losses.categorical_crossentropy(jnp.zeros((4, 1)), jnp.zeros((4, 1))),
             r"at least 2 classes, got float32\[4, 1\]\. For one output",
         ),
-        (
-            lambda: losses.sparse_categorical_crossentropy(P[0], jnp.zeros(3, int)),
-            r"expected predictions of shape \(batch, \.\.\., classes\)",
-        ),
+        (lambda: losses.sparse_categorical_crossentropy(P[0], jnp.zeros(3, int)), r"predictions of shape .*classes"),
         (
             lambda: losses.sparse_categorical_crossentropy(P.astype(int), jnp.zeros(4, int)),
             r"expected a floating-point x, got int32",
         ),
-        (
-            lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(4)),
-            r"expected integer class numbers as targets, got float32\[4\]\. Use y\.astype",
-        ),
+        (lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(4)), r"integer class .*, got float32\[4\]"),
         (
             lambda: losses.sparse_categorical_crossentropy(P, jnp.zeros(5, int)),
-            r"expected targets of shape \(4,\) for predictions float32\[4, 3\], got int32\[5\]",
+            r"targets of shape \(4,\) .* int32\[5\]",
         ),
-        (
-            lambda: losses.sparse_categorical_crossentropy(P, P.astype(int)),
-            r"Use categorical_crossentropy for one-hot rows",
-        ),
-        (
-            lambda: losses.gaussian_nll(P, jnp.zeros((4, 1))),
-            r"expected predictions of shape \(batch, \.\.\., 2 k\), .*, got float32\[4, 3\]\. End the model",
-        ),
+        (lambda: losses.sparse_categorical_crossentropy(P, P.astype(int)), r"Use categorical_crossentropy"),
+        (lambda: losses.gaussian_nll(P, jnp.zeros((4, 1))), r"2 k\), .*, got float32\[4, 3\]\. End the model"),
         (lambda: losses.gaussian_nll(jnp.zeros(4), jnp.zeros(2)), r"gaussian_nll: expected .*, got float32\[4\]"),
-        (
-            lambda: losses.gaussian_nll(jnp.zeros((4, 2)), jnp.zeros((4, 2))),
-            r"gaussian_nll: expected targets .*, got predictions float32\[4, 1\] and targets float32\[4, 2\]",
-        ),
-        (
-            lambda: losses.gaussian_moments(jnp.zeros((4, 2), int)),
-            r"gaussian_nll: expected a floating-point x, got int32",
-        ),
+        (lambda: losses.gaussian_nll(jnp.zeros((4, 2)), jnp.zeros((4, 2))), r"gaussian_nll: expected targets"),
+        (lambda: losses.gaussian_moments(jnp.zeros((4, 2), int)), r"gaussian_nll: .*floating-point x"),
         (lambda: weighted_sum(P), r"loss: expected one value per example, of shape \(batch,\), got float32\[4, 3\]"),
         (lambda: weighted_sum(P[0], jnp.ones(4)), r"loss: expected sample weights of shape \(3,\), got float32\[4\]"),
-        (
-            lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]),
-            r"a weight for each class; the labels reach 3, got 2 weights",
-        ),
+        (lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]), r"the labels reach 3, got 2 weights"),
         (lambda: fnn.class_weights([0, -1], [1.0, 2.0]), r"expected labels of at least 0, got the label -1"),
         (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"a finite weight of at least 0 for class 0, got -2\."),
         (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got -1"),

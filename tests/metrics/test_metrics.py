@@ -289,75 +289,27 @@ P = np.zeros((4, 3), "float32")
     ("call", "message"),
     [
         (lambda: get_metric("acuracy"), r"metric: .* got 'acuracy'\. Did you mean 'accuracy'"),
-        (
-            lambda: metrics.accuracy(P, np.zeros(4)),
-            r"targets: expected integer class numbers, or one-hot rows, got float\d+\[4\]\. Use y\.astype\('int32'\)",
-        ),
-        (
-            lambda: metrics.accuracy(np.zeros(4, int), np.array([0.0, 1, 2, 3])),
-            r"expected integer class numbers, or one-hot rows",
-        ),
-        (lambda: metrics.confusion_matrix(P, np.zeros(4)), r"expected integer class numbers, or one-hot rows"),
-        (lambda: metrics.top_k_accuracy(P, np.zeros(4)), r"expected integer class numbers, or one-hot rows"),
-        (
-            lambda: metrics.accuracy(P, np.zeros((4, 2), "int32")),
-            r"accuracy: expected targets that fit the predictions, got float32\[4, 3\] and int32\[4, 2\]",
-        ),
-        (
-            lambda: metrics.accuracy(P, np.zeros(3, int)),
-            r"accuracy: expected predictions and targets of the same length",
-        ),
-        (
-            lambda: metrics.accuracy(P[:0], np.zeros(0, int)),
-            r"accuracy: expected at least one example, got float32\[0, 3\]",
-        ),
+        (lambda: metrics.accuracy(P, np.zeros(4)), r"targets: expected integer .*Use y\.astype"),
+        (lambda: metrics.accuracy(np.zeros(4, int), np.array([0.0, 1, 2, 3])), r"integer class numbers, or one-hot"),
+        (lambda: metrics.confusion_matrix(P, np.zeros(4)), r"integer class numbers, or one-hot"),
+        (lambda: metrics.top_k_accuracy(P, np.zeros(4)), r"integer class numbers, or one-hot"),
+        (lambda: metrics.accuracy(P, np.zeros((4, 2), "int32")), r"accuracy: expected targets that fit"),
+        (lambda: metrics.accuracy(P, np.zeros(3, int)), r"accuracy: .* of the same length"),
+        (lambda: metrics.accuracy(P[:0], np.zeros(0, int)), r"accuracy: .*one example, got float32\[0, 3\]"),
         (lambda: metrics.accuracy(0.5, 1), r"accuracy: expected at least one example"),
-        (
-            lambda: metrics.accuracy(P, np.zeros(4, int), sample_weight=np.ones(3)),
-            r"accuracy: expected sample weights of shape \(4,\), got float\d+\[3\]",
-        ),
-        (
-            lambda: metrics.binary_accuracy(P, np.zeros(4)),
-            r"binary_accuracy: expected targets of the predictions' shape",
-        ),
-        (
-            lambda: metrics.top_k_accuracy(P[:, 0], np.zeros(4, int)),
-            r"top_k_accuracy: expected predictions \(batch, \.\.\., classes\)",
-        ),
-        (
-            lambda: metrics.top_k_accuracy(P, np.zeros(4, int), k=0),
-            r"top_k: expected k to be an integer of at least 1, got 0",
-        ),
+        (lambda: metrics.accuracy(P, np.zeros(4, int), sample_weight=np.ones(3)), r"sample weights of shape \(4,\)"),
+        (lambda: metrics.binary_accuracy(P, np.zeros(4)), r"binary_accuracy: expected targets of"),
+        (lambda: metrics.top_k_accuracy(P[:, 0], np.zeros(4, int)), r"top_k_accuracy: .*classes\)"),
+        (lambda: metrics.top_k_accuracy(P, np.zeros(4, int), k=0), r"top_k: expected k .*at least 1, got 0"),
         (lambda: metrics.rmse(P, P[:, :2]), r"mean_squared_error: expected targets of the predictions' shape"),
         (lambda: metrics.r2_score(P, P[:, 0]), r"r2: expected targets of the predictions' shape"),
-        (
-            lambda: get_metric("f1").measure(P, np.zeros((4, 2), int), np.ones(4)),
-            r"f1: expected targets that fit the predictions",
-        ),
-        (
-            lambda: mean_metric("mine", lambda p, t: p).measure(P, P, np.ones(4)),
-            r"metric 'mine': expected one value per example, of shape \(4,\), got float32\[4, 3\]",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0, 1], [0, 1, 1]),
-            r"confusion_matrix: expected predictions and targets of the same length",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0, 1], [0, 4], num_classes=3),
-            r"expected class numbers in \[0, 3\), got numbers from 0 to 4",
-        ),
-        (
-            lambda: metrics.confusion_matrix(P, [0, -1, 0, 0]),
-            r"expected class numbers in \[0, 3\) for 3 scores, got numbers from -1 to 0",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0], [0], num_classes=0),
-            r"expected num_classes to be an integer of at least 1, got 0",
-        ),
-        (
-            lambda: fnn.classification_report(P, [0, 1, 2, 0], names=["a", "b"]),
-            r"classification_report: expected 3 names, got 2 names",
-        ),
+        (lambda: get_metric("f1").measure(P, np.zeros((4, 2), int), np.ones(4)), r"f1: expected targets that fit"),
+        (lambda: mean_metric("mine", lambda p, t: p).measure(P, P, np.ones(4)), r"metric 'mine': .*of shape \(4,\)"),
+        (lambda: metrics.confusion_matrix([0, 1], [0, 1, 1]), r"confusion_matrix: .* of the same length"),
+        (lambda: metrics.confusion_matrix([0, 1], [0, 4], num_classes=3), r"in \[0, 3\), got numbers from 0 to 4"),
+        (lambda: metrics.confusion_matrix(P, [0, -1, 0, 0]), r"for 3 scores, got numbers from -1 to 0"),
+        (lambda: metrics.confusion_matrix([0], [0], num_classes=0), r"num_classes .*at least 1, got 0"),
+        (lambda: fnn.classification_report(P, [0, 1, 2, 0], names=["a", "b"]), r"expected 3 names, got 2"),
     ],
 )
 def test_errors(call, message):

@@ -90,17 +90,11 @@ HALF = np.full((4, 2), 0.5)
         (lambda: metrics.reliability([[-1.0, 2.0]], [0]), r"expected probabilities in .*softmax\(logits\)"),
         (lambda: metrics.reliability([[np.nan, 0.5]], [0]), r"reliability: expected predictions without NaN"),
         (lambda: metrics.reliability([[0.9, 0.9]], [0]), r"rows that sum to 1, got sums from 1\.8 .*y\.ravel\(\)"),
-        (
-            lambda: metrics.reliability(HALF, [0, 1, 1]),
-            r"expected predictions and targets of the same length",
-        ),
+        (lambda: metrics.reliability(HALF, [0, 1, 1]), r"targets of the same length"),
         (lambda: metrics.reliability([0, 1], [0, 1]), r"expected a floating-point x, got int\d+\[2\]"),
         (lambda: metrics.reliability(np.zeros((0, 3)), []), r"expected at least one example"),
         (lambda: metrics.reliability(HALF, [0] * 4, bins=0), r"bins to be an integer of at least 1, got 0"),
-        (
-            lambda: metrics.calibration_error(HALF, ["a"] * 4),
-            r"reliability targets: expected an array of numbers",
-        ),
+        (lambda: metrics.calibration_error(HALF, ["a"] * 4), r"reliability targets: expected an array"),
         (lambda: metrics.coverage([0.0], [1.0, 2.0], [0.0]), r"coverage: expected low and high of the same shape"),
         (lambda: metrics.coverage([1.0], [0.0], [0.0]), r"coverage: expected no low above its high, got 1 such of 1"),
         (lambda: metrics.coverage([np.nan], [0.0], [0.0]), r"coverage: expected no low above its high"),
@@ -260,10 +254,7 @@ ONE = Reliability(*(np.ones(3) for _ in "abc"))
     [
         (lambda: fnn.plot.reliability({}), r"reliability: expected curves of one kind, .* got an empty dict"),
         (lambda: fnn.plot.reliability([0.1, 0.2]), r"got list\. Make them with fnn\.metrics\.reliability"),
-        (
-            lambda: fnn.plot.reliability({"a": ONE, "b": CoverageCurve(*ONE)}),
-            r"got CoverageCurve and Reliability",
-        ),
+        (lambda: fnn.plot.reliability({"a": ONE, "b": CoverageCurve(*ONE)}), r"got CoverageCurve and Reliability"),
         (lambda: fnn.plot.intervals([0, 1], [1, 2], [0]), r"the same length, got low: 2, high: 2, targets: 1"),
         (lambda: fnn.plot.intervals([0, 3], [1, 2], [0, 0]), r"expected no low above its high, got 1 such of 2"),
         (lambda: fnn.plot.intervals(HALF, HALF, HALF), r"low of shape \(rows,\) or .*, got float64\[4, 2\]\. Pick one"),

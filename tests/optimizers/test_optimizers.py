@@ -346,10 +346,7 @@ ADAM = fnn.adam()
         (lambda: fnn.rmsprop(rho=2), r"rmsprop: expected rho in \[0, 1\], got 2"),
         (lambda: fnn.rmsprop(momentum=-1), r"rmsprop: expected momentum in \[0, 1\], got -1"),
         (lambda: fnn.rmsprop(epsilon=-1), r"rmsprop: expected epsilon in \[0, inf\), got -1"),
-        (
-            lambda: fnn.adagrad(initial_accumulator_value=-1),
-            r"adagrad: expected initial_accumulator_value in \[0, inf\)",
-        ),
+        (lambda: fnn.adagrad(initial_accumulator_value=-1), r"adagrad: .*initial_accumulator_value"),
         (lambda: fnn.adagrad(epsilon=-1), r"adagrad: expected epsilon in \[0, inf\), got -1"),
         (lambda: fnn.adadelta(rho=-1), r"adadelta: expected rho in \[0, 1\], got -1"),
         (lambda: fnn.adadelta(epsilon=-1), r"adadelta: expected epsilon in \[0, inf\), got -1"),
@@ -357,73 +354,52 @@ ADAM = fnn.adam()
         (lambda: fnn.adamax(beta_2=1.5), r"adamax: expected beta_2 in \[0, 1\], got 1\.5"),
         (lambda: fnn.nadam(epsilon=-1), r"nadam: expected epsilon in \[0, inf\), got -1"),
         (lambda: get_optimizer("adm"), r"optimizer: .* got 'adm'\. Did you mean 'adam'"),
-        (
-            lambda: get_optimizer(fnn.adam),
-            r"optimizer: expected an Optimizer or a name, got the function adam\. Call it: adam\(1e-3\)",
-        ),
+        (lambda: get_optimizer(fnn.adam), r"optimizer: .* the function adam\. Call it: adam\(1e-3\)"),
         (lambda: get_optimizer(3), r"optimizer: .* got 3\. Known: adadelta, adagrad"),
-        (
-            lambda: ADAM.init({"a": jnp.ones(2, int)}),
-            r"optimizer, parameter 'a': expected a floating-point dtype, got int32\[2\]",
-        ),
-        (
-            lambda: ADAM.update(TREE, (), TREE),
-            r"optimizer: expected the OptState of optimizer\.init\(params\), got tuple",
-        ),
-        (
-            lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3)}), TREE),
-            r"an optimizer state of this model; 'momentum' differs, got other paths: \['b'\]",
-        ),
+        (lambda: ADAM.init({"a": jnp.ones(2, int)}), r"optimizer, parameter 'a': .*floating-point dtype"),
+        (lambda: ADAM.update(TREE, (), TREE), r"optimizer: expected the OptState .*, got tuple"),
+        (lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3)}), TREE), r"'momentum' differs, .*\['b'\]"),
         (
             lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3), "b": jnp.ones((2, 1))}), TREE),
-            r"an optimizer state of this model, momentum/b of shape \(2,\), got float32\[2, 1\]\. Make a new one",
+            r"momentum/b of shape \(2,\)",
         ),
         (
             lambda: fnn.adam(weight_decay=0.1).update(TREE, fnn.adam(weight_decay=0.1).init(TREE)),
-            r"expected update\(grads, opt_state, params\) with weight decay, got params=None",
+            r"with weight decay, got params=None",
         ),
         (lambda: fnn.set_hyper(state_of(), rate=1), r"set_hyper: .* got 'rate'\. Known here: learning_rate"),
-        (
-            lambda: fnn.set_hyper(state_of(), momentum=1),
-            r"A momentum of plain 0 is left out when the optimizer is made; pass jnp\.zeros",
-        ),
+        (lambda: fnn.set_hyper(state_of(), momentum=1), r"A momentum of plain 0 .*pass jnp\.zeros"),
         (lambda: fnn.set_hyper(optax.sgd(0.1).init(TREE), learning_rate=1), r"got 'learning_rate'\. Known here: none"),
         (
             lambda: fnn.set_hyper(state_of(learning_rate=lambda step: 0.1, momentum=0.5), learning_rate=1),
-            r"It follows a function of the step; use a schedule from fnn\.schedules",
+            r"use a schedule from",
         ),
-        (
-            lambda: fnn.set_hyper(state_of(), learning_rate=[0.1, 0.2]),
-            r"expected a value of shape \(\), got float32\[2\]",
-        ),
+        (lambda: fnn.set_hyper(state_of(), learning_rate=[0.1, 0.2]), r"a value of shape \(\), got float32\[2\]"),
         (
             lambda: fnn.set_hyper(state_of(), learning_rate={"initial": 1}),
-            r"set_hyper, 'learning_rate': expected a number, got \{'initial': 1\}",
+            r"'learning_rate': expected a number, got \{",
         ),
-        (
-            lambda: fnn.set_hyper(state_of(), learning_rate="fast"),
-            r"set_hyper, 'learning_rate': expected a number, got 'fast'",
-        ),
+        (lambda: fnn.set_hyper(state_of(), learning_rate="fast"), r"'learning_rate': expected a number, got 'fast'"),
         (
             lambda: fnn.set_hyper(state_of(), learning_rate=fnn.schedules.constant(1.0)),
-            r"expected a number, got constant\(1.0\)\. Pass a schedule when you make the optimizer",
+            r"got constant\(1.0\)\. Pass a schedule",
         ),
         (
             lambda: fnn.set_hyper(state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate=0.1),
-            r"expected the numbers of its schedule, got 0\.1\. It follows a schedule: pass a dict",
+            r"got 0\.1\. It follows",
         ),
         (
             lambda: fnn.set_hyper(
                 state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate={"first": 0.1}
             ),
-            r"expected the numbers of its schedule, got \{'first': 0\.1\}",
+            r"got \{'first': 0\.1\}",
         ),
         (
             lambda: fnn.set_hyper(
                 state_of(learning_rate=fnn.schedules.piecewise_constant([1], [1.0, 2.0])),
                 learning_rate={"values": [1.0]},
             ),
-            r"set_hyper, 'learning_rate/values': expected 2 numbers, got \[1\.0\]",
+            r"learning_rate/values': expected 2 numbers",
         ),
     ],
 )

@@ -223,31 +223,16 @@ P = {"a": jnp.ones(2)}
         (lambda: fnn.clip_by_value(0), r"clip_by_value: expected limit in \(0, inf\), got 0"),
         (lambda: fnn.clip_by_norm(-1), r"clip_by_norm: expected max_norm in \(0, inf\), got -1"),
         (lambda: fnn.clip_by_global_norm("x"), r"clip_by_global_norm: expected max_norm to be a number, got 'x'"),
-        (
-            lambda: fnn.clip_by_norm(1.0).update(P, ()),
-            r"transform: expected the OptState of transform\.init\(params\), got tuple",
-        ),
+        (lambda: fnn.clip_by_norm(1.0).update(P, ()), r"transform: expected the OptState .* got tuple"),
         (lambda: fnn.accumulate("sgd", 0), r"accumulate: expected every to be an integer of at least 1, got 0"),
         (lambda: fnn.accumulate("sgd", 2.0), r"accumulate: expected every to be an integer of at least 1, got 2\.0"),
-        (
-            lambda: fnn.freeze("sgd", "b*").init(P),
-            r"freeze: expected a pattern that matches some parameter, got 'b\*'\. Paths: \['a'\]",
-        ),
+        (lambda: fnn.freeze("sgd", "b*").init(P), r"freeze: expected a pattern .*got 'b\*'\. Paths: \['a'\]"),
         (lambda: fnn.ema("sgd", 1.5), r"ema: expected decay in \[0, 1\], got 1\.5"),
-        (
-            lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)),
-            r"ema: expected update\(grads, opt_state, params\), got params=None",
-        ),
-        (
-            lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))),
-            r"averaged: expected the state of an optimizer with ema\(\.\.\.\), got OptState",
-        ),
+        (lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)), r"ema: expected update.*, got params=None"),
+        (lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))), r"averaged: .*ema.*, got OptState"),
         (lambda: fnn.chain(fnn.sgd(0.1), "adm"), r"optimizer: .* got 'adm'"),
         (lambda: fnn.chain(jnp.sin), r"got the function sin"),
-        (
-            lambda: fnn.chain("sgd", "sgd").update(P, ()),
-            r"chain: expected a state of 2 parts from chain\(\.\.\.\)\.init\(params\), got tuple",
-        ),
+        (lambda: fnn.chain("sgd", "sgd").update(P, ()), r"chain: .* 2 parts .*, got tuple"),
     ],
 )
 def test_errors(call, message):
