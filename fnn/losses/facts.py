@@ -30,17 +30,6 @@ class Facts(NamedTuple):
     check: Callable[[str, ArraySpec, ArrayLike], None] | None = None  # refuses invalid targets, given the loss's name
 
 
-def get_loss(loss: str | Loss) -> Loss:
-    """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
-
-    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``.
-
-    Raises:
-      InputError: for an unknown name, with the close matches.
-    """
-    return resolve("loss", loss, LOSSES)
-
-
 def base(loss: Loss) -> Loss:
     """The function inside any `functools.partial`."""
     while isinstance(loss, functools.partial):
@@ -48,54 +37,9 @@ def base(loss: Loss) -> Loss:
     return loss
 
 
-def facts_of(loss: Loss) -> Facts:
-    """The row of a loss in the table; the defaults for a user's own."""
-    loss = base(loss)
-    return next((facts for facts in FACTS if facts.loss is loss), Facts(loss))
-
-
 def loss_name(loss: Loss) -> str:
     """The name of a loss for messages."""
     return str(getattr(base(loss), "__name__", "loss"))
-
-
-def is_known(loss: Loss) -> bool:
-    """Whether a loss is the library's own, so that its value for an example depends on that example alone."""
-    return facts_of(loss).per_example
-
-
-def expects(loss: Loss) -> str:
-    """The kind of predictions a loss takes: "logits", "probabilities", or "values" (also for a loss of your own)."""
-    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
-    if not facts_of(loss).logits:
-        return "values"
-    return "logits" if keywords.get("from_logits", True) else "probabilities"
-
-
-def several_labels(loss: Loss) -> bool:
-    """Whether several outputs of a model with this loss are yes/no labels, any number of which may be right."""
-    return facts_of(loss).outputs == LABELS
-
-
-def of_classes(loss: Loss) -> bool:
-    """Whether the outputs of a model with this loss are scores of classes, exactly one of which is right."""
-    return facts_of(loss).outputs == CLASSES
-
-
-def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
-    """Refuse targets that are invalid for a built-in loss; needs values, so the drivers call it.
-
-    Args:
-      loss: any loss; only built-in ones have something to check.
-      predictions: an array or its `jax.ShapeDtypeStruct`.
-      targets: a concrete array with at least one row.
-
-    Raises:
-      InputError: for classes outside [0, classes), rows that do not sum to 1 for categorical_crossentropy, or targets
-        outside the loss's range.
-    """
-    if (check := facts_of(loss).check) is not None:
-        check(loss_name(loss), predictions, targets)
 
 
 def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
@@ -161,3 +105,59 @@ FACTS: tuple[Facts, ...] = (
     _known(gaussian.gaussian_nll, outputs=GAUSSIAN),
 )
 LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss_name(facts.loss), facts.short) if name}
+
+
+def get_loss(loss: str | Loss) -> Loss:
+    """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
+
+    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``.
+
+    Raises:
+      InputError: for an unknown name, with the close matches.
+    """
+    return resolve("loss", loss, LOSSES)
+
+
+def facts_of(loss: Loss) -> Facts:
+    """The facts about a loss; the defaults for a user's own."""
+    loss = base(loss)
+    return next((facts for facts in FACTS if facts.loss is loss), Facts(loss))
+
+
+def is_known(loss: Loss) -> bool:
+    """Whether a loss is the library's own, so that its value for an example depends on that example alone."""
+    return facts_of(loss).per_example
+
+
+def expects(loss: Loss) -> str:
+    """The kind of predictions a loss takes: "logits", "probabilities", or "values" (also for a loss of your own)."""
+    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
+    if not facts_of(loss).logits:
+        return "values"
+    return "logits" if keywords.get("from_logits", True) else "probabilities"
+
+
+def several_labels(loss: Loss) -> bool:
+    """Whether several outputs of a model with this loss are yes/no labels, any number of which may be right."""
+    return facts_of(loss).outputs == LABELS
+
+
+def of_classes(loss: Loss) -> bool:
+    """Whether the outputs of a model with this loss are scores of classes, exactly one of which is right."""
+    return facts_of(loss).outputs == CLASSES
+
+
+def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
+    """Refuse targets that are invalid for a built-in loss; needs values, so the drivers call it.
+
+    Args:
+      loss: any loss; only built-in ones have something to check.
+      predictions: an array or its `jax.ShapeDtypeStruct`.
+      targets: a concrete array with at least one row.
+
+    Raises:
+      InputError: for classes outside [0, classes), rows that do not sum to 1 for categorical_crossentropy, or targets
+        outside the loss's range.
+    """
+    if (check := facts_of(loss).check) is not None:
+        check(loss_name(loss), predictions, targets)

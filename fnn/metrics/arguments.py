@@ -23,7 +23,7 @@ Rows = slice | np.ndarray
 
 # ------------------------------------------------------------------------------------------------------------- arrays
 def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False) -> Array:
-    """An array of numbers; anything else is refused, and with ``classes`` integers beyond int32 are too."""
+    """An array of numbers; anything else is refused, as are integers beyond int32 with ``classes``."""
     x = as_array(f"{where} {name}", x)
     if classes and isinstance(x, np.ndarray) and x.dtype.kind in "iu" and x.size:
         low, high = int(x.min()), int(x.max())

@@ -88,7 +88,7 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
 
 # ------------------------------------------------------------------------------------------------------ counts, scores
 class Counts(NamedTuple):
-    """How often each class or label was predicted rightly, predicted, and true."""
+    """Of each class or label, the number of correct predictions, of predictions and of true occurrences."""
 
     right: Array
     predicted: Array
@@ -262,7 +262,7 @@ def confusion_matrix(
     """
     where = "confusion_matrix"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = paired_and_counted(where, given, num_classes)
+    p, t, classes = pairs_and_number(where, given, num_classes)
     w = _weight_of_each(given.weights, p.shape)
     if given.several:
         counts = count_labels(p, t, given.weights)
@@ -274,7 +274,7 @@ def confusion_matrix(
     return jnp.zeros((classes, classes), w.dtype).at[t, p].add(w, mode="drop")
 
 
-def paired_and_counted(where: str, given: ClassArguments, num_classes: int | None) -> tuple[Array, Array, int]:
+def pairs_and_number(where: str, given: ClassArguments, num_classes: int | None) -> tuple[Array, Array, int]:
     """Classes predicted and true, and their number; or yes/no labels with one column each."""
     if given.several:
         p, t = paired_labels(where, given.predictions, given.targets, given.threshold)
@@ -335,7 +335,7 @@ def precision_recall_f1(
     """
     where = "precision_recall_f1"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = paired_and_counted(where, given, num_classes)
+    p, t, classes = pairs_and_number(where, given, num_classes)
     several, weights = given.several, given.weights
     return class_scores(count_labels(p, t, weights) if several else count_classes(p, t, weights, classes))
 

@@ -11,7 +11,7 @@ from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.types import ArrayLike, Scalar
 from .arguments import ClassArguments, class_arguments
-from .classification import Counts, class_scores, count_classes, count_labels, paired_and_counted
+from .classification import Counts, class_scores, count_classes, count_labels, pairs_and_number
 from .metric import float64_on_host
 
 
@@ -73,7 +73,7 @@ def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple
     """The rows of classes or labels, and those of averages: label; precision, recall and F1; and support."""
     where = "classification_report"
     scored, count = given.several or is_float(given.predictions), None if names is None else len(names)
-    p, t, classes = paired_and_counted(where, given, None if scored else count)
+    p, t, classes = pairs_and_number(where, given, None if scored else count)
     if count not in (None, classes):
         fail(where, expected=f"{classes} names", got=f"{count} names")
     counts = count_labels(p, t, given.weights) if given.several else count_classes(p, t, given.weights, classes)

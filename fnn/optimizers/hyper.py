@@ -38,7 +38,7 @@ RANGES: dict[str, Range] = {
     "ema_decay": Range(0, 1),
 }
 """Ranges of the library's hyper-parameters. Those of a user's rule may have other names and must only not be NaN."""
-_FINITE = Range(-np.inf)
+FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
     # None: the range is that of the hyper-parameter that follows the schedule.
     **dict.fromkeys(("value", "values", "initial", "start"), None),
@@ -46,7 +46,7 @@ SCHEDULES: dict[str, Range | None] = {
     "alpha": Range(),
     "decay_steps": Range(open_low=True),
     "warmup_steps": Range(open_low=True),
-    "boundaries": _FINITE,
+    "boundaries": FINITE,
 }
 """Ranges of the numbers of schedules."""
 
@@ -76,11 +76,6 @@ def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> Non
             if single is not None and single.ndim:
                 fail(where, expected=f"{what} to be a number", got=repr(value))
         check_leaves(where, what, value if numbers is None else numbers, RANGES.get(name))
-
-
-def check_schedule(where: str, hyper: Mapping[str, PyTree]) -> None:
-    """Refuse numbers of a schedule out of range, whichever hyper-parameter will follow it."""
-    check_leaves(where, "", hyper, _FINITE)
 
 
 def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> None:

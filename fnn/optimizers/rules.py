@@ -1,12 +1,11 @@
 """Optimizers: each rule is its equation on one array, and one function lifts rules to trees.
 
 The rules are Keras 3's. In their equations ``g`` is the gradient, ``p`` the parameter, ``lr`` the learning rate, and
-``t`` counts updates from 1. An `Optimizer` has optax's protocol, ``init(params) -> state`` and
-``update(grads, state, params) -> (updates, state)``; the new parameters are ``params + updates``.
+``t`` counts updates from 1.
 
-Hyper-parameters are leaves of ``OptState.hyper``; `set_hyper` changes them without recompiling. A hyper-parameter
-``momentum``, ``decay`` or ``weight_decay`` that is the plain number 0 when the optimizer is made is left out of the
-program and of the state, together with its term; pass ``jnp.zeros(())`` to keep it changeable.
+Hyper-parameters are leaves of ``OptState.hyper``; `set_hyper` changes them without recompiling. A ``momentum``,
+``decay`` or ``weight_decay`` that is the plain number 0 when the optimizer is made is left out of the program and of
+the state; pass ``jnp.zeros(())`` to keep it changeable.
 """
 
 from __future__ import annotations
@@ -153,9 +152,7 @@ def adagrad(
         a = a + jnp.square(g)
         return -learning_rate * g * _inverse_root(a + epsilon), {"a": a}
 
-    def fill(p: Array) -> Array:
-        return jnp.full_like(p, initial_accumulator_value)
-
+    fill = functools.partial(jnp.full_like, fill_value=initial_accumulator_value)
     slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": epsilon}
     return _optimizer("adagrad", rule, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
 

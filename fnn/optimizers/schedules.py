@@ -12,7 +12,7 @@ import jax.typing
 from .._core.described import Described, described
 from .._core.errors import fail
 from .._core.types import Array, PyTree, Scalar
-from .hyper import check_schedule
+from .hyper import FINITE, check_leaves
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +47,7 @@ def as_hyper(value: jax.typing.ArrayLike) -> Array:
 
 def _schedule(where: str, rule: Callable[..., Array], **hyper: PyTree) -> Schedule:
     """A schedule from its equation, ``rule(step, **hyper) -> value``; numbers out of range are refused."""
-    check_schedule(where, hyper)
+    check_leaves(where, "", hyper, FINITE)
     return Schedule(lambda step, hyper: rule(step, **hyper), hyper)
 
 
