@@ -91,17 +91,17 @@ def _extremes(x: ArrayLike) -> tuple[float, float]:
 
 
 _known = functools.partial(Facts, per_example=True)
-_crossentropy = functools.partial(_known, logits=True)
+_on_logits = functools.partial(_known, logits=True)
 FACTS: tuple[Facts, ...] = (
     _known(regression.mean_squared_error, "mse"),
     _known(regression.mean_absolute_error, "mae"),
     _known(regression.mean_absolute_percentage_error, "mape"),
     _known(regression.mean_squared_logarithmic_error, "msle"),
     _known(regression.huber),
-    _crossentropy(classification.binary_crossentropy, outputs=LABELS, check=_check_probabilities),
-    _crossentropy(classification.categorical_crossentropy, outputs=CLASSES, check=_check_rows),
-    _crossentropy(classification.sparse_categorical_crossentropy, outputs=CLASSES, check=_check_class_numbers),
-    _crossentropy(classification.logistic, outputs=LABELS, check=_check_signs),
+    _on_logits(classification.binary_crossentropy, outputs=LABELS, check=_check_probabilities),
+    _on_logits(classification.categorical_crossentropy, outputs=CLASSES, check=_check_rows),
+    _on_logits(classification.sparse_categorical_crossentropy, outputs=CLASSES, check=_check_class_numbers),
+    _on_logits(classification.logistic, outputs=LABELS, check=_check_signs),
     _known(gaussian.gaussian_nll, outputs=GAUSSIAN),
 )
 LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss_name(facts.loss), facts.short) if name}
