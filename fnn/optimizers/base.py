@@ -49,8 +49,8 @@ class Optimizer(Described):
       init: ``init(params) -> opt_state``.
       update: ``update(grads, opt_state, params) -> (updates, opt_state)``; add the updates to the parameters.
 
-    >>> import jax.numpy as jnp
-    >>> optimizer, params = sgd(0.1), {"w": jnp.array([1.0])}
+    >>> import jax.numpy as jnp, fnn
+    >>> optimizer, params = fnn.sgd(0.1), {"w": jnp.array([1.0])}
     >>> state = optimizer.init(params)
     >>> updates, state = optimizer.update({"w": jnp.array([2.0])}, state, params)
     >>> print(apply_updates(params, updates)["w"], state.step)
@@ -252,8 +252,8 @@ def set_hyper(state: S, **values: PyTree) -> S:
       InputError: for a name that no optimizer in ``state`` has, or a value of another shape or outside the range
         that the constructor allows.
 
-    >>> import jax.numpy as jnp
-    >>> state = set_hyper(adam(1e-3).init(jnp.zeros(3)), learning_rate=0.5)
+    >>> import jax.numpy as jnp, fnn
+    >>> state = set_hyper(fnn.adam(1e-3).init(jnp.zeros(3)), learning_rate=0.5)
     >>> print(state.hyper["learning_rate"])
     0.5
     """
