@@ -418,7 +418,7 @@ def test_names_give_the_defaults():
 
 def test_weight_decay_where_must_match_something():
     optimizer = fnn.adam(0.1, weight_decay=0.1, weight_decay_where="*kernl")
-    with pytest.raises(fnn.InputError, match=r"weight_decay_where: expected a pattern that matches some parameter, got '\*kernl'"):
+    with pytest.raises(fnn.InputError, match=r"weight_decay_where: .*matches some parameter, got '\*kernl'"):
         optimizer.init({"kernel": jnp.ones(2)})
 
 
