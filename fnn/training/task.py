@@ -14,7 +14,7 @@ from .._core.jaxprs import last_operations
 from .._core.trees import paths
 from .._core.types import Array, Params, PyTree, State
 from ..losses.common import Loss
-from ..losses.facts import base, expects, get_loss
+from ..losses.facts import expects, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
 from ..nn.layer import Layer, shape_of
@@ -135,12 +135,8 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     if ending in ("softmax", "sigmoid"):
         fail(
             "Task",
-            expected=f"a model that ends in logits for the loss {_name(task.loss)!r}",
+            expected=f"a model that ends in logits for the loss {loss_name(task.loss)!r}",
             got=f"a model that ends in {ending}, that is in probabilities",
             hint=f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False).",
         )
     return out
-
-
-def _name(fn: Any) -> str:
-    return str(getattr(base(fn), "__name__", "loss"))
