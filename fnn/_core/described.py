@@ -290,9 +290,12 @@ class _Reader:
 
     def _cell(self, cell: types.CellType) -> Any:
         try:
-            return self.part(cell.cell_contents)
+            held = cell.cell_contents
         except ValueError:  # not filled yet
             return "empty"
+        part = self.part(held)
+        # A list or dict may change between the comparison and the trace.
+        return _Itself(held) if isinstance(held, (list, dict)) else part
 
 
 def _is_importable(fn: types.FunctionType) -> bool:

@@ -65,6 +65,7 @@ def _varying(a: Any) -> frozenset[Any]:
 
 
 def bind_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool = False) -> Array:
+    """Apply the primitive to two operands, made to vary over the same mesh axes first."""
     if (over_a := _varying(a)) != (over_b := _varying(b)):
         a = lax.pcast(a, tuple(over_b - over_a), to="varying") if over_b - over_a else a
         b = lax.pcast(b, tuple(over_a - over_b), to="varying") if over_a - over_b else b

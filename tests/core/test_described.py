@@ -137,6 +137,8 @@ def test_closures_count_by_value_and_arrays_by_identity():
     array = jnp.ones(3)
     assert of_number(2.0) == of_number(2.0) != of_number(3.0)
     assert of_number(array) == of_number(array) != of_number(jnp.ones(3))
+    table = {"rate": 2.0}
+    assert of_number(table) == of_number(table) != of_number(dict(table))  # it may change before it is traced
 
 
 def test_a_helper_of_the_notebook_counts_by_its_code():
