@@ -65,5 +65,8 @@ class Docstrings(griffe.Extension):
         made = cls.members.get("__new__")
         if isinstance(made, griffe.Function) and "__init__" not in cls.members:
             parameters = griffe.Parameters(*list(made.parameters)[1:])
-            shown = griffe.Function("__init__", parameters=griffe.Parameters(griffe.Parameter("self"), *parameters))
+            shown = griffe.Function(
+                "__init__",
+                parameters=griffe.Parameters(griffe.Parameter("self"), *parameters),
+            )
             cls.set_member("__init__", shown)

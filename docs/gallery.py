@@ -1,7 +1,6 @@
 """Draw every picture of the gallery and write its page: ``python docs/gallery.py`` (half a minute, no internet).
 
-The code of an entry is what the page shows and what is run here, so the two cannot differ. The blocks of the page run
-in order, in one namespace.
+The page shows the same code that this script runs. The blocks of the page run in order, in one namespace.
 """
 
 import argparse
@@ -18,16 +17,16 @@ from PIL import Image
 HERE = Path(__file__).parent
 HEAD = """# Gallery
 
-Every picture that `fnn.plot` draws. Each function takes an optional `ax` (or `axes`), draws into it and returns it, so
-that titles, labels and limits can be changed afterwards with matplotlib. Colour-blind readers can tell the colours,
-and nothing is said by colour alone.
+Every plot of `fnn.plot`. Each function takes an optional `ax` (or `axes`), draws into it and returns it, so you can
+change titles, labels and limits afterwards with matplotlib. The colours suit colour-blind readers, and no information
+depends on colour alone.
 
 The code on this page runs from top to bottom. `python docs/gallery.py` runs it, draws the pictures and writes the page.
 """
 
 
 class Entry(NamedTuple):
-    """A picture: what is written about it, the code that draws it, and the code that comes before."""
+    """A picture: its title and description, the code that draws it, and the code to run first."""
 
     title: str
     sentence: str
@@ -36,36 +35,51 @@ class Entry(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The name of the picture's file."""
+        """The picture's file name."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") + ".png"
 
 
 ENTRIES = [
     Entry(
         "Activation",
-        "One activation function with its derivative; a name or any function of an array.",
+        "One activation function with its derivative. Pass a name or any function of an array.",
         'fnn.plot.activation("gelu")',
         "import fnn\nimport jax\nimport jax.numpy as jnp\nimport numpy as np",
     ),
     Entry(
         "All activations",
-        "Every activation that has a name (solid) with its derivative (dashed); pass a list to choose.",
+        "Every named activation (solid) with its derivative (dashed). Pass a list to select some.",
         "fnn.plot.activations()",
     ),
     Entry(
         "Learning curves",
-        "A metric over the epochs, for training and validation.",
+        "A metric by epoch, for training and validation.",
         'fnn.plot.learning_curves(history, "accuracy")',
         """\
 x, y, _, classes = fnn.data.digits()
-x_train, x_test, y_train, y_test = fnn.data.train_test_split(x, y, test_size=360, stratify=y)
-# Curves are looked at while choosing, so they need rows of their own; the test rows are for the end.
-x_train, x_val, y_train, y_val = fnn.data.train_test_split(x_train, y_train, test_size=200, stratify=y_train)
+x_train, x_test, y_train, y_test = fnn.data.train_test_split(
+    x, y, test_size=360, stratify=y
+)
+# Curves guide choices, so they use validation rows, not the test rows.
+x_train, x_val, y_train, y_val = fnn.data.train_test_split(
+    x_train, y_train, test_size=200, stratify=y_train
+)
 
-model = fnn.Sequential(fnn.Conv(12, 3, activation="relu"), fnn.MaxPool(2), fnn.Flatten(), fnn.Dense(10))
-task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(3e-3), metrics=("accuracy",))
+model = fnn.Sequential(
+    fnn.Conv(12, 3, activation="relu"), fnn.MaxPool(2), fnn.Flatten(), fnn.Dense(10)
+)
+task = fnn.Task(
+    model, "sparse_categorical_crossentropy", fnn.adam(3e-3), metrics=("accuracy",)
+)
 ts = fnn.init(task, jax.random.key(0), x_train[:1])
-ts, history = fnn.run(task, ts, (x_train, y_train), epochs=15, batch_size=32, validation_data=(x_val, y_val))
+ts, history = fnn.run(
+    task,
+    ts,
+    (x_train, y_train),
+    epochs=15,
+    batch_size=32,
+    validation_data=(x_val, y_val),
+)
 
 logits = fnn.predict(task, ts, x_test)
 predicted = np.asarray(logits.argmax(-1))
@@ -73,69 +87,79 @@ p = fnn.activations.softmax(logits)""",
     ),
     Entry(
         "Learning curves of many trainings",
-        "The history of several trainings at once: a thin line for each, and a thick one for their median.",
+        "The histories of several trainings: a thin line for each, and a thick line for their median.",
         'fnn.plot.learning_curves(histories, "loss")',
         """\
-small = fnn.Task(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), "sparse_categorical_crossentropy", fnn.adam(3e-3))
+few = x_train[:200], y_train[:200]
+linear = fnn.Sequential(fnn.Flatten(), fnn.Dense(10))
+small = fnn.Task(linear, "sparse_categorical_crossentropy", fnn.adam(3e-3))
 
 
 def trial(key):
     start = fnn.init(small, key, x_train[:1])
-    return fnn.run(small, start, (x_train[:200], y_train[:200]), epochs=20, validation_data=(x_val, y_val))[1]
+    return fnn.run(small, start, few, epochs=20, validation_data=(x_val, y_val))[1]
 
 
 histories = jax.jit(fnn.many(trial))(jax.random.split(jax.random.key(1), 6))""",
     ),
     Entry(
         "Curves of a sweep",
-        "All trials of `fnn.sweep`, in the colours of one argument; the best are bold and named, failed ones dotted.",
+        "All trials of `fnn.sweep`, coloured by one argument. The best are bold and labelled, failed ones dotted.",
         "fnn.plot.sweep_curves(swept)",
         """\
 def swept_trial(rate, momentum, seed):
     task = fnn.Task(small.model, small.loss, fnn.sgd(rate, momentum=momentum))
     start = fnn.init(task, jax.random.key(seed), x_train[:1])
-    return fnn.run(task, start, (x_train[:200], y_train[:200]), epochs=20, validation_data=(x_val, y_val))
+    return fnn.run(task, start, few, epochs=20, validation_data=(x_val, y_val))
 
 
-space = {"rate": [0.03, 0.1, 0.3, 1.0, 3.0], "momentum": [0.5, 0.8, 0.9, 0.95], "seed": [0, 1, 2]}
+space = {
+    "rate": [0.03, 0.1, 0.3, 1.0, 3.0],
+    "momentum": [0.5, 0.8, 0.9, 0.95],
+    "seed": [0, 1, 2],
+}
 swept = fnn.sweep(swept_trial, space, verbose=0)""",
     ),
     Entry(
         "Map of a sweep",
-        "The score over two arguments, brighter where it is better: the mean over the others, here the seeds.",
+        "The score by two arguments, brighter where it is better, averaged over the others (here the seeds).",
         "fnn.plot.sweep_map(swept)",
     ),
     Entry(
         "Line of a sweep",
-        "The score over one argument, with its range over the others.",
+        "The score by one argument, with its range over the others.",
         'fnn.plot.sweep_line(swept, "rate")',
     ),
-    Entry("Images", "A grid of images with their labels.", "fnn.plot.images(x_train[:16], y_train[:16])"),
+    Entry(
+        "Images",
+        "A grid of images with their labels.",
+        "fnn.plot.images(x_train[:16], y_train[:16])",
+    ),
     Entry(
         "Images with predictions",
-        "Titles say predicted (true): green where right, red and bold where wrong. Here the mistakes come first.",
+        "Titles show predicted (true): green if correct, red and bold if wrong. Here the errors come first.",
         "fnn.plot.images(x_test[order[:24]], y_test[order[:24]], predicted[order[:24]])",
         'order = np.argsort(predicted == y_test, kind="stable")',
     ),
     Entry(
         "Class probabilities",
-        "The probabilities of one example; the true class is marked.",
+        "The class probabilities of one example, with the true class marked.",
         "fnn.plot.probabilities(p[order[0]], label=y_test[order[0]])",
     ),
     Entry(
         "Images with class probabilities",
-        "Images beside the bars of their class probabilities, green where right and red where wrong.",
+        "Images next to bars of their class probabilities, green if correct and red if wrong.",
         "fnn.plot.predictions(x_test[some], p[some], y_test[some])",
         "some = order[[0, 1, 2, -3, -2, -1]]",
     ),
     Entry(
         "Confusion matrix",
-        "How often each class was taken for each other.",
+        "Number of examples by true and predicted class.",
         "fnn.plot.confusion_matrix(logits, y_test)",
     ),
     Entry(
         "Confusion matrix in percent",
-        "The same for three iris flowers, with names, as a percentage of each true class.",
+        "The same for three iris species, with names, as percentages of each true class.",
         "fnn.plot.confusion_matrix(scores(petals), y, names=flowers.classes, normalize=True)",
         """\
 flowers = fnn.data.iris()
@@ -150,18 +174,19 @@ def scores(points):
     ),
     Entry(
         "Decision regions",
-        "Several outputs: each place has the colour of the class with the highest score.",
+        "Several outputs: each point has the colour of the class with the highest score.",
         """\
 ax = fnn.plot.decision_boundary(scores, petals, y, names=flowers.classes)
 ax.set(xlabel="petal length, cm", ylabel="petal width, cm")""",
     ),
     Entry(
         "Decision boundary",
-        "One output: colours on both sides of the boundary, stronger where the network is surer.",
+        "One output: a colour on each side of the boundary, stronger where the network is more certain.",
         "fnn.plot.decision_boundary(logit, data.x, data.y, names=data.classes)",
         """\
 data = fnn.data.spiral(jax.random.key(0), 300, noise=0.05)
-model = fnn.Sequential(*[fnn.Dense(24, activation="tanh") for _ in range(3)], fnn.Dense(1))
+hidden = [fnn.Dense(24, activation="tanh") for _ in range(3)]
+model = fnn.Sequential(*hidden, fnn.Dense(1))
 bent = fnn.Task(model, "binary_crossentropy", fnn.adam(0.01))
 bent_ts = fnn.init(bent, jax.random.key(1), data.x[:1])
 bent_ts, _ = fnn.run(bent, bent_ts, (data.x, data.y), epochs=150)
@@ -172,19 +197,21 @@ def logit(points):
     ),
     Entry(
         "Line of a perceptron",
-        "A threshold unit says 0 or 1; Rosenblatt's rule found its line.",
+        "A threshold unit outputs 0 or 1. Rosenblatt's rule found this line.",
         """\
-ax = fnn.plot.decision_boundary(found.predict, petals, setosa, names=["another", "setosa"])
+names = ["another", "setosa"]
+ax = fnn.plot.decision_boundary(found.predict, petals, setosa, names=names)
 ax.set(xlabel="petal length, cm", ylabel="petal width, cm")""",
         "setosa = (flowers.y == 0).astype(int)\nfound = fnn.classic.perceptron(petals, setosa)",
     ),
     Entry(
         "Regression surface",
-        "Numbers instead of classes: the output as shades, and the targets of the points on the same scale.",
+        "Numbers instead of classes: the output as shades, and the points' targets on the same scale.",
         "fnn.plot.decision_boundary(height, hills.x, hills.y)",
         """\
 hills = fnn.data.multi_gaussian(jax.random.key(0), 1000)
-model = fnn.Sequential(fnn.Dense(32, activation="tanh"), fnn.Dense(32, activation="tanh"), fnn.Dense(1))
+hidden = [fnn.Dense(32, activation="tanh") for _ in range(2)]
+model = fnn.Sequential(*hidden, fnn.Dense(1))
 land = fnn.Task(model, "mse", fnn.adam(0.01))
 land_ts = fnn.init(land, jax.random.key(0), hills.x[:1])
 land_ts, _ = fnn.run(land, land_ts, (hills.x, hills.y), epochs=150)
@@ -195,8 +222,10 @@ def height(points):
     ),
     Entry(
         "Optimizer paths",
-        "The ways of several optimizers over a surface of two parameters, each level a constant factor above the last.",
-        "fnn.plot.optimizer_paths(surface, paths, low=(-1.7, -0.7), high=(1.7, 1.9), minimum=(1, 1))",
+        "Paths of several optimizers over a surface of two parameters; contour levels grow by a constant factor.",
+        """\
+low, high = (-1.7, -0.7), (1.7, 1.9)
+fnn.plot.optimizer_paths(surface, paths, low=low, high=high, minimum=(1, 1))""",
         """\
 def surface(w):
     return (1 - w[0]) ** 2 + 20 * (w[1] - w[0] ** 2) ** 2
@@ -220,43 +249,55 @@ paths = {
     ),
     Entry(
         "Layer statistics",
-        "A number for each layer and run: here the gradient of a deep network, which vanishes with sigmoid units.",
+        "One value per layer and run. Here, gradient norms in a deep network: with sigmoid units, they vanish.",
         'fnn.plot.layer_statistics({kind: norms(kind) for kind in ("sigmoid", "relu")})',
         """\
 def norms(activation):
-    layers = [fnn.Dense(16, activation=activation, name=f"dense_{i + 1}") for i in range(8)]
+    names = [f"dense_{i + 1}" for i in range(8)]
+    layers = [fnn.Dense(16, activation=activation, name=name) for name in names]
     deep = fnn.Sequential(*layers, fnn.Dense(1, name="output"))
     params, state = deep.init(jax.random.key(0), data.x)
-    grads = jax.jit(jax.grad(lambda w: jnp.mean((deep.apply(w, state, data.x)[0][:, 0] - data.y) ** 2)))(params)
-    return {name: jnp.linalg.norm(grads[name]["kernel"]) for name in [layer.name for layer in layers] + ["output"]}""",
+
+    def loss(params):
+        out, _ = deep.apply(params, state, data.x)
+        return jnp.mean((out[:, 0] - data.y) ** 2)
+
+    grads = jax.jit(jax.grad(loss))(params)
+    return {name: jnp.linalg.norm(grads[name]["kernel"]) for name in [*names, "output"]}""",
     ),
     Entry(
         "Reliability",
-        "How often a network and an ensemble of ten are right, by how sure they are. Few rows to learn from make each "
-        "network too sure of itself, and together they are less so.",
-        'fnn.plot.reliability({"one network": of(said.members[0]), "ensemble of 10": of(said.mean)})',
+        "Accuracy by confidence, for one network and for an ensemble of ten. With few training rows, each network is "
+        "overconfident; the ensemble is less so.",
         """\
-everything = np.concatenate([x_train, x_test]).reshape(-1, 64)
-noisy = everything + np.random.default_rng(0).normal(0, 0.25, everything.shape).astype("float32")
-known, right = noisy[:500], np.concatenate([y_train, y_test])
-model = fnn.Sequential(*[fnn.Dense(64, activation="relu") for _ in range(2)], fnn.Dense(10))
+one, all_ten = reliability(predictions.members[0]), reliability(predictions.mean)
+fnn.plot.reliability({"one network": one, "ensemble of 10": all_ten})""",
+        """\
+clean = np.concatenate([x_train, x_test]).reshape(-1, 64)
+noise = np.random.default_rng(0).normal(0, 0.25, clean.shape)
+noisy, labels = clean + noise.astype("float32"), np.concatenate([y_train, y_test])
+hidden = [fnn.Dense(64, activation="relu") for _ in range(2)]
+model = fnn.Sequential(*hidden, fnn.Dense(10))
 dense = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(3e-3))
-ten = fnn.ensemble(dense, jax.random.key(0), (known, right[:500]), members=10, epochs=40, verbose=0)
-said = ten.predict(noisy[500:])
+rows = noisy[:500], labels[:500]
+ten = fnn.ensemble(dense, jax.random.key(0), rows, members=10, epochs=40, verbose=0)
+predictions = ten.predict(noisy[500:])
 
 
-def of(probabilities):
-    return fnn.metrics.reliability(probabilities, right[500:])""",
+def reliability(probabilities):
+    return fnn.metrics.reliability(probabilities, labels[500:])""",
     ),
     Entry(
         "Intervals along x",
-        "A deep ensemble of five: bands that are to hold nine in ten of the points, wide where there are none.",
+        "A deep ensemble of five: bands meant to contain 90 % of the points, wide where there are none.",
         """\
-ax = fnn.plot.intervals(*wave.predict(grid).interval(0.9), mean=wave.predict(grid).mean, x=grid)
+curve = wave.predict(grid)
+ax = fnn.plot.intervals(*curve.interval(0.9), mean=curve.mean, x=grid)
 ax.plot(place, level, ".", color="0.2", markersize=3)""",
         """\
 rng = np.random.default_rng(0)
-place = np.concatenate([rng.uniform(-3, -0.5, 150), rng.uniform(1.5, 3, 150)])[:, None].astype("float32")
+place = np.concatenate([rng.uniform(-3, -0.5, 150), rng.uniform(1.5, 3, 150)])
+place = place[:, None].astype("float32")
 
 
 def noisy_wave(x):
@@ -264,22 +305,25 @@ def noisy_wave(x):
 
 
 level = noisy_wave(place)
-model = fnn.Sequential(fnn.Dense(32, activation="relu"), fnn.Dense(32, activation="relu"), fnn.Dense(2))
+hidden = [fnn.Dense(32, activation="relu") for _ in range(2)]
+model = fnn.Sequential(*hidden, fnn.Dense(2))
 wave = fnn.Task(model, "gaussian_nll", fnn.adam(0.01))
 wave = fnn.ensemble(wave, jax.random.key(0), (place, level), epochs=400, verbose=0)
 grid = np.linspace(-4, 4, 200, dtype="float32")[:, None]""",
     ),
     Entry(
         "Intervals by prediction",
-        "The same for any number of inputs: new rows in the order of their predictions, with what came true.",
-        "fnn.plot.intervals(*foretold.interval(0.9), noisy_wave(place), mean=foretold.mean)",
-        "foretold = wave.predict(place)",
+        "The same for any number of inputs: new rows sorted by prediction, with their true values.",
+        "fnn.plot.intervals(*forecast.interval(0.9), noisy_wave(place), mean=forecast.mean)",
+        "forecast = wave.predict(place)",
     ),
     Entry(
         "Layer report of a vanishing gradient",
-        "What one training step does to each layer: outputs, gradients, updates beside the parameters. Each layer of "
-        "sigmoid units hands back a quarter of the gradient, and the first ones hardly move.",
-        "fnn.plot.layer_report(fnn.layer_report(deep, deep_ts, (x_train[:512], y_train[:512])))",
+        "One training step, layer by layer: outputs, gradients, and updates relative to the parameters. Each layer of "
+        "sigmoid units passes back a quarter of the gradient, so the first layers hardly change.",
+        """\
+batch = x_train[:512], y_train[:512]
+fnn.plot.layer_report(fnn.layer_report(deep, deep_ts, batch))""",
         """\
 layers = [fnn.Dense(32, activation="sigmoid") for _ in range(8)]
 model = fnn.Sequential(fnn.Flatten(), *layers, fnn.Dense(10))
@@ -288,9 +332,9 @@ deep_ts = fnn.init(deep, jax.random.key(0), x_train[:1])""",
     ),
     Entry(
         "Layer report of dead units",
-        "A learning rate that is too high has pushed relu units below 0 for every example. No gradient passes them any "
-        "more, so they stay there.",
-        "fnn.plot.layer_report(fnn.layer_report(wide, wide_ts, (x_train[:512], y_train[:512])))",
+        "Too high a learning rate pushed ReLU units below 0 for every example. They no longer receive gradients, so "
+        "they stay dead.",
+        "fnn.plot.layer_report(fnn.layer_report(wide, wide_ts, batch))",
         """\
 layers = [fnn.Dense(64, activation="relu") for _ in range(2)]
 model = fnn.Sequential(fnn.Flatten(), *layers, fnn.Dense(10))
@@ -300,31 +344,37 @@ wide_ts, _ = fnn.run(wide, wide_ts, (x_train, y_train), epochs=3, batch_size=64)
     ),
     Entry(
         "Threshold unit",
-        "Where a McCulloch-Pitts unit of one or two inputs fires, and what it says at the corners.",
+        "The region where a McCulloch-Pitts unit of one or two inputs fires, with its outputs at the corners.",
         "fnn.plot.unit(fnn.classic.AND)",
     ),
     Entry(
         "Network of threshold units",
-        "The units of a logic formula: the number in a unit is its threshold, dashed lines have negative weights.",
+        "The units of a logic formula. The number in a unit is its threshold; dashed lines have negative weights.",
         'fnn.plot.network(fnn.classic.formula("(a or b) and not (a and b)"))',
     ),
 ]
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     parts = [HEAD]
     for entry in ENTRIES:
         parts += [f"## {entry.title}\n", f"{entry.sentence}\n"]
-        parts += [f"```python\n{code}\n```\n" for code in (entry.setup, entry.code) if code]
+        parts += [
+            f"```python\n{code}\n```\n" for code in (entry.setup, entry.code) if code
+        ]
         parts.append(f"![{entry.title.lower()}](gallery/{entry.file})\n")
     return "\n".join(parts)
 
 
 def main() -> None:
-    """Draw all and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of gallery.md and gallery/")
+    """Draw all pictures and write the page."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--out", type=Path, default=HERE, help="folder of gallery.md and gallery/"
+    )
     out = parser.parse_args().out
     (out / "gallery").mkdir(parents=True, exist_ok=True)
     names: dict[str, object] = {}
@@ -333,8 +383,10 @@ def main() -> None:
         exec(entry.code, names)
         path = out / "gallery" / entry.file
         plt.gcf().savefig(path, dpi=100)
-        # A palette makes the files a third as large, and nobody sees it.
-        Image.open(path).convert("RGB").quantize(256, kmeans=5, dither=Image.Dither.NONE).save(path, optimize=True)
+        # A palette reduces the files to a third of their size without visible loss.
+        Image.open(path).convert("RGB").quantize(
+            256, kmeans=5, dither=Image.Dither.NONE
+        ).save(path, optimize=True)
         plt.close("all")
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
     (out / "gallery.md").write_text(page(), encoding="utf-8")

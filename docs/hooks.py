@@ -3,7 +3,9 @@
 import re
 from typing import Any
 
-_LINK = re.compile(r"\[(?P<text>[^\]]*)\]\((?P<up>(?:\.\./)+)(?P<file>[^)#\s]+)(?:#[^)]*)?\)")
+_LINK = re.compile(
+    r"\[(?P<text>[^\]]*)\]\((?P<up>(?:\.\./)+)(?P<file>[^)#\s]+)(?:#[^)]*)?\)"
+)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -14,7 +16,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if link["up"].count("../") != outside:
             return link[0]
         text = link["text"].strip("`")
-        return f"`{link['file']}`" if text == link["file"] else f"{text} (`{link['file']}`)"
+        return (
+            f"`{link['file']}`"
+            if text == link["file"]
+            else f"{text} (`{link['file']}`)"
+        )
 
     return _LINK.sub(named, markdown)
 

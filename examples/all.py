@@ -1,9 +1,9 @@
-"""All reference experiments, one after the other, with the figures beside those to meet.
+"""Run all reference experiments and print their figures next to the targets.
 
 FNN_DATA=/path/to/data python examples/all.py                       about a quarter of an hour on two cores
 FNN_DATA=/path/to/data python examples/all.py --markdown docs/experiments.md
-python examples/all.py --quick                                      to see that everything runs
-python examples/all.py iris playground                              only some
+python examples/all.py --quick                                      check that everything runs
+python examples/all.py iris playground                              selected experiments
 """
 
 import importlib
@@ -18,15 +18,16 @@ SCRIPTS = (
     "one_unit", "linear_models", "perceptron", "mnist_mlp", "mnist_cnn", "fashion_mlp", "char_lstm", "shipping",
     "housing", "iris", "multilabel", "playground", "dense_or_conv", "optimizer_race",
 )  # fmt: skip
-# Of no reference experiment: each is run by itself.
+# Scripts without a reference experiment; run them separately.
 OTHERS = ("quickstart", "sweep", "ensemble_housing", "learn_the_learning_rate", "resume")
 NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "shipping": 9, "housing": 10}
 
 PAGE = """# Reference experiments
 
-What Keras, scikit-learn or NumPy printed for the same work, and what fnn reaches: the mean of {seeds} seeds, with the
-least and the most in brackets. Made by `python examples/all.py --markdown docs/experiments.md` with fnn {version};
-{quick}each script can also be run by itself (`--help` lists its options).
+Each row compares fnn with a target: the result of Keras, scikit-learn or NumPy on the same task. The fnn column
+shows the mean over {seeds} seeds, with minimum and maximum in brackets.
+`python examples/all.py --markdown docs/experiments.md` wrote this page with fnn {version};
+{quick}each script also runs separately (`--help` lists its options).
 
 {table}
 
@@ -40,16 +41,16 @@ least and the most in brackets. Made by `python examples/all.py --markdown docs/
 
 ## Pictures
 
-The playground's tasks on one page, with the networks of the first seed:
+The playground's tasks, with the networks of the first seed:
 
-![ten tasks in the plane, their test rows, and what was learned](experiments/playground.png)
+![ten tasks in the plane, their test rows, and the learned functions](experiments/playground.png)
 
-A boundary being learned, and why eight layers of sigmoid stand still:
+A network learns a decision boundary; eight sigmoid layers do not learn, because their gradient vanishes:
 
 ![a spiral's boundary, epoch by epoch](experiments/spiral.gif)
 ![gradient norms by layer, with sigmoid and with relu](experiments/vanishing_gradient.png)
 
-Nine optimizers over two surfaces:
+Nine optimizers on two surfaces:
 
 ![paths of nine optimizers over Beale's and Rosenbrock's functions](experiments/optimizer_race.png)
 """
@@ -57,7 +58,7 @@ Nine optimizers over two surfaces:
 
 def main() -> None:
     parser = experiment.parser(__doc__)
-    parser.add_argument("scripts", nargs="*", metavar="script", help=f"of {', '.join(SCRIPTS)}; default all")
+    parser.add_argument("scripts", nargs="*", metavar="script", help=f"one of {', '.join(SCRIPTS)}; default all")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as a page")
     args = parser.parse_args()
     unknown = set(args.scripts) - set(SCRIPTS)
@@ -71,7 +72,7 @@ def main() -> None:
         try:
             figures += module.run(args)
         except fnn.data.DownloadError as error:
-            if name not in NUMBERS:  # it needs no data file, so this is a fault
+            if name not in NUMBERS:  # needs no data file, so this is an error
                 raise
             print(f"not run: {error}")
             absent.append([str(NUMBERS[name]), name, "", "", "not run: no data file here"])
@@ -83,7 +84,7 @@ def main() -> None:
         page = PAGE.format(
             seeds=len(experiment.seeds(args)),
             version=fnn.__version__,
-            quick="in quick mode, so these figures mean nothing; " if args.quick else "",
+            quick="quick mode was on, so these figures mean nothing; " if args.quick else "",
             table=experiment.table(figures, absent, markdown=True, quick=args.quick),
             notes=experiment.notes(figures),
             scripts="\n".join(rows),

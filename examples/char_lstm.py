@@ -2,9 +2,9 @@
 
     FNN_DATA=/path/to/data python examples/char_lstm.py
 
-Windows of 40 characters, every third position, LSTM(128) and a dense layer over the 57 symbols, RMSprop 0.01, batch
-128, 2 epochs; Keras's training loss was 2.3210, then 1.6728. After each epoch the model continues a passage at four
-temperatures: low ones keep to what is likely, high ones are bolder.
+Windows of 40 characters at every third position, LSTM(128), a dense layer with 57 outputs (one per symbol), RMSprop
+0.01, batch 128, 2 epochs. Keras reached training losses of 2.3210 and 1.6728. After each epoch the model continues a
+passage at four temperatures: low ones favour likely characters, high ones give more variety.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     x, y = fnn.text.windows(vocabulary.encode(text), WIDTH, step=3)
     print(f"{len(text):,} characters, {symbols} symbols, {len(x):,} windows")
 
-    # The LSTM takes symbol numbers as one-hot vectors without ever building them.
+    # The LSTM treats symbol ids as one-hot vectors without building those vectors.
     model = fnn.Sequential(fnn.LSTM(128, input_dim=symbols), fnn.Dense(symbols))
     task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.rmsprop(0.01))
     print(fnn.summary(task, x[:1]))

@@ -1,9 +1,9 @@
-"""What a dense layer on an image costs, and the convolution that replaces it (reference experiment 14).
+"""The cost of a dense layer on an image, and the convolution that replaces it (reference experiment 14).
 
     python examples/dense_or_conv.py
 
-1,024 units that see all of a 200x200 image have 40,960,000 weights; 1,024 filters that see 3x3 of it have 9,216.
-Nothing is computed here: shapes are enough for a summary.
+1,024 dense units on a 200x200 image have 40,960,000 weights; 1,024 filters of 3x3 pixels have 9,216. The script trains
+nothing: a summary needs only shapes.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""House prices with intervals: a deep ensemble, and whether its intervals hold what they promise (reference 10's data).
+"""Predict house prices with a deep ensemble and measure the coverage of its intervals (data of experiment 10).
 
     FNN_DATA=/path/to/data python examples/ensemble_housing.py
 
-Five networks of 64-64-64 units that tell a mean and a variance, trained for 100 epochs each (Lakshminarayanan, Pritzel
-and Blundell 2017, arXiv:1612.01474), on the split of housing.py. Widths and epochs were chosen with these test rows in
-view. With `--split 1` (or another number) it runs on a split of its own; docs/how-to/ensembles.md has such figures too.
+Five networks of 64-64-64 units predict a mean and a variance (Lakshminarayanan, Pritzel and Blundell 2017,
+arXiv:1612.01474). Each trains for 100 epochs on the split of housing.py. Widths and epochs were chosen using these test
+rows; pass `--split 1` (or another number) to evaluate on a different split. docs/how-to/ensembles.md lists results for
+both.
 """
 
 import argparse
@@ -23,7 +24,7 @@ HEAD = f"{'':30}{'RMSE':>7}{'NLL':>8}" + "".join(f"{f'{level:.0%}':>7}" for leve
 
 
 class Seen(NamedTuple):
-    """Predictions for the test rows, with RMSE and coverage of 90 % intervals of one network and of all."""
+    """Predictions for the test rows, with RMSE and 90 % coverage for a single network and for the ensemble."""
 
     p: fnn.Predictions
     rmse_of_one: float
@@ -38,19 +39,19 @@ def task() -> fnn.Task:
 
 
 def scaled(moments: fnn.data.Moments, x: np.ndarray) -> np.ndarray:
-    # Some block groups are far from all others (600 people to a household), and a network may say anything about such
-    # a place, of its variance too: columns end at four standard deviations.
+    # Some block groups are extreme outliers (600 people per household), where a network's mean and variance are
+    # arbitrary, so features are clipped to four standard deviations.
     return np.clip(fnn.data.standardize(moments, x), -4, 4)
 
 
 def row(name: str, rmse: float, nll: float, curves: Sequence[fnn.metrics.CoverageCurve]) -> str:
-    """A line of the table: how often the intervals of each level hold the truth, on average over the curves."""
+    """One line of the table: the observed coverage at each level, averaged over the curves."""
     observed, width = np.mean([c.observed for c in curves], 0), np.mean([c.width[2] for c in curves])
     return f"{name:30}{rmse:7.3f}{nll:8.3f}" + "".join(f"{value:7.1%}" for value in observed) + f"{width:14.3f}"
 
 
 def examine(name: str, members: fnn.Ensemble, x: np.ndarray, y: np.ndarray) -> Seen:
-    """Print what one network and what all of them reach on these rows."""
+    """Print the scores of a single network and of the ensemble on these rows."""
     p, scores = members.predict(x), members.evaluate((x, y))
     alone = [fnn.metrics.coverage_curve(m, v, y, levels=LEVELS) for m, v in zip(p.members, p.variances, strict=True)]
     together = [fnn.metrics.coverage_curve(p.mean, p.variance, y, levels=LEVELS)]
@@ -61,22 +62,23 @@ def examine(name: str, members: fnn.Ensemble, x: np.ndarray, y: np.ndarray) -> S
 
 
 def why(p: fnn.Predictions, y: np.ndarray) -> None:
-    """What the Gaussian gets wrong, in figures."""
+    """Print where the errors deviate from a Gaussian."""
     capped = y[:, 0] >= 5
     low, high = (np.asarray(end) for end in p.interval(0.9))
     inside = ((low <= y) & (y <= high))[:, 0]
     z = np.abs((y - np.asarray(p.mean)) / np.sqrt(np.asarray(p.variance)))[:, 0]
     print(
-        f"\nHalf of the errors are below {np.median(z):.2f} deviations (of a Gaussian 0.67), {np.mean(z > 3):.1%} are "
-        "above 3 (0.3%):\ntheir tails are fatter, so intervals for 50% are too wide and those for 99% too narrow.\n"
-        "Prices above 500,000 dollars were written as 500,001: "
-        f"90% intervals hold {inside[capped].mean():.0%} of these {capped.sum()} rows,\n"
+        f"\nHalf of the errors are below {np.median(z):.2f} standard deviations (Gaussian: 0.67), "
+        f"{np.mean(z > 3):.1%} are above 3 (0.3%):\n"
+        "the tails are fatter, so intervals for 50% are too wide and those for 99% too narrow.\n"
+        "Prices above 500,000 dollars are recorded as 500,001: "
+        f"90% intervals cover {inside[capped].mean():.0%} of these {capped.sum()} rows,\n"
         f"and {inside[~capped].mean():.1%} of the others."
     )
 
 
 def picture(p: fnn.Predictions, early: fnn.Predictions, y: np.ndarray, args: argparse.Namespace) -> None:
-    """Nominal against observed coverage, and test rows with their intervals."""
+    """Plot observed against nominal coverage, and test rows with their intervals."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), layout="constrained", width_ratios=(1, 1.45))
     curves = {
         "one network": fnn.metrics.coverage_curve(p.members[0], p.variances[0], y),
@@ -105,7 +107,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     for seed in experiment.seeds(args):
         members = fnn.ensemble(task(), experiment.key(seed), (x, y), **how)
         stopped = fnn.ensemble(task(), experiment.key(seed), (x, y), **how, **early_stopping)
-        print(f"\nseed {seed}, {len(x_test)} test rows: coverage of intervals, by what they promise\n{HEAD}")
+        print(f"\nseed {seed}, {len(x_test)} test rows: observed coverage by nominal level\n{HEAD}")
         seen = examine(f"{how['epochs']} epochs", members, x_test, y_test)
         early = examine("stopped early", stopped, x_test, y_test)
         if not found:
@@ -117,20 +119,20 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         [getattr(pair[i], name) for pair in found] for i in (0, 1) for name in ("coverage_of_one", "coverage")
     )
     note = (
-        f"members trained to the end are too sure of themselves ({np.mean(of_one):.1%}), and their differences make up "
-        f"for it; those that are right about themselves, stopped early ({np.mean(one_early):.1%}), together are too "
-        f"cautious ({np.mean(all_early):.1%})."
+        f"members trained for all epochs are overconfident ({np.mean(of_one):.1%}), which their disagreement offsets; "
+        f"members stopped early are calibrated ({np.mean(one_early):.1%}), but their ensemble is underconfident "
+        f"({np.mean(all_early):.1%})."
     )
     rmse, rmse_of_one = [seen.rmse for seen, _ in found], float(np.mean([seen.rmse_of_one for seen, _ in found]))
     return [
         experiment.Figure(
             10, "housing, deep ensemble: coverage of 90% intervals", of_all, 0.9, "equal to", 0.02, digits=3, note=note
         ),
-        experiment.Figure(10, "housing, deep ensemble: test RMSE, a member's to beat", rmse, rmse_of_one, "at most"),
+        experiment.Figure(10, "housing, deep ensemble: test RMSE, against one member", rmse, rmse_of_one, "at most"),
     ]
 
 
 if __name__ == "__main__":
     options = experiment.parser(__doc__)
-    options.add_argument("--split", type=int, default=42, metavar="N", help="of training and test rows; default 42")
+    options.add_argument("--split", type=int, default=42, metavar="N", help="seed of the train/test split; default 42")
     experiment.main(run, options)

@@ -1,6 +1,6 @@
-"""What the example scripts share: command-line options, and figures beside the ones they are to meet.
+"""Code shared by the example scripts: command-line options, and tables of figures and targets.
 
-A script is a function ``run(args) -> list[Figure]`` and ``experiment.main(run, __doc__)``. `all.py` calls them all.
+Each script defines ``run(args) -> list[Figure]`` and calls ``experiment.main(run, __doc__)``. `all.py` runs them all.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import jax
 import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")  # draw into files, also without a screen
+matplotlib.use("Agg")  # draw to files; needs no display
 
 
 class Figure(NamedTuple):
-    """A measured figure, and the one to meet.
+    """A measured figure and its target.
 
     Attributes:
-      number: of the reference experiment.
-      what: was measured.
+      number: number of the reference experiment.
+      what: name of the measured quantity.
       values: one per seed.
-      target: the figure to meet.
+      target: the value to reach.
       sense: "at least", "at most", or "equal to" the target.
-      tolerance: how far "equal to" may be off.
-      digits: behind the decimal point, when shown.
-      note: what a reader should know of it, shown below the table.
+      tolerance: allowed deviation for "equal to".
+      digits: decimal places shown.
+      note: remark shown below the table.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Figure(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """The mean over the seeds, which is compared with the target."""
+        """Mean over the seeds, compared with the target."""
         return float(np.mean(self.values))
 
     @property
@@ -53,7 +53,7 @@ class Figure(NamedTuple):
         return self.mean >= self.target if self.sense == "at least" else self.mean <= self.target
 
     def cells(self, quick: bool = False) -> list[str]:
-        """A row of the table: number, what, mean (least to most of the seeds), target, verdict (none in quick mode)."""
+        """One table row: number, what, mean (minimum to maximum over seeds), target, verdict ("quick" if quick)."""
         shown = self._show(self.mean)
         if len(self.values) > 1:
             shown += f" ({self._show(min(self.values))} to {self._show(max(self.values))})"
@@ -65,13 +65,13 @@ class Figure(NamedTuple):
         return f"{value:,.{self.digits}f}"
 
 
-HEAD = ["no.", "what", "fnn (mean of the seeds)", "to meet", "verdict"]
+HEAD = ["no.", "what", "fnn (mean over seeds)", "target", "verdict"]
 
 
 def table(
     figures: Sequence[Figure], extra: Sequence[list[str]] = (), *, markdown: bool = False, quick: bool = False
 ) -> str:
-    """Figures as an aligned table, or as one in Markdown; ``extra`` are rows of cells."""
+    """Format figures as an aligned or Markdown table; ``extra`` adds rows of cells."""
     rows = sorted([*(figure.cells(quick) for figure in figures), *extra], key=lambda row: int(row[0]))
     widths = [max(len(row[i]) for row in [HEAD, *rows]) for i in range(len(HEAD))]
     if markdown:
@@ -83,23 +83,23 @@ def table(
 
 
 def notes(figures: Sequence[Figure]) -> str:
-    """What readers should know, a line per figure that has a note."""
+    """List the notes, one line per figure that has one."""
     return "\n".join(f"- {figure.number}, {figure.what}: {figure.note}" for figure in figures if figure.note)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
-    """The options that all scripts have."""
+    """Argument parser with the options shared by all scripts."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--quick", action="store_true", help="a little data and one seed, to see that it runs")
-    made.add_argument("--data", metavar="FOLDER", help="with the data files; default FNN_DATA, else a download")
-    made.add_argument("--seed", type=int, default=0, help="the first of the seeds; default 0")
-    made.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds to average over; default 3")
-    made.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="for pictures; default out")
+    made.add_argument("--quick", action="store_true", help="little data and one seed, to check that it runs")
+    made.add_argument("--data", metavar="FOLDER", help="folder with the data; default FNN_DATA, otherwise download")
+    made.add_argument("--seed", type=int, default=0, help="first seed; default 0")
+    made.add_argument("--seeds", type=int, default=3, metavar="N", help="number of seeds to average over; default 3")
+    made.add_argument("--out", type=Path, default=Path("out"), metavar="FOLDER", help="picture folder; default out")
     return made
 
 
 def seeds(args: argparse.Namespace) -> list[int]:
-    """The seeds asked for."""
+    """The seeds that the options select."""
     return [args.seed] if args.quick else list(range(args.seed, args.seed + args.seeds))
 
 
@@ -109,7 +109,7 @@ def key(seed: int) -> jax.Array:
 
 
 def save(figure: Any, args: argparse.Namespace, name: str) -> None:
-    """Write a matplotlib figure (or the one of some axes) into the folder for pictures."""
+    """Save a matplotlib figure (or the figure of the given axes) in the picture folder."""
     import matplotlib.pyplot as plt
 
     figure = getattr(figure, "figure", figure)
@@ -120,7 +120,7 @@ def save(figure: Any, args: argparse.Namespace, name: str) -> None:
 
 
 def main(run: Callable[[argparse.Namespace], list[Figure]], options: argparse.ArgumentParser | str | None) -> None:
-    """Run one script, with the options of all or with more, and print its figures."""
+    """Run one script, with the shared options or its own parser, and print its figures."""
     args = (options if isinstance(options, argparse.ArgumentParser) else parser(options)).parse_args()
     figures = run(args)
     print(f"\n{table(figures, quick=args.quick)}\n{notes(figures)}".rstrip())

@@ -2,8 +2,8 @@
 
     python examples/fashion_mlp.py
 
-784-128 relu-10, Adam, batch 32, 5 epochs; Keras reached 0.872 on the test rows. The files are downloaded once if they
-are not in the data folder.
+784-128 relu-10, Adam, batch 32, 5 epochs; Keras reached 0.872 on the test rows. Files missing from the data folder are
+downloaded once.
 """
 
 import argparse

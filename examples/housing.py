@@ -2,8 +2,8 @@
 
     FNN_DATA=/path/to/data python examples/housing.py
 
-Eight features of 20,640 block groups, scikit-learn's split with random_state 42 twice (test, then validation),
-standard scaling, relu 50-50-50-1, MSE, Adam; Keras reached a validation RMSE of 0.505.
+Eight features of 20,640 block groups, split twice by scikit-learn with random_state 42 (test, then validation),
+standard scaling, relu 50-50-50-1, MSE, Adam. Keras reached a validation RMSE of 0.505.
 """
 
 import argparse
@@ -21,7 +21,10 @@ def network() -> fnn.Task:
     return fnn.Task(fnn.Sequential(*hidden, fnn.Dense(1)), "mse", fnn.adam(), metrics=("rmse",))
 
 
-NOTE = "0.505 is a single run. Seeds differ by 0.005, and over 8 of them the mean is 0.505 to 0.507: 3 may miss it."
+NOTE = (
+    "0.505 is a single run. Seeds differ by 0.005, and over 8 seeds the mean is 0.505 to 0.507: 3 seeds may miss the "
+    "target."
+)
 
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
@@ -35,8 +38,8 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     task, errors = network(), []
     for seed in experiment.seeds(args):
         ts = fnn.init(task, experiment.key(seed), x[:1])
-        # A few block groups are far from all others (600 people to a household), and the error on them jumps from epoch
-        # to epoch: the best epoch on the validation rows is kept. The test rows have no part in the choice.
+        # A few block groups are extreme outliers (600 people per household), and the error on them jumps between
+        # epochs, so the best epoch on the validation rows is kept. The test rows play no part in the choice.
         stop = fnn.early_stopping("val_rmse", mode="min", patience=20)
         ts, history = fnn.fit(
             task, ts, (x, y), epochs=2 if args.quick else 100, validation_data=(x_val, y_val), callbacks=[stop]

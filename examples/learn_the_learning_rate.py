@@ -1,10 +1,10 @@
-"""What to train with, learned by the gradient of the validation loss through a whole training.
+"""Learn learning rates and example weights from the gradient of the validation loss through a whole run.
 
     python examples/learn_the_learning_rate.py
 
 A run is a function, so it has derivatives: with respect to the learning rate of each epoch and the momentum, and with
-respect to the weight of each training example, of which a third here has a wrong label. `remat=True` keeps few of the
-states on the way and computes the others again.
+respect to the weight of each training example, of which a third are mislabelled here. `remat=True` stores only some of
+the intermediate states and recomputes the others.
 """
 
 import argparse
@@ -24,7 +24,7 @@ MODEL = fnn.Sequential(fnn.Dense(32, activation="tanh"), fnn.Dense(CLASSES))
 
 
 def digits(seed: int, train: int) -> tuple[Any, Any, Any]:
-    """Rows to train on, rows to validate with and rows to test with, as arrays on the device."""
+    """Training, validation and test rows, as arrays on the device."""
     x, y = fnn.data.digits()[:2]
     x = x.reshape(len(x), -1)
     x, x_test, y, y_test = fnn.data.train_test_split(x, y, test_size=500, seed=seed, stratify=y)
@@ -33,13 +33,13 @@ def digits(seed: int, train: int) -> tuple[Any, Any, Any]:
 
 
 def compiled(loss: Callable[[Any], Any], example: Any) -> Any:
-    """A program for the loss and its gradient."""
+    """Compile the loss and its gradient."""
     return jax.jit(jax.value_and_grad(loss)).lower(example).compile()
 
 
 def descend(gradient: Any, start: Any, steps: int, rate: float) -> tuple[Any, list[float]]:
-    """Adam on any pytree: the best place, and the losses on the way."""
-    # Where training is about to become unstable the slope is steep without end.
+    """Minimize over any pytree with Adam; return the best point and the loss at each step."""
+    # Near the limit of stable training the slope grows without bound.
     optimizer = fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam(rate))
     place, state, losses, best = start, optimizer.init(start), [], start
     for _ in range(steps):
@@ -55,7 +55,7 @@ def descend(gradient: Any, start: Any, steps: int, rate: float) -> tuple[Any, li
 def learn_rates(args: argparse.Namespace, axes: Any) -> None:
     train, validation, test = digits(args.seed, 400)
     epochs, steps = 8, len(train[0]) // BATCH
-    # A schedule whose numbers are leaves of the optimizer's state, so that a derivative reaches them.
+    # The constants of a schedule are leaves of the optimizer's state, so the loss has derivatives by them.
     schedule = fnn.schedules.piecewise_constant([steps * i - 1 for i in range(1, epochs)], [0.1] * epochs)
     optimizer = fnn.sgd(schedule, momentum=jnp.zeros(()))
     task = fnn.Task(MODEL, "sparse_categorical_crossentropy", optimizer, metrics=("accuracy",))
@@ -80,12 +80,12 @@ def learn_rates(args: argparse.Namespace, axes: Any) -> None:
         accuracy = fnn.evaluate(task, train_with(settings, remat=False)[0], test)["accuracy"]
         print(f"{name:>8}: validation loss {value:.3f}, test accuracy {accuracy:.3f}")
 
-    # The slope in one direction, by the gradient and by the difference of two trainings.
+    # The slope in one direction, from the gradient and from the difference of two runs.
     h = 0.02
     moved = jax.jit(lambda by: loss(jax.tree.map(lambda a: a + by, guess), remat=False))
     difference = float(moved(h) - moved(-h)) / (2 * h)
     slope = sum(float(leaf.sum()) for leaf in jax.tree.leaves(gradient(guess)[1]))
-    print(f"slope where all rise together: {slope:.4f} by the gradient, {difference:.4f} by finite differences")
+    print(f"slope along equal changes: {slope:.4f} from the gradient, {difference:.4f} from finite differences")
 
     every = compiled(lambda settings: loss(settings, remat=False), guess)
     much, few = (program.memory_analysis().temp_size_in_bytes / 1e6 for program in (every, gradient))
@@ -98,7 +98,7 @@ def learn_rates(args: argparse.Namespace, axes: Any) -> None:
     axes[0].set(xlabel="epoch", ylabel="learning rate", ylim=(0, None), title="The learning rate of each epoch")
     axes[0].legend(frameon=False)
     axes[1].plot(losses, color=fnn.plot.COLORS[0])
-    axes[1].set(xlabel="trainings", ylabel="validation loss at the end", title="Each point is a whole training")
+    axes[1].set(xlabel="training runs", ylabel="validation loss at the end", title="Each point is a whole training run")
 
 
 # ----------------------------------------------------------------------------------------- the weight of each example
@@ -112,7 +112,7 @@ def learn_weights(args: argparse.Namespace, axes: Any) -> None:
     options = {"epochs": 4, "batch_size": BATCH, "shuffle": False}
 
     def weights_of(logits: Any) -> Any:
-        return 2 * jax.nn.sigmoid(logits)  # from 0 to 2, all 1 at the beginning
+        return 2 * jax.nn.sigmoid(logits)  # between 0 and 2, initially 1
 
     def loss(logits: Any) -> Any:
         data = (x, labels, weights_of(logits))
@@ -122,7 +122,7 @@ def learn_weights(args: argparse.Namespace, axes: Any) -> None:
     start = jnp.zeros(len(x))
     logits, _ = descend(compiled(loss, start), start, 5 if args.quick else 60, 0.5)
     weights = np.asarray(weights_of(logits))
-    print(f"mean weight of right labels {weights[~wrong].mean():.2f}, of wrong ones {weights[wrong].mean():.2f}")
+    print(f"mean weight of correct labels {weights[~wrong].mean():.2f}, of wrong ones {weights[wrong].mean():.2f}")
     lightest = np.argsort(weights)[: wrong.sum()]
     print(f"of the {wrong.sum()} lightest examples {wrong[lightest].mean():.0%} have a wrong label (by chance 33%)")
     choices = {"equal weights": np.ones(len(x)), "learned weights": weights, "only right labels": 1.0 - wrong}
@@ -140,7 +140,7 @@ def learn_weights(args: argparse.Namespace, axes: Any) -> None:
 
 
 def _show(ax: Any, images: np.ndarray, labels: np.ndarray, truth: np.ndarray, weights: np.ndarray) -> None:
-    """The examples of least weight, with the label that they came with and the true one."""
+    """Draw the examples of least weight, with the given and the true label."""
     count = 6
     least = np.argsort(weights)[: count * 4]
     size = images.shape[1]
@@ -155,7 +155,7 @@ def _show(ax: Any, images: np.ndarray, labels: np.ndarray, truth: np.ndarray, we
         ax.text(left + size / 2, top - 1.6, text, ha="center", va="center", fontsize=8, **style)
     ax.imshow(canvas, cmap="gray", vmin=0, vmax=1)
     ax.set_axis_off()
-    ax.set_title("Least weight: label given (true one, if another)", fontsize=10)
+    ax.set_title("Least weight: given label (true label if different)", fontsize=10)
 
 
 def run(args: argparse.Namespace) -> None:

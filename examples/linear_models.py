@@ -2,7 +2,7 @@
 
     python examples/linear_models.py
 
-Trained by gradient descent, they reach what closed formulas and scikit-learn give.
+Gradient descent reaches the closed-form solution and scikit-learn's weights.
 """
 
 import argparse
@@ -17,17 +17,17 @@ import fnn
 
 
 def train(loss: str, x: np.ndarray, y: np.ndarray, seed: int, rate: float, epochs: int) -> np.ndarray:
-    """Weights and bias of Dense(1) after gradient descent on all rows at once."""
+    """Weights and bias of Dense(1) after full-batch gradient descent."""
     task = fnn.Task(fnn.Dense(1), loss, fnn.sgd(rate))
     ts = fnn.init(task, experiment.key(seed), x[:1])
-    # A whole run as one compiled program: 3,000 epochs of one step each would only make the bar flicker.
+    # `run` compiles the whole run: with 3,000 epochs of one step each, the progress bar of `fit` would only flicker.
     ts, history = fnn.run(task, ts, (x, y), epochs=epochs, batch_size=len(x))
     print(f"{loss}: {history['loss'][0]:.4f} at the start, {history['loss'][-1]:.4f} after {epochs} steps")
     return np.append(ts.params["kernel"], ts.params["bias"])
 
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
-    epochs = 3000  # a second; the quick mode needs no less
+    epochs = 3000  # one second, so quick mode keeps all of them
     linear, logistic = [], []
     for seed in experiment.seeds(args):
         noise = jax.random.normal(experiment.key(seed), (200, 3))

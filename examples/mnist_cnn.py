@@ -2,9 +2,9 @@
 
     FNN_DATA=/path/to/data python examples/mnist_cnn.py
 
-3x3 convolutions of 32, 32, pool, 64, 64, pool, 64, pool, then dropout 0.5 and a dense layer: 102,570 parameters. Adam,
-batch 128, 54,000 rows, 5 epochs; Keras reached 0.991 with a loss of 0.0289 on the test rows. About a minute and a half
-for each seed on two cores.
+3x3 convolutions with 32, 32, 64, 64 and 64 filters, max pooling after the second, fourth and fifth, then dropout 0.5
+and a dense layer: 102,570 parameters. Adam, batch 128, 54,000 rows, 5 epochs. Keras reached an accuracy of 0.991 and a
+loss of 0.0289 on the test rows. Each seed takes about a minute and a half on two cores.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python examples/multilabel.py
 
-Each row has four labels that may hold in any combination; the network has one sigmoid output for each. Offline, on
-scikit-learn's generator of such tables.
+Each row has four labels in any combination; the network has one sigmoid output for each. Runs offline on data generated
+by scikit-learn.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         ts, _ = fnn.fit(task, ts, (x_train, y_train), epochs=3 if args.quick else 20, verbose=0)
         right = (np.asarray(fnn.predict(task, ts, x_test)) > 0) == (y_test > 0)
         reached = right.mean(0)
-        base = np.maximum(y_test.mean(0), 1 - y_test.mean(0))  # of always giving the more frequent answer
+        base = np.maximum(y_test.mean(0), 1 - y_test.mean(0))  # accuracy of always predicting the more frequent answer
         print(f"seed {seed}: accuracy by label {reached.round(3)}, base rates {base.round(3)}")
         gains.append((reached - base).min())
 

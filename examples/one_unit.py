@@ -13,7 +13,7 @@ import fnn
 
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
-    # float64 shows all the digits; fnn computes in whatever dtype it is given.
+    # fnn computes in the dtype of its input; float64 shows all digits.
     with jax.enable_x64(True):
         x = jnp.array([[0.4, 1.2, 3.5]])
         params = {"kernel": jnp.array([[1.0], [2.0], [1.0]]), "bias": jnp.array([1.3])}

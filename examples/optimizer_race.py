@@ -2,8 +2,8 @@
 
     python examples/optimizer_race.py
 
-Each starts at the same point with a learning rate that suits it; a path is one compiled loop. No optimizer is the best
-on every surface, and none of the pictures says which is best for your network.
+All start at the same point, each with a suitable learning rate; each path is one compiled loop. No optimizer is best on
+every surface, and the pictures do not show which is best for your network.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def beale(p: jax.Array) -> jax.Array:
 
 
 def rosenbrock(p: jax.Array) -> jax.Array:
-    """Rosenbrock (1960), with 20 in the place of 100: a bent valley; 0 at (1, 1)."""
+    """Rosenbrock (1960), with 20 instead of 100: a curved valley; 0 at (1, 1)."""
     x, y = p
     return (1 - x) ** 2 + 20 * (y - x**2) ** 2
 
@@ -37,7 +37,7 @@ SURFACES = {
 
 
 def optimizers(scale: float) -> dict[str, fnn.Optimizer]:
-    """The nine, with the rates of plain gradient descent scaled to the surface."""
+    """The nine optimizers; ``scale`` sets the rates of SGD, momentum and Nesterov."""
     return {
         "SGD": fnn.sgd(scale),
         "Momentum": fnn.sgd(scale / 3, momentum=0.9),
@@ -54,7 +54,7 @@ def optimizers(scale: float) -> dict[str, fnn.Optimizer]:
 def path(
     optimizer: fnn.Optimizer, surface: Callable[[jax.Array], jax.Array], start: jax.Array, steps: int
 ) -> np.ndarray:
-    """(steps + 1, 2) points: where the optimizer goes, in one compiled loop."""
+    """The optimizer's path, (steps + 1, 2) points, computed in one compiled loop."""
 
     def body(carry, _):
         p, state = carry

@@ -2,8 +2,8 @@
 
     python examples/perceptron.py
 
-McCulloch and Pitts's units compute logic; several of them compute what one cannot, such as XOR. Rosenblatt's rule finds
-the weights of one unit from examples, if there are such weights.
+McCulloch-Pitts units compute logical functions; several units compute functions that one cannot, such as XOR.
+Rosenblatt's rule learns the weights of one unit from examples, if such weights exist.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from fnn import classic
 
 
 def draw_logic(args: argparse.Namespace) -> None:
-    """AND and OR as units, XOR as a network of them."""
+    """Draw AND and OR as units, and XOR as a network of units."""
     xor = classic.formula("(a or b) and not (a and b)")
     print(f"{xor.text}\n{xor.table()}\n")
     figure = plt.figure(figsize=(11, 3.4), layout="constrained")
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     middle.yaxis.get_major_locator().set_params(integer=True)
     experiment.save(left, args, "perceptron.png")
     return [
-        experiment.Figure(3, "perceptron on iris: rows right of 150", [right], 150, "equal to", digits=0),
+        experiment.Figure(3, "perceptron on iris: correct rows of 150", [right], 150, "equal to", digits=0),
         experiment.Figure(3, "perceptron: (2, 0.5) is setosa", [float(answers[0])], 1, "equal to", digits=0),
         experiment.Figure(3, "perceptron: (3, 1) is setosa", [float(answers[1])], 0, "equal to", digits=0),
     ]

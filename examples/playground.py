@@ -2,9 +2,9 @@
 
     python examples/playground.py
 
-Besides the page it draws the vanishing gradient of a deep sigmoid network, and a short film of a boundary being
-learned.
-Each task is drawn, split, trained and tested inside one pure function of a key, so all seeds train in one program.
+The script also plots the vanishing gradient of a deep sigmoid network and animates how a network learns a decision
+boundary. Sampling, splitting, training and testing a task is one pure function of a key, so all seeds train in one
+program.
 """
 
 import argparse
@@ -23,7 +23,7 @@ SIZE = 500
 
 
 class Problem(NamedTuple):
-    """A data set, a network, and how long it trains."""
+    """A data set, a network and a number of epochs."""
 
     title: str
     data: Callable[..., fnn.data.Dataset]
@@ -64,7 +64,7 @@ DEEP = {
 
 
 def draw_data(problem: Problem, key: jax.Array) -> tuple[Any, Any]:
-    """Rows to train on and as many to test on."""
+    """Equally many training and test rows."""
     data_key, split_key = jax.random.split(key)
     x, y = problem.data(data_key, SIZE, noise=problem.noise)[:2]
     order = jax.random.permutation(split_key, SIZE)
@@ -73,7 +73,7 @@ def draw_data(problem: Problem, key: jax.Array) -> tuple[Any, Any]:
 
 
 def learn(problem: Problem, seeds: list[int], epochs: int) -> tuple[fnn.TrainState, dict[str, np.ndarray]]:
-    """A training run for each seed, all in one program."""
+    """Train once for each seed, all in one program."""
     task = problem.task
 
     def trial(key: jax.Array) -> tuple[fnn.TrainState, dict[str, jax.Array]]:
@@ -86,7 +86,7 @@ def learn(problem: Problem, seeds: list[int], epochs: int) -> tuple[fnn.TrainSta
 
 
 def gradient_by_layer(problem: Problem, key: jax.Array) -> dict[str, float]:
-    """The norm of the kernel gradient in each layer, before any training."""
+    """The norm of the kernel gradient in each layer, before training."""
     task, (train, _) = problem.task, draw_data(problem, key)
     ts = fnn.init(task, key, train[0][:1])
 
@@ -94,13 +94,13 @@ def gradient_by_layer(problem: Problem, key: jax.Array) -> dict[str, float]:
         return task.loss(task.model.apply(params, ts.state, train[0])[0], train[1]).mean()
 
     grads = jax.grad(loss)(ts.params)
-    # Insertion order is lost in a JAX dict; the layer's number is in its name.
+    # JAX sorts dicts by key, so take the order of the layers from the number in each name.
     names = sorted(grads, key=lambda name: int(name.partition("_")[2] or 0))
     return {f"{i + 1}": float(jnp.linalg.norm(grads[name]["kernel"])) for i, name in enumerate(names)}
 
 
 def draw(problem: Problem, params: Any, key: jax.Array, ax: Any, score: str) -> None:
-    """The boundary that was learned, and the test rows."""
+    """Draw the learned decision boundary and the test rows."""
     task, (_, test) = problem.task, draw_data(problem, key)
     x, y = np.asarray(test[0]), np.asarray(test[1])[:, 0]
     y = y.astype(int) if "accuracy" in score else y
@@ -110,7 +110,7 @@ def draw(problem: Problem, params: Any, key: jax.Array, ax: Any, score: str) -> 
 
 
 def animate(problem: Problem, args: argparse.Namespace, frames: int = 40) -> None:
-    """A film of the boundary, a frame for every few epochs."""
+    """Animate the decision boundary, one frame for every few epochs."""
     from matplotlib.animation import FuncAnimation, PillowWriter
 
     key, task = experiment.key(args.seed), problem.task
@@ -134,14 +134,14 @@ def animate(problem: Problem, args: argparse.Namespace, frames: int = 40) -> Non
     path = args.out / "spiral.gif"
     FuncAnimation(figure, frame, frames=frames).save(path, PillowWriter(fps=8), dpi=80)
     plt.close(figure)
-    print(f"film: {path}")
+    print(f"animation: {path}")
 
 
 def run(args: argparse.Namespace) -> list[experiment.Figure]:
     seeds, scores = experiment.seeds(args), {}
     figure, axes = plt.subplots(2, 5, figsize=(15, 6.4), layout="constrained")
     problems = PROBLEMS | {f"deep {name}": problem for name, problem in DEEP.items()}
-    # The two with a colour bar go into the last column, so that the others stay aligned.
+    # The two plots with a colour bar go into the last column to keep the others aligned.
     names = [name for name in problems if name not in ("plane", "surface")]
     problems = {name: problems[name] for name in [*names[:4], "plane", *names[4:], "surface"]}
     for ax, (name, problem) in zip(axes.ravel(), problems.items(), strict=True):
@@ -168,9 +168,9 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         experiment.Figure(13, "spiral: test accuracy", scores["spiral"], 0.97),
         experiment.Figure(13, "plane: test MSE", scores["plane"], 0.02, "at most"),
         experiment.Figure(13, "six Gaussians: test MSE", scores["surface"], 0.02, "at most"),
-        experiment.Figure(13, "8 layers of sigmoid stand still: test accuracy", scores["deep sigmoid"], 0.6, "at most"),
-        experiment.Figure(13, "8 layers of relu do: test accuracy", scores["deep relu"], 0.95),
-        experiment.Figure(13, "sigmoid: gradient of the first layer over the last's", ratio, 1e-3, "at most", digits=6),
+        experiment.Figure(13, "8 sigmoid layers do not learn: test accuracy", scores["deep sigmoid"], 0.6, "at most"),
+        experiment.Figure(13, "8 ReLU layers learn: test accuracy", scores["deep relu"], 0.95),
+        experiment.Figure(13, "sigmoid: gradient of the first layer / the last", ratio, 1e-3, "at most", digits=6),
     ]
 
 

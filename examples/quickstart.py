@@ -2,8 +2,8 @@
 
     python examples/quickstart.py
 
-It prints the devices, the layers, live progress, the test accuracy and a report by class, and writes a picture with
-the learning curves and test digits with predicted (true) labels.
+Prints the devices, the layers, live progress, the test accuracy and a report by class. Saves a picture of the learning
+curves and of test digits with predicted (true) labels.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 
 import fnn
 
-matplotlib.use("Agg")  # draw into a file, also without a screen
+matplotlib.use("Agg")  # draw to a file; needs no display
 import matplotlib.pyplot as plt
 
 
@@ -25,21 +25,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    text = "where the picture goes: a file, or a folder for quickstart.png; default out/quickstart.png"
+    text = "picture file, or folder for quickstart.png; default out/quickstart.png"
     parser.add_argument("--out", type=Path, default=Path("out/quickstart.png"), help=text)
-    parser.add_argument("--quick", action="store_true", help="three epochs, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="three epochs, to check that it runs")
     args = parser.parse_args()
     folder = args.out.is_dir() or not args.out.suffix
     picture = args.out / "quickstart.png" if folder else args.out
     print(fnn.devices())
 
-    # 1. Data: 8x8 images with values 0 to 16, and the digits 0 to 9.
+    # 1. Data: 8x8 images with values from 0 to 16, and their digits, 0 to 9.
     digits = load_digits()
     x = (digits.images[..., None] / 16).astype(np.float32)
     y = digits.target.astype(np.int32)
     x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=360, stratify=y, random_state=args.seed)
 
-    # 2. Model and task: what is to be learned. The last layer gives logits, which the loss expects.
+    # 2. Model and task. The last layer returns logits, as the loss expects.
     model = fnn.Sequential(
         fnn.Conv(32, 3, padding="same", activation="relu"),
         fnn.Conv(64, 3, activation="relu"),
@@ -51,12 +51,12 @@ def main() -> None:
     task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(2e-3), metrics=("accuracy",))
     print(fnn.summary(task, x[:1]))
 
-    # 3. Train. The state holds parameters, optimizer and key; fit returns a new one.
+    # 3. Train. The state holds parameters, optimizer state and key; fit returns a new state.
     ts = fnn.init(task, jax.random.key(args.seed), x[:1])
     epochs = 3 if args.quick else args.epochs
     ts, history = fnn.fit(task, ts, (x_train, y_train), epochs=epochs, batch_size=32, validation_split=0.1)
 
-    # 4. Look at what was learned.
+    # 4. Evaluate on the test rows.
     logits = fnn.predict(task, ts, x_test)
     predicted = np.asarray(logits.argmax(-1))
     print(f"\ntest accuracy {fnn.metrics.accuracy(logits, y_test):.4f} on {len(y_test)} digits never trained on\n")
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def draw(history, x, y, predicted, path: Path) -> None:
-    """Learning curves above, digits below: wrong ones first, so that they can be looked at."""
+    """Draw the learning curves above and test digits below, mistakes first."""
     figure = plt.figure(figsize=(10, 7), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
     for ax, metric in zip(above.subplots(1, 2), ("loss", "accuracy"), strict=True):

@@ -1,10 +1,10 @@
-"""A training that is killed again and again, and ends as if nothing had happened.
+"""Kill a training run repeatedly, resume it, and compare the result with an uninterrupted run.
 
     python examples/resume.py
 
-Each process makes the same call of `fit` with a folder for checkpoints. It is killed at a random moment (SIGKILL, which
-no program can catch), and the next one goes on behind the newest checkpoint, within the epoch. At the end, parameters,
-optimizer, layer state and history are compared, bit for bit, with those of a training without a break.
+Each process makes the same call of `fit` with a checkpoint folder. It is killed at a random moment (by SIGKILL, which
+no program can catch), and the next process resumes from the newest checkpoint, even within an epoch. At the end,
+parameters, optimizer state, layer state and history are compared, bit for bit, with those of an uninterrupted run.
 """
 
 import random
@@ -25,7 +25,7 @@ BATCH = 32
 
 
 def train(epochs: int, seed: int, **options) -> tuple[fnn.TrainState, fnn.History]:
-    """What every process does; the options are those of `fit`."""
+    """Train as every process does; ``options`` are passed to `fit`."""
     x, y = fnn.data.digits()[:2]
     x, x_val, y, y_val = fnn.data.train_test_split(x, y, seed=0)
     model = fnn.Sequential(
@@ -50,7 +50,7 @@ def steps_in(folder: Path) -> int:
 
 
 def train_and_kill(folder: Path, epochs: int, seed: int, kills: int) -> list[int]:
-    """Processes, all but the last of which are killed; the steps from which each went on."""
+    """Start processes and kill all but the last; return the step from which each resumed."""
     rng, begins = random.Random(seed), []
     total = epochs * 43  # about 1,347 rows in batches of 32
     while True:
@@ -61,14 +61,14 @@ def train_and_kill(folder: Path, epochs: int, seed: int, kills: int) -> list[int
         if number > kills:
             assert process.wait() == 0
             return begins
-        # A process is killed somewhere on its share of the way, at whatever it is doing then.
+        # Kill the process at a random point of its share of the steps, whatever it is doing.
         until = total * (number - rng.random()) / (kills + 1)
         while steps_in(folder) < until and process.poll() is None:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.01))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        print(f"process {number}: from step {begins[-1]}, killed behind the checkpoint of step {steps_in(folder)}")
+        print(f"process {number}: from step {begins[-1]}, killed after the checkpoint of step {steps_in(folder)}")
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     epochs, kills = (5, 2) if args.quick else (20, 8)
     with tempfile.TemporaryDirectory() as name:
         begins = train_and_kill(Path(name), epochs, args.seed, kills)
-        # The same call once more: all is done, so it reads the last checkpoint and returns.
+        # Training is complete, so the same call reads the last checkpoint and returns.
         ts, history = train(epochs, args.seed, checkpoint=name, every=10)
     print(f"process {len(begins)}: from step {begins[-1]} to the end, step {int(ts.step)}")
     plain_ts, plain = train(epochs, args.seed)
@@ -88,7 +88,7 @@ def main() -> None:
     values = [name for name in history if name != "seconds"]
     same = fnn.fingerprint(ts) == fnn.fingerprint(plain_ts) and all(history[n] == plain[n] for n in values)
     print(f"validation accuracy {history['val_accuracy'][-1]:.4f}")
-    print(f"killed {kills} times, and the same as without a break, bit for bit: {'yes' if same else 'NO'}")
+    print(f"killed {kills} times, and identical to an uninterrupted run, bit for bit: {'yes' if same else 'NO'}")
 
     _, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     per_epoch = int(ts.step) / epochs
@@ -96,10 +96,10 @@ def main() -> None:
         end = begins[i + 1] if i + 1 < len(begins) else int(ts.step)
         ax.axvspan(begin / per_epoch, end / per_epoch, color="0.93" if i % 2 else "0.85", lw=0)
         if i:
-            label = "killed; the next process goes on" if i == 1 else None
+            label = "killed; the next process resumes" if i == 1 else None
             ax.axvline(begin / per_epoch, color=fnn.plot.COLORS[1], lw=1.5, ls="--", label=label)
     along = range(1, epochs + 1)
-    ax.plot(along, plain["val_loss"], "o", color="0.4", ms=9, mfc="none", label="without a break")
+    ax.plot(along, plain["val_loss"], "o", color="0.4", ms=9, mfc="none", label="uninterrupted")
     ax.plot(along, history["val_loss"], ".-", color=fnn.plot.COLORS[0], label=f"by {len(begins)} processes")
     ax.set(xlabel="epoch", ylabel="validation loss", xlim=(0, epochs + 0.2), yscale="log")
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -2,8 +2,8 @@
 
     FNN_DATA=/path/to/data python examples/shipping.py
 
-ID dropped, categories one-hot (18 inputs), 70/30 split, standard scaling, tanh 128-320-512-320-128, one sigmoid output,
-Adam (its rate falling along a cosine), batch 32, 10 epochs; Keras reached 0.684 on the test rows of one split.
+ID column dropped, categories one-hot encoded (18 inputs), 70/30 split, standard scaling, tanh 128-320-512-320-128, one
+sigmoid output, Adam with a cosine-decayed rate, batch 32, 10 epochs. Keras reached 0.684 on the test rows of one split.
 """
 
 import argparse
@@ -22,9 +22,9 @@ NOTE = (
 
 
 def network(rows: int = 7699) -> fnn.Task:
-    """The task for so many training rows, on which the length of the schedule depends."""
+    """The task; the number of training rows sets the length of the schedule."""
     hidden = [fnn.Dense(units, activation="tanh") for units in (128, 320, 512, 320, 128)]
-    # No sigmoid at the end: the loss takes logits, which is exact also where the sigmoid would round to 0 or 1.
+    # No final sigmoid: the loss expects logits, which stay exact where the sigmoid would round to 0 or 1.
     optimizer = fnn.adam(fnn.schedules.cosine_decay(1e-3, EPOCHS * math.ceil(rows / BATCH)))
     return fnn.Task(fnn.Sequential(*hidden, fnn.Dense(1)), "binary_crossentropy", optimizer, metrics=("accuracy",))
 
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     task, accuracies = network(), []
     for seed in experiment.seeds(args):
         x_train, x_test, y_train, y_test = fnn.data.train_test_split(table.x, table.y, test_size=0.3, seed=seed)
-        moments = fnn.data.standardize_fit(x_train)  # of the training rows alone
+        moments = fnn.data.standardize_fit(x_train)  # from the training rows only
         x_train, x_test = fnn.data.standardize(moments, x_train), fnn.data.standardize(moments, x_test)
         y_train, y_test = (y[:, None].astype("float32") for y in (y_train, y_test))
         if args.quick:

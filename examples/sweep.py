@@ -1,9 +1,10 @@
-"""Eighty-four trainings in one compiled program: learning rates, dropout rates and seeds on MNIST.
+"""Train 84 networks in one compiled program: learning rates, dropout rates and seeds on MNIST.
 
     FNN_DATA=/path/to/data python examples/sweep.py
 
-Without the files of MNIST it takes scikit-learn's small digits. The table, a CSV file, and a picture with the curves of
-all trials and the score over both rates; the best state then meets the test rows, which nothing was chosen by.
+Without the MNIST files, the script uses scikit-learn's small digits. It prints a table, saves it as CSV, and draws the
+curves of all trials and the score over both rates. Finally it evaluates the best state on the test rows, which played
+no part in the choice.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import fnn
 
 
 def images(args: argparse.Namespace) -> tuple[str, Any, Any, Any]:
-    """A name, and rows to train on, to choose by and to test with, on the device."""
+    """The data set's name and its training, validation and test rows, on the device."""
     try:
         data = fnn.data.mnist(args.data)
         name, x, y, x_test, y_test = "MNIST", data.x_train, data.y_train, data.x_test, data.y_test
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     def trial(rate: Any, drop: Any, seed: Any) -> tuple[Any, Any]:
         own = task(rate, drop)
         ts = fnn.init(own, jax.random.key(seed), train[0][:1])
-        # One order of the rows for all: each batch is then read once, which makes small networks twice as fast.
+        # All trials share one order of the rows: each batch is read once, which makes small networks twice as fast.
         order = {"order_key": experiment.key(args.seed)}
         return fnn.run(own, ts, train, epochs=epochs, batch_size=64, validation_data=validation, **order)
 
@@ -64,14 +65,14 @@ def run(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     found = fnn.sweep(trial, space, monitor="val_accuracy")
     seconds = time.perf_counter() - started
-    print(f"{len(found.configs)} trainings of {epochs} epochs on {len(train[0]):,} rows of {name}: {seconds:.0f} s\n")
+    print(f"{len(found.configs)} runs of {epochs} epochs on {len(train[0]):,} rows of {name}: {seconds:.0f} s\n")
     print(found)
 
     print("\nmean over the seeds:")
     for row in found.averages("seed")[:5]:
         print("  rate {rate:<7g} drop {drop:<4g} val_accuracy {val_accuracy:.4f} +- {std:.4f}".format(**row))
 
-    # The best state is there, ready to use.
+    # The sweep returns the best state.
     best = task(found.best["rate"], found.best["drop"])
     scores = fnn.evaluate(best, found.ts, test)
     print(f"\nbest: {found.best}\ntest accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f}")

@@ -1,13 +1,13 @@
-"""Names that other libraries use, and what they are called here, for people who type the one they know."""
+"""Names from other libraries and their equivalents here, for error messages."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-_RANKED = {
+_WITH_RANK = {
     "Conv": "Conv",
-    "SeparableConv": "DepthwiseConv, with fnn.Conv(filters, 1) behind it",
+    "SeparableConv": "DepthwiseConv, followed by fnn.Conv(filters, 1)",
     "DepthwiseConv": "DepthwiseConv",
     "MaxPooling": "MaxPool",
     "MaxPool": "MaxPool",
@@ -16,8 +16,8 @@ _RANKED = {
     "GlobalMaxPooling": "GlobalMaxPool",
     "GlobalAveragePooling": "GlobalAvgPool",
 }
-_ELSEWHERE = {
-    **{f"{name}{rank}{d}": here for name, here in _RANKED.items() for rank in (1, 2, 3) for d in "Dd"},
+_EQUIVALENTS = {
+    **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
     **{f"Conv{rank}DTranspose": "ConvTranspose" for rank in (1, 2, 3)},
     **{f"ConvTranspose{rank}d": "ConvTranspose" for rank in (1, 2, 3)},
     **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
@@ -31,8 +31,8 @@ _ELSEWHERE = {
     "ReLU": 'Activation("relu")',
     "LeakyReLU": 'Activation("leaky_relu")',
     "ELU": 'Activation("elu")',
-    "Softmax": 'Activation("softmax"), mostly left out, since losses take logits',
-    "Sigmoid": 'Activation("sigmoid"), mostly left out, since losses take logits',
+    "Softmax": 'Activation("softmax"), usually omitted, since losses take logits',
+    "Sigmoid": 'Activation("sigmoid"), usually omitted, since losses take logits',
     "Tanh": 'Activation("tanh")',
     "RNN": "SimpleRNN, LSTM or GRU",
     "SGD": "sgd",
@@ -54,10 +54,10 @@ _ELSEWHERE = {
     "to_categorical": "one_hot",
     "regularizers": "penalties",
     "constraints": "penalties",
-    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function will do)",
+    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function works)",
     "compile": "Task(model, loss, optimizer)",
     "datasets": "data",
-    "layers": "Dense (and so on: all layers are right below fnn)",
+    "layers": "Dense (all layers are directly in fnn)",
     "save_model": "save",
     "load_model": "load",
     "save_weights": "save",
@@ -66,15 +66,15 @@ _ELSEWHERE = {
 
 
 def missing(name: str, known: Iterable[str]) -> str:
-    """What to say of a name that fnn does not have.
+    """The error message for a name that fnn does not have, with its equivalent or similar names.
 
     >>> missing("Conv2D", [])
     "fnn has no 'Conv2D'. It is called fnn.Conv here."
     >>> missing("Drpout", ["Dropout", "Dense"])
     "fnn has no 'Drpout'. Did you mean fnn.Dropout?"
     """
-    said = f"fnn has no {name!r}."
-    if name in _ELSEWHERE:
-        return f"{said} It is called fnn.{_ELSEWHERE[name]} here."
+    message = f"fnn has no {name!r}."
+    if name in _EQUIVALENTS:
+        return f"{message} It is called fnn.{_EQUIVALENTS[name]} here."
     close = difflib.get_close_matches(name, list(known), n=2)
-    return f"{said} Did you mean {' or '.join(f'fnn.{other}' for other in close)}?" if close else said
+    return f"{message} Did you mean {' or '.join(f'fnn.{other}' for other in close)}?" if close else message

@@ -29,7 +29,8 @@ import numpy as np
 from ._core.dtypes import at_least_float32
 from ._core.errors import InputError, describe, fail
 from ._core.files import ENDINGS, check_ending, write_whole
-from ._core.trees import Where, matches, path_text, paths
+from ._core.random import is_key
+from ._core.trees import Where, check_matches, matches, path_text, paths
 from ._version import __version__
 from .training.state import TrainState
 
@@ -184,18 +185,14 @@ def _stored(tree: Any) -> dict[str, _Stored]:
             )
     # Copies to the host are started for all leaves before the first is waited for.
     for _, leaf in leaves:
-        if isinstance(leaf, jax.Array) and not _is_key(leaf):
+        if isinstance(leaf, jax.Array) and not is_key(leaf):
             leaf.copy_to_host_async()
     return {name: _store(name, leaf) for name, leaf in leaves}
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _store(name: str, leaf: Any) -> _Stored:
     about: dict[str, Any] = {}
-    if _is_key(leaf):
+    if is_key(leaf):
         about["key"], leaf = str(jax.random.key_impl(leaf)), jax.random.key_data(leaf)
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, *_NUMBERS)):
         hint = "Save arrays and numbers; text and lists belong into extra."
@@ -236,7 +233,7 @@ def _as_json(value: Any, where: str) -> Any:
         return {name: _as_json(item, f"{where}[{name!r}]") for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_as_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not _is_key(value):
+    if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not is_key(value):
         return _as_json(np.asarray(value).tolist(), where)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
@@ -478,9 +475,7 @@ def _sources(
             choice.append(inner)
             if matches(where, inner):
                 chosen[name] = _join(part, inner) if from_state else inner
-    if not chosen:
-        hint = f"Paths: {choice}."
-        fail(place, expected="a pattern that matches some parameter", got=repr(where), hint=hint)
+    check_matches(place, where, choice)
     return chosen
 
 

@@ -1,10 +1,10 @@
-"""Penalties and constraints of parameters chosen by path, for ``Task(penalty=..., constraint=...)``.
+"""Penalties and constraints on parameters chosen by path, for ``Task(penalty=..., constraint=...)``.
 
 A penalty is a function ``params -> scalar`` that is added to the loss, a constraint a function ``params -> params``
 that is applied after each update; any function of your own will do. Those made here are Keras's regularizers and
-constraints. There they belong to a layer's constructor, here to the task: the same model trains with or without.
+constraints. In Keras they belong to a layer's constructor, here to the task: the same model trains with or without.
 
-Numbers may be traced, so that a trial under ``vmap`` may have its own. Two penalties or constraints made alike from
+Numbers may be traced, so that each trial under ``vmap`` may have its own. Two penalties or constraints made alike from
 plain numbers are equal, so that tasks made alike share their compiled programs.
 
 >>> import fnn
@@ -14,42 +14,38 @@ plain numbers are equal, so that tasks made alike share their compiled programs.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._core.checks import check_range, is_concrete
+from ._core.checks import check_range
 from ._core.described import DescribedFunction, described
-from ._core.dtypes import at_least_float32, widest
+from ._core.dtypes import at_least_float32, is_float, widest
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
-from ._core.trees import Where, map_with_path, matches, paths
-from ._core.types import Array
+from ._core.trees import Where, check_matches, map_with_path, matches, paths
+from ._core.types import Array, Params, Scalar
 
-Penalty = Callable[[Any], Array]
-Constraint = Callable[[Any], Any]
+Penalty = Callable[[Params], Array]
+Constraint = Callable[[Params], Params]
+Axis = int | tuple[int, ...]
 _EPSILON = 1e-7  # Keras's backend epsilon
 
 
-def _of(rule: Callable[..., Any], name: str, **settings: Any) -> Any:
-    """``rule(name, params, **settings)`` as a function of the parameters."""
-    return DescribedFunction(partial(rule, name, **settings))
-
-
-def _number(where: str, name: str, value: Any, *, open_low: bool = False) -> Any:
-    """A scalar of at least 0 as it is if JAX holds it, else as a plain float."""
-    if isinstance(value, jax.Array) and not (value.shape == () and jnp.issubdtype(value.dtype, jnp.floating)):
+# --------------------------------------------------------------------------------------------------------------- checks
+def _number(where: str, name: str, value: Scalar, *, open_low: bool = False) -> Scalar:
+    """A scalar of at least 0: unchanged if JAX holds it, else a plain float."""
+    if isinstance(value, jax.Array) and not (value.shape == () and is_float(value)):
         fail(where, expected=f"{name} to be a floating-point scalar", got=describe(value))
     check_range(where, name, value, 0, open_low=open_low)
     return value if isinstance(value, jax.Array) else float(value)
 
 
-def _where(where: str, patterns: Any) -> Any:
-    """A choice of parameters in a form that can be compared."""
+def _patterns(where: str, patterns: Where | list[str]) -> Where:
+    """Patterns with a list as a tuple; anything that is not a pattern is refused."""
     if isinstance(patterns, str) or callable(patterns):
         return patterns
     if isinstance(patterns, (tuple, list)) and patterns and all(isinstance(p, str) for p in patterns):
@@ -57,43 +53,58 @@ def _where(where: str, patterns: Any) -> Any:
     fail(where, expected="a pattern such as '*kernel', several, or a function of the path", got=repr(patterns))
 
 
-def _check_matches(where: str, params: Any, patterns: Where) -> None:
-    """Refuse a pattern that chooses nothing, which is mostly a slip, and parameters that are not floating-point."""
-    leaves = paths(params)
+def _axis(where: str, axis: Axis | list[int]) -> Axis:
+    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) for a in axes):
+        fail(where, expected="axis to be an integer, or several", got=repr(axis))
+    return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
+
+
+def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> None:
+    if not parts:
+        fail(where, expected="at least one function of the parameters", got="none")
+    for part in parts:
+        if not callable(part):
+            fail(where, expected="functions of the parameters", got=repr(part))
+
+
+def _check_parameters(where: str, params: Params, patterns: Where) -> None:
+    """Refuse a pattern that matches no parameter, and parameters that are not floating-point."""
     for pattern in patterns if isinstance(patterns, tuple) else (patterns,):
-        if not any(matches(pattern, path) for path in leaves):
-            hint = f"Paths: {list(leaves)}."
-            fail(where, expected="a pattern that matches some parameter", got=repr(pattern), hint=hint)
-    for path, w in leaves.items():
-        if matches(patterns, path) and not jnp.issubdtype(w.dtype, jnp.floating):
+        check_matches(where, pattern, paths(params))
+    for path, w in paths(params).items():
+        if matches(patterns, path) and not is_float(w):
             fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
 
 
 # ------------------------------------------------------------------------------------------------------------ penalties
-def _is_plain_zero(rate: Any) -> bool:
-    return is_concrete(rate) and not isinstance(rate, jax.Array) and rate == 0
-
-
-def _add(parts: list[Array]) -> Array:
+def _sum_of(parts: list[Array]) -> Array:
     """The sum in the widest dtype among the parts, float32 at least."""
     wide = widest(*(part.dtype for part in parts))
     return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
 
 
-def _elastic(name: str, params: Any, *, l1: Any, l2: Any, where: Where) -> Array:
-    _check_matches(f"penalties.{name}", params, where)
-    parts = []
-    for path, w in paths(params).items():
-        if matches(where, path):
-            wide = w.astype(at_least_float32(w.dtype))
-            for rate, measured in ((l1, jnp.abs), (l2, jnp.square)):
-                if not _is_plain_zero(rate):
-                    parts.append(jnp.asarray(rate, wide.dtype) * jnp.sum(measured(wide)))
-    return _add(parts)
+def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], Array]]) -> Penalty:
+    """The sum of ``rate * sum(fn(w))`` over the chosen parameters, for terms ``(rate, fn)`` by the name of the rate."""
+    label = f"penalties.{name}"
+    rates = [(_number(label, argument, rate), fn) for argument, (rate, fn) in terms.items()]
+    rates = [(rate, fn) for rate, fn in rates if isinstance(rate, jax.Array) or rate != 0]
+    where = _patterns(label, where)
+
+    def penalty(params: Params) -> Array:
+        _check_parameters(label, params, where)
+        parts = []
+        for path, w in paths(params).items():
+            if matches(where, path):
+                wide = w.astype(at_least_float32(w.dtype))
+                parts += [jnp.asarray(rate, wide.dtype) * jnp.sum(fn(wide)) for rate, fn in rates]
+        return _sum_of(parts)
+
+    return DescribedFunction(penalty)
 
 
 @described
-def l1(rate: Any, where: Where = "*kernel") -> Penalty:
+def l1(rate: Scalar, where: Where = "*kernel") -> Penalty:
     """``rate * sum|w|`` over the chosen parameters, which draws them to exactly 0 (the lasso).
 
     Keras's ``regularizers.L1``. The derivative at 0 is 0.
@@ -101,7 +112,7 @@ def l1(rate: Any, where: Where = "*kernel") -> Penalty:
     Args:
       rate: at least 0; may be traced.
       where: paths of the parameters: a pattern, several, or a function of the path. The default "*kernel" is every
-        kernel, with recurrent and other ones (leave those out by ``"*/kernel"``); ``"dense_1"`` is a whole layer.
+        kernel, recurrent ones included (``"*/kernel"`` leaves those out); ``"dense_1"`` is a whole layer.
 
     Returns:
       A function ``params -> scalar``, in float32 at least.
@@ -113,11 +124,11 @@ def l1(rate: Any, where: Where = "*kernel") -> Penalty:
     >>> print(l1(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
     2.0
     """
-    return _of(_elastic, "l1", l1=_number("penalties.l1", "rate", rate), l2=0.0, where=_where("penalties.l1", where))
+    return _penalty("l1", where, rate=(rate, jnp.abs))
 
 
 @described
-def l2(rate: Any, where: Where = "*kernel") -> Penalty:
+def l2(rate: Scalar, where: Where = "*kernel") -> Penalty:
     """``rate * sum w^2`` over the chosen parameters (ridge; Keras's ``regularizers.L2``).
 
     Its gradient is ``2 rate w``: PyTorch's ``weight_decay`` of ``d`` is a rate of ``d / 2``. With Adam and its kin it
@@ -137,11 +148,11 @@ def l2(rate: Any, where: Where = "*kernel") -> Penalty:
     >>> print(l2(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
     5.0
     """
-    return _of(_elastic, "l2", l1=0.0, l2=_number("penalties.l2", "rate", rate), where=_where("penalties.l2", where))
+    return _penalty("l2", where, rate=(rate, jnp.square))
 
 
 @described
-def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
+def l1l2(l1: Scalar = 0.0, l2: Scalar = 0.0, where: Where = "*kernel") -> Penalty:
     """``l1 * sum|w| + l2 * sum w^2`` over the chosen parameters (the elastic net; Keras's ``regularizers.L1L2``).
 
     Args:
@@ -158,16 +169,7 @@ def l1l2(l1: Any = 0.0, l2: Any = 0.0, where: Where = "*kernel") -> Penalty:
     >>> print(l1l2(1.0, 0.5)({"kernel": jnp.array([1.0, -3.0])}))
     9.0
     """
-    rates = {"l1": _number("penalties.l1l2", "l1", l1), "l2": _number("penalties.l1l2", "l2", l2)}
-    return _of(_elastic, "l1l2", **rates, where=_where("penalties.l1l2", where))
-
-
-def _total(name: str, params: Any, parts: tuple[Penalty, ...]) -> Array:
-    values = [jnp.asarray(part(params)) for part in parts]
-    for part, value in zip(parts, values, strict=True):
-        if value.shape != ():
-            fail(f"penalties.total, {part!r}", expected="a scalar", got=describe(value))
-    return _add(values)
+    return _penalty("l1l2", where, l1=(l1, jnp.abs), l2=(l2, jnp.square))
 
 
 @described
@@ -179,60 +181,51 @@ def total(*parts: Penalty) -> Penalty:
     >>> print(both({"dense": {"kernel": jnp.array([3.0]), "bias": jnp.array([-2.0])}}))
     10.0
     """
-    return _of(_total, "total", parts=_functions("penalties.total", parts))
+    _check_functions("penalties.total", parts)
 
+    def penalty(params: Params) -> Array:
+        values = [jnp.asarray(part(params)) for part in parts]
+        for part, value in zip(parts, values, strict=True):
+            if value.shape != ():
+                fail(f"penalties.total, {part!r}", expected="a scalar", got=describe(value))
+        return _sum_of(values)
 
-def _functions(where: str, parts: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not parts:
-        fail(where, expected="at least one function of the parameters", got="none")
-    for part in parts:
-        if not callable(part):
-            fail(where, expected="functions of the parameters", got=repr(part))
-    return parts
+    return DescribedFunction(penalty)
 
 
 # ---------------------------------------------------------------------------------------------------------- constraints
-def _each(name: str, params: Any, where: Where, fn: Callable[[str, Array], Array]) -> Any:
-    """``fn(place, w)`` of the chosen parameters, computed in float32 at least; the others as they are."""
-    _check_matches(f"penalties.{name}", params, where)
+def _constraint(name: str, where: Where, fn: Callable[[str, Array], Array]) -> Constraint:
+    """``fn(place, w)`` of the chosen parameters, computed in float32 at least; the others are unchanged."""
+    label = f"penalties.{name}"
+    where = _patterns(label, where)
 
-    def one(path: str, w: Array) -> Array:
+    def constrained(path: str, w: Array) -> Array:
         if not matches(where, path):
             return w
-        return fn(f"penalties.{name}, parameter {path!r}", w.astype(at_least_float32(w.dtype))).astype(w.dtype)
+        return fn(f"{label}, parameter {path!r}", w.astype(at_least_float32(w.dtype))).astype(w.dtype)
 
-    return map_with_path(one, params)
+    def constraint(params: Params) -> Params:
+        _check_parameters(label, params, where)
+        return map_with_path(constrained, params)
+
+    return DescribedFunction(constraint)
 
 
-def _norms(place: str, w: Array, axis: int | tuple[int, ...]) -> tuple[Array, Array]:
-    """Scales, and the norms times these; see `scaled_norm`."""
+def _norms(place: str, w: Array, axis: Axis) -> tuple[Array, Array]:
+    """``(scale, norms * scale)``; see `scaled_norm`."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
         fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")
     return scaled_norm(w, axes=axes)
 
 
-def _axis(where: str, axis: Any) -> int | tuple[int, ...]:
-    axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-    if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) for a in axes):
-        fail(where, expected="axis to be an integer, or several", got=repr(axis))
-    return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
-
-
-def _max_norm(name: str, params: Any, limit: Any, where: Where, axis: Any) -> Any:
-    def shrink(place: str, w: Array) -> Array:
-        return shrunk(w, *_norms(place, w, axis), jnp.asarray(limit, w.dtype))
-
-    return _each(name, params, where, shrink)
-
-
 @described
-def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
-    """Weights whose norm along ``axis`` exceeds ``limit`` are scaled down to it, after each update.
+def max_norm(limit: Scalar, where: Where = "*kernel", *, axis: Axis = 0) -> Constraint:
+    """Scale weights whose norm along ``axis`` exceeds ``limit`` down to it, after each update.
 
-    ``w * min(1, limit / n)`` with ``n = sqrt(sum_axis w^2)``, of which no square overflows or underflows (Srebro and
-    Shraibman 2005; with dropout Srivastava et al. 2014). Keras's ``constraints.MaxNorm`` adds 1e-7 to ``n``, by which
-    it also shrinks weights that are within the limit, and very small ones to 0.
+    ``w * min(1, limit / n)`` with ``n = sqrt(sum_axis w^2)``, whose squares neither overflow nor underflow (Srebro and
+    Shraibman 2005; with dropout Srivastava et al. 2014). Keras's ``constraints.MaxNorm`` adds 1e-7 to ``n``, which
+    also shrinks weights within the limit, and very small ones to 0.
 
     Args:
       limit: above 0; may be traced.
@@ -254,20 +247,14 @@ def max_norm(limit: Any, where: Where = "*kernel", *, axis: int | tuple[int, ...
     """
     limit = _number("penalties.max_norm", "limit", limit, open_low=True)
     axis = _axis("penalties.max_norm", axis)
-    return _of(_max_norm, "max_norm", limit=limit, where=_where("penalties.max_norm", where), axis=axis)
-
-
-def _unit_norm(name: str, params: Any, where: Where, axis: Any) -> Any:
-    def rescale(place: str, w: Array) -> Array:
-        scales, norms = _norms(place, w, axis)
-        return w * scales / (_EPSILON * scales + norms)
-
-    return _each(name, params, where, rescale)
+    return _constraint(
+        "max_norm", where, lambda place, w: shrunk(w, *_norms(place, w, axis), jnp.asarray(limit, w.dtype))
+    )
 
 
 @described
-def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> Constraint:
-    """Weights are scaled to norm 1 along ``axis`` after each update: ``w / (1e-7 + sqrt(sum_axis w^2))``.
+def unit_norm(where: Where = "*kernel", *, axis: Axis = 0) -> Constraint:
+    """Scale weights to norm 1 along ``axis`` after each update: ``w / (1e-7 + sqrt(sum_axis w^2))``.
 
     Keras's ``constraints.UnitNorm``. Arguments, result and errors as for `max_norm`.
 
@@ -277,16 +264,17 @@ def unit_norm(where: Where = "*kernel", *, axis: int | tuple[int, ...] = 0) -> C
      [0.8 1. ]]
     """
     axis = _axis("penalties.unit_norm", axis)
-    return _of(_unit_norm, "unit_norm", where=_where("penalties.unit_norm", where), axis=axis)
 
+    def rescaled(place: str, w: Array) -> Array:
+        scale, norms = _norms(place, w, axis)
+        return w * scale / (_EPSILON * scale + norms)
 
-def _non_negative(name: str, params: Any, where: Where) -> Any:
-    return _each(name, params, where, lambda place, w: jnp.maximum(w, jnp.zeros_like(w)))
+    return _constraint("unit_norm", where, rescaled)
 
 
 @described
 def non_negative(where: Where = "*kernel") -> Constraint:
-    """Negative weights become 0 after each update: ``max(w, 0)``, Keras's ``constraints.NonNeg``.
+    """Set negative weights to 0 after each update: ``max(w, 0)``, Keras's ``constraints.NonNeg``.
 
     Arguments, result and errors as for `max_norm`.
 
@@ -294,18 +282,12 @@ def non_negative(where: Where = "*kernel") -> Constraint:
     >>> print(non_negative("bias")({"bias": jnp.array([-1.0, 2.0])})["bias"])
     [0. 2.]
     """
-    return _of(_non_negative, "non_negative", where=_where("penalties.non_negative", where))
-
-
-def _chain(name: str, params: Any, parts: tuple[Constraint, ...]) -> Any:
-    for part in parts:
-        params = part(params)
-    return params
+    return _constraint("non_negative", where, lambda place, w: jnp.maximum(w, jnp.zeros_like(w)))
 
 
 @described
 def chain(*parts: Constraint) -> Constraint:
-    """Constraints one after the other, those made here or any functions ``params -> params``.
+    """Constraints in sequence, those made here or any functions ``params -> params``.
 
     >>> import jax.numpy as jnp
     >>> both = chain(non_negative("dense/kernel"), unit_norm("dense/kernel"))
@@ -313,4 +295,5 @@ def chain(*parts: Constraint) -> Constraint:
     [[0.]
      [1.]]
     """
-    return _of(_chain, "chain", parts=_functions("penalties.chain", parts))
+    _check_functions("penalties.chain", parts)
+    return DescribedFunction(lambda params: functools.reduce(lambda params, part: part(params), parts, params))

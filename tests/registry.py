@@ -911,15 +911,14 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(
         (
             *("data.Dataset", "data.DownloadError", "data.Images", "data.california_housing", "data.digits"),
-            *("data.fashion_mnist", "data.iris", "data.mnist", "data.nietzsche", "data.read_csv", "data.read_idx"),
-            "data.shipping",
+            *("data.fashion_mnist", "data.iris", "data.mnist", "data.nietzsche", "data.shipping"),
         ),
         "test_datasets.py",
     ),
-    **dict.fromkeys(
-        ("data.Moments", "data.TableCode", "data.table_encode", "data.table_fit", "data.train_test_split"),
-        "test_preprocessing.py",
-    ),
+    **dict.fromkeys(("data.read_csv", "data.read_idx"), "test_files.py"),
+    "data.Moments": "test_scaling.py",
+    "data.train_test_split": "test_splitting.py",
+    **dict.fromkeys(("data.TableCode", "data.table_encode", "data.table_fit"), "test_tables.py"),
     **dict.fromkeys(("data.Fold", "data.folds", "data.folds_from", "data.take_fold"), "test_cross_validation.py"),
     "Layer": "test_layer.py",
     "paths": "test_layer.py",

@@ -48,7 +48,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_are_those_of_keras(params, name):
+def test_values_and_gradients_match_keras(params, name):
     ours, theirs, chosen = CASES[name]
 
     def reference(params):
@@ -81,12 +81,12 @@ def test_half_precision_is_summed_in_float32():
     assert jax.grad(penalties.l1(1.0))({"kernel": kernel})["kernel"].dtype == jnp.bfloat16
 
 
-def test_rates_of_zero_leave_infinities_out():
+def test_terms_with_a_rate_of_zero_are_omitted():
     assert float(penalties.l1l2(0.0, 0.0)({"kernel": jnp.array([jnp.inf])})) == 0
     assert float(penalties.l1l2(0.0, 1.0)({"kernel": jnp.array([2.0])})) == 4.0
 
 
-def test_the_derivative_by_the_rate_is_the_norm(params):
+def test_the_derivative_with_respect_to_the_rate_is_the_norm(params):
     slope = jax.grad(lambda rate: penalties.l1(rate, "dense/kernel")(params))(0.1)
     np.testing.assert_allclose(slope, np.abs(np.asarray(params["dense"]["kernel"])).sum(), 1e-6)
 
@@ -94,7 +94,7 @@ def test_the_derivative_by_the_rate_is_the_norm(params):
 # ---------------------------------------------------------------------------------------------------------- constraints
 @pytest.mark.parametrize("axis", [0, -1, (0, 1, 2)])
 @pytest.mark.parametrize("kind", ["max_norm", "unit_norm", "non_negative"])
-def test_constraints_are_those_of_keras(params, kind, axis):
+def test_constraints_match_keras(params, kind, axis):
     ours, theirs = {
         "max_norm": (penalties.max_norm(1.3, "conv/kernel", axis=axis), keras.constraints.MaxNorm(1.3, axis)),
         "unit_norm": (penalties.unit_norm("conv/kernel", axis=axis), keras.constraints.UnitNorm(axis)),
@@ -108,7 +108,7 @@ def test_constraints_are_those_of_keras(params, kind, axis):
             assert leaf is fnn.paths(params)[path]
 
 
-def test_some_columns_are_within_the_limit():
+def test_only_columns_beyond_the_limit_are_scaled():
     kernel = jnp.array([[3.0, 0.3], [4.0, -0.4]])
     new = penalties.max_norm(2.0)({"kernel": kernel})["kernel"]
     np.testing.assert_allclose(new, [[1.2, 0.3], [1.6, -0.4]], 1e-6)
@@ -142,7 +142,7 @@ def keras_twin(model, params, built):
     model.build(built)
     for layer in model.layers:
         if layer.name in params:
-            # Copies, since Keras gives the memory of its variables up while it trains.
+            # Copies, since Keras frees the memory of its variables during training.
             layer.set_weights([np.array(params[layer.name][name]) for name in ("kernel", "bias")])
     return model
 
@@ -256,7 +256,7 @@ def test_rates_and_limits_are_swept_under_vmap(data):
 
 # ---------------------------------------------------------------------------------------------- penalties of activities
 @pytest.mark.parametrize("shape", [(5, 3), (4, 2, 3), (6,)])
-def test_activity_penalty_is_that_of_keras(rng, shape):
+def test_activity_penalty_matches_keras(rng, shape):
     x = jnp.asarray(rng.normal(0.3, 1.0, shape).astype("f"))
     layer, regularizer = keras.layers.ActivityRegularization(0.3, 0.7), keras.regularizers.L1L2(0.3, 0.7)
     layer(x)
@@ -266,7 +266,7 @@ def test_activity_penalty_is_that_of_keras(rng, shape):
     np.testing.assert_allclose(slope, expected_slope, 1e-6)
 
 
-def test_activity_penalty_of_halves_and_of_terms_left_out():
+def test_activity_penalty_in_half_precision_and_without_terms():
     x = jnp.full((2, 3000), 0.01, jnp.bfloat16)
     assert fnn.activity_penalty(x, 1.0).dtype == jnp.float32
     np.testing.assert_allclose(fnn.activity_penalty(x, 1.0), 3000 * float(x[0, 0]), 1e-4)
@@ -310,7 +310,7 @@ def test_training_with_an_activity_penalty_equals_keras(data):
     assert streamed == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_whole_run_adds_it_too(data):
+def test_run_adds_it_as_fit_does(data):
     x, y, _ = data
     task = fnn.Task(activity_model(), "mse", fnn.sgd(0.1))
     ts = fnn.init(task, KEY, x[:1])
@@ -323,7 +323,7 @@ def test_the_whole_run_adds_it_too(data):
 
 
 def nested(inner):
-    """A model with a place for ``inner(rate)`` wherever a layer may sit."""
+    """A model with ``inner(rate)`` in every place that takes a layer."""
     return fnn.Sequential(
         fnn.Sequential(fnn.Dense(4), inner(0.3)),
         fnn.Residual(fnn.Dense(4), inner(0.2), shortcut=inner(0.1)),
@@ -337,8 +337,8 @@ def nested(inner):
 
 
 @pytest.mark.slow
-def test_nested_anywhere_it_adds_what_its_inputs_say(data):
-    """The reference adds, by a side door, the penalties of what each place sees."""
+def test_nested_layers_add_the_penalty_of_their_inputs(data):
+    """The reference collects the penalty of each layer's input in a list."""
     x, y, seen = jnp.asarray(data[0][:6]), jnp.asarray(data[1][:6]), []
 
     def spy(l2):
@@ -380,7 +380,7 @@ def test_activity_rates_are_swept_under_vmap(data):
         np.testing.assert_allclose(together.params["dense"]["kernel"][i], alone.params["dense"]["kernel"], 1e-4, 1e-6)
 
 
-def test_a_masked_sequence_passes_on(rng):
+def test_a_masked_sequence_passes_through(rng):
     x, mask = (
         jnp.asarray(rng.normal(size=(2, 3, 4)).astype("f")),
         jnp.array([[True, True, False], [True, False, False]]),
@@ -402,8 +402,8 @@ def test_half_precision_models_train(data):
     assert ts.state["activity_regularization"]["penalty"].value.dtype == jnp.float32
 
 
-def test_a_layer_of_ones_own_may_add_to_the_loss(data):
-    """Several values, as of members inside a layer, are summed."""
+def test_a_custom_layer_may_add_to_the_loss(data):
+    """Several values are summed."""
     x, y, _ = data
 
     def init(key, x):
@@ -426,7 +426,7 @@ def test_a_layer_of_ones_own_may_add_to_the_loss(data):
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
-def test_patterns_without_a_match_are_met_when_the_task_is_initialized():
+def test_patterns_without_a_match_are_refused_when_the_task_is_initialized():
     model = fnn.Sequential(fnn.Dense(3), fnn.Dense(2))
     hint = r"Paths: \['dense/bias', 'dense/kernel', 'dense_1/bias', 'dense_1/kernel'\]"
     for wrong in (
@@ -439,7 +439,7 @@ def test_patterns_without_a_match_are_met_when_the_task_is_initialized():
             fnn.init(fnn.Task(model, "mse", **wrong), KEY, (4,))
     ts = fnn.init(fnn.Task(model, "mse", "sgd"), KEY, (4,))
     other = fnn.Task(model, "mse", "sgd", penalty=penalties.l2(0.1, "conv*"))
-    with pytest.raises(fnn.InputError, match=hint):  # of a state that was made for another task
+    with pytest.raises(fnn.InputError, match=hint):  # with a state made for another task
         fnn.fit(other, ts, (np.ones((3, 4), "f"), np.ones((3, 2), "f")), verbose=0)
 
 
@@ -463,10 +463,7 @@ def test_patterns_without_a_match_are_met_when_the_task_is_initialized():
         (lambda: fnn.ActivityRegularization().init(KEY, jnp.ones((2, 1), int)), "a floating-point x, got int32"),
         (lambda: fnn.ActivityRegularization().init(KEY, {"a": 1}), r"one array, or fnn.Masked\(x, mask\), got a dict"),
         (lambda: fnn.ActivityRegularization().apply({}, {}, jnp.ones(2)), "a leaf 'penalty'"),
-        (
-            lambda: penalties.l2(0.1)({"kernel": jnp.ones(2, int)}),
-            r"'kernel': expected a floating-point dtype, got int",
-        ),
+        (lambda: penalties.l2(0.1)({"kernel": jnp.ones(2, int)}), r"'kernel': .*floating-point dtype"),
     ],
 )
 def test_bad_arguments(make, message):
@@ -474,7 +471,7 @@ def test_bad_arguments(make, message):
         make()
 
 
-def test_results_that_do_not_fit_are_refused():
+def test_invalid_results_are_refused():
     def started(**options):
         return fnn.init(fnn.Task(fnn.Dense(2), "mse", **options), KEY, (4,))
 
@@ -504,7 +501,7 @@ def test_every_public_name_is_in_the_table():
     assert all(id(value) in covered and value.__doc__ for value in public.values())
 
 
-def test_a_layer_with_an_added_loss_is_of_the_whole_batch():
+def test_a_layer_with_an_added_loss_must_not_be_per_example():
     def init(key, x):
         return {}, {"size": fnn.AddedLoss(jnp.zeros(()))}
 
@@ -522,7 +519,7 @@ def test_a_layer_with_an_added_loss_is_of_the_whole_batch():
 
 
 @pytest.mark.parametrize("scale", [1e20, 6e37, 1.0, 1e-30])
-def test_constraints_are_right_at_both_ends(scale):
+def test_constraints_are_accurate_for_huge_and_tiny_weights(scale):
     kernel = jnp.array([[3.0, 0.1], [4.0, 0.2]], jnp.float32) * jnp.float32(scale)
     exact = np.asarray(kernel, "float64")
     norms = np.linalg.norm(exact, axis=0)
@@ -536,13 +533,13 @@ def test_constraints_are_right_at_both_ends(scale):
     np.testing.assert_array_equal(penalties.non_negative()({"kernel": kernel})["kernel"], kernel)
 
 
-def test_max_norm_leaves_weights_within_the_limit_as_they_are():
+def test_max_norm_keeps_weights_within_the_limit():
     kernel = jnp.array([[3e-9, 0.3, 0.0], [4e-9, 0.4, 0.0]])
     np.testing.assert_array_equal(penalties.max_norm(1.0)({"kernel": kernel})["kernel"], kernel)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, True, None, "0.5", 1j, [0.1]], ids=repr)
-def test_factors_and_limits_that_are_no_numbers_in_range(bad):
+def test_rates_and_limits_out_of_range_are_refused(bad):
     for call in (
         lambda: penalties.l1(bad),
         lambda: penalties.l2(bad),
@@ -555,7 +552,7 @@ def test_factors_and_limits_that_are_no_numbers_in_range(bad):
             call()
 
 
-def test_no_false_alarm_under_strict_settings():
+def test_strict_settings_raise_no_error():
     params = {"kernel": jnp.zeros((3, 2)).at[0, 0].set(2.0)}
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
         for one in (penalties.l1(0.1), penalties.l2(0.1), penalties.l1l2(0.1, 0.2)):

@@ -41,7 +41,7 @@ def test_vocabulary_of_several_texts():
 
 
 @given(st.text("abcdxyzß ", max_size=30), st.sampled_from("abc "))
-def test_unknown_characters_give_way_to_a_symbol(written, unknown):
+def test_unknown_characters_are_replaced(written, unknown):
     vocabulary = text.Vocabulary("abc ")
     plain = [vocabulary.symbols.index(c if c in "abc " else unknown) for c in written]
     assert vocabulary.encode(written, unknown).tolist() == plain
@@ -56,7 +56,7 @@ def test_vocabulary_refuses():
         vocabulary.encode("abc", unknown="?")
     with pytest.raises(fnn.InputError, match="unknown to be one of the 3 symbols of the vocabulary, got 'ab'"):
         vocabulary.encode("abx", unknown="ab")
-    with pytest.raises(fnn.InputError, match="a text, got list"):
+    with pytest.raises(fnn.InputError, match="a string, got list"):
         vocabulary.encode(["a", "b"])
     with pytest.raises(fnn.InputError, match=r"numbers in \[0, 3\), got 0 to 3"):
         vocabulary.decode([0, 3])
@@ -80,7 +80,7 @@ def test_windows_equal_a_plain_loop(total, length, step):
 
 
 def test_windows_refuse():
-    with pytest.raises(fnn.InputError, match=r"expected numbers, got a text\. Encode it first"):
+    with pytest.raises(fnn.InputError, match=r"expected numbers, got a string\. Encode it first"):
         text.windows("some text", 3)
     with pytest.raises(fnn.InputError, match=r"a sequence of numbers, \(total,\), got int64\[2, 3\]"):
         text.windows(np.ones((2, 3), int), 1)
@@ -234,11 +234,11 @@ def test_generate_refuses():
         text.generate(predict, key, [], 3)
     with pytest.raises(fnn.InputError, match=r"a window of at least one symbol, \(length,\), got \(1, 2\)"):
         text.generate(predict, key, [[1, 2]], 3)
-    with pytest.raises(fnn.InputError, match=r"a window of numbers, got a text\. Encode it first"):
+    with pytest.raises(fnn.InputError, match=r"a window of numbers, got a string\. Encode it first"):
         text.generate(predict, key, "abc", 3)
-    with pytest.raises(fnn.InputError, match=r"a window of integers, the numbers of symbols, got float32\[2\]"):
+    with pytest.raises(fnn.InputError, match=r"a window of integer symbol ids, got float32\[2\]"):
         text.generate(predict, key, jnp.array([1.0, 2.0]), 3)
-    with pytest.raises(fnn.InputError, match="a window of numbers from 0, got -3"):
+    with pytest.raises(fnn.InputError, match="a window of non-negative ids, got -3"):
         text.generate(predict, key, [1, -3], 3)
     with pytest.raises(fnn.InputError, match="length to be an integer of at least 1"):
         text.generate(predict, key, [1, 2], 0)
@@ -364,10 +364,10 @@ def test_generate_from_refuses():
         text.generate_from(lambda carry, symbol: jnp.zeros(5), start, [1], key, 3)
     with pytest.raises(fnn.InputError, match=r"logits of shape \(symbols,\), got float32\[1, 5\]. .* take row 0"):
         text.generate_from(lambda carry, symbol: (carry, jnp.zeros((1, 5))), start, [1], key, 3)
-    longer = r"a carry like the one it got, float32\[2\], got float32\[3\]. Each step gets the carry"
+    longer = r"a carry like its argument, float32\[2\], got float32\[3\]. The carry is passed to the next step"
     with pytest.raises(fnn.InputError, match=longer):
         text.generate_from(lambda carry, symbol: (jnp.zeros(3), jnp.zeros(5)), jnp.zeros(2), [1], key, 3)
-    with pytest.raises(fnn.InputError, match=r"a carry like the one it got, LSTMCarry\(.*got \('float32"):
+    with pytest.raises(fnn.InputError, match=r"a carry like its argument, LSTMCarry\(.*got \('float32"):
         text.generate_from(lambda carry, symbol: (tuple(carry), jnp.zeros(5)), start, [1], key, 3)
 
 
@@ -432,11 +432,9 @@ def test_generate_text_refuses():
         write("abc", temperature=-0.1)
     with pytest.raises(fnn.InputError, match="a prompt of at least one character, got an empty one"):
         write("")
-    with pytest.raises(fnn.InputError, match=r"a text as prompt, got int64\[2\]"):
+    with pytest.raises(fnn.InputError, match=r"a string as prompt, got int64\[2\]"):
         write(np.array([1, 2]))
-    with pytest.raises(
-        fnn.InputError, match="a prompt of at least 5 characters, the width of the window, got 3, 2 too few"
-    ):
+    with pytest.raises(fnn.InputError, match="a prompt of at least 5 characters, the window width, got 3, 2 too few"):
         write("abc", width=5)
     with pytest.raises(fnn.InputError, match="width to be an integer of at least 1, got 0"):
         write("abc", width=0)
@@ -525,7 +523,7 @@ def test_generate_and_generate_from_see_a_softmax_too():
     p = jnp.exp(jax.nn.log_softmax(table))
     said = text.generate(lambda ids: p[ids[:, -1]], key, [0, 1], 20, 1.2, from_logits=False)
     np.testing.assert_array_equal(said, right)
-    with pytest.raises(fnn.InputError, match=r"probabilities of a softmax, got the outputs of a sigmoid.*from_logits"):
+    with pytest.raises(fnn.InputError, match=r"the output of a softmax, got the output of a sigmoid.*from_logits"):
         text.generate(lambda ids: jax.nn.sigmoid(table[ids[:, -1]]), key, [0, 1], 3)
     with pytest.raises(fnn.InputError, match="from_logits to be True, False or None, got 'no'"):
         text.generate(lambda ids: table[ids[:, -1]], key, [0, 1], 3, from_logits="no")
@@ -577,12 +575,12 @@ def test_extreme_logits_and_temperatures(dtype):
         ([0.0, 1.0], {"temperature": -1}, r"temperature in \[0, inf\), got -1"),
     ],
 )
-def test_sample_refuses_rows_that_leave_nothing_to_draw_from(logits, options, message):
+def test_sample_refuses_rows_without_a_valid_class(logits, options, message):
     with pytest.raises(fnn.InputError, match=message):
         text.sample(jax.random.key(0), jnp.asarray(logits), **options)
 
 
-def test_rows_that_leave_nothing_to_draw_from_are_minus_one_in_a_program():
+def test_traced_rows_without_a_valid_class_give_minus_one():
     rows = jnp.array([[0.0, jnp.nan], [-jnp.inf, -jnp.inf], [-jnp.inf, 0.0], [jnp.inf, 0.0]])
     for top_k in (None, 2):
         drawn = jax.jit(lambda rows, k=top_k: text.sample(jax.random.key(0), rows, 1.0, k))(rows)
@@ -590,5 +588,5 @@ def test_rows_that_leave_nothing_to_draw_from_are_minus_one_in_a_program():
     vocabulary = text.Vocabulary.of("abcd")
     model, params, state = small_model()
     broken = jax.tree.map(lambda a: a * jnp.nan, params)
-    with pytest.raises(fnn.InputError, match=r"generate_text: expected a model that gives numbers, got NaN"):
+    with pytest.raises(fnn.InputError, match=r"generate_text: expected a model with finite outputs, got NaN"):
         text.generate_text(model, broken, state, vocabulary, "abc", jax.random.key(0), length=3)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol, TypeGuard
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .dtypes import is_float
 from .errors import describe, fail
 
 
@@ -39,7 +39,7 @@ def real_numbers(where: str, name: str, value: Any) -> np.ndarray | None:
         return None
     value = value.detach() if hasattr(value, "detach") else value  # a tensor of PyTorch
     array = None if callable(value) else np.asarray(value)
-    if array is None or not (array.dtype.kind in "iuf" or jnp.issubdtype(array.dtype, jnp.floating)):
+    if array is None or not (array.dtype.kind in "iuf" or is_float(array)):
         fail(where, expected=f"{name} to be a number", got=repr(value))
     return array.astype(np.float64)
 
@@ -76,7 +76,7 @@ def check_count(where: str, name: str, value: Any, least: int = 1) -> None:
 
 def check_float(where: str, x: Any, hint: str = "") -> None:
     """Refuse arrays that are not of a floating-point dtype."""
-    if not jnp.issubdtype(x.dtype, jnp.floating):
+    if not is_float(x):
         hint = hint or (
             "Convert it first: fnn.data.scale_images(x) for images of bytes, else np.asarray(x, 'float32'). "
             "Ids go into fnn.Embedding."

@@ -8,6 +8,11 @@ import jax
 import jax.numpy as jnp
 
 
+def is_float(x: Any) -> bool:
+    """Whether an array is floating-point."""
+    return bool(jnp.issubdtype(x.dtype, jnp.floating))
+
+
 def at_least_float32(dtype: Any) -> Any:
     """The dtype to compute in: float32 for the half-precision ones, else the same.
 
@@ -26,7 +31,7 @@ def widened(tree: Any) -> Any:
     """A tree with its half-precision leaves in float32; other leaves are returned as they are."""
 
     def widen(leaf: Any) -> Any:
-        half = jnp.issubdtype(leaf.dtype, jnp.floating) and jnp.finfo(leaf.dtype).bits < 32
+        half = is_float(leaf) and jnp.finfo(leaf.dtype).bits < 32
         return leaf.astype(jnp.float32) if half else leaf
 
     return jax.tree.map(widen, tree)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from .errors import describe, fail
+from .random import is_key
 from .trees import path_text
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -82,7 +83,7 @@ def _add_leaf(hasher: Any, leaf: Any, path: tuple[Any, ...]) -> None:
     if isinstance(leaf, jax.Array) and leaf.is_deleted():
         hint = "It was donated; take the fingerprint before that call, or of what the call returned."
         fail(_where(path), expected="an array that still exists", got=f"a deleted {describe(leaf)}", hint=hint)
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and is_key(leaf):
         _add(hasher, "key", str(jax.random.key_impl(leaf)).encode())
         leaf = jax.random.key_data(leaf)
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import numbers
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -25,8 +24,6 @@ from .arrays import (
 )
 from .checks import is_concrete
 from .errors import InputError, fail
-from .trees import COMPILED
-from .types import F
 
 
 # --------------------------------------------------------------------------------------------------- trees of arrays
@@ -38,28 +35,11 @@ def as_arrays(x: Any, where: str = "x", *, late: bool = False) -> Any:
       where: its name in messages.
       late: whether values are checked later, and files read in parts then, by `check_fits` and `read`.
     """
-    _refuse_set(x, where, pair=False)
-    return _tree(where, x, late)
+    refuse_set(x, where, pair=False)
+    return convert_tree(where, x, late)
 
 
-def as_data(data: Any, where: str = "data", *, late: bool = False) -> Any:
-    """A data set or batch, ``(x, y)`` or ``(x, y, sample_weight)``, with each leaf as in `as_array`.
-
-    Args:
-      data: the arrays; a list of arrays, such as a data loader's batch, is a tuple of them.
-      where: its name in messages.
-      late: as in `as_arrays`.
-    """
-    _refuse_set(data, where, pair=True)
-    if isinstance(data, list) and not _is_numbers(data):
-        data = tuple(data)
-    if type(data) is tuple and len(data) in (2, 3):
-        names = ("x", "y", "sample_weight")
-        return tuple(_tree(f"{where} {name}", part, late) for name, part in zip(names, data, strict=False))
-    return _tree(where, data, late)
-
-
-def _refuse_set(data: Any, where: str, *, pair: bool) -> None:
+def refuse_set(data: Any, where: str, *, pair: bool) -> None:
     """Refuse the data sets of `fnn.data`, which hold more than what to learn from."""
     fields = getattr(data, "_fields", ())
     if len(fields) > 3 and fields[:2] in (("x", "y"), ("x_train", "y_train")):
@@ -69,10 +49,11 @@ def _refuse_set(data: Any, where: str, *, pair: bool) -> None:
         fail(where, expected=expected, got=f"{type(data).__name__} of {len(fields)} fields", hint=hint)
 
 
-def _tree(where: str, tree: Any, late: bool) -> Any:
+def convert_tree(where: str, tree: Any, late: bool) -> Any:
+    """A tree with each leaf as in `as_array`."""
     # What a compiled program does to NumPy arrays at its door.
     if jax_setting("jax_disable_jit") and not late:
-        return on_device(_tree(where, tree, late=True), where)
+        return on_device(convert_tree(where, tree, late=True), where)
     if all(_as_it_is(leaf, late) for leaf in leaves(tree)):
         return tree
 
@@ -95,7 +76,7 @@ def _as_it_is(x: Any, late: bool) -> bool:
 
 def _is_leaf(x: Any) -> bool:
     """Whether a node of a tree is one array: a list of numbers is, a list of arrays is a tree of them."""
-    return _is_numbers(x) or isinstance(x, Iterator) or (hasattr(x, "todense") and not isinstance(x, jax.Array))
+    return is_numbers(x) or isinstance(x, Iterator) or (hasattr(x, "todense") and not isinstance(x, jax.Array))
 
 
 def leaves(tree: Any) -> list[Any]:
@@ -104,7 +85,8 @@ def leaves(tree: Any) -> list[Any]:
     return found
 
 
-def _is_numbers(x: Any) -> bool:
+def is_numbers(x: Any) -> bool:
+    """Whether a list or tuple stands for one array of numbers."""
     if isinstance(x, list):
         return not any(getattr(item, "shape", ()) != () for item in x)
     if type(x) is tuple and x:
@@ -113,7 +95,7 @@ def _is_numbers(x: Any) -> bool:
 
 
 def on_device(tree: Any, where: str | None = None) -> Any:
-    """Arrays that `as_arrays` or `as_data` gave as JAX arrays; with the name of the tree, their values are checked."""
+    """Converted arrays as JAX arrays; given the name of the tree, their values are checked."""
 
     def convert(path: Any, a: Any) -> Any:
         if isinstance(a, jax.Array):
@@ -126,41 +108,6 @@ def on_device(tree: Any, where: str | None = None) -> Any:
     return jax.tree_util.tree_map_with_path(convert, tree)
 
 
-def ready(data: Any) -> bool:
-    """Whether all leaves are JAX arrays, traced or not, and nothing is left to convert."""
-    return all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(data))))
-
-
-def converting(*names: str) -> Callable[[F], F]:
-    """A compiled function of (task, ts, data, ...) that takes whatever `as_data` does as data.
-
-    JAX arrays and traced ones pass as they are, so that it can be compiled, mapped and differentiated as before. What
-    a compiled function offers besides, such as ``lower``, stays.
-
-    Args:
-      *names: of the arguments from the third on that are data.
-    """
-
-    def wrap(jitted: Any) -> Any:
-        @functools.wraps(jitted)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            given = {i: args[i] for i in range(2, min(len(args), 2 + len(names)))}
-            changed = {i: as_data(data, names[i - 2]) for i, data in given.items() if not ready(data)}
-            if changed:
-                args = tuple(changed.get(i, arg) for i, arg in enumerate(args))
-            for name in names:
-                if name in kwargs and not ready(kwargs[name]):
-                    kwargs[name] = as_data(kwargs[name], name)
-            return jitted(*args, **kwargs)
-
-        for name in COMPILED:
-            if hasattr(jitted, name):
-                setattr(call, name, getattr(jitted, name))
-        return call
-
-    return wrap
-
-
 def with_shapes(where: str, x: Any) -> Any:
     """An input of which shapes and dtypes are asked alone, so that a `jax.ShapeDtypeStruct` will do for an array."""
 
@@ -169,7 +116,7 @@ def with_shapes(where: str, x: Any) -> Any:
             return leaf
         return as_array(f"{where}{jax.tree_util.keystr(path)}", leaf, fits=False, files=True)
 
-    _refuse_set(x, where, pair=False)
+    refuse_set(x, where, pair=False)
     return jax.tree_util.tree_map_with_path(convert, x, is_leaf=_is_leaf)
 
 

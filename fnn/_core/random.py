@@ -26,6 +26,11 @@ def draw(sampler: Callable[..., Array], key: Array, *args: Any, shape: tuple[int
     return sampler(key, *args, shape=(math.prod(shape),), dtype=dtype).reshape(shape)
 
 
+def is_key(x: Any) -> bool:
+    """Whether something is an array of typed PRNG keys, as ``jax.random.key`` makes them."""
+    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 

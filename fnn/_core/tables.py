@@ -1,25 +1,32 @@
-"""Text tables."""
+"""Text tables and sizes for printed results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """A rule, then each row with its columns aligned: the first ``left`` ones on the left, numbers on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of the longest cell in each column."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
-    def line(cells: Sequence[str]) -> str:
-        return "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ).rstrip()
 
-    return ["-" * (sum(widths) + 2 * len(widths) - 2), *map(line, rows)]
+def table_line(cells: Sequence[str], widths: Sequence[int], left: int = 0) -> str:
+    """One line of a table: the first ``left`` columns aligned left, the others right."""
+    return "  ".join(
+        cell.ljust(width) if i < left else cell.rjust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+
+
+def table_lines(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """The lines of a table: its head (the first row), a rule, and the other rows."""
+    widths = column_widths(rows)
+    head, *body = (table_line(cells, widths, left).rstrip() for cells in rows)
+    return [head, "-" * (sum(widths) + 2 * len(widths) - 2), *body]
 
 
 def bytes_text(size: float) -> str:
-    """A number of bytes for people."""
+    """A byte count in a readable unit, such as ``30.66 KB``."""
     for unit in ("B", "KB", "MB"):
         if size < 1024:
             return f"{size:.2f} {unit}"

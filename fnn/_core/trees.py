@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import jax
@@ -83,6 +83,13 @@ def matches(where: Where, path: str) -> bool:
         return bool(where(path))
     patterns = (where,) if isinstance(where, str) else tuple(where)
     return any(fnmatch.fnmatchcase(path, end) for pattern in patterns for end in (pattern, f"{pattern}/*"))
+
+
+def check_matches(place: str, where: Where, available: Iterable[str]) -> None:
+    """Refuse a choice that no path matches, most often a typo."""
+    available = list(available)
+    if not any(matches(where, path) for path in available):
+        fail(place, expected="a pattern that matches some parameter", got=repr(where), hint=f"Paths: {available}.")
 
 
 def map_with_path(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:

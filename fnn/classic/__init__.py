@@ -1,9 +1,9 @@
 """The classics: threshold units that compute logic, and the perceptron that learns from its mistakes.
 
-In the order of a first lecture. A `Unit` adds up weighted inputs and fires at a threshold (McCulloch and Pitts 1943).
-One unit computes AND, OR or NOT; `formula` builds any other formula from several; `xor_network` is the most famous
-case, wired by hand as an fnn model. The `threshold_unit` is the same thing for any numbers as inputs, and `perceptron`
-finds its weights from examples (Rosenblatt 1958) whenever there are such weights, which `separable` decides.
+The order is that of a first lecture. A `Unit` sums weighted inputs and fires at a threshold (McCulloch and Pitts 1943).
+One unit computes AND, OR or NOT, and `formula` builds a network of units for any other formula. `xor_network` is the
+most famous example, wired by hand as an fnn model. `threshold_unit` is the same unit for real inputs. `perceptron`
+learns its weights from examples (Rosenblatt 1958) whenever suitable weights exist, which `separable` decides.
 
 W. S. McCulloch and W. Pitts, "A logical calculus of the ideas immanent in nervous activity", Bulletin of Mathematical
 Biophysics 5 (1943). F. Rosenblatt, "The perceptron: a probabilistic model for information storage and organization in

@@ -1,91 +1,96 @@
-"""Rosenblatt's perceptron."""
+"""Rosenblatt's perceptron: learn a threshold unit from examples, and decide whether one exists."""
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, check_range, is_concrete
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, located
 from .._core.types import Array, Params
-from .units import DECIDE_SIZE, threshold_unit
+from .._core.warn import warn
+from .units import threshold_unit
+
+_MAX_DECIDED_SIZE = 100_000  # the largest x.size for which the warning of perceptron decides separability
 
 
 class Perceptron(NamedTuple):
-    """What Rosenblatt's rule has found.
+    """The result of `perceptron`.
 
     Attributes:
       params: ``kernel`` (features, 1) and ``bias`` (1,), for `threshold_unit` and `fnn.dense`.
-      errors: (epochs,) int32, how many rows each epoch corrected; the last number is 0 when the rule has ended.
-      updates: their sum, all corrections made.
-      converged: whether the last epoch found every row on its side.
-      history: ``kernel`` (epochs, features, 1) and ``bias`` (epochs, 1) as they stood after each epoch.
-      classes: (2,) the labels that `predict` gives, in the dtype of ``y``: False and True, 0 and 1, or -1 and 1.
+      errors: (epochs,) int32, the number of rows corrected in each epoch; the last is 0 if the rule converged.
+      updates: total number of corrections.
+      converged: whether every row was right in the last epoch.
+      history: ``kernel`` (epochs, features, 1) and ``bias`` (epochs, 1) after each epoch.
+      classes: (2,) the labels returned by `predict`, in the dtype of ``y``: False and True, 0 and 1, or -1 and 1.
     """
 
     params: Params
     errors: Array
-    updates: Any
-    converged: Any
+    updates: int | Array
+    converged: bool | Array
     history: Params
     classes: Array
 
-    def predict(self, x: Any) -> Array:
-        """The class of each row: ``classes[1]`` where ``x @ kernel + bias >= 0``, else ``classes[0]``.
+    def predict(self, x: ArrayLike) -> Array:
+        """Predict the class of each row: ``classes[1]`` where ``x @ kernel + bias >= 0``, else ``classes[0]``.
 
         Args:
           x: (..., features) numbers.
 
         Returns:
-          (...), of the dtype of ``classes``.
+          (...), in the dtype of ``classes``.
 
         Raises:
-          InputError: for another number of features, or NaN.
+          InputError: for another number of features, or numbers that are not finite.
         """
-        x = _floats("Perceptron.predict", x).astype(self.params["kernel"].dtype)
+        inputs = _as_floats("Perceptron.predict", x).astype(self.params["kernel"].dtype)
         with located("Perceptron.predict"):
-            fires = threshold_unit(self.params, x)[..., 0] > 0
+            fires = threshold_unit(self.params, inputs)[..., 0] > 0
         return jnp.where(fires, self.classes[1], self.classes[0])
 
 
-def perceptron(x: Any, y: Any, *, learning_rate: Any = 1.0, epochs: int = 100, key: Array | None = None) -> Perceptron:
+def perceptron(
+    x: ArrayLike, y: ArrayLike, *, learning_rate: ArrayLike = 1.0, epochs: int = 100, key: Array | None = None
+) -> Perceptron:
     """Learn a threshold unit from examples by Rosenblatt's rule, row by row (Rosenblatt 1958).
 
-    With ``s`` = 1 for rows of the class True and -1 for the others, a row is right if ``s (x @ w + b) > 0``. A row that
-    is not right pulls the line towards its own side, and every other row leaves it alone::
+    With ``s`` = 1 for rows of the second class and -1 for the others, a row is right if ``s (x @ w + b) > 0``. Only a
+    row that is wrong changes the weights, and moves the line towards its side::
 
         w <- w + learning_rate * s * x        b <- b + learning_rate * s
 
-    A row on the line itself counts as wrong for either class, as in Novikoff's proof (and in scikit-learn), so that in
-    the end no row lies there. The weights start at 0, so the learning rate only scales them, and any will do.
+    A row on the line itself is wrong for either class, as in Novikoff's proof (and in scikit-learn), so that no row
+    remains there. The weights start at 0, so the learning rate only scales them and does not affect the predictions.
 
     The rule ends with the first epoch in which every row is right. If some ``(w, b)`` of length 1 has
-    ``s (x @ w + b) >= g`` for every row, and no ``(x, 1)`` is longer than ``R``, at most ``(R / g)^2`` corrections are
-    made before that (Novikoff 1962). If there is no such ``(w, b)``, it never happens: then ``converged`` is False, and
+    ``s (x @ w + b) >= g`` for every row, and no ``(x, 1)`` is longer than ``R``, this takes at most ``(R / g)^2``
+    corrections (Novikoff 1962). If there is no such ``(w, b)``, the rule never ends: ``converged`` is then False, and
     a warning says whether more epochs can help.
 
     Args:
       x: (rows, features) numbers.
-      y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. Of several classes single out one by
-        comparing: ``y == 2``. If all rows are of one class, the rule soon names that class for every row, and has
-        learned nothing else.
+      y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. To single out one of several classes,
+        compare: ``y == 2``. If all rows have the same class, the rule only learns to predict it for every row.
       learning_rate: a positive number; may be traced.
-      epochs: at most so many rounds over the rows.
-      key: a PRNG key for a new order of the rows in each epoch; default the order given.
+      epochs: maximum number of passes over the rows.
+      key: a PRNG key that shuffles the rows in each epoch; default: the given order.
 
     Returns:
       A `Perceptron`: parameters, history and `predict`. Inside a JAX transformation its arrays have ``epochs`` entries
-      (errors of 0 and the last weights stand for epochs that were not needed), and values of x and y are not checked.
+      (unneeded epochs have errors of 0 and the last weights), and the values of ``x`` and ``y`` are not checked.
 
     Raises:
-      InputError: for shapes that do not fit, labels of three classes or more, NaN, no rows, or numbers out of range.
+      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or options
+        out of range.
 
     >>> x, y = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), jnp.array([0, 0, 0, 1])
     >>> found = perceptron(x, y)
@@ -95,31 +100,31 @@ def perceptron(x: Any, y: Any, *, learning_rate: Any = 1.0, epochs: int = 100, k
     [3. 2.] [-4.]
     """
     where = "perceptron"
-    x, y = _examples(where, x, y)
+    inputs, labels = _as_examples(where, x, y)
     check_range(where, "learning_rate", learning_rate, 0, open_low=True)
     check_count(where, "epochs", epochs)
     if key is not None:
         check_key(where, key)
-    # A comparison of booleans with 0 would have a weak type, and a compilation of its own.
-    positive = y if y.dtype == jnp.bool_ else y > 0
-    # With weights that start at 0 the rate only scales them: with rate 1, which rounds nothing for whole numbers, the
-    # rule makes the same mistakes, and the scale comes last.
-    wide = x.astype(at_least_float32(x.dtype))
+    # Comparing booleans with 0 would give a weak type, which costs another compilation.
+    positive = labels if labels.dtype == jnp.bool_ else labels > 0
+    # The rate only scales weights that start at 0. Learning with rate 1, which is exact for integers, makes the same
+    # mistakes; the weights are scaled at the end.
+    wide = inputs.astype(at_least_float32(inputs.dtype))
     params, errors, history, ran = _learn(wide, positive, key, epochs=int(epochs))
     rate = jnp.asarray(learning_rate, wide.dtype)
-    params, history = jax.tree.map(lambda a: (rate * a).astype(x.dtype), (params, history))
+    params, history = jax.tree.map(lambda a: (rate * a).astype(inputs.dtype), (params, history))
     if not is_concrete(errors):
-        return Perceptron(params, errors, errors.sum(), errors[-1] == 0, history, _classes(y))
-    # Cut in NumPy, which compiles nothing for each length.
+        return Perceptron(params, errors, errors.sum(), errors[-1] == 0, history, _classes(labels))
+    # NumPy slices without a compilation per length.
     errors, history = jax.tree.map(lambda values: jnp.asarray(np.asarray(values)[: int(ran)]), (errors, history))
     *_, left = counts = np.asarray(errors).tolist()
     if left:
-        _warn(x, y, left, len(counts))
-    return Perceptron(params, errors, sum(counts), left == 0, history, _classes(y))
+        _warn_not_converged(inputs, labels, left, len(counts))
+    return Perceptron(params, errors, sum(counts), left == 0, history, _classes(labels))
 
 
 def _classes(y: Array) -> Array:
-    """The two labels of the kind that ``y`` is of."""
+    """The two labels, in the dtype of ``y``."""
     if y.dtype == jnp.bool_:
         return jnp.array([False, True])
     xp = np if is_concrete(y) else jnp
@@ -127,20 +132,24 @@ def _classes(y: Array) -> Array:
     return jnp.asarray(xp.stack([low, xp.ones_like(low)]).astype(y.dtype))
 
 
+# Epochs run, errors of the last one, kernel and bias; then for each epoch the errors, kernels and biases.
+_LearnState = tuple[Array, Array, tuple[Array, Array], Array, Array, Array]
+
+
 @partial(jax.jit, static_argnames="epochs")
 def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Params, Array, Params, Array]:
-    """Parameters, errors per epoch, parameters after each epoch, and the number of epochs that were needed."""
+    """Parameters, errors per epoch, parameters after each epoch, and the number of epochs run."""
     rows, features = x.shape
     side = jnp.where(y, 1, -1).astype(x.dtype)
 
     def correct(weights: tuple[Array, Array], row: tuple[Array, Array]) -> tuple[tuple[Array, Array], Array]:
         (kernel, bias), (features, s) = weights, row
-        # A sum of products, as a matrix product would have fewer digits on some devices.
+        # A sum of products; a matrix product would be less precise on some devices.
         wrong = ~(s * ((features * kernel).sum() + bias) > 0)
         push = jnp.where(wrong, s, jnp.zeros_like(s))
         return (kernel + push * features, bias + push), wrong
 
-    def epoch(state: Any) -> Any:
+    def epoch(state: _LearnState) -> _LearnState:
         t, _, weights, errors, kernels, biases = state
         data = (x, side)
         if key is not None:
@@ -163,37 +172,37 @@ def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Param
     return {"kernel": kernel[:, None], "bias": bias[None]}, errors, history, ran
 
 
-def _warn(x: Array, y: Array, left: int, epochs: int) -> None:
-    """Say why the rule did not end."""
-    if x.size > DECIDE_SIZE:
-        reason = "More epochs may do; separable(x, y) tells whether any number can."
+def _warn_not_converged(x: Array, y: Array, left: int, epochs: int) -> None:
+    """Warn that the rule did not converge, and say whether more epochs can help."""
+    if x.size > _MAX_DECIDED_SIZE:
+        reason = "More epochs may help; separable(x, y) says whether any number can."
     elif separable(x, y):
         reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
     else:
-        reason = "No line separates the classes, so the rule never ends, however many epochs it is given."
+        reason = "No line separates the classes, so no number of epochs is enough."
     text = f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}"
-    warnings.warn(text, RuntimeWarning, stacklevel=3)
+    warn(text)
 
 
-def separable(x: Any, y: Any) -> bool:
-    """Whether some line (or plane) has all rows of one class strictly on one side and the others on the other.
+def separable(x: ArrayLike, y: ArrayLike) -> bool:
+    """Whether a line (a hyperplane in general) strictly separates the rows of the two classes.
 
-    Decided by a linear programme, not by trying. Such a line exists unless a mixture of rows of one class equals a
-    mixture of rows of the other (unless their convex hulls meet). With ``s`` = 1 or -1 by class, the most of a mixture
-    that is possible::
+    A linear program decides this. The classes are separable unless some convex combination of rows of one class equals
+    one of the other, i.e. unless their convex hulls intersect. With ``s`` = 1 or -1 by class, the optimum of::
 
-        maximize  sum_i l_i   with   sum_i l_i s_i (x_i, 1) = 0,   0 <= l_i <= 1
+        maximize  sum_i l_i   subject to   sum_i l_i s_i (x_i, 1) = 0,   0 <= l_i <= 1
 
-    is 0 if there is such a line, and at least 2 if not. The multipliers of the solution are the line, which is checked.
-    Each feature is scaled to [-1, 1] before, which changes nothing in the answer. Gaps are seen down to a few
-    thousand-millionths of the range of the data.
+    is 0 if they are separable, and at least 2 if not. The dual solution is a separating line, which is verified. Each
+    feature is first scaled to [-1, 1], which does not affect the answer. Gaps are detected down to a few billionths of
+    the range of the data.
 
     Args:
       x: (rows, features) numbers.
-      y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. One class alone is separable.
+      y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. A single class is separable.
 
     Raises:
-      InputError: for shapes that do not fit, labels of three classes or more, NaN, no rows, or traced arrays.
+      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or traced
+        arrays.
 
     >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
     >>> separable(x, [0, 0, 0, 1]), separable(x, [0, 1, 1, 0])
@@ -203,11 +212,11 @@ def separable(x: Any, y: Any) -> bool:
 
     if not (is_concrete(x) and is_concrete(y)):
         fail("separable", expected="arrays of values", got="traced ones", hint="Call it outside of jit and vmap.")
-    _, labels = _examples("separable", x, y)
-    x, y = np.asarray(x, np.float64), np.asarray(labels) > 0
-    low, high = x.min(0), x.max(0)
-    x = (x - (low + high) / 2) / np.where(high > low, (high - low) / 2, 1.0)
-    rows = np.where(y, 1.0, -1.0)[:, None] * np.column_stack([x, np.ones(len(x))])
+    _, labels = _as_examples("separable", x, y)
+    points, positive = np.asarray(x, np.float64), np.asarray(labels) > 0
+    low, high = points.min(0), points.max(0)
+    points = (points - (low + high) / 2) / np.where(high > low, (high - low) / 2, 1.0)
+    rows = np.where(positive, 1.0, -1.0)[:, None] * np.column_stack([points, np.ones(len(points))])
     out = linprog(
         -np.ones(len(rows)),
         A_eq=rows.T,
@@ -217,35 +226,36 @@ def separable(x: Any, y: Any) -> bool:
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
     if out.status != 0:
-        raise RuntimeError(f"separable: the linear programme was not solved: {out.message}")
+        raise RuntimeError(f"separable: the linear program was not solved: {out.message}")
     return bool((rows @ -out.eqlin.marginals > 0).all())
 
 
-def _floats(where: str, x: Any) -> Array:
-    """Numbers as a floating-point array, refused where they are not finite."""
-    x = as_array(f"{where}, x", x)
-    x = jnp.asarray(x, None if jnp.issubdtype(x.dtype, jnp.floating) else float)
-    if is_concrete(x) and not (finite := np.isfinite(np.asarray(x))).all():
+def _as_floats(where: str, x: ArrayLike) -> Array:
+    """Convert to a floating-point array, which must be finite if concrete."""
+    array = as_array(f"{where}, x", x)
+    floats = jnp.asarray(array, None if jnp.issubdtype(array.dtype, jnp.floating) else float)
+    if is_concrete(floats) and not (finite := np.isfinite(np.asarray(floats))).all():
         place = tuple(np.argwhere(~finite)[0].tolist())
-        fail(where, expected="finite numbers in x", got=f"{np.asarray(x)[place]} at {place}")
-    return x
+        fail(where, expected="finite numbers in x", got=f"{np.asarray(floats)[place]} at {place}")
+    return floats
 
 
-def _examples(where: str, x: Any, y: Any) -> tuple[Array, Array]:
-    """Rows of features, and a label of two classes for each."""
-    x = _floats(where, x)
-    if x.ndim != 2 or 0 in x.shape:
-        hint = "Use x[:, None] for one feature." if x.ndim == 1 and x.size else ""
-        fail(where, expected="x of shape (rows, features)", got=describe(x), hint=hint)
-    names = "labels of two classes: False and True, 0 and 1, or -1 and 1"
-    hint = "Compare to single out one class, e.g. y == 2 or y == 'setosa'."
-    y = jnp.asarray(as_array(f"{where}, y", y))
-    if y.shape != x.shape[:1]:
-        fix = "Use y[:, 0]." if y.shape == (x.shape[0], 1) else ""
-        fail(where, expected=f"y of shape ({x.shape[0]},), a label per row", got=describe(y), hint=fix)
-    if is_concrete(y):
-        found = np.unique(np.asarray(y, np.float64))
+def _as_examples(where: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """Convert to (rows, features) floats and (rows,) labels of two classes."""
+    inputs = _as_floats(where, x)
+    if inputs.ndim != 2 or 0 in inputs.shape:
+        hint = "Use x[:, None] for one feature." if inputs.ndim == 1 and inputs.size else ""
+        fail(where, expected="x of shape (rows, features)", got=describe(inputs), hint=hint)
+    rows = inputs.shape[0]
+    labels = jnp.asarray(as_array(f"{where}, y", y))
+    if labels.shape != (rows,):
+        hint = "Use y[:, 0]." if labels.shape == (rows, 1) else ""
+        fail(where, expected=f"y of shape ({rows},), a label per row", got=describe(labels), hint=hint)
+    if is_concrete(labels):
+        found = np.unique(np.asarray(labels, np.float64))
         if not (set(found) <= {0.0, 1.0} or set(found) <= {-1.0, 1.0}):
-            shown = ", ".join(f"{value:g}" for value in found[:5]) + (", ..." if len(found) > 5 else "")
-            fail(where, expected=names, got=shown, hint=hint)
-    return x, y
+            expected = "labels of two classes: False and True, 0 and 1, or -1 and 1"
+            got = ", ".join(f"{value:g}" for value in found[:5]) + (", ..." if len(found) > 5 else "")
+            hint = "Compare to single out one class, e.g. y == 2 or y == 'setosa'."
+            fail(where, expected=expected, got=got, hint=hint)
+    return inputs, labels

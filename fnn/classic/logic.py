@@ -1,4 +1,4 @@
-"""Networks of units that compute any formula of propositional logic."""
+"""Logical formulas as networks of threshold units, and XOR as an fnn model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from ..nn.layer import Layer
 from .units import AND, IDENTITY, NOT, OR, TruthTable, Unit, at_least, input_combinations, table_rows
 
 
-# -------------------------------------------------------------------------------------------------- formulas from units
 class Node(NamedTuple):
     """A unit in a network.
 
     Attributes:
-      name: what others call its output, such as "AND" or "AND 2".
+      name: name of its output, such as "AND" or "AND 2".
       unit: its weights and threshold.
-      inputs: for each weight the name of an input of the formula, or of a node before this one.
+      inputs: for each weight, the name of an input of the formula or of an earlier node.
     """
 
     name: str
@@ -34,16 +33,17 @@ class Node(NamedTuple):
 
 
 class Formula(NamedTuple):
-    """A logical formula as a network of threshold units; a function of its inputs by place or by name.
+    """A logical formula as a network of threshold units; call it with its inputs by position or by name.
 
     Attributes:
       text: the formula.
-      names: of its inputs, in the order in which they first appear.
+      names: names of the inputs in order of first appearance.
       nodes: units in order of computation; the last one is the output.
 
     Raises (when called):
-      InputError: for inputs that are missing, unknown, given twice, or neither 0 nor 1.
+      InputError: if an input is missing, unknown, given twice, or neither 0 nor 1.
 
+    >>> import numpy as np
     >>> import numpy as np
     >>> xor = formula("(a or b) and not (a and b)")
     >>> xor(1, 0), xor(a=1, b=1)
@@ -57,11 +57,11 @@ class Formula(NamedTuple):
     nodes: tuple[Node, ...]
 
     def __call__(self, /, *inputs: Any, **named: Any) -> Any:
-        """The output for some inputs, each 0 or 1 or an array of them."""
+        """The output; each input is 0, 1 or an array of them."""
         return self.values(*inputs, **named)[self.nodes[-1].name]
 
     def values(self, /, *inputs: Any, **named: Any) -> dict[str, Any]:
-        """What every input and every unit says, by name, in order of computation.
+        """The value of every input and every unit by name, in order of computation.
 
         >>> formula("a and not b").values(1, 0)
         {'a': 1, 'b': 0, 'NOT': 1, 'AND': 1}
@@ -78,14 +78,14 @@ class Formula(NamedTuple):
             found[name] = value
         if missing := [name for name in self.names if name not in found]:
             fail(where, expected=f"{len(self.names)} inputs: {known}", got=f"none for {', '.join(missing)}")
-        found = {name: found[name] for name in self.names}
+        values = {name: found[name] for name in self.names}
         with located(where):
             for node in self.nodes:
-                found[node.name] = node.unit(*(found[name] for name in node.inputs))
-        return found
+                values[node.name] = node.unit(*(values[name] for name in node.inputs))
+        return values
 
     def table(self, units: bool = False) -> TruthTable:
-        """What comes out for every combination of inputs; with ``units``, what every unit says.
+        """The truth table of the output, or with ``units`` of every unit.
 
         Raises:
           InputError: for more than 12 inputs.
@@ -110,25 +110,21 @@ class Formula(NamedTuple):
         return TruthTable(self.names, heads, table_rows(rows, [values[name] for name in shown]))
 
 
-_TOKEN = re.compile(r"[^\W\d]\w*|\S")
-_OPERATORS = ("and", "or", "not", "xor")
-
-
 def formula(text: str) -> Formula:
-    """A network of threshold units that computes a logical formula, one unit per operation.
+    """Build a network of threshold units for a logical formula, one unit per operation.
 
-    ``a and b and c`` and ``a or b or c`` are one unit each, `at_least` with all or one of three; ``not a`` is `NOT`;
-    ``a xor b``, also written ``a ^ b``, which no single unit computes, becomes ``(a or b) and not (a and b)``. A part
-    that appears twice is computed once. ``not`` binds most, then ``xor``, ``and``, ``or``.
+    ``a and b and c`` and ``a or b or c`` take one unit each, `at_least` with a count of 3 or 1; ``not a`` is `NOT`;
+    ``a xor b``, also written ``a ^ b``, which no single unit computes, becomes ``(a or b) and not (a and b)``. A
+    repeated part is computed once. Precedence from highest to lowest: ``not``, ``xor``, ``and``, ``or``.
 
     Args:
-      text: of names, ``and``, ``or``, ``not``, ``xor`` and parentheses.
+      text: a formula of names, ``and``, ``or``, ``not``, ``xor`` and parentheses.
 
     Returns:
-      A `Formula`: a function of its inputs that also holds its units.
+      A `Formula`: callable with its inputs, and with its units as an attribute.
 
     Raises:
-      InputError: for anything else, with its place in the text.
+      InputError: for invalid text, with the position of the error.
 
     >>> xor = formula("(a or b) and not (a and b)")
     >>> for node in xor.nodes:
@@ -139,92 +135,99 @@ def formula(text: str) -> Formula:
     AND 2  weights (1, 1), threshold 2, of ('OR', 'NOT')
     """
     if not isinstance(text, str):
-        fail("formula", expected="a text such as 'a and not b'", got=describe(text))
-    text = " ".join(unicodedata.normalize("NFKC", text).split())  # as Python has the names of arguments
+        fail("formula", expected="a string such as 'a and not b'", got=describe(text))
+    text = " ".join(unicodedata.normalize("NFKC", text).split())  # NFKC, as Python normalizes argument names
     if not text:
-        fail("formula", expected="a text such as 'a and not b'", got="an empty one")
-    tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)] + [("", len(text))]
-    names = tuple(dict.fromkeys(token for token, _ in tokens if _is_name(token)))
-    nodes: dict[tuple[Unit, tuple[str, ...]], Node] = {}
-    taken = set(names)
-    at = 0
+        fail("formula", expected="a string such as 'a and not b'", got="an empty one")
+    parser = _Parser(text)
+    try:
+        output = parser.disjunction()
+    except RecursionError:
+        fail("formula", expected="a formula with less deep nesting", got=f"{len(text):,} characters")
+    if parser.tokens[parser.position][0]:
+        parser.refuse("and, or, xor, or the end")
+    if output in parser.names:
+        parser.add("IDENTITY", IDENTITY, output)
+    return Formula(text, parser.names, tuple(parser.nodes.values()))
 
-    def take(*options: str) -> str:
-        """The next token, if it is one of these."""
-        nonlocal at
-        token = tokens[at][0]
-        at += token in options
+
+_TOKEN = re.compile(r"[^\W\d]\w*|\S")
+
+
+class _Parser:
+    """A recursive-descent parser with one method per level of precedence; each returns the name of its output."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.position = text, 0
+        self.tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)] + [("", len(text))]
+        self.names = tuple(dict.fromkeys(token for token, _ in self.tokens if _is_name(token)))
+        self.nodes: dict[tuple[Unit, tuple[str, ...]], Node] = {}
+        self.taken = set(self.names)
+
+    def take(self, *options: str) -> str:
+        """Consume and return the next token if it is one of these, else return ""."""
+        token = self.tokens[self.position][0]
+        self.position += token in options
         return token if token in options else ""
 
-    def refuse(expected: str) -> NoReturn:
-        token, start = tokens[at]
+    def refuse(self, expected: str) -> NoReturn:
+        token, start = self.tokens[self.position]
         got = f"{token!r} at character {start + 1}" if token else "the end"
         mark = "^" * max(1, len(token))
-        fail("formula", expected=expected, got=got, hint=f"\n    {text}\n    {' ' * start}{mark}")
+        fail("formula", expected=expected, got=got, hint=f"\n    {self.text}\n    {' ' * start}{mark}")
 
-    def add(kind: str, unit: Unit, *inputs: str) -> str:
-        """The name of the node with this unit and these inputs, made if there is none yet."""
-        if (unit, inputs) not in nodes:
-            free = itertools.chain([kind], (f"{kind} {i}" for i in itertools.count(2)))
-            name = next(name for name in free if name not in taken)
-            taken.add(name)
-            nodes[unit, inputs] = Node(name, unit, inputs)
-        return nodes[unit, inputs].name
+    def add(self, kind: str, unit: Unit, *inputs: str) -> str:
+        """The name of the node with this unit and these inputs, added unless it exists."""
+        if (unit, inputs) not in self.nodes:
+            candidates = itertools.chain([kind], (f"{kind} {i}" for i in itertools.count(2)))
+            name = next(name for name in candidates if name not in self.taken)
+            self.taken.add(name)
+            self.nodes[unit, inputs] = Node(name, unit, inputs)
+        return self.nodes[unit, inputs].name
 
-    # One function per level of binding, from the loosest to the tightest; each gives the name of its output.
-    def either() -> str:
-        inputs = [every()]
-        while take("or"):
-            inputs.append(every())
-        return inputs[0] if len(inputs) == 1 else add("OR", at_least(1, len(inputs)), *inputs)
+    def disjunction(self) -> str:
+        inputs = [self.conjunction()]
+        while self.take("or"):
+            inputs.append(self.conjunction())
+        return inputs[0] if len(inputs) == 1 else self.add("OR", at_least(1, len(inputs)), *inputs)
 
-    def every() -> str:
-        inputs = [exclusive()]
-        while take("and"):
-            inputs.append(exclusive())
-        return inputs[0] if len(inputs) == 1 else add("AND", at_least(len(inputs), len(inputs)), *inputs)
+    def conjunction(self) -> str:
+        inputs = [self.exclusive()]
+        while self.take("and"):
+            inputs.append(self.exclusive())
+        return inputs[0] if len(inputs) == 1 else self.add("AND", at_least(len(inputs), len(inputs)), *inputs)
 
-    def exclusive() -> str:
-        a = negation()
-        while take("xor", "^"):
-            b = negation()
-            one, both = add("OR", OR, a, b), add("AND", AND, a, b)
-            a = add("AND", AND, one, add("NOT", NOT, both))
+    def exclusive(self) -> str:
+        a = self.negation()
+        while self.take("xor", "^"):
+            b = self.negation()
+            one, both = self.add("OR", OR, a, b), self.add("AND", AND, a, b)
+            a = self.add("AND", AND, one, self.add("NOT", NOT, both))
         return a
 
-    def negation() -> str:
-        return add("NOT", NOT, negation()) if take("not") else single()
+    def negation(self) -> str:
+        return self.add("NOT", NOT, self.negation()) if self.take("not") else self.operand()
 
-    def single() -> str:
-        start = at
-        if take("("):
-            inside = either()
-            if not take(")"):
-                refuse(f"and, or, xor, or a ) for the ( at character {tokens[start][1] + 1}")
+    def operand(self) -> str:
+        start = self.tokens[self.position][1]
+        if self.take("("):
+            inside = self.disjunction()
+            if not self.take(")"):
+                self.refuse(f"and, or, xor, or a ) for the ( at character {start + 1}")
             return inside
-        return take(*names) or refuse("a name, not, or (")
-
-    try:
-        output = either()
-    except RecursionError:
-        fail("formula", expected="a formula that is not nested so deeply", got=f"{len(text):,} characters")
-    if tokens[at][0]:
-        refuse("and, or, xor, or the end")
-    if output in names:
-        add("IDENTITY", IDENTITY, output)
-    return Formula(text, names, tuple(nodes.values()))
+        return self.take(*self.names) or self.refuse("a name, not, or (")
 
 
 def _is_name(token: str) -> bool:
-    return token.isidentifier() and not keyword.iskeyword(token) and token not in _OPERATORS
+    return token.isidentifier() and not keyword.iskeyword(token) and token not in ("and", "or", "not", "xor")
 
 
 def xor_network() -> tuple[Layer, dict[str, Params]]:
-    """XOR wired by hand: two dense layers with the step function, as a model and its parameters.
+    """XOR wired by hand: a model of two dense layers with step activations, and its parameters.
 
     No single threshold unit computes XOR, since no line separates {(0, 1), (1, 0)} from {(0, 0), (1, 1)} (Minsky and
-    Papert 1969). Two layers do: ``h1 = step(a + b - 0.5)`` says a or b, ``h2 = step(a + b - 1.5)`` says a and b, and
-    the output ``step(h1 - h2 - 0.5)`` says h1 and not h2. Thresholds lie half-way between the sums that occur.
+    Papert 1969). Two layers do: ``h1 = step(a + b - 0.5)`` is a or b, ``h2 = step(a + b - 1.5)`` is a and b, and the
+    output ``step(h1 - h2 - 0.5)`` is h1 and not h2. The thresholds lie halfway between the possible sums.
 
     Returns:
       ``(model, params)``: ``model.apply(params, {}, x)[0]`` is XOR of the two columns of ``x``, shape (batch, 1).

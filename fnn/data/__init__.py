@@ -1,4 +1,4 @@
-"""Data: sets to load, toy sets to draw, and what makes them ready for a model. Text as numbers is in `fnn.text`."""
+"""Data sets, toy data, preprocessing, cross-validation and streams. Text is in `fnn.text`."""
 
 from .. import text
 from ..nn.embedding import one_hot

@@ -1,76 +1,77 @@
-"""Data sets, each one call: read from a folder on this machine, from scikit-learn, or downloaded once.
+"""Data sets, each loaded by one call: from a local folder, from scikit-learn, or by a download that is kept.
 
-Where a loader looks, in this order: the argument ``folder`` (then the files must be there); the folder that the
-variable ``FNN_DATA`` names; the cache of earlier downloads; the addresses in `fnn.data.download.SOURCES`.
+A loader looks in this order: the argument ``folder`` (the files must be there if it is given); the folder named by the
+environment variable ``FNN_DATA``; the cache of earlier downloads; the URLs in `fnn.data.download.SOURCES`.
 """
 
 from __future__ import annotations
 
 import gzip
 import tarfile
-import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
+from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from .._core.errors import InputError, fail
-from .download import DownloadError, Folder, find, look, own_folder, place_of
-from .files import Table, parse_numbers, read_idx, read_table, text_of
-from .tables import TableCode, table_encode
+from .._core.types import Array
+from .._core.warn import warn
+from .download import DownloadError, Folder, environment_folder, find_file, first_file, require_file
+from .files import TextTable, parse_numbers, read_idx, read_table, read_text
+from .tables import TableCode, check_columns, table_encode
 
 
 class Images(NamedTuple):
-    """Labelled images, split by their makers. As a pytree it has the four arrays as leaves.
+    """Labelled images with their published split. The leaves of this pytree are its four arrays.
 
     Attributes:
       x_train, x_test: (count, height, width) uint8, 0 for the background.
-      y_train, y_test: (count,) int32 class numbers.
-      classes: the names of the classes.
+      y_train, y_test: (count,) int32 class indices.
+      classes: class names.
     """
 
-    x_train: Any
-    y_train: Any
-    x_test: Any
-    y_test: Any
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
     classes: tuple[str, ...]
 
 
 class Dataset(NamedTuple):
-    """Inputs and targets. As a pytree it has the two arrays as leaves.
+    """Inputs and targets. The leaves of this pytree are its two arrays.
 
     Attributes:
       x: (rows, ...) inputs.
-      y: (rows,) class numbers, or (rows, 1) numbers to predict.
-      features: the names of the columns of ``x``; () for images.
-      classes: the names of the classes; () for numbers to predict.
+      y: (rows,) class indices, or (rows, 1) numbers for regression.
+      features: names of the columns of ``x``; () for images.
+      classes: class names; () for regression.
     """
 
-    x: Any
-    y: Any
+    x: Array | np.ndarray
+    y: Array | np.ndarray
     features: tuple[str, ...]
     classes: tuple[str, ...]
 
 
-def _register(kind: Any, arrays: tuple[str, ...]) -> None:
-    """Names are no leaves, so that a function under `jax.jit` may return the whole, and `jax.tree.map` skips them."""
+def _register(kind: type[Images] | type[Dataset], arrays: tuple[str, ...]) -> None:
+    """Register a pytree whose names are static, so that `jax.jit` can return it and `jax.tree.map` skips them."""
     names = tuple(field for field in kind._fields if field not in arrays)
 
-    def flatten(data: Any) -> Any:
-        children = tuple((jax.tree_util.GetAttrKey(field), getattr(data, field)) for field in arrays)
+    def flatten(data: Images | Dataset) -> tuple[tuple[tuple[GetAttrKey, Any], ...], tuple[Any, ...]]:
+        children = tuple((GetAttrKey(field), getattr(data, field)) for field in arrays)
         return children, tuple(getattr(data, field) for field in names)
 
-    def unflatten(static: Any, children: Any) -> Any:
-        return kind(**dict(zip(arrays, children, strict=True)), **dict(zip(names, static, strict=True)))
+    def unflatten(static: tuple[Any, ...], children: Iterable[Any]) -> Images | Dataset:
+        values: dict[str, Any] = dict(zip((*arrays, *names), (*children, *static), strict=True))
+        return kind(**values)
 
-    jax.tree_util.register_pytree_with_keys(kind, flatten, unflatten)
+    register_pytree_with_keys(kind, flatten, unflatten)
 
 
 _register(Images, ("x_train", "y_train", "x_test", "y_test"))
-
 _register(Dataset, ("x", "y"))
 
 
@@ -81,8 +82,7 @@ _CLASSES = {
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
 }
-# The first labels of the published files. The two data sets share their file names, and so are easily taken for
-# each other.
+# The first labels of the published files. Both data sets use the same file names, so they are easily confused.
 _FIRST_LABELS = {
     ("mnist", "train"): [5, 0, 4, 1, 9, 2, 1, 3, 1, 4],
     ("mnist", "t10k"): [7, 2, 1, 0, 4, 1, 4, 9, 5, 9],
@@ -95,7 +95,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
     parts = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
-        paths = [find(dataset, f"{name}.gz", (name,), inside, folder) for name in names]
+        paths = [find_file(dataset, f"{name}.gz", (name,), inside, folder) for name in names]
         x, y = (read_idx(path) for path in paths)
         where = f"{dataset}, {paths[0].name} and {paths[1].name}"
         if x.ndim != 3 or y.ndim != 1 or len(x) != len(y) or x.dtype != np.uint8 or not len(x):
@@ -106,26 +106,25 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
             fail(where, expected="integer labels from 0 to 9", got=f"{y.dtype} from {y.min()} to {y.max()}")
         for (other, part), labels in _FIRST_LABELS.items():
             if part == split and other != dataset and y[:10].tolist() == labels:
-                hint = f"Keep each in a folder of its own, {inside[0]!r} for {dataset}."
+                hint = f"Keep them in separate folders, {inside[0]!r} for {dataset}."
                 fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
         parts += [x, y.astype(np.int32)]
-    x_train, y_train, x_test, y_test = parts
-    return Images(x_train, y_train, x_test, y_test, _CLASSES[dataset])
+    return Images._make((*parts, _CLASSES[dataset]))
 
 
 def mnist(folder: Folder | None = None) -> Images:
-    """Handwritten digits (LeCun et al. 1998): 60,000 images to train and 10,000 to test, 28 by 28, classes 0 to 9.
+    """Handwritten digits (LeCun et al. 1998): 60,000 training and 10,000 test images, 28 by 28, classes 0 to 9.
 
     Args:
-      folder: with the four IDX files under their original names, plain or gzipped, or with a folder ``mnist`` that
-        has them; default the folder named by ``FNN_DATA``, else a download of 11 MB.
+      folder: a folder with the four IDX files under their original names, plain or gzipped, directly or in a subfolder
+        ``mnist``; default the folder named by ``FNN_DATA``, else a download of 11 MB.
 
     Returns:
-      `Images`. Files with fewer images of that size are read too.
+      `Images`. Files with fewer images of the same size are accepted.
 
     Raises:
-      InputError: when files are missing from ``folder``, damaged, or of other sizes.
-      DownloadError: when they are not on this machine and can't be downloaded.
+      InputError: if files are missing from ``folder``, damaged, or of other sizes.
+      DownloadError: if the files are not on this machine and cannot be downloaded.
 
     >>> data = mnist()  # doctest: +SKIP
     >>> data.x_train.shape, data.y_train[:5]  # doctest: +SKIP
@@ -135,18 +134,18 @@ def mnist(folder: Folder | None = None) -> Images:
 
 
 def fashion_mnist(folder: Folder | None = None) -> Images:
-    """Pictures of clothes (Xiao et al. 2017): 60,000 images to train and 10,000 to test, 28 by 28, ten classes.
+    """Images of clothes (Xiao et al. 2017): 60,000 training and 10,000 test images, 28 by 28, ten classes.
 
     Args:
-      folder: with the four IDX files under their original names, plain or gzipped, or with a folder ``fashion-mnist``
-        or ``fashion_mnist`` that has them; default the folder named by ``FNN_DATA``, else a download of 30 MB.
+      folder: a folder with the four IDX files under their original names, plain or gzipped, directly or in a subfolder
+        ``fashion-mnist`` or ``fashion_mnist``; default the folder named by ``FNN_DATA``, else a download of 30 MB.
 
     Returns:
-      `Images`. Files with fewer images of that size are read too.
+      `Images`. Files with fewer images of the same size are accepted.
 
     Raises:
-      InputError: when files are missing from ``folder``, damaged, of other sizes, or those of MNIST.
-      DownloadError: when they are not on this machine and can't be downloaded.
+      InputError: if files are missing from ``folder``, damaged, of other sizes, or belong to MNIST.
+      DownloadError: if the files are not on this machine and cannot be downloaded.
 
     >>> data = fashion_mnist()  # doctest: +SKIP
     >>> data.classes[data.y_train[0]]  # doctest: +SKIP
@@ -159,18 +158,18 @@ def _from_sklearn(name: str) -> Any:
     try:
         import sklearn.datasets
     except ImportError:
-        raise ImportError(f"fnn.data.{name}() comes with scikit-learn: pip install scikit-learn") from None
+        raise ImportError(f"fnn.data.{name}() needs scikit-learn: pip install scikit-learn") from None
     return getattr(sklearn.datasets, f"load_{name}")()
 
 
 def digits() -> Dataset:
-    """Handwritten digits of 8 by 8 pixels, 1,797 of them, which come with scikit-learn: nothing is downloaded.
+    """1,797 handwritten digits, 8 by 8 pixels, included in scikit-learn: nothing is downloaded.
 
     Returns:
       `Dataset` with ``x`` (1797, 8, 8, 1) float32 in [0, 1] and ``y`` (1797,) int32.
 
     Raises:
-      ImportError: without scikit-learn.
+      ImportError: if scikit-learn is not installed.
 
     >>> data = digits()
     >>> data.x.shape, data.x.max().item(), data.y[:5].tolist()
@@ -181,10 +180,10 @@ def digits() -> Dataset:
     return Dataset(x, bunch.target.astype(np.int32), (), tuple(map(str, bunch.target_names)))
 
 
-def _expect_size(what: str, expected: int, got: int, path: Path) -> None:
+def _warn_if_size_differs(what: str, expected: int, got: int, path: Path) -> None:
     if got != expected:
-        text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it cut off, or a part on purpose?"
-        warnings.warn(text, stacklevel=3)
+        text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?"
+        warn(text, UserWarning)
 
 
 _HOUSING = (
@@ -193,49 +192,50 @@ _HOUSING = (
 )
 
 
-def _archived(path: Path) -> str:
-    """The text of the one data file in the published archive."""
+def _read_archive(path: Path) -> str:
+    """Read the text of cal_housing.data from the published archive."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 if member.isfile() and Path(member.name).name == "cal_housing.data":
                     return archive.extractfile(member).read().decode("utf-8")  # type: ignore[union-attr]
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name}: the archive is damaged or cut off ({error}). Fetch it again.") from None
+        raise InputError(f"{path.name}: the archive is damaged or truncated ({error}). Fetch it again.") from None
     fail(path.name, expected="an archive with cal_housing.data", got="one without it")
 
 
 def california_housing(folder: Folder | None = None) -> Dataset:
     """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997).
 
-    The eight inputs are those of scikit-learn's ``fetch_california_housing``, derived from the file of StatLib: median
-    income in 10,000 dollars, median age of the houses, rooms, bedrooms and people per household, people, and the place.
+    The eight inputs are those of scikit-learn's ``fetch_california_housing``, derived from the StatLib file: median
+    income in 10,000 dollars, median house age, rooms and bedrooms per household, population, people per household,
+    latitude and longitude.
 
     Args:
-      folder: with ``cal_housing.data`` or ``cal_housing.tgz``, or with a folder ``CaliforniaHousing`` that has it;
-        default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
+      folder: a folder with ``cal_housing.data`` or ``cal_housing.tgz``, directly or in a subfolder
+        ``CaliforniaHousing``; default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
 
     Returns:
       `Dataset` with ``x`` (20640, 8) float32 and ``y`` (20640, 1) float32 in units of 100,000 dollars. A file with
       another number of rows is read with a warning.
 
     Raises:
-      InputError: when the file is missing from ``folder``, or damaged (with the line and column).
-      DownloadError: when it is not on this machine and can't be downloaded.
+      InputError: if the file is missing from ``folder``, or damaged (with line and column).
+      DownloadError: if the file is not on this machine and cannot be downloaded.
 
     >>> data = california_housing()  # doctest: +SKIP
     >>> data.features[0], data.x[0, 0].item(), data.y[0].item()  # doctest: +SKIP
     ('MedInc', 8.325200080871582, 4.526000022888184)
     """
     dataset = "california_housing"
-    path = find(dataset, "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
-    table = read_table(_archived(path) if path.suffix == ".tgz" else text_of(path), path.name, header=_HOUSING)
+    path = find_file(dataset, "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
+    table = read_table(_read_archive(path) if path.suffix == ".tgz" else read_text(path), path.name, header=_HOUSING)
     raw = {name: parse_numbers(table, name) for name in _HOUSING}
     homes = raw["households"]
     if (homes <= 0).any():
         row = int(np.argmax(homes <= 0))
-        fail(table.at("households", row), expected="a number above 0", got=f"{homes[row]:g}")
-    _expect_size("rows", 20640, len(homes), path)
+        fail(table.place("households", row), expected="a number above 0", got=f"{homes[row]:g}")
+    _warn_if_size_differs("rows", 20640, len(homes), path)
     columns = {
         "MedInc": raw["medianIncome"],
         "HouseAge": raw["housingMedianAge"],
@@ -250,7 +250,7 @@ def california_housing(folder: Folder | None = None) -> Dataset:
     return Dataset(x, (raw["medianHouseValue"][:, None] / 100_000).astype(np.float32), tuple(columns), ())
 
 
-# Fixed, and not learned from the file, so that a part of it makes the same inputs.
+# Fixed rather than learned from the file, so that a part of the file gives the same inputs.
 _SHIPPING_CATEGORIES = {
     "Warehouse_block": ("A", "B", "C", "D", "F"),
     "Mode_of_Shipment": ("Flight", "Road", "Ship"),
@@ -268,14 +268,14 @@ _SHIPPING_FILES = ("ecommerce_shipping.csv", "Train.csv")
 
 def _shipping_file(path: Folder | None) -> Path:
     if path is not None:
-        return place_of("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
-    root = own_folder()
-    found = look(root, _SHIPPING_FILES) if root else None
+        return require_file("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
+    root = environment_folder()
+    found = first_file(root, _SHIPPING_FILES) if root else None
     if found is None:
         raise DownloadError(
             f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
             f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
-            'from here, since its publisher asks for a login. Fetch "E-Commerce Shipping Data" from Kaggle '
+            'automatically, since its publisher requires a login. Fetch "E-Commerce Shipping Data" from Kaggle '
             "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
             "it into the folder that FNN_DATA names."
         )
@@ -283,14 +283,14 @@ def _shipping_file(path: Folder | None) -> Path:
 
 
 def shipping(path: Folder | None = None) -> Dataset:
-    """Shipments of an online shop, 10,999 of them: did they arrive on time? From Kaggle, "E-Commerce Shipping Data".
+    """10,999 shipments of an online shop, on time or not: "E-Commerce Shipping Data" from Kaggle.
 
-    The 18 inputs are the columns without ``ID``: categories as one-hot columns, the gender as one (1 for "M"), numbers
-    as they are. The label is the file's ``Reached.on.Time_Y.N``, where against its name 1 means *not* on time.
+    The 18 inputs are the columns except ``ID``: categories as one-hot columns, the gender as one column (1 for "M"),
+    numbers unchanged. The label is the column ``Reached.on.Time_Y.N``, where despite its name 1 means *not* on time.
 
     Args:
-      path: of the CSV file, or of a folder with ``ecommerce_shipping.csv`` or ``Train.csv``; default the folder named
-        by ``FNN_DATA``. There is no download, since Kaggle asks for a login.
+      path: the CSV file, or a folder with ``ecommerce_shipping.csv`` or ``Train.csv``; default the folder named by
+        ``FNN_DATA``. There is no download, since Kaggle requires a login.
 
     Returns:
       `Dataset` with ``x`` (10999, 18) float32 and ``y`` (10999,) int32. A file with fewer rows gives the same columns.
@@ -298,45 +298,42 @@ def shipping(path: Folder | None = None) -> Dataset:
     Raises:
       InputError: for a missing file, missing columns or values, text instead of a number, an unknown category, or a
         row of another length, with line and column.
-      DownloadError: when the file is not on this machine; it says where it is to be had.
+      DownloadError: if the file is not on this machine; the message says where to get it.
 
     >>> data = shipping()  # doctest: +SKIP
     >>> data.x.shape, data.classes  # doctest: +SKIP
     ((10999, 18), ('on time', 'not on time'))
     """
     file = _shipping_file(path)
-    table = read_table(text_of(file), file.name)
-    missing = [name for name in (*_SHIPPING_COLUMNS, _SHIPPING_LABEL) if name not in table.columns]
-    if missing:
-        got = f"only {', '.join(list(table.columns)[:20])}"
-        fail(file.name, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
+    table = read_table(read_text(file), file.name)
+    check_columns(file.name, (*_SHIPPING_COLUMNS, _SHIPPING_LABEL), table.columns)
     columns: dict[str, np.ndarray] = {}
     for name in _SHIPPING_COLUMNS:
         if name in _SHIPPING_CATEGORIES:
-            _expect_known(table, name, _SHIPPING_CATEGORIES[name])
+            _check_categories(table, name, _SHIPPING_CATEGORIES[name])
             columns[name] = np.array(table.columns[name])
         else:
             columns[name] = parse_numbers(table, name)
-    _expect_known(table, _SHIPPING_LABEL, ("0", "1"))
+    _check_categories(table, _SHIPPING_LABEL, ("0", "1"))
     y = np.array(table.columns[_SHIPPING_LABEL], np.int32)
     return Dataset(table_encode(_SHIPPING, columns), y, _SHIPPING.names, ("on time", "not on time"))
 
 
-def _expect_known(table: Table, column: str, categories: Sequence[str]) -> None:
+def _check_categories(table: TextTable, column: str, categories: Sequence[str]) -> None:
     for row, cell in enumerate(table.columns[column]):
         if cell not in categories:
             got = repr(cell) if cell else "nothing"
-            fail(table.at(column, row), expected=f"one of {', '.join(categories)}", got=got)
+            fail(table.place(column, row), expected=f"one of {', '.join(categories)}", got=got)
 
 
 def iris() -> Dataset:
-    """Three species of iris (Fisher 1936), 150 flowers, which come with scikit-learn: nothing is downloaded.
+    """150 iris flowers of three species (Fisher 1936), included in scikit-learn: nothing is downloaded.
 
     Returns:
       `Dataset` with ``x`` (150, 4) float32, lengths and widths in cm, and ``y`` (150,) int32.
 
     Raises:
-      ImportError: without scikit-learn.
+      ImportError: if scikit-learn is not installed.
 
     >>> data = iris()
     >>> data.x[0].tolist(), data.classes
@@ -347,26 +344,25 @@ def iris() -> Dataset:
     return Dataset(bunch.data.astype(np.float32), bunch.target.astype(np.int32), names, classes)
 
 
-# ----------------------------------------------------------------------------------------------------------------- text
 def nietzsche(folder: Folder | None = None) -> str:
     """The text of Nietzsche's "Beyond Good and Evil" in English, 600,893 characters.
 
     Args:
-      folder: with the file ``nietzsche.txt``; default the folder named by ``FNN_DATA``, else a download of 0.6 MB.
+      folder: a folder with ``nietzsche.txt``; default the folder named by ``FNN_DATA``, else a download of 0.6 MB.
 
     Returns:
       The text. A file of another length is read with a warning.
 
     Raises:
-      InputError: when the file is missing from ``folder``, empty, or not UTF-8.
-      DownloadError: when it is not on this machine and can't be downloaded.
+      InputError: if the file is missing from ``folder``, empty, or not UTF-8.
+      DownloadError: if the file is not on this machine and cannot be downloaded.
 
     >>> nietzsche()[:32]  # doctest: +SKIP
     'PREFACE\\n\\n\\nSUPPOSING that Truth i'
     """
-    path = find("nietzsche", "nietzsche.txt", folder=folder)
-    text = text_of(path).replace("\r\n", "\n")
+    path = find_file("nietzsche", "nietzsche.txt", folder=folder)
+    text = read_text(path).replace("\r\n", "\n")
     if not text:
         fail(path.name, expected="a text", got="an empty file", hint="Fetch it again.")
-    _expect_size("characters", 600_893, len(text), path)
+    _warn_if_size_differs("characters", 600_893, len(text), path)
     return text

@@ -1,4 +1,4 @@
-"""Where data files come from: a folder on this machine, else a download with checksum, kept in a cache."""
+"""Locate data files: in a local folder, else by a download that is verified by checksum and cached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .._core.errors import fail
 
@@ -15,9 +15,9 @@ Folder = str | os.PathLike[str]
 
 
 class DownloadError(OSError):
-    """A data file is neither on this machine nor to be had from where it is published.
+    """A data file is not on this machine and could not be downloaded.
 
-    The message says what was tried, why each try failed, and how to go on without a download.
+    The message lists each attempt with the reason for its failure, and says how to continue without a download.
     """
 
 
@@ -25,9 +25,9 @@ class Source(NamedTuple):
     """A published file.
 
     Attributes:
-      name: of the file, in the cache and in a folder of one's own.
+      name: the file name, in the cache and in a local folder.
       checksum: ``algorithm:digits``.
-      urls: where it is, in the order in which they are tried.
+      urls: where to download it, in the order of attempts.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Source(NamedTuple):
 
 
 def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, Source]:
-    """Files that lie under the same names at several places."""
+    """Sources of files that several sites publish under the same names."""
     return {name: Source(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
 
 
-# By data set and file. Checksums are those that the publishers, torchvision or scikit-learn give. They are for
-# downloads only: a file in a folder of one's own may be packed in another way.
+# By data set and file name. The checksums are those of the publishers, torchvision or scikit-learn. Only downloads are
+# verified: a file in a local folder may be compressed differently.
 SOURCES: dict[str, dict[str, Source]] = {
     "mnist": _mirrored(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
@@ -82,12 +82,11 @@ SOURCES: dict[str, dict[str, Source]] = {
         )
     },
 }
-TIMEOUT = 30.0
-"""Seconds without an answer after which the next address is tried."""
+TIMEOUT = 30.0  # seconds to wait for a server before the next URL is tried
 
 
 def existing_folder(where: str, folder: Folder) -> Path:
-    """The folder as a path, or an error that says that it is none."""
+    """The folder as a path; an error if there is no such folder."""
     path = Path(folder)
     if not path.is_dir():
         got = f"{path}, which is a file" if path.exists() else f"{path}, which does not exist"
@@ -95,18 +94,14 @@ def existing_folder(where: str, folder: Folder) -> Path:
     return path
 
 
-def own_folder() -> Path | None:
-    """The folder that ``FNN_DATA`` names, if it is set.
-
-    Raises:
-      InputError: when it names no folder; to download in silence would hide a slip of the pen.
-    """
+def environment_folder() -> Path | None:
+    """The folder named by ``FNN_DATA``, if set; it must exist, since downloading instead would hide a typo."""
     chosen = os.environ.get("FNN_DATA")
     return existing_folder("FNN_DATA", chosen) if chosen else None
 
 
-def look(root: Path, names: Sequence[str], inside: Sequence[str] = ()) -> Path | None:
-    """The first of some files that is there, in one of the folders ``inside`` of ``root`` or in ``root`` itself."""
+def first_file(root: Path, names: Sequence[str], inside: Sequence[str] = ()) -> Path | None:
+    """The first existing file with one of these names, in the subfolders ``inside`` of ``root`` or in ``root``."""
     for folder in (*(root / name for name in inside), root):
         for name in names:
             if (folder / name).is_file():
@@ -114,39 +109,33 @@ def look(root: Path, names: Sequence[str], inside: Sequence[str] = ()) -> Path |
     return None
 
 
-def place_of(dataset: str, root: Path, names: Sequence[str], inside: Sequence[str]) -> Path:
-    """The path of a file that must be in a folder of one's own."""
-    found = look(root, names, inside)
+def require_file(dataset: str, root: Path, names: Sequence[str], inside: Sequence[str]) -> Path:
+    """The same, but a missing file raises an error."""
+    found = first_file(root, names, inside)
     if found is None:
-        where = f"{root}" + (f" or its folder {' or '.join(inside)}" if inside else "")
+        where = f"{root}" + (f" or its subfolder {' or '.join(inside)}" if inside else "")
         hint = "Leave the folder out to have it downloaded." if dataset in SOURCES else ""
         fail(dataset, expected=f"{' or '.join(names)} in {where}", got="no such file", hint=hint)
     return found
 
 
-def find(dataset: str, source: str, others: Sequence[str] = (), inside: Sequence[str] = (), folder: Any = None) -> Path:
-    """The path of a data file: in ``folder`` if that is given, else in ``FNN_DATA`` if it is there, else downloaded.
+def find_file(
+    dataset: str, source: str, others: Sequence[str] = (), inside: Sequence[str] = (), folder: Folder | None = None
+) -> Path:
+    """The path of a data file: in ``folder`` if given, else in the folder named by ``FNN_DATA``, else downloaded.
 
-    Args:
-      dataset: a key of `SOURCES`.
-      source: the name of the published file.
-      others: further names under which a folder of one's own may have the data.
-      inside: folders within it to look in first.
-      folder: the folder of one's own; then the file must be there.
-
-    Raises:
-      InputError: when it is not in ``folder``, or when ``FNN_DATA`` names no folder.
-      DownloadError: when it can't be downloaded.
+    ``dataset`` is a key of `SOURCES` and ``source`` the published name of the file. In a local folder the names
+    ``others`` are accepted too, and the subfolders ``inside`` are searched first.
     """
     names = (source, *others)
     if folder is not None:
-        return place_of(dataset, existing_folder(dataset, folder), names, inside)
-    root = own_folder()
-    return (root and look(root, names, inside)) or download(dataset, SOURCES[dataset][source])
+        return require_file(dataset, existing_folder(dataset, folder), names, inside)
+    root = environment_folder()
+    return (root and first_file(root, names, inside)) or download(dataset, SOURCES[dataset][source])
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: pooch's folder for this user and system, e.g. ``~/.cache/fnn``."""
+    """The folder of downloads: pooch's cache for this user and system, e.g. ``~/.cache/fnn``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tqdm, which pooch loads, warns where notebook widgets are missing
         import pooch
@@ -155,39 +144,36 @@ def cache_folder() -> Path:
 
 
 def download(dataset: str, source: Source) -> Path:
-    """The path of a published file in the cache, downloaded if it is not there or no longer what was published.
+    """The path of a published file in the cache, downloaded if it is missing or its checksum is wrong.
 
-    pooch asks nobody for a file that is there with the right checksum. It writes into a temporary file, which gets its
-    name when its checksum is right, so nothing half-written stays.
-
-    Raises:
-      DownloadError: when no address has given the file.
+    pooch downloads to a temporary file and renames it once its checksum is verified, so the cache never holds a partial
+    file. If no URL provides the file, a `DownloadError` lists the attempts.
     """
     folder = cache_folder() / dataset
     import pooch
     import requests
 
-    get = partial(_get, source.name)
+    fetch = partial(_fetch, source.name)
     tried = [f"FNN_DATA={own}: no such file" if (own := os.environ.get("FNN_DATA")) else "FNN_DATA: not set"]
     for url in source.urls:
         try:
-            return Path(pooch.retrieve(url, source.checksum, source.name, folder, downloader=get))
+            return Path(pooch.retrieve(url, source.checksum, source.name, folder, downloader=fetch))
         except requests.RequestException as error:
             tried.append(f"{url}: {_reason(error)}")
         except ValueError:
-            tried.append(f"{url}: a file that is damaged or another one, since its checksum is not {source.checksum}")
+            tried.append(f"{url}: a damaged or different file; its checksum is not {source.checksum}")
         except OSError as error:
             tried.append(f"{folder}: cannot be written to ({error})")
             break
     lines = "".join(f"\n  {line}" for line in tried)
     raise DownloadError(
         f"{dataset}: {source.name} is not on this machine and could not be downloaded.{lines}\n"
-        f"To go on, put {', '.join(SOURCES[dataset])} into a folder and set FNN_DATA to that folder, or pass folder=..."
+        f"To continue, put {', '.join(SOURCES[dataset])} into a folder and set FNN_DATA to its path, or pass folder=..."
     )
 
 
-def _get(name: str, url: str, path: str, _: Any) -> None:
-    """Write what is at an address into a file, with a progress bar: a downloader as pooch takes them."""
+def _fetch(name: str, url: str, path: str, _: object) -> None:
+    """Download a URL to a file, with a progress bar; a downloader for pooch."""
     import requests
     from tqdm.auto import tqdm
 
@@ -200,8 +186,8 @@ def _get(name: str, url: str, path: str, _: Any) -> None:
                 bar.update(len(chunk))
 
 
-def _reason(error: Any) -> str:
-    """Why an address gave nothing, in few words."""
+def _reason(error: Exception) -> str:
+    """Why a download failed, in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -212,4 +198,4 @@ def _reason(error: Any) -> str:
         return "the connection broke before the end of the file"
     if type(error) is requests.ConnectionError:
         return "no connection"
-    return f"{type(error).__name__}: {error}"  # such as SSLError, which asks for a look at the certificates
+    return f"{type(error).__name__}: {error}"  # e.g. SSLError, which points to the certificates

@@ -1,4 +1,8 @@
-"""Reading data files: IDX arrays and CSV tables."""
+"""Read data files: text in UTF-8, IDX arrays and CSV tables.
+
+`read_idx` and `read_csv` are public; the loaders in `fnn.data.datasets` also use `read_text`, `read_table` and
+`parse_numbers`, which name the file, line and column of a mistake.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,6 @@ import gzip
 import io
 import math
 import re
-import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,42 +19,41 @@ from typing import NamedTuple
 import numpy as np
 
 from .._core.errors import InputError, fail
+from .._core.warn import warn
 from .download import Folder
-from .tables import EXACT, is_mark, looks_decimal, whole_array
+from .tables import EXACT, has_decimal_comma, integer_array, is_missing_mark
 
 
-def _bytes_of(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     if not path.is_file():
         fail(str(path), expected="a file", got="a folder" if path.is_dir() else "nothing of that name")
     return path.read_bytes()
 
 
-def text_of(path: Path) -> str:
-    """The text of a UTF-8 file, without a signature at its start."""
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, without the byte-order mark that Excel writes."""
     try:
-        # The signature of UTF-8 at the start, which Excel writes, is no part of the first name.
-        return _bytes_of(path).decode("utf-8-sig")
+        return _read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path.name}: not a UTF-8 text ({error}). Fetch it again, or save it as UTF-8.") from None
+        raise InputError(f"{path.name}: not UTF-8 text ({error}). Fetch it again, or save it as UTF-8.") from None
 
 
-# --------------------------------------------------------------------------------------------------------------- images
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
 def read_idx(path: Folder) -> np.ndarray:
-    """An array from a file in the IDX format of MNIST, plain or gzipped.
+    """Read an array from a file in the IDX format of MNIST, plain or gzipped.
 
     The format: two zero bytes, a type code, the number of axes, the lengths as big-endian 32-bit integers, the data.
 
     Args:
-      path: of the file.
+      path: the file.
 
     Returns:
-      The array, in this machine's byte order.
+      The array, in native byte order.
 
     Raises:
-      InputError: for a file that is missing, damaged, cut off, or of another format.
+      InputError: if the file is missing, damaged, truncated, or in another format.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "three-labels-idx1-ubyte"
@@ -60,11 +62,11 @@ def read_idx(path: Folder) -> np.ndarray:
     [5, 0, 4]
     """
     path = Path(path)
-    raw = _bytes_of(path)
+    raw = _read_bytes(path)
     try:
         content = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path.name}: the gzip file is damaged or cut off ({error}). Fetch it again.") from None
+        raise InputError(f"{path.name}: the gzip file is damaged or truncated ({error}). Fetch it again.") from None
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
         fail(path.name, expected="a file in IDX format", got=f"one that starts with {content[:4].hex(' ')}")
     dtype, axes = np.dtype(_IDX_TYPES[content[2]]), content[3]
@@ -74,37 +76,32 @@ def read_idx(path: Folder) -> np.ndarray:
     shape = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
     size = math.prod(shape) * dtype.itemsize
     if len(content) != start + size:
-        fail(
-            path.name,
-            expected=f"{size} bytes of data for shape {shape}",
-            got=str(len(content) - start),
-            hint="Fetch it again.",
-        )
+        expected = f"{size} bytes of data for shape {shape}"
+        fail(path.name, expected=expected, got=str(len(content) - start), hint="Fetch it again.")
     return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-# --------------------------------------------------------------------------------------------------------------- tables
-class Table(NamedTuple):
-    """A table as text: its columns by name, and the line of the file on which each row stands."""
+class TextTable(NamedTuple):
+    """A table as text: the name of its file, its columns by name, and the line number of each row."""
 
     file: str
     columns: dict[str, list[str]]
     lines: list[int]
 
-    def at(self, column: str, row: int) -> str:
-        """Where a value stands, for messages."""
+    def place(self, column: str, row: int) -> str:
+        """The place of a cell in the file, for messages."""
         return f"{self.file}, line {self.lines[row]}, column {column!r}"
 
 
-def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | None = None) -> Table:
-    """Rows of equal length with names over them, or with the names given."""
+def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str] | None = None) -> TextTable:
+    """Split CSV text into columns, named by its first line or by ``header``; all rows must have the same length."""
     if not isinstance(delimiter, str) or len(delimiter) != 1:
         fail(file, expected="a delimiter of one character", got=repr(delimiter))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, lines = [], []
     try:
         for row in reader:
-            if any(cell.strip() for cell in row) or len(row) > 1:  # blank lines are none
+            if any(cell.strip() for cell in row) or len(row) > 1:  # not a blank line
                 rows.append([cell.strip() for cell in row])
                 lines.append(reader.line_num)
     except csv.Error as error:
@@ -116,7 +113,7 @@ def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str]
         twice = sorted({name for name in header if header.count(name) > 1})
         if twice or "" in header:
             got = f"{twice[0]!r} twice" if twice and twice[0] else f"no name for column {header.index('') + 1}"
-            fail(f"{file}, line 1", expected="a name of its own for each column", got=got)
+            fail(f"{file}, line 1", expected="a different name for each column", got=got)
     if not rows:
         fail(file, expected="at least one row", got="none")
     for row, line in zip(rows, lines, strict=True):
@@ -125,52 +122,52 @@ def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str]
             hint = f"Is it separated by {other!r}?" if other and min(len(row), len(header)) == 1 else ""
             cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
             fail(f"{file}, line {line}", expected=f"{len(header)} cells, one for each column", got=cells, hint=hint)
-    return Table(file, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
+    return TextTable(file, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
 
 
-def _number(cell: str) -> float | None:
+def _parse_float(cell: str) -> float | None:
     try:
-        # Python reads 1_000 and the digits of all scripts as numbers; files don't mean that.
+        # float also accepts 1_000 and non-ASCII digits, which are not numbers in a data file.
         return None if "_" in cell or not cell.isascii() else float(cell)
     except ValueError:
         return None
 
 
-def parse_numbers(table: Table, column: str) -> np.ndarray:
-    """A column that must hold finite numbers, float64."""
-    values = [_number(cell) for cell in table.columns[column]]
+def parse_numbers(table: TextTable, column: str) -> np.ndarray:
+    """Convert a column of finite numbers to float64."""
+    values = [_parse_float(cell) for cell in table.columns[column]]
     for row, value in enumerate(values):
         if value is None or not math.isfinite(value):
             cell = table.columns[column][row]
-            fail(table.at(column, row), expected="a number", got=repr(cell) if cell else "nothing")
+            fail(table.place(column, row), expected="a number", got=repr(cell) if cell else "nothing")
     return np.array(values, np.float64)
 
 
 def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[str, np.ndarray]:
-    """The columns of a CSV file by the names in its first line.
+    """Read a CSV file as columns, by the names in its first line.
 
-    Cells lose spaces around them, and blank lines are skipped. See `fnn.data.table_fit` for the way to a model's input.
+    Spaces around cells and blank lines are ignored. `fnn.data.table_fit` turns the columns into model inputs.
 
     Args:
-      path: of the file, in UTF-8, with or without a byte-order mark.
-      delimiter: what is between the cells.
-      decimal: what is before the decimals of a number, "." or ",".
+      path: the file, in UTF-8, with or without a byte-order mark.
+      delimiter: the character between cells.
+      decimal: the decimal separator, "." or ",".
 
     Returns:
-      For each column (rows,) int64 where every cell is a whole number, or uint64 where some are beyond int64; else
-      float64 where every cell is a number or a mark of a missing value; else the text as it is.
-      Such marks are, in small or capital letters, an empty cell, "?", "NA", "N/A", "nan" and "null"; among numbers they
-      become NaN. Drop those rows, or fill them: ``np.where(np.isnan(column), np.nanmedian(column), column)``.
+      For each column (rows,) int64 if every cell is an integer (uint64 if some exceed int64); else float64 if every
+      cell is a number or marks a missing value; else the text unchanged. The marks are an empty cell, "?", "NA", "N/A",
+      "nan" and "null", in any case; among numbers they become NaN. Drop those rows, or fill them:
+      ``np.where(np.isnan(column), np.nanmedian(column), column)``.
 
-      Columns that no number dtype holds exactly stay text: with a whole number that begins with 0, such as "007", a
-      code rather than a number; with whole numbers beyond 64 bits; and, with a warning, with whole numbers beyond
-      2**53 beside missing values or decimals. "True", "0x1F" and "1,000" are text, "1e3" and "inf" are float64.
+      Columns that no numeric dtype holds exactly stay text: those with an integer that starts with 0, such as "007", a
+      code rather than a number; with integers beyond 64 bits; and, with a warning, with integers beyond 2**53 next to
+      missing values or decimals. "True", "0x1F" and "1,000" are text; "1e3" and "inf" are float64.
 
     Raises:
-      InputError: for a file that is missing, empty or not UTF-8, for rows with too few or too many cells (with their
-        line), for columns without a name or with the same one, and for another ``decimal``.
+      InputError: if the file is missing, empty or not UTF-8, a row has too few or too many cells (with its line), a
+        column has no name or the name of another, or ``decimal`` is invalid.
 
-    A column whose numbers all seem to have decimal commas is kept as text, with a warning.
+    A column whose numbers all seem to have decimal commas stays text, with a warning.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
@@ -180,60 +177,57 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
     size [1.5, 2.0]
     colour ['red', 'blue']
 
-    pandas differs in that it makes booleans of "True" and "False", drops leading zeros, and rounds large whole numbers
-    beside missing values or decimals.
+    pandas differs: it converts "True" and "False" to booleans, drops leading zeros, and rounds large integers next to
+    missing values or decimals.
     """
     path = Path(path)
     if decimal not in (".", ",") or decimal == delimiter:
         fail("read_csv", expected='decimal "." or ",", other than the delimiter', got=repr(decimal))
     columns: dict[str, np.ndarray] = {}
-    for name, cells in read_table(text_of(path), path.name, delimiter).columns.items():
-        columns[name] = _typed(cells, decimal)
-        if columns[name].dtype.kind == "U" and (large := _large(cells, decimal)):
-            text = f"{path.name}, column {name!r}: whole numbers such as {large!r} are read as text, since float64, "
-            warnings.warn(text + "which missing values and decimals need, would change them.", stacklevel=2)
-        given = [cell for cell in cells if not is_mark(cell)]
-        if decimal == "." and given and all(map(looks_decimal, given)):
-            text = f'{path.name}, column {name!r}: numbers such as {given[0]!r} are read as text. Pass decimal=",".'
-            warnings.warn(text, stacklevel=2)
+    for name, cells in read_table(read_text(path), path.name, delimiter).columns.items():
+        columns[name] = _infer_column(cells, decimal)
+        if columns[name].dtype.kind == "U" and (inexact := _inexact_integer(cells, decimal)):
+            text = f"{path.name}, column {name!r}: whole numbers such as {inexact!r} are read as text, since the "
+            warn(text + "column needs float64 for its other cells, which would round them.", UserWarning)
+        present = [cell for cell in cells if not is_missing_mark(cell)]
+        if decimal == "." and present and all(map(has_decimal_comma, present)):
+            text = f'{path.name}, column {name!r}: numbers such as {present[0]!r} are read as text. Pass decimal=",".'
+            warn(text, UserWarning)
     return columns
 
 
-_WHOLE = re.compile(r"[-+]?[0-9]+")
-_LONGEST = len(str(-(2**64)))  # Python refuses to read whole numbers of some thousand digits
-_CODE = re.compile(r"[-+]?0[0-9]+")
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_LONGEST = len(str(-(2**64)))  # int() rejects strings of several thousand digits
 
 
-def _typed(cells: list[str], decimal: str) -> np.ndarray:
-    """The cells of a column in the narrowest of whole numbers, float64 and text that keeps all of them apart."""
-    numbers = [_cell(cell, decimal) for cell in cells]
-    # A column of nothing but marks such as "?" is text; one of empty cells is of numbers.
-    known = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
-    if not known or None in numbers or any(map(_CODE.fullmatch, cells)):
+def _infer_column(cells: list[str], decimal: str) -> np.ndarray:
+    """Convert a column to integers, else float64, else text: the first that keeps different cells different."""
+    numbers = [_parse_cell(cell, decimal) for cell in cells]
+    # A column of marks such as "?" alone is text; a column of empty cells alone is numeric.
+    numeric = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
+    if not numeric or None in numbers or any(map(_LEADING_ZERO.fullmatch, cells)):
         return np.array(cells)
-    if all(map(_WHOLE.fullmatch, cells)):
-        made = None if max(map(len, cells)) > _LONGEST else whole_array(map(int, cells))
-        return np.array(cells) if made is None else made
-    return np.array(cells) if _large(cells, decimal) else np.array(numbers, np.float64)
+    if all(map(_INTEGER.fullmatch, cells)):
+        integers = None if max(map(len, cells)) > _LONGEST else integer_array(map(int, cells))
+        return np.array(cells) if integers is None else integers
+    return np.array(cells) if _inexact_integer(cells, decimal) else np.array(numbers, np.float64)
 
 
-def _large(cells: list[str], decimal: str) -> str:
-    """A whole number that float64 would change, in a column of numbers that needs it; empty without one."""
-    if all(map(_WHOLE.fullmatch, cells)) or any(map(_CODE.fullmatch, cells)):
+def _inexact_integer(cells: list[str], decimal: str) -> str:
+    """The first integer that float64 would round, in a column of integers and other numbers; "" if there is none."""
+    if all(map(_INTEGER.fullmatch, cells)) or any(map(_LEADING_ZERO.fullmatch, cells)):
         return ""
-    if any(_cell(cell, decimal) is None for cell in cells):
+    if any(_parse_cell(cell, decimal) is None for cell in cells):
         return ""
-    return next((cell for cell in cells if _WHOLE.fullmatch(cell) and _beyond(cell)), "")
+    integers = filter(_INTEGER.fullmatch, cells)
+    return next((cell for cell in integers if len(cell) > _LONGEST or abs(int(cell)) > EXACT), "")
 
 
-def _beyond(cell: str) -> bool:
-    return len(cell) > _LONGEST or abs(int(cell)) > EXACT
-
-
-def _cell(cell: str, decimal: str) -> float | None:
+def _parse_cell(cell: str, decimal: str) -> float | None:
     """The number in a cell, NaN for a missing value, None for text."""
-    if is_mark(cell):
+    if is_missing_mark(cell):
         return math.nan
     if decimal == ",":
-        return None if "." in cell else _number(cell.replace(",", "."))
-    return _number(cell)
+        return None if "." in cell else _parse_float(cell.replace(",", "."))
+    return _parse_float(cell)

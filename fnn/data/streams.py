@@ -1,32 +1,34 @@
-"""Batches that are read or made as they are needed, in passes that can be taken up where they broke off."""
+"""Batches that are loaded or generated on demand, in passes that can be resumed at any batch."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
 from .._core.checks import check_count, keeps_state
 from .._core.errors import describe, fail
-from .._core.inputs import as_data
+from .._core.inputs import as_arrays
+
+Tree: TypeAlias = Any  # a batch or a part of one: a pytree of arrays with rows along the first axis
 
 
 class Stream:
-    """Batches from a function, pass after pass, as `fit` takes them; a training on them can be resumed exactly.
+    """Batches for `fit` from a function of the epoch; training on them can be resumed exactly.
 
     Args:
-      make: ``make(epoch)`` gives the batches of a pass, ``(x, y)`` or ``(x, y, sample_weight)``, as an iterable; mostly
-        a generator function. ``epoch`` counts the passes from 0, for an order of its own in each. Equal numbers must
-        give equal batches.
-      length: batches in a pass, if known: for the progress bar.
+      make: ``make(epoch)`` returns an iterable of the batches of one pass, ``(x, y)`` or ``(x, y, sample_weight)``; it
+        is usually a generator function. ``epoch`` counts the passes from 0, e.g. to seed a different order in each. The
+        same epoch must give the same batches.
+      length: number of batches in a pass, if known, for the progress bar.
 
     Raises:
-      InputError: for anything but a function of the pass's number.
+      InputError: if ``make`` is not a function of the epoch.
 
-    To take a pass up, its batches up to there are made once more and left out.
+    A pass is resumed by generating its batches again and skipping those already given.
 
     >>> import numpy as np, fnn
     >>> def batches(epoch):
@@ -37,22 +39,22 @@ class Stream:
     ([2, 0, 1], [0, 1, 2])
     """
 
-    def __init__(self, make: Callable[[int], Iterable[Any]], *, length: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], Iterable[Tree]], *, length: int | None = None) -> None:
         if not callable(make):
             hint = "A list of batches needs no Stream." if isinstance(make, Iterable) else ""
-            fail("Stream", expected="a function of the number of the pass", got=type(make).__name__, hint=hint)
+            fail("Stream", expected="a function of the epoch", got=type(make).__name__, hint=hint)
         if length is not None:
             check_count("Stream", "length", length)
         self.make, self.length = make, length
         self._pass = _Pass()
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tree]:
         skip = self._pass.begin()
-        made = self.make(self._pass.epoch)
-        if not isinstance(made, Iterable):
-            got = "None" if made is None else type(made).__name__
-            fail("Stream", expected="a function that gives an iterable of batches", got=got)
-        for batch in itertools.islice(made, skip, None):
+        batches = self.make(self._pass.epoch)
+        if not isinstance(batches, Iterable):
+            got = "None" if batches is None else type(batches).__name__
+            fail("Stream", expected="a function that returns an iterable of batches", got=got)
+        for batch in itertools.islice(batches, skip, None):
             self._pass.given += 1
             yield batch
         self._pass.end()
@@ -61,32 +63,32 @@ class Stream:
         return NotImplemented if self.length is None else self.length
 
     def state(self) -> dict[str, Any]:
-        """Where it stands: the number of the pass, and how many of its batches were given."""
+        """The position: the number of the pass, and the number of its batches given so far."""
         return self._pass.state()
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Begin the next pass where ``state`` was taken."""
+        """Start the next pass at the position ``state``."""
         self._pass.restore("Stream", state)
 
 
 class Shuffled:
-    """Batches with their rows mixed, in a buffer of so many rows, anew in each pass; for data that cannot be in memory.
+    """Batches with their rows shuffled through a buffer, anew in each pass; for data that does not fit in memory.
 
-    Every row is given once in a pass. A row waits in the buffer until a later one takes its place, so a buffer should
-    be several times as long as whatever comes in order, such as the rows of one class.
+    Every row is given once per pass. A row stays in the buffer until a later row replaces it, so the buffer should be
+    several times as long as any ordered run of rows, such as those of one class.
 
     Args:
-      batches: an iterable of batches, ``(x, y)`` or ``(x, y, sample_weight)``, that can be gone through in every
-        pass: a list, a `Stream`, a data loader.
-      rows: how many rows the buffer holds; more mix better and take more memory.
-      batch_size: rows of the batches given; default that of the first batch that comes. The last may have fewer.
-      seed: of the order; with the number of the pass it determines it.
+      batches: an iterable of batches, ``(x, y)`` or ``(x, y, sample_weight)``, that can be iterated in every pass: a
+        list, a `Stream`, a data loader.
+      rows: buffer size in rows; a larger buffer shuffles better and takes more memory.
+      batch_size: rows per batch; default the size of the first batch of the source. The last batch may be smaller.
+      seed: with the number of the pass, determines the order.
 
     Raises:
-      InputError: for numbers below 1, an iterator that is used up after a pass, or batches of different kinds.
+      InputError: for numbers below 1, an iterator that is exhausted after one pass, or batches of different structure.
 
-    It can be resumed exactly if ``batches`` gives the same in every pass or has ``state()`` and ``restore(state)``
-    itself: the pass is then made again up to the place, without giving what was given.
+    It can be resumed exactly if ``batches`` is the same in every pass, or has ``state()`` and ``restore(state)``: the
+    pass is then repeated without the batches already given.
 
     >>> import numpy as np, fnn
     >>> x = np.arange(12, dtype="float32")
@@ -96,63 +98,63 @@ class Shuffled:
     [[2, 1, 4], [8, 5, 0], [7, 10, 6], [3, 9, 11]]
     """
 
-    def __init__(self, batches: Iterable[Any], *, rows: int, batch_size: int | None = None, seed: int = 0) -> None:
+    def __init__(self, batches: Iterable[Tree], *, rows: int, batch_size: int | None = None, seed: int = 0) -> None:
         check_count("Shuffled", "rows", rows)
         check_count("Shuffled", "seed", seed, least=0)
         if batch_size is not None:
             check_count("Shuffled", "batch_size", batch_size)
         if not isinstance(batches, Iterable) or isinstance(batches, (tuple, dict)) or hasattr(batches, "shape"):
-            hint = "Arrays are shuffled as a whole by fit; leave Shuffled out." if not callable(batches) else "Call it."
+            hint = "Call it." if callable(batches) else "fit shuffles arrays as a whole; leave Shuffled out."
             fail("Shuffled", expected="an iterable of batches", got=describe(batches), hint=hint)
         if iter(batches) is batches:
-            hint = "Pass a list, a Stream, or an object whose __iter__ starts anew."
+            hint = "Pass a list, a Stream, or an object whose __iter__ starts again."
             fail("Shuffled", expected="batches for every pass", got=f"a {type(batches).__name__}", hint=hint)
         self.batches, self.rows, self.batch_size, self.seed = batches, rows, batch_size, seed
         self._pass = _Pass()
-        self._source: Any = None  # what the iterable said before this pass
+        self._source: Any = None  # the state of the source before this pass
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Tree]:
         skip = self._pass.begin()
         if keeps_state(self.batches):
             self._source = self.batches.state()
-        for batch in itertools.islice(self._mixed(np.random.default_rng((self.seed, self._pass.epoch))), skip, None):
+        for batch in itertools.islice(self._shuffle(np.random.default_rng((self.seed, self._pass.epoch))), skip, None):
             self._pass.given += 1
             yield batch
         self._pass.end()
         if keeps_state(self.batches):
             self._source = self.batches.state()
 
-    def _mixed(self, rng: np.random.Generator) -> Iterator[Any]:
-        """One pass: each row that comes takes the place of a random one in the buffer, which is given in its stead."""
-        store: Any = None
-        filled, out = 0, _Rows(self.batch_size)
+    def _shuffle(self, rng: np.random.Generator) -> Iterator[Tree]:
+        """One pass: each new row replaces a random row of the buffer, which is given instead."""
+        buffer: Tree = None
+        filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, as_data(batch, f"Shuffled, batch {number}", late=True))
-            length = _length(number, batch)
-            if store is None:
-                store = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
+            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
+            length = _row_count(number, batch)
+            if buffer is None:
+                buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
                 out.size = out.size or length
-            _same_kind(number, store, batch)
+            _check_same_structure(number, buffer, batch)
             first = min(length, self.rows - filled)
-            _put(store, np.arange(filled, filled + first), _part(batch, slice(0, first)))
+            _write_rows(buffer, np.arange(filled, filled + first), _rows(batch, slice(0, first)))
             filled += first
             for start in range(first, length, self.rows):
-                part = _part(batch, slice(start, start + self.rows))
+                new = _rows(batch, slice(start, start + self.rows))
                 places = rng.choice(self.rows, min(self.rows, length - start), replace=False)
-                out.add(_part(store, places))
-                _put(store, places, part)
-                yield from out.full()
+                out.add(_rows(buffer, places))
+                _write_rows(buffer, places, new)
+                yield from out.full_batches()
         if filled:
-            out.add(_part(store, rng.permutation(filled)))
-            yield from out.full()
-            yield from out.rest()
+            out.add(_rows(buffer, rng.permutation(filled)))
+            yield from out.full_batches()
+            yield from out.last_batch()
 
     def state(self) -> dict[str, Any]:
-        """Where it stands: the number of the pass, how many batches were given, and the iterable's own state."""
+        """The position: the number of the pass, the number of batches given so far, and the state of the source."""
         return {**self._pass.state(), "source": self._source}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Begin the next pass where ``state`` was taken."""
+        """Start the next pass at the position ``state``."""
         self._pass.restore("Shuffled", state)
         self._source = state.get("source")
         if keeps_state(self.batches) and self._source is not None:
@@ -160,85 +162,83 @@ class Shuffled:
 
 
 class _Pass:
-    """Counts passes and the batches given in the one under way."""
+    """The number of the current pass, and the number of batches given in it."""
 
     def __init__(self) -> None:
         self.epoch, self.given, self.skip = 0, 0, 0
 
     def begin(self) -> int:
-        """Begin a pass: how many batches to leave out. One that was broken off begins anew, if not restored."""
+        """Begin a pass and return the number of batches to skip; without `restore`, an interrupted pass starts over."""
         self.given, self.skip = self.skip, 0
         return self.given
 
     def end(self) -> None:
-        """A pass has come to its end."""
+        """Complete the pass."""
         self.epoch, self.given = self.epoch + 1, 0
 
     def state(self) -> dict[str, Any]:
-        """Its numbers."""
+        """Both numbers, for `restore`."""
         return {"epoch": self.epoch, "given": self.given}
 
     def restore(self, where: str, state: Any) -> None:
-        """Take them over."""
+        """Continue from the numbers of `state`."""
         if not isinstance(state, dict) or not {"epoch", "given"} <= state.keys():
-            fail(where, expected="what state() gave", got=repr(state))
+            fail(where, expected="a dict from state()", got=repr(state))
         self.epoch, self.given = state["epoch"], state["given"]
         self.skip = self.given
 
 
-class _Rows:
-    """Rows that come in parts of any length, given in batches of one."""
+class _Rebatcher:
+    """Collects rows in parts of any length and returns them in batches of one size."""
 
     def __init__(self, size: int | None) -> None:
-        self.size, self.parts, self.count = size or 0, list[Any](), 0
+        self.size, self.parts, self.count = size or 0, list[Tree](), 0
 
-    def add(self, part: Any) -> None:
+    def add(self, part: Tree) -> None:
         self.parts.append(part)
         self.count += len(jax.tree.leaves(part)[0])
 
-    def full(self) -> Iterator[Any]:
-        """All whole batches."""
+    def full_batches(self) -> Iterator[Tree]:
+        """Every full batch so far."""
         if self.count < self.size:
             return
         rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.parts)
         whole = self.count - self.count % self.size
         for start in range(0, whole, self.size):
-            yield _part(rows, slice(start, start + self.size))
-        self.parts, self.count = [_part(rows, slice(whole, None))], self.count - whole
+            yield _rows(rows, slice(start, start + self.size))
+        self.parts, self.count = [_rows(rows, slice(whole, None))], self.count - whole
 
-    def rest(self) -> Iterator[Any]:
-        """The last, smaller batch, if there is one."""
+    def last_batch(self) -> Iterator[Tree]:
+        """The remaining rows, if any."""
         if self.count:
             yield jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.parts)
 
 
-def _part(tree: Any, rows: Any) -> Any:
+def _rows(tree: Tree, rows: slice | np.ndarray) -> Tree:
     return jax.tree.map(lambda a: a[rows], tree)
 
 
-def _put(store: Any, places: np.ndarray, part: Any) -> None:
-    for a, b in zip(jax.tree.leaves(store), jax.tree.leaves(part), strict=True):
+def _write_rows(buffer: Tree, places: np.ndarray, rows: Tree) -> None:
+    for a, b in zip(jax.tree.leaves(buffer), jax.tree.leaves(rows), strict=True):
         a[places] = b
 
 
-def _length(number: int, batch: Any) -> int:
+def _row_count(number: int, batch: Tree) -> int:
+    """Number of rows of a batch, which must be the same in all its arrays."""
     sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(batch)}
     if len(sizes) != 1 or -1 in sizes or 0 in sizes:
-        got = ", ".join(describe(leaf) for leaf in jax.tree.leaves(batch))
-        fail(f"Shuffled, batch {number}", expected="arrays of the same length, with at least a row", got=got or "none")
+        got = ", ".join(describe(leaf) for leaf in jax.tree.leaves(batch)) or "none"
+        fail(f"Shuffled, batch {number}", expected="arrays of the same length, with at least one row", got=got)
     return int(sizes.pop())
 
 
-def _same_kind(number: int, store: Any, batch: Any) -> None:
-    """Refuse rows that are not as those before."""
-    ours, theirs = (
+def _check_same_structure(number: int, buffer: Tree, batch: Tree) -> None:
+    """Reject rows whose structure, shapes or dtypes differ from those in the buffer."""
+    kinds = [
         (jax.tree.structure(tree), [(leaf.dtype, leaf.shape[1:]) for leaf in jax.tree.leaves(tree)])
-        for tree in (store, batch)
-    )
-    if ours != theirs:
-        expected, got = (
-            ", ".join(f"{leaf.dtype}{list(leaf.shape[1:])}" for leaf in jax.tree.leaves(tree))
-            for tree in (store, batch)
-        )
+        for tree in (buffer, batch)
+    ]
+    if kinds[0] != kinds[1]:
+        expected, got = (", ".join(f"{dtype}{list(shape)}" for dtype, shape in leaves) for _, leaves in kinds)
         hint = "Only the number of rows may change."
         fail(f"Shuffled, batch {number}", expected=f"rows as before, of {expected}", got=got, hint=hint)

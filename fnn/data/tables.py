@@ -1,62 +1,97 @@
-"""Tables of numbers and categories as arrays."""
+"""Encode tables: numbers are kept, categories become one-hot columns.
+
+`table_fit` learns the columns and categories of a table as a `TableCode`; `table_encode` applies it to any table with
+the same columns. Both accept a dict of columns or a DataFrame of pandas or polars. `fnn.data.files` reads CSV files by
+the same rules for missing values, decimal commas and integers.
+"""
 
 from __future__ import annotations
 
 import numbers
 import re
-import warnings
-from collections.abc import Iterable
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
 
 from .._core.errors import describe, fail
 from .._core.inputs import as_column
+from .._core.warn import warn
+
+Category = str | int | float
 
 
-# -------------------------------------------------------------------------------------------------------------- tables
 class TableCode(NamedTuple):
-    """How a table becomes numbers; made by `table_fit`.
+    """The encoding of a table, from `table_fit`.
 
     Attributes:
       columns: the columns of the table, in the order of the result.
-      categories: for each of them its categories in sorted order, whole numbers as integers of Python, or None for a
-        column of numbers.
-      two_as_one: whether a column of two categories makes one column, which is 1 for the second.
+      categories: for each column its sorted categories (integers as Python ints), or None for a column of numbers.
+      two_as_one: whether two categories share one encoded column, which is 1 for the second category.
     """
 
     columns: tuple[str, ...]
-    categories: tuple[tuple[Any, ...] | None, ...]
+    categories: tuple[tuple[Category, ...] | None, ...]
     two_as_one: bool = True
 
-    def shown(self, column: int) -> tuple[Any, ...] | None:
-        """The categories of a column that have a column of their own."""
+    def shown(self, column: int) -> tuple[Category, ...] | None:
+        """The categories of a column that have an encoded column; None for a column of numbers."""
         categories = self.categories[column]
         return categories[1:] if categories is not None and self.two_as_one and len(categories) == 2 else categories
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the encoded columns: that of a number as it is, ``column=category`` for a category."""
+        """Names of the encoded columns: ``column`` for numbers, ``column=category`` for each category."""
         names: list[str] = []
         for i, column in enumerate(self.columns):
             shown = self.shown(i)
-            names += [column] if shown is None else [f"{column}={_plain(category)}" for category in shown]
+            names += [column] if shown is None else [f"{column}={_category_text(category)}" for category in shown]
         return tuple(names)
 
 
-def _plain(category: Any) -> str:
+def _category_text(category: Category) -> str:
     return str(int(category)) if isinstance(category, float) and category.is_integer() else str(category)
 
 
-MISSING_MARKS = frozenset({"", "?", "na", "n/a", "nan", "null"})
-"""Cells, in lower case, that stand for a missing value among numbers."""
+EXACT = 2**53  # float64 holds every integer up to this magnitude
 _FILL_NUMBERS = "Drop such rows, or fill them: np.where(np.isnan(column), np.nanmedian(column), column)."
 _FILL_TEXT = "Drop such rows, or fill them, e.g. np.where(column == '', 'unknown', column)."
+_FILL_MIXED = "Drop such rows, or fill them with a number, such as the median of the others."
 
 
-def is_mark(cell: str) -> bool:
-    """Whether a cell stands for a missing value, were it in a column of numbers."""
-    return cell.strip().lower() in MISSING_MARKS
+def is_missing_mark(cell: str) -> bool:
+    """Whether a cell marks a missing value in a column of numbers; case is ignored."""
+    return cell.strip().lower() in {"", "?", "na", "n/a", "nan", "null"}
+
+
+def has_decimal_comma(cell: str) -> bool:
+    """Whether a cell is a number with a decimal comma."""
+    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
+
+
+def integer_array(values: Iterable[SupportsInt]) -> np.ndarray | None:
+    """Convert integers to int64, else to uint64; None if neither holds all of them."""
+    integers = [int(value) for value in values]
+    low, high = min(integers, default=0), max(integers, default=0)
+    for dtype in (np.int64, np.uint64):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.array(integers, dtype)
+    return None
+
+
+def _is_missing(cell: object) -> bool:
+    if isinstance(cell, str):
+        return not cell.strip()
+    # The marks of pandas compare as NA, neither equal nor unequal to themselves, so go by their type.
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _at(place: str, row: int) -> str:
@@ -64,23 +99,37 @@ def _at(place: str, row: int) -> str:
 
 
 def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
-    """Refuse a cell such as "NA" in a column of numbers."""
-    hint = (
-        f"Drop such rows, or make NaN of it, np.where(column == {cell!r}, 'nan', column).astype(float), and fill that."
-    )
+    """Reject a mark such as "NA" in a column of numbers."""
+    hint = f"Drop such rows, or write np.where(column == {cell!r}, 'nan', column).astype(float) and fill the NaN."
     fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
 
 
-def _is_missing(cell: Any) -> bool:
-    if isinstance(cell, str):
-        return not cell.strip()
-    # pandas has marks of its own, which are not even unequal to themselves.
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
+def _read_columns(where: str, given: dict[str, object]) -> dict[str, np.ndarray]:
+    """Read columns of one length, each by `_read_column`."""
+    table = {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
+    lengths = {name: len(column) for name, column in table.items()}
+    if len(set(lengths.values())) > 1:
+        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fail(where, expected="columns of the same length", got=got)
+    return table
 
 
-def _column(where: str, name: str, values: Any) -> np.ndarray:
-    """A column as whole numbers, as finite float64 or as text; missing values are refused with their row."""
-    place = f"{where}, column {name!r}"
+def _columns_by_name(where: str, columns: object) -> dict[str, object]:
+    if hasattr(columns, "get_columns"):  # polars
+        return {str(column.name): column for column in columns.get_columns()}
+    if not hasattr(columns, "items"):
+        hint = "read_csv makes one."
+        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
+    table: dict[str, object] = {}
+    for name, values in columns.items():
+        if str(name) in table:
+            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
+        table[str(name)] = values
+    return table
+
+
+def _read_column(place: str, values: Any) -> np.ndarray:
+    """Read a column as int64 or uint64, finite float64 or text; a missing value raises an error with its row."""
     text = isinstance(values, (str, bytes))
     rows = isinstance(values, Iterable) or hasattr(values, "__array__")
     if text or not rows or getattr(values, "shape", None) == ():
@@ -89,46 +138,43 @@ def _column(where: str, name: str, values: Any) -> np.ndarray:
     array = as_column(place, values) if hasattr(values, "__array__") else np.array(list(values), object)
     if array.ndim != 1:
         fail(place, expected="one value for each row", got=describe(array))
+    if array.dtype.kind in "OUT":
+        cells = array.tolist()
+        if _check_cells(place, cells):
+            return np.array(cells, str)
+        array = _number_array(place, cells)
     if array.dtype.kind in "biu":
         return array.astype(np.uint64 if array.dtype.kind == "u" and array.dtype.itemsize == 8 else np.int64)
-    if array.dtype.kind == "f":
-        array = array.astype(np.float64)
-        for row in np.flatnonzero(~np.isfinite(array))[:1]:
-            missing = bool(np.isnan(array[row]))
-            got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
-            fail(_at(place, row), expected="a finite number", got=got, hint=hint)
-        return array
-    if array.dtype.kind not in "OUT":
+    if array.dtype.kind != "f":
         fail(place, expected="numbers or text", got=f"dtype {array.dtype}")
-    cells = array.tolist()
+    array = array.astype(np.float64)
+    for row in np.flatnonzero(~np.isfinite(array))[:1]:
+        missing = bool(np.isnan(array[row]))
+        got, hint = ("a missing value (nan)", _FILL_NUMBERS) if missing else (str(array[row]), "")
+        fail(_at(place, row), expected="a finite number", got=got, hint=hint)
+    return array
+
+
+def _check_cells(place: str, cells: list[Any]) -> bool:
+    """Check that a column holds only numbers or only text, without missing values; return whether it is text."""
     texts = 0
     for row, cell in enumerate(cells):
         if _is_missing(cell):
             number = any(isinstance(other, numbers.Real) and other == other for other in cells)
-            hint = "Drop such rows, or fill them with a number, such as the median of the others."
-            fail(
-                _at(place, row),
-                expected="a value",
-                got=f"a missing one ({cell!r})",
-                hint=hint if number else _FILL_TEXT,
-            )
+            hint = _FILL_MIXED if number else _FILL_TEXT
+            fail(_at(place, row), expected="a value", got=f"a missing one ({cell!r})", hint=hint)
         texts += isinstance(cell, str)
         if not isinstance(cell, (str, bool, numbers.Real)):
             fail(_at(place, row), expected="a number or text", got=repr(cell))
         if 0 < texts <= row:
-            if isinstance(cell, str) and texts == 1 and is_mark(cell):
-                hint = "Drop such rows, or fill them with a number, such as the median of the others."
-                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=hint)
+            if isinstance(cell, str) and texts == 1 and is_missing_mark(cell):
+                fail(_at(place, row), expected="a number", got=f"a missing value ({cell!r})", hint=_FILL_MIXED)
             fail(_at(place, row), expected="only numbers or only text", got=f"{cell!r} after {cells[0]!r}")
-    return np.array(cells, str) if texts else _column(where, name, _whole_or_not(place, cells))
+    return texts > 0
 
 
-EXACT = 2**53
-"""Whole numbers up to here are exact in float64."""
-
-
-def _whole_or_not(place: str, cells: list[Any]) -> np.ndarray:
-    """Numbers as an array that tells any two of them apart: whole ones stay whole."""
+def _number_array(place: str, cells: list[Any]) -> np.ndarray:
+    """Convert numbers to an integer array if all are integers, else to float64, without rounding any integer."""
     whole = [isinstance(cell, numbers.Integral) for cell in cells]
     hint = "Categories such as ids can be text: list(map(str, column))."
     if not all(whole):
@@ -137,58 +183,21 @@ def _whole_or_not(place: str, cells: list[Any]) -> np.ndarray:
                 expected = "whole numbers up to 2**53 beside others, which need float64"
                 fail(_at(place, row), expected=expected, got=repr(cell), hint=hint)
         return np.array([float(cell) for cell in cells], np.float64)
-    made = whole_array(cells)
-    if made is None:
+    array = integer_array(cells)
+    if array is None:
         fail(place, expected="whole numbers of 64 bits", got=f"{min(cells)} to {max(cells)}", hint=hint)
-    return made
+    return array
 
 
-def whole_array(values: Iterable[Any]) -> np.ndarray | None:
-    """Whole numbers as int64, or uint64 where those do not reach; None where neither does."""
-    values = [int(value) for value in values]
-    low, high = min(values, default=0), max(values, default=0)
-    for dtype in (np.int64, np.uint64):
-        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
-            return np.array(values, dtype)
-    return None
-
-
-def _columns(where: str, columns: Any) -> dict[str, Any]:
-    if hasattr(columns, "get_columns"):  # polars
-        return {str(column.name): column for column in columns.get_columns()}
-    if not hasattr(columns, "items"):
-        hint = "read_csv makes one."
-        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
-    table: dict[str, Any] = {}
-    for name, values in columns.items():
-        if str(name) in table:
-            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
-        table[str(name)] = values
-    return table
-
-
-def looks_decimal(cell: str) -> bool:
-    """Whether a cell is a number with a decimal comma."""
-    return re.fullmatch(r"[-+]?\d+,\d+", cell.strip()) is not None
-
-
-def _as_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
-    """Learn from a table how to make numbers of it: numbers stay, categories become one-hot columns.
+def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
+    """Learn how to encode a table: numbers are kept, categories become one-hot columns.
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
-      categorical: columns of numbers that are categories too, e.g. a postcode. Columns of text always are, and need to
-        be named only where nearly every row has another text.
-      two_as_one: whether a column of two categories makes one column, 0 for the first and 1 for the second in sorted
-        order, since a second column would only repeat it. A column of a single category is a column of ones.
+      categorical: columns of numbers to treat as categories, e.g. a postcode. Columns of text always are; name one
+        here only if nearly every row has a different text.
+      two_as_one: whether two categories share one encoded column, 0 for the first and 1 for the second in sorted order,
+        since a second column would be redundant. A single category becomes a column of ones.
 
     Returns:
       `TableCode`, for `table_encode`.
@@ -200,89 +209,84 @@ def table_fit(columns: Any, *, categorical: Iterable[str] = (), two_as_one: bool
         than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
         commas.
 
-    Missing values are to be dropped with their rows or filled before, e.g. with
-    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Categories that are whole numbers, such as ids, are
-    told apart up to 64 bits. A warning says where different whole numbers of a column that is no category become one
-    in float32, the dtype of the result.
+    Drop rows with missing values, or fill them first, e.g. with
+    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Integer categories, such as ids, are exact up to
+    64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype of the
+    result.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
     ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
     """
     where = "table_fit"
-    table = {name: _column(where, name, values) for name, values in _columns(where, columns).items()}
+    table = _read_columns(where, _columns_by_name(where, columns))
     if not table:
         fail(where, expected="at least one column", got="none")
-    _same_length(where, table)
     if not len(next(iter(table.values()))):
         fail(where, expected="at least one row", got="none")
     categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
-    unknown = [name for name in categorical if name not in table]
-    if unknown:
+    if unknown := [name for name in categorical if name not in table]:
         fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
-    categories: list[tuple[Any, ...] | None] = []
+    categories: list[tuple[Category, ...] | None] = []
     for name, column in table.items():
-        if column.dtype.kind != "U" and name not in categorical:
-            _warn_of_merging(f"{where}, column {name!r}", column)
+        place = f"{where}, column {name!r}"
+        if name not in categorical and column.dtype.kind != "U":
+            _warn_if_merged(place, column)
             categories.append(None)
             continue
-        if column.dtype.kind == "U" and name not in categorical:
-            cells = column.tolist()
-            numeric = np.array([_as_number(cell) for cell in cells])
-            marks = np.array([is_mark(cell) for cell in cells])
-            if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
-                _fail_marked(f"{where}, column {name!r}", row := int(np.argmax(marks)), cells[row])
-            commas = [cell for cell in cells if not is_mark(cell)]
-            if commas and all(map(looks_decimal, commas)):
-                hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
-                got = f"decimal commas, such as {commas[0]!r}"
-                fail(f"{where}, column {name!r}", expected="numbers or categories", got=got, hint=hint)
-            if 2 * numeric.sum() > len(numeric):
-                row = int(np.argmin(numeric))
-                hint = "Correct it, or name the column in categorical=(...)."
-                got = repr(column[row].item()) if not numeric.all() else f"text such as {column[0].item()!r}"
-                place = _at(f"{where}, column {name!r}", row)
-                fail(place, expected="a number as in most rows", got=got, hint=hint)
-            different = len(set(cells))
-            if different > 20 and 2 * different > len(cells):
-                got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
-                fail(f"{where}, column {name!r}", expected="categories that many rows share", got=got, hint=hint)
+        if name not in categorical:
+            _check_categories(place, column.tolist())
         categories.append(tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
 
 
-def _warn_of_merging(place: str, column: np.ndarray) -> None:
-    """Say where different whole numbers, such as ids, become one in float32."""
+def _warn_if_merged(place: str, column: np.ndarray) -> None:
+    """Warn if different integers, such as ids, become equal in float32."""
     if not len(column) or (column.min() >= -(2**24) and column.max() <= 2**24):
         return
-    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which float32 rounds
+    if column.dtype.kind == "f" and (column != np.floor(column)).any():  # measurements, which may be rounded
         return
     lost = len(np.unique(column)) - len(np.unique(column.astype(np.float32)))
     if lost:
-        text = f"{place}: {lost} of the whole numbers become equal to others in float32. Are they ids? "
-        warnings.warn(text + "Then name the column in categorical=(...), or leave it out.", stacklevel=3)
+        text = f"{place}: {lost} of the whole numbers become equal to others in float32. If they are ids, "
+        warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)
 
 
-def _same_length(where: str, table: dict[str, np.ndarray]) -> None:
-    lengths = {name: len(column) for name, column in table.items()}
-    if len(set(lengths.values())) > 1:
-        got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        fail(where, expected="columns of the same length", got=got)
+def _check_categories(place: str, cells: list[str]) -> None:
+    """Reject a column of text that looks like numbers with a flaw, or like names rather than categories."""
+    numeric = np.array([_is_number(cell) for cell in cells])
+    marks = np.array([is_missing_mark(cell) for cell in cells])
+    if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
+        _fail_marked(place, row := int(np.argmax(marks)), cells[row])
+    present = [cell for cell in cells if not is_missing_mark(cell)]
+    if present and all(map(has_decimal_comma, present)):
+        hint = 'Read the file with read_csv(path, decimal=","), or name the column in categorical=(...).'
+        got = f"decimal commas, such as {present[0]!r}"
+        fail(place, expected="numbers or categories", got=got, hint=hint)
+    if 2 * numeric.sum() > len(numeric):
+        row = int(np.argmin(numeric))
+        hint = "Correct it, or name the column in categorical=(...)."
+        got = repr(cells[row]) if not numeric.all() else f"text such as {cells[0]!r}"
+        fail(_at(place, row), expected="a number as in most rows", got=got, hint=hint)
+    different = len(set(cells))
+    if different > 20 and 2 * different > len(cells):
+        got, hint = f"{different} in {len(cells)} rows", "Leave it out, or name it in categorical=(...)."
+        fail(place, expected="categories that many rows share", got=got, hint=hint)
 
 
-def table_encode(code: TableCode, columns: Any) -> np.ndarray:
-    """The numbers of a table, as learned by `table_fit`.
+def table_encode(code: TableCode, columns: object) -> np.ndarray:
+    """Encode a table with the columns and categories learned by `table_fit`.
 
     Args:
       code: from `table_fit`.
-      columns: a dict of columns by name, or a DataFrame; further columns than those fitted are left out.
+      columns: a dict of columns by name, or a DataFrame; columns that were not fitted are ignored.
 
     Returns:
-      (rows, width) float32, with the columns that ``code.names`` names. No rows make an array of length 0.
+      (rows, width) float32, with the columns named by ``code.names``. A table without rows gives an array of length 0.
 
     Raises:
       InputError: for missing columns, a category that was not fitted, missing values, infinite numbers, numbers beyond
-        float32, text instead of numbers or the other way round, with column and row.
+        float32, and text instead of numbers or the reverse, with column and row.
 
     >>> code = table_fit({"size": [3, 5], "colour": ["red", "blue"]})
     >>> print(table_encode(code, {"colour": ["blue", "red", "red"], "size": [1, 2, 3]}))
@@ -293,42 +297,54 @@ def table_encode(code: TableCode, columns: Any) -> np.ndarray:
     where = "table_encode"
     if not isinstance(code, TableCode):
         fail(where, expected="a TableCode from table_fit first", got=describe(code))
-    given = _columns(where, columns)
-    missing = [name for name in code.columns if name not in given]
-    if missing:
-        plural = "s" * (len(missing) > 1)
-        fail(where, expected=f"the column{plural} {', '.join(missing)}", got=f"only {', '.join(given) or 'none'}")
-    table = {name: _column(where, name, given[name]) for name in code.columns}
-    _same_length(where, table)
+    given = _columns_by_name(where, columns)
+    check_columns(where, code.columns, given)
+    table = _read_columns(where, {name: given[name] for name in code.columns})
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
-        column, shown = table[name], code.shown(i)
-        number = categories is None or not isinstance(categories[0], str)
-        if number and column.dtype.kind == "U":
-            cells = column.tolist()
-            marks = [is_mark(cell) for cell in cells]
-            if any(marks) and all(mark or _as_number(cell) for mark, cell in zip(marks, cells, strict=True)):
-                _fail_marked(f"{where}, column {name!r}", row := marks.index(True), cells[row])
-        if len(column) and number != (column.dtype.kind != "U"):
-            fail(
-                f"{where}, column {name!r}",
-                expected=f"{'numbers' if number else 'text'}, as in table_fit",
-                got="text" if number else "numbers",
-            )
+        column, shown, place = table[name], code.shown(i), f"{where}, column {name!r}"
+        _check_kind(place, column, number=categories is None or not isinstance(categories[0], str))
         if categories is None or shown is None:
-            wide = column if column.dtype.kind == "f" else column[:0]
-            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
-                place = _at(f"{where}, column {name!r}", row)
-                fail(place, expected="a number within float32", got=f"{column[row]:g}")
+            _check_float32(place, column)
             encoded.append(column[:, None])
-            continue
-        # Python compares whole numbers and floats exactly, where NumPy would make floats of both.
-        number_of = {category: n for n, category in enumerate(categories)}
-        found, row_of = np.unique(column, return_inverse=True)
-        codes = np.array([number_of.get(value, -1) for value in found.tolist()], int)[row_of]
-        for row in np.flatnonzero(codes < 0)[:1]:
-            known = ", ".join(map(_plain, categories))
-            got = repr(column[row].item())
-            fail(_at(f"{where}, column {name!r}", row), expected=f"one of the categories {known}", got=got)
-        encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
+        else:
+            codes = _category_codes(place, column, categories)
+            encoded.append(codes[:, None] == np.arange(len(categories) - len(shown), len(categories)))
     return np.concatenate([part.astype(np.float32) for part in encoded], 1)
+
+
+def check_columns(where: str, names: Iterable[str], given: Mapping[str, object]) -> None:
+    """Check that a table has the columns with these names."""
+    if missing := [name for name in names if name not in given]:
+        got = f"only {', '.join(list(given)[:20]) or 'none'}"
+        fail(where, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
+
+
+def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
+    """Reject text in place of numbers and the reverse; a column without rows may be either."""
+    if number and column.dtype.kind == "U":
+        cells = column.tolist()
+        marks = [is_missing_mark(cell) for cell in cells]
+        if any(marks) and all(mark or _is_number(cell) for mark, cell in zip(marks, cells, strict=True)):
+            _fail_marked(place, row := marks.index(True), cells[row])
+    if len(column) and number != (column.dtype.kind != "U"):
+        expected, got = ("numbers", "text") if number else ("text", "numbers")
+        fail(place, expected=f"{expected}, as in table_fit", got=got)
+
+
+def _check_float32(place: str, column: np.ndarray) -> None:
+    wide = column if column.dtype.kind == "f" else column[:0]
+    for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
+        fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
+
+
+def _category_codes(place: str, column: np.ndarray, categories: tuple[Category, ...]) -> np.ndarray:
+    """The index of each cell among the categories."""
+    # Python compares integers and floats exactly; NumPy would convert both to floats.
+    code_of = {category: code for code, category in enumerate(categories)}
+    values, index = np.unique(column, return_inverse=True)
+    codes = np.array([code_of.get(value, -1) for value in values.tolist()], int)[index]
+    for row in np.flatnonzero(codes < 0)[:1]:
+        known = ", ".join(map(_category_text, categories))
+        fail(_at(place, row), expected=f"one of the categories {known}", got=repr(column[row].item()))
+    return codes

@@ -1,44 +1,47 @@
-"""Toy sets in the plane, as in the TensorFlow Playground: pure functions of a key.
+"""Toy data sets in the plane, as in the TensorFlow Playground: pure functions of a key.
 
-Each takes ``(key, size=500, noise=0.0)``; ``size`` is static, ``noise`` may be traced, so that sets can be drawn inside
-`jax.jit` and many of them by `jax.vmap`. The playground's slider of 0 to 50 is a ``noise`` of 0 to 0.5 here. Except for
-`gaussians` and `spiral`, noise moves a point only when its label is computed: the point stays where it was drawn, and
-may carry the label of a place nearby. The rows come in random order, so that any part of them is a fair sample.
+Each takes ``(key, size=500, noise=0.0)``; ``size`` is static and ``noise`` may be traced, so that data can be drawn
+inside `jax.jit`, and many sets at once with `jax.vmap`. The playground's noise slider from 0 to 50 is a ``noise`` from
+0 to 0.5 here. Except in `gaussians` and `spiral`, noise does not move the point itself: the label is computed at a
+displaced position, so a point may carry the label of a place nearby. Rows are shuffled, so a slice is a random sample.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from numpy.typing import ArrayLike
 
 from .._core.checks import check_count, check_key, check_range
 from .._core.types import Array
 from .datasets import Dataset
 
-FEATURES = ("x1", "x2")
+_FEATURES = ("x1", "x2")
+Draw = Callable[[Array, int, Array], tuple[Array, Array]]  # draw(key, size, noise) -> (x, y)
 
 
-def _drawn(where: str, draw: Any, key: Any, size: Any, noise: Any) -> tuple[Array, Array]:
-    """Rows from a compiled function, which spares the many small ones of an eager call."""
+def _draw_checked(where: str, draw: Draw, key: Array, size: int, noise: ArrayLike) -> tuple[Array, Array]:
+    """Check the arguments and call a compiled draw."""
     check_key(where, key)
     check_count(where, "size", size, 2)
     check_range(where, "noise", noise, 0, 0.5)
     return draw(key, int(size), jnp.asarray(noise, jnp.float32))
 
 
-def _compiled(draw: Any) -> Any:
+def _compiled(draw: Draw) -> Draw:
+    """Compile a draw, since an eager call would run many small programs."""
     return jax.jit(draw, static_argnums=1)
 
 
 def _uniform(key: Array, count: int, size: int) -> Array:
-    """Numbers of [0, 1), (count, size); drawn flat, since XLA is slow to compile the draws of several axes."""
+    """Uniform numbers in [0, 1), (count, size); drawn flat, since XLA compiles multidimensional draws slowly."""
     return jax.random.uniform(key, (count * size,), jnp.float32).reshape(count, size)
 
 
 def _square(u: Array, radius: float) -> Array:
-    """Points of the square [-radius, radius)^2 from two rows of `_uniform`."""
+    """Points in the square [-radius, radius)^2, from two rows of `_uniform`."""
     return radius * (2 * u.T - 1)
 
 
@@ -47,7 +50,7 @@ def _on_circles(radius: Array, angle: Array) -> Array:
 
 
 def _first_half(size: int) -> Array:
-    """Of an odd number of rows, the first half has one more."""
+    """Mask of the first half of the rows, which has one more if their number is odd."""
     return jnp.arange(size) < size - size // 2
 
 
@@ -78,8 +81,8 @@ def _xor(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
 def _gaussians(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
     place, order = jax.random.split(key)
     first = _first_half(size)
-    middle = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
-    x = middle + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (2 * size,), jnp.float32).reshape(size, 2)
+    centre = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
+    x = centre + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (2 * size,), jnp.float32).reshape(size, 2)
     return _shuffled(_uniform(order, 1, size)[0], x, first)
 
 
@@ -99,7 +102,7 @@ def _plane(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
     return x, (x + noise * _square(u[2:], 6)).sum(1, keepdims=True) / 10
 
 
-# Middle and sign of each hill or hollow.
+# Centre and sign of each hill or hollow.
 _HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
 
 
@@ -108,22 +111,22 @@ def _multi_gaussian(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
     u = _uniform(key, 4, size)
     x = _square(u[:2], 6)
     moved = x + noise * _square(u[2:], 6)
-    middles = jnp.asarray([middle for middle, _ in _HILLS], jnp.float32)
+    centres = jnp.asarray([centre for centre, _ in _HILLS], jnp.float32)
     signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
-    distance = jnp.linalg.norm(moved[:, None] - middles[None], axis=-1)
-    # The playground takes the largest in size; no two overlap, so the sum is the same.
+    distance = jnp.linalg.norm(moved[:, None] - centres[None], axis=-1)
+    # The playground takes the value of largest magnitude; no two cones overlap, so the sum equals it.
     return x, (signs[None] * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
 
 
-def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """A disc inside a ring: no straight line parts them.
+def circles(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """A disc inside a ring, which no straight line separates.
 
-    Half of the points have a radius uniform in [0, 2.5), the other half one in [3.5, 5), both at a uniform angle. The
-    class is 1 where ``|x + noise * u| < 2.5``, with ``u`` uniform in the square [-5, 5)^2.
+    The radius of half of the points is uniform in [0, 2.5), that of the other half in [3.5, 5); the angle is uniform.
+    The class is 1 where ``|x + noise * u| < 2.5``, with ``u`` uniform in the square [-5, 5)^2.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2.
+      size: number of points, at least 2.
       noise: in [0, 0.5].
 
     Returns:
@@ -137,23 +140,23 @@ def circles(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('ring', 'disc'))
     """
-    return Dataset(*_drawn("circles", _circles, key, size, noise), FEATURES, ("ring", "disc"))
+    return Dataset(*_draw_checked("circles", _circles, key, size, noise), _FEATURES, ("ring", "disc"))
 
 
-def xor(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """Four squares, opposite ones of one class: the exclusive or of the signs, which no single unit computes.
+def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """Four squares with opposite ones in the same class: the exclusive or of the signs, which no single unit computes.
 
-    Points are uniform in the square [-5, 5)^2 and then moved by 0.3 away from both axes. With
-    ``(a, b) = x + noise * u``, ``u`` uniform in [-5, 5)^2, the class is 1 where ``a b >= 0``.
+    Points are uniform in the square [-5, 5)^2, then moved away from both axes by 0.3. With ``(a, b) = x + noise * u``
+    and ``u`` uniform in [-5, 5)^2, the class is 1 where ``a b >= 0``.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2.
+      size: number of points, at least 2.
       noise: in [0, 0.5].
 
     Returns:
-      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 where the signs are the same, else 0. The
-      number of points of a class is random.
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 where the signs are equal, else 0. Class
+      sizes are random.
 
     Raises:
       InputError: for a size below 2, or a noise outside [0, 0.5].
@@ -163,18 +166,18 @@ def xor(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
     True
     """
-    return Dataset(*_drawn("xor", _xor, key, size, noise), FEATURES, ("different signs", "same sign"))
+    return Dataset(*_draw_checked("xor", _xor, key, size, noise), _FEATURES, ("different signs", "same sign"))
 
 
-def gaussians(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """Two clouds that a straight line parts, or nearly so.
+def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """Two Gaussian clouds that a straight line separates, or nearly so.
 
-    Half of the points are drawn from a normal distribution around (2, 2), the others from one around (-2, -2), all with
-    the variance ``0.5 + 7 noise`` in each direction: 0.5 without noise, 4 at a noise of 0.5.
+    Half of the points are drawn from a normal distribution around (2, 2), the others around (-2, -2). The variance in
+    each direction is ``0.5 + 7 noise``: 0.5 without noise, 4 for a noise of 0.5.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2.
+      size: number of points, at least 2.
       noise: in [0, 0.5].
 
     Returns:
@@ -188,19 +191,21 @@ def gaussians(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
     (2.0, -2.0)
     """
-    return Dataset(*_drawn("gaussians", _gaussians, key, size, noise), FEATURES, ("around (-2, -2)", "around (2, 2)"))
+    return Dataset(
+        *_draw_checked("gaussians", _gaussians, key, size, noise), _FEATURES, ("around (-2, -2)", "around (2, 2)")
+    )
 
 
-def spiral(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """Two arms of a spiral, each going round 1.75 times: the hardest of the four.
+def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """Two spiral arms of 1.75 turns each: the hardest of the four classification sets.
 
     On an arm of ``m`` points, point ``i`` has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi on the arm of
-    class 0; it lies at ``radius * (sin angle, cos angle) + noise * u``, with ``u`` uniform in [-1, 1)^2. Without noise
-    only the order of the rows is random.
+    class 0. Its position is ``radius * (sin angle, cos angle) + noise * u``, with ``u`` uniform in [-1, 1)^2. Without
+    noise only the order of the rows is random.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2; of an odd number class 1 has one more.
+      size: number of points, at least 2; if odd, class 1 has one more.
       noise: in [0, 0.5].
 
     Returns:
@@ -214,22 +219,22 @@ def spiral(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('arm 0', 'arm 1'))
     """
-    return Dataset(*_drawn("spiral", _spiral, key, size, noise), FEATURES, ("arm 0", "arm 1"))
+    return Dataset(*_draw_checked("spiral", _spiral, key, size, noise), _FEATURES, ("arm 0", "arm 1"))
 
 
-def plane(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """Regression of a plane, ``y = (a + b) / 10``, which a single linear unit learns.
+def plane(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """Regression of a plane, ``y = (a + b) / 10``, which a single linear unit can learn.
 
-    Points ``x`` are uniform in the square [-6, 6)^2, and ``(a, b) = x + noise * u`` with ``u`` uniform in it too.
+    Points ``x`` are uniform in the square [-6, 6)^2; ``(a, b) = x + noise * u`` with ``u`` uniform in the same square.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2.
+      size: number of points, at least 2.
       noise: in [0, 0.5].
 
     Returns:
-      `Dataset` with ``x`` (size, 2) and ``y`` (size, 1), both float32. As in the playground, ``y`` reaches -1.2 and 1.2
-      in the corners, and 1.8 with full noise, although most of it is in [-1, 1].
+      `Dataset` with ``x`` (size, 2) and ``y`` (size, 1), both float32. As in the playground, most ``y`` are in [-1, 1],
+      but they reach 1.2 in magnitude at the corners, and 1.8 with full noise.
 
     Raises:
       InputError: for a size below 2, or a noise outside [0, 0.5].
@@ -239,19 +244,19 @@ def plane(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
     True
     """
-    return Dataset(*_drawn("plane", _plane, key, size, noise), FEATURES, ())
+    return Dataset(*_draw_checked("plane", _plane, key, size, noise), _FEATURES, ())
 
 
-def multi_gaussian(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
-    """Regression of three hills and three hollows on a level of 0.
+def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+    """Regression of three hills and three hollows in a flat surface.
 
-    Points ``x`` are uniform in the square [-6, 6)^2; with ``p = x + noise * u``, ``u`` uniform in it too,
-    ``y = sum_k s_k max(0, 1 - |p - c_k| / 2)``. Around (-4, 2.5), (4, 2.5) and (0, -2.5) is a hill, ``s = 1``; around
-    (0, 2.5), (-4, -2.5) and (4, -2.5) a hollow, ``s = -1``. Each is a cone, though the playground calls it a Gaussian.
+    Points ``x`` are uniform in the square [-6, 6)^2. With ``p = x + noise * u`` and ``u`` uniform in the same square,
+    ``y = sum_k s_k max(0, 1 - |p - c_k| / 2)``: hills (``s = 1``) at (-4, 2.5), (4, 2.5) and (0, -2.5), hollows
+    (``s = -1``) at (0, 2.5), (-4, -2.5) and (4, -2.5). Each is a cone, although the playground calls it a Gaussian.
 
     Args:
       key: a PRNG key.
-      size: how many points, at least 2.
+      size: number of points, at least 2.
       noise: in [0, 0.5].
 
     Returns:
@@ -265,4 +270,4 @@ def multi_gaussian(key: Array, size: int = 500, noise: Any = 0.0) -> Dataset:
     >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)
     ((1000, 1), True, True)
     """
-    return Dataset(*_drawn("multi_gaussian", _multi_gaussian, key, size, noise), FEATURES, ())
+    return Dataset(*_draw_checked("multi_gaussian", _multi_gaussian, key, size, noise), _FEATURES, ())

@@ -1,4 +1,4 @@
-"""The checkpoints of `fit`: written while it trains, and taken up when the same call is made again."""
+"""The checkpoints of `fit`: written during training, and read when the same call runs again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import glob
 import hashlib
 import os
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
 from .._core.trees import from_paths
+from .._core.warn import warn
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..nn.layer import shape_of
@@ -32,14 +32,14 @@ from ..training.stopping import PureCallback
 from ..training.task import Task
 from .callbacks import Callback
 from .inputs import is_stream
-from .pieces import Start
+from .pieces import EpochPosition
 
 _NAME = "step-{:09d}.safetensors"
-_ROWS = 64  # of the data, by which a run is known again
+_ROWS = 64  # rows of the data that identify a run
 
 
 class CheckpointError(OSError):
-    """A checkpoint of `fit` could not be written, such as on a full disk; nothing that was reached is lost.
+    """A checkpoint of `fit` could not be written, for example on a full disk; the training so far is not lost.
 
     Attributes:
       ts: the `TrainState` reached.
@@ -50,26 +50,26 @@ class CheckpointError(OSError):
     history: Any = None
 
 
-class Standing(NamedTuple):
-    """Where a run of `fit` stands: all that another process needs to go on as if nothing had happened.
+class RunPosition(NamedTuple):
+    """The position of a run of `fit`: everything another process needs to continue it exactly.
 
     Attributes:
       ts: the state.
       made: training steps made in this run.
-      epoch: epochs that are complete.
-      start: where in the next epoch; None at its beginning.
+      epoch: completed epochs.
+      start: the position within the next epoch; None at its beginning.
       logs: values of that epoch so far.
-      seconds: spent on it.
-      history: of the complete epochs.
-      stopped: whether a callback ended the training.
-      stream: what the iterable's ``state()`` said, None without one.
-      validation: the same of an iterable of validation data.
+      seconds: time spent on it.
+      history: of the completed epochs.
+      stopped: whether a callback stopped the training.
+      stream: the iterable's ``state()``; None without one.
+      validation: likewise for an iterable of validation data.
     """
 
     ts: TrainState
     made: int = 0
     epoch: int = 0
-    start: Start | None = None
+    start: EpochPosition | None = None
     logs: Mapping[str, float] = MappingProxyType({})
     seconds: float = 0.0
     history: Mapping[str, list[float]] = MappingProxyType({})
@@ -77,17 +77,22 @@ class Standing(NamedTuple):
     stream: Any = None
     validation: Any = None
 
+    @property
+    def identity(self) -> tuple[int, int, bool, bool]:
+        """Identity of a position, used to avoid writing it twice."""
+        return self.made, self.epoch, self.start is None, self.stopped
+
 
 class Checkpoints:
-    """A folder with the checkpoints of one run, the newest of which is taken up.
+    """A folder with the checkpoints of one run.
 
     Args:
-      folder: made if missing.
+      folder: created if missing.
       every: "epoch", or a number of steps.
-      keep: how many files stay; None keeps all.
-      callbacks: those of `fit`, whose memories are kept too.
-      settings: by name texts or numbers that must be the same when the run is taken up.
-      model: the text that is stored as ``model``.
+      keep: the number of newest files to keep; None keeps all.
+      callbacks: those of `fit`, whose memories are saved too.
+      settings: texts and numbers by name that must be the same when the run continues.
+      model: the text to store as ``model``.
     """
 
     def __init__(
@@ -104,9 +109,17 @@ class Checkpoints:
         self.every = None if every == "epoch" else int(every)
         self.settings, self.model = settings, model
 
+    def due(self, made: int) -> bool:
+        """Whether a checkpoint is due after an epoch that ends with this many steps."""
+        return self.every is None or made % self.every == 0
+
+    def due_within(self, made: int) -> bool:
+        """Whether one is due after this many steps, within an epoch."""
+        return self.every is not None and made % self.every == 0
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
-        """The folder, made and tried out, while no other process writes into it."""
+        """Create, check and lock the folder."""
         where = f"checkpoint {self.folder!r}"
         if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="a file")
@@ -132,11 +145,11 @@ class Checkpoints:
         names = ((re.fullmatch(r"step-(\d{9,})\.safetensors", os.path.basename(path)), path) for path in found)
         return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
 
-    def latest(self, ts: TrainState) -> Standing | None:
-        """The newest undamaged checkpoint, None in an empty folder.
+    def latest(self, ts: TrainState) -> RunPosition | None:
+        """The position of the newest undamaged checkpoint; None in an empty folder.
 
         Args:
-          ts: the state that `fit` was given, with which the run must have begun.
+          ts: the state given to `fit`, with which the run must have begun.
 
         Raises:
           InputError: when the folder holds another run, or when every file in it is damaged.
@@ -151,7 +164,7 @@ class Checkpoints:
             for bad, problem in damaged:
                 os.replace(bad, bad + ".damaged")
                 text = f"fit: {problem} It was renamed to *.damaged, and the checkpoint before it is taken."
-                warnings.warn(text, RuntimeWarning, stacklevel=5)
+                warn(text)
             return found
         if damaged:
             hint = "To begin anew, remove them or give another folder."
@@ -159,12 +172,12 @@ class Checkpoints:
         return None
 
     def begin(self) -> None:
-        """Let callbacks forget what they remember of an earlier training."""
+        """Reset the memories of callbacks that served an earlier training."""
         for callback in self.callbacks:
             if isinstance(callback, PureCallback):
                 callback.restore(None)
 
-    def _read(self, path: str, ts: TrainState) -> Standing:
+    def _read(self, path: str, ts: TrainState) -> RunPosition:
         info = load_info(path)
         about = info.extra.get("fit") if isinstance(info.extra, dict) else None
         where = f"checkpoint {self.folder!r}"
@@ -177,7 +190,7 @@ class Checkpoints:
         if about["start"] is not None:
             totals = {name.removeprefix("totals/"): leaf for name, leaf in beside.items() if name.startswith("totals/")}
             step, done = about["start"]
-            start = Start(step, done, totals)
+            start = EpochPosition(step, done, totals)
         memories = []
         for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
             if isinstance(callback, PureCallback) and memory is not None:
@@ -185,21 +198,12 @@ class Checkpoints:
                 own = {name.removeprefix(prefix): leaf for name, leaf in beside.items() if name.startswith(prefix)}
                 memory = from_paths(f"{where}, callback {i}", callback.start(ts), own)
             memories.append(memory)
-        # Only now, when all has been read and found good.
+        # Only now: everything was read and is valid.
         for callback, memory in zip(self.callbacks, memories, strict=True):
             callback.restore(memory)
-        return Standing(
-            state,
-            about["made"],
-            about["epoch"],
-            start,
-            about["logs"],
-            about["seconds"],
-            {name: list(values) for name, values in (info.history or {}).items()},
-            about["stopped"],
-            about["stream"],
-            about["validation"],
-        )
+        named = {name: about[name] for name in ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")}
+        history = {name: list(values) for name, values in (info.history or {}).items()}
+        return RunPosition(ts=state, start=start, history=history, **named)
 
     def _compare(self, where: str, theirs: dict[str, Any]) -> None:
         for name, ours in self.settings.items():
@@ -226,9 +230,9 @@ class Checkpoints:
                     expected, got = f"the {name} that the run in it began with, {theirs.get(name)}", str(ours)
                 fail(where, expected=expected, got=got, hint=hint)
 
-    def save(self, standing: Standing) -> None:
-        """Write a checkpoint, then remove those that are older than the ones to keep."""
-        start, beside, memories = standing.start, dict[str, Any](), []
+    def save(self, position: RunPosition) -> None:
+        """Write a checkpoint, then remove the oldest ones."""
+        start, beside, memories = position.start, dict[str, Any](), []
         if start is not None:
             beside["totals"] = start.totals
         for i, callback in enumerate(self.callbacks):
@@ -241,26 +245,26 @@ class Checkpoints:
                 memories.append(callback.state())
         about = {
             "settings": self.settings,
-            "made": standing.made,
-            "epoch": standing.epoch,
+            "made": position.made,
+            "epoch": position.epoch,
             "start": None if start is None else [start.step, start.done],
-            "logs": standing.logs,
-            "seconds": standing.seconds,
-            "stopped": standing.stopped,
-            "stream": standing.stream,
-            "validation": standing.validation,
+            "logs": position.logs,
+            "seconds": position.seconds,
+            "stopped": position.stopped,
+            "stream": position.stream,
+            "validation": position.validation,
             "callbacks": memories,
         }
-        path = os.path.join(self.folder, _NAME.format(standing.made))
+        path = os.path.join(self.folder, _NAME.format(position.made))
         try:
-            save_with(path, standing.ts, beside, history=standing.history, extra={"fit": about}, model=self.model)
+            save_with(path, position.ts, beside, history=position.history, extra={"fit": about}, model=self.model)
         except (OSError, InputError) as error:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
             reason = error.strerror if isinstance(error, OSError) else str(error)
             message = f"{reason}; {last}; the state reached is .ts of this error, its history .history"
             wrapped = CheckpointError(getattr(error, "errno", None), message, path)
-            wrapped.ts, wrapped.history = standing.ts, standing.history
+            wrapped.ts, wrapped.history = position.ts, position.history
             raise wrapped from error
         if self.keep is not None:
             for old in self.paths()[: -self.keep]:
@@ -269,7 +273,7 @@ class Checkpoints:
 
 
 def check_every(every: Any, keep: Any) -> None:
-    """Refuse other settings than "epoch" or a number of steps, and a number of files."""
+    """Refuse an interval or a number of files that is invalid."""
     if every != "epoch":
         if isinstance(every, str):
             fail("fit", expected="every='epoch' or a number of steps", got=repr(every))
@@ -314,7 +318,7 @@ def settings_of(
 
 
 def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
-    """A fingerprint of the traced step."""
+    """A fingerprint of the traced training step."""
     rows = min(batch_size, size_of(data))
     batch = jax.tree.map(lambda a: a[:rows], data)
     program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
@@ -327,7 +331,8 @@ def _known(data: Any) -> Any:
     if is_stream(data):
         return type(data).__name__
     rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
-    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data)
+    parts = tuple(part for part in data if part is not None)
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 

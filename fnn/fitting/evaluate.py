@@ -10,9 +10,9 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import fail
-from .._core.inputs import as_arrays, as_data, leaves, on_device
+from .._core.inputs import as_arrays, leaves, on_device
 from ..metrics.names import NAN_ROWS
-from ..training.batch import size_of
+from ..training.batch import as_batch, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
 from ..training.state import TrainState, check_task
@@ -96,7 +96,7 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
     if not is_stream(data):
-        data = arrays_to_measure(task, ts, as_data(data, late=True), "data", None)
+        data = arrays_to_measure(task, ts, as_batch(data, late=True), "data", None)
     logs = evaluate_checked(task, ts, data, batch_size)
     warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
     return logs

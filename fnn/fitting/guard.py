@@ -1,9 +1,9 @@
-"""Training that stops at the first value which is not finite, and says where it arose.
+"""``fit(check="finite")``: stop at the first value that is not finite, and name its place.
 
-The compiled steps are left as they are. A copy of the state is kept about once a second, and after as long it is asked
-whether all numbers are still finite, which costs one pass over the parameters. If not, the steps since that copy are
-made again one by one, by the same program and so with the same bits, up to the one that went wrong; that one is made
-once more with the values of every layer in sight.
+The compiled steps stay unchanged. About once a second the state is copied, and a second later the current state is
+checked, at the cost of one pass over the parameters. If a value is not finite, the steps since the copy are repeated
+one at a time by the same program, hence with the same bits, up to the one that went wrong; that step is then repeated
+while the values of every layer are observed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .pieces import Piece, advance
 
-# How long a stretch of steps is that is looked at as a whole, in seconds, and how many bytes of data that
-# come in pieces may be held for it.
+# Interval between finiteness checks, in seconds, and the bytes of streamed data that may be kept in between.
 _PERIOD, _BYTES = 1.0, 256 * 2**20
 
 
@@ -34,25 +33,26 @@ class NonFiniteError(FloatingPointError):
     """A value became NaN or infinite during ``fit(..., check="finite")``.
 
     Attributes:
-      place: the layer, parameter, loss or input in which it arose, in words.
-      step: the number of the training step, counted from 0 as ``ts.step``.
-      epoch: the number of the epoch, counted from 0.
+      place: the layer, parameter, loss or input where it appeared, in words.
+      step: the training step, counted from 0 as ``ts.step``.
+      epoch: the epoch, counted from 0.
       task: the `Task`.
-      ts: the `TrainState` before that step, the last one that is finite.
-      batch: what that step was made on, ``(x, y)`` or ``(x, y, sample_weight)``.
-      history: the `History` of the complete epochs.
+      ts: the `TrainState` before that step, the last finite one.
+      batch: the batch of that step, ``(x, y)`` or ``(x, y, sample_weight)``.
+      history: the `History` of the completed epochs.
 
-    `layer_report` of ``(error.task, error.ts, error.batch)`` tells more of each layer.
+    Call ``layer_report(error.task, error.ts, error.batch)`` for details of each layer.
     """
 
     def __init__(self, place: str, task: Task, ts: TrainState, batch: Batch, epoch: int) -> None:
-        self.place, self.task, self.ts, self.batch = place, task, ts, batch
+        self.place, self.task, self.ts = place, task, ts
+        self.batch = tuple(part for part in batch if part is not None)
         self.step, self.epoch = int(ts.step), epoch
         self.history: Any = None
         super().__init__(place)
 
     def __reduce__(self) -> Any:
-        # A task is made of functions, which no other process could take over; what happened can be told there.
+        # Another process may lack the functions in the task; the message is enough there.
         return FloatingPointError, (str(self),)
 
     def __str__(self) -> str:
@@ -63,9 +63,9 @@ class NonFiniteError(FloatingPointError):
         ) + (help if self.step else "")
 
     def replay(self) -> tuple[TrainState, Logs]:
-        """Make the very step again: the state behind it, and its loss and metrics.
+        """Repeat the failing step: the state after it, and its loss and metrics.
 
-        For more, call `train_step` or functions of your own on ``error.ts`` and ``error.batch``.
+        To look closer, call `train_step` or your own functions on ``error.ts`` and ``error.batch``.
         """
         out: tuple[TrainState, Logs] = train_step(self.task, self.ts, self.batch)
         return out
@@ -83,8 +83,8 @@ def _numbers(ts: TrainState, totals: Totals) -> Any:
     return ts.params, ts.state, ts.opt_state, totals["loss"]
 
 
-class _Call(NamedTuple):
-    """Steps that were made: the arguments of `advance`, the epoch, and whether they began it."""
+class Call(NamedTuple):
+    """One call of `advance`: its arguments, the number of the epoch, and whether it begins the epoch."""
 
     piece: Piece
     done: int
@@ -94,35 +94,30 @@ class _Call(NamedTuple):
 
 
 class Guard:
-    """Watches the states of a source on their way.
-
-    Attributes:
-      epoch: the number of the epoch under way.
-    """
+    """Checks the states of a source for values that are not finite."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.epoch = 0
-        self.calls: list[_Call] = []
+        self.calls: list[Call] = []
         self.copy: Any = None
         self.since = 0.0
         self.held = 0
         # An optimizer's state may hold an infinity from the start, such as for a minimum.
         self.expected: np.ndarray | None = None
 
-    def before(self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool) -> None:
-        """Take note of steps that are about to be made; see `advance`."""
+    def before(self, ts: TrainState, totals: Totals, call: Call) -> None:
+        """Record steps that are about to be made."""
         if self.copy is None:
             self.copy = copied((ts, totals))
             if self.expected is None:
                 self.expected = np.asarray(_flags(_numbers(ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
-        if self.calls and self.calls[-1].piece.data is not piece.data:  # the last data are held anyway
-            self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(piece.data))
-        self.calls.append(_Call(piece, done, count, self.epoch, first))
+        if self.calls and self.calls[-1].piece.data is not call.piece.data:  # the last data are held anyway
+            self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(call.piece.data))
+        self.calls.append(call)
 
     def after(self, ts: TrainState, totals: Totals) -> None:
-        """Look at what came out, if the last look is long enough ago."""
+        """Check the new state, if the last check is long enough ago."""
         if time.perf_counter() - self.since > _PERIOD or self.held > _BYTES:
             self.look(ts, totals)
 
@@ -139,7 +134,7 @@ class Guard:
         return bool((np.asarray(_flags(_numbers(ts, totals))) >= self.expected).all())
 
     def _search(self) -> None:
-        """Make the steps again, one at a time, up to the one that went wrong."""
+        """Repeat the steps one at a time, up to the one that went wrong."""
         ts, totals = copied(self.copy)
         for number, call in enumerate(self.calls):
             if call.first and number:
@@ -156,7 +151,7 @@ class Guard:
         raise NonFiniteError(place, self.task, before, _batch(self.calls[0], 0), self.calls[0].epoch)
 
 
-def _batch(call: _Call, i: int) -> Batch:
+def _batch(call: Call, i: int) -> Batch:
     """The rows of a call's step ``i``, without those that only fill it up."""
     piece, start = call.piece, (call.done + i) * call.piece.batch_size
     stop = start + (piece.batch_size if call.steps else piece.rest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
@@ -14,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.arrays import check_fits, read
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
-from .._core.inputs import as_data
+from .._core.warn import warn
 from ..losses.facts import check_targets, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS, check_labels
 from ..nn.masks import Masked
-from ..training.batch import size_of, unpack
+from ..training.batch import Batch, as_batch, size_of
 from ..training.checks import Expected, Signature, check_fit, check_ids_in_range
 from ..training.state import TrainState
 from ..training.task import Task
@@ -39,7 +38,7 @@ def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | No
         if isinstance(leaf, np.ndarray):
             check_fits(f"{where}{jax.tree_util.keystr(path)}", leaf, offset)
             leaf = read(leaf)
-        if not jnp.issubdtype(leaf.dtype, jnp.floating) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
+        if not is_float(leaf) or leaf.size == 0 or _seen_finite.get(id(leaf)) is leaf:
             continue
         # One pass over the sum; only if that is not finite (it may also have overflowed) every element is looked at.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -58,7 +57,7 @@ def check_finite(data: Any, where: str, offset: int = 0, counts: np.ndarray | No
             _seen_finite[id(leaf)] = leaf
 
 
-def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: str = "data") -> None:
+def check_slices(task: Task, expected: Expected, data: Batch, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, so many rows at a time."""
     check_counting(data, where)
     if rows >= size_of(data):
@@ -69,10 +68,9 @@ def check_slices(task: Task, expected: Expected, data: Any, rows: int, where: st
     return None
 
 
-def check_counting(data: Any, where: str) -> None:
+def check_counting(data: Batch, where: str) -> None:
     """Refuse weights that leave no row; those of one batch may."""
-    weight = unpack(data)[2]
-    if weight is not None and not weight.any():
+    if data.weight is not None and not data.weight.any():
         _fail_counting(where)
 
 
@@ -80,12 +78,12 @@ def _fail_counting(where: str) -> NoReturn:
     fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
 
 
-def check_data(task: Task, expected: Expected, data: Any, where: str = "data", offset: int = 0) -> None:
+def check_data(task: Task, expected: Expected, data: Batch, where: str = "data", offset: int = 0) -> None:
     """Refuse data with invalid values: not finite, labels or ids out of range, negative weights.
 
     Examples of weight 0 may hold anything.
     """
-    x, y, weight = unpack(data)
+    x, y, weight = data
     counts = rows_that_count(weight)
     for name, part, kept in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):
         if part is not None:
@@ -118,7 +116,7 @@ def counting_rows(task: Task) -> Task:
     return task.replace(metrics=(*task.metrics, NAN_ROWS))
 
 
-def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
+def warn_of_nan(where: str, rows: float) -> bool:
     """Warn of rows whose predictions hold NaN, and refuse data of which no row counts; whether there was a warning."""
     if rows < 0:
         _fail_counting(where)
@@ -127,7 +125,7 @@ def warn_of_nan(where: str, rows: float, stacklevel: int = 3) -> bool:
             f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
             "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
         )
-        warnings.warn(text, RuntimeWarning, stacklevel=stacklevel)
+        warn(text)
     return rows > 0
 
 
@@ -145,20 +143,20 @@ def is_mapped(data: Any) -> bool:
     return any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
 
 
-def batches(stream: Iterable[Any], where: str) -> Iterator[Any]:
+def batches(stream: Iterable[Any], where: str) -> Iterator[Batch]:
     """The batches of an iterable as arrays; refuses an iterable that is empty or used up."""
     count = 0
     for batch in stream:
         count += 1
-        yield as_data(batch, f"{where}, batch {count - 1}")
+        yield as_batch(batch, f"{where}, batch {count - 1}")
     if count == 0:
         hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
         fail(where, expected="at least one batch", got="none", hint=hint)
 
 
-def weigh(task: Task, data: Any, class_weight: Any) -> Any:
+def weigh(task: Task, data: Batch, class_weight: Any) -> Batch:
     """Data with class weights multiplied into the sample weights; of examples of weight 0 no label is looked at."""
-    x, y, weight = unpack(data)
+    x, y, weight = data
     if several_labels(task.loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
         # Rows that happen to be one-hot are labels too, not classes.
         hint = "Pass a weight for each example, (x, y, sample_weight), or weigh the labels in a loss of your own."
@@ -173,7 +171,7 @@ def weigh(task: Task, data: Any, class_weight: Any) -> Any:
             found[counts] = class_weights(np.asarray(y)[counts], class_weight)
         own = jnp.asarray(found)
     own = own if weight is None else own * jnp.asarray(weight, own.dtype)
-    return x, y, np.asarray(own) if isinstance(y, np.ndarray) else own
+    return Batch(x, y, np.asarray(own) if isinstance(y, np.ndarray) else own)
 
 
 class BatchCheck:
@@ -211,7 +209,7 @@ def take_from_host(data: Any, rows: np.ndarray, length: int) -> Any:
     return jax.tree.map(read, data)
 
 
-def split_validation(data: Any, fraction: float) -> tuple[Any, Any]:
+def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:
     """All but the last fraction of the rows, and the last fraction."""
     size = size_of(data)
     at = math.floor(size * (1 - fraction) + 1e-9)
@@ -219,16 +217,14 @@ def split_validation(data: Any, fraction: float) -> tuple[Any, Any]:
         fail(
             "fit", expected="a validation_split that leaves rows on both sides", got=f"{fraction:g} of {size} examples"
         )
-    y = data[1]
+    y = data.y
     if getattr(y, "ndim", 0) == 1 and jnp.issubdtype(y.dtype, jnp.integer):
         new = ~np.isin(np.asarray(y[at:]), np.asarray(y[:at]))
         if new.mean() > 0.5:
-            warnings.warn(
+            warn(
                 f"fit: {new.mean():.0%} of the validation rows are of classes that no training row has. "
                 "validation_split takes the last rows; are they sorted by class? Shuffle them first, or use "
-                "fnn.data.train_test_split.",
-                RuntimeWarning,
-                stacklevel=4,
+                "fnn.data.train_test_split."
             )
     return jax.tree.map(lambda a: a[:at], data), jax.tree.map(lambda a: a[at:], data)
 

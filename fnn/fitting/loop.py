@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,214 +13,217 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import describe, fail
 from .._core.trees import copied, paths
+from .._core.types import Array
+from .._core.warn import warn
 from ..metrics.names import NAN_ROWS
 from ..training.state import TrainState
 from ..training.stopping import PureCallback, StopTraining
-from ..training.task import Task
 from .callbacks import Callback
-from .checkpoints import Checkpoints, Standing
+from .checkpoints import RunPosition
 from .evaluate import evaluate_checked
 from .guard import NonFiniteError
 from .history import History
 from .inputs import Slices, is_stream, warn_of_nan
-from .pieces import Start
+from .pieces import EpochPosition
+from .plan import Plan
 from .progress import Progress, as_floats
-from .sources import Source
 from .streams import restore_stream
 
 
-def _place(at: Standing) -> Any:
-    """What tells one standing of a run from another."""
-    return at.made, at.epoch, at.start is None, at.stopped
-
-
 class Loop:
-    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
+    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints.
 
-    def __init__(
-        self,
-        task: Task,
-        source: Source,
-        validation_data: Any,
-        eval_batch_size: int,
-        callbacks: Sequence[Callback],
-        epochs: int,
-        kept: Checkpoints | None,
-        interrupted: Callable[[], bool],
-        progress: Progress,
-    ) -> None:
-        self.task, self.source = task, source
-        self.validation_data, self.eval_batch_size = validation_data, eval_batch_size
-        self.callbacks, self.epochs, self.kept = callbacks, epochs, kept
-        self.interrupted, self.progress = interrupted, progress
-        self.saved: Any = None  # where the last checkpoint was written
-        self.warned = False
+    Args:
+      plan: what to train, on what, and how.
+      interrupted: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
+        self.plan, self.interrupted = plan, interrupted
+        self.source, self.callbacks, self.checkpoints = plan.source, plan.callbacks, plan.checkpoints
+        self.progress = Progress(plan.verbose, plan.epochs)
+        self.saved: Any = None  # the identity of the position that was written last
+        self.warned_of_nan = False
 
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
-        """Train from the state given, or from a checkpoint of the same run."""
-        at = self._resumed(ts) or self._begun(ts)
-        history = History({name: list(values) for name, values in at.history.items()})
-        while at.epoch < self.epochs and not at.stopped:
-            at, complete = self._epoch(at, history)
+        """Train from the given state, or continue from a checkpoint of the same run."""
+        position = self._resume(ts) or self._begin(ts)
+        history = History({name: list(values) for name, values in position.history.items()})
+        while position.epoch < self.plan.epochs and not position.stopped:
+            position, complete = self._epoch(position, history)
             if not complete or self.interrupted():
                 break
-        ts = at.ts if at.stopped or at.epoch < self.epochs else _finish(self.callbacks, at.ts)
-        if at.start is None:
-            self._save(at)
+        over = position.epoch >= self.plan.epochs and not position.stopped
+        ts = _finish(self.callbacks, position.ts) if over else position.ts
+        if position.start is None:
+            self._save(position)
         history.interrupted = self.interrupted()
         if history.interrupted and self.progress.verbose:
-            kept = self.kept is not None and self.saved != _place(at)
-            note = "; the checkpoint is that of the epoch's beginning" if kept else ""
-            print(f"interrupted at step {int(ts.step)}; the state reached is returned{note}", flush=True)
+            behind = self.checkpoints is not None and self.saved != position.identity
+            note = "; the checkpoint is that of the start of the epoch" if behind else ""
+            print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
         return ts, history
 
-    def _begun(self, ts: TrainState) -> Standing:
-        """The beginning, of which there is a checkpoint too: what cannot be written is met before any training."""
-        at = Standing(copied(ts), stream=self.source.standing(), validation=self._validation())
-        if self.kept is not None:
-            self.kept.begin()
-            self._save(at)
-        return at
+    def _begin(self, ts: TrainState) -> RunPosition:
+        """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
+        position = RunPosition(ts=copied(ts), stream=self.source.state(), validation=self._validation_state())
+        if self.checkpoints is not None:
+            self.checkpoints.begin()
+            self._save(position)
+        return position
 
-    def _resumed(self, ts: TrainState) -> Standing | None:
-        """Where an earlier process left off, if one did."""
-        at = None if self.kept is None else self.kept.latest(ts)
-        if at is None or self.kept is None:
+    def _resume(self, ts: TrainState) -> RunPosition | None:
+        """The position of the newest checkpoint, if there is one."""
+        if self.checkpoints is None or (position := self.checkpoints.latest(ts)) is None:
             return None
-        if at.epoch > self.epochs:
+        folder, epochs = self.checkpoints.folder, self.plan.epochs
+        if position.epoch > epochs:
             hint = "Raise epochs, or give another folder."
-            got = f"{self.epochs}, where the run in {self.kept.folder!r} is behind {at.epoch} epochs"
-            fail("fit", expected="epochs that are not over", got=got, hint=hint)
-        self.saved = _place(at)
-        over = at.stopped or at.epoch >= self.epochs
-        if self.progress.verbose and at.stopped:
-            print(f"complete: a callback ended this training after epoch {at.epoch} ({self.kept.folder})", flush=True)
+            got = f"{epochs}, but the run in {folder!r} has completed {position.epoch} epochs"
+            fail("fit", expected="a number of epochs that is not exceeded yet", got=got, hint=hint)
+        self.saved = position.identity
+        over = position.stopped or position.epoch >= epochs
+        if self.progress.verbose and position.stopped:
+            print(f"complete: a callback stopped this training after epoch {position.epoch} ({folder})", flush=True)
         elif self.progress.verbose and over:
-            print(f"complete: all {at.epoch} epochs are done ({self.kept.folder})", flush=True)
-        elif self.progress.verbose and at.made:
-            print(f"resumed at epoch {at.epoch + 1}, step {int(at.ts.step)} from {self.kept.folder}", flush=True)
+            print(f"complete: all {position.epoch} epochs are done ({folder})", flush=True)
+        elif self.progress.verbose and position.made:
+            step = int(position.ts.step)
+            print(f"resumed at epoch {position.epoch + 1}, step {step} from {folder}", flush=True)
         if not over:
-            self.source.restore(at.stream)
-            if is_stream(self.validation_data) and not isinstance(self.validation_data, Slices):
-                restore_stream(self.validation_data, at.validation)
-        return at._replace(ts=copied(at.ts))
+            self.source.restore(position.stream)
+            validation_data = self.plan.validation_data
+            if is_stream(validation_data) and not isinstance(validation_data, Slices):
+                restore_stream(validation_data, position.validation)
+        return position._replace(ts=copied(position.ts))
 
-    def _validation(self) -> Any:
-        """Where an iterable of validation data stands."""
-        return self.validation_data.state() if keeps_state(self.validation_data) else None
+    def _validation_state(self) -> Any:
+        """The saved position of an iterable of validation data."""
+        data = self.plan.validation_data
+        return data.state() if keeps_state(data) else None
 
-    def _save(self, at: Standing) -> None:
-        if self.kept is not None and self.saved != _place(at):
-            self.kept.save(at)
-            self.saved = _place(at)
+    def _save(self, position: RunPosition) -> None:
+        if self.checkpoints is not None and self.saved != position.identity:
+            self.checkpoints.save(position)
+            self.saved = position.identity
 
-    def _epoch(self, at: Standing, history: History) -> tuple[Standing, bool]:
-        """The standing behind the next epoch, and True; or within it, and False, when Ctrl-C came before its end."""
-        started = time.perf_counter() - at.seconds
-        self.progress.start(at.epoch, self.source.total, 0 if at.start is None else at.start.done)
+    def _epoch(self, position: RunPosition, history: History) -> tuple[RunPosition, bool]:
+        """The position after the next epoch, and True; after Ctrl-C the position within it, and False."""
+        started = time.perf_counter() - position.seconds
+        self.progress.start(position.epoch, self.source.total, 0 if position.start is None else position.start.done)
         logs: dict[str, float] = {}
         try:
-            at, logs = self._steps(at, started)
-            if at.start is None and self.validation_data is not None:
-                seen = evaluate_checked(self.task, at.ts, self.validation_data, self.eval_batch_size)
-                rows = seen.pop(NAN_ROWS.name)
-                # A loss that is not finite is told anyway.
-                if math.isfinite(seen["loss"]) and not self.warned:
-                    self.warned = warn_of_nan("fit, validation_data", rows, stacklevel=5)
-                logs |= {f"val_{name}": value for name, value in seen.items()}
+            position, logs = self._steps(position, started)
+            if position.start is None:
+                logs |= self._validate(position.ts)
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
             raise
         finally:
-            self.progress.end(at.epoch, logs if at.start is None else {}, time.perf_counter() - started)
-        if at.start is not None:
-            return at, False
+            seconds = time.perf_counter() - started
+            self.progress.end(position.epoch, logs if position.start is None else {}, seconds)
+        if position.start is not None:
+            return position, False
         history.record({**logs, "seconds": time.perf_counter() - started})
-        _warn_once(history, self.source.guard is not None)
-        ts, stop = _call_back(self.callbacks, at.epoch, at.ts, history)
-        stream, validation = self.source.standing(), self._validation()
-        at = Standing(ts, at.made, at.epoch + 1, history=history, stopped=stop, stream=stream, validation=validation)
+        _warn_once(history, self.source.rhythm.guard is not None)
+        ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
+        position = RunPosition(
+            ts=ts,
+            made=position.made,
+            epoch=position.epoch + 1,
+            history=history,
+            stopped=stop,
+            stream=self.source.state(),
+            validation=self._validation_state(),
+        )
         if stop and self.progress.verbose:
-            print(f"stopped after epoch {at.epoch}; the state at step {int(ts.step)} is returned", flush=True)
-        if self.kept is not None and (self.kept.every is None or at.made % self.kept.every == 0):
-            self._save(at)
-        return at, True
+            print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)
+        if self.checkpoints is not None and self.checkpoints.due(position.made):
+            self._save(position)
+        return position, True
 
-    def _steps(self, at: Standing, started: float) -> tuple[Standing, dict[str, float]]:
-        """The standing behind the epoch's last step, with its values; or within it, without, after Ctrl-C."""
-        source, every = self.source, None if self.kept is None else self.kept.every
-        begin, done = (int(at.ts.step), 0) if at.start is None else (at.start.step, at.start.done)
-        source.before = at.made - done
-        guard, totals = source.guard, None
-        if guard is not None:
-            guard.epoch = at.epoch
-        ts, logs, shown, refreshed = at.ts, dict(at.logs), done, time.perf_counter()
-        with contextlib.closing(source.steps(ts, self.progress.period, at.start)) as chunks:
-            for reached in chunks:
-                ts, totals, logs = reached.ts, reached.totals, reached.logs
-                done, now = done + reached.made, time.perf_counter()
+    def _validate(self, ts: TrainState) -> dict[str, float]:
+        """The values of the validation data, with their names in the history."""
+        data = self.plan.validation_data
+        if data is None:
+            return {}
+        values = evaluate_checked(self.plan.task, ts, data, self.plan.eval_batch_size)
+        nan_rows = values.pop(NAN_ROWS.name)
+        # A loss that is not finite has its own warning.
+        if math.isfinite(values["loss"]) and not self.warned_of_nan:
+            self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
+        return {f"val_{name}": value for name, value in values.items()}
+
+    def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
+        """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
+        source, progress, guard = self.source, self.progress, self.source.rhythm.guard
+        begin, done = (int(position.ts.step), 0) if position.start is None else position.start[:2]
+        ts, totals = position.ts, None
+        logs: Mapping[str, Array | float] = position.logs
+        made, shown, refreshed = position.made, done, time.perf_counter()
+        updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=position.start)
+        with contextlib.closing(updates):
+            for update in updates:
+                ts, totals, logs = update.ts, update.totals, update.logs
+                done, made, now = done + update.steps, made + update.steps, time.perf_counter()
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
-                if self.progress.bar is not None and now - refreshed >= self.progress.period:
-                    self.progress.advance(done - shown, as_floats(logs))
+                if progress.bar is not None and now - refreshed >= progress.period:
+                    progress.advance(done - shown, as_floats(logs))
                     refreshed, shown = now, done
-                made, asked = source.before + done, self.interrupted()
-                due = every is not None and made % every == 0
-                if done != source.total and (due or asked):
+                interrupted = self.interrupted()
+                due = self.checkpoints is not None and self.checkpoints.due_within(made)
+                if done != source.total and (due or interrupted):
                     if guard is not None:
                         guard.look(ts, totals)
-                    start, seconds, validation = Start(begin, done, paths(totals)), now - started, self._validation()
-                    at = Standing(
-                        ts,
-                        made,
-                        at.epoch,
-                        start,
-                        as_floats(logs),
-                        seconds,
-                        at.history,
-                        False,
-                        reached.stream,
-                        validation,
+                    position = RunPosition(
+                        ts=ts,
+                        made=made,
+                        epoch=position.epoch,
+                        start=EpochPosition(begin, done, paths(totals)),
+                        logs=as_floats(logs),
+                        seconds=now - started,
+                        history=position.history,
+                        stream=update.stream,
+                        validation=self._validation_state(),
                     )
                     if source.resumable:
-                        self._save(at)
-                    if asked:
-                        return at, {}
-        logs = as_floats(logs)
-        self.progress.advance(done - shown, logs)
+                        self._save(position)
+                    if interrupted:
+                        return position, {}
+        values = as_floats(logs)
+        progress.advance(done - shown, values)
         if guard is not None and totals is not None:
-            # Behind the epoch others see the state; else a look now and then will do.
-            seen = bool(self.callbacks) or self.kept is not None or at.epoch + 1 == self.epochs
-            if seen or self.interrupted() or not math.isfinite(logs["loss"]):
+            # After the epoch others may read the state; otherwise an occasional check is enough.
+            last = position.epoch + 1 == self.plan.epochs or self.interrupted()
+            if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
                 guard.look(ts, totals)
-        return Standing(ts, source.before + done, at.epoch, history=at.history), logs
+        return RunPosition(ts=ts, made=made, epoch=position.epoch, history=position.history), values
 
 
 def _warn_once(history: History, guarded: bool) -> None:
-    """Say when the loss stops being finite."""
+    """Warn when the loss stops being finite."""
     *before, val_loss = history.get("val_loss", [0.0])
     if not np.isfinite(val_loss) and np.isfinite(before).all() and np.isfinite(history["loss"][-1]):
         text = f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite."
-        warnings.warn(text, RuntimeWarning, stacklevel=5)
+        warn(text)
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
         more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."
-        warnings.warn(
+        warn(
             f"fit: the loss is {loss} in epoch {len(before) + 1}. The learning rate may be too high (or clip the "
-            f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}",
-            RuntimeWarning,
-            stacklevel=5,
+            f"gradients: fnn.clip_by_global_norm), or ids may be outside the range of the layer that reads them.{more}"
         )
 
 
 def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
-    """The state after each callback has seen it and possibly changed it, and whether one asked to stop.
+    """Call every callback: the state after their changes, and whether one asked to stop.
 
-    All are called, also behind one that asks to stop, so that a log has its last row. The state to return is that of
-    the first such request which names one.
+    Every callback runs each epoch, even if an earlier one asked to stop, so that a log gets its last row. The state to
+    return is that of the first request that names one.
     """
     chosen, stop = None, False
     for callback in callbacks:
-        # A callback may keep the state it is given, so it gets one that no later step gives up.
+        # A callback may keep its state, so it gets a copy that no later step donates.
         try:
             changed = callback(epoch, copied(ts), {name: values[-1] for name, values in history.items()})
         except StopTraining as request:
@@ -240,7 +242,7 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
 
 
 def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
-    """The state to return after the last epoch: early stopping may put the best in the place of the last."""
+    """The state to return after the last epoch; early stopping may choose the best one."""
     for callback in callbacks:
         if isinstance(callback, PureCallback):
             ts = callback.finish(ts)

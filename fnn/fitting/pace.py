@@ -1,8 +1,4 @@
-"""Where batches come from: arrays on the device, arrays too large for it, and iterables of batches.
-
-A source repeats the one training step over an epoch, in chunks of steps inside a compiled loop. The number of steps is
-a traced argument, so that chunks of every length share one compiled program.
-"""
+"""How many steps to make per call of the compiled loop."""
 
 from __future__ import annotations
 
@@ -14,10 +10,10 @@ from ..training.task import Task
 
 
 class Pace:
-    """How long a step takes, remembered from one `fit` to the next.
+    """The duration of a step, remembered from one `fit` to the next.
 
-    Steps are cut into calls so that a bar can move; a call costs more than itself, since the compiled program's
-    temporary memory is touched anew, so there should be no more of them than that takes.
+    An epoch is split into calls only to move the progress bar. Each call touches the program's temporary memory
+    anew, so there should be no more of them than the bar needs.
     """
 
     def __init__(self) -> None:
@@ -25,17 +21,17 @@ class Pace:
 
     @staticmethod
     def of(task: Task, data: Any, batch_size: int) -> Pace:
-        """That of all training on data of these shapes."""
+        """The one record of all training on data of these shapes."""
         return _pace(task, Signature.of(data), batch_size)
 
     def steps(self, period: float) -> int:
-        """How many to make in about ``period`` seconds."""
+        """The number of steps that take about ``period`` seconds."""
         if self.calls < 2:
             return (1, 4)[self.calls]  # the first call also compiles, the second one is the first to be timed
         return max(1, round(period / self.seconds))
 
     def note(self, count: int, seconds: float) -> None:
-        """Take in that so many steps took so long."""
+        """Record that ``count`` steps took ``seconds``."""
         self.calls += 1
         self.seconds = max(seconds, 1e-9) / count
 

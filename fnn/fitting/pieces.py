@@ -29,7 +29,7 @@ def _advance(
     *,
     batch_size: int,
 ) -> tuple[TrainState, Totals, Logs]:
-    """``count`` steps of an epoch, a traced number, as is the number of rows."""
+    """``count`` steps of an epoch; the count and the number of rows are traced."""
     ts, totals = steps(task, ts, totals, data, order, first, count, batch_size, size)
     return ts, totals, results(task, totals)
 
@@ -47,31 +47,31 @@ def _advance_rows(
 fill_up = jax.jit(filled_up, static_argnums=1)
 
 
-class Reached(NamedTuple):
-    """Where an epoch has come to.
+class EpochUpdate(NamedTuple):
+    """Progress of an epoch since the previous update.
 
     Attributes:
-      ts: the state.
-      totals: of loss and metrics over the batches so far.
-      logs: their values so far.
-      made: steps made since the last time.
-      stream: what an iterable's ``state()`` said behind the last of these batches; None without one.
+      ts: the current state.
+      totals: totals of loss and metrics over the batches of the epoch so far.
+      logs: the values that follow from them.
+      steps: training steps since the previous update.
+      stream: the iterable's ``state()`` after the last of these batches; None without one.
     """
 
     ts: TrainState
     totals: Totals
     logs: Logs
-    made: int
+    steps: int
     stream: Any
 
 
-class Start(NamedTuple):
-    """Where in an epoch to begin.
+class EpochPosition(NamedTuple):
+    """A position within an epoch.
 
     Attributes:
-      step: the step count at the epoch's beginning, from which its order follows.
-      done: steps of the epoch that are made.
-      totals: of loss and metrics over these, by path.
+      step: the step count at which the epoch began; it determines the order of the rows.
+      done: completed steps of the epoch.
+      totals: totals of loss and metrics over these steps, by path.
     """
 
     step: int
@@ -80,18 +80,18 @@ class Start(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Some batches of an epoch.
+    """Consecutive batches of an epoch, on the device.
 
     Attributes:
-      data: arrays on the device.
-      order: their rows in the order of training.
-      whole: batches in it.
-      batch_size: of these.
-      rest: rows in a last, smaller batch behind them, which is trained on by itself.
-      size: rows that count, where the last of the whole batches is only filled up.
-      waits: whether to wait for the device now and then, so that a bar can move.
-      done: batches of it that were trained on before.
-      stream: see `Reached`.
+      data: the rows.
+      order: row numbers in training order.
+      whole: the number of whole batches.
+      batch_size: rows in each of them.
+      rest: rows in a smaller batch after them, which is a step of its own shape; 0 for none.
+      size: rows that count, where padding fills the last whole batch; None where all count.
+      waits: whether to wait for the device between calls, so that the progress bar can move.
+      done: batches that were completed earlier.
+      stream: see `EpochUpdate`.
     """
 
     data: Any
@@ -108,9 +108,9 @@ class Piece(NamedTuple):
 def advance(
     task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
 ) -> tuple[TrainState, Totals, Logs]:
-    """``count`` of a piece's whole batches behind ``done`` of them; 0 is the smaller one behind them all.
+    """Train on ``count`` whole batches of a piece after the first ``done``, or, with 0, on the smaller last one.
 
-    State and totals are given up.
+    The buffers of ``ts`` and ``totals`` are donated.
     """
     first = done * piece.batch_size
     if not count:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Mapping
 
 import jax
 
-from ..training.totals import Logs
+from .._core.types import Array
 
 
 class Progress:
@@ -49,7 +50,7 @@ def _format(logs: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
 
 
-def as_floats(logs: Logs) -> dict[str, float]:
+def as_floats(logs: Mapping[str, Array | float]) -> dict[str, float]:
     """Values on the host, the loss first (compiled functions return dicts in the order of their keys)."""
     host = jax.device_get(logs)
     return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}

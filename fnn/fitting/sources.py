@@ -1,4 +1,8 @@
-"""Where batches come from: arrays on the device, and arrays too large for it."""
+"""Sources of batches: arrays on the device, and arrays too large for it.
+
+A source repeats the training step over an epoch, in calls of a compiled loop. The number of steps is a traced argument,
+so that calls of every length share one compiled program.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import abc
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,118 +18,137 @@ import numpy as np
 
 from .._core.inputs import on_device
 from .._core.trees import from_paths
-from ..training.batch import size_of
+from ..training.batch import Batch, size_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, fills_up
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
-from .guard import Guard
+from .guard import Call, Guard
 from .inputs import row_bytes, take_from_host
 from .pace import Pace
-from .pieces import Piece, Reached, Start, advance, fill_up
+from .pieces import EpochPosition, EpochUpdate, Piece, advance, fill_up
+
+
+class Rhythm(NamedTuple):
+    """What interrupts the steps of a source.
+
+    Attributes:
+      guard: checks every new state; None without one.
+      checkpoint_every: yield the state whenever the number of steps in the run is a multiple of it; None for never.
+      record_stream_state: whether to ask an iterable for its state after each batch.
+    """
+
+    guard: Guard | None = None
+    checkpoint_every: int | None = None
+    record_stream_state: bool = False
+
+    def until_checkpoint(self, made: int) -> int | None:
+        """Steps from the ``made``-th of the run to the next checkpoint."""
+        return None if self.checkpoint_every is None else self.checkpoint_every - made % self.checkpoint_every
 
 
 class Source(abc.ABC):
     """Epochs of training steps.
 
     Attributes:
-      total: steps in an epoch, None where that is not known.
-      every: whenever the steps made are a multiple of it, the state is to be yielded; None where it does not matter.
-      before: steps made before this epoch.
-      guard: looks at every state on its way, see `Guard`; None without one.
-      resumable: whether an epoch can be taken up within.
-      asks: whether to ask an iterable for its state behind each batch.
+      total: steps in an epoch; None if unknown.
+      resumable: whether an epoch can be continued from within.
+      rhythm: see `Rhythm`.
     """
 
     total: int | None
-    every: int | None = None
-    before: int = 0
-    guard: Guard | None = None
     resumable: bool = True
-    asks: bool = False
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self.running: Any = None  # what the device was told to compute last
+    def __init__(self, task: Task, rhythm: Rhythm) -> None:
+        self.task, self.rhythm = task, rhythm
+        self.running: Any = None  # the results of the latest call, which the device may still compute
 
     @abc.abstractmethod
-    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
-        """The batches of an epoch that starts at ``ts``, from step ``done`` on."""
+    def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
+        """The batches of an epoch that began at ``ts``, from its step ``done``, which is step ``made`` of the run."""
 
-    def standing(self) -> Any:
-        """What an iterable says of where it stands between epochs, to be kept in a checkpoint."""
+    def state(self) -> Any:
+        """The iterable's saved position between epochs."""
         return None
 
-    def restore(self, standing: Any) -> None:
-        """Go on where an iterable stood, between epochs or within one."""
-        assert standing is None
+    def restore(self, state: Any) -> None:
+        """Continue from a saved position of the iterable, between epochs or within one."""
+        assert state is None
 
-    def steps(self, ts: TrainState, period: float, start: Start | None = None) -> Generator[Reached, None, None]:
-        """One epoch, or what is left of it; yields every ``period`` seconds or so."""
-        first = made = 0 if start is None else start.done
+    def steps(
+        self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
+    ) -> Generator[EpochUpdate, None, None]:
+        """Train for one epoch or the rest of one.
+
+        Args:
+          ts: the current state.
+          period: seconds between updates, roughly.
+          epoch: the number of the epoch.
+          made: steps made in the run so far.
+          position: where in the epoch to continue; None for its beginning.
+        """
+        first = done_before = 0 if position is None else position.done
         totals: Totals | None = None
-        begin = ts if start is None else ts._replace(step=jnp.asarray(start.step, ts.step.dtype))
-        for piece in self.pieces(begin, made):
+        begin = ts if position is None else ts._replace(step=jnp.asarray(position.step, ts.step.dtype))
+        for piece in self.pieces(begin, first, made):
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
-                if start is not None:
-                    totals = from_paths("the totals of the epoch", totals, start.totals)
-            done, pace = piece.done, Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None
+                if position is not None:
+                    totals = from_paths("the totals of the epoch", totals, position.totals)
+            done = piece.done
+            pace = Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None
             while done < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
-                count = min(wanted, piece.whole - done)
-                if self.every is not None:
-                    count = min(count, self.every - (self.before + made) % self.every)
+                count = min(wanted, piece.whole - done, self.rhythm.until_checkpoint(made) or piece.whole)
                 started = time.perf_counter()
-                ts, totals, logs = self._call(ts, totals, piece, done, count, made == first)
+                ts, totals, logs = self._call(ts, totals, Call(piece, done, count, epoch, done_before == first))
                 if pace is not None:
                     jax.block_until_ready(logs)
-                    if count == wanted:  # what is left of an epoch may be too short to tell
+                    if count == wanted:  # the end of an epoch may be too short to measure
                         pace.note(count, time.perf_counter() - started)
-                done, made = done + count, made + count
-                yield Reached(ts, totals, logs, count, piece.stream if done == piece.whole else None)
+                done, made, done_before = done + count, made + count, done_before + count
+                yield EpochUpdate(ts, totals, logs, count, piece.stream if done == piece.whole else None)
             if piece.rest:
-                ts, totals, logs = self._call(ts, totals, piece, piece.whole, 0, made == first)
-                made += 1
-                yield Reached(ts, totals, logs, 1, piece.stream)
+                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 0, epoch, done_before == first))
+                made, done_before = made + 1, done_before + 1
+                yield EpochUpdate(ts, totals, logs, 1, piece.stream)
 
-    def _call(
-        self, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int, first: bool
-    ) -> tuple[TrainState, Totals, Logs]:
-        """`advance`, under the eyes of the guard."""
-        if self.guard is not None:
-            self.guard.before(ts, totals, piece, done, count, first)
-        out = advance(self.task, ts, totals, piece, done, count)
-        self.running = out[2]
-        if self.guard is not None:
-            self.guard.after(out[0], out[1])
-        return out
+    def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
+        """`advance`, observed by the guard."""
+        guard = self.rhythm.guard
+        if guard is not None:
+            guard.before(ts, totals, call)
+        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.done, call.steps)
+        self.running = logs
+        if guard is not None:
+            guard.after(ts, totals)
+        return ts, totals, logs
 
     def _idle(self) -> bool:
         return all(leaf.is_ready() for leaf in jax.tree.leaves(self.running))
 
 
 class ArraySource(Source):
-    """Arrays that lie on the device as a whole."""
+    """Arrays that fit on the device."""
 
-    def __init__(self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool) -> None:
-        super().__init__(task)
+    def __init__(self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool) -> None:
+        super().__init__(task, rhythm)
         self.data, self.shuffle, self.size = self._place(data), shuffle, size_of(data)
         self.batch_size = min(batch_size, self.size)
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
         self.total = self.whole + (self.rest > 0)
-        # Where the examples of a batch are independent, the last one is a whole batch, with rows that do not count.
+        # Where examples are independent, padding rows that do not count make the last batch a whole one.
         self.fills = self.rest > 0 and fills_up(task)
         if self.fills:
             self.whole, self.rest = self.total, 0
 
-    def _place(self, data: Any) -> Any:
+    def _place(self, data: Batch) -> Batch:
         return on_device(data)
 
-    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
-        """The whole data."""
+    def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
+        """The whole data set."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.fills:
             order = fill_up(order, self.batch_size)
@@ -135,21 +158,23 @@ class ArraySource(Source):
 
 
 class ChunkSource(ArraySource):
-    """Arrays that stay on the host, or in a file, and come to the device in chunks.
+    """Arrays on the host or in a file, copied to the device in chunks.
 
     The steps are those of `ArraySource`, on the same rows in the same order. A thread reads the next chunk while the
-    device trains on one.
+    device trains.
     """
 
-    def __init__(self, task: Task, data: Any, batch_size: int, shuffle: bool, drop: bool, chunk_bytes: int) -> None:
-        super().__init__(task, data, batch_size, shuffle, drop)
+    def __init__(
+        self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
+    ) -> None:
+        super().__init__(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop)
         most = max(1, chunk_bytes // (row_bytes(self.data) * self.batch_size))
-        self.batches = -(-self.whole // -(-self.whole // most))  # in a chunk; all but the last have as many
+        self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
 
-    def _place(self, data: Any) -> Any:
+    def _place(self, data: Batch) -> Batch:
         return jax.tree.map(np.asarray, data)
 
-    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
+    def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Chunks of one shape, so that they share a compiled program."""
         order = np.asarray(epoch_order(ts, size=self.size, shuffle=self.shuffle))
         rows = self.batches * self.batch_size

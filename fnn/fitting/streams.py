@@ -1,11 +1,10 @@
-"""Batches of an iterable."""
+"""The source of batches from an iterable."""
 
 from __future__ import annotations
 
 import itertools
 import operator
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,19 +14,19 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import located
-from .._core.inputs import as_data
 from .._core.types import Array
-from ..training.batch import size_of
+from .._core.warn import warn
+from ..training.batch import as_batch, size_of
 from ..training.checks import Signature
 from ..training.epoch import fills_up
 from ..training.state import TrainState
 from ..training.task import Task
 from .inputs import BatchCheck, batches, weigh
 from .pieces import Piece
-from .sources import Source
+from .sources import Rhythm, Source
 
-# Batches of an iterable are gathered, up to this size, once so many have taken less than so many seconds each: the
-# program for several batches has to be compiled, which pays only where the call of a program is much of a step.
+# Batches are gathered, up to these limits, once the first _LOOK_AFTER of them took less than _SHORT seconds each. The
+# program for several batches has to be compiled, which pays only where the call is a large part of a step.
 _GATHER_BYTES = 8 * 2**20
 _MOST_GATHERED = 64
 _LOOK_AFTER = 32
@@ -35,51 +34,49 @@ _SHORT = 2e-3
 
 
 def is_repeatable(stream: Any) -> bool:
-    """Whether an iterable can be taken up anywhere: it tells where it stands, or has its batches by number."""
+    """Whether an iterable can continue from any batch: it has a state, or its batches have numbers."""
     return keeps_state(stream) or isinstance(stream, Sequence)
 
 
-def restore_stream(stream: Any, standing: Any) -> None:
-    """Let an iterable go on where it stood, or say that it cannot."""
+def restore_stream(stream: Any, state: Any) -> None:
+    """Restore an iterable's saved position, or warn that it has none."""
     if keeps_state(stream):
-        stream.restore(standing)
+        stream.restore(state)
     elif not is_repeatable(stream):
-        warnings.warn(
+        warn(
             f"fit: the {type(stream).__name__} cannot tell where it stood, so the epoch begins with whatever it gives "
             "first now. The result equals that of a training without a break only if it gives the same batches in "
-            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md.",
-            RuntimeWarning,
-            stacklevel=6,
+            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md."
         )
 
 
 class StreamSource(Source):
     """An iterable of batches.
 
-    Quick batches that come faster than the device trains are gathered, so that one call trains on several.
+    Batches that arrive faster than the device trains are gathered, so that one call trains on several.
     """
 
-    def __init__(self, task: Task, stream: Iterable[Any], class_weight: Any) -> None:
-        super().__init__(task)
+    def __init__(self, task: Task, rhythm: Rhythm, stream: Iterable[Any], class_weight: Any) -> None:
+        super().__init__(task, rhythm)
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
         self.total = None if length < 0 else length
-        self.first: Any = None  # the shapes of the first batch, with which others are gathered
-        self.most = 1  # batches to gather, from when that pays
+        self.first: Any = None  # the shapes of the first batch; batches like it can be gathered
+        self.most = 1  # batches to gather; raised once that pays
         self.stateful = keeps_state(stream)
         self.resumable = is_repeatable(stream)
 
-    def standing(self) -> Any:
+    def state(self) -> Any:
         """See `Source`."""
         return self.stream.state() if keeps_state(self.stream) else None
 
-    def restore(self, standing: Any) -> None:
+    def restore(self, state: Any) -> None:
         """See `Source`."""
-        restore_stream(self.stream, standing)
+        restore_stream(self.stream, state)
 
-    def pieces(self, ts: TrainState, done: int) -> Iterator[Piece]:
-        """One batch or several."""
+    def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
+        """Single batches, or several gathered ones."""
         gathered: list[Any] = []
         fills = fills_up(self.task)
         started, count, state = time.perf_counter(), 0, None
@@ -95,18 +92,18 @@ class StreamSource(Source):
             if alone and gathered:
                 yield self._piece(gathered, state)
                 gathered = []
-            if self.asks:
-                state = self.standing()
+            if self.rhythm.record_stream_state:
+                state = self.state()
             if alone:
-                # Of another shape, or on a device already: by itself.
+                # Another shape, or already on a device.
                 yield self._alone(batch, state)
                 continue
             # A loader may fill the same buffer again while the device still reads.
             gathered.append(jax.tree.map(np.copy, batch))
             if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
-            # A piece ends where a checkpoint is due, since only there the iterable's state is known.
-            due = self.every is not None and (self.before + number + 1) % self.every == 0
+            # A piece ends where a checkpoint is due, since the iterable's state is known only there.
+            due = self.rhythm.until_checkpoint(made + number - done) == 1
             if len(gathered) == self.most or part or due or self._idle():
                 yield self._piece(gathered, state)
                 gathered = []
@@ -120,26 +117,24 @@ class StreamSource(Source):
             yield self._piece(gathered, state)
 
     def _batches(self, done: int) -> Iterator[Any]:
-        """Those of an epoch, from number ``done`` on: an iterable with a state is there already."""
+        """The batches of an epoch from number ``done`` on, where an iterable with a state already stands."""
         count = done
         if done:
             rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Any] = (as_data(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
+            given: Iterable[Any] = (as_batch(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
         else:
             given = batches(self.stream, "fit")
         for batch in given:
             yield batch
             count += 1
         if self.total is not None and count != self.total:
-            warnings.warn(
-                f"fit: the iterable tells a length of {self.total} and gave {count} batches in this epoch. Does its "
-                "__iter__ start anew, and is its length that in batches?",
-                RuntimeWarning,
-                stacklevel=8,
+            warn(
+                f"fit: the iterable has a length of {self.total} but gave {count} batches in this epoch. Does its "
+                "__iter__ start again, and does its length count batches?"
             )
 
     def _is_part(self, shapes: Signature) -> bool:
-        """Whether a batch is like the first one, but with fewer rows."""
+        """Whether a batch is like the first one but has fewer rows."""
         (treedef, ours, _), (theirs_def, theirs, _) = shapes, self.first
         alike = treedef == theirs_def and [(s[1:], d) for s, d in ours] == [(s[1:], d) for s, d in theirs]
         return alike and ours[0][0][0] < theirs[0][0][0]
@@ -150,7 +145,7 @@ class StreamSource(Source):
         return Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
 
     def _piece(self, gathered: list[Any], state: Any) -> Piece:
-        """Batches one behind the other, in arrays for as many as there may be, so that any number has one shape."""
+        """Concatenated batches, padded to the largest number, so that every piece has one shape."""
         batch_size = self.first.leaves[0][0][0]
         length = self.most * batch_size
 
@@ -164,6 +159,6 @@ class StreamSource(Source):
             return jnp.asarray(out)
 
         data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
-        # The last one may have fewer rows than the others.
+        # The last batch may have fewer rows.
         rows = sum(map(size_of, gathered)) if fills_up(self.task) else None
         return Piece(data, order, len(gathered), batch_size, size=rows, waits=False, stream=state)

@@ -1,1 +1,1 @@
-"""Looking into models and trainings."""
+"""Inspection of models and training steps: `summary`, `check` and `layer_report`."""

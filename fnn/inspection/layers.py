@@ -1,98 +1,88 @@
-"""The layers of a model as they are called, and the parameters that each of them owns."""
+"""The layer calls of a model, with shapes and without values, and the arrays that each layer owns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
+from .._core.errors import fail
 from .._core.trees import paths
-from ..nn.added_loss import AddedLoss
+from .._core.types import Params, PyTree, State
+from ..nn.added_loss import is_added_loss
 from ..nn.layer import Layer, shape_of
 from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
+from ..training.task import Task
+
+# Arrays by ("params" or "state", path).
+Arrays = dict[tuple[str, str], PyTree]
 
 
-def is_added_loss(node: Any) -> bool:
-    """Whether a node is an `AddedLoss`."""
-    return isinstance(node, AddedLoss)
+class LayerCall(NamedTuple):
+    """A layer applied to a batch of two and to a batch of three examples, with shapes in place of values.
 
+    An axis whose length differs between the two is the batch axis, so no layer has to name it.
 
-def count_of(tree: Any) -> tuple[int, int]:
-    """Numbers and bytes of a tree."""
-    leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_added_loss) if not is_added_loss(leaf)]
-    numbers = sum(math.prod(leaf.shape) for leaf in leaves)
-    return numbers, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
-
-
-class Seen(NamedTuple):
-    """A layer as it is applied to a batch of two and to one of three examples, with shapes in the place of values.
-
-    What changes with the batch is the batch: no layer needs to say which axis that is.
+    Attributes:
+      two: the call with two examples.
+      three: the call with three.
+      has_children: whether the layer contains others.
+      own: the arrays that the layer holds and no layer inside it does.
     """
 
     two: Trace
     three: Trace
-    inside: bool  # whether there are layers in it
-    own: dict[tuple[str, str], Any]  # what it holds that no layer inside it does, by ("params" or "state", path)
+    has_children: bool
+    own: Arrays
 
-    def shape(self, what: str) -> Any:
-        """The shape of the input "x" or the output "y", with None for the batch; a tree if it is one."""
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Names from the outermost layer inwards; for a model that is a single layer, its name."""
+        return self.two.path or (self.two.layer.name,)
+
+    def shape(self, side: str) -> PyTree:
+        """The shape of the input ``"x"`` or the output ``"y"``, with None for the batch; a tree for several arrays."""
         return jax.tree.map(
             lambda a, b: tuple(None if m != n else m for m, n in zip(a.shape, b.shape, strict=True)),
-            pairs(getattr(self.two, what)),
-            pairs(getattr(self.three, what)),
+            pairs(getattr(self.two, side)),
+            pairs(getattr(self.three, side)),
         )
 
 
-def resized(x: Any, batch: int) -> Any:
-    """The shapes of so many examples."""
+def layer_of(where: str, model: Layer | Task) -> Layer:
+    """The model of a task, or the layer itself."""
+    layer = getattr(model, "model", model)
+    if not isinstance(layer, Layer):
+        fail(where, expected="a Layer or a Task", got=type(model).__name__)
+    return layer
+
+
+def count_of(tree: PyTree) -> tuple[int, int]:
+    """The number of elements in a tree and their bytes, without what layers add to the loss."""
+    leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_added_loss) if not is_added_loss(leaf)]
+    return sum(math.prod(leaf.shape) for leaf in leaves), bytes_of(leaves)
+
+
+def bytes_of(tree: PyTree) -> int:
+    """The bytes of all arrays in a tree."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def resized(x: PyTree, batch: int) -> PyTree:
+    """The shapes of ``x`` for a batch of this size."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), x)
 
 
-def abstract(trace: Trace) -> Trace:
-    """Shapes in the place of values, which have no meaning outside the program that is traced."""
+def without_values(trace: Trace) -> Trace:
+    """A trace with shapes in place of values, which have no meaning outside the traced program."""
     return Trace(trace.path, trace.layer, *shape_of((trace.params, trace.state, trace.x, trace.y)))
 
 
-def calls(layer: Layer, params: Any, state: Any, x: Any) -> list[Seen]:
-    """Every layer of a model with its shapes, in order of computation, but parents before what is in them."""
-
-    def seen(batch: int) -> tuple[list[Trace], list[Own]]:
-        traces: list[Trace] = []
-        owned: list[Own] = []
-
-        def forward(params: Any, state: Any, x: Any) -> Any:
-            free = held(params, state)
-            names = {id(leaf): name for name, leaf in free.items()}
-
-            def note(trace: Trace) -> None:
-                traces.append(abstract(trace))
-                owned.append(_claimed(trace, free, names))
-
-            with observe(note):
-                y = layer.apply(params, state, x)[0]
-            if free or not traces:  # held by the model itself, as by a user-defined layer that holds others
-                path = () if traces else (layer.name,)
-                traces.append(abstract(Trace(path, layer, params, state, x, y)))
-                owned.append({name: shape_of(leaf) for name, leaf in free.items()})
-            return y
-
-        jax.eval_shape(forward, params, state, resized(x, batch))
-        return traces, owned
-
-    two, own = seen(2)
-    return pair_up(two, seen(3)[0], own)
-
-
-Own = dict[tuple[str, str], Any]
-
-
-def held(params: Any, state: Any) -> Own:
-    """All arrays of a model by part and path, but what layers add to the loss."""
-    # That travels in the state, but belongs to the batch and not to the model.
+def arrays_of(params: Params, state: State) -> Arrays:
+    """All arrays of a layer, without what it adds to the loss, which belongs to a batch and not to the model."""
     lasting = jax.tree.map(lambda node: None if is_added_loss(node) else node, state, is_leaf=is_added_loss)
     return {
         (part, path): leaf
@@ -101,29 +91,59 @@ def held(params: Any, state: Any) -> Own:
     }
 
 
-def _claimed(trace: Trace, free: Own, names: dict[int, tuple[str, str]]) -> Own:
-    """What a layer that is done holds and no layer before it does; it is taken out of ``free``.
+def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[LayerCall]:
+    """Every layer call of a model in order of computation, each parent before its children."""
 
-    An array is known by its identity or, where a transformation such as ``jit`` stands between, by its path.
+    def trace(batch: int) -> tuple[list[Trace], list[Arrays]]:
+        traces: list[Trace] = []
+        owned: list[Arrays] = []
+
+        def forward(params: Params, state: State, x: PyTree) -> PyTree:
+            unclaimed = arrays_of(params, state)
+            names = {id(leaf): name for name, leaf in unclaimed.items()}
+
+            def note(trace: Trace) -> None:
+                traces.append(without_values(trace))
+                owned.append(_claim(trace, unclaimed, names))
+
+            with observe(note):
+                y = layer.apply(params, state, x)[0]
+            if unclaimed or not traces:  # arrays of the model itself, such as a user-defined layer with others inside
+                path = () if traces else (layer.name,)
+                traces.append(without_values(Trace(path, layer, params, state, x, y)))
+                owned.append({name: shape_of(leaf) for name, leaf in unclaimed.items()})
+            return y
+
+        jax.eval_shape(forward, params, state, resized(x, batch))
+        return traces, owned
+
+    two, own = trace(2)
+    return paired(two, trace(3)[0], own)
+
+
+def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -> Arrays:
+    """Move the arrays of a finished layer out of ``unclaimed`` and return them.
+
+    An array is recognized by its identity or, across a transformation such as ``jit``, by its path.
     """
-    own: Own = {}
-    for (part, path), leaf in held(trace.params, trace.state).items():
+    own: Arrays = {}
+    for (part, path), leaf in arrays_of(trace.params, trace.state).items():
         name = names.get(id(leaf), (part, "/".join((*trace.path, path) if path else trace.path)))
-        if name in free and free[name].shape == leaf.shape:
-            own[name] = shape_of(free.pop(name))
+        if name in unclaimed and unclaimed[name].shape == leaf.shape:
+            own[name] = shape_of(unclaimed.pop(name))
     return own
 
 
-def pair_up(two: list[Trace], three: list[Trace], own: Sequence[Own]) -> list[Seen]:
-    """What was seen with two and with three examples, in the order of a table."""
+def paired(two: list[Trace], three: list[Trace], own: Sequence[Arrays]) -> list[LayerCall]:
+    """The calls with two and with three examples as pairs, in the order of a table."""
     every = [trace.path for trace in two]
-    # A layer is seen when it is done; parents come before their children in a table.
+    # Observers see a layer after those inside it; a table lists it before them.
     order = sorted(range(len(two)), key=lambda i: _position(every[i], every))
-    return [Seen(two[i], three[i], any(path[:-1] == every[i] for path in every), own[i]) for i in order]
+    return [LayerCall(two[i], three[i], any(path[:-1] == every[i] for path in every), own[i]) for i in order]
 
 
 def _position(path: tuple[str, ...], all_paths: list[tuple[str, ...]]) -> tuple[int, ...]:
-    """Sort key: at each depth, when the first layer below that prefix was done."""
+    """Sort key: for each prefix of the path, the position of the first layer that has this prefix."""
     return tuple(
         next(i for i, other in enumerate(all_paths) if other[: depth + 1] == path[: depth + 1])
         for depth in range(len(path))

@@ -1,10 +1,10 @@
-"""A report on how each layer learns."""
+"""A report on one training step, layer by layer: activations, gradients, updates, and notes on suspicious values."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,15 +12,14 @@ import numpy as np
 
 from .._core.checks import is_concrete
 from .._core.errors import fail
-from .._core.inputs import as_data
 from .._core.jaxprs import last_operations
-from .._core.tables import aligned
+from .._core.tables import table_lines
 from .._core.trees import paths
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..fitting.inputs import check_data
 from ..nn.layer import shape_of
 from ..nn.masks import Masked, pairs
-from ..training.batch import Batch, size_of, unpack
+from ..training.batch import Batch, as_batch, size_of
 from ..training.checks import check_fit
 from ..training.probe import LayerValues, layer_values, observed
 from ..training.state import TrainState, check_task
@@ -29,30 +28,29 @@ from ..training.task import Task
 
 # -------------------------------------------------------------------------------------------------------------- numbers
 class LayerRow(NamedTuple):
-    """One layer of a `LayerReport`. None stands where a number has no meaning, as for an output of integers or of NaN.
+    """One layer of a `LayerReport`. A value is None where it is undefined, as for an output of integers or of NaN.
 
     Attributes:
       path: names from the outermost layer inwards, joined by "/"; "" is the model itself.
       kind: the type.
-      shape: of the output, the batch included; for several arrays a tree of shapes.
-      mean, std: of all numbers of the output that are finite.
-      zeros: the share of them that are 0.
+      shape: of the output, including the batch; for several arrays a tree of shapes.
+      mean, std: of all finite elements of the output.
+      zeros: the fraction of them that are 0.
       units: the length of the output's last axis.
-      dead: how many of them are 0 for every example (and everywhere in an image or sequence) with no gradient for their
-        own parameters, if they have any; units of a layer that starts at 0 are not dead.
-      saturated: where the layer ends in sigmoid or tanh, the share of outputs within 0.01 of its bounds.
-      gradient_norm, gradient_rms: of the derivative of the loss by the output: root of the sum and of the mean of
-        squares; NaN, as are the norms below, if it is not finite.
+      dead: number of units that are 0 for every example (and everywhere in an image or sequence) and whose own
+        parameters, if any, get no gradient; units of a layer that starts at 0 are not dead.
+      saturated: for a layer that ends in sigmoid or tanh, the fraction of outputs within 0.01 of its bounds.
+      gradient_norm, gradient_rms: root of the sum and root of the mean of squares of the loss's derivative with respect
+        to the output; NaN, like the norms below, if it is not finite.
       param_norm: root of the sum of squares of its parameters, without those of layers inside it.
-      param_gradient_norm: likewise of the loss's derivative by them.
-      update_ratio: the norm of what the optimizer would add to the parameters, divided by ``param_norm``.
-      non_finite: how many numbers are NaN or infinite: in the output, in the gradient at it, in the parameters, in
-        their gradient.
+      param_gradient_norm: the same for the gradient of these parameters.
+      update_ratio: the norm of the optimizer's update divided by ``param_norm``.
+      non_finite: counts of NaN and infinity in the output, its gradient, the parameters and their gradient.
     """
 
     path: str
     kind: str
-    shape: Any
+    shape: PyTree
     mean: float | None
     std: float | None
     zeros: float | None
@@ -68,7 +66,7 @@ class LayerRow(NamedTuple):
 
 
 class NonFinite(NamedTuple):
-    """Counts of numbers that are NaN or infinite."""
+    """Counts of elements that are NaN or infinite."""
 
     outputs: int = 0
     gradients: int = 0
@@ -81,9 +79,9 @@ class LayerReport(NamedTuple):
 
     Attributes:
       rows: a `LayerRow` per layer, in order of computation.
-      notes: what is suspicious, in words; empty if nothing is.
+      notes: descriptions of suspicious values; empty if there are none.
       loss: of the batch.
-      examples: how many there are in it.
+      examples: the size of the batch.
     """
 
     rows: tuple[LayerRow, ...]
@@ -108,13 +106,14 @@ class LayerReport(NamedTuple):
             "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
         }
         if any(any(row.non_finite) for row in self.rows):
-            columns["not finite"] = [_counted(row.non_finite) for row in self.rows]
-        rule, first, *lines = aligned([list(columns), *zip(*columns.values(), strict=True)], left=1)
+            columns["not finite"] = [_counts_text(row.non_finite) for row in self.rows]
+        lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=1)
         total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
-        return "\n".join([first, rule, *lines, rule, total, *(f"! {note}" for note in self.notes)])
+        return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
 
 
-def _counted(counts: NonFinite) -> str:
+def _counts_text(counts: NonFinite) -> str:
+    """The counts above 0 with their names."""
     names = ("outputs", "gradients", "params", "their gradients")
     return ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True) if n) or "-"
 
@@ -124,21 +123,28 @@ def _text(value: float | None, form: str) -> str:
 
 
 class _Plan(NamedTuple):
-    """A layer with an output of its own."""
+    """A layer of the report.
+
+    Attributes:
+      name: its path.
+      kind: its type.
+      ending: its last operation, if the outputs of that are bounded.
+      params: the paths of its own parameters.
+    """
 
     name: str
     kind: str
-    ending: str | None  # the last operation, if its outputs have bounds
-    params: list[str]  # the paths of its parameters
+    ending: str | None
+    params: list[str]
 
 
 def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
-    """What one training step does to each layer: activations, gradients, updates, and what is suspicious about them.
+    """Report activations, gradients and updates of each layer in one training step, and point out suspicious ones.
 
-    The step is the one that `train_step` would make, dropout and all; nothing is changed. A note says where units are
-    dead or saturated, where the gradient vanishes or explodes on its way back, where updates are out of proportion,
-    and where numbers are not finite. Take a batch large enough to speak for the data, some hundred examples: a unit
-    that is 0 for 8 examples need not be dead. The picture is drawn by `fnn.plot.layer_report`.
+    The step is the one that `train_step` would make, including dropout; ``ts`` is not changed. Notes point out dead or
+    saturated units, gradients that vanish or explode, updates that are too large or too small, and values that are not
+    finite. Use a batch that represents the data, several hundred examples: a unit that is 0 for 8 examples need not be
+    dead. `fnn.plot.layer_report` draws the report.
 
     Args:
       task: the `Task`.
@@ -149,8 +155,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
       A `LayerReport`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: for data that does not fit the task, or that is not finite; for values that are not known yet (inside
-        ``jit`` or ``vmap``).
+      InputError: for data that does not fit the task or is not finite; for traced values (inside ``jit`` or ``vmap``).
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> never = fnn.Dense(4, "relu", bias_initializer=lambda key, shape, dtype: jnp.full(shape, -9.0, dtype))
@@ -161,11 +166,10 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     ('dense: 4 of 4 units are dead, 0 for all 3 examples',)
     """
     check_task(task, ts)
-    unpack(batch)
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
-        hint = "Call it on what the compiled function returns."
-        fail("layer_report", expected="a state and a batch whose values are known", got="traced ones", hint=hint)
-    data = as_data(batch, "batch")
+        hint = "Call it on the result of the compiled function."
+        fail("layer_report", expected="a state and a batch with concrete values", got="traced ones", hint=hint)
+    data = as_batch(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
     plans = _plan(task, ts, data)
     values, updates = _step(task, ts, data)
@@ -179,7 +183,8 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
 
 
 @partial(jax.jit, static_argnums=0)
-def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Any]:
+def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Params]:
+    """The values of one training step, and the optimizer's updates."""
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 
@@ -188,77 +193,81 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
     """The layers in order of computation, from one trace of the model."""
     found: dict[str, tuple[str, list[str], bool]] = {}
 
-    # Nothing traced is kept, which jax.checking_leaks would tell.
-    def forward(params: Any, state: Any, x: Any, key: Array) -> list[Any]:
-        free = {id(leaf): path for path, leaf in paths(params).items()}
+    # No traced value may outlive the trace, or jax.checking_leaks would raise.
+    def forward(params: Params, state: State, x: PyTree, key: Array) -> list[PyTree]:
+        unclaimed = {id(leaf): path for path, leaf in paths(params).items()}
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
-        # Layers inside others are done first and so have their parameters first; what is left is the outer one's own.
+        # Inner layers come first and claim their parameters; the rest belongs to the outer layer.
         for name, trace in seen.items():
-            own = [free.pop(id(leaf)) for leaf in jax.tree.leaves(trace.params) if id(leaf) in free]
-            again = any(other.y is trace.y for other in seen.values() if other is not trace)
-            found[name] = trace.layer.kind, own, again
+            own = [unclaimed.pop(id(leaf)) for leaf in jax.tree.leaves(trace.params) if id(leaf) in unclaimed]
+            repeated = any(other.y is trace.y for other in seen.values() if other is not trace)
+            found[name] = trace.layer.kind, own, repeated
         return [trace.y for trace in seen.values()]
 
-    x, _, _ = unpack(batch)
+    x = batch.x
     program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
     ends = iter(last_operations(program))
     plans = []
-    for (name, (kind, own, again)), out in zip(found.items(), outputs, strict=True):
+    for (name, (kind, own, repeated)), out in zip(found.items(), outputs, strict=True):
         endings = [next(ends) for _ in jax.tree.leaves(out)]
-        # A Sequential inside the model has the output of its last layer.
-        if not (kind == "Sequential" and not own and again):
+        # A Sequential inside the model repeats the output of its last layer.
+        if not (kind == "Sequential" and not own and repeated):
             plans.append(_Plan(name, kind, endings[0] if endings else None, own))
     return plans
 
 
-def _host(leaf: Any) -> np.ndarray:
-    # Here and not in the compiled step, which would take three times as long to compile.
+def _float64(leaf: Array) -> np.ndarray:
+    """An array in float64, on the host: computing the statistics in the compiled step would triple its compile time."""
     return np.asarray(leaf).astype(np.float64)
 
 
-def _is_float(leaf: Any) -> bool:
+def _is_float(leaf: Array) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
 
 
-def _numbers(y: Any) -> list[np.ndarray]:
-    """The arrays of floating-point numbers in an output; of padded sequences the steps that count, (steps, units)."""
+def _float_outputs(y: PyTree) -> list[np.ndarray]:
+    """The floating-point arrays of an output; for padded sequences the valid steps, (steps, units)."""
     if isinstance(y, Masked) and _is_float(y.x):
-        return [_host(y.x)[np.asarray(y.mask)]]
-    return [_host(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
+        return [_float64(y.x)[np.asarray(y.mask)]]
+    return [_float64(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
 
 
-def _norm(leaves: list[Any]) -> tuple[float | None, float | None, int]:
-    """Root of the sum and of the mean of squares, NaN if they are not all finite, and the count of those."""
+def _norm(leaves: list[Array]) -> tuple[float | None, float | None, int]:
+    """Root of the sum and of the mean of squares, NaN if any is not finite, and the count of non-finite elements."""
     if not leaves:
         return None, None, 0
-    numbers = np.concatenate([_host(leaf).ravel() for leaf in leaves])
+    numbers = np.concatenate([_float64(leaf).ravel() for leaf in leaves])
     bad = int((~np.isfinite(numbers)).sum())
-    scale = 1.0 if bad else float(np.abs(numbers).max(initial=0)) or 1.0  # else squares of float64 could overflow
+    # Scaled, so that squares of float64 cannot overflow.
+    scale = 1.0 if bad else float(np.abs(numbers).max(initial=0)) or 1.0
     norm = math.nan if bad else scale * float(np.sqrt(np.square(numbers / scale).sum()))
     return norm, norm / math.sqrt(max(numbers.size, 1)), bad
 
 
-def _still(x: np.ndarray) -> np.ndarray:
-    """Which places of the last axis are 0 everywhere."""
-    still: np.ndarray = (x == 0).all(tuple(range(x.ndim - 1)))
-    return still
+def _zero_units(x: np.ndarray) -> np.ndarray:
+    """Mask of the units (last axis) that are 0 everywhere."""
+    zero: np.ndarray = (x == 0).all(tuple(range(x.ndim - 1)))
+    return zero
 
 
-def _unmoved(slopes: list[Any], units: int) -> np.ndarray:
-    """Which units get no gradient in the parameters that have an axis for them."""
-    own = [_still(_host(slope)) for slope in slopes if slope.shape[-1:] == (units,)]
+def _without_gradient(grads: list[Array], units: int) -> np.ndarray:
+    """Mask of the units that get no gradient in any parameter with an axis of units."""
+    own = [_zero_units(_float64(grad)) for grad in grads if grad.shape[-1:] == (units,)]
     return np.logical_and.reduce([np.ones(units, bool), *own])
 
 
-# What is within 0.01 of the bounds of a layer that ends so; the slope there is below 0.01 and 0.02.
+# Outputs this close to a bound are saturated; the slope there is below 0.01 for sigmoid and 0.02 for tanh.
 _NEAR = 0.01
 _BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
-def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any], updates: list[Any]) -> LayerRow:
+def _row(
+    plan: _Plan, y: PyTree, gradient: PyTree, params: list[Array], grads: list[Array], updates: list[Array]
+) -> LayerRow:
+    """The row of one layer, from its output, the gradient there, its own parameters, their gradients and updates."""
     mean = std = zeros = saturated = units = dead = None
     bad = 0
-    if arrays := _numbers(y):
+    if arrays := _float_outputs(y):
         numbers = np.concatenate([x.ravel() for x in arrays])
         finite = numbers[np.isfinite(numbers)]
         bad = numbers.size - finite.size
@@ -271,13 +280,13 @@ def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any
         wide = [x for x in arrays if x.ndim > 1]
         if wide:
             units = sum(x.shape[-1] for x in wide)
-        # A unit that is 0 here and NaN there, or has NaN for its gradient, is not known to be dead or alive.
-        if wide and not bad and all(np.isfinite(_host(slope)).all() for slope in slopes):
-            dead = sum(int((_still(x) & _unmoved(slopes, x.shape[-1])).sum()) for x in wide)
+        # With NaN among its outputs or gradients, a unit cannot be called dead or alive.
+        if wide and not bad and all(np.isfinite(_float64(grad)).all() for grad in grads):
+            dead = sum(int((_zero_units(x) & _without_gradient(grads, x.shape[-1])).sum()) for x in wide)
     gradient_norm, gradient_rms, bad_gradients = _norm(jax.tree.leaves(gradient))
     param_norm, _, bad_params = _norm(params)
-    slope_norm, _, bad_slopes = _norm(slopes)
-    moved, _, _ = _norm(updates)
+    param_gradient_norm, _, bad_param_gradients = _norm(grads)
+    update_norm, _, _ = _norm(updates)
     return LayerRow(
         path=plan.name,
         kind=plan.kind,
@@ -291,66 +300,68 @@ def _row(plan: _Plan, y: Any, gradient: Any, params: list[Any], slopes: list[Any
         gradient_norm=gradient_norm,
         gradient_rms=gradient_rms,
         param_norm=param_norm,
-        param_gradient_norm=slope_norm,
-        update_ratio=moved / param_norm if moved is not None and param_norm else None,
-        non_finite=NonFinite(bad, bad_gradients, bad_params, bad_slopes),
+        param_gradient_norm=param_gradient_norm,
+        update_ratio=update_norm / param_norm if update_norm is not None and param_norm else None,
+        non_finite=NonFinite(bad, bad_gradients, bad_params, bad_param_gradients),
     )
 
 
-# Layers that hand on what came in: what is odd about their outputs was said of the layer before.
+# Layers that pass their input through: a note on their output would repeat that on the layer before.
 PASSING = {
     "ActivityRegularization", "AvgPool", "Dropout", "Flatten", "GlobalAvgPool", "GlobalMaxPool", "MaxPool", "OneHot",
     "Reshape", "Sequential",
 }  # fmt: skip
-# What is said from here on; the numbers below stand in the table.
+# Thresholds of the notes.
 _DEAD, _SATURATED, _FALL, _LARGE_UPDATE, _SMALL_UPDATE = 0.2, 0.5, 1e-3, 0.1, 1e-6
 
 
 def _notes(rows: list[LayerRow], loss: float, examples: int) -> list[str]:
-    # What is not finite spoils all that comes after it, so nothing else is worth saying.
+    """The notes of a report; only the first non-finite value if there is any, since it spoils the rest."""
     if notes := _not_finite(rows, loss):
         return notes
     if all(not row.gradient_norm for row in rows):
         return ["the gradient of the loss is 0"]
-    return [*_flow(rows), *_of_layers(rows, examples)]
+    return [*_gradient_notes(rows), *_layer_notes(rows, examples)]
 
 
 def _name(row: LayerRow) -> str:
+    """The path of a layer, or words for the model itself."""
     return row.path or "the model"
 
 
 def _are(count: int, noun: str) -> str:
+    """A count, its noun and the verb, in singular or plural."""
     return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
 
 
 def _not_finite(rows: list[LayerRow], loss: float) -> list[str]:
-    """Where NaN or infinity comes in: parameters, else the first output, else the last gradient."""
+    """Where NaN or infinity first appears: in parameters, else in an output, the loss, a gradient or an update."""
     for row in rows:
         if row.non_finite.params:
             return [f"{_name(row)}: {_are(row.non_finite.params, 'parameter')} not finite"]
     for row in rows:
         if row.non_finite.outputs:
-            return [f"{_name(row)}: {_are(row.non_finite.outputs, 'output')} not finite, and none before it"]
+            return [f"{_name(row)}: {_are(row.non_finite.outputs, 'output')} not finite, the first in the forward pass"]
     if not math.isfinite(loss):
-        return [f"the loss is not finite, {loss}, though all outputs are"]
+        return [f"the loss is not finite, {loss}, although all outputs are finite"]
     for row in reversed(rows):
         if row.non_finite.gradients or row.non_finite.param_gradients:
             what = "the gradient at its output" if row.non_finite.gradients else "the gradient of its parameters"
-            return [f"{_name(row)}: {what} is not finite, and none is behind it"]
+            return [f"{_name(row)}: {what} is not finite, the first in the backward pass"]
     for row in rows:
         if row.update_ratio is not None and not math.isfinite(row.update_ratio):
-            return [f"{_name(row)}: the optimizer's update is not finite, though the gradient is"]
+            return [f"{_name(row)}: the optimizer's update is not finite, although the gradient is finite"]
     return []
 
 
-def _flow(rows: list[LayerRow]) -> list[str]:
-    """What becomes of the gradient on its way from the last layer to the first."""
+def _gradient_notes(rows: list[LayerRow]) -> list[str]:
+    """How the gradient changes from the last layer back to the first."""
     norms = [(row, row.gradient_norm) for row in rows if row.gradient_norm is not None and row.kind not in PASSING]
     if not norms:
         return []
     (first, low), (last, high) = norms[0], norms[-1]
-    if missed := [row for row, norm in norms if norm == 0]:
-        return [f"no gradient reaches {_listed(missed)}"]
+    if unreached := [row for row, norm in norms if norm == 0]:
+        return [f"no gradient reaches {_listed(unreached)}"]
     way = f"from {_name(last)}, the last layer, to {_name(first)}, the first"
     if low < _FALL * high:
         return [f"the gradient falls to {low / high:.1e} of itself {way}: vanishing"]
@@ -359,7 +370,8 @@ def _flow(rows: list[LayerRow]) -> list[str]:
     return []
 
 
-def _of_layers(rows: list[LayerRow], examples: int) -> list[str]:
+def _layer_notes(rows: list[LayerRow], examples: int) -> list[str]:
+    """Layers with dead or saturated units, and updates that are too large or too small."""
     notes = []
     active = [row for row in rows if row.kind not in PASSING]
     dead = [row for row in active if row.dead and row.units and row.dead >= _DEAD * row.units]
@@ -369,19 +381,19 @@ def _of_layers(rows: list[LayerRow], examples: int) -> list[str]:
         notes.append(f"{_listed(dead)}: up to {most:.0%} of the units are dead, 0 for {seen}")
     else:
         notes += [f"{_name(row)}: {row.dead} of {_are(row.units or 0, 'unit')} dead, 0 for {seen}" for row in dead]
-    # A good classifier is sure of itself, so the last layer may be.
-    flat = [row for row in active if row is not rows[-1] and (row.saturated or 0) >= _SATURATED]
-    if flat:
-        most = max(row.saturated or 0 for row in flat)
-        share = f"{'up to ' if len(flat) > 1 else ''}{most:.0%}"
-        notes.append(f"{_listed(flat)}: {share} of the outputs are at their bounds: saturated, hardly any slope")
-    moved = [(row.update_ratio, row) for row in rows if row.update_ratio]
-    if large := [(ratio, row) for ratio, row in moved if ratio > _LARGE_UPDATE]:
+    # The last layer may saturate: a good classifier is confident.
+    saturated = [row for row in active if row is not rows[-1] and (row.saturated or 0) >= _SATURATED]
+    if saturated:
+        most = max(row.saturated or 0 for row in saturated)
+        share = f"{'up to ' if len(saturated) > 1 else ''}{most:.0%}"
+        notes.append(f"{_listed(saturated)}: {share} of the outputs are at their bounds: saturated, hardly any slope")
+    updates = [(row.update_ratio, row) for row in rows if row.update_ratio]
+    if large := [(ratio, row) for ratio, row in updates if ratio > _LARGE_UPDATE]:
         most = max(ratio for ratio, _ in large)
         times = f"{'up to ' if len(large) > 1 else ''}{most:.2g} times"
         layers = _listed([row for _, row in large])
         notes.append(f"{layers}: an update of {times} the parameters; is the learning rate too high?")
-    if small := [(ratio, row) for ratio, row in moved if ratio < _SMALL_UPDATE]:
+    if small := [(ratio, row) for ratio, row in updates if ratio < _SMALL_UPDATE]:
         least = min(ratio for ratio, _ in small)
         times = f"{'as little as ' if len(small) > 1 else ''}{least:.1e} times"
         notes.append(f"{_listed([row for _, row in small])}: an update of {times} the parameters hardly moves them")
@@ -389,5 +401,6 @@ def _of_layers(rows: list[LayerRow], examples: int) -> list[str]:
 
 
 def _listed(rows: list[LayerRow]) -> str:
+    """The names of the first three layers, and the number of the others."""
     names = [_name(row) for row in rows]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

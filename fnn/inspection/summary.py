@@ -1,19 +1,21 @@
-"""Inspection: what a model is made of, and what it runs on."""
+"""The summary of a model, with its layers, shapes and parameter counts, and the list of devices."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from .._core.errors import fail, shape_text
-from .._core.tables import aligned, bytes_text
+from .._core.tables import bytes_text, table_lines
 from .._core.trees import Where, matches, paths
+from .._core.types import Params, PyTree
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
-from .layers import calls, count_of
+from ..training.task import Task
+from .layers import count_of, layer_calls, layer_of
 
-_NAMED = 6  # frozen parameters named under the table
+_MOST_NAMED = 6  # frozen parameters listed below the table
 
 
 class Row(NamedTuple):
@@ -23,15 +25,15 @@ class Row(NamedTuple):
       path: names from the outermost layer inwards, e.g. ``("residual", "body", "conv")``.
       kind: the type.
       output_shape: with None for the batch; for several outputs a tuple of shapes.
-      params: count of its own numbers, trained or not: those that no layer inside it has, nor an earlier row. So every
-        number is counted in exactly one row.
+      params: number of its own elements, trained or not, without those of layers inside it or of an earlier row. Each
+        element is counted in exactly one row.
       size: their bytes.
-      trainable: count of those that are trained.
+      trainable: number of trained elements among them.
     """
 
     path: tuple[str, ...]
     kind: str
-    output_shape: Any
+    output_shape: PyTree
     params: int
     size: int
     trainable: int = 0
@@ -42,10 +44,10 @@ class Summary(NamedTuple):
 
     Attributes:
       rows: a `Row` per layer, in order of computation, layers inside others indented.
-      trainable: count of trained numbers.
-      non_trainable: count of the others: layer state, and frozen parameters.
-      size: bytes of all of them.
-      frozen: paths of the parameters that are not trained, in order.
+      trainable: number of trained elements.
+      non_trainable: number of the others: layer state and frozen parameters.
+      size: bytes of all elements.
+      frozen: paths of the frozen parameters, in order.
     """
 
     rows: tuple[Row, ...]
@@ -56,7 +58,7 @@ class Summary(NamedTuple):
 
     @property
     def total(self) -> int:
-        """Count of all numbers, trained or not."""
+        """Number of all elements, trained or not."""
         return self.trainable + self.non_trainable
 
     def __repr__(self) -> str:
@@ -71,54 +73,45 @@ class Summary(NamedTuple):
             )
             for row in self.rows
         ]
-        # Without frozen parameters the last column says nothing new.
+        # Without frozen parameters the last column adds nothing.
         columns = None if self.frozen else -1
-        rule, *lines = aligned([cells[:columns] for cells in (head, *body)], left=2)
-        frozen = f"frozen: {', '.join(self.frozen[:_NAMED])}"
-        frozen += f" and {len(self.frozen) - _NAMED} more" if len(self.frozen) > _NAMED else ""
-        return "\n".join(
-            [
-                lines[0],
-                rule,
-                *lines[1:],
-                rule,
-                f"total params: {self.total:,} ({bytes_text(self.size)})",
-                f"trainable: {self.trainable:,}",
-                f"not trainable: {self.non_trainable:,}",
-                *([frozen] if self.frozen else []),
-            ]
-        )
+        lines = table_lines([cells[:columns] for cells in (head, *body)], left=2)
+        totals = [
+            f"total params: {self.total:,} ({bytes_text(self.size)})",
+            f"trainable: {self.trainable:,}",
+            f"not trainable: {self.non_trainable:,}",
+        ]
+        if self.frozen:
+            more = len(self.frozen) - _MOST_NAMED
+            named = ", ".join(self.frozen[:_MOST_NAMED])
+            totals.append(f"frozen: {named}" + (f" and {more} more" if more > 0 else ""))
+        return "\n".join([*lines, lines[1], *totals])
 
 
-def shape_cell(shape: Any) -> str:
+def shape_cell(shape: PyTree) -> str:
     """A shape, or a tree of shapes, as text."""
     if isinstance(shape, tuple) and all(n is None or isinstance(n, int) for n in shape):
         return shape_text(shape)
-    return ", ".join(
-        map(
-            shape_cell,
-            jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(n, tuple) for n in s)),
-        )
-    )
+    each = jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple) and not any(isinstance(n, tuple) for n in s))
+    return ", ".join(map(shape_cell, each))
 
 
-def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
-    """The layers of a model with output shapes, parameter counts and bytes; nothing is computed.
+def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
+    """List the layers of a model with output shapes, parameter counts and bytes; nothing is computed.
 
     Args:
       model: a `Layer` or a `Task`.
-      x: a batch of input, of which only shape and dtype are read, or a shape without the batch, ``(28, 28, 1)``.
-      frozen: paths that are not trained, as given to `freeze`, in addition to those that a `freeze` in a task's
-        optimizer leaves as they are.
+      x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
+      frozen: paths of further frozen parameters, as in `freeze`; those that a task's optimizer freezes are included.
 
     Returns:
       A `Summary`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: when a layer refuses its input, with its name and position; when ``frozen`` matches no parameter.
+      InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
-    Parameters that a layer holds itself stand in its row, those of layers inside it in theirs; a layer that is applied
-    twice is one row. Running statistics and other layer state count as not trainable.
+    A row counts the layer's own parameters; layers inside it have their own rows, and a layer applied twice has one.
+    Running statistics and other layer state count as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -131,39 +124,39 @@ def summary(model: Any, x: Any, *, frozen: Where = ()) -> Summary:
     trainable: 7,850
     not trainable: 0
     """
-    layer: Layer = getattr(model, "model", model)
-    if not isinstance(layer, Layer):
-        fail("summary", expected="a Layer or a Task", got=type(model).__name__)
+    layer = layer_of("summary", model)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    still = _frozen(model, params, frozen)
+    frozen_params = _frozen_params(model, params, frozen)
     rows: list[Row] = []
-    for seen in calls(layer, params, state, x):
-        count, size = count_of(seen.own)
-        trained = {path: leaf for path, leaf in seen.own.items() if path[0] == "params" and path[1] not in still}
-        path = seen.two.path or (seen.two.layer.name,)
-        row = Row(path, seen.two.layer.kind, seen.shape("y"), count, size, count_of(trained)[0])
-        # A layer that is applied again and has its numbers in an earlier row is the same layer.
-        if seen.own or not any(row[:3] == earlier[:3] for earlier in rows):
+    for call in layer_calls(layer, params, state, x):
+        count, size = count_of(call.own)
+        trained = {
+            (part, path): leaf
+            for (part, path), leaf in call.own.items()
+            if part == "params" and path not in frozen_params
+        }
+        row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0])
+        # A repeated call owns nothing and equals an earlier row.
+        if call.own or not any(row[:3] == earlier[:3] for earlier in rows):
             rows.append(row)
     total, size = count_of((params, state))
-    trainable = count_of({path: leaf for path, leaf in paths(params).items() if path not in still})[0]
-    return Summary(
-        tuple(rows), trainable, total - trainable, size, tuple(path for path in paths(params) if path in still)
-    )
+    trainable = count_of({path: leaf for path, leaf in paths(params).items() if path not in frozen_params})[0]
+    in_order = tuple(path for path in paths(params) if path in frozen_params)
+    return Summary(tuple(rows), trainable, total - trainable, size, in_order)
 
 
-def _frozen(model: Any, params: Any, where: Where) -> set[str]:
-    """Paths of the parameters that are not trained: those asked for, and those that a task's optimizer freezes."""
+def _frozen_params(model: Layer | Task, params: Params, where: Where) -> set[str]:
+    """Paths of the frozen parameters: those that ``where`` matches and those that a task's optimizer freezes."""
     chosen = {path for path in paths(params) if matches(where, path)}
     if where != () and not chosen:
         hint = f"Paths: {list(paths(params))}."
         fail("summary", expected="frozen to match some parameter", got=repr(where), hint=hint)
-    return chosen | (frozen_paths(model.optimizer, params) if hasattr(model, "optimizer") else set())
+    return chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
 
 
 def devices() -> str:
-    """The devices that JAX computes on, as text for people.
+    """The devices that JAX uses, as text.
 
     >>> print(devices())  # doctest: +SKIP
     cpu: 1 device (cpu)

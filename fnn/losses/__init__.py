@@ -1,4 +1,4 @@
-"""Losses: ``(predictions, targets) -> one value per example``, and the one place where they are weighted.
+"""Losses: functions ``(predictions, targets) -> one value per example``, and their weighted sum.
 
 Losses are computed and returned in float32 at least, whatever the dtype of the predictions; targets are cast to that
 dtype. Gradients have the predictions' dtype.
@@ -28,31 +28,9 @@ from .regression import (
 from .weighting import class_weights, mean_loss, weighted_sum
 
 __all__ = [
-    "LOSSES",
-    "Gaussians",
-    "Loss",
-    "align",
-    "base",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "check_distributions",
-    "check_targets",
-    "class_weights",
-    "expects",
-    "gaussian_moments",
-    "gaussian_nll",
-    "gaussian_outputs",
-    "get_loss",
-    "huber",
-    "is_known",
-    "logistic",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_loss",
-    "mean_squared_error",
-    "mean_squared_logarithmic_error",
-    "of_classes",
-    "several_labels",
-    "sparse_categorical_crossentropy",
-    "weighted_sum",
-]
+    "LOSSES", "Gaussians", "Loss", "align", "base", "binary_crossentropy", "categorical_crossentropy",
+    "check_distributions", "check_targets", "class_weights", "expects", "gaussian_moments", "gaussian_nll",
+    "gaussian_outputs", "get_loss", "huber", "is_known", "logistic", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_loss", "mean_squared_error", "mean_squared_logarithmic_error",
+    "of_classes", "several_labels", "sparse_categorical_crossentropy", "weighted_sum",
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The negative log-likelihood of normal distributions, of which a model predicts mean and variance."""
+"""Negative log-likelihood of Gaussians whose mean and variance a model predicts."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.types import Array
 from ..nn.activations import softplus
-from .common import FLOATING_HINT, LEAST_VARIANCE, align, mean_per_example
+from .common import FLOATING_HINT, align, mean_per_example
+
+MIN_VARIANCE = 1e-6  # as in Lakshminarayanan et al.; no row can then weigh more than a million others
 
 
 class Gaussians(NamedTuple):
-    """Gaussian distributions, one for each number: their means and variances, of the same shape."""
+    """Gaussian distributions, one per target: means and variances of the same shape."""
 
     mean: Array
     variance: Array
 
 
 def gaussian_moments(predictions: Array) -> Gaussians:
-    """What the outputs of a network trained with `gaussian_nll` say: a mean and a variance for each target.
+    """The mean and variance of each target, from the outputs of a network trained with `gaussian_nll`.
 
     Args:
       predictions: (batch, ..., 2 k), the k means and then the k raw scales ``r`` of ``softplus(r) + 1e-6``.
@@ -32,7 +34,7 @@ def gaussian_moments(predictions: Array) -> Gaussians:
       `Gaussians` of two arrays (batch, ..., k).
 
     Raises:
-      InputError: when the last axis is not even, or there is no batch.
+      InputError: if the last axis is not even, or there is no batch axis.
 
     >>> import jax.numpy as jnp
     >>> mean, variance = gaussian_moments(jnp.array([[3.0, 0.0]]))
@@ -42,31 +44,31 @@ def gaussian_moments(predictions: Array) -> Gaussians:
     where = "gaussian_nll"
     check_float(where, predictions, FLOATING_HINT)
     if predictions.ndim < 2 or predictions.shape[-1] % 2 or predictions.shape[-1] == 0:
-        hint = "End the model with Dense(2 * k) for k numbers to predict, without an activation."
+        hint = "End the model with Dense(2 * k) for k targets, without an activation."
         expected = "predictions of shape (batch, ..., 2 k), k means and k raw scales"
         fail(where, expected=expected, got=describe(predictions), hint=hint)
     mean, raw = jnp.split(predictions, 2, -1)
     wide = widened(raw)
-    return Gaussians(mean, (softplus(wide) + jnp.asarray(LEAST_VARIANCE, wide.dtype)).astype(raw.dtype))
+    return Gaussians(mean, (softplus(wide) + jnp.asarray(MIN_VARIANCE, wide.dtype)).astype(raw.dtype))
 
 
 def gaussian_outputs(moments: Gaussians) -> Array:
-    """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) that say these means and variances."""
-    # log(exp(v) - 1), of which exp(v) alone would overflow; what is too small for a positive v is the least variance.
+    """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) with these means and variances."""
+    # log(exp(v) - 1) without exp(v), which would overflow. A variance below the least one becomes that.
     wide = widened(moments.variance)
-    v = jnp.maximum(wide - LEAST_VARIANCE, jnp.finfo(wide.dtype).tiny)
+    v = jnp.maximum(wide - MIN_VARIANCE, jnp.finfo(wide.dtype).tiny)
     raw = v + jnp.log(-jnp.expm1(-v))
     return jnp.concatenate([moments.mean, raw.astype(moments.variance.dtype)], -1)
 
 
 def gaussian_nll(predictions: Array, targets: Array) -> Array:
-    """``-log N(t; m, v)`` of a Gaussian whose mean and variance the network tells, the mean over an example's targets.
+    """``-log N(t; m, v)`` of Gaussians whose mean and variance a network predicts, the mean of each example.
 
     ``((t - m)^2 / v + log(v) + log(2 pi)) / 2`` with ``v = softplus(r) + 1e-6`` from the raw output ``r``, as in
-    Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474). It is a log density: it falls below 0 where the
-    network is sure, and depends on the unit of the targets, which should be scaled to a spread of about 1.
+    Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474). As a log density it falls below 0 where the network
+    is confident, and depends on the unit of the targets; scale them to a standard deviation of about 1.
 
-    Metrics of a task with this loss ("rmse", "mae", "r2") are those of the mean.
+    The metrics "rmse", "mae", "mse" and "r2" of a task with this loss compare the mean with the targets.
 
     Args:
       predictions: (batch, ..., 2 k), the k means and then the k raw scales; see `gaussian_moments`.
@@ -76,7 +78,7 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
       (batch,).
 
     Raises:
-      InputError: when the last axis of predictions is not even, or half of it is not the shape of the targets.
+      InputError: if the last axis of predictions is not even, or half of it does not fit the targets.
 
     >>> import jax.numpy as jnp
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))

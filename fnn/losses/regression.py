@@ -1,13 +1,11 @@
-"""Losses for numbers."""
+"""Regression losses."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax.numpy as jnp
 
 from .._core.checks import check_range
-from .._core.types import Array
+from .._core.types import Array, Scalar
 from .common import EPSILON, align, mean_per_example
 
 
@@ -48,7 +46,7 @@ def mean_absolute_percentage_error(predictions: Array, targets: Array) -> Array:
 
 
 def mean_squared_logarithmic_error(predictions: Array, targets: Array) -> Array:
-    """``mean((log(1 + p) - log(1 + t))^2)`` of each example, with p and t no less than 1e-7, as in Keras.
+    """``mean((log(1 + p) - log(1 + t))^2)`` of each example, with p and t at least 1e-7, as in Keras.
 
     Shapes and errors as for `mean_squared_error`.
     """
@@ -56,8 +54,8 @@ def mean_squared_logarithmic_error(predictions: Array, targets: Array) -> Array:
     return mean_per_example(jnp.square(jnp.log1p(jnp.maximum(p, EPSILON)) - jnp.log1p(jnp.maximum(t, EPSILON))))
 
 
-def huber(predictions: Array, targets: Array, *, delta: Any = 1.0) -> Array:
-    """Squared near 0 and linear beyond ``delta`` (Huber 1964), the mean of each example.
+def huber(predictions: Array, targets: Array, *, delta: Scalar = 1.0) -> Array:
+    """Huber's loss (1964), quadratic near 0 and linear beyond ``delta``; the mean of each example.
 
     ``e^2 / 2`` where ``|e| <= delta``, else ``delta |e| - delta^2 / 2``, with ``e = p - t``.
     Shapes and errors as for `mean_squared_error`.

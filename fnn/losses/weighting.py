@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,21 +10,21 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, shape_text
-from .._core.types import Array
+from .._core.types import Array, ArrayLike, PyTree
 from .common import Loss
 from .facts import get_loss
 
 
 def weighted_sum(values: Array, weights: Array | None = None, valid: Array | None = None) -> tuple[Array, Array]:
-    """``(sum(w * v), count)``: the one place where values per example are weighted and counted.
+    """``(sum(w * v), count)`` of values per example; all losses and their weights pass through here.
 
-    The mean is ``sum / count`` over the number of examples, not over the sum of the weights, as in Keras.
+    The mean is ``sum / count``, divided by the number of examples rather than the sum of the weights, as in Keras.
 
     Args:
       values: (batch,).
-      weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite, and its
-        derivatives, that by the weight too, are 0.
-      valid: (batch,) booleans; False leaves a row out of both sum and count, as for the padding of a batch.
+      weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite; its
+        derivatives are 0, that by the weight too.
+      valid: (batch,) booleans; False leaves a row out of both sum and count, as for padding rows.
 
     Returns:
       Two scalars in float32 at least.
@@ -36,7 +35,7 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
         fail("loss", expected=f"sample weights of shape {shape_text(values.shape)}", got=describe(weights))
     weighted = values = values.astype(at_least_float32(values.dtype))
     if weights is not None:
-        # Both selections are needed: neither value nor derivative may be 0 times infinity.
+        # Both selections are needed, so that neither value nor derivative is 0 times infinity.
         counts, zeros = weights != 0, jnp.zeros_like(values)
         weighted = jnp.where(counts, jnp.where(counts, values, zeros) * weights.astype(values.dtype), zeros)
     if valid is None:
@@ -44,7 +43,9 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
     return jnp.sum(jnp.where(valid, weighted, jnp.zeros_like(weighted))), jnp.sum(valid, dtype=values.dtype)
 
 
-def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: Array | None = None) -> Array:
+def mean_loss(
+    loss: str | Loss, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
+) -> Array:
     """The mean loss of a batch, ``sum_i w_i l_i / batch``.
 
     Args:
@@ -56,7 +57,7 @@ def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: A
       A scalar in float32 at least.
 
     Raises:
-      InputError: as the loss, and for sample weights of another shape.
+      InputError: as for the loss, and for sample weights of another shape.
     """
     predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
     if sample_weight is not None:
@@ -65,51 +66,48 @@ def mean_loss(loss: str | Loss, predictions: Any, targets: Any, sample_weight: A
     return total / count
 
 
-def class_weights(labels: Any, weights: Mapping[Any, float] | Sequence[float] | str | Any) -> Array:
-    """Sample weights from class weights, to be passed as the third of ``(x, y, sample_weight)``.
+def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequence[float] | str | ArrayLike) -> Array:
+    """Sample weights from class weights, to pass as the third of ``(x, y, sample_weight)``.
 
     Args:
-      labels: (batch,) or (batch, 1) class numbers, or (batch, classes) one-hot rows.
-      weights: a weight per class, as a sequence by class number or a dict in which a missing class weighs 1 (or a
-        pandas Series with the classes as its index); or
-        "balanced" for ``examples / (classes * examples of the class)``, as in scikit-learn. Keys of a dict are whole
-        numbers of any type, also True and False for labels of booleans.
+      labels: (batch,) or (batch, 1) integer class labels, or (batch, classes) one-hot rows.
+      weights: a weight per class, as a sequence by class, a dict in which a missing class weighs 1, or a pandas Series
+        with the classes as its index; or "balanced" for ``examples / (classes * examples of the class)``, as in
+        scikit-learn. Keys of a dict are whole numbers of any type, or booleans for boolean labels.
 
     Returns:
       (batch,) float32.
 
     Raises:
-      InputError: for labels that are no class numbers, rows of several labels, a class without a weight, keys that are
-        no class numbers, or weights that are negative or not finite.
+      InputError: for labels that are not integers, rows of several labels, a class without a weight, keys that are not
+        classes, or weights that are negative or not finite.
 
     >>> print(class_weights([0, 1, 1], {1: 3.0}))
     [1. 3. 3.]
     """
     where = "class_weights"
     classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
+    listed: ArrayLike = weights
     if isinstance(weights, str):
         if weights != "balanced":
             fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
-        weights = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
-    items = getattr(weights, "items", None)
-    if callable(items):  # a mapping, or a pandas Series, whose index holds the classes
-        weights = dict(items())
-    if isinstance(weights, Mapping):
-        given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in weights.items()}
-        table = [given.get(number, 1.0) for number in classes.tolist()]
+        by_class = dict(zip(classes.tolist(), (counts.sum() / (len(classes) * counts)).tolist(), strict=True))
+    elif callable(items := getattr(weights, "items", None)):  # of a mapping, or a pandas Series by class
+        by_class = dict(items())
     else:
-        if np.ndim(weights) != 1:
+        if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
-        listed = [_class_weight(where, i, weight) for i, weight in enumerate(weights)]
         if classes.size and classes[-1] >= len(listed):
             expected = f"a weight for each class; the labels reach {classes[-1]}"
             fail(where, expected=expected, got=f"{len(listed)} weights")
-        table = [listed[number] for number in classes.tolist()]
-    return jnp.asarray(np.asarray(table, np.float32)[place.reshape(-1)])
+        by_class = dict(enumerate(listed))
+    given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in by_class.items()}
+    table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
+    return jnp.asarray(table[place.reshape(-1)])
 
 
-def _class_labels(where: str, labels: Any) -> np.ndarray:
-    """Class numbers (batch,) from numbers or one-hot rows."""
+def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:
+    """Integer class labels (batch,) from labels or one-hot rows."""
     labels = np.asarray(as_array(f"{where}, labels", labels, fits=False))
     if labels.ndim == 2 and labels.shape[1] > 1 and not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
         hint = "Rows of several labels have no single class: pass sample weights, (x, y, sample_weight)."
@@ -129,8 +127,8 @@ def _class_labels(where: str, labels: Any) -> np.ndarray:
     return labels
 
 
-def _class_key(where: str, key: Any) -> int:
-    """A class number from a key of a dict: a whole number of any type."""
+def _class_key(where: str, key: PyTree) -> int:
+    """A class from a key of a dict, a whole number of any type."""
     number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
     if not number or key < 0:
         hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
@@ -138,8 +136,8 @@ def _class_key(where: str, key: Any) -> int:
     return int(key)
 
 
-def _class_weight(where: str, key: Any, weight: Any) -> float:
-    """A weight of one class: a finite number of at least 0."""
+def _class_weight(where: str, key: Hashable, weight: PyTree) -> float:
+    """The weight of one class, a finite number of at least 0."""
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
         fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
     value = float(weight)

@@ -1,9 +1,9 @@
-"""Metrics: values of whole arrays, and `Metric`, the same numbers gathered batch by batch inside compiled code.
+"""Metrics: functions of whole arrays, and `Metric`, the same values accumulated batch by batch in compiled code.
 
-The functions see values, so they refuse invalid values: NaN among predictions of classes, labels outside the
-classes, weights that are negative or not finite. They compute in float64 where an argument comes from NumPy. Inside
-compiled code values are not known: there a prediction that holds NaN, or a label outside the classes, counts as wrong.
-An example of weight 0 counts for nothing in both, whatever it holds.
+The functions see values, so they refuse invalid ones: NaN among predictions of classes, labels outside the classes,
+weights that are negative or not finite. They compute in float64 if an argument comes from NumPy. Compiled code does not
+see values: there a prediction that holds NaN, or a label outside the classes, counts as wrong. An example of weight 0
+never counts, whatever it holds.
 """
 
 from .calibration import (
@@ -34,35 +34,9 @@ from .regression import mae, r2_score, rmse
 from .report import classification_report
 
 __all__ = [
-    "DIRECTIONS",
-    "LEVELS",
-    "METRICS",
-    "NAN_ROWS",
-    "ClassScores",
-    "CoverageCurve",
-    "Interval",
-    "Metric",
-    "Reliability",
-    "Totals",
-    "accuracy",
-    "binary_accuracy",
-    "calibration_error",
-    "check_labels",
-    "classification_report",
-    "confusion_matrix",
-    "coverage",
-    "coverage_curve",
-    "direction",
-    "gaussian_interval",
-    "get_metric",
-    "interval_width",
-    "mae",
-    "mean_metric",
-    "precision_recall_f1",
-    "r2_score",
-    "reliability",
-    "rmse",
-    "scores_from_confusion",
-    "top_k",
-    "top_k_accuracy",
-]
+    "DIRECTIONS", "LEVELS", "METRICS", "NAN_ROWS", "ClassScores", "CoverageCurve", "Interval", "Metric",
+    "Reliability", "Totals", "accuracy", "binary_accuracy", "calibration_error", "check_labels",
+    "classification_report", "confusion_matrix", "coverage", "coverage_curve", "direction", "gaussian_interval",
+    "get_metric", "interval_width", "mae", "mean_metric", "precision_recall_f1", "r2_score", "reliability", "rmse",
+    "scores_from_confusion", "top_k", "top_k_accuracy",
+]  # fmt: skip

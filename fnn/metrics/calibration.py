@@ -1,33 +1,34 @@
-"""Whether predicted probabilities and intervals hold."""
+"""Calibration: whether predicted probabilities and intervals hold."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_float, is_concrete
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, ArrayLike
 from ..losses.common import align
-from .given import check_given, class_pairs, is_single, numeric_array, on_host, same_width
-from .metric import in_double, is_float, widen_array
+from .arguments import class_arguments, host_values, is_single_score, numeric_array, to_widest
+from .classification import paired_classes
+from .metric import float64_on_host
 
 
-# --------------------------------------------------------------------------------------------------------- calibration
+# ------------------------------------------------------------------------------------------------------- probabilities
 class Reliability(NamedTuple):
-    """What a model claims beside how often it is right, by bins of confidence; `fnn.plot.reliability` draws it.
+    """Confidence and accuracy by bins of confidence; `fnn.plot.reliability` draws it.
 
     Attributes:
-      confidence: (bins,) the mean confidence of the examples in each bin, NaN where there are none.
-      accuracy: (bins,) how often they are right, NaN where there are none.
-      counts: (bins,) how many they are.
+      confidence: (bins,) the mean confidence of the examples in each bin, NaN without examples.
+      accuracy: (bins,) the fraction of correct predictions, NaN without examples.
+      counts: (bins,) the number of examples.
     """
 
     confidence: Array
@@ -36,32 +37,32 @@ class Reliability(NamedTuple):
 
     @property
     def error(self) -> Array:
-        """The expected calibration error, see `calibration_error`."""
+        """The expected calibration error; see `calibration_error`."""
         gap = jnp.abs(self.confidence - self.accuracy)
         gap = jnp.where(self.counts > 0, gap, jnp.zeros_like(gap))
         return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
 
 
-@in_double
-def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliability:
-    """The reliability curve: how often predictions are right, by how sure they are.
+@float64_on_host
+def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Reliability:
+    """The reliability curve: accuracy by confidence.
 
-    Of those made with a confidence of 0.8, 80 % should be right. The confidence of an example is its largest
-    probability, which is right if it is that of the true class (Guo et al. 2017, arXiv:1706.04599). Of a single output
-    it is the probability of class 1, compared with how often class 1 comes, as in scikit-learn's ``calibration_curve``.
-    Bin ``i`` of ``n`` has the confidences in ``(i / n, (i + 1) / n]``, the first one 0 too.
+    Of the predictions with a confidence of 0.8, 80 % should be correct. The confidence of an example is its largest
+    probability; it is correct if the true class has it (Guo et al. 2017, arXiv:1706.04599). With a single output it is
+    the probability of class 1, compared with the frequency of class 1, as in scikit-learn's ``calibration_curve``.
+    Bin ``i`` of ``n`` holds the confidences in ``(i / n, (i + 1) / n]``; the first one includes 0.
 
     Args:
-      probabilities: (batch, classes), rows that sum to 1, or (batch,) or (batch, 1), the probability of class 1. Of
-        several yes/no labels pass all in one row: ``p.ravel(), y.ravel()``.
-      targets: (batch,) class numbers, or one-hot rows of the probabilities' shape.
-      bins: of equal width; default 10.
+      probabilities: (batch, classes), rows that sum to 1, or (batch,) or (batch, 1), the probability of class 1. Pass
+        several yes/no labels flattened: ``p.ravel(), y.ravel()``.
+      targets: (batch,) integer class labels, or one-hot rows of the probabilities' shape.
+      bins: number of bins of equal width; default 10.
 
     Returns:
       A `Reliability` with arrays of shape (bins,).
 
     Raises:
-      InputError: when shapes do not fit, and, when the values are known, for what cannot be probabilities.
+      InputError: if shapes do not fit, and, where values are known, for values that cannot be probabilities.
 
     >>> curve = reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.9, 0.1]], [0, 1, 0, 1], bins=2)
     >>> print(curve.confidence, curve.accuracy, curve.counts)
@@ -71,23 +72,26 @@ def reliability(probabilities: Any, targets: Any, *, bins: int = 10) -> Reliabil
     check_count(where, "bins", bins)
     p = numeric_array(where, "probabilities", probabilities)
     check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
-    hint = "Of several yes/no labels pass p.ravel() and y.ravel()."
-    given = check_given(where, p, targets, None, False, scores=False, hint=hint)
-    p, single = widen_array(p), is_single(p)
+    hint = "For several yes/no labels pass p.ravel() and y.ravel()."
+    given = class_arguments(where, p, targets, None, False, scores=False, hint=hint)
+    p, single = widened(p), is_single_score(p)
     if is_concrete(p):
-        values = np.asarray(p)
-        low, high = float(values.min()), float(values.max())
-        logits = f"Of logits they are fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
-        if not (low >= 0 and high <= 1):
-            fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=logits)
-        sums = values.sum(-1)
-        if not single and not np.allclose(sums, 1, atol=0.02):
-            fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
+        _check_probabilities(where, np.asarray(p), single, hint)
     confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
-    predicted, t = class_pairs(where, p, given.targets, 0.5)
+    predicted, t = paired_classes(where, p, given.targets)
     right = t == 1 if single else predicted == t
     with jax.debug_nans(False):  # the mean of an empty bin is NaN
         return _by_bins(confidence.ravel(), right.ravel(), bins)
+
+
+def _check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> None:
+    """Refuse values outside [0, 1], and rows that do not sum to 1."""
+    low, high, sums = float(p.min()), float(p.max()), p.sum(-1)
+    if not (low >= 0 and high <= 1):
+        logits = f"For logits pass fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
+        fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=logits)
+    if not single and not np.allclose(sums, 1, atol=0.02):
+        fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -104,11 +108,11 @@ def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
     return Reliability(mean(confidence), mean(right), counts)
 
 
-def calibration_error(probabilities: Any, targets: Any, *, bins: int = 10) -> Array:
-    """The expected calibration error: the mean distance of confidence and accuracy over the bins of `reliability`.
+def calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Array:
+    """The expected calibration error: the mean distance between confidence and accuracy over the bins of `reliability`.
 
     ``sum_b count_b |accuracy_b - confidence_b| / sum_b count_b`` (Guo et al. 2017, arXiv:1706.04599). It depends on the
-    bins, so compare models by the same ones.
+    bins, so compare models with the same number of bins.
 
     Args:
       probabilities, targets, bins: as in `reliability`.
@@ -122,8 +126,9 @@ def calibration_error(probabilities: Any, targets: Any, *, bins: int = 10) -> Ar
     return reliability(probabilities, targets, bins=bins).error
 
 
-def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
-    """The two ends of intervals as floats of one shape, the lower first."""
+# ----------------------------------------------------------------------------------------------------------- intervals
+def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
+    """The lower and upper ends of intervals, as floats of one shape."""
     low, high = numeric_array(where, "low", low), numeric_array(where, "high", high)
     for name, bound in (("low", low), ("high", high)):
         check_float(f"{where} {name}", bound)
@@ -131,21 +136,21 @@ def _bounds(where: str, low: Any, high: Any) -> tuple[Array, Array]:
         fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
     if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
         fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
-    low, high = same_width(low, high)
+    low, high = to_widest(low, high)
     return low, high
 
 
-def _without_nan(where: str, name: str, x: Any) -> Array:
-    """An array of numbers, of which NaN is refused where values are known."""
+def _without_nan(where: str, name: str, x: ArrayLike) -> Array:
+    """An array of numbers; NaN is refused where values are known."""
     x = numeric_array(where, name, x)
-    if is_concrete(x) and is_float(x) and (bad := int(np.isnan(on_host(x)).sum())):
+    if is_concrete(x) and is_float(x) and (bad := int(np.isnan(host_values(x)).sum())):
         fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")
     return x
 
 
-@in_double
-def coverage(low: Any, high: Any, targets: Any) -> Array:
-    """The fraction of targets that lie within their intervals, bounds included; over examples and outputs.
+@float64_on_host
+def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
+    """The fraction of targets within their intervals, bounds included, over examples and outputs.
 
     Args:
       low: (batch, ...), the lower ends.
@@ -153,21 +158,21 @@ def coverage(low: Any, high: Any, targets: Any) -> Array:
       targets: of the same shape; (batch,) is taken as (batch, 1).
 
     Raises:
-      InputError: when the shapes differ, or an end is below the other.
+      InputError: if the shapes differ, or a lower end is above its upper end.
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
     0.6666667
     """
     low, high = _bounds("coverage", low, high)
-    low, high, targets = same_width(low, high, _without_nan("coverage", "targets", targets))
+    low, high, targets = to_widest(low, high, _without_nan("coverage", "targets", targets))
     low, targets = align("coverage", low, targets)
     inside = (low <= targets) & (targets <= high)
     return jnp.mean(inside, dtype=at_least_float32(low.dtype))
 
 
-@in_double
-def interval_width(low: Any, high: Any) -> Array:
-    """The mean width of intervals, in the unit of the targets; of two methods of equal `coverage` less is better.
+@float64_on_host
+def interval_width(low: ArrayLike, high: ArrayLike) -> Array:
+    """The mean width of intervals, in the unit of the targets; at equal `coverage`, narrower is better.
 
     >>> print(interval_width([0.0, 1.0], [1.0, 4.0]))
     2.0
@@ -177,14 +182,14 @@ def interval_width(low: Any, high: Any) -> Array:
 
 
 class Interval(NamedTuple):
-    """Intervals, one for each number: their ends, of the same shape."""
+    """Intervals, one per target: their ends, of the same shape."""
 
     low: Array
     high: Array
 
 
-def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interval:
-    """The intervals that hold a fraction of Gaussian distributions, with as much left out below as above.
+def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.9) -> Interval:
+    """The central intervals that hold a fraction of Gaussian distributions.
 
     ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
 
@@ -197,7 +202,7 @@ def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interv
       An `Interval` ``(low, high)`` of the same shape.
 
     Raises:
-      InputError: when the shapes differ, for a fraction outside (0, 1), and for negative variances if they are known.
+      InputError: if the shapes differ, for a fraction outside (0, 1), and for negative variances where they are known.
 
     >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
     >>> print(low, high)
@@ -209,7 +214,7 @@ def gaussian_interval(mean: Any, variance: Any, coverage: float = 0.9) -> Interv
     return Interval(mean - half, mean + half)
 
 
-def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
+def _moments(where: str, mean: ArrayLike, variance: ArrayLike) -> tuple[Array, Array]:
     """Means and variances as floats of one shape."""
     mean, variance = numeric_array(where, "mean", mean), numeric_array(where, "variance", variance)
     check_float(where, mean)
@@ -221,8 +226,8 @@ def _moments(where: str, mean: Any, variance: Any) -> tuple[Array, Array]:
     return mean, variance.astype(mean.dtype)
 
 
-def _quantile(where: str, coverage: Any) -> float:
-    """How many standard deviations on both sides of the mean hold this fraction of a normal distribution."""
+def _quantile(where: str, coverage: float) -> float:
+    """The number of standard deviations on both sides of the mean that hold this fraction of a Gaussian."""
     number = isinstance(coverage, (int, float, np.number)) and not isinstance(coverage, bool)
     if not number or not 0 < coverage < 1:
         hint = f"Write {coverage / 100:g}." if number and 1 < coverage < 100 else ""
@@ -231,10 +236,10 @@ def _quantile(where: str, coverage: Any) -> float:
 
 
 class CoverageCurve(NamedTuple):
-    """How often intervals hold the truth, by the level they claim; `fnn.plot.reliability` draws it.
+    """Observed against nominal coverage of intervals; `fnn.plot.reliability` draws it.
 
     Attributes:
-      nominal: (levels,) the fraction that was promised.
+      nominal: (levels,) the fraction of targets that should be inside.
       observed: (levels,) the fraction of targets inside.
       width: (levels,) the mean width of the intervals.
     """
@@ -245,7 +250,7 @@ class CoverageCurve(NamedTuple):
 
     @property
     def error(self) -> Array:
-        """The mean distance of observed and nominal over the levels."""
+        """The mean distance between observed and nominal coverage over the levels."""
         return jnp.mean(jnp.abs(self.observed - self.nominal))
 
 
@@ -253,11 +258,11 @@ LEVELS: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 
 """The levels of `coverage_curve`."""
 
 
-@in_double
-def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[float] = LEVELS) -> CoverageCurve:
-    """The calibration of a regression: observed against nominal coverage of Gaussian intervals, over levels.
-
-    The intervals are those of `gaussian_interval`.
+@float64_on_host
+def coverage_curve(
+    mean: ArrayLike, variance: ArrayLike, targets: ArrayLike, *, levels: Sequence[float] = LEVELS
+) -> CoverageCurve:
+    """The calibration of a regression: observed against nominal coverage of the intervals of `gaussian_interval`.
 
     Args:
       mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments` or of an ensemble's predictions.
@@ -269,7 +274,7 @@ def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[f
       A `CoverageCurve` with arrays of shape (levels,).
 
     Raises:
-      InputError: when the shapes differ, for levels outside (0, 1), and for negative variances where they are known.
+      InputError: if the shapes differ, for levels outside (0, 1), and for negative variances where they are known.
 
     >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
     >>> print(curve.observed, curve.width)
@@ -281,7 +286,7 @@ def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[f
     if not quantiles:
         fail(where, expected="at least one level", got="none")
     mean, targets = (_without_nan(where, name, x) for name, x in (("mean", mean), ("targets", targets)))
-    mean, variance, targets = same_width(mean, variance, targets)
+    mean, variance, targets = to_widest(mean, variance, targets)
     mean, targets = align(where, mean, targets)
     deviation = jnp.sqrt(variance).reshape(mean.shape)
     z, nominal = (jnp.asarray(np.asarray(values), mean.dtype) for values in (quantiles, levels))
@@ -290,5 +295,5 @@ def coverage_curve(mean: Any, variance: Any, targets: Any, *, levels: Sequence[f
 
 @jax.jit
 def _within(distance: Array, deviation: Array, z: Array) -> Array:
-    """The fraction of distances of at most z deviations, for each z; one after the other, to save memory."""
+    """For each z, the fraction of distances of at most z deviations; one z at a time, to save memory."""
     return jax.lax.map(lambda q: jnp.mean(distance <= q * deviation, dtype=z.dtype), z)

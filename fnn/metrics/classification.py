@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,75 +10,117 @@ import numpy as np
 
 from .._core.checks import check_count, is_concrete
 from .._core.described import described
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
-from .._core.types import Array
-from .given import Given, check_given, class_pairs, is_single, mean_by_example, numeric_array, yes_no_pairs
-from .metric import Metric, Totals, in_double, is_float, mean_metric, ratio_or_zero, widen_array
+from .._core.norms import divided
+from .._core.types import Array, ArrayLike, Scalar, Shape
+from ..losses.common import align
+from .arguments import ClassArguments, class_arguments, is_single_score, numeric_array
+from .metric import Metric, Totals, float64_on_host, mean_metric
+
+TOP_K = "top_k_accuracy"
+# Stand for a prediction that holds NaN and for a target that is no class: neither equals the other, or any class.
+_NO_ANSWER, _NO_CLASS = np.int32(-(2**31)), np.int32(-(2**31) + 1)
 
 
-def class_hits(predictions: Array, targets: Array, threshold: Any) -> Array:
-    """The share of right classes of each example."""
-    p, t = class_pairs("accuracy", predictions, targets, threshold)
-    return mean_by_example(p == t)
+# ------------------------------------------------------------------------------------------- predicted and true classes
+def paired_labels(where: str, predictions: Array, targets: Array, threshold: Scalar) -> tuple[Array, Array]:
+    """Yes/no labels predicted and true, 1 for yes and 0 for no, of one shape."""
+    p, t = jnp.asarray(predictions), jnp.asarray(targets)
+    p, t = align(where, widened(p) if is_float(p) else p.astype(jnp.float32), t)
+    yes, true = (p > jnp.asarray(threshold, p.dtype)).astype(jnp.int32), (t > 0.5).astype(jnp.int32)
+    return jnp.where(jnp.isnan(p), _NO_ANSWER, yes), jnp.where(jnp.isnan(t), _NO_CLASS, true)
 
 
-def label_hits(where: str, predictions: Array, targets: Array, threshold: Any) -> Array:
-    """The share of right yes/no labels of each example."""
-    p, t = yes_no_pairs(where, predictions, targets, threshold)
-    return mean_by_example(p == t)
+def paired_classes(where: str, predictions: Array, targets: Array, threshold: Scalar = 0.5) -> tuple[Array, Array]:
+    """Classes predicted and true, integers of one shape (batch, ...)."""
+    p, t = jnp.asarray(predictions), jnp.asarray(targets)
+    if is_single_score(p):
+        p, t = paired_labels(where, p, t, threshold)
+        return (p[..., 0], t[..., 0]) if p.ndim > 1 else (p, t)
+    t = _true_classes(p, t)
+    if is_float(p):
+        p = jnp.where(jnp.isnan(p).any(-1), _NO_ANSWER, jnp.argmax(p, -1).astype(jnp.int32))
+    else:
+        p = _squeezed(p.astype(jnp.int32))
+    if p.shape != t.shape:
+        got = f"{describe(predictions)} and {describe(targets)}"
+        fail(where, expected="targets that fit the predictions", got=got)
+    return p, t
 
 
-def top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
-    """Whether the right class of each example is among the ``k`` with the highest scores."""
+def _true_classes(predictions: Array, targets: Array) -> Array:
+    """Classes from targets, which are one-hot rows if they have the shape of predictions that are scores."""
+    if is_float(predictions) and targets.shape == predictions.shape:
+        top = jnp.max(targets, -1)
+        # A row without a positive entry has no class.
+        return jnp.where(top > 0, jnp.argmax(targets, -1).astype(jnp.int32), _NO_CLASS)
+    if is_float(targets):
+        hint = "Use y.astype('int32'). Predictions come first, then targets."
+        fail("targets", expected="integer class numbers, or one-hot rows", got=describe(targets), hint=hint)
+    return _squeezed(targets.astype(jnp.int32))
+
+
+def _squeezed(labels: Array) -> Array:
+    return labels[..., 0] if labels.ndim > 1 and labels.shape[-1] == 1 else labels
+
+
+def _mean_by_example(hits: Array) -> Array:
+    """The mean of each example over its other axes."""
+    return jnp.mean(hits.astype(jnp.result_type(float)), tuple(range(1, hits.ndim)))
+
+
+def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
+    """Whether the true class of each example is among the ``k`` with the highest scores."""
     predictions = jnp.asarray(predictions)
     if predictions.ndim < 2 or predictions.shape[-1] < 2 or not is_float(predictions):
         got = f"{describe(predictions)} and {describe(targets)}"
-        fail("top_k_accuracy", expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
-    best, t = class_pairs("top_k_accuracy", predictions, targets, None)
-    # The rank of the right class; of equal scores the lower class number comes first, as in argmax.
+        fail(TOP_K, expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
+    best, t = paired_classes(TOP_K, predictions, targets)
+    # The rank of the true class; of equal scores the lower class comes first, as in argmax.
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
     t = jnp.where(known, t, jnp.zeros_like(t))
     own = jnp.take_along_axis(predictions, t[..., None], -1)
     classes = jax.lax.broadcasted_iota(jnp.int32, predictions.shape, predictions.ndim - 1)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
-    return mean_by_example((jnp.sum(ahead, -1) < k) & known)
+    return _mean_by_example((jnp.sum(ahead, -1) < k) & known)
 
 
+# ------------------------------------------------------------------------------------------------------ counts, scores
 class Counts(NamedTuple):
-    """Of each class or label: how often it was right, predicted, and true."""
+    """Of each class or label, the number of correct predictions, of predictions and of true occurrences."""
 
     right: Array
     predicted: Array
     true: Array
 
 
-def _spread_weights(weights: Array | None, shape: tuple[int, ...]) -> Array:
-    """The weight of each label in (batch, ...), by default the integer 1, of which sums stay exact."""
+def _weight_of_each(weights: Array | None, shape: Shape) -> Array:
+    """The weight of each label in (batch, ...); by default the integer 1, whose sums are exact."""
     if weights is None:
         return jnp.ones(shape, jnp.int32)
-    return jnp.broadcast_to(widen_array(weights).reshape((-1,) + (1,) * (len(shape) - 1)), shape)
+    return jnp.broadcast_to(widened(weights).reshape((-1,) + (1,) * (len(shape) - 1)), shape)
 
 
-def counts_by_label(p: Array, t: Array, weights: Array | None) -> Counts:
-    """Counts of each yes/no label on the last axis; a single one without it."""
+def count_labels(p: Array, t: Array, weights: Array | None) -> Counts:
+    """Counts of each yes/no label on the last axis; arrays (batch,) hold a single label."""
     if p.ndim == 1:
         p, t = p[:, None], t[:, None]
-    w, axes = _spread_weights(weights, p.shape), tuple(range(p.ndim - 1))
+    w, axes = _weight_of_each(weights, p.shape), tuple(range(p.ndim - 1))
     yes, true = (jnp.where(a == 1, w, jnp.zeros_like(w)) for a in (p, t))
     right = jnp.where(p == t, yes, jnp.zeros_like(yes))
     return Counts(*(jnp.sum(a, axes) for a in (right, yes, true)))
 
 
-def counts_by_class(p: Array, t: Array, weights: Array | None, classes: int) -> Counts:
-    """Counts of each class; numbers outside [0, classes) are of none."""
-    w = _spread_weights(weights, p.shape).ravel()
+def count_classes(p: Array, t: Array, weights: Array | None, classes: int) -> Counts:
+    """Counts of each class; integers outside [0, classes) are ignored."""
+    w = _weight_of_each(weights, p.shape).ravel()
     p, t = p.ravel(), t.ravel()
 
-    def count(numbers: Array, w: Array) -> Array:
-        # A negative number would count from the end; as one beyond the last it is dropped.
-        numbers = jnp.where(numbers < 0, classes, numbers)
-        return jnp.zeros(classes, w.dtype).at[numbers].add(w, mode="drop")
+    def count(labels: Array, w: Array) -> Array:
+        # A negative index would count from the end; one beyond the last is dropped.
+        labels = jnp.where(labels < 0, classes, labels)
+        return jnp.zeros(classes, w.dtype).at[labels].add(w, mode="drop")
 
     return Counts(count(t, jnp.where(p == t, w, jnp.zeros_like(w))), count(p, w), count(t, w))
 
@@ -92,62 +134,69 @@ class ClassScores(NamedTuple):
     support: Array
 
 
-def scores_of(counts: Counts) -> ClassScores:
+def class_scores(counts: Counts) -> ClassScores:
     """Precision, recall and F1 from counts; a ratio without examples is 0."""
     dtype = at_least_float32(counts.true.dtype) if is_float(counts.true) else jnp.dtype("float32")
     right, predicted, true = (a.astype(dtype) for a in counts)
-    f1 = ratio_or_zero(2 * right, true + predicted)
-    return ClassScores(ratio_or_zero(right, predicted), ratio_or_zero(right, true), f1, counts.true)
+    f1 = divided(2 * right, true + predicted)
+    return ClassScores(divided(right, predicted), divided(right, true), f1, counts.true)
 
 
-@in_double
+# ------------------------------------------------------------------------------------------- functions of whole arrays
+@float64_on_host
 def accuracy(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
-    threshold: Any = None,
+    threshold: Scalar | None = None,
     multi_label: bool | None = None,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> Array:
-    """The fraction of examples whose class is right; for several yes/no labels the fraction of right labels.
+    """The fraction of examples whose class is predicted correctly; for several yes/no labels, of correct labels.
 
     Args:
-      predictions: (batch, classes) scores of any kind, whose largest counts; or (batch,) or (batch, 1) scores of one
-        class against ``threshold``; or (batch,) integers, the classes themselves. Axes may lie between, such as steps.
-      targets: (batch,) class numbers, or one-hot rows of the predictions' shape; or rows of yes/no labels, 0 and 1 or
-        -1 and +1, of any real dtype or booleans.
+      predictions: (batch, classes) scores of any kind, the largest of which wins; or (batch,) or (batch, 1) scores of
+        class 1, compared with ``threshold``; or (batch,) integer classes. Axes may lie between, such as time steps.
+      targets: (batch,) integer class labels, or one-hot rows of the predictions' shape; or rows of yes/no labels, 0 and
+        1 or -1 and +1, of any real dtype or booleans.
       threshold: for yes/no scores; default 0.5, for probabilities. Logits need ``threshold=0.0``: a logit between 0
-        and 0.5 means class 1, and only logits outside [0, 1] give themselves away. The metrics of a `Task` know its
+        and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. The metrics of a `Task` know its
         loss and need no threshold.
       multi_label: whether rows of targets hold yes/no labels, any number of which may be 1. Default None: they do if
-        they have the predictions' shape, hold 0 and 1 (or -1 and +1), and at least one row is not one-hot. Where
-        every row has exactly one label, say it: rows that all look one-hot are taken for classes. Inside ``jit``,
-        where values are not known, None means classes. A `Task` goes by its loss alone.
+        they have the predictions' shape, hold 0 and 1 (or -1 and +1), and at least one row is not one-hot. Pass True
+        where every row has exactly one label: rows that all look one-hot are taken for classes. Inside ``jit``, where
+        values are not known, None means classes. A `Task` goes by its loss alone.
       sample_weight: (batch,); the result is the weighted mean.
 
     Raises:
-      InputError: when shapes do not fit, for text, and, when the values are known (not inside ``jit``), for NaN among
-        the predictions, labels outside the classes, rows of targets that are neither one-hot nor yes/no labels, yes/no
+      InputError: if shapes do not fit, for text, and, if the values are known (not inside ``jit``), for NaN among the
+        predictions, labels outside the classes, rows of targets that are neither one-hot nor yes/no labels, yes/no
         scores outside [0, 1] without a threshold, and sample weights that are negative, not finite or all 0. Rows of
-        weight 0 are not looked at. Inside ``jit`` a prediction that holds NaN counts as wrong.
+        weight 0 are ignored. Inside ``jit`` a prediction that holds NaN counts as wrong.
 
     >>> print(accuracy([[0.1, 0.9], [0.8, 0.2]], [1, 1]))
     0.5
     >>> print(accuracy([[0.1, 0.9, 0.7], [0.8, 0.2, 0.6]], [[0, 1, 1], [0, 0, 1]]))
     0.8333333
     """
-    given = check_given("accuracy", predictions, targets, threshold, multi_label, sample_weight)
-    return given.measured(streaming_accuracy(given.threshold, given.several))
+    given = class_arguments("accuracy", predictions, targets, threshold, multi_label, sample_weight)
+    return given.value(streaming_accuracy(given.threshold, given.several))
 
 
-@in_double
-def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sample_weight: Any = None) -> Array:
-    """The fraction of yes/no labels that are right, over examples and labels (multi-label accuracy).
+@float64_on_host
+def binary_accuracy(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    threshold: Scalar | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Array:
+    """The fraction of yes/no labels predicted correctly, over examples and labels (multi-label accuracy).
 
     Args:
       predictions: (batch, ...); above ``threshold`` means yes.
       targets: of the same shape, 0 and 1 or -1 and +1; above 0.5 means yes.
-      threshold: default 0.5, for probabilities. Logits need ``threshold=0.0``, see `accuracy`.
+      threshold: default 0.5, for probabilities. Logits need ``threshold=0.0``; see `accuracy`.
       sample_weight: (batch,).
 
     Raises:
@@ -156,66 +205,67 @@ def binary_accuracy(predictions: Any, targets: Any, *, threshold: Any = None, sa
     >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
     0.75
     """
-    given = check_given("binary_accuracy", predictions, targets, threshold, True, sample_weight)
-    return given.measured(streaming_accuracy(given.threshold, True, "binary_accuracy"))
+    given = class_arguments("binary_accuracy", predictions, targets, threshold, True, sample_weight)
+    return given.value(streaming_accuracy(given.threshold, True, "binary_accuracy"))
 
 
-@in_double
-def top_k_accuracy(predictions: Any, targets: Any, *, k: int = 5, sample_weight: Any = None) -> Array:
-    """The fraction of examples whose right class is among the ``k`` highest scores.
+@float64_on_host
+def top_k_accuracy(
+    predictions: ArrayLike, targets: ArrayLike, *, k: int = 5, sample_weight: ArrayLike | None = None
+) -> Array:
+    """The fraction of examples whose true class is among the ``k`` highest scores.
 
     Args:
       predictions: (batch, classes) scores.
-      targets: (batch,) class numbers, or one-hot rows.
-      k: how many scores count, default 5.
+      targets: (batch,) integer class labels, or one-hot rows.
+      k: number of highest scores, default 5.
       sample_weight: (batch,).
 
     Raises:
-      InputError: as `accuracy`, and for rows of several labels, of which none is the right one.
+      InputError: as `accuracy`, and for rows of several labels.
 
     >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
     1.0
     """
-    hint = "Of several labels none is the right one; see binary_accuracy."
-    given = check_given("top_k_accuracy", predictions, targets, None, False, sample_weight, scores=False, hint=hint)
-    return given.measured(top_k(k))
+    hint = "Rows of several labels have no true class; see binary_accuracy."
+    given = class_arguments(TOP_K, predictions, targets, None, False, sample_weight, scores=False, hint=hint)
+    return given.value(top_k(k))
 
 
-@in_double
+@float64_on_host
 def confusion_matrix(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     num_classes: int | None = None,
-    threshold: Any = None,
+    threshold: Scalar | None = None,
     multi_label: bool | None = None,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> Array:
     """Counts by true class (rows) and predicted class (columns), of shape (classes, classes), int32.
 
     Args:
       predictions, targets, threshold, multi_label: as in `accuracy`.
-      num_classes: default the predictions' last axis, or 2 for one score, or one more than the largest number.
+      num_classes: default the predictions' last axis, or 2 for one score, or one more than the largest class.
       sample_weight: (batch,); the entries are then sums of weights, float32.
 
     Returns:
-      (classes, classes); for several yes/no labels (labels, 2, 2), a matrix of no and yes for each, as
-      scikit-learn's ``multilabel_confusion_matrix``. Inside ``jit`` a prediction that holds NaN is in no entry.
+      (classes, classes); for several yes/no labels (labels, 2, 2), a matrix of no and yes for each, as in
+      scikit-learn's ``multilabel_confusion_matrix``. Inside ``jit`` a prediction that holds NaN is not counted.
 
     Raises:
-      InputError: as `accuracy`, and for class numbers outside [0, num_classes), when they are known (not inside
-        ``jit``).
+      InputError: as `accuracy`, and for classes outside [0, num_classes) if they are known (not inside ``jit``).
 
     >>> print(confusion_matrix([0, 1, 1], [0, 1, 0]))
     [[1 1]
      [0 1]]
     """
     where = "confusion_matrix"
-    given = check_given(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = answers_of(where, given, num_classes)
-    w = _spread_weights(given.weights, p.shape)
+    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
+    p, t, classes = pairs_and_number(where, given, num_classes)
+    w = _weight_of_each(given.weights, p.shape)
     if given.several:
-        counts = counts_by_label(p, t, given.weights)
+        counts = count_labels(p, t, given.weights)
         known = jnp.sum(jnp.where((p >= 0) & (t >= 0), w, jnp.zeros_like(w)).reshape(-1, classes), 0)
         wrong = counts.predicted - counts.right, counts.true - counts.right
         cells = (known - sum(wrong) - counts.right, *wrong, counts.right)
@@ -224,22 +274,21 @@ def confusion_matrix(
     return jnp.zeros((classes, classes), w.dtype).at[t, p].add(w, mode="drop")
 
 
-def answers_of(where: str, given: Given, num_classes: int | None) -> tuple[Array, Array, int]:
-    """Classes, or yes/no labels with one column each, predicted and true; and how many classes or labels there are."""
-    predictions = given.predictions
+def pairs_and_number(where: str, given: ClassArguments, num_classes: int | None) -> tuple[Array, Array, int]:
+    """Classes predicted and true, and their number; or yes/no labels with one column each."""
     if given.several:
-        p, t = yes_no_pairs(where, predictions, given.targets, given.threshold)
+        p, t = paired_labels(where, given.predictions, given.targets, given.threshold)
         p, t = (p[:, None], t[:, None]) if p.ndim == 1 else (p, t)
         if num_classes not in (None, p.shape[-1]):
             fail(where, expected=f"num_classes={p.shape[-1]}, the number of labels", got=repr(num_classes))
         return p, t, p.shape[-1]
-    p, t = class_pairs(where, predictions, given.targets, given.threshold)
+    p, t = paired_classes(where, given.predictions, given.targets, given.threshold)
     known = is_concrete(p) and is_concrete(t)
-    # Rows of weight 0 may hold anything, also numbers that no class has.
+    # Rows of weight 0 may hold any integer.
     seen = np.concatenate([np.asarray(a)[given.rows].ravel() for a in (p, t)]) if known else np.zeros(0, np.int32)
     if num_classes is None:
-        if is_float(predictions):
-            num_classes = 2 if is_single(predictions) else predictions.shape[-1]
+        if is_float(given.predictions):
+            num_classes = 2 if is_single_score(given.predictions) else given.predictions.shape[-1]
         elif not known:
             fail(where, expected="num_classes inside jit, where class numbers are not known", got="None")
         else:
@@ -251,7 +300,7 @@ def answers_of(where: str, given: Given, num_classes: int | None) -> tuple[Array
     return p, t, num_classes
 
 
-def scores_from_confusion(matrix: Any) -> ClassScores:
+def scores_from_confusion(matrix: ArrayLike) -> ClassScores:
     """Precision, recall, F1 and support of each class from a confusion matrix (true, predicted).
 
     ``precision = tp / predicted``, ``recall = tp / true``, ``f1 = 2 tp / (predicted + true)``; 0 where the
@@ -260,70 +309,67 @@ def scores_from_confusion(matrix: Any) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
-    matrix = widen_array(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
+    matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
     if matrix.ndim == 3:
-        return scores_of(Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
-    return scores_of(Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
+        return class_scores(Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
+    return class_scores(Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
 
 
-@in_double
+@float64_on_host
 def precision_recall_f1(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
     num_classes: int | None = None,
-    threshold: Any = None,
+    threshold: Scalar | None = None,
     multi_label: bool | None = None,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class, or of each of several yes/no labels.
 
-    Arguments and errors are those of `confusion_matrix`. Yes/no scores are cut at 0.5, as probabilities are; logits
-    need ``threshold=0.0``. The mean over classes is scikit-learn's macro average.
+    Arguments and errors are those of `confusion_matrix`. The default threshold of yes/no scores is 0.5, for
+    probabilities; logits need ``threshold=0.0``. The mean over classes is scikit-learn's macro average.
 
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]
     """
     where = "precision_recall_f1"
-    return _class_scores(
-        where, check_given(where, predictions, targets, threshold, multi_label, sample_weight), num_classes
-    )
+    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
+    p, t, classes = pairs_and_number(where, given, num_classes)
+    several, weights = given.several, given.weights
+    return class_scores(count_labels(p, t, weights) if several else count_classes(p, t, weights, classes))
 
 
-def _class_scores(where: str, given: Given, num_classes: int | None) -> ClassScores:
-    p, t, classes = answers_of(where, given, num_classes)
-    return scores_of(
-        counts_by_label(p, t, given.weights) if given.several else counts_by_class(p, t, given.weights, classes)
-    )
+# ---------------------------------------------------------------------------------------------------- streaming metrics
+def streaming_accuracy(threshold: Scalar, several: bool, name: str = "accuracy") -> Metric:
+    """The mean of correct classes, or of correct labels."""
+    pairs = paired_labels if several else paired_classes
 
+    def hits(predictions: Array, targets: Array) -> Array:
+        p, t = pairs(name, predictions, targets, threshold)
+        return _mean_by_example(p == t)
 
-def streaming_accuracy(threshold: Any, several: bool, name: str = "accuracy") -> Metric:
-    """The mean of right classes, or of right labels."""
-    if several:
-        return mean_metric(name, lambda p, t: label_hits(name, p, t, threshold))
-    return mean_metric(name, lambda p, t: class_hits(p, t, threshold))
+    return mean_metric(name, hits)
 
 
 @described
 def top_k(k: int = 5) -> Metric:
-    """The streaming form of `top_k_accuracy` for a `Task`, under the name ``"top_k_accuracy"``."""
+    """`top_k_accuracy` as a metric of a `Task`, under the name ``"top_k_accuracy"``."""
     check_count("top_k", "k", k)
-    return mean_metric("top_k_accuracy", lambda p, t: top_k_hits(p, t, k)).replace(spec=TOP_K)
+    return mean_metric(TOP_K, lambda p, t: _top_k_hits(p, t, k)).replace(spec=TOP_K)
 
 
-TOP_K = "top_k_accuracy"
-
-
-def streaming_class_score(name: str, threshold: Any, several: bool) -> Metric:
+def streaming_class_score(name: str, threshold: Scalar, several: bool) -> Metric:
     """Precision, recall or F1: of class 1 where there are two classes, else the mean over classes or labels (macro)."""
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        if several or is_single(predictions):
-            return counts_by_label(*yes_no_pairs(name, predictions, targets, threshold), weights)
-        return counts_by_class(*class_pairs(name, predictions, targets, threshold), weights, predictions.shape[-1])
+        if several or is_single_score(predictions):
+            return count_labels(*paired_labels(name, predictions, targets, threshold), weights)
+        p, t = paired_classes(name, predictions, targets)
+        return count_classes(p, t, weights, predictions.shape[-1])
 
     def result(counts: Counts) -> Array:
-        scores = getattr(scores_of(counts), name)
+        scores = getattr(class_scores(counts), name)
         return scores[1] if not several and scores.shape[0] == 2 else jnp.mean(scores)
 
     return Metric(name, measure, result)

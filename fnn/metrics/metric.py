@@ -1,23 +1,24 @@
-"""The `Metric` protocol."""
+"""The `Metric` protocol, metrics that are means, and the precision of the metric functions."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.described import Described, described
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
-from .._core.types import Array
+from .._core.norms import divided
+from .._core.types import Array, PyTree
 
-Totals = Any
+Totals = PyTree
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -26,53 +27,50 @@ def _add(a: Totals, b: Totals) -> Totals:
     return jax.tree.map(jnp.add, a, b)
 
 
-def ratio_or_zero(a: Array, b: Array) -> Array:
-    """``a / b``, and 0 where b is 0."""
-    return jnp.where(b != 0, a / jnp.where(b != 0, b, jnp.ones_like(b)), jnp.zeros_like(a))
-
-
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Metric(Described):
-    """A metric that is gathered over batches: totals of each batch are merged, and the result is taken at the end.
+    """A metric accumulated over batches: the totals of each batch are merged, and the result is computed at the end.
 
     Attributes:
       name: the key in logs and history.
       measure: ``measure(predictions, targets, weights) -> totals``, a pytree of arrays; ``weights`` is (batch,). An
-        example of weight 0 must count for nothing, since batches are filled up with such.
+        example of weight 0 must not count, since batches are padded with such examples.
       result: ``result(totals) -> scalar``.
       merge: ``merge(totals, totals) -> totals``; default the sum. All-zero totals must be its neutral element.
-      spec: the name it was looked up by, if it was, so that a task with another loss looks it up again.
+      spec: the name by which the library made it, so that a task with another loss can adapt it; else None.
     """
 
     name: str
-    measure: Callable[[Any, Any, Array], Totals]
+    measure: Callable[[PyTree, PyTree, Array], Totals]
     result: Callable[[Totals], Array]
     merge: Callable[[Totals, Totals], Totals] = _add
     spec: str | None = None
 
 
 @described
-def mean_metric(name: str, fn: Callable[[Any, Any], Array]) -> Metric:
-    """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted if weights came.
+def mean_metric(name: str, fn: Callable[[PyTree, PyTree], Array]) -> Metric:
+    """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted by sample weights.
 
     It is summed in float32 at least, and 0 if no example has a weight above 0, as the loss is.
     """
 
-    def measure(predictions: Any, targets: Any, weights: Array) -> Totals:
+    def measure(predictions: PyTree, targets: PyTree, weights: Array) -> Totals:
         values = jnp.asarray(fn(predictions, targets))
         if values.shape != weights.shape:
             fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))
-        weights = widen_array(jnp.asarray(weights))
+        weights = widened(jnp.asarray(weights))
         values = values.astype(weights.dtype)
         # A row of weight 0 is left out even where its value is not finite.
         return jnp.sum(jnp.where(weights == 0, jnp.zeros_like(values), weights * values)), jnp.sum(weights)
 
-    return Metric(name, measure, lambda totals: ratio_or_zero(*totals))
+    return Metric(name, measure, lambda totals: divided(*totals))
 
 
-# -------------------------------------------------------------------------------------------------- what is known now
-def in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A function of arrays that computes in float64 where one of them is on the host, for which that is exact."""
+def float64_on_host(fn: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function of arrays that computes in float64 if an argument is on the host, for which float64 is exact.
+
+    Its result has the default dtypes. Arguments that JAX holds or traces are computed in their own dtype.
+    """
 
     @functools.wraps(fn)
     def wrapped(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -87,13 +85,3 @@ def in_double(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped
-
-
-def is_float(x: Any) -> bool:
-    """Whether an array is floating-point."""
-    return bool(jnp.issubdtype(x.dtype, jnp.floating))
-
-
-def widen_array(x: Array) -> Array:
-    """The same in float32 at least, where it is floating-point."""
-    return x.astype(at_least_float32(x.dtype)) if is_float(x) else x

@@ -1,54 +1,66 @@
-"""Metrics of numbers."""
+"""Regression metrics."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax.numpy as jnp
 
 from .. import losses
-from .._core.types import Array
-from ..losses.common import align
-from .given import value_of
-from .metric import Metric, Totals, in_double, mean_metric, ratio_or_zero, widen_array
+from .._core.checks import check_float
+from .._core.dtypes import widened
+from .._core.norms import divided
+from .._core.types import Array, ArrayLike
+from ..losses.common import FLOATING_HINT, align
+from .arguments import check_lengths, numeric_array, to_widest, weights_array
+from .metric import Metric, Totals, float64_on_host, mean_metric
 
 
-@in_double
-def rmse(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+@float64_on_host
+def rmse(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
     """The root of the mean squared error over examples and outputs, in the unit of the targets.
 
     >>> print(rmse([1.0, 2.0], [1.0, 4.0]))
     1.4142135
     """
-    return value_of(streaming_rmse(), predictions, targets, sample_weight)
+    return _value(streaming_rmse(), predictions, targets, sample_weight)
 
 
-@in_double
-def mae(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+@float64_on_host
+def mae(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
     """The mean absolute error over examples and outputs, in the unit of the targets.
 
     >>> print(mae([1.0, 2.0], [1.0, 4.0]))
     1.0
     """
-    return value_of(streaming_mean("mae", losses.mean_absolute_error), predictions, targets, sample_weight)
+    return _value(streaming_mean("mae", losses.mean_absolute_error), predictions, targets, sample_weight)
 
 
-@in_double
-def r2_score(predictions: Any, targets: Any, *, sample_weight: Any = None) -> Array:
+@float64_on_host
+def r2_score(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
     """The coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``, the mean over outputs.
 
-    1 is perfect, 0 is as good as the mean. A constant output counts 1 if predicted exactly and else 0, as in
+    1 is perfect; 0 is as good as predicting the mean. A constant output counts 1 if predicted exactly, else 0, as in
     scikit-learn. Sums are taken of deviations from a target, so that a mean far from 0 costs no precision.
 
     >>> print(r2_score([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]))
     1.0
     """
-    return value_of(streaming_r2(), predictions, targets, sample_weight)
+    return _value(streaming_r2(), predictions, targets, sample_weight)
+
+
+def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None) -> Array:
+    """The value of a metric, in the wider of the dtypes of predictions and targets."""
+    p, t = (numeric_array(metric.name, name, x) for name, x in (("predictions", predictions), ("targets", targets)))
+    check_lengths(metric.name, p, t)
+    check_float(metric.name, p, FLOATING_HINT)
+    p, t = to_widest(p, t)
+    weights = weights_array(metric.name, sample_weight, p.shape[0], p.dtype)
+    weights = jnp.ones(p.shape[:1], p.dtype) if weights is None else weights
+    return metric.result(metric.measure(p, t, weights))
 
 
 def streaming_mean(name: str, loss: losses.Loss) -> Metric:
     """The mean of a loss, computed in float32 at least."""
-    return mean_metric(name, lambda p, t: loss(widen_array(jnp.asarray(p)), jnp.asarray(t)))
+    return mean_metric(name, lambda p, t: loss(widened(jnp.asarray(p)), jnp.asarray(t)))
 
 
 def streaming_rmse() -> Metric:
@@ -58,41 +70,45 @@ def streaming_rmse() -> Metric:
 
 
 def streaming_r2() -> Metric:
-    """Totals are the sum of weights, a pivot, the mean less the pivot, and squared deviations from mean and prediction.
+    """The coefficient of determination.
 
-    Deviations from one of the targets are exact for a constant, and lose little where the mean is far from 0.
+    Its totals are the sum of weights, a pivot, the mean less the pivot, and the squared deviations from the mean and
+    from the predictions. The pivot is one of the targets: deviations from it are exact for a constant, and lose little
+    where the mean is far from 0.
     """
+    return Metric("r2", _measure_r2, _result_r2, _merge_r2)
 
-    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        p, t = align("r2", widen_array(jnp.asarray(predictions)), jnp.asarray(targets))
-        w = widen_array(jnp.asarray(weights))[:, None]
-        p, t = (a.reshape(a.shape[0], -1).astype(w.dtype) for a in (p, t))
-        # A row of weight 0 is left out even where its values are not finite.
-        p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
-        count, pivot = jnp.sum(w), t[jnp.argmax(w[:, 0] != 0)]
-        shifted = t - pivot[None]
-        shift = ratio_or_zero(jnp.sum(w * shifted, 0), count)
-        spread = jnp.sum(w * jnp.square(shifted - shift[None]), 0)
-        return count, pivot, shift, spread, jnp.sum(w * jnp.square(t - p), 0)
 
-    def merge(a: Totals, b: Totals) -> Totals:
-        # Chan et al. 1979: means and squared deviations of two parts, without the cancellation of sums of squares.
-        count = a[0] + b[0]
-        # A part without rows has no pivot.
-        b_shift = jnp.where(b[0] > 0, b[1] - a[1] + b[2], a[2])
-        pivot, a_shift, b_shift = (
-            jnp.where(a[0] > 0, own, other) for own, other in ((a[1], b[1]), (a[2], b[2]), (b_shift, b[2]))
-        )
-        delta = b_shift - a_shift
-        shift = a_shift + delta * ratio_or_zero(b[0], count)
-        spread = a[3] + b[3] + jnp.square(delta) * ratio_or_zero(a[0] * b[0], count)
-        return count, pivot, shift, spread, a[4] + b[4]
+def _measure_r2(predictions: Array, targets: Array, weights: Array) -> Totals:
+    p, t = align("r2", widened(jnp.asarray(predictions)), jnp.asarray(targets))
+    w = widened(jnp.asarray(weights))[:, None]
+    p, t = (a.reshape(a.shape[0], -1).astype(w.dtype) for a in (p, t))
+    # A row of weight 0 is left out even where its values are not finite.
+    p, t = (jnp.where(w == 0, jnp.zeros_like(a), a) for a in (p, t))
+    count, pivot = jnp.sum(w), t[jnp.argmax(w[:, 0] != 0)]
+    shifted = t - pivot[None]
+    shift = divided(jnp.sum(w * shifted, 0), count)
+    spread = jnp.sum(w * jnp.square(shifted - shift[None]), 0)
+    return count, pivot, shift, spread, jnp.sum(w * jnp.square(t - p), 0)
 
-    def result(totals: Totals) -> Array:
-        count, _, _, spread, error = totals
-        flat = spread == 0
-        score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)
-        constant = jnp.where(error == 0, jnp.ones_like(score), jnp.zeros_like(score))
-        return jnp.mean(jnp.where(flat, constant, score)) * (count / count)  # NaN of no rows
 
-    return Metric("r2", measure, result, merge)
+def _merge_r2(a: Totals, b: Totals) -> Totals:
+    """Means and squared deviations of two parts without the cancellation of sums of squares (Chan et al. 1979)."""
+    (a_count, a_pivot, a_shift, a_spread, a_error), (b_count, b_pivot, b_shift, b_spread, b_error) = a, b
+    count = a_count + b_count
+    # Both shifts from one pivot, that of a part with rows; an empty part has none.
+    moved = jnp.where(b_count > 0, b_pivot - a_pivot + b_shift, a_shift)
+    pivots = (a_pivot, b_pivot), (a_shift, b_shift), (moved, b_shift)
+    pivot, a_shift, b_shift = (jnp.where(a_count > 0, own, other) for own, other in pivots)
+    delta = b_shift - a_shift
+    shift = a_shift + delta * divided(b_count, count)
+    spread = a_spread + b_spread + jnp.square(delta) * divided(a_count * b_count, count)
+    return count, pivot, shift, spread, a_error + b_error
+
+
+def _result_r2(totals: Totals) -> Array:
+    count, _, _, spread, error = totals
+    flat = spread == 0
+    score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)
+    constant = jnp.where(error == 0, jnp.ones_like(score), jnp.zeros_like(score))
+    return jnp.mean(jnp.where(flat, constant, score)) * (count / count)  # NaN without rows

@@ -3,43 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import fail
-from .classification import Counts, answers_of, counts_by_class, counts_by_label, scores_of
-from .given import check_given
-from .metric import in_double, is_float
+from .._core.tables import table_line
+from .._core.types import ArrayLike, Scalar
+from .arguments import ClassArguments, class_arguments
+from .classification import Counts, class_scores, count_classes, count_labels, pairs_and_number
+from .metric import float64_on_host
 
 
+@float64_on_host
 def classification_report(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
-    names: Sequence[Any] | None = None,
-    threshold: Any = None,
+    names: Sequence[object] | None = None,
+    threshold: Scalar | None = None,
     multi_label: bool | None = None,
-    sample_weight: Any = None,
+    sample_weight: ArrayLike | None = None,
     digits: int = 3,
 ) -> str:
     """A text table of precision, recall, F1 and support by class or label, with averages.
 
-    Of classes there are accuracy and the macro and weighted averages. Of several yes/no labels there is a row for each
-    label, and below them the micro average (over all labels of all examples), the macro and weighted averages (over
-    labels) and the samples average (over examples, each by its own labels), as in scikit-learn.
+    Classes are followed by the accuracy and the macro and weighted averages; yes/no labels by the micro average (over
+    all labels of all examples), the macro and weighted averages (over labels) and the samples average (over examples,
+    each by its own labels), as in scikit-learn.
 
-    The macro average is the mean over every class of the outputs (or of ``names``), also over one that no row has,
-    which counts 0; scikit-learn leaves out classes that are neither among the targets nor predicted.
+    The macro average is the mean over every class of the outputs (or of ``names``), even one that no row has, which
+    counts 0; scikit-learn leaves out classes that are neither among the targets nor predicted.
 
     Args:
       predictions, targets, threshold, multi_label, sample_weight: as in `confusion_matrix`.
-      names: of the classes or labels; default their numbers.
-      digits: behind the decimal point.
+      names: of the classes or labels; default their indices.
+      digits: after the decimal point.
 
     Raises:
-      InputError: as `confusion_matrix`, and when the number of names is not that of the classes.
+      InputError: as `confusion_matrix`, and if the number of names is not that of the classes.
 
     >>> print(classification_report([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"], digits=2))
                   precision  recall    f1  support
@@ -50,52 +53,48 @@ def classification_report(
     macro avg          0.75    0.83  0.73        4
     weighted avg       0.88    0.75  0.77        4
     """
-    rows, averages = _report_rows(predictions, targets, names, threshold, multi_label, sample_weight)
-    width = max(len("weighted avg"), *(len(label) for label, *_ in rows))
+    given = class_arguments("classification_report", predictions, targets, threshold, multi_label, sample_weight)
+    rows, averages = _report_rows(given, names)
+    widths = (max(len("weighted avg"), *(len(label) for label, *_ in rows)), 9, 6, digits + 2, 7)
 
-    def line(label: str, values: Sequence[Any], count: Any) -> str:
+    def line(label: str, values: Sequence[float | None], support: float) -> str:
         cells = ["" if v is None else f"{v:.{digits}f}" for v in values]
-        # Sums of weights are no integers.
-        support = f"{count:.1f}" if isinstance(count, float) else str(count)
-        return f"{label:<{width}}  {cells[0]:>9}  {cells[1]:>6}  {cells[2]:>{digits + 2}}  {support:>7}"
+        # Sums of weights are not integers.
+        count = f"{support:.1f}" if isinstance(support, float) else str(support)
+        return table_line([label, *cells, count], widths, left=1)
 
-    head = f"{'':<{width}}  precision  recall  {'f1':>{digits + 2}}  support"
+    head = table_line(["", "precision", "recall", "f1", "support"], widths, left=1)
     return "\n".join([head, *(line(*row) for row in rows), "", *(line(*row) for row in averages)])
 
 
-_ReportRow = tuple[str, tuple[Any, ...], Any]
+_ReportRow = tuple[str, Sequence[float | None], float]
 
 
-@in_double
-def _report_rows(
-    predictions: Any, targets: Any, names: Any, threshold: Any, multi_label: Any, sample_weight: Any
-) -> tuple[list[_ReportRow], list[_ReportRow]]:
-    """The rows of classes or labels, and those of averages: label, precision, recall and F1, and support."""
+def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple[list[_ReportRow], list[_ReportRow]]:
+    """The rows of classes or labels, and those of averages: label; precision, recall and F1; and support."""
     where = "classification_report"
-    given = check_given(where, predictions, targets, threshold, multi_label, sample_weight)
     scored, count = given.several or is_float(given.predictions), None if names is None else len(names)
-    p, t, classes = answers_of(where, given, None if scored else count)
+    p, t, classes = pairs_and_number(where, given, None if scored else count)
     if count not in (None, classes):
         fail(where, expected=f"{classes} names", got=f"{count} names")
-    counts = counts_by_label(p, t, given.weights) if given.several else counts_by_class(p, t, given.weights, classes)
-    columns = [np.asarray(column) for column in scores_of(counts)[:3]]
+    counts = count_labels(p, t, given.weights) if given.several else count_classes(p, t, given.weights, classes)
+    columns = [np.asarray(column) for column in class_scores(counts)[:3]]
     support = np.asarray(counts.true)
     total = support.sum().item()
     labels = [str(n) for n in (names if names is not None else range(classes))]
     values = zip(*(column.tolist() for column in columns), strict=True)
-    rows = list(zip(labels, values, support.tolist(), strict=True))
-    means: dict[str, tuple[Any, ...]] = {"macro avg": tuple(c.mean() for c in columns)}
-    means["weighted avg"] = tuple((c * support).sum() / total if total else 0.0 for c in columns)
+    rows: list[_ReportRow] = list(zip(labels, values, support.tolist(), strict=True))
+    means: dict[str, Sequence[float | None]] = {"macro avg": [c.mean() for c in columns]}
+    means["weighted avg"] = [(c * support).sum() / total if total else 0.0 for c in columns]
     if given.several:
-        micro = scores_of(Counts(*(jnp.sum(a, keepdims=True) for a in counts)))[:3]
-        weights = (
-            None
-            if given.weights is None
-            else np.broadcast_to(np.asarray(given.weights).reshape(-1, *(1,) * (p.ndim - 2)), p.shape[:-1]).ravel()
-        )
-        samples = scores_of(counts_by_label(p.reshape(-1, classes).T, t.reshape(-1, classes).T, None))[:3]
-        means = {"micro avg": tuple(c.item() for c in micro), **means}
-        means["samples avg"] = tuple(np.average(np.asarray(c), weights=weights) for c in samples)
+        micro = class_scores(Counts(*(jnp.sum(a, keepdims=True) for a in counts)))[:3]
+        weights = None
+        if given.weights is not None:
+            each = np.asarray(given.weights).reshape(-1, *(1,) * (p.ndim - 2))
+            weights = np.broadcast_to(each, p.shape[:-1]).ravel()
+        samples = class_scores(count_labels(p.reshape(-1, classes).T, t.reshape(-1, classes).T, None))[:3]
+        means = {"micro avg": [c.item() for c in micro], **means}
+        means["samples avg"] = [np.average(np.asarray(c), weights=weights) for c in samples]
     else:
-        means = {"accuracy": (None, None, np.asarray(counts.right).sum() / total), **means}
+        means = {"accuracy": [None, None, np.asarray(counts.right).sum() / total], **means}
     return rows, [(label, values, total) for label, values in means.items()]

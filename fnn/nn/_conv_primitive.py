@@ -1,53 +1,58 @@
-"""Convolution as one JAX primitive, a trilinear form whose derivatives are itself."""
+"""Convolution as one JAX primitive: a trilinear form in x, y and kernel whose derivatives are the form itself.
+
+The primitive takes two of the three arrays and gives the third: the output y of a convolution from x and kernel, the
+gradient of x from y and kernel, or the gradient of the kernel from x and y. Differentiating one of them with respect
+to an operand gives another of the three, and `jax.vmap` folds its axis into one that an operand already has, so
+nothing else is needed for derivatives of any order and for batches. `lower_on` sets the form that a platform runs.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax.extend
 import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad, batching, mlir
 
-from .._core.types import Array
-from .windows import Ints, Pairs
+from .._core.types import Array, Shape
+from .windows import Pairs
 
 
 class Geometry(NamedTuple):
-    """All of a convolution but its batch and channels: tap i of position o meets ``x[o stride + i dilation - low]``."""
+    """A convolution without its batch and channels: tap i of position o reads ``x[o stride + i dilation - low]``."""
 
-    size: Ints  # spatial sizes of x
-    window: Ints
-    strides: Ints
+    size: Shape  # spatial sizes of x
+    window: Shape
+    strides: Shape
     padding: Pairs
-    dilation: Ints
+    dilation: Shape
     groups: int
 
     @property
-    def out(self) -> Ints:
+    def out(self) -> Shape:
         """Spatial sizes of y."""
         return tuple(
             (n + low + high - d * (k - 1) - 1) // s + 1 for n, k, s, (low, high), d in zip(*self[:5], strict=True)
         )
 
-    def multiply_adds(self, result: str, *shapes: Ints) -> int:
-        """The work of a result, given the shapes of its two operands and of itself."""
-        # Each number of the side without padding, y, meets the window's taps of each channel in its group.
+    def multiply_adds(self, result: str, *shapes: Shape) -> int:
+        """The number of multiply-adds, given the shapes of the two operands and the result."""
+        # Each number of y takes every tap of the window for each input channel of its group.
         arrays = dict(zip([*OPERANDS[result], result], shapes, strict=True))
         return math.prod(arrays["y"]) * math.prod(self.window) * int(arrays["k"][-2])
 
 
-# The two operands of each result, always in the order x, y, kernel: the form is symmetric, so nothing else is needed
-# to transpose any of the three. x is (batch, *size, groups * c), y (batch, *out, groups * f), kernel
-# (*window, c, groups * f).
+# The two operands of each result, in the order x, y, kernel, where x is (batch, *size, groups * c), y is
+# (batch, *out, groups * f) and kernel is (*window, c, groups * f).
 OPERANDS = {"y": "xk", "x": "yk", "k": "xy"}
 
 
-def result_shape(a: Any, b: Any, result: str, geometry: Geometry) -> Ints:
-    """Shape of a result, without the axis of members."""
+def result_shape(a: Shape, b: Shape, result: str, geometry: Geometry) -> Shape:
+    """The shape of a result for operands of these shapes, without the axis of members."""
     if result == "y":
         return (a[0], *geometry.out, b[-1])
     if result == "x":
@@ -58,40 +63,44 @@ def result_shape(a: Any, b: Any, result: str, geometry: Geometry) -> Ints:
 conv_p = jax.extend.core.Primitive("fnn_conv")
 
 
-def _varying(a: Any) -> frozenset[Any]:
+def _varying(a: Array) -> frozenset[str]:
     """The mesh axes over which an array varies inside `jax.shard_map`."""
     manual = getattr(jax.typeof(a), "manual_axis_type", None)
     return frozenset() if manual is None else manual.varying
 
 
 def bind_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool = False) -> Array:
-    """Apply the primitive to two operands, made to vary over the same mesh axes first."""
+    """Apply the primitive to two operands, made to vary over the same mesh axes first.
+
+    With ``members`` both operands have a leading axis of independent convolutions.
+    """
     if (over_a := _varying(a)) != (over_b := _varying(b)):
         a = lax.pcast(a, tuple(over_b - over_a), to="varying") if over_b - over_a else a
         b = lax.pcast(b, tuple(over_a - over_b), to="varying") if over_a - over_b else b
-    return conv_p.bind(a, b, result=result, geometry=geometry, members=members)
+    return cast(Array, conv_p.bind(a, b, result=result, geometry=geometry, members=members))
 
 
 @functools.cache
-def _compiled(**static: Any) -> Callable[..., Array]:
+def _jitted(**static: Any) -> Callable[..., Array]:
     return jax.jit(functools.partial(bind_conv, **static))
 
 
 @conv_p.def_impl
 def _impl(a: Array, b: Array, **static: Any) -> Array:
-    with jax.disable_jit(False):  # one operation is compiled even where programs are not
-        return _compiled(**static)(a, b)
+    with jax.disable_jit(False):  # a single operation is always compiled, even under disable_jit
+        return _jitted(**static)(a, b)
 
 
 @conv_p.def_abstract_eval
 def _abstract(a: Any, b: Any, *, result: str, geometry: Geometry, members: bool) -> Any:
     lead = int(members)
     shape = (*a.shape[:lead], *result_shape(a.shape[lead:], b.shape[lead:], result, geometry))
-    # Of a's type all but the shape stays: how it varies inside shard_map.
+    # Only the shape differs from a's type, which also says how it varies inside shard_map.
     return a.update(shape=shape, sharding=a.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape))))
 
 
-def _transpose(position: int, cotangent: Array, a: Any, b: Any, *, result: str, **static: Any) -> Array:
+def _transpose(position: int, cotangent: Array, a: Array, b: Array, *, result: str, **static: Any) -> Array:
+    """The transpose with respect to one operand: that operand's array from the other one and the cotangent."""
     operands = {OPERANDS[result][0]: a, OPERANDS[result][1]: b, result: cotangent}
     wanted = OPERANDS[result][position]
     left, right = (operands[name] for name in OPERANDS[wanted])
@@ -102,14 +111,14 @@ ad.defbilinear(conv_p, functools.partial(_transpose, 0), functools.partial(_tran
 
 
 def _fold_axis(name: str, other: str, groups: int) -> tuple[int, int]:
-    """The axis of ``name`` for what it shares with ``other`` alone (batch, c or f), and how many groups lead in it."""
+    """The axis that ``name`` shares only with ``other`` (batch, c or f), and the number of groups leading in it."""
     if {name, other} == {"x", "y"}:
         return 0, 1
     return (-2, 1) if {name, other} == {"x", "k"} and name == "k" else (-1, groups)
 
 
 def _fold(a: Array, axis: int, groups: int) -> Array:
-    """Put the leading axis into another one, behind its groups."""
+    """Fold the leading axis into another one, after its groups."""
     members, *shape = a.shape
     axis %= len(shape)
     a = a.reshape(members, *shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
@@ -126,8 +135,10 @@ def _unfold(a: Array, axis: int, groups: int, members: int) -> Array:
     return jnp.moveaxis(a, axis + 1, 0).reshape(members, *shape)
 
 
-def _batch(args: Any, dims: Any, *, result: str, geometry: Geometry, members: bool) -> tuple[Array, int]:
-    """`jax.vmap`: one batched operand joins an axis that the other operand does not have; two become members."""
+def _batch(
+    args: tuple[Array, Array], dims: tuple[int | None, int | None], *, result: str, geometry: Geometry, members: bool
+) -> tuple[Array, int]:
+    """`jax.vmap`: fold one batched operand into an axis that the other lacks; two become members."""
     size = next(a.shape[d] for a, d in zip(args, dims, strict=True) if d is not None)
     a, b = (x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(args, dims, strict=True))
     if not members and None in dims:
@@ -148,7 +159,7 @@ batching.primitive_batchers[conv_p] = _batch
 
 
 def xla_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
-    """XLA's own convolution and its own gradients."""
+    """XLA's own convolution and JAX's own gradients of it."""
     if members:
         return jax.vmap(functools.partial(xla_conv, result=result, geometry=geometry, members=False))(a, b)
     spatial = "DHW"[3 - len(geometry.size) :]
@@ -173,9 +184,9 @@ def xla_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bo
 
 
 def lower_on(platform: str | None, form: Callable[..., Array]) -> None:
-    """Lower the primitive to a function of JAX, on one platform or, with None, on all others.
+    """Lower the primitive to a JAX function on one platform, or with None on all others.
 
-    The choice is made for each platform that a program is lowered for, several at once in `jax.export`.
+    The form is chosen for each platform that a program is lowered for; `jax.export` may lower for several at once.
     """
     mlir.register_lowering(conv_p, mlir.lower_fun(form, multiple_results=False), platform=platform)
 

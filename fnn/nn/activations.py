@@ -1,13 +1,13 @@
-"""Activation functions, each a pure function of one array that keeps its shape and dtype.
+"""Activation functions: pure functions of one array that keep its shape and dtype.
 
-Those of several operations compute in float32 at least and round once, as PyTorch's do.
+Functions of several operations compute in float32 at least and round once, as in PyTorch.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Concatenate, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -15,16 +15,20 @@ import jax.numpy as jnp
 from .._core.checks import resolve
 from .._core.described import described
 from .._core.dtypes import widened
-from .._core.types import Array
+from .._core.types import Array, Scalar
 from .layer import Layer, stateless
 from .masks import over_steps
 
+ActivationLike = str | Callable[[Array], Array] | None
+"""The name of an activation, a function, or None for the identity."""
+_P = ParamSpec("_P")
 
-def _rounded_once(fn: Callable[..., Array]) -> Callable[..., Array]:
-    """``fn`` in float32 for half-precision numbers, with the result in their dtype."""
+
+def _rounded_once(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Concatenate[Array, _P], Array]:
+    """Compute ``fn`` in float32 for half-precision inputs and round the result to their dtype."""
 
     @functools.wraps(fn)
-    def rounded(x: Array, *args: Any, **options: Any) -> Array:
+    def rounded(x: Array, *args: _P.args, **options: _P.kwargs) -> Array:
         wide = widened(x)
         return fn(x, *args, **options) if wide.dtype == x.dtype else fn(wide, *args, **options).astype(x.dtype)
 
@@ -72,15 +76,15 @@ def relu(x: Array) -> Array:
     return jnp.where(x <= 0, jnp.zeros_like(x), x)
 
 
-def leaky_relu(x: Array, negative_slope: Any = 0.2) -> Array:
+def leaky_relu(x: Array, negative_slope: Scalar = 0.2) -> Array:
     """``f(x) = x if x > 0 else negative_slope * x`` (Maas et al. 2013); the default slope is Keras's."""
     return jnp.where(x > 0, x, jnp.asarray(negative_slope, x.dtype) * x)
 
 
 @_rounded_once
-def elu(x: Array, alpha: Any = 1.0) -> Array:
+def elu(x: Array, alpha: Scalar = 1.0) -> Array:
     """``f(x) = x if x > 0 else alpha * (exp(x) - 1)`` (Clevert et al. 2015, arXiv:1511.07289)."""
-    # The inner where keeps exp from overflowing in the branch that is not taken, which would make its gradient NaN.
+    # The inner where keeps exp in the untaken branch from overflowing, which would make the gradient NaN.
     negative = jnp.where(x > 0, jnp.zeros_like(x), x)
     return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(negative))
 
@@ -123,7 +127,7 @@ def mish(x: Array) -> Array:
 @_rounded_once
 def sinc(x: Array) -> Array:
     """``f(x) = sin(x) / x``, and 1 at 0 (not the normalized form with pi; Gashler and Ashmore 2014)."""
-    # Near 0 the derivative cos(x) / x - sin(x) / x^2 cancels, so a Taylor polynomial (exact to float64) stands there.
+    # The derivative cos(x) / x - sin(x) / x^2 cancels near 0; use a Taylor polynomial there, exact to float64.
     near = jnp.abs(x) < 0.5
     square = jnp.square(jnp.where(near, x, jnp.zeros_like(x)))
     series = jnp.ones_like(x)
@@ -134,7 +138,7 @@ def sinc(x: Array) -> Array:
 
 
 def _below_maximum(x: Array, axis: int) -> Array:
-    """``x - max(x)`` along ``axis``, with 0 for elements that equal an infinite maximum."""
+    """``x - max(x)`` along ``axis``; elements equal to an infinite maximum give 0."""
     top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
     infinite = jnp.isinf(top)
     # The limit of large finite values; inf - inf would be NaN.
@@ -144,7 +148,7 @@ def _below_maximum(x: Array, axis: int) -> Array:
 
 @_rounded_once
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``; infinite ones as in `softmax`."""
+    """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``; see `softmax` for infinities."""
     shifted = _below_maximum(x, axis)
     return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
 
@@ -153,8 +157,8 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
 def softmax(x: Array, axis: int = -1) -> Array:
     """``f(x)_i = exp(x_i) / sum_j exp(x_j)`` along ``axis``, stable for large ``x``.
 
-    Infinite elements give the limit of large finite ones: -inf has the probability 0, and equal infinite maxima share
-    the probability equally (PyTorch and ``jax.nn.softmax`` give NaN). Their derivative is 0.
+    Infinite elements give the limit of large finite ones: -inf has probability 0, and equal infinite maxima share
+    the probability equally, with derivative 0 (PyTorch and ``jax.nn.softmax`` give NaN).
 
     >>> import jax.numpy as jnp
     >>> print(softmax(jnp.array([0.0, 0.0])))
@@ -187,18 +191,18 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 }
 
 
-def get_activation(activation: str | Callable[[Array], Array] | None) -> Callable[[Array], Array]:
-    """An activation by name; a function is returned as it is and None means linear.
+def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
+    """Look an activation up by name; return a function unchanged, and `linear` for None.
 
     Raises:
-      InputError: for an unknown name, with the close matches.
+      InputError: for an unknown name, with the closest matches.
     """
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 
-def all_known(*activations: str | Callable[[Array], Array] | None) -> bool:
-    """Whether these are the library's own, which act on each example by itself, as no other function promises to."""
-    return all(get_activation(activation) in (linear, *ACTIVATIONS.values()) for activation in activations)
+def all_known(*activations: ActivationLike) -> bool:
+    """Whether all are the library's, which act on each example separately (custom functions make no such promise)."""
+    return all(get_activation(activation) in ACTIVATIONS.values() for activation in activations)
 
 
 @described
@@ -210,10 +214,8 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
       name: base name in `Sequential`; default the activation's name, or "activation" for a function.
 
     Raises:
-      InputError: for an unknown name, with the close matches.
+      InputError: for an unknown name, with the closest matches.
     """
-    default = activation if isinstance(activation, str) else "activation"
+    name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(
-        lambda x: over_steps("Activation", fn, x), name or default, "Activation", all_known(fn), masked=True
-    )
+    return stateless(lambda x: over_steps("Activation", fn, x), name, "Activation", all_known(fn), masked=True)

@@ -1,8 +1,8 @@
-"""What a layer adds to the loss: activity penalties, and `AddedLoss` for layers of your own."""
+"""Terms that layers add to the loss: activity penalties, and `AddedLoss` for custom layers."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +10,20 @@ import jax.numpy as jnp
 from .._core.checks import check_float, check_range, leaf
 from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
-from .._core.types import Array
-from .layer import Layer
+from .._core.types import Array, Key, Params, PyTree, Scalar, State
+from .layer import Layer, Output
 from .masks import sequence_of
 
 
 class AddedLoss(NamedTuple):
-    """A number in a layer's state that training adds to the loss of the batch, with its gradient.
+    """A number in a layer's state that is added to the loss of the batch and differentiated with it.
 
-    Any layer may have one: it returns a new value at each call, computed from this batch. Values that are no scalars
-    (of a layer that holds many) are summed. `train_step` and all that is built on it add it in training, and
-    `evaluate` in evaluation, where the loss of each batch counts by its number of examples.
+    Any layer may keep one in its state and return a new value, computed from the batch, at each call. Values with axes
+    (from a layer that holds many) are summed. `train_step` and everything built on it add the value in training, and
+    `evaluate` adds it in evaluation, weighting each batch by its number of examples.
 
     Attributes:
-      value: a floating-point array; its dtype must stay the same from call to call.
+      value: a floating-point array, of the same dtype at each call.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> def init(key, x):
@@ -36,23 +36,24 @@ class AddedLoss(NamedTuple):
     value: Array
 
 
-def added_losses(state: Any) -> list[Array]:
-    """The values of all `AddedLoss` in a model's state, as scalars."""
-    nodes = jax.tree.leaves(state, is_leaf=_is_added)
-    return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if _is_added(node)]
-
-
-def _is_added(node: Any) -> bool:
+def is_added_loss(node: object) -> TypeGuard[AddedLoss]:
+    """Whether a node of a state is an `AddedLoss`."""
     return isinstance(node, AddedLoss)
 
 
-def activity_penalty(x: Array, l1: Any = 0.0, l2: Any = 0.0) -> Array:
-    """``(l1 sum|x| + l2 sum x^2) / batch``, so that its weight does not depend on the batch's size, as in Keras.
+def added_losses(state: State) -> list[Array]:
+    """The values of every `AddedLoss` in a model's state, as scalars."""
+    nodes = jax.tree.leaves(state, is_leaf=is_added_loss)
+    return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if is_added_loss(node)]
+
+
+def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
+    """``(l1 sum|x| + l2 sum x^2) / batch``, whose scale does not depend on the batch size, as in Keras.
 
     Args:
-      x: (batch, ...), of a floating-point dtype; a scalar is taken as one example.
+      x: (batch, ...), of a floating-point dtype; a scalar counts as one example.
       l1: weight of the absolute values, at least 0; may be traced.
-      l2: weight of the squares, likewise.
+      l2: weight of the squares, at least 0; may be traced.
 
     Returns:
       A scalar, in float32 at least.
@@ -69,30 +70,28 @@ def activity_penalty(x: Array, l1: Any = 0.0, l2: Any = 0.0) -> Array:
         check_range("activity_penalty", name, rate, 0)
     wide = widened(x)
     total = jnp.zeros((), wide.dtype)
-    # A plain 0 leaves its term out, which may not be finite.
-    for rate, measured in ((l1, jnp.abs), (l2, jnp.square)):
+    # A plain 0 omits its term, which might not be finite.
+    for rate, measure in ((l1, jnp.abs), (l2, jnp.square)):
         if not (isinstance(rate, (int, float)) and rate == 0):
-            total = total + jnp.asarray(rate, wide.dtype) * jnp.sum(measured(wide))
+            total = total + jnp.asarray(rate, wide.dtype) * jnp.sum(measure(wide))
     return total / x.shape[0] if x.ndim else total
 
 
 @described
-def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activity_regularization") -> Layer:
-    """Hands ``x`` on and adds ``(l1 sum|x| + l2 sum x^2) / batch`` to the loss, as in Keras.
+def ActivityRegularization(l1: Scalar = 0.0, l2: Scalar = 0.0, *, name: str = "activity_regularization") -> Layer:
+    """Pass ``x`` through and add ``(l1 sum|x| + l2 sum x^2) / batch`` to the loss, as in Keras.
 
-    The value travels in the layer's state as an `AddedLoss`, so that it is part of the pure function: it works inside
-    any other layer and under ``jit``, ``vmap`` and ``grad``. ``ts.state`` holds that of the last batch.
+    The layer's state holds the value as an `AddedLoss`. That keeps the function pure, so the layer works inside any
+    other and under ``jit``, ``vmap`` and ``grad``; ``ts.state`` holds the value of the last batch.
 
-    The loss that training and `evaluate` report includes it, as in Keras; in evaluation it is that of the data
-    evaluated, whatever ``batch_size``. Sample weights do not enter. Of a `Masked` all steps of x count, masked
-    ones too, as in Keras.
+    The loss reported by training and `evaluate` includes the value, as in Keras; in evaluation it does not depend on
+    ``batch_size``. Sample weights do not apply. In a `Masked` every step of x counts, masked or not, as in Keras.
 
     Args:
-      l1: weight of the absolute values, at least 0; may be traced, so that it can be swept under ``vmap``.
-      l2: weight of the squares, likewise.
+      l1, l2: as in `activity_penalty`; traced weights can be swept under ``vmap``.
       name: base name in `Sequential`.
 
-    Shapes: any, to the same.
+    Shapes: any shape, unchanged.
 
     Raises:
       InputError: for negative weights; when applied, for an ``x`` that is not of a floating-point dtype.
@@ -103,19 +102,19 @@ def ActivityRegularization(l1: Any = 0.0, l2: Any = 0.0, *, name: str = "activit
     >>> list(fnn.paths(state))
     ['activity_regularization/penalty/value']
     """
-    for what, rate in (("l1", l1), ("l2", l2)):
-        check_range("ActivityRegularization", what, rate, 0)
+    for argument, rate in (("l1", l1), ("l2", l2)):
+        check_range("ActivityRegularization", argument, rate, 0)
 
-    def init(key: Array, x: Any) -> tuple[Any, Any]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         values, _ = sequence_of("ActivityRegularization", x)
         check_float("ActivityRegularization", values)
         return {}, {"penalty": AddedLoss(jnp.zeros((), at_least_float32(values.dtype)))}
 
-    def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         before = leaf("ActivityRegularization", state, "penalty")
         added = activity_penalty(sequence_of("ActivityRegularization", x)[0], l1, l2)
         # In the dtype of the state, which a loop over steps must keep.
         return x, {"penalty": AddedLoss(added.astype(before.value.dtype))}
 
-    # What it returns depends on each example alone, but not what it adds: filling rows up would add theirs.
+    # The added loss depends on the whole batch: rows that pad it would add theirs.
     return Layer(init, apply, name, "ActivityRegularization", per_example=False)

@@ -1,26 +1,28 @@
-"""Layers that are made of layers: `Sequential` and `Residual`."""
+"""Layers made of layers: `Sequential` and `Residual`.
+
+A container keeps the parameters and state of each layer under its name, gives each layer a key by ``fold_in``, and
+calls it through `fnn.nn.observe.call`, so that observers and errors know its path.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 
 from .._core.described import described
 from .._core.errors import InputError, describe, fail, located
 from .._core.random import children
-from .._core.types import Array, Params, State
-from .layer import Layer, shape_of
+from .._core.types import Key, Params, PyTree, State
+from .layer import Layer, Output, shape_of
 from .masks import Masked, sequence_of
 from .observe import call, inside
 
 
-def _is_empty(tree: Any) -> bool:
+def _is_empty(tree: PyTree) -> bool:
     return isinstance(tree, dict) and not tree
 
 
 def _unique_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """Keras's naming: dense, dense_1, dense_2; a name given by hand keeps its first place."""
+    """Number repeated names as Keras does: dense, dense_1, dense_2; the first layer of a name keeps it."""
     used: set[str] = set()
     names = []
     for layer in layers:
@@ -35,18 +37,18 @@ def _unique_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 
 @described
 def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
-    """Layers one after the other; itself a `Layer`, so that it nests.
+    """Layers applied in order; itself a `Layer`, so it nests.
 
-    Parameters and state are dicts by layer name; layers of the same name are numbered as Keras numbers them
-    ("dense", "dense_1", ...), and layers without parameters have no entry. Shapes flow from layer to layer by
-    `jax.eval_shape`, and layer ``i`` receives ``jax.random.fold_in(key, i)``.
+    Parameters and state are dicts by layer name. Repeated names are numbered as in Keras ("dense", "dense_1", ...),
+    and layers without parameters have no entry. `jax.eval_shape` gives each layer's input shape from the one before,
+    and layer ``i`` receives ``jax.random.fold_in(key, i)``.
 
     Args:
-      *layers: `Layer` tuples, the library's or your own. A single list or tuple of layers is accepted too.
+      *layers: layers of the library or custom ones. A single list or tuple of layers is accepted too.
       name: base name when nested in another `Sequential`.
 
     Raises:
-      InputError: when an item is no Layer, when a layer refuses its input (the message starts with the layer's
+      InputError: when an item is not a Layer, when a layer refuses its input (the message starts with the layer's
         name and position), or when the parameters belong to another model.
 
     >>> import jax, jax.numpy as jnp, fnn
@@ -59,18 +61,11 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     if len(layers) == 1 and isinstance(layers[0], (list, tuple)) and not isinstance(layers[0], Layer):
         layers = tuple(layers[0])
     for position, layer in enumerate(layers):
-        if not (isinstance(layer, Layer) and callable(layer.init) and callable(layer.apply)):
-            hint = "Use fnn.Layer(init, apply)."
-            if isinstance(layer, str):
-                hint = f"Use fnn.Activation({layer!r})."
-            elif callable(layer):
-                made = getattr(layer, "__annotations__", {}).get("return") == "Layer"
-                hint = f"Call it: {layer.__name__}(...)." if made else "Wrap a plain function as Activation(fn)."
-            fail(f"Sequential, position {position}", expected="a Layer", got=repr(layer), hint=hint)
+        _check_layer(f"Sequential, position {position}", layer)
     names = _unique_names(layers)
     places = tuple(f"layer {name!r} (position {i})" for i, name in enumerate(names))
 
-    def init(key: Array, x: Any) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         params, state = {}, {}
         x, keys = shape_of(x), children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
@@ -87,13 +82,9 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 state[layer_name] = s
         return params, state
 
-    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
-        for what, tree in (("parameters", params), ("state", state)):
-            if not isinstance(tree, dict) or not tree.keys() <= set(names):
-                got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
-                raise InputError(
-                    f"{name}: {what} hold {got}, but the layers are {list(names)}. Are they another model's?"
-                )
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        _check_entries(name, "parameters", params, names)
+        _check_entries(name, "state", state, names)
         new_state = {}
         keys = None if key is None else children(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
@@ -107,15 +98,37 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     return Layer(init, apply, name, "Sequential", all(layer.per_example for layer in layers))
 
 
+def _check_layer(where: str, layer: object) -> None:
+    if isinstance(layer, Layer) and callable(layer.init) and callable(layer.apply):
+        return
+    hint = "Use fnn.Layer(init, apply)."
+    if isinstance(layer, str):
+        hint = f"Use fnn.Activation({layer!r})."
+    elif callable(layer):
+        made = getattr(layer, "__annotations__", {}).get("return") == "Layer"
+        hint = (
+            f"Call it: {getattr(layer, '__name__', 'Layer')}(...)."
+            if made
+            else "Wrap a plain function as Activation(fn)."
+        )
+    fail(where, expected="a Layer", got=repr(layer), hint=hint)
+
+
+def _check_entries(name: str, kind: str, tree: PyTree, names: tuple[str, ...]) -> None:
+    if not isinstance(tree, dict) or not tree.keys() <= set(names):
+        got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
+        raise InputError(f"{name}: {kind} hold {got}, but the layers are {list(names)}. Are they another model's?")
+
+
 @described
 def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residual") -> Layer:
     """A block with a skip connection, ``y = x + f(x)`` (He et al. 2015, arXiv:1512.03385).
 
-    Of a `Masked` sequence the arrays are added; a step counts where both masks keep it.
+    For a `Masked`, the arrays are added, and a step counts where both masks keep it.
 
     Args:
       *layers: the layers of ``f``, applied in order.
-      shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default identity.
+      shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default the identity.
       name: base name in `Sequential`.
 
     Raises:
@@ -130,7 +143,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     body = Sequential(*layers)
     parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
 
-    def init(key: Array, x: Any) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         out = {}
         for i, (part, layer) in enumerate(parts.items()):
             with located(f"{name} {part}"), inside(part):
@@ -138,7 +151,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
         params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
         return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}
 
-    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         outputs, new_state = {"shortcut": x}, {}
         for i, (part, layer) in enumerate(parts.items()):
             part_key = None if key is None else jax.random.fold_in(key, i)
@@ -146,21 +159,22 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             outputs[part], s = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
             if not _is_empty(s):
                 new_state[part] = s
-        y, mask = sequence_of(f"{name} body", outputs["body"])
-        skip, skip_mask = sequence_of(f"{name} shortcut", outputs["shortcut"])
-        if (mask is None) != (skip_mask is None):
-            got = f"{outputs['body']!r} and {outputs['shortcut']!r}" if mask is None else "a Masked of the body alone"
-            hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
-            fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=hint)
-        if y.shape != skip.shape or y.dtype != skip.dtype:
-            fail(
-                name,
-                expected=f"a body that keeps {describe(skip)}",
-                got=describe(y),
-                hint="Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes.",
-            )
-        if mask is None:
-            return skip + y, new_state
-        return Masked(skip + y, mask if mask is skip_mask else mask & skip_mask), new_state
+        return _add_outputs(name, outputs["body"], outputs["shortcut"]), new_state
 
     return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
+
+
+def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
+    """Add two outputs, one array each or both a `Masked`."""
+    y, mask = sequence_of(f"{name} body", body)
+    skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)
+    if (mask is None) != (skip_mask is None):
+        got = f"{body!r} and {shortcut!r}" if mask is None else "a Masked of the body alone"
+        hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
+        fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=hint)
+    if y.shape != skip.shape or y.dtype != skip.dtype:
+        hint = "Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes."
+        fail(name, expected=f"a body that keeps {describe(skip)}", got=describe(y), hint=hint)
+    if mask is None:
+        return skip + y
+    return Masked(skip + y, mask if mask is skip_mask else mask & skip_mask)

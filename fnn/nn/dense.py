@@ -1,49 +1,43 @@
-"""The dense (fully connected) layer, and the layers that only rearrange: Flatten and Reshape."""
+"""The dense (fully connected) layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
-import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
-from .._core.types import Array
-from .activations import all_known, get_activation
-from .initializers import Initializer, get_initializer
-from .layer import Layer, param_dtype, parametric
+from .._core.types import Array, ArraySpec, DType, Key
+from .activations import ActivationLike, all_known, get_activation
+from .initializers import Initializer
+from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
 from .masks import over_steps
 
 
 def dense_init(
-    key: Array,
+    key: Key,
     in_features: int,
     units: int,
     *,
     use_bias: bool = True,
     kernel_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
-    dtype: Any = jnp.float32,
+    dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,)."""
     check_count("dense_init", "units", units)
-    kernel_key, bias_key = jax.random.split(key)
-    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, (in_features, units), dtype)}
-    if use_bias:
-        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
-    return params
+    return kernel_and_bias(key, (in_features, units), units, use_bias, kernel_initializer, bias_initializer, dtype)
 
 
 def dense(params: dict[str, Array], x: Array) -> Array:
     """``y = x @ kernel + bias`` on the last axis.
 
     Args:
-      params: ``kernel`` (in_features, units) and, unless left out, ``bias`` (units,).
+      params: ``kernel`` (in_features, units) and, optionally, ``bias`` (units,).
       x: (..., in_features), of the kernel's dtype.
 
     Returns:
@@ -57,24 +51,27 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     [[11.5]]
     """
     kernel = leaf("dense", params, "kernel")
-    if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
-        expected = (
-            f"x of shape {shape_text(('batch', kernel.shape[0]))} for a kernel of shape {shape_text(kernel.shape)}"
-        )
-        flat = math.prod(x.shape[1:])
-        hint = "Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else ""
-        fail("dense", expected=expected, got=describe(x), hint=hint)
-    check_same_dtype("dense", x, kernel)
+    _check_operands(kernel, params.get("bias"), x)
     y = x @ kernel
-    if "bias" not in params:
-        return y
-    bias = params["bias"]
-    if bias.shape != kernel.shape[1:]:
+    return y + lift(params["bias"], y) if "bias" in params else y
+
+
+def _check_operands(kernel: Array, bias: Array | None, x: Array) -> None:
+    if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
+        wanted = shape_text(("batch", kernel.shape[0]))
+        flat = math.prod(x.shape[1:])
+        fail(
+            "dense",
+            expected=f"x of shape {wanted} for a kernel of shape {shape_text(kernel.shape)}",
+            got=describe(x),
+            hint="Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else "",
+        )
+    check_same_dtype("dense", x, kernel)
+    if bias is not None and bias.shape != kernel.shape[1:]:
         fail("dense", expected=f"a bias of shape {shape_text(kernel.shape[1:])} beside its kernel", got=describe(bias))
-    return y + lift(bias, y)
 
 
-def _check_batch(x: Any) -> None:
+def _check_batch(x: ArraySpec) -> None:
     if len(x.shape) < 2:
         hint = "Use x[None] for one example, x[:, None] for one feature."
         fail("Dense", expected="x of shape (batch, ..., features)", got=describe(x), hint=hint)
@@ -83,12 +80,12 @@ def _check_batch(x: Any) -> None:
 @described
 def Dense(
     units: int,
-    activation: str | Callable[[Array], Array] | None = None,
+    activation: ActivationLike = None,
     use_bias: bool = True,
     kernel_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
     *,
-    dtype: Any = None,
+    dtype: DType | None = None,
     name: str = "dense",
 ) -> Layer:
     """A dense layer, ``activation(x @ kernel + bias)``.
@@ -104,8 +101,7 @@ def Dense(
     Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
 
     Raises:
-      InputError: for unknown names, units below 1, or (when applied) a width other than that of ``init``, or several
-        arrays.
+      InputError: for unknown names, units below 1, or (when applied) several arrays or a width other than in ``init``.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
@@ -114,19 +110,11 @@ def Dense(
     """
     check_count("Dense", "units", units)
     act = get_activation(activation)
-    kernel_init, bias_init = get_initializer(kernel_initializer), get_initializer(bias_initializer)
+    initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
 
-    def init(key: Array, x: Any) -> dict[str, Array]:
+    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         _check_batch(x)
-        return dense_init(
-            key,
-            x.shape[-1],
-            units,
-            use_bias=use_bias,
-            kernel_initializer=kernel_init,
-            bias_initializer=bias_init,
-            dtype=param_dtype(x, dtype),
-        )
+        return dense_init(key, x.shape[-1], units, use_bias=use_bias, dtype=param_dtype(x, dtype), **initializers)
 
     def apply(params: dict[str, Array], x: Array) -> Array:
         _check_batch(x)
@@ -134,7 +122,7 @@ def Dense(
 
     return parametric(
         init,
-        lambda params, x: over_steps("Dense", lambda values: apply(params, values), x),
+        lambda params, x: over_steps("Dense", partial(apply, params), x),
         name,
         "Dense",
         all_known(activation),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +12,12 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.random import bernoulli
-from .._core.types import Array
-from .layer import Layer
+from .._core.types import Array, Key, Params, PyTree, Scalar, State
+from .layer import Layer, Output
 from .masks import over_steps, sequence_of
 
 
-def dropout(key: Array, x: Array, rate: Any) -> Array:
+def dropout(key: Key, x: Array, rate: Scalar) -> Array:
     """Zero each element with probability ``rate`` and scale the others by ``1 / (1 - rate)``.
 
     Srivastava et al. 2014; the scaling keeps the expectation of every element (inverted dropout).
@@ -40,13 +40,13 @@ def dropout(key: Array, x: Array, rate: Any) -> Array:
     if is_concrete(rate) and np.ndim(rate) == 0 and float(rate) == 0:
         return x
     keep = 1 - jnp.asarray(rate, at_least_float32(x.dtype))
-    # At rate 1 nothing is kept; the guard keeps the scale and its gradient finite there.
+    # Rate 1 keeps nothing; the guard keeps the scale and its gradient finite there.
     scale = 1 / jnp.where(keep > 0, keep, jnp.ones_like(keep))
     return jnp.where(bernoulli(key, keep, x.shape), (x.astype(scale.dtype) * scale).astype(x.dtype), jnp.zeros_like(x))
 
 
 @described
-def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
+def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
     """Dropout in training, the identity otherwise; see `dropout`.
 
     Args:
@@ -54,20 +54,20 @@ def Dropout(rate: Any, *, name: str = "dropout") -> Layer:
       name: base name in `Sequential`.
 
     Raises:
-      InputError: for a rate outside [0, 1]; when applied to something else than one array or a `Masked`, or with
+      InputError: for a rate outside [0, 1]; when applied to something other than one array or a `Masked`, or with
         ``train=True`` and no key.
     """
     check_range("Dropout", "rate", rate, 0, 1)
 
-    def init(key: Array, x: Any) -> tuple[Any, Any]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         return {}, {}
 
-    def apply(params: Any, state: Any, x: Array, *, key: Array | None = None, train: bool = False) -> Any:
-        sequence_of("Dropout", x)  # what is refused in training is refused here too
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        sequence_of("Dropout", x)  # refuses the same inputs outside training
         if not train:
             return x, state
         if key is None:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
-        return over_steps("Dropout", lambda values: dropout(key, values, rate), x), state
+        return over_steps("Dropout", partial(dropout, key, rate=rate), x), state
 
     return Layer(init, apply, name, "Dropout", per_example=True)

@@ -1,11 +1,12 @@
-"""Integers as vectors: embeddings (a learned row each) and one-hot rows."""
+"""Integers as vectors: learned embeddings and one-hot rows, and the row lookups that other layers share."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,35 +15,34 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
 from .._core.described import described
-from .._core.dtypes import lift
+from .._core.dtypes import is_float, lift
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, over_steps, sequence_of
 
-# Up to this many rows the gradient of `take_rows` is a product with the one-hot rows; above, a scatter-add.
-# Scatter-add runs on one core of a CPU; the product grows with the number of rows.
+# For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
+# Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
 ONE_HOT_ROWS = 256
 
 
-def check_ids(where: str, ids: Any, hint: str = "") -> None:
-    """Refuse arrays that are not of an integer dtype."""
+def check_ids(where: str, ids: ArraySpec | np.ndarray, hint: str = "") -> None:
+    """Refuse arrays without an integer dtype."""
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         hint = hint or "Convert them with x.astype('int32') if they hold whole numbers."
         fail(where, expected="integer ids", got=describe(ids), hint=hint)
 
 
-_ids_observer: contextvars.ContextVar[Callable[[str, Any, int], None] | None] = contextvars.ContextVar(
-    "ids_observer", default=None
-)
+IdsObserver = Callable[[str, Array, int], None]
+_ids_observer: contextvars.ContextVar[IdsObserver | None] = contextvars.ContextVar("ids_observer", default=None)
 
 
 @contextlib.contextmanager
-def observe_ids(observer: Callable[[str, Any, int], None]) -> Iterator[None]:
-    """Call ``observer(where, ids, count)`` for all ids that are read as row numbers below ``count`` inside the block.
+def observe_ids(observer: IdsObserver) -> Iterator[None]:
+    """Inside the block, call ``observer(where, ids, count)`` for all ids that are read as row numbers below ``count``.
 
-    So those who have the values, the drivers, can refuse ids out of range before anything is trained.
+    The drivers, which have the values, use it to refuse ids out of range before training starts.
     """
     token = _ids_observer.set(observer)
     try:
@@ -51,8 +51,8 @@ def observe_ids(observer: Callable[[str, Any, int], None]) -> Iterator[None]:
         _ids_observer.reset(token)
 
 
-def note_ids(where: str, ids: Any, count: int) -> None:
-    """Tell the observer, if there is one."""
+def note_ids(where: str, ids: Array, count: int) -> None:
+    """Pass ids to the observer, if there is one."""
     if (observer := _ids_observer.get()) is not None:
         observer(where, ids, count)
 
@@ -62,30 +62,30 @@ def _wide(ids: Array) -> Array:
     return ids if ids.dtype.itemsize >= 4 else ids.astype(jnp.int32)
 
 
-def _one_hot(ids: Array, rows: int, dtype: Any) -> Array:
+def _one_hot(ids: Array, rows: int, dtype: DType) -> Array:
     ids = _wide(ids)
     return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
 
 
 def _take_many(table: Array, ids: Array) -> Array:
     ids = _wide(ids)
-    # Indexing counts negative numbers from the end; here they are as wrong as those beyond the last row.
+    # Indexing would count negative ids from the end; here they are out of range.
     ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
     return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 class Rows(NamedTuple):
-    """Rows of a table, not read yet: the last row is NaN, and all ``ids`` are in range."""
+    """Rows of a table that are not read yet; all ``ids`` are in range, and the last row is NaN."""
 
     table: Array
     ids: Array
 
     @classmethod
     def of(cls, table: Array, ids: Array) -> Rows:
-        """Rows by integer ids of any shape, the row of NaN where an id is not in [0, rows)."""
+        """Rows by integer ids of any shape; an id outside [0, rows) gets the row of NaN."""
         ids, count = _wide(ids), table.shape[0]
-        # An extra row of NaN is cheaper than a look at every number taken.
-        with jax.debug_nans(False):  # it is made on purpose
+        # An extra row of NaN is cheaper than a check of every row read.
+        with jax.debug_nans(False):  # this NaN is deliberate
             table = jnp.concatenate([table, jnp.full_like(table[:1], jnp.nan)])
         return cls(table, jnp.where((ids < 0) | (ids >= count), jnp.full_like(ids, count), ids))
 
@@ -94,7 +94,7 @@ class Rows(NamedTuple):
         return self.table.at[self.ids].get(mode="promise_in_bounds")
 
     def product(self, dtable: Array) -> Array:
-        """The same rows of another table, as a product with the one-hot rows, whose transpose is fast."""
+        """The same rows of another table, as a product with one-hot rows, whose transpose is fast."""
         rows = _one_hot(self.ids.reshape(-1), self.table.shape[0], self.table.dtype) @ dtable
         return rows.reshape(*self.ids.shape, -1)
 
@@ -105,22 +105,22 @@ def _take_few(table: Array, ids: Array) -> Array:
 
 
 @_take_few.defjvp
-def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) -> tuple[Array, Array]:
     return _take_few(*primals), Rows(*primals).product(tangents[0])
 
 
 def take_rows(table: Array, ids: Array) -> Array:
-    """Rows of ``table`` (rows, width) by integer ``ids`` of any shape, NaN where an id is not in [0, rows)."""
+    """Rows of ``table`` (rows, width) by integer ``ids`` of any shape; an id outside [0, rows) gives NaN."""
     return _take_few(*Rows.of(table, ids)) if table.shape[0] <= ONE_HOT_ROWS else _take_many(table, ids)
 
 
 def embedding_init(
-    key: Array,
+    key: Key,
     input_dim: int,
     output_dim: int,
     *,
     embeddings_initializer: str | Initializer = "uniform",
-    dtype: Any = jnp.float32,
+    dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters of an embedding: ``embeddings`` of shape (input_dim, output_dim)."""
     check_count("embedding_init", "input_dim", input_dim)
@@ -131,8 +131,8 @@ def embedding_init(
 def embedding(params: dict[str, Array], ids: Array) -> Array:
     """``y = embeddings[ids]``, a learned vector for every id (Bengio et al. 2003).
 
-    An id outside [0, input_dim), a negative one too, gives a row of NaN: values cannot be checked before
-    compilation, and another symbol's vector would be a silent mistake.
+    An id outside [0, input_dim), including a negative one, gives a row of NaN: values cannot be checked before
+    compilation, and another symbol's vector would be a silent error.
 
     Args:
       params: ``embeddings`` (input_dim, output_dim).
@@ -142,7 +142,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
       (batch, ..., output_dim), of the embeddings' dtype.
 
     Raises:
-      InputError: for ids that are no integers.
+      InputError: for ids that are not integers.
 
     >>> import jax.numpy as jnp
     >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))
@@ -163,24 +163,24 @@ def Embedding(
     embeddings_initializer: str | Initializer = "uniform",
     mask_zero: bool = False,
     *,
-    dtype: Any = None,
+    dtype: DType | None = None,
     name: str = "embedding",
 ) -> Layer:
     """A learned vector for every integer id.
 
     Args:
-      input_dim: number of ids, which are 0 to ``input_dim - 1``.
+      input_dim: number of ids, from 0 to ``input_dim - 1``.
       output_dim: length of the vectors.
       embeddings_initializer: a name or a function ``(key, shape, dtype) -> array``; default uniform on [-0.05, 0.05).
-      mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, whose padded steps recurrent
-        layers skip. Ids that come as a `Masked` keep their mask, joined with this one.
+      mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, and recurrent layers skip
+        the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
       name: base name in `Sequential`.
 
     Shapes: (batch, ...) integers to (batch, ..., output_dim).
 
     Raises:
-      InputError: for unknown names, sizes below 1, or (when applied) ids that are no integers.
+      InputError: for unknown names, sizes below 1, or (when applied) ids that are not integers.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
@@ -193,12 +193,12 @@ def Embedding(
     check_count("Embedding", "output_dim", output_dim)
     initializer = get_initializer(embeddings_initializer)
 
-    def init(key: Array, x: Any) -> dict[str, Array]:
+    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         check_ids("Embedding", x)
         vector_dtype = param_dtype(x, dtype)
         return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
 
-    def apply(params: dict[str, Array], x: Any) -> Any:
+    def apply(params: dict[str, Array], x: PyTree) -> Array | Masked:
         ids, mask = sequence_of("Embedding", x)
         vectors = embedding(params, ids)
         if mask_zero:
@@ -209,8 +209,8 @@ def Embedding(
     return parametric(init, apply, name, "Embedding", masked=True)
 
 
-def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
-    """Rows with a single one, ``y[..., k] = 1 if ids[...] == k else 0``.
+def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
+    """One-hot rows, ``y[..., k] = 1 if ids[...] == k else 0``.
 
     Args:
       ids: integers of any shape, in [0, num_classes).
@@ -218,11 +218,11 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
       dtype: of the result; default float32.
 
     Returns:
-      (..., num_classes). Inside ``jit``, where values are not known, an id out of range, a negative one too, gives a
-      row of NaN, as of `embedding`; of a dtype without NaN a row of zeros.
+      (..., num_classes). Inside ``jit``, where values are unknown, an id out of range gives a row of NaN, as in
+      `embedding`, or a row of zeros if the dtype has no NaN.
 
     Raises:
-      InputError: for ids that are no integers, num_classes below 1, and ids out of range where they are known.
+      InputError: for ids that are not integers, num_classes below 1, and known ids out of range.
 
     >>> import jax.numpy as jnp
     >>> print(one_hot(jnp.array([2, 0]), 3))
@@ -230,7 +230,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
      [1. 0. 0.]]
     """
     check_count("one_hot", "num_classes", num_classes)
-    ids = as_array("one_hot, ids", ids, fits=False)  # JAX would cut long integers off, some into the range
+    ids = as_array("one_hot, ids", ids, fits=False)  # JAX would truncate long integers, some into the range
     check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
     if known and not (int(ids.min()) >= 0 and int(ids.max()) < num_classes):
@@ -239,7 +239,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
     ids = jnp.asarray(ids)
     note_ids("one_hot", ids, num_classes)
     rows = _one_hot(ids, num_classes, dtype)
-    if known or not jnp.issubdtype(rows.dtype, jnp.floating):
+    if known or not is_float(rows):
         return rows
     ids = _wide(ids)
     inside = (ids >= 0) & (ids < num_classes)
@@ -247,7 +247,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = jnp.float32) -> Array:
 
 
 @described
-def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot") -> Layer:
+def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot") -> Layer:
     """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); see `one_hot` for ids out of range.
 
     Args:
@@ -256,9 +256,8 @@ def OneHot(num_classes: int, *, dtype: Any = jnp.float32, name: str = "one_hot")
       name: base name in `Sequential`.
 
     Raises:
-      InputError: for num_classes below 1, or (when applied) ids that are no integers.
+      InputError: for num_classes below 1, or (when applied) ids that are not integers.
     """
     check_count("OneHot", "num_classes", num_classes)
-    return stateless(
-        lambda x: over_steps("OneHot", lambda ids: one_hot(ids, num_classes, dtype), x), name, "OneHot", masked=True
-    )
+    encode = partial(one_hot, num_classes=num_classes, dtype=dtype)
+    return stateless(lambda x: over_steps("OneHot", encode, x), name, "OneHot", masked=True)

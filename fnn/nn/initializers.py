@@ -1,7 +1,7 @@
-"""Initializers: functions ``(key, shape, dtype) -> array``, by name or your own.
+"""Initializers: functions ``(key, shape, dtype) -> array``, known by name or written by the user.
 
-Fans are computed as Keras does: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
-``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype at the end.
+Fans are Keras's: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
+``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype last.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +20,23 @@ from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
 from .._core.random import draw
-from .._core.types import Array
+from .._core.types import Array, DType, Key, Scalar, Shape
 
 Initializer = Callable[..., Array]
 
 
-def zeros(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def zeros(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """All zeros."""
     return jnp.zeros(shape, dtype)
 
 
-def ones(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def ones(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """All ones."""
     return jnp.ones(shape, dtype)
 
 
 @described
-def constant(value: Any) -> Initializer:
+def constant(value: Scalar | np.ndarray) -> Initializer:
     """An initializer that fills with ``value``, a number or an array that broadcasts to the shape.
 
     Raises:
@@ -46,14 +46,14 @@ def constant(value: Any) -> Initializer:
     if numbers is not None and np.isnan(numbers).any():
         fail("constant", expected="a value without NaN", got=repr(value))
 
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
         return jnp.broadcast_to(jnp.asarray(value, dtype), shape)
 
     return DescribedFunction(init)
 
 
 @described
-def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
+def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
     """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's.
 
     Raises:
@@ -64,7 +64,7 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
     if is_concrete(minval) and is_concrete(maxval) and maxval < minval:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
         work = at_least_float32(dtype)
         low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
         return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
@@ -73,7 +73,7 @@ def uniform(minval: Any = -0.05, maxval: Any = 0.05) -> Initializer:
 
 
 @described
-def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
+def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
     """An initializer that draws from a normal distribution; the defaults are Keras's.
 
     Raises:
@@ -82,7 +82,7 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     check_range("normal", "mean", mean)
     check_range("normal", "stddev", stddev, 0)
 
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+    def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
         work = at_least_float32(dtype)
         drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
         return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
@@ -90,8 +90,8 @@ def normal(mean: Any = 0.0, stddev: Any = 0.05) -> Initializer:
     return DescribedFunction(init)
 
 
-def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """``(fan_in, fan_out)`` of a kernel ``(*window, in, out)``; a vector counts as its own fan.
+def fans(shape: Shape) -> tuple[int, int]:
+    """``(fan_in, fan_out)`` of a kernel ``(*window, in, out)``; both are the length for a vector and 1 for a scalar.
 
     >>> fans((3, 3, 16, 32))
     (144, 288)
@@ -104,62 +104,54 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-def _variance_scaling(scale: float, mode: str, distribution: str) -> Initializer:
-    def init(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-        fan_in, fan_out = fans(shape)
-        work = at_least_float32(dtype)
-        fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
-        if distribution == "uniform":
-            limit = math.sqrt(3.0 * scale / fan)
-            sampler = partial(jax.random.uniform, minval=-limit, maxval=limit)
-            return draw(sampler, key, shape=shape, dtype=work).astype(dtype)
-        # 0.87962566 is the standard deviation of a standard normal cut off at +-2.
-        stddev = math.sqrt(scale / fan) / 0.87962566103423978
-        drawn = draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=work)
-        return (jnp.asarray(stddev, work) * drawn).astype(dtype)
-
-    return init
-
-
-_glorot_uniform = _variance_scaling(1.0, "avg", "uniform")
-_glorot_normal = _variance_scaling(1.0, "avg", "normal")
-_he_uniform = _variance_scaling(2.0, "in", "uniform")
-_he_normal = _variance_scaling(2.0, "in", "normal")
-_lecun_uniform = _variance_scaling(1.0, "in", "uniform")
-_lecun_normal = _variance_scaling(1.0, "in", "normal")
+def _variance_scaling(
+    key: Key, shape: Shape, dtype: DType, scale: float, mode: Literal["in", "avg"], distribution: str
+) -> Array:
+    """Numbers of variance ``scale / fan``, with the fan of the mode."""
+    fan_in, fan_out = fans(shape)
+    work = at_least_float32(dtype)
+    fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
+    if distribution == "uniform":
+        limit = math.sqrt(3.0 * scale / fan)
+        sampler = partial(jax.random.uniform, minval=-limit, maxval=limit)
+        return draw(sampler, key, shape=shape, dtype=work).astype(dtype)
+    # 0.87962566 is the standard deviation of a standard normal truncated to [-2, 2].
+    stddev = math.sqrt(scale / fan) / 0.87962566103423978
+    drawn = draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=work)
+    return (jnp.asarray(stddev, work) * drawn).astype(dtype)
 
 
-def glorot_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def glorot_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010); the default for kernels."""
-    return _glorot_uniform(key, shape, dtype)
+    return _variance_scaling(key, shape, dtype, 1.0, "avg", "uniform")
 
 
-def glorot_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal cut off at two deviations, variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio 2010)."""
-    return _glorot_normal(key, shape, dtype)
+def glorot_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
+    """Normal, truncated at two deviations, of variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio 2010)."""
+    return _variance_scaling(key, shape, dtype, 1.0, "avg", "normal")
 
 
-def he_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def he_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / fan_in)`` (He et al. 2015, arXiv:1502.01852); suits relu."""
-    return _he_uniform(key, shape, dtype)
+    return _variance_scaling(key, shape, dtype, 2.0, "in", "uniform")
 
 
-def he_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal cut off at two deviations, variance ``2 / fan_in`` (He et al. 2015, arXiv:1502.01852); suits relu."""
-    return _he_normal(key, shape, dtype)
+def he_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
+    """Normal, truncated at two deviations, of variance ``2 / fan_in`` (He et al. 2015); suits relu."""
+    return _variance_scaling(key, shape, dtype, 2.0, "in", "normal")
 
 
-def lecun_uniform(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def lecun_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(3 / fan_in)`` (LeCun et al. 1998)."""
-    return _lecun_uniform(key, shape, dtype)
+    return _variance_scaling(key, shape, dtype, 1.0, "in", "uniform")
 
 
-def lecun_normal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
-    """Normal cut off at two deviations, variance ``1 / fan_in`` (LeCun et al. 1998)."""
-    return _lecun_normal(key, shape, dtype)
+def lecun_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
+    """Normal, truncated at two deviations, of variance ``1 / fan_in`` (LeCun et al. 1998)."""
+    return _variance_scaling(key, shape, dtype, 1.0, "in", "normal")
 
 
-def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
+def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2013, arXiv:1312.6120).
 
     More than two axes are flattened to ``(prod(shape[:-1]), shape[-1])``.
@@ -179,23 +171,12 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> 
     return (q if rows >= columns else q.T).reshape(shape).astype(dtype)
 
 
-INITIALIZERS: dict[str, Initializer] = {
-    "zeros": zeros,
-    "ones": ones,
-    "uniform": uniform(),
-    "normal": normal(),
-    "glorot_uniform": glorot_uniform,
-    "glorot_normal": glorot_normal,
-    "he_uniform": he_uniform,
-    "he_normal": he_normal,
-    "lecun_uniform": lecun_uniform,
-    "lecun_normal": lecun_normal,
-    "orthogonal": orthogonal,
-}
+_NAMED = (zeros, ones, glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal, orthogonal)
+INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "uniform": uniform(), "normal": normal()}
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """An initializer by name; a function ``(key, shape, dtype) -> array`` is returned as it is.
+    """Look an initializer up by name; return a function ``(key, shape, dtype) -> array`` unchanged.
 
     Raises:
       InputError: for an unknown name, with the close matches.

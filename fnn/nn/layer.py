@@ -1,4 +1,4 @@
-"""The Layer protocol, and layers from plain functions."""
+"""`Layer`, a pair of pure functions, and what layers are built from: shapes, parameters, plain functions."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.described import Described
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
-from .._core.types import Array, Params, State
+from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
+from .initializers import Initializer, get_initializer
 from .masks import array_of, sequence_of
+
+Output = tuple[PyTree, State]
+"""The output of a layer and its new state."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -23,16 +28,16 @@ class Layer(Described):
     """A network or a part of one: two pure functions and a name.
 
     Attributes:
-      init: ``init(key, x) -> (params, state)``. Reads only shape and dtype of ``x``, which may be an array or a
-        `jax.ShapeDtypeStruct`. A layer without parameters or state returns ``{}`` for it.
+      init: ``init(key, x) -> (params, state)``. Reads only the shape and dtype of ``x``, which may be an array or a
+        `jax.ShapeDtypeStruct`. A layer without parameters or without state returns ``{}`` in its place.
       apply: ``apply(params, state, x, *, key=None, train=False) -> (y, state)``.
-      name: the base of its name in `Sequential`, which numbers repetitions as Keras does.
+      name: base name in `Sequential`, which numbers repeated names as Keras does.
       kind: the type shown by `summary`.
-      per_example: whether the output for an example depends on that example alone and not on the others in its batch,
-        as in all layers here but `BatchNorm`. Then the last, smaller batch of an epoch is filled up and shares the
-        compiled program of the others. Default False, which is right for any function.
+      per_example: whether the output for an example depends only on that example, not on the rest of its batch, as in
+        every layer of the library except `BatchNorm`. If so, the smaller last batch of an epoch is padded and shares
+        the compiled program of the others. Default False, which is safe for any function.
 
-    A layer of your own is any two functions:
+    Any two such functions make a custom layer:
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> def init(key, x):
@@ -46,17 +51,17 @@ class Layer(Described):
     """
 
     init: Callable[..., tuple[Params, State]]
-    apply: Callable[..., tuple[Any, State]]
+    apply: Callable[..., Output]
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
 
 
-def example_of(where: str, x: Any) -> Any:
-    """Shapes and dtypes of an example batch, which may be given as a shape without the batch, ``(28, 28, 1)``.
+def example_of(where: str, x: PyTree) -> PyTree:
+    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``.
 
     Raises:
-      InputError: for leaves that are no arrays.
+      InputError: for leaves that are not arrays.
     """
     if isinstance(x, (tuple, list)) and x and all(n is None or isinstance(n, (int, np.integer)) for n in x):
         lengths = x[1:] if x[0] is None else x
@@ -64,7 +69,7 @@ def example_of(where: str, x: Any) -> Any:
             check_count(where, "each length in the input shape", n)
         return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
     given = leaves(x)
-    # No batch: a function, nothing, or single numbers and keys, such as in a TrainState.
+    # These have no batch axis: a function, an empty tree, or scalars and keys, as in a TrainState.
     if callable(x) or not given or any(map(_is_single, given)):
         hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
         expected = "an array, or a dict or tuple of arrays, as example input"
@@ -72,14 +77,14 @@ def example_of(where: str, x: Any) -> Any:
     return shape_of(with_shapes(f"{where}, x", x))
 
 
-def _is_single(leaf: Any) -> bool:
+def _is_single(leaf: object) -> bool:
     return isinstance(leaf, (int, float, complex, np.generic)) or getattr(leaf, "shape", None) == ()
 
 
-def shape_of(x: Any) -> Any:
-    """The shapes and dtypes of a pytree of arrays."""
+def shape_of(x: PyTree) -> PyTree:
+    """Shapes and dtypes of a pytree of arrays."""
 
-    def struct(a: Any) -> Any:
+    def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
         if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
             return jax.ShapeDtypeStruct(a.shape, a.dtype)
         return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
@@ -88,44 +93,60 @@ def shape_of(x: Any) -> Any:
 
 
 def stateless(
-    fn: Callable[[Any], Any], name: str, kind: str, per_example: bool = True, *, masked: bool = False
+    fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, *, masked: bool = False
 ) -> Layer:
-    """A layer without parameters and state from a function of ``x`` alone: one array, unless it is ``masked`` too."""
-
-    def init(key: Array, x: Any) -> tuple[Params, State]:
-        return {}, {}
-
-    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
-        return fn(x if masked else array_of(kind, x)), state
-
-    return Layer(init, apply, name, kind, per_example)
+    """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` as in `parametric`."""
+    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, masked=masked)
+    return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
 def parametric(
-    init_fn: Callable[[Array, Any], Params],
-    fn: Callable[[Params, Any], Any],
+    init_fn: Callable[[Key, jax.ShapeDtypeStruct], Params],
+    fn: Callable[[Params, PyTree], PyTree],
     name: str,
     kind: str,
     per_example: bool = True,
     *,
     masked: bool = False,
 ) -> Layer:
-    """A layer with parameters and no state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
+    """Make a layer without state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
 
-    With ``masked`` it takes a `Masked` too, of which ``init_fn`` sees the array; else one array alone.
+    ``x`` is one array or, if ``masked``, also a `Masked`; ``init_fn`` sees only the shape and dtype of its array.
     """
 
-    def init(key: Array, x: Any) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked else array_of(kind, x))), {}
 
-    def apply(params: Params, state: State, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         return fn(params, x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
 
 
-def param_dtype(x: Any, dtype: Any = None) -> Any:
-    """The dtype of new parameters: the one asked for, else that of a floating-point ``x``, else float32."""
+def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:
+    """The dtype of new parameters: ``dtype`` if given, else that of a floating-point ``x``, else float32."""
     if dtype is not None:
         return jnp.dtype(dtype)
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")
+    return x.dtype if is_float(x) else jnp.dtype("float32")
+
+
+def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
+    """Look up all initializers, to be passed on as keyword arguments."""
+    return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
+
+
+def kernel_and_bias(
+    key: Key,
+    kernel_shape: Shape,
+    units: int,
+    use_bias: bool,
+    kernel_initializer: str | Initializer,
+    bias_initializer: str | Initializer,
+    dtype: DType,
+) -> dict[str, Array]:
+    """Parameters ``kernel`` of the given shape and, with ``use_bias``, ``bias`` (units,)."""
+    kernel_key, bias_key = jax.random.split(key)
+    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, kernel_shape, dtype)}
+    if use_bias:
+        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
+    return params

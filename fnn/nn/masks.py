@@ -1,26 +1,26 @@
-"""Padded sequences: `Masked`, an array together with the mask of the steps that count."""
+"""Padded sequences: `Masked`, an array with a mask of the steps that count, and checks of layer inputs."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, PyTree
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Masked:
     """A batch of padded sequences and the mask of the steps that count; a pytree.
 
-    It is the input of layers over steps and the output of `Embedding` with ``mask_zero=True`` and of recurrent layers
-    that return sequences. A tuple of two arrays is never taken for it. As data it stands in the place of an array:
-    ``fnn.fit(task, ts, (fnn.Masked(x, mask), y))``. A slice takes rows of both: ``masked[:1]``.
+    Layers over steps accept it, and `Embedding` with ``mask_zero=True`` and recurrent layers that return sequences
+    return it. A tuple of two arrays is never taken for one. As data it replaces an array:
+    ``fnn.fit(task, ts, (fnn.Masked(x, mask), y))``. Slicing takes rows of both parts: ``masked[:1]``.
 
     A loss or metric counts each step that the mask keeps as one example.
 
@@ -37,21 +37,21 @@ class Masked:
     (2, 5)
     """
 
-    x: Any
-    mask: Any
+    x: PyTree
+    mask: PyTree
 
-    # Without it Python would iterate by index, and `x, mask = masked` would give two rows of a batch of two.
+    # Otherwise Python would iterate by index, and `x, mask = masked` would give two rows of a batch of two.
     __iter__ = None
 
-    def __getitem__(self, rows: Any) -> Masked:
-        """Some rows of both arrays, by a slice or an array of row numbers."""
+    def __getitem__(self, rows: slice | Array | np.ndarray) -> Masked:
+        """Select rows of both arrays by a slice or an array of row numbers."""
         if not isinstance(rows, slice) and np.ndim(rows) != 1:
             hint = "Its parts are masked.x and masked.mask."
             fail("Masked", expected="a slice or row numbers (rows,) as index", got=repr(rows), hint=hint)
         return jax.tree.map(lambda a: a[rows], self)
 
-    def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse to be one array, which would lose the mask."""
+    def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse conversion to one array, which would lose the mask."""
         hint = "Its parts are masked.x and masked.mask; masked.x[masked.mask] are the steps that count."
         fail("Masked", expected="one array", got=repr(self), hint=hint)
 
@@ -62,42 +62,11 @@ class Masked:
 jax.tree_util.register_dataclass(Masked, ["x", "mask"], [])
 
 
-def _text(x: Any) -> str:
-    return describe(x) if hasattr(x, "dtype") else repr(x)
-
-
-def _is_array(x: Any) -> bool:
-    return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def _got(x: Any) -> str:
-    if isinstance(x, (tuple, list)) and type(x) in (tuple, list) and any(map(_is_array, x)):
-        items = ", ".join(map(describe, x[:4])) + (", ..." if len(x) > 4 else "")
-        return f"a {type(x).__name__} of {len(x)}: {items}"
-    return repr(x) if isinstance(x, Masked) else f"a {type(x).__name__}"
-
-
-def _looks_old(x: Any) -> bool:
-    """Whether a tuple is a sequence with a boolean mask, as earlier versions had it."""
-    pair = isinstance(x, (tuple, list)) and len(x) == 2 and all(map(_is_array, x))
-    return bool(pair and x[1].dtype == np.bool_ and len(x[1].shape) > 0 and _leads(x[1], x[0]))
-
-
-def _leads(mask: Any, x: Any) -> bool:
-    return tuple(mask.shape) == tuple(x.shape[: len(mask.shape)])
-
-
-def _several(x: Any) -> str:
-    if isinstance(x, (tuple, list, dict)) and any(map(_is_array, jax.tree.leaves(x))):
-        return "Join several inputs in a layer of your own, fnn.Layer(init, apply)."
-    return "Convert it with jnp.asarray(x)." if isinstance(x, (list, tuple, int, float)) else ""
-
-
-def array_of(where: str, x: Any) -> Any:
-    """``x`` itself if it is one array; anything else is refused."""
+def array_of(where: str, x: PyTree) -> Array:
+    """Return ``x`` if it is one array; refuse anything else."""
     if _is_array(x):
         return x
-    hint = _several(x)
+    hint = _conversion_hint(x)
     if isinstance(x, Masked) or _looks_old(x):
         hint = (
             "It cannot use a mask. Dense, Activation, Dropout, LayerNorm, BatchNorm, recurrent layers and global "
@@ -106,12 +75,12 @@ def array_of(where: str, x: Any) -> Any:
     fail(where, expected="one array", got=_got(x), hint=hint)
 
 
-def sequence_of(where: str, x: Any) -> tuple[Any, Any]:
-    """``(x, None)`` of one array and ``(x, mask)`` of a `Masked`, whose mask is checked; anything else is refused."""
+def sequence_of(where: str, x: PyTree) -> tuple[Array, PyTree]:
+    """Return ``(x, None)`` for one array and ``(x, mask)`` for a `Masked`, after a check; refuse anything else."""
     if _is_array(x):
         return x, None
     if not isinstance(x, Masked):
-        hint = "Write fnn.Masked(x, mask) for a padded sequence." if _looks_old(x) else _several(x)
+        hint = "Write fnn.Masked(x, mask) for a padded sequence." if _looks_old(x) else _conversion_hint(x)
         fail(where, expected="one array, or fnn.Masked(x, mask)", got=_got(x), hint=hint)
     values, mask = x.x, x.mask
     if not _is_array(values):
@@ -122,27 +91,59 @@ def sequence_of(where: str, x: Any) -> tuple[Any, Any]:
     if mask.dtype != np.bool_ or not mask.shape or not _leads(mask, values):
         expected = f"a boolean mask of shape (batch, time) = {tuple(values.shape[:2])} for x {describe(values)}"
         hint = "Convert it with mask.astype(bool)." if mask.shape and _leads(mask, values) else ""
-        if _is_array(values) and values.dtype == np.bool_ and mask.shape[: len(values.shape)] == values.shape:
+        if values.dtype == np.bool_ and mask.shape[: len(values.shape)] == values.shape:
             hint = "The order is fnn.Masked(x, mask)."
         fail(f"{where}, mask", expected=expected, got=describe(mask), hint=hint)
     return values, mask
 
 
-def over_steps(where: str, fn: Callable[[Any], Any], x: Any) -> Any:
-    """Apply ``fn`` to one array, or to that of a `Masked`, whose mask passes on."""
+def over_steps(where: str, fn: Callable[[Array], Array], x: PyTree) -> Array | Masked:
+    """Apply ``fn`` to one array, or to the array of a `Masked`, which keeps its mask."""
     values, mask = sequence_of(where, x)
     return fn(values) if mask is None else Masked(fn(values), mask)
 
 
-def pairs(tree: Any) -> Any:
-    """The same tree with a tuple ``(x, mask)`` in the place of each `Masked`, as tables have it, which compare."""
+def pairs(tree: PyTree) -> PyTree:
+    """Replace each `Masked` in a tree by the tuple ``(x, mask)``, which compares by value."""
 
-    def masked(node: Any) -> bool:
+    def masked(node: PyTree) -> TypeGuard[Masked]:
         return isinstance(node, Masked)
 
     return jax.tree.map(lambda node: (node.x, node.mask) if masked(node) else node, tree, is_leaf=masked)
 
 
-def kept(mask: Any, x: Any) -> Array:
-    """``x`` with zeros at the steps that the mask leaves out, whatever stands there."""
+def kept(mask: Array, x: Array) -> Array:
+    """``x`` with zeros at the steps that the mask drops, even where ``x`` is not finite."""
     return jnp.where(jnp.reshape(mask, mask.shape + (1,) * (x.ndim - mask.ndim)), x, jnp.zeros_like(x))
+
+
+def _is_array(x: PyTree) -> TypeGuard[Array]:
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def _text(x: PyTree) -> str:
+    return describe(x) if hasattr(x, "dtype") else repr(x)
+
+
+def _got(x: PyTree) -> str:
+    if isinstance(x, (tuple, list)) and type(x) in (tuple, list) and any(map(_is_array, x)):
+        items = ", ".join(map(describe, x[:4])) + (", ..." if len(x) > 4 else "")
+        return f"a {type(x).__name__} of {len(x)}: {items}"
+    return repr(x) if isinstance(x, Masked) else f"a {type(x).__name__}"
+
+
+def _looks_old(x: PyTree) -> bool:
+    """Whether ``x`` is a tuple of a sequence and a boolean mask, the form of earlier versions."""
+    pair = isinstance(x, (tuple, list)) and len(x) == 2 and all(map(_is_array, x))
+    return bool(pair and x[1].dtype == np.bool_ and len(x[1].shape) > 0 and _leads(x[1], x[0]))
+
+
+def _leads(mask: Array, x: Array) -> bool:
+    """Whether the shape of the mask is that of the leading axes of ``x``."""
+    return tuple(mask.shape) == tuple(x.shape[: len(mask.shape)])
+
+
+def _conversion_hint(x: PyTree) -> str:
+    if isinstance(x, (tuple, list, dict)) and any(map(_is_array, jax.tree.leaves(x))):
+        return "Join several inputs in a layer of your own, fnn.Layer(init, apply)."
+    return "Convert it with jnp.asarray(x)." if isinstance(x, (list, tuple, int, float)) else ""

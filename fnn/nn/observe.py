@@ -1,4 +1,8 @@
-"""Applying a layer inside another one, seen by observers."""
+"""Calls of a layer inside another one, which observers can watch and whose errors name the layer.
+
+Containers call their layers with `call`. It keeps the path of names down to the layer, adds it to errors, and passes
+each call to the observer, if `observe` set one.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,33 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .._core.errors import describe, fail, located
-from .._core.types import Params, State
+from .._core.types import Params, PyTree, State
 from .layer import Layer
 
 
 class Trace(NamedTuple):
-    """What an observer sees of one layer call."""
+    """One layer call, as an observer sees it."""
 
     path: tuple[str, ...]
     layer: Layer
     params: Params
     state: State
-    x: Any
-    y: Any
+    x: PyTree
+    y: PyTree
 
 
-_observer: contextvars.ContextVar[Callable[[Trace], Any] | None] = contextvars.ContextVar("observer", default=None)
+_observer: contextvars.ContextVar[Callable[[Trace], PyTree] | None] = contextvars.ContextVar("observer", default=None)
 _path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("path", default=())
 
 
 @contextlib.contextmanager
-def observe(observer: Callable[[Trace], Any]) -> Iterator[None]:
-    """Call ``observer`` with every layer that sits in another one and is applied inside the ``with`` block.
+def observe(observer: Callable[[Trace], PyTree]) -> Iterator[None]:
+    """Call ``observer`` with every layer inside another one that is applied inside the ``with`` block.
 
-    Layers come when they are done, so those inside another come before it. What the observer returns stands in the
-    place of the layer's output, unless it is None. This is how `fnn.summary` sees inside a model without a second set
-    of shape rules, and how the gradient at each layer's output is found. The values seen belong to the trace in which
-    the layer is applied, which may be an inner one where a layer of your own holds others in a loop.
+    The observer runs after each layer, inner layers first. A return value other than None replaces the layer's output.
+    `fnn.summary` uses this to see inside a model without a second set of shape rules, and `fnn.layer_report` to find
+    the gradient at each layer's output. The values belong to the trace in which the layer is applied, which may be an
+    inner one if a custom layer holds others in a loop.
     """
     token = _observer.set(observer)
     try:
@@ -45,7 +49,7 @@ def observe(observer: Callable[[Trace], Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def inside(name: str) -> Iterator[None]:
-    """Let observers see the layers within as inside the layer of this name."""
+    """Extend the path that observers see by a name."""
     token = _path.set((*_path.get(), name))
     try:
         yield
@@ -53,15 +57,17 @@ def inside(name: str) -> Iterator[None]:
         _path.reset(token)
 
 
-def call(name: str, where: str, layer: Layer, params: Params, state: State, x: Any, **kwargs: Any) -> tuple[Any, State]:
-    """Apply a layer that sits inside another one, with its place known to errors and observers."""
+def call(
+    name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, **options: Any
+) -> tuple[PyTree, State]:
+    """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`."""
     with inside(name):
         with located(where):
-            out = layer.apply(params, state, x, **kwargs)
+            out = layer.apply(params, state, x, **options)
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
         if (observer := _observer.get()) is not None:
-            instead = observer(Trace(_path.get(), layer, params, state, x, out[0]))
-            if instead is not None:
-                return instead, out[1]
+            replaced = observer(Trace(_path.get(), layer, params, state, x, out[0]))
+            if replaced is not None:
+                return replaced, out[1]
         return out

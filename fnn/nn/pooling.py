@@ -1,16 +1,15 @@
-"""Pooling over one, two or three spatial dimensions: the maximum or the mean of windows, or of the whole image.
+"""Pooling over one, two or three spatial axes: the maximum or mean of each window, or of the whole image.
 
-A window is a product of windows along each axis, and so is its maximum or its sum: pooling goes along one axis after
-the other, as a sequence of elementwise operations on shifted slices, which XLA fuses and differentiates well. No
-`reduce_window` is used, since its gradient (select-and-scatter) is slow everywhere.
+A window is a product of windows along each axis, and so is its maximum or sum. Pooling therefore runs along one axis
+after the other as elementwise operations on shifted slices, which XLA fuses and differentiates well. It avoids
+`reduce_window`, whose gradient (select-and-scatter) is slow on every platform.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,61 +19,18 @@ from .._core.checks import check_float
 from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, PyTree, Shape
 from .layer import Layer, stateless
 from .masks import kept, sequence_of
-from .windows import Ints, Padding, Pairs, check_counts, check_padding, pads, per_axis
+from .windows import Padding, Pairs, Size, check_counts, check_padding, pads, per_axis
 
 
-def _windows(where: str, x: Any, pool_size: Any, strides: Any, padding: Padding) -> tuple[Ints, Ints, Pairs]:
-    """Window, strides and padding for each spatial axis of ``x``."""
-    rank = x.ndim - 2
-    if not 1 <= rank <= 3:
-        hint = "Add Reshape((h, w, c)) before it." if x.ndim == 2 else ""
-        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
-        fail(where, expected=expected, got=describe(x), hint=hint)
-    check_float(where, x)
-    window = per_axis(where, "pool_size", pool_size, rank)
-    steps = window if strides is None else per_axis(where, "strides", strides, rank)
-    check_padding(where, padding)
-    return window, steps, pads(where, padding, x.shape[1:-1], window, steps, (1,) * rank)
-
-
-def _taps(x: Array, axis: int, window: int, stride: int, padding: tuple[int, int], fill: float) -> Iterator[Array]:
-    """For each element of the window along one axis, the elements of ``x`` that it meets."""
-    low, high = padding
-    positions = (x.shape[axis] + low + high - window) // stride + 1
-    if low or high:
-        config = [(0, 0, 0)] * x.ndim
-        config[axis] = (low, high, 0)
-        x = lax.pad(x, jnp.asarray(fill, x.dtype), config)
-    if window == stride:
-        # Windows side by side: an axis of its own for the window keeps the slices, and their gradient, contiguous.
-        x = lax.slice_in_dim(x, 0, positions * window, axis=axis)
-        x = x.reshape(*x.shape[:axis], positions, window, *x.shape[axis + 1 :])
-        for i in range(window):
-            yield lax.index_in_dim(x, i, axis + 1, keepdims=False)
-    else:
-        for i in range(window):
-            yield lax.slice_in_dim(x, i, i + (positions - 1) * stride + 1, stride, axis)
-
-
-def _larger(best: Array, other: Array) -> Array:
-    # Only a larger element takes over, so that the first maximum gets the gradient; or NaN, which differs from itself.
-    return jnp.where((other > best) | (other != other), other, best)
-
-
-def max_pool(
-    x: Array,
-    pool_size: int | Sequence[int] = 2,
-    strides: int | Sequence[int] | None = None,
-    padding: Padding = "valid",
-) -> Array:
+def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid") -> Array:
     """The maximum of each window, ``y[o] = max_i x[o s + i - low]``.
 
-    Tie rule: of equal maxima the first in the window, in row-major order, gets the whole gradient (as in Keras and
-    PyTorch). A NaN in the window makes the maximum NaN. Padding never wins, but where a window holds nothing larger
-    than -infinity. Derivatives exist in forward and in reverse mode; those of second order are zero.
+    Tie rule: the first of several equal maxima in the window, in row-major order, gets the whole gradient (as in Keras
+    and PyTorch). A NaN in the window makes the maximum NaN. Padding never wins, unless all elements of the window are
+    -infinity. Derivatives exist in forward and reverse mode; those of second order are zero.
 
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
@@ -86,15 +42,14 @@ def max_pool(
       (batch, *positions, channels), with ``(size + low + high - k) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: for an ``x`` of another rank or dtype, a window larger than the padded input, padding that a window
-        could lie in alone, or sizes below 1.
+      InputError: for an ``x`` of another rank or dtype, a window larger than the padded input, a window that could lie
+        wholly in the padding, or sizes below 1.
 
     >>> import jax.numpy as jnp
     >>> print(max_pool(jnp.array([1.0, 3.0, 2.0, 5.0]).reshape(1, 4, 1))[0, :, 0])
     [3. 5.]
     """
     window, steps, pairs = _windows("max_pool", x, pool_size, strides, padding)
-    _check_covered("max_pool", x.shape[1:-1], window, steps, pairs)
     # The last axis first: then the first maximum along each axis is the first in row-major order.
     for axis in reversed(range(len(window))):
         if (window[axis], steps[axis], pairs[axis]) != (1, 1, (0, 0)):
@@ -103,48 +58,26 @@ def max_pool(
     return x
 
 
-def _check_covered(where: str, size: Ints, window: Ints, steps: Ints, pairs: Pairs) -> None:
-    """Refuse a window that would hold nothing but padding."""
-    for axis, (n, k, s, (low, high)) in enumerate(zip(size, window, steps, pairs, strict=True)):
-        last = (n + low + high - k) // s * s - low
-        if low >= k or last >= n:
-            fail(
-                where,
-                expected=f"every window to meet an element of x, hence padding below {k} on spatial axis {axis}",
-                got=f"padding {low} and {high}",
-            )
-
-
-def avg_pool(
-    x: Array,
-    pool_size: int | Sequence[int] = 2,
-    strides: int | Sequence[int] | None = None,
-    padding: Padding = "valid",
-) -> Array:
-    """The mean of each window; elements of the padding are not counted, as in Keras.
+def avg_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid") -> Array:
+    """The mean of each window without its padding, as in Keras: ``y[o] = mean_i x[o s + i - low]``.
 
     Args:
-      x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
-      pool_size: size of the window, one integer for every spatial axis or one for each; default 2.
-      strides: step of the window; default the window's size.
-      padding: "valid" (the default), "same", an integer, or an integer or ``(low, high)`` pair for each axis.
+      x, pool_size, strides, padding: as in `max_pool`.
 
     Returns:
-      (batch, *positions, channels), with ``(size + low + high - k) // s + 1`` positions on an axis.
+      (batch, *positions, channels), as `max_pool`.
 
     Raises:
-      InputError: for an ``x`` of another rank or dtype, a window larger than the padded input, padding that a window
-        could lie in alone, or sizes below 1.
+      InputError: as `max_pool`.
 
     >>> import jax.numpy as jnp
     >>> print(avg_pool(jnp.array([1.0, 3.0, 5.0]).reshape(1, 3, 1), padding="same")[0, :, 0])
     [2. 5.]
     """
     window, steps, pairs = _windows("avg_pool", x, pool_size, strides, padding)
-    _check_covered("avg_pool", x.shape[1:-1], window, steps, pairs)
     dtype = x.dtype
-    # Sums of half-precision numbers are formed in float32, so that large windows do not lose the small ones.
-    x = x.astype(jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype)
+    # Half precision is summed in float32, so that large windows do not lose small numbers.
+    x = x.astype(at_least_float32(dtype))
     for axis in reversed(range(len(window))):
         (low, high), n, k, s = pairs[axis], x.shape[axis + 1], window[axis], steps[axis]
         start = np.arange((n + low + high - k) // s + 1) * s - low
@@ -152,38 +85,21 @@ def avg_pool(
         if (k, s, (low, high)) != (1, 1, (0, 0)):
             total = functools.reduce(jnp.add, _taps(x, axis + 1, k, s, (low, high), 0.0))
             share = (1.0 / counted).reshape(*(1,) * (axis + 1), -1, *(1,) * (x.ndim - axis - 2))
-            # One number where all windows are whole: a multiplication by a scalar fuses better.
+            # If no window is cut by padding, one scalar does, and multiplying by a scalar fuses better.
             x = total * jnp.asarray(share if (counted != k).any() else 1.0 / k, x.dtype)
     return x.astype(dtype)
-
-
-def _spatial_axes(where: str, x: Any) -> Ints:
-    if not 3 <= x.ndim <= 5:
-        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
-        fail(where, expected=expected, got=describe(x), hint="It pools over the spatial axes.")
-    check_float(where, x)
-    if math.prod(x.shape[1:-1]) == 0:
-        fail(where, expected="at least one element on every spatial axis", got=describe(x))
-    return tuple(range(1, x.ndim - 1))
-
-
-def _check_spatial_mask(where: str, x: Any, mask: Array | None) -> None:
-    if mask is None:
-        return
-    shape = x.shape[:-1]
-    if mask.shape != shape or mask.dtype != jnp.bool_:
-        fail(where, expected=f"a boolean mask of shape (batch, *spatial) = {shape}", got=describe(mask))
 
 
 def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The maximum of each channel over all spatial axes; NaN propagates.
 
-    Tie rule: equal maxima share the gradient in equal parts (over a whole image there is no natural first).
+    Tie rule: equal maxima share the gradient equally (a whole image has no natural first element).
 
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
-      keepdims: whether the spatial axes stay, with size 1; default no.
-      mask: (batch, *spatial) booleans, True where an element counts; where none does, the result is 0. Default all.
+      keepdims: whether to keep the spatial axes with size 1; default no.
+      mask: (batch, *spatial) booleans, True where an element counts; an example without such elements gives 0.
+        Default all.
 
     Returns:
       (batch, channels), or (batch, 1, ..., channels).
@@ -195,8 +111,7 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
     >>> print(global_max_pool(jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)))
     [[3.]]
     """
-    axes = _spatial_axes("global_max_pool", x)
-    _check_spatial_mask("global_max_pool", x, mask)
+    axes = _spatial_axes("global_max_pool", x, mask)
     if mask is None:
         return jnp.max(x, axis=axes, keepdims=keepdims)
     y = jnp.max(jnp.where(mask[..., None], x, jnp.full_like(x, -jnp.inf)), axis=axes, keepdims=keepdims)
@@ -208,22 +123,19 @@ def global_avg_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
     """The mean of each channel over all spatial axes (Lin et al. 2013, arXiv:1312.4400).
 
     Args:
-      x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
-      keepdims: whether the spatial axes stay, with size 1; default no.
-      mask: (batch, *spatial) booleans, True where an element counts; where none does, the result is 0. Default all.
+      x, keepdims, mask: as in `global_max_pool`.
 
     Returns:
       (batch, channels), or (batch, 1, ..., channels).
 
     Raises:
-      InputError: for an ``x`` of another rank or dtype, or without elements.
+      InputError: as `global_max_pool`.
 
     >>> import jax.numpy as jnp
     >>> print(global_avg_pool(jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)))
     [[2.]]
     """
-    axes = _spatial_axes("global_avg_pool", x)
-    _check_spatial_mask("global_avg_pool", x, mask)
+    axes = _spatial_axes("global_avg_pool", x, mask)
     if mask is None:
         return jnp.mean(x, axis=axes, keepdims=keepdims)
     wide = at_least_float32(x.dtype)
@@ -232,8 +144,71 @@ def global_avg_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
     return (total / jnp.maximum(count, jnp.ones_like(count))).astype(x.dtype)
 
 
+def _windows(
+    where: str, x: Array, pool_size: Size, strides: Size | None, padding: Padding
+) -> tuple[Shape, Shape, Pairs]:
+    """Window, strides and padding for each spatial axis of ``x``, after all checks."""
+    rank = x.ndim - 2
+    if not 1 <= rank <= 3:
+        hint = "Add Reshape((h, w, c)) before it." if x.ndim == 2 else ""
+        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
+        fail(where, expected=expected, got=describe(x), hint=hint)
+    check_float(where, x)
+    window = per_axis(where, "pool_size", pool_size, rank)
+    steps = window if strides is None else per_axis(where, "strides", strides, rank)
+    check_padding(where, padding)
+    pairs = pads(where, padding, x.shape[1:-1], window, steps, (1,) * rank)
+    for axis, (n, k, s, (low, high)) in enumerate(zip(x.shape[1:-1], window, steps, pairs, strict=True)):
+        last = (n + low + high - k) // s * s - low
+        if low >= k or last >= n:
+            fail(
+                where,
+                expected=f"every window to cover an element of x, hence padding below {k} on spatial axis {axis}",
+                got=f"padding {low} and {high}",
+            )
+    return window, steps, pairs
+
+
+def _taps(x: Array, axis: int, window: int, stride: int, padding: tuple[int, int], fill: float) -> Iterator[Array]:
+    """For each element of the window along one axis, the elements of ``x`` that it reads at all positions."""
+    low, high = padding
+    positions = (x.shape[axis] + low + high - window) // stride + 1
+    if low or high:
+        config = [(0, 0, 0)] * x.ndim
+        config[axis] = (low, high, 0)
+        x = lax.pad(x, jnp.asarray(fill, x.dtype), config)
+    if window == stride:
+        # Windows side by side: a separate axis for the window keeps the slices, and their gradient, contiguous.
+        x = lax.slice_in_dim(x, 0, positions * window, axis=axis)
+        x = x.reshape(*x.shape[:axis], positions, window, *x.shape[axis + 1 :])
+        for i in range(window):
+            yield lax.index_in_dim(x, i, axis + 1, keepdims=False)
+    else:
+        for i in range(window):
+            yield lax.slice_in_dim(x, i, i + (positions - 1) * stride + 1, stride, axis)
+
+
+def _larger(best: Array, other: Array) -> Array:
+    # Only a larger element wins, so that the first maximum gets the gradient; or NaN, which differs from itself.
+    return jnp.where((other > best) | (other != other), other, best)
+
+
+def _spatial_axes(where: str, x: Array, mask: Array | None) -> Shape:
+    """The numbers of the spatial axes, after all checks."""
+    if not 3 <= x.ndim <= 5:
+        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
+        fail(where, expected=expected, got=describe(x), hint="It pools over the spatial axes.")
+    check_float(where, x)
+    shape = x.shape[:-1]
+    if math.prod(shape[1:]) == 0:
+        fail(where, expected="at least one element on every spatial axis", got=describe(x))
+    if mask is not None and (mask.shape != shape or mask.dtype != jnp.bool_):
+        fail(where, expected=f"a boolean mask of shape (batch, *spatial) = {shape}", got=describe(mask))
+    return tuple(range(1, x.ndim - 1))
+
+
 def _pool_layer(
-    fn: Callable[..., Array], kind: str, name: str, pool_size: Any, strides: Any, padding: Padding
+    fn: Callable[..., Array], kind: str, name: str, pool_size: Size, strides: Size | None, padding: Padding
 ) -> Layer:
     check_counts(kind, "pool_size", pool_size)
     if strides is not None:
@@ -244,24 +219,18 @@ def _pool_layer(
 
 @described
 def MaxPool(
-    pool_size: int | Sequence[int] = 2,
-    strides: int | Sequence[int] | None = None,
-    padding: Padding = "valid",
-    *,
-    name: str = "max_pool",
+    pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid", *, name: str = "max_pool"
 ) -> Layer:
     """The maximum of each window; see `max_pool` for the tie rule.
 
     Args:
-      pool_size: size of the window, one integer for every spatial axis or one for each; default 2.
-      strides: step of the window; default the window's size.
-      padding: "valid" (the default), "same", an integer, or an integer or ``(low, high)`` pair for each axis.
+      pool_size, strides, padding: as in `max_pool`.
       name: base name in `Sequential`.
 
     Shapes: (batch, *spatial, channels) to (batch, *positions, channels).
 
     Raises:
-      InputError: for sizes below 1, an unknown padding, or what `max_pool` refuses.
+      InputError: for sizes below 1, an unknown padding, and as `max_pool`.
 
     >>> import jax, jax.numpy as jnp
     >>> MaxPool().apply({}, {}, jnp.ones((1, 28, 28, 3)))[0].shape
@@ -272,18 +241,14 @@ def MaxPool(
 
 @described
 def AvgPool(
-    pool_size: int | Sequence[int] = 2,
-    strides: int | Sequence[int] | None = None,
-    padding: Padding = "valid",
-    *,
-    name: str = "avg_pool",
+    pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid", *, name: str = "avg_pool"
 ) -> Layer:
-    """The mean of each window, padding not counted; arguments, shapes and errors as `MaxPool`; see `avg_pool`."""
+    """The mean of each window without its padding; see `avg_pool`. Arguments, shapes and errors as in `MaxPool`."""
     return _pool_layer(avg_pool, "AvgPool", name, pool_size, strides, padding)
 
 
 def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool) -> Layer:
-    def pool(x: Any) -> Array:
+    def pool(x: PyTree) -> Array:
         values, mask = sequence_of(kind, x)
         return fn(values, keepdims, mask=mask)
 
@@ -294,7 +259,7 @@ def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool)
 def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> Layer:
     """The maximum of each channel, (batch, *spatial, channels) to (batch, channels); see `global_max_pool`.
 
-    Of a `Masked` the steps that the mask keeps count.
+    For a `Masked`, only the steps that the mask keeps count.
     """
     return _global_pool(global_max_pool, "GlobalMaxPool", name, keepdims)
 
@@ -303,6 +268,6 @@ def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> L
 def GlobalAvgPool(keepdims: bool = False, *, name: str = "global_avg_pool") -> Layer:
     """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`.
 
-    Of a `Masked` the steps that the mask keeps count, as in Keras.
+    For a `Masked`, only the steps that the mask keeps count, as in Keras.
     """
     return _global_pool(global_avg_pool, "GlobalAvgPool", name, keepdims)

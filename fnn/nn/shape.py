@@ -1,4 +1,4 @@
-"""Layers that change the shape of their input alone."""
+"""Layers that only change the shape of their input."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 from .._core.described import described
 from .._core.errors import describe, fail, shape_text
-from .._core.types import Array
+from .._core.types import Array, Shape
 from .layer import Layer, stateless
 
 
 def flatten(x: Array) -> Array:
-    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    """Merge all axes after the batch: (batch, ...) to (batch, features)."""
     if x.ndim == 0:
         fail("flatten", expected="x with a batch axis", got=describe(x))
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
@@ -19,12 +19,12 @@ def flatten(x: Array) -> Array:
 
 @described
 def Flatten(*, name: str = "flatten") -> Layer:
-    """All axes after the batch as one: (batch, ...) to (batch, features)."""
+    """Merge all axes after the batch: (batch, ...) to (batch, features)."""
     return stateless(flatten, name, "Flatten")
 
 
-def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
-    """Another shape behind the batch axis; one entry may be -1.
+def reshape(x: Array, target_shape: Shape) -> Array:
+    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1.
 
     Raises:
       InputError: when the number of elements does not fit.
@@ -39,7 +39,7 @@ def reshape(x: Array, target_shape: tuple[int, ...]) -> Array:
 
 
 @described
-def Reshape(target_shape: int | tuple[int, ...], *, name: str = "reshape") -> Layer:
-    """Another shape behind the batch axis, (batch, ...) to (batch, *target_shape); one entry may be -1."""
+def Reshape(target_shape: int | Shape, *, name: str = "reshape") -> Layer:
+    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1."""
     target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
     return stateless(lambda x: reshape(x, target), name, "Reshape")

@@ -9,14 +9,18 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import fail
+from .._core.types import Shape
 
-Ints = tuple[int, ...]
+Size = int | Sequence[int]
+"""One integer for every spatial axis, or one for each."""
 Pairs = tuple[tuple[int, int], ...]
+"""One (low, high) pair for each spatial axis."""
 Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
+"""A name, one integer, or one integer or (low, high) pair for each spatial axis."""
 
 
-def per_axis(where: str, name: str, value: Any, rank: int, least: int = 1) -> Ints:
-    """One integer for all spatial axes, or one for each, as a tuple of ``rank`` integers."""
+def per_axis(where: str, name: str, value: Size, rank: int, least: int = 1) -> Shape:
+    """Expand one integer, or one for each spatial axis, to a tuple of ``rank`` integers."""
     check_counts(where, name, value, least)
     if isinstance(value, (int, np.integer)):
         return (int(value),) * rank
@@ -25,7 +29,7 @@ def per_axis(where: str, name: str, value: Any, rank: int, least: int = 1) -> In
     return tuple(map(int, value))
 
 
-def check_counts(where: str, name: str, value: Any, least: int = 1) -> None:
+def check_counts(where: str, name: str, value: Size, least: int = 1) -> None:
     """Refuse anything but an integer of at least ``least``, or one to three of them."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return check_count(where, name, value, least)
@@ -36,8 +40,16 @@ def check_counts(where: str, name: str, value: Any, least: int = 1) -> None:
     return None
 
 
-def check_padding(where: str, padding: Any, known: Sequence[str] = ("valid", "same")) -> None:
-    """Refuse what cannot be a padding for any input."""
+def window_of(where: str, kernel_size: Sequence[int]) -> Shape:
+    """A kernel size as integers, with an entry for each spatial axis."""
+    check_counts(where, "kernel_size", kernel_size)
+    if not isinstance(kernel_size, Sequence):
+        fail(where, expected="kernel_size with one entry for each spatial axis", got=repr(kernel_size))
+    return tuple(map(int, kernel_size))
+
+
+def check_padding(where: str, padding: Padding, known: Sequence[str] = ("valid", "same")) -> None:
+    """Refuse padding that is invalid for every input."""
     if isinstance(padding, str):
         if padding not in known:
             fail(where, expected=f"padding to be one of {', '.join(known)}, or explicit", got=repr(padding))
@@ -54,8 +66,8 @@ def check_padding(where: str, padding: Any, known: Sequence[str] = ("valid", "sa
                 check_count(where, "padding", value, 0)
 
 
-def pads(where: str, padding: Padding, size: Ints, window: Ints, strides: Ints, dilation: Ints) -> Pairs:
-    """Padding as one (low, high) pair for each spatial axis; "same" puts the odd element behind, as Keras does."""
+def pads(where: str, padding: Padding, size: Shape, window: Shape, strides: Shape, dilation: Shape) -> Pairs:
+    """Resolve padding to (low, high) pairs; "same" puts the larger half at the end, as Keras does."""
     reach = [d * (k - 1) + 1 for k, d in zip(window, dilation, strict=True)]
     if padding == "valid":
         pairs = [(0, 0)] * len(size)

@@ -1,30 +1,49 @@
-"""The `Optimizer` protocol, its state, and rules for one array lifted to trees."""
+"""The `Optimizer` protocol, its state, and rules on one array lifted to trees."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
+import jax.typing
 
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described
-from .._core.dtypes import widened, widest
+from .._core.dtypes import is_float, widened, widest
 from .._core.errors import describe, fail
-from .._core.trees import Where, matches, path_text, paths
-from .._core.types import Array
+from .._core.trees import Where, check_matches, matches, path_text, paths
+from .._core.types import Array, Params, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
 
-Number = Any  # a float, an array scalar (traced or not), a Schedule, or a function of the step
-Slots = dict[str, Any]
+Follower = Schedule | Callable[[Array], jax.typing.ArrayLike]
+"""A hyper-parameter that follows the step: a `Schedule`, or any function of it."""
+Number = jax.typing.ArrayLike | Follower
+"""A hyper-parameter: a number, traced or not, or one that follows the step."""
+Slots = dict[str, PyTree]
+Fill = Callable[[Array], Array]
+Rule = Callable[[Array, dict[str, Array], dict[str, Array], Array], tuple[Array, dict[str, Array]]]
+S = TypeVar("S")
+
+
+class OptimizerLike(Protocol):
+    """An `Optimizer`, or one of optax."""
+
+    @property
+    def init(self) -> Callable[..., PyTree]:
+        """``init(params) -> opt_state``."""
+
+    @property
+    def update(self) -> Callable[..., tuple[Params, PyTree]]:
+        """``update(grads, opt_state, params) -> (updates, opt_state)``."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(Described):
-    """How parameters follow gradients; optax's protocol, so either can stand in for the other.
+    """Turns gradients into updates of the parameters. The protocol is optax's, so either can replace the other.
 
     Attributes:
       init: ``init(params) -> opt_state``.
@@ -38,8 +57,8 @@ class Optimizer(Described):
     [0.8] 1
     """
 
-    init: Callable[[Any], Any]
-    update: Callable[..., tuple[Any, Any]]
+    init: Callable[[Params], PyTree]
+    update: Callable[..., tuple[Params, PyTree]]
 
 
 class OptState(NamedTuple):
@@ -52,11 +71,11 @@ class OptState(NamedTuple):
     """
 
     step: Array
-    hyper: dict[str, Any]
+    hyper: dict[str, PyTree]
     slots: Slots
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
+def apply_updates(params: Params, updates: Params) -> Params:
     """``params + updates``, leaf by leaf, in the dtype of the parameters.
 
     The sum is computed in the wider dtype of the two, float32 at least, and rounded once.
@@ -71,11 +90,12 @@ def apply_updates(params: Any, updates: Any) -> Any:
 
 def is_zero(value: Number) -> bool:
     """Whether a hyper-parameter is the plain number 0, whose term is left out."""
-    return is_concrete(value) and not isinstance(value, (jax.Array, Schedule)) and not callable(value) and value == 0
+    plain = is_concrete(value) and not isinstance(value, jax.Array) and not callable(value)
+    return plain and bool(value == 0)
 
 
-def evaluate_hyper(hyper: dict[str, Any], schedules: dict[str, Any], step: Array) -> dict[str, Array]:
-    """The value of each hyper-parameter at a step; leaves of a schedule become its value."""
+def evaluate_hyper(hyper: Mapping[str, PyTree], schedules: Mapping[str, Follower], step: Array) -> dict[str, Array]:
+    """The value of each hyper-parameter at a step; a schedule and its leaves become its value."""
     now = step.astype(jnp.result_type(float))
     values = dict(hyper)
     for name, schedule in schedules.items():
@@ -84,65 +104,48 @@ def evaluate_hyper(hyper: dict[str, Any], schedules: dict[str, Any], step: Array
     return values
 
 
-def split_schedules(hyper: dict[str, Number]) -> tuple[dict[str, Any], dict[str, Any]]:
+def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dict[str, Follower]]:
     """Leaves for the state, and the schedules (or functions of the step) among the hyper-parameters."""
-    leaves, schedules = {}, {}
-    for name, value in hyper.items():
-        if isinstance(value, Schedule):
-            leaves[name], schedules[name] = value.hyper, value
-        elif callable(value):
-            schedules[name] = value
-        else:
-            leaves[name] = value
-    return leaves, schedules
+    schedules = {name: value for name, value in hyper.items() if callable(value)}
+    leaves = {name: value for name, value in hyper.items() if name not in schedules}
+    return leaves | {name: s.hyper for name, s in schedules.items() if isinstance(s, Schedule)}, schedules
 
 
-def _flatten(tree: Any) -> tuple[list[tuple[Any, Array]], Any]:
-    return jax.tree_util.tree_flatten_with_path(tree)
-
-
-def _check_slots(grads: Any, slots: Slots) -> None:
+def _check_slots(grads: Params, slots: Slots) -> None:
+    """Refuse slots whose paths or shapes are not those of the gradients."""
     for name, tree in slots.items():
         ours, theirs = paths(tree), paths(grads)
-        if ours.keys() != theirs.keys():
-            differ = sorted(ours.keys() ^ theirs.keys())
-            fail(
-                "optimizer",
-                expected=f"an optimizer state of this model; {name!r} differs",
-                got=f"other paths: {differ}",
-            )
+        if differ := sorted(ours.keys() ^ theirs.keys()):
+            expected = f"an optimizer state of this model; {name!r} differs"
+            fail("optimizer", expected=expected, got=f"other paths: {differ}")
         for path, slot in ours.items():
             if slot.ndim and slot.shape != theirs[path].shape:
-                fail(
-                    "optimizer",
-                    expected=f"an optimizer state of this model, {name}/{path} of shape {theirs[path].shape}",
-                    got=describe(slot),
-                    hint="Make a new one with optimizer.init(params).",
-                )
+                expected = f"an optimizer state of this model, {name}/{path} of shape {theirs[path].shape}"
+                hint = "Make a new one with optimizer.init(params)."
+                fail("optimizer", expected=expected, got=describe(slot), hint=hint)
 
 
 @described
 def from_rule(
-    rule: Callable[[Array, dict[str, Array], dict[str, Array], Array], tuple[Array, dict[str, Array]]],
-    slots: Mapping[str, Callable[[Array], Array]],
+    rule: Rule,
+    slots: Mapping[str, Fill],
     hyper: Mapping[str, Number],
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
     weight_decay_where: Where = "*",
 ) -> Optimizer:
-    """Lift a rule on one array to an `Optimizer` on trees; this is also how to write your own.
+    """Lift a rule on one array to an `Optimizer` on trees; use it to write your own optimizer.
 
     Arithmetic runs in the widest dtype of gradient and parameter, float32 at least, and slots and updates keep it: in
     half precision the update is that of float32, and `apply_updates` rounds the new parameter once.
 
     Args:
       rule: ``rule(g, slots, h, t) -> (delta, slots)``: ``delta`` is added to the parameter; ``h`` holds the
-        hyper-parameters of this step and ``t`` counts updates from 1, all in the dtype of ``g``.
-      slots: by name, ``fill(p) -> array``, the first value of that slot for a parameter, which comes in float32 at
-        least.
-      hyper: hyper-parameters by name, with "learning_rate" among them. Those that an optimizer here has by the same
-        name must be in its range; others must not be NaN.
+        hyper-parameters at this step and ``t`` counts updates from 1, all in the dtype of ``g``.
+      slots: by name, ``fill(p) -> array``, the first value of that slot for a parameter ``p`` in float32 at least.
+      hyper: hyper-parameters by name, with "learning_rate" among them. A name that an optimizer of the library uses
+        has the range that it has there; others must not be NaN.
       decay: time-based decay, ``lr / (1 + decay * step)``.
       weight_decay: decoupled weight decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017,
         arXiv:1711.05101).
@@ -158,71 +161,84 @@ def from_rule(
     >>> print(updates)
     [-0.1  0.1]
     """
-    has_decay, has_weight_decay = not is_zero(decay), not is_zero(weight_decay)
-    optional = {"decay": decay} if has_decay else {}
-    optional |= {"weight_decay": weight_decay} if has_weight_decay else {}
-    check_hyper("from_rule", **hyper, **optional)
-    leaves, schedules = split_schedules({**hyper, **optional})
+    decays = {name: d for name, d in (("decay", decay), ("weight_decay", weight_decay)) if not is_zero(d)}
+    check_hyper("from_rule", {**hyper, **decays})
+    leaves, schedules = split_schedules({**hyper, **decays})
 
-    def init(params: Any) -> OptState:
-        for path, p in paths(params).items():
-            if not jnp.issubdtype(p.dtype, jnp.floating):
-                hint = "Keep numbers that are not trained in the layer's state."
-                fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
-        if has_weight_decay and not any(matches(weight_decay_where, path) for path in paths(params)):
-            hint = f"Paths: {list(paths(params))}."
-            fail("weight_decay_where", expected="a pattern that matches", got=repr(weight_decay_where), hint=hint)
+    def init(params: Params) -> OptState:
+        _check_floats(params)
+        if "weight_decay" in decays:
+            check_matches("weight_decay_where", weight_decay_where, paths(params))
         # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 
-    def update(grads: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
             fail("optimizer", expected="the OptState of optimizer.init(params)", got=type(state).__name__)
         _check_slots(grads, state.slots)
-        h = evaluate_hyper(state.hyper, schedules, state.step)
-        if has_decay:
-            h["learning_rate"] = h["learning_rate"] / (1 + h["decay"] * state.step.astype(h["decay"].dtype))
-        if has_weight_decay and params is None:
+        if "weight_decay" in decays and params is None:
             fail("optimizer", expected="update(grads, opt_state, params) with weight decay", got="params=None")
+        h = evaluate_hyper(state.hyper, schedules, state.step)
+        if "decay" in decays:
+            h["learning_rate"] = h["learning_rate"] / (1 + h["decay"] * state.step.astype(h["decay"].dtype))
         step = state.step + 1
-
-        flat, treedef = _flatten(grads)
-        flat_params = [None] * len(flat) if params is None else treedef.flatten_up_to(params)
-        flat_slots = {name: treedef.flatten_up_to(tree) for name, tree in state.slots.items()}
-        deltas: list[Array] = []
-        new_slots: dict[str, list[Array]] = {name: [] for name in flat_slots}
-        for i, ((path, g), p) in enumerate(zip(flat, flat_params, strict=True)):
+        flat = jax.tree_util.tree_leaves_with_path(grads)
+        treedef: PyTree = jax.tree.structure(grads)
+        ps = [None] * len(flat) if params is None else treedef.flatten_up_to(params)
+        columns = {name: treedef.flatten_up_to(tree) for name, tree in state.slots.items()}
+        deltas, new = [], []
+        for i, ((path, g), p) in enumerate(zip(flat, ps, strict=True)):
+            decayed = p if "weight_decay" in decays and matches(weight_decay_where, path_text(path)) else None
             wide = widest(g.dtype, *([] if p is None else [p.dtype]))
-            own = {name: column[i].astype(wide) for name, column in flat_slots.items()}
-            local = {name: value.astype(wide) for name, value in h.items()}
-            delta, own = rule(g.astype(wide), own, local, step.astype(wide))
-            if has_weight_decay and matches(weight_decay_where, path_text(path)):
-                delta = delta - local["learning_rate"] * local["weight_decay"] * p.astype(wide)
-            deltas.append(delta.astype(wide))
-            for name, column in new_slots.items():
-                column.append(own[name].astype(flat_slots[name][i].dtype))
-        slots_out = {name: treedef.unflatten(column) for name, column in new_slots.items()}
-        return treedef.unflatten(deltas), OptState(step, state.hyper, slots_out)
+            own = {name: column[i] for name, column in columns.items()}
+            delta, own = _apply_rule(rule, g.astype(wide), own, h, step, decayed)
+            deltas.append(delta)
+            new.append(own)
+        new_slots = {name: treedef.unflatten([own[name] for own in new]) for name in columns}
+        return treedef.unflatten(deltas), OptState(step, state.hyper, new_slots)
 
     return Optimizer(init, update)
 
 
-def _is_opt_state(node: Any) -> bool:
+def _check_floats(params: Params) -> None:
+    """Refuse parameters that are not floating-point."""
+    for path, p in paths(params).items():
+        if not is_float(p):
+            hint = "Keep numbers that are not trained in the layer's state."
+            fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
+
+
+def _apply_rule(
+    rule: Rule, g: Array, slots: dict[str, Array], h: dict[str, Array], t: Array, decayed: Array | None
+) -> tuple[Array, dict[str, Array]]:
+    """The update and the new slots of one parameter, computed in the dtype of ``g``; slots keep their dtype.
+
+    ``decayed`` is the parameter if weight decay applies to it.
+    """
+    wide = g.dtype
+    h = {name: value.astype(wide) for name, value in h.items()}
+    delta, new = rule(g, {name: slot.astype(wide) for name, slot in slots.items()}, h, t.astype(wide))
+    if decayed is not None:
+        delta = delta - h["learning_rate"] * h["weight_decay"] * decayed.astype(wide)
+    return delta.astype(wide), {name: new[name].astype(slot.dtype) for name, slot in slots.items()}
+
+
+def _is_opt_state(node: object) -> TypeGuard[OptState]:
     return isinstance(node, OptState)
 
 
-def get_hyper(state: Any) -> dict[str, Any]:
+def get_hyper(state: PyTree) -> dict[str, PyTree]:
     """All hyper-parameters inside a TrainState or an optimizer's state, by name.
 
-    Where several transforms have one of the same name, the last counts.
+    If several transforms share a name, the last one counts.
     """
     nodes = jax.tree.leaves(state, is_leaf=_is_opt_state)
     return {name: value for node in nodes if _is_opt_state(node) for name, value in node.hyper.items()}
 
 
-def set_hyper(state: Any, **values: Any) -> Any:
-    """A TrainState, or an optimizer's state, with other hyper-parameters; nothing is compiled anew.
+def set_hyper(state: S, **values: PyTree) -> S:
+    """A TrainState, or an optimizer's state, with other hyper-parameters; nothing is recompiled.
 
     Args:
       state: a TrainState, or the state of any fnn optimizer, chained and wrapped ones too.
@@ -251,10 +267,10 @@ def set_hyper(state: Any, **values: Any) -> Any:
                 hint += " It follows a function of the step; use a schedule from fnn.schedules to have leaves."
             fail("set_hyper", expected="the name of a hyper-parameter of this state", got=repr(name), hint=hint)
 
-    def change(node: Any) -> Any:
+    def change(node: PyTree) -> PyTree:
         if not _is_opt_state(node):
             return node
-        new = {n: _renew(n, v, values[n]) for n, v in node.hyper.items() if n in values}
+        new = {n: _new_leaves(n, v, values[n]) for n, v in node.hyper.items() if n in values}
         for name, value in new.items():
             check_leaves("set_hyper", name, value, RANGES.get(name))
         return node._replace(hyper={**node.hyper, **new})
@@ -262,18 +278,19 @@ def set_hyper(state: Any, **values: Any) -> Any:
     return jax.tree.map(change, state, is_leaf=_is_opt_state)
 
 
-def _renew(name: str, old: Any, new: Any) -> Any:
+def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
+    """``new`` with the structure, shapes and dtypes of ``old``; anything else is refused."""
     if isinstance(old, dict):
         if not isinstance(new, dict) or not new.keys() <= old.keys():
             hint = f"It follows a schedule: pass a dict with some of {sorted(old)}."
             fail(f"set_hyper, {name!r}", expected="the numbers of its schedule", got=repr(new), hint=hint)
-        return {n: _renew(f"{name}/{n}", v, new[n]) if n in new else v for n, v in old.items()}
+        return {n: _new_leaves(f"{name}/{n}", v, new[n]) if n in new else v for n, v in old.items()}
     if isinstance(old, tuple):
         if not isinstance(new, (tuple, list)) or len(new) != len(old):
             fail(f"set_hyper, {name!r}", expected=f"{len(old)} numbers", got=repr(new))
-        return tuple(_renew(name, o, n) for o, n in zip(old, new, strict=True))
+        return tuple(_new_leaves(name, o, n) for o, n in zip(old, new, strict=True))
     if isinstance(new, (str, Mapping)) or callable(new):
-        hint = "A schedule is given when the optimizer is made: learning_rate=fnn.schedules.cosine_decay(...)."
+        hint = "Pass a schedule when you make the optimizer: learning_rate=fnn.schedules.cosine_decay(...)."
         fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
     real_numbers("set_hyper", name, new)
     leaf = jnp.asarray(new, old.dtype)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_inside, real_numbers
 from .._core.errors import fail
+from .._core.types import PyTree
 
 
 class Range(NamedTuple):
-    """Allowed values: from ``low``, itself excluded if ``open_low``, to ``high``, itself excluded if ``open_high``."""
+    """Allowed values: from ``low`` to ``high``, both included unless ``open_low`` or ``open_high`` excludes them."""
 
     low: float = 0.0
     high: float = np.inf
@@ -36,22 +37,22 @@ RANGES: dict[str, Range] = {
     "clip_global_norm": Range(open_low=True),
     "ema_decay": Range(0, 1),
 }
-"""Those of the optimizers here. A user-defined rule may have other names, for which only NaN is refused."""
-_FINITE = Range(-np.inf)
+"""Ranges of the library's hyper-parameters. Those of a user's rule may have other names and must only not be NaN."""
+FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
-    # The values of a schedule are in the range of the hyper-parameter that follows it.
+    # None: the range is that of the hyper-parameter that follows the schedule.
     **dict.fromkeys(("value", "values", "initial", "start"), None),
     "decay_rate": Range(),
     "alpha": Range(),
     "decay_steps": Range(open_low=True),
     "warmup_steps": Range(open_low=True),
-    "boundaries": _FINITE,
+    "boundaries": FINITE,
 }
-"""The numbers of schedules."""
+"""Ranges of the numbers of schedules."""
 
 
-def in_range(hyper: Mapping[str, Any], trials: int) -> np.ndarray:
-    """(trials,) whether each trial's known hyper-parameters, arrays (trials,) by name, are finite and in range."""
+def in_range(hyper: Mapping[str, PyTree], trials: int) -> np.ndarray:
+    """Whether each trial's known hyper-parameters, arrays (trials,) by name, are finite and in range; (trials,)."""
     good = np.ones(trials, bool)
     for name, value in hyper.items():
         if name in RANGES and np.shape(value) == (trials,):
@@ -62,13 +63,13 @@ def in_range(hyper: Mapping[str, Any], trials: int) -> np.ndarray:
     return good
 
 
-def check_hyper(where: str, *, shown: Mapping[str, str] | None = None, **values: Any) -> None:
-    """Refuse hyper-parameters out of range, in a message under the names of ``shown`` where these differ.
+def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> None:
+    """Refuse hyper-parameters out of range; the message calls them ``shown`` if that is given.
 
-    Functions of the step and traced numbers pass; of schedules the numbers are checked.
+    Functions of the step and traced numbers pass; the numbers of a schedule are checked.
     """
-    for name, value in values.items():
-        what = (shown or {}).get(name, name)
+    for name, value in hyper.items():
+        what = shown or name
         numbers = getattr(value, "hyper", None)  # a Schedule's
         if numbers is None and name in RANGES and not callable(value):
             single = real_numbers(where, what, value)
@@ -77,13 +78,8 @@ def check_hyper(where: str, *, shown: Mapping[str, str] | None = None, **values:
         check_leaves(where, what, value if numbers is None else numbers, RANGES.get(name))
 
 
-def check_schedule(where: str, hyper: Mapping[str, Any]) -> None:
-    """Refuse numbers of a schedule out of range, whatever will follow it."""
-    check_leaves(where, "", hyper, _FINITE)
-
-
-def check_leaves(where: str, name: str, value: Any, limits: Range | None) -> None:
-    """Refuse numbers out of range in a hyper-parameter's leaves: a number, one for each trial, or a schedule's."""
+def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> None:
+    """Refuse numbers out of range in a hyper-parameter's leaves: one number, one per trial, or those of a schedule."""
     if isinstance(value, Mapping):
         for inner, number in value.items():
             nested = isinstance(number, Mapping)
@@ -97,7 +93,7 @@ def check_leaves(where: str, name: str, value: Any, limits: Range | None) -> Non
         _check_numbers(where, name, numbers, limits)
 
 
-def _check_increasing(where: str, boundaries: Any) -> None:
+def _check_increasing(where: str, boundaries: Iterable[PyTree]) -> None:
     found = [real_numbers(where, "boundaries", bound) for bound in boundaries]
     known = [bound for bound in found if bound is not None]
     if known and len(known) == len(found) and np.any(np.diff(np.stack(known), axis=0) <= 0):

@@ -1,19 +1,18 @@
-"""Optimizers: each rule is a few lines of arithmetic on one array, and one function lifts rules to trees.
+"""Optimizers: each rule is its equation on one array, and one function lifts rules to trees.
 
-The rules are Keras 3's. Where t counts updates from 1, g is the gradient, p the parameter and lr the learning rate.
-An `Optimizer` has the protocol of optax, ``init(params) -> state`` and ``update(grads, state, params) -> (updates,
-state)``, and the new parameters are ``params + updates``.
+The rules are Keras 3's. In their equations ``g`` is the gradient, ``p`` the parameter, ``lr`` the learning rate, and
+``t`` counts updates from 1.
 
-Hyper-parameters are leaves of ``OptState.hyper``; `set_hyper` changes them without compiling anew. A term whose
-hyper-parameter is the plain number 0 when the optimizer is made (``momentum``, ``decay``, ``weight_decay``) is left out
-of the program and of the state; pass ``jnp.zeros(())`` to keep it changeable.
+Hyper-parameters are leaves of ``OptState.hyper``; `set_hyper` changes them without recompiling. A ``momentum``,
+``decay`` or ``weight_decay`` that is the plain number 0 when the optimizer is made is left out of the program and of
+the state; pass ``jnp.zeros(())`` to keep it changeable.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -24,23 +23,58 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.norms import divided, root
 from .._core.trees import Where
-from .._core.types import Array
-from .base import Number, Optimizer, Slots, from_rule, is_zero
+from .._core.types import Array, Scalar
+from .base import Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero
 from .hyper import check_hyper
+
+Hyper = Sequence[Array]
+"""The hyper-parameters of a rule at this step, in the order of the optimizer's ``hyper``."""
+Step = tuple[Array, Mapping[str, Array | None]]
+"""The change of the parameter, and the new slots by their letter in the rule."""
+
+
+def _optimizer(
+    name: str,
+    rule: Callable[..., Step],
+    slots: Mapping[str, str],
+    hyper: Mapping[str, Number],
+    decay: Number,
+    weight_decay: Number,
+    weight_decay_where: Where,
+    **fills: Fill,
+) -> Optimizer:
+    """An optimizer from its equation, ``rule(g, t, hyper, **slots) -> Step``.
+
+    ``slots`` names the slot in the state for each letter in the rule; ``fills`` gives first values other than 0. A
+    ``momentum`` of plain 0 is left out, with the slot of the same name.
+    """
+    check_hyper(name, {**hyper, "decay": decay, "weight_decay": weight_decay})
+    if "momentum" in hyper and is_zero(hyper["momentum"]):
+        hyper = {key: value for key, value in hyper.items() if key != "momentum"}
+        slots = {letter: slot for letter, slot in slots.items() if slot != "momentum"}
+
+    def lifted(g: Array, s: dict[str, Array], h: dict[str, Array], t: Array) -> tuple[Array, dict[str, Array]]:
+        given = {letter: s[slot] for letter, slot in slots.items()}
+        step, new = rule(g, t, [h[key] for key in hyper], **given)
+        return step, {slots[letter]: value for letter, value in new.items() if value is not None}
+
+    starts = {slot: fills.get(slot, jnp.zeros_like) for slot in slots.values()}
+    decays = {"decay": decay, "weight_decay": weight_decay}
+    return from_rule(lifted, starts, hyper, **decays, weight_decay_where=weight_decay_where)
 
 
 def _squarable(g: Array, headroom: float = 1.0) -> Array:
-    """A gradient whose square is finite: finite elements are limited to 1.8e19 in float32 and 1.3e154 in float64.
+    """A gradient whose square is finite: finite elements are clipped to 1.8e19 in float32 and 1.3e154 in float64.
 
     Beyond that ``v`` would be infinite, and the parameter would never move again or become NaN. NaN and infinities
-    stay as they are, so that they are seen. With a headroom the limit is smaller by this factor.
+    pass unchanged, so that they stay visible. The limit is divided by ``headroom``.
     """
     limit = jnp.asarray(0.999 / headroom * float(jnp.finfo(g.dtype).max) ** 0.5, g.dtype)
     return jnp.where(jnp.isfinite(g), jnp.clip(g, -limit, limit), g)
 
 
 def _inverse_root(v: Array) -> Array:
-    """``1 / sqrt(v)``, and 0 at 0: without an epsilon a gradient of 0 makes no step."""
+    """``1 / sqrt(v)``, and 0 at 0, so that without an epsilon a gradient of 0 makes no step."""
     zero = v == 0
     return jnp.where(zero, jnp.zeros_like(v), jax.lax.rsqrt(jnp.where(zero, jnp.ones_like(v), v)))
 
@@ -71,28 +105,26 @@ def sgd(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("sgd", momentum=momentum)
-    common = _common("sgd", learning_rate, decay, weight_decay, weight_decay_where)
-    moves = not is_zero(momentum)
-    if nesterov and not moves:
+    if nesterov and is_zero(momentum):
         fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
-        delta = -h["learning_rate"] * g
-        if not moves:
-            return delta, s
-        v = h["momentum"] * s["momentum"] + delta
-        return (h["momentum"] * v + delta if nesterov else v), {"momentum": v}
+    def rule(g: Array, t: Array, hyper: Hyper, v: Array | None = None) -> Step:
+        learning_rate, *rest = hyper
+        step = -learning_rate * g
+        if v is None:
+            return step, {}
+        (momentum,) = rest
+        v = momentum * v + step
+        return (momentum * v + step if nesterov else v), {"v": v}
 
-    slots = {"momentum": jnp.zeros_like} if moves else {}
-    hyper = {"learning_rate": learning_rate} | ({"momentum": momentum} if moves else {})
-    return from_rule(rule, slots, hyper, **common)
+    hyper = {"learning_rate": learning_rate, "momentum": momentum}
+    return _optimizer("sgd", rule, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
 def adagrad(
     learning_rate: Number = 0.01,
-    initial_accumulator_value: Any = 0.1,
+    initial_accumulator_value: Scalar = 0.1,
     epsilon: Number = 1e-7,
     *,
     decay: Number = 0.0,
@@ -101,7 +133,7 @@ def adagrad(
 ) -> Optimizer:
     """Adagrad (Duchi et al. 2011): ``a += g^2``, ``p -= lr g / sqrt(a + epsilon)``.
 
-    PyTorch adds epsilon outside the root and starts at 0; optax as here.
+    PyTorch adds epsilon outside the root and starts at 0; optax does as here.
 
     Args:
       learning_rate: a number, a schedule, or a function of the step.
@@ -112,19 +144,17 @@ def adagrad(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("adagrad", initial_accumulator_value=initial_accumulator_value, epsilon=epsilon)
-    common = _common("adagrad", learning_rate, decay, weight_decay, weight_decay_where)
+    check_hyper("adagrad", {"initial_accumulator_value": initial_accumulator_value})
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+    def rule(g: Array, t: Array, hyper: Hyper, a: Array) -> Step:
+        learning_rate, epsilon = hyper
         g = _squarable(g, 1024)  # a million squares have a finite sum
-        a = s["accumulator"] + jnp.square(g)
-        return -h["learning_rate"] * g * _inverse_root(a + h["epsilon"]), {"accumulator": a}
+        a = a + jnp.square(g)
+        return -learning_rate * g * _inverse_root(a + epsilon), {"a": a}
 
-    def fill(p: Array) -> Array:
-        return jnp.full_like(p, initial_accumulator_value)
-
-    hyper = {"learning_rate": learning_rate, "epsilon": epsilon}
-    return from_rule(rule, {"accumulator": fill}, hyper, **common)
+    fill = functools.partial(jnp.full_like, fill_value=initial_accumulator_value)
+    slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": epsilon}
+    return _optimizer("adagrad", rule, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
 
 
 @described
@@ -156,26 +186,24 @@ def rmsprop(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("rmsprop", rho=rho, momentum=momentum, epsilon=epsilon)
-    common = _common("rmsprop", learning_rate, decay, weight_decay, weight_decay_where)
-    moves = not is_zero(momentum)
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+    def rule(g: Array, t: Array, hyper: Hyper, v: Array, mean: Array | None = None, m: Array | None = None) -> Step:
+        learning_rate, rho, epsilon, *rest = hyper
         g = _squarable(g)
-        new = {"velocity": h["rho"] * s["velocity"] + (1 - h["rho"]) * jnp.square(g)}
-        spread = new["velocity"]
-        if centered:
-            new["average"] = h["rho"] * s["average"] + (1 - h["rho"]) * g
-            # Rounding can make the difference a little negative where the gradient hardly changes.
-            spread = jnp.maximum(spread - jnp.square(new["average"]), 0.0)
-        delta = -h["learning_rate"] * g * _inverse_root(spread + h["epsilon"])
-        if moves:
-            delta = new["momentum"] = h["momentum"] * s["momentum"] + delta
-        return delta, new
+        v = spread = rho * v + (1 - rho) * jnp.square(g)
+        if mean is not None:
+            mean = rho * mean + (1 - rho) * g
+            # Rounding can make the difference slightly negative where the gradient hardly changes.
+            spread = jnp.maximum(v - jnp.square(mean), 0.0)
+        step = -learning_rate * g * _inverse_root(spread + epsilon)
+        if m is not None:
+            (momentum,) = rest
+            step = m = momentum * m + step
+        return step, {"v": v, "mean": mean, "m": m}
 
-    names = ["velocity"] + ["average"] * centered + ["momentum"] * moves
-    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon} | ({"momentum": momentum} if moves else {})
-    return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
+    slots = {"v": "velocity", **({"mean": "average"} if centered else {}), "m": "momentum"}
+    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon, "momentum": momentum}
+    return _optimizer("rmsprop", rule, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -202,19 +230,18 @@ def adadelta(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("adadelta", rho=rho, epsilon=epsilon)
-    common = _common("adadelta", learning_rate, decay, weight_decay, weight_decay_where)
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
-        g, rho, epsilon = _squarable(g), h["rho"], h["epsilon"]
-        a = rho * s["squared_gradient"] + (1 - rho) * jnp.square(g)
-        d = -root(s["squared_delta"] + epsilon) * _inverse_root(a + epsilon) * g
-        u = rho * s["squared_delta"] + (1 - rho) * jnp.square(d)
-        return h["learning_rate"] * d, {"squared_gradient": a, "squared_delta": u}
+    def rule(g: Array, t: Array, hyper: Hyper, a: Array, u: Array) -> Step:
+        learning_rate, rho, epsilon = hyper
+        g = _squarable(g)
+        a = rho * a + (1 - rho) * jnp.square(g)
+        d = -root(u + epsilon) * _inverse_root(a + epsilon) * g
+        u = rho * u + (1 - rho) * jnp.square(d)
+        return learning_rate * d, {"a": a, "u": u}
 
-    slots = dict.fromkeys(("squared_gradient", "squared_delta"), jnp.zeros_like)
+    slots = {"a": "squared_gradient", "u": "squared_delta"}
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
-    return from_rule(rule, slots, hyper, **common)
+    return _optimizer("adadelta", rule, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -247,22 +274,20 @@ def adam(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("adam", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    common = _common("adam", learning_rate, decay, weight_decay, weight_decay_where)
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
+    def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, v_max: Array | None = None) -> Step:
+        learning_rate, beta_1, beta_2, epsilon = hyper
         g = _squarable(g)
-        m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
-        v = s["velocity"] + (1 - h["beta_2"]) * (jnp.square(g) - s["velocity"])
-        new = {"momentum": m, "velocity": v}
-        if amsgrad:
-            v = new["velocity_max"] = jnp.maximum(s["velocity_max"], v)
-        rate = h["learning_rate"] * jnp.sqrt(1 - h["beta_2"] ** t) / (1 - h["beta_1"] ** t)
-        return -rate * divided(m, root(v) + h["epsilon"]), new
+        m = m + (1 - beta_1) * (g - m)
+        v = v + (1 - beta_2) * (jnp.square(g) - v)
+        v_max = None if v_max is None else jnp.maximum(v_max, v)
+        rate = learning_rate * jnp.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        step = -rate * divided(m, root(v if v_max is None else v_max) + epsilon)
+        return step, {"m": m, "v": v, "v_max": v_max}
 
-    names = ["momentum", "velocity"] + ["velocity_max"] * amsgrad
+    slots = {"m": "momentum", "v": "velocity", **({"v_max": "velocity_max"} if amsgrad else {})}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return from_rule(rule, dict.fromkeys(names, jnp.zeros_like), hyper, **common)
+    return _optimizer("adam", rule, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -283,24 +308,22 @@ def adamax(
     Args:
       learning_rate: a number, a schedule, or a function of the step; default 0.002 as in the paper.
       beta_1, beta_2: decay of the running mean and of the running maximum.
-      epsilon: beside the maximum; PyTorch and optax add theirs to ``|g|`` inside it.
+      epsilon: added to the maximum; PyTorch and optax add theirs to ``|g|`` inside it.
       decay, weight_decay, weight_decay_where: as in `sgd`.
 
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("adamax", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    common = _common("adamax", learning_rate, decay, weight_decay, weight_decay_where)
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
-        m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
-        u = jnp.maximum(h["beta_2"] * s["norm"], jnp.abs(g))
-        delta = -h["learning_rate"] / (1 - h["beta_1"] ** t) * divided(m, u + h["epsilon"])
-        return delta, {"momentum": m, "norm": u}
+    def rule(g: Array, t: Array, hyper: Hyper, m: Array, u: Array) -> Step:
+        learning_rate, beta_1, beta_2, epsilon = hyper
+        m = m + (1 - beta_1) * (g - m)
+        u = jnp.maximum(beta_2 * u, jnp.abs(g))
+        return -learning_rate / (1 - beta_1**t) * divided(m, u + epsilon), {"m": m, "u": u}
 
-    slots = dict.fromkeys(("momentum", "norm"), jnp.zeros_like)
+    slots = {"m": "momentum", "u": "norm"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return from_rule(rule, slots, hyper, **common)
+    return _optimizer("adamax", rule, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -329,65 +352,43 @@ def nadam(
     Raises:
       InputError: for a hyper-parameter out of range.
     """
-    check_hyper("nadam", beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
-    common = _common("nadam", learning_rate, decay, weight_decay, weight_decay_where)
 
-    def rule(g: Array, s: Slots, h: dict[str, Array], t: Array) -> tuple[Array, Slots]:
-        now, later = (h["beta_1"] * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
-        product = s["product"] * now
+    def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, P: Array) -> Step:
+        learning_rate, beta_1, beta_2, epsilon = hyper
+        mu, next_mu = (beta_1 * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
+        P = P * mu
         g = _squarable(g)
-        m = s["momentum"] + (1 - h["beta_1"]) * (g - s["momentum"])
-        v = s["velocity"] + (1 - h["beta_2"]) * (jnp.square(g) - s["velocity"])
-        m_hat = later * m / (1 - product * later) + (1 - now) * g / (1 - product)
-        v_hat = v / (1 - h["beta_2"] ** t)
-        delta = -h["learning_rate"] * divided(m_hat, root(v_hat) + h["epsilon"])
-        return delta, {"momentum": m, "velocity": v, "product": product}
+        m = m + (1 - beta_1) * (g - m)
+        v = v + (1 - beta_2) * (jnp.square(g) - v)
+        m_hat = next_mu * m / (1 - P * next_mu) + (1 - mu) * g / (1 - P)
+        v_hat = v / (1 - beta_2**t)
+        return -learning_rate * divided(m_hat, root(v_hat) + epsilon), {"m": m, "v": v, "P": P}
 
     def one(p: Array) -> Array:
         return jnp.ones((), at_least_float32(p.dtype))
 
-    slots: dict[str, Callable[[Array], Array]] = {
-        "momentum": jnp.zeros_like,
-        "velocity": jnp.zeros_like,
-        "product": one,
-    }
+    slots = {"m": "momentum", "v": "velocity", "P": "product"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return from_rule(rule, slots, hyper, **common)
-
-
-def _common(where: str, learning_rate: Number, decay: Number, weight_decay: Number, chosen: Where) -> dict[str, Any]:
-    """The arguments that all rules share, checked."""
-    check_hyper(where, learning_rate=learning_rate, decay=decay, weight_decay=weight_decay)
-    return {"decay": decay, "weight_decay": weight_decay, "weight_decay_where": chosen}
+    return _optimizer("nadam", rule, slots, hyper, decay, weight_decay, weight_decay_where, product=one)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": sgd,
-    "rmsprop": rmsprop,
-    "adagrad": adagrad,
-    "adadelta": adadelta,
-    "adam": adam,
-    "adamax": adamax,
-    "nadam": nadam,
+    make.__name__: make for make in (sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam)
 }
+# One object for each name, so that tasks made alike have equal optimizers.
+_named = functools.cache(lambda name: OPTIMIZERS[name]())
 
 
-@functools.cache
-def _named(name: str) -> Optimizer:
-    """One object for each name, so that tasks made alike have equal optimizers."""
-    return OPTIMIZERS[name]()
-
-
-def get_optimizer(optimizer: Any) -> Any:
-    """An optimizer by name, with its default hyper-parameters; an `Optimizer` or optax's is returned as it is.
+def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
+    """An optimizer by name, with its default hyper-parameters; an fnn or optax optimizer is returned unchanged.
 
     Raises:
       InputError: for an unknown name, with the close matches, or for an object of another kind.
     """
     if callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)):
-        return optimizer
+        return cast(OptimizerLike, optimizer)
     if callable(optimizer):
         name = getattr(optimizer, "__name__", "optimizer")
         fail("optimizer", expected="an Optimizer or a name", got=f"the function {name}", hint=f"Call it: {name}(1e-3).")
     lookup("optimizer", optimizer, OPTIMIZERS)
-    return _named(optimizer.lower())
+    return _named(str(optimizer).lower())

@@ -1,18 +1,18 @@
-"""Schedules: hyper-parameters as functions of the step, whose own numbers are leaves of the optimizer's state."""
+"""Schedules: hyper-parameters as functions of the step, whose numbers are leaves of the optimizer's state."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.typing
 
 from .._core.described import Described, described
 from .._core.errors import fail
-from .._core.types import Array
-from .hyper import check_schedule
+from .._core.types import Array, PyTree, Scalar
+from .hyper import FINITE, check_leaves
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -20,45 +20,46 @@ class Schedule(Described):
     """A value that changes with the optimizer's step, counted in updates from 0.
 
     Pass one wherever an optimizer takes a number: ``fnn.adam(fnn.schedules.cosine_decay(1e-3, 10_000))``.
-    Its numbers become leaves of the optimizer's state, so that `fnn.set_hyper` changes them without compiling:
+    Its numbers become leaves of the optimizer's state, so that `fnn.set_hyper` changes them without recompiling:
     ``fnn.set_hyper(ts, learning_rate={"initial": 1e-4})``. Call it to see its values.
 
     Attributes:
       rule: ``rule(step, hyper) -> value``, with ``step`` a floating-point scalar.
-      hyper: its numbers, by name.
+      hyper: its numbers by name.
 
     >>> print(exponential_decay(1.0, decay_steps=10, decay_rate=0.5)(20))
     0.25
     """
 
-    rule: Callable[[Array, Any], Array]
-    hyper: dict[str, Any]
+    rule: Callable[[Array, PyTree], Array]
+    hyper: dict[str, PyTree]
 
-    def __call__(self, step: Any) -> Array:
+    def __call__(self, step: jax.typing.ArrayLike) -> Array:
         """The value at a step."""
         hyper = jax.tree.map(as_hyper, self.hyper)
         return self.rule(jnp.asarray(step, jnp.result_type(float)), hyper)
 
 
-def as_hyper(value: Any) -> Array:
+def as_hyper(value: jax.typing.ArrayLike) -> Array:
     """A hyper-parameter as a leaf: the default floating-point dtype, never weakly typed."""
     return jnp.asarray(value, jnp.result_type(float))
 
 
+def _schedule(where: str, rule: Callable[..., Array], **hyper: PyTree) -> Schedule:
+    """A schedule from its equation, ``rule(step, **hyper) -> value``; numbers out of range are refused."""
+    check_leaves(where, "", hyper, FINITE)
+    return Schedule(lambda step, hyper: rule(step, **hyper), hyper)
+
+
 @described
-def constant(value: Any) -> Schedule:
+def constant(value: Scalar) -> Schedule:
     """Always ``value``, a finite number."""
-    return _checked("constant", lambda step, h: h["value"], {"value": value})
-
-
-def _checked(where: str, rule: Callable[[Array, Any], Array], hyper: dict[str, Any]) -> Schedule:
-    check_schedule(where, hyper)
-    return Schedule(rule, hyper)
+    return _schedule("constant", lambda step, value: value, value=value)
 
 
 @described
-def exponential_decay(initial: Any, decay_steps: Any, decay_rate: Any, *, staircase: bool = False) -> Schedule:
-    """``initial * decay_rate ** (step / decay_steps)``, in whole stairs with ``staircase=True`` (step decay).
+def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, *, staircase: bool = False) -> Schedule:
+    """``initial * decay_rate ** (step / decay_steps)``; a staircase with ``staircase=True`` (step decay).
 
     Args:
       initial: the value at step 0.
@@ -70,34 +71,30 @@ def exponential_decay(initial: Any, decay_steps: Any, decay_rate: Any, *, stairc
       InputError: for a number that is not finite, ``decay_steps`` not above 0, or a negative ``decay_rate``.
     """
 
-    def rule(step: Array, h: dict[str, Array]) -> Array:
-        periods = step / h["decay_steps"]
-        return h["initial"] * h["decay_rate"] ** (jnp.floor(periods) if staircase else periods)
+    def rule(step: Array, initial: Array, decay_steps: Array, decay_rate: Array) -> Array:
+        periods = step / decay_steps
+        return initial * decay_rate ** (jnp.floor(periods) if staircase else periods)
 
-    return _checked(
-        "exponential_decay", rule, {"initial": initial, "decay_steps": decay_steps, "decay_rate": decay_rate}
-    )
+    return _schedule("exponential_decay", rule, initial=initial, decay_steps=decay_steps, decay_rate=decay_rate)
 
 
 @described
-def inverse_time_decay(initial: Any, decay_rate: Any, decay_steps: Any = 1.0) -> Schedule:
-    """``initial / (1 + decay_rate * step / decay_steps)``, which is the optimizers' ``decay`` as a schedule.
+def inverse_time_decay(initial: Scalar, decay_rate: Scalar, decay_steps: Scalar = 1.0) -> Schedule:
+    """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay`` as a schedule.
 
     Raises:
       InputError: as `exponential_decay`.
     """
 
-    def rule(step: Array, h: dict[str, Array]) -> Array:
-        return h["initial"] / (1 + h["decay_rate"] * step / h["decay_steps"])
+    def rule(step: Array, initial: Array, decay_rate: Array, decay_steps: Array) -> Array:
+        return initial / (1 + decay_rate * step / decay_steps)
 
-    return _checked(
-        "inverse_time_decay", rule, {"initial": initial, "decay_rate": decay_rate, "decay_steps": decay_steps}
-    )
+    return _schedule("inverse_time_decay", rule, initial=initial, decay_rate=decay_rate, decay_steps=decay_steps)
 
 
 @described
-def piecewise_constant(boundaries: Sequence[Any], values: Sequence[Any]) -> Schedule:
-    """``values[i]`` where ``i`` is the number of boundaries below the step (at a boundary the old value still holds).
+def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -> Schedule:
+    """``values[i]`` with ``i`` the number of boundaries below the step; a boundary itself has the value before it.
 
     Args:
       boundaries: increasing steps.
@@ -113,17 +110,17 @@ def piecewise_constant(boundaries: Sequence[Any], values: Sequence[Any]) -> Sche
     if len(values) != len(boundaries) + 1:
         fail("piecewise_constant", expected=f"{len(boundaries) + 1} values", got=str(len(values)))
 
-    def rule(step: Array, h: dict[str, Any]) -> Array:
-        value = h["values"][0]
-        for boundary, after in zip(h["boundaries"], h["values"][1:], strict=True):
+    def rule(step: Array, boundaries: Sequence[Array], values: Sequence[Array]) -> Array:
+        value = values[0]
+        for boundary, after in zip(boundaries, values[1:], strict=True):
             value = jnp.where(step > boundary, after, value)
         return value
 
-    return _checked("piecewise_constant", rule, {"boundaries": tuple(boundaries), "values": tuple(values)})
+    return _schedule("piecewise_constant", rule, boundaries=tuple(boundaries), values=tuple(values))
 
 
 @described
-def cosine_decay(initial: Any, decay_steps: Any, alpha: Any = 0.0) -> Schedule:
+def cosine_decay(initial: Scalar, decay_steps: Scalar, alpha: Scalar = 0.0) -> Schedule:
     """``initial * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant.
 
     Loshchilov and Hutter 2016, arXiv:1608.03983.
@@ -137,15 +134,15 @@ def cosine_decay(initial: Any, decay_steps: Any, alpha: Any = 0.0) -> Schedule:
       InputError: for a number that is not finite, ``decay_steps`` not above 0, or a negative ``alpha``.
     """
 
-    def rule(step: Array, h: dict[str, Array]) -> Array:
-        wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / h["decay_steps"], 1.0)))
-        return h["initial"] * ((1 - h["alpha"]) * wave + h["alpha"])
+    def rule(step: Array, initial: Array, decay_steps: Array, alpha: Array) -> Array:
+        wave = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / decay_steps, 1.0)))
+        return initial * ((1 - alpha) * wave + alpha)
 
-    return _checked("cosine_decay", rule, {"initial": initial, "decay_steps": decay_steps, "alpha": alpha})
+    return _schedule("cosine_decay", rule, initial=initial, decay_steps=decay_steps, alpha=alpha)
 
 
 @described
-def warmup(then: Any, warmup_steps: Any, start: Any = 0.0) -> Schedule:
+def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -> Schedule:
     """A line from ``start`` to the first value of ``then`` over ``warmup_steps``, then ``then`` from its step 0.
 
     Args:
@@ -164,9 +161,9 @@ def warmup(then: Any, warmup_steps: Any, start: Any = 0.0) -> Schedule:
         fail("warmup", expected="a number or a Schedule to follow", got=repr(then))
     follow = then if isinstance(then, Schedule) else constant(then)
 
-    def rule(step: Array, h: dict[str, Any]) -> Array:
-        after = follow.rule(jnp.maximum(step - h["warmup_steps"], 0.0), h["then"])
-        line = h["start"] + (after - h["start"]) * step / h["warmup_steps"]
-        return jnp.where(step < h["warmup_steps"], line, after)
+    def rule(step: Array, warmup_steps: Array, start: Array, then: PyTree) -> Array:
+        after = follow.rule(jnp.maximum(step - warmup_steps, 0.0), then)
+        line = start + (after - start) * step / warmup_steps
+        return jnp.where(step < warmup_steps, line, after)
 
-    return _checked("warmup", rule, {"warmup_steps": warmup_steps, "start": start, "then": follow.hyper})
+    return _schedule("warmup", rule, warmup_steps=warmup_steps, start=start, then=follow.hyper)

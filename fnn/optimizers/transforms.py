@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,38 +14,38 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import fail
 from .._core.norms import norm, scaled_norm, shrunk
-from .._core.trees import Where, map_with_path, matches, paths
-from .._core.types import Array
-from .base import Number, Optimizer, OptState, apply_updates, evaluate_hyper, split_schedules
+from .._core.trees import Where, check_matches, map_with_path, matches, paths
+from .._core.types import Array, Params, PyTree
+from .base import Number, Optimizer, OptimizerLike, OptState, apply_updates, evaluate_hyper, split_schedules
 from .hyper import check_hyper
 from .rules import get_optimizer
 from .schedules import as_hyper
 
 
-def _inner(optimizer: Any) -> Any:
-    """An optimizer to be wrapped, which is then given gradients in float32 at least.
+def _inner(optimizer: OptimizerLike | str) -> OptimizerLike:
+    """The optimizer inside a wrapper; one of optax gets gradients and parameters in float32 at least.
 
-    Optax's optimizers keep slots in the dtype of the parameters, so that they are given these in float32 as well.
+    Optax's optimizers would keep slots in the dtype of the parameters.
     """
     inner = get_optimizer(optimizer)
     if isinstance(inner, Optimizer):
         return inner
 
-    def update(grads: Any, state: Any, params: Any = None) -> Any:
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         return inner.update(widened(grads), state, widened(params))
 
     return Optimizer(lambda params: inner.init(widened(params)), update)
 
 
 @described
-def chain(*optimizers: Any) -> Optimizer:
-    """Transforms one after the other: each receives the updates of the one before it, in float32 at least.
+def chain(*optimizers: OptimizerLike | str) -> Optimizer:
+    """Transforms in sequence: each receives the updates of the one before it, in float32 at least.
 
     Args:
       *optimizers: `Optimizer`s or optax's transforms, the last usually a rule such as `fnn.adam`.
 
     Raises:
-      InputError: when an item is no optimizer.
+      InputError: for an item that is not an optimizer.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
@@ -55,16 +55,13 @@ def chain(*optimizers: Any) -> Optimizer:
     """
     parts = tuple(_inner(optimizer) for optimizer in optimizers)
 
-    def init(params: Any) -> tuple[Any, ...]:
+    def init(params: Params) -> PyTree:
         return tuple(part.init(params) for part in parts)
 
-    def update(grads: Any, state: tuple[Any, ...], params: Any = None) -> tuple[Any, tuple[Any, ...]]:
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(parts):
-            fail(
-                "chain",
-                expected=f"a state of {len(parts)} parts from chain(...).init(params)",
-                got=type(state).__name__,
-            )
+            expected = f"a state of {len(parts)} parts from chain(...).init(params)"
+            fail("chain", expected=expected, got=type(state).__name__)
         grads, new = widened(grads), []
         for part, part_state in zip(parts, state, strict=True):
             grads, part_state = part.update(grads, part_state, params)
@@ -74,27 +71,31 @@ def chain(*optimizers: Any) -> Optimizer:
     return Optimizer(init, update)
 
 
-def _scaling(fn: Callable[[Any, dict[str, Array]], Any], hyper: dict[str, Number]) -> Optimizer:
-    """A transform without slots from ``fn(grads, hyper) -> grads``."""
+def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
+    """A transform without slots, ``fn(grads, limit) -> grads``; ``hyper`` is its limit by name.
+
+    ``argument`` is what ``where``, the constructor, calls the limit.
+    """
+    check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 
-    def init(params: Any) -> OptState:
+    def init(params: Params) -> OptState:
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
 
-    def update(grads: Any, state: OptState, params: Any = None) -> tuple[Any, OptState]:
+    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
             fail("transform", expected="the OptState of transform.init(params)", got=type(state).__name__)
-        h = evaluate_hyper(state.hyper, schedules, state.step)
-        return fn(grads, h), state._replace(step=state.step + 1)
+        (limit,) = evaluate_hyper(state.hyper, schedules, state.step).values()
+        return fn(grads, limit), state._replace(step=state.step + 1)
 
     return Optimizer(init, update)
 
 
-def global_norm(tree: Any) -> Array:
+def global_norm(tree: PyTree) -> Array:
     """``sqrt(sum of squares)`` over all leaves of a tree, in float32 at least.
 
-    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. With an infinity it is infinity, with NaN
-    NaN.
+    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. An infinity makes the norm infinite, a
+    NaN makes it NaN.
 
     >>> import jax.numpy as jnp
     >>> print(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
@@ -105,23 +106,25 @@ def global_norm(tree: Any) -> Array:
 
 @described
 def clip_by_value(limit: Number) -> Optimizer:
-    """Clip every element of the gradients to ``[-limit, limit]``. Its leaf for `set_hyper` is ``clip_value``.
+    """Clip every element of the gradients to ``[-limit, limit]``. `set_hyper` calls the limit ``clip_value``.
 
     Raises:
       InputError: for a limit that is not finite or not above 0.
     """
-    check_hyper("clip_by_value", clip_value=limit, shown={"clip_value": "limit"})
 
-    def clip(g: Array, limit: Array) -> Array:
-        wide = at_least_float32(g.dtype)  # in float16 a limit above 65504 is infinite, and one below 6e-8 is 0
-        return jnp.clip(g.astype(wide), -limit.astype(wide), limit.astype(wide)).astype(g.dtype)
+    def clip(grads: Params, limit: Array) -> Params:
+        def clipped(g: Array) -> Array:
+            wide = at_least_float32(g.dtype)  # in float16 a limit above 65504 is infinite, and one below 6e-8 is 0
+            return jnp.clip(g.astype(wide), -limit.astype(wide), limit.astype(wide)).astype(g.dtype)
 
-    return _scaling(lambda grads, h: jax.tree.map(lambda g: clip(g, h["clip_value"]), grads), {"clip_value": limit})
+        return jax.tree.map(clipped, grads)
+
+    return _clipping("clip_by_value", "limit", clip, clip_value=limit)
 
 
 @described
 def clip_by_norm(max_norm: Number) -> Optimizer:
-    """Scale each gradient array whose norm exceeds ``max_norm`` down to it. Its leaf is ``clip_norm``.
+    """Scale each gradient array down to the norm ``max_norm`` if it exceeds it. `set_hyper` calls it ``clip_norm``.
 
     The norm is that of `global_norm`. A NaN makes its whole array NaN, and an infinity becomes NaN, as in PyTorch and
     optax.
@@ -129,44 +132,42 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     Raises:
       InputError: for a limit that is not finite or not above 0.
     """
-    check_hyper("clip_by_norm", clip_norm=max_norm, shown={"clip_norm": "max_norm"})
 
-    def transform(grads: Any, h: dict[str, Array]) -> Any:
-        return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), h["clip_norm"]), grads)
+    def clip(grads: Params, limit: Array) -> Params:
+        return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), limit), grads)
 
-    return _scaling(transform, {"clip_norm": max_norm})
+    return _clipping("clip_by_norm", "max_norm", clip, clip_norm=max_norm)
 
 
 @described
 def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
-    ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. Its leaf for `set_hyper` is ``clip_global_norm``.
+    ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. `set_hyper` calls the limit ``clip_global_norm``.
     A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax.
 
     Raises:
       InputError: for a limit that is not finite or not above 0.
     """
-    check_hyper("clip_by_global_norm", clip_global_norm=max_norm, shown={"clip_global_norm": "max_norm"})
 
-    def transform(grads: Any, h: dict[str, Array]) -> Any:
+    def clip(grads: Params, limit: Array) -> Params:
         scale, scaled = scaled_norm(*jax.tree.leaves(grads))
-        return jax.tree.map(lambda g: shrunk(g, scale, scaled, h["clip_global_norm"]), grads)
+        return jax.tree.map(lambda g: shrunk(g, scale, scaled, limit), grads)
 
-    return _scaling(transform, {"clip_global_norm": max_norm})
+    return _clipping("clip_by_global_norm", "max_norm", clip, clip_global_norm=max_norm)
 
 
 class AccumulateState(NamedTuple):
     """State of `accumulate`: calls since the last update, the sum of their gradients, and the inner state."""
 
     calls: Array
-    total: Any
-    inner: Any
+    total: Params
+    inner: PyTree
 
 
 @described
-def accumulate(optimizer: Any, every: int) -> Optimizer:
-    """Gather gradients over ``every`` calls and update once with their mean; between, parameters stay as they are.
+def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
+    """Sum gradients over ``every`` calls, then update once with their mean; other calls change no parameter.
 
     This trains with a batch ``every`` times as large in the memory of one.
 
@@ -180,21 +181,21 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
     check_count("accumulate", "every", every)
     inner = _inner(optimizer)
 
-    def init(params: Any) -> AccumulateState:
+    def init(params: Params) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
         total = jax.tree.map(lambda p: jnp.zeros(p.shape, at_least_float32(p.dtype)), params)
         return AccumulateState(jnp.zeros((), jnp.int32), total, inner.init(params))
 
-    def update(grads: Any, state: AccumulateState, params: Any = None) -> tuple[Any, AccumulateState]:
+    def update(grads: Params, state: AccumulateState, params: Params = None) -> tuple[Params, AccumulateState]:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
 
-        def act() -> tuple[Any, AccumulateState]:
+        def act() -> tuple[Params, AccumulateState]:
             mean = jax.tree.map(lambda t: t / every, total)
             updates, inner_state = inner.update(mean, state.inner, params)
             zeros = jax.tree.map(jnp.zeros_like, total)
             return updates, AccumulateState(jnp.zeros((), jnp.int32), zeros, inner_state)
 
-        def wait() -> tuple[Any, AccumulateState]:
+        def wait() -> tuple[Params, AccumulateState]:
             still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(act)[0])
             return still, AccumulateState(state.calls + 1, total, state.inner)
 
@@ -206,11 +207,11 @@ def accumulate(optimizer: Any, every: int) -> Optimizer:
 _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("frozen", default=None)
 
 
-def frozen_paths(optimizer: Any, params: Any) -> set[str]:
-    """The paths of all parameters that some `freeze` in an optimizer leaves as they are, however deep it sits.
+def frozen_paths(optimizer: OptimizerLike, params: Params) -> set[str]:
+    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed.
 
     Args:
-      optimizer: any optimizer; freezing by other means, such as optax's, is not seen.
+      optimizer: any optimizer; freezing by other means, such as optax's, is not detected.
       params: parameters, or their shapes.
     """
     found: set[str] = set()
@@ -223,17 +224,17 @@ def frozen_paths(optimizer: Any, params: Any) -> set[str]:
 
 
 @described
-def freeze(optimizer: Any, where: Where) -> Optimizer:
-    """Leave the parameters whose path matches as they are; they get no slots and no update.
+def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
+    """Keep the parameters whose path matches fixed; they get no slots and no update.
 
-    A task's constraint acts on all that its own pattern matches, frozen or not.
+    A task's constraint acts on every parameter that its pattern matches, frozen or not.
 
     Args:
-      optimizer: an `Optimizer`, optax's, or a name; it sees None in place of the frozen leaves.
+      optimizer: an `Optimizer`, optax's, or a name; it receives None in place of the frozen leaves.
       where: a glob pattern such as ``"conv*"`` or ``"*/bias"``, several of them, or a function of the path.
 
     Raises:
-      InputError: when no parameter matches, which is mostly a slip in the pattern.
+      InputError: if no parameter matches, which is usually a typo in the pattern.
 
     >>> import jax.numpy as jnp, fnn
     >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
@@ -244,23 +245,17 @@ def freeze(optimizer: Any, where: Where) -> Optimizer:
     """
     inner = _inner(optimizer)
 
-    def thaw(tree: Any) -> Any:
+    def trained(tree: Params) -> Params:
         return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
 
-    def init(params: Any) -> Any:
-        if not any(matches(where, path) for path in paths(params)):
-            fail(
-                "freeze",
-                expected="a pattern that matches some parameter",
-                got=repr(where),
-                hint=f"Paths: {list(paths(params))}.",
-            )
+    def init(params: Params) -> PyTree:
+        check_matches("freeze", where, paths(params))
         if (found := _frozen.get()) is not None:
             found.update(path for path in paths(params) if matches(where, path))
-        return inner.init(thaw(params))
+        return inner.init(trained(params))
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, state = inner.update(thaw(grads), state, None if params is None else thaw(params))
+    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
+        updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
         filled = jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates)
         return filled, state
 
@@ -271,34 +266,34 @@ class EmaState(NamedTuple):
     """State of `ema`: the averaged parameters with their decay, and the state of the optimizer inside."""
 
     average: OptState
-    inner: Any
+    inner: PyTree
 
 
 @described
-def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
+def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
     """Keep an exponential moving average of the parameters, ``a = decay a + (1 - decay) p`` after each update.
 
-    Training is unchanged; the average starts at the first parameters and does not see a task's constraint. Take it
-    with `averaged` (Polyak and Juditsky 1992; Izmailov et al. 2018).
+    Training is unchanged; the average starts at the first parameters and ignores a task's constraint. Get it with
+    `averaged` (Polyak and Juditsky 1992; Izmailov et al. 2018).
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      decay: share of the old average kept at each step; its leaf for `set_hyper` is ``ema_decay``.
+      decay: share of the old average kept at each step; `set_hyper` calls it ``ema_decay``.
 
     Raises:
       InputError: for a decay outside [0, 1].
     """
-    check_hyper("ema", ema_decay=decay, shown={"ema_decay": "decay"})
+    check_hyper("ema", {"ema_decay": decay}, "decay")
     inner = _inner(optimizer)
     leaves, schedules = split_schedules({"ema_decay": decay})
 
-    def init(params: Any) -> EmaState:
+    def init(params: Params) -> EmaState:
         hyper = jax.tree.map(as_hyper, leaves)
         # In float32 at least: beside a bfloat16 average the small steps towards the parameters would be lost.
         average = jax.tree.map(lambda p: jnp.array(p, at_least_float32(p.dtype), copy=True), params)
         return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
 
-    def update(grads: Any, state: EmaState, params: Any = None) -> tuple[Any, EmaState]:
+    def update(grads: Params, state: EmaState, params: Params = None) -> tuple[Params, EmaState]:
         if params is None:
             fail("ema", expected="update(grads, opt_state, params)", got="params=None")
         updates, inner_state = inner.update(grads, state.inner, params)
@@ -315,16 +310,16 @@ def ema(optimizer: Any, decay: Number = 0.999) -> Optimizer:
     return Optimizer(init, update)
 
 
-def averaged(ts: Any) -> Any:
+def averaged(ts: PyTree) -> PyTree:
     """A TrainState whose parameters are the moving average kept by `ema`, ready for evaluate and predict.
 
     Raises:
-      InputError: when its optimizer keeps no average.
+      InputError: if its optimizer keeps no average.
     """
     nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:
         fail("averaged", expected="the state of an optimizer with ema(...)", got=type(ts.opt_state).__name__)
-    # Inside freeze the average holds None for what is frozen, and so does not move.
+    # Inside freeze the average holds None for a frozen parameter, which does not move.
     average = found[-1].average.slots["average"]
     return ts._replace(params=jax.tree.map(lambda p, a: p if a is None else a.astype(p.dtype), ts.params, average))

@@ -1,10 +1,10 @@
 """Pictures. Each function draws into an optional matplotlib ``ax`` and returns it; matplotlib loads on first use.
 
-Colours are told apart by colour-blind readers, and whatever a colour says is said a second time: by a marker, a line
-style, a bold letter or a word.
+The palette suits colour-blind readers, and no information depends on colour alone: a marker, a line style, bold type or
+a word repeats it.
 """
 
-# Modules bear other names than the functions in them, which would hide them.
+# No module shares its name with a function here, which would hide the module.
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
 from .diagnostics import layer_report
@@ -25,5 +25,5 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """What is public, for completion in notebooks."""
+    """The public names, for completion in notebooks."""
     return list(__all__)

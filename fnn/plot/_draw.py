@@ -1,16 +1,23 @@
-"""What the pictures share: colours, markers, axes, and checks of what is drawn."""
+"""Helpers that all pictures share: colours, markers, axes, and checks of the data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.errors import fail
 
-# Okabe and Ito's palette, told apart by colour-blind readers.
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.axes import Axes
+
+Style = dict[str, Any]
+"""Keyword arguments of a matplotlib call."""
+
+# The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MORE = ("#882255", "#999933", "#332288", "#661100", "#8C8C8C")
 RIGHT, WRONG = "#00734f", "#b3003b"
@@ -18,8 +25,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "h", "*", ">")
 STYLES = ("-", "--", ":", "-.")
 
 
-def one_axes(where: str, ax: Any, size: tuple[float, float]) -> Any:
-    """The axes given, or those of a new figure."""
+def one_axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
+    """The given axes, or those of a new figure."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -29,9 +36,17 @@ def one_axes(where: str, ax: Any, size: tuple[float, float]) -> Any:
     return ax
 
 
-def many_axes(where: str, axes: Any, count: int, make: Callable[[], Any]) -> Any:
-    """At least ``count`` axes as a flat array: those given, or those of a new figure."""
-    flat = np.atleast_1d(np.asarray(make() if axes is None else axes, dtype=object)).ravel()
+def many_axes(
+    where: str, axes: ArrayLike | None, count: int, columns: int, cell: tuple[float, float], **options: Any
+) -> np.ndarray:
+    """At least ``count`` axes as a flat array: the given ones, or those of a new figure, each of size ``cell``."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        rows = -(-count // columns)
+        size = (cell[0] * columns, cell[1] * rows)
+        axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]
+    flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if not all(hasattr(ax, "add_patch") for ax in flat):
         fail(where, expected="axes to be an array of matplotlib axes", got=type(axes).__name__)
     if len(flat) < count:
@@ -39,13 +54,13 @@ def many_axes(where: str, axes: Any, count: int, make: Callable[[], Any]) -> Any
     return flat
 
 
-def plain_numbers(where: str, name: str, x: Any) -> np.ndarray:
-    """An array of plain floats, whatever float dtype or nested list it came as."""
+def as_float64(where: str, name: str, x: ArrayLike) -> np.ndarray:
+    """A NumPy array in float64 from an array of any dtype or a nested list."""
     return np.asarray(as_array(f"{where}, {name}", x, fits=False)).astype(np.float64)
 
 
-def class_names(where: str, names: Sequence[Any] | None, count: int) -> list[str]:
-    """The names of the classes, by default their numbers."""
+def class_names(where: str, names: Sequence[object] | None, count: int) -> list[str]:
+    """The names of the classes, by default their labels."""
     if names is None:
         return [str(i) for i in range(count)]
     if isinstance(names, str) or len(names) != count:
@@ -53,22 +68,22 @@ def class_names(where: str, names: Sequence[Any] | None, count: int) -> list[str
     return [str(name) for name in names]
 
 
-def class_number(where: str, label: Any, count: int) -> int:
-    """A class number that is one of so many."""
-    number = np.ndim(label) == 0 and isinstance(np.asarray(label).item(), (bool, int, float))
-    if not number or not 0 <= label < count or int(label) != label:
-        fail(where, expected=f"a class number in [0, {count})", got=repr(label))
-    return int(label)
+def class_label(where: str, label: ArrayLike, count: int) -> int:
+    """A class label as an integer, checked to be in [0, count)."""
+    value = np.asarray(label).item() if np.ndim(label) == 0 else None
+    if not isinstance(value, (bool, int, float)) or not 0 <= value < count or int(value) != value:
+        fail(where, expected=f"a class label in [0, {count})", got=repr(label))
+    return int(value)
 
 
 def class_color(i: int) -> str:
-    """A colour for the i-th class; beyond the palette come those of Tol's that differ from it most."""
-    many = COLORS + MORE
-    return many[i % len(many)]
+    """The colour of class i: the palette first, then the further colours."""
+    colors = COLORS + MORE
+    return colors[i % len(colors)]
 
 
-def line_style(i: int) -> dict[str, Any]:
-    """Colour, marker and line style of the i-th line; colour and marker together repeat after 77."""
+def line_style(i: int) -> Style:
+    """Colour, marker and line style of line i; pairs of colour and marker repeat after 77 lines."""
     return {
         "color": COLORS[i % len(COLORS)],
         "marker": MARKERS[i % len(MARKERS)],
@@ -76,38 +91,41 @@ def line_style(i: int) -> dict[str, Any]:
     }
 
 
-def lighten(color: Any, share: float = 0.65) -> Any:
-    """A colour mixed with white, so that what is drawn over it stands out."""
+def lighten(color: str, share: float = 0.65) -> tuple[float, ...]:
+    """A colour mixed with this share of white, so that drawings on top stand out."""
     from matplotlib.colors import to_rgb
 
     return tuple(share + (1 - share) * part for part in to_rgb(color))
 
 
-def free_corner(ax: Any, points: np.ndarray) -> str:
-    """Where a legend hides least: the corner whose nearest point is the farthest."""
+def legend_in_corner(ax: Axes, points: np.ndarray) -> None:
+    """A legend in the corner whose nearest point is farthest away."""
     low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
     places = ((points - low) / (high - low))[np.isfinite(points).all(1)]
     corners = {"upper right": (1, 1), "upper left": (0, 1), "lower left": (0, 0), "lower right": (1, 0)}
-    return max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())
+    corner: Style = {"loc": max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())}
+    ax.legend(fontsize=8, framealpha=0.85, **corner)
 
 
-def tick_tilt(labels: Iterable[str], room: int) -> dict[str, Any]:
-    """How to turn tick labels that would run into each other."""
+def tick_tilt(labels: Iterable[str], room: int) -> Style:
+    """Rotation of tick labels that would overlap; ``room`` is the number of characters that fit."""
     return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len("  ".join(labels)) > room else {}
 
 
-def grid_points(low: Any, high: Any, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Both axes, and all points, of shape (resolution^2, 2)."""
+def grid_points(
+    low: Sequence[float] | np.ndarray, high: Sequence[float] | np.ndarray, resolution: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The coordinates on both axes, and all points of the grid, of shape (resolution^2, 2)."""
     a, b = (np.linspace(low[i], high[i], resolution, dtype=np.float32) for i in (0, 1))
     return a, b, np.stack(np.meshgrid(a, b), -1).reshape(-1, 2)
 
 
 def dot_size(count: int) -> float:
-    """The size of a point among so many."""
+    """The size of each of ``count`` points."""
     return float(np.clip(9000 / count, 9, 40))
 
 
-def level_line(ax: Any, a: np.ndarray, b: np.ndarray, values: np.ndarray, level: float, **style: Any) -> None:
-    """The line of one level, if there is any."""
+def level_line(ax: Axes, a: np.ndarray, b: np.ndarray, values: np.ndarray, level: float, **style: Any) -> None:
+    """Draw the contour at ``level`` if the values cross it."""
     if values.min() < level < values.max():
         ax.contour(a, b, values, levels=[level], **style)

@@ -1,59 +1,65 @@
-"""Pictures of images, probabilities and mistakes."""
+"""Pictures for classification: images, class probabilities and the confusion matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import metrics
 from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from .._core.inputs import as_labels
-from ._draw import COLORS, RIGHT, WRONG, class_names, class_number, many_axes, one_axes, plain_numbers, tick_tilt
+from ._draw import COLORS, RIGHT, WRONG, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
 
-# A picture with more images than this takes minutes to draw, and nobody can look at it.
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
+# More images than this take minutes to draw and cannot be viewed.
 _MOST_IMAGES = 400
 
 
-def _as_images(where: str, x: Any) -> np.ndarray:
-    x = np.asarray(as_array(f"{where}, x", x, fits=False))
+def _as_images(where: str, images: ArrayLike) -> np.ndarray:
+    """Images as an array, (count, height, width) or (count, height, width, 3 or 4); floats in float32."""
+    x = np.asarray(as_array(f"{where}, x", images, fits=False))
     if x.ndim == 4 and x.shape[-1] == 1:
         x = x[..., 0]
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
         fail(where, expected="x of shape (count, height, width[, channels])", got=str(x.shape))
     if len(x) > _MOST_IMAGES:
-        hint = "Choose some, e.g. x[:40]."
+        hint = "Select some, e.g. x[:40]."
         fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint=hint)
     if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
         x = x.astype(np.float32)
         if x.ndim == 4 and not (x.min() >= 0 and x.max() <= 1):
             got = f"numbers from {x.min():g} to {x.max():g}"
-            fail(where, expected="coloured images in [0, 1], or integers in [0, 255]", got=got)
+            fail(where, expected="colour images in [0, 1], or integers in [0, 255]", got=got)
     return x
 
 
 def images(
-    x: Any,
-    labels: Sequence[Any] | None = None,
-    predictions: Sequence[Any] | None = None,
+    x: ArrayLike,
+    labels: ArrayLike | None = None,
+    predictions: ArrayLike | None = None,
     *,
-    names: Sequence[Any] | None = None,
+    names: Sequence[object] | None = None,
     columns: int = 8,
-    axes: Any = None,
-) -> Any:
-    """A grid of images, titled with labels, or with "predicted (true)": green where right, red and bold where wrong.
+    axes: ArrayLike | None = None,
+) -> np.ndarray:
+    """Draw a grid of images with labels or "predicted (true)" as titles: correct ones green, wrong ones red and bold.
 
-    Grey images share one scale: the smallest number of all is white, the largest black.
+    Grey images share one scale: the smallest value of all is white, the largest black.
 
     Args:
-      x: (count, height, width) or (count, height, width, channels), channels 1, 3 or 4.
+      x: (count, height, width) or (count, height, width, channels) with 1, 3 or 4 channels.
       labels: the true label of each image; optional.
       predictions: the predicted label of each image; optional, with ``labels``.
-      names: of the classes, if labels and predictions are class numbers; optional.
+      names: of the classes, if labels and predictions are integer class labels; optional.
       columns: images per row.
       axes: an array of axes to draw into, at least one per image; default a new figure.
 
@@ -61,50 +67,47 @@ def images(
       The flat array of axes.
 
     Raises:
-      InputError: for arrays that are no images, more than 400 of them, or too few axes or labels.
+      InputError: for arrays that are not images, more than 400 of them, or too few axes or labels.
 
     >>> axes = images(np.eye(16).reshape(4, 4, 4, 4)[0], [0, 1, 0, 1], [0, 1, 1, 1], names=["cat", "dog"])
     >>> [ax.get_title() for ax in axes]
     ['cat (cat)', 'dog (dog)', 'dog (cat)', 'dog (dog)']
     """
     x = _as_images("images", x)
-    given = {}
-    for name, values in (("labels", labels), ("predictions", predictions)):
-        if values is None:
-            continue
-        shown = as_labels(f"images, {name}", values)
-        if shown.ndim != 1:
-            hint = "Use scores.argmax(-1)."
-            fail("images", expected=f"one of {name} per image", got=str(shown.shape), hint=hint)
-        if len(shown) < len(x):
-            fail("images", expected=f"{len(x)} {name}", got=str(len(shown)))
-        given[name] = [str(value) for value in shown[: len(x)]]
-        if names is not None:
-            numbers = [class_number("images", value, len(names)) for value in shown[: len(x)]]
-            given[name] = [class_names("images", names, len(names))[i] for i in numbers]
+    given = {
+        name: _label_texts(name, values, len(x), names)
+        for name, values in (("labels", labels), ("predictions", predictions))
+        if values is not None
+    }
     check_count("images", "columns", columns)
     columns = min(columns, len(x))
-    wide = max((len(text) for texts in given.values() for text in texts), default=0)
-
-    def make() -> Any:
-        import matplotlib.pyplot as plt
-
-        rows = -(-len(x) // columns)
-        # Two long names, one for the prediction and one for the truth, need more room than two digits.
-        width = 1.25 if wide < 7 or "labels" not in given or "predictions" not in given else 1.7
-        return plt.subplots(rows, columns, figsize=(width * columns, 1.5 * rows), layout="constrained")[1]
-
-    axes = many_axes("images", axes, len(x), make)
-    for ax in axes:
+    longest = max((len(text) for texts in given.values() for text in texts), default=0)
+    # Two long names, of the predicted and the true class, need a wider title.
+    width = 1.25 if longest < 7 or len(given) < 2 else 1.7
+    grid = many_axes("images", axes, len(x), columns, (width, 1.5))
+    for ax in grid:
         ax.set_axis_off()
     scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
-    for i, (ax, image) in enumerate(zip(axes, x, strict=False)):
+    for i, (ax, image) in enumerate(zip(grid, x, strict=False)):
         ax.imshow(image, **scale)
-        _title(ax, *(texts[i] if texts else None for texts in (given.get("labels"), given.get("predictions"))))
-    return axes
+        _title(ax, *(given[name][i] if name in given else None for name in ("labels", "predictions")))
+    return grid
 
 
-def _title(ax: Any, label: str | None, prediction: str | None) -> None:
+def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[object] | None) -> list[str]:
+    """The label of each image as text, by its class name if there are names."""
+    labels = as_labels(f"images, {name}", values)
+    if labels.ndim != 1:
+        fail("images", expected=f"one of {name} per image", got=str(labels.shape), hint="Use scores.argmax(-1).")
+    if len(labels) < count:
+        fail("images", expected=f"{count} {name}", got=str(len(labels)))
+    if names is None:
+        return [str(label) for label in labels[:count]]
+    texts = class_names("images", names, len(names))
+    return [texts[class_label("images", label, len(texts))] for label in labels[:count]]
+
+
+def _title(ax: Axes, label: str | None, prediction: str | None) -> None:
     """The title of one image."""
     if prediction is None:
         if label is not None:
@@ -117,15 +120,15 @@ def _title(ax: Any, label: str | None, prediction: str | None) -> None:
     ax.set_title(text, fontsize=size, color=RIGHT if right else WRONG, fontweight="normal" if right else "bold")
 
 
-def _as_probabilities(where: str, p: Any) -> np.ndarray:
+def _as_probabilities(where: str, values: ArrayLike) -> np.ndarray:
     """Probabilities with the classes last; a single one is that of class 1."""
-    p = plain_numbers(where, "p", p)
+    p = as_float64(where, "p", values)
     if p.ndim and p.shape[-1] == 1:
         p = np.concatenate([1 - p, p], -1)
     if p.size == 0:
         fail(where, expected="the probabilities of at least one class", got=describe(p))
     off = np.abs(p.sum(-1) - 1).max()
-    # Half precision rounds each of many probabilities.
+    # The tolerance allows for half precision, which rounds each probability.
     if not (p.min() >= 0 and p.max() <= 1 and off < 0.02):
         got = f"numbers from {p.min():g} to {p.max():g} that sum to {p.sum(-1).ravel()[0]:g}"
         fail(where, expected="probabilities, which sum to 1", got=got, hint="Pass fnn.activations.softmax(logits).")
@@ -133,26 +136,31 @@ def _as_probabilities(where: str, p: Any) -> np.ndarray:
 
 
 def probabilities(
-    p: Any, *, label: int | None = None, names: Sequence[Any] | None = None, top: int | None = None, ax: Any = None
-) -> Any:
-    """The class probabilities of one example as bars.
+    p: ArrayLike,
+    *,
+    label: int | None = None,
+    names: Sequence[object] | None = None,
+    top: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the class probabilities of one example as bars.
 
-    The bar of the most probable class is green if it is the true one and else red; the true class has a bold name and
-    the word "true". Without a label it is blue.
+    The bar of the most probable class is green if that class is correct and red if not; without a label it is blue. The
+    true class has a bold name and the word "true".
 
     Args:
       p: (classes,), or (1,) for the probability of class 1 out of two.
-      label: the number of the true class; optional.
-      names: of the classes; default their numbers.
-      top: how many of the most probable classes to show, in order (the true one is always shown); default all in
-        their own order if there are no more than 20, else 10.
+      label: the true class, an integer; optional.
+      names: of the classes; default their labels.
+      top: how many of the most probable classes to show, in order, in addition to the true one; default all in their
+        original order up to 20 classes, else 10.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes.
 
     Raises:
-      InputError: for numbers that are no probabilities, and names or labels that do not fit.
+      InputError: for numbers that are not probabilities, and names or labels that do not fit.
 
     >>> ax = probabilities([0.1, 0.7, 0.2], label=2, names=["bag", "boot", "coat"])
     >>> [text.get_text() for text in ax.texts]
@@ -162,8 +170,8 @@ def probabilities(
     if np.ndim(p) != 1:
         fail(where, expected="the probabilities of one example, of shape (classes,)", got=str(np.shape(p)))
     p = _as_probabilities(where, p)
-    names = class_names(where, names, len(p))
-    true = None if label is None else class_number(where, label, len(p))
+    texts = class_names(where, names, len(p))
+    true = None if label is None else class_label(where, label, len(p))
     if top is not None:
         check_count(where, "top", top)
     shown = list(range(len(p)))
@@ -177,7 +185,7 @@ def probabilities(
     colors[shown.index(best)] = COLORS[0] if true is None else RIGHT if best == true else WRONG
     ax.barh(np.arange(len(shown)), p[shown], color=colors, height=0.75)
     size = 9 if len(shown) <= 6 else 8
-    ax.set_yticks(np.arange(len(shown)), [names[i] for i in shown], fontsize=size)
+    ax.set_yticks(np.arange(len(shown)), [texts[i] for i in shown], fontsize=size)
     for place, i in enumerate(shown):
         if i in (best, true):
             text = f"{p[i]:.0%}" + (" (true)" if i == true else "")
@@ -195,21 +203,21 @@ def probabilities(
 
 
 def predictions(
-    x: Any,
-    p: Any,
-    labels: Sequence[Any] | None = None,
+    x: ArrayLike,
+    p: ArrayLike,
+    labels: Sequence[int] | np.ndarray | None = None,
     *,
-    names: Sequence[Any] | None = None,
+    names: Sequence[object] | None = None,
     columns: int = 3,
-    axes: Any = None,
-) -> Any:
-    """Images, each beside the bars of its class probabilities.
+    axes: ArrayLike | None = None,
+) -> np.ndarray:
+    """Draw images, each beside the bars of its class probabilities.
 
     Args:
       x: images as in `images`.
       p: (count, classes) probabilities.
-      labels: the number of the true class of each image; optional.
-      names: of the classes; default their numbers.
+      labels: the true class of each image, an integer; optional.
+      names: of the classes; default their labels.
       columns: examples per row.
       axes: an array of axes to draw into, at least two per image, alternately for the image and its bars; default a
         new figure.
@@ -222,52 +230,44 @@ def predictions(
     """
     where = "predictions"
     x = _as_images(where, x)
-    if np.ndim(p) != 2 or len(p) < len(x):
+    if np.ndim(p) != 2 or np.shape(p)[0] < len(x):
         fail(where, expected=f"p of shape ({len(x)}, classes)", got=str(np.shape(p)))
     p = _as_probabilities(where, p)[: len(x)]
     if labels is not None and (np.ndim(labels) != 1 or len(labels) < len(x)):
         fail(where, expected=f"{len(x)} labels", got=str(np.shape(labels)))
-    names = class_names(where, names, p.shape[1])
+    texts = class_names(where, names, p.shape[1])
     check_count(where, "columns", columns)
     columns = min(columns, len(x))
-
-    def make() -> Any:
-        import matplotlib.pyplot as plt
-
-        rows = -(-len(x) // columns)
-        wide = 1.9 + 0.07 * max(map(len, names))
-        size = ((1.45 + wide) * columns, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)) * rows)
-        ratios = [1.45, wide] * columns
-        return plt.subplots(rows, 2 * columns, figsize=size, layout="constrained", width_ratios=ratios)[1]
-
-    axes = many_axes(where, axes, 2 * len(x), make)
-    images(x, labels, p.argmax(-1), names=names, axes=axes[: 2 * len(x) : 2])
+    ratios = [1.45, 1.9 + 0.07 * max(map(len, texts))]
+    cell = (sum(ratios) / 2, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)))
+    grid = many_axes(where, axes, 2 * len(x), 2 * columns, cell, width_ratios=ratios * columns)
+    images(x, labels, p.argmax(-1), names=texts, axes=grid[: 2 * len(x) : 2])
     for i in range(len(x)):
-        ax = probabilities(p[i], label=None if labels is None else labels[i], names=names, ax=axes[2 * i + 1])
+        ax = probabilities(p[i], label=None if labels is None else labels[i], names=texts, ax=grid[2 * i + 1])
         ax.set_xlabel("")
-    for ax in axes[2 * len(x) :]:
+    for ax in grid[2 * len(x) :]:
         ax.set_axis_off()
-    return axes
+    return grid
 
 
 def confusion_matrix(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
-    names: Sequence[Any] | None = None,
+    names: Sequence[object] | None = None,
     normalize: bool = False,
-    threshold: Any = None,
-    ax: Any = None,
-) -> Any:
-    """How often each true class (rows) was predicted as each class (columns), as numbers over shades.
+    threshold: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how often each true class (rows) was predicted as each class (columns), as numbers on shades.
 
-    The shades grow with the root of the numbers, so that single mistakes can be seen beside many right ones.
+    The shade follows the square root of the count, so that single mistakes remain visible beside large counts.
 
     Args:
-      predictions: (count, classes) scores, (count,) or (count, 1) scores of one class, or (count,) class numbers.
-      targets: (count,) class numbers.
-      names: of the classes; default their numbers.
-      normalize: show each number as a percentage of its row, the true class.
+      predictions: (count, classes) scores, (count,) or (count, 1) scores of one class, or (count,) class labels.
+      targets: (count,) integer class labels.
+      names: of the classes; default their labels.
+      normalize: show each count as a percentage of its row, the true class.
       threshold: for scores of one class; default 0.5, for probabilities. Pass 0 for logits.
       ax: the axes to draw into; default a new figure.
 
@@ -275,13 +275,42 @@ def confusion_matrix(
       The axes.
 
     Raises:
-      InputError: for class numbers without a name, and as `metrics.confusion_matrix`.
+      InputError: for class labels without a name, and as `metrics.confusion_matrix`.
 
     >>> ax = confusion_matrix([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"])
     >>> [text.get_text() for text in ax.texts]
     ['2', '1', '0', '1']
     """
+    from matplotlib.colors import PowerNorm
+
     where = "confusion_matrix"
+    matrix = _confusion(where, predictions, targets, names, threshold)
+    classes = len(matrix)
+    labels = class_names(where, names, classes)
+    shown = matrix / np.maximum(matrix.sum(1, keepdims=True), 1) if normalize else matrix
+    side = float(np.clip(1.6 + 0.42 * classes, 3.2, 9))
+    ax = one_axes(where, ax, (side - 0.2, side))
+    norm = PowerNorm(0.5, 0, max(float(shown.max()), 1e-9))
+    picture = ax.imshow(shown, cmap="Blues", norm=norm)
+    places, size = np.arange(classes), 10 if classes <= 12 else 8
+    if classes <= 30:
+        _write_counts(ax, matrix, shown, norm, normalize)
+    else:
+        label = "share of the true class" if normalize else "count"
+        ax.figure.colorbar(picture, ax=ax, fraction=0.045, pad=0.03, label=label)
+        places = places[:: -(-classes // 20)]
+    short = [labels[i] for i in places]
+    ax.set_xticks(places, short, fontsize=size, **tick_tilt(short, 4 * max(classes, 6)))
+    ax.set_yticks(places, short, fontsize=size)
+    title = "% of each true class" if normalize else "confusion matrix"
+    ax.set(xlabel="predicted", ylabel="true", title=title)
+    return ax
+
+
+def _confusion(
+    where: str, predictions: ArrayLike, targets: ArrayLike, names: Sequence[object] | None, threshold: float | None
+) -> np.ndarray:
+    """The confusion matrix, with a class for each column of scores or each name."""
     scores = jnp.asarray(as_array(f"{where} predictions", predictions))
     several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
     if names is not None:
@@ -291,42 +320,21 @@ def confusion_matrix(
     if matrix.ndim == 3:
         hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
         fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
-    classes = len(matrix)
-    labels = class_names(where, names, classes)
-    total = matrix.sum(1, keepdims=True)
-    share = matrix / np.maximum(total, 1)
-    shown = share if normalize else matrix
-    side = float(np.clip(1.6 + 0.42 * classes, 3.2, 9))
-    ax = one_axes(where, ax, (side - 0.2, side))
-    from matplotlib.colors import PowerNorm
+    return matrix
 
-    top = max(float(shown.max()), 1e-9)
-    norm = PowerNorm(0.5, 0, top)
-    picture = ax.imshow(shown, cmap="Blues", norm=norm)
-    if classes <= 30:
-        box = ax.get_window_extent()
-        # A cell in points, and a size at which its longest number fills no more than most of it.
-        cell = min(box.width, box.height) / ax.figure.dpi * 72 / classes
-        longest = max(3, len(str(100 if normalize else matrix.max())))
-        size = float(np.clip(1.15 * cell / longest, 4, 11))
-        for row in range(classes):
-            for column in range(classes):
-                value = matrix[row, column]
-                text = (
-                    "" if normalize and total[row] == 0 else f"{100 * share[row, column]:.0f}" if normalize else value
-                )
-                color = "0.65" if value == 0 else "white" if norm(shown[row, column]) > 0.6 else "black"
-                ax.text(column, row, str(text), ha="center", va="center", color=color, fontsize=size)
-    else:
-        ax.figure.colorbar(
-            picture, ax=ax, fraction=0.045, pad=0.03, label="share of the true class" if normalize else "count"
-        )
-    places, size = np.arange(classes), 10 if classes <= 12 else 8
-    if classes > 30:
-        places = places[:: -(-classes // 20)]
-    short = [labels[i] for i in places]
-    ax.set_xticks(places, short, fontsize=size, **tick_tilt(short, 4 * max(classes, 6)))
-    ax.set_yticks(places, short, fontsize=size)
-    title = "% of each true class" if normalize else "confusion matrix"
-    ax.set(xlabel="predicted", ylabel="true", title=title)
-    return ax
+
+def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, norm: Normalize, normalize: bool) -> None:
+    """Write each count, or its percentage, into its cell; percentages of a class without examples are left out."""
+    classes = len(matrix)
+    box = ax.get_window_extent()
+    # The longest number must fit a cell, whose width is in points.
+    cell = min(box.width, box.height) / ax.figure.dpi * 72 / classes
+    longest = max(3, len(str(100 if normalize else matrix.max())))
+    size = float(np.clip(1.15 * cell / longest, 4, 11))
+    for row, column in np.ndindex(matrix.shape):
+        value = matrix[row, column]
+        text = str(value)
+        if normalize:
+            text = f"{100 * shown[row, column]:.0f}" if matrix[row].any() else ""
+        color = "0.65" if value == 0 else "white" if norm(shown[row, column]) > 0.6 else "black"
+        ax.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

@@ -1,44 +1,49 @@
-"""Pictures of optimizers at work."""
+"""The picture of optimizers on a surface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core.checks import check_count
 from .._core.errors import fail
-from ._draw import free_corner, grid_points, line_style, one_axes, plain_numbers
+from .._core.types import Array
+from ._draw import Style, as_float64, grid_points, legend_in_corner, line_style, one_axes
+
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.axes import Axes
 
 
 def optimizer_paths(
-    surface: Callable[[Any], Any],
-    paths: Mapping[str, Any],
+    surface: Callable[[Array], Array],
+    paths: Mapping[str, ArrayLike],
     *,
     low: Sequence[float],
     high: Sequence[float],
     minimum: Sequence[float] | None = None,
     resolution: int = 200,
-    ax: Any = None,
-) -> Any:
-    """Paths of optimizers over a surface of two parameters, whose levels are a constant factor apart.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the paths of optimizers over a surface of two parameters; the ratio of neighbouring levels is constant.
 
     Args:
-      surface: a function of a (2,) vector, written with jax.numpy, since it is mapped over the picture.
-      paths: name to (steps + 1, 2) points, from the start (a ring) to the end (a marker of its own); what leaves the
-        picture is cut off, and points that are not finite are left out.
+      surface: a function of a (2,) vector, written with jax.numpy since it is mapped over the picture.
+      paths: name to (steps + 1, 2) points, from the start (a ring) to the end (a marker). Points outside the picture
+        are cut off, and those that are not finite are left out.
       low, high: the corners of the picture, two numbers each.
-      minimum: where the surface is lowest, marked by a star; optional.
-      resolution: places on each axis at which the surface is computed.
+      minimum: the lowest point of the surface, marked by a star; optional.
+      resolution: points on each axis at which the surface is evaluated.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes.
 
     Raises:
-      InputError: for an empty or crossed picture, paths of another shape, and a constant or infinite surface.
+      InputError: for ``low`` not below ``high``, paths of another shape, and a constant or infinite surface.
 
     >>> line = np.linspace([1.0, 1.0], [0.0, 0.0], 5)
     >>> ax = optimizer_paths(lambda w: (w**2).sum(), {"SGD": line}, low=(-1, -1), high=(2, 2), minimum=(0, 0))
@@ -46,49 +51,62 @@ def optimizer_paths(
     ['SGD', 'start', 'minimum']
     """
     where = "optimizer_paths"
-    first, last = plain_numbers(where, "low", low), plain_numbers(where, "high", high)
+    lines = _lines(where, paths)
+    first, last = as_float64(where, "low", low), as_float64(where, "high", high)
     if first.shape != (2,) or last.shape != (2,) or not (first < last).all():
         fail(where, expected="low below high, two numbers each", got=f"low={low!r}, high={high!r}")
     check_count(where, "resolution", resolution, 2)
+    best = None if minimum is None else as_float64(where, "minimum", minimum)
+    if best is not None and best.shape != (2,):
+        fail(where, expected="minimum of two numbers", got=str(best.shape))
+    a, b, grid = grid_points(first, last, resolution)
+    heights = _heights(where, surface, grid if best is None else np.concatenate([grid, best[None].astype(np.float32)]))
+    ax = one_axes(where, ax, (6.4, 4.6))
+    _draw_levels(ax, a, b, heights[: len(grid)].reshape(resolution, resolution) - heights.min())
+    for i, (name, line) in enumerate(lines.items()):
+        finite = line[np.isfinite(line).all(1)]
+        style: Style = {**line_style(i), "markevery": [len(finite) - 1], "markersize": 8, "markeredgecolor": "white"}
+        ax.plot(*finite.T, **style, linewidth=1.6, label=name, zorder=3)
+    starts = np.unique(np.stack([line[0] for line in lines.values()]), axis=0)
+    ring: Style = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+    ax.plot(*starts.T, **ring, linestyle="none", label="start", zorder=4)
+    if best is not None:
+        star: Style = {"marker": "*", "markersize": 14, "markerfacecolor": "gold", "markeredgecolor": "black"}
+        ax.plot(*best[:, None], **star, linestyle="none", label="minimum", zorder=4)
+    ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
+    legend_in_corner(ax, np.concatenate([*lines.values(), *([] if best is None else [best[None]])]))
+    return ax
+
+
+def _lines(where: str, paths: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """The paths as arrays of shape (steps + 1, 2), each with a finite start."""
     if not isinstance(paths, Mapping) or not paths:
         fail(where, expected="a dict of at least one path", got=repr(paths) if not paths else type(paths).__name__)
-    lines = {str(name): plain_numbers(where, f"path {name!r}", path) for name, path in paths.items()}
+    lines = {str(name): as_float64(where, f"path {name!r}", path) for name, path in paths.items()}
     for name, line in lines.items():
         if line.ndim != 2 or line.shape[1] != 2 or len(line) == 0:
             fail(where, expected=f"path {name!r} of shape (steps + 1, 2)", got=str(line.shape))
         if not np.isfinite(line[0]).all():
             fail(where, expected=f"path {name!r} to start at a finite point", got=str(line[0]))
-    best = None if minimum is None else plain_numbers(where, "minimum", minimum)
-    if best is not None and best.shape != (2,):
-        fail(where, expected="minimum of two numbers", got=str(best.shape))
-    a, b, grid = grid_points(first, last, resolution)
-    places = grid if best is None else np.concatenate([grid, best[None].astype(np.float32)])
-    heights = plain_numbers(where, "the surface", jax.jit(jax.vmap(surface))(places))
-    if heights.shape != (len(places),):
+    return lines
+
+
+def _heights(where: str, surface: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:
+    """The surface at each point, (points,), checked to be finite and not constant."""
+    heights = as_float64(where, "the surface", jax.jit(jax.vmap(surface))(points))
+    if heights.shape != (len(points),):
         fail(where, expected="a surface with one number for each point", got=f"shape {heights.shape[1:]}")
     if not np.isfinite(heights).all() or heights.min() == heights.max():
         got = "a constant" if np.isfinite(heights).all() else "NaN or infinity"
         fail(where, expected="a surface of finite numbers that differ", got=got)
-    heights = heights[: len(grid)].reshape(resolution, resolution) - heights.min()
+    return heights
 
-    ax = one_axes(where, ax, (6.4, 4.6))
+
+def _draw_levels(ax: Axes, a: np.ndarray, b: np.ndarray, heights: np.ndarray) -> None:
+    """Grey levels of the height above the minimum, the highest 1e4 times the lowest."""
     import matplotlib
 
     levels = [0.0, *np.geomspace(heights.max() / 1e4, heights.max(), 15)]
     greys = matplotlib.colormaps["Greys"](np.linspace(0.0, 0.4, len(levels) - 1))
     ax.contourf(a, b, heights, levels=levels, colors=list(greys))
     ax.contour(a, b, heights, levels=levels[1:-1], colors="white", linewidths=0.5)
-    for i, (name, line) in enumerate(lines.items()):
-        whole = line[np.isfinite(line).all(1)]
-        style = {**line_style(i), "markevery": [len(whole) - 1], "markersize": 8, "markeredgecolor": "white"}
-        ax.plot(*whole.T, **style, linewidth=1.6, label=name, zorder=3)
-    starts = np.unique(np.stack([line[0] for line in lines.values()]), axis=0)
-    ring = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black", "linestyle": "none"}
-    ax.plot(*starts.T, **ring, label="start", zorder=4)
-    if best is not None:
-        star = {"marker": "*", "markersize": 14, "markerfacecolor": "gold", "markeredgecolor": "black"}
-        ax.plot(*best[:, None], **star, linestyle="none", label="minimum", zorder=4)
-    ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
-    busy = np.concatenate([*lines.values(), *([] if best is None else [best[None]])])
-    ax.legend(fontsize=8, framealpha=0.85, loc=free_corner(ax, busy))
-    return ax

@@ -1,25 +1,29 @@
-"""Pictures of a training: curves over its epochs, numbers for its layers."""
+"""Pictures of a training run: learning curves, and one value per layer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core.errors import describe, fail
-from ._draw import COLORS, line_style, one_axes, plain_numbers, tick_tilt
+from ._draw import COLORS, Style, as_float64, line_style, one_axes, tick_tilt
+
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.axes import Axes
 
 
-def learning_curves(history: Mapping[str, Any], metric: str = "loss", *, ax: Any = None) -> Any:
-    """A metric over the epochs, for training and, where present, validation.
+def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, ax: Axes | None = None) -> Axes:
+    """Draw a metric over the epochs, for training and, where present, validation.
 
-    The history of many trainings at once (`many`, ``vmap``), with leading axes for the members, is drawn as one thin
-    line for each member and a thick one for their median.
+    The history of several training runs (`many`, ``vmap``), with leading axes for the members, becomes a thin line for
+    each member and a thick one for their median.
 
     Args:
-      history: what `fit` or `run` returned.
-      metric: which of its entries; default "loss".
+      history: the result of `fit` or `run`.
+      metric: an entry of the history; default "loss".
       ax: the axes to draw into; default a new figure.
 
     Returns:
@@ -32,32 +36,19 @@ def learning_curves(history: Mapping[str, Any], metric: str = "loss", *, ax: Any
     >>> ax.get_xlabel(), [line.get_label() for line in ax.lines]
     ('epoch', ['training', 'validation'])
     """
-    if not isinstance(history, Mapping):
-        fail("learning_curves", expected="a history, a dict of lists", got=type(history).__name__)
-    known = [key for key in history if not key.startswith("val_")]
-    if not isinstance(metric, str) or metric not in known:
-        hint = "Its validation is drawn with it." if isinstance(metric, str) and metric in history else ""
-        fail("learning_curves", expected=f"one of {known}", got=repr(metric), hint=hint)
     from matplotlib.ticker import MaxNLocator
 
-    curves = {}
-    for key, label in ((metric, "training"), (f"val_{metric}", "validation")):
-        if key in history:
-            values = plain_numbers("learning_curves", key, history[key])
-            if values.ndim == 0 or values.size == 0:
-                fail("learning_curves", expected=f"at least one epoch of {key!r}", got=describe(values))
-            curves[label] = values.reshape(-1, values.shape[-1])
+    curves = _curves(history, metric)
     ax = one_axes("learning_curves", ax, (5, 3.2))
     for i, (label, members) in enumerate(curves.items()):
         epochs = np.arange(1, members.shape[-1] + 1)
-        line = {"color": COLORS[i], "linestyle": "--" if i else "-", "markersize": 3}
-        if len(epochs) <= 30:  # more would run together, and hide the dashes
+        line: Style = {"color": COLORS[i], "linestyle": "--" if i else "-", "markersize": 3}
+        if len(epochs) <= 30:  # more markers would merge and hide the dashes
             line["marker"] = "o"
         if len(members) > 1:
-            ax.plot(
-                epochs, members.T, color=COLORS[i], linewidth=0.7, alpha=float(np.clip(3 / len(members), 0.15, 0.6))
-            )
-            # The median stands even where some members went astray, which count as infinitely high.
+            thin: Style = {"linewidth": 0.7, "alpha": float(np.clip(3 / len(members), 0.15, 0.6))}
+            ax.plot(epochs, members.T, color=COLORS[i], **thin)
+            # NaN counts as infinity, so that members that diverged leave the median defined.
             middle = np.median(np.where(np.isnan(members), np.inf, members), axis=0)
             ax.plot(epochs, middle, **line, linewidth=2.2, label=f"{label} (median of {len(members)})")
         else:
@@ -68,22 +59,44 @@ def learning_curves(history: Mapping[str, Any], metric: str = "loss", *, ax: Any
     return ax
 
 
+def _curves(history: Mapping[str, ArrayLike], metric: str) -> dict[str, np.ndarray]:
+    """The curves of training and validation, (members, epochs)."""
+    if not isinstance(history, Mapping):
+        fail("learning_curves", expected="a history, a dict of lists", got=type(history).__name__)
+    known = [key for key in history if not key.startswith("val_")]
+    if not isinstance(metric, str) or metric not in known:
+        hint = "Its validation is drawn with it." if isinstance(metric, str) and metric in history else ""
+        fail("learning_curves", expected=f"one of {known}", got=repr(metric), hint=hint)
+    curves = {}
+    for key, label in ((metric, "training"), (f"val_{metric}", "validation")):
+        if key in history:
+            values = as_float64("learning_curves", key, history[key])
+            if values.ndim == 0 or values.size == 0:
+                fail("learning_curves", expected=f"at least one epoch of {key!r}", got=describe(values))
+            curves[label] = values.reshape(-1, values.shape[-1])
+    return curves
+
+
 def layer_statistics(
-    values: Mapping[str, Any], *, ylabel: str = "gradient norm", log: bool = True, ax: Any = None
-) -> Any:
-    """A number for each layer, such as the norm of its gradient, for one run or several.
+    values: Mapping[str, ArrayLike | Mapping[str, ArrayLike]],
+    *,
+    ylabel: str = "gradient norm",
+    log: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one value per layer, such as the norm of its gradient, for one run or several.
 
     Args:
-      values: layer to number, or run to (layer to number); the layers stand in the order in which they come.
-      ylabel: what the numbers are.
-      log: whether the axis of the numbers is logarithmic; a 0 is then written at the lower edge.
+      values: layer to number, or run to (layer to number); layers keep their order.
+      ylabel: the name of the values.
+      log: whether the axis of the values is logarithmic; a 0 is then written at the lower edge.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes.
 
     Raises:
-      InputError: for nothing to draw, for what is not one number for each layer, and for negative numbers on a
+      InputError: when there is nothing to draw, when a layer has no single number, and for negative numbers on a
         logarithmic axis.
 
     >>> ax = layer_statistics({"sigmoid": {"dense": 1e-5, "dense_1": 1e-2}, "relu": {"dense": 0.1, "dense_1": 0.2}})
@@ -93,39 +106,45 @@ def layer_statistics(
     where = "layer_statistics"
     if not isinstance(values, Mapping) or not values:
         fail(where, expected="a dict of layers, or of runs with their layers", got=repr(values))
-    nested = [isinstance(value, Mapping) for value in values.values()]
-    runs: Mapping[str, Any] = values if any(nested) else {"": values}
-    if any(nested) and not all(nested):
+    runs = {run: by_layer for run, by_layer in values.items() if isinstance(by_layer, Mapping)}
+    single = {layer: number for layer, number in values.items() if not isinstance(number, Mapping)}
+    if runs and single:
         fail(where, expected="either a dict of layers or a dict of dicts", got="a mixture")
+    runs = runs or {"": single}
     layers = list(dict.fromkeys(str(layer) for run in runs.values() for layer in run))
     if not layers:
         fail(where, expected="at least one layer", got="none")
     table = np.full((len(runs), len(layers)), np.nan)
     for i, by_layer in enumerate(runs.values()):
         for layer, value in by_layer.items():
-            number = plain_numbers(where, str(layer), value)
-            if number.ndim:
-                hint = "For example jnp.linalg.norm of it."
-                fail(where, expected=f"one number for layer {str(layer)!r}", got=describe(number), hint=hint)
-            if not np.isfinite(number) or (log and number < 0):
-                kind, hint = ("at least 0 on a logarithmic axis", "Pass log=False.") if number < 0 else ("finite", "")
-                fail(where, expected=f"a number for layer {str(layer)!r} that is {kind}", got=f"{number:g}", hint=hint)
-            table[i, layers.index(str(layer))] = number
+            table[i, layers.index(str(layer))] = _layer_number(where, str(layer), value, log)
     ax = one_axes(where, ax, (max(4.5, 0.55 * len(layers) + 1.5), 3.4))
     draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
     return ax
 
 
+def _layer_number(where: str, layer: str, value: ArrayLike, log: bool) -> float:
+    """One finite number, at least 0 on a logarithmic axis."""
+    number = as_float64(where, layer, value)
+    if number.ndim:
+        hint = "For example jnp.linalg.norm of it."
+        fail(where, expected=f"one number for layer {layer!r}", got=describe(number), hint=hint)
+    if not np.isfinite(number) or (log and number < 0):
+        kind, hint = ("at least 0 on a logarithmic axis", "Pass log=False.") if number < 0 else ("finite", "")
+        fail(where, expected=f"a number for layer {layer!r} that is {kind}", got=f"{number:g}", hint=hint)
+    return float(number)
+
+
 def draw_layers(
-    ax: Any, layers: Sequence[str], runs: Mapping[str, np.ndarray], ylabel: str, log: bool, *, bridge: bool = False
+    ax: Axes, layers: Sequence[str], runs: Mapping[str, np.ndarray], ylabel: str, log: bool, *, bridge: bool = False
 ) -> None:
-    """A line for each run through its numbers by layer; where it has none, NaN, there is a gap or a bridge."""
+    """Draw a line through each run's values by layer; NaN leaves a gap, or is skipped with ``bridge``."""
     places = np.arange(len(layers))
     positive = np.concatenate([values[values > 0] for values in runs.values()])
     zeros = False
     for i, (run, values) in enumerate(runs.items()):
         style, known = line_style(i), ~np.isnan(values) | (not bridge)
-        # A logarithm has no place for 0: it is written below the lowest point instead.
+        # A logarithmic axis cannot show 0, so it is written below the lowest point.
         zero = (values == 0) & log
         ax.plot(places[known], np.where(zero, np.nan, values)[known], **style, markersize=6, label=run)
         for place in np.flatnonzero(zero):

@@ -1,40 +1,44 @@
-"""Pictures of what a model claims to know, beside what it knows: reliability curves and intervals."""
+"""Pictures of uncertainty: reliability curves of probabilities and coverage, and prediction intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from ..metrics.calibration import CoverageCurve, Reliability
-from ._draw import COLORS, RIGHT, WRONG, lighten, line_style, one_axes, plain_numbers
+from ._draw import COLORS, RIGHT, WRONG, Style, as_float64, lighten, line_style, one_axes
 
-# A bin with fewer examples tells next to nothing: of 10 right by halves, the fraction is known to 0.16.
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.axes import Axes
+
+# A bin with fewer examples says little: the standard error of a fraction near 0.5 of 10 examples is 0.16.
 _FEW = 10
 
 
 def reliability(
-    curves: Reliability | CoverageCurve | Mapping[str, Reliability | CoverageCurve], *, ax: Any = None
-) -> Any:
-    """What a model claims against what is true, with the diagonal of one that is right about itself.
+    curves: Reliability | CoverageCurve | Mapping[str, Reliability | CoverageCurve], *, ax: Axes | None = None
+) -> Axes:
+    """Draw predicted against observed frequencies, with the diagonal of perfect calibration.
 
-    Below the diagonal it is too sure of itself, above not sure enough. Bars show which share of the examples each bin
-    has; a bin of fewer than ten is a small open mark beside the line. The legend tells the mean distance from the
-    diagonal: the expected calibration error (ECE) of classes, and by how much coverage is off over the levels.
+    A curve below the diagonal is overconfident, one above it underconfident. Bars show the share of the examples in
+    each bin; a bin of fewer than ten is a small open mark beside the line. The legend gives the mean distance from the
+    diagonal: for classes the expected calibration error (ECE), for intervals the mean error of coverage.
 
     Args:
-      curves: of `fnn.metrics.reliability` (classes) or `fnn.metrics.coverage_curve` (intervals of a regression), or
-        several of one kind by name, e.g. of a single network and of an ensemble.
+      curves: the result of `fnn.metrics.reliability` (classes) or `fnn.metrics.coverage_curve` (intervals of a
+        regression), or several of one kind by name, e.g. of a single network and of an ensemble.
       ax: the axes to draw into; default a new figure.
 
     Returns:
       The axes.
 
     Raises:
-      InputError: for other things than curves, or both kinds in one picture.
+      InputError: for anything but curves, or both kinds in one picture.
 
     >>> import fnn
     >>> curve = fnn.metrics.reliability([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], [0, 1, 0])
@@ -56,78 +60,80 @@ def reliability(
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
         error = float(curve.error)
         text = f"ECE {error:.3f}" if classes else f"off by {error:.3f}"
-        style, many = line_style(i), np.ones(claimed.shape, bool)
+        style, drawn = line_style(i), np.ones(claimed.shape, bool)
         if classes:
             counts = np.asarray(curve[2])
             _shares(ax, counts, i, len(by_name))
-            many = counts >= _FEW
-            few = (counts > 0) & ~many
-            open_mark = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
+            drawn = counts >= _FEW
+            few = (counts > 0) & ~drawn
+            open_mark: Style = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
             ax.scatter(claimed[few], true[few], **open_mark, zorder=2, clip_on=False)
         label = f"{name}: {text}" if name else text
-        ax.plot(claimed[many], true[many], **style, markersize=5, label=label, zorder=3, clip_on=False)
+        ax.plot(claimed[drawn], true[drawn], **style, markersize=5, label=label, zorder=3, clip_on=False)
     names = ("confidence", "accuracy") if classes else ("nominal coverage", "observed coverage")
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.set_title("reliability" if classes else "coverage of intervals")
-    # Bars stand at the right; a coverage below one half is rare where much was promised.
+    # Bars are usually on the right, and the lower right is free in a coverage curve near the diagonal.
     _legend_aside(ax, "upper left" if classes else "lower right")
     return ax
 
 
-def _legend_aside(ax: Any, place: str) -> None:
-    """A legend at its place, or if it would cover a curve or a bar in any other corner, below the axes."""
-    drawn = []
+def _legend_aside(ax: Axes, place: str) -> None:
+    """A legend at ``place`` or, if it would cover a curve or bar there, in another corner, else below the axes."""
+    from matplotlib.patches import Rectangle
+
+    drawn = [np.zeros((0, 2))]
     for line in ax.lines[1:]:  # the first is the diagonal
-        x, y = line.get_data()
-        steps = np.linspace(0, max(len(x) - 1, 0), 40 * max(len(x), 1))
-        drawn.append(
-            np.stack([np.interp(steps, np.arange(len(x)), values) for values in (x, y)], 1) if len(x) else None
-        )
-    for bar in ax.patches:
-        x, y, top = bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()
-        drawn.append(np.stack([np.full(9, x), np.linspace(y, y + top, 9)], 1) if top else None)
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        if len(x):
+            steps = np.linspace(0, len(x) - 1, 40 * len(x))
+            drawn.append(np.stack([np.interp(steps, np.arange(len(x)), values) for values in (x, y)], 1))
+    for bar in (patch for patch in ax.patches if isinstance(patch, Rectangle)):
+        middle, low, height = bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()
+        if height:
+            drawn.append(np.stack([np.full(9, middle), np.linspace(low, low + height, 9)], 1))
     drawn += [np.asarray(marks.get_offsets()) for marks in ax.collections]
-    points = ax.transData.transform(np.concatenate([np.zeros((0, 2)), *(part for part in drawn if part is not None)]))
+    points = ax.transData.transform(np.concatenate(drawn))
     for loc in (place, "upper left", "lower right", "lower left"):
-        box = ax.legend(frameon=False, loc=loc, fontsize=9).get_window_extent().padded(3)
-        if not box.count_contains(points):
+        look: Style = {"frameon": False, "loc": loc, "fontsize": 9}
+        if not ax.legend(**look).get_window_extent().padded(3).count_contains(points):
             return
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
 
 
-def _shares(ax: Any, counts: np.ndarray, i: int, models: int) -> None:
-    """Light bars behind a curve: the share of the examples in each bin, written above them for a single model."""
+def _shares(ax: Axes, counts: np.ndarray, i: int, models: int) -> None:
+    """Light bars behind curve ``i``: the share of the examples in each bin, with counts if there is one model."""
     bins = len(counts)
     width = 0.9 / bins / models
     places = (np.arange(bins) + 0.5) / bins + width * (i - (models - 1) / 2)
     shares = counts / max(counts.sum(), 1)
-    label = "share of the examples" if i == 0 else None
+    label = "share of the examples" if i == 0 else ""
     bars = ax.bar(places, shares, width, color=lighten(COLORS[i % len(COLORS)], 0.75), label=label, zorder=0)
     if models == 1 and bins <= 15:
         ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
 
 
 def intervals(
-    low: Any,
-    high: Any,
-    targets: Any = None,
+    low: ArrayLike,
+    high: ArrayLike,
+    targets: ArrayLike | None = None,
     *,
-    mean: Any = None,
-    x: Any = None,
+    mean: ArrayLike | None = None,
+    x: ArrayLike | None = None,
     most: int = 120,
-    ax: Any = None,
-) -> Any:
-    """Intervals with the truth, in the order of the predictions, or along ``x`` for problems of one input.
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw intervals with the targets, in order of the predictions, or along ``x`` for problems with one input.
 
-    A target outside its interval is a red cross, one inside a green dot. The title counts all rows, also those that are
-    not drawn. Without targets, such as over a grid of ``x``, there are the intervals alone.
+    A target outside its interval is a red cross, one inside a green dot. The title counts all rows, including those
+    that are not drawn. Without targets, such as over a grid of ``x``, only the intervals are drawn.
 
     Args:
       low, high: (rows,) or (rows, 1), the ends, e.g. ``*predictions.interval(0.9)``.
-      targets: (rows,) or (rows, 1), the truth, if it is known.
+      targets: (rows,) or (rows, 1), the true values, if known.
       mean: (rows,) or (rows, 1), the predictions; default the middle.
-      x: (rows,) or (rows, 1), the places of the rows; default their rank by ``mean``.
-      most: how many rows are drawn at most, evenly spaced among all; default 120. With ``x`` all are.
+      x: (rows,) or (rows, 1), the positions of the rows; default their rank by ``mean``.
+      most: the largest number of rows to draw, evenly spaced among all; default 120. With ``x`` all are drawn.
       ax: the axes to draw into; default a new figure.
 
     Returns:
@@ -180,12 +186,12 @@ def intervals(
     return ax
 
 
-def _column(where: str, name: str, values: Any) -> np.ndarray:
-    """One number for each row."""
-    array = plain_numbers(where, name, values)
+def _column(where: str, name: str, values: ArrayLike) -> np.ndarray:
+    """One number per row, (rows,)."""
+    array = as_float64(where, name, values)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1 or array.size == 0:
-        hint = "Pick one: low[:, 0]." if array.ndim == 2 and array.size else ""
+        hint = "Select one: low[:, 0]." if array.ndim == 2 and array.size else ""
         fail(where, expected=f"{name} of shape (rows,) or (rows, 1)", got=describe(array), hint=hint)
     return array

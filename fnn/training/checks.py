@@ -12,13 +12,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
 from .._core.trees import paths
+from .._core.types import Params, PyTree, State
 from ..metrics.metric import Metric
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
-from .batch import size_of, unpack
+from .batch import size_of
 from .state import TrainState, check_task
 from .task import Task, check_output
 from .totals import each_step, total_shapes
@@ -32,11 +34,11 @@ class Expected(NamedTuple):
       ids: for arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows.
     """
 
-    predictions: Any
+    predictions: PyTree
     ids: dict[str, tuple[str, int]]
 
 
-def check_ids_in_range(limits: dict[str, tuple[str, int]], x: Any, where: str) -> None:
+def check_ids_in_range(limits: dict[str, tuple[str, int]], x: PyTree, where: str) -> None:
     """Refuse ids that no row of the layer that reads them has."""
     for path, leaf in paths(x).items():
         if path in limits:
@@ -55,7 +57,6 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
       What the values are to be checked against.
     """
     check_task(task, ts)
-    unpack(data)
     size_of(data)
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 
@@ -63,24 +64,24 @@ def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train:
 class Signature(NamedTuple):
     """Structure, shapes and dtypes of a tree, hashable, so that what follows from them is found out only once."""
 
-    treedef: Any
+    treedef: jax.tree_util.PyTreeDef
     leaves: tuple[tuple[Any, Any], ...]
     real: Any  # the default dtype: float64 in the x64 mode, in which other dtypes may follow
 
     @classmethod
-    def of(cls, tree: Any) -> Signature:
+    def of(cls, tree: PyTree) -> Signature:
         """That of a tree of arrays."""
         leaves, treedef = jax.tree.flatten(shape_of(tree))
         return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
 
-    def tree(self) -> Any:
+    def tree(self) -> PyTree:
         """The tree with a `jax.ShapeDtypeStruct` in the place of each array."""
         return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
 
 
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
-    ts, (x, y, weight) = state.tree(), unpack(data.tree())
+    ts, (x, y, weight) = state.tree(), data.tree()
     with _hinted(task, ts, x, y), located(where):
         predictions = check_output(task, ts.params, ts.state, x)
         flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(y))
@@ -99,14 +100,14 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     return Expected(predictions, id_limits(task, ts, x) if whole else {})
 
 
-def id_limits(task: Task, ts: TrainState, x: Any) -> dict[str, tuple[str, int]]:
+def id_limits(task: Task, ts: TrainState, x: PyTree) -> dict[str, tuple[str, int]]:
     """Which arrays of x a layer reads as row numbers, and how many rows there are, from one trace of the model."""
     limits: dict[str, tuple[str, int]] = {}
 
-    def forward(params: Any, state: Any, x: Any) -> Any:
+    def forward(params: Params, state: State, x: PyTree) -> PyTree:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
-        def note(kind: str, ids: Any, count: int) -> None:
+        def note(kind: str, ids: PyTree, count: int) -> None:
             if id(ids) in names:
                 limits[names[id(ids)]] = kind, count
 
@@ -117,7 +118,7 @@ def id_limits(task: Task, ts: TrainState, x: Any) -> dict[str, tuple[str, int]]:
     return limits
 
 
-def check_input(task: Task, ts: TrainState, x: Any) -> None:
+def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
     """Refuse an input that does not fit the model, or has ids that no row has."""
     with _hinted(task, ts, x, None):
         limits = id_limits(task, ts, x)
@@ -125,7 +126,7 @@ def check_input(task: Task, ts: TrainState, x: Any) -> None:
 
 
 @contextlib.contextmanager
-def _hinted(task: Task, ts: TrainState, x: Any, y: Any) -> Iterator[None]:
+def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> Iterator[None]:
     """Add to an error what its cause may be, if x, y and the state look like it."""
     try:
         yield
@@ -138,9 +139,9 @@ def _hinted(task: Task, ts: TrainState, x: Any, y: Any) -> Iterator[None]:
         raise
 
 
-def _cause(task: Task, ts: TrainState, x: Any, y: Any) -> str:
+def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
     numbers = hasattr(x, "shape") and len(x.shape) == 1 and jnp.issubdtype(x.dtype, jnp.integer)
-    if numbers and hasattr(y, "shape") and len(y.shape) > 1 and jnp.issubdtype(y.dtype, jnp.floating):
+    if numbers and hasattr(y, "shape") and len(y.shape) > 1 and is_float(y):
         return "Are x and y swapped?"
     try:
         params, _ = jax.eval_shape(task.model.init, ts.key, x)
@@ -153,18 +154,18 @@ def _cause(task: Task, ts: TrainState, x: Any, y: Any) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _total_shapes(task: Task, state: Signature, batch: Signature) -> Any:
+def _total_shapes(task: Task, state: Signature, batch: Signature) -> PyTree:
     return total_shapes(task, state.tree(), batch.tree())
 
 
-def zero_totals(task: Task, ts: TrainState, data: Any) -> Any:
+def zero_totals(task: Task, ts: TrainState, data: Any) -> PyTree:
     """The totals of no example, in new buffers, for data of which one row tells the shapes."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
     return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
 
 
-def _check_metric(task: Task, metric: Metric, predictions: Any, y: Any) -> None:
+def _check_metric(task: Task, metric: Metric, predictions: PyTree, y: PyTree) -> None:
     rows = jax.tree.leaves(predictions)[0].shape[0]
     weights = jax.ShapeDtypeStruct((rows,), jnp.float32)
     with located(f"metric {metric.name!r}"):

@@ -9,44 +9,42 @@ import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from .._core.inputs import as_data, converting
 from .._core.trees import compiled, paths
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..nn.masks import Masked
-from .batch import Batch, counted, size_of
+from .batch import Batch, as_batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
 from .totals import measure, penalty_of
 
 
-def loss_of(task: Task, params: Any, state: Any, batch: Batch) -> Array:
+def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
     """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
     return _loss_of_counted(task, params, state, counted(task.model, batch))
 
 
-def _loss_of_counted(task: Task, params: Any, state: Any, batch: tuple[Any, Any, Any]) -> Array:
-    x, y, weight = batch
-    predictions, _ = task.model.apply(params, state, x)
-    return measure(task, predictions, y, weight, None, penalty_of(task, params))[0]
+def _loss_of_counted(task: Task, params: Params, state: State, batch: Batch) -> Array:
+    predictions, _ = task.model.apply(params, state, batch.x)
+    return measure(task, predictions, batch.y, batch.weight, None, penalty_of(task, params))[0]
 
 
-def _loss_of_row(task: Task, params: Any, state: Any, row: tuple[Any, Any, Any]) -> Array:
+def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
     """`loss_of` one example of a batch in which none can do harm."""
     return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
 
 
 def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
     """Refuse a masked output, whose examples are steps and not the rows of the batch."""
-    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch[0])
+    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     if isinstance(out, Masked):
         hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
         fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
-def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
+def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     """The gradient of each example's loss by itself.
 
     ``g_i = d (w_i l_i + penalty) / d params``, so the mean over the batch is the gradient of the batch's loss (with
@@ -74,16 +72,16 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> Any:
     size_of(batch)
     _check_examples("example_gradients", task, ts, batch)
 
-    def one(row: Batch) -> Any:
+    def one(row: Batch) -> PyTree:
         return jax.grad(lambda params: _loss_of_row(task, params, ts.state, row))(ts.params)
 
     return jax.vmap(one)(counted(task.model, batch))
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
-def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
 
     ``H v = d/de grad L(params + e v)`` at 0: a forward derivative of the gradient, about twice its cost.
@@ -118,7 +116,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: Any
     return _hvp(task, ts, batch, vector)
 
 
-def _hvp(task: Task, ts: TrainState, batch: Batch, vector: Any) -> Any:
+def _hvp(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     gradient = jax.grad(lambda params: loss_of(task, params, ts.state, batch))
     return jax.jvp(gradient, (ts.params,), (vector,))[1]
 
@@ -150,7 +148,7 @@ def influence(
     check_task(task, ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
-    data, test = as_data(data), as_data(test, "test")
+    data, test = as_batch(data), as_batch(test, "test")
     _check_examples("influence", task, ts, data)
     return _influence(task, ts, data, test, damping, iterations)
 
@@ -160,7 +158,7 @@ def influence(
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
 
-    def system(vector: Any) -> Any:
+    def system(vector: PyTree) -> PyTree:
         return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
 
     solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)

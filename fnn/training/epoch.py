@@ -10,12 +10,11 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
-from .._core.inputs import converting
 from .._core.random import permutation
 from .._core.trees import compiled
 from .._core.types import Array
 from ..losses.facts import is_known
-from .batch import size_of, take
+from .batch import parsing, size_of, take
 from .segments import in_segments
 from .state import TrainState, check_task
 from .step import step_and_totals
@@ -65,10 +64,10 @@ def steps(
     totals: Totals,
     data: Any,
     order: Array,
-    first: Any,
-    count: Any,
+    first: Array | int,
+    count: Array | int,
     batch_size: int,
-    size: Any = None,
+    size: Array | int | None = None,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
@@ -76,7 +75,7 @@ def steps(
     From number ``size`` on, the rows of the order only fill up the last batch. For ``remat`` see `run`.
     """
 
-    def body(i: Any, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+    def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
         ts, totals = carry
         start = first + i * batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
@@ -97,7 +96,7 @@ def epoch(
     batch_size: int,
     shuffle: bool,
     drop_remainder: bool,
-    order_key: Any,
+    order_key: Array | None,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """All batches of an epoch, the last, smaller one included unless dropped."""
@@ -116,7 +115,7 @@ def epoch(
     return ts, totals
 
 
-def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
+def check_sizes(size: int, batch_size: int, drop_remainder: bool) -> None:
     """Refuse a batch size below 1, or one that leaves nothing to train on."""
     check_count("data", "batch_size", batch_size)
     if drop_remainder and batch_size > size:
@@ -129,7 +128,7 @@ def check_sizes(size: int, batch_size: Any, drop_remainder: bool) -> None:
         )
 
 
-@converting("data")
+@parsing("data")
 @compiled
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def train_epoch(

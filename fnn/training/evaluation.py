@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from .batch import counted, size_of
 from .segments import again
@@ -16,7 +16,7 @@ from .task import Task
 from .totals import Totals, measure, merge, penalty_of
 
 
-def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int, remat: bool = False) -> Totals:
+def measure_all(task: Task, params: Params, state: State, data: Any, batch_size: int, remat: bool = False) -> Totals:
     """Totals of loss and metrics over a data set, without training.
 
     The last batch reaches back over rows already seen, which then do not count, so that one shape serves all. Only
@@ -27,14 +27,14 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int,
     penalties = penalty_of(task, params)
     adds = bool(added_losses(state))
 
-    def totals_of(start: Any, rows: int, first: Any) -> Totals:
+    def totals_of(start: Array | int, rows: int, first: Array | int) -> Totals:
         part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
         x, y, weight = counted(task.model, part)
         predictions, after = task.model.apply(params, state, x)
         valid = start + jnp.arange(rows, dtype=jnp.int32) >= first
         return measure(task, predictions, y, weight, valid, [*penalties, *added_losses(after)])[1]
 
-    def batch(i: Any) -> Totals:
+    def batch(i: Array) -> Totals:
         return totals_of(jnp.minimum(i * batch_size, size - batch_size), batch_size, i * batch_size)
 
     of_batch = again(batch) if remat else batch
@@ -48,12 +48,12 @@ def measure_all(task: Task, params: Any, state: Any, data: Any, batch_size: int,
 
 
 @partial(jax.jit, static_argnums=(0, 4))
-def predict_in_batches(task: Task, params: Any, state: Any, x: Any, batch_size: int) -> Any:
+def predict_in_batches(task: Task, params: Params, state: State, x: PyTree, batch_size: int) -> PyTree:
     """The model's outputs for all examples; the last batch reaches back over rows already computed."""
     size = jax.tree.leaves(x)[0].shape[0]
     whole, rest = divmod(size, batch_size)
 
-    def body(_: None, i: Array) -> tuple[None, Any]:
+    def body(_: None, i: Array) -> tuple[None, PyTree]:
         start = jnp.minimum(i * batch_size, size - batch_size)
         part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, batch_size), x)
         return None, task.model.apply(params, state, part)[0]

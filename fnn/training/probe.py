@@ -8,19 +8,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._core.dtypes import is_float
 from .._core.jaxprs import trace_state
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer
 from ..nn.observe import Trace, observe
-from .batch import Batch, counted, size_of
+from .batch import Batch, as_batch, counted, size_of
 from .state import TrainState, check_task
 from .step import gradients
 from .task import Task
 from .totals import losses_of, penalty_of, results
 
 # JAX sorts the keys of a plain dict and keeps the order of this one.
-ByLayer = OrderedDict[str, Any]
+ByLayer = OrderedDict[str, PyTree]
 
 
 class LayerValues(NamedTuple):
@@ -47,12 +48,12 @@ class LayerValues(NamedTuple):
     loss: Array
     penalty: Array
     output_gradients: ByLayer
-    gradients: Any
-    state: Any
+    gradients: PyTree
+    state: State
 
 
 @jax.custom_jvp
-def _tap(y: Any, probe: Any) -> Any:
+def _tap(y: PyTree, probe: PyTree) -> PyTree:
     """``y`` itself, whose derivative by the probe is that by ``y``.
 
     Adding a probe of zeros would do, but for -0.0, which would turn into 0.0.
@@ -61,23 +62,19 @@ def _tap(y: Any, probe: Any) -> Any:
 
 
 @_tap.defjvp
-def _tap_jvp(primals: Any, tangents: Any) -> Any:
+def _tap_jvp(primals: PyTree, tangents: PyTree) -> PyTree:
     return primals[0], tangents[0] + tangents[1]
 
 
-def _is_float(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.floating))
-
-
-def _floats(y: Any) -> Any:
+def _floats(y: PyTree) -> PyTree:
     """A tree with None for what has no gradient."""
-    return jax.tree.map(lambda leaf: leaf if _is_float(leaf) else None, y)
+    return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, y)
 
 
-def _tapped(y: Any, probe: Any) -> Any:
+def _tapped(y: PyTree, probe: PyTree) -> PyTree:
     leaves, treedef = jax.tree.flatten(y)
     probes = iter(jax.tree.leaves(probe))
-    return jax.tree.unflatten(treedef, [_tap(leaf, next(probes)) if _is_float(leaf) else leaf for leaf in leaves])
+    return jax.tree.unflatten(treedef, [_tap(leaf, next(probes)) if is_float(leaf) else leaf for leaf in leaves])
 
 
 def observed(model: Layer, probes: ByLayer | None, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
@@ -90,7 +87,7 @@ def observed(model: Layer, probes: ByLayer | None, *args: Any, **kwargs: Any) ->
     seen: dict[str, Trace] = {}
     here = trace_state()
 
-    def note(trace: Trace) -> Any:
+    def note(trace: Trace) -> PyTree:
         # Inside a loop or a vmap of a user's layer a value has no meaning out here; the layer around it is seen.
         if trace_state() != here:
             return None
@@ -133,19 +130,18 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     """
     check_task(task, ts)
     size_of(batch)
-    x, y, weight = counted(task.model, batch)
-    batch = (x, y) if weight is None else (x, y, weight)
+    batch = counted(task.model, as_batch(batch, "batch"))
 
-    def forward(params: Any, state: Any, x: Any, key: Array) -> ByLayer:
+    def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         return OrderedDict((name, _floats(trace.y)) for name, trace in seen.items())
 
-    shapes = jax.eval_shape(forward, ts.params, ts.state, x, ts.key)
+    shapes = jax.eval_shape(forward, ts.params, ts.state, batch.x, ts.key)
     probes = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
     # The step's own function does the work, for a model whose parameters are pairs (parameters, probes) and which hands
     # out what it has seen beside its state.
-    def apply(pair: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+    def apply(pair: Any, state: State, x: PyTree, *, key: Array | None = None, train: bool = False) -> PyTree:
         params, probes = pair
         (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)
         return out, (state, out, OrderedDict((name, trace.y) for name, trace in seen.items()))
@@ -162,7 +158,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=losses_of(task, predictions, y),
+        losses=losses_of(task, predictions, batch.y),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

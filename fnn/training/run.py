@@ -12,10 +12,9 @@ import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
-from .._core.inputs import as_data, ready
 from .._core.trees import compiled
-from .._core.types import Array
-from .batch import size_of
+from .._core.types import Array, PyTree
+from .batch import as_batch, size_of
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .segments import again, in_segments
@@ -80,9 +79,9 @@ def run(
     ((5, 1, 1), (5, 20))
     """
     check_task(task, ts)
-    data = data if ready(data) else as_data(data)
-    if not ready(validation_data):
-        validation_data = as_data(validation_data, "validation_data")
+    data = as_batch(data)
+    if validation_data is not None:
+        validation_data = as_batch(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)
@@ -159,7 +158,7 @@ def _with_callbacks(
 ) -> tuple[TrainState, dict[str, Array], Array]:
     """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
 
-    def go(carry: Any, i: Array) -> Any:
+    def go(carry: PyTree, i: Array) -> PyTree:
         ts, memories, stopped, _ = carry
         ts, logs = body(ts, i)
         after = []
@@ -169,11 +168,11 @@ def _with_callbacks(
             stopped = stopped | stop
         return (ts, tuple(after), stopped, i.astype(jnp.int32)), (logs, jnp.bool_(True))
 
-    def skip(carry: Any, i: Array) -> Any:
+    def skip(carry: PyTree, i: Array) -> PyTree:
         shapes = jax.eval_shape(go, carry, i)[1]
         return carry, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
-    def step(carry: Any, i: Array) -> Any:
+    def step(carry: PyTree, i: Array) -> PyTree:
         return jax.lax.cond(carry[2], skip, go, carry, i)
 
     start = ts, tuple(callback.start(ts) for callback in callbacks), jnp.bool_(False), jnp.int32(-1)

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._core.types import Array
+from .._core.types import Array, PyTree
 
 
 def again(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -17,7 +17,9 @@ def again(fn: Callable[..., Any]) -> Callable[..., Any]:
     return jax.checkpoint(fn, prevent_cse=False)  # inside of loops, over which nothing is merged anyway
 
 
-def in_segments(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Array) -> tuple[Any, Any]:
+def in_segments(
+    body: Callable[[PyTree, Array], tuple[PyTree, PyTree]], carry: PyTree, xs: Array
+) -> tuple[PyTree, PyTree]:
     """``jax.lax.scan(body, carry, xs)``, of which a derivative keeps about ``2 sqrt(len(xs))`` carries.
 
     Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
@@ -30,7 +32,7 @@ def in_segments(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, xs: Arr
         return jax.lax.scan(body, carry, xs)
     whole, rest = divmod(count, length)
 
-    def segment(carry: Any, xs: Array) -> tuple[Any, Any]:
+    def segment(carry: PyTree, xs: Array) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(body, carry, xs)
 
     carry, ys = jax.lax.scan(again(segment), carry, xs[: whole * length].reshape(whole, length))

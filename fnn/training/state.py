@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail
 from .._core.trees import compiled
-from .._core.types import Array
+from .._core.types import Array, DType, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
 from .task import Task, check_output, check_penalties
@@ -47,9 +47,9 @@ class TrainState(NamedTuple):
       step: training steps made, an int32 scalar.
     """
 
-    params: Any
-    state: Any
-    opt_state: Any
+    params: Params
+    state: State
+    opt_state: PyTree
     key: Array
     step: Array
 
@@ -65,10 +65,10 @@ class _Shape(NamedTuple):
     """A hashable shape and dtype, so that a model's input can be a static argument."""
 
     shape: tuple[int, ...]
-    dtype: Any
+    dtype: DType
 
 
-def init(task: Task, key: Array, x: Any) -> TrainState:
+def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """The state in which training starts.
 
     Args:
@@ -95,7 +95,7 @@ def init(task: Task, key: Array, x: Any) -> TrainState:
 
 @compiled
 @partial(jax.jit, static_argnums=(0, 2, 3))
-def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: Any) -> TrainState:
+def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: jax.tree_util.PyTreeDef) -> TrainState:
     x = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)

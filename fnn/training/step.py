@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 
-from .._core.inputs import converting
 from .._core.trees import compiled
-from .._core.types import Array
+from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..nn.added_loss import added_losses
 from ..optimizers.base import apply_updates
-from .batch import Batch, counted, size_of
+from .batch import Batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalty_of, results
 
 
-def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Any, Any, Totals]:
+def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
     """Gradients of the batch loss over the rows that are valid, with the new layer state and the totals."""
     x, y, weight = counted(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
-    def loss_fn(params: Any) -> tuple[Array, tuple[Any, Totals]]:
+    def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
         predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
         penalties = [*penalty_of(task, params), *added_losses(state)]
         loss, totals = measure(task, predictions, y, weight, valid, penalties)
@@ -44,7 +42,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 
-@converting("batch")
+@parsing("batch")
 @compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
+from .._core.types import PyTree
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import get_hyper, set_hyper
 from .state import TrainState
@@ -129,7 +130,7 @@ class Watch(NamedTuple):
         check_range(where, "min_delta", min_delta, 0)
         return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
 
-    def start(self) -> tuple[Any, Any]:
+    def start(self) -> tuple[PyTree, PyTree]:
         """The best value so far, turned so that less is better, and the epochs since."""
         return jnp.float32(jnp.inf), jnp.int32(0)
 
@@ -148,7 +149,7 @@ class Watch(NamedTuple):
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
 
 
-def _choose(condition: Any, a: Any, b: Any) -> Any:
+def _choose(condition: Any, a: PyTree, b: Any) -> PyTree:
     """One of two trees; where the condition is known no array is touched."""
     if isinstance(condition, jax.core.Tracer):
         return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)

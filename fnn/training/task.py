@@ -12,9 +12,9 @@ from .._core.described import Config, Described
 from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
 from .._core.trees import paths
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree, State
 from ..losses.common import Loss
-from ..losses.facts import base, expects, get_loss
+from ..losses.facts import expects, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
 from ..nn.layer import Layer, shape_of
@@ -54,8 +54,8 @@ class Task(Described):
     loss: Loss
     optimizer: Any
     metrics: tuple[Metric, ...]
-    penalty: Callable[[Any], Array] | None
-    constraint: Callable[[Any], Any] | None
+    penalty: Callable[[Params], Array] | None
+    constraint: Callable[[Params], Params] | None
 
     def __init__(
         self,
@@ -63,8 +63,8 @@ class Task(Described):
         loss: str | Loss,
         optimizer: Any = "adam",
         metrics: Sequence[str | Metric | Callable[..., Array]] = (),
-        penalty: Callable[[Any], Array] | None = None,
-        constraint: Callable[[Any], Any] | None = None,
+        penalty: Callable[[Params], Array] | None = None,
+        constraint: Callable[[Params], Params] | None = None,
     ) -> None:
         """Look names up, and refuse what is no task."""
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
@@ -102,7 +102,7 @@ class Task(Described):
         return self.key.traced
 
 
-def check_penalties(task: Task, params: Any) -> None:
+def check_penalties(task: Task, params: Params) -> None:
     """Trace penalty and constraint once, so that a pattern without a match is met before any training.
 
     Raises:
@@ -122,7 +122,7 @@ def check_penalties(task: Task, params: Any) -> None:
             fail("constraint", expected=expected, got=f"a difference in {[path for path, _ in changed][:4]}")
 
 
-def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
+def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation.
 
     Raises:
@@ -135,12 +135,8 @@ def check_output(task: Task, params: Any, state: Any, x: Any) -> Any:
     if ending in ("softmax", "sigmoid"):
         fail(
             "Task",
-            expected=f"a model that ends in logits for the loss {_name(task.loss)!r}",
+            expected=f"a model that ends in logits for the loss {loss_name(task.loss)!r}",
             got=f"a model that ends in {ending}, that is in probabilities",
             hint=f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False).",
         )
     return out
-
-
-def _name(fn: Any) -> str:
-    return str(getattr(base(fn), "__name__", "loss"))

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array
+from .._core.types import Array, Params, PyTree
 from ..losses.weighting import weighted_sum
 from ..nn.masks import Masked, kept, sequence_of
-from .batch import Batch, along_rows, unpack
+from .batch import Batch, along_rows
 from .state import TrainState
 from .task import Task
 
-Totals = dict[str, Any]
-Logs = dict[str, Any]
+Totals = dict[str, PyTree]
+Logs = dict[str, Array]
 
 
-def _without_gradient_of_uncounted(predictions: Any, weight: Array) -> Any:
+def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree:
     """The same predictions, of which rows of weight 0 pass no gradient, not even NaN."""
     counts = weight != 0
 
-    def selected(p: Any) -> Any:
+    def selected(p: PyTree) -> PyTree:
         if p.shape[:1] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
             return p
         return jnp.where(along_rows(counts, p), p, jax.lax.stop_gradient(p))
@@ -32,7 +31,9 @@ def _without_gradient_of_uncounted(predictions: Any, weight: Array) -> Any:
     return jax.tree.map(selected, predictions)
 
 
-def each_step(predictions: Any, y: Any, weight: Any = None, valid: Any = None) -> tuple[Any, Any, Any, Any]:
+def each_step(
+    predictions: PyTree, y: PyTree, weight: Array | None = None, valid: Array | None = None
+) -> tuple[PyTree, PyTree, Array | None, Array | None]:
     """Predictions, targets, weights and valid rows, in which each step of a `Masked` output is an example.
 
     Steps that the mask leaves out are not valid. Zeros stand in their predictions and targets, so that neither a loss
@@ -46,14 +47,14 @@ def each_step(predictions: Any, y: Any, weight: Any = None, valid: Any = None) -
     values, mask = sequence_of("model output", predictions)
     shape = tuple(mask.shape)
 
-    def flat(a: Any) -> Array:
+    def flat(a: PyTree) -> Array:
         if tuple(a.shape[: len(shape)]) != shape:
             hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
             expected = f"targets of shape {shape_text((*shape, '...'))}, for each step of the masked output"
             fail("targets", expected=expected, got=describe(a), hint=hint)
         return kept(mask, a).reshape(mask.size, *a.shape[len(shape) :])
 
-    def spread(a: Any) -> Array:
+    def spread(a: PyTree) -> Array:
         if tuple(a.shape) not in (shape[:1], shape):
             expected = f"sample weights of shape {shape_text(shape[:1])} or {shape_text(shape)}"
             fail("loss", expected=expected, got=describe(a))
@@ -64,17 +65,22 @@ def each_step(predictions: Any, y: Any, weight: Any = None, valid: Any = None) -
     return flat(values), jax.tree.map(flat, y), weight, counts.reshape(-1)
 
 
-def losses_of(task: Task, predictions: Any, y: Any) -> Array:
+def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
     """The loss of each example, (batch,); of a `Masked` output that of each step, (batch, time), 0 where masked."""
     flat, targets, _, valid = each_step(predictions, y)
     losses = task.loss(flat, targets)
-    if not isinstance(predictions, Masked):
+    if not isinstance(predictions, Masked) or valid is None:
         return losses
     return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(predictions.mask.shape)
 
 
 def measure(
-    task: Task, predictions: Any, y: Any, weight: Any, valid: Any, penalties: Sequence[Any] = ()
+    task: Task,
+    predictions: PyTree,
+    y: PyTree,
+    weight: Array | None,
+    valid: Array | None,
+    penalties: Sequence[Array] = (),
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     masked = isinstance(predictions, Masked)
@@ -112,7 +118,7 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
 
 
-def penalty_of(task: Task, params: Any) -> list[Array]:
+def penalty_of(task: Task, params: Params) -> list[Array]:
     """The task's penalty as a list, empty without one."""
     return [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
 
@@ -121,9 +127,8 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     """Shapes and dtypes of the totals of a batch."""
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
-        x, y, weight = unpack(batch)
-        predictions, _ = task.model.apply(ts.params, ts.state, x)
-        return measure(task, predictions, y, weight, None)[1]
+        predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
+        return measure(task, predictions, batch.y, batch.weight, None)[1]
 
     shapes: Totals = jax.eval_shape(forward, ts, batch)
     return shapes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -14,14 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_key
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
-from .._core.inputs import as_arrays, as_data, on_device
+from .._core.inputs import as_arrays, on_device
 from .._core.trees import paths
 from .._core.types import Array
+from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, counting_rows, is_stream, warn_of_nan
 from ..metrics.names import NAN_ROWS
 from ..nn.layer import shape_of
-from ..training.batch import size_of, take, unpack
+from ..training.batch import as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
 from ..training.run import run
@@ -233,7 +234,7 @@ def _finite(ts: TrainState) -> Array:
     """Of each member, whether its parameters and its layers' state are finite."""
     good = jnp.ones(ts.step.shape, bool)
     for leaf in jax.tree.leaves((ts.params, ts.state)):
-        if jnp.issubdtype(leaf.dtype, jnp.floating):
+        if is_float(leaf):
             good &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1)
     return good
 
@@ -357,11 +358,9 @@ def ensemble(
         if name in ("loss", "val_loss"):
             failed |= ~np.isfinite(last)
     if failed.any():
-        warnings.warn(
+        warn(
             f"ensemble: {int(failed.sum())} of {members_text(members)} became non-finite ({_numbers(failed)}) and are "
-            "left out of predictions. The learning rate may be too high; see history for the epoch.",
-            RuntimeWarning,
-            stacklevel=2,
+            "left out of predictions. The learning rate may be too high; see history for the epoch."
         )
     found = Ensemble(task, states, history, failed, rows)
     if verbose:
@@ -377,10 +376,9 @@ def _start(task: Task, key: Array, data: Any) -> TrainState:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
         hint = "Inside jit, vmap or grad use fnn.run under fnn.many."
         fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
-    data = as_data(data, late=True)
-    x, _, _ = unpack(data)
+    data = as_batch(data, late=True)
     size_of(data)
-    one: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(x)))
+    one: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(data.x)))
     return one
 
 
@@ -392,7 +390,7 @@ def _checked(task: Task, ts: TrainState, data: Any, where: str, *, train: bool) 
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
-    data = as_data(data, where, late=True)
+    data = as_batch(data, where, late=True)
     check_slices(task, check_fit(task, ts, data, where, train), data, size_of(data), where)
     return on_device(data)
 
@@ -411,7 +409,7 @@ def _train(
             own = take(data, rows)
         ts, history = run(
             task,
-            init(task, key, _one_row(data[0])),
+            init(task, key, _one_row(data.x)),
             own,
             epochs=how.epochs,
             batch_size=how.batch_size,

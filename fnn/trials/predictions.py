@@ -15,14 +15,8 @@ import numpy as np
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
 from .._core.types import Array
-from ..losses.classification import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    logistic,
-    sparse_categorical_crossentropy,
-)
-from ..losses.facts import base, expects
-from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_nll, gaussian_outputs
+from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of
+from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
 from ..metrics.calibration import Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
@@ -40,19 +34,6 @@ def members_text(count: int) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------- predictions
-CLASSES, LABELS, GAUSSIAN, VALUES = "classes", "yes or no", "gaussian", "values"
-
-
-def _kind(task: Task) -> str:
-    """What the outputs of a task's model mean, as far as its loss tells."""
-    loss = base(task.loss)
-    if loss in (categorical_crossentropy, sparse_categorical_crossentropy):
-        return CLASSES
-    if loss in (binary_crossentropy, logistic):
-        return LABELS
-    return GAUSSIAN if loss is gaussian_nll else VALUES
-
-
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Predictions:
     """What the members of an `Ensemble` say, each and together.
@@ -186,7 +167,7 @@ def predict_ensemble(task: Task, ts: TrainState, x: Any, batch_size: int) -> Pre
         return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
 
     outputs = widened(jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32))))
-    kind, variances, mask = _kind(task), None, None
+    kind, variances, mask = facts_of(task.loss).outputs, None, None
     if isinstance(outputs, Masked):
         outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
@@ -212,7 +193,7 @@ def _over_members(a: Array) -> tuple[Array, Array]:
 def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
     """Logarithms of probabilities from outputs as the task's loss takes them; of yes/no labels those of no too."""
     logits = expects(task.loss) == "logits"
-    if _kind(task) == LABELS:
+    if facts_of(task.loss).outputs == LABELS:
         return (log_sigmoid(outputs), log_sigmoid(-outputs)) if logits else (jnp.log(outputs), jnp.log1p(-outputs))
     return log_softmax(outputs) if logits else jnp.log(outputs / jnp.sum(outputs, -1, keepdims=True)), None
 
@@ -228,7 +209,7 @@ def _together(task: Task, outputs: Any) -> Any:
     """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
     if isinstance(outputs, Masked):
         return Masked(_together(task, outputs.x), outputs.mask.all(0))
-    kind, outputs = _kind(task), widened(outputs)
+    kind, outputs = facts_of(task.loss).outputs, widened(outputs)
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     if kind == GAUSSIAN:

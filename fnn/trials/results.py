@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.files import check_ending
+from .._core.random import is_key
+from .._core.tables import column_widths, table_line
 
 Config = dict[str, Any]
 
@@ -145,8 +147,8 @@ class Sweep(NamedTuple):
         shown = rows[:10]
         names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "failed"]
         cells = [names, *([_cell(row.get(name, "")) for name in names] for row in shown)]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
+        widths = column_widths(cells)
+        lines = [table_line(line, widths) for line in cells]
         lines[1:] = [line + ("  failed" if row["failed"] else "") for line, row in zip(lines[1:], shown, strict=True)]
         failed = int(self.failed.sum())
         tail = f"{trials_text(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
@@ -175,12 +177,12 @@ def _plain(value: Any) -> Any:
     """A value as a number or short text for a table."""
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
-    if hasattr(value, "dtype") and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if is_key(value):
         return "key " + " ".join(str(int(word)) for word in jax.random.key_data(value).ravel())
     if np.ndim(value) == 0 and hasattr(value, "dtype"):
         number = np.asarray(value)[()]
         # The decimal number that a float of 32 bits stands for, without the digits that it cannot hold.
-        return float(str(number)) if jnp.issubdtype(number.dtype, jnp.floating) else number.item()
+        return float(str(number)) if is_float(number) else number.item()
     if hasattr(value, "shape"):
         return describe(value)
     return getattr(value, "__name__", None) or (type(value).__name__ if has_arrays(value) else str(value))
@@ -189,17 +191,13 @@ def _plain(value: Any) -> Any:
 def _content(value: Any) -> Any:
     """What two equal values have in common, hashable."""
     if has_arrays(value):
-        leaves = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
+        leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
         return tuple(np.asarray(leaf).tobytes() for leaf in leaves)
     try:
         hash(value)
     except TypeError:
         return id(value)
     return value
-
-
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def has_arrays(value: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import itertools
 import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail
+from .._core.warn import warn
 from ..optimizers.base import get_hyper
 from ..optimizers.hyper import in_range
 from ..training.state import TrainState
@@ -88,11 +88,9 @@ def sweep(
         for fixed, numbers in _groups(configs, frozenset(structural)):
             _train(trial, configs, fixed, numbers, members, at_once, collected, bar)
     if collected.failed.all():
-        warnings.warn(
+        warn(
             f"sweep: {trials_text(len(configs))} became non-finite, which is all, so there is no best and ts is None. "
-            "The learning rates may be too high; see histories for the epoch.",
-            RuntimeWarning,
-            stacklevel=2,
+            "The learning rates may be too high; see histories for the epoch."
         )
     return collected.result(configs)
 

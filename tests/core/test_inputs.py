@@ -12,7 +12,8 @@ import pytest
 import fnn
 from fnn import metrics
 from fnn._core.arrays import as_array, check_fits
-from fnn._core.inputs import as_arrays, as_data, as_labels
+from fnn._core.inputs import as_arrays, as_labels
+from fnn.training.batch import as_batch
 
 ROWS, COLUMNS = 6, 3
 X = np.random.default_rng(0).integers(-3, 4, (ROWS, COLUMNS)).astype("float32")  # exact in every dtype used here
@@ -342,7 +343,7 @@ def test_mapped_files_are_checked_in_parts(small, tmp_path):
 def test_arrays_that_are_fine_are_not_copied():
     for x in (X, Y, X.astype("float16"), X.astype("uint8"), X > 0, X.astype("float64"), X.astype(ml_dtypes.bfloat16)):
         assert as_array("x", x) is x
-        assert as_data((x, Y))[0] is x
+        assert as_batch((x, Y))[0] is x
         assert as_arrays({"a": x})["a"] is x
     zero = np.broadcast_to(np.float32(1), (10**6, 10**6))
     assert as_array("x", zero) is zero
@@ -374,12 +375,12 @@ def test_lists_of_anything():
 
 
 def test_inputs_in_dicts_and_tuples_keep_their_names():
-    got = as_data(({"a": [[1.0, 2.0]], "b": (X, [1, 2])}, (0, 1)))
+    got = as_batch(({"a": [[1.0, 2.0]], "b": (X, [1, 2])}, (0, 1)))
     assert [got[0]["b"][1].tolist(), got[1].tolist()] == [[1, 2], [0, 1]]
     with pytest.raises(fnn.InputError, match=r"data x\['b'\]: expected an array of numbers, got text"):
-        as_data(({"a": X, "b": ["u", "v"]}, Y))
+        as_batch(({"a": X, "b": ["u", "v"]}, Y))
     with pytest.raises(fnn.InputError, match=r"data sample_weight: expected .* got a missing value, None at index 1"):
-        as_data((X, Y, [1.0, None]))
+        as_batch((X, Y, [1.0, None]))
 
 
 def test_frames_become_one_dtype_that_holds_all_columns():

@@ -120,8 +120,8 @@ def test_folds_of_scikit_learn():
             np.testing.assert_array_equal(real(fold.test, fold.test_weight), test)
 
 
-def test_a_fold_is_printed_short():
-    assert repr(folds(0, 100)[0]) == "Fold(int32[80] of 100 rows to train on, int32[20] held out)"
+def test_repr_of_a_fold():
+    assert repr(folds(0, 100)[0]) == "Fold(int32[80] of 100 rows for training, int32[20] held out)"
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_a_fold_is_printed_short():
             r"^folds: expected the number of rows as size, got float64\[30, 2\]. Pass len\(x\): folds\(seed, 30\).$",
         ),
         (lambda: folds_from([[0], [1]], [7, 8]), r"got list. Pass len\(x\): folds_from\(parts, 2\)."),
-        (lambda: folds_from(KFold(2), 4), r"got a KFold. Pass what it gives: folds_from\(splitter.split\(x, y\), len"),
+        (lambda: folds_from(KFold(2), 4), r"got a KFold. Pass its splits: folds_from\(splitter.split\(x, y\), len"),
         (
             lambda: folds_from(TimeSeriesSplit(3).split(np.zeros(8)), 8),
-            "rows left out: 4, 5, 6, 7. Splitters that hold out every row once, such as KFold, .*pass the row numbers",
+            "rows left out: 4, 5, 6, 7. Splitters that hold out every row once, such as KFold, .*pass the row indices",
         ),
         (
             lambda: folds_from(ShuffleSplit(3, test_size=4, random_state=0).split(np.zeros(8)), 8),
@@ -148,7 +148,7 @@ def test_a_fold_is_printed_short():
         (lambda: folds(jax.random.split(jax.random.key(0)), 10), "one PRNG key"),
         (lambda: folds(0, 10, 5, stratify=[0] * 7 + [1] * 3), "at least 5 rows of each class.*got 3 of 1"),
         (lambda: folds(0, 10, stratify=[0] * 9), r"stratify of shape \(10,\)"),
-        (lambda: folds_from([[0, 1], [1, 2], [3]], 4), r"an overlap: 1, of which 1 is in folds \[0, 1\]"),
+        (lambda: folds_from([[0, 1], [1, 2], [3]], 4), r"an overlap: 1; row 1 is in folds \[0, 1\]"),
         (lambda: folds_from([[0, 1], [3]], 4), "each of the 4 rows to be held out once, got rows left out: 2"),
         (lambda: folds_from([[0, 1], [2]], 12), "left out: 3, 4, 5, 6, 7 and 4 more"),
         (lambda: folds_from([([0, 1, 2], [2, 3]), ([2, 3], [0, 1])], 4), "fold 0: .* an overlap: 2"),
@@ -160,7 +160,7 @@ def test_a_fold_is_printed_short():
         (lambda: folds_from([[0, 1], []], 2), "fold 1: expected the numbers of the rows held out"),
         (lambda: folds_from([[0, 1, 2]], 3), "at least 2 folds, got 1"),
         (lambda: take_fold(folds(0, 10)[0], np.zeros(9)), r"arrays of 10 rows, .* got float64\[9\]"),
-        (lambda: take_fold(np.arange(3), np.zeros(9)), r"a Fold of folds .* got int64\[3\]"),
+        (lambda: take_fold(np.arange(3), np.zeros(9)), r"a Fold from folds .* got int64\[3\]"),
     ],
 )  # fmt: skip
 def test_bad_folds_are_refused(call, message):

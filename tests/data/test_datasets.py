@@ -1,6 +1,5 @@
-"""Loaders of data files: their formats, the places where they look, and downloads from a server of the test's own."""
+"""Loaders of data files: the places they search, and downloads from a local test server."""
 
-import csv
 import functools
 import gzip
 import hashlib
@@ -21,6 +20,7 @@ import pytest
 import requests
 import sklearn.datasets
 import tqdm.auto
+from helpers import idx
 
 import fnn
 from fnn.data import download
@@ -28,8 +28,8 @@ from fnn.data.datasets import _FIRST_LABELS
 
 
 @pytest.fixture(autouse=True)
-def nothing_from_outside(tmp_path, monkeypatch):
-    """A cache of the test's own, and no address to download from, unless the test gives one."""
+def isolated_cache(tmp_path, monkeypatch):
+    """A cache in a temporary folder, and no download URLs unless a test sets them."""
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     for dataset, files in download.SOURCES.items():
         monkeypatch.setitem(download.SOURCES, dataset, {k: s._replace(urls=()) for k, s in files.items()})
@@ -39,50 +39,6 @@ def nothing_from_outside(tmp_path, monkeypatch):
 @pytest.fixture
 def no_folder(monkeypatch):
     monkeypatch.delenv("FNN_DATA", raising=False)
-
-
-# ------------------------------------------------------------------------------------------------------------------ IDX
-def idx(array, code):
-    head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
-
-
-@pytest.mark.parametrize(("dtype", "code"), [("u1", 8), ("i1", 9), ("i2", 11), ("i4", 12), ("f4", 13), ("f8", 14)])
-@pytest.mark.parametrize("pack", [bytes, gzip.compress])
-def test_idx(dtype, code, pack, tmp_path):
-    array = np.arange(24).reshape(2, 3, 4).astype(dtype)
-    path = tmp_path / "file"
-    path.write_bytes(pack(idx(array, code)))
-    read = fnn.data.read_idx(path)
-    np.testing.assert_array_equal(read, array)
-    assert read.dtype == array.dtype
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        (lambda b: b[:-1], "expected 24 bytes of data for shape"),
-        (lambda b: b + b"0", "got 25"),
-        (lambda b: b[:9], "a header of 16 bytes, got 9"),
-        (lambda b: b"PK\x03\x04" + b, "a file in IDX format, got one that starts with 50 4b 03 04"),
-        (lambda b: b"", "IDX format"),
-        (lambda b: gzip.compress(b)[:-9], "damaged or cut off"),
-        (lambda b: gzip.compress(b)[:20] + b"xxxx" + gzip.compress(b)[24:], "damaged or cut off"),
-    ],
-)
-def test_damaged_idx(change, match, tmp_path):
-    path = tmp_path / "file"
-    path.write_bytes(change(idx(np.arange(24, dtype="u1").reshape(2, 3, 4), 8)))
-    with pytest.raises(fnn.InputError, match=match):
-        fnn.data.read_idx(path)
-
-
-def test_a_path_without_a_file(tmp_path):
-    for read in (fnn.data.read_idx, fnn.data.read_csv):
-        with pytest.raises(fnn.InputError, match="expected a file, got nothing of that name"):
-            read(tmp_path / "nowhere")
-        with pytest.raises(fnn.InputError, match="expected a file, got a folder"):
-            read(tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------------------- images
@@ -114,7 +70,7 @@ def test_images_from_a_folder(name, tmp_path, monkeypatch):
     np.testing.assert_array_equal(load().x_train, out.x_train)
 
 
-def test_the_argument_is_before_the_variable(tmp_path, monkeypatch):
+def test_the_argument_takes_precedence_over_the_variable(tmp_path, monkeypatch):
     write_images(tmp_path / "one", first=0)
     write_images(tmp_path / "two", first=4)
     monkeypatch.setenv("FNN_DATA", str(tmp_path / "one"))
@@ -122,12 +78,12 @@ def test_the_argument_is_before_the_variable(tmp_path, monkeypatch):
     assert fnn.data.mnist().y_test.tolist() == [0, 1, 2]
     # What is not in the folder named by the argument is not looked for anywhere else.
     (tmp_path / "two" / "t10k-labels-idx1-ubyte.gz").unlink()
-    wanted = "t10k-labels-idx1-ubyte.gz or t10k-labels-idx1-ubyte in .*two or its folder mnist, got no such file"
+    wanted = "t10k-labels-idx1-ubyte.gz or t10k-labels-idx1-ubyte in .*two or its subfolder mnist, got no such file"
     with pytest.raises(fnn.InputError, match=f"mnist: expected {wanted}. Leave the folder out to have it downloaded"):
         fnn.data.mnist(tmp_path / "two")
 
 
-def test_folders_that_are_none(tmp_path, monkeypatch):
+def test_missing_folders_are_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(fnn.InputError, match=r"mnist: expected a folder, got .*nowhere, which does not exist"):
         fnn.data.mnist(tmp_path / "nowhere")
@@ -139,7 +95,7 @@ def test_folders_that_are_none(tmp_path, monkeypatch):
             load()
 
 
-def test_foreign_images(tmp_path):
+def test_invalid_images_are_refused(tmp_path):
     write_images(tmp_path, (5, 4, 3, 3))
     with pytest.raises(fnn.InputError, match=r"train-images-idx3-ubyte and train-labels.*as many uint8 images as"):
         fnn.data.mnist(tmp_path)
@@ -165,7 +121,7 @@ def test_files_of_the_other_images(right, wrong, split, tmp_path):
     labels = np.array(_FIRST_LABELS[right, split], "u1")
     (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(idx(labels, 8))
     assert LOADERS[right](tmp_path).classes
-    with pytest.raises(fnn.InputError, match=f"expected the files of {wrong}, got those of {right}. Keep each in a"):
+    with pytest.raises(fnn.InputError, match=f"expected the files of {wrong}, got those of {right}. Keep them in"):
         LOADERS[wrong](tmp_path)
 
 
@@ -292,7 +248,7 @@ TEXT = "Supposing that Truth is a woman, what then? à bientôt " * 400
 
 
 def expect_part(load):
-    with pytest.warns(UserWarning, match=r"has 21,600 characters, the published file 600,893\. Is it cut off"):
+    with pytest.warns(UserWarning, match=r"has 21,600 characters, the published file 600,893\. Is it truncated"):
         return load()
 
 
@@ -302,8 +258,8 @@ def expect_part(load):
     [
         (404, "404 Not Found"),
         (503, "503 Service Unavailable"),
-        (TEXT.encode()[:-5], "damaged or another one, since its checksum is not sha256:"),
-        (b"<html>Log in</html>", "damaged or another one, since its checksum is not sha256:"),
+        (TEXT.encode()[:-5], "damaged or different file; its checksum is not sha256:"),
+        (b"<html>Log in</html>", "damaged or different file; its checksum is not sha256:"),
         (("cut", TEXT.encode()), "the connection broke before the end of the file"),
         ("hang", "no answer within 30 seconds"),
         ("nobody", "no connection"),
@@ -334,7 +290,7 @@ def test_mirrors_are_tried_in_order(broken, reason, server, tmp_path, monkeypatc
     assert f"{broken_base}nietzsche.txt: " in message
     assert reason in message.split(f"{broken_base}nietzsche.txt")[1].splitlines()[0]
     assert f"{good_base}nietzsche.txt: 404 Not Found" in message
-    assert "put nietzsche.txt into a folder and set FNN_DATA to that folder, or pass folder=" in message
+    assert "put nietzsche.txt into a folder and set FNN_DATA to its path, or pass folder=" in message
     assert files_in(tmp_path / "cache") == [], "nothing half-written stays"
 
     server.files["/good/nietzsche.txt"] = TEXT.encode()
@@ -360,7 +316,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server, tmp_path, monkeypa
         fnn.data.nietzsche()
 
 
-def test_the_variable_is_before_the_download(server, tmp_path, monkeypatch):
+def test_the_variable_takes_precedence_over_the_download(server, tmp_path, monkeypatch):
     server.files = {"/nietzsche.txt": TEXT.encode()}
     publish(monkeypatch, "nietzsche", {"nietzsche.txt": TEXT.encode()}, [server.url])
     (tmp_path / "own").mkdir()
@@ -404,7 +360,7 @@ def test_the_table_of_sources(monkeypatch):
 @pytest.mark.skipif("FNN_DATA" not in os.environ, reason="FNN_DATA does not name the folder with real data")
 def test_checksums_are_those_of_real_files(monkeypatch):
     monkeypatch.undo()
-    root = download.own_folder()
+    root = download.environment_folder()
     names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz", "train-labels-idx1-ubyte.gz")
     paths = {root / "mnist" / name: download.SOURCES["mnist"][name] for name in names}
     paths[root / "nietzsche.txt"] = download.SOURCES["nietzsche"]["nietzsche.txt"]
@@ -419,7 +375,7 @@ def test_nietzsche_files(tmp_path):
     with pytest.raises(fnn.InputError, match=r"nietzsche.txt in .*, got no such file"):
         fnn.data.nietzsche(tmp_path)
     path.write_bytes(b"\xff\xfe bad")
-    with pytest.raises(fnn.InputError, match=r"nietzsche.txt: not a UTF-8 text"):
+    with pytest.raises(fnn.InputError, match=r"nietzsche.txt: not UTF-8 text"):
         fnn.data.nietzsche(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(fnn.InputError, match=r"nietzsche.txt: expected a text, got an empty file"):
@@ -515,9 +471,9 @@ def test_damaged_housing(change, match, tmp_path, rng):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda b: b[: len(b) // 2], "cal_housing.tgz: the archive is damaged or cut off"),
-        (lambda b: b"PK" + b, "cal_housing.tgz: the archive is damaged or cut off"),
-        (lambda b: b"", "cal_housing.tgz: the archive is damaged or cut off"),
+        (lambda b: b[: len(b) // 2], "cal_housing.tgz: the archive is damaged or truncated"),
+        (lambda b: b"PK" + b, "cal_housing.tgz: the archive is damaged or truncated"),
+        (lambda b: b"", "cal_housing.tgz: the archive is damaged or truncated"),
         (lambda b: archive("readme", "nothing"), "an archive with cal_housing.data, got one without it"),
     ],
 )
@@ -575,8 +531,8 @@ def test_shipping(name, tmp_path, monkeypatch):
         ("Gender", "Sex", "csv: expected the column Gender, got only ID, Warehouse_block"),
         ("ID,Warehouse_block,Mode", "ID,W,M", "csv: expected the columns Warehouse_block, Mode_of_Shipment, got only"),
         ("Reached.on.Time_Y.N", "Late", "csv: expected the column Reached.on.Time_Y.N, got only"),
-        ("Gender", "ID", "csv, line 1: expected a name of its own for each column, got 'ID' twice"),
-        ("Gender", "", "csv, line 1: expected a name of its own for each column, got no name for column 9"),
+        ("Gender", "ID", "csv, line 1: expected a different name for each column, got 'ID' twice"),
+        ("Gender", "", "csv, line 1: expected a different name for each column, got no name for column 9"),
         ("216", "", "csv, line 3, column 'Cost_of_the_Product': expected a number, got nothing"),
         ("216", "21O", "csv, line 3, column 'Cost_of_the_Product': expected a number, got '21O'"),
         ("216", "1_0", "csv, line 3, column 'Cost_of_the_Product': expected a number, got '1_0'"),
@@ -606,132 +562,15 @@ def test_shipping_files(tmp_path, monkeypatch):
         with pytest.raises(fnn.InputError, match=match):
             fnn.data.shipping(write_shipping(tmp_path / "empty.csv", text))
     (tmp_path / "wide.csv").write_text(SHIPPING, encoding="utf-16")
-    with pytest.raises(fnn.InputError, match="not a UTF-8 text"):
+    with pytest.raises(fnn.InputError, match="not UTF-8 text"):
         fnn.data.shipping(tmp_path / "wide.csv")
     monkeypatch.setenv("FNN_DATA", str(tmp_path))
     for variable in ("FNN_DATA=.*: no such file", "FNN_DATA: not set"):
         with pytest.raises(fnn.data.DownloadError, match=variable) as caught:
             fnn.data.shipping()
-        for part in ("asks for a login", "E-Commerce Shipping Data", "Kaggle", "Train.csv", "pass its path"):
+        for part in ("requires a login", "E-Commerce Shipping Data", "Kaggle", "Train.csv", "pass its path"):
             assert part in str(caught.value)
         monkeypatch.delenv("FNN_DATA", raising=False)
-
-
-# ------------------------------------------------------------------------------------------------------------------ CSV
-def test_csv(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_bytes('\ufeffa, b ,c,"d ""q"", e"\r\n1, x,,"1,5"\r\n\r\n-2.5e3,,4,y\r\n'.encode())
-    columns = fnn.data.read_csv(path)
-    assert list(columns) == ["a", "b", "c", 'd "q", e']
-    assert columns["a"].tolist() == [1, -2500]
-    assert columns["b"].tolist() == ["x", ""]
-    np.testing.assert_array_equal(columns["c"], [np.nan, 4])
-    assert columns['d "q", e'].tolist() == ["1,5", "y"]
-    assert [columns[name].dtype.kind for name in columns] == ["f", "U", "f", "U"]
-    path.write_text("a;b\n1,5;2\n3;4\n")
-    assert fnn.data.read_csv(path, delimiter=";")["a"].tolist() == ["1,5", "3"]
-    with pytest.raises(fnn.InputError, match=r"line 2: expected 1 cells, .*, got 2 cells\. Is it separated by ';'\?"):
-        fnn.data.read_csv(path)
-    with pytest.raises(fnn.InputError, match="a delimiter of one character, got ''"):
-        fnn.data.read_csv(path, delimiter="")
-
-
-# Cells of a column: what read_csv makes of them, and whether pandas makes the same.
-COLUMNS = {
-    "ids": (["12345678901234567", "12345678901234569"], "i", True),
-    "int64": (["-9223372036854775808", "9223372036854775807"], "i", True),
-    "uint64": (["9223372036854775808", "1"], "u", True),
-    "signs": (["+7", "-0"], "i", True),
-    "beyond 64 bits": (["123456789012345678901234", "1"], "U", False),
-    "beyond int64, signed": (["9223372036854775808", "-1"], "U", True),
-    "endless": (["1" * 5000, "2"], "U", False),
-    "codes": (["7", "007"], "U", False),
-    "codes of one length": (["01234", "98765"], "U", False),
-    "decimals": (["0", "0.5"], "f", True),
-    "missing": (["1", "NA", ""], "f", True),
-    "empty": (["", ""], "f", True),
-    "exponents": (["1e3", "2"], "f", True),
-    "infinite": (["inf", "1"], "f", True),
-    "hexadecimal": (["0x1F", "2"], "U", True),
-    "grouped": (["1_000", "2"], "U", True),
-    "mixed": (["1", "x"], "U", True),
-    "other digits": (["\u0661", "2"], "U", True),
-    "booleans": (["True", "False"], "U", False),
-}
-
-
-@pytest.mark.parametrize("name", list(COLUMNS))
-def test_cells_of_a_csv_file_stay_apart(tmp_path, name):
-    cells, kind, like_pandas = COLUMNS[name]
-    path = tmp_path / "table.csv"
-    path.write_text("".join(f"{cell};k\n" for cell in ["a", *cells]), encoding="utf-8")
-    got = fnn.data.read_csv(path, delimiter=";")["a"]
-    assert got.dtype.kind == kind
-    if kind in "iu":
-        assert got.tolist() == list(map(int, cells))
-    if kind == "U":
-        assert got.tolist() == cells
-    if like_pandas:
-        pd = pytest.importorskip("pandas", reason="pandas is not installed: read_csv is not compared with it")
-        want = pd.read_csv(path, sep=";")["a"]
-        if kind == "U":
-            assert got.tolist() == want.tolist()
-        else:
-            np.testing.assert_array_equal(got, want.to_numpy())
-            assert got.dtype == want.dtype
-
-
-def test_whole_numbers_that_float64_would_change_stay_text(tmp_path):
-    path = tmp_path / "table.csv"
-    for other in ("", "2.5", "NA"):
-        path.write_text(f"id;k\n12345678901234567;0\n{other};0\n")
-        with pytest.warns(UserWarning, match="column 'id': whole numbers such as '12345678901234567' are read as text"):
-            columns = fnn.data.read_csv(path, delimiter=";")
-        assert columns["id"].tolist() == ["12345678901234567", other]
-    path.write_text(f"id;k\n{2**53};0\n;0\n")
-    assert fnn.data.read_csv(path, delimiter=";")["id"].tolist()[0] == 2**53
-
-
-def test_ids_of_a_csv_file_stay_categories(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("id,size\n12345678901234567,1\n12345678901234569,2\n12345678901234571,4\n")
-    columns = fnn.data.read_csv(path)
-    code = fnn.data.table_fit(columns, categorical="id")
-    assert code.names == tuple(f"id=123456789012345{end}" for end in ("67", "69", "71")) + ("size",)
-    assert fnn.data.table_encode(code, columns).tolist() == [[1, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 4]]
-    with pytest.raises(fnn.InputError, match=r"column 'id', row 0, .* got 12345678901234568"):
-        fnn.data.table_encode(code, {"id": [12345678901234568], "size": [1]})
-    with pytest.raises(fnn.InputError, match=r"column 'id', row 0, .* got 1.2345678901234568e[+]16"):
-        fnn.data.table_encode(code, {"id": [12345678901234568.0], "size": [1]})
-    with pytest.warns(UserWarning, match=r"column 'id': 2 of the whole numbers become equal .* categorical="):
-        fnn.data.table_fit(columns)
-
-
-def test_a_log_is_read_back_exactly(tmp_path, rng):
-    log, path = fnn.csv_log(tmp_path / "log.csv"), tmp_path / "log.csv"
-    losses = rng.normal(size=20).astype("float32") * 10.0 ** rng.integers(-30, 30, 20)
-    for epoch, loss in enumerate(losses):
-        log(epoch, None, {"loss": float(loss)})
-    columns = fnn.data.read_csv(path)
-    assert columns["epoch"].dtype == np.int64
-    assert columns["loss"].tolist() == losses.tolist()
-
-
-def test_csv_equals_the_csv_module(tmp_path, rng):
-    rows = [[f"{a:.4g}", rng.choice(['"', "a,b", "ñ", "x y"]), str(b)] for a, b in rng.normal(size=(30, 2))]
-    path = tmp_path / "table.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["a", "text", "b"], *rows])
-    columns = fnn.data.read_csv(path)
-    for i, (name, kind) in enumerate({"a": float, "text": str, "b": float}.items()):
-        assert columns[name].tolist() == [kind(row[i]) for row in rows]
-
-
-def test_rows_of_another_length_name_their_line(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text('a,b\n1,2\n\n"3\n4",5\n6\n')
-    with pytest.raises(fnn.InputError, match=r"table.csv, line 6: expected 2 cells, one for each column, got 1 cell"):
-        fnn.data.read_csv(path)
 
 
 # --------------------------------------------------------------------------------------------------- from scikit-learn
@@ -754,12 +593,12 @@ def test_digits_and_iris():
 def test_without_sklearn(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match=rf"fnn.data.{name}\(\) comes with scikit-learn: pip install scikit-learn"):
+    with pytest.raises(ImportError, match=rf"fnn.data.{name}\(\) needs scikit-learn: pip install scikit-learn"):
         getattr(fnn.data, name)()
 
 
 # --------------------------------------------------------------------------------------------------------------- pytree
-def test_names_are_no_leaves():
+def test_names_are_static():
     data = fnn.data.Dataset(np.arange(6.0).reshape(3, 2), np.arange(3), ("a", "b"), ("c", "d", "e"))
     assert list(fnn.paths(data)) == ["x", "y"]
     doubled = jax.jit(lambda d: jax.tree.map(lambda a: a * 2, d))(data)
@@ -783,7 +622,7 @@ def test_real_files(tmp_path):
     assert len(fnn.data.nietzsche()) == 600893
 
     housing = fnn.data.california_housing()
-    rows = np.loadtxt(download.own_folder() / "cal_housing.data", delimiter=",")
+    rows = np.loadtxt(download.environment_folder() / "cal_housing.data", delimiter=",")
     check_housing(housing, rows, tmp_path / "reference")
     assert (housing.x.shape, housing.y.shape) == ((20640, 8), (20640, 1))
     # Figures of scikit-learn's description of the data set: the first district, and the range of the target.
@@ -795,23 +634,3 @@ def test_real_files(tmp_path):
     assert np.bincount(shipping.y).tolist() == [4436, 6563]
     assert shipping.x[:, :5].sum(0).tolist() == [1833, 1833, 1833, 1834, 3666]
     assert shipping.x[:, shipping.features.index("Gender=M")].sum() == 5454
-
-
-def test_missing_values_and_decimal_commas_in_a_csv_file(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("a;b;c;d\n1,5;NA;?;x\n;2;?;NA\nn/a;nan;?;y\n")
-    with pytest.warns(UserWarning, match=r"column 'a': numbers such as '1,5' are read as text. Pass decimal=\",\""):
-        columns = fnn.data.read_csv(path, delimiter=";")
-    assert columns["a"].tolist() == ["1,5", "", "n/a"]
-    columns = fnn.data.read_csv(path, delimiter=";", decimal=",")
-    np.testing.assert_array_equal(columns["a"], [1.5, np.nan, np.nan])
-    np.testing.assert_array_equal(columns["b"], [np.nan, 2, np.nan])
-    assert columns["c"].tolist() == ["?", "?", "?"]
-    assert columns["d"].tolist() == ["x", "NA", "y"]
-    path.write_text("a;b\n1.5;1,5\n")
-    columns = fnn.data.read_csv(path, delimiter=";", decimal=",")
-    assert columns["a"].tolist() == ["1.5"]
-    assert columns["b"].tolist() == [1.5]
-    for options in ({"decimal": ","}, {"decimal": ";"}):
-        with pytest.raises(fnn.InputError, match=r'decimal "." or ",", other than the delimiter'):
-            fnn.data.read_csv(path, **options)

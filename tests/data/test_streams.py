@@ -132,7 +132,7 @@ def test_the_length_is_for_the_bar(capsys):
     ts = fnn.init(task, jax.random.key(0), x)
     fnn.fit(task, ts, fnn.data.Stream(lambda epoch: [(x, y)] * 6, length=6))
     assert "6/6" in capsys.readouterr().out
-    with pytest.warns(RuntimeWarning, match="the iterable tells a length of 6 and gave 2 batches in this epoch"):
+    with pytest.warns(RuntimeWarning, match="the iterable has a length of 6 but gave 2 batches in this epoch"):
         fnn.fit(task, ts, fnn.data.Stream(lambda epoch: [(x, y)] * 2, length=6), verbose=0)
 
 
@@ -141,16 +141,16 @@ def test_the_length_is_for_the_bar(capsys):
     [
         (
             lambda: fnn.data.Stream([1]),
-            "expected a function of the number of the pass, got list. A list of batches needs",
+            "expected a function of the epoch, got list. A list of batches needs",
         ),
         (lambda: fnn.data.Stream(make, length=0), "length to be an integer of at least 1"),
-        (lambda: list(fnn.data.Stream(lambda epoch: None)), "a function that gives an iterable of batches, got None"),
-        (lambda: fnn.data.Stream(make).restore(3), "expected what state.. gave, got 3"),
+        (lambda: list(fnn.data.Stream(lambda epoch: None)), "a function that returns an iterable of batches, got None"),
+        (lambda: fnn.data.Stream(make).restore(3), "expected a dict from state.., got 3"),
         (lambda: fnn.data.Shuffled(parts([2]), rows=0), "rows to be an integer of at least 1"),
         (lambda: fnn.data.Shuffled(parts([2]), rows=2, batch_size=0), "batch_size to be an integer of at least 1"),
         (
             lambda: fnn.data.Shuffled(np.ones(3), rows=2),
-            r"an iterable of batches, got float64\[3\]. Arrays are shuffled",
+            r"an iterable of batches, got float64\[3\]. fit shuffles arrays",
         ),
         (lambda: fnn.data.Shuffled(iter(parts([2])), rows=2), "batches for every pass, got a list_iterator"),
         (lambda: fnn.data.Shuffled(make, rows=2), "an iterable of batches, got function. Call it"),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import compilations
 
 import fnn
 from fnn.fitting import pace, pieces
@@ -289,8 +290,6 @@ def test_bad_input_is_refused(name, task, ts, data):
 
 
 def test_nothing_compiles_before_a_refusal(task, data):
-    from test_training import compilations
-
     fresh = task.replace(optimizer=fnn.adam(1e-2))
     ts = fnn.init(fresh, jax.random.key(0), data[0][:1])
     with compilations() as count:
@@ -527,6 +526,6 @@ def test_an_early_end_is_told(capsys):
     ts = fnn.init(task, jax.random.key(0), x[:1])
     stop = fnn.early_stopping("loss", patience=2, min_delta=1.0)
     fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=2)
-    assert capsys.readouterr().out.endswith("stopped after epoch 3; the state at step 3 is returned\n")
+    assert capsys.readouterr().out.endswith("stopped after epoch 3; the state of step 3 is returned\n")
     fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=0)
     assert capsys.readouterr().out == ""

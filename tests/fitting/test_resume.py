@@ -223,7 +223,7 @@ def test_what_the_folder_holds(run, want, tmp_path, task, ts):
 
 def test_fewer_epochs_than_are_done_are_refused(run):
     run(epochs=3)
-    with pytest.raises(fnn.InputError, match=r"got 2, where the run in '.*run' is behind 3 epochs\. Raise epochs"):
+    with pytest.raises(fnn.InputError, match=r"got 2, but the run in '.*run' has completed 3 epochs\. Raise epochs"):
         run(epochs=2)
 
 
@@ -530,7 +530,7 @@ class Plain:
 
 
 def test_an_iterable_without_a_state(run, data, task, ts, monkeypatch, capsys):
-    with pytest.raises(fnn.InputError, match=r"got Plain, which cannot be taken up within an epoch\. Give it"):
+    with pytest.raises(fnn.InputError, match=r"got Plain, which cannot continue within an epoch\. Give it"):
         run(data=Plain(data), every=2)
     plain = fnn.fit(task, ts, Plain(data), epochs=3, verbose=0)
     with monkeypatch.context() as patch:

@@ -152,7 +152,7 @@ def test_a_short_last_chunk(kind, data, drop, request):
 
 
 def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypatch):
-    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 2 * 16 * 28)
+    monkeypatch.setattr("fnn.fitting.plan.CHUNK_BYTES", 2 * 16 * 28)
     read = []
     original = sources.take_from_host
     monkeypatch.setattr(
@@ -175,7 +175,7 @@ def test_validation_by_chunks_equals_the_whole(task, ts, data, mapped, monkeypat
     _, chunks = fnn.fit(task, ts, data, validation_split=0.3, batch_size=16, verbose=0, chunk_bytes=500)
     for name in ("loss", "val_loss", "val_accuracy"):
         np.testing.assert_allclose(chunks[name], plain[name], 1e-5)
-    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 500)
+    monkeypatch.setattr("fnn.fitting.plan.CHUNK_BYTES", 500)
     seen, expected = fnn.evaluate(task, ts, mapped), fnn.evaluate(task, ts, data)
     assert seen == pytest.approx(expected, rel=1e-5)
     np.testing.assert_allclose(fnn.predict(task, ts, mapped[0]), fnn.predict(task, ts, data[0]), 1e-5, 1e-6)
@@ -207,7 +207,7 @@ def test_bad_values_are_found_before_training_with_their_place(task, ts, data, m
         fnn.fit(task, ts, (x, data[1]), batch_size=16, verbose=0, chunk_bytes=500)
     with pytest.raises(fnn.InputError, match=f"validation_data x: .*{message}"):
         fnn.fit(task, ts, mapped, batch_size=16, verbose=0, validation_data=(x, data[1]))
-    monkeypatch.setattr("fnn.fitting.fit.CHUNK_BYTES", 500)
+    monkeypatch.setattr("fnn.fitting.plan.CHUNK_BYTES", 500)
     for call in (lambda: fnn.evaluate(task, ts, (x_mapped, data[1])), lambda: fnn.predict(task, ts, x_mapped)):
         with pytest.raises(fnn.InputError, match=message):
             call()
@@ -273,8 +273,8 @@ def test_gathered_batches_equal_arrays_in_order(task, ts, data, most, pieces, mo
     gather(monkeypatch, most)
     seen, original = [], streams.StreamSource.pieces
 
-    def counted(self, ts, done):
-        for piece in original(self, ts, done):
+    def counted(self, ts, done, made):
+        for piece in original(self, ts, done, made):
             seen.append(piece.whole)
             yield piece
 

@@ -27,9 +27,9 @@ def test_shapes_dtypes_operations_and_bytes_of_an_image_model():
         "conv", "depthwise_conv", "conv_1", "conv_transpose", "residual", "body", "conv", "batch_norm",
         "global_avg_pool", "dense",
     ]  # fmt: skip
-    # Outputs times what each of them is a sum of: the window and the channels of its group.
+    # The outputs times the terms of each: the window and the channels of its group.
     conv = [12 * 10 * 8 * 9 * 3, 5 * 5 * 8 * 6, 5 * 5 * 6 * 9 * 4]
-    transposed = 5 * 5 * 6 * 9 * 4  # each input meets the window and all outputs
+    transposed = 5 * 5 * 6 * 9 * 4  # each input is multiplied by the whole window of every output channel
     assert [row.operations for row in table.rows] == [*conv, transposed, 0, 0, 11 * 11 * 4 * 9 * 4, 0, 0, 40]
     assert table.operations == sum(row.operations for row in table.rows)
     first, *_, last = table.rows
@@ -37,13 +37,13 @@ def test_shapes_dtypes_operations_and_bytes_of_an_image_model():
     assert (first.output_shape, first.output_dtype) == ((None, 12, 10, 8), "float32")
     assert first.size == 4 * 12 * 10 * 8
     assert [row.params for row in table.rows] == [row.params for row in fnn.summary(model, (14, 12, 3)).rows]
-    # The body has the output of its last layer, so its bytes count once.
+    # The body repeats the output of its last layer, so its bytes count once.
     assert table.size == sum(row.size for row in table.rows if row.path[-1] != "body")
     assert (last.input_shape, last.size) == ((None, 4), 40)
 
 
 def test_operations_agree_with_xla_s_own_count():
-    """XLA counts a multiply-add as two operations, and small ones too, of which there are few here."""
+    """XLA counts a multiply-add as two operations, and also the few elementwise operations."""
     model = fnn.Sequential(fnn.Conv(16, 3), fnn.Conv(16, 3), fnn.Flatten(), fnn.Dense(64), fnn.Dense(10))
     x = jnp.zeros((1, 16, 16, 16))
     params, state = jax.jit(model.init)(jax.random.key(0), x)
@@ -52,7 +52,7 @@ def test_operations_agree_with_xla_s_own_count():
     np.testing.assert_allclose(2 * fnn.check(model, x).operations, flops, rtol=0.02)
 
 
-def test_operations_of_recurrent_layers_and_pairs_with_a_mask():
+def test_operations_of_recurrent_layers_with_a_mask():
     model = fnn.Sequential(
         fnn.Embedding(7, 4, mask_zero=True), fnn.Bidirectional(fnn.LSTM(3, return_sequences=True)), fnn.GRU(2)
     )
@@ -108,14 +108,14 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
     with pytest.raises(fnn.InputError, match=r"check: expected a batch .*, got a TrainState\. It needs no parameters"):
         fnn.check(TASK, state_of(TASK, PARAMS))
     words = fnn.Sequential(fnn.Embedding(50, 8), fnn.Flatten(), fnn.Dense(2))
-    with pytest.raises(fnn.InputError, match=r'integer ids, .* it is jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
+    with pytest.raises(fnn.InputError, match=r'integer ids, .* pass jax.ShapeDtypeStruct\(\(1, 20\), "int32"\)'):
         fnn.check(words, (20,))
     assert fnn.check(words, jax.ShapeDtypeStruct((1, 20), "int32")).rows[-1].output_shape == (None, 2)
     with pytest.raises(fnn.InputError, match="check, x: expected an array"):
         fnn.check(fnn.Dense(2), "images")
 
 
-def test_a_users_layer_with_layers_inside_has_its_own_operations():
+def test_a_user_defined_layer_with_children_has_its_own_operations():
     inner = fnn.Sequential(fnn.Dense(4))
 
     def apply(params, state, x, *, key=None, train=False):
@@ -129,7 +129,7 @@ def test_a_users_layer_with_layers_inside_has_its_own_operations():
     assert fnn.check(mine, (3,)).operations == 36
 
 
-def test_a_refused_input_comes_with_the_table_up_to_that_layer():
+def test_a_rejected_input_shows_the_table_up_to_that_layer():
     block = fnn.Sequential(fnn.Dense(4), fnn.Residual(fnn.Dense(4), fnn.Conv(8, 3)), name="block")
     with pytest.raises(fnn.InputError, match=r"^layer 'block' \(position 1\) > layer 'residual'") as error:
         fnn.check(fnn.Sequential(fnn.Dense(16, "relu"), block, fnn.Dense(1)), (784,))
@@ -140,11 +140,11 @@ def test_a_refused_input_comes_with_the_table_up_to_that_layer():
         "dense (Dense)", "block/dense (Dense)", "block/residual/body/dense (Dense)",
     ]  # fmt: skip
     assert "float32 (None, 784)  float32 (None, 16)  12,560" in lines[3]
-    # Nothing stands before the first layer.
+    # The first layer has no table before it.
     with pytest.raises(fnn.InputError, match=r"layer 'conv' \(position 0\)") as error:
         fnn.check(fnn.Sequential(fnn.Conv(8, 3), fnn.Dense(2)), (784,))
     assert str(error.value).endswith("Add Reshape((h, w, c)) before it.")
-    # Of the last layer the error comes when it is applied.
+    # The last layer fails only when it is applied.
     with pytest.raises(fnn.InputError, match="The layers before it:\nlayer"):
         fnn.check(fnn.Sequential(fnn.Flatten(), fnn.Reshape(7)), (4, 2))
 
@@ -160,7 +160,7 @@ def test_a_refused_input_comes_with_the_table_up_to_that_layer():
 # -------------------------------------------------------------------------------------------------------------- numbers
 X = RNG.normal(size=(40, 6)).astype("float32")
 Y = RNG.integers(0, 3, 40).astype("int32")
-# One task for most tests, so that it is compiled once; what is wrong comes with the parameters.
+# One task for most tests, so that it is compiled once; the parameters hold the faults.
 TASK = fnn.Task(
     fnn.Sequential(fnn.Dense(8, "tanh"), fnn.Dense(5, "relu"), fnn.Dense(3)),
     "sparse_categorical_crossentropy",
@@ -180,7 +180,7 @@ PARAMS = {
 
 
 def state_of(task, params, state=None):
-    """A TrainState of given parameters, of which nothing needs to be compiled."""
+    """A TrainState of given parameters, made without compiling anything."""
     params = jax.tree.map(lambda a: jnp.asarray(a, "float32"), params)
     return fnn.TrainState(params, state or {}, task.optimizer.init(params), jax.random.key(0), jnp.int32(0))
 
@@ -197,7 +197,7 @@ def report_of(params, x=X, y=Y):
     return fnn.layer_report(TASK, state_of(TASK, params), (x, y))
 
 
-def test_every_number_is_that_of_numpy():
+def test_every_number_matches_numpy():
     p = changed(dense_1=("bias", lambda b: b + np.linspace(-4, 1, 5)), dense=("kernel", lambda k: 2 * k))
     report = report_of(p)
 
@@ -238,8 +238,8 @@ def test_every_number_is_that_of_numpy():
     assert report.examples == 40
 
 
-def test_updates_are_those_of_the_optimizer():
-    """Of clipping, moments of steps before and frozen layers, too."""
+def test_updates_match_the_optimizer():
+    """Including clipping, earlier moments and frozen layers."""
     optimizer = fnn.freeze(fnn.chain(fnn.clip_by_global_norm(0.1), fnn.adam(0.02)), "dense_1/*")
     task = TASK.replace(optimizer=optimizer)
     ts, _ = fnn.train_step(task, state_of(task, PARAMS), (X, Y))
@@ -255,7 +255,7 @@ def test_updates_are_those_of_the_optimizer():
 
 
 def test_rows_of_nested_models():
-    """A Sequential inside has the output of its last layer; parameters count once, where they belong."""
+    """An inner Sequential repeats its last layer and has no row; every parameter counts once."""
     model = fnn.Sequential(
         fnn.Sequential(fnn.Reshape((2, 3)), fnn.Dense(4, "relu"), fnn.Dropout(0.5), name="block"),
         fnn.Residual(fnn.Dense(6), fnn.BatchNorm(), shortcut=fnn.Dense(6)), fnn.Flatten(), fnn.Dense(3),
@@ -280,13 +280,13 @@ def test_rows_of_nested_models():
     assert (rows["block/dense"].dead, rows["block/dense"].units, rows["block/dense"].shape) == (1, 4, (40, 2, 4))
     assert rows["block/dropout"].zeros > rows["block/dense"].zeros + 0.1
     np.testing.assert_allclose(rows["residual/body/batch_norm"].param_norm, np.sqrt(6), rtol=1e-6)
-    # Dropout hands dead units on, which is not said again.
+    # Dropout passes dead units through; the note is not repeated.
     assert [note for note in report.notes if "dead" in note] == [
         "block/dense: 1 of 4 units are dead, 0 for all 40 examples"
     ]
 
 
-def test_integers_have_no_numbers_and_masked_steps_do_not_count():
+def test_integer_outputs_have_no_statistics_and_masked_steps_do_not_count():
     ids = RNG.integers(1, 7, (8, 5)).astype("int32")
     ids[:, 3:] = 0
     table = np.float32(RNG.normal(size=(7, 4)))
@@ -303,7 +303,7 @@ def test_integers_have_no_numbers_and_masked_steps_do_not_count():
     np.testing.assert_allclose(embedded.param_norm, np.linalg.norm(table), rtol=1e-6)
 
 
-def test_notes_on_units_and_slopes():
+def test_notes_on_dead_units_and_gradients():
     assert report_of(PARAMS).notes == ()
     few = report_of(changed(dense_1=("bias", lambda b: np.where(np.arange(5) % 3 == 0, -50, b + 0.5))))
     assert few.notes == ("dense_1: 2 of 5 units are dead, 0 for all 40 examples",)
@@ -320,7 +320,7 @@ def test_notes_on_units_and_slopes():
 
 
 def test_notes_name_three_layers_and_count_the_others():
-    """Of many layers there is one note, with the worst of them."""
+    """Many layers share one note, which gives the worst value."""
     row = report_of(PARAMS).rows[0]
     rows = [row._replace(path=f"d{i}", dead=2 + i, units=8, saturated=0.6 + i / 10) for i in range(4)]
     assert _notes([*rows, row], 1.0, 9) == [
@@ -342,7 +342,7 @@ def test_saturation_of_a_sigmoid():
     first = 1 / (1 + np.exp(-(X @ params["dense"]["kernel"] + params["dense"]["bias"])))
     share = ((first < 0.01) | (first > 0.99)).mean()
     np.testing.assert_allclose(report.rows[0].saturated, share, atol=0.01)
-    # Flatten hands it on, and a last layer may be sure of itself.
+    # Flatten passes its input through, and a last layer may be confident.
     assert report.rows[2].saturated > 0.5
     assert [note.split(":")[0] for note in report.notes if "saturated" in note] == ["dense"]
 
@@ -367,7 +367,7 @@ def test_a_gradient_that_vanishes_or_explodes():
     assert steep.notes[:2] == (f"the gradient grows to {ratio:.1e} {way}", update)
 
 
-def test_of_outputs_that_are_all_nan_nothing_is_told():
+def test_outputs_of_nan_have_no_statistics():
     spoiled = report_of(changed(dense_2=("bias", lambda b: b + np.nan)))
     row = spoiled.rows[2]
     assert (row.mean, row.std, row.zeros, row.dead) == (None, None, None, None)
@@ -375,14 +375,14 @@ def test_of_outputs_that_are_all_nan_nothing_is_told():
     assert str(spoiled).splitlines()[4].split()[2:6] == ["-"] * 4
 
 
-def test_an_update_that_is_not_finite_is_told():
+def test_a_note_on_a_non_finite_update():
     ts = state_of(TASK, PARAMS)
     lost = jax.tree.map(lambda a: a * jnp.nan if jnp.issubdtype(a.dtype, jnp.floating) else a, ts.opt_state)
     report = fnn.layer_report(TASK, ts._replace(opt_state=lost), (X, Y))
-    assert report.notes == ("dense: the optimizer's update is not finite, though the gradient is",)
+    assert report.notes == ("dense: the optimizer's update is not finite, although the gradient is finite",)
 
 
-def test_what_is_not_finite_is_counted_and_the_first_place_named():
+def test_non_finite_values_are_counted_and_the_first_layer_named():
     spoiled = report_of(changed(dense_1=("bias", lambda b: np.where(np.arange(5) == 2, np.nan, b))))
     assert [row.non_finite.params for row in spoiled.rows] == [0, 1, 0]
     assert spoiled.rows[1].non_finite.outputs == 40
@@ -396,21 +396,21 @@ def test_what_is_not_finite_is_counted_and_the_first_place_named():
     count = over.rows[1].non_finite.outputs
     assert 0 < count < 200
     assert over.rows[0].non_finite.outputs == 0
-    assert over.notes == (f"dense_1: {count} outputs are not finite, and none before it",)
+    assert over.notes == (f"dense_1: {count} outputs are not finite, the first in the forward pass",)
 
     zero = {"kernel": np.zeros((6, 2)), "bias": np.zeros(2)}
-    # The root has no slope at 0, where the mistakes of a perfect fit are.
+    # The square root has an infinite slope at 0, the error of a perfect fit.
     rooted = fnn.Task(fnn.Dense(2), lambda p, t: jnp.sqrt(jnp.square(p - t).sum(-1)))
     back = fnn.layer_report(rooted, state_of(rooted, zero), (X, np.zeros((40, 2), "float32")))
     assert back.rows[0].non_finite == NonFinite(0, 80, 0, 14)
-    assert back.notes == ("the model: the gradient at its output is not finite, and none is behind it",)
+    assert back.notes == ("the model: the gradient at its output is not finite, the first in the backward pass",)
     assert np.isnan([back.rows[0].gradient_rms, back.rows[0].gradient_norm, back.rows[0].param_gradient_norm]).all()
     assert back.rows[0].dead is None
     assert str(back).splitlines()[2].split()[1:9] == ["0", "0", "100%", "-", "nan", "0", "nan", "-"]
     assert str(back).splitlines()[2].endswith("  gradients 80, their gradients 14")
     large = fnn.Task(fnn.Dense(2), lambda p, t: jnp.exp(1e4 + p.sum(-1)))
     loss = fnn.layer_report(large, state_of(large, zero), (X, Y))
-    assert loss.notes == ("the loss is not finite, inf, though all outputs are",)
+    assert loss.notes == ("the loss is not finite, inf, although all outputs are finite",)
     assert isinstance(loss, fnn.LayerReport)
     assert [(row.path, row.kind) for row in loss.rows] == [("", "Dense")]
     assert "\n(Dense)  " in str(loss)
@@ -432,9 +432,9 @@ def test_the_table():
     assert text[7:9] == ["! no gradient reaches dense", "! dense_1: 5 of 5 units are dead, 0 for that example"]
 
 
-def test_the_report_refuses_what_it_cannot_measure():
+def test_the_report_rejects_traced_values_and_bad_data():
     ts = state_of(TASK, PARAMS)
-    with pytest.raises(fnn.InputError, match="layer_report: expected a state and a batch whose values are known"):
+    with pytest.raises(fnn.InputError, match="layer_report: expected a state and a batch with concrete values"):
         jax.jit(lambda ts: fnn.layer_report(TASK, ts, (X, Y)))(ts)
     with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
         fnn.layer_report(TASK.model, ts, (X, Y))

@@ -56,7 +56,7 @@ def test_summary_of_nested_models_state_and_frozen_parameters():
     assert "    dense (Dense)" in str(table)
 
 
-def test_summary_finds_the_batch_wherever_it_is():
+def test_summary_finds_the_batch_axis():
     def apply(params, state, x, *, key=None, train=False):
         return (x.T, {"sum": x.sum()}), state
 
@@ -75,7 +75,7 @@ def test_summary_takes_tasks_arrays_and_single_layers():
     assert (half.total, half.size) == (8, 16)
 
 
-def test_summary_refuses_bad_input():
+def test_summary_rejects_bad_input():
     with pytest.raises(fnn.InputError, match="a Layer or a Task"):
         fnn.summary(3, (3,))
     with pytest.raises(fnn.InputError, match=r"each length in the input shape to be an integer of at least 1, got 0"):
@@ -106,7 +106,7 @@ def test_summary_returns_a_summary():
     assert isinstance(fnn.summary(fnn.Dense(2), jax.ShapeDtypeStruct((1, 3), jnp.float32)), fnn.Summary)
 
 
-def test_what_a_layer_adds_to_the_loss_is_no_parameter():
+def test_added_losses_are_not_counted():
     model = fnn.Sequential(fnn.Dense(4), fnn.ActivityRegularization(l2=0.1), fnn.Dense(2))
     table = fnn.summary(model, (3,))
     assert (table.total, table.non_trainable) == (3 * 4 + 4 + 4 * 2 + 2, 0)
@@ -114,7 +114,7 @@ def test_what_a_layer_adds_to_the_loss_is_no_parameter():
 
 
 def holder(apply=None):
-    """A layer of a user's own, with parameters of its own in lists and tuples, that applies a model twice."""
+    """A user-defined layer that applies a model twice and holds parameters in lists and tuples."""
     inner = fnn.Sequential(fnn.Dense(4), fnn.BatchNorm(), fnn.Dense(3))
 
     def init(key, x):
@@ -132,7 +132,7 @@ def holder(apply=None):
 INSIDE = [(("dense",), 16, 64), (("batch_norm",), 16, 64), (("dense_1",), 15, 60)]
 
 
-def test_every_parameter_stands_in_exactly_one_row():
+def test_every_parameter_is_in_exactly_one_row():
     outer = (("holder",), 12 + 1, 7 * 4 + 2 * 4 + 3 * 2 + 4)
     alone = fnn.summary(holder(), (3,))
     assert [(row.path, row.params, row.size) for row in alone.rows] == [outer, *INSIDE]
@@ -168,13 +168,13 @@ def test_parameters_behind_transformations_are_counted_once():
             table = fnn.summary(model, (3,))
             assert sum(row.params for row in table.rows) == table.total == 60 + 4 * (model.name == "sequential")
             assert sum(row.size for row in table.rows) == table.size
-    # Sequential names its parameters by layer, so that they are found in a compiled model too.
+    # The paths of Sequential name the layer, so its parameters are found in a compiled model too.
     inner = fnn.Sequential(fnn.Dense(4), fnn.Dense(2))
     compiled = fnn.Layer(inner.init, jax.jit(inner.apply, static_argnames="train"), name="compiled")
     assert [row.params for row in fnn.summary(compiled, (3,)).rows] == [16, 10]
 
 
-def test_what_the_optimizer_freezes_is_named():
+def test_parameters_frozen_by_the_optimizer_are_named():
     model = fnn.Sequential(fnn.Dense(3), fnn.BatchNorm(), fnn.Dense(1))
     frozen = ("dense/bias", "dense/kernel")
     for optimizer in (
@@ -184,7 +184,7 @@ def test_what_the_optimizer_freezes_is_named():
         optax.chain(optax.clip(1.0), fnn.freeze(optax.sgd(0.1), "dense")),
     ):
         task = fnn.Task(model, "mse", optimizer)
-        for _ in range(2):  # whether or not JAX has traced it already
+        for _ in range(2):  # before and after JAX has traced it
             table = fnn.summary(task, (2,))
             assert table.frozen == frozen
             assert (table.trainable, table.non_trainable) == (6 + 4, 9 + 6)
@@ -205,7 +205,7 @@ def test_what_the_optimizer_freezes_is_named():
         fnn.summary(model, (2,), frozen="dens")
 
 
-def test_totals_are_those_of_keras():
+def test_totals_match_keras():
     keras = pytest.importorskip("keras", reason="Keras is the reference here")
     layers = keras.layers
     theirs = keras.Sequential(

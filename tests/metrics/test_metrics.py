@@ -1,4 +1,4 @@
-"""Metrics: against scikit-learn, gathered over any split of the data, and their errors."""
+"""Metrics: against scikit-learn, merged over any split of the data, and their errors."""
 
 import functools
 
@@ -17,14 +17,14 @@ from fnn.metrics import METRICS, get_metric, mean_metric
 
 @pytest.fixture(scope="module")
 def data():
-    """Scores, class numbers that follow them now and then, and weights."""
+    """Scores, class labels that partly agree with them, and weights."""
     rng = np.random.default_rng(3)
     t = rng.choice(5, 60, p=[0.1, 0.4, 0.1, 0.15, 0.25]).astype("int32")
     p = rng.normal(size=(60, 5)).astype("float32") + 1.2 * np.eye(5, dtype="float32")[t]
     return p, t, rng.uniform(0, 3, 60).astype("float32")
 
 
-def test_accuracy_is_scikit_learn_s(data):
+def test_accuracy_matches_scikit_learn(data):
     p, t, w = data
     for weight in (None, w):
         want = sk.accuracy_score(t, p.argmax(1), sample_weight=weight)
@@ -80,7 +80,7 @@ def test_binary_accuracy(rng):
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
-def test_top_k_accuracy_is_scikit_learn_s(data, k):
+def test_top_k_accuracy_matches_scikit_learn(data, k):
     p, t, w = data
     for weight in (None, w):
         want = sk.top_k_accuracy_score(t, p, k=k, sample_weight=weight) if k < 5 else 1.0
@@ -90,13 +90,13 @@ def test_top_k_accuracy_is_scikit_learn_s(data, k):
         )
 
 
-def test_top_k_with_equal_scores_counts_k_classes_at_most():
+def test_top_k_with_equal_scores_counts_at_most_k_classes():
     p = np.zeros((4, 4), "float32")
     assert [float(metrics.top_k_accuracy(p, np.arange(4), k=k)) for k in (1, 2, 4)] == [0.25, 0.5, 1]
     assert float(jax.jit(lambda p: metrics.top_k_accuracy(p, jnp.array([0]), k=3))(jnp.full((1, 3), jnp.nan))) == 0
 
 
-def test_confusion_matrix_is_scikit_learn_s(data):
+def test_confusion_matrix_matches_scikit_learn(data):
     p, t, _ = data
     want = sk.confusion_matrix(t, p.argmax(1))
     np.testing.assert_array_equal(metrics.confusion_matrix(p, t), want)
@@ -112,7 +112,7 @@ def test_confusion_matrix_is_scikit_learn_s(data):
     )
 
 
-def test_precision_recall_f1_and_support_are_scikit_learn_s(data):
+def test_precision_recall_f1_and_support_match_scikit_learn(data):
     p, t, _ = data
     p = p.copy()
     p[:, 2] = -9  # a class that is never predicted
@@ -128,7 +128,7 @@ def rows_of(report):
     return {row[0]: [float(number) for number in row[1:]] for row in words}
 
 
-def test_classification_report_has_scikit_learn_s_numbers(data):
+def test_classification_report_matches_scikit_learn(data):
     p, t, _ = data
     names = ["ant", "bee", "cat", "dog", "elk"]
     got = rows_of(fnn.classification_report(p, t, names=names, digits=6))
@@ -142,7 +142,7 @@ def test_classification_report_has_scikit_learn_s_numbers(data):
     assert len({len(line) for line in plain if line}) == 1, "columns must be aligned"
 
 
-def test_regression_metrics_are_scikit_learn_s(rng):
+def test_regression_metrics_match_scikit_learn(rng):
     for shape in ((40,), (40, 3)):
         p, t, w = rng.normal(size=shape), rng.normal(size=shape), rng.uniform(size=40)
         p, t = (0.5 * p + t).astype("float32"), t.astype("float32")
@@ -157,7 +157,7 @@ def test_regression_metrics_are_scikit_learn_s(rng):
                 )
 
 
-def test_r2_of_constant_targets_is_scikit_learn_s():
+def test_r2_of_constant_targets_matches_scikit_learn():
     t = np.array([[1.0, 2.0, 5.0], [1.0, 3.0, 5.0], [1.0, 4.0, 5.0]], "float32")
     for p in (t, t + np.array([[0.1, 0, 0]] * 3, "float32")):
         assert float(metrics.r2_score(p, t)) == pytest.approx(sk.r2_score(t, p))
@@ -232,7 +232,7 @@ def test_r2_with_a_large_mean_in_float32():
     assert float(metric.result(totals)) == pytest.approx(want, abs=2e-3)
 
 
-def test_class_metrics_are_macro_means_and_class_one_of_two(data):
+def test_class_metrics_are_macro_means_or_those_of_class_1_of_two(data):
     p, t, w = data
     for name in ("precision", "recall", "f1"):
         score = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}[name]
@@ -260,6 +260,12 @@ def test_get_metric():
     assert metrics.top_k(2).name == "top_k_accuracy"
 
 
+def test_a_metric_prints_as_the_call_that_makes_it():
+    assert repr(get_metric("mse", losses.huber)) == "get_metric('mse')"
+    assert repr(get_metric("f1", losses.logistic)) == "get_metric('f1', logistic)"
+    assert repr(metrics.top_k(2)) == "top_k(2)"
+
+
 def test_the_threshold_follows_the_loss():
     p, t, w = np.array([0.3, 0.7, -0.2], "float32"), np.array([1, 1, 0]), np.ones(3, "float32")
 
@@ -283,75 +289,27 @@ P = np.zeros((4, 3), "float32")
     ("call", "message"),
     [
         (lambda: get_metric("acuracy"), r"metric: .* got 'acuracy'\. Did you mean 'accuracy'"),
-        (
-            lambda: metrics.accuracy(P, np.zeros(4)),
-            r"targets: expected integer class numbers, or one-hot rows, got float\d+\[4\]\. Use y\.astype\('int32'\)",
-        ),
-        (
-            lambda: metrics.accuracy(np.zeros(4, int), np.array([0.0, 1, 2, 3])),
-            r"expected integer class numbers, or one-hot rows",
-        ),
-        (lambda: metrics.confusion_matrix(P, np.zeros(4)), r"expected integer class numbers, or one-hot rows"),
-        (lambda: metrics.top_k_accuracy(P, np.zeros(4)), r"expected integer class numbers, or one-hot rows"),
-        (
-            lambda: metrics.accuracy(P, np.zeros((4, 2), "int32")),
-            r"accuracy: expected targets that fit the predictions, got float32\[4, 3\] and int32\[4, 2\]",
-        ),
-        (
-            lambda: metrics.accuracy(P, np.zeros(3, int)),
-            r"accuracy: expected predictions and targets of the same length",
-        ),
-        (
-            lambda: metrics.accuracy(P[:0], np.zeros(0, int)),
-            r"accuracy: expected at least one example, got float32\[0, 3\]",
-        ),
+        (lambda: metrics.accuracy(P, np.zeros(4)), r"targets: expected integer .*Use y\.astype"),
+        (lambda: metrics.accuracy(np.zeros(4, int), np.array([0.0, 1, 2, 3])), r"integer class numbers, or one-hot"),
+        (lambda: metrics.confusion_matrix(P, np.zeros(4)), r"integer class numbers, or one-hot"),
+        (lambda: metrics.top_k_accuracy(P, np.zeros(4)), r"integer class numbers, or one-hot"),
+        (lambda: metrics.accuracy(P, np.zeros((4, 2), "int32")), r"accuracy: expected targets that fit"),
+        (lambda: metrics.accuracy(P, np.zeros(3, int)), r"accuracy: .* of the same length"),
+        (lambda: metrics.accuracy(P[:0], np.zeros(0, int)), r"accuracy: .*one example, got float32\[0, 3\]"),
         (lambda: metrics.accuracy(0.5, 1), r"accuracy: expected at least one example"),
-        (
-            lambda: metrics.accuracy(P, np.zeros(4, int), sample_weight=np.ones(3)),
-            r"accuracy: expected sample weights of shape \(4,\), got float\d+\[3\]",
-        ),
-        (
-            lambda: metrics.binary_accuracy(P, np.zeros(4)),
-            r"binary_accuracy: expected targets of the predictions' shape",
-        ),
-        (
-            lambda: metrics.top_k_accuracy(P[:, 0], np.zeros(4, int)),
-            r"top_k_accuracy: expected predictions \(batch, \.\.\., classes\)",
-        ),
-        (
-            lambda: metrics.top_k_accuracy(P, np.zeros(4, int), k=0),
-            r"top_k: expected k to be an integer of at least 1, got 0",
-        ),
+        (lambda: metrics.accuracy(P, np.zeros(4, int), sample_weight=np.ones(3)), r"sample weights of shape \(4,\)"),
+        (lambda: metrics.binary_accuracy(P, np.zeros(4)), r"binary_accuracy: expected targets of"),
+        (lambda: metrics.top_k_accuracy(P[:, 0], np.zeros(4, int)), r"top_k_accuracy: .*classes\)"),
+        (lambda: metrics.top_k_accuracy(P, np.zeros(4, int), k=0), r"top_k: expected k .*at least 1, got 0"),
         (lambda: metrics.rmse(P, P[:, :2]), r"mean_squared_error: expected targets of the predictions' shape"),
         (lambda: metrics.r2_score(P, P[:, 0]), r"r2: expected targets of the predictions' shape"),
-        (
-            lambda: get_metric("f1").measure(P, np.zeros((4, 2), int), np.ones(4)),
-            r"f1: expected targets that fit the predictions",
-        ),
-        (
-            lambda: mean_metric("mine", lambda p, t: p).measure(P, P, np.ones(4)),
-            r"metric 'mine': expected one value per example, of shape \(4,\), got float32\[4, 3\]",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0, 1], [0, 1, 1]),
-            r"confusion_matrix: expected predictions and targets of the same length",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0, 1], [0, 4], num_classes=3),
-            r"expected class numbers in \[0, 3\), got numbers from 0 to 4",
-        ),
-        (
-            lambda: metrics.confusion_matrix(P, [0, -1, 0, 0]),
-            r"expected class numbers in \[0, 3\) for 3 scores, got numbers from -1 to 0",
-        ),
-        (
-            lambda: metrics.confusion_matrix([0], [0], num_classes=0),
-            r"expected num_classes to be an integer of at least 1, got 0",
-        ),
-        (
-            lambda: fnn.classification_report(P, [0, 1, 2, 0], names=["a", "b"]),
-            r"classification_report: expected 3 names, got 2 names",
-        ),
+        (lambda: get_metric("f1").measure(P, np.zeros((4, 2), int), np.ones(4)), r"f1: expected targets that fit"),
+        (lambda: mean_metric("mine", lambda p, t: p).measure(P, P, np.ones(4)), r"metric 'mine': .*of shape \(4,\)"),
+        (lambda: metrics.confusion_matrix([0, 1], [0, 1, 1]), r"confusion_matrix: .* of the same length"),
+        (lambda: metrics.confusion_matrix([0, 1], [0, 4], num_classes=3), r"in \[0, 3\), got numbers from 0 to 4"),
+        (lambda: metrics.confusion_matrix(P, [0, -1, 0, 0]), r"for 3 scores, got numbers from -1 to 0"),
+        (lambda: metrics.confusion_matrix([0], [0], num_classes=0), r"num_classes .*at least 1, got 0"),
+        (lambda: fnn.classification_report(P, [0, 1, 2, 0], names=["a", "b"]), r"expected 3 names, got 2"),
     ],
 )
 def test_errors(call, message):
@@ -359,7 +317,7 @@ def test_errors(call, message):
         call()
 
 
-def test_scores_that_are_logits_are_seen():
+def test_logits_in_place_of_probabilities_are_refused():
     labels = (metrics.accuracy, metrics.binary_accuracy)
     for fn in (*labels, metrics.confusion_matrix, metrics.classification_report, metrics.precision_recall_f1):
         match = r"in \[0, 1\], which are cut at 0.5, got scores from -1 to 2. Logits need threshold=0.0"
@@ -387,7 +345,7 @@ def test_swapped_arguments_and_text_are_refused(data):
     ):
         metrics.binary_accuracy([[0.0, 1.0], [1.0, 1.0]], [[0.3, 0.8], [0.9, 0.2]])
     assert float(metrics.binary_accuracy([[0.1, 0.9], [0.8, 0.9]], [[0.0, 1.0], [1.0, 1.0]])) == 1
-    # Where values are not known they are not looked at, nor by the metrics of a task.
+    # Values that are not known are not checked, and neither are those of a task's metrics.
     soft = 0.9 * np.eye(5, dtype="f")[t] + 0.02
     assert float(jax.jit(metrics.accuracy)(p, soft)) == pytest.approx(float(metrics.accuracy(p, t)))
     assert float(get_metric("accuracy").measure(p, soft, jnp.ones(60))[0]) == pytest.approx((p.argmax(1) == t).sum())
@@ -406,7 +364,7 @@ def test_r2_of_a_constant():
 
 # ------------------------------------------------------------------------------------------------ several yes/no labels
 def labelled(seed, rows=12, labels=3, steps=None):
-    """Probabilities and labels, of which some rows have none and some have all."""
+    """Probabilities and labels; some rows have no label and some have all."""
     rng = np.random.default_rng(seed)
     shape = (rows, labels) if steps is None else (rows, steps, labels)
     t = (rng.uniform(size=shape) < rng.uniform(0.1, 0.9, labels)).astype("int32")
@@ -445,7 +403,7 @@ def test_a_task_scores_several_labels_by_its_loss(kind, steps):
             for name, metric in found.items():
                 parts = [
                     measures[name](outputs[rows], given.astype(dtype)[rows], w[rows])
-                    for rows in (slice(0, 6), slice(6, 12))  # each of one size, so that all share a program
+                    for rows in (slice(0, 6), slice(6, 12))  # of one size, so that they share a program
                 ]
                 got[name] = float(metric.result(metric.merge(*parts)))
             hits = np.average(((p > 0.5) == t).reshape(12, -1).mean(1), weights=w)
@@ -454,7 +412,7 @@ def test_a_task_scores_several_labels_by_its_loss(kind, steps):
             np.testing.assert_allclose(scores, macro(t, p > 0.5, w), rtol=1e-5, atol=1e-6)
 
 
-def test_all_labels_on_and_all_predicted():
+def test_all_labels_true_and_predicted():
     x, y = np.ones((10, 3), "float32"), np.ones((10, 3), "int32")
     model = fnn.Dense(3, kernel_initializer="ones")
     task = fnn.Task(model, "binary_crossentropy", metrics=("accuracy", "precision", "recall", "f1"))
@@ -468,7 +426,7 @@ def test_all_labels_on_and_all_predicted():
 
 @settings(max_examples=5)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["float32", "int64", "bool", "float64"]), st.booleans())
-def test_functions_of_several_labels_are_scikit_learn_s(seed, dtype, weighted):
+def test_functions_of_several_labels_match_scikit_learn(seed, dtype, weighted):
     p, t, w = labelled(seed)
     w = w if weighted else None
     given = t.astype(dtype)
@@ -497,11 +455,11 @@ def test_functions_of_several_labels_are_scikit_learn_s(seed, dtype, weighted):
         assert numbers[3] == pytest.approx(want[label]["support"], abs=0.051)
 
 
-def test_rows_that_look_one_hot_are_classes_unless_said_otherwise():
+def test_one_hot_rows_are_classes_unless_multi_label_is_true():
     p, t = np.array([[0.9, 0.8, 0.1], [0.2, 0.6, 0.7]], "float32"), np.eye(3)[[0, 1]]
     assert float(metrics.accuracy(p, t)) == 0.5
     assert float(metrics.accuracy(p, t, multi_label=True)) == pytest.approx(4 / 6)
-    assert float(metrics.accuracy(p, 2 * t - 1)) == pytest.approx(4 / 6)  # -1 is no part of a one-hot row
+    assert float(metrics.accuracy(p, 2 * t - 1)) == pytest.approx(4 / 6)  # -1 does not occur in one-hot rows
     assert metrics.confusion_matrix(p, t).shape == (3, 3)
     assert metrics.confusion_matrix(p, t, multi_label=True).shape == (3, 2, 2)
     rows = np.array([[1, 1, 0], [0, 0, 0]])
@@ -518,7 +476,7 @@ def test_rows_that_look_one_hot_are_classes_unless_said_otherwise():
         metrics.accuracy(p, rows, multi_label="yes")
 
 
-def test_top_k_has_no_meaning_for_several_labels():
+def test_top_k_of_several_labels_is_refused():
     for loss in (losses.binary_crossentropy, losses.logistic):
         for metric in ("top_k_accuracy", metrics.top_k(2), metrics.top_k_accuracy):
             with pytest.raises(fnn.InputError, match=r"metric 'top_k_accuracy': expected a loss of classes"):
@@ -526,13 +484,13 @@ def test_top_k_has_no_meaning_for_several_labels():
     kept = metrics.top_k(2)
     assert get_metric(kept, losses.categorical_crossentropy) is kept
     for dtype in ("int32", "float32", "bool"):
-        with pytest.raises(fnn.InputError, match=r"^top_k_accuracy: .* Of several labels none is the right one"):
+        with pytest.raises(fnn.InputError, match=r"^top_k_accuracy: .* Rows of several labels have no true class"):
             metrics.top_k_accuracy(np.eye(3, dtype="f"), np.ones((3, 3), dtype), k=2)
         with pytest.raises(fnn.InputError, match=r"^reliability: .* pass p\.ravel\(\) and y\.ravel"):
             metrics.reliability(np.eye(3, dtype="f"), np.ones((3, 3), dtype))
 
 
-def test_a_single_soft_label_is_cut_at_a_half():
+def test_the_threshold_of_soft_labels_is_one_half():
     metric = get_metric("recall", losses.binary_crossentropy)
     totals = metric.measure(jnp.array([1.0, 1.0, -1.0]), jnp.array([0.3, 0.8, 0.9]), jnp.ones(3))
     assert float(metric.result(totals)) == 0.5
@@ -541,7 +499,7 @@ def test_a_single_soft_label_is_cut_at_a_half():
 # ---------------------------------------------------------------------------------------------------------- offset data
 @settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 1.0, -1e3, 1e6, -1e9]), st.booleans())
-def test_r2_of_offset_data_is_scikit_learn_s(seed, offset, weighted):
+def test_r2_of_offset_data_matches_scikit_learn(seed, offset, weighted):
     rng = np.random.default_rng(seed)
     t = offset + 0.5 * rng.normal(size=(30, 2)) * (1, 3)
     p = t + 0.1 * rng.normal(size=t.shape)
@@ -561,7 +519,7 @@ def test_r2_of_offset_data_is_scikit_learn_s(seed, offset, weighted):
     assert float(metric.result(totals)) == pytest.approx(want, abs=1e-4 * max(1, abs(want)))
 
 
-def test_r2_in_the_words_of_the_issue():
+def test_r2_of_targets_far_from_0():
     rng = np.random.default_rng(1)
     t = 1e6 + 0.5 * rng.normal(size=1000)
     p = t + 0.1 * rng.normal(size=1000)
@@ -569,7 +527,7 @@ def test_r2_in_the_words_of_the_issue():
     assert 0.95 < want < 0.97
     assert float(metrics.r2_score(p, t)) == pytest.approx(want, abs=1e-6)
     assert float(metrics.r2_score(jnp.asarray(p), jnp.asarray(t))) == pytest.approx(want, abs=5e-3)  # rounded to 1/16
-    # A constant output far from 0, over batches of different sizes, is told to be one.
+    # A constant output far from 0 is recognized over batches of different sizes.
     constant = np.full((9, 1), 123456.789, "float32")
     metric = get_metric("r2")
     parts = [measures["r2"](constant[:n] + 1, constant[:n], np.full(n, 0.3, "float32")) for n in (4, 9)]
@@ -577,7 +535,7 @@ def test_r2_in_the_words_of_the_issue():
     assert np.isnan(metric.result(jax.tree.map(jnp.zeros_like, parts[0])))
 
 
-def test_classes_and_intervals_of_float64_are_told_apart():
+def test_close_float64_scores_and_bounds_are_distinguished():
     assert float(metrics.accuracy([[1e6, 1e6 + 0.01], [1e6 + 0.01, 1e6]], [1, 0])) == 1
     assert float(metrics.accuracy([0.5 + 1e-9, 0.5 - 1e-9], [1, 0])) == 1
     low = np.array([1e6, 1e6])
@@ -606,7 +564,7 @@ def test_nan_among_predictions_is_refused(fn):
             fn(predictions, [1, 0, 1])
 
 
-def test_nan_among_yes_no_scores_and_ends_of_intervals_is_refused():
+def test_nan_among_yes_no_scores_and_bounds_is_refused():
     for fn in (*YES_NO_FUNCTIONS, metrics.classification_report):
         for p, t in (([0.2, np.nan], [0, 0]), ([[0.2, np.nan], [0.5, 0.9]], [[0, 0], [1, 1]])):
             with pytest.raises(fnn.InputError, match=rf"^{fn.__name__}: .*without NaN, got NaN in 1 of 2 rows"):
@@ -623,7 +581,7 @@ def test_nan_counts_as_wrong_in_compiled_code():
         assert float(jax.jit(metrics.accuracy)(p, targets)) == pytest.approx(1 / 3)
         assert float(jax.jit(functools.partial(metrics.top_k_accuracy, k=3))(p, targets)) == pytest.approx(1 / 3)
         scores = jax.jit(metrics.precision_recall_f1)(p, targets)
-        np.testing.assert_allclose(scores.recall, [1 / 3, 0, 0], 1e-6)  # they are still examples of class 0
+        np.testing.assert_allclose(scores.recall, [1 / 3, 0, 0], 1e-6)  # they still count as examples of class 0
         np.testing.assert_allclose(scores.precision, [1, 0, 0], 1e-6)
         np.testing.assert_array_equal(jax.jit(metrics.confusion_matrix)(p, targets), np.diag([1, 0, 0]))
         for name, right in (("accuracy", 1 / 3), ("top_k_accuracy", 1 / 3), ("recall", 1 / 9)):
@@ -639,7 +597,7 @@ def test_nan_counts_as_wrong_in_compiled_code():
     "labels",
     [np.array([0, 3]), np.array([0, -1]), np.array([255, 0], "uint8"), np.array([0, 2**32]), np.array([0, 2**40 + 1])],
 )
-def test_labels_that_no_class_has_are_refused(labels):
+def test_labels_outside_the_classes_are_refused(labels):
     p = np.eye(3, dtype="f")[[0, 1]]
     for fn in CLASS_FUNCTIONS:
         with pytest.raises(fnn.InputError, match=r"expected class numbers in \[0, 3\)|targets that int32 holds"):
@@ -649,7 +607,7 @@ def test_labels_that_no_class_has_are_refused(labels):
             fn(np.array([0.1, 0.9], "f"), labels)
 
 
-def test_labels_that_are_no_class_count_as_wrong_in_compiled_code():
+def test_labels_outside_the_classes_count_as_wrong_in_compiled_code():
     p, w = np.eye(3, dtype="f")[[0, 1, 0]], np.ones(3, "f")
     for targets in (
         np.array([0, -1, 3]),
@@ -666,7 +624,7 @@ def test_labels_that_are_no_class_count_as_wrong_in_compiled_code():
 
 # -------------------------------------------------------------------------------------------------------------- weights
 @pytest.mark.parametrize("name", METRICS)
-def test_a_row_of_weight_zero_is_as_if_it_were_not_there(name):
+def test_a_row_of_weight_zero_is_ignored(name):
     p, t = batch_of(name, np.random.default_rng(5), 9)
     w = np.random.default_rng(6).uniform(0.5, 2, 9).astype("float32")
     w[[2, 7]] = 0
@@ -683,7 +641,7 @@ def test_a_row_of_weight_zero_is_as_if_it_were_not_there(name):
         assert float(got) == pytest.approx(float(fn(p[rest], t[rest], sample_weight=w[rest])), rel=1e-6)
 
 
-def test_tables_leave_out_rows_of_weight_zero(data):
+def test_tables_ignore_rows_of_weight_zero(data):
     p, t, w = data
     p, t, w = p.copy(), t.copy(), w.copy()
     w[[1, 4]], p[1], t[4] = 0, np.nan, 99
@@ -707,7 +665,7 @@ WEIGHTED = (
 
 
 @pytest.mark.parametrize("fn", WEIGHTED)
-def test_weights_are_finite_and_not_negative(fn):
+def test_invalid_weights_are_refused(fn):
     p, t = np.array([[0.1, 0.9], [0.2, 0.8], [0.7, 0.3]], "f"), np.array([[0, 1], [0, 1], [1, 0]], "f")
     assert fn(p, t, sample_weight=[1, 0.5, 0]) is not None
     for bad, match in (
@@ -744,7 +702,7 @@ def test_half_precision_counts_more_than_256(rng):
             assert float(got) == pytest.approx(want, rel=1e-5)
 
 
-# ---------------------------------------------------------------------------------------------- in training, told early
+# ---------------------------------------------------------------------------------------------- during training
 def test_evaluate_warns_of_nan_and_counts_it_as_wrong():
     x, y = np.ones((6, 2), "float32"), np.zeros(6, "int32")
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=("accuracy", "recall", "top_k_accuracy"))
@@ -771,7 +729,7 @@ def test_evaluate_warns_of_nan_and_counts_it_as_wrong():
     assert history["val_accuracy"] == [0, 0] == history["accuracy"]
 
 
-def test_weights_that_leave_no_row_are_refused():
+def test_weights_that_are_all_zero_are_refused():
     x, y, none = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32"), np.zeros(4, "float32")
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.0), metrics=("r2", "mae"))
     ts = fnn.init(task, jax.random.key(0), x)
@@ -788,7 +746,7 @@ def test_weights_that_leave_no_row_are_refused():
     assert np.isfinite(list(logs.values())).all()
 
 
-def test_labels_for_metrics_alone_are_checked():
+def test_labels_are_checked_for_metrics_of_other_losses():
     x = np.ones((4, 2), "float32")
 
     def own(p, t):
@@ -824,7 +782,7 @@ def test_labels_for_metrics_alone_are_checked():
         call(np.array([0, 1, 2, 0]), units=1)
 
 
-# -------------------------------------------------------------------------------------------------- which way is better
+# -------------------------------------------------------------------------------------------------- directions
 def test_direction():
     for name in losses.LOSSES:
         assert metrics.direction(name) == metrics.direction(f"val_{name}") == "min"
@@ -845,7 +803,7 @@ def test_one_hot_rows_mean_classes_in_every_dtype():
             )
 
 
-def test_thresholds_are_numbers():
+def test_invalid_thresholds_are_refused():
     for threshold, said in ((np.nan, "finite"), ("0.5", "number"), (np.inf, "finite")):
         with pytest.raises(fnn.InputError, match=rf"accuracy: expected threshold to be .*{said}"):
             metrics.accuracy([0.3], [1], threshold=threshold)

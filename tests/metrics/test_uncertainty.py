@@ -20,7 +20,7 @@ def close():
 
 @pytest.fixture
 def classes(rng):
-    """Probabilities of four classes with labels that follow them loosely."""
+    """Probabilities of four classes with labels drawn roughly from them."""
     p = rng.dirichlet([0.5, 1, 0.7, 0.3], 400).astype("float32")
     y = np.array([rng.choice(4, p=row / row.sum()) for row in (p + 0.1).astype(float)])
     return p, y
@@ -32,7 +32,7 @@ def legend(ax):
 
 # ---------------------------------------------------------------------------------------------------------- reliability
 @pytest.mark.parametrize("bins", [4, pytest.param(15, marks=pytest.mark.slow)])
-def test_reliability_of_one_score_is_that_of_scikit_learn(bins, rng):
+def test_reliability_of_one_score_matches_scikit_learn(bins, rng):
     p = rng.beta(0.6, 0.8, 500).astype("float32")
     y = (rng.uniform(size=500) < p**2).astype(int)
     accuracy, confidence = calibration_curve(y, p, n_bins=bins)
@@ -44,7 +44,7 @@ def test_reliability_of_one_score_is_that_of_scikit_learn(bins, rng):
         assert found.counts.sum() == 500
 
 
-def test_reliability_of_classes_is_that_of_their_confidence(classes):
+def test_reliability_of_classes_uses_their_largest_probability(classes):
     p, y = classes
     right = p.argmax(1) == y
     accuracy, confidence = calibration_curve(right, p.max(1), n_bins=10)
@@ -90,17 +90,11 @@ HALF = np.full((4, 2), 0.5)
         (lambda: metrics.reliability([[-1.0, 2.0]], [0]), r"expected probabilities in .*softmax\(logits\)"),
         (lambda: metrics.reliability([[np.nan, 0.5]], [0]), r"reliability: expected predictions without NaN"),
         (lambda: metrics.reliability([[0.9, 0.9]], [0]), r"rows that sum to 1, got sums from 1\.8 .*y\.ravel\(\)"),
-        (
-            lambda: metrics.reliability(HALF, [0, 1, 1]),
-            r"expected predictions and targets of the same length",
-        ),
+        (lambda: metrics.reliability(HALF, [0, 1, 1]), r"targets of the same length"),
         (lambda: metrics.reliability([0, 1], [0, 1]), r"expected a floating-point x, got int\d+\[2\]"),
         (lambda: metrics.reliability(np.zeros((0, 3)), []), r"expected at least one example"),
         (lambda: metrics.reliability(HALF, [0] * 4, bins=0), r"bins to be an integer of at least 1, got 0"),
-        (
-            lambda: metrics.calibration_error(HALF, ["a"] * 4),
-            r"reliability targets: expected an array of numbers",
-        ),
+        (lambda: metrics.calibration_error(HALF, ["a"] * 4), r"reliability targets: expected an array"),
         (lambda: metrics.coverage([0.0], [1.0, 2.0], [0.0]), r"coverage: expected low and high of the same shape"),
         (lambda: metrics.coverage([1.0], [0.0], [0.0]), r"coverage: expected no low above its high, got 1 such of 1"),
         (lambda: metrics.coverage([np.nan], [0.0], [0.0]), r"coverage: expected no low above its high"),
@@ -133,7 +127,7 @@ def test_coverage_and_width(rng):
     assert float(metrics.coverage(low[:, 0], high[:, 0], t[:, 0])) == pytest.approx(want)
 
 
-def test_intervals_are_the_quantiles_of_scipy(rng):
+def test_intervals_match_scipy(rng):
     mean, variance = rng.normal(size=(7, 2)), rng.uniform(0.2, 3, (7, 2))
     for level in (0.5, 0.9, 0.99):
         low, high = metrics.gaussian_interval(mean.astype("float32"), variance.astype("float32"), level)
@@ -141,7 +135,7 @@ def test_intervals_are_the_quantiles_of_scipy(rng):
         np.testing.assert_allclose((low, high), want, 1e-4, 1e-5)
 
 
-def test_the_curve_is_the_coverage_of_each_level(rng):
+def test_the_curve_matches_the_coverage_of_each_level(rng):
     mean, variance = rng.normal(size=(300, 1)).astype("float32"), rng.uniform(0.2, 3, (300, 1)).astype("float32")
     t = (mean + rng.standard_t(3, (300, 1)) * np.sqrt(variance)).astype("float32")
     curve = metrics.coverage_curve(mean, variance, t[:, 0])
@@ -153,7 +147,7 @@ def test_the_curve_is_the_coverage_of_each_level(rng):
     assert float(curve.error) == pytest.approx(float(np.abs(curve.observed - curve.nominal).mean()), 1e-5)
 
 
-def test_the_curve_of_the_right_gaussians_is_the_diagonal(rng):
+def test_the_curve_of_calibrated_gaussians_is_the_diagonal(rng):
     mean, deviation = rng.normal(size=20000), rng.uniform(0.5, 2, 20000)
     t = rng.normal(mean, deviation)
     curve = metrics.coverage_curve(*(a.astype("float32") for a in (mean, deviation**2, t)))
@@ -182,7 +176,7 @@ def test_picture_of_one_curve(classes):
 
 
 def test_the_legend_covers_no_curve(rng):
-    """One that is not sure enough lies where the legend of one that is too sure has room."""
+    """An underconfident curve lies where the legend of an overconfident one has room."""
     p = rng.uniform(0.3, 0.9, 3000)
     bounds = {}
     for name, chance in (("too sure", 0.5 * p), ("not sure enough", np.full(3000, 0.93))):
@@ -260,10 +254,7 @@ ONE = Reliability(*(np.ones(3) for _ in "abc"))
     [
         (lambda: fnn.plot.reliability({}), r"reliability: expected curves of one kind, .* got an empty dict"),
         (lambda: fnn.plot.reliability([0.1, 0.2]), r"got list\. Make them with fnn\.metrics\.reliability"),
-        (
-            lambda: fnn.plot.reliability({"a": ONE, "b": CoverageCurve(*ONE)}),
-            r"got CoverageCurve and Reliability",
-        ),
+        (lambda: fnn.plot.reliability({"a": ONE, "b": CoverageCurve(*ONE)}), r"got CoverageCurve and Reliability"),
         (lambda: fnn.plot.intervals([0, 1], [1, 2], [0]), r"the same length, got low: 2, high: 2, targets: 1"),
         (lambda: fnn.plot.intervals([0, 3], [1, 2], [0, 0]), r"expected no low above its high, got 1 such of 2"),
         (lambda: fnn.plot.intervals(HALF, HALF, HALF), r"low of shape \(rows,\) or .*, got float64\[4, 2\]\. Pick one"),

@@ -14,7 +14,7 @@ from fnn.nn.activations import ACTIVATIONS, get_activation
 
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
-# Every activation that Keras has too, some with options: ours and Keras's.
+# Every activation that Keras also has, some with options: (ours, Keras's).
 WITH_KERAS = {
     "linear": (activations.linear, keras.activations.linear),
     "sigmoid": (activations.sigmoid, keras.activations.sigmoid),
@@ -40,7 +40,7 @@ WITH_KERAS = {
 
 
 @pytest.mark.parametrize("name", WITH_KERAS)
-def test_values_and_gradients_are_keras_s(name, rng):
+def test_values_and_gradients_match_keras(name, rng):
     x = jnp.asarray(rng.normal(size=(6, 5)).astype("float32") * 4)
     cotangent = jnp.asarray(rng.normal(size=x.shape).astype("float32"))
 
@@ -58,7 +58,7 @@ def test_every_activation_is_compared_with_keras_or_with_numpy():
     assert activations.silu is activations.swish
 
 
-def test_step_sign_and_sinc_are_numpy_s(rng):
+def test_step_sign_and_sinc_match_numpy(rng):
     x = np.concatenate([rng.normal(size=20), [0.0, -0.5, 0.5, 1e-30, 40.0]]).astype("float32")
     np.testing.assert_array_equal(activations.step(jnp.asarray(x)), np.heaviside(x, 1))
     np.testing.assert_array_equal(activations.sign(jnp.asarray(x)), np.sign(x))
@@ -66,7 +66,7 @@ def test_step_sign_and_sinc_are_numpy_s(rng):
 
 
 def test_sinc_has_an_accurate_derivative_near_zero():
-    # cos(x) / x - sin(x) / x^2 cancels there: in float32 it was off by 30 times its value at 1e-4.
+    # cos(x) / x - sin(x) / x^2 cancels there: at 1e-4 the float32 error was 30 times the value.
     x = np.array([0.0, 1e-8, 1e-6, 1e-4, 1e-2, 0.3, 0.49, 0.51, 2.0, -3.0])
     slope = jax.vmap(jax.grad(activations.sinc))(jnp.asarray(x, jnp.float32))
     safe = np.where(x == 0, 1, x)
@@ -113,7 +113,7 @@ def test_derivatives_at_zero():
     assert slope["softplus"] == slope["swish"] == slope["gelu"] == slope["log_sigmoid"] == pytest.approx(0.5)
 
 
-def test_relu_keeps_nan_so_that_it_is_noticed():
+def test_relu_propagates_nan():
     assert np.isnan(activations.relu(jnp.array([jnp.nan, -1.0]))).tolist() == [True, False]
 
 
@@ -130,14 +130,14 @@ def softmaxes(x, shifted):
 
 
 @hypothesis.given(rows, st.floats(-1e4, 1e4, width=32))
-def test_softmax_is_a_distribution_that_a_shift_does_not_change(x, shift):
+def test_softmax_is_a_distribution_and_invariant_to_shifts(x, shift):
     p, shifted, log_p = map(np.asarray, softmaxes(x, x + shift))
     assert np.isfinite(p).all()
     assert (p >= 0).all()
     np.testing.assert_allclose(p.sum(-1), 1, rtol=1e-5)
     np.testing.assert_allclose(shifted, p, atol=5e-3)
     np.testing.assert_allclose(np.exp(log_p), p, atol=1e-5)
-    # The largest input has the largest share, which others may have too, within rounding.
+    # The largest input has the largest probability; others may equal it after rounding.
     assert np.array_equal(np.take_along_axis(p, x.argmax(-1, keepdims=True), -1)[..., 0], p.max(-1))
 
 
@@ -183,7 +183,7 @@ def test_activation_layer(rng):
         assert state == {}
 
 
-def test_all_known_tells_the_librarys_own_from_others():
+def test_all_known_accepts_only_library_functions():
     assert activations.all_known("relu", None, activations.softmax, "silu")
     assert not activations.all_known("relu", lambda x: x)
     assert not activations.all_known(jnp.tanh)
@@ -206,10 +206,10 @@ def test_all_known_tells_the_librarys_own_from_others():
     ],
 )
 def test_half_precision_is_rounded_once(name, dtype):
-    """Eagerly too, where each operation rounds: no more than half a unit in the last place from float64."""
+    """Even eagerly, where each operation rounds, the error from float64 is at most half a unit in the last place."""
     fn = ACTIVATIONS[name]
     x = jnp.linspace(-9, 9, 64).astype(dtype).reshape(4, 16)
-    c = np.arange(64).reshape(4, 16) % 5 - 2  # exact in any dtype, as the gradient that comes back
+    c = np.arange(64).reshape(4, 16) % 5 - 2  # exact in any dtype, like the resulting gradient
 
     def both(x):
         return fn(x), jax.grad(lambda x: jnp.sum(c.astype(x.dtype) * fn(x)))(x)

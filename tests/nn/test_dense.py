@@ -14,7 +14,7 @@ keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 
 @pytest.mark.parametrize("case", range(4))
-def test_values_and_gradients_are_keras_s(case):
+def test_values_and_gradients_match_keras(case):
     rng = np.random.default_rng(case)
     units, width = rng.integers(2, 7, 2)
     shape = (int(rng.integers(2, 5)), *rng.integers(2, 4, case % 2), width)
@@ -53,7 +53,7 @@ def test_defaults_of_init():
     assert not np.array_equal(both["kernel"][0], both["bias"]), "kernel and bias must not share a key"
 
 
-def test_parameters_follow_the_dtype_of_x_or_the_one_asked_for():
+def test_parameters_take_the_dtype_of_x_unless_one_is_given():
     key = jax.random.key(0)
     for x_dtype, dtype, want in (
         ("bfloat16", None, "bfloat16"),
@@ -141,7 +141,7 @@ def test_flatten_and_reshape_keep_the_order_of_elements(shape, data):
         np.testing.assert_array_equal(reshape(x, tuple(target)), x.reshape(shape[0], *target))
 
 
-def test_layers_of_flatten_and_reshape():
+def test_flatten_and_reshape_layers():
     x = jnp.arange(24.0).reshape(2, 3, 4)
     for layer, shape in (
         (fnn.Flatten(), (2, 12)),

@@ -11,7 +11,7 @@ KEY = jax.random.key(4)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_the_right_share_is_dropped_and_the_rest_is_scaled(rate, rng):
+def test_the_given_fraction_is_dropped_and_the_rest_scaled(rate, rng):
     x = jnp.asarray(rng.normal(size=(100, 200)).astype("float32"))
     y, slope = jax.jit(lambda x: (fnn.dropout(KEY, x, rate), jax.grad(lambda x: fnn.dropout(KEY, x, rate).sum())(x)))(x)
     kept = np.asarray(y) != 0
@@ -34,7 +34,7 @@ def test_ends_of_the_range():
     np.testing.assert_array_equal(jax.jit(fnn.dropout)(KEY, x, 0.0), x)
 
 
-def test_the_mask_depends_on_the_key_alone():
+def test_the_mask_depends_only_on_the_key():
     x = jnp.ones(64)
     a, b = fnn.dropout(KEY, x, 0.5), fnn.dropout(jax.random.key(5), x, 0.5)
     np.testing.assert_array_equal(a, fnn.dropout(KEY, x, 0.5))
@@ -49,13 +49,13 @@ def test_rates_are_swept_under_vmap():
     np.testing.assert_allclose(np.asarray(y).max(1), [1 / 0.8, 1 / 0.3], 1e-5)
 
 
-def test_half_precision_is_kept_and_drops_the_right_share():
+def test_half_precision_keeps_dtype_and_drop_rate():
     y = fnn.dropout(KEY, jnp.ones(4000, jnp.bfloat16), 0.37)
     assert y.dtype == jnp.bfloat16
     assert (np.asarray(y) == 0).mean() == pytest.approx(0.37, abs=0.04)
 
 
-def test_the_layer_acts_in_training_only():
+def test_the_layer_acts_only_in_training():
     layer, x = fnn.Dropout(0.5), jnp.arange(1.0, 33.0)
     assert layer.init(KEY, x) == ({}, {})
     for kwargs in ({}, {"key": KEY}, {"key": KEY, "train": False}):
@@ -73,7 +73,7 @@ def test_each_dropout_of_a_model_draws_its_own_mask():
     assert (np.asarray(y) != 0).mean() == pytest.approx(0.25, abs=0.04)
 
 
-def test_the_scale_is_that_of_float32_in_half_precision():
+def test_the_scale_is_computed_in_float32_for_half_precision():
     x = jnp.full(20, 1.5, jnp.bfloat16)
     y = np.asarray(fnn.dropout(KEY, x, 0.13), "float32")
     assert set(np.unique(y)) <= {0, float(jnp.bfloat16(1.5 / 0.87))}

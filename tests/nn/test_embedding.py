@@ -15,8 +15,8 @@ from fnn.nn.embedding import Embedding, OneHot, embedding, embedding_init, one_h
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 
-@pytest.mark.parametrize("rows", [7, 300])  # both ways to form the gradient
-def test_values_and_gradients_are_keras_s(rows, rng):
+@pytest.mark.parametrize("rows", [7, 300])  # both forms of the gradient
+def test_values_and_gradients_match_keras(rows, rng):
     ids = jnp.asarray(rng.integers(0, 7, (4, 5)))
     theirs = keras.layers.Embedding(rows, 3)
     theirs.build(ids.shape)
@@ -168,7 +168,7 @@ def test_one_hot_of_ids_out_of_range_is_nan_in_compiled_code():
 
 
 @pytest.mark.parametrize("ids", [[0.0, 1.0], [0.5], [np.nan], [True]])
-def test_one_hot_refuses_what_is_no_integer(ids):
+def test_one_hot_refuses_non_integers(ids):
     with pytest.raises(InputError, match=r"^one_hot: expected integer ids, got "):
         one_hot(ids, 3)
 

@@ -1,4 +1,4 @@
-"""Initializers: moments and ranges as their papers and Keras say, orthogonality, and independence of draws."""
+"""Initializers: moments and ranges from their papers and Keras, orthogonality, and independence of draws."""
 
 import hypothesis
 import jax
@@ -51,17 +51,17 @@ def test_mean_and_variance(draws, name):
 
 
 @pytest.mark.parametrize("name", ["glorot_uniform", "he_uniform", "lecun_uniform", "uniform"])
-def test_uniform_ones_fill_their_range_and_no_more(draws, name):
+def test_uniform_initializers_fill_exactly_their_range(draws, name):
     limit = (3 * VARIANCE[name]) ** 0.5
     assert 0.999 * limit < draws[name].max() <= limit * (1 + 1e-6)
     assert -limit * (1 + 1e-6) <= draws[name].min() < -0.999 * limit
 
 
 @pytest.mark.parametrize("name", ["glorot_normal", "he_normal", "lecun_normal"])
-def test_normal_ones_are_cut_off_at_two_deviations(draws, name):
+def test_normal_initializers_are_truncated_at_two_deviations(draws, name):
     limit = 2 * VARIANCE[name] ** 0.5 / 0.87962566103423978
     assert 0.98 * limit < np.abs(draws[name]).max() <= limit * (1 + 1e-6)
-    # and the plain normal is not
+    # the plain normal is not truncated
     assert np.abs(draws["normal"]).max() > 3 * 0.05
 
 
@@ -73,7 +73,7 @@ def test_constants(draws):
     np.testing.assert_array_equal(initializers.constant([1, 2])(key, (3, 2)), [[1, 2]] * 3)
 
 
-def test_uniform_and_normal_take_their_numbers_traced():
+def test_uniform_and_normal_accept_traced_arguments():
     key = jax.random.key(1)
     values = jax.vmap(lambda low: initializers.uniform(low, 5.0)(key, (200,)))(jnp.array([2.0, 4.0]))
     assert 2 <= values[0].min() < 2.1
@@ -91,7 +91,7 @@ def test_orthogonal_rows_or_columns(shape):
 
 
 def test_orthogonal_is_uniform_over_signs():
-    # Without the correction by the signs of R's diagonal, LAPACK's first row is all of one sign.
+    # Without the correction by the signs of R's diagonal, all of LAPACK's first row has the same sign.
     draw = jax.jit(jax.vmap(lambda key: initializers.orthogonal(key, (3, 3))))
     q = draw(jax.random.split(jax.random.key(3), 400))
     assert np.abs(np.asarray(q).mean(0)).max() < 0.15
@@ -99,7 +99,7 @@ def test_orthogonal_is_uniform_over_signs():
 
 
 @hypothesis.given(st.lists(st.integers(1, 9), min_size=0, max_size=5))
-def test_fans_are_keras_s(shape):
+def test_fans_match_keras(shape):
     shape = tuple(shape)
     assert fans(shape) == tuple(keras.src.initializers.random_initializers.compute_fans(shape))
 

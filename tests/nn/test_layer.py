@@ -1,4 +1,4 @@
-"""Layer, Sequential and Residual: names, nesting, layers of one's own, shapes, and errors that name the place."""
+"""Layer, Sequential and Residual: names, nesting, custom layers, shapes, and errors that name the place."""
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +31,12 @@ def forward(model, x=X, seed=0, **kwargs):
 
 
 def start(model, x=X, seed=0):
-    """Parameters and state, as one compiled program: much faster than op by op."""
+    """Parameters and state from one compiled program, which is much faster than op by op."""
     return jax.jit(lambda key: model.init(key, x))(jax.random.key(seed))
 
 
 # --------------------------------------------------------------------------------------------------------------- names
-def test_names_are_keras_s():
+def test_names_match_keras():
     ours = fnn.Sequential(
         fnn.Dense(3), fnn.Flatten(), fnn.Dense(4), fnn.Dropout(0.1), fnn.Dense(2), fnn.Flatten(), fnn.Dense(3)
     )
@@ -53,7 +53,7 @@ def test_names_are_keras_s():
     assert {path: leaf.shape for path, leaf in fnn.paths(params).items()} == want
 
 
-def test_names_given_by_hand():
+def test_explicit_names():
     model = fnn.Sequential(
         fnn.Dense(3, name="head"), fnn.Dense(3, name="dense_1"), fnn.Dense(3), fnn.Dense(3), fnn.Dense(2, name="head")
     )
@@ -96,7 +96,7 @@ def test_a_list_of_layers_and_no_layers():
 
 
 # ----------------------------------------------------------------------------------------------------------- behaviour
-def test_a_layer_of_ones_own():
+def test_a_custom_layer():
     model = fnn.Sequential(fnn.Dense(5), Scale, Scale)
     params, state = start(model)
     assert list(state) == ["scale", "scale_1"]
@@ -169,7 +169,7 @@ def test_observers_see_every_layer_with_its_path():
     assert len(seen) == 4
 
 
-def test_what_an_observer_returns_stands_in_the_place_of_the_output():
+def test_an_observer_may_replace_the_output():
     model = fnn.Sequential(fnn.Dense(3), fnn.Residual(fnn.Dense(3)), fnn.Dense(2))
     params, state = start(model)
     seen = []
@@ -229,7 +229,7 @@ def test_errors_name_the_layer_and_its_position_at_any_depth():
         model.apply(params, state, X)
 
 
-def test_errors_of_a_users_layer_keep_their_type_and_get_a_note():
+def test_errors_of_a_custom_layer_keep_their_type_and_get_a_note():
     with pytest.raises(KeyError, match="oops") as caught:
         forward(deep(broken("oops")))
     notes = caught.value.__notes__
@@ -350,8 +350,8 @@ INDEPENDENT = {
 
 
 @pytest.mark.parametrize("name", INDEPENDENT)
-def test_layers_that_say_so_treat_each_example_by_itself(name):
-    """In training, too: the rows that follow change nothing, neither by their values nor by being there."""
+def test_per_example_layers_treat_examples_independently(name):
+    """Even in training, later rows change nothing, neither by their values nor by their presence."""
     layer, shape = INDEPENDENT[name][0](), INDEPENDENT[name][1]
     assert layer.per_example
     x = jax.random.normal(jax.random.key(1), shape)
@@ -362,7 +362,7 @@ def test_layers_that_say_so_treat_each_example_by_itself(name):
     np.testing.assert_allclose(whole[:3], apply(x[:3]), 1e-5, 1e-6)
 
 
-def test_batch_norm_does_not_say_so():
+def test_batch_norm_is_not_per_example():
     assert not fnn.BatchNorm().per_example
     assert not fnn.Sequential(fnn.Dense(2), fnn.BatchNorm()).per_example
     assert not fnn.Bidirectional(fnn.LSTM(3, activation=lambda x: x)).per_example

@@ -1,4 +1,4 @@
-"""`Masked`: a type of its own for padded sequences, in layers, losses, metrics and data; against Keras."""
+"""`Masked`, the type of padded sequences, in layers, losses, metrics and data; against Keras."""
 
 import hypothesis
 import jax
@@ -48,7 +48,7 @@ def applied(layer, x, **kwargs):
 
 
 # ------------------------------------------------------------------------------------------------------------ the type
-def test_it_is_a_pytree_and_no_tuple(rng):
+def test_it_is_a_pytree_but_not_a_tuple(rng):
     x = sequences(rng)
     assert not isinstance(x, tuple)
     assert fnn.paths(x).keys() == {"x", "mask"}
@@ -57,7 +57,7 @@ def test_it_is_a_pytree_and_no_tuple(rng):
     np.testing.assert_array_equal(x[np.array([3, 0])].mask, MASK[[3, 0]])
     np.testing.assert_array_equal(jax.jit(lambda m: m.x * 2)(x), x.x * 2)
     assert jax.eval_shape(lambda m: m, x).mask.dtype == bool
-    # Transformations put anything in the place of arrays.
+    # Transformations replace arrays by arbitrary objects.
     assert jax.tree.map(lambda _: None, x).x is None
     assert jax.tree.leaves(jax.tree.map(lambda _: object(), x)) != []
     y = jax.vmap(lambda m: Masked(m.x.sum(0), m.mask))(x)
@@ -142,7 +142,7 @@ def test_a_mask_that_does_not_fit_is_refused(kind, mask, text, rng):
         layer.apply(params, state, Masked(x.x, mask))
 
 
-def test_swapped_arguments_are_told(rng):
+def test_swapped_arguments_get_a_hint(rng):
     x = sequences(rng)
     with pytest.raises(InputError, match=r"The order is fnn.Masked\(x, mask\)"):
         applied(fnn.Dense(2), Masked(x.mask, x.x))
@@ -150,7 +150,7 @@ def test_swapped_arguments_are_told(rng):
 
 # ------------------------------------------------------------------------------------------------------------- layers
 @pytest.mark.parametrize("kind", LAYERS)
-def test_layers_over_steps_hand_the_mask_on(kind, rng):
+def test_layers_over_steps_pass_the_mask_through(kind, rng):
     layer, x = LAYERS[kind](), sequences(rng)
     for kwargs in ({}, {"key": KEY, "train": True}):
         y = applied(layer, x, **kwargs)
@@ -208,7 +208,7 @@ def test_global_pooling_over_a_masked_sequence(rng):
         fnn.global_avg_pool(x.x, mask=x.mask[:, :2])
 
 
-def test_pooling_and_batch_norm_are_keras_s(rng):
+def test_pooling_and_batch_norm_match_keras(rng):
     keras = pytest.importorskip("keras", reason="Keras is the reference here")
     x, mask = floats(rng, 3, 4, 2), jnp.asarray(MASK[[0, 1, 3]])
     out = jnp.asarray(rng.normal(size=(3, 2)).astype("f"))
@@ -248,8 +248,8 @@ def test_pooling_and_batch_norm_are_keras_s(rng):
 
 
 # ------------------------------------------------------------------------------------------------------ masked outputs
-def test_the_loss_of_a_masked_output_is_keras_s(rng):
-    """In value and gradient, with and without weights: each step that the mask keeps is an example."""
+def test_the_loss_of_a_masked_output_matches_keras(rng):
+    """Values and gradients, with and without weights; each step that the mask keeps is an example."""
     keras = pytest.importorskip("keras", reason="Keras is the reference here")
     x = sequences(rng, 3)
     params = {"kernel": floats(rng, 3, 2), "bias": floats(rng, 2)}
@@ -284,7 +284,7 @@ def test_the_loss_of_a_masked_output_is_keras_s(rng):
 
 
 def test_keras_itself_trains_on_the_same_loss(rng):
-    """`fit` and `evaluate` of Keras with a mask that travels, in loss and accuracy."""
+    """Loss and accuracy from Keras's `fit` and `evaluate` with a propagated mask."""
     keras = pytest.importorskip("keras", reason="Keras is the reference here")
     ids = (rng.integers(1, 6, MASK.shape) * MASK).astype("int32")
     y = rng.integers(0, 3, MASK.shape).astype("int32")
@@ -305,7 +305,7 @@ def test_keras_itself_trains_on_the_same_loss(rng):
         }
     )
     for data in ((ids, y), (ids, y, weight)):
-        steps = np.tile(weight[:, None], 4) if len(data) == 3 else None  # Keras takes weights by step alone here
+        steps = np.tile(weight[:, None], 4) if len(data) == 3 else None  # Keras only accepts weights per step here
         expected = theirs.evaluate(*data[:2], sample_weight=steps, verbose=0)
         found = fnn.evaluate(task, ts, data)
         np.testing.assert_allclose([found["loss"], found["accuracy"]], expected, rtol=1e-5)
@@ -314,7 +314,7 @@ def test_keras_itself_trains_on_the_same_loss(rng):
 @pytest.mark.slow
 @hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(st.integers(0, 2**31))
-def test_padding_and_what_stands_in_it_change_nothing(seed):
+def test_padding_and_its_contents_change_nothing(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((4, 3)) < 0.6
     x, y = rng.normal(size=(4, 3, 2)).astype("f"), rng.normal(size=(4, 3, 1)).astype("f")
@@ -334,7 +334,7 @@ def test_padding_and_what_stands_in_it_change_nothing(seed):
         np.testing.assert_allclose(logs["mae"], np.abs(error).mean(), rtol=1e-5)
 
 
-def test_a_batch_of_padding_alone_moves_nothing(rng):
+def test_a_batch_of_only_padding_changes_nothing(rng):
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
     x = Masked(floats(rng, 2, 3, 2), jnp.zeros((2, 3), bool))
     ts = fnn.init(task, KEY, x)
@@ -343,7 +343,7 @@ def test_a_batch_of_padding_alone_moves_nothing(rng):
 
 
 def test_a_loss_that_is_not_finite_at_masked_steps_does_not_matter():
-    """A loss of the user's own, -log p, where p is 0 at a masked step."""
+    """A custom loss, -log p, where p is 0 at a masked step."""
     p = Masked(jnp.array([[0.5, 0.0], [0.25, 0.5]]), jnp.array([[True, False], [True, True]]))
     model = fnn.Layer(
         lambda key, x: ({"scale": jnp.ones(())}, {}), lambda q, s, x, **_: (Masked(q["scale"] * x.x, x.mask), s)

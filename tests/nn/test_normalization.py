@@ -28,7 +28,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("shape", "options"), CASES, ids=str)
-def test_batch_norm_is_keras_s_over_several_updates(shape, options, rng):
+def test_batch_norm_matches_keras_over_several_updates(shape, options, rng):
     ours, theirs = fnn.BatchNorm(**options), keras.layers.BatchNormalization(**options)
     theirs.build(shape)
     params, state = ours.init(jax.random.key(0), jnp.ones(shape))
@@ -84,7 +84,7 @@ def test_evaluation_leaves_the_statistics_alone(rng):
     [((4, 5), {}), ((2, 3, 4), {"epsilon": 0.2}), ((3, 4), {"center": False}), ((3, 4), {"scale": False})],
     ids=str,
 )
-def test_layer_norm_is_keras_s(shape, options, rng):
+def test_layer_norm_matches_keras(shape, options, rng):
     ours, theirs = fnn.LayerNorm(**options), keras.layers.LayerNormalization(**options)
     theirs.build(shape)
     params, state = ours.init(jax.random.key(0), jnp.ones(shape))
@@ -206,7 +206,7 @@ def test_errors(call, message):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
-def test_running_values_reach_those_of_the_data(dtype):
+def test_running_values_converge_to_those_of_the_data(dtype):
     layer, x = fnn.BatchNorm(), jnp.array([[1.0, 10.0], [5.0, -2.0]], dtype)
     params, state = layer.init(jax.random.key(0), x)
 
@@ -235,14 +235,14 @@ def test_running_values_are_float32_at_least(x64):
             fnn.BatchNorm(dtype=dtype).init(jax.random.key(0), jnp.ones((2, 2), dtype))[1],
         ):
             assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype(want)}
-    # Narrow ones, such as those of an earlier version, are widened.
+    # Half-precision ones, such as those of an earlier version, are widened.
     narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), fnn.batch_norm_init(2)[1])
     _, stats = fnn.batch_norm({}, narrow, jnp.ones((3, 2), jnp.bfloat16), train=True)
     assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, True, None, "0.5", 1j], ids=repr)
-def test_momentum_and_epsilon_that_are_no_numbers_in_range(bad):
+def test_momentum_and_epsilon_out_of_range(bad):
     x = jnp.ones((2, 3))
     for call, message in (
         (lambda: fnn.BatchNorm(momentum=bad), "BatchNorm: expected momentum"),

@@ -1,4 +1,4 @@
-"""Pooling against `reduce_window` and Keras, its tie rule, and what the compiler makes of it."""
+"""Pooling against `reduce_window` and Keras, its tie rule, and its compiled programs."""
 
 import hypothesis.strategies as st
 import jax
@@ -37,7 +37,7 @@ def cases(draw):
 
 
 def distinct(shape, dtype=jnp.float32):
-    """Values of which no two are equal, both signs."""
+    """Pairwise distinct values of both signs."""
     values = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
     return jnp.asarray((values - values.size / 2) / 8, dtype)
 
@@ -90,7 +90,7 @@ def test_equals_keras_with_ties(seed):
     rank = 1 + seed % 3
     window, strides = int(rng.integers(2, 4)), int(rng.integers(1, 4))
     padding = ["valid", "same"][seed % 2]
-    # Few values, as after relu: most windows hold ties, which Keras resolves as the library does.
+    # Few distinct values, as after relu: most windows hold ties, which Keras resolves in the same way.
     x = jnp.asarray(rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)), jnp.float32)
     for ours, mode in ((max_pool, "max"), (avg_pool, "average")):
         keras_pool = {"max": ops.max_pool, "average": ops.average_pool}[mode]
@@ -216,8 +216,8 @@ def test_messages():
         (lambda: max_pool(jnp.ones((2, 144))), r"1 to 3 spatial axes, got float32\[2, 144\].*Reshape"),
         (lambda: avg_pool(x.astype(jnp.int32)), "a floating-point x"),
         (lambda: max_pool(x, 7), "at least 7 elements on spatial axis 0.*got 6"),
-        (lambda: max_pool(x, 2, padding=2), "every window to meet an element of x"),
-        (lambda: avg_pool(x, 2, padding=[(0, 2), 0]), "every window to meet an element of x"),
+        (lambda: max_pool(x, 2, padding=2), "max_pool: expected every window to cover an element"),
+        (lambda: avg_pool(x, 2, padding=[(0, 2), 0]), "avg_pool: expected every window to cover an element"),
         (lambda: max_pool(x, (2, 2, 2)), "pool_size to be an integer or 2 of them"),
         (lambda: max_pool(x, 0), "pool_size to be an integer of at least 1, got 0"),
         (lambda: max_pool(x, strides=0), "strides to be an integer of at least 1, got 0"),
@@ -235,7 +235,7 @@ def test_messages():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_means_of_half_precision_are_summed_in_float32(dtype):
-    """1,024 values of 300 sum beyond float16, and stop at 256 equal steps in bfloat16."""
+    """A running sum of 1,024 values of 300 overflows in float16 and stops growing early in bfloat16."""
     x = jnp.full((1, 32, 32, 1), 300, dtype)
     for fn in (global_avg_pool, lambda x: avg_pool(x, 32)):
         y, back = jax.vjp(fn, x)

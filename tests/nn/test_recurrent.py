@@ -1,4 +1,4 @@
-"""Recurrent layers: against Keras, against a plain loop over the cell, and their errors."""
+"""Recurrent functions against a plain loop over the cell, and the errors of functions and layers."""
 
 import functools
 
@@ -9,46 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
+from recurrent_cases import KINDS, case, close, draw, kinds, main_kinds, scalar
 
 from fnn._core.errors import InputError
-from fnn.nn.containers import Sequential
-from fnn.nn.dense import Dense
-from fnn.nn.embedding import Embedding, one_hot
-from fnn.nn.layer import Layer
-from fnn.nn.masks import Masked
+from fnn.nn.embedding import one_hot
 from fnn.nn.rnn import functions as rec
 from fnn.nn.rnn.bidirectional import Bidirectional
-from fnn.nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
+from fnn.nn.rnn.cells import GRUCarry, LSTMCarry
 from fnn.nn.rnn.layers import GRU, LSTM, SimpleRNN
-
-keras = pytest.importorskip("keras", reason="Keras is the reference here")
-
-KINDS = {
-    "simple_rnn": (rec.simple_rnn_init, rec.simple_rnn, rec.simple_rnn_cell, SimpleRNNCarry, 1),
-    "lstm": (rec.lstm_init, rec.lstm, rec.lstm_cell, LSTMCarry, 4),
-    "gru": (rec.gru_init, rec.gru, rec.gru_cell, GRUCarry, 3),
-    "gru_before": (
-        functools.partial(rec.gru_init, reset_after=False),
-        functools.partial(rec.gru, reset_after=False),
-        functools.partial(rec.gru_cell, reset_after=False),
-        GRUCarry,
-        3,
-    ),
-}
-kinds = pytest.mark.parametrize("kind", KINDS)
-# Where compiling is long: the two kinds that differ most always, the others when there is time.
-main_kinds = pytest.mark.parametrize(
-    "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
-)
-
-
-def draw(rng, tree, scale=0.5, dtype=None):
-    """The same tree of shapes with distinct random numbers."""
-    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape) * scale, dtype or a.dtype), tree)
 
 
 def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
-    """The reference: a scan over the cell, differentiated by JAX, with the mask as its docstring says."""
+    """The reference: a scan over the cell, differentiated by JAX, with the mask as documented."""
     mask = jnp.ones(x.shape[:2], bool) if mask is None else mask
 
     def body(old, step):
@@ -58,205 +30,6 @@ def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
 
     carry, ys = jax.lax.scan(body, carry, (jnp.swapaxes(x, 0, 1), mask.T), reverse=reverse)
     return jnp.swapaxes(ys, 0, 1), carry
-
-
-def case(kind, rng, batch=3, time=5, width=4, units=3, dtype="float32", use_bias=True):
-    init, sequence, cell, carry_type, _ = KINDS[kind]
-    shapes = jax.eval_shape(lambda: init(jax.random.key(0), width, units, use_bias=use_bias, dtype=dtype))
-    params = draw(rng, shapes)
-    x = jnp.asarray(rng.normal(size=(batch, time, width)), dtype)
-    carry = carry_type(*(jnp.asarray(rng.normal(size=(batch, units)), dtype) for _ in carry_type._fields))
-    return sequence, cell, params, x, carry
-
-
-def scalar(fn, rng_seed=7):
-    """A loss that weighs every number of the output differently."""
-
-    def loss(*args):
-        rng = np.random.default_rng(rng_seed)
-        leaves = jax.tree.leaves(fn(*args))
-        return sum(jnp.sum(leaf * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves)
-
-    return loss
-
-
-def close(ours, theirs, rtol=1e-5, atol=1e-6):
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert a.shape == b.shape
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(np.asarray(a, "float64"), np.asarray(b, "float64"), rtol, atol)
-
-
-# Keras ---------------------------------------------------------------------------------------------------------------
-
-
-def keras_twins(kind, units, use_bias=True, **options):
-    """Our layer and Keras's."""
-    options = dict(options, use_bias=use_bias)
-    if kind == "gru_before":
-        options["reset_after"] = False
-    ours, theirs = {
-        "simple_rnn": (SimpleRNN, keras.layers.SimpleRNN),
-        "lstm": (LSTM, keras.layers.LSTM),
-        "gru": (GRU, keras.layers.GRU),
-        "gru_before": (GRU, keras.layers.GRU),
-    }[kind]
-    return ours(units, **options), theirs(units, **options)
-
-
-def against_keras(ours, theirs, x, rng, mask=None, pick=lambda y: y):
-    """Outputs and gradients, with the same random weights; ``pick`` takes apart what our layer returns."""
-    theirs.build(x.shape)
-    params = draw(rng, jax.eval_shape(ours.init, jax.random.key(0), x)[0])
-    order = {"kernel": 0, "recurrent_kernel": 1, "bias": 2}
-
-    def flat(params):
-        if "forward" in params:
-            return flat(params["forward"]) + flat(params["backward"])
-        return [params[name] for name in sorted(params, key=order.get)]
-
-    assert [w.shape for w in flat(params)] == [tuple(w.shape) for w in theirs.weights]
-
-    def run_ours(params, x):
-        y, _ = ours.apply(params, {}, x if mask is None else Masked(x, mask))
-        return jax.tree.leaves(pick(y))
-
-    def run_theirs(weights, x):
-        kwargs = {} if mask is None else {"mask": mask}
-        return jax.tree.leaves(theirs.stateless_call(weights, constants, x, **kwargs)[0])
-
-    constants = [v.value for v in theirs.non_trainable_variables]
-
-    @jax.jit
-    def both(params, x):
-        mine = run_ours(params, x), jax.grad(scalar(run_ours), (0, 1))(params, x)
-        return mine, (run_theirs(flat(params), x), jax.grad(scalar(run_theirs), (0, 1))(flat(params), x))
-
-    (y, (slopes, x_slope)), (keras_y, keras_slopes) = both(params, x)
-    close((y, (flat(slopes), x_slope)), (keras_y, keras_slopes), 1e-5, 1e-5)
-
-
-MASK = np.array([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
-
-
-@kinds
-@pytest.mark.parametrize(
-    ("use_bias", "sequences", "backwards", "masked"),
-    [
-        (True, True, False, True),
-        (False, False, True, True),
-        pytest.param(True, True, True, True, marks=pytest.mark.slow),
-        pytest.param(False, True, True, False, marks=pytest.mark.slow),
-    ],
-)
-def test_layers_are_keras_s(kind, use_bias, sequences, backwards, masked, rng):
-    options = {"return_sequences": sequences, "return_state": True, "go_backwards": backwards}
-    ours, theirs = keras_twins(kind, 3, use_bias, **options)
-    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
-    pair = masked and sequences
-    mask = jnp.asarray(MASK) if masked else None
-    against_keras(ours, theirs, x, rng, mask, lambda out: (out[0].x, out[1]) if pair else out)
-
-
-@kinds
-def test_the_mask_travels_with_the_outputs(kind):
-    x, mask = jnp.ones((4, 5, 2)), jnp.asarray(MASK)
-    for backwards in (False, True):
-        layer, _ = keras_twins(kind, 3, return_sequences=True, go_backwards=backwards)
-        y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
-        assert isinstance(y, Masked)
-        assert y.x.shape == (4, 5, 3)
-        np.testing.assert_array_equal(y.mask, MASK[:, ::-1] if backwards else MASK)
-    layer, _ = keras_twins(kind, 3)
-    y, _ = layer.apply(layer.init(jax.random.key(0), Masked(x, mask))[0], {}, Masked(x, mask))
-    assert y.shape == (4, 3)
-
-
-@pytest.mark.parametrize(
-    ("merge_mode", "kind", "sequences", "masked"),
-    [
-        ("concat", "lstm", True, True),
-        ("sum", "gru", True, False),
-        ("mul", "simple_rnn", False, True),
-        (None, "simple_rnn", True, True),
-        pytest.param("ave", "gru_before", True, True, marks=pytest.mark.slow),
-        pytest.param(None, "gru", False, False, marks=pytest.mark.slow),
-    ],
-)
-def test_bidirectional_is_keras_s(merge_mode, kind, sequences, masked, rng):
-    ours, theirs = keras_twins(kind, 3, return_sequences=sequences)
-    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
-    pair = masked and sequences
-    mask = jnp.asarray(MASK) if masked else None
-    ours, theirs = Bidirectional(ours, merge_mode), keras.layers.Bidirectional(theirs, merge_mode=merge_mode)
-    against_keras(
-        ours,
-        theirs,
-        x,
-        rng,
-        mask,
-        lambda y: jax.tree.map(lambda m: m.x, y, is_leaf=lambda m: isinstance(m, Masked)) if pair else y,
-    )
-
-
-def test_bidirectional_returns_states_as_keras_does(rng):
-    ours, theirs = keras_twins("lstm", 3, return_sequences=True, return_state=True)
-    x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
-    against_keras(Bidirectional(ours), keras.layers.Bidirectional(theirs), x, rng)
-    y, _ = Bidirectional(ours).apply(
-        Bidirectional(ours).init(jax.random.key(0), x)[0], {}, Masked(x, jnp.asarray(MASK))
-    )
-    merged, (forward, backward) = y
-    assert merged.x.shape == (4, 5, 6)
-    assert isinstance(forward, LSTMCarry)
-    assert backward.c.shape == (4, 3)
-    np.testing.assert_array_equal(merged.mask, MASK)
-
-
-def test_a_masked_stack_is_keras_s(rng):
-    """Embedding with mask_zero, two directions, one more layer: the mask travels with the outputs."""
-    ids = jnp.asarray([[1, 4, 2, 0, 0], [3, 0, 0, 0, 0], [2, 2, 1, 4, 3]])
-    ours = Sequential(
-        Embedding(5, 3, mask_zero=True),
-        Bidirectional(LSTM(3, return_sequences=True)),
-        GRU(4, return_sequences=True),
-        SimpleRNN(2),
-        Dense(2),
-    )
-    theirs = keras.Sequential(
-        [
-            keras.layers.Embedding(5, 3, mask_zero=True),
-            keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)),
-            keras.layers.GRU(4, return_sequences=True),
-            keras.layers.SimpleRNN(2),
-            keras.layers.Dense(2),
-        ]
-    )
-    theirs.build(ids.shape)
-    params = draw(rng, jax.eval_shape(ours.init, jax.random.key(0), ids)[0])
-    assert set(params) == {"embedding", "bidirectional", "gru", "simple_rnn", "dense"}
-    two = params["bidirectional"]
-    parts = [two["forward"], two["backward"], params["gru"], params["simple_rnn"]]
-    weights = [params["embedding"]["embeddings"]]
-    weights += [part[name] for part in parts for name in ("kernel", "recurrent_kernel", "bias")]
-    weights += [params["dense"]["kernel"], params["dense"]["bias"]]
-    assert [w.shape for w in weights] == [tuple(w.shape) for w in theirs.weights]
-    constants = [v.value for v in theirs.non_trainable_variables]
-    both = jax.jit(lambda p, w: (ours.apply(p, {}, ids)[0], theirs.stateless_call(w, constants, ids)[0]))
-    close(*both(params, weights))
-
-
-@kinds
-def test_fresh_parameters_are_as_keras_s(kind):
-    ours, theirs = keras_twins(kind, 3)
-    theirs.build((1, 5, 2))
-    params, _ = ours.init(jax.random.key(0), jnp.ones((1, 5, 2)))
-    assert {n: p.shape for n, p in params.items()} == {w.name: tuple(w.shape) for w in theirs.weights}
-    np.testing.assert_array_equal(params["bias"], theirs.weights[2])  # the forget bias of 1 with it
-    r = params["recurrent_kernel"]
-    np.testing.assert_allclose(r @ r.T, np.eye(3), atol=1e-5)
-    assert not np.allclose(params["kernel"][:2, :3], r[:2, :3])
 
 
 # The loop against the plain one --------------------------------------------------------------------------------------
@@ -295,7 +68,7 @@ def check_against_plain(kind, data):
 @kinds
 @hypothesis.settings(max_examples=3)
 @hypothesis.given(data=st.data())
-def test_values_and_gradients_are_those_of_a_plain_loop(kind, data):
+def test_values_and_gradients_match_a_plain_loop(kind, data):
     check_against_plain(kind, data)
 
 
@@ -303,13 +76,13 @@ def test_values_and_gradients_are_those_of_a_plain_loop(kind, data):
 @kinds
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(data=st.data())
-def test_values_and_gradients_are_those_of_a_plain_loop_more(kind, data):
+def test_values_and_gradients_match_a_plain_loop_more(kind, data):
     check_against_plain(kind, data)
 
 
 @main_kinds
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_last_output_alone_has_the_same_gradients(kind, reverse, rng):
+def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
     sequence, _, params, x, carry = case(kind, rng)
     mask = jnp.asarray(rng.random(x.shape[:2]) < 0.6)
 
@@ -379,7 +152,7 @@ def test_two_halves_equal_the_whole(kind, rng):
     first, middle = sequence(params, x[:, :3], carry)
     second, end = sequence(params, x[:, 3:], middle)
     close((jnp.concatenate([first, second], 1), end), (ys, last))
-    # Backwards the second half comes first.
+    # In reverse the second half comes first.
     ys, last = sequence(params, x, carry, reverse=True)
     second, middle = sequence(params, x[:, 3:], carry, reverse=True)
     first, end = sequence(params, x[:, :3], middle, reverse=True)
@@ -389,7 +162,7 @@ def test_two_halves_equal_the_whole(kind, rng):
 
 
 @main_kinds
-def test_what_stands_at_masked_steps_does_not_matter(kind, rng):
+def test_values_at_masked_steps_are_ignored(kind, rng):
     sequence, _, params, x, _ = case(kind, rng)
     mask = jnp.asarray([[1, 1, 0, 1, 0], [0, 1, 1, 0, 1], [0, 0, 0, 0, 0]], bool)
     spoilt = jnp.where(mask[..., None], x, jnp.nan)
@@ -404,9 +177,9 @@ def test_what_stands_at_masked_steps_does_not_matter(kind, rng):
     close(both(jnp.where(mask, ids, -1)), both(ids))
     sequence = jax.jit(sequence)
     ys, _ = sequence(params, x, mask=mask)
-    np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without a step keeps the zero carry
+    np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without any step keeps the zero carry
     np.testing.assert_array_equal(ys[0, 2], ys[0, 1])
-    # Rows that end early end as the shorter sequence does.
+    # Rows that end early give the output of the shorter sequence.
     full = jnp.asarray([[1, 1, 1, 0, 0]] * 3, bool)
     close(sequence(params, x, mask=full)[1], sequence(params, x[:, :3])[1])
 
@@ -451,7 +224,7 @@ def test_vmap_over_parameters_equals_a_loop(kind, rng):
 
 
 @main_kinds
-def test_jit_equals_eager_and_the_dtype_stays(kind, rng):
+def test_jit_equals_eager_and_keeps_the_dtype(kind, rng):
     for dtype in ("float32", "bfloat16"):
         sequence, cell, params, x, carry = case(kind, rng, dtype=dtype)
         with jax.numpy_dtype_promotion("strict"):
@@ -477,8 +250,8 @@ def test_lowers_for_every_platform(kind, rng):
         assert exported.platforms == ("cpu", "cuda", "tpu")
 
 
-def test_the_backward_pass_is_one_walk_without_activations_and_one_product_per_weight(rng):
-    """What makes it fast: the loops hold no accumulation of weight gradients, and only the first computes tanh."""
+def test_the_backward_pass_is_one_loop_without_activations_and_one_product_per_weight(rng):
+    """It is fast because no loop accumulates weight gradients and only the first computes tanh."""
     sequence, _, params, x, _ = case("lstm", rng, time=6, batch=5)
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(sequence(p, x)[0])))(params)
 
@@ -495,56 +268,6 @@ def test_the_backward_pass_is_one_walk_without_activations_and_one_product_per_w
     assert "tanh" not in backward
     assert "logistic" not in backward
     assert forward.count("dot_general") == backward.count("dot_general") == 1
-
-
-# Layers --------------------------------------------------------------------------------------------------------------
-
-
-def test_names_kinds_and_training_through_a_stack(rng):
-    model = Sequential(LSTM(4, return_sequences=True, input_dim=6), LSTM(3, return_sequences=True), GRU(2), Dense(1))
-    ids = jnp.asarray(rng.integers(0, 6, (5, 7)))
-    params, state = model.init(jax.random.key(0), ids)
-    assert set(params) == {"lstm", "lstm_1", "gru", "dense"}
-    assert state == {}
-    slopes = jax.jit(jax.grad(lambda p: jnp.sum(model.apply(p, {}, ids)[0] ** 2)))(params)
-    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(slopes))
-    kinds = [layer.kind for layer in (SimpleRNN(1), LSTM(1), GRU(1), Bidirectional(LSTM(1)))]
-    assert kinds == ["SimpleRNN", "LSTM", "GRU", "Bidirectional"]
-    assert Bidirectional(LSTM(1)).name == "bidirectional"
-    assert SimpleRNN(1).name == "simple_rnn"
-
-
-def test_parameters_take_the_dtype_of_x_or_the_one_asked_for():
-    key, x = jax.random.key(0), jax.ShapeDtypeStruct((2, 5, 3), "bfloat16")
-    for layer, want in ((LSTM(2), "bfloat16"), (GRU(2, dtype="float16"), "float16")):
-        assert {p.dtype.name for p in jax.tree.leaves(layer.init(key, x)[0])} == {want}
-    ids = jax.ShapeDtypeStruct((2, 5), "int32")
-    assert SimpleRNN(2, input_dim=9).init(key, ids)[0]["kernel"].dtype == "float32"
-    assert "bias" not in LSTM(2, use_bias=False).init(key, x)[0]
-    np.testing.assert_array_equal(LSTM(2, unit_forget_bias=False).init(key, x)[0]["bias"], np.zeros(8))
-
-
-def test_bidirectional_takes_two_different_layers_and_draws_two_sets_of_weights(rng):
-    x = jnp.asarray(rng.normal(size=(2, 5, 3)).astype("float32"))
-    layer = Bidirectional(LSTM(4, return_sequences=True), backward_layer=GRU(2, return_sequences=True))
-    params, _ = layer.init(jax.random.key(0), x)
-    y, _ = layer.apply(params, {}, x)
-    assert y.shape == (2, 5, 6)
-    close(y[..., 4:], rec.gru(params["backward"], x, reverse=True)[0])
-    same, _ = Bidirectional(LSTM(4)).init(jax.random.key(0), x)
-    assert not np.allclose(same["forward"]["kernel"], same["backward"]["kernel"])
-
-
-def test_bidirectional_hands_keys_and_state_to_its_layers():
-    def apply(params, state, x, *, key=None, train=False):
-        return x + jax.random.uniform(key, x.shape) * train, {"count": state["count"] + 1}
-
-    noisy = Layer(lambda key, x: ({}, {"count": jnp.zeros(())}), apply, "noisy")
-    layer, x = Bidirectional(noisy, merge_mode=None), jnp.ones((2, 3, 4))
-    params, state = layer.init(jax.random.key(0), x)
-    (forward, backward), state = layer.apply(params, state, x, key=jax.random.key(1), train=True)
-    assert not np.allclose(forward, jnp.flip(backward, 1))
-    assert state == {"forward": {"count": 1.0}, "backward": {"count": 1.0}}
 
 
 # Errors --------------------------------------------------------------------------------------------------------------
@@ -570,6 +293,10 @@ H = jnp.ones((4, 2))
         (lambda: rec.lstm(OK, X, mask=[True]), r"a mask that is a boolean array, got list"),
         (lambda: rec.lstm(OK, X, (H, H)), r"expected carry to be a LSTMCarry, got tuple"),
         (lambda: rec.lstm(OK, X, GRUCarry(H)), r"expected carry to be a LSTMCarry, got GRUCarry"),
+        (
+            lambda: rec.simple_rnn(rec.simple_rnn_init(jax.random.key(0), 3, 2), X, LSTMCarry(H, H)),
+            r"simple_rnn: expected carry to be a SimpleRNNCarry, got LSTMCarry",
+        ),
         (
             lambda: rec.lstm(OK, X, LSTMCarry(H, H[:3])),
             r"carry\.c of dtype float32 and shape .* = \(4, 2\), got .*3, 2",
@@ -633,7 +360,7 @@ def test_long_sequences_agree_with_the_plain_loop(kind, rng):
 
 
 def test_gates_of_one_activation_that_is_not_elementwise():
-    """Softmax for gates and candidate alike acts on each gate by itself."""
+    """Softmax for gates and candidate acts on each gate separately."""
     rng = np.random.default_rng(0)
     kernel, recurrent = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 12), (3, 12)))
     x = jnp.asarray(rng.normal(size=(2, 1, 2)), jnp.float32)

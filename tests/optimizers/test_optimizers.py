@@ -16,7 +16,7 @@ from fnn.optimizers.rules import OPTIMIZERS, get_optimizer
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 K = keras.optimizers
-# our optimizer, Keras's, and which hyper-parameters to draw; those drawn go to both by the same name
+# our optimizer, Keras's, fixed options, and hyper-parameters to draw, which have the same name in both
 RULES = {
     "sgd": (fnn.sgd, K.SGD, {}, ()),
     "sgd momentum": (fnn.sgd, K.SGD, {}, ("momentum",)),
@@ -42,7 +42,7 @@ RANGES = {
 
 
 def draw(names, rng):
-    """Random hyper-parameters; epsilons are large enough to see where they stand."""
+    """Random hyper-parameters; epsilons are large enough for their place in the equation to matter."""
     values = {name: float(rng.uniform(*RANGES[name])) for name in names if name != "epsilon"}
     return values | ({"epsilon": float(10 ** rng.uniform(-4, -1))} if "epsilon" in names else {})
 
@@ -57,7 +57,7 @@ def float64(x64):
 
 @pytest.mark.parametrize("extra", ["plain", "decay", "weight_decay"])
 @pytest.mark.parametrize("name", RULES)
-def test_thirty_steps_are_keras_s_to_nine_digits(name, extra, float64):
+def test_thirty_steps_match_keras_to_nine_digits(name, extra, float64):
     make, theirs, fixed, drawn = RULES[name]
     rng = np.random.default_rng(len(name))
     hyper, rate = fixed | draw(drawn, rng), float(10 ** rng.uniform(-2, -0.5))
@@ -75,7 +75,7 @@ def test_thirty_steps_are_keras_s_to_nine_digits(name, extra, float64):
 
 
 @pytest.mark.parametrize("name", ["sgd nesterov", "rmsprop centered momentum", "adadelta", "adam amsgrad", "nadam"])
-def test_thirty_steps_are_keras_s_in_float32(name):
+def test_thirty_steps_match_keras_in_float32(name):
     make, theirs, fixed, drawn = RULES[name]
     hyper = fixed | draw(drawn, np.random.default_rng(3))
     params, noise = trajectories.start(3)
@@ -84,7 +84,7 @@ def test_thirty_steps_are_keras_s_in_float32(name):
     trajectories.assert_same(path, keras_path, 2e-5)
 
 
-def test_weight_decay_applies_only_where_it_should(float64):
+def test_weight_decay_applies_only_to_chosen_parameters(float64):
     params, noise = trajectories.start(5)
     theirs = K.Adam(0.05, weight_decay=0.3)
     theirs.exclude_from_weight_decay(var_names=["bias"])
@@ -168,7 +168,7 @@ def test_bfloat16_parameters_are_updated_in_float32_arithmetic():
     wide, _ = trajectories.ours(fnn.adam(0.05), *jax.tree.map(lambda a: a.astype(jnp.float32), small))
     assert path["kernel"].dtype == jnp.bfloat16
     assert state.slots["velocity"]["kernel"].dtype == jnp.float32
-    # beta_2 = 0.999 would be 1 in bfloat16, and nothing would ever move
+    # in bfloat16 beta_2 = 0.999 would be 1, and v would stay 0
     np.testing.assert_allclose(path["kernel"].astype(jnp.float32), wide["kernel"], atol=0.05)
 
 
@@ -202,7 +202,7 @@ def test_an_fnn_optimizer_in_an_optax_loop_and_in_optax_chain():
 def test_an_optax_optimizer_in_a_task_and_in_chain(rng):
     x, y = rng.normal(size=(6, 3)).astype("float32"), rng.normal(size=(6, 2)).astype("float32")
     states = []
-    # In optax and here plain SGD with momentum at a constant rate give the same path.
+    # At a constant rate SGD with momentum gives the same path in optax and here.
     for optimizer in (optax.sgd(0.1, momentum=0.7), fnn.sgd(0.1, 0.7), fnn.chain(optax.trace(0.7), fnn.sgd(0.1))):
         task = fnn.Task(fnn.Dense(2), "mse", optimizer)
         ts = fnn.init(task, jax.random.key(0), x)
@@ -213,7 +213,7 @@ def test_an_optax_optimizer_in_a_task_and_in_chain(rng):
         np.testing.assert_allclose(ts.params["kernel"], states[0].params["kernel"], 1e-5)
 
 
-def test_our_rules_against_optax_where_they_agree():
+def test_rules_match_optax_where_they_agree():
     params, noise = trajectories.start(9)
     for ours, theirs in (
         (fnn.sgd(0.03, 0.8, nesterov=True), optax.sgd(0.03, 0.8, nesterov=True)),
@@ -237,7 +237,7 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_set_hyper_reaches_into_every_wrapper_and_compiles_nothing(name):
+def test_set_hyper_works_in_every_wrapper_without_recompiling(name):
     optimizer = WRAPPED[name](0.1)
     params = {"kernel": jnp.array([1.0, 2.0]), "bias": jnp.array([3.0])}
     grads = {"kernel": jnp.array([0.3, -0.2]), "bias": jnp.array([0.1])}
@@ -248,13 +248,13 @@ def test_set_hyper_reaches_into_every_wrapper_and_compiles_nothing(name):
     np.testing.assert_allclose(after["kernel"], 4 * before["kernel"], 1e-6)
     assert float(fnn.get_hyper(changed)["learning_rate"]) == pytest.approx(0.4)
     assert float(fnn.get_hyper(state)["learning_rate"]) == pytest.approx(0.1), "the given state must not change"
-    # and as the path of the state goes on
+    # and later in training
     _, state = update(grads, changed, params)
     update(grads, fnn.set_hyper(state, learning_rate=jnp.float32(0.2)), params)
     assert update._cache_size() == 1
 
 
-def test_set_hyper_of_a_train_state_compiles_no_second_step(rng):
+def test_set_hyper_of_a_train_state_does_not_recompile(rng):
     x, y = rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
     task = fnn.Task(fnn.Dense(2), "mse", fnn.sgd(0.1))
     ts = fnn.init(task, jax.random.key(0), x)
@@ -288,7 +288,7 @@ def test_set_hyper_of_a_vmapped_state():
     np.testing.assert_allclose(inside.hyper["learning_rate"], [1, 2, 3])
 
 
-def test_traced_hyper_parameters_under_vmap_equal_separate_ones():
+def test_traced_hyper_parameters_under_vmap_match_separate_runs():
     params, noise = trajectories.start(2)
     rates, betas = jnp.array([0.01, 0.1]), jnp.array([0.5, 0.9])
 
@@ -303,7 +303,7 @@ def test_traced_hyper_parameters_under_vmap_equal_separate_ones():
     )
 
 
-def test_a_plain_zero_leaves_the_term_out_and_an_array_keeps_it():
+def test_a_plain_zero_omits_the_term_and_an_array_keeps_it():
     params = jnp.ones(2)
     assert set(fnn.sgd(0.1).init(params).hyper) == {"learning_rate"}
     assert fnn.sgd(0.1).init(params).slots == {}
@@ -346,10 +346,7 @@ ADAM = fnn.adam()
         (lambda: fnn.rmsprop(rho=2), r"rmsprop: expected rho in \[0, 1\], got 2"),
         (lambda: fnn.rmsprop(momentum=-1), r"rmsprop: expected momentum in \[0, 1\], got -1"),
         (lambda: fnn.rmsprop(epsilon=-1), r"rmsprop: expected epsilon in \[0, inf\), got -1"),
-        (
-            lambda: fnn.adagrad(initial_accumulator_value=-1),
-            r"adagrad: expected initial_accumulator_value in \[0, inf\)",
-        ),
+        (lambda: fnn.adagrad(initial_accumulator_value=-1), r"adagrad: .*initial_accumulator_value"),
         (lambda: fnn.adagrad(epsilon=-1), r"adagrad: expected epsilon in \[0, inf\), got -1"),
         (lambda: fnn.adadelta(rho=-1), r"adadelta: expected rho in \[0, 1\], got -1"),
         (lambda: fnn.adadelta(epsilon=-1), r"adadelta: expected epsilon in \[0, inf\), got -1"),
@@ -357,73 +354,52 @@ ADAM = fnn.adam()
         (lambda: fnn.adamax(beta_2=1.5), r"adamax: expected beta_2 in \[0, 1\], got 1\.5"),
         (lambda: fnn.nadam(epsilon=-1), r"nadam: expected epsilon in \[0, inf\), got -1"),
         (lambda: get_optimizer("adm"), r"optimizer: .* got 'adm'\. Did you mean 'adam'"),
-        (
-            lambda: get_optimizer(fnn.adam),
-            r"optimizer: expected an Optimizer or a name, got the function adam\. Call it: adam\(1e-3\)",
-        ),
+        (lambda: get_optimizer(fnn.adam), r"optimizer: .* the function adam\. Call it: adam\(1e-3\)"),
         (lambda: get_optimizer(3), r"optimizer: .* got 3\. Known: adadelta, adagrad"),
-        (
-            lambda: ADAM.init({"a": jnp.ones(2, int)}),
-            r"optimizer, parameter 'a': expected a floating-point dtype, got int32\[2\]",
-        ),
-        (
-            lambda: ADAM.update(TREE, (), TREE),
-            r"optimizer: expected the OptState of optimizer\.init\(params\), got tuple",
-        ),
-        (
-            lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3)}), TREE),
-            r"an optimizer state of this model; 'momentum' differs, got other paths: \['b'\]",
-        ),
+        (lambda: ADAM.init({"a": jnp.ones(2, int)}), r"optimizer, parameter 'a': .*floating-point dtype"),
+        (lambda: ADAM.update(TREE, (), TREE), r"optimizer: expected the OptState .*, got tuple"),
+        (lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3)}), TREE), r"'momentum' differs, .*\['b'\]"),
         (
             lambda: ADAM.update(TREE, ADAM.init({"a": jnp.ones(3), "b": jnp.ones((2, 1))}), TREE),
-            r"an optimizer state of this model, momentum/b of shape \(2,\), got float32\[2, 1\]\. Make a new one",
+            r"momentum/b of shape \(2,\)",
         ),
         (
             lambda: fnn.adam(weight_decay=0.1).update(TREE, fnn.adam(weight_decay=0.1).init(TREE)),
-            r"expected update\(grads, opt_state, params\) with weight decay, got params=None",
+            r"with weight decay, got params=None",
         ),
         (lambda: fnn.set_hyper(state_of(), rate=1), r"set_hyper: .* got 'rate'\. Known here: learning_rate"),
-        (
-            lambda: fnn.set_hyper(state_of(), momentum=1),
-            r"A momentum of plain 0 is left out when the optimizer is made; pass jnp\.zeros",
-        ),
+        (lambda: fnn.set_hyper(state_of(), momentum=1), r"A momentum of plain 0 .*pass jnp\.zeros"),
         (lambda: fnn.set_hyper(optax.sgd(0.1).init(TREE), learning_rate=1), r"got 'learning_rate'\. Known here: none"),
         (
             lambda: fnn.set_hyper(state_of(learning_rate=lambda step: 0.1, momentum=0.5), learning_rate=1),
-            r"It follows a function of the step; use a schedule from fnn\.schedules",
+            r"use a schedule from",
         ),
-        (
-            lambda: fnn.set_hyper(state_of(), learning_rate=[0.1, 0.2]),
-            r"expected a value of shape \(\), got float32\[2\]",
-        ),
+        (lambda: fnn.set_hyper(state_of(), learning_rate=[0.1, 0.2]), r"a value of shape \(\), got float32\[2\]"),
         (
             lambda: fnn.set_hyper(state_of(), learning_rate={"initial": 1}),
-            r"set_hyper, 'learning_rate': expected a number, got \{'initial': 1\}",
+            r"'learning_rate': expected a number, got \{",
         ),
-        (
-            lambda: fnn.set_hyper(state_of(), learning_rate="fast"),
-            r"set_hyper, 'learning_rate': expected a number, got 'fast'",
-        ),
+        (lambda: fnn.set_hyper(state_of(), learning_rate="fast"), r"'learning_rate': expected a number, got 'fast'"),
         (
             lambda: fnn.set_hyper(state_of(), learning_rate=fnn.schedules.constant(1.0)),
-            r"expected a number, got constant\(1.0\)\. A schedule is given when the optimizer is made",
+            r"got constant\(1.0\)\. Pass a schedule",
         ),
         (
             lambda: fnn.set_hyper(state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate=0.1),
-            r"expected the numbers of its schedule, got 0\.1\. It follows a schedule: pass a dict",
+            r"got 0\.1\. It follows",
         ),
         (
             lambda: fnn.set_hyper(
                 state_of(learning_rate=fnn.schedules.cosine_decay(0.1, 5)), learning_rate={"first": 0.1}
             ),
-            r"expected the numbers of its schedule, got \{'first': 0\.1\}",
+            r"got \{'first': 0\.1\}",
         ),
         (
             lambda: fnn.set_hyper(
                 state_of(learning_rate=fnn.schedules.piecewise_constant([1], [1.0, 2.0])),
                 learning_rate={"values": [1.0]},
             ),
-            r"set_hyper, 'learning_rate/values': expected 2 numbers, got \[1\.0\]",
+            r"learning_rate/values': expected 2 numbers",
         ),
     ],
 )
@@ -442,16 +418,16 @@ def test_names_give_the_defaults():
 
 def test_weight_decay_where_must_match_something():
     optimizer = fnn.adam(0.1, weight_decay=0.1, weight_decay_where="*kernl")
-    with pytest.raises(fnn.InputError, match=r"weight_decay_where: expected a pattern that matches, got '\*kernl'"):
+    with pytest.raises(fnn.InputError, match=r"weight_decay_where: .*matches some parameter, got '\*kernl'"):
         optimizer.init({"kernel": jnp.ones(2)})
 
 
 # ---------------------------------------------------------------------------------------------------------- precision
 @pytest.mark.parametrize("name", RULES)
-def test_steps_in_half_precision_are_those_of_float32_over_a_thousand_updates(name):
+def test_a_thousand_updates_in_half_precision_match_float32(name):
     make, _, fixed, drawn = RULES[name]
     optimizer = make(0.01, **fixed, **({"momentum": 0.9} if "momentum" in drawn else {}))
-    # Their squares underflow in float16, overflow there, or are too small beside the sum in bfloat16.
+    # Squares that underflow or overflow in float16, or are lost beside the sum in bfloat16.
     rng, scales = np.random.default_rng(0), np.array([1e-4, 1e-3, 1.0, 300.0])
     noise = np.where(np.arange(1000)[:, None] % 5, 1.0, rng.normal(size=(1000, 4)))
     grads = {dtype: jnp.asarray(scales * noise, dtype) for dtype in ("float16", "bfloat16")}
@@ -470,7 +446,7 @@ def test_steps_in_half_precision_are_those_of_float32_over_a_thousand_updates(na
     assert {leaf.dtype for leaf in jax.tree.leaves((state.slots, state.hyper))} == {jnp.dtype("float32")}
 
 
-def test_the_steps_of_adam_keep_their_size():
+def test_steps_of_adam_do_not_shrink():
     optimizer = fnn.adam(1e-3)
     for dtype in ("float16", "bfloat16", "float32"):
         g = jnp.full((1,), 1e-3, dtype)
@@ -491,7 +467,7 @@ def test_apply_updates_adds_in_the_wider_dtype_and_rounds_once(rng, x64):
         assert np.mean(np.asarray(new, "float64") == np.asarray(want, "float64")) > 0.98
 
 
-def test_float64_parameters_have_float64_slots_whatever_the_gradients(x64):
+def test_float64_parameters_have_float64_slots_for_any_gradients(x64):
     params, g = jnp.ones(2, jnp.float64), jnp.full(2, 0.1, jnp.float32)
     for make in OPTIMIZERS.values():
         optimizer = make(0.01)
@@ -501,7 +477,7 @@ def test_float64_parameters_have_float64_slots_whatever_the_gradients(x64):
         assert {leaf.dtype for leaf in jax.tree.leaves(narrow.slots)} <= {jnp.dtype("float32")}
 
 
-def test_slots_of_a_rule_of_one_s_own_are_float32_at_least():
+def test_slots_of_a_custom_rule_are_at_least_float32():
     fills = {"like": jnp.zeros_like, "narrow": lambda p: jnp.zeros(p.shape, jnp.bfloat16)}
     optimizer = fnn.from_rule(lambda g, s, h, t: (-h["learning_rate"] * g, s), fills, {"learning_rate": 0.1})
     state = optimizer.init({"w": jnp.ones(2, jnp.float16)})
@@ -515,7 +491,7 @@ def updates_of(optimizer, grads):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_gradients_whose_squares_overflow_or_underflow(name, x64):
-    # With v = inf a parameter would stand still for ever, or become NaN at the next step.
+    # With v = inf a parameter would never move again, or become NaN at the next step.
     constant = np.full((6, 3), [1e25, 1e-25, 2e18])
     optimizer = OPTIMIZERS[name](0.01)
     want = updates_of(optimizer, jnp.asarray(constant))
@@ -525,7 +501,7 @@ def test_gradients_whose_squares_overflow_or_underflow(name, x64):
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_gradient_that_is_not_finite_is_not_hidden(name):
+def test_a_gradient_that_is_not_finite_stays_visible(name):
     updates = updates_of(OPTIMIZERS[name](0.01), jnp.array([[jnp.nan, jnp.inf, -jnp.inf, 1.0]]))
     assert np.isfinite(updates[0]).tolist() == [False, False, False, True]
 
@@ -536,7 +512,7 @@ def test_without_epsilon_a_gradient_of_zero_makes_no_step(name):
     options = {"initial_accumulator_value": 0.0} if name == "adagrad" else {}
     updates = updates_of(make(0.01, epsilon=0.0, **options), jnp.array([[0.0, 2.0], [0.0, 1.0]]))
     assert np.all(np.asarray(updates)[:, 0] == 0)
-    # Adadelta without an epsilon has no step to begin with.
+    # Adadelta without an epsilon never starts to move.
     assert name == "adadelta" or np.all(np.asarray(updates)[:, 1] < 0)
 
 
@@ -545,7 +521,7 @@ BAD = [float("nan"), float("inf"), -float("inf"), -1.0, True, "0.1", None, 1j, [
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_constructors_refuse_what_is_no_number_in_range(name):
+def test_constructors_refuse_numbers_out_of_range(name):
     make = OPTIMIZERS[name]
     numbers = [n for n, p in inspect.signature(make).parameters.items() if isinstance(p.default, float)]
     assert {"learning_rate", "decay", "weight_decay"} <= set(numbers)
@@ -557,7 +533,7 @@ def test_constructors_refuse_what_is_no_number_in_range(name):
 
 
 @pytest.mark.parametrize("value", BAD, ids=repr)
-def test_set_hyper_and_transforms_refuse_what_is_no_number_in_range(value):
+def test_set_hyper_and_transforms_refuse_numbers_out_of_range(value):
     state = fnn.sgd(0.1, momentum=0.5, decay=0.1, weight_decay=0.1).init(jnp.ones(2))
     for name in ("learning_rate", "momentum", "decay", "weight_decay"):
         with pytest.raises(fnn.InputError, match=rf"set_hyper.*{name}"):
@@ -574,7 +550,7 @@ def test_set_hyper_and_transforms_refuse_what_is_no_number_in_range(value):
             fnn.set_hyper(make(0.5).init(jnp.ones(2)), **{name: value})
 
 
-def test_set_hyper_checks_each_trial_of_a_sweep_and_lets_traced_values_pass():
+def test_set_hyper_checks_each_trial_of_a_sweep_but_no_traced_values():
     states = jax.vmap(fnn.adam().init)(jnp.ones((3, 2)))
     with pytest.raises(fnn.InputError, match=r"set_hyper: expected learning_rate in \[0, inf\), got -2"):
         fnn.set_hyper(states, learning_rate=jnp.array([0.1, -2.0, 0.3]))
@@ -585,9 +561,9 @@ def test_set_hyper_checks_each_trial_of_a_sweep_and_lets_traced_values_pass():
     assert jax.vmap(lambda r: fnn.adam(r).init(jnp.ones(1)).hyper["learning_rate"])(jnp.array([-1.0])).tolist() == [-1]
 
 
-def test_values_are_checked_as_the_state_holds_them():
+def test_values_are_checked_in_the_dtype_of_the_state():
     with pytest.raises(fnn.InputError, match=r"adam: expected beta_2 below 1, got 1"):
-        fnn.adam(beta_2=1 - 1e-9)  # 1 in float32: nothing would ever move
+        fnn.adam(beta_2=1 - 1e-9)  # 1 in float32: v would stay 0
     with pytest.raises(fnn.InputError, match=r"sgd: expected learning_rate in \[0, inf\), got inf"):
         fnn.sgd(1e39)
     state = fnn.adam(beta_2=0.999).init(jnp.ones(1, jnp.bfloat16))
@@ -613,7 +589,7 @@ def test_set_hyper_checks_the_numbers_of_schedules():
         fnn.sgd(fnn.schedules.cosine_decay(-1.0, 5))
 
 
-def test_a_rule_of_one_s_own_names_its_ranges_itself():
+def test_hyper_parameters_of_a_custom_rule_may_have_any_range():
     def make(**hyper):
         return fnn.from_rule(lambda g, s, h, t: (-h["learning_rate"] * g, s), {}, {"learning_rate": 0.1, **hyper})
 
@@ -628,7 +604,7 @@ def test_a_rule_of_one_s_own_names_its_ranges_itself():
 
 
 @pytest.mark.parametrize("unit", [*registry.OPTIMIZER_UNITS, *registry.SCHEDULE_UNITS], ids=lambda unit: unit.name)
-def test_no_false_alarm_under_strict_settings(unit):
+def test_strict_settings_raise_no_error(unit):
     fn = registry.function_of(unit, "float32")
     args = jax.tree.map(lambda a: a.at[..., :1].set(0) if a.ndim else a, unit.args("float32"))
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):

@@ -32,7 +32,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_values_are_keras_s_at_every_step(name):
+def test_values_match_keras_at_every_step(name):
     ours, theirs = CASES[name]
     steps = jnp.arange(40)
     got, want = jax.jit(lambda steps: (jax.vmap(ours)(steps), jax.lax.map(theirs, steps)))(steps)
@@ -46,7 +46,7 @@ def test_constant_and_warmup_to_a_number():
     np.testing.assert_allclose([line(step) for step in range(6)], [0, 0.2, 0.4, 0.6, 0.8, 0.8], 1e-6)
 
 
-def test_as_hyper_gives_strong_scalars_of_the_default_dtype(x64):
+def test_as_hyper_returns_strongly_typed_scalars_of_the_default_dtype(x64):
     assert schedules.as_hyper(1).dtype == jnp.float64
     assert not schedules.as_hyper(1).weak_type
 
@@ -65,7 +65,7 @@ def test_an_optimizer_follows_its_schedule(name):
     assert update._cache_size() == 1
 
 
-def test_set_hyper_changes_the_numbers_of_a_schedule_without_compiling():
+def test_set_hyper_changes_the_numbers_of_a_schedule_without_recompiling():
     optimizer = fnn.sgd(schedules.warmup(schedules.exponential_decay(1.0, 2, 0.5), 2))
     update, state = jax.jit(optimizer.update), optimizer.init(jnp.zeros(()))
     first, _ = update(jnp.float32(1), state._replace(step=jnp.int32(4)))
@@ -80,7 +80,7 @@ def test_set_hyper_changes_the_numbers_of_a_schedule_without_compiling():
     np.testing.assert_allclose(changed.hyper["learning_rate"]["values"], (2, 0.2), 1e-6)
 
 
-def test_a_plain_function_of_the_step_and_optax_schedules_work_too():
+def test_plain_functions_of_the_step_and_optax_schedules_work():
     for fn in (lambda step: 0.5 / (1 + step), optax.polynomial_schedule(0.5, 0.1, 1, 8)):
         optimizer = fnn.sgd(fn)
         state, rates = optimizer.init(jnp.zeros(())), []
@@ -113,20 +113,11 @@ def test_a_schedule_is_swept_under_vmap():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (
-            lambda: schedules.exponential_decay(1, 0, 0.5),
-            r"exponential_decay: expected decay_steps in \(0, inf\), got 0",
-        ),
-        (
-            lambda: schedules.inverse_time_decay(1, 0.5, -1),
-            r"inverse_time_decay: expected decay_steps in \(0, inf\), got -1",
-        ),
+        (lambda: schedules.exponential_decay(1, 0, 0.5), r"exponential_decay: expected decay_steps"),
+        (lambda: schedules.inverse_time_decay(1, 0.5, -1), r"inverse_time_decay: expected decay_steps"),
         (lambda: schedules.cosine_decay(1, 0), r"cosine_decay: expected decay_steps in \(0, inf\), got 0"),
         (lambda: schedules.warmup(1.0, 0), r"warmup: expected warmup_steps in \(0, inf\), got 0"),
-        (
-            lambda: schedules.warmup(lambda step: 1.0, 5),
-            r"warmup: expected a number or a Schedule to follow, got <function",
-        ),
+        (lambda: schedules.warmup(lambda step: 1.0, 5), r"warmup: expected a number or a Schedule"),
         (lambda: schedules.constant(float("nan")), r"constant: expected value to be finite, got nan"),
         (lambda: schedules.constant(None), r"constant: expected value to be a number, got None"),
         (lambda: schedules.exponential_decay(1, 5, -0.5), r"decay: expected decay_rate in \[0, inf\), got -0\.5"),

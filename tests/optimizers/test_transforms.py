@@ -27,7 +27,7 @@ K = keras.optimizers
     ],
     ids=["value", "norm", "global norm"],
 )
-def test_clipping_is_keras_s(clip, option):
+def test_clipping_matches_keras(clip, option):
     params, noise = trajectories.start(4)
     path, _ = trajectories.ours(fnn.chain(clip, fnn.sgd(0.2, 0.6)), params, noise)
     keras_path, _ = trajectories.keras_s(K.SGD(0.2, 0.6, **option), params, noise)
@@ -36,7 +36,7 @@ def test_clipping_is_keras_s(clip, option):
     assert not np.allclose(unclipped["kernel"], path["kernel"], atol=0.05)
 
 
-def test_clipping_leaves_small_gradients_as_they_are_and_zero_finite(rng):
+def test_clipping_keeps_small_gradients_and_zeros(rng):
     grads = {"a": jnp.asarray(rng.normal(size=3).astype("float32")), "b": jnp.zeros(2)}
     for clip in (fnn.clip_by_value(9.0), fnn.clip_by_norm(9.0), fnn.clip_by_global_norm(9.0)):
         updates, state = clip.update(grads, clip.init(grads))
@@ -67,7 +67,7 @@ def test_set_hyper_changes_the_limits(rng):
         np.testing.assert_allclose(updates, [1, 1] if name == "clip_value" else [0.6, 0.8], 1e-6)
 
 
-def test_accumulation_is_one_update_with_the_mean():
+def test_accumulation_makes_one_update_with_the_mean():
     params, noise = trajectories.start(6)
     path, state = trajectories.ours(fnn.accumulate(fnn.adam(0.1), 3), params, noise)
     # the same by hand
@@ -84,7 +84,7 @@ def test_accumulation_is_one_update_with_the_mean():
     assert int(state.calls) == 0
 
 
-def test_accumulation_is_keras_s():
+def test_accumulation_matches_keras():
     params, noise = trajectories.start(6)
     path, _ = trajectories.ours(fnn.accumulate(fnn.rmsprop(0.05), 3), params, noise)
     keras_path, _ = trajectories.keras_s(K.RMSprop(0.05, gradient_accumulation_steps=3), params, noise)
@@ -98,7 +98,7 @@ def test_accumulation_of_an_optax_optimizer():
     trajectories.assert_same(path, want, 1e-5)
 
 
-def test_freeze_keeps_parameters_and_their_slots_out():
+def test_frozen_parameters_are_constant_and_have_no_slots():
     params, noise = trajectories.start(8)
     alone, _ = trajectories.ours(fnn.adam(0.1, weight_decay=0.1), params, noise)
     for where in ("bias", ("b*", "x"), lambda path: path == "bias"):
@@ -119,7 +119,7 @@ def test_frozen_parameters_do_not_count_in_a_chained_norm():
     np.testing.assert_array_equal(updates["b"], [0])
 
 
-def test_ema_is_its_equation_and_training_is_unchanged():
+def test_ema_follows_its_equation_without_changing_training():
     params, noise = trajectories.start(10)
     plain, _ = trajectories.ours(fnn.sgd(0.1), params, noise)
     path, state = trajectories.ours(fnn.ema(fnn.sgd(0.1), 0.8), params, noise)
@@ -130,7 +130,7 @@ def test_ema_is_its_equation_and_training_is_unchanged():
     np.testing.assert_allclose(state.average.slots["average"]["kernel"], average, 1e-5, 1e-6)
 
 
-def test_ema_is_keras_s_from_the_first_update_on():
+def test_ema_matches_keras_from_the_first_update():
     # Keras starts the average at the parameters after the first update, we start at those before it.
     params, noise = trajectories.start(10)
     optimizer = fnn.ema(fnn.sgd(0.1), 0.8)
@@ -175,7 +175,7 @@ def test_averaged_keeps_frozen_parameters():
     np.testing.assert_allclose(average["b"], [5])
 
 
-def test_the_average_is_no_alias_of_the_parameters():
+def test_the_average_does_not_alias_the_parameters():
     params = {"a": jnp.array([2.0])}
     state = fnn.ema(fnn.sgd(1.0)).init(params)
     assert state.average.slots["average"]["a"] is not params["a"]
@@ -209,7 +209,7 @@ def test_the_state_keeps_its_shapes_and_dtypes(name, dtype):
         updates, after = jax.eval_shape(optimizer.update, params, state, params)
     described = [jax.tree.map(lambda a: (a.shape, a.dtype, a.weak_type), tree) for tree in (state, after)]
     assert described[0] == described[1]
-    # Transforms keep the dtype of gradients; what holds a rule gives its updates, in float32.
+    # Clipping keeps the dtype of the gradients; wrappers of a rule return its updates in float32.
     want = dtype if name.startswith("clip") else "float32"
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(updates)} == ({want, dtype} if name == "freeze" else {want})
 
@@ -223,31 +223,16 @@ P = {"a": jnp.ones(2)}
         (lambda: fnn.clip_by_value(0), r"clip_by_value: expected limit in \(0, inf\), got 0"),
         (lambda: fnn.clip_by_norm(-1), r"clip_by_norm: expected max_norm in \(0, inf\), got -1"),
         (lambda: fnn.clip_by_global_norm("x"), r"clip_by_global_norm: expected max_norm to be a number, got 'x'"),
-        (
-            lambda: fnn.clip_by_norm(1.0).update(P, ()),
-            r"transform: expected the OptState of transform\.init\(params\), got tuple",
-        ),
+        (lambda: fnn.clip_by_norm(1.0).update(P, ()), r"transform: expected the OptState .* got tuple"),
         (lambda: fnn.accumulate("sgd", 0), r"accumulate: expected every to be an integer of at least 1, got 0"),
         (lambda: fnn.accumulate("sgd", 2.0), r"accumulate: expected every to be an integer of at least 1, got 2\.0"),
-        (
-            lambda: fnn.freeze("sgd", "b*").init(P),
-            r"freeze: expected a pattern that matches some parameter, got 'b\*'\. Paths: \['a'\]",
-        ),
+        (lambda: fnn.freeze("sgd", "b*").init(P), r"freeze: expected a pattern .*got 'b\*'\. Paths: \['a'\]"),
         (lambda: fnn.ema("sgd", 1.5), r"ema: expected decay in \[0, 1\], got 1\.5"),
-        (
-            lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)),
-            r"ema: expected update\(grads, opt_state, params\), got params=None",
-        ),
-        (
-            lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))),
-            r"averaged: expected the state of an optimizer with ema\(\.\.\.\), got OptState",
-        ),
+        (lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)), r"ema: expected update.*, got params=None"),
+        (lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))), r"averaged: .*ema.*, got OptState"),
         (lambda: fnn.chain(fnn.sgd(0.1), "adm"), r"optimizer: .* got 'adm'"),
         (lambda: fnn.chain(jnp.sin), r"got the function sin"),
-        (
-            lambda: fnn.chain("sgd", "sgd").update(P, ()),
-            r"chain: expected a state of 2 parts from chain\(\.\.\.\)\.init\(params\), got tuple",
-        ),
+        (lambda: fnn.chain("sgd", "sgd").update(P, ()), r"chain: .* 2 parts .*, got tuple"),
     ],
 )
 def test_errors(call, message):
@@ -283,7 +268,7 @@ def test_accumulate_sums_half_precision_in_float32():
     assert updates.tolist() == [-1.0, -0.5]
 
 
-def test_a_layer_s_name_stands_for_all_below_it():
+def test_the_name_of_a_layer_matches_all_its_parameters():
     params = {"dense": {"kernel": jnp.ones(2)}, "dense_1": {"kernel": jnp.ones(2)}}
     optimizer = fnn.freeze(fnn.sgd(1.0), "dense")
     updates, _ = optimizer.update(params, optimizer.init(params), params)
@@ -304,7 +289,7 @@ VECTORS = [(3e20, 4e20), (3e38, 3e38), (3e-30, 4e-30), (3e-20, 4e-20), (3e38, 1e
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=str)
-def test_norms_are_right_at_both_ends(vector):
+def test_norms_are_accurate_for_huge_and_tiny_values(vector):
     g, exact = jnp.array(vector, jnp.float32), np.array(vector, np.float32).astype("float64")
     size = np.sqrt(np.square(exact).sum())
     norm, slope = jax.value_and_grad(fnn.global_norm)({"a": g[:1], "b": g[1:]})
@@ -343,7 +328,7 @@ def test_norms_of_float64_and_of_half_precision(x64):
         np.testing.assert_allclose(np.asarray(updates, "float64"), want, 1e-2)
 
 
-def test_clipping_shows_nan_and_infinity_as_optax_does():
+def test_clipping_propagates_nan_and_infinity_as_optax_does():
     for g in (jnp.array([1.0, jnp.nan]), jnp.array([1.0, jnp.inf])):
         want, _ = optax.clip_by_global_norm(1.0).update(g, optax.EmptyState())
         for clip in (fnn.clip_by_norm(1.0), fnn.clip_by_global_norm(1.0)):
@@ -376,7 +361,7 @@ def test_gradients_through_norms_are_finite_everywhere():
     ],
     ids=["clip", "optax", "into optax", "accumulate", "accumulate optax", "ema", "freeze", "in optax"],
 )
-def test_half_precision_in_wrappers_gives_the_steps_of_float32(make, dtype, rng):
+def test_wrappers_in_half_precision_match_float32(make, dtype, rng):
     optimizer, params = make(), {"a": jnp.ones(3, dtype), "b": jnp.ones(2, dtype)}
     noise = {name: jnp.asarray(rng.normal(size=(50, *p.shape)) * 1e-3, dtype) for name, p in params.items()}
 
@@ -394,7 +379,7 @@ def test_half_precision_in_wrappers_gives_the_steps_of_float32(make, dtype, rng)
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype("float32"), jnp.dtype("int32")}
 
 
-def test_ema_is_of_the_parameters_as_they_are():
+def test_ema_averages_the_rounded_parameters():
     params, optimizer = jnp.ones(1, jnp.bfloat16), fnn.ema(fnn.sgd(1.0), 0.5)
     _, state = optimizer.update(jnp.full(1, 1e-3, jnp.bfloat16), optimizer.init(params), params)
     assert state.average.slots["average"].tolist() == [1.0]  # the update is lost beside 1

@@ -1,4 +1,4 @@
-"""Pictures of a sweep, tested for what they show, on sweeps made by hand."""
+"""Pictures of a sweep, tested for their contents on hand-made sweeps."""
 
 import itertools
 
@@ -17,14 +17,8 @@ from fnn.plot import sweep_curves, sweep_line, sweep_map
 RATES, DECAYS, SEEDS = [0.001, 0.01, 0.1, 1.0], [0.0, 1e-4, 1e-3, 1e-2], [0, 1, 2]
 
 
-@pytest.fixture(autouse=True)
-def close():
-    yield
-    plt.close("all")
-
-
 def made(space, score, *, epochs=6, monitor="val_loss", rising=False, fails=lambda **_: False):
-    """A sweep as `fnn.sweep` returns it, without training: the curve of each trial falls to its score."""
+    """A sweep as `fnn.sweep` returns it, without training; each trial's curve falls to its score."""
     if isinstance(space, dict):
         configs = [dict(zip(space, values, strict=True)) for values in itertools.product(*space.values())]
     else:
@@ -57,12 +51,12 @@ def legends(ax):
     return [one for one in ax.get_children() if isinstance(one, Legend)]
 
 
-def said(legend):
+def legend_texts(legend):
     return [text.get_text() for text in legend.get_texts()]
 
 
 def cells(ax):
-    """The values of a heat map, (up, across), NaN where there is none."""
+    """The values of a heat map, (up, across), NaN in empty cells."""
     (mesh,) = (c for c in ax.collections if isinstance(c, QuadMesh))
     return np.ma.filled(mesh.get_array(), np.nan)
 
@@ -72,7 +66,7 @@ def bold(ax):
 
 
 # -------------------------------------------------------------------------------------------------------------- curves
-def test_each_trial_has_its_curve_and_the_best_are_named(found):
+def test_sweep_curves_draws_every_trial_and_labels_the_best(found):
     ax = sweep_curves(found)
     curves = [line for line in ax.lines if len(line.get_xdata()) == 6]
     assert len(curves) == 48
@@ -99,15 +93,15 @@ def test_failed_trials_are_dotted_and_end_in_a_cross(found):
     for line, cross in zip(dotted, crosses, strict=True):
         assert cross.get_xdata()[0] == 2
         assert cross.get_ydata()[0] == pytest.approx(np.clip(line.get_ydata()[1], *ax.get_ylim()))
-    assert said(legends(ax)[0])[-1] == "failed" or said(legends(ax)[1])[-1] == "failed"
+    assert legend_texts(legends(ax)[0])[-1] == "failed" or legend_texts(legends(ax)[1])[-1] == "failed"
 
 
-def test_colours_are_those_of_an_argument(found):
+def test_an_argument_sets_the_colours(found):
     ax = sweep_curves(found, color="decay")
     named, beside = sorted(legends(ax), key=lambda legend: legend.get_title().get_text())
-    assert len(said(named)) == 4
+    assert len(legend_texts(named)) == 4
     assert beside.get_title().get_text() == "decay"
-    assert said(beside) == ["0", "0.0001", "0.001", "0.01"]
+    assert legend_texts(beside) == ["0", "0.0001", "0.001", "0.01"]
     colours = [line.get_color() for line in beside.get_lines()]
     assert len(set(colours)) == 4
     by_decay = {}
@@ -121,7 +115,7 @@ def test_colours_are_those_of_an_argument(found):
     assert titles == {"", "rate"}  # floats come before integers
 
 
-def test_text_has_line_styles_and_many_numbers_a_bar():
+def test_text_sets_line_styles_and_many_numbers_get_a_colour_bar():
     names = made({"act": ["relu", "tanh"], "seed": [0]}, lambda act, seed: len(act) + (act == "tanh"))
     ax = sweep_curves(names)
     assert [line.get_linestyle() for line in bold(ax)] == ["-", "--"]
@@ -132,7 +126,7 @@ def test_text_has_line_styles_and_many_numbers_a_bar():
     assert figure.axes[1].get_ylabel() == "rate"
 
 
-def test_accuracies_rise_and_other_figures_can_be_drawn(found):
+def test_rising_metrics_and_a_chosen_metric(found):
     ax = sweep_curves(made({"a": [0.1, 0.9]}, lambda a: a, monitor="val_accuracy", rising=True), top=1)
     assert [line.get_label() for line in bold(ax)] == ["1. 0.9: a=0.9"]
     ax = sweep_curves(found, "val_accuracy", top=1)
@@ -141,14 +135,14 @@ def test_accuracies_rise_and_other_figures_can_be_drawn(found):
     assert not bold(sweep_curves(found, top=0))
 
 
-def test_what_went_astray_without_failing_does_not_press_the_others_down():
+def test_a_diverged_trial_does_not_squeeze_the_others():
     found = made({"rate": [0.1, 0.2, 0.3, 9.0]}, lambda rate: 1e9 if rate > 1 else rate)
     low, high = sweep_curves(found).get_ylim()
     assert high < 100
     assert 0 < low < 0.1
 
 
-def test_when_all_failed_there_are_only_crosses():
+def test_only_crosses_if_every_trial_failed():
     found = made({"a": [1.0, 2.0]}, lambda a: a, fails=lambda a: True)
     found.histories[0]["val_loss"][:] = np.nan
     ax = sweep_curves(found)
@@ -158,7 +152,7 @@ def test_when_all_failed_there_are_only_crosses():
 
 
 # ---------------------------------------------------------------------------------------------------------------- line
-def test_a_line_of_means_with_the_range_around_it(found):
+def test_sweep_line_draws_means_and_ranges(found):
     ax = sweep_line(found, "rate")
     lines = {line.get_label(): line for line in ax.lines}
     mean = lines["mean over seed and decay"]
@@ -180,7 +174,7 @@ def test_a_line_of_means_with_the_range_around_it(found):
     assert (at.min(), at.max()) == pytest.approx((min(own), max(own)))
 
 
-def test_text_and_values_with_a_zero_stand_side_by_side(found):
+def test_text_and_values_with_a_zero_are_evenly_spaced(found):
     ax = sweep_line(found, "decay", metric="val_accuracy")
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "0.0001", "0.001", "0.01"]
     assert ax.get_xscale() == "linear"
@@ -192,7 +186,7 @@ def test_text_and_values_with_a_zero_stand_side_by_side(found):
     assert mean.get_linestyle() == "None"
 
 
-def test_one_trial_a_value_has_no_mean():
+def test_no_mean_with_one_trial_per_value():
     ax = sweep_line(made({"rate": RATES}, lambda rate: rate))
     assert [line.get_label() for line in ax.lines] == ["trial", "best: rate=0.001"]
     rng = np.random.default_rng(0)
@@ -206,7 +200,7 @@ def test_one_trial_a_value_has_no_mean():
 
 
 # ----------------------------------------------------------------------------------------------------------------- map
-def test_a_map_holds_the_means_of_its_cells(found):
+def test_sweep_map_draws_the_mean_of_each_cell(found):
     ax = sweep_map(found, "rate", "decay")
     expected = np.full((4, 4), np.nan)
     for (i, decay), (j, rate) in itertools.product(enumerate(DECAYS), enumerate(RATES)):
@@ -238,7 +232,7 @@ def test_failed_cells_are_hatched_and_the_best_is_framed(found):
     assert len(frames) == 2
 
 
-def test_better_is_brighter_whether_it_rises_or_falls(found):
+def test_better_is_brighter_for_rising_and_falling_metrics(found):
     def brightness(ax, at):
         (mesh,) = (c for c in ax.collections if isinstance(c, QuadMesh))
         return np.dot(mesh.to_rgba(at)[:3], (0.3, 0.6, 0.1))
@@ -250,7 +244,7 @@ def test_better_is_brighter_whether_it_rises_or_falls(found):
     assert brightness(rising, 0.97) > brightness(rising, 0.9)
 
 
-def test_arguments_are_chosen_where_none_are_named(found):
+def test_default_arguments(found):
     ax = sweep_map(found)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("rate", "decay")
     ax = sweep_map(found, y="rate")
@@ -263,7 +257,7 @@ def test_arguments_are_chosen_where_none_are_named(found):
     assert ax.get_title().startswith("val_loss, mean over fold")
 
 
-def test_samples_are_points():
+def test_random_samples_are_points():
     rng = np.random.default_rng(1)
     pairs = zip(10 ** rng.uniform(-4, 0, 40), 10 ** rng.uniform(-5, -1, 40), strict=True)
     samples = [{"rate": float(r), "decay": float(d)} for r, d in pairs]
@@ -290,7 +284,7 @@ def test_a_real_sweep_is_drawn():
 
 
 @pytest.mark.parametrize("draw", [sweep_curves, sweep_line, sweep_map])
-def test_pictures_go_into_the_axes_given(draw, found):
+def test_pictures_use_the_given_axes(draw, found):
     ax = plt.figure().add_subplot()
     assert draw(found, ax=ax) is ax
     assert len(plt.get_fignums()) == 1
@@ -300,7 +294,7 @@ def test_pictures_go_into_the_axes_given(draw, found):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: sweep_curves({"loss": [1.0]}), "^sweep_curves: expected what fnn.sweep returned, got dict"),
+        (lambda f: sweep_curves({"loss": [1.0]}), "^sweep_curves: expected the result of fnn.sweep, got dict"),
         (lambda f: sweep_curves(f, "val_los"), "Did you mean 'val_loss'"),
         (lambda f: sweep_curves(f, color="rat"), "Did you mean 'rate'"),
         (lambda f: sweep_curves(f, top=-1), "top to be an integer of at least 0"),
@@ -312,7 +306,7 @@ def test_pictures_go_into_the_axes_given(draw, found):
         (lambda f: sweep_line(made({"a": [1]}, lambda a: a)), "1 argument with several values, got 0"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused(call, message, found):
+def test_bad_input_is_rejected(call, message, found):
     with pytest.raises(fnn.InputError, match=message):
         call(found)
 
@@ -325,7 +319,7 @@ def test_curves_of_one_epoch_have_one_tick():
 
 
 @pytest.mark.parametrize("start", [3.0, np.nan])
-def test_crosses_of_trials_that_all_failed_are_inside(start):
+def test_crosses_are_inside_the_axes_if_every_trial_failed(start):
     with pytest.warns(RuntimeWarning, match="2 trials became non-finite"):
         found = fnn.sweep(
             lambda rate: ({}, {"loss": jnp.array([start, jnp.nan]) * rate}), {"rate": [1.0, 2.0]}, verbose=0

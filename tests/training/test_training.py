@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from helpers import compilations
 
 import fnn
 
@@ -306,23 +307,6 @@ def test_orders_are_uniform(size):
     fixed = (orders == np.arange(size)).sum(1)
     assert abs(fixed.mean() - 1) < 0.08
     assert abs(fixed.var() - 1) < 0.15
-
-
-class compilations:
-    """Counts XLA compilations inside a with block."""
-
-    def __enter__(self):
-        self.seen = []
-        self.active = True
-        jax.monitoring.register_event_duration_secs_listener(self.note)
-        return lambda: len(self.seen)
-
-    def note(self, event, duration, **kwargs):
-        if self.active and event.endswith("backend_compile_duration"):
-            self.seen.append(event)
-
-    def __exit__(self, *exc):
-        self.active = False
 
 
 def test_the_compilation_counter_counts():

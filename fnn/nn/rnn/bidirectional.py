@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +10,14 @@ import jax.numpy as jnp
 from ..._core.checks import leaf, lookup
 from ..._core.described import described
 from ..._core.errors import describe, fail
-from ..._core.types import Array
-from ..layer import Layer, shape_of
+from ..._core.types import Array, Key, Params, PyTree, State
+from ..layer import Layer, Output, shape_of
 from ..masks import Masked, kept, sequence_of
 from ..observe import call
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 
 
-def merge(forward: Array, backward: Array, merge_mode: str | None) -> Any:
+def merge(forward: Array, backward: Array, merge_mode: str | None) -> Array | tuple[Array, Array]:
     """Join the outputs of two directions: "concat" (last axis), "sum", "mul", "ave", or None for the pair.
 
     >>> import jax.numpy as jnp
@@ -27,7 +26,8 @@ def merge(forward: Array, backward: Array, merge_mode: str | None) -> Any:
     """
     if merge_mode is None:
         return forward, backward
-    return lookup("merge_mode", merge_mode, _MERGE)(forward, backward)
+    joined: Array = lookup("merge_mode", merge_mode, _MERGE)(forward, backward)
+    return joined
 
 
 _MERGE: dict[str, Callable[[Array, Array], Array]] = {
@@ -41,30 +41,26 @@ _CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 @described
 def Bidirectional(
-    layer: Layer,
-    merge_mode: str | None = "concat",
-    *,
-    backward_layer: Layer | None = None,
-    name: str = "bidirectional",
+    layer: Layer, merge_mode: str | None = "concat", *, backward_layer: Layer | None = None, name: str = "bidirectional"
 ) -> Layer:
     """A recurrent layer in both directions of time (Schuster and Paliwal 1997).
 
-    The second direction is the same layer with parameters of its own, applied to the sequence turned round; where it
-    returns sequences they are turned back, so that both belong to the inputs step by step. With a `Masked` in and
-    sequences out, the outputs at masked steps are zero, as in Keras, and the output is again a `Masked`. With
-    ``return_state=True`` in the layer, the output becomes ``(output, (forward carry, backward carry))``.
+    The backward direction is the same layer with separate parameters, applied to the reversed sequence; if it returns
+    sequences they are reversed back, so that both outputs are aligned with the input. If the input is a `Masked` and
+    the layers return sequences, the output is a `Masked` with zeros at masked steps, as in Keras. If the layers have
+    ``return_state=True``, the output is ``(output, (forward carry, backward carry))``.
 
     Args:
-      layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or any that takes sequences in the same way.
-      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None gives the pair of them,
-        each a `Masked` if one came in.
-      backward_layer: another layer for the second direction, likewise to be given without ``go_backwards``.
+      layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or another layer that takes sequences in the same way.
+      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None returns the pair, each a
+        `Masked` if the input is one.
+      backward_layer: another layer for the backward direction, without ``go_backwards`` too.
       name: base name in `Sequential`.
 
     The parameters are ``{"forward": ..., "backward": ...}``.
 
     Raises:
-      InputError: for an unknown merge mode, something that is no Layer, and whatever the layers refuse.
+      InputError: for an unknown merge mode, a layer that is not a `Layer`, and as the layers.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> layer = Bidirectional(fnn.LSTM(8, return_sequences=True))
@@ -79,11 +75,11 @@ def Bidirectional(
         if not isinstance(one, Layer):
             fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=repr(one))
 
-    def init(key: Array, x: Any) -> tuple[Any, Any]:
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
         made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}
         return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
 
-    def apply(params: Any, state: Any, x: Any, *, key: Array | None = None, train: bool = False) -> Any:
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _, mask = sequence_of(name, x)
         outputs, carries, new_state = [], [], {}
         for i, (part, one) in enumerate(layers.items()):
@@ -98,15 +94,19 @@ def Bidirectional(
                 carries.append(carry)
             y, _ = sequence_of(f"{name} {part}", y)
             outputs.append(jnp.flip(y, 1) if part == "backward" and y.ndim == 3 else y)
-        if len({y.ndim for y in outputs}) > 1:
-            got = " and ".join(map(describe, outputs))
-            fail(name, expected="both directions to return sequences, or neither", got=got)
-        sequences = outputs[0].ndim == 3
-        if mask is not None and sequences:
-            outputs = [kept(jnp.asarray(mask), y) for y in outputs]
-        out = merge(outputs[0], outputs[1], merge_mode)
-        if mask is not None and sequences:
-            out = tuple(Masked(y, mask) for y in out) if merge_mode is None else Masked(out, mask)
+        out = _merge_outputs(name, outputs, mask, merge_mode)
         return ((out, tuple(carries)) if carries else out), new_state
 
     return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))
+
+
+def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
+    """Merge the outputs of both directions, with zeros at masked steps."""
+    if len({y.ndim for y in outputs}) > 1:
+        got = " and ".join(map(describe, outputs))
+        fail(name, expected="both directions to return sequences, or neither", got=got)
+    if mask is None or outputs[0].ndim != 3:
+        return merge(outputs[0], outputs[1], merge_mode)
+    forward, backward = (kept(jnp.asarray(mask), y) for y in outputs)
+    out = merge(forward, backward, merge_mode)
+    return tuple(Masked(y, mask) for y in out) if merge_mode is None else Masked(out, mask)

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from ..._core.checks import check_count
-from ..._core.types import Array, Params
+from ..._core.types import Array, DType, Key, Params, Shape
+from ..activations import ActivationLike
 from ..initializers import Initializer, get_initializer
-from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Activation, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
-from .sequence import run_cell, run_sequence
-
-
-def _init(
-    where: str,
-    kind: Cell,
-    key: Array,
-    in_features: int,
-    units: int,
-    kernel_initializer: str | Initializer,
-    recurrent_initializer: str | Initializer,
-    dtype: Any,
-) -> tuple[Params, Array]:
-    """Both kernels, and a key for the bias."""
-    check_count(where, "in_features", in_features)
-    check_count(where, "units", units)
-    kernel_key, recurrent_key, bias_key = jax.random.split(key, 3)
-    width = kind.gates * units
-    kernel = get_initializer(kernel_initializer)(kernel_key, (in_features, width), dtype)
-    recurrent = get_initializer(recurrent_initializer)(recurrent_key, (units, width), dtype)
-    return {"kernel": kernel, "recurrent_kernel": recurrent}, bias_key
+from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
+from .sequence import Loop, run_cell, run_sequence
 
 
 def simple_rnn_init(
-    key: Array,
+    key: Key,
     in_features: int,
     units: int,
     *,
@@ -43,7 +22,7 @@ def simple_rnn_init(
     kernel_initializer: str | Initializer = "glorot_uniform",
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
-    dtype: Any = jnp.float32,
+    dtype: DType = jnp.float32,
 ) -> Params:
     """Parameters of a simple RNN.
 
@@ -52,22 +31,18 @@ def simple_rnn_init(
     Raises:
       InputError: for unknown initializers and for sizes below 1.
     """
-    params, bias_key = _init(
-        "simple_rnn_init", SIMPLE_RNN, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
-    )
-    if use_bias:
-        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
-    return params
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    return _recurrent_init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
 
 
 def simple_rnn_cell(
-    params: Params, carry: SimpleRNNCarry, x: Array, *, activation: Activation = "tanh"
+    params: Params, carry: SimpleRNNCarry, x: Array, *, activation: ActivationLike = "tanh"
 ) -> tuple[SimpleRNNCarry, Array]:
     """One step, ``h' = activation(x @ kernel + h @ recurrent_kernel + bias)`` (Elman 1990).
 
     Args:
-      params: as `simple_rnn_init` makes them; ``bias`` may be left out.
-      carry: what the step before handed on.
+      params: from `simple_rnn_init`; ``bias`` is optional.
+      carry: from the previous step.
       x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
       activation: a name or a function; default tanh.
 
@@ -83,7 +58,7 @@ def simple_rnn_cell(
     >>> print(y)
     [[8.]]
     """
-    return run_cell("simple_rnn_cell", SIMPLE_RNN, params, carry, x, activation, None)
+    return run_cell("simple_rnn_cell", SIMPLE_RNN, params, carry, x, (activation, None))
 
 
 def simple_rnn(
@@ -94,20 +69,21 @@ def simple_rnn(
     mask: Array | None = None,
     reverse: bool = False,
     return_sequences: bool = True,
-    activation: Activation = "tanh",
+    activation: ActivationLike = "tanh",
 ) -> tuple[Array, SimpleRNNCarry]:
-    """A whole sequence through `simple_rnn_cell`. Arguments, result and errors are those of `lstm`.
+    """A whole sequence through `simple_rnn_cell`; arguments, result and errors as in `lstm`.
 
     >>> import jax, jax.numpy as jnp
     >>> ys, carry = simple_rnn(simple_rnn_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
     >>> ys.shape, carry.h.shape
     ((2, 5, 8), (2, 8))
     """
-    return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, mask, reverse, return_sequences, activation, None)
+    loop = Loop(mask, reverse, return_sequences)
+    return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, (activation, None), loop)
 
 
 def lstm_init(
-    key: Array,
+    key: Key,
     in_features: int,
     units: int,
     *,
@@ -116,22 +92,20 @@ def lstm_init(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     unit_forget_bias: bool = True,
-    dtype: Any = jnp.float32,
+    dtype: DType = jnp.float32,
 ) -> Params:
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
-    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and ``bias`` (4 units,), if any.
-    With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
+    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, with ``use_bias``, ``bias``
+    (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
 
     Raises:
       InputError: for unknown initializers and for sizes below 1.
     """
-    params, bias_key = _init(
-        "lstm_init", LSTM_CELL, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
-    )
-    if use_bias:
-        bias = get_initializer(bias_initializer)(bias_key, (4 * units,), dtype)
-        params["bias"] = bias.at[units : 2 * units].set(1.0) if unit_forget_bias else bias
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    params = _recurrent_init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
+    if use_bias and unit_forget_bias:
+        params["bias"] = params["bias"].at[units : 2 * units].set(1.0)
     return params
 
 
@@ -140,8 +114,8 @@ def lstm_cell(
     carry: LSTMCarry,
     x: Array,
     *,
-    activation: Activation = "tanh",
-    recurrent_activation: Activation = "sigmoid",
+    activation: ActivationLike = "tanh",
+    recurrent_activation: ActivationLike = "sigmoid",
 ) -> tuple[LSTMCarry, Array]:
     """One step of long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
 
@@ -149,17 +123,15 @@ def lstm_cell(
     the activation: ``c' = s(z_f) * c + s(z_i) * t(z_c)`` and ``h' = s(z_o) * t(c')``.
 
     Args:
-      params: as `lstm_init` makes them; ``bias`` may be left out.
-      carry: what the step before handed on.
-      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
-      activation: a name or a function; default tanh.
+      params: from `lstm_init`; ``bias`` is optional.
+      carry, x, activation: as in `simple_rnn_cell`.
       recurrent_activation: of the gates; default sigmoid.
 
     Returns:
-      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+      The new carry and the output, which is ``carry.h``.
 
     Raises:
-      InputError: when shapes or dtypes of x, carry and parameters do not fit.
+      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> params = lstm_init(jax.random.key(0), 3, 8)
@@ -168,7 +140,7 @@ def lstm_cell(
     >>> y.shape
     (2, 8)
     """
-    return run_cell("lstm_cell", LSTM_CELL, params, carry, x, activation, recurrent_activation)
+    return run_cell("lstm_cell", LSTM_CELL, params, carry, x, (activation, recurrent_activation))
 
 
 def lstm(
@@ -179,32 +151,32 @@ def lstm(
     mask: Array | None = None,
     reverse: bool = False,
     return_sequences: bool = True,
-    activation: Activation = "tanh",
-    recurrent_activation: Activation = "sigmoid",
+    activation: ActivationLike = "tanh",
+    recurrent_activation: ActivationLike = "sigmoid",
 ) -> tuple[Array, LSTMCarry]:
     """A whole sequence through `lstm_cell`.
 
     Args:
-      params: as `lstm_init` makes them; ``bias`` may be left out.
+      params: from `lstm_init`; ``bias`` is optional.
       x: (batch, time, in_features) of the kernel's dtype, or integer ids (batch, time). Ids stand for their one-hot
-        rows, which are not built; an id outside [0, in_features) makes its row's outputs NaN from there on.
-      carry: where to start; default zeros.
-      mask: booleans (batch, time). At a step where it is False the carry is kept and the output repeats the one
-        before (that of the starting carry at the first step); what x holds there does not matter.
-      reverse: walk from the last step to the first. Outputs stay aligned with inputs: ``ys[:, t]`` belongs to
-        ``x[:, t]``, and the carry returned is that after the first step.
-      return_sequences: False returns the last output alone, (batch, units), and saves keeping the others.
+        rows, which are not built; an id outside [0, in_features) makes the outputs of its row NaN from there on.
+      carry: the initial carry; default zeros.
+      mask: booleans (batch, time). At a step where it is False, the carry stays, the output repeats the previous one
+        (at the first step, the initial carry's ``h``), and the values of x are ignored.
+      reverse: run from the last step to the first. Outputs stay aligned with inputs: ``ys[:, t]`` belongs to
+        ``x[:, t]``, and the returned carry is the one after the first step.
+      return_sequences: False returns only the last output, (batch, units), and does not store the others.
       activation: a name or a function; default tanh.
       recurrent_activation: of the gates; default sigmoid.
 
     Returns:
-      ``(ys, carry)``: the outputs (batch, time, units), or (batch, units), and the carry after the last step.
+      ``(ys, carry)``: the outputs (batch, time, units), or (batch, units), and the final carry.
 
     Raises:
       InputError: when rank, width or dtype of x, the shape or dtype of the mask, or the carry does not fit.
 
-    Derivatives of every order and both modes work. With tanh, sigmoid, linear and relu the loop has a derivative of
-    its own (see the head of this module); other activations go through JAX's, more slowly.
+    Derivatives of every order work in both modes. With tanh, sigmoid, linear and relu the loop has a fast custom
+    derivative (see `fnn.nn.rnn.sequence`); other activations use JAX's, which is slower.
 
     >>> import jax, jax.numpy as jnp
     >>> params = lstm_init(jax.random.key(0), 57, 8)
@@ -212,13 +184,12 @@ def lstm(
     >>> ys.shape, carry.c.shape, bool((ys[:, -1] == carry.h).all())
     ((1, 5, 8), (1, 8), True)
     """
-    return run_sequence(
-        "lstm", LSTM_CELL, params, x, carry, mask, reverse, return_sequences, activation, recurrent_activation
-    )
+    loop = Loop(mask, reverse, return_sequences)
+    return run_sequence("lstm", LSTM_CELL, params, x, carry, (activation, recurrent_activation), loop)
 
 
 def gru_init(
-    key: Array,
+    key: Key,
     in_features: int,
     units: int,
     *,
@@ -227,28 +198,18 @@ def gru_init(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     reset_after: bool = True,
-    dtype: Any = jnp.float32,
+    dtype: DType = jnp.float32,
 ) -> Params:
     """Parameters of a GRU, the gates packed in Keras's order z, r, h.
 
     ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
-    (2, 3 units), the input's and the recurrent one, with ``reset_after``, else (3 units,).
+    with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,).
 
     Raises:
       InputError: for unknown initializers and for sizes below 1.
     """
-    kind = _gru_kind(reset_after)
-    params, bias_key = _init(
-        "gru_init", kind, key, in_features, units, kernel_initializer, recurrent_initializer, dtype
-    )
-    if use_bias:
-        shape = (2, 3 * units) if reset_after else (3 * units,)
-        params["bias"] = get_initializer(bias_initializer)(bias_key, shape, dtype)
-    return params
-
-
-def _gru_kind(reset_after: bool) -> Cell:
-    return GRU_AFTER if reset_after else GRU_BEFORE
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
 
 
 def gru_cell(
@@ -256,8 +217,8 @@ def gru_cell(
     carry: GRUCarry,
     x: Array,
     *,
-    activation: Activation = "tanh",
-    recurrent_activation: Activation = "sigmoid",
+    activation: ActivationLike = "tanh",
+    recurrent_activation: ActivationLike = "sigmoid",
     reset_after: bool = True,
 ) -> tuple[GRUCarry, Array]:
     """One step of a gated recurrent unit (Cho et al. 2014, arXiv:1406.1078).
@@ -265,28 +226,26 @@ def gru_cell(
     With ``x_z, x_r, x_n = x @ kernel + bias``, blocks ``U`` of the recurrent kernel, ``s`` the recurrent activation
     and ``t`` the activation: ``z = s(x_z + h @ U_z)``, ``r = s(x_r + h @ U_r)`` and ``h' = z * h + (1 - z) * n``, where
     ``n = t(x_n + (r * h) @ U_n)`` as in the paper with ``reset_after=False``, and ``n = t(x_n + r * (h @ U_n))`` with
-    ``reset_after=True``, the default as in Keras (then every ``h @ U`` has a bias of its own).
+    ``reset_after=True``, the default as in Keras (with a separate bias for each ``h @ U``).
 
     Args:
-      params: as `gru_init` makes them with the same ``reset_after``; ``bias`` may be left out.
-      carry: what the step before handed on.
-      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
-      activation: a name or a function; default tanh.
+      params: from `gru_init` with the same ``reset_after``; ``bias`` is optional.
+      carry, x, activation: as in `simple_rnn_cell`.
       recurrent_activation: of the gates; default sigmoid.
       reset_after: whether the reset gate acts after the recurrent product.
 
     Returns:
-      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+      The new carry and the output, which is ``carry.h``.
 
     Raises:
-      InputError: when shapes or dtypes of x, carry and parameters do not fit.
+      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> carry, y = gru_cell(gru_init(jax.random.key(0), 3, 8), GRUCarry(jnp.zeros((2, 8))), jnp.ones((2, 3)))
     >>> y.shape
     (2, 8)
     """
-    return run_cell("gru_cell", _gru_kind(reset_after), params, carry, x, activation, recurrent_activation)
+    return run_cell("gru_cell", _gru_kind(reset_after), params, carry, x, (activation, recurrent_activation))
 
 
 def gru(
@@ -297,18 +256,41 @@ def gru(
     mask: Array | None = None,
     reverse: bool = False,
     return_sequences: bool = True,
-    activation: Activation = "tanh",
-    recurrent_activation: Activation = "sigmoid",
+    activation: ActivationLike = "tanh",
+    recurrent_activation: ActivationLike = "sigmoid",
     reset_after: bool = True,
 ) -> tuple[Array, GRUCarry]:
-    """A whole sequence through `gru_cell`. Arguments, result and errors are those of `lstm`, and ``reset_after``.
+    """A whole sequence through `gru_cell`; arguments, result and errors as in `lstm`, ``reset_after`` as in `gru_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> ys, carry = gru(gru_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
     >>> ys.shape, carry.h.shape
     ((2, 5, 8), (2, 8))
     """
-    kind = _gru_kind(reset_after)
-    return run_sequence(
-        "gru", kind, params, x, carry, mask, reverse, return_sequences, activation, recurrent_activation
-    )
+    loop = Loop(mask, reverse, return_sequences)
+    return run_sequence("gru", _gru_kind(reset_after), params, x, carry, (activation, recurrent_activation), loop)
+
+
+def _gru_kind(reset_after: bool) -> Cell[GRUCarry]:
+    return GRU_AFTER if reset_after else GRU_BEFORE
+
+
+def _recurrent_init(
+    where: str,
+    kind: Cell[Carry],
+    key: Key,
+    size: tuple[int, int],
+    use_bias: bool,
+    initializers: tuple[str | Initializer, str | Initializer, str | Initializer],
+    dtype: DType,
+) -> Params:
+    """Both kernels and, with ``use_bias``, the bias; ``size`` is (in_features, units)."""
+    in_features, units = size
+    check_count(where, "in_features", in_features)
+    check_count(where, "units", units)
+    width = kind.gates * units
+    shapes: dict[str, Shape] = {"kernel": (in_features, width), "recurrent_kernel": (units, width)}
+    if use_bias:
+        shapes["bias"] = kind.bias_shape(units)
+    parts = zip(shapes.items(), initializers, jax.random.split(key, 3), strict=False)
+    return {name: get_initializer(initializer)(k, shape, dtype) for (name, shape), initializer, k in parts}

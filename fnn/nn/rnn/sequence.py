@@ -1,16 +1,16 @@
-"""Recurrent layers: SimpleRNN, LSTM and GRU as cells, as whole sequences and as layers, and Bidirectional.
+"""A recurrent cell run over a whole sequence, and the derivative of that loop.
 
-How a whole sequence is computed, and differentiated. The inputs of all steps are projected by one matrix product (a
-row gather for integer ids) before the loop, whose body is one product with the packed recurrent kernel and arithmetic
-per element. Differentiation goes through a custom JVP that states the tangent of a step as a *linear* recurrence
+The inputs of all steps are projected before the loop, by one matrix product or, for integer ids, by a row gather. The
+loop body is one product with the packed recurrent kernel and elementwise arithmetic. A custom JVP states the tangent
+of a step as a *linear* recurrence,
 
-    dcarry[t] = J[t] dcarry[t-1] + (what enters from outside at step t)
+    dcarry[t] = J[t] dcarry[t-1] + forcing[t],
 
-where the entries of the Jacobian J[t] are elementwise slopes that the forward loop saves, and what enters from
-outside (tangents of inputs and weights) is formed for all steps at once. JAX transposes it into the ideal backward
-pass by itself: one walk back without any activation function, which emits the gradient at each step's gates, and then
-one product over all steps for each weight gradient. Since the rule is ordinary JAX code, forward mode, reverse mode,
-higher derivatives and ``vmap`` all work.
+where the entries of the Jacobian J[t] are elementwise slopes saved by the forward loop (times the recurrent kernel),
+and the forcing collects the tangents of inputs and weights, formed for all steps at once; `cells` has the equations.
+JAX transposes this into the ideal backward pass: one backward loop without activation functions, which emits the
+gradient at each step's gates, and then one product over all steps for each weight gradient. Since the rule is ordinary
+JAX code, forward mode, reverse mode, higher derivatives and ``vmap`` all work.
 """
 
 from __future__ import annotations
@@ -25,76 +25,154 @@ from jax import lax
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import lift
 from ..._core.errors import describe, fail, shape_text
-from ..._core.types import Array, Params
-from ..activations import get_activation
+from ..._core.types import Array, Params, PyTree, Shape
+from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import kept
-from .cells import GRU_AFTER, SLOPES, Activation, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
+from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
+
+
+class Loop(NamedTuple):
+    """How to run over the steps; the options of `fnn.lstm`."""
+
+    mask: Array | None
+    reverse: bool
+    return_sequences: bool
+
+
+def run_cell(
+    where: str,
+    kind: Cell[Carry],
+    params: Params,
+    carry: Carry,
+    x: Array,
+    activations: tuple[ActivationLike, ActivationLike],
+) -> tuple[Carry, Array]:
+    """One step of a cell: the new carry, and its ``h`` as output."""
+    x = jnp.asarray(x)
+    kernel, bias, weights = _split_weights(where, kind, params)
+    _check_x(where, kernel, x, ("batch",))
+    _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
+    acts = CellActivations(*map(get_activation, activations))
+    carry, _ = kind.step(weights, carry, _project(kernel, bias, x), acts)
+    return carry, carry.h
+
+
+def run_sequence(
+    where: str,
+    kind: Cell[Carry],
+    params: Params,
+    x: Array,
+    carry: Carry | None,
+    activations: tuple[ActivationLike, ActivationLike],
+    loop: Loop,
+) -> tuple[Array, Carry]:
+    """A whole sequence: its outputs, or the last one, and the final carry."""
+    x, mask = jnp.asarray(x), loop.mask
+    kernel, bias, weights = _split_weights(where, kind, params)
+    _check_x(where, kernel, x, ("batch", "time"))
+    if mask is not None:
+        _check_mask(where, mask, x.shape[:2])
+        # Values at masked steps must not matter, not even NaN or an id out of range.
+        x = kept(jnp.asarray(mask), x)
+        mask = jnp.asarray(mask).T
+    if carry is None:
+        zeros = jnp.zeros((x.shape[0], weights.recurrent.shape[0]), weights.recurrent.dtype)
+        carry = kind.carry(*(zeros for _ in kind.carry._fields))
+    _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
+    acts = CellActivations(*map(get_activation, activations))
+    plan = _Plan(kind, acts, bool(loop.reverse), bool(loop.return_sequences))
+    known = all(act in DERIVATIVES for act in acts)
+    # Time comes first inside, so that each step reads and writes one block of memory.
+    zx = _project(kernel, bias, jnp.swapaxes(x, 0, 1), lazy=known)
+    if known:
+        ys, carry = _sequence(plan, weights, zx, carry, mask)
+    else:
+        # The slope does not follow from the output alone: the same loop, differentiated by JAX.
+        carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
+    return (carry.h if ys is None else jnp.swapaxes(ys, 0, 1)), carry
 
 
 class _Plan(NamedTuple):
-    """What is fixed before tracing."""
+    """Everything that is fixed before tracing."""
 
-    kind: Cell
+    kind: Cell[Any]
     acts: CellActivations
     reverse: bool
     sequences: bool
 
 
-def _keep(mask: Array | None, new: Carry, old: Carry) -> Carry:
-    """The new carry where the mask is True, the old one elsewhere."""
-    if mask is None:
-        return new
-    return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
-
-
 def _scan(
-    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Any, mask: Array | None, slopes: CellActivations | None
-) -> Any:
-    """The loop over time, ``(carry, (outputs, h before each step, slopes))``, with None for what is not asked for."""
+    plan: _Plan,
+    weights: Weights,
+    zx: Array | Rows,
+    carry: Carry,
+    mask: Array | None,
+    derivatives: CellActivations | None,
+) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
+    """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
 
-    def body(old: Any, xs: tuple[Array, Array | None]) -> Any:
+    def body(old: Carry, xs: tuple[Array, Array | None]) -> tuple[Carry, PyTree]:
         now, mask = xs
         # Rows are read inside the loop, so that the projections of all steps never lie in memory.
         now = Rows(zx.table, now).read() if isinstance(zx, Rows) else now
         stepped, gates = plan.kind.step(weights, old, now, plan.acts)
-        new = _keep(mask, stepped, old)
-        saved = (None, None) if slopes is None else (old.h, plan.kind.slopes(old, gates, slopes))
-        return new, (new.h if plan.sequences else None, *saved)
+        new = _select(mask, stepped, old)
+        y = new.h if plan.sequences else None
+        return new, (y, None, None) if derivatives is None else (y, old.h, plan.kind.slopes(old, gates, derivatives))
 
     return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _sequence(
-    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Any, mask: Array | None
-) -> tuple[Array | None, Any]:
+    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+) -> tuple[Array | None, Carry]:
     carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
     return ys, carry
 
 
 @_sequence.defjvp
-def _sequence_jvp(plan: _Plan, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
     weights, zx, carry, mask = primals
     dweights, dzx, dcarry, _ = tangents
-    slope_fns = CellActivations(*(SLOPES[act] for act in plan.acts))
-    carry, (ys, hs, slopes) = _scan(plan, weights, zx, carry, mask, slope_fns)
+    derivatives = CellActivations(*(DERIVATIVES[act] for act in plan.acts))
+    carry, (ys, hs, slopes) = _scan(plan, weights, zx, carry, mask, derivatives)
     if isinstance(zx, Rows):
         dzx = zx.product(dzx.table)
-    entering = plan.kind.source(dweights, dzx, hs, slopes)
+    forcing = plan.kind.forcing(dweights, dzx, hs, slopes)
     kernel_t = weights.recurrent.T
 
-    def body(old: Any, xs: Any) -> Any:
-        entering, slopes, mask = xs
-        new = _keep(mask, plan.kind.push(kernel_t, old, entering, slopes), old)
+    def body(old: Carry, xs: tuple[PyTree, ...]) -> tuple[Carry, Array | None]:
+        forcing, slopes, mask = xs
+        new = _select(mask, plan.kind.tangent(kernel_t, old, forcing, slopes), old)
         return new, new.h if plan.sequences else None
 
-    dcarry, dys = lax.scan(body, dcarry, (entering, slopes, mask), reverse=plan.reverse)
+    dcarry, dys = lax.scan(body, dcarry, (forcing, slopes, mask), reverse=plan.reverse)
     return (ys, carry), (dys, dcarry)
 
 
-def _weights(where: str, kind: Cell, params: Params) -> tuple[Array, Array | None, Weights]:
-    """The kernel, the bias that joins the input projection, and what the loop needs."""
+def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
+    """The new carry where the mask is True, the old one elsewhere."""
+    if mask is None:
+        return new
+    return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
+
+
+def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) -> Array | Rows:
+    """``x @ kernel + bias``, or kernel rows for integer ids; with ``lazy``, rows of a small kernel are not read yet."""
+    if not jnp.issubdtype(x.dtype, jnp.integer):
+        y = all_steps(x, kernel)
+    elif kernel.shape[0] <= min(x.size, ONE_HOT_ROWS):
+        table = kernel if bias is None else kernel + bias[None]  # fewer additions than after taking the rows
+        return Rows.of(table, x) if lazy else take_rows(table, x)
+    else:
+        y = take_rows(kernel, x)
+    return y if bias is None else y + lift(bias, y)
+
+
+def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array, Array | None, Weights]:
+    """The kernel, the bias to add to the input projection, and the weights that the loop needs."""
     kernel, recurrent = leaf(where, params, "kernel"), leaf(where, params, "recurrent_kernel")
     width = kind.gates * recurrent.shape[0]
     if recurrent.shape[1:] != (width,) or kernel.shape[1:] != (width,):
@@ -107,22 +185,22 @@ def _weights(where: str, kind: Cell, params: Params) -> tuple[Array, Array | Non
     bias = params.get("bias")
     if bias is None:
         return kernel, None, Weights(recurrent)
-    shape = (2, width) if kind is GRU_AFTER else (width,)
+    shape = kind.bias_shape(recurrent.shape[0])
     if bias.shape != shape:
         hint = "Are these another layer's?"
         if kind.carry is GRUCarry:
             hint = "The bias has two rows with reset_after=True (the default) and is a vector with reset_after=False."
         fail(where, expected=f"a bias of shape {shape_text(shape)}", got=describe(bias), hint=hint)
-    if kind is not GRU_AFTER:
+    if not kind.recurrent_bias:
         return kernel, bias, Weights(recurrent)
-    # The recurrent biases of z and r only add to the input's; that of the candidate sits inside the product with r.
+    # The recurrent biases of z and r just add to the input's; that of the candidate sits inside the product with r.
     gates = 2 * recurrent.shape[0]
     joined = jnp.concatenate([bias[0, :gates] + bias[1, :gates], bias[0, gates:]])
     return kernel, joined, Weights(recurrent, bias[1, gates:])
 
 
 def _check_x(where: str, kernel: Array, x: Array, axes: tuple[str, ...]) -> None:
-    """Integer ids have the leading ``axes`` alone, floating-point features one axis more."""
+    """Check that integer ids have just the leading ``axes``, and floating-point features one more."""
     rank, features = len(axes), kernel.shape[0]
     if jnp.issubdtype(x.dtype, jnp.integer):
         if x.ndim != rank:
@@ -139,7 +217,7 @@ def _check_x(where: str, kernel: Array, x: Array, axes: tuple[str, ...]) -> None
     check_same_dtype(where, x, kernel)
 
 
-def _check_carry(where: str, kind: Cell, carry: Any, batch: int, recurrent: Array) -> None:
+def _check_carry(where: str, kind: Cell[Carry], carry: Carry, batch: int, recurrent: Array) -> None:
     shape = (batch, recurrent.shape[0])
     if not isinstance(carry, kind.carry):
         hint = f"Make one of arrays of shape (batch, units) = {shape}."
@@ -150,73 +228,9 @@ def _check_carry(where: str, kind: Cell, carry: Any, batch: int, recurrent: Arra
             fail(where, expected=expected, got=describe(value))
 
 
-def _check_mask(where: str, mask: Any, shape: tuple[int, ...]) -> None:
+def _check_mask(where: str, mask: Array, shape: Shape) -> None:
     if not (hasattr(mask, "shape") and hasattr(mask, "dtype")):
         fail(where, expected="a mask that is a boolean array", got=describe(mask))
     if tuple(mask.shape) != shape or mask.dtype != jnp.bool_:
         hint = "Convert it with mask.astype(bool)." if tuple(mask.shape) == shape else ""
         fail(where, expected=f"a boolean mask of shape (batch, time) = {shape}", got=describe(mask), hint=hint)
-
-
-def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) -> Array | Rows:
-    """``x @ kernel + bias``, or rows of the kernel for integer ids, if ``lazy`` and few not read yet."""
-    if not jnp.issubdtype(x.dtype, jnp.integer):
-        y = all_steps(x, kernel)
-    elif kernel.shape[0] <= min(x.size, ONE_HOT_ROWS):
-        table = kernel if bias is None else kernel + bias[None]  # fewer additions than after taking the rows
-        return Rows.of(table, x) if lazy else take_rows(table, x)
-    else:
-        y = take_rows(kernel, x)
-    return y if bias is None else y + lift(bias, y)
-
-
-def run_cell(
-    where: str, kind: Cell, params: Params, carry: Any, x: Array, main: Activation, gate: Activation
-) -> tuple[Any, Array]:
-    """One step of a cell: the new carry, and its ``h`` as output."""
-    x = jnp.asarray(x)
-    kernel, bias, weights = _weights(where, kind, params)
-    _check_x(where, kernel, x, ("batch",))
-    _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
-    acts = CellActivations(get_activation(main), get_activation(gate))
-    carry, _ = kind.step(weights, carry, _project(kernel, bias, x), acts)
-    return carry, carry.h
-
-
-def run_sequence(
-    where: str,
-    kind: Cell,
-    params: Params,
-    x: Array,
-    carry: Any,
-    mask: Array | None,
-    reverse: bool,
-    return_sequences: bool,
-    main: Activation,
-    gate: Activation,
-) -> tuple[Array, Any]:
-    """A whole sequence: its outputs, or the last one, and the final carry."""
-    x = jnp.asarray(x)
-    kernel, bias, weights = _weights(where, kind, params)
-    _check_x(where, kernel, x, ("batch", "time"))
-    if mask is not None:
-        _check_mask(where, mask, x.shape[:2])
-        # What stands at masked steps must not matter, not even NaN or an id out of range.
-        x = kept(jnp.asarray(mask), x)
-        mask = jnp.asarray(mask).T
-    if carry is None:
-        zeros = jnp.zeros((x.shape[0], weights.recurrent.shape[0]), weights.recurrent.dtype)
-        carry = kind.carry(*(zeros for _ in kind.carry._fields))
-    _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
-    # Time first inside, so that each step reads and writes one block of memory.
-    plan = _Plan(
-        kind, CellActivations(get_activation(main), get_activation(gate)), bool(reverse), bool(return_sequences)
-    )
-    known = all(act in SLOPES for act in plan.acts)
-    zx = _project(kernel, bias, jnp.swapaxes(x, 0, 1), lazy=known)
-    if known:
-        ys, carry = _sequence(plan, weights, zx, carry, mask)
-    else:
-        # No slope from the output alone: the same loop, differentiated by JAX.
-        carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
-    return (carry.h if ys is None else jnp.swapaxes(ys, 0, 1)), carry

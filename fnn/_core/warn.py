@@ -1,0 +1,26 @@
+"""Warnings that name a line of the user's code."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import warnings
+
+import jax
+
+_LIBRARY = sysconfig.get_path("stdlib")
+_PACKAGES = (__file__.rpartition("_core")[0], jax.__file__.rpartition("__init__")[0])
+
+
+def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
+    """Warn, with the innermost line outside of this library, JAX and Python's own modules as its place."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_internal(frame.f_code.co_filename):
+        frame = frame.f_back
+    known = frame.f_globals.setdefault("__warningregistry__", {})
+    place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "unknown")
+    warnings.warn_explicit(text, category, *place, known)
+
+
+def _is_internal(file: str) -> bool:
+    return file.startswith(_PACKAGES) or (file.startswith(_LIBRARY) and "site-packages" not in file)

@@ -1,0 +1,228 @@
+"""The plan of a training: checked options, the source of its steps, validation data and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._core.checks import check_count, check_range
+from .._core.errors import fail
+from ..training.batch import Batch, as_batch, size_of
+from ..training.checks import check_fit
+from ..training.epoch import check_sizes
+from ..training.state import TrainState
+from ..training.task import Task
+from .callbacks import Callback
+from .checkpoints import Checkpoints, check_every, settings_of
+from .evaluate import arrays_to_measure
+from .guard import Guard
+from .inputs import (
+    CHUNK_BYTES,
+    check_counting,
+    check_slices,
+    is_mapped,
+    is_stream,
+    rows_per_chunk,
+    split_validation,
+    weigh,
+)
+from .sources import ArraySource, ChunkSource, Rhythm, Source
+from .streams import StreamSource, is_repeatable
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options of `fit`, which documents them."""
+
+    epochs: int
+    batch_size: int
+    validation_data: Any
+    validation_split: float
+    shuffle: bool
+    drop_remainder: bool
+    class_weight: Any
+    callbacks: Sequence[Callback]
+    verbose: int
+    eval_batch_size: int
+    chunk_bytes: int | None
+    checkpoint: Any
+    every: int | str
+    keep: int | None
+    check: str | None
+
+    def checked(self) -> Options:
+        """The same options, with callbacks as a tuple; refuse values that are invalid for any data."""
+        for name in ("epochs", "batch_size", "eval_batch_size"):
+            check_count("fit", name, getattr(self, name))
+        split = self.validation_split
+        if isinstance(split, (int, float, np.number)) and not 0 <= split < 1:
+            hint = "All rows would be for validation." if split == 1 else ""
+            fail("fit", expected="validation_split in [0, 1)", got=f"{split:g}", hint=hint)
+        check_range("fit", "validation_split", split, 0, 1)
+        if split and self.validation_data is not None:
+            fail("fit", expected="either validation_data or validation_split", got="both")
+        if self.verbose not in (0, 1, 2):
+            fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
+        alone = callable(self.callbacks) or not isinstance(self.callbacks, Iterable)
+        callbacks: tuple[Any, ...] = (self.callbacks,) if alone else tuple(self.callbacks)
+        for callback in callbacks:
+            _check_callback(callback)
+        if self.chunk_bytes is not None:
+            check_count("fit", "chunk_bytes", self.chunk_bytes)
+        if self.check not in (None, "finite"):
+            fail("fit", expected="check='finite' or None", got=repr(self.check))
+        check_every(self.every, self.keep)
+        if self.checkpoint is None and (self.every, self.keep) != ("epoch", 2):
+            hint = "Pass checkpoint='folder'."
+            fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
+        return dataclasses.replace(self, callbacks=callbacks)
+
+
+def _check_callback(callback: Any) -> None:
+    """Refuse anything that cannot be called with (epoch, ts, logs), such as a function that makes a callback."""
+    expected = "a function callback(epoch, ts, logs)"
+    if not callable(callback):
+        fail("callback", expected=expected, got=type(callback).__name__)
+    name = getattr(callback, "__name__", type(callback).__name__)
+    try:
+        inspect.signature(callback).bind(0, None, {})
+    except TypeError:
+        hint = f"If it makes a callback, call it: {name}(...)."
+        fail("callback", expected=expected, got=f"{name}, which does not take these three", hint=hint)
+    except ValueError:  # compiled functions may hide their arguments
+        pass
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to train, on what, and how.
+
+    Attributes:
+      task: the `Task`.
+      source: the training steps of an epoch.
+      validation_data: checked arrays, slices of them, or an iterable; None without validation.
+      checkpoints: the folder to write to; None without one.
+      callbacks: called after each epoch.
+      epochs: passes over the data.
+      eval_batch_size: examples per batch of validation.
+      verbose: as in `fit`.
+    """
+
+    task: Task
+    source: Source
+    validation_data: Any
+    checkpoints: Checkpoints | None
+    callbacks: tuple[Callback, ...]
+    epochs: int
+    eval_batch_size: int
+    verbose: int
+
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """The checkpoint folder, locked for this process."""
+        return contextlib.nullcontext() if self.checkpoints is None else self.checkpoints.opened()
+
+
+def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
+    """Check the data, and decide where the steps come from and what interrupts them."""
+    validating = options.validation_data
+    if not is_stream(data):
+        data = as_batch(data, late=True)
+    if validating is not None and not is_stream(validating):
+        validating = as_batch(validating, "validation_data", late=True)
+    for name, stream in (("data", data), ("validation_data", validating)):
+        if options.epochs > 1 and is_stream(stream) and iter(stream) is stream:
+            hint = "Pass a list, or an object whose __iter__ starts anew."
+            got = type(stream).__name__
+            fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
+    rhythm = Rhythm(
+        guard=Guard(task) if options.check == "finite" else None,
+        checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
+        record_stream_state=options.checkpoint is not None,
+    )
+    if is_stream(data):
+        source, held_out = _stream(task, data, options, rhythm), None
+    else:
+        source, held_out = _arrays(task, ts, data, options, rhythm)
+    measured = validating if held_out is None else held_out
+    if measured is not None and not is_stream(measured):
+        measured = arrays_to_measure(task, ts, measured, "validation_data", _chunk_bytes(data, options))
+    return Plan(
+        task=task,
+        source=source,
+        validation_data=measured,
+        checkpoints=_checkpoints(task, ts, data, validating, options),
+        callbacks=tuple(options.callbacks),
+        epochs=options.epochs,
+        eval_batch_size=options.eval_batch_size,
+        verbose=options.verbose,
+    )
+
+
+def _chunk_bytes(data: Any, options: Options) -> int | None:
+    """The size of a chunk; None for arrays that are copied to the device whole."""
+    if options.chunk_bytes is None and not is_stream(data) and is_mapped(data):
+        return CHUNK_BYTES
+    return options.chunk_bytes
+
+
+def _stream(task: Task, stream: Iterable[Any], options: Options, rhythm: Rhythm) -> Source:
+    """An iterable as a source."""
+    if isinstance(options.class_weight, str):
+        hint = "Pass the weights by class, e.g. of fnn.class_weights."
+        fail("fit", expected="numbers as class_weight with an iterable", got=repr(options.class_weight), hint=hint)
+    kind = type(stream).__name__
+    if options.validation_split:
+        fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
+    if options.chunk_bytes is not None:
+        fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
+    return StreamSource(task, rhythm, stream, options.class_weight)
+
+
+def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm) -> tuple[Source, Batch | None]:
+    """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
+    chunk_bytes, held_out = _chunk_bytes(data, options), None
+    size, batch_size, drop = size_of(data), options.batch_size, options.drop_remainder
+    check_sizes(size, batch_size, drop)
+    expected = check_fit(task, ts, data)
+    check_slices(task, expected, data, size if chunk_bytes is None else rows_per_chunk(data, chunk_bytes))
+    if options.validation_split:
+        data, held_out = split_validation(data, options.validation_split)
+        check_sizes(size_of(data), batch_size, drop)
+    if options.class_weight is not None:
+        data = weigh(task, data, options.class_weight)
+        check_counting(data, "data with class_weight,")
+    how: dict[str, Any] = {"shuffle": options.shuffle, "drop": drop}
+    if chunk_bytes is None:
+        return ArraySource(task, rhythm, data, batch_size, **how), held_out
+    return ChunkSource(task, rhythm, data, batch_size, **how, chunk_bytes=chunk_bytes), held_out
+
+
+def _checkpoints(task: Task, ts: TrainState, data: Any, validating: Any, options: Options) -> Checkpoints | None:
+    """The folder of a run that can be continued."""
+    if options.checkpoint is None:
+        return None
+    if options.every != "epoch" and is_stream(data) and not is_repeatable(data):
+        hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
+        expected = "a list of batches, or an iterable with a state, with a number as every"
+        got = f"{type(data).__name__}, which cannot continue within an epoch"
+        fail("fit", expected=expected, got=got, hint=hint)
+    settings = settings_of(
+        task,
+        ts,
+        data,
+        validating,
+        tuple(options.callbacks),
+        batch_size=int(options.batch_size),
+        shuffle=bool(options.shuffle),
+        drop_remainder=bool(options.drop_remainder),
+        validation_split=options.validation_split,
+        eval_batch_size=options.eval_batch_size,
+        class_weight=options.class_weight,
+    )
+    folder, every, keep = options.checkpoint, options.every, options.keep
+    return Checkpoints(folder, every, keep, tuple(options.callbacks), settings, repr(task))

@@ -1,0 +1,207 @@
+"""Arguments of the metric functions: arrays from whatever holds numbers, and checks of their values.
+
+Values are checked where they are known; inside compiled code only shapes and dtypes are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.arrays import as_array
+from .._core.checks import check_range, is_concrete
+from .._core.dtypes import at_least_float32, is_float
+from .._core.errors import describe, fail, shape_text
+from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar
+from .metric import Metric
+
+Rows = slice | np.ndarray
+
+
+# ------------------------------------------------------------------------------------------------------------- arrays
+def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False) -> Array:
+    """An array of numbers; anything else is refused, as are integers beyond int32 with ``classes``."""
+    x = as_array(f"{where} {name}", x)
+    if classes and isinstance(x, np.ndarray) and x.dtype.kind in "iu" and x.size:
+        low, high = int(x.min()), int(x.max())
+        if max(-low, high) >= 2**31 - 1:
+            fail(where, expected=f"{name} that int32 holds", got=f"numbers from {low} to {high}")
+    with jax.debug_nans(False):  # a row of weight 0 may hold NaN
+        return jnp.asarray(x)
+
+
+def to_widest(*arrays: Array) -> list[Array]:
+    """Arrays in the widest floating-point dtype among them, float32 at least."""
+    dtypes = [at_least_float32(a.dtype) for a in arrays if is_float(a)]
+    wide = max(dtypes, key=lambda dtype: int(jnp.finfo(dtype).bits))
+    return [a.astype(wide) for a in arrays]
+
+
+def host_values(x: Array) -> np.ndarray:
+    """The values of a concrete array, with half precision in float32."""
+    values = np.asarray(x)
+    return values.astype(at_least_float32(values.dtype)) if is_float(x) else values
+
+
+def check_lengths(where: str, predictions: Array, targets: Array) -> None:
+    """Refuse empty predictions, and targets of another length."""
+    if predictions.ndim == 0 or predictions.size == 0:
+        fail(where, expected="at least one example", got=describe(predictions))
+    if targets.ndim == 0 or targets.shape[0] != predictions.shape[0]:
+        got = f"{describe(predictions)} and {describe(targets)}"
+        fail(where, expected="predictions and targets of the same length", got=got)
+
+
+def weights_array(where: str, sample_weight: ArrayLike | None, count: int, dtype: DType) -> Array | None:
+    """Sample weights (count,); refused if some are negative or not finite, or all are 0."""
+    if sample_weight is None:
+        return None
+    weights = numeric_array(where, "sample weights", sample_weight).astype(dtype)
+    if weights.shape != (count,):
+        fail(where, expected=f"sample weights of shape {shape_text((count,))}", got=describe(weights))
+    if is_concrete(weights):
+        values = np.asarray(weights)
+        for bad, expected in ((~np.isfinite(values), "finite sample weights"), (values < 0, "weights of at least 0")):
+            if bad.any():
+                row = int(np.argmax(bad))
+                fail(f"{where} sample_weight", expected=expected, got=f"{values[row]:g} in row {row}")
+        if not values.any():
+            fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+    return weights
+
+
+# ------------------------------------------------------------------------------------------------- arguments on classes
+class ClassArguments(NamedTuple):
+    """Checked arguments of a function on classes or yes/no labels.
+
+    Attributes:
+      predictions, targets: arrays.
+      weights: (batch,), None without sample weights.
+      several: whether rows hold yes/no labels, any number of which may be 1.
+      threshold: for yes/no scores.
+      rows: an index of the rows that count, all rows where the weights are not known.
+    """
+
+    predictions: Array
+    targets: Array
+    weights: Array | None
+    several: bool
+    threshold: Scalar
+    rows: Rows
+
+    def value(self, metric: Metric) -> Array:
+        """The value of a metric."""
+        weights = self.weights
+        if weights is None:
+            weights = jnp.ones(self.predictions.shape[:1], jnp.result_type(float))
+        return metric.result(metric.measure(self.predictions, self.targets, weights))
+
+
+def class_arguments(
+    where: str,
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    threshold: Scalar | None = None,
+    multi_label: bool | None = None,
+    sample_weight: ArrayLike | None = None,
+    *,
+    scores: bool = True,
+    hint: str = "Rows of several yes/no labels need multi_label=True.",
+) -> ClassArguments:
+    """Predictions and targets as arrays; values that cannot be scores or labels are refused.
+
+    Args:
+      where: the function that was called.
+      predictions, targets, threshold, multi_label, sample_weight: as in `accuracy`.
+      scores: whether yes/no scores are compared with the threshold; without one they must be probabilities.
+      hint: advice for rows of several yes/no labels.
+    """
+    both = ("predictions", predictions), ("targets", targets)
+    p, t = (numeric_array(where, name, x, classes=True) for name, x in both)
+    check_lengths(where, p, t)
+    if multi_label not in (None, True, False):
+        fail(where, expected="multi_label True, False or None", got=repr(multi_label))
+    weights = weights_array(where, sample_weight, p.shape[0], jnp.result_type(float))
+    known = weights is not None and is_concrete(weights)
+    rows = np.flatnonzero(np.asarray(weights)) if known else slice(None)
+    if threshold is not None:
+        check_range(where, "threshold", threshold)
+    # One-hot predictions mean the same in any dtype: one score for each class.
+    if p.shape == t.shape and p.ndim > 1 and (p.dtype == bool or (_is_one_hot(p) and _is_one_hot(t))):
+        p = p.astype(jnp.float32)
+    several = _looks_multi_label(p, t, rows) if multi_label is None else multi_label
+    if is_concrete(p) and is_float(p):
+        _check_scores(where, host_values(p)[rows], scores and threshold is None and (several or is_single_score(p)))
+    if is_concrete(t):
+        check_class_labels(where, p, np.asarray(t)[rows], several, hint)
+    return ClassArguments(p, t, weights, several, 0.5 if threshold is None else threshold, rows)
+
+
+def is_single_score(p: ArraySpec) -> bool:
+    """Whether predictions are one yes/no score for each example or step."""
+    return is_float(p) and (len(p.shape) < 2 or p.shape[-1] == 1)
+
+
+def _looks_multi_label(p: Array, t: Array, rows: Rows) -> bool:
+    """Whether rows of targets hold yes/no labels: 0 and 1, or -1 and +1, and some row is not one-hot."""
+    if p.ndim < 2 or p.shape[-1] < 2 or t.shape != p.shape or not is_concrete(t):
+        return False
+    labels = host_values(t)[rows]
+    if not is_float(p) and not (is_concrete(p) and np.isin(np.asarray(p)[rows], (0, 1)).all()):
+        return False
+    return bool(np.isin(labels, (-1, 0, 1)).all()) and not _one_hot_rows(labels).all()
+
+
+def _one_hot_rows(labels: np.ndarray) -> np.ndarray:
+    """Which rows hold zeros and a single 1."""
+    return np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+
+
+def _is_one_hot(x: Array) -> bool:
+    """Whether an array is known to hold integers in one-hot rows of several classes."""
+    if is_float(x) or x.shape[-1] < 2 or not is_concrete(x):
+        return False
+    return bool(_one_hot_rows(np.asarray(x)).all())
+
+
+def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
+    """Refuse NaN among scores, and scores outside [0, 1] if they must be ``probabilities``."""
+    if bad := int(np.isnan(p).reshape(len(p), -1).any(1).sum()):
+        got = f"NaN in {bad} of {len(p)} rows"
+        hint = "NaN is no class. Look for its cause with fnn.fit(..., check='finite'), or give such rows the weight 0."
+        fail(where, expected="predictions without NaN", got=got, hint=hint)
+    if probabilities and not (p.min() >= 0 and p.max() <= 1):
+        got, hint = f"scores from {p.min():g} to {p.max():g}", "Logits need threshold=0.0."
+        fail(where, expected="probabilities in [0, 1], which are cut at 0.5", got=got, hint=hint)
+
+
+def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str) -> None:
+    """Refuse targets that are not labels for these predictions.
+
+    Args:
+      where: for the error.
+      p: predictions, or their shape and dtype.
+      t: the rows of targets that count.
+      several: whether they hold yes/no labels.
+      hint: advice for rows of yes/no labels where classes were expected.
+    """
+    if t.dtype == bool:
+        t = t.astype(np.int8)
+    elif is_float(t):
+        t = t.astype(at_least_float32(t.dtype))
+    swapped = "Are the arguments swapped? Predictions come first."
+    span = f"{describe(t)} with values from {t.min():g} to {t.max():g}" if t.size else describe(t)
+    if several or is_single_score(p):
+        # The logistic loss has labels -1 and +1.
+        if not (np.isin(t, (0, 1)).all() or np.isin(t, (-1, 1)).all()):
+            fail(where, expected="targets of 0 and 1, or -1 and +1", got=span, hint=swapped)
+    elif t.ndim > 1 and t.shape[-1] > 1 and (t.dtype.kind == "f" or (is_float(p) and t.shape[1:] == p.shape[1:])):
+        if not _one_hot_rows(t).all():
+            expected = "class numbers or one-hot rows, of 0 and a single 1, as targets"
+            fail(where, expected=expected, got=span, hint=f"{swapped} {hint}")
+    elif is_float(p) and t.dtype.kind in "iu" and not (t.min() >= 0 and t.max() < p.shape[-1]):
+        expected = f"class numbers in [0, {p.shape[-1]}) for {p.shape[-1]} scores"
+        fail(where, expected=expected, got=f"numbers from {t.min()} to {t.max()}")

@@ -1,0 +1,62 @@
+"""What the tests of recurrent layers share: the kinds of cells, random arguments, losses and comparisons."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fnn.nn.rnn import functions as rec
+from fnn.nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
+
+KINDS = {
+    "simple_rnn": (rec.simple_rnn_init, rec.simple_rnn, rec.simple_rnn_cell, SimpleRNNCarry, 1),
+    "lstm": (rec.lstm_init, rec.lstm, rec.lstm_cell, LSTMCarry, 4),
+    "gru": (rec.gru_init, rec.gru, rec.gru_cell, GRUCarry, 3),
+    "gru_before": (
+        functools.partial(rec.gru_init, reset_after=False),
+        functools.partial(rec.gru, reset_after=False),
+        functools.partial(rec.gru_cell, reset_after=False),
+        GRUCarry,
+        3,
+    ),
+}
+kinds = pytest.mark.parametrize("kind", KINDS)
+# Where compilation is slow, every run tests the two kinds that differ most, and `-m slow` the others.
+main_kinds = pytest.mark.parametrize(
+    "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
+)
+
+
+def draw(rng, tree, scale=0.5, dtype=None):
+    """The same tree of shapes with distinct random numbers."""
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape) * scale, dtype or a.dtype), tree)
+
+
+def case(kind, rng, batch=3, time=5, width=4, units=3, dtype="float32", use_bias=True):
+    init, sequence, cell, carry_type, _ = KINDS[kind]
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), width, units, use_bias=use_bias, dtype=dtype))
+    params = draw(rng, shapes)
+    x = jnp.asarray(rng.normal(size=(batch, time, width)), dtype)
+    carry = carry_type(*(jnp.asarray(rng.normal(size=(batch, units)), dtype) for _ in carry_type._fields))
+    return sequence, cell, params, x, carry
+
+
+def scalar(fn, rng_seed=7):
+    """A loss with a different weight for every element of the output."""
+
+    def loss(*args):
+        rng = np.random.default_rng(rng_seed)
+        leaves = jax.tree.leaves(fn(*args))
+        return sum(jnp.sum(leaf * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves)
+
+    return loss
+
+
+def close(ours, theirs, rtol=1e-5, atol=1e-6):
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.asarray(a, "float64"), np.asarray(b, "float64"), rtol, atol)

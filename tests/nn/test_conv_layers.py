@@ -1,0 +1,195 @@
+"""Convolutional layers and functions against Keras, their parameters and their errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conv_cases import assert_close, normal, value_and_pullback
+
+from fnn._core.errors import InputError
+from fnn.nn.conv import (
+    Conv,
+    ConvTranspose,
+    DepthwiseConv,
+    conv,
+    conv_init,
+    conv_transpose,
+    conv_transpose_init,
+    depthwise_conv,
+    depthwise_conv_init,
+)
+
+
+def keras_ops():
+    return pytest.importorskip("keras").ops
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_conv_equals_keras(seed):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, groups = 1 + seed % 3, int(rng.choice([1, 2]))
+    strides, dilation = ([int(rng.integers(1, 4)), 1], [1, int(rng.integers(1, 3))])[:: int(rng.choice([1, -1]))]
+    strides, dilation = max(strides), 1 if max(strides) > 1 else max(dilation)
+    padding = rng.choice(["valid", "same"])
+    x = normal(rng, 2, *rng.integers(5, 9, rank), 2 * groups)
+    kernel = normal(rng, *rng.integers(1, 4, rank), 2, 3 * groups)
+
+    def keras_conv(kernel, x):
+        return ops.conv(x, kernel, strides=strides, padding=padding, dilation_rate=dilation)
+
+    def ours(kernel, x):
+        arguments = {"strides": strides, "padding": str(padding), "dilation_rate": dilation, "groups": groups}
+        return conv({"kernel": kernel}, x, **arguments)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_depthwise_conv_equals_keras(seed):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, multiplier = 1 + seed % 2, 1 + seed // 2
+    strides, padding = int(rng.integers(1, 3)), str(rng.choice(["valid", "same"]))
+    x = normal(rng, 2, *rng.integers(5, 9, rank), 3)
+    kernel = normal(rng, *rng.integers(2, 4, rank), 3, multiplier)
+
+    def keras_conv(kernel, x):
+        return ops.depthwise_conv(x, kernel, strides=strides, padding=padding)
+
+    def ours(kernel, x):
+        kernel = kernel.reshape(*kernel.shape[:-2], 1, 3 * multiplier)
+        return depthwise_conv({"kernel": kernel}, x, strides=strides, padding=padding)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("seed", range(4))
+def test_conv_transpose_equals_keras(seed, padding):
+    ops, rng = keras_ops(), np.random.default_rng(seed)
+    rank, strides = 1 + seed % 3, int(rng.integers(1, 4))
+    dilation = int(rng.integers(1, 3)) if strides == 1 else 1
+    output_padding = None if seed % 2 else int(rng.integers(0, strides))
+    x = normal(rng, 2, *rng.integers(2, 5, rank), 3)
+    kernel = normal(rng, *rng.integers(1, 5, rank), 2, 3)  # Keras: (*window, out, in)
+    arguments = {
+        "strides": strides,
+        "padding": padding,
+        "output_padding": output_padding,
+        "dilation_rate": dilation,
+    }
+
+    def keras_conv(kernel, x):
+        return ops.conv_transpose(x, kernel, **arguments)
+
+    def ours(kernel, x):
+        return conv_transpose({"kernel": jnp.swapaxes(kernel, -1, -2)}, x, **arguments)
+
+    assert_close(value_and_pullback(ours, (kernel, x)), value_and_pullback(keras_conv, (kernel, x)), 1e-5)
+
+
+def test_layers_equal_keras_layers():
+    keras = pytest.importorskip("keras")
+    image = normal(np.random.default_rng(0), 2, 8, 7, 4)
+    both = [
+        (
+            image,
+            Conv(6, (3, 2), padding="same", groups=2, activation="relu"),
+            keras.layers.Conv2D(6, (3, 2), padding="same", groups=2, activation="relu"),
+        ),
+        (image[:, 0], Conv(3, 3, strides=2, padding="causal"), keras.layers.Conv1D(3, 3, strides=2, padding="causal")),
+    ]
+    for x, ours, theirs in both:
+        params, state = ours.init(jax.random.key(1), x)
+        params["bias"] = jnp.arange(params["bias"].size, dtype=jnp.float32)
+        theirs.build(x.shape)
+        expected = jax.jit(lambda w, x, layer=theirs: layer.stateless_call(w, [], x)[0])(
+            [params["kernel"], params["bias"]], x
+        )
+        assert_close(jax.jit(lambda p, x, f=ours.apply: f(p, {}, x)[0])(params, x), expected, 1e-5)
+        assert state == {}
+
+
+def test_parameter_shapes_and_spatial_rank_from_the_input():
+    layer = Conv(8, 3, groups=2)
+    for rank in (1, 2, 3):
+        params, _ = layer.init(jax.random.key(0), jax.ShapeDtypeStruct((1, *(5,) * rank, 4), jnp.float32))
+        assert params["kernel"].shape == (*(3,) * rank, 2, 8)
+        assert params["bias"].shape == (8,)
+    params, _ = Conv(8, 3, use_bias=False).init(jax.random.key(0), jnp.ones((1, 5, 5, 4)))
+    assert sorted(params) == ["kernel"]
+
+
+def test_depthwise_initializer_has_keras_fans():
+    params = depthwise_conv_init(jax.random.key(0), 64, (3, 3), depth_multiplier=1)
+    # fan_in = 9 * 64 and fan_out = 9: the limit of glorot_uniform is sqrt(6 / 585).
+    limit = float(jnp.max(jnp.abs(params["kernel"])))
+    assert 0.09 < limit <= (6 / 585) ** 0.5
+
+
+def test_messages():
+    x, params = jnp.ones((2, 6, 6, 4)), conv_init(jax.random.key(0), 4, 8, (3, 3))
+    bad = [
+        (
+            lambda: conv(params, jnp.ones((2, 144))),
+            r"x of shape \(batch, height, width, channels\).*Reshape\(\(h, w, c\)\)",
+        ),
+        (lambda: conv(params, x[0]), r"got float32\[6, 6, 4\].*x\[None\]"),
+        (lambda: conv(params, x[..., :3]), r"x of shape \(batch, size, size, 4\).*got float32\[2, 6, 6, 3\]"),
+        (lambda: conv(params, jnp.ones((2, 6, 6, 8))), "These shapes fit groups=2"),
+        (lambda: conv(params, x.astype(jnp.bfloat16)), "x of dtype float32"),
+        (lambda: conv(params, x.astype(jnp.int32)), "a floating-point x"),
+        (lambda: conv(params, x[:, :2]), "at least 3 elements on spatial axis 0.*got 2"),
+        (lambda: conv(params, x, strides=0), "strides to be an integer of at least 1, got 0"),
+        (lambda: conv(params, x, strides=(1, 1, 1)), "strides to be an integer or 2 of them"),
+        (lambda: conv(params, x, dilation_rate=1.5), "dilation_rate to be an integer of at least 1, got 1.5"),
+        (lambda: conv(params, x, groups=0), "groups to be an integer of at least 1, got 0"),
+        (lambda: conv(params, x, padding="full"), "padding to be one of valid, same"),
+        (lambda: conv(params, x, padding="causal"), "padding to be one of valid, same"),
+        (lambda: conv(params, x, padding=-1), "padding to be an integer of at least 0"),
+        (lambda: conv(params, x, padding=(1, 2, 3)), "padding for 2 spatial axes"),
+        (lambda: conv(params, x, padding=[(1, 2, 3), 1]), r"padding of one axis to be an integer or \(low, high\)"),
+        (lambda: conv({"weights": 1}, x), "a leaf 'kernel'"),
+        (lambda: conv_init(jax.random.key(0), 4, 8, 3), "kernel_size with one entry for each spatial axis"),
+        (lambda: conv_init(jax.random.key(0), 4, 9, (3,), groups=2), "groups=2 divides"),
+        (lambda: depthwise_conv(params, x), r"a kernel of shape \(\*window, 1, 4 \* depth_multiplier\)"),
+        (lambda: conv_transpose(params, x[..., :3]), r"x of shape \(batch, size, size, 4\)"),
+        (lambda: conv_transpose(params, x, padding="causal"), "padding to be one of valid, same"),
+        (lambda: conv_transpose(params, x, output_padding=-1), "output_padding to be an integer of at least 0"),
+        (lambda: conv_transpose_init(jax.random.key(0), 0, 8, (3,)), "in_features to be an integer of at least 1"),
+        (lambda: Conv(0, 3), "filters to be an integer of at least 1, got 0"),
+        (lambda: Conv(8, 0), "kernel_size to be an integer of at least 1, got 0"),
+        (lambda: Conv(8, (3, 3, 3, 3)), "kernel_size to be an integer or a sequence of 1, 2 or 3"),
+        (lambda: Conv(8, 3, groups=3), "filters that groups=3 divides"),
+        (lambda: Conv(8, 3, padding="smae"), "padding to be one of valid, same, causal"),
+        (lambda: Conv(8, 3, activation="rleu"), "Did you mean 'relu'"),
+        (lambda: Conv(8, 3).init(jax.random.key(0), jnp.ones((2, 144))), "1 to 3 spatial axes"),
+        (lambda: Conv(8, (3, 3)).init(jax.random.key(0), jnp.ones((2, 144))), r"Reshape\(\(h, w, c\)\)"),
+        (lambda: Conv(8, (3,)).init(jax.random.key(0), x), "kernel_size to be an integer or 2 of them"),
+        (lambda: DepthwiseConv(3, depth_multiplier=0), "depth_multiplier to be an integer of at least 1"),
+        (lambda: ConvTranspose(8, 3, padding=1), "padding to be one of valid, same"),
+    ]
+    for call, message in bad:
+        with pytest.raises(InputError, match=message):
+            call()
+
+
+def test_convolutions_run_without_jit(rng):
+    x = jnp.asarray(rng.normal(size=(2, 6, 6, 3)), jnp.float32)
+    params = conv_init(jax.random.key(0), 3, 4, (3, 3))
+    grad = jax.grad(lambda params, x: jnp.square(conv(params, x)).sum(), argnums=(0, 1))
+    expected = conv(params, x), grad(params, x)
+    with jax.disable_jit():
+        found = conv(params, x), grad(params, x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5), found, expected)
+
+
+def test_images_without_a_channel_axis_warn():
+    """A convolution reads (batch, 28, 28) as a sequence of 28 steps, which is usually a mistake."""
+    x = jax.ShapeDtypeStruct((1, 28, 28), jnp.float32)
+    with pytest.warns(
+        UserWarning, match=r"Conv: x of shape \(batch, 28, 28\) is read as 28 steps .* x\[\.\.\., None\]"
+    ):
+        Conv(4, 3).init(jax.random.key(0), x)
+    with pytest.raises(InputError, match="Add the channel axis"):
+        Conv(4, (3, 3)).init(jax.random.key(0), x)
+    Conv(4, 3).init(jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 27), jnp.float32))
