@@ -129,8 +129,9 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
       InputError: for shapes that do not fit, with the layer's name and position.
     """
     check_task(task, ts)
+    batch = as_batch(batch, "batch")
     size_of(batch)
-    batch = counted(task.model, as_batch(batch, "batch"))
+    batch = counted(task.model, batch)
 
     def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)

@@ -257,7 +257,10 @@ ONE = Reliability(*(np.ones(3) for _ in "abc"))
         (lambda: fnn.plot.reliability({"a": ONE, "b": CoverageCurve(*ONE)}), r"got CoverageCurve and Reliability"),
         (lambda: fnn.plot.intervals([0, 1], [1, 2], [0]), r"the same length, got low: 2, high: 2, targets: 1"),
         (lambda: fnn.plot.intervals([0, 3], [1, 2], [0, 0]), r"expected no low above its high, got 1 such of 2"),
-        (lambda: fnn.plot.intervals(HALF, HALF, HALF), r"low of shape \(rows,\) or .*, got float64\[4, 2\]\. Pick one"),
+        (
+            lambda: fnn.plot.intervals(HALF, HALF, HALF),
+            r"low of shape \(rows,\) or .*, got float64\[4, 2\]\. Select one",
+        ),
         (lambda: fnn.plot.intervals([0], [1], ["a"]), r"intervals, targets: expected an array of numbers, got text"),
         (lambda: fnn.plot.intervals([0], [1], [1], most=0), r"most to be an integer of at least 1"),
         (lambda: fnn.plot.intervals([], [], []), r"low of shape \(rows,\)"),

@@ -7,6 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import fnn
+from fnn.training.batch import Batch
 from fnn.training.derivatives import loss_of
 
 
@@ -43,7 +44,7 @@ def test_example_gradients_are_those_of_each_row(make, rng, x64):
         row = (x[i : i + 1], y[i : i + 1], weight[i : i + 1])
         own = jax.grad(lambda params, row=row: loss_of(task, params, ts.state, row))(ts.params)
         jax.tree.map(lambda g, o, i=i: np.testing.assert_allclose(g[i], o, 1e-9, 1e-12), grads, own)
-    whole = jax.grad(lambda params: loss_of(task, params, ts.state, (x, y, weight)))(ts.params)
+    whole = jax.grad(lambda params: loss_of(task, params, ts.state, Batch(x, y, weight)))(ts.params)
     jax.tree.map(lambda g, w: np.testing.assert_allclose(g.mean(0), w, 1e-9, 1e-12), grads, whole)
 
 
@@ -53,7 +54,7 @@ def test_hessian_products_are_those_of_the_hessian(make, rng, x64):
     flat, restore = ravel_pytree(ts.params)
     vector = jnp.asarray(rng.normal(size=flat.shape))
     found = ravel_pytree(fnn.hessian_vector_product(task, ts, data, restore(vector)))[0]
-    gradient = jax.grad(lambda p: loss_of(task, restore(p), ts.state, data))
+    gradient = jax.grad(lambda p: loss_of(task, restore(p), ts.state, Batch(*data)))
     step = 1e-5
     slope = (gradient(flat + step * vector) - gradient(flat - step * vector)) / (2 * step)
     np.testing.assert_allclose(found, slope, 1e-5, 1e-7)
@@ -75,7 +76,7 @@ def test_influence_is_the_change_of_the_test_loss(rng, x64):
     found = fnn.influence(task, ts, (x, y), test, damping=0.0)
     for i in range(10):
         # The derivative by the weight of row i in the mean over 10 rows, hence the factor.
-        up, down = (loss_of(task, solved(jnp.ones(10).at[i].add(e)).params, {}, test) for e in (1e-5, -1e-5))
+        up, down = (loss_of(task, solved(jnp.ones(10).at[i].add(e)).params, {}, Batch(*test)) for e in (1e-5, -1e-5))
         assert float(found[i]) == pytest.approx(float(up - down) / 2e-5 * 10, rel=1e-4, abs=1e-8)
 
 

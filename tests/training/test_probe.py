@@ -7,6 +7,7 @@ import pytest
 
 import fnn
 from fnn.nn.observe import observe
+from fnn.training.batch import Batch
 from fnn.training.probe import _tap, layer_values
 from fnn.training.step import gradients
 
@@ -185,7 +186,7 @@ def test_layers_inside_a_transformation_of_a_users_layer_are_left_to_it():
     for _ in range(4):
         once = inner.apply(ts.params["mine"], {}, once)[0]
     np.testing.assert_allclose(values.outputs["mine/dense_1 (call 2)"], once, rtol=1e-4, atol=1e-6)
-    same(values.gradients, step_of(task, ts, (X, X[:, :1]))[0])
+    same(values.gradients, step_of(task, ts, Batch(X, X[:, :1]))[0])
 
 
 def test_a_tap_keeps_every_bit():
