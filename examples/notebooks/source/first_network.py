@@ -261,7 +261,9 @@ print({name: values.shape for name, values in histories.items()})
 # %%
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 epochs = np.arange(1, EPOCHS + 1)
-for rate, losses, marker, color in zip(RATES, histories["loss"], "osv^", fnn.plot.COLORS):
+for rate, losses, marker, color in zip(
+    RATES, histories["loss"], "osv^", fnn.plot.COLORS
+):
     label = f"$\\eta$ = {rate:g}"
     ax.plot(epochs, losses, marker=marker, markersize=4, color=color, label=label)
 ax.set(xlabel="«epoch|época»", ylabel="«training loss|pérdida»", yscale="log")

@@ -49,7 +49,8 @@ print(f"«convolution|convolución»: {convolution.total:,}")
 # %%
 try:
     data = fnn.data.mnist()
-    x_train, y_train = fnn.data.scale_images(data.x_train[:20_000]), data.y_train[:20_000]
+    x_train = fnn.data.scale_images(data.x_train[:20_000])
+    y_train = data.y_train[:20_000]
     x_test, y_test = fnn.data.scale_images(data.x_test), data.y_test
 except OSError:
     digits = fnn.data.digits()

@@ -154,11 +154,15 @@ def play(data, hidden, activation, *, epochs, rate=0.03, ax=None):
         metrics=("accuracy",),
     )
     ts = fnn.init(task, jax.random.key(0), x_train[:1])
-    target, target_test = (part[:, None].astype("float32") for part in (y_train, y_test))
+    target, target_test = (
+        part[:, None].astype("float32") for part in (y_train, y_test)
+    )
     epochs = 2 if QUICK else epochs
     ts, _ = fnn.run(task, ts, (x_train, target), epochs=epochs, batch_size=10)
     accuracy = fnn.evaluate(task, ts, (x_test, target_test))["accuracy"]
-    ax = fnn.plot.decision_boundary(partial(fnn.predict, task, ts), x_test, y_test, ax=ax)
+    ax = fnn.plot.decision_boundary(
+        partial(fnn.predict, task, ts), x_test, y_test, ax=ax
+    )
     shape = "-".join(map(str, [2, *hidden, 1]))
     ax.set_title(f"{data.__name__}, {shape}, {activation}: {accuracy:.2f}", fontsize=9)
     ax.set(xlabel="", ylabel="")
@@ -244,7 +248,9 @@ def gradient_by_layer(task):
 norms = {name: gradient_by_layer(task) for name, (task, _) in deep.items()}
 for name, by_layer in norms.items():
     print(f"{name}: {by_layer[9] / by_layer[1]:,.0f}")
-ax = fnn.plot.layer_statistics(norms, ylabel="«norm of the gradient|norma del gradiente»")
+ax = fnn.plot.layer_statistics(
+    norms, ylabel="«norm of the gradient|norma del gradiente»"
+)
 # %% [markdown] en
 # Before any training, the gradient of the sigmoid network's first layer is hundreds of thousands of times smaller than
 # that of its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been

@@ -39,31 +39,31 @@ QUICK = "FNN_QUICK" in os.environ
 # cualquier texto tuyo; medio millón de caracteres es una buena longitud.
 # %%
 PASSAGE = """«
-Alice was beginning to get very tired of sitting by her sister on the bank, and of having
-nothing to do: once or twice she had peeped into the book her sister was reading, but it
-had no pictures or conversations in it, "and what is the use of a book," thought Alice,
-"without pictures or conversations?" So she was considering in her own mind (as well as
-she could, for the hot day made her feel very sleepy and stupid), whether the pleasure of
-making a daisy-chain would be worth the trouble of getting up and picking the daisies,
-when suddenly a White Rabbit with pink eyes ran close by her. There was nothing so very
-remarkable in that; nor did Alice think it so very much out of the way to hear the Rabbit
-say to itself, "Oh dear! Oh dear! I shall be late!" But when the Rabbit actually took a
-watch out of its waistcoat-pocket, and looked at it, and then hurried on, Alice started to
-her feet, for it flashed across her mind that she had never before seen a rabbit with
-either a waistcoat-pocket, or a watch to take out of it, and burning with curiosity, she
-ran across the field after it.
+Alice was beginning to get very tired of sitting by her sister on the bank, and of
+having nothing to do: once or twice she had peeped into the book her sister was reading,
+but it had no pictures or conversations in it, "and what is the use of a book," thought
+Alice, "without pictures or conversations?" So she was considering in her own mind (as
+well as she could, for the hot day made her feel very sleepy and stupid), whether the
+pleasure of making a daisy-chain would be worth the trouble of getting up and picking
+the daisies, when suddenly a White Rabbit with pink eyes ran close by her. There was
+nothing so very remarkable in that; nor did Alice think it so very much out of the way
+to hear the Rabbit say to itself, "Oh dear! Oh dear! I shall be late!" But when the
+Rabbit actually took a watch out of its waistcoat-pocket, and looked at it, and then
+hurried on, Alice started to her feet, for it flashed across her mind that she had never
+before seen a rabbit with either a waistcoat-pocket, or a watch to take out of it, and
+burning with curiosity, she ran across the field after it.
 |
-En un lugar de la Mancha, de cuyo nombre no quiero acordarme, no ha mucho tiempo que vivía
-un hidalgo de los de lanza en astillero, adarga antigua, rocín flaco y galgo corredor. Una
-olla de algo más vaca que carnero, salpicón las más noches, duelos y quebrantos los
-sábados, lentejas los viernes, algún palomino de añadidura los domingos, consumían las
-tres partes de su hacienda. El resto della concluían sayo de velarte, calzas de velludo
-para las fiestas, con sus pantuflos de lo mesmo, y los días de entresemana se honraba con
-su vellorí de lo más fino. Tenía en su casa una ama que pasaba de los cuarenta, y una
-sobrina que no llegaba a los veinte, y un mozo de campo y plaza, que así ensillaba el
-rocín como tomaba la podadera. Frisaba la edad de nuestro hidalgo con los cincuenta años;
-era de complexión recia, seco de carnes, enjuto de rostro, gran madrugador y amigo de la
-caza.
+En un lugar de la Mancha, de cuyo nombre no quiero acordarme, no ha mucho tiempo que
+vivía un hidalgo de los de lanza en astillero, adarga antigua, rocín flaco y galgo
+corredor. Una olla de algo más vaca que carnero, salpicón las más noches, duelos y
+quebrantos los sábados, lentejas los viernes, algún palomino de añadidura los domingos,
+consumían las tres partes de su hacienda. El resto della concluían sayo de velarte,
+calzas de velludo para las fiestas, con sus pantuflos de lo mesmo, y los días de
+entresemana se honraba con su vellorí de lo más fino. Tenía en su casa una ama que
+pasaba de los cuarenta, y una sobrina que no llegaba a los veinte, y un mozo de campo y
+plaza, que así ensillaba el rocín como tomaba la podadera. Frisaba la edad de nuestro
+hidalgo con los cincuenta años; era de complexión recia, seco de carnes, enjuto de
+rostro, gran madrugador y amigo de la caza.
 »"""
 
 try:
