@@ -22,6 +22,18 @@ _DESCRIPTIONS = {
     "en": "Functional neural networks on JAX",
     "es": "Redes neuronales funcionales con JAX",
 }
+# Titles of code blocks, which tests/test_docs.py reads, as shown to the reader.
+_CAPTIONS = {
+    "en": {"prints": "output", "refused": "raises an error"},
+    "es": {
+        "prints": "salida",
+        "refused": "da un error",
+        "warns": "da un aviso",
+        "message": "mensaje",
+        "needs FNN_DATA": "necesita FNN_DATA",
+    },
+}
+_TITLE = re.compile(r'^( *```\w+ title=")([^"]+)(?=")', re.MULTILINE)
 _menus: dict[str, Any] = {}
 _urls: dict[str, str] = {}
 
@@ -57,6 +69,14 @@ def on_nav(nav: Any, files: Any, **_: Any) -> Any:
         _menus[language] = menu
     _urls.update({file.src_uri: file.url for file in files.documentation_pages()})
     return nav
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Write the titles of code blocks in words, in the language of the page."""
+    captions = _CAPTIONS[language_of(page)]
+    return _TITLE.sub(
+        lambda found: found[1] + captions.get(found[2], found[2]), markdown
+    )
 
 
 def on_page_context(context: Any, page: Any, config: Any, **_: Any) -> Any:

@@ -403,6 +403,7 @@ def test_spanish_pages_have_a_spanish_menu_and_link_to_their_english_page(site, 
         menu = pages[name].text.partition("md-nav--primary")[2].partition("md-content")[0]
         assert "Cuadernos" in menu
         assert "Getting started" not in menu
+        assert not re.search('class="filename">(prints|output|refused|message)<', pages[name].text)
     assert "Primeros pasos" not in pages["concepts"].text
 
 
