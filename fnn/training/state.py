@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail
-from .._core.trees import compiled
-from .._core.types import Array, DType, Params, PyTree, State
+from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
 from .task import Task, check_output, check_penalties
@@ -61,13 +59,6 @@ class TrainState(NamedTuple):
         return f"TrainState(step={step}, {count:,} parameters)"
 
 
-class _Shape(NamedTuple):
-    """A hashable shape and dtype, so that a model's input can be a static argument."""
-
-    shape: tuple[int, ...]
-    dtype: DType
-
-
 def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """The state in which training starts.
 
@@ -89,14 +80,7 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """
     check_task(task)
     check_key("init", key)
-    leaves, treedef = jax.tree.flatten(example_of("init", x))
-    return _init(task, key, tuple(_Shape(leaf.shape, leaf.dtype) for leaf in leaves), treedef)
-
-
-@compiled
-@partial(jax.jit, static_argnums=(0, 2, 3))
-def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: jax.tree_util.PyTreeDef) -> TrainState:
-    x = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
+    x = example_of("init", x)
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)
