@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +12,9 @@ from .._core.arrays import as_array
 from .._core.errors import fail
 
 if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+    import matplotlib.axes
 
+Axes: TypeAlias = "matplotlib.axes.Axes"
 Style = dict[str, Any]
 """Keyword arguments of a matplotlib call."""
 

@@ -11,10 +11,9 @@ from .._core.checks import lookup
 from .._core.errors import fail
 from ..training.stopping import is_rising
 from ..trials.results import Sweep, trials_text
-from ._draw import Style, tick_tilt
+from ._draw import Axes, Style, tick_tilt
 
 if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
 # An axis with more values than this gets fewer ticks.

@@ -14,10 +14,9 @@ from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from .._core.inputs import as_labels
-from ._draw import COLORS, RIGHT, WRONG, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
+from ._draw import COLORS, RIGHT, WRONG, Axes, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
 
 if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
 
 # More images than this take minutes to draw and cannot be viewed.

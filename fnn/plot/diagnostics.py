@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.errors import fail
 from ..inspection.report import PASSING, LayerReport, LayerRow
-from ._draw import COLORS, WRONG, Style, many_axes, tick_tilt
+from ._draw import COLORS, WRONG, Axes, Style, many_axes, tick_tilt
 from .training import draw_layers
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
 
 _TYPICAL_RATIO = 1e-3  # of an update to its parameters
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,7 @@ from .._core.checks import check_count, check_range
 from .._core.errors import fail
 from .._core.types import Array
 from ..nn import activations as _activations
-from ._draw import COLORS, many_axes, one_axes
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import COLORS, Axes, many_axes, one_axes
 
 
 def activation(

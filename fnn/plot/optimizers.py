@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -12,10 +11,7 @@ from numpy.typing import ArrayLike
 from .._core.checks import check_count
 from .._core.errors import fail
 from .._core.types import Array
-from ._draw import Style, as_float64, grid_points, legend_in_corner, line_style, one_axes
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import Axes, Style, as_float64, grid_points, legend_in_corner, line_style, one_axes
 
 
 def optimizer_paths(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +12,7 @@ from .._core.errors import fail
 from ._draw import (
     COLORS,
     MARKERS,
+    Axes,
     Style,
     as_float64,
     class_color,
@@ -25,9 +25,6 @@ from ._draw import (
     lighten,
     one_axes,
 )
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
 
 Predict = Callable[[np.ndarray], ArrayLike]
 

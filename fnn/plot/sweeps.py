@@ -9,7 +9,7 @@ import numpy as np
 
 from .._core.checks import check_count
 from ..trials.results import Sweep
-from ._draw import COLORS, MARKERS, STYLES, Style, one_axes
+from ._draw import COLORS, MARKERS, STYLES, Axes, Style, one_axes
 from ._sweep_axes import (
     Argument,
     best_of,
@@ -27,7 +27,6 @@ from ._sweep_axes import (
 
 if TYPE_CHECKING:  # matplotlib loads on first use
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
 
 # More colours than this become a colour bar, and cells of a larger map have no text.

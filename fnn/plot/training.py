@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.errors import describe, fail
-from ._draw import COLORS, Style, as_float64, line_style, one_axes, tick_tilt
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import COLORS, Axes, Style, as_float64, line_style, one_axes, tick_tilt
 
 
 def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, ax: Axes | None = None) -> Axes:

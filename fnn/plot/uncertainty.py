@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,10 +10,7 @@ from numpy.typing import ArrayLike
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from ..metrics.calibration import CoverageCurve, Reliability
-from ._draw import COLORS, RIGHT, WRONG, Style, as_float64, lighten, line_style, one_axes
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import COLORS, RIGHT, WRONG, Axes, Style, as_float64, lighten, line_style, one_axes
 
 # A bin with fewer examples says little: the standard error of a fraction near 0.5 of 10 examples is 0.16.
 _FEW = 10

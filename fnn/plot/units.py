@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from .._core.errors import fail
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
-from ._draw import COLORS, Style, as_float64, grid_points, level_line, lighten, one_axes
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes
 
 _RADIUS = 0.34  # of a unit in a network
 _ROW = 1.35  # distance between the units of a column
