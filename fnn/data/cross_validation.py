@@ -237,8 +237,7 @@ def take_fold(fold: Fold, *arrays: Any) -> tuple[tuple[Any, ...], tuple[Any, ...
     arrays = as_arrays(arrays, "take_fold, arrays")
     for leaf in jax.tree.leaves(arrays):
         if np.ndim(leaf) == 0 or len(leaf) != fold.size:
-            got = describe(leaf)
-            fail("take_fold", expected=f"arrays of {fold.size} rows, as the folds have", got=got)
+            fail("take_fold", expected=f"arrays of {fold.size} rows, as the folds have", got=describe(leaf))
     sides = []
     for rows, weight in ((fold.train, fold.train_weight), (fold.test, fold.test_weight)):
         taken = jax.tree.map(lambda a, rows=rows: jnp.asarray(a).at[rows].get(mode="promise_in_bounds"), arrays)

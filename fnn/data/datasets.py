@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,24 +56,18 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
 
 
-def _register(kind: type[Images] | type[Dataset], arrays: tuple[str, ...]) -> None:
-    """Register a pytree whose names are static, so that `jax.jit` can return it and `jax.tree.map` skips them."""
-    names = tuple(field for field in kind._fields if field not in arrays)
-
-    def flatten(data: Images | Dataset) -> tuple[tuple[tuple[GetAttrKey, Any], ...], tuple[Any, ...]]:
-        children = tuple((GetAttrKey(field), getattr(data, field)) for field in arrays)
-        return children, tuple(getattr(data, field) for field in names)
-
-    def unflatten(static: tuple[Any, ...], children: Iterable[Any]) -> Images | Dataset:
-        values: dict[str, Any] = dict(zip((*arrays, *names), (*children, *static), strict=True))
-        return kind(**values)
-
-    register_pytree_with_keys(kind, flatten, unflatten)
+def _register(kind: type[Images] | type[Dataset], arrays: int) -> None:
+    """Register a pytree of the first fields; the others are static: `jax.jit` returns and `jax.tree.map` skips them."""
+    keys = tuple(map(GetAttrKey, kind._fields[:arrays]))
+    register_pytree_with_keys(
+        kind,
+        lambda data: (tuple(zip(keys, data[:arrays], strict=True)), data[arrays:]),
+        lambda static, children: kind(*children, *static),
+    )
 
 
-_register(Images, ("x_train", "y_train", "x_test", "y_test"))
-_register(Dataset, ("x", "y"))
-
+_register(Images, 4)
+_register(Dataset, 2)
 
 _CLASSES = {
     "mnist": tuple("0123456789"),
@@ -182,8 +176,7 @@ def digits() -> Dataset:
 
 def _warn_if_size_differs(what: str, expected: int, got: int, path: Path) -> None:
     if got != expected:
-        text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?"
-        warn(text, UserWarning)
+        warn(f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?", UserWarning)
 
 
 _HOUSING = (
@@ -307,23 +300,22 @@ def shipping(path: Folder | None = None) -> Dataset:
     file = _shipping_file(path)
     table = read_table(read_text(file), file.name)
     check_columns(file.name, (*_SHIPPING_COLUMNS, _SHIPPING_LABEL), table.columns)
-    columns: dict[str, np.ndarray] = {}
-    for name in _SHIPPING_COLUMNS:
-        if name in _SHIPPING_CATEGORIES:
-            _check_categories(table, name, _SHIPPING_CATEGORIES[name])
-            columns[name] = np.array(table.columns[name])
-        else:
-            columns[name] = parse_numbers(table, name)
-    _check_categories(table, _SHIPPING_LABEL, ("0", "1"))
-    y = np.array(table.columns[_SHIPPING_LABEL], np.int32)
+    columns = {
+        name: _parse_categories(table, name, _SHIPPING_CATEGORIES[name])
+        if name in _SHIPPING_CATEGORIES
+        else parse_numbers(table, name)
+        for name in _SHIPPING_COLUMNS
+    }
+    y = _parse_categories(table, _SHIPPING_LABEL, ("0", "1")).astype(np.int32)
     return Dataset(table_encode(_SHIPPING, columns), y, _SHIPPING.names, ("on time", "not on time"))
 
 
-def _check_categories(table: TextTable, column: str, categories: Sequence[str]) -> None:
+def _parse_categories(table: TextTable, column: str, categories: Sequence[str]) -> np.ndarray:
     for row, cell in enumerate(table.columns[column]):
         if cell not in categories:
             got = repr(cell) if cell else "nothing"
             fail(table.place(column, row), expected=f"one of {', '.join(categories)}", got=got)
+    return np.array(table.columns[column])
 
 
 def iris() -> Dataset:

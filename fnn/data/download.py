@@ -22,17 +22,11 @@ class DownloadError(OSError):
 
 
 class Source(NamedTuple):
-    """A published file.
+    """A published file."""
 
-    Attributes:
-      name: the file name, in the cache and in a local folder.
-      checksum: ``algorithm:digits``.
-      urls: where to download it, in the order of attempts.
-    """
-
-    name: str
-    checksum: str
-    urls: tuple[str, ...]
+    name: str  # in the cache and in a local folder
+    checksum: str  # "algorithm:digits"
+    urls: tuple[str, ...]  # in the order of attempts
 
 
 def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, Source]:

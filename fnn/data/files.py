@@ -185,8 +185,8 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
         fail("read_csv", expected='decimal "." or ",", other than the delimiter', got=repr(decimal))
     columns: dict[str, np.ndarray] = {}
     for name, cells in read_table(read_text(path), path.name, delimiter).columns.items():
-        columns[name] = _infer_column(cells, decimal)
-        if columns[name].dtype.kind == "U" and (inexact := _inexact_integer(cells, decimal)):
+        columns[name], inexact = _infer_column(cells, decimal)
+        if inexact:
             text = f"{path.name}, column {name!r}: whole numbers such as {inexact!r} are read as text, since the "
             warn(text + "column needs float64 for its other cells, which would round them.", UserWarning)
         present = [cell for cell in cells if not is_missing_mark(cell)]
@@ -201,27 +201,22 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _LONGEST = len(str(-(2**64)))  # int() rejects strings of several thousand digits
 
 
-def _infer_column(cells: list[str], decimal: str) -> np.ndarray:
-    """Convert a column to integers, else float64, else text: the first that keeps different cells different."""
-    numbers = [_parse_cell(cell, decimal) for cell in cells]
+def _infer_column(cells: list[str], decimal: str) -> tuple[np.ndarray, str]:
+    """Convert a column to integers, else float64, else text: the first that keeps different cells different.
+
+    The second result is an integer that float64 would round, if that is why the column stays text; else "".
+    """
+    text, numbers = np.array(cells), [_parse_cell(cell, decimal) for cell in cells]
     # A column of marks such as "?" alone is text; a column of empty cells alone is numeric.
     numeric = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
     if not numeric or None in numbers or any(map(_LEADING_ZERO.fullmatch, cells)):
-        return np.array(cells)
+        return text, ""
     if all(map(_INTEGER.fullmatch, cells)):
         integers = None if max(map(len, cells)) > _LONGEST else integer_array(map(int, cells))
-        return np.array(cells) if integers is None else integers
-    return np.array(cells) if _inexact_integer(cells, decimal) else np.array(numbers, np.float64)
-
-
-def _inexact_integer(cells: list[str], decimal: str) -> str:
-    """The first integer that float64 would round, in a column of integers and other numbers; "" if there is none."""
-    if all(map(_INTEGER.fullmatch, cells)) or any(map(_LEADING_ZERO.fullmatch, cells)):
-        return ""
-    if any(_parse_cell(cell, decimal) is None for cell in cells):
-        return ""
-    integers = filter(_INTEGER.fullmatch, cells)
-    return next((cell for cell in integers if len(cell) > _LONGEST or abs(int(cell)) > EXACT), "")
+        return text if integers is None else integers, ""
+    whole = filter(_INTEGER.fullmatch, cells)
+    inexact = next((cell for cell in whole if len(cell) > _LONGEST or abs(int(cell)) > EXACT), "")
+    return text if inexact else np.array(numbers, np.float64), inexact
 
 
 def _parse_cell(cell: str, decimal: str) -> float | None:

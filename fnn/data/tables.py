@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
@@ -104,27 +104,27 @@ def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
     fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
 
 
-def _read_columns(where: str, given: dict[str, object]) -> dict[str, np.ndarray]:
-    """Read columns of one length, each by `_read_column`."""
-    table = {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
+def _read_columns(where: str, columns: object, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The columns of a table by name, by default all, read by `_read_column` and of one length."""
+    if hasattr(columns, "get_columns"):  # polars
+        pairs = [(column.name, column) for column in columns.get_columns()]
+    elif hasattr(columns, "items"):
+        pairs = list(columns.items())
+    else:
+        expected = "a dict of columns by name, or a DataFrame"
+        fail(where, expected=expected, got=describe(columns), hint="read_csv makes one.")
+    given: dict[str, object] = {}
+    for name, values in pairs:
+        if str(name) in given:
+            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
+        given[str(name)] = values
+    names = tuple(given) if names is None else names
+    check_columns(where, names, given)
+    table = {name: _read_column(f"{where}, column {name!r}", given[name]) for name in names}
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fail(where, expected="columns of the same length", got=got)
-    return table
-
-
-def _columns_by_name(where: str, columns: object) -> dict[str, object]:
-    if hasattr(columns, "get_columns"):  # polars
-        return {str(column.name): column for column in columns.get_columns()}
-    if not hasattr(columns, "items"):
-        hint = "read_csv makes one."
-        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
-    table: dict[str, object] = {}
-    for name, values in columns.items():
-        if str(name) in table:
-            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
-        table[str(name)] = values
     return table
 
 
@@ -219,7 +219,7 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
     ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
     """
     where = "table_fit"
-    table = _read_columns(where, _columns_by_name(where, columns))
+    table = _read_columns(where, columns)
     if not table:
         fail(where, expected="at least one column", got="none")
     if not len(next(iter(table.values()))):
@@ -229,14 +229,11 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
         fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
     categories: list[tuple[Category, ...] | None] = []
     for name, column in table.items():
-        place = f"{where}, column {name!r}"
-        if name not in categorical and column.dtype.kind != "U":
-            _warn_if_merged(place, column)
-            categories.append(None)
-            continue
+        number = column.dtype.kind != "U" and name not in categorical
         if name not in categorical:
-            _check_categories(place, column.tolist())
-        categories.append(tuple(np.unique(column).tolist()))
+            check = _warn_if_merged if number else _check_categories
+            check(f"{where}, column {name!r}", column)
+        categories.append(None if number else tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
 
 
@@ -252,8 +249,9 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
         warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)
 
 
-def _check_categories(place: str, cells: list[str]) -> None:
+def _check_categories(place: str, column: np.ndarray) -> None:
     """Reject a column of text that looks like numbers with a flaw, or like names rather than categories."""
+    cells: list[str] = column.tolist()
     numeric = np.array([_is_number(cell) for cell in cells])
     marks = np.array([is_missing_mark(cell) for cell in cells])
     if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
@@ -297,15 +295,15 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
     where = "table_encode"
     if not isinstance(code, TableCode):
         fail(where, expected="a TableCode from table_fit first", got=describe(code))
-    given = _columns_by_name(where, columns)
-    check_columns(where, code.columns, given)
-    table = _read_columns(where, {name: given[name] for name in code.columns})
+    table = _read_columns(where, columns, code.columns)
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
         column, shown, place = table[name], code.shown(i), f"{where}, column {name!r}"
         _check_kind(place, column, number=categories is None or not isinstance(categories[0], str))
         if categories is None or shown is None:
-            _check_float32(place, column)
+            wide = column if column.dtype.kind == "f" else column[:0]
+            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
+                fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
             encoded.append(column[:, None])
         else:
             codes = _category_codes(place, column, categories)
@@ -330,12 +328,6 @@ def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
     if len(column) and number != (column.dtype.kind != "U"):
         expected, got = ("numbers", "text") if number else ("text", "numbers")
         fail(place, expected=f"{expected}, as in table_fit", got=got)
-
-
-def _check_float32(place: str, column: np.ndarray) -> None:
-    wide = column if column.dtype.kind == "f" else column[:0]
-    for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
-        fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
 
 
 def _category_codes(place: str, column: np.ndarray, categories: tuple[Category, ...]) -> np.ndarray:

@@ -127,7 +127,11 @@ def check(model: Layer | Task, x: PyTree) -> Check:
         seen = layer_calls(layer, params, state, x)
     except Exception as error:
         if isinstance(error, InputError) and given is not x and "expected integer" in str(error):
-            raise InputError(f"{error} {_integer_hint(given, x)}".rstrip()) from None
+            hint = ""
+            if isinstance(given, (tuple, list)) and isinstance(x, jax.ShapeDtypeStruct):
+                dtype = f'jax.ShapeDtypeStruct({shape_text(x.shape)}, "int32")'
+                hint = f" A shape alone means float32; for integers pass {dtype}."
+            raise InputError(f"{error}{hint}") from None
         accepted = _accepted(layer, x)
         if not accepted.rows:
             raise
@@ -139,14 +143,6 @@ def check(model: Layer | Task, x: PyTree) -> Check:
     if isinstance(model, Task):
         check_output(model, params, state, x)
     return _table(seen, _operations(layer, params, state, x))
-
-
-def _integer_hint(given: object, x: PyTree) -> str:
-    """How to pass a shape of integers, since a plain shape stands for floats."""
-    if not isinstance(given, (tuple, list)) or not isinstance(x, jax.ShapeDtypeStruct):
-        return ""
-    shape = shape_text(x.shape)
-    return f'A shape alone means float32; for integers pass jax.ShapeDtypeStruct({shape}, "int32").'
 
 
 def _table(seen: list[LayerCall], operations: int | None = None) -> Check:

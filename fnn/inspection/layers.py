@@ -25,18 +25,12 @@ class LayerCall(NamedTuple):
     """A layer applied to a batch of two and to a batch of three examples, with shapes in place of values.
 
     An axis whose length differs between the two is the batch axis, so no layer has to name it.
-
-    Attributes:
-      two: the call with two examples.
-      three: the call with three.
-      has_children: whether the layer contains others.
-      own: the arrays that the layer holds and no layer inside it does.
     """
 
     two: Trace
     three: Trace
-    has_children: bool
-    own: Arrays
+    has_children: bool  # whether the layer contains others
+    own: Arrays  # those that the layer holds and no layer inside it does
 
     @property
     def path(self) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import is_concrete
+from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.jaxprs import last_operations
 from .._core.tables import table_lines
@@ -26,7 +26,6 @@ from ..training.state import TrainState, check_task
 from ..training.task import Task
 
 
-# -------------------------------------------------------------------------------------------------------------- numbers
 class LayerRow(NamedTuple):
     """One layer of a `LayerReport`. A value is None where it is undefined, as for an output of integers or of NaN.
 
@@ -123,19 +122,12 @@ def _text(value: float | None, form: str) -> str:
 
 
 class _Plan(NamedTuple):
-    """A layer of the report.
+    """A layer of the report."""
 
-    Attributes:
-      name: its path.
-      kind: its type.
-      ending: its last operation, if the outputs of that are bounded.
-      params: the paths of its own parameters.
-    """
-
-    name: str
+    name: str  # its path
     kind: str
-    ending: str | None
-    params: list[str]
+    ending: str | None  # its last operation, if that bounds the output
+    params: list[str]  # the paths of its own parameters
 
 
 def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
@@ -221,15 +213,11 @@ def _float64(leaf: Array) -> np.ndarray:
     return np.asarray(leaf).astype(np.float64)
 
 
-def _is_float(leaf: Array) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
-
-
 def _float_outputs(y: PyTree) -> list[np.ndarray]:
     """The floating-point arrays of an output; for padded sequences the valid steps, (steps, units)."""
-    if isinstance(y, Masked) and _is_float(y.x):
+    if isinstance(y, Masked) and is_float(y.x):
         return [_float64(y.x)[np.asarray(y.mask)]]
-    return [_float64(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
+    return [_float64(leaf) for leaf in jax.tree.leaves(y) if is_float(leaf)]
 
 
 def _norm(leaves: list[Array]) -> tuple[float | None, float | None, int]:
@@ -244,16 +232,10 @@ def _norm(leaves: list[Array]) -> tuple[float | None, float | None, int]:
     return norm, norm / math.sqrt(max(numbers.size, 1)), bad
 
 
-def _zero_units(x: np.ndarray) -> np.ndarray:
-    """Mask of the units (last axis) that are 0 everywhere."""
-    zero: np.ndarray = (x == 0).all(tuple(range(x.ndim - 1)))
-    return zero
-
-
-def _without_gradient(grads: list[Array], units: int) -> np.ndarray:
-    """Mask of the units that get no gradient in any parameter with an axis of units."""
-    own = [_zero_units(_float64(grad)) for grad in grads if grad.shape[-1:] == (units,)]
-    return np.logical_and.reduce([np.ones(units, bool), *own])
+def _dead_units(x: np.ndarray, grads: list[np.ndarray]) -> int:
+    """Number of units (last axis) that are 0 everywhere and get no gradient in any parameter with an axis of units."""
+    own = [x, *(grad for grad in grads if grad.shape[-1:] == x.shape[-1:])]
+    return int(np.logical_and.reduce([(a == 0).all(tuple(range(a.ndim - 1))) for a in own]).sum())
 
 
 # Outputs this close to a bound are saturated; the slope there is below 0.01 for sigmoid and 0.02 for tanh.
@@ -277,12 +259,11 @@ def _row(
             if plan.ending in _BOUNDS:
                 low, high = _BOUNDS[plan.ending]
                 saturated = float(((finite < low + _NEAR) | (finite > high - _NEAR)).mean())
-        wide = [x for x in arrays if x.ndim > 1]
-        if wide:
-            units = sum(x.shape[-1] for x in wide)
-        # With NaN among its outputs or gradients, a unit cannot be called dead or alive.
-        if wide and not bad and all(np.isfinite(_float64(grad)).all() for grad in grads):
-            dead = sum(int((_zero_units(x) & _without_gradient(grads, x.shape[-1])).sum()) for x in wide)
+        if wide := [x for x in arrays if x.ndim > 1]:
+            units, own = sum(x.shape[-1] for x in wide), [_float64(grad) for grad in grads]
+            # With NaN among its outputs or gradients, a unit cannot be called dead or alive.
+            if not bad and all(np.isfinite(grad).all() for grad in own):
+                dead = sum(_dead_units(x, own) for x in wide)
     gradient_norm, gradient_rms, bad_gradients = _norm(jax.tree.leaves(gradient))
     param_norm, _, bad_params = _norm(params)
     param_gradient_norm, _, bad_param_gradients = _norm(grads)

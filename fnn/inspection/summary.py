@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import jax
@@ -127,22 +128,18 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     layer = layer_of("summary", model)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    frozen_params = _frozen_params(model, params, frozen)
+    fixed = _frozen_params(model, params, frozen)
     rows: list[Row] = []
     for call in layer_calls(layer, params, state, x):
         count, size = count_of(call.own)
-        trained = {
-            (part, path): leaf
-            for (part, path), leaf in call.own.items()
-            if part == "params" and path not in frozen_params
-        }
+        trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
         row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0])
         # A repeated call owns nothing and equals an earlier row.
         if call.own or not any(row[:3] == earlier[:3] for earlier in rows):
             rows.append(row)
     total, size = count_of((params, state))
-    trainable = count_of({path: leaf for path, leaf in paths(params).items() if path not in frozen_params})[0]
-    in_order = tuple(path for path in paths(params) if path in frozen_params)
+    trainable = count_of([leaf for path, leaf in paths(params).items() if path not in fixed])[0]
+    in_order = tuple(path for path in paths(params) if path in fixed)
     return Summary(tuple(rows), trainable, total - trainable, size, in_order)
 
 
@@ -161,8 +158,5 @@ def devices() -> str:
     >>> print(devices())  # doctest: +SKIP
     cpu: 1 device (cpu)
     """
-    groups: dict[tuple[str, str], int] = {}
-    for device in jax.devices():
-        kind = (device.platform, device.device_kind)
-        groups[kind] = groups.get(kind, 0) + 1
+    groups = Counter((device.platform, device.device_kind) for device in jax.devices())
     return "\n".join(f"{platform}: {n} device{'s' * (n > 1)} ({kind})" for (platform, kind), n in groups.items())
