@@ -180,8 +180,7 @@ def _warn_not_converged(x: Array, y: Array, left: int, epochs: int) -> None:
         reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
     else:
         reason = "No line separates the classes, so no number of epochs is enough."
-    text = f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}"
-    warn(text)
+    warn(f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}")
 
 
 def separable(x: ArrayLike, y: ArrayLike) -> bool:
@@ -217,14 +216,9 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
     low, high = points.min(0), points.max(0)
     points = (points - (low + high) / 2) / np.where(high > low, (high - low) / 2, 1.0)
     rows = np.where(positive, 1.0, -1.0)[:, None] * np.column_stack([points, np.ones(len(points))])
-    out = linprog(
-        -np.ones(len(rows)),
-        A_eq=rows.T,
-        b_eq=np.zeros(rows.shape[1]),
-        bounds=(0, 1),
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
+    zeros = np.zeros(rows.shape[1])
+    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    out = linprog(-np.ones(len(rows)), A_eq=rows.T, b_eq=zeros, bounds=(0, 1), method="highs", options=tight)
     if out.status != 0:
         raise RuntimeError(f"separable: the linear program was not solved: {out.message}")
     return bool((rows @ -out.eqlin.marginals > 0).all())

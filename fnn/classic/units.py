@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,16 +46,16 @@ class TruthTable(NamedTuple):
         return "\n".join(map(line, lines))
 
 
-def input_combinations(where: str, count: int) -> np.ndarray:
-    """All combinations of ``count`` bits in binary order, (2^count, count)."""
+def truth_table(
+    where: str, inputs: tuple[str, ...], outputs: tuple[str, ...], evaluate: Callable[..., Sequence[Bits]]
+) -> TruthTable:
+    """The outputs that ``evaluate`` returns for all combinations of the inputs, in binary order."""
+    count = len(inputs)
     if count > _MAX_TABLE_INPUTS:
         fail(where, expected=f"at most {_MAX_TABLE_INPUTS} inputs for a table", got=f"{count}, i.e. {2**count:,} rows")
-    return np.array(list(itertools.product((0, 1), repeat=count)), np.int32).reshape(-1, count)
-
-
-def table_rows(inputs: np.ndarray, outputs: Sequence[Bits]) -> tuple[tuple[int, ...], ...]:
-    """The rows of a truth table: the columns of ``inputs``, then ``outputs``."""
-    return tuple(tuple(row) for row in np.column_stack([inputs, *outputs]).tolist())
+    bits = np.array(list(itertools.product((0, 1), repeat=count)), np.int32).reshape(-1, count)
+    rows = np.column_stack([bits, *evaluate(*bits.T)]).tolist()
+    return TruthTable(inputs, outputs, tuple(map(tuple, rows)))
 
 
 class Unit(NamedTuple):
@@ -82,7 +82,7 @@ class Unit(NamedTuple):
     weights: tuple[float, ...]
     threshold: float
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Bits) -> Bits:
         """1 where the weighted sum reaches the threshold, else 0: an int for numbers, else an int32 array."""
         weights, threshold = _check_unit(self)
         if len(inputs) != len(weights):
@@ -123,9 +123,8 @@ class Unit(NamedTuple):
         1   0  | 1
         1   1  | 1
         """
-        rows = input_combinations("Unit.table", len(_check_unit(self)[0]))
-        names = tuple(f"x{i + 1}" for i in range(rows.shape[1]))
-        return TruthTable(names, ("y",), table_rows(rows, [self(*rows.T)]))
+        names = tuple(f"x{i + 1}" for i in range(len(_check_unit(self)[0])))
+        return truth_table("Unit.table", names, ("y",), lambda *bits: [self(*bits)])
 
 
 def _check_unit(unit: Unit) -> tuple[list[float], float]:
@@ -139,7 +138,7 @@ def _check_unit(unit: Unit) -> tuple[list[float], float]:
     return weights.tolist(), float(threshold)
 
 
-def _check_bits(where: str, value: Any) -> Bits:
+def _check_bits(where: str, value: Bits) -> Bits:
     """An input of a unit; if concrete, it must contain only 0 and 1."""
     if not is_concrete(value):
         return value

@@ -20,7 +20,7 @@ Style = dict[str, Any]
 
 # The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MORE = ("#882255", "#999933", "#332288", "#661100", "#8C8C8C")
+CLASS_COLORS = (*COLORS, "#882255", "#999933", "#332288", "#661100", "#8C8C8C")
 RIGHT, WRONG = "#00734f", "#b3003b"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "h", "*", ">")
 STYLES = ("-", "--", ":", "-.")
@@ -77,12 +77,6 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
     return int(value)
 
 
-def class_color(i: int) -> str:
-    """The colour of class i: the palette first, then the further colours."""
-    colors = COLORS + MORE
-    return colors[i % len(colors)]
-
-
 def line_style(i: int) -> Style:
     """Colour, marker and line style of line i; pairs of colour and marker repeat after 77 lines."""
     return {
@@ -119,11 +113,6 @@ def grid_points(
     """The coordinates on both axes, and all points of the grid, of shape (resolution^2, 2)."""
     a, b = (np.linspace(low[i], high[i], resolution, dtype=np.float32) for i in (0, 1))
     return a, b, np.stack(np.meshgrid(a, b), -1).reshape(-1, 2)
-
-
-def dot_size(count: int) -> float:
-    """The size of each of ``count`` points."""
-    return float(np.clip(9000 / count, 9, 40))
 
 
 def level_line(ax: Axes, a: np.ndarray, b: np.ndarray, values: np.ndarray, level: float, **style: Any) -> None:

@@ -21,25 +21,15 @@ FEW_TICKS = 12
 
 
 class Argument(NamedTuple):
-    """A swept argument as an axis.
-
-    Attributes:
-      name: of the argument.
-      values: its different values, numbers in rising order, text in order of appearance.
-      numeric: whether all values are finite numbers.
-      scale: "log" or "linear" for numbers, "index" for equal distances.
-      places: (values,) positions on the axis.
-      edges: (values + 1,) boundaries between the cells.
-      rows: (trials,) index of each trial's value.
-    """
+    """A swept argument as an axis."""
 
     name: str
-    values: list[Any]
-    numeric: bool
-    scale: str
-    places: np.ndarray
-    edges: np.ndarray
-    rows: np.ndarray
+    values: list[Any]  # the different ones, numbers in rising order, text in order of appearance
+    numeric: bool  # whether all values are finite numbers
+    scale: str  # "log" or "linear" for numbers, "index" for equal distances
+    places: np.ndarray  # (values,) positions on the axis
+    edges: np.ndarray  # (values + 1,) boundaries between the cells
+    rows: np.ndarray  # (trials,) index of each trial's value
 
     def tick_step(self) -> int:
         """Distance between labelled values."""
@@ -54,15 +44,11 @@ def argument_of(found: Sweep, name: str) -> Argument:
     """A swept argument as an axis."""
     column = found.column(name)
     values = list(dict.fromkeys(column))
-    numeric = all(_is_number(value) and np.isfinite(value) for value in values)
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
     if numeric:
         values = sorted(values)
     scale, places, edges = _scaled(values) if numeric else ("index", *_even(len(values)))
     return Argument(name, values, numeric, scale, places, edges, np.array([values.index(value) for value in column]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _even(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -122,14 +108,10 @@ def other_arguments(found: Sweep, *shown: str) -> list[str]:
     return [name for name in found.configs[0] if name not in shown and len(set(found.column(name))) > 1]
 
 
-def check_sweep(where: str, found: object) -> None:
-    """Reject anything but the result of `fnn.sweep`."""
-    if not isinstance(found, Sweep):
-        fail(where, expected="the result of fnn.sweep", got=type(found).__name__)
-
-
 def scores_of(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
     """The name of the metric, its value for each trial (NaN for failed ones), and whether more is better."""
+    if not isinstance(found, Sweep):
+        fail(where, expected="the result of fnn.sweep", got=type(found).__name__)
     if metric is None or metric == found.monitor:
         name, values = found.monitor, found.scores
     else:

@@ -46,6 +46,8 @@ def optimizer_paths(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['SGD', 'start', 'minimum']
     """
+    import matplotlib
+
     where = "optimizer_paths"
     lines = _lines(where, paths)
     first, last = as_float64(where, "low", low), as_float64(where, "high", high)
@@ -58,7 +60,12 @@ def optimizer_paths(
     a, b, grid = grid_points(first, last, resolution)
     heights = _heights(where, surface, grid if best is None else np.concatenate([grid, best[None].astype(np.float32)]))
     ax = one_axes(where, ax, (6.4, 4.6))
-    _draw_levels(ax, a, b, heights[: len(grid)].reshape(resolution, resolution) - heights.min())
+    height = heights[: len(grid)].reshape(resolution, resolution) - heights.min()
+    # Grey levels of the height above the minimum, the highest 1e4 times the lowest.
+    levels = [0.0, *np.geomspace(height.max() / 1e4, height.max(), 15)]
+    greys = matplotlib.colormaps["Greys"](np.linspace(0.0, 0.4, len(levels) - 1))
+    ax.contourf(a, b, height, levels=levels, colors=list(greys))
+    ax.contour(a, b, height, levels=levels[1:-1], colors="white", linewidths=0.5)
     for i, (name, line) in enumerate(lines.items()):
         finite = line[np.isfinite(line).all(1)]
         style: Style = {**line_style(i), "markevery": [len(finite) - 1], "markersize": 8, "markeredgecolor": "white"}
@@ -96,13 +103,3 @@ def _heights(where: str, surface: Callable[[Array], Array], points: np.ndarray) 
         got = "a constant" if np.isfinite(heights).all() else "NaN or infinity"
         fail(where, expected="a surface of finite numbers that differ", got=got)
     return heights
-
-
-def _draw_levels(ax: Axes, a: np.ndarray, b: np.ndarray, heights: np.ndarray) -> None:
-    """Grey levels of the height above the minimum, the highest 1e4 times the lowest."""
-    import matplotlib
-
-    levels = [0.0, *np.geomspace(heights.max() / 1e4, heights.max(), 15)]
-    greys = matplotlib.colormaps["Greys"](np.linspace(0.0, 0.4, len(levels) - 1))
-    ax.contourf(a, b, heights, levels=levels, colors=list(greys))
-    ax.contour(a, b, heights, levels=levels[1:-1], colors="white", linewidths=0.5)

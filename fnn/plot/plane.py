@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,21 +11,23 @@ from numpy.typing import ArrayLike
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
 from ._draw import (
+    CLASS_COLORS,
     COLORS,
     MARKERS,
     Axes,
     Style,
     as_float64,
-    class_color,
     class_label,
     class_names,
-    dot_size,
     grid_points,
     legend_in_corner,
     level_line,
     lighten,
     one_axes,
 )
+
+if TYPE_CHECKING:  # matplotlib loads on first use
+    from matplotlib.collections import PathCollection
 
 Predict = Callable[[np.ndarray], ArrayLike]
 
@@ -102,9 +105,12 @@ def decision_boundary(
         _draw_surface(ax, a, b, field[..., 0], x, labels)
         classes = None
     if y is None:
-        ax.scatter(x[:, 0], x[:, 1], s=dot_size(len(x)), color="0.25", edgecolor="white", linewidth=0.6, zorder=3)
+        _draw_points(ax, x, len(x), color="0.25")
     elif classes is not None:
-        _draw_points(ax, x, classes, texts)
+        for i in np.unique(classes).tolist():
+            style: Style = {"color": _class_color(i), "marker": MARKERS[i % len(MARKERS)], "label": texts[i]}
+            _draw_points(ax, x[classes == i], len(x), **style)
+        legend_in_corner(ax, x)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
     return ax
 
@@ -140,13 +146,14 @@ def _field(where: str, predict: Predict, grid: np.ndarray) -> np.ndarray:
     return values
 
 
-def _draw_points(ax: Axes, x: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> None:
-    """Points with colour and marker by class, and a legend."""
-    for i in np.unique(classes).tolist():
-        style: Style = {"color": class_color(i), "marker": MARKERS[i % len(MARKERS)], "edgecolor": "white"}
-        own = x[classes == i]
-        ax.scatter(own[:, 0], own[:, 1], s=dot_size(len(x)), **style, linewidth=0.6, label=names[i], zorder=3)
-    legend_in_corner(ax, x)
+def _class_color(i: int) -> str:
+    return CLASS_COLORS[i % len(CLASS_COLORS)]
+
+
+def _draw_points(ax: Axes, points: np.ndarray, count: int, **style: Any) -> PathCollection:
+    """Some of ``count`` points, smaller the more there are."""
+    size = float(np.clip(9000 / count, 9, 40))
+    return ax.scatter(points[:, 0], points[:, 1], s=size, edgecolor="white", linewidth=0.6, zorder=3, **style)
 
 
 def _draw_regions(ax: Axes, a: np.ndarray, b: np.ndarray, scores: np.ndarray) -> None:
@@ -154,7 +161,7 @@ def _draw_regions(ax: Axes, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
     from matplotlib.colors import ListedColormap
 
     count = scores.shape[-1]
-    colors = ListedColormap([lighten(class_color(i)) for i in range(count)])
+    colors = ListedColormap([lighten(_class_color(i)) for i in range(count)])
     ax.pcolormesh(a, b, scores.argmax(-1), cmap=colors, vmin=-0.5, vmax=count - 0.5, shading="nearest", rasterized=True)
     for i in range(count):
         # The lead over the best other class is continuous, so its zero contour has no steps.
@@ -189,6 +196,5 @@ def _draw_surface(ax: Axes, a: np.ndarray, b: np.ndarray, values: np.ndarray, x:
         low, high = low - 1, high + 1
     norm = Normalize(low, high)
     ax.contourf(a, b, values, levels=np.linspace(low, high, 21), cmap="viridis", norm=norm, extend="both")
-    look: Style = {"c": y, "cmap": "viridis", "norm": norm, "edgecolor": "white", "linewidth": 0.6}
-    points = ax.scatter(x[:, 0], x[:, 1], s=dot_size(len(x)), **look, zorder=3)
+    points = _draw_points(ax, x, len(x), c=y, cmap="viridis", norm=norm)
     ax.figure.colorbar(points, ax=ax, label="output, and target of the points")

@@ -13,7 +13,6 @@ from ._draw import COLORS, MARKERS, STYLES, Axes, Style, one_axes
 from ._sweep_axes import (
     Argument,
     best_of,
-    check_sweep,
     choose_arguments,
     count_text,
     list_text,
@@ -36,7 +35,6 @@ _FAILED = "0.45"
 TrialStyle = Callable[[int], Style]
 
 
-# -------------------------------------------------------------------------------------------------------------- curves
 def sweep_curves(
     found: Sweep,
     metric: str | None = None,
@@ -72,7 +70,6 @@ def sweep_curves(
     from matplotlib.ticker import MaxNLocator
 
     where = "sweep_curves"
-    check_sweep(where, found)
     check_count(where, "top", top, 0)
     name, last, rising = scores_of(where, found, metric, mode)
     argument = next(iter(choose_arguments(where, found, [color], 0)), None)
@@ -139,8 +136,7 @@ def _legend_above(ax: Axes, title: str, columns: int, handles: list[Artist] | No
 
 def _limit(ax: Axes, curves: list[np.ndarray], rising: bool) -> None:
     """Limits set by the typical trials, on a logarithmic axis if the values span a wide range."""
-    curves = [curve[np.isfinite(curve)] for curve in curves]
-    curves = [curve for curve in curves if len(curve)]
+    curves = [finite for curve in curves if len(finite := curve[np.isfinite(curve)])]
     if not curves:
         return
     values = np.concatenate(curves)
@@ -206,7 +202,6 @@ def _explain_colours(ax: Axes, argument: Argument | None) -> None:
         legend_above.set_clip_on(False)
 
 
-# ------------------------------------------------------------------------------------------------------- one argument
 def sweep_line(
     found: Sweep,
     x: str | None = None,
@@ -218,18 +213,15 @@ def sweep_line(
     """Draw the score over one argument: the mean over the others, such as seeds, and the range.
 
     Args:
-      found: the result of `sweep`.
       x: the argument; default the first one with several values, floats before integers and integers before text.
       metric: an entry of the histories, at the epoch of each trial's state; default the monitored one.
-      mode: "min" or "max", for a metric whose direction fnn does not know; see `fnn.early_stopping`.
-      ax: the axes to draw into; default a new figure.
+      found, mode, ax: as in `sweep_curves`.
 
     Returns:
       The axes. Each dot is a trial; failed trials are crosses at the edge and do not enter the mean.
 
     Raises:
-      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when no
-        argument has several values.
+      InputError: as in `sweep_curves`, or when no argument has several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "seed": [0, 1]}
@@ -239,9 +231,8 @@ def sweep_line(
     ('log', ['trial', 'mean over seed', 'least to most', 'best mean: rate=0.01'])
     """
     where = "sweep_line"
-    check_sweep(where, found)
-    (argument,) = choose_arguments(where, found, [x], 1)
     name, scores, rising = scores_of(where, found, metric, mode)
+    (argument,) = choose_arguments(where, found, [x], 1)
     ax = one_axes(where, ax, (5.4, 3.6))
     trials = argument.places[argument.rows]
     means, least, most = spread = _spread(argument, scores)
@@ -298,7 +289,6 @@ def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray,
         ax.plot(argument.places, means, marker="o", label="trial", **line)
 
 
-# ------------------------------------------------------------------------------------------------------ two arguments
 def sweep_map(
     found: Sweep,
     x: str | None = None,
@@ -322,8 +312,7 @@ def sweep_map(
       The axes. The cells of a small map contain their scores.
 
     Raises:
-      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when fewer
-        than two arguments have several values.
+      InputError: as in `sweep_curves`, or when fewer than two arguments have several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "decay": [0.0, 0.5], "seed": [0, 1]}
@@ -334,9 +323,8 @@ def sweep_map(
     best: 0.01 at rate=0.01, decay=0.5
     """
     where = "sweep_map"
-    check_sweep(where, found)
-    across, up = choose_arguments(where, found, [x, y], 2)
     name, scores, rising = scores_of(where, found, metric, mode)
+    across, up = choose_arguments(where, found, [x, y], 2)
     others = other_arguments(found, across.name, up.name)
     means, count, failed = _cell_means(across, up, scores)
     ax = one_axes(where, ax, (6.4, 4.4))

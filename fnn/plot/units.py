@@ -85,21 +85,13 @@ def _sum_text(weights: np.ndarray) -> str:
 
 
 class _Layout(NamedTuple):
-    """Positions of a network.
+    """Positions of a network."""
 
-    Attributes:
-      positions: of units, inputs and the places where lines pass columns.
-      chains: for each pair of source and unit, the places of its line from end to end.
-      columns: the number of columns.
-      tall: the number of places in the longest column.
-      step: the distance between columns.
-    """
-
-    positions: dict[Place, tuple[float, float]]
-    chains: dict[tuple[str, str], list[Place]]
-    columns: int
-    tall: int
-    step: float
+    positions: dict[Place, tuple[float, float]]  # of units, inputs and the places where lines pass columns
+    chains: dict[tuple[str, str], list[Place]]  # for each pair of source and unit, the places of its line
+    columns: int  # their number
+    tall: int  # number of places in the longest column
+    step: float  # distance between columns
 
 
 def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
