@@ -30,7 +30,7 @@ class Source(NamedTuple):
 
 
 def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, Source]:
-    """Sources of files that several sites publish under the same names."""
+    """Sources of files that sites publish under the same names."""
     return {name: Source(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
 
 
@@ -68,13 +68,10 @@ SOURCES: dict[str, dict[str, Source]] = {
             ),
         )
     },
-    "nietzsche": {
-        "nietzsche.txt": Source(
-            "nietzsche.txt",
-            "sha256:23cf69874ab69d3d256099ab530ea4be24d47d9675b673bcc67cbcd6298ec647",
-            ("https://s3.amazonaws.com/text-datasets/nietzsche.txt",),
-        )
-    },
+    "nietzsche": _mirrored(
+        ("https://s3.amazonaws.com/text-datasets/",),
+        {"nietzsche.txt": "sha256:23cf69874ab69d3d256099ab530ea4be24d47d9675b673bcc67cbcd6298ec647"},
+    ),
 }
 TIMEOUT = 30.0  # seconds to wait for a server before the next URL is tried
 
@@ -96,11 +93,8 @@ def environment_folder() -> Path | None:
 
 def first_file(root: Path, names: Sequence[str], inside: Sequence[str] = ()) -> Path | None:
     """The first existing file with one of these names, in the subfolders ``inside`` of ``root`` or in ``root``."""
-    for folder in (*(root / name for name in inside), root):
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+    paths = (folder / name for folder in (*map(root.joinpath, inside), root) for name in names)
+    return next(filter(Path.is_file, paths), None)
 
 
 def require_file(dataset: str, root: Path, names: Sequence[str], inside: Sequence[str]) -> Path:

@@ -9,29 +9,20 @@ displaced position, so a point may carry the label of a place nearby. Rows are s
 from __future__ import annotations
 
 from functools import wraps
-from typing import Protocol
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._core.checks import check_count, check_key, check_range
-from .._core.types import Array
+from .._core.types import Array, F
 from .datasets import Dataset
 
 _FEATURES = ("x1", "x2")
 
 
-class Draw(Protocol):
-    """A function that draws a data set."""
-
-    __name__: str
-
-    def __call__(self, key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
-        """Draw ``size`` points."""
-
-
-def _checked(draw: Draw) -> Draw:
+def _checked(draw: F) -> F:
     """Check the arguments, then call the compiled function; an eager call would run many small programs."""
     compiled = jax.jit(draw, static_argnums=1)
 
@@ -42,7 +33,7 @@ def _checked(draw: Draw) -> Draw:
         check_range(draw.__name__, "noise", noise, 0, 0.5)
         return compiled(key, int(size), jnp.asarray(noise, jnp.float32))
 
-    return checked
+    return cast(F, checked)
 
 
 def _uniform(key: Array, count: int, size: int) -> Array:

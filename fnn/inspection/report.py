@@ -105,16 +105,12 @@ class LayerReport(NamedTuple):
             "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
         }
         if any(any(row.non_finite) for row in self.rows):
-            columns["not finite"] = [_counts_text(row.non_finite) for row in self.rows]
+            names = ("outputs", "gradients", "params", "their gradients")
+            counts = [zip(names, row.non_finite, strict=True) for row in self.rows]
+            columns["not finite"] = [", ".join(f"{name} {n:,}" for name, n in pairs if n) or "-" for pairs in counts]
         lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=1)
         total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
         return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
-
-
-def _counts_text(counts: NonFinite) -> str:
-    """The counts above 0 with their names."""
-    names = ("outputs", "gradients", "params", "their gradients")
-    return ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True) if n) or "-"
 
 
 def _text(value: float | None, form: str) -> str:

@@ -10,7 +10,7 @@ import jax
 from .._core.errors import fail, shape_text
 from .._core.tables import bytes_text, table_lines
 from .._core.trees import Where, matches, paths
-from .._core.types import Params, PyTree
+from .._core.types import PyTree
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
@@ -128,7 +128,11 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     layer = layer_of("summary", model)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    fixed = _frozen_params(model, params, frozen)
+    chosen = {path for path in paths(params) if matches(frozen, path)}
+    if frozen != () and not chosen:
+        hint = f"Paths: {list(paths(params))}."
+        fail("summary", expected="frozen to match some parameter", got=repr(frozen), hint=hint)
+    fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
     rows: list[Row] = []
     for call in layer_calls(layer, params, state, x):
         count, size = count_of(call.own)
@@ -141,15 +145,6 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     trainable = count_of([leaf for path, leaf in paths(params).items() if path not in fixed])[0]
     in_order = tuple(path for path in paths(params) if path in fixed)
     return Summary(tuple(rows), trainable, total - trainable, size, in_order)
-
-
-def _frozen_params(model: Layer | Task, params: Params, where: Where) -> set[str]:
-    """Paths of the frozen parameters: those that ``where`` matches and those that a task's optimizer freezes."""
-    chosen = {path for path in paths(params) if matches(where, path)}
-    if where != () and not chosen:
-        hint = f"Paths: {list(paths(params))}."
-        fail("summary", expected="frozen to match some parameter", got=repr(where), hint=hint)
-    return chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
 
 
 def devices() -> str:

@@ -7,12 +7,10 @@ a word repeats it.
 # No module shares its name with a function here, which would hide the module.
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
-from .diagnostics import layer_report
-from .functions import activation, activations
-from .optimizers import optimizer_paths
+from .functions import activation, activations, optimizer_paths
 from .plane import decision_boundary
 from .sweeps import sweep_curves, sweep_line, sweep_map
-from .training import layer_statistics, learning_curves
+from .training import layer_report, layer_statistics, learning_curves
 from .uncertainty import intervals, reliability
 from .units import network, unit
 

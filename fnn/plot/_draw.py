@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
+from .._core.checks import check_count
 from .._core.errors import fail
 
 if TYPE_CHECKING:  # matplotlib loads on first use
@@ -41,9 +42,11 @@ def many_axes(
     where: str, axes: ArrayLike | None, count: int, columns: int, cell: tuple[float, float], **options: Any
 ) -> np.ndarray:
     """At least ``count`` axes as a flat array: the given ones, or those of a new figure, each of size ``cell``."""
+    check_count(where, "columns", columns)
     if axes is None:
         import matplotlib.pyplot as plt
 
+        columns = min(columns, count)
         rows = -(-count // columns)
         size = (cell[0] * columns, cell[1] * rows)
         axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]

@@ -78,8 +78,6 @@ def images(
         for name, values in (("labels", labels), ("predictions", predictions))
         if values is not None
     }
-    check_count("images", "columns", columns)
-    columns = min(columns, len(x))
     longest = max((len(text) for texts in given.values() for text in texts), default=0)
     # Two long names, of the predicted and the true class, need a wider title.
     width = 1.25 if longest < 7 or len(given) < 2 else 1.7

@@ -1,8 +1,8 @@
-"""Pictures of activation functions."""
+"""Pictures of functions: activations, and the paths of optimizers over a surface."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from .._core.checks import check_count, check_range
 from .._core.errors import fail
 from .._core.types import Array
 from ..nn import activations as _activations
-from ._draw import COLORS, Axes, many_axes, one_axes
+from ._draw import COLORS, Axes, Style, as_float64, grid_points, legend_in_corner, line_style, many_axes, one_axes
 
 
 def activation(
@@ -85,8 +85,6 @@ def activations(
         names = list({fn: name for name, fn in reversed(_activations.ACTIVATIONS.items())}.values())[::-1]
     if isinstance(names, str) or len(names) == 0:
         fail("activations", expected="a list of at least one activation", got=repr(names))
-    check_count("activations", "columns", columns)
-    columns = min(columns, len(names))
     grid = many_axes("activations", axes, len(names), columns, (2.0, 1.6), sharex=True)
     for i, (name, ax) in enumerate(zip(names, grid, strict=False)):
         activation(name, low=low, high=high, ax=ax)
@@ -104,3 +102,94 @@ def activations(
     ax = grid[len(names) if empty else 0]
     ax.legend(handles, ["f(x)", "derivative"], fontsize=8, frameon=False, loc="center" if empty else "best")
     return grid
+
+
+def optimizer_paths(
+    surface: Callable[[Array], Array],
+    paths: Mapping[str, ArrayLike],
+    *,
+    low: Sequence[float],
+    high: Sequence[float],
+    minimum: Sequence[float] | None = None,
+    resolution: int = 200,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the paths of optimizers over a surface of two parameters; the ratio of neighbouring levels is constant.
+
+    Args:
+      surface: a function of a (2,) vector, written with jax.numpy since it is mapped over the picture.
+      paths: name to (steps + 1, 2) points, from the start (a ring) to the end (a marker). Points outside the picture
+        are cut off, and those that are not finite are left out.
+      low, high: the corners of the picture, two numbers each.
+      minimum: the lowest point of the surface, marked by a star; optional.
+      resolution: points on each axis at which the surface is evaluated.
+      ax: the axes to draw into; default a new figure.
+
+    Returns:
+      The axes.
+
+    Raises:
+      InputError: for ``low`` not below ``high``, paths of another shape, and a constant or infinite surface.
+
+    >>> line = np.linspace([1.0, 1.0], [0.0, 0.0], 5)
+    >>> ax = optimizer_paths(lambda w: (w**2).sum(), {"SGD": line}, low=(-1, -1), high=(2, 2), minimum=(0, 0))
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['SGD', 'start', 'minimum']
+    """
+    import matplotlib
+
+    where = "optimizer_paths"
+    lines = _lines(where, paths)
+    first, last = as_float64(where, "low", low), as_float64(where, "high", high)
+    if first.shape != (2,) or last.shape != (2,) or not (first < last).all():
+        fail(where, expected="low below high, two numbers each", got=f"low={low!r}, high={high!r}")
+    check_count(where, "resolution", resolution, 2)
+    best = None if minimum is None else as_float64(where, "minimum", minimum)
+    if best is not None and best.shape != (2,):
+        fail(where, expected="minimum of two numbers", got=str(best.shape))
+    a, b, grid = grid_points(first, last, resolution)
+    heights = _heights(where, surface, grid if best is None else np.concatenate([grid, best[None].astype(np.float32)]))
+    ax = one_axes(where, ax, (6.4, 4.6))
+    height = heights[: len(grid)].reshape(resolution, resolution) - heights.min()
+    # Grey levels of the height above the minimum, the highest 1e4 times the lowest.
+    levels = [0.0, *np.geomspace(height.max() / 1e4, height.max(), 15)]
+    greys = matplotlib.colormaps["Greys"](np.linspace(0.0, 0.4, len(levels) - 1))
+    ax.contourf(a, b, height, levels=levels, colors=list(greys))
+    ax.contour(a, b, height, levels=levels[1:-1], colors="white", linewidths=0.5)
+    for i, (name, line) in enumerate(lines.items()):
+        finite = line[np.isfinite(line).all(1)]
+        style: Style = {**line_style(i), "markevery": [len(finite) - 1], "markersize": 8, "markeredgecolor": "white"}
+        ax.plot(*finite.T, **style, linewidth=1.6, label=name, zorder=3)
+    starts = np.unique(np.stack([line[0] for line in lines.values()]), axis=0)
+    ring: Style = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "markeredgecolor": "black"}
+    ax.plot(*starts.T, **ring, linestyle="none", label="start", zorder=4)
+    if best is not None:
+        star: Style = {"marker": "*", "markersize": 14, "markerfacecolor": "gold", "markeredgecolor": "black"}
+        ax.plot(*best[:, None], **star, linestyle="none", label="minimum", zorder=4)
+    ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
+    legend_in_corner(ax, np.concatenate([*lines.values(), *([] if best is None else [best[None]])]))
+    return ax
+
+
+def _lines(where: str, paths: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
+    """The paths as arrays of shape (steps + 1, 2), each with a finite start."""
+    if not isinstance(paths, Mapping) or not paths:
+        fail(where, expected="a dict of at least one path", got=repr(paths) if not paths else type(paths).__name__)
+    lines = {str(name): as_float64(where, f"path {name!r}", path) for name, path in paths.items()}
+    for name, line in lines.items():
+        if line.ndim != 2 or line.shape[1] != 2 or len(line) == 0:
+            fail(where, expected=f"path {name!r} of shape (steps + 1, 2)", got=str(line.shape))
+        if not np.isfinite(line[0]).all():
+            fail(where, expected=f"path {name!r} to start at a finite point", got=str(line[0]))
+    return lines
+
+
+def _heights(where: str, surface: Callable[[Array], Array], points: np.ndarray) -> np.ndarray:
+    """The surface at each point, (points,), checked to be finite and not constant."""
+    heights = as_float64(where, "the surface", jax.jit(jax.vmap(surface))(points))
+    if heights.shape != (len(points),):
+        fail(where, expected="a surface with one number for each point", got=f"shape {heights.shape[1:]}")
+    if not np.isfinite(heights).all() or heights.min() == heights.max():
+        got = "a constant" if np.isfinite(heights).all() else "NaN or infinity"
+        fail(where, expected="a surface of finite numbers that differ", got=got)
+    return heights

@@ -203,12 +203,7 @@ def _explain_colours(ax: Axes, argument: Argument | None) -> None:
 
 
 def sweep_line(
-    found: Sweep,
-    x: str | None = None,
-    *,
-    metric: str | None = None,
-    mode: str | None = None,
-    ax: Axes | None = None,
+    found: Sweep, x: str | None = None, *, metric: str | None = None, mode: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the score over one argument: the mean over the others, such as seeds, and the range.
 

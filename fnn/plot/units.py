@@ -226,16 +226,16 @@ def _untangle(columns: list[list[Place]], pieces: list[tuple[Place, Place]]) -> 
     best, fewest = columns, crossings(columns)
     order = [list(column) for column in columns]
     for sweep in range(8):
-        for i in range(len(order)) if sweep % 2 == 0 else reversed(range(len(order))):
-            beside = order[i - 1] if sweep % 2 == 0 and i else order[i + 1] if sweep % 2 and i + 1 < len(order) else []
+        step = 1 if sweep % 2 == 0 else -1
+        for i in range(1, len(order)) if step == 1 else reversed(range(len(order) - 1)):
+            beside = order[i - step]
             place = {key: j - (len(beside) - 1) / 2 for j, key in enumerate(beside)}
 
             def middle(key: Place, place: dict[Place, float] = place) -> float:
                 seen = [place[other] for other in neighbours.get(key, ()) if other in place]
                 return sum(seen) / len(seen) if seen else 0.0
 
-            if beside:
-                order[i].sort(key=middle)
+            order[i].sort(key=middle)
         if (found := crossings(order)) < fewest:
             best, fewest = [list(column) for column in order], found
     return best
