@@ -131,15 +131,13 @@ def fashion_mnist(folder: Folder | None = None) -> Images:
     """Images of clothes (Xiao et al. 2017): 60,000 training and 10,000 test images, 28 by 28, ten classes.
 
     Args:
-      folder: a folder with the four IDX files under their original names, plain or gzipped, directly or in a subfolder
-        ``fashion-mnist`` or ``fashion_mnist``; default the folder named by ``FNN_DATA``, else a download of 30 MB.
+      folder: as in `mnist`, with a subfolder ``fashion-mnist`` or ``fashion_mnist``, or a download of 30 MB.
 
     Returns:
       `Images`. Files with fewer images of the same size are accepted.
 
     Raises:
-      InputError: if files are missing from ``folder``, damaged, of other sizes, or belong to MNIST.
-      DownloadError: if the files are not on this machine and cannot be downloaded.
+      InputError, DownloadError: as in `mnist`; also for files that belong to MNIST.
 
     >>> data = fashion_mnist()  # doctest: +SKIP
     >>> data.classes[data.y_train[0]]  # doctest: +SKIP
@@ -190,8 +188,8 @@ def _read_archive(path: Path) -> str:
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
-                if member.isfile() and Path(member.name).name == "cal_housing.data":
-                    return archive.extractfile(member).read().decode("utf-8")  # type: ignore[union-attr]
+                if Path(member.name).name == "cal_housing.data" and (file := archive.extractfile(member)):
+                    return file.read().decode("utf-8")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: the archive is damaged or truncated ({error}). Fetch it again.") from None
     fail(path.name, expected="an archive with cal_housing.data", got="one without it")
@@ -263,16 +261,15 @@ def _shipping_file(path: Folder | None) -> Path:
     if path is not None:
         return require_file("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
     root = environment_folder()
-    found = first_file(root, _SHIPPING_FILES) if root else None
-    if found is None:
-        raise DownloadError(
-            f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
-            f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
-            'automatically, since its publisher requires a login. Fetch "E-Commerce Shipping Data" from Kaggle '
-            "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
-            "it into the folder that FNN_DATA names."
-        )
-    return found
+    if root and (found := first_file(root, _SHIPPING_FILES)):
+        return found
+    raise DownloadError(
+        f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
+        f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
+        'automatically, since its publisher requires a login. Fetch "E-Commerce Shipping Data" from Kaggle '
+        "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
+        "it into the folder that FNN_DATA names."
+    )
 
 
 def shipping(path: Folder | None = None) -> Dataset:

@@ -152,8 +152,8 @@ def standardize_invert(moments: Moments, z: ArrayLike) -> AnyArray:
     >>> standardize_invert(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[2.0, 0.0]])).tolist()
     [[3.0, 7.0]]
     """
-    where = "standardize_invert"
-    array, mean, std, dtype = _aligned(where, moments, _as_array(where, z, finite=False))
+    z = _as_array("standardize_invert", z, finite=False)
+    array, mean, std, dtype = _aligned("standardize_invert", moments, z)
     return (array * lift(std, array) + lift(mean, array)).astype(dtype)
 
 

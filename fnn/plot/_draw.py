@@ -13,9 +13,15 @@ from .._core.checks import check_count
 from .._core.errors import fail
 
 if TYPE_CHECKING:  # matplotlib loads on first use
+    import matplotlib.artist
     import matplotlib.axes
+    import matplotlib.axis
+    import matplotlib.cm
 
+Artist: TypeAlias = "matplotlib.artist.Artist"
 Axes: TypeAlias = "matplotlib.axes.Axes"
+Axis: TypeAlias = "matplotlib.axis.Axis"
+Mappable: TypeAlias = "matplotlib.cm.ScalarMappable"
 Style = dict[str, Any]
 """Keyword arguments of a matplotlib call."""
 

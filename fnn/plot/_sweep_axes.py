@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,9 @@ from .._core.checks import lookup
 from .._core.errors import fail
 from ..training.stopping import is_rising
 from ..trials.results import Sweep, trials_text
-from ._draw import Axes, Style, tick_tilt
+from ._draw import Axes, Axis, Style, tick_tilt
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axis import Axis
-
-# An axis with more values than this gets fewer ticks.
-FEW_TICKS = 12
+FEW_TICKS = 12  # an axis with more values gets fewer ticks
 
 
 class Argument(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,11 +15,7 @@ from .._core.errors import describe, fail
 from .._core.inputs import as_labels
 from ._draw import COLORS, RIGHT, WRONG, Axes, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.colors import Normalize
-
-# More images than this take minutes to draw and cannot be viewed.
-_MOST_IMAGES = 400
+_MOST_IMAGES = 400  # more take minutes to draw and cannot be viewed
 
 
 def _as_images(where: str, images: ArrayLike) -> np.ndarray:
@@ -291,7 +286,7 @@ def confusion_matrix(
     picture = ax.imshow(shown, cmap="Blues", norm=norm)
     places, size = np.arange(classes), 10 if classes <= 12 else 8
     if classes <= 30:
-        _write_counts(ax, matrix, shown, norm, normalize)
+        _write_counts(ax, matrix, shown, norm(shown) > 0.6, normalize)
     else:
         label = "share of the true class" if normalize else "count"
         ax.figure.colorbar(picture, ax=ax, fraction=0.045, pad=0.03, label=label)
@@ -320,7 +315,7 @@ def _confusion(
     return matrix
 
 
-def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, norm: Normalize, normalize: bool) -> None:
+def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, dark: np.ndarray, normalize: bool) -> None:
     """Write each count, or its percentage, into its cell; percentages of a class without examples are left out."""
     classes = len(matrix)
     box = ax.get_window_extent()
@@ -333,5 +328,5 @@ def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, norm: Normali
         text = str(value)
         if normalize:
             text = f"{100 * shown[row, column]:.0f}" if matrix[row].any() else ""
-        color = "0.65" if value == 0 else "white" if norm(shown[row, column]) > 0.6 else "black"
+        color = "0.65" if value == 0 else "white" if dark[row, column] else "black"
         ax.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

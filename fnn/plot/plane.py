@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,7 @@ from ._draw import (
     COLORS,
     MARKERS,
     Axes,
+    Mappable,
     Style,
     as_float64,
     class_label,
@@ -25,9 +26,6 @@ from ._draw import (
     lighten,
     one_axes,
 )
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.collections import PathCollection
 
 Predict = Callable[[np.ndarray], ArrayLike]
 
@@ -150,7 +148,7 @@ def _class_color(i: int) -> str:
     return CLASS_COLORS[i % len(CLASS_COLORS)]
 
 
-def _draw_points(ax: Axes, points: np.ndarray, count: int, **style: Any) -> PathCollection:
+def _draw_points(ax: Axes, points: np.ndarray, count: int, **style: Any) -> Mappable:
     """Some of ``count`` points, smaller the more there are."""
     size = float(np.clip(9000 / count, 9, 40))
     return ax.scatter(points[:, 0], points[:, 1], s=size, edgecolor="white", linewidth=0.6, zorder=3, **style)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._core.checks import check_count
 from ..trials.results import Sweep
-from ._draw import COLORS, MARKERS, STYLES, Axes, Style, one_axes
+from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes
 from ._sweep_axes import (
     Argument,
     best_of,
@@ -24,12 +23,7 @@ from ._sweep_axes import (
     value_text,
 )
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.artist import Artist
-    from matplotlib.cm import ScalarMappable
-
-# More colours than this become a colour bar, and cells of a larger map have no text.
-_FEW_COLOURS, _FEW_CELLS = 7, 64
+_FEW_COLOURS, _FEW_CELLS = 7, 64  # more colours become a colour bar, and cells of a larger map have no text
 _FAILED = "0.45"
 
 TrialStyle = Callable[[int], Style]
@@ -156,7 +150,7 @@ def _limit(ax: Axes, curves: list[np.ndarray], rising: bool) -> None:
         ax.set_ylim(low - room, low + room)
 
 
-def _shades(argument: Argument) -> ScalarMappable:
+def _shades(argument: Argument) -> Mappable:
     """Colours for a numeric argument, which differ in lightness too."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -317,6 +311,8 @@ def sweep_map(
     loss, mean over seed
     best: 0.01 at rate=0.01, decay=0.5
     """
+    from matplotlib.patches import Rectangle
+
     where = "sweep_map"
     name, scores, rising = scores_of(where, found, metric, mode)
     across, up = choose_arguments(where, found, [x, y], 2)
@@ -331,8 +327,10 @@ def sweep_map(
     if np.isfinite(means).any():
         i, j = map(int, np.unravel_index(best_of(means, failed, rising), means.shape))
         title += f"\nbest: {score_text(means[i, j])} at {across.text(j)}, {up.text(i)}"
-        if grid:
-            _frame(ax, across, up, i, j)
+        if grid:  # a frame, black on white so that it is visible on every colour
+            for color, width in (("white", 5), ("black", 2.5)):
+                look: Style = {"facecolor": "none", "edgecolor": color, "linewidth": width, "clip_on": False}
+                ax.add_patch(Rectangle(*_box(across, up, i, j), **look, zorder=4))
         else:
             star: Style = {"marker": "*", "markersize": 11, "color": "white", "markeredgecolor": "black"}
             ax.plot(across.places[j], up.places[i], **star, zorder=4)
@@ -357,7 +355,7 @@ def _cell_means(across: Argument, up: Argument, scores: np.ndarray) -> tuple[np.
         return total / (count - failed), count, failed
 
 
-def _score_colours(means: np.ndarray, rising: bool) -> ScalarMappable:
+def _score_colours(means: np.ndarray, rising: bool) -> Mappable:
     """Colours of scores, brighter for better; scores far from the others do not widen the range."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
@@ -371,7 +369,7 @@ def _score_colours(means: np.ndarray, rising: bool) -> ScalarMappable:
 
 
 def _draw_cells(
-    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: ScalarMappable
+    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: Mappable
 ) -> None:
     """A coloured cell for each mean, with its score in a small map."""
     from matplotlib.patches import Rectangle
@@ -399,17 +397,8 @@ def _box(across: Argument, up: Argument, i: int, j: int) -> tuple[tuple[float, f
     return (left, bottom), right - left, top - bottom
 
 
-def _frame(ax: Axes, across: Argument, up: Argument, i: int, j: int) -> None:
-    """A frame around the best cell, black on white so that it is visible on every colour."""
-    from matplotlib.patches import Rectangle
-
-    for color, width in (("white", 5), ("black", 2.5)):
-        look: Style = {"facecolor": "none", "edgecolor": color, "linewidth": width, "zorder": 4, "clip_on": False}
-        ax.add_patch(Rectangle(*_box(across, up, i, j), **look))
-
-
 def _draw_points(
-    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: ScalarMappable
+    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: Mappable
 ) -> None:
     """A coloured point for each mean, and a cross where every trial failed."""
     i, j = np.nonzero(np.isfinite(means))
