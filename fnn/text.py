@@ -264,8 +264,7 @@ def generate_from(
       (length,) int32; -1 from the first NaN of ``step`` on.
 
     Raises:
-      InputError: for an empty prompt, a length below 1, a negative temperature, a ``top_k`` below 1 or above the number
-        of symbols, and a ``step`` that returns anything else.
+      InputError: for an empty prompt, a length below 1, or another result of ``step``, else as in `sample`.
 
     An LSTM over 5 symbols at temperature 0, compared with the same LSTM that rereads the whole text for each symbol:
 
@@ -428,8 +427,7 @@ def generate_text(
       prompt: the text to continue.
       key: a PRNG key; the same key gives the same text.
       length: number of characters to generate.
-      temperature: at least 0; 0 always takes the most likely character.
-      top_k: draw only from the ``top_k`` most likely characters; default all.
+      temperature, top_k: see `sample`.
       width: window width; only the last ``width`` characters of the prompt are used. Default: the whole prompt. Set it
         to the length of the training windows if the prompt is longer, since the model has never seen longer ones.
       unknown: the symbol that replaces characters outside the vocabulary; by default they raise an error.
@@ -440,9 +438,9 @@ def generate_text(
       The new characters, without the prompt.
 
     Raises:
-      InputError: if ``model`` is not a layer, the prompt is empty or shorter than ``width``, a character is unknown,
-        the temperature is negative, ``top_k`` is below 1 or above the number of symbols, the model has another number
-        of symbols or returns NaN, or its outputs may be either logits or probabilities.
+      InputError: if ``model`` is not a layer, has another number of symbols or returns NaN, its outputs may be either
+        logits or probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; else as in
+        `generate_from`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> vocabulary = Vocabulary.of("hello world")

@@ -119,7 +119,13 @@ def perceptron(
     errors, history = jax.tree.map(lambda values: jnp.asarray(np.asarray(values)[: int(ran)]), (errors, history))
     *_, left = counts = np.asarray(errors).tolist()
     if left:
-        _warn_not_converged(inputs, labels, left, len(counts))
+        if inputs.size > _MAX_DECIDED_SIZE:
+            reason = "More epochs may help; separable(x, y) says whether any number can."
+        elif separable(inputs, labels):
+            reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
+        else:
+            reason = "No line separates the classes, so no number of epochs is enough."
+        warn(f"perceptron: {left} of {len(inputs)} rows were still wrong in epoch {len(counts)}. {reason}")
     return Perceptron(params, errors, sum(counts), left == 0, history, _classes(labels))
 
 
@@ -170,17 +176,6 @@ def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Param
     kernels, biases = jnp.where(needed[:, None], kernels, kernel), jnp.where(needed, biases, bias)
     history = {"kernel": kernels[..., None], "bias": biases[:, None]}
     return {"kernel": kernel[:, None], "bias": bias[None]}, errors, history, ran
-
-
-def _warn_not_converged(x: Array, y: Array, left: int, epochs: int) -> None:
-    """Warn that the rule did not converge, and say whether more epochs can help."""
-    if x.size > _MAX_DECIDED_SIZE:
-        reason = "More epochs may help; separable(x, y) says whether any number can."
-    elif separable(x, y):
-        reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
-    else:
-        reason = "No line separates the classes, so no number of epochs is enough."
-    warn(f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}")
 
 
 def separable(x: ArrayLike, y: ArrayLike) -> bool:

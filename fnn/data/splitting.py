@@ -248,7 +248,12 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
         tests.append(_check_rows(where, "held out", part[1] if pair else part, size))
         if pair:
             pairs = True
-            _check_sides(where, _check_rows(where, "for training", part[0], size), tests[-1], size)
+            train = _check_rows(where, "for training", part[0], size)
+            if both := np.intersect1d(train, tests[-1]).tolist():
+                fail(where, expected="no row on both sides", got=f"an overlap: {_row_list(both)}")
+            if missing := np.setdiff1d(np.arange(size), np.concatenate([train, tests[-1]])).tolist():
+                got = f"rows left out: {_row_list(missing)}"
+                fail(where, expected=f"each of the {size} rows on one side", got=got, hint=_PARTITIONS)
     if len(tests) < 2:
         fail("folds_from", expected="at least 2 folds", got=str(len(tests)))
     _check_partition(tests, size, hint=_PARTITIONS if pairs else "")
@@ -268,15 +273,6 @@ def _check_rows(where: str, what: str, indices: ArrayLike, size: int) -> np.ndar
     if (times > 1).any():
         fail(where, expected=f"each row {what} once", got=f"more than once: {_row_list(distinct[times > 1].tolist())}")
     return rows
-
-
-def _check_sides(where: str, train: np.ndarray, test: np.ndarray, size: int) -> None:
-    """Check that every row is either in ``train`` or in ``test``."""
-    if both := np.intersect1d(train, test).tolist():
-        fail(where, expected="no row on both sides", got=f"an overlap: {_row_list(both)}")
-    if missing := np.setdiff1d(np.arange(size), np.concatenate([train, test])).tolist():
-        got = f"rows left out: {_row_list(missing)}"
-        fail(where, expected=f"each of the {size} rows on one side", got=got, hint=_PARTITIONS)
 
 
 def _check_partition(tests: list[np.ndarray], size: int, hint: str) -> None:

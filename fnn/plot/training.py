@@ -191,13 +191,12 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     >>> [ax.get_ylabel() for ax in layer_report(report)]
     ['output: mean and spread', 'gradient norm', 'update / parameters']
     """
-    where = "layer_report"
     rows = getattr(report, "rows", ())
     if not rows or not all(hasattr(row, "update_ratio") for row in rows):
-        fail(where, expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
+        fail("layer_report", expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
     # A model that is a single layer has an empty path.
     names = [row.path or row.kind for row in rows]
-    grid = many_axes(where, axes, 3, 1, (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7 / 3), sharex=True)
+    grid = many_axes("layer_report", axes, 3, 1, (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7 / 3), sharex=True)
     _draw_outputs(grid[0], rows)
     norms = {"at the output": _finite(rows, "gradient_norm"), "of the parameters": _finite(rows, "param_gradient_norm")}
     ratios = {"update": _finite(rows, "update_ratio")}

@@ -12,8 +12,7 @@ from .._core.errors import describe, fail
 from ..metrics.calibration import CoverageCurve, Reliability
 from ._draw import COLORS, RIGHT, WRONG, Axes, Style, as_float64, lighten, line_style, one_axes
 
-# A bin with fewer examples says little: the standard error of a fraction near 0.5 of 10 examples is 0.16.
-_FEW = 10
+_FEW = 10  # a bin with fewer examples says little: the standard error of a fraction near 0.5 is then above 0.16
 
 
 def reliability(
@@ -42,15 +41,14 @@ def reliability(
     >>> ax.get_xlabel(), ax.get_legend().get_texts()[1].get_text()
     ('confidence', 'one network: ECE 0.333')
     """
-    where = "reliability"
     by_name = dict(curves) if isinstance(curves, Mapping) else {"": curves}
     kinds = {type(curve) for curve in by_name.values()}
     if len(kinds) != 1 or not kinds <= {Reliability, CoverageCurve}:
         got = " and ".join(sorted(kind.__name__ for kind in kinds)) or "an empty dict"
         hint = "Make them with fnn.metrics.reliability(probabilities, y) or fnn.metrics.coverage_curve."
-        fail(where, expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
+        fail("reliability", expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
     classes = kinds == {Reliability}
-    ax = one_axes(where, ax, (4.6, 4.4))
+    ax = one_axes("reliability", ax, (4.6, 4.4))
     ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=1)
     for i, (name, curve) in enumerate(by_name.items()):
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])

@@ -109,6 +109,8 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     Raises:
       InputError: for a formula without units, or a unit whose inputs come after it.
     """
+    from matplotlib.patches import FancyBboxPatch
+
     where = "network"
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
@@ -119,8 +121,11 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     for node in nodes:
         for source in dict.fromkeys(node.inputs):
             _draw_line(ax, node, source, np.array([layout.positions[key] for key in layout.chains[source, node.name]]))
+    look: Style = {"boxstyle": "round,pad=0.1", "facecolor": "0.93", "edgecolor": "0.4"}
     for name in names:
-        _draw_input(ax, name, layout.positions[name])
+        x, y = layout.positions[name]
+        ax.add_patch(FancyBboxPatch((x - 0.22, y - 0.22), 0.44, 0.44, **look))
+        ax.text(x, y, str(name), ha="center", va="center", fontsize=10 if len(str(name)) < 5 else 7, zorder=4)
     for node in nodes:
         _draw_unit(ax, node, layout.positions[node.name], step, result=node is nodes[-1])
     height = (tall - 1) / 2 * _ROW
@@ -184,16 +189,6 @@ def _draw_line(ax: Axes, node: Node, source: str, points: np.ndarray) -> None:
     text = ", ".join(f"{weight:+g}".replace("-", "\u2212") for weight in weights)
     box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"}
     ax.text(spot[0], spot[1], text, color=color, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
-
-
-def _draw_input(ax: Axes, name: str, position: tuple[float, float]) -> None:
-    """A square with the name of an input."""
-    from matplotlib.patches import FancyBboxPatch
-
-    x, y = position
-    look: Style = {"boxstyle": "round,pad=0.1", "facecolor": "0.93", "edgecolor": "0.4"}
-    ax.add_patch(FancyBboxPatch((x - 0.22, y - 0.22), 0.44, 0.44, **look))
-    ax.text(x, y, str(name), ha="center", va="center", fontsize=10 if len(str(name)) < 5 else 7, zorder=4)
 
 
 def _draw_unit(ax: Axes, node: Node, position: tuple[float, float], step: float, *, result: bool) -> None:
