@@ -165,8 +165,7 @@ def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Param
         left = wrong.sum(dtype=jnp.int32)
         return t + 1, left, weights, errors.at[t].set(left), kernels.at[t].set(weights[0]), biases.at[t].set(weights[1])
 
-    zero = jnp.zeros((), x.dtype)
-    weights = (jnp.zeros(features, x.dtype), zero)
+    weights = (jnp.zeros(features, x.dtype), jnp.zeros((), x.dtype))
     empty = jnp.zeros(epochs, jnp.int32), jnp.zeros((epochs, features), x.dtype), jnp.zeros(epochs, x.dtype)
     start = (jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32), weights, *empty)
     ran, _, (kernel, bias), errors, kernels, biases = jax.lax.while_loop(

@@ -237,10 +237,7 @@ def xor_network() -> tuple[Layer, dict[str, Params]]:
     """
     model = Sequential(Dense(2, "step"), Dense(1, "step"))
     params = {
-        "dense": {
-            "kernel": jnp.array([[1.0, 1.0], [1.0, 1.0]], jnp.float32),
-            "bias": jnp.array([-0.5, -1.5], jnp.float32),
-        },
+        "dense": {"kernel": jnp.ones((2, 2), jnp.float32), "bias": jnp.array([-0.5, -1.5], jnp.float32)},
         "dense_1": {"kernel": jnp.array([[1.0], [-1.0]], jnp.float32), "bias": jnp.array([-0.5], jnp.float32)},
     }
     return model, params

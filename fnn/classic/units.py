@@ -35,15 +35,12 @@ class TruthTable(NamedTuple):
     rows: tuple[tuple[int, ...], ...]
 
     def __repr__(self) -> str:
-        heads = (*self.inputs, *self.outputs)
-        lines = [heads, *(tuple(map(str, row)) for row in self.rows)]
-
-        def line(cells: tuple[str, ...]) -> str:
-            padded = [cell.ljust(len(head)) for cell, head in zip(cells, heads, strict=True)]
-            sides = padded[: len(self.inputs)], padded[len(self.inputs) :]
-            return " | ".join("  ".join(side) for side in sides).rstrip()
-
-        return "\n".join(map(line, lines))
+        heads, count = (*self.inputs, *self.outputs), len(self.inputs)
+        lines = []
+        for cells in (heads, *self.rows):
+            padded = [str(cell).ljust(len(head)) for cell, head in zip(cells, heads, strict=True)]
+            lines.append(f"{'  '.join(padded[:count])} | {'  '.join(padded[count:])}".rstrip())
+        return "\n".join(lines)
 
 
 def truth_table(

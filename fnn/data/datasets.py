@@ -184,7 +184,6 @@ _HOUSING = (
 
 
 def _read_archive(path: Path) -> str:
-    """Read the text of cal_housing.data from the published archive."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
@@ -218,8 +217,7 @@ def california_housing(folder: Folder | None = None) -> Dataset:
     >>> data.features[0], data.x[0, 0].item(), data.y[0].item()  # doctest: +SKIP
     ('MedInc', 8.325200080871582, 4.526000022888184)
     """
-    dataset = "california_housing"
-    path = find_file(dataset, "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
+    path = find_file("california_housing", "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
     table = read_table(_read_archive(path) if path.suffix == ".tgz" else read_text(path), path.name, header=_HOUSING)
     raw = {name: parse_numbers(table, name) for name in _HOUSING}
     homes = raw["households"]

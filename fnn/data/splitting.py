@@ -267,8 +267,7 @@ def _check_rows(where: str, what: str, indices: ArrayLike, size: int) -> np.ndar
         hint = "np.flatnonzero converts a mask to row numbers." if rows.dtype == bool else ""
         fail(where, expected=f"the numbers of the rows {what}", got=describe(rows), hint=hint)
     if rows.min() < 0 or rows.max() >= size:
-        wrong = rows[(rows < 0) | (rows >= size)].tolist()
-        fail(where, expected=f"rows {what} in [0, {size})", got=_row_list(wrong))
+        fail(where, expected=f"rows {what} in [0, {size})", got=_row_list(rows[(rows < 0) | (rows >= size)].tolist()))
     distinct, times = np.unique(rows, return_counts=True)
     if (times > 1).any():
         fail(where, expected=f"each row {what} once", got=f"more than once: {_row_list(distinct[times > 1].tolist())}")

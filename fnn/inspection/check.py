@@ -62,20 +62,16 @@ class Check(NamedTuple):
         return "\n".join([*lines, lines[1], total])
 
     def _lines(self) -> list[str]:
-        head = ("layer (type)", "input", "output", "params", "multiply-adds", "bytes")
         listed = {row.path for row in self.rows}
-        body = [
-            (
-                f"{_indented(row.path, listed)} ({row.kind})",
-                _arrays_cell(row.input_dtype, row.input_shape),
-                _arrays_cell(row.output_dtype, row.output_shape),
-                f"{row.params:,}",
-                f"{row.operations:,}",
-                f"{row.size:,}",
-            )
-            for row in self.rows
-        ]
-        return table_lines([head, *body], left=3)
+        columns = {
+            "layer (type)": [f"{_indented(row.path, listed)} ({row.kind})" for row in self.rows],
+            "input": [_arrays_cell(row.input_dtype, row.input_shape) for row in self.rows],
+            "output": [_arrays_cell(row.output_dtype, row.output_shape) for row in self.rows],
+            "params": [f"{row.params:,}" for row in self.rows],
+            "multiply-adds": [f"{row.operations:,}" for row in self.rows],
+            "bytes": [f"{row.size:,}" for row in self.rows],
+        }
+        return table_lines([list(columns), *zip(*columns.values(), strict=True)], left=3)
 
 
 def _indented(path: tuple[str, ...], listed: set[tuple[str, ...]]) -> str:
@@ -84,7 +80,6 @@ def _indented(path: tuple[str, ...], listed: set[tuple[str, ...]]) -> str:
 
 
 def _arrays_cell(dtypes: PyTree, shapes: PyTree) -> str:
-    """Dtype and shape of one array or several."""
     each = jax.tree.map(lambda name, shape: f"{name} {shape_cell(shape)}", dtypes, shapes)
     return ", ".join(jax.tree.leaves(each))
 
@@ -171,7 +166,6 @@ def _table(seen: list[LayerCall], operations: int | None = None) -> Check:
 
 
 def _dtypes(tree: PyTree) -> PyTree:
-    """The names of the dtypes in a tree."""
     return jax.tree.map(lambda a: str(a.dtype), pairs(tree))
 
 

@@ -89,25 +89,24 @@ class LayerReport(NamedTuple):
     examples: int
 
     def __repr__(self) -> str:
-        columns: dict[str, list[str]] = {
+        names = ("outputs", "gradients", "params", "their gradients")
+        counts = [zip(names, row.non_finite, strict=True) for row in self.rows]
+        columns = {
             "layer (type)": [f"{row.path} ({row.kind})".strip() for row in self.rows],
             "mean": [_text(row.mean, ".3g") for row in self.rows],
             "std": [_text(row.std, ".3g") for row in self.rows],
             "zeros": [_text(row.zeros, ".0%") for row in self.rows],
             "dead": ["-" if row.dead is None else f"{row.dead}/{row.units}" for row in self.rows],
-        }
-        if any(row.saturated is not None for row in self.rows):
-            columns["saturated"] = [_text(row.saturated, ".0%") for row in self.rows]
-        columns |= {
+            "saturated": [_text(row.saturated, ".0%") for row in self.rows],
             "gradient rms": [_text(row.gradient_rms, ".1e") for row in self.rows],
             "params": [_text(row.param_norm, ".3g") for row in self.rows],
             "their gradient": [_text(row.param_gradient_norm, ".1e") for row in self.rows],
             "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
+            "not finite": [", ".join(f"{name} {n:,}" for name, n in pairs if n) or "-" for pairs in counts],
         }
-        if any(any(row.non_finite) for row in self.rows):
-            names = ("outputs", "gradients", "params", "their gradients")
-            counts = [zip(names, row.non_finite, strict=True) for row in self.rows]
-            columns["not finite"] = [", ".join(f"{name} {n:,}" for name, n in pairs if n) or "-" for pairs in counts]
+        for optional in ("saturated", "not finite"):
+            if set(columns[optional]) <= {"-"}:
+                del columns[optional]
         lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=1)
         total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
         return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
@@ -192,8 +191,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
             found[name] = trace.layer.kind, own, repeated
         return [trace.y for trace in seen.values()]
 
-    x = batch.x
-    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
+    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, batch.x, ts.key)))
     ends = iter(last_operations(program))
     plans = []
     for (name, (kind, own, repeated)), out in zip(found.items(), outputs, strict=True):

@@ -63,20 +63,16 @@ class Summary(NamedTuple):
         return self.trainable + self.non_trainable
 
     def __repr__(self) -> str:
-        head = ("layer (type)", "output shape", "params", "bytes", "trainable")
-        body = [
-            (
-                f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})",
-                shape_cell(row.output_shape),
-                f"{row.params:,}",
-                f"{row.size:,}",
-                f"{row.trainable:,}",
-            )
-            for row in self.rows
-        ]
-        # Without frozen parameters the last column adds nothing.
-        columns = None if self.frozen else -1
-        lines = table_lines([cells[:columns] for cells in (head, *body)], left=2)
+        columns = {
+            "layer (type)": [f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})" for row in self.rows],
+            "output shape": [shape_cell(row.output_shape) for row in self.rows],
+            "params": [f"{row.params:,}" for row in self.rows],
+            "bytes": [f"{row.size:,}" for row in self.rows],
+            "trainable": [f"{row.trainable:,}" for row in self.rows],
+        }
+        if not self.frozen:
+            del columns["trainable"]  # it adds nothing
+        lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=2)
         totals = [
             f"total params: {self.total:,} ({bytes_text(self.size)})",
             f"trainable: {self.trainable:,}",

@@ -7,8 +7,7 @@ a word repeats it.
 # No module shares its name with a function here, which would hide the module.
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
-from .functions import activation, activations, optimizer_paths
-from .plane import decision_boundary
+from .functions import activation, activations, decision_boundary, optimizer_paths
 from .sweeps import sweep_curves, sweep_line, sweep_map
 from .training import layer_report, layer_statistics, learning_curves
 from .uncertainty import intervals, reliability
@@ -23,5 +22,4 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """The public names, for completion in notebooks."""
     return list(__all__)

@@ -128,7 +128,6 @@ def best_of(means: np.ndarray, failed: np.ndarray, rising: bool) -> int:
 
 
 def count_text(found: Sweep) -> str:
-    """The number of trials and of failed ones."""
     failed = int(found.failed.sum())
     return trials_text(len(found.configs)) + (f", {failed} failed" if failed else "")
 

@@ -26,8 +26,7 @@ def _as_images(where: str, images: ArrayLike) -> np.ndarray:
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
         fail(where, expected="x of shape (count, height, width[, channels])", got=str(x.shape))
     if len(x) > _MOST_IMAGES:
-        hint = "Select some, e.g. x[:40]."
-        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint=hint)
+        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint="Select some, e.g. x[:40].")
     if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
         x = x.astype(np.float32)
         if x.ndim == 4 and not (x.min() >= 0 and x.max() <= 1):
@@ -68,21 +67,20 @@ def images(
     ['cat (cat)', 'dog (dog)', 'dog (cat)', 'dog (dog)']
     """
     x = _as_images("images", x)
-    given = {
-        name: _label_texts(name, values, len(x), names)
+    true, predicted = (
+        values if values is None else _label_texts(name, values, len(x), names)
         for name, values in (("labels", labels), ("predictions", predictions))
-        if values is not None
-    }
-    longest = max((len(text) for texts in given.values() for text in texts), default=0)
+    )
+    longest = max(map(len, [*(true or ()), *(predicted or ())]), default=0)
     # Two long names, of the predicted and the true class, need a wider title.
-    width = 1.25 if longest < 7 or len(given) < 2 else 1.7
+    width = 1.7 if longest >= 7 and true and predicted else 1.25
     grid = many_axes("images", axes, len(x), columns, (width, 1.5))
     for ax in grid:
         ax.set_axis_off()
     scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
     for i, (ax, image) in enumerate(zip(grid, x, strict=False)):
         ax.imshow(image, **scale)
-        _title(ax, *(given[name][i] if name in given else None for name in ("labels", "predictions")))
+        _title(ax, true[i] if true else None, predicted[i] if predicted else None)
     return grid
 
 
@@ -100,7 +98,6 @@ def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[objec
 
 
 def _title(ax: Axes, label: str | None, prediction: str | None) -> None:
-    """The title of one image."""
     if prediction is None:
         if label is not None:
             ax.set_title(label, fontsize=10)
@@ -294,8 +291,7 @@ def confusion_matrix(
     short = [labels[i] for i in places]
     ax.set_xticks(places, short, fontsize=size, **tick_tilt(short, 4 * max(classes, 6)))
     ax.set_yticks(places, short, fontsize=size)
-    title = "% of each true class" if normalize else "confusion matrix"
-    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.set(xlabel="predicted", ylabel="true", title="% of each true class" if normalize else "confusion matrix")
     return ax
 
 

@@ -249,12 +249,8 @@ def sweep_line(
 
 def _spread(argument: Argument, scores: np.ndarray) -> np.ndarray:
     """Mean, least and greatest score of each value, (3, values), NaN where every trial failed."""
-    spread = np.full((3, len(argument.values)), np.nan)
-    for row in range(len(argument.values)):
-        finite = scores[(argument.rows == row) & np.isfinite(scores)]
-        if len(finite):
-            spread[:, row] = finite.mean(), finite.min(), finite.max()
-    return spread
+    groups = [scores[(argument.rows == row) & np.isfinite(scores)] for row in range(len(argument.values))]
+    return np.array([[g.mean(), g.min(), g.max()] if len(g) else [np.nan] * 3 for g in groups]).T
 
 
 def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray, spread: np.ndarray) -> None:
