@@ -146,7 +146,6 @@ def sample(
       InputError: for a negative temperature, a ``top_k`` below 1 or above the number of classes, negative
         probabilities, and rows that contain NaN or only -infinity.
 
-    >>> import jax, jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)
     >>> drawn = jax.vmap(lambda key: sample(key, logits, top_k=2))(keys)
@@ -349,7 +348,6 @@ def generate(
 
     Here the next symbol is the first one of the window plus 1, modulo 7:
 
-    >>> import jax
     >>> print(generate(lambda ids: jax.nn.one_hot((ids[:, 0] + 1) % 7, 7), jax.random.key(0), [0, 3], 6, temperature=0))
     [1 4 2 5 3 6]
     """

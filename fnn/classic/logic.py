@@ -135,11 +135,10 @@ def formula(text: str) -> Formula:
     NOT    weights (-1,), threshold 0, of ('AND',)
     AND 2  weights (1, 1), threshold 2, of ('OR', 'NOT')
     """
-    if not isinstance(text, str):
-        fail("formula", expected="a string such as 'a and not b'", got=describe(text))
+    if not isinstance(text, str) or not text.split():
+        got = "an empty one" if isinstance(text, str) else describe(text)
+        fail("formula", expected="a string such as 'a and not b'", got=got)
     text = " ".join(unicodedata.normalize("NFKC", text).split())  # NFKC, as Python normalizes argument names
-    if not text:
-        fail("formula", expected="a string such as 'a and not b'", got="an empty one")
     parser = _Parser(text)
     try:
         output = parser.disjunction()

@@ -175,7 +175,6 @@ def _fetch(name: str, url: str, path: str, _: object) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Why a download failed, in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:

@@ -78,7 +78,6 @@ def standardize_fit(x: ArrayLike) -> Moments:
     Raises:
       InputError: for no rows, text, or numbers that are not finite.
 
-    >>> import numpy as np
     >>> moments = standardize_fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
     >>> moments.mean.tolist(), moments.std.tolist()
     ([2.0, 7.0], [1.0, 1.0])
@@ -127,7 +126,6 @@ def standardize(moments: Moments, x: ArrayLike) -> AnyArray:
     Raises:
       InputError: for other columns, text, or numbers that are not finite.
 
-    >>> import numpy as np
     >>> standardize(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[3.0, 7.0], [1.0, 9.0]])).tolist()
     [[2.0, 0.0], [-2.0, 2.0]]
     """
@@ -148,7 +146,6 @@ def standardize_invert(moments: Moments, z: ArrayLike) -> AnyArray:
     Raises:
       InputError: for other columns, or text.
 
-    >>> import numpy as np
     >>> standardize_invert(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[2.0, 0.0]])).tolist()
     [[3.0, 7.0]]
     """
@@ -170,7 +167,6 @@ def scale_images(x: ArrayLike, top: ArrayLike = 255) -> AnyArray:
     Raises:
       InputError: for another rank, values outside [0, top] or not finite, or values in [0, 1] if ``top`` is 255.
 
-    >>> import numpy as np
     >>> y = scale_images(np.array([[[0, 51], [255, 102]]], np.uint8))
     >>> y.shape, y.dtype.name
     ((1, 2, 2, 1), 'float32')

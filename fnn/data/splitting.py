@@ -45,7 +45,6 @@ def train_test_split(
       InputError: for no arrays, arrays of different lengths, a ``test_size`` that leaves one side without rows, a class
         with a single row, or more classes than rows on one side.
 
-    >>> import numpy as np
     >>> x, y = np.arange(20).reshape(10, 2), np.array([0] * 5 + [1] * 5)
     >>> x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.4, stratify=y)
     >>> x_train.shape, x_test.shape, sorted(y_test.tolist())
@@ -192,7 +191,6 @@ def folds(seed: int | Array, size: int, k: int = 5, *, stratify: ArrayLike | Non
 
 
 def _check_size(where: str, first: str, size: Any) -> None:
-    """Check that ``size`` is a number of rows, not the rows themselves."""
     if np.ndim(size):
         hint = f"Pass len(x): {where}({first}, {len(size)})."
         fail(where, expected="the number of rows as size", got=describe(size), hint=hint)
@@ -275,7 +273,6 @@ def _check_rows(where: str, what: str, indices: ArrayLike, size: int) -> np.ndar
 
 
 def _check_partition(tests: list[np.ndarray], size: int, hint: str) -> None:
-    """Check that every row is held out in exactly one fold."""
     times = np.bincount(np.concatenate(tests), minlength=size)
     if (times > 1).any():
         row = int(np.argmax(times > 1))
@@ -327,7 +324,6 @@ def take_fold(fold: Fold, *arrays: PyTree) -> tuple[tuple[PyTree, ...], tuple[Py
     Raises:
       InputError: for arrays with another number of rows than the fold.
 
-    >>> import numpy as np
     >>> x, y = np.arange(20.0).reshape(10, 2), np.arange(10)
     >>> train, held_out = take_fold(folds(0, 10)[0], x, y)
     >>> [array.shape for array in (*train, *held_out)]

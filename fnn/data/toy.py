@@ -78,7 +78,6 @@ def circles(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: for a size below 2, or a noise outside [0, 0.5].
 
-    >>> import jax
     >>> data = circles(jax.random.key(0), 200)
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('ring', 'disc'))
@@ -107,7 +106,6 @@ def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = xor(jax.random.key(0), 100)
     >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
     True
@@ -135,7 +133,6 @@ def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = gaussians(jax.random.key(0), 1000)
     >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
     (2.0, -2.0)
@@ -165,7 +162,6 @@ def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: as in `circles`.
 
-    >>> import jax
     >>> data = spiral(jax.random.key(0), 200, noise=0.1)
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('arm 0', 'arm 1'))
@@ -194,7 +190,6 @@ def plane(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = plane(jax.random.key(0), 4)
     >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
     True
@@ -225,7 +220,6 @@ def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Datas
     Raises:
       InputError: as in `circles`.
 
-    >>> import jax
     >>> data = multi_gaussian(jax.random.key(0), 1000)
     >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)
     ((1000, 1), True, True)

@@ -117,8 +117,6 @@ def _text(value: float | None, form: str) -> str:
 
 
 class _Plan(NamedTuple):
-    """A layer of the report."""
-
     name: str  # its path
     kind: str
     ending: str | None  # its last operation, if that bounds the output
@@ -171,7 +169,6 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
 
 @partial(jax.jit, static_argnums=0)
 def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Params]:
-    """The values of one training step, and the optimizer's updates."""
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 

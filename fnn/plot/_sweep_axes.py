@@ -37,7 +37,6 @@ class Argument(NamedTuple):
 
 
 def argument_of(found: Sweep, name: str) -> Argument:
-    """A swept argument as an axis."""
     column = found.column(name)
     values = list(dict.fromkeys(column))
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
@@ -166,7 +165,6 @@ def mark_axis(ax: Axes, side: Literal["x", "y"], argument: Argument, room: int) 
 
 
 def mark_decades(axis: Axis) -> None:
-    """Plain numbers as ticks of a logarithmic axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     low, high = sorted(axis.get_view_interval())

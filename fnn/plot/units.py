@@ -85,8 +85,6 @@ def _sum_text(weights: np.ndarray) -> str:
 
 
 class _Layout(NamedTuple):
-    """Positions of a network."""
-
     positions: dict[Place, tuple[float, float]]  # of units, inputs and the places where lines pass columns
     chains: dict[tuple[str, str], list[Place]]  # for each pair of source and unit, the places of its line
     columns: int  # their number
