@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
 
+from .._core.arrays import is_missing
 from .._core.errors import describe, fail
 from .._core.inputs import as_column
 from .._core.warn import warn
@@ -77,13 +78,6 @@ def integer_array(values: Iterable[SupportsInt]) -> np.ndarray | None:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return np.array(integers, dtype)
     return None
-
-
-def _is_missing(cell: object) -> bool:
-    if isinstance(cell, str):
-        return not cell.strip()
-    # The marks of pandas compare as NA, neither equal nor unequal to themselves, so go by their type.
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
 
 
 def _is_number(cell: str) -> bool:
@@ -159,7 +153,7 @@ def _check_cells(place: str, cells: list[Any]) -> bool:
     """Check that a column holds only numbers or only text, without missing values; return whether it is text."""
     texts = 0
     for row, cell in enumerate(cells):
-        if _is_missing(cell):
+        if not cell.strip() if isinstance(cell, str) else is_missing(cell):
             number = any(isinstance(other, numbers.Real) and other == other for other in cells)
             hint = _FILL_MIXED if number else _FILL_TEXT
             fail(_at(place, row), expected="a value", got=f"a missing one ({cell!r})", hint=hint)

@@ -273,7 +273,14 @@ def confusion_matrix(
     from matplotlib.colors import PowerNorm
 
     where = "confusion_matrix"
-    matrix = _confusion(where, predictions, targets, names, threshold)
+    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
+    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
+    # A class for each column of scores or each name.
+    count = None if names is None or several else len(names)
+    matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
+    if matrix.ndim == 3:
+        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
+        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
     classes = len(matrix)
     labels = class_names(where, names, classes)
     shown = matrix / np.maximum(matrix.sum(1, keepdims=True), 1) if normalize else matrix
@@ -293,22 +300,6 @@ def confusion_matrix(
     ax.set_yticks(places, short, fontsize=size)
     ax.set(xlabel="predicted", ylabel="true", title="% of each true class" if normalize else "confusion matrix")
     return ax
-
-
-def _confusion(
-    where: str, predictions: ArrayLike, targets: ArrayLike, names: Sequence[object] | None, threshold: float | None
-) -> np.ndarray:
-    """The confusion matrix, with a class for each column of scores or each name."""
-    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
-    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
-    if names is not None:
-        class_names(where, names, scores.shape[-1] if several else len(names))
-    count = None if names is None or several else len(names)
-    matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
-    if matrix.ndim == 3:
-        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
-        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
-    return matrix
 
 
 def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, dark: np.ndarray, normalize: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from typing import NamedTuple
 
 import numpy as np
 
@@ -84,14 +83,6 @@ def _sum_text(weights: np.ndarray) -> str:
     return text.strip()
 
 
-class _Layout(NamedTuple):
-    positions: dict[Place, tuple[float, float]]  # of units, inputs and the places where lines pass columns
-    chains: dict[tuple[str, str], list[Place]]  # for each pair of source and unit, the places of its line
-    columns: int  # their number
-    tall: int  # number of places in the longest column
-    step: float  # distance between columns
-
-
 def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     """Draw the units of a logic formula: inputs on the left, the result on the right, weights on the lines.
 
@@ -113,21 +104,27 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
         fail(where, expected="a formula of at least one unit", got=type(formula).__name__)
-    layout = _layout(_levels(where, names, nodes), nodes)
-    columns, tall, step = layout.columns, layout.tall, layout.step
-    ax = one_axes(where, ax, (0.95 * (step * (columns - 0.5) + 0.7), 0.95 * (_ROW * tall + 0.15)))
+    columns, chains = _columns(_levels(where, names, nodes), nodes)
+    step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))  # between columns
+    positions = {
+        key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
+        for i, column in enumerate(columns)
+        for j, key in enumerate(column)
+    }
+    right, tall = step * (len(columns) - 0.5), max(map(len, columns))
+    ax = one_axes(where, ax, (0.95 * (right + 0.7), 0.95 * (_ROW * tall + 0.15)))
     for node in nodes:
         for source in dict.fromkeys(node.inputs):
-            _draw_line(ax, node, source, np.array([layout.positions[key] for key in layout.chains[source, node.name]]))
+            _draw_line(ax, node, source, np.array([positions[key] for key in chains[source, node.name]]))
     look: Style = {"boxstyle": "round,pad=0.1", "facecolor": "0.93", "edgecolor": "0.4"}
     for name in names:
-        x, y = layout.positions[name]
+        x, y = positions[name]
         ax.add_patch(FancyBboxPatch((x - 0.22, y - 0.22), 0.44, 0.44, **look))
         ax.text(x, y, str(name), ha="center", va="center", fontsize=10 if len(str(name)) < 5 else 7, zorder=4)
     for node in nodes:
-        _draw_unit(ax, node, layout.positions[node.name], step, result=node is nodes[-1])
+        _draw_unit(ax, node, positions[node.name], step, result=node is nodes[-1])
     height = (tall - 1) / 2 * _ROW
-    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, step * (columns - 0.5)))
+    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, right))
     ax.set(ylim=(-height - 0.75, height + 0.45))
     ax.set_aspect("equal")
     ax.set_axis_off()
@@ -148,8 +145,13 @@ def _levels(where: str, names: tuple[str, ...], nodes: tuple[Node, ...]) -> dict
     return level
 
 
-def _layout(level: dict[str, int], nodes: tuple[Node, ...]) -> _Layout:
-    """Place units and lines; a line that passes a column gets a free place there, so that it crosses no unit."""
+def _columns(
+    level: dict[str, int], nodes: tuple[Node, ...]
+) -> tuple[list[list[Place]], dict[tuple[str, str], list[Place]]]:
+    """The places of each column, and for each pair of source and unit the places of its line.
+
+    A line that passes a column gets a place there, so that it crosses no unit.
+    """
     columns: list[list[Place]] = [[key for key in level if level[key] == i] for i in range(max(level.values()) + 1)]
     chains: dict[tuple[str, str], list[Place]] = {}
     for node in nodes:
@@ -158,14 +160,7 @@ def _layout(level: dict[str, int], nodes: tuple[Node, ...]) -> _Layout:
             for i in passed:
                 columns[i].append((source, node.name, i))
             chains[source, node.name] = [source, *((source, node.name, i) for i in passed), node.name]
-    columns = _untangle(columns, [piece for chain in chains.values() for piece in itertools.pairwise(chain)])
-    step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))
-    positions = {
-        key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
-        for i, column in enumerate(columns)
-        for j, key in enumerate(column)
-    }
-    return _Layout(positions, chains, len(columns), max(len(column) for column in columns), step)
+    return _untangle(columns, [piece for chain in chains.values() for piece in itertools.pairwise(chain)]), chains
 
 
 def _draw_line(ax: Axes, node: Node, source: str, points: np.ndarray) -> None:
