@@ -69,13 +69,6 @@ def _register(kind: type[Images] | type[Dataset], arrays: int) -> None:
 _register(Images, 4)
 _register(Dataset, 2)
 
-_CLASSES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-}
 # The first labels of the published files. Both data sets use the same file names, so they are easily confused.
 _FIRST_LABELS = {
     ("mnist", "train"): [5, 0, 4, 1, 9, 2, 1, 3, 1, 4],
@@ -85,7 +78,7 @@ _FIRST_LABELS = {
 }
 
 
-def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Images:
+def _images(dataset: str, folder: Folder | None, inside: Sequence[str], classes: tuple[str, ...]) -> Images:
     parts = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
@@ -103,7 +96,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
                 hint = f"Keep them in separate folders, {inside[0]!r} for {dataset}."
                 fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
         parts += [x, y.astype(np.int32)]
-    return Images._make((*parts, _CLASSES[dataset]))
+    return Images._make((*parts, classes))
 
 
 def mnist(folder: Folder | None = None) -> Images:
@@ -124,7 +117,7 @@ def mnist(folder: Folder | None = None) -> Images:
     >>> data.x_train.shape, data.y_train[:5]  # doctest: +SKIP
     ((60000, 28, 28), array([5, 0, 4, 1, 9], dtype=int32))
     """
-    return _images("mnist", folder, ("mnist",))
+    return _images("mnist", folder, ("mnist",), tuple("0123456789"))
 
 
 def fashion_mnist(folder: Folder | None = None) -> Images:
@@ -143,7 +136,8 @@ def fashion_mnist(folder: Folder | None = None) -> Images:
     >>> data.classes[data.y_train[0]]  # doctest: +SKIP
     'Ankle boot'
     """
-    return _images("fashion_mnist", folder, ("fashion-mnist", "fashion_mnist"))
+    classes = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+    return _images("fashion_mnist", folder, ("fashion-mnist", "fashion_mnist"), tuple(classes.split(", ")))
 
 
 def _from_sklearn(name: str) -> Any:

@@ -161,13 +161,12 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
 
       Columns that no numeric dtype holds exactly stay text: those with an integer that starts with 0, such as "007", a
       code rather than a number; with integers beyond 64 bits; and, with a warning, with integers beyond 2**53 next to
-      missing values or decimals. "True", "0x1F" and "1,000" are text; "1e3" and "inf" are float64.
+      missing values or decimals. So does, with a warning, a column whose numbers all seem to have decimal commas.
+      "True", "0x1F" and "1,000" are text; "1e3" and "inf" are float64.
 
     Raises:
       InputError: if the file is missing, empty or not UTF-8, a row has too few or too many cells (with its line), a
         column has no name or the name of another, or ``decimal`` is invalid.
-
-    A column whose numbers all seem to have decimal commas stays text, with a warning.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"

@@ -203,10 +203,9 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
         than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
         commas.
 
-    Drop rows with missing values, or fill them first, e.g. with
-    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Integer categories, such as ids, are exact up to
-    64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype of the
-    result.
+    Drop rows with missing values, or fill them first as in `fnn.data.read_csv`. Integer categories, such as ids, are
+    exact up to 64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype
+    of the result.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
@@ -286,13 +285,12 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
      [2. 1.]
      [3. 1.]]
     """
-    where = "table_encode"
     if not isinstance(code, TableCode):
-        fail(where, expected="a TableCode from table_fit first", got=describe(code))
-    table = _read_columns(where, columns, code.columns)
+        fail("table_encode", expected="a TableCode from table_fit first", got=describe(code))
+    table = _read_columns("table_encode", columns, code.columns)
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
-        column, shown, place = table[name], code.shown(i), f"{where}, column {name!r}"
+        column, shown, place = table[name], code.shown(i), f"table_encode, column {name!r}"
         _check_kind(place, column, number=categories is None or not isinstance(categories[0], str))
         if categories is None or shown is None:
             wide = column if column.dtype.kind == "f" else column[:0]

@@ -199,10 +199,6 @@ def plane(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     return Dataset(x, (x + noise * _square(u[2:], 6)).sum(1, keepdims=True) / 10, _FEATURES, ())
 
 
-# Centre and sign of each hill or hollow.
-_HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
-
-
 @_checked
 def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Regression of three hills and three hollows in a flat surface.
@@ -227,8 +223,8 @@ def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Datas
     u = _uniform(key, 4, size)
     x = _square(u[:2], 6)
     moved = x + noise * _square(u[2:], 6)
-    centres = jnp.asarray([centre for centre, _ in _HILLS], jnp.float32)
-    signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
+    centres = jnp.asarray([(a, b) for b in (2.5, -2.5) for a in (-4, 0, 4)], jnp.float32)
+    signs = jnp.asarray([1, -1, 1, -1, 1, -1], jnp.float32)  # a hill or a hollow
     distance = jnp.linalg.norm(moved[:, None] - centres[None], axis=-1)
     # The playground takes the value of largest magnitude; no two cones overlap, so the sum equals it.
     y = (signs[None] * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)

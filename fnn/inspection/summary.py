@@ -80,8 +80,7 @@ class Summary(NamedTuple):
         ]
         if self.frozen:
             more = len(self.frozen) - _MOST_NAMED
-            named = ", ".join(self.frozen[:_MOST_NAMED])
-            totals.append(f"frozen: {named}" + (f" and {more} more" if more > 0 else ""))
+            totals.append("frozen: " + ", ".join(self.frozen[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else ""))
         return "\n".join([*lines, lines[1], *totals])
 
 

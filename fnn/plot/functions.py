@@ -200,8 +200,8 @@ def decision_boundary(
         _draw_points(ax, x, len(x), color="0.25")
     elif classes is not None:
         for i in np.unique(classes).tolist():
-            style: Style = {"color": _class_color(i), "marker": MARKERS[i % len(MARKERS)], "label": texts[i]}
-            _draw_points(ax, x[classes == i], len(x), **style)
+            style: Style = {"color": CLASS_COLORS[i % len(CLASS_COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+            _draw_points(ax, x[classes == i], len(x), **style, label=texts[i])
         legend_in_corner(ax, x)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
     return ax
@@ -238,10 +238,6 @@ def _field(where: str, predict: Predict, grid: np.ndarray) -> np.ndarray:
     return values
 
 
-def _class_color(i: int) -> str:
-    return CLASS_COLORS[i % len(CLASS_COLORS)]
-
-
 def _draw_points(ax: Axes, points: np.ndarray, count: int, **style: Any) -> Mappable:
     """Some of ``count`` points, smaller the more there are."""
     size = float(np.clip(9000 / count, 9, 40))
@@ -253,7 +249,7 @@ def _draw_regions(ax: Axes, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
     from matplotlib.colors import ListedColormap
 
     count = scores.shape[-1]
-    colors = ListedColormap([lighten(_class_color(i)) for i in range(count)])
+    colors = ListedColormap([lighten(CLASS_COLORS[i % len(CLASS_COLORS)]) for i in range(count)])
     ax.pcolormesh(a, b, scores.argmax(-1), cmap=colors, vmin=-0.5, vmax=count - 0.5, shading="nearest", rasterized=True)
     for i in range(count):
         # The lead over the best other class is continuous, so its zero contour has no steps.

@@ -219,10 +219,9 @@ def sweep_line(
     >>> ax.get_xscale(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('log', ['trial', 'mean over seed', 'least to most', 'best mean: rate=0.01'])
     """
-    where = "sweep_line"
-    name, scores, rising = scores_of(where, found, metric, mode)
-    (argument,) = choose_arguments(where, found, [x], 1)
-    ax = one_axes(where, ax, (5.4, 3.6))
+    name, scores, rising = scores_of("sweep_line", found, metric, mode)
+    (argument,) = choose_arguments("sweep_line", found, [x], 1)
+    ax = one_axes("sweep_line", ax, (5.4, 3.6))
     trials = argument.places[argument.rows]
     means, least, most = spread = _spread(argument, scores)
     _draw_scores(ax, found, argument, scores, spread)
@@ -309,12 +308,11 @@ def sweep_map(
     """
     from matplotlib.patches import Rectangle
 
-    where = "sweep_map"
-    name, scores, rising = scores_of(where, found, metric, mode)
-    across, up = choose_arguments(where, found, [x, y], 2)
+    name, scores, rising = scores_of("sweep_map", found, metric, mode)
+    across, up = choose_arguments("sweep_map", found, [x, y], 2)
     others = other_arguments(found, across.name, up.name)
     means, count, failed = _cell_means(across, up, scores)
-    ax = one_axes(where, ax, (6.4, 4.4))
+    ax = one_axes("sweep_map", ax, (6.4, 4.4))
     title = f"{name}, mean over {list_text(others)}" if others and (count > 1).any() else name
     colours = _score_colours(means, rising)
     grid = (count > 0).mean() > 0.5 or min(means.shape) == 1

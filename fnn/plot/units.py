@@ -100,11 +100,10 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     """
     from matplotlib.patches import FancyBboxPatch
 
-    where = "network"
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
-        fail(where, expected="a formula of at least one unit", got=type(formula).__name__)
-    columns, chains = _columns(_levels(where, names, nodes), nodes)
+        fail("network", expected="a formula of at least one unit", got=type(formula).__name__)
+    columns, chains = _columns(_levels("network", names, nodes), nodes)
     step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))  # between columns
     positions = {
         key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
@@ -112,7 +111,7 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
         for j, key in enumerate(column)
     }
     right, tall = step * (len(columns) - 0.5), max(map(len, columns))
-    ax = one_axes(where, ax, (0.95 * (right + 0.7), 0.95 * (_ROW * tall + 0.15)))
+    ax = one_axes("network", ax, (0.95 * (right + 0.7), 0.95 * (_ROW * tall + 0.15)))
     for node in nodes:
         for source in dict.fromkeys(node.inputs):
             _draw_line(ax, node, source, np.array([positions[key] for key in chains[source, node.name]]))
@@ -124,8 +123,7 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     for node in nodes:
         _draw_unit(ax, node, positions[node.name], step, result=node is nodes[-1])
     height = (tall - 1) / 2 * _ROW
-    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, right))
-    ax.set(ylim=(-height - 0.75, height + 0.45))
+    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, right), ylim=(-height - 0.75, height + 0.45))
     ax.set_aspect("equal")
     ax.set_axis_off()
     return ax
