@@ -136,15 +136,13 @@ def sample(
       logits: (..., classes).
       temperature: at least 0; may be traced. Lower values favour likely classes, higher values increase variety.
       top_k: draw only from the ``top_k`` most likely classes (ties: the first ones); default all classes.
-      from_logits: False if ``logits`` holds probabilities p; the logits are then log p. A class of probability 0 is
-        never drawn.
+      from_logits: False for probabilities p; the logits are then log p, and a class of probability 0 is never drawn.
 
     Returns:
       (...) int32; -1 for a traced row that contains NaN or only -infinity.
 
     Raises:
-      InputError: for a negative temperature, a ``top_k`` below 1 or above the number of classes, negative
-        probabilities, and rows that contain NaN or only -infinity.
+      InputError: for a negative temperature or probability, a ``top_k`` outside [1, classes], and rows of NaN or -infinity.
 
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)
@@ -256,8 +254,7 @@ def generate_from(
       key: a PRNG key; the same key gives the same text.
       length: number of symbols to generate.
       temperature, top_k: see `sample`.
-      from_logits: whether ``step`` returns logits (True) or probabilities (False). Default None: probabilities if its
-        last operation is a softmax, else logits.
+      from_logits: whether ``step`` returns logits, not probabilities; default: unless its last operation is a softmax.
 
     Returns:
       (length,) int32; -1 from the first NaN of ``step`` on.
@@ -418,8 +415,7 @@ def generate_text(
     """Continue a text with a windowed model, compiled once per model, window width, length and ``top_k``.
 
     Args:
-      model: a `Layer` from windows (batch, width) of symbol ids to logits or softmax probabilities,
-        (batch, ``vocabulary.size``), e.g. ``task.model``.
+      model: a `Layer`, e.g. ``task.model``, from ids (batch, width) to logits or probabilities (batch, symbols).
       params, state: the model's parameters and state, e.g. ``ts.params, ts.state``.
       vocabulary: the model's symbols.
       prompt: the text to continue.
@@ -436,9 +432,8 @@ def generate_text(
       The new characters, without the prompt.
 
     Raises:
-      InputError: if ``model`` is not a layer, has another number of symbols or returns NaN, its outputs may be either
-        logits or probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; else as in
-        `generate_from`.
+      InputError: if ``model`` is no layer, has another number of symbols or returns NaN, its outputs may be logits or
+        probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; as in `generate_from`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> vocabulary = Vocabulary.of("hello world")

@@ -89,8 +89,7 @@ def perceptron(
       (unneeded epochs have errors of 0 and the last weights), and the values of ``x`` and ``y`` are not checked.
 
     Raises:
-      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or options
-        out of range.
+      InputError: for shapes that do not match, no rows, more than two classes, NaN or infinity, or invalid options.
 
     >>> x, y = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), jnp.array([0, 0, 0, 1])
     >>> found = perceptron(x, y)
@@ -186,16 +185,14 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
         maximize  sum_i l_i   subject to   sum_i l_i s_i (x_i, 1) = 0,   0 <= l_i <= 1
 
     is 0 if they are separable, and at least 2 if not. The dual solution is a separating line, which is verified. Each
-    feature is first scaled to [-1, 1], which does not affect the answer. Gaps are detected down to a few billionths of
-    the range of the data.
+    feature is first scaled to [-1, 1]. Gaps are detected down to a few billionths of the range of the data.
 
     Args:
       x: (rows, features) numbers.
       y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. A single class is separable.
 
     Raises:
-      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or traced
-        arrays.
+      InputError: for shapes that do not match, no rows, more than two classes, NaN or infinity, or traced arrays.
 
     >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
     >>> separable(x, [0, 0, 0, 1]), separable(x, [0, 1, 1, 0])

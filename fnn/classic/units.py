@@ -58,8 +58,7 @@ def truth_table(
 class Unit(NamedTuple):
     """A threshold unit for logic: 1 if ``sum_i w_i x_i >= threshold``, else 0 (McCulloch and Pitts 1943).
 
-    Call it with one argument per weight. Each is 0, 1, a boolean, or an array of those; arrays broadcast and the result
-    is an array.
+    Call it with one argument per weight: 0, 1, a boolean, or an array of those; arrays broadcast and give an array.
 
     Attributes:
       weights: one number per input. (In 1943 an inhibitory input vetoes the others; here it has a negative weight.)
@@ -175,8 +174,7 @@ NOR = Unit((-1, -1), 0)
 def threshold_unit(params: Params, x: Array) -> Array:
     """The threshold unit for real inputs, ``y = step(x @ kernel + bias)``.
 
-    It is 1 on one side of a line (a hyperplane in higher dimensions) and 0 on the other. On the line itself, where the
-    sum is exactly 0, it is 1, as in `fnn.activations.step`.
+    It is 1 on one side of a line (a hyperplane in general) and on the line itself, as in `fnn.activations.step`, else 0.
 
     Args:
       params: ``kernel`` (features, 1) and ``bias`` (1,), as for `fnn.dense`; further columns are further units.

@@ -189,19 +189,17 @@ def _read_archive(path: Path) -> str:
 
 
 def california_housing(folder: Folder | None = None) -> Dataset:
-    """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997).
+    """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997, StatLib).
 
-    The eight inputs are those of scikit-learn's ``fetch_california_housing``, derived from the StatLib file: median
-    income in 10,000 dollars, median house age, rooms and bedrooms per household, population, people per household,
-    latitude and longitude.
+    The eight inputs are those of scikit-learn's ``fetch_california_housing``: median income in 10,000 dollars, median
+    house age, rooms and bedrooms per household, population, people per household, latitude and longitude.
 
     Args:
       folder: a folder with ``cal_housing.data`` or ``cal_housing.tgz``, directly or in a subfolder
         ``CaliforniaHousing``; default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
 
     Returns:
-      `Dataset` with ``x`` (20640, 8) float32 and ``y`` (20640, 1) float32 in units of 100,000 dollars. A file with
-      another number of rows is read with a warning.
+      `Dataset` with ``x`` (20640, 8) and ``y`` (20640, 1) in 100,000 dollars, both float32. Another size gives a warning.
 
     Raises:
       InputError: if the file is missing from ``folder``, or damaged (with line and column).

@@ -176,8 +176,7 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
     size [1.5, 2.0]
     colour ['red', 'blue']
 
-    pandas differs: it converts "True" and "False" to booleans, drops leading zeros, and rounds large integers next to
-    missing values or decimals.
+    pandas instead converts "True" and "False" to booleans, drops leading zeros, and rounds integers beyond 2**53.
     """
     path = Path(path)
     if decimal not in (".", ",") or decimal == delimiter:

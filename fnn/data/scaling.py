@@ -1,7 +1,6 @@
 """Scale inputs and targets: standardized columns, and images in [0, 1].
 
-The functions compute with NumPy arrays in float64, and with JAX arrays, traced or not, in at least float32. Concrete
-values are checked.
+Functions compute with NumPy arrays in float64 and with JAX arrays in at least float32, and check values unless traced.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ def standardize_fit(x: ArrayLike) -> Moments:
     """Compute the mean and standard deviation of each column, for `standardize`.
 
     ``mean = 1/n sum_i x_i`` and ``std = sqrt(1/n sum_i (x_i - mean)^2)`` over the first axis, as in scikit-learn's
-    StandardScaler. A constant column gets a standard deviation of 1, so that it becomes 0 instead of a division by 0;
-    so does every column of a single row.
+    StandardScaler. A constant column, or one of a single row, gets a standard deviation of 1, so that it becomes 0.
 
     Args:
       x: (rows, ...) numbers, NumPy or JAX. Fit on the training rows only, or the test rows leak into training.

@@ -30,20 +30,16 @@ def train_test_split(
     """Split arrays at random into training and test rows, with the same rows from each array.
 
     Args:
-      *arrays: arrays with the same number of rows, at least two; a `Masked` keeps its mask, anything else becomes a
-        NumPy array.
-      test_size: the fraction of test rows, in (0, 1), rounded up to ``ceil(test_size * rows)`` as in scikit-learn; or
-        their number, an integer.
+      *arrays: arrays of the same number of rows, at least 2; a `Masked` keeps its mask, others become NumPy arrays.
+      test_size: the number of test rows, an integer, or their fraction in (0, 1), rounded up as in scikit-learn.
       seed: the same seed gives the same rows.
-      stratify: (rows,) class labels or names. Each class then keeps its share of the test rows, rounded down or up.
-        Default None: no stratification.
+      stratify: (rows,) class labels or names, optional; each class keeps its share of test rows, rounded up or down.
 
     Returns:
       ``(a_train, a_test, b_train, b_test, ...)``, with the rows in random order.
 
     Raises:
-      InputError: for no arrays, arrays of different lengths, a ``test_size`` that leaves one side without rows, a class
-        with a single row, or more classes than rows on one side.
+      InputError: for no arrays, different lengths, a class of one row, or a side with no rows or fewer than classes.
 
     >>> x, y = np.arange(20).reshape(10, 2), np.array([0] * 5 + [1] * 5)
     >>> x_train, x_test, y_train, y_test = train_test_split(x, y, test_size=0.4, stratify=y)
@@ -156,8 +152,7 @@ class Fold:
 def folds(seed: int | Array, size: int, k: int = 5, *, stratify: ArrayLike | None = None) -> list[Fold]:
     """Assign rows at random to ``k`` folds; each fold is held out once while the others train.
 
-    Every row is held out in exactly one fold. Fold sizes differ by at most one row; with ``stratify``, so do the counts
-    of each class.
+    Every row is held out in exactly one fold. Fold sizes differ by at most one; with ``stratify``, class counts do too.
 
     Args:
       seed: an integer or a PRNG key; the same seed gives the same folds.
@@ -166,8 +161,7 @@ def folds(seed: int | Array, size: int, k: int = 5, *, stratify: ArrayLike | Non
       stratify: (size,) class labels or names; each class then has the same share in every fold.
 
     Returns:
-      ``k`` folds, for `take_fold`, usually within a `sweep`. If ``k`` does not divide ``size``, they have weights; see
-      `Fold`.
+      ``k`` folds, for `take_fold`, often in a `sweep`; with weights if ``k`` does not divide ``size``, see `Fold`.
 
     Raises:
       InputError: for a ``k`` below 2 or above ``size``, or a class with fewer than ``k`` rows in ``stratify``.
@@ -318,8 +312,7 @@ def take_fold(fold: Fold, *arrays: PyTree) -> tuple[tuple[PyTree, ...], tuple[Py
       *arrays: ``x, y``, or pytrees of arrays, with rows along the first axis.
 
     Returns:
-      ``(x, y)`` of the training rows and ``(x, y)`` of the held-out rows, as JAX arrays; if the fold has weights,
-      triples ``(x, y, weight)`` as `run` and `evaluate` accept them.
+      ``(x, y)`` of the training rows and of the held-out rows, as JAX arrays; ``(x, y, weight)`` if the fold has weights.
 
     Raises:
       InputError: for arrays with another number of rows than the fold.

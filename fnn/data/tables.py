@@ -200,12 +200,10 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
       InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text, and "NA",
         "?" or the like among numbers), infinite numbers, unknown names, or a column of numbers with some text in it,
         with column and row (counted from 0); for a column of text that is not named in ``categorical`` and has more
-        than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
-        commas.
+        than 20 categories in fewer than twice as many rows, e.g. names or dates, or whose numbers have decimal commas.
 
     Drop rows with missing values, or fill them first as in `fnn.data.read_csv`. Integer categories, such as ids, are
-    exact up to 64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype
-    of the result.
+    exact up to 64 bits. A warning names a column of numbers whose different integers become equal in float32.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names

@@ -100,8 +100,7 @@ def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
       key, size, noise: as in `circles`.
 
     Returns:
-      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 where the signs are equal, else 0. Class
-      sizes are random.
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for equal signs, else 0; class sizes are random.
 
     Raises:
       InputError: as in `circles`.

@@ -88,9 +88,8 @@ def check(model: Layer | Task, x: PyTree) -> Check:
     """Trace a model layer by layer to check its shapes; nothing is computed and no parameters are created.
 
     Where `summary` counts parameters, `check` shows the input and output of each layer, with dtypes, and its cost: the
-    multiply-adds of matrix products and convolutions, counted in the traced program, and the bytes of the output, which
-    training keeps for the backward pass. Additions and elementwise functions are not counted. A training step costs
-    about three times the operations.
+    multiply-adds of matrix products and convolutions only, counted in the traced program, and the bytes of the output,
+    which training keeps for the backward pass. A training step costs about three times the operations.
 
     Args:
       model: a `Layer`, or a `Task`, whose loss must then fit the model's last operation.

@@ -26,8 +26,7 @@ class Row(NamedTuple):
       path: names from the outermost layer inwards, e.g. ``("residual", "body", "conv")``.
       kind: the type.
       output_shape: with None for the batch; for several outputs a tuple of shapes.
-      params: number of its own elements, trained or not, without those of layers inside it or of an earlier row. Each
-        element is counted in exactly one row.
+      params: number of its own elements, trained or not; those of layers inside it or of an earlier row count there.
       size: their bytes.
       trainable: number of trained elements among them.
     """

@@ -1,7 +1,6 @@
 """Pictures. Each function draws into an optional matplotlib ``ax`` and returns it; matplotlib loads on first use.
 
-The palette suits colour-blind readers, and no information depends on colour alone: a marker, a line style, bold type or
-a word repeats it.
+The palette suits colour-blind readers, and a marker, a line style, bold type or a word repeats what colour shows.
 """
 
 # No module shares its name with a function here, which would hide the module.

@@ -134,8 +134,7 @@ def probabilities(
 ) -> Axes:
     """Draw the class probabilities of one example as bars.
 
-    The bar of the most probable class is green if that class is correct and red if not; without a label it is blue. The
-    true class has a bold name and the word "true".
+    The most probable class is green if correct, red if not, blue without a label; the true class is bold, with "true".
 
     Args:
       p: (classes,), or (1,) for the probability of class 1 out of two.
@@ -208,8 +207,7 @@ def predictions(
       labels: the true class of each image, an integer; optional.
       names: of the classes; default their labels.
       columns: examples per row.
-      axes: an array of axes to draw into, at least two per image, alternately for the image and its bars; default a
-        new figure.
+      axes: an array of axes to draw into, alternately for an image and its bars; default a new figure.
 
     Returns:
       The flat array of axes: image, bars, image, bars, ...

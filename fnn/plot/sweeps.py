@@ -45,8 +45,7 @@ def sweep_curves(
       metric: an entry of the histories; default the monitored one.
       mode: "min" or "max", for a metric whose direction fnn does not know; see `fnn.early_stopping`.
       top: how many of the best trials to label; default 3.
-      color: the argument that sets the colours; default the first one with several values, floats before integers
-        and integers before text.
+      color: the argument that sets the colours; default the first with several values: floats, integers, then text.
       ax: the axes to draw into; default a new figure.
 
     Returns:
@@ -223,7 +222,9 @@ def sweep_line(
     (argument,) = choose_arguments("sweep_line", found, [x], 1)
     ax = one_axes("sweep_line", ax, (5.4, 3.6))
     trials = argument.places[argument.rows]
-    means, least, most = spread = _spread(argument, scores)
+    groups = [scores[(argument.rows == row) & np.isfinite(scores)] for row in range(len(argument.values))]
+    spread = np.array([[g.mean(), g.min(), g.max()] if len(g) else [np.nan] * 3 for g in groups]).T
+    means, least, most = spread
     _draw_scores(ax, found, argument, scores, spread)
     if np.isfinite(means).any():
         several = len(argument.values) < len(found.configs)
@@ -244,12 +245,6 @@ def sweep_line(
     ax.set_axisbelow(True)
     _legend_above(ax, count_text(found), 2)
     return ax
-
-
-def _spread(argument: Argument, scores: np.ndarray) -> np.ndarray:
-    """Mean, least and greatest score of each value, (3, values), NaN where every trial failed."""
-    groups = [scores[(argument.rows == row) & np.isfinite(scores)] for row in range(len(argument.values))]
-    return np.array([[g.mean(), g.min(), g.max()] if len(g) else [np.nan] * 3 for g in groups]).T
 
 
 def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray, spread: np.ndarray) -> None:
@@ -288,8 +283,7 @@ def sweep_map(
     form no grid, such as random samples, are drawn as points.
 
     Args:
-      x, y: the arguments; by default the first two with several values, floats before integers and integers before
-        text.
+      x, y: the arguments; default the first two with several values: floats, integers, then text.
       found, metric, mode, ax: as in `sweep_line`.
 
     Returns:

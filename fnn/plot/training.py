@@ -17,8 +17,7 @@ _TYPICAL_RATIO = 1e-3  # of an update to its parameters
 def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, ax: Axes | None = None) -> Axes:
     """Draw a metric over the epochs, for training and, where present, validation.
 
-    The history of several training runs (`many`, ``vmap``), with leading axes for the members, becomes a thin line for
-    each member and a thick one for their median.
+    A history of several runs (`many`, ``vmap``), with leading axes, becomes thin lines and a thick one for their median.
 
     Args:
       history: the result of `fit` or `run`.
@@ -95,8 +94,7 @@ def layer_statistics(
       The axes.
 
     Raises:
-      InputError: when there is nothing to draw, when a layer has no single number, and for negative numbers on a
-        logarithmic axis.
+      InputError: for nothing to draw, a layer without a single number, or negative numbers on a logarithmic axis.
 
     >>> ax = layer_statistics({"sigmoid": {"dense": 1e-5, "dense_1": 1e-2}, "relu": {"dense": 0.1, "dense_1": 0.2}})
     >>> [label.get_text() for label in ax.get_xticklabels()]
@@ -191,6 +189,8 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     >>> [ax.get_ylabel() for ax in layer_report(report)]
     ['output: mean and spread', 'gradient norm', 'update / parameters']
     """
+    from matplotlib.ticker import NullFormatter
+
     rows = getattr(report, "rows", ())
     if not rows or not all(hasattr(row, "update_ratio") for row in rows):
         fail("layer_report", expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
@@ -204,7 +204,11 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     _draw_layers(grid[2], names, ratios, "update / parameters", log=True, bridge=True)
     _draw_typical_ratio(grid[2])
     for ax in grid[1:3]:
-        _whole_decades(ax)
+        if ax.get_yscale() == "log":  # tick labels at powers of ten only, with at least two in view
+            low, high = np.log10(ax.get_ylim())
+            if np.floor(high) - np.ceil(low) < 1:
+                ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+            ax.yaxis.set_minor_formatter(NullFormatter())
     for place, row in enumerate(rows):
         counts = row.non_finite
         bad_by_picture = (counts.outputs, counts.gradients + counts.param_gradients, counts.params)
@@ -228,17 +232,6 @@ def _draw_typical_ratio(ax: Axes) -> None:
     low, high = ax.get_ylim() if ax.get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
     ax.set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
     ax.legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
-
-
-def _whole_decades(ax: Axes) -> None:
-    """Tick labels at powers of ten only, with at least two in view."""
-    from matplotlib.ticker import NullFormatter
-
-    if ax.get_yscale() == "log":
-        low, high = np.log10(ax.get_ylim())
-        if np.floor(high) - np.ceil(low) < 1:
-            ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
-        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _finite(rows: Sequence[LayerRow], name: str) -> np.ndarray:
