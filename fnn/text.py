@@ -142,7 +142,7 @@ def sample(
       (...) int32; -1 for a traced row that contains NaN or only -infinity.
 
     Raises:
-      InputError: for a negative temperature or probability, a ``top_k`` outside [1, classes], and rows of NaN or -infinity.
+      InputError: for a negative temperature or probability, ``top_k`` outside [1, classes], NaN, or rows of -infinity.
 
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)

@@ -174,7 +174,7 @@ NOR = Unit((-1, -1), 0)
 def threshold_unit(params: Params, x: Array) -> Array:
     """The threshold unit for real inputs, ``y = step(x @ kernel + bias)``.
 
-    It is 1 on one side of a line (a hyperplane in general) and on the line itself, as in `fnn.activations.step`, else 0.
+    It is 1 on one side of a line (in general a hyperplane) and on the line, as in `fnn.activations.step`, else 0.
 
     Args:
       params: ``kernel`` (features, 1) and ``bias`` (1,), as for `fnn.dense`; further columns are further units.

@@ -199,7 +199,7 @@ def california_housing(folder: Folder | None = None) -> Dataset:
         ``CaliforniaHousing``; default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
 
     Returns:
-      `Dataset` with ``x`` (20640, 8) and ``y`` (20640, 1) in 100,000 dollars, both float32. Another size gives a warning.
+      `Dataset` with ``x`` (20640, 8) and ``y`` (20640, 1) in 100,000 dollars, float32; another size gives a warning.
 
     Raises:
       InputError: if the file is missing from ``folder``, or damaged (with line and column).

@@ -112,8 +112,7 @@ def find_file(
 ) -> Path:
     """The path of a data file: in ``folder`` if given, else in the folder named by ``FNN_DATA``, else downloaded.
 
-    ``dataset`` is a key of `SOURCES` and ``source`` the published name of the file. In a local folder the names
-    ``others`` are accepted too, and the subfolders ``inside`` are searched first.
+    In a local folder the names ``others`` are accepted too, and the subfolders ``inside`` are searched first.
     """
     names = (source, *others)
     if folder is not None:
@@ -134,8 +133,7 @@ def cache_folder() -> Path:
 def download(dataset: str, source: Source) -> Path:
     """The path of a published file in the cache, downloaded if it is missing or its checksum is wrong.
 
-    pooch downloads to a temporary file and renames it once its checksum is verified, so the cache never holds a partial
-    file. If no URL provides the file, a `DownloadError` lists the attempts.
+    pooch renames its temporary file once the checksum is verified, so the cache never holds a partial file.
     """
     folder = cache_folder() / dataset
     import pooch

@@ -1,7 +1,6 @@
 """Read data files: text in UTF-8, IDX arrays and CSV tables.
 
-`read_idx` and `read_csv` are public; the loaders in `fnn.data.datasets` also use `read_text`, `read_table` and
-`parse_numbers`, which name the file, line and column of a mistake.
+`read_idx` and `read_csv` are public; loaders also use the others, which name the file, line and column of a mistake.
 """
 
 from __future__ import annotations

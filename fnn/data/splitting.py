@@ -312,7 +312,7 @@ def take_fold(fold: Fold, *arrays: PyTree) -> tuple[tuple[PyTree, ...], tuple[Py
       *arrays: ``x, y``, or pytrees of arrays, with rows along the first axis.
 
     Returns:
-      ``(x, y)`` of the training rows and of the held-out rows, as JAX arrays; ``(x, y, weight)`` if the fold has weights.
+      ``(x, y)`` of the training and of the held-out rows, as JAX arrays; ``(x, y, weight)`` if the fold has weights.
 
     Raises:
       InputError: for arrays with another number of rows than the fold.

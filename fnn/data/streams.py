@@ -102,8 +102,7 @@ class Shuffled(_Passes):
     Raises:
       InputError: for numbers below 1, an iterator that is exhausted after one pass, or batches of different structure.
 
-    It can be resumed exactly if ``batches`` is the same in every pass, or has ``state()`` and ``restore(state)``: the
-    pass is then repeated without the batches already given.
+    It can be resumed exactly if ``batches`` is the same in every pass, or has ``state()`` and ``restore(state)``.
 
     >>> import numpy as np, fnn
     >>> x = np.arange(12, dtype="float32")

@@ -184,12 +184,11 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
 
 
 def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
-    """Learn how to encode a table: numbers are kept, categories become one-hot columns.
+    """Learn how to encode a table: numbers are kept, text and other categories become one-hot columns.
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
-      categorical: columns of numbers to treat as categories, e.g. a postcode. Columns of text always are; name one
-        here only if nearly every row has a different text.
+      categorical: columns of numbers that are categories, e.g. a postcode, or of text that differs in nearly every row.
       two_as_one: whether two categories share one encoded column, 0 for the first and 1 for the second in sorted order,
         since a second column would be redundant. A single category becomes a column of ones.
 

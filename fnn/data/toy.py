@@ -120,8 +120,7 @@ def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Two Gaussian clouds that a straight line separates, or nearly so.
 
-    Half of the points are drawn from a normal distribution around (2, 2), the others around (-2, -2). The variance in
-    each direction is ``0.5 + 7 noise``: 0.5 without noise, 4 for a noise of 0.5.
+    Half of the points are normal around (2, 2), half around (-2, -2), with variance ``0.5 + 7 noise`` on each axis.
 
     Args:
       key, size, noise: as in `circles`.

@@ -99,8 +99,7 @@ def check(model: Layer | Task, x: PyTree) -> Check:
       A `Check`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: when a layer rejects its input, with its name and position, and the table up to that layer. If a layer
-        of your own raises another type of error, the table is added to it as a note.
+      InputError: when a layer rejects its input, with its name, position and the table so far; other errors get a note.
 
     >>> import fnn
     >>> print(fnn.check(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))

@@ -17,8 +17,7 @@ from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
 from ..training.task import Task
 
-# Arrays by ("params" or "state", path).
-Arrays = dict[tuple[str, str], PyTree]
+Arrays = dict[tuple[str, str], PyTree]  # by ("params" or "state", path)
 
 
 class LayerCall(NamedTuple):

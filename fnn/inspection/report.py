@@ -127,9 +127,8 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     """Report activations, gradients and updates of each layer in one training step, and point out suspicious ones.
 
     The step is the one that `train_step` would make, including dropout; ``ts`` is not changed. Notes point out dead or
-    saturated units, gradients that vanish or explode, updates that are too large or too small, and values that are not
-    finite. Use a batch that represents the data, several hundred examples: a unit that is 0 for 8 examples need not be
-    dead. `fnn.plot.layer_report` draws the report.
+    saturated units, gradients that vanish or explode, updates that are too large or small, and values that are not
+    finite. Use several hundred examples: a unit that is 0 for 8 need not be dead. `fnn.plot.layer_report` draws it.
 
     Args:
       task: the `Task`.
@@ -229,8 +228,7 @@ def _dead_units(x: np.ndarray, grads: list[np.ndarray]) -> int:
     return int(np.logical_and.reduce([(a == 0).all(tuple(range(a.ndim - 1))) for a in own]).sum())
 
 
-# Outputs this close to a bound are saturated; the slope there is below 0.01 for sigmoid and 0.02 for tanh.
-_NEAR = 0.01
+_NEAR = 0.01  # outputs this close to a bound are saturated: the slope is below 0.01 for sigmoid and 0.02 for tanh
 _BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -283,8 +281,7 @@ PASSING = {
     "ActivityRegularization", "AvgPool", "Dropout", "Flatten", "GlobalAvgPool", "GlobalMaxPool", "MaxPool", "OneHot",
     "Reshape", "Sequential",
 }  # fmt: skip
-# Thresholds of the notes.
-_DEAD, _SATURATED, _FALL, _LARGE_UPDATE, _SMALL_UPDATE = 0.2, 0.5, 1e-3, 0.1, 1e-6
+_DEAD, _SATURATED, _FALL, _LARGE_UPDATE, _SMALL_UPDATE = 0.2, 0.5, 1e-3, 0.1, 1e-6  # thresholds of the notes
 
 
 def _notes(rows: list[LayerRow], loss: float, examples: int) -> list[str]:

@@ -105,8 +105,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     Raises:
       InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
-    A row counts the layer's own parameters; layers inside it have their own rows, and a layer applied twice has one.
-    Running statistics and other layer state count as not trainable.
+    A row counts the layer's own parameters; a layer applied twice has one row. Layer state counts as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))

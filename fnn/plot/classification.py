@@ -140,8 +140,7 @@ def probabilities(
       p: (classes,), or (1,) for the probability of class 1 out of two.
       label: the true class, an integer; optional.
       names: of the classes; default their labels.
-      top: how many of the most probable classes to show, in order, in addition to the true one; default all in their
-        original order up to 20 classes, else 10.
+      top: number of classes to show, most probable first, plus the true one; default 10, or all in order if at most 20.
       ax: the axes to draw into; default a new figure.
 
     Returns:

@@ -147,7 +147,7 @@ def decision_boundary(
       x: (count, 2) points; the picture shows their surroundings.
       y: (count,) or (count, 1), optional: class labels; for a single output 0 and 1, -1 and 1, or numeric targets.
       names: of the classes; default their labels.
-      level: the boundary for a single output; default 0.5 if all outputs are in [0, 1] and no label is -1, else 0 (logits).
+      level: the boundary for a single output; default 0.5 if all outputs are in [0, 1] and no label is -1, else 0.
       resolution: points on each axis at which the function is evaluated.
       margin: how far the picture extends beyond the points, as a fraction of their range.
       ax: the axes to draw into; default a new figure.
@@ -300,7 +300,7 @@ def optimizer_paths(
 
     Args:
       surface: a function of a (2,) vector, written with jax.numpy since it is mapped over the picture.
-      paths: name to (steps + 1, 2) points, from the start (a ring) to the end (a marker); those not finite are left out.
+      paths: name to (steps + 1, 2) points, from the start (a ring) to the end (a marker); not finite ones are left out.
       low, high: the corners of the picture, two numbers each.
       minimum: the lowest point of the surface, marked by a star; optional.
       resolution: points on each axis at which the surface is evaluated.

@@ -17,7 +17,7 @@ _TYPICAL_RATIO = 1e-3  # of an update to its parameters
 def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, ax: Axes | None = None) -> Axes:
     """Draw a metric over the epochs, for training and, where present, validation.
 
-    A history of several runs (`many`, ``vmap``), with leading axes, becomes thin lines and a thick one for their median.
+    A history of several runs (`many`, ``vmap``), with leading axes, becomes thin lines and a thick line, their median.
 
     Args:
       history: the result of `fit` or `run`.
@@ -202,7 +202,12 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     ratios = {"update": _finite(rows, "update_ratio")}
     _draw_layers(grid[1], names, norms, "gradient norm", log=True, bridge=True)
     _draw_layers(grid[2], names, ratios, "update / parameters", log=True, bridge=True)
-    _draw_typical_ratio(grid[2])
+    # A line at the typical ratio of update to parameters, always inside the limits.
+    style: Style = {"color": "0.35", "linestyle": (0, (5, 3)), "linewidth": 1, "zorder": 1}
+    guide = grid[2].axhline(_TYPICAL_RATIO, **style, label="customary $10^{-3}$")
+    low, high = grid[2].get_ylim() if grid[2].get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
+    grid[2].set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
+    grid[2].legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
     for ax in grid[1:3]:
         if ax.get_yscale() == "log":  # tick labels at powers of ten only, with at least two in view
             low, high = np.log10(ax.get_ylim())
@@ -223,15 +228,6 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
             ax.tick_params(labelbottom=False)
             ax.set_xlabel("")
     return grid
-
-
-def _draw_typical_ratio(ax: Axes) -> None:
-    """A line at the typical ratio of update to parameters, always inside the limits."""
-    style: Style = {"color": "0.35", "linestyle": (0, (5, 3)), "linewidth": 1, "zorder": 1}
-    guide = ax.axhline(_TYPICAL_RATIO, **style, label="customary $10^{-3}$")
-    low, high = ax.get_ylim() if ax.get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
-    ax.set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
-    ax.legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
 
 
 def _finite(rows: Sequence[LayerRow], name: str) -> np.ndarray:
