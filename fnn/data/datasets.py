@@ -231,18 +231,16 @@ def california_housing(folder: Folder | None = None) -> Dataset:
     return Dataset(x, (raw["medianHouseValue"][:, None] / 100_000).astype(np.float32), tuple(columns), ())
 
 
-# Fixed rather than learned from the file, so that a part of the file gives the same inputs.
-_SHIPPING_CATEGORIES = {
+# Categories, fixed rather than learned from the file, so that a part of the file gives the same inputs.
+_SHIPPING_COLUMNS: dict[str, tuple[str, ...] | None] = {
     "Warehouse_block": ("A", "B", "C", "D", "F"),
     "Mode_of_Shipment": ("Flight", "Road", "Ship"),
+    **dict.fromkeys(("Customer_care_calls", "Customer_rating", "Cost_of_the_Product", "Prior_purchases")),
     "Product_importance": ("high", "low", "medium"),
     "Gender": ("F", "M"),
+    **dict.fromkeys(("Discount_offered", "Weight_in_gms")),
 }
-_SHIPPING_COLUMNS = (
-    *("Warehouse_block", "Mode_of_Shipment", "Customer_care_calls", "Customer_rating", "Cost_of_the_Product"),
-    *("Prior_purchases", "Product_importance", "Gender", "Discount_offered", "Weight_in_gms"),
-)
-_SHIPPING = TableCode(_SHIPPING_COLUMNS, tuple(map(_SHIPPING_CATEGORIES.get, _SHIPPING_COLUMNS)))
+_SHIPPING = TableCode(tuple(_SHIPPING_COLUMNS), tuple(_SHIPPING_COLUMNS.values()))
 _SHIPPING_LABEL = "Reached.on.Time_Y.N"
 _SHIPPING_FILES = ("ecommerce_shipping.csv", "Train.csv")
 
@@ -288,10 +286,8 @@ def shipping(path: Folder | None = None) -> Dataset:
     table = read_table(read_text(file), file.name)
     check_columns(file.name, (*_SHIPPING_COLUMNS, _SHIPPING_LABEL), table.columns)
     columns = {
-        name: _parse_categories(table, name, _SHIPPING_CATEGORIES[name])
-        if name in _SHIPPING_CATEGORIES
-        else parse_numbers(table, name)
-        for name in _SHIPPING_COLUMNS
+        name: parse_numbers(table, name) if categories is None else _parse_categories(table, name, categories)
+        for name, categories in _SHIPPING_COLUMNS.items()
     }
     y = _parse_categories(table, _SHIPPING_LABEL, ("0", "1")).astype(np.int32)
     return Dataset(table_encode(_SHIPPING, columns), y, _SHIPPING.names, ("on time", "not on time"))

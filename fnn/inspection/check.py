@@ -62,9 +62,11 @@ class Check(NamedTuple):
         return "\n".join([*lines, lines[1], total])
 
     def _lines(self) -> list[str]:
-        listed = {row.path for row in self.rows}
+        paths = [row.path for row in self.rows]
+        # Indented below the parent; the whole path if the table does not list the parent.
+        names = [f"{'  ' * (len(p) - 1)}{p[-1]}" if p[:-1] in paths else "/".join(p) for p in paths]
         columns = {
-            "layer (type)": [f"{_indented(row.path, listed)} ({row.kind})" for row in self.rows],
+            "layer (type)": [f"{name} ({row.kind})" for name, row in zip(names, self.rows, strict=True)],
             "input": [_arrays_cell(row.input_dtype, row.input_shape) for row in self.rows],
             "output": [_arrays_cell(row.output_dtype, row.output_shape) for row in self.rows],
             "params": [f"{row.params:,}" for row in self.rows],
@@ -72,11 +74,6 @@ class Check(NamedTuple):
             "bytes": [f"{row.size:,}" for row in self.rows],
         }
         return table_lines([list(columns), *zip(*columns.values(), strict=True)], left=3)
-
-
-def _indented(path: tuple[str, ...], listed: set[tuple[str, ...]]) -> str:
-    """The layer's name, indented below its parent; the whole path if the table does not list the parent."""
-    return f"{'  ' * (len(path) - 1)}{path[-1]}" if path[:-1] in listed else "/".join(path)
 
 
 def _arrays_cell(dtypes: PyTree, shapes: PyTree) -> str:
@@ -99,7 +96,7 @@ def check(model: Layer | Task, x: PyTree) -> Check:
       A `Check`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: when a layer rejects its input, with its name, position and the table so far; other errors get a note.
+      InputError: when a layer rejects its input, with its name, position and the table so far; a note on other errors.
 
     >>> import fnn
     >>> print(fnn.check(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))

@@ -13,17 +13,13 @@ from .._core.checks import check_count
 from .._core.errors import fail
 
 if TYPE_CHECKING:  # matplotlib loads on first use
-    import matplotlib.artist
-    import matplotlib.axes
-    import matplotlib.axis
-    import matplotlib.cm
+    from matplotlib import artist, axes, axis, cm
 
-Artist: TypeAlias = "matplotlib.artist.Artist"
-Axes: TypeAlias = "matplotlib.axes.Axes"
-Axis: TypeAlias = "matplotlib.axis.Axis"
-Mappable: TypeAlias = "matplotlib.cm.ScalarMappable"
-Style = dict[str, Any]
-"""Keyword arguments of a matplotlib call."""
+Artist: TypeAlias = "artist.Artist"
+Axes: TypeAlias = "axes.Axes"
+Axis: TypeAlias = "axis.Axis"
+Mappable: TypeAlias = "cm.ScalarMappable"
+Style = dict[str, Any]  # keyword arguments of a matplotlib call
 
 # The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

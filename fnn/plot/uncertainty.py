@@ -57,7 +57,13 @@ def reliability(
         style, drawn = line_style(i), np.ones(claimed.shape, bool)
         if classes:
             counts = np.asarray(curve[2])
-            _shares(ax, counts, i, len(by_name))
+            # Light bars: the share of the examples in each bin, with counts if there is one curve.
+            bins, width = len(counts), 0.9 / len(counts) / len(by_name)
+            places = (np.arange(bins) + 0.5) / bins + width * (i - (len(by_name) - 1) / 2)
+            look: Style = {"color": lighten(style["color"], 0.75), "label": "" if i else "share of the examples"}
+            bars = ax.bar(places, counts / max(counts.sum(), 1), width, **look, zorder=0)
+            if len(by_name) == 1 and bins <= 15:
+                ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
             drawn = counts >= _FEW
             few = (counts > 0) & ~drawn
             open_mark: Style = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
@@ -93,18 +99,6 @@ def _legend_aside(ax: Axes, place: str) -> None:
         if not ax.legend(**look).get_window_extent().padded(3).count_contains(points):
             return
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
-
-
-def _shares(ax: Axes, counts: np.ndarray, i: int, models: int) -> None:
-    """Light bars behind curve ``i``: the share of the examples in each bin, with counts if there is one model."""
-    bins = len(counts)
-    width = 0.9 / bins / models
-    places = (np.arange(bins) + 0.5) / bins + width * (i - (models - 1) / 2)
-    shares = counts / max(counts.sum(), 1)
-    label = "share of the examples" if i == 0 else ""
-    bars = ax.bar(places, shares, width, color=lighten(COLORS[i % len(COLORS)], 0.75), label=label, zorder=0)
-    if models == 1 and bins <= 15:
-        ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
 
 
 def intervals(
