@@ -130,8 +130,7 @@ class Fold:
     """The training rows and the held-out rows of a fold: a pytree of arrays, from `folds` or `folds_from`.
 
     All folds of one partition have arrays of the same shapes. If their sizes differ, shorter arrays are padded with
-    copies of their first row of weight 0, and the other weights are rescaled to compensate: a weighted mean over the
-    arrays is the mean over the rows of the fold.
+    copies of their first row of weight 0, and a weighted mean over the arrays is the mean over the rows of the fold.
 
     Attributes:
       train, test: (rows,) int32, indices of the training rows and of the held-out rows in ascending order.

@@ -146,9 +146,8 @@ def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Two spiral arms of 1.75 turns each: the hardest of the four classification sets.
 
-    On an arm of ``m`` points, point ``i`` has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi on the arm of
-    class 0. Its position is ``radius * (sin angle, cos angle) + noise * u``, with ``u`` uniform in [-1, 1)^2. Without
-    noise only the order of the rows is random.
+    Point ``i`` of ``m`` on an arm has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi in class 0. It lies at
+    ``radius * (sin angle, cos angle) + noise * u``, ``u`` uniform in [-1, 1)^2. Without noise only the order is random.
 
     Args:
       key, noise: as in `circles`.
