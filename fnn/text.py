@@ -432,7 +432,7 @@ def generate_text(
       The new characters, without the prompt.
 
     Raises:
-      InputError: if ``model`` is no layer, has another number of symbols or returns NaN, its outputs may be logits or
+      InputError: if ``model`` is not a layer or has another number of symbols, its outputs are NaN or look like
         probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; as in `generate_from`.
 
     >>> import jax, jax.numpy as jnp, fnn

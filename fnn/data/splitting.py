@@ -134,7 +134,7 @@ class Fold:
 
     Attributes:
       train, test: (rows,) int32, indices of the training rows and of the held-out rows in ascending order.
-      train_weight, test_weight: (rows,) float32, their weights; None if all folds have the same size.
+      train_weight, test_weight: (rows,) float32, their weights, of mean 1; None if all folds have the same size.
       size: number of rows of the data.
     """
 

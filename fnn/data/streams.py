@@ -49,7 +49,7 @@ class Stream(_Passes):
 
     Args:
       make: ``make(epoch)`` returns an iterable of the batches of one pass, ``(x, y)`` or ``(x, y, sample_weight)``; it
-        is usually a generator function. ``epoch``, from 0, may seed an order; equal epochs must give equal batches.
+        is usually a generator function. ``epoch`` counts from 0 and may seed an order; it must determine the batches.
       length: number of batches in a pass, if known, for the progress bar.
 
     Raises:
@@ -94,7 +94,7 @@ class Shuffled(_Passes):
     several times as long as any ordered run of rows, such as those of one class.
 
     Args:
-      batches: ``(x, y)`` or ``(x, y, sample_weight)``, iterable in every pass: a list, a `Stream`, a data loader.
+      batches: an iterable of ``(x, y)`` or ``(x, y, sample_weight)`` for every pass: a list, a `Stream`, a data loader.
       rows: buffer size in rows; a larger buffer shuffles better and takes more memory.
       batch_size: rows per batch; default the size of the first batch of the source. The last batch may be smaller.
       seed: with the number of the pass, determines the order.

@@ -146,7 +146,7 @@ def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Two spiral arms of 1.75 turns each: the hardest of the four classification sets.
 
-    Point ``i`` of ``m`` on an arm has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi in class 0. It lies at
+    Point ``i`` of ``m`` on an arm has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi in class 0. It is at
     ``radius * (sin angle, cos angle) + noise * u``, ``u`` uniform in [-1, 1)^2. Without noise only the order is random.
 
     Args:

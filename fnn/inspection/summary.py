@@ -26,7 +26,7 @@ class Row(NamedTuple):
       path: names from the outermost layer inwards, e.g. ``("residual", "body", "conv")``.
       kind: the type.
       output_shape: with None for the batch; for several outputs a tuple of shapes.
-      params: number of its own elements, trained or not; those of layers inside it or of an earlier row count there.
+      params: number of elements it owns, trained or not; each element is counted once, in the innermost, earliest row.
       size: their bytes.
       trainable: number of trained elements among them.
     """

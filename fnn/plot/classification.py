@@ -68,7 +68,7 @@ def images(
     """
     x = _as_images("images", x)
     true, predicted = (
-        values if values is None else _label_texts(name, values, len(x), names)
+        None if values is None else _label_texts(name, values, len(x), names)
         for name, values in (("labels", labels), ("predictions", predictions))
     )
     longest = max(map(len, [*(true or ()), *(predicted or ())]), default=0)
