@@ -85,8 +85,8 @@ def perceptron(
       key: a PRNG key that shuffles the rows in each epoch; default: the given order.
 
     Returns:
-      A `Perceptron`: parameters, history and `predict`. Inside a JAX transformation its arrays have ``epochs`` entries
-      (unneeded epochs have errors of 0 and the last weights), and the values of ``x`` and ``y`` are not checked.
+      A `Perceptron`. Inside a JAX transformation its arrays have ``epochs`` entries (unneeded epochs have errors of 0 and
+      the last weights), and the values of ``x`` and ``y`` are not checked.
 
     Raises:
       InputError: for shapes that do not match, no rows, more than two classes, NaN or infinity, or invalid options.

@@ -142,8 +142,7 @@ def decision_boundary(
     - A single output with a numeric ``y``: shades of the outputs and, on the same scale, of the points.
 
     Args:
-      predict: a function from (n, 2) float32 to (n,), (n, 1) or (n, classes), e.g.
-        ``lambda points: fnn.predict(task, ts, points)``.
+      predict: from (n, 2) float32 to (n,), (n, 1) or (n, classes), e.g. ``lambda x: fnn.predict(task, ts, x)``.
       x: (count, 2) points; the picture shows their surroundings.
       y: (count,) or (count, 1), optional: class labels; for a single output 0 and 1, -1 and 1, or numeric targets.
       names: of the classes; default their labels.
