@@ -85,7 +85,7 @@ def perceptron(
       key: a PRNG key that shuffles the rows in each epoch; default: the given order.
 
     Returns:
-      A `Perceptron`. Inside a JAX transformation its arrays have ``epochs`` entries (unneeded epochs have errors of 0 and
+      A `Perceptron`. Inside a JAX transformation its arrays have ``epochs`` entries (unneeded ones have errors of 0 and
       the last weights), and the values of ``x`` and ``y`` are not checked.
 
     Raises:
