@@ -73,8 +73,7 @@ def perceptron(
 
     The rule ends with the first epoch in which every row is right. If some ``(w, b)`` of length 1 has
     ``s (x @ w + b) >= g`` for every row, and no ``(x, 1)`` is longer than ``R``, this takes at most ``(R / g)^2``
-    corrections (Novikoff 1962). If there is no such ``(w, b)``, the rule never ends: ``converged`` is then False, and
-    a warning says whether more epochs can help.
+    corrections (Novikoff 1962). Else it never ends: ``converged`` is False, and a warning says if more epochs can help.
 
     Args:
       x: (rows, features) numbers.

@@ -65,8 +65,7 @@ class Unit(NamedTuple):
       threshold: the sum at which the unit fires.
 
     Raises (when called):
-      InputError: if the number of inputs differs from the number of weights, an input is neither 0 nor 1, shapes do not
-        broadcast, or weights or threshold are not finite.
+      InputError: for a wrong number of inputs, inputs not 0 or 1, shapes that do not broadcast, or a unit not finite.
 
     >>> two_of_three = Unit(weights=(1, 1, 1), threshold=2)
     >>> two_of_three(1, 0, 1), two_of_three(0, 0, 1)

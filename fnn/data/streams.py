@@ -141,11 +141,10 @@ class Shuffled(_Passes):
         filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
             batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
-            length = _row_count(number, batch)
+            length = _checked_length(number, batch, buffer)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
                 out.size = out.size or length
-            _check_same_structure(number, buffer, batch)
             first = min(length, self.rows - filled)
             _write_rows(buffer, np.arange(filled, filled + first), _rows(batch, slice(0, first)))
             filled += first
@@ -201,22 +200,18 @@ def _write_rows(buffer: PyTree, places: np.ndarray, rows: PyTree) -> None:
         a[places] = b
 
 
-def _row_count(number: int, batch: PyTree) -> int:
-    """Number of rows of a batch, which must be the same in all its arrays."""
-    sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(batch)}
+def _checked_length(number: int, batch: PyTree, buffer: PyTree | None) -> int:
+    """Number of rows of a batch, the same in all its arrays; structure, shapes and dtypes must match the buffer's."""
+    where, leaves = f"Shuffled, batch {number}", jax.tree.leaves(batch)
+    sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in leaves}
     if len(sizes) != 1 or -1 in sizes or 0 in sizes:
-        got = ", ".join(describe(leaf) for leaf in jax.tree.leaves(batch)) or "none"
-        fail(f"Shuffled, batch {number}", expected="arrays of the same length, with at least one row", got=got)
-    return int(sizes.pop())
-
-
-def _check_same_structure(number: int, buffer: PyTree, batch: PyTree) -> None:
-    """Reject rows whose structure, shapes or dtypes differ from those in the buffer."""
+        got = ", ".join(map(describe, leaves)) or "none"
+        fail(where, expected="arrays of the same length, with at least one row", got=got)
     kinds = [
         (jax.tree.structure(tree), [(leaf.dtype, leaf.shape[1:]) for leaf in jax.tree.leaves(tree)])
-        for tree in (buffer, batch)
+        for tree in (batch if buffer is None else buffer, batch)
     ]
     if kinds[0] != kinds[1]:
         expected, got = (", ".join(f"{dtype}{list(shape)}" for dtype, shape in leaves) for _, leaves in kinds)
-        hint = "Only the number of rows may change."
-        fail(f"Shuffled, batch {number}", expected=f"rows as before, of {expected}", got=got, hint=hint)
+        fail(where, expected=f"rows as before, of {expected}", got=got, hint="Only the number of rows may change.")
+    return int(sizes.pop())

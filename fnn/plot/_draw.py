@@ -21,9 +21,8 @@ Axis: TypeAlias = "axis.Axis"
 Mappable: TypeAlias = "cm.ScalarMappable"
 Style = dict[str, Any]  # keyword arguments of a matplotlib call
 
-# The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-CLASS_COLORS = (*COLORS, "#882255", "#999933", "#332288", "#661100", "#8C8C8C")
 RIGHT, WRONG = "#00734f", "#b3003b"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "h", "*", ">")
 STYLES = ("-", "--", ":", "-.")
@@ -96,15 +95,6 @@ def lighten(color: str, share: float = 0.65) -> tuple[float, ...]:
     from matplotlib.colors import to_rgb
 
     return tuple(share + (1 - share) * part for part in to_rgb(color))
-
-
-def legend_in_corner(ax: Axes, points: np.ndarray) -> None:
-    """A legend in the corner whose nearest point is farthest away."""
-    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    places = ((points - low) / (high - low))[np.isfinite(points).all(1)]
-    corners = {"upper right": (1, 1), "upper left": (0, 1), "lower left": (0, 0), "lower right": (1, 0)}
-    corner: Style = {"loc": max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())}
-    ax.legend(fontsize=8, framealpha=0.85, **corner)
 
 
 def tick_tilt(labels: Iterable[str], room: int) -> Style:

@@ -98,9 +98,10 @@ def _rank(argument: Argument) -> int:
     return 0 if any(isinstance(value, float) for value in argument.values) else 1
 
 
-def other_arguments(found: Sweep, *shown: str) -> list[str]:
-    """The arguments that vary and are not shown."""
-    return [name for name in found.configs[0] if name not in shown and len(set(found.column(name))) > 1]
+def other_arguments(found: Sweep, *shown: str) -> str:
+    """The arguments that vary and are not shown, with "and" before the last; "" if there are none."""
+    names = [name for name in found.configs[0] if name not in shown and len(set(found.column(name))) > 1]
+    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def scores_of(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
@@ -141,11 +142,6 @@ def value_text(value: object) -> str:
 def score_text(value: float) -> str:
     """A score in three digits."""
     return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
-
-
-def list_text(names: Sequence[str]) -> str:
-    """Names with commas, and "and" before the last."""
-    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def mark_axis(ax: Axes, side: Literal["x", "y"], argument: Argument, room: int) -> None:

@@ -15,7 +15,6 @@ from .._core.errors import fail
 from .._core.types import Array
 from ..nn import activations as _activations
 from ._draw import (
-    CLASS_COLORS,
     COLORS,
     MARKERS,
     Axes,
@@ -25,7 +24,6 @@ from ._draw import (
     class_label,
     class_names,
     grid_points,
-    legend_in_corner,
     level_line,
     lighten,
     line_style,
@@ -33,6 +31,7 @@ from ._draw import (
     one_axes,
 )
 
+_CLASS_COLORS = (*COLORS, "#882255", "#999933", "#332288", "#661100", "#8C8C8C")  # further ones of Paul Tol
 Predict = Callable[[np.ndarray], ArrayLike]
 
 
@@ -197,9 +196,9 @@ def decision_boundary(
         _draw_points(ax, x, len(x), color="0.25")
     elif classes is not None:
         for i in np.unique(classes).tolist():
-            style: Style = {"color": CLASS_COLORS[i % len(CLASS_COLORS)], "marker": MARKERS[i % len(MARKERS)]}
+            style: Style = {"color": _CLASS_COLORS[i % len(_CLASS_COLORS)], "marker": MARKERS[i % len(MARKERS)]}
             _draw_points(ax, x[classes == i], len(x), **style, label=texts[i])
-        legend_in_corner(ax, x)
+        _legend_in_corner(ax, x)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
     return ax
 
@@ -246,7 +245,7 @@ def _draw_regions(ax: Axes, a: np.ndarray, b: np.ndarray, scores: np.ndarray) ->
     from matplotlib.colors import ListedColormap
 
     count = scores.shape[-1]
-    colors = ListedColormap([lighten(CLASS_COLORS[i % len(CLASS_COLORS)]) for i in range(count)])
+    colors = ListedColormap([lighten(_CLASS_COLORS[i % len(_CLASS_COLORS)]) for i in range(count)])
     ax.pcolormesh(a, b, scores.argmax(-1), cmap=colors, vmin=-0.5, vmax=count - 0.5, shading="nearest", rasterized=True)
     for i in range(count):
         # The lead over the best other class is continuous, so its zero contour has no steps.
@@ -347,7 +346,7 @@ def optimizer_paths(
         star: Style = {"marker": "*", "markersize": 14, "markerfacecolor": "gold", "markeredgecolor": "black"}
         ax.plot(*best[:, None], **star, linestyle="none", label="minimum", zorder=4)
     ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
-    legend_in_corner(ax, np.concatenate([*lines.values(), *([] if best is None else [best[None]])]))
+    _legend_in_corner(ax, np.concatenate([*lines.values(), *([] if best is None else [best[None]])]))
     return ax
 
 
@@ -373,3 +372,12 @@ def _heights(where: str, surface: Callable[[Array], Array], points: np.ndarray) 
         got = "a constant" if np.isfinite(heights).all() else "NaN or infinity"
         fail(where, expected="a surface of finite numbers that differ", got=got)
     return heights
+
+
+def _legend_in_corner(ax: Axes, points: np.ndarray) -> None:
+    """A legend in the corner whose nearest point is farthest away."""
+    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
+    places = ((points - low) / (high - low))[np.isfinite(points).all(1)]
+    corners = {"upper right": (1, 1), "upper left": (0, 1), "lower left": (0, 0), "lower right": (1, 0)}
+    corner: Style = {"loc": max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())}
+    ax.legend(fontsize=8, framealpha=0.85, **corner)

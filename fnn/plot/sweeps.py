@@ -14,7 +14,6 @@ from ._sweep_axes import (
     best_of,
     choose_arguments,
     count_text,
-    list_text,
     mark_axis,
     mark_decades,
     other_arguments,
@@ -255,7 +254,7 @@ def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray,
     line: Style = {"color": COLORS[0], "linewidth": 2, "linestyle": "-" if argument.numeric else "", "zorder": 3}
     if len(argument.values) < len(found.configs):
         ax.plot(trials, scores, **dots, alpha=0.4)
-        label = f"mean over {list_text(others)}" if others else "mean"
+        label = f"mean over {others}" if others else "mean"
         ax.plot(argument.places, means, marker="s", label=label, **line)
         low_to_high: Style = {"color": COLORS[0], "label": "least to most"}
         if argument.numeric:
@@ -307,7 +306,7 @@ def sweep_map(
     others = other_arguments(found, across.name, up.name)
     means, count, failed = _cell_means(across, up, scores)
     ax = one_axes("sweep_map", ax, (6.4, 4.4))
-    title = f"{name}, mean over {list_text(others)}" if others and (count > 1).any() else name
+    title = f"{name}, mean over {others}" if others and (count > 1).any() else name
     colours = _score_colours(means, rising)
     grid = (count > 0).mean() > 0.5 or min(means.shape) == 1
     draw = _draw_cells if grid else _draw_points
