@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from ._core.checks import check_count, check_float, check_key, check_range, is_c
 from ._core.dtypes import at_least_float32
 from ._core.errors import describe, fail, located
 from ._core.jaxprs import last_operations
-from ._core.types import Array, Params, State
+from ._core.types import Array, Params, PyTree, State
 from .nn.layer import Layer
 
 Carry = TypeVar("Carry")
@@ -60,16 +60,15 @@ class Vocabulary(NamedTuple):
         if not isinstance(text, str):
             fail("encode", expected="a string", got=describe(text))
         id_of = {symbol: i for i, symbol in enumerate(self.symbols)}
-        if unknown is not None:
-            if unknown not in id_of:
-                expected = f"unknown to be one of the {self.size} symbols of the vocabulary"
-                fail("encode", expected=expected, got=repr(unknown))
-            return np.array([id_of.get(c, id_of[unknown]) for c in text], np.int32)
-        if outside := sorted(set(text) - id_of.keys()):
-            expected = f"only the {self.size} symbols of the vocabulary"
+        known = f"the {self.size} symbols of the vocabulary"
+        if unknown is not None and unknown not in id_of:
+            fail("encode", expected=f"unknown to be one of {known}", got=repr(unknown))
+        outside = sorted(set(text) - id_of.keys())
+        if outside and unknown is None:
             hint = "Pass unknown=' ', or another symbol, to replace them."
-            fail("encode", expected=expected, got=f"also {outside[:10]}", hint=hint)
-        return np.array([id_of[c] for c in text], np.int32)
+            fail("encode", expected=f"only {known}", got=f"also {outside[:10]}", hint=hint)
+        other = 0 if unknown is None else id_of[unknown]
+        return np.array([id_of.get(c, other) for c in text], np.int32)
 
     def decode(self, numbers: ArrayLike) -> str:
         """Convert symbol ids back to a text.
@@ -119,7 +118,9 @@ def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.
     return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]
 
 
-def _check_sampling(where: str, temperature: ArrayLike, top_k: int | None) -> None:
+def _check_sampling(where: str, key: Array, temperature: ArrayLike, top_k: int | None, length: int = 1) -> None:
+    check_key(where, key)
+    check_count(where, "length", length)
     check_range(where, "temperature", temperature, 0)
     if top_k is not None:
         check_count(where, "top_k", top_k)
@@ -135,29 +136,25 @@ def sample(
       logits: (..., classes).
       temperature: at least 0; may be traced. Lower values favour likely classes, higher values increase variety.
       top_k: draw only from the ``top_k`` most likely classes (ties: the first ones); default all classes.
-      from_logits: False if ``logits`` holds probabilities p; the logits are then log p. A class of probability 0 is
-        never drawn.
+      from_logits: False for probabilities p; the logits are then log p, and a class of probability 0 is never drawn.
 
     Returns:
       (...) int32; -1 for a traced row that contains NaN or only -infinity.
 
     Raises:
-      InputError: for a negative temperature, a ``top_k`` below 1 or above the number of classes, negative
-        probabilities, and rows that contain NaN or only -infinity.
+      InputError: for a negative temperature or probability, ``top_k`` outside [1, classes], NaN, or rows of -infinity.
 
-    >>> import jax, jax.numpy as jnp
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)
     >>> drawn = jax.vmap(lambda key: sample(key, logits, top_k=2))(keys)
     >>> sorted(set(drawn.tolist()))
     [1, 2]
     """
-    check_key("sample", key)
+    _check_sampling("sample", key, temperature, top_k)
     scores = jnp.asarray(as_array("sample, logits", logits))
     check_float("sample", scores, "Logits are the outputs of a last layer without an activation: Dense(symbols).")
     if scores.ndim == 0 or scores.shape[-1] == 0:
         fail("sample", expected="logits of shape (..., classes)", got=describe(scores))
-    _check_sampling("sample", temperature, top_k)
     if top_k is not None and top_k > scores.shape[-1]:
         fail("sample", expected=f"top_k to be at most {scores.shape[-1]}, the number of classes", got=str(top_k))
     # Half precision has too few distinct values for the noise of an unlikely class.
@@ -213,7 +210,7 @@ def _are_logits(where: str, last_operation: str | None, from_logits: bool | None
     return last_operation != "softmax"
 
 
-def _last_operation(fn: Callable[..., Any], *args: Any) -> tuple[str | None, Any]:
+def _last_operation(fn: Callable[..., PyTree], *args: PyTree) -> tuple[str | None, PyTree]:
     """Name of the operation that makes a function's last output, and the shapes of all outputs, from one trace."""
     closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
     return (last_operations(closed) or [None])[-1], out
@@ -257,15 +254,13 @@ def generate_from(
       key: a PRNG key; the same key gives the same text.
       length: number of symbols to generate.
       temperature, top_k: see `sample`.
-      from_logits: whether ``step`` returns logits (True) or probabilities (False). Default None: probabilities if its
-        last operation is a softmax, else logits.
+      from_logits: whether ``step`` returns logits, not probabilities; default: unless its last operation is a softmax.
 
     Returns:
       (length,) int32; -1 from the first NaN of ``step`` on.
 
     Raises:
-      InputError: for an empty prompt, a length below 1, a negative temperature, a ``top_k`` below 1 or above the number
-        of symbols, and a ``step`` that returns anything else.
+      InputError: for an empty prompt, a length below 1, or another result of ``step``, else as in `sample`.
 
     An LSTM over 5 symbols at temperature 0, compared with the same LSTM that rereads the whole text for each symbol:
 
@@ -285,9 +280,7 @@ def generate_from(
     True
     """
     where = "generate_from"
-    check_key(where, key)
-    check_count(where, "length", length)
-    _check_sampling(where, temperature, top_k)
+    _check_sampling(where, key, temperature, top_k, length)
     ids = _as_ids(where, "a prompt", prompt)
     carry = jax.tree.map(jnp.asarray, carry)
     logits = _are_logits(where, _check_step(where, step, carry), from_logits)
@@ -352,13 +345,10 @@ def generate(
 
     Here the next symbol is the first one of the window plus 1, modulo 7:
 
-    >>> import jax
     >>> print(generate(lambda ids: jax.nn.one_hot((ids[:, 0] + 1) % 7, 7), jax.random.key(0), [0, 3], 6, temperature=0))
     [1 4 2 5 3 6]
     """
-    check_key("generate", key)
-    check_count("generate", "length", length)
-    _check_sampling("generate", temperature, top_k)
+    _check_sampling("generate", key, temperature, top_k, length)
     ids = _as_ids("generate", "a window", window)
     last_operation, _ = _last_operation(predict, jax.ShapeDtypeStruct((1, *ids.shape), jnp.int32))
     are_logits = _are_logits("generate", last_operation, from_logits)
@@ -425,15 +415,13 @@ def generate_text(
     """Continue a text with a windowed model, compiled once per model, window width, length and ``top_k``.
 
     Args:
-      model: a `Layer` from windows (batch, width) of symbol ids to logits or softmax probabilities,
-        (batch, ``vocabulary.size``), e.g. ``task.model``.
+      model: a `Layer`, e.g. ``task.model``, from ids (batch, width) to logits or probabilities (batch, symbols).
       params, state: the model's parameters and state, e.g. ``ts.params, ts.state``.
       vocabulary: the model's symbols.
       prompt: the text to continue.
       key: a PRNG key; the same key gives the same text.
       length: number of characters to generate.
-      temperature: at least 0; 0 always takes the most likely character.
-      top_k: draw only from the ``top_k`` most likely characters; default all.
+      temperature, top_k: see `sample`.
       width: window width; only the last ``width`` characters of the prompt are used. Default: the whole prompt. Set it
         to the length of the training windows if the prompt is longer, since the model has never seen longer ones.
       unknown: the symbol that replaces characters outside the vocabulary; by default they raise an error.
@@ -444,9 +432,8 @@ def generate_text(
       The new characters, without the prompt.
 
     Raises:
-      InputError: if ``model`` is not a layer, the prompt is empty or shorter than ``width``, a character is unknown,
-        the temperature is negative, ``top_k`` is below 1 or above the number of symbols, the model has another number
-        of symbols or returns NaN, or its outputs may be either logits or probabilities.
+      InputError: if ``model`` is not a layer or has another number of symbols, its outputs are NaN or look like
+        probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; as in `generate_from`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> vocabulary = Vocabulary.of("hello world")
@@ -461,9 +448,7 @@ def generate_text(
     if not callable(getattr(model, "apply", None)):
         hint = "Pass task.model." if hasattr(model, "model") else ""
         fail(where, expected="a Layer as model", got=f"a {type(model).__name__}", hint=hint)
-    check_key(where, key)
-    check_count(where, "length", length)
-    _check_sampling(where, temperature, top_k)
+    _check_sampling(where, key, temperature, top_k, length)
     if not isinstance(prompt, str):
         fail(where, expected="a string as prompt", got=describe(prompt))
     if width is not None:

@@ -16,21 +16,6 @@ from .logic import Formula, Node, formula, xor_network
 from .units import AND, IDENTITY, NAND, NOR, NOT, OR, TruthTable, Unit, at_least, threshold_unit
 
 __all__ = [
-    "AND",
-    "IDENTITY",
-    "NAND",
-    "NOR",
-    "NOT",
-    "OR",
-    "Formula",
-    "Node",
-    "Perceptron",
-    "TruthTable",
-    "Unit",
-    "at_least",
-    "formula",
-    "perceptron",
-    "separable",
-    "threshold_unit",
-    "xor_network",
-]
+    "AND", "IDENTITY", "NAND", "NOR", "NOT", "OR", "Formula", "Node", "Perceptron", "TruthTable", "Unit", "at_least",
+    "formula", "perceptron", "separable", "threshold_unit", "xor_network",
+]  # fmt: skip

@@ -73,8 +73,7 @@ def perceptron(
 
     The rule ends with the first epoch in which every row is right. If some ``(w, b)`` of length 1 has
     ``s (x @ w + b) >= g`` for every row, and no ``(x, 1)`` is longer than ``R``, this takes at most ``(R / g)^2``
-    corrections (Novikoff 1962). If there is no such ``(w, b)``, the rule never ends: ``converged`` is then False, and
-    a warning says whether more epochs can help.
+    corrections (Novikoff 1962). Else it never ends: ``converged`` is False, and a warning says if more epochs can help.
 
     Args:
       x: (rows, features) numbers.
@@ -85,12 +84,11 @@ def perceptron(
       key: a PRNG key that shuffles the rows in each epoch; default: the given order.
 
     Returns:
-      A `Perceptron`: parameters, history and `predict`. Inside a JAX transformation its arrays have ``epochs`` entries
-      (unneeded epochs have errors of 0 and the last weights), and the values of ``x`` and ``y`` are not checked.
+      A `Perceptron`. Inside a JAX transformation its arrays have ``epochs`` entries (unneeded ones have errors of 0 and
+      the last weights), and the values of ``x`` and ``y`` are not checked.
 
     Raises:
-      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or options
-        out of range.
+      InputError: for shapes that do not match, no rows, more than two classes, NaN or infinity, or invalid options.
 
     >>> x, y = jnp.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), jnp.array([0, 0, 0, 1])
     >>> found = perceptron(x, y)
@@ -119,7 +117,13 @@ def perceptron(
     errors, history = jax.tree.map(lambda values: jnp.asarray(np.asarray(values)[: int(ran)]), (errors, history))
     *_, left = counts = np.asarray(errors).tolist()
     if left:
-        _warn_not_converged(inputs, labels, left, len(counts))
+        if inputs.size > _MAX_DECIDED_SIZE:
+            reason = "More epochs may help; separable(x, y) says whether any number can."
+        elif separable(inputs, labels):
+            reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
+        else:
+            reason = "No line separates the classes, so no number of epochs is enough."
+        warn(f"perceptron: {left} of {len(inputs)} rows were still wrong in epoch {len(counts)}. {reason}")
     return Perceptron(params, errors, sum(counts), left == 0, history, _classes(labels))
 
 
@@ -159,8 +163,7 @@ def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Param
         left = wrong.sum(dtype=jnp.int32)
         return t + 1, left, weights, errors.at[t].set(left), kernels.at[t].set(weights[0]), biases.at[t].set(weights[1])
 
-    zero = jnp.zeros((), x.dtype)
-    weights = (jnp.zeros(features, x.dtype), zero)
+    weights = (jnp.zeros(features, x.dtype), jnp.zeros((), x.dtype))
     empty = jnp.zeros(epochs, jnp.int32), jnp.zeros((epochs, features), x.dtype), jnp.zeros(epochs, x.dtype)
     start = (jnp.zeros((), jnp.int32), jnp.ones((), jnp.int32), weights, *empty)
     ran, _, (kernel, bias), errors, kernels, biases = jax.lax.while_loop(
@@ -172,18 +175,6 @@ def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Param
     return {"kernel": kernel[:, None], "bias": bias[None]}, errors, history, ran
 
 
-def _warn_not_converged(x: Array, y: Array, left: int, epochs: int) -> None:
-    """Warn that the rule did not converge, and say whether more epochs can help."""
-    if x.size > _MAX_DECIDED_SIZE:
-        reason = "More epochs may help; separable(x, y) says whether any number can."
-    elif separable(x, y):
-        reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
-    else:
-        reason = "No line separates the classes, so no number of epochs is enough."
-    text = f"perceptron: {left} of {len(x)} rows were still wrong in epoch {epochs}. {reason}"
-    warn(text)
-
-
 def separable(x: ArrayLike, y: ArrayLike) -> bool:
     """Whether a line (a hyperplane in general) strictly separates the rows of the two classes.
 
@@ -193,16 +184,14 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
         maximize  sum_i l_i   subject to   sum_i l_i s_i (x_i, 1) = 0,   0 <= l_i <= 1
 
     is 0 if they are separable, and at least 2 if not. The dual solution is a separating line, which is verified. Each
-    feature is first scaled to [-1, 1], which does not affect the answer. Gaps are detected down to a few billionths of
-    the range of the data.
+    feature is first scaled to [-1, 1]. Gaps are detected down to a few billionths of the range of the data.
 
     Args:
       x: (rows, features) numbers.
       y: (rows,) labels of two classes: False and True, 0 and 1, or -1 and 1. A single class is separable.
 
     Raises:
-      InputError: for shapes that do not match, more than two classes, numbers that are not finite, no rows, or traced
-        arrays.
+      InputError: for shapes that do not match, no rows, more than two classes, NaN or infinity, or traced arrays.
 
     >>> x = [[0, 0], [0, 1], [1, 0], [1, 1]]
     >>> separable(x, [0, 0, 0, 1]), separable(x, [0, 1, 1, 0])
@@ -217,14 +206,9 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
     low, high = points.min(0), points.max(0)
     points = (points - (low + high) / 2) / np.where(high > low, (high - low) / 2, 1.0)
     rows = np.where(positive, 1.0, -1.0)[:, None] * np.column_stack([points, np.ones(len(points))])
-    out = linprog(
-        -np.ones(len(rows)),
-        A_eq=rows.T,
-        b_eq=np.zeros(rows.shape[1]),
-        bounds=(0, 1),
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
+    zeros = np.zeros(rows.shape[1])
+    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    out = linprog(-np.ones(len(rows)), A_eq=rows.T, b_eq=zeros, bounds=(0, 1), method="highs", options=tight)
     if out.status != 0:
         raise RuntimeError(f"separable: the linear program was not solved: {out.message}")
     return bool((rows @ -out.eqlin.marginals > 0).all())

@@ -6,7 +6,7 @@ import itertools
 import keyword
 import re
 import unicodedata
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import jax.numpy as jnp
 
@@ -15,7 +15,7 @@ from .._core.types import Params
 from ..nn.containers import Sequential
 from ..nn.dense import Dense
 from ..nn.layer import Layer
-from .units import AND, IDENTITY, NOT, OR, TruthTable, Unit, at_least, input_combinations, table_rows
+from .units import AND, IDENTITY, NOT, OR, Bits, TruthTable, Unit, at_least, truth_table
 
 
 class Node(NamedTuple):
@@ -44,7 +44,6 @@ class Formula(NamedTuple):
       InputError: if an input is missing, unknown, given twice, or neither 0 nor 1.
 
     >>> import numpy as np
-    >>> import numpy as np
     >>> xor = formula("(a or b) and not (a and b)")
     >>> xor(1, 0), xor(a=1, b=1)
     (1, 0)
@@ -56,11 +55,11 @@ class Formula(NamedTuple):
     names: tuple[str, ...]
     nodes: tuple[Node, ...]
 
-    def __call__(self, /, *inputs: Any, **named: Any) -> Any:
+    def __call__(self, /, *inputs: Bits, **named: Bits) -> Bits:
         """The output; each input is 0, 1 or an array of them."""
         return self.values(*inputs, **named)[self.nodes[-1].name]
 
-    def values(self, /, *inputs: Any, **named: Any) -> dict[str, Any]:
+    def values(self, /, *inputs: Bits, **named: Bits) -> dict[str, Bits]:
         """The value of every input and every unit by name, in order of computation.
 
         >>> formula("a and not b").values(1, 0)
@@ -103,11 +102,13 @@ class Formula(NamedTuple):
         1  0 | 1    1
         1  1 | 0    0
         """
-        rows = input_combinations("Formula.table", len(self.names))
-        values = self.values(*rows.T)
         shown = [node.name for node in self.nodes] if units else [self.nodes[-1].name]
-        heads = tuple(shown) if units else (self.text,)
-        return TruthTable(self.names, heads, table_rows(rows, [values[name] for name in shown]))
+
+        def outputs(*bits: Bits) -> list[Bits]:
+            values = self.values(*bits)
+            return [values[name] for name in shown]
+
+        return truth_table("Formula.table", self.names, tuple(shown) if units else (self.text,), outputs)
 
 
 def formula(text: str) -> Formula:
@@ -134,11 +135,10 @@ def formula(text: str) -> Formula:
     NOT    weights (-1,), threshold 0, of ('AND',)
     AND 2  weights (1, 1), threshold 2, of ('OR', 'NOT')
     """
-    if not isinstance(text, str):
-        fail("formula", expected="a string such as 'a and not b'", got=describe(text))
+    if not isinstance(text, str) or not text.split():
+        got = "an empty one" if isinstance(text, str) else describe(text)
+        fail("formula", expected="a string such as 'a and not b'", got=got)
     text = " ".join(unicodedata.normalize("NFKC", text).split())  # NFKC, as Python normalizes argument names
-    if not text:
-        fail("formula", expected="a string such as 'a and not b'", got="an empty one")
     parser = _Parser(text)
     try:
         output = parser.disjunction()
@@ -160,7 +160,8 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text, self.position = text, 0
         self.tokens = [(match[0], match.start()) for match in _TOKEN.finditer(text)] + [("", len(text))]
-        self.names = tuple(dict.fromkeys(token for token, _ in self.tokens if _is_name(token)))
+        words = [token for token, _ in self.tokens if token.isidentifier() and not keyword.iskeyword(token)]
+        self.names = tuple(dict.fromkeys(word for word in words if word != "xor"))
         self.nodes: dict[tuple[Unit, tuple[str, ...]], Node] = {}
         self.taken = set(self.names)
 
@@ -218,10 +219,6 @@ class _Parser:
         return self.take(*self.names) or self.refuse("a name, not, or (")
 
 
-def _is_name(token: str) -> bool:
-    return token.isidentifier() and not keyword.iskeyword(token) and token not in ("and", "or", "not", "xor")
-
-
 def xor_network() -> tuple[Layer, dict[str, Params]]:
     """XOR wired by hand: a model of two dense layers with step activations, and its parameters.
 
@@ -239,10 +236,7 @@ def xor_network() -> tuple[Layer, dict[str, Params]]:
     """
     model = Sequential(Dense(2, "step"), Dense(1, "step"))
     params = {
-        "dense": {
-            "kernel": jnp.array([[1.0, 1.0], [1.0, 1.0]], jnp.float32),
-            "bias": jnp.array([-0.5, -1.5], jnp.float32),
-        },
+        "dense": {"kernel": jnp.ones((2, 2), jnp.float32), "bias": jnp.array([-0.5, -1.5], jnp.float32)},
         "dense_1": {"kernel": jnp.array([[1.0], [-1.0]], jnp.float32), "bias": jnp.array([-0.5], jnp.float32)},
     }
     return model, params

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,42 +35,37 @@ class TruthTable(NamedTuple):
     rows: tuple[tuple[int, ...], ...]
 
     def __repr__(self) -> str:
-        heads = (*self.inputs, *self.outputs)
-        lines = [heads, *(tuple(map(str, row)) for row in self.rows)]
-
-        def line(cells: tuple[str, ...]) -> str:
-            padded = [cell.ljust(len(head)) for cell, head in zip(cells, heads, strict=True)]
-            sides = padded[: len(self.inputs)], padded[len(self.inputs) :]
-            return " | ".join("  ".join(side) for side in sides).rstrip()
-
-        return "\n".join(map(line, lines))
+        heads, count = (*self.inputs, *self.outputs), len(self.inputs)
+        lines = []
+        for cells in (heads, *self.rows):
+            padded = [str(cell).ljust(len(head)) for cell, head in zip(cells, heads, strict=True)]
+            lines.append(f"{'  '.join(padded[:count])} | {'  '.join(padded[count:])}".rstrip())
+        return "\n".join(lines)
 
 
-def input_combinations(where: str, count: int) -> np.ndarray:
-    """All combinations of ``count`` bits in binary order, (2^count, count)."""
+def truth_table(
+    where: str, inputs: tuple[str, ...], outputs: tuple[str, ...], evaluate: Callable[..., Sequence[Bits]]
+) -> TruthTable:
+    """The outputs that ``evaluate`` returns for all combinations of the inputs, in binary order."""
+    count = len(inputs)
     if count > _MAX_TABLE_INPUTS:
         fail(where, expected=f"at most {_MAX_TABLE_INPUTS} inputs for a table", got=f"{count}, i.e. {2**count:,} rows")
-    return np.array(list(itertools.product((0, 1), repeat=count)), np.int32).reshape(-1, count)
-
-
-def table_rows(inputs: np.ndarray, outputs: Sequence[Bits]) -> tuple[tuple[int, ...], ...]:
-    """The rows of a truth table: the columns of ``inputs``, then ``outputs``."""
-    return tuple(tuple(row) for row in np.column_stack([inputs, *outputs]).tolist())
+    bits = np.array(list(itertools.product((0, 1), repeat=count)), np.int32).reshape(-1, count)
+    rows = np.column_stack([bits, *evaluate(*bits.T)]).tolist()
+    return TruthTable(inputs, outputs, tuple(map(tuple, rows)))
 
 
 class Unit(NamedTuple):
     """A threshold unit for logic: 1 if ``sum_i w_i x_i >= threshold``, else 0 (McCulloch and Pitts 1943).
 
-    Call it with one argument per weight. Each is 0, 1, a boolean, or an array of those; arrays broadcast and the result
-    is an array.
+    Call it with one argument per weight: 0, 1, a boolean, or an array of those; arrays broadcast and give an array.
 
     Attributes:
       weights: one number per input. (In 1943 an inhibitory input vetoes the others; here it has a negative weight.)
       threshold: the sum at which the unit fires.
 
     Raises (when called):
-      InputError: if the number of inputs differs from the number of weights, an input is neither 0 nor 1, shapes do not
-        broadcast, or weights or threshold are not finite.
+      InputError: for a wrong number of inputs, inputs not 0 or 1, shapes that do not broadcast, or a unit not finite.
 
     >>> two_of_three = Unit(weights=(1, 1, 1), threshold=2)
     >>> two_of_three(1, 0, 1), two_of_three(0, 0, 1)
@@ -82,7 +77,7 @@ class Unit(NamedTuple):
     weights: tuple[float, ...]
     threshold: float
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Bits) -> Bits:
         """1 where the weighted sum reaches the threshold, else 0: an int for numbers, else an int32 array."""
         weights, threshold = _check_unit(self)
         if len(inputs) != len(weights):
@@ -123,9 +118,8 @@ class Unit(NamedTuple):
         1   0  | 1
         1   1  | 1
         """
-        rows = input_combinations("Unit.table", len(_check_unit(self)[0]))
-        names = tuple(f"x{i + 1}" for i in range(rows.shape[1]))
-        return TruthTable(names, ("y",), table_rows(rows, [self(*rows.T)]))
+        names = tuple(f"x{i + 1}" for i in range(len(_check_unit(self)[0])))
+        return truth_table("Unit.table", names, ("y",), lambda *bits: [self(*bits)])
 
 
 def _check_unit(unit: Unit) -> tuple[list[float], float]:
@@ -139,7 +133,7 @@ def _check_unit(unit: Unit) -> tuple[list[float], float]:
     return weights.tolist(), float(threshold)
 
 
-def _check_bits(where: str, value: Any) -> Bits:
+def _check_bits(where: str, value: Bits) -> Bits:
     """An input of a unit; if concrete, it must contain only 0 and 1."""
     if not is_concrete(value):
         return value
@@ -179,8 +173,7 @@ NOR = Unit((-1, -1), 0)
 def threshold_unit(params: Params, x: Array) -> Array:
     """The threshold unit for real inputs, ``y = step(x @ kernel + bias)``.
 
-    It is 1 on one side of a line (a hyperplane in higher dimensions) and 0 on the other. On the line itself, where the
-    sum is exactly 0, it is 1, as in `fnn.activations.step`.
+    It is 1 on one side of a line (in general a hyperplane) and on the line, as in `fnn.activations.step`, else 0.
 
     Args:
       params: ``kernel`` (features, 1) and ``bias`` (1,), as for `fnn.dense`; further columns are further units.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,32 +56,19 @@ class Dataset(NamedTuple):
     classes: tuple[str, ...]
 
 
-def _register(kind: type[Images] | type[Dataset], arrays: tuple[str, ...]) -> None:
-    """Register a pytree whose names are static, so that `jax.jit` can return it and `jax.tree.map` skips them."""
-    names = tuple(field for field in kind._fields if field not in arrays)
-
-    def flatten(data: Images | Dataset) -> tuple[tuple[tuple[GetAttrKey, Any], ...], tuple[Any, ...]]:
-        children = tuple((GetAttrKey(field), getattr(data, field)) for field in arrays)
-        return children, tuple(getattr(data, field) for field in names)
-
-    def unflatten(static: tuple[Any, ...], children: Iterable[Any]) -> Images | Dataset:
-        values: dict[str, Any] = dict(zip((*arrays, *names), (*children, *static), strict=True))
-        return kind(**values)
-
-    register_pytree_with_keys(kind, flatten, unflatten)
+def _register(kind: type[Images] | type[Dataset], arrays: int) -> None:
+    """Register a pytree of the first fields; the others are static: `jax.jit` returns and `jax.tree.map` skips them."""
+    keys = tuple(map(GetAttrKey, kind._fields[:arrays]))
+    register_pytree_with_keys(
+        kind,
+        lambda data: (tuple(zip(keys, data[:arrays], strict=True)), data[arrays:]),
+        lambda static, children: kind(*children, *static),
+    )
 
 
-_register(Images, ("x_train", "y_train", "x_test", "y_test"))
-_register(Dataset, ("x", "y"))
+_register(Images, 4)
+_register(Dataset, 2)
 
-
-_CLASSES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-}
 # The first labels of the published files. Both data sets use the same file names, so they are easily confused.
 _FIRST_LABELS = {
     ("mnist", "train"): [5, 0, 4, 1, 9, 2, 1, 3, 1, 4],
@@ -91,7 +78,7 @@ _FIRST_LABELS = {
 }
 
 
-def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Images:
+def _images(dataset: str, folder: Folder | None, inside: Sequence[str], classes: tuple[str, ...]) -> Images:
     parts = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
@@ -109,7 +96,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str]) -> Image
                 hint = f"Keep them in separate folders, {inside[0]!r} for {dataset}."
                 fail(where, expected=f"the files of {dataset}", got=f"those of {other}", hint=hint)
         parts += [x, y.astype(np.int32)]
-    return Images._make((*parts, _CLASSES[dataset]))
+    return Images._make((*parts, classes))
 
 
 def mnist(folder: Folder | None = None) -> Images:
@@ -130,28 +117,27 @@ def mnist(folder: Folder | None = None) -> Images:
     >>> data.x_train.shape, data.y_train[:5]  # doctest: +SKIP
     ((60000, 28, 28), array([5, 0, 4, 1, 9], dtype=int32))
     """
-    return _images("mnist", folder, ("mnist",))
+    return _images("mnist", folder, ("mnist",), tuple("0123456789"))
 
 
 def fashion_mnist(folder: Folder | None = None) -> Images:
     """Images of clothes (Xiao et al. 2017): 60,000 training and 10,000 test images, 28 by 28, ten classes.
 
     Args:
-      folder: a folder with the four IDX files under their original names, plain or gzipped, directly or in a subfolder
-        ``fashion-mnist`` or ``fashion_mnist``; default the folder named by ``FNN_DATA``, else a download of 30 MB.
+      folder: as in `mnist`, with a subfolder ``fashion-mnist`` or ``fashion_mnist``, or a download of 30 MB.
 
     Returns:
       `Images`. Files with fewer images of the same size are accepted.
 
     Raises:
-      InputError: if files are missing from ``folder``, damaged, of other sizes, or belong to MNIST.
-      DownloadError: if the files are not on this machine and cannot be downloaded.
+      InputError, DownloadError: as in `mnist`; also for files that belong to MNIST.
 
     >>> data = fashion_mnist()  # doctest: +SKIP
     >>> data.classes[data.y_train[0]]  # doctest: +SKIP
     'Ankle boot'
     """
-    return _images("fashion_mnist", folder, ("fashion-mnist", "fashion_mnist"))
+    classes = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+    return _images("fashion_mnist", folder, ("fashion-mnist", "fashion_mnist"), tuple(classes.split(", ")))
 
 
 def _from_sklearn(name: str) -> Any:
@@ -182,8 +168,7 @@ def digits() -> Dataset:
 
 def _warn_if_size_differs(what: str, expected: int, got: int, path: Path) -> None:
     if got != expected:
-        text = f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?"
-        warn(text, UserWarning)
+        warn(f"{path} has {got:,} {what}, the published file {expected:,}. Is it truncated?", UserWarning)
 
 
 _HOUSING = (
@@ -193,31 +178,28 @@ _HOUSING = (
 
 
 def _read_archive(path: Path) -> str:
-    """Read the text of cal_housing.data from the published archive."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
-                if member.isfile() and Path(member.name).name == "cal_housing.data":
-                    return archive.extractfile(member).read().decode("utf-8")  # type: ignore[union-attr]
+                if Path(member.name).name == "cal_housing.data" and (file := archive.extractfile(member)):
+                    return file.read().decode("utf-8")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise InputError(f"{path.name}: the archive is damaged or truncated ({error}). Fetch it again.") from None
     fail(path.name, expected="an archive with cal_housing.data", got="one without it")
 
 
 def california_housing(folder: Folder | None = None) -> Dataset:
-    """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997).
+    """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997, StatLib).
 
-    The eight inputs are those of scikit-learn's ``fetch_california_housing``, derived from the StatLib file: median
-    income in 10,000 dollars, median house age, rooms and bedrooms per household, population, people per household,
-    latitude and longitude.
+    The eight inputs are those of scikit-learn's ``fetch_california_housing``: median income in 10,000 dollars, median
+    house age, rooms and bedrooms per household, population, people per household, latitude and longitude.
 
     Args:
       folder: a folder with ``cal_housing.data`` or ``cal_housing.tgz``, directly or in a subfolder
         ``CaliforniaHousing``; default the folder named by ``FNN_DATA``, else a download of 0.4 MB.
 
     Returns:
-      `Dataset` with ``x`` (20640, 8) float32 and ``y`` (20640, 1) float32 in units of 100,000 dollars. A file with
-      another number of rows is read with a warning.
+      `Dataset` with ``x`` (20640, 8) and ``y`` (20640, 1) in 100,000 dollars, float32; another size gives a warning.
 
     Raises:
       InputError: if the file is missing from ``folder``, or damaged (with line and column).
@@ -227,8 +209,7 @@ def california_housing(folder: Folder | None = None) -> Dataset:
     >>> data.features[0], data.x[0, 0].item(), data.y[0].item()  # doctest: +SKIP
     ('MedInc', 8.325200080871582, 4.526000022888184)
     """
-    dataset = "california_housing"
-    path = find_file(dataset, "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
+    path = find_file("california_housing", "cal_housing.tgz", ("cal_housing.data",), ("CaliforniaHousing",), folder)
     table = read_table(_read_archive(path) if path.suffix == ".tgz" else read_text(path), path.name, header=_HOUSING)
     raw = {name: parse_numbers(table, name) for name in _HOUSING}
     homes = raw["households"]
@@ -250,18 +231,16 @@ def california_housing(folder: Folder | None = None) -> Dataset:
     return Dataset(x, (raw["medianHouseValue"][:, None] / 100_000).astype(np.float32), tuple(columns), ())
 
 
-# Fixed rather than learned from the file, so that a part of the file gives the same inputs.
-_SHIPPING_CATEGORIES = {
+# Categories, fixed rather than learned from the file, so that a part of the file gives the same inputs.
+_SHIPPING_COLUMNS: dict[str, tuple[str, ...] | None] = {
     "Warehouse_block": ("A", "B", "C", "D", "F"),
     "Mode_of_Shipment": ("Flight", "Road", "Ship"),
+    **dict.fromkeys(("Customer_care_calls", "Customer_rating", "Cost_of_the_Product", "Prior_purchases")),
     "Product_importance": ("high", "low", "medium"),
     "Gender": ("F", "M"),
+    **dict.fromkeys(("Discount_offered", "Weight_in_gms")),
 }
-_SHIPPING_COLUMNS = (
-    *("Warehouse_block", "Mode_of_Shipment", "Customer_care_calls", "Customer_rating", "Cost_of_the_Product"),
-    *("Prior_purchases", "Product_importance", "Gender", "Discount_offered", "Weight_in_gms"),
-)
-_SHIPPING = TableCode(_SHIPPING_COLUMNS, tuple(map(_SHIPPING_CATEGORIES.get, _SHIPPING_COLUMNS)))
+_SHIPPING = TableCode(tuple(_SHIPPING_COLUMNS), tuple(_SHIPPING_COLUMNS.values()))
 _SHIPPING_LABEL = "Reached.on.Time_Y.N"
 _SHIPPING_FILES = ("ecommerce_shipping.csv", "Train.csv")
 
@@ -270,16 +249,15 @@ def _shipping_file(path: Folder | None) -> Path:
     if path is not None:
         return require_file("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
     root = environment_folder()
-    found = first_file(root, _SHIPPING_FILES) if root else None
-    if found is None:
-        raise DownloadError(
-            f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
-            f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
-            'automatically, since its publisher requires a login. Fetch "E-Commerce Shipping Data" from Kaggle '
-            "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
-            "it into the folder that FNN_DATA names."
-        )
-    return found
+    if root and (found := first_file(root, _SHIPPING_FILES)):
+        return found
+    raise DownloadError(
+        f"shipping: {' or '.join(_SHIPPING_FILES)} is not on this machine "
+        f"({f'FNN_DATA={root}: no such file' if root else 'FNN_DATA: not set'}), and it cannot be downloaded "
+        'automatically, since its publisher requires a login. Fetch "E-Commerce Shipping Data" from Kaggle '
+        "(https://www.kaggle.com/datasets/prachi13/customer-analytics, file Train.csv) and pass its path, or put "
+        "it into the folder that FNN_DATA names."
+    )
 
 
 def shipping(path: Folder | None = None) -> Dataset:
@@ -307,23 +285,20 @@ def shipping(path: Folder | None = None) -> Dataset:
     file = _shipping_file(path)
     table = read_table(read_text(file), file.name)
     check_columns(file.name, (*_SHIPPING_COLUMNS, _SHIPPING_LABEL), table.columns)
-    columns: dict[str, np.ndarray] = {}
-    for name in _SHIPPING_COLUMNS:
-        if name in _SHIPPING_CATEGORIES:
-            _check_categories(table, name, _SHIPPING_CATEGORIES[name])
-            columns[name] = np.array(table.columns[name])
-        else:
-            columns[name] = parse_numbers(table, name)
-    _check_categories(table, _SHIPPING_LABEL, ("0", "1"))
-    y = np.array(table.columns[_SHIPPING_LABEL], np.int32)
+    columns = {
+        name: parse_numbers(table, name) if categories is None else _parse_categories(table, name, categories)
+        for name, categories in _SHIPPING_COLUMNS.items()
+    }
+    y = _parse_categories(table, _SHIPPING_LABEL, ("0", "1")).astype(np.int32)
     return Dataset(table_encode(_SHIPPING, columns), y, _SHIPPING.names, ("on time", "not on time"))
 
 
-def _check_categories(table: TextTable, column: str, categories: Sequence[str]) -> None:
+def _parse_categories(table: TextTable, column: str, categories: Sequence[str]) -> np.ndarray:
     for row, cell in enumerate(table.columns[column]):
         if cell not in categories:
             got = repr(cell) if cell else "nothing"
             fail(table.place(column, row), expected=f"one of {', '.join(categories)}", got=got)
+    return np.array(table.columns[column])
 
 
 def iris() -> Dataset:

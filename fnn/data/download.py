@@ -22,21 +22,15 @@ class DownloadError(OSError):
 
 
 class Source(NamedTuple):
-    """A published file.
+    """A published file."""
 
-    Attributes:
-      name: the file name, in the cache and in a local folder.
-      checksum: ``algorithm:digits``.
-      urls: where to download it, in the order of attempts.
-    """
-
-    name: str
-    checksum: str
-    urls: tuple[str, ...]
+    name: str  # in the cache and in a local folder
+    checksum: str  # "algorithm:digits"
+    urls: tuple[str, ...]  # in the order of attempts
 
 
 def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, Source]:
-    """Sources of files that several sites publish under the same names."""
+    """Sources of files that sites publish under the same names."""
     return {name: Source(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
 
 
@@ -74,13 +68,10 @@ SOURCES: dict[str, dict[str, Source]] = {
             ),
         )
     },
-    "nietzsche": {
-        "nietzsche.txt": Source(
-            "nietzsche.txt",
-            "sha256:23cf69874ab69d3d256099ab530ea4be24d47d9675b673bcc67cbcd6298ec647",
-            ("https://s3.amazonaws.com/text-datasets/nietzsche.txt",),
-        )
-    },
+    "nietzsche": _mirrored(
+        ("https://s3.amazonaws.com/text-datasets/",),
+        {"nietzsche.txt": "sha256:23cf69874ab69d3d256099ab530ea4be24d47d9675b673bcc67cbcd6298ec647"},
+    ),
 }
 TIMEOUT = 30.0  # seconds to wait for a server before the next URL is tried
 
@@ -102,11 +93,8 @@ def environment_folder() -> Path | None:
 
 def first_file(root: Path, names: Sequence[str], inside: Sequence[str] = ()) -> Path | None:
     """The first existing file with one of these names, in the subfolders ``inside`` of ``root`` or in ``root``."""
-    for folder in (*(root / name for name in inside), root):
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+    paths = (folder / name for folder in (*map(root.joinpath, inside), root) for name in names)
+    return next(filter(Path.is_file, paths), None)
 
 
 def require_file(dataset: str, root: Path, names: Sequence[str], inside: Sequence[str]) -> Path:
@@ -124,8 +112,7 @@ def find_file(
 ) -> Path:
     """The path of a data file: in ``folder`` if given, else in the folder named by ``FNN_DATA``, else downloaded.
 
-    ``dataset`` is a key of `SOURCES` and ``source`` the published name of the file. In a local folder the names
-    ``others`` are accepted too, and the subfolders ``inside`` are searched first.
+    In a local folder the names ``others`` are accepted too, and the subfolders ``inside`` are searched first.
     """
     names = (source, *others)
     if folder is not None:
@@ -146,8 +133,7 @@ def cache_folder() -> Path:
 def download(dataset: str, source: Source) -> Path:
     """The path of a published file in the cache, downloaded if it is missing or its checksum is wrong.
 
-    pooch downloads to a temporary file and renames it once its checksum is verified, so the cache never holds a partial
-    file. If no URL provides the file, a `DownloadError` lists the attempts.
+    pooch renames its temporary file once the checksum is verified, so the cache never holds a partial file.
     """
     folder = cache_folder() / dataset
     import pooch
@@ -187,7 +173,6 @@ def _fetch(name: str, url: str, path: str, _: object) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Why a download failed, in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:

@@ -1,7 +1,6 @@
 """Read data files: text in UTF-8, IDX arrays and CSV tables.
 
-`read_idx` and `read_csv` are public; the loaders in `fnn.data.datasets` also use `read_text`, `read_table` and
-`parse_numbers`, which name the file, line and column of a mistake.
+`read_idx` and `read_csv` are public; loaders also use the others, which name the file, line and column of a mistake.
 """
 
 from __future__ import annotations
@@ -161,13 +160,12 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
 
       Columns that no numeric dtype holds exactly stay text: those with an integer that starts with 0, such as "007", a
       code rather than a number; with integers beyond 64 bits; and, with a warning, with integers beyond 2**53 next to
-      missing values or decimals. "True", "0x1F" and "1,000" are text; "1e3" and "inf" are float64.
+      missing values or decimals. So does, with a warning, a column whose numbers all seem to have decimal commas.
+      "True", "0x1F" and "1,000" are text; "1e3" and "inf" are float64.
 
     Raises:
       InputError: if the file is missing, empty or not UTF-8, a row has too few or too many cells (with its line), a
         column has no name or the name of another, or ``decimal`` is invalid.
-
-    A column whose numbers all seem to have decimal commas stays text, with a warning.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "table.csv"
@@ -177,16 +175,15 @@ def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[
     size [1.5, 2.0]
     colour ['red', 'blue']
 
-    pandas differs: it converts "True" and "False" to booleans, drops leading zeros, and rounds large integers next to
-    missing values or decimals.
+    pandas instead converts "True" and "False" to booleans, drops leading zeros, and rounds integers beyond 2**53.
     """
     path = Path(path)
     if decimal not in (".", ",") or decimal == delimiter:
         fail("read_csv", expected='decimal "." or ",", other than the delimiter', got=repr(decimal))
     columns: dict[str, np.ndarray] = {}
     for name, cells in read_table(read_text(path), path.name, delimiter).columns.items():
-        columns[name] = _infer_column(cells, decimal)
-        if columns[name].dtype.kind == "U" and (inexact := _inexact_integer(cells, decimal)):
+        columns[name], inexact = _infer_column(cells, decimal)
+        if inexact:
             text = f"{path.name}, column {name!r}: whole numbers such as {inexact!r} are read as text, since the "
             warn(text + "column needs float64 for its other cells, which would round them.", UserWarning)
         present = [cell for cell in cells if not is_missing_mark(cell)]
@@ -201,27 +198,22 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _LONGEST = len(str(-(2**64)))  # int() rejects strings of several thousand digits
 
 
-def _infer_column(cells: list[str], decimal: str) -> np.ndarray:
-    """Convert a column to integers, else float64, else text: the first that keeps different cells different."""
-    numbers = [_parse_cell(cell, decimal) for cell in cells]
+def _infer_column(cells: list[str], decimal: str) -> tuple[np.ndarray, str]:
+    """Convert a column to integers, else float64, else text: the first that keeps different cells different.
+
+    The second result is an integer that float64 would round, if that is why the column stays text; else "".
+    """
+    text, numbers = np.array(cells), [_parse_cell(cell, decimal) for cell in cells]
     # A column of marks such as "?" alone is text; a column of empty cells alone is numeric.
     numeric = any(number == number for number in numbers) or {cell.lower() for cell in cells} <= {"", "nan"}
     if not numeric or None in numbers or any(map(_LEADING_ZERO.fullmatch, cells)):
-        return np.array(cells)
+        return text, ""
     if all(map(_INTEGER.fullmatch, cells)):
         integers = None if max(map(len, cells)) > _LONGEST else integer_array(map(int, cells))
-        return np.array(cells) if integers is None else integers
-    return np.array(cells) if _inexact_integer(cells, decimal) else np.array(numbers, np.float64)
-
-
-def _inexact_integer(cells: list[str], decimal: str) -> str:
-    """The first integer that float64 would round, in a column of integers and other numbers; "" if there is none."""
-    if all(map(_INTEGER.fullmatch, cells)) or any(map(_LEADING_ZERO.fullmatch, cells)):
-        return ""
-    if any(_parse_cell(cell, decimal) is None for cell in cells):
-        return ""
-    integers = filter(_INTEGER.fullmatch, cells)
-    return next((cell for cell in integers if len(cell) > _LONGEST or abs(int(cell)) > EXACT), "")
+        return text if integers is None else integers, ""
+    whole = filter(_INTEGER.fullmatch, cells)
+    inexact = next((cell for cell in whole if len(cell) > _LONGEST or abs(int(cell)) > EXACT), "")
+    return text if inexact else np.array(numbers, np.float64), inexact
 
 
 def _parse_cell(cell: str, decimal: str) -> float | None:

@@ -1,7 +1,6 @@
 """Scale inputs and targets: standardized columns, and images in [0, 1].
 
-The functions compute with NumPy arrays in float64, and with JAX arrays, traced or not, in at least float32. Concrete
-values are checked.
+Functions compute with NumPy arrays in float64 and with JAX arrays in at least float32, and check values unless traced.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ def standardize_fit(x: ArrayLike) -> Moments:
     """Compute the mean and standard deviation of each column, for `standardize`.
 
     ``mean = 1/n sum_i x_i`` and ``std = sqrt(1/n sum_i (x_i - mean)^2)`` over the first axis, as in scikit-learn's
-    StandardScaler. A constant column gets a standard deviation of 1, so that it becomes 0 instead of a division by 0;
-    so does every column of a single row.
+    StandardScaler. A constant column, or one of a single row, gets a standard deviation of 1, so that it becomes 0.
 
     Args:
       x: (rows, ...) numbers, NumPy or JAX. Fit on the training rows only, or the test rows leak into training.
@@ -78,7 +76,6 @@ def standardize_fit(x: ArrayLike) -> Moments:
     Raises:
       InputError: for no rows, text, or numbers that are not finite.
 
-    >>> import numpy as np
     >>> moments = standardize_fit(np.array([[1.0, 7.0], [3.0, 7.0]]))
     >>> moments.mean.tolist(), moments.std.tolist()
     ([2.0, 7.0], [1.0, 1.0])
@@ -127,7 +124,6 @@ def standardize(moments: Moments, x: ArrayLike) -> AnyArray:
     Raises:
       InputError: for other columns, text, or numbers that are not finite.
 
-    >>> import numpy as np
     >>> standardize(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[3.0, 7.0], [1.0, 9.0]])).tolist()
     [[2.0, 0.0], [-2.0, 2.0]]
     """
@@ -148,12 +144,11 @@ def standardize_invert(moments: Moments, z: ArrayLike) -> AnyArray:
     Raises:
       InputError: for other columns, or text.
 
-    >>> import numpy as np
     >>> standardize_invert(Moments(np.array([2.0, 7.0]), np.array([0.5, 1.0])), np.array([[2.0, 0.0]])).tolist()
     [[3.0, 7.0]]
     """
-    where = "standardize_invert"
-    array, mean, std, dtype = _aligned(where, moments, _as_array(where, z, finite=False))
+    z = _as_array("standardize_invert", z, finite=False)
+    array, mean, std, dtype = _aligned("standardize_invert", moments, z)
     return (array * lift(std, array) + lift(mean, array)).astype(dtype)
 
 
@@ -170,7 +165,6 @@ def scale_images(x: ArrayLike, top: ArrayLike = 255) -> AnyArray:
     Raises:
       InputError: for another rank, values outside [0, top] or not finite, or values in [0, 1] if ``top`` is 255.
 
-    >>> import numpy as np
     >>> y = scale_images(np.array([[[0, 51], [255, 102]]], np.uint8))
     >>> y.shape, y.dtype.name
     ((1, 2, 2, 1), 'float32')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,17 +12,44 @@ import numpy as np
 from .._core.checks import check_count, keeps_state
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays
+from .._core.types import PyTree
 
-Tree: TypeAlias = Any  # a batch or a part of one: a pytree of arrays with rows along the first axis
+
+class _Passes:
+    """Passes over batches, with a position: the number of the pass, and of the batches given in it."""
+
+    def __init__(self) -> None:
+        self._epoch, self._given, self._skip = 0, 0, 0
+
+    def _begin(self) -> None:
+        """Begin a pass: after `restore` at the restored position, else with the first batch."""
+        self._given, self._skip = self._skip, 0
+
+    def _give(self, batches: Iterable[PyTree]) -> Iterator[PyTree]:
+        """Give the batches from the position on, and complete the pass."""
+        for batch in itertools.islice(batches, self._given, None):
+            self._given += 1
+            yield batch
+        self._epoch, self._given = self._epoch + 1, 0
+
+    def state(self) -> dict[str, Any]:
+        """The position, for `restore`: the number of the pass, and the number of batches given in it so far."""
+        return {"epoch": self._epoch, "given": self._given}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Start the next pass at the position ``state``."""
+        if not isinstance(state, dict) or not {"epoch", "given"} <= state.keys():
+            fail(type(self).__name__, expected="a dict from state()", got=repr(state))
+        self._epoch, self._given = state["epoch"], state["given"]
+        self._skip = self._given
 
 
-class Stream:
+class Stream(_Passes):
     """Batches for `fit` from a function of the epoch; training on them can be resumed exactly.
 
     Args:
       make: ``make(epoch)`` returns an iterable of the batches of one pass, ``(x, y)`` or ``(x, y, sample_weight)``; it
-        is usually a generator function. ``epoch`` counts the passes from 0, e.g. to seed a different order in each. The
-        same epoch must give the same batches.
+        is usually a generator function. ``epoch`` counts from 0 and may seed an order; it must determine the batches.
       length: number of batches in a pass, if known, for the progress bar.
 
     Raises:
@@ -39,47 +66,35 @@ class Stream:
     ([2, 0, 1], [0, 1, 2])
     """
 
-    def __init__(self, make: Callable[[int], Iterable[Tree]], *, length: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], Iterable[PyTree]], *, length: int | None = None) -> None:
         if not callable(make):
             hint = "A list of batches needs no Stream." if isinstance(make, Iterable) else ""
             fail("Stream", expected="a function of the epoch", got=type(make).__name__, hint=hint)
         if length is not None:
             check_count("Stream", "length", length)
+        super().__init__()
         self.make, self.length = make, length
-        self._pass = _Pass()
 
-    def __iter__(self) -> Iterator[Tree]:
-        skip = self._pass.begin()
-        batches = self.make(self._pass.epoch)
+    def __iter__(self) -> Iterator[PyTree]:
+        self._begin()
+        batches = self.make(self._epoch)
         if not isinstance(batches, Iterable):
             got = "None" if batches is None else type(batches).__name__
             fail("Stream", expected="a function that returns an iterable of batches", got=got)
-        for batch in itertools.islice(batches, skip, None):
-            self._pass.given += 1
-            yield batch
-        self._pass.end()
+        yield from self._give(batches)
 
     def __length_hint__(self) -> int:
         return NotImplemented if self.length is None else self.length
 
-    def state(self) -> dict[str, Any]:
-        """The position: the number of the pass, and the number of its batches given so far."""
-        return self._pass.state()
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Start the next pass at the position ``state``."""
-        self._pass.restore("Stream", state)
-
-
-class Shuffled:
+class Shuffled(_Passes):
     """Batches with their rows shuffled through a buffer, anew in each pass; for data that does not fit in memory.
 
     Every row is given once per pass. A row stays in the buffer until a later row replaces it, so the buffer should be
     several times as long as any ordered run of rows, such as those of one class.
 
     Args:
-      batches: an iterable of batches, ``(x, y)`` or ``(x, y, sample_weight)``, that can be iterated in every pass: a
-        list, a `Stream`, a data loader.
+      batches: an iterable of ``(x, y)`` or ``(x, y, sample_weight)`` for every pass: a list, a `Stream`, a data loader.
       rows: buffer size in rows; a larger buffer shuffles better and takes more memory.
       batch_size: rows per batch; default the size of the first batch of the source. The last batch may be smaller.
       seed: with the number of the pass, determines the order.
@@ -87,8 +102,7 @@ class Shuffled:
     Raises:
       InputError: for numbers below 1, an iterator that is exhausted after one pass, or batches of different structure.
 
-    It can be resumed exactly if ``batches`` is the same in every pass, or has ``state()`` and ``restore(state)``: the
-    pass is then repeated without the batches already given.
+    It can be resumed exactly if ``batches`` is the same in every pass, or has ``state()`` and ``restore(state)``.
 
     >>> import numpy as np, fnn
     >>> x = np.arange(12, dtype="float32")
@@ -98,7 +112,7 @@ class Shuffled:
     [[2, 1, 4], [8, 5, 0], [7, 10, 6], [3, 9, 11]]
     """
 
-    def __init__(self, batches: Iterable[Tree], *, rows: int, batch_size: int | None = None, seed: int = 0) -> None:
+    def __init__(self, batches: Iterable[PyTree], *, rows: int, batch_size: int | None = None, seed: int = 0) -> None:
         check_count("Shuffled", "rows", rows)
         check_count("Shuffled", "seed", seed, least=0)
         if batch_size is not None:
@@ -109,32 +123,28 @@ class Shuffled:
         if iter(batches) is batches:
             hint = "Pass a list, a Stream, or an object whose __iter__ starts again."
             fail("Shuffled", expected="batches for every pass", got=f"a {type(batches).__name__}", hint=hint)
+        super().__init__()
         self.batches, self.rows, self.batch_size, self.seed = batches, rows, batch_size, seed
-        self._pass = _Pass()
-        self._source: Any = None  # the state of the source before this pass
+        self._source: object = None  # the state of the source before this pass
 
-    def __iter__(self) -> Iterator[Tree]:
-        skip = self._pass.begin()
+    def __iter__(self) -> Iterator[PyTree]:
+        self._begin()
         if keeps_state(self.batches):
             self._source = self.batches.state()
-        for batch in itertools.islice(self._shuffle(np.random.default_rng((self.seed, self._pass.epoch))), skip, None):
-            self._pass.given += 1
-            yield batch
-        self._pass.end()
+        yield from self._give(self._shuffle(np.random.default_rng((self.seed, self._epoch))))
         if keeps_state(self.batches):
             self._source = self.batches.state()
 
-    def _shuffle(self, rng: np.random.Generator) -> Iterator[Tree]:
+    def _shuffle(self, rng: np.random.Generator) -> Iterator[PyTree]:
         """One pass: each new row replaces a random row of the buffer, which is given instead."""
-        buffer: Tree = None
+        buffer: PyTree = None
         filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
             batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
-            length = _row_count(number, batch)
+            length = _checked_length(number, batch, buffer)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
                 out.size = out.size or length
-            _check_same_structure(number, buffer, batch)
             first = min(length, self.rows - filled)
             _write_rows(buffer, np.arange(filled, filled + first), _rows(batch, slice(0, first)))
             filled += first
@@ -143,102 +153,65 @@ class Shuffled:
                 places = rng.choice(self.rows, min(self.rows, length - start), replace=False)
                 out.add(_rows(buffer, places))
                 _write_rows(buffer, places, new)
-                yield from out.full_batches()
+                yield from out.batches()
         if filled:
             out.add(_rows(buffer, rng.permutation(filled)))
-            yield from out.full_batches()
-            yield from out.last_batch()
+            yield from out.batches(last=True)
 
     def state(self) -> dict[str, Any]:
-        """The position: the number of the pass, the number of batches given so far, and the state of the source."""
-        return {**self._pass.state(), "source": self._source}
+        """The position of a `Stream`, and the state of the source."""
+        return {**super().state(), "source": self._source}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Start the next pass at the position ``state``."""
-        self._pass.restore("Shuffled", state)
+        super().restore(state)
         self._source = state.get("source")
         if keeps_state(self.batches) and self._source is not None:
             self.batches.restore(self._source)
-
-
-class _Pass:
-    """The number of the current pass, and the number of batches given in it."""
-
-    def __init__(self) -> None:
-        self.epoch, self.given, self.skip = 0, 0, 0
-
-    def begin(self) -> int:
-        """Begin a pass and return the number of batches to skip; without `restore`, an interrupted pass starts over."""
-        self.given, self.skip = self.skip, 0
-        return self.given
-
-    def end(self) -> None:
-        """Complete the pass."""
-        self.epoch, self.given = self.epoch + 1, 0
-
-    def state(self) -> dict[str, Any]:
-        """Both numbers, for `restore`."""
-        return {"epoch": self.epoch, "given": self.given}
-
-    def restore(self, where: str, state: Any) -> None:
-        """Continue from the numbers of `state`."""
-        if not isinstance(state, dict) or not {"epoch", "given"} <= state.keys():
-            fail(where, expected="a dict from state()", got=repr(state))
-        self.epoch, self.given = state["epoch"], state["given"]
-        self.skip = self.given
 
 
 class _Rebatcher:
     """Collects rows in parts of any length and returns them in batches of one size."""
 
     def __init__(self, size: int | None) -> None:
-        self.size, self.parts, self.count = size or 0, list[Tree](), 0
+        self.size, self.parts, self.count = size or 0, list[PyTree](), 0
 
-    def add(self, part: Tree) -> None:
+    def add(self, part: PyTree) -> None:
         self.parts.append(part)
         self.count += len(jax.tree.leaves(part)[0])
 
-    def full_batches(self) -> Iterator[Tree]:
-        """Every full batch so far."""
-        if self.count < self.size:
+    def batches(self, *, last: bool = False) -> Iterator[PyTree]:
+        """Every full batch so far; if it is the ``last`` call, also the remaining rows."""
+        if self.count < (1 if last else self.size):
             return
         rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.parts)
         whole = self.count - self.count % self.size
-        for start in range(0, whole, self.size):
+        for start in range(0, self.count if last else whole, self.size):
             yield _rows(rows, slice(start, start + self.size))
         self.parts, self.count = [_rows(rows, slice(whole, None))], self.count - whole
 
-    def last_batch(self) -> Iterator[Tree]:
-        """The remaining rows, if any."""
-        if self.count:
-            yield jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.parts)
 
-
-def _rows(tree: Tree, rows: slice | np.ndarray) -> Tree:
+def _rows(tree: PyTree, rows: slice | np.ndarray) -> PyTree:
     return jax.tree.map(lambda a: a[rows], tree)
 
 
-def _write_rows(buffer: Tree, places: np.ndarray, rows: Tree) -> None:
+def _write_rows(buffer: PyTree, places: np.ndarray, rows: PyTree) -> None:
     for a, b in zip(jax.tree.leaves(buffer), jax.tree.leaves(rows), strict=True):
         a[places] = b
 
 
-def _row_count(number: int, batch: Tree) -> int:
-    """Number of rows of a batch, which must be the same in all its arrays."""
-    sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in jax.tree.leaves(batch)}
+def _checked_length(number: int, batch: PyTree, buffer: PyTree | None) -> int:
+    """Number of rows of a batch, the same in all its arrays; structure, shapes and dtypes must match the buffer's."""
+    where, leaves = f"Shuffled, batch {number}", jax.tree.leaves(batch)
+    sizes = {leaf.shape[0] if leaf.ndim else -1 for leaf in leaves}
     if len(sizes) != 1 or -1 in sizes or 0 in sizes:
-        got = ", ".join(describe(leaf) for leaf in jax.tree.leaves(batch)) or "none"
-        fail(f"Shuffled, batch {number}", expected="arrays of the same length, with at least one row", got=got)
-    return int(sizes.pop())
-
-
-def _check_same_structure(number: int, buffer: Tree, batch: Tree) -> None:
-    """Reject rows whose structure, shapes or dtypes differ from those in the buffer."""
+        got = ", ".join(map(describe, leaves)) or "none"
+        fail(where, expected="arrays of the same length, with at least one row", got=got)
     kinds = [
         (jax.tree.structure(tree), [(leaf.dtype, leaf.shape[1:]) for leaf in jax.tree.leaves(tree)])
-        for tree in (buffer, batch)
+        for tree in (batch if buffer is None else buffer, batch)
     ]
     if kinds[0] != kinds[1]:
         expected, got = (", ".join(f"{dtype}{list(shape)}" for dtype, shape in leaves) for _, leaves in kinds)
-        hint = "Only the number of rows may change."
-        fail(f"Shuffled, batch {number}", expected=f"rows as before, of {expected}", got=got, hint=hint)
+        fail(where, expected=f"rows as before, of {expected}", got=got, hint="Only the number of rows may change.")
+    return int(sizes.pop())

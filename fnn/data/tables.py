@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, SupportsInt
 
 import numpy as np
 
+from .._core.arrays import is_missing
 from .._core.errors import describe, fail
 from .._core.inputs import as_column
 from .._core.warn import warn
@@ -79,13 +80,6 @@ def integer_array(values: Iterable[SupportsInt]) -> np.ndarray | None:
     return None
 
 
-def _is_missing(cell: object) -> bool:
-    if isinstance(cell, str):
-        return not cell.strip()
-    # The marks of pandas compare as NA, neither equal nor unequal to themselves, so go by their type.
-    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or (isinstance(cell, float) and cell != cell)
-
-
 def _is_number(cell: str) -> bool:
     try:
         float(cell)
@@ -104,27 +98,27 @@ def _fail_marked(place: str, row: int, cell: str) -> NoReturn:
     fail(_at(place, row), expected="a number as in most rows", got=f"a missing value ({cell!r})", hint=hint)
 
 
-def _read_columns(where: str, given: dict[str, object]) -> dict[str, np.ndarray]:
-    """Read columns of one length, each by `_read_column`."""
-    table = {name: _read_column(f"{where}, column {name!r}", values) for name, values in given.items()}
+def _read_columns(where: str, columns: object, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """The columns of a table by name, by default all, read by `_read_column` and of one length."""
+    if hasattr(columns, "get_columns"):  # polars
+        pairs = [(column.name, column) for column in columns.get_columns()]
+    elif hasattr(columns, "items"):
+        pairs = list(columns.items())
+    else:
+        expected = "a dict of columns by name, or a DataFrame"
+        fail(where, expected=expected, got=describe(columns), hint="read_csv makes one.")
+    given: dict[str, object] = {}
+    for name, values in pairs:
+        if str(name) in given:
+            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
+        given[str(name)] = values
+    names = tuple(given) if names is None else names
+    check_columns(where, names, given)
+    table = {name: _read_column(f"{where}, column {name!r}", given[name]) for name in names}
     lengths = {name: len(column) for name, column in table.items()}
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fail(where, expected="columns of the same length", got=got)
-    return table
-
-
-def _columns_by_name(where: str, columns: object) -> dict[str, object]:
-    if hasattr(columns, "get_columns"):  # polars
-        return {str(column.name): column for column in columns.get_columns()}
-    if not hasattr(columns, "items"):
-        hint = "read_csv makes one."
-        fail(where, expected="a dict of columns by name, or a DataFrame", got=describe(columns), hint=hint)
-    table: dict[str, object] = {}
-    for name, values in columns.items():
-        if str(name) in table:
-            fail(where, expected="columns of different names", got=f"{str(name)!r} twice", hint="Rename one.")
-        table[str(name)] = values
     return table
 
 
@@ -159,7 +153,7 @@ def _check_cells(place: str, cells: list[Any]) -> bool:
     """Check that a column holds only numbers or only text, without missing values; return whether it is text."""
     texts = 0
     for row, cell in enumerate(cells):
-        if _is_missing(cell):
+        if not cell.strip() if isinstance(cell, str) else is_missing(cell):
             number = any(isinstance(other, numbers.Real) and other == other for other in cells)
             hint = _FILL_MIXED if number else _FILL_TEXT
             fail(_at(place, row), expected="a value", got=f"a missing one ({cell!r})", hint=hint)
@@ -190,12 +184,11 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
 
 
 def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
-    """Learn how to encode a table: numbers are kept, categories become one-hot columns.
+    """Learn how to encode a table: numbers are kept, text and other categories become one-hot columns.
 
     Args:
       columns: a dict of columns by name, as from `fnn.data.read_csv`, or a DataFrame.
-      categorical: columns of numbers to treat as categories, e.g. a postcode. Columns of text always are; name one
-        here only if nearly every row has a different text.
+      categorical: columns of numbers that are categories, e.g. a postcode, or of text that differs in nearly every row.
       two_as_one: whether two categories share one encoded column, 0 for the first and 1 for the second in sorted order,
         since a second column would be redundant. A single category becomes a column of ones.
 
@@ -206,20 +199,17 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
       InputError: for no columns or rows, columns of different length, missing values (None, NaN, empty text, and "NA",
         "?" or the like among numbers), infinite numbers, unknown names, or a column of numbers with some text in it,
         with column and row (counted from 0); for a column of text that is not named in ``categorical`` and has more
-        than 20 categories in fewer than twice as many rows, such as names or dates, or whose numbers have decimal
-        commas.
+        than 20 categories in fewer than twice as many rows, e.g. names or dates, or whose numbers have decimal commas.
 
-    Drop rows with missing values, or fill them first, e.g. with
-    ``np.where(np.isnan(column), np.nanmedian(column), column)``. Integer categories, such as ids, are exact up to
-    64 bits. A warning names a column of numbers whose different integers become equal in float32, the dtype of the
-    result.
+    Drop rows with missing values, or fill them first as in `fnn.data.read_csv`. Integer categories, such as ids, are
+    exact up to 64 bits. A warning names a column of numbers whose different integers become equal in float32.
 
     >>> code = table_fit({"size": [3, 5, 4], "colour": ["red", "blue", "red"], "kind": ["a", "c", "b"]})
     >>> code.names
     ('size', 'colour=red', 'kind=a', 'kind=b', 'kind=c')
     """
     where = "table_fit"
-    table = _read_columns(where, _columns_by_name(where, columns))
+    table = _read_columns(where, columns)
     if not table:
         fail(where, expected="at least one column", got="none")
     if not len(next(iter(table.values()))):
@@ -229,14 +219,11 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
         fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
     categories: list[tuple[Category, ...] | None] = []
     for name, column in table.items():
-        place = f"{where}, column {name!r}"
-        if name not in categorical and column.dtype.kind != "U":
-            _warn_if_merged(place, column)
-            categories.append(None)
-            continue
+        number = column.dtype.kind != "U" and name not in categorical
         if name not in categorical:
-            _check_categories(place, column.tolist())
-        categories.append(tuple(np.unique(column).tolist()))
+            check = _warn_if_merged if number else _check_categories
+            check(f"{where}, column {name!r}", column)
+        categories.append(None if number else tuple(np.unique(column).tolist()))
     return TableCode(tuple(table), tuple(categories), two_as_one)
 
 
@@ -252,8 +239,9 @@ def _warn_if_merged(place: str, column: np.ndarray) -> None:
         warn(text + "name the column in categorical=(...), or leave it out.", UserWarning)
 
 
-def _check_categories(place: str, cells: list[str]) -> None:
+def _check_categories(place: str, column: np.ndarray) -> None:
     """Reject a column of text that looks like numbers with a flaw, or like names rather than categories."""
+    cells: list[str] = column.tolist()
     numeric = np.array([_is_number(cell) for cell in cells])
     marks = np.array([is_missing_mark(cell) for cell in cells])
     if (numeric & ~marks).any() and marks.any() and (numeric | marks).all():
@@ -294,18 +282,17 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
      [2. 1.]
      [3. 1.]]
     """
-    where = "table_encode"
     if not isinstance(code, TableCode):
-        fail(where, expected="a TableCode from table_fit first", got=describe(code))
-    given = _columns_by_name(where, columns)
-    check_columns(where, code.columns, given)
-    table = _read_columns(where, {name: given[name] for name in code.columns})
+        fail("table_encode", expected="a TableCode from table_fit first", got=describe(code))
+    table = _read_columns("table_encode", columns, code.columns)
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
-        column, shown, place = table[name], code.shown(i), f"{where}, column {name!r}"
+        column, shown, place = table[name], code.shown(i), f"table_encode, column {name!r}"
         _check_kind(place, column, number=categories is None or not isinstance(categories[0], str))
         if categories is None or shown is None:
-            _check_float32(place, column)
+            wide = column if column.dtype.kind == "f" else column[:0]
+            for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
+                fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
             encoded.append(column[:, None])
         else:
             codes = _category_codes(place, column, categories)
@@ -330,12 +317,6 @@ def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:
     if len(column) and number != (column.dtype.kind != "U"):
         expected, got = ("numbers", "text") if number else ("text", "numbers")
         fail(place, expected=f"{expected}, as in table_fit", got=got)
-
-
-def _check_float32(place: str, column: np.ndarray) -> None:
-    wide = column if column.dtype.kind == "f" else column[:0]
-    for row in np.flatnonzero(np.abs(wide) > np.finfo(np.float32).max)[:1]:
-        fail(_at(place, row), expected="a number within float32", got=f"{column[row]:g}")
 
 
 def _category_codes(place: str, column: np.ndarray, categories: tuple[Category, ...]) -> np.ndarray:

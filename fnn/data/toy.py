@@ -8,31 +8,32 @@ displaced position, so a point may carry the label of a place nearby. Rows are s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import wraps
+from typing import cast
 
 import jax
 import jax.numpy as jnp
-from numpy.typing import ArrayLike
+from jax.typing import ArrayLike
 
 from .._core.checks import check_count, check_key, check_range
-from .._core.types import Array
+from .._core.types import Array, F
 from .datasets import Dataset
 
 _FEATURES = ("x1", "x2")
-Draw = Callable[[Array, int, Array], tuple[Array, Array]]  # draw(key, size, noise) -> (x, y)
 
 
-def _draw_checked(where: str, draw: Draw, key: Array, size: int, noise: ArrayLike) -> tuple[Array, Array]:
-    """Check the arguments and call a compiled draw."""
-    check_key(where, key)
-    check_count(where, "size", size, 2)
-    check_range(where, "noise", noise, 0, 0.5)
-    return draw(key, int(size), jnp.asarray(noise, jnp.float32))
+def _checked(draw: F) -> F:
+    """Check the arguments, then call the compiled function; an eager call would run many small programs."""
+    compiled = jax.jit(draw, static_argnums=1)
 
+    @wraps(draw)
+    def checked(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
+        check_key(draw.__name__, key)
+        check_count(draw.__name__, "size", size, 2)
+        check_range(draw.__name__, "noise", noise, 0, 0.5)
+        return compiled(key, int(size), jnp.asarray(noise, jnp.float32))
 
-def _compiled(draw: Draw) -> Draw:
-    """Compile a draw, since an eager call would run many small programs."""
-    return jax.jit(draw, static_argnums=1)
+    return cast(F, checked)
 
 
 def _uniform(key: Array, count: int, size: int) -> Array:
@@ -54,70 +55,12 @@ def _first_half(size: int) -> Array:
     return jnp.arange(size) < size - size // 2
 
 
-def _shuffled(u: Array, x: Array, y: Array) -> tuple[Array, Array]:
+def _shuffled(u: Array, x: Array, y: Array, classes: tuple[str, str]) -> Dataset:
     order = jnp.argsort(u)
-    return x[order], y[order].astype(jnp.int32)
+    return Dataset(x[order], y[order].astype(jnp.int32), _FEATURES, classes)
 
 
-@_compiled
-def _circles(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    u = _uniform(key, 5, size)
-    radius = jnp.where(_first_half(size), 2.5 * u[0], 3.5 + 1.5 * u[0])
-    x = _on_circles(radius, 2 * jnp.pi * u[1])
-    moved = x + noise * _square(u[2:4], 5)
-    return _shuffled(u[4], x, jnp.hypot(*moved.T) < 2.5)
-
-
-@_compiled
-def _xor(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    u = _uniform(key, 4, size)
-    x = _square(u[:2], 5)
-    x = x + jnp.where(x > 0, 0.3, -0.3).astype(x.dtype)
-    a, b = (x + noise * _square(u[2:], 5)).T
-    return x, (a * b >= 0).astype(jnp.int32)
-
-
-@_compiled
-def _gaussians(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    place, order = jax.random.split(key)
-    first = _first_half(size)
-    centre = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
-    x = centre + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (2 * size,), jnp.float32).reshape(size, 2)
-    return _shuffled(_uniform(order, 1, size)[0], x, first)
-
-
-@_compiled
-def _spiral(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    u = _uniform(key, 3, size)
-    first = _first_half(size)
-    along = jnp.concatenate([jnp.arange(m, dtype=jnp.float32) / m for m in (size - size // 2, size // 2)])
-    angle = 2 * jnp.pi * 1.75 * along + jnp.where(first, 0.0, jnp.pi).astype(jnp.float32)
-    return _shuffled(u[2], _on_circles(5 * along, angle) + noise * _square(u[:2], 1), first)
-
-
-@_compiled
-def _plane(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    u = _uniform(key, 4, size)
-    x = _square(u[:2], 6)
-    return x, (x + noise * _square(u[2:], 6)).sum(1, keepdims=True) / 10
-
-
-# Centre and sign of each hill or hollow.
-_HILLS = (((-4, 2.5), 1), ((0, 2.5), -1), ((4, 2.5), 1), ((-4, -2.5), -1), ((0, -2.5), 1), ((4, -2.5), -1))
-
-
-@_compiled
-def _multi_gaussian(key: Array, size: int, noise: Array) -> tuple[Array, Array]:
-    u = _uniform(key, 4, size)
-    x = _square(u[:2], 6)
-    moved = x + noise * _square(u[2:], 6)
-    centres = jnp.asarray([centre for centre, _ in _HILLS], jnp.float32)
-    signs = jnp.asarray([sign for _, sign in _HILLS], jnp.float32)
-    distance = jnp.linalg.norm(moved[:, None] - centres[None], axis=-1)
-    # The playground takes the value of largest magnitude; no two cones overlap, so the sum equals it.
-    return x, (signs[None] * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
-
-
+@_checked
 def circles(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """A disc inside a ring, which no straight line separates.
 
@@ -135,14 +78,18 @@ def circles(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Raises:
       InputError: for a size below 2, or a noise outside [0, 0.5].
 
-    >>> import jax
     >>> data = circles(jax.random.key(0), 200)
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('ring', 'disc'))
     """
-    return Dataset(*_draw_checked("circles", _circles, key, size, noise), _FEATURES, ("ring", "disc"))
+    u = _uniform(key, 5, size)
+    radius = jnp.where(_first_half(size), 2.5 * u[0], 3.5 + 1.5 * u[0])
+    x = _on_circles(radius, 2 * jnp.pi * u[1])
+    moved = x + noise * _square(u[2:4], 5)
+    return _shuffled(u[4], x, jnp.hypot(*moved.T) < 2.5, ("ring", "disc"))
 
 
+@_checked
 def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Four squares with opposite ones in the same class: the exclusive or of the signs, which no single unit computes.
 
@@ -150,103 +97,106 @@ def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     and ``u`` uniform in [-5, 5)^2, the class is 1 where ``a b >= 0``.
 
     Args:
-      key: a PRNG key.
-      size: number of points, at least 2.
-      noise: in [0, 0.5].
+      key, size, noise: as in `circles`.
 
     Returns:
-      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 where the signs are equal, else 0. Class
-      sizes are random.
+      `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for equal signs, else 0; class sizes are random.
 
     Raises:
-      InputError: for a size below 2, or a noise outside [0, 0.5].
+      InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = xor(jax.random.key(0), 100)
     >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
     True
     """
-    return Dataset(*_draw_checked("xor", _xor, key, size, noise), _FEATURES, ("different signs", "same sign"))
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 5)
+    x = x + jnp.where(x > 0, 0.3, -0.3).astype(x.dtype)
+    a, b = (x + noise * _square(u[2:], 5)).T
+    return Dataset(x, (a * b >= 0).astype(jnp.int32), _FEATURES, ("different signs", "same sign"))
 
 
+@_checked
 def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Two Gaussian clouds that a straight line separates, or nearly so.
 
-    Half of the points are drawn from a normal distribution around (2, 2), the others around (-2, -2). The variance in
-    each direction is ``0.5 + 7 noise``: 0.5 without noise, 4 for a noise of 0.5.
+    Half of the points are normal around (2, 2), half around (-2, -2), with variance ``0.5 + 7 noise`` on each axis.
 
     Args:
-      key: a PRNG key.
-      size: number of points, at least 2.
-      noise: in [0, 0.5].
+      key, size, noise: as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for the cloud around (2, 2), 0 for the other.
 
     Raises:
-      InputError: for a size below 2, or a noise outside [0, 0.5].
+      InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = gaussians(jax.random.key(0), 1000)
     >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
     (2.0, -2.0)
     """
-    return Dataset(
-        *_draw_checked("gaussians", _gaussians, key, size, noise), _FEATURES, ("around (-2, -2)", "around (2, 2)")
-    )
+    place, order = jax.random.split(key)
+    first = _first_half(size)
+    centre = jnp.where(first, 2.0, -2.0).astype(jnp.float32)[:, None]
+    x = centre + jnp.sqrt(0.5 + 7 * noise) * jax.random.normal(place, (2 * size,), jnp.float32).reshape(size, 2)
+    return _shuffled(_uniform(order, 1, size)[0], x, first, ("around (-2, -2)", "around (2, 2)"))
 
 
+@_checked
 def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Two spiral arms of 1.75 turns each: the hardest of the four classification sets.
 
-    On an arm of ``m`` points, point ``i`` has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi on the arm of
-    class 0. Its position is ``radius * (sin angle, cos angle) + noise * u``, with ``u`` uniform in [-1, 1)^2. Without
-    noise only the order of the rows is random.
+    Point ``i`` of ``m`` on an arm has radius ``5 i / m`` and angle ``1.75 * 2 pi i / m``, plus pi in class 0. It is at
+    ``radius * (sin angle, cos angle) + noise * u``, ``u`` uniform in [-1, 1)^2. Without noise only the order is random.
 
     Args:
-      key: a PRNG key.
+      key, noise: as in `circles`.
       size: number of points, at least 2; if odd, class 1 has one more.
-      noise: in [0, 0.5].
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32, the number of the arm.
 
     Raises:
-      InputError: for a size below 2, or a noise outside [0, 0.5].
+      InputError: as in `circles`.
 
-    >>> import jax
     >>> data = spiral(jax.random.key(0), 200, noise=0.1)
     >>> data.x.shape, data.y.sum().item(), data.classes
     ((200, 2), 100, ('arm 0', 'arm 1'))
     """
-    return Dataset(*_draw_checked("spiral", _spiral, key, size, noise), _FEATURES, ("arm 0", "arm 1"))
+    u = _uniform(key, 3, size)
+    first = _first_half(size)
+    along = jnp.concatenate([jnp.arange(m, dtype=jnp.float32) / m for m in (size - size // 2, size // 2)])
+    angle = 2 * jnp.pi * 1.75 * along + jnp.where(first, 0.0, jnp.pi).astype(jnp.float32)
+    x = _on_circles(5 * along, angle) + noise * _square(u[:2], 1)
+    return _shuffled(u[2], x, first, ("arm 0", "arm 1"))
 
 
+@_checked
 def plane(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Regression of a plane, ``y = (a + b) / 10``, which a single linear unit can learn.
 
     Points ``x`` are uniform in the square [-6, 6)^2; ``(a, b) = x + noise * u`` with ``u`` uniform in the same square.
 
     Args:
-      key: a PRNG key.
-      size: number of points, at least 2.
-      noise: in [0, 0.5].
+      key, size, noise: as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) and ``y`` (size, 1), both float32. As in the playground, most ``y`` are in [-1, 1],
       but they reach 1.2 in magnitude at the corners, and 1.8 with full noise.
 
     Raises:
-      InputError: for a size below 2, or a noise outside [0, 0.5].
+      InputError: as in `circles`.
 
-    >>> import jax
     >>> x, y, *_ = plane(jax.random.key(0), 4)
     >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
     True
     """
-    return Dataset(*_draw_checked("plane", _plane, key, size, noise), _FEATURES, ())
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 6)
+    return Dataset(x, (x + noise * _square(u[2:], 6)).sum(1, keepdims=True) / 10, _FEATURES, ())
 
 
+@_checked
 def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     """Regression of three hills and three hollows in a flat surface.
 
@@ -255,19 +205,24 @@ def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Datas
     (``s = -1``) at (0, 2.5), (-4, -2.5) and (4, -2.5). Each is a cone, although the playground calls it a Gaussian.
 
     Args:
-      key: a PRNG key.
-      size: number of points, at least 2.
-      noise: in [0, 0.5].
+      key, size, noise: as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size, 1) float32 in [-1, 1].
 
     Raises:
-      InputError: for a size below 2, or a noise outside [0, 0.5].
+      InputError: as in `circles`.
 
-    >>> import jax
     >>> data = multi_gaussian(jax.random.key(0), 1000)
     >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)
     ((1000, 1), True, True)
     """
-    return Dataset(*_draw_checked("multi_gaussian", _multi_gaussian, key, size, noise), _FEATURES, ())
+    u = _uniform(key, 4, size)
+    x = _square(u[:2], 6)
+    moved = x + noise * _square(u[2:], 6)
+    centres = jnp.asarray([(a, b) for b in (2.5, -2.5) for a in (-4, 0, 4)], jnp.float32)
+    signs = jnp.asarray([1, -1, 1, -1, 1, -1], jnp.float32)  # a hill or a hollow
+    distance = jnp.linalg.norm(moved[:, None] - centres[None], axis=-1)
+    # The playground takes the value of largest magnitude; no two cones overlap, so the sum equals it.
+    y = (signs[None] * jnp.maximum(0, 1 - distance / 2)).sum(1, keepdims=True)
+    return Dataset(x, y, _FEATURES, ())

@@ -62,29 +62,21 @@ class Check(NamedTuple):
         return "\n".join([*lines, lines[1], total])
 
     def _lines(self) -> list[str]:
-        head = ("layer (type)", "input", "output", "params", "multiply-adds", "bytes")
-        listed = {row.path for row in self.rows}
-        body = [
-            (
-                f"{_indented(row.path, listed)} ({row.kind})",
-                _arrays_cell(row.input_dtype, row.input_shape),
-                _arrays_cell(row.output_dtype, row.output_shape),
-                f"{row.params:,}",
-                f"{row.operations:,}",
-                f"{row.size:,}",
-            )
-            for row in self.rows
-        ]
-        return table_lines([head, *body], left=3)
-
-
-def _indented(path: tuple[str, ...], listed: set[tuple[str, ...]]) -> str:
-    """The layer's name, indented below its parent; the whole path if the table does not list the parent."""
-    return f"{'  ' * (len(path) - 1)}{path[-1]}" if path[:-1] in listed else "/".join(path)
+        paths = [row.path for row in self.rows]
+        # Indented below the parent; the whole path if the table does not list the parent.
+        names = [f"{'  ' * (len(p) - 1)}{p[-1]}" if p[:-1] in paths else "/".join(p) for p in paths]
+        columns = {
+            "layer (type)": [f"{name} ({row.kind})" for name, row in zip(names, self.rows, strict=True)],
+            "input": [_arrays_cell(row.input_dtype, row.input_shape) for row in self.rows],
+            "output": [_arrays_cell(row.output_dtype, row.output_shape) for row in self.rows],
+            "params": [f"{row.params:,}" for row in self.rows],
+            "multiply-adds": [f"{row.operations:,}" for row in self.rows],
+            "bytes": [f"{row.size:,}" for row in self.rows],
+        }
+        return table_lines([list(columns), *zip(*columns.values(), strict=True)], left=3)
 
 
 def _arrays_cell(dtypes: PyTree, shapes: PyTree) -> str:
-    """Dtype and shape of one array or several."""
     each = jax.tree.map(lambda name, shape: f"{name} {shape_cell(shape)}", dtypes, shapes)
     return ", ".join(jax.tree.leaves(each))
 
@@ -93,9 +85,8 @@ def check(model: Layer | Task, x: PyTree) -> Check:
     """Trace a model layer by layer to check its shapes; nothing is computed and no parameters are created.
 
     Where `summary` counts parameters, `check` shows the input and output of each layer, with dtypes, and its cost: the
-    multiply-adds of matrix products and convolutions, counted in the traced program, and the bytes of the output, which
-    training keeps for the backward pass. Additions and elementwise functions are not counted. A training step costs
-    about three times the operations.
+    multiply-adds of matrix products and convolutions only, counted in the traced program, and the bytes of the output,
+    which training keeps for the backward pass. A training step costs about three times the operations.
 
     Args:
       model: a `Layer`, or a `Task`, whose loss must then fit the model's last operation.
@@ -105,8 +96,7 @@ def check(model: Layer | Task, x: PyTree) -> Check:
       A `Check`, which prints as a table and holds the numbers.
 
     Raises:
-      InputError: when a layer rejects its input, with its name and position, and the table up to that layer. If a layer
-        of your own raises another type of error, the table is added to it as a note.
+      InputError: when a layer rejects its input, with its name, position and the table so far; a note on other errors.
 
     >>> import fnn
     >>> print(fnn.check(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -127,7 +117,11 @@ def check(model: Layer | Task, x: PyTree) -> Check:
         seen = layer_calls(layer, params, state, x)
     except Exception as error:
         if isinstance(error, InputError) and given is not x and "expected integer" in str(error):
-            raise InputError(f"{error} {_integer_hint(given, x)}".rstrip()) from None
+            hint = ""
+            if isinstance(given, (tuple, list)) and isinstance(x, jax.ShapeDtypeStruct):
+                dtype = f'jax.ShapeDtypeStruct({shape_text(x.shape)}, "int32")'
+                hint = f" A shape alone means float32; for integers pass {dtype}."
+            raise InputError(f"{error}{hint}") from None
         accepted = _accepted(layer, x)
         if not accepted.rows:
             raise
@@ -139,14 +133,6 @@ def check(model: Layer | Task, x: PyTree) -> Check:
     if isinstance(model, Task):
         check_output(model, params, state, x)
     return _table(seen, _operations(layer, params, state, x))
-
-
-def _integer_hint(given: object, x: PyTree) -> str:
-    """How to pass a shape of integers, since a plain shape stands for floats."""
-    if not isinstance(given, (tuple, list)) or not isinstance(x, jax.ShapeDtypeStruct):
-        return ""
-    shape = shape_text(x.shape)
-    return f'A shape alone means float32; for integers pass jax.ShapeDtypeStruct({shape}, "int32").'
 
 
 def _table(seen: list[LayerCall], operations: int | None = None) -> Check:
@@ -175,7 +161,6 @@ def _table(seen: list[LayerCall], operations: int | None = None) -> Check:
 
 
 def _dtypes(tree: PyTree) -> PyTree:
-    """The names of the dtypes in a tree."""
     return jax.tree.map(lambda a: str(a.dtype), pairs(tree))
 
 

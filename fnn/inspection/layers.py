@@ -17,26 +17,19 @@ from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
 from ..training.task import Task
 
-# Arrays by ("params" or "state", path).
-Arrays = dict[tuple[str, str], PyTree]
+Arrays = dict[tuple[str, str], PyTree]  # by ("params" or "state", path)
 
 
 class LayerCall(NamedTuple):
     """A layer applied to a batch of two and to a batch of three examples, with shapes in place of values.
 
     An axis whose length differs between the two is the batch axis, so no layer has to name it.
-
-    Attributes:
-      two: the call with two examples.
-      three: the call with three.
-      has_children: whether the layer contains others.
-      own: the arrays that the layer holds and no layer inside it does.
     """
 
     two: Trace
     three: Trace
-    has_children: bool
-    own: Arrays
+    has_children: bool  # whether the layer contains others
+    own: Arrays  # those that the layer holds and no layer inside it does
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -137,14 +130,12 @@ def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -
 def paired(two: list[Trace], three: list[Trace], own: Sequence[Arrays]) -> list[LayerCall]:
     """The calls with two and with three examples as pairs, in the order of a table."""
     every = [trace.path for trace in two]
+
+    def position(i: int) -> list[int]:
+        """For each prefix of the path, the position of the first layer that has this prefix."""
+        prefixes = [every[i][: depth + 1] for depth in range(len(every[i]))]
+        return [next(j for j, path in enumerate(every) if path[: len(prefix)] == prefix) for prefix in prefixes]
+
     # Observers see a layer after those inside it; a table lists it before them.
-    order = sorted(range(len(two)), key=lambda i: _position(every[i], every))
+    order = sorted(range(len(two)), key=position)
     return [LayerCall(two[i], three[i], any(path[:-1] == every[i] for path in every), own[i]) for i in order]
-
-
-def _position(path: tuple[str, ...], all_paths: list[tuple[str, ...]]) -> tuple[int, ...]:
-    """Sort key: for each prefix of the path, the position of the first layer that has this prefix."""
-    return tuple(
-        next(i for i, other in enumerate(all_paths) if other[: depth + 1] == path[: depth + 1])
-        for depth in range(len(path))
-    )

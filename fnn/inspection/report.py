@@ -7,10 +7,10 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import is_concrete
+from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.jaxprs import last_operations
 from .._core.tables import table_lines
@@ -26,7 +26,6 @@ from ..training.state import TrainState, check_task
 from ..training.task import Task
 
 
-# -------------------------------------------------------------------------------------------------------------- numbers
 class LayerRow(NamedTuple):
     """One layer of a `LayerReport`. A value is None where it is undefined, as for an output of integers or of NaN.
 
@@ -90,32 +89,27 @@ class LayerReport(NamedTuple):
     examples: int
 
     def __repr__(self) -> str:
-        columns: dict[str, list[str]] = {
+        names = ("outputs", "gradients", "params", "their gradients")
+        counts = [zip(names, row.non_finite, strict=True) for row in self.rows]
+        columns = {
             "layer (type)": [f"{row.path} ({row.kind})".strip() for row in self.rows],
             "mean": [_text(row.mean, ".3g") for row in self.rows],
             "std": [_text(row.std, ".3g") for row in self.rows],
             "zeros": [_text(row.zeros, ".0%") for row in self.rows],
             "dead": ["-" if row.dead is None else f"{row.dead}/{row.units}" for row in self.rows],
-        }
-        if any(row.saturated is not None for row in self.rows):
-            columns["saturated"] = [_text(row.saturated, ".0%") for row in self.rows]
-        columns |= {
+            "saturated": [_text(row.saturated, ".0%") for row in self.rows],
             "gradient rms": [_text(row.gradient_rms, ".1e") for row in self.rows],
             "params": [_text(row.param_norm, ".3g") for row in self.rows],
             "their gradient": [_text(row.param_gradient_norm, ".1e") for row in self.rows],
             "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
+            "not finite": [", ".join(f"{name} {n:,}" for name, n in pairs if n) or "-" for pairs in counts],
         }
-        if any(any(row.non_finite) for row in self.rows):
-            columns["not finite"] = [_counts_text(row.non_finite) for row in self.rows]
+        for optional in ("saturated", "not finite"):
+            if set(columns[optional]) <= {"-"}:
+                del columns[optional]
         lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=1)
         total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
         return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
-
-
-def _counts_text(counts: NonFinite) -> str:
-    """The counts above 0 with their names."""
-    names = ("outputs", "gradients", "params", "their gradients")
-    return ", ".join(f"{name} {n:,}" for name, n in zip(names, counts, strict=True) if n) or "-"
 
 
 def _text(value: float | None, form: str) -> str:
@@ -123,28 +117,18 @@ def _text(value: float | None, form: str) -> str:
 
 
 class _Plan(NamedTuple):
-    """A layer of the report.
-
-    Attributes:
-      name: its path.
-      kind: its type.
-      ending: its last operation, if the outputs of that are bounded.
-      params: the paths of its own parameters.
-    """
-
-    name: str
+    name: str  # its path
     kind: str
-    ending: str | None
-    params: list[str]
+    ending: str | None  # its last operation, if that bounds the output
+    params: list[str]  # the paths of its own parameters
 
 
 def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     """Report activations, gradients and updates of each layer in one training step, and point out suspicious ones.
 
     The step is the one that `train_step` would make, including dropout; ``ts`` is not changed. Notes point out dead or
-    saturated units, gradients that vanish or explode, updates that are too large or too small, and values that are not
-    finite. Use a batch that represents the data, several hundred examples: a unit that is 0 for 8 examples need not be
-    dead. `fnn.plot.layer_report` draws the report.
+    saturated units, gradients that vanish or explode, updates that are too large or small, and values that are not
+    finite. Use several hundred examples: a unit that is 0 for 8 need not be dead. `fnn.plot.layer_report` draws it.
 
     Args:
       task: the `Task`.
@@ -184,7 +168,6 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
 
 @partial(jax.jit, static_argnums=0)
 def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Params]:
-    """The values of one training step, and the optimizer's updates."""
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 
@@ -204,8 +187,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
             found[name] = trace.layer.kind, own, repeated
         return [trace.y for trace in seen.values()]
 
-    x = batch.x
-    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, x, ts.key)))
+    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, batch.x, ts.key)))
     ends = iter(last_operations(program))
     plans = []
     for (name, (kind, own, repeated)), out in zip(found.items(), outputs, strict=True):
@@ -221,15 +203,11 @@ def _float64(leaf: Array) -> np.ndarray:
     return np.asarray(leaf).astype(np.float64)
 
 
-def _is_float(leaf: Array) -> bool:
-    return bool(jnp.issubdtype(leaf.dtype, jnp.floating))
-
-
 def _float_outputs(y: PyTree) -> list[np.ndarray]:
     """The floating-point arrays of an output; for padded sequences the valid steps, (steps, units)."""
-    if isinstance(y, Masked) and _is_float(y.x):
+    if isinstance(y, Masked) and is_float(y.x):
         return [_float64(y.x)[np.asarray(y.mask)]]
-    return [_float64(leaf) for leaf in jax.tree.leaves(y) if _is_float(leaf)]
+    return [_float64(leaf) for leaf in jax.tree.leaves(y) if is_float(leaf)]
 
 
 def _norm(leaves: list[Array]) -> tuple[float | None, float | None, int]:
@@ -244,20 +222,13 @@ def _norm(leaves: list[Array]) -> tuple[float | None, float | None, int]:
     return norm, norm / math.sqrt(max(numbers.size, 1)), bad
 
 
-def _zero_units(x: np.ndarray) -> np.ndarray:
-    """Mask of the units (last axis) that are 0 everywhere."""
-    zero: np.ndarray = (x == 0).all(tuple(range(x.ndim - 1)))
-    return zero
+def _dead_units(x: np.ndarray, grads: list[np.ndarray]) -> int:
+    """Number of units (last axis) that are 0 everywhere and get no gradient in any parameter with an axis of units."""
+    own = [x, *(grad for grad in grads if grad.shape[-1:] == x.shape[-1:])]
+    return int(np.logical_and.reduce([(a == 0).all(tuple(range(a.ndim - 1))) for a in own]).sum())
 
 
-def _without_gradient(grads: list[Array], units: int) -> np.ndarray:
-    """Mask of the units that get no gradient in any parameter with an axis of units."""
-    own = [_zero_units(_float64(grad)) for grad in grads if grad.shape[-1:] == (units,)]
-    return np.logical_and.reduce([np.ones(units, bool), *own])
-
-
-# Outputs this close to a bound are saturated; the slope there is below 0.01 for sigmoid and 0.02 for tanh.
-_NEAR = 0.01
+_NEAR = 0.01  # outputs this close to a bound are saturated: the slope is below 0.01 for sigmoid and 0.02 for tanh
 _BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
@@ -277,12 +248,11 @@ def _row(
             if plan.ending in _BOUNDS:
                 low, high = _BOUNDS[plan.ending]
                 saturated = float(((finite < low + _NEAR) | (finite > high - _NEAR)).mean())
-        wide = [x for x in arrays if x.ndim > 1]
-        if wide:
-            units = sum(x.shape[-1] for x in wide)
-        # With NaN among its outputs or gradients, a unit cannot be called dead or alive.
-        if wide and not bad and all(np.isfinite(_float64(grad)).all() for grad in grads):
-            dead = sum(int((_zero_units(x) & _without_gradient(grads, x.shape[-1])).sum()) for x in wide)
+        if wide := [x for x in arrays if x.ndim > 1]:
+            units, own = sum(x.shape[-1] for x in wide), [_float64(grad) for grad in grads]
+            # With NaN among its outputs or gradients, a unit cannot be called dead or alive.
+            if not bad and all(np.isfinite(grad).all() for grad in own):
+                dead = sum(_dead_units(x, own) for x in wide)
     gradient_norm, gradient_rms, bad_gradients = _norm(jax.tree.leaves(gradient))
     param_norm, _, bad_params = _norm(params)
     param_gradient_norm, _, bad_param_gradients = _norm(grads)
@@ -311,8 +281,7 @@ PASSING = {
     "ActivityRegularization", "AvgPool", "Dropout", "Flatten", "GlobalAvgPool", "GlobalMaxPool", "MaxPool", "OneHot",
     "Reshape", "Sequential",
 }  # fmt: skip
-# Thresholds of the notes.
-_DEAD, _SATURATED, _FALL, _LARGE_UPDATE, _SMALL_UPDATE = 0.2, 0.5, 1e-3, 0.1, 1e-6
+_DEAD, _SATURATED, _FALL, _LARGE_UPDATE, _SMALL_UPDATE = 0.2, 0.5, 1e-3, 0.1, 1e-6  # thresholds of the notes
 
 
 def _notes(rows: list[LayerRow], loss: float, examples: int) -> list[str]:

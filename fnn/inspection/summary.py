@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ import jax
 from .._core.errors import fail, shape_text
 from .._core.tables import bytes_text, table_lines
 from .._core.trees import Where, matches, paths
-from .._core.types import Params, PyTree
+from .._core.types import PyTree
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
@@ -25,8 +26,7 @@ class Row(NamedTuple):
       path: names from the outermost layer inwards, e.g. ``("residual", "body", "conv")``.
       kind: the type.
       output_shape: with None for the batch; for several outputs a tuple of shapes.
-      params: number of its own elements, trained or not, without those of layers inside it or of an earlier row. Each
-        element is counted in exactly one row.
+      params: number of elements it owns, trained or not; each element is counted once, in the innermost, earliest row.
       size: their bytes.
       trainable: number of trained elements among them.
     """
@@ -62,20 +62,16 @@ class Summary(NamedTuple):
         return self.trainable + self.non_trainable
 
     def __repr__(self) -> str:
-        head = ("layer (type)", "output shape", "params", "bytes", "trainable")
-        body = [
-            (
-                f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})",
-                shape_cell(row.output_shape),
-                f"{row.params:,}",
-                f"{row.size:,}",
-                f"{row.trainable:,}",
-            )
-            for row in self.rows
-        ]
-        # Without frozen parameters the last column adds nothing.
-        columns = None if self.frozen else -1
-        lines = table_lines([cells[:columns] for cells in (head, *body)], left=2)
+        columns = {
+            "layer (type)": [f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})" for row in self.rows],
+            "output shape": [shape_cell(row.output_shape) for row in self.rows],
+            "params": [f"{row.params:,}" for row in self.rows],
+            "bytes": [f"{row.size:,}" for row in self.rows],
+            "trainable": [f"{row.trainable:,}" for row in self.rows],
+        }
+        if not self.frozen:
+            del columns["trainable"]  # it adds nothing
+        lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=2)
         totals = [
             f"total params: {self.total:,} ({bytes_text(self.size)})",
             f"trainable: {self.trainable:,}",
@@ -83,8 +79,7 @@ class Summary(NamedTuple):
         ]
         if self.frozen:
             more = len(self.frozen) - _MOST_NAMED
-            named = ", ".join(self.frozen[:_MOST_NAMED])
-            totals.append(f"frozen: {named}" + (f" and {more} more" if more > 0 else ""))
+            totals.append("frozen: " + ", ".join(self.frozen[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else ""))
         return "\n".join([*lines, lines[1], *totals])
 
 
@@ -110,8 +105,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     Raises:
       InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
-    A row counts the layer's own parameters; layers inside it have their own rows, and a layer applied twice has one.
-    Running statistics and other layer state count as not trainable.
+    A row counts the layer's own parameters; a layer applied twice has one row. Layer state counts as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -127,32 +121,23 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     layer = layer_of("summary", model)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    frozen_params = _frozen_params(model, params, frozen)
+    chosen = {path for path in paths(params) if matches(frozen, path)}
+    if frozen != () and not chosen:
+        hint = f"Paths: {list(paths(params))}."
+        fail("summary", expected="frozen to match some parameter", got=repr(frozen), hint=hint)
+    fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
     rows: list[Row] = []
     for call in layer_calls(layer, params, state, x):
         count, size = count_of(call.own)
-        trained = {
-            (part, path): leaf
-            for (part, path), leaf in call.own.items()
-            if part == "params" and path not in frozen_params
-        }
+        trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
         row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0])
         # A repeated call owns nothing and equals an earlier row.
         if call.own or not any(row[:3] == earlier[:3] for earlier in rows):
             rows.append(row)
     total, size = count_of((params, state))
-    trainable = count_of({path: leaf for path, leaf in paths(params).items() if path not in frozen_params})[0]
-    in_order = tuple(path for path in paths(params) if path in frozen_params)
+    trainable = count_of([leaf for path, leaf in paths(params).items() if path not in fixed])[0]
+    in_order = tuple(path for path in paths(params) if path in fixed)
     return Summary(tuple(rows), trainable, total - trainable, size, in_order)
-
-
-def _frozen_params(model: Layer | Task, params: Params, where: Where) -> set[str]:
-    """Paths of the frozen parameters: those that ``where`` matches and those that a task's optimizer freezes."""
-    chosen = {path for path in paths(params) if matches(where, path)}
-    if where != () and not chosen:
-        hint = f"Paths: {list(paths(params))}."
-        fail("summary", expected="frozen to match some parameter", got=repr(where), hint=hint)
-    return chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
 
 
 def devices() -> str:
@@ -161,8 +146,5 @@ def devices() -> str:
     >>> print(devices())  # doctest: +SKIP
     cpu: 1 device (cpu)
     """
-    groups: dict[tuple[str, str], int] = {}
-    for device in jax.devices():
-        kind = (device.platform, device.device_kind)
-        groups[kind] = groups.get(kind, 0) + 1
+    groups = Counter((device.platform, device.device_kind) for device in jax.devices())
     return "\n".join(f"{platform}: {n} device{'s' * (n > 1)} ({kind})" for (platform, kind), n in groups.items())

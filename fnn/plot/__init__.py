@@ -1,18 +1,14 @@
 """Pictures. Each function draws into an optional matplotlib ``ax`` and returns it; matplotlib loads on first use.
 
-The palette suits colour-blind readers, and no information depends on colour alone: a marker, a line style, bold type or
-a word repeats it.
+The palette suits colour-blind readers, and a marker, a line style, bold type or a word repeats what colour shows.
 """
 
 # No module shares its name with a function here, which would hide the module.
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
-from .diagnostics import layer_report
-from .functions import activation, activations
-from .optimizers import optimizer_paths
-from .plane import decision_boundary
+from .functions import activation, activations, decision_boundary, optimizer_paths
 from .sweeps import sweep_curves, sweep_line, sweep_map
-from .training import layer_statistics, learning_curves
+from .training import layer_report, layer_statistics, learning_curves
 from .uncertainty import intervals, reliability
 from .units import network, unit
 
@@ -25,5 +21,4 @@ __all__ = [
 
 
 def __dir__() -> list[str]:
-    """The public names, for completion in notebooks."""
     return list(__all__)

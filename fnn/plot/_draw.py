@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
+from .._core.checks import check_count
 from .._core.errors import fail
 
 if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+    from matplotlib import artist, axes, axis, cm
 
-Style = dict[str, Any]
-"""Keyword arguments of a matplotlib call."""
+Artist: TypeAlias = "artist.Artist"
+Axes: TypeAlias = "axes.Axes"
+Axis: TypeAlias = "axis.Axis"
+Mappable: TypeAlias = "cm.ScalarMappable"
+Style = dict[str, Any]  # keyword arguments of a matplotlib call
 
-# The palette of Okabe and Ito, which colour-blind readers can distinguish, and further colours of Paul Tol's.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MORE = ("#882255", "#999933", "#332288", "#661100", "#8C8C8C")
 RIGHT, WRONG = "#00734f", "#b3003b"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "h", "*", ">")
 STYLES = ("-", "--", ":", "-.")
@@ -40,9 +43,11 @@ def many_axes(
     where: str, axes: ArrayLike | None, count: int, columns: int, cell: tuple[float, float], **options: Any
 ) -> np.ndarray:
     """At least ``count`` axes as a flat array: the given ones, or those of a new figure, each of size ``cell``."""
+    check_count(where, "columns", columns)
     if axes is None:
         import matplotlib.pyplot as plt
 
+        columns = min(columns, count)
         rows = -(-count // columns)
         size = (cell[0] * columns, cell[1] * rows)
         axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]
@@ -76,12 +81,6 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
     return int(value)
 
 
-def class_color(i: int) -> str:
-    """The colour of class i: the palette first, then the further colours."""
-    colors = COLORS + MORE
-    return colors[i % len(colors)]
-
-
 def line_style(i: int) -> Style:
     """Colour, marker and line style of line i; pairs of colour and marker repeat after 77 lines."""
     return {
@@ -98,15 +97,6 @@ def lighten(color: str, share: float = 0.65) -> tuple[float, ...]:
     return tuple(share + (1 - share) * part for part in to_rgb(color))
 
 
-def legend_in_corner(ax: Axes, points: np.ndarray) -> None:
-    """A legend in the corner whose nearest point is farthest away."""
-    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    places = ((points - low) / (high - low))[np.isfinite(points).all(1)]
-    corners = {"upper right": (1, 1), "upper left": (0, 1), "lower left": (0, 0), "lower right": (1, 0)}
-    corner: Style = {"loc": max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())}
-    ax.legend(fontsize=8, framealpha=0.85, **corner)
-
-
 def tick_tilt(labels: Iterable[str], room: int) -> Style:
     """Rotation of tick labels that would overlap; ``room`` is the number of characters that fit."""
     return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len("  ".join(labels)) > room else {}
@@ -118,11 +108,6 @@ def grid_points(
     """The coordinates on both axes, and all points of the grid, of shape (resolution^2, 2)."""
     a, b = (np.linspace(low[i], high[i], resolution, dtype=np.float32) for i in (0, 1))
     return a, b, np.stack(np.meshgrid(a, b), -1).reshape(-1, 2)
-
-
-def dot_size(count: int) -> float:
-    """The size of each of ``count`` points."""
-    return float(np.clip(9000 / count, 9, 40))
 
 
 def level_line(ax: Axes, a: np.ndarray, b: np.ndarray, values: np.ndarray, level: float, **style: Any) -> None:

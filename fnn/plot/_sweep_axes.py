@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,36 +11,21 @@ from .._core.checks import lookup
 from .._core.errors import fail
 from ..training.stopping import is_rising
 from ..trials.results import Sweep, trials_text
-from ._draw import Style, tick_tilt
+from ._draw import Axes, Axis, Style, tick_tilt
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-
-# An axis with more values than this gets fewer ticks.
-FEW_TICKS = 12
+FEW_TICKS = 12  # an axis with more values gets fewer ticks
 
 
 class Argument(NamedTuple):
-    """A swept argument as an axis.
-
-    Attributes:
-      name: of the argument.
-      values: its different values, numbers in rising order, text in order of appearance.
-      numeric: whether all values are finite numbers.
-      scale: "log" or "linear" for numbers, "index" for equal distances.
-      places: (values,) positions on the axis.
-      edges: (values + 1,) boundaries between the cells.
-      rows: (trials,) index of each trial's value.
-    """
+    """A swept argument as an axis."""
 
     name: str
-    values: list[Any]
-    numeric: bool
-    scale: str
-    places: np.ndarray
-    edges: np.ndarray
-    rows: np.ndarray
+    values: list[Any]  # the different ones, numbers in rising order, text in order of appearance
+    numeric: bool  # whether all values are finite numbers
+    scale: str  # "log" or "linear" for numbers, "index" for equal distances
+    places: np.ndarray  # (values,) positions on the axis
+    edges: np.ndarray  # (values + 1,) boundaries between the cells
+    rows: np.ndarray  # (trials,) index of each trial's value
 
     def tick_step(self) -> int:
         """Distance between labelled values."""
@@ -52,18 +37,13 @@ class Argument(NamedTuple):
 
 
 def argument_of(found: Sweep, name: str) -> Argument:
-    """A swept argument as an axis."""
     column = found.column(name)
     values = list(dict.fromkeys(column))
-    numeric = all(_is_number(value) and np.isfinite(value) for value in values)
+    numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
     if numeric:
         values = sorted(values)
     scale, places, edges = _scaled(values) if numeric else ("index", *_even(len(values)))
     return Argument(name, values, numeric, scale, places, edges, np.array([values.index(value) for value in column]))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _even(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,19 +98,16 @@ def _rank(argument: Argument) -> int:
     return 0 if any(isinstance(value, float) for value in argument.values) else 1
 
 
-def other_arguments(found: Sweep, *shown: str) -> list[str]:
-    """The arguments that vary and are not shown."""
-    return [name for name in found.configs[0] if name not in shown and len(set(found.column(name))) > 1]
-
-
-def check_sweep(where: str, found: object) -> None:
-    """Reject anything but the result of `fnn.sweep`."""
-    if not isinstance(found, Sweep):
-        fail(where, expected="the result of fnn.sweep", got=type(found).__name__)
+def other_arguments(found: Sweep, *shown: str) -> str:
+    """The arguments that vary and are not shown, with "and" before the last; "" if there are none."""
+    names = [name for name in found.configs[0] if name not in shown and len(set(found.column(name))) > 1]
+    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def scores_of(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
     """The name of the metric, its value for each trial (NaN for failed ones), and whether more is better."""
+    if not isinstance(found, Sweep):
+        fail(where, expected="the result of fnn.sweep", got=type(found).__name__)
     if metric is None or metric == found.monitor:
         name, values = found.monitor, found.scores
     else:
@@ -151,7 +128,6 @@ def best_of(means: np.ndarray, failed: np.ndarray, rising: bool) -> int:
 
 
 def count_text(found: Sweep) -> str:
-    """The number of trials and of failed ones."""
     failed = int(found.failed.sum())
     return trials_text(len(found.configs)) + (f", {failed} failed" if failed else "")
 
@@ -166,11 +142,6 @@ def value_text(value: object) -> str:
 def score_text(value: float) -> str:
     """A score in three digits."""
     return f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1e}"
-
-
-def list_text(names: Sequence[str]) -> str:
-    """Names with commas, and "and" before the last."""
-    return " and ".join(", ".join(names).rsplit(", ", 1))
 
 
 def mark_axis(ax: Axes, side: Literal["x", "y"], argument: Argument, room: int) -> None:
@@ -190,7 +161,6 @@ def mark_axis(ax: Axes, side: Literal["x", "y"], argument: Argument, room: int) 
 
 
 def mark_decades(axis: Axis) -> None:
-    """Plain numbers as ticks of a logarithmic axis."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     low, high = sorted(axis.get_view_interval())

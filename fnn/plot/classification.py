@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,14 +13,9 @@ from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from .._core.inputs import as_labels
-from ._draw import COLORS, RIGHT, WRONG, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
+from ._draw import COLORS, RIGHT, WRONG, Axes, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Normalize
-
-# More images than this take minutes to draw and cannot be viewed.
-_MOST_IMAGES = 400
+_MOST_IMAGES = 400  # more take minutes to draw and cannot be viewed
 
 
 def _as_images(where: str, images: ArrayLike) -> np.ndarray:
@@ -32,8 +26,7 @@ def _as_images(where: str, images: ArrayLike) -> np.ndarray:
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
         fail(where, expected="x of shape (count, height, width[, channels])", got=str(x.shape))
     if len(x) > _MOST_IMAGES:
-        hint = "Select some, e.g. x[:40]."
-        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint=hint)
+        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint="Select some, e.g. x[:40].")
     if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
         x = x.astype(np.float32)
         if x.ndim == 4 and not (x.min() >= 0 and x.max() <= 1):
@@ -74,23 +67,20 @@ def images(
     ['cat (cat)', 'dog (dog)', 'dog (cat)', 'dog (dog)']
     """
     x = _as_images("images", x)
-    given = {
-        name: _label_texts(name, values, len(x), names)
+    true, predicted = (
+        None if values is None else _label_texts(name, values, len(x), names)
         for name, values in (("labels", labels), ("predictions", predictions))
-        if values is not None
-    }
-    check_count("images", "columns", columns)
-    columns = min(columns, len(x))
-    longest = max((len(text) for texts in given.values() for text in texts), default=0)
+    )
+    longest = max(map(len, [*(true or ()), *(predicted or ())]), default=0)
     # Two long names, of the predicted and the true class, need a wider title.
-    width = 1.25 if longest < 7 or len(given) < 2 else 1.7
+    width = 1.7 if longest >= 7 and true and predicted else 1.25
     grid = many_axes("images", axes, len(x), columns, (width, 1.5))
     for ax in grid:
         ax.set_axis_off()
     scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
     for i, (ax, image) in enumerate(zip(grid, x, strict=False)):
         ax.imshow(image, **scale)
-        _title(ax, *(given[name][i] if name in given else None for name in ("labels", "predictions")))
+        _title(ax, true[i] if true else None, predicted[i] if predicted else None)
     return grid
 
 
@@ -108,7 +98,6 @@ def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[objec
 
 
 def _title(ax: Axes, label: str | None, prediction: str | None) -> None:
-    """The title of one image."""
     if prediction is None:
         if label is not None:
             ax.set_title(label, fontsize=10)
@@ -145,15 +134,13 @@ def probabilities(
 ) -> Axes:
     """Draw the class probabilities of one example as bars.
 
-    The bar of the most probable class is green if that class is correct and red if not; without a label it is blue. The
-    true class has a bold name and the word "true".
+    The most probable class is green if correct, red if not, blue without a label; the true class is bold, with "true".
 
     Args:
       p: (classes,), or (1,) for the probability of class 1 out of two.
       label: the true class, an integer; optional.
       names: of the classes; default their labels.
-      top: how many of the most probable classes to show, in order, in addition to the true one; default all in their
-        original order up to 20 classes, else 10.
+      top: number of classes to show, most probable first, plus the true one; default 10, or all in order if at most 20.
       ax: the axes to draw into; default a new figure.
 
     Returns:
@@ -219,8 +206,7 @@ def predictions(
       labels: the true class of each image, an integer; optional.
       names: of the classes; default their labels.
       columns: examples per row.
-      axes: an array of axes to draw into, at least two per image, alternately for the image and its bars; default a
-        new figure.
+      axes: an array of axes to draw into, alternately for an image and its bars; default a new figure.
 
     Returns:
       The flat array of axes: image, bars, image, bars, ...
@@ -284,7 +270,14 @@ def confusion_matrix(
     from matplotlib.colors import PowerNorm
 
     where = "confusion_matrix"
-    matrix = _confusion(where, predictions, targets, names, threshold)
+    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
+    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
+    # A class for each column of scores or each name.
+    count = None if names is None or several else len(names)
+    matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
+    if matrix.ndim == 3:
+        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
+        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
     classes = len(matrix)
     labels = class_names(where, names, classes)
     shown = matrix / np.maximum(matrix.sum(1, keepdims=True), 1) if normalize else matrix
@@ -294,7 +287,7 @@ def confusion_matrix(
     picture = ax.imshow(shown, cmap="Blues", norm=norm)
     places, size = np.arange(classes), 10 if classes <= 12 else 8
     if classes <= 30:
-        _write_counts(ax, matrix, shown, norm, normalize)
+        _write_counts(ax, matrix, shown, norm(shown) > 0.6, normalize)
     else:
         label = "share of the true class" if normalize else "count"
         ax.figure.colorbar(picture, ax=ax, fraction=0.045, pad=0.03, label=label)
@@ -302,28 +295,11 @@ def confusion_matrix(
     short = [labels[i] for i in places]
     ax.set_xticks(places, short, fontsize=size, **tick_tilt(short, 4 * max(classes, 6)))
     ax.set_yticks(places, short, fontsize=size)
-    title = "% of each true class" if normalize else "confusion matrix"
-    ax.set(xlabel="predicted", ylabel="true", title=title)
+    ax.set(xlabel="predicted", ylabel="true", title="% of each true class" if normalize else "confusion matrix")
     return ax
 
 
-def _confusion(
-    where: str, predictions: ArrayLike, targets: ArrayLike, names: Sequence[object] | None, threshold: float | None
-) -> np.ndarray:
-    """The confusion matrix, with a class for each column of scores or each name."""
-    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
-    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
-    if names is not None:
-        class_names(where, names, scores.shape[-1] if several else len(names))
-    count = None if names is None or several else len(names)
-    matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))
-    if matrix.ndim == 3:
-        hint = "Draw one label: confusion_matrix(p[:, 0], y[:, 0], names=['no', 'yes'])."
-        fail(where, expected="one class for each example", got=f"rows of {len(matrix)} labels", hint=hint)
-    return matrix
-
-
-def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, norm: Normalize, normalize: bool) -> None:
+def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, dark: np.ndarray, normalize: bool) -> None:
     """Write each count, or its percentage, into its cell; percentages of a class without examples are left out."""
     classes = len(matrix)
     box = ax.get_window_extent()
@@ -336,5 +312,5 @@ def _write_counts(ax: Axes, matrix: np.ndarray, shown: np.ndarray, norm: Normali
         text = str(value)
         if normalize:
             text = f"{100 * shown[row, column]:.0f}" if matrix[row].any() else ""
-        color = "0.65" if value == 0 else "white" if norm(shown[row, column]) > 0.6 else "black"
+        color = "0.65" if value == 0 else "white" if dark[row, column] else "black"
         ax.text(column, row, text, ha="center", va="center", color=color, fontsize=size)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._core.checks import check_count
 from ..trials.results import Sweep
-from ._draw import COLORS, MARKERS, STYLES, Style, one_axes
+from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes
 from ._sweep_axes import (
     Argument,
     best_of,
-    check_sweep,
     choose_arguments,
     count_text,
-    list_text,
     mark_axis,
     mark_decades,
     other_arguments,
@@ -25,19 +22,12 @@ from ._sweep_axes import (
     value_text,
 )
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-
-# More colours than this become a colour bar, and cells of a larger map have no text.
-_FEW_COLOURS, _FEW_CELLS = 7, 64
+_FEW_COLOURS, _FEW_CELLS = 7, 64  # more colours become a colour bar, and cells of a larger map have no text
 _FAILED = "0.45"
 
 TrialStyle = Callable[[int], Style]
 
 
-# -------------------------------------------------------------------------------------------------------------- curves
 def sweep_curves(
     found: Sweep,
     metric: str | None = None,
@@ -54,8 +44,7 @@ def sweep_curves(
       metric: an entry of the histories; default the monitored one.
       mode: "min" or "max", for a metric whose direction fnn does not know; see `fnn.early_stopping`.
       top: how many of the best trials to label; default 3.
-      color: the argument that sets the colours; default the first one with several values, floats before integers
-        and integers before text.
+      color: the argument that sets the colours; default the first with several values: floats, integers, then text.
       ax: the axes to draw into; default a new figure.
 
     Returns:
@@ -73,7 +62,6 @@ def sweep_curves(
     from matplotlib.ticker import MaxNLocator
 
     where = "sweep_curves"
-    check_sweep(where, found)
     check_count(where, "top", top, 0)
     name, last, rising = scores_of(where, found, metric, mode)
     argument = next(iter(choose_arguments(where, found, [color], 0)), None)
@@ -140,8 +128,7 @@ def _legend_above(ax: Axes, title: str, columns: int, handles: list[Artist] | No
 
 def _limit(ax: Axes, curves: list[np.ndarray], rising: bool) -> None:
     """Limits set by the typical trials, on a logarithmic axis if the values span a wide range."""
-    curves = [curve[np.isfinite(curve)] for curve in curves]
-    curves = [curve for curve in curves if len(curve)]
+    curves = [finite for curve in curves if len(finite := curve[np.isfinite(curve)])]
     if not curves:
         return
     values = np.concatenate(curves)
@@ -161,7 +148,7 @@ def _limit(ax: Axes, curves: list[np.ndarray], rising: bool) -> None:
         ax.set_ylim(low - room, low + room)
 
 
-def _shades(argument: Argument) -> ScalarMappable:
+def _shades(argument: Argument) -> Mappable:
     """Colours for a numeric argument, which differ in lightness too."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -207,30 +194,21 @@ def _explain_colours(ax: Axes, argument: Argument | None) -> None:
         legend_above.set_clip_on(False)
 
 
-# ------------------------------------------------------------------------------------------------------- one argument
 def sweep_line(
-    found: Sweep,
-    x: str | None = None,
-    *,
-    metric: str | None = None,
-    mode: str | None = None,
-    ax: Axes | None = None,
+    found: Sweep, x: str | None = None, *, metric: str | None = None, mode: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Draw the score over one argument: the mean over the others, such as seeds, and the range.
 
     Args:
-      found: the result of `sweep`.
       x: the argument; default the first one with several values, floats before integers and integers before text.
       metric: an entry of the histories, at the epoch of each trial's state; default the monitored one.
-      mode: "min" or "max", for a metric whose direction fnn does not know; see `fnn.early_stopping`.
-      ax: the axes to draw into; default a new figure.
+      found, mode, ax: as in `sweep_curves`.
 
     Returns:
       The axes. Each dot is a trial; failed trials are crosses at the edge and do not enter the mean.
 
     Raises:
-      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when no
-        argument has several values.
+      InputError: as in `sweep_curves`, or when no argument has several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "seed": [0, 1]}
@@ -239,13 +217,13 @@ def sweep_line(
     >>> ax.get_xscale(), [text.get_text() for text in ax.get_legend().get_texts()]
     ('log', ['trial', 'mean over seed', 'least to most', 'best mean: rate=0.01'])
     """
-    where = "sweep_line"
-    check_sweep(where, found)
-    (argument,) = choose_arguments(where, found, [x], 1)
-    name, scores, rising = scores_of(where, found, metric, mode)
-    ax = one_axes(where, ax, (5.4, 3.6))
+    name, scores, rising = scores_of("sweep_line", found, metric, mode)
+    (argument,) = choose_arguments("sweep_line", found, [x], 1)
+    ax = one_axes("sweep_line", ax, (5.4, 3.6))
     trials = argument.places[argument.rows]
-    means, least, most = spread = _spread(argument, scores)
+    groups = [scores[(argument.rows == row) & np.isfinite(scores)] for row in range(len(argument.values))]
+    spread = np.array([[g.mean(), g.min(), g.max()] if len(g) else [np.nan] * 3 for g in groups]).T
+    means, least, most = spread
     _draw_scores(ax, found, argument, scores, spread)
     if np.isfinite(means).any():
         several = len(argument.values) < len(found.configs)
@@ -268,16 +246,6 @@ def sweep_line(
     return ax
 
 
-def _spread(argument: Argument, scores: np.ndarray) -> np.ndarray:
-    """Mean, least and greatest score of each value, (3, values), NaN where every trial failed."""
-    spread = np.full((3, len(argument.values)), np.nan)
-    for row in range(len(argument.values)):
-        finite = scores[(argument.rows == row) & np.isfinite(scores)]
-        if len(finite):
-            spread[:, row] = finite.mean(), finite.min(), finite.max()
-    return spread
-
-
 def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray, spread: np.ndarray) -> None:
     """A dot for each trial; with several trials per value, also their mean and range."""
     means, least, most = spread
@@ -286,7 +254,7 @@ def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray,
     line: Style = {"color": COLORS[0], "linewidth": 2, "linestyle": "-" if argument.numeric else "", "zorder": 3}
     if len(argument.values) < len(found.configs):
         ax.plot(trials, scores, **dots, alpha=0.4)
-        label = f"mean over {list_text(others)}" if others else "mean"
+        label = f"mean over {others}" if others else "mean"
         ax.plot(argument.places, means, marker="s", label=label, **line)
         low_to_high: Style = {"color": COLORS[0], "label": "least to most"}
         if argument.numeric:
@@ -299,7 +267,6 @@ def _draw_scores(ax: Axes, found: Sweep, argument: Argument, scores: np.ndarray,
         ax.plot(argument.places, means, marker="o", label="trial", **line)
 
 
-# ------------------------------------------------------------------------------------------------------ two arguments
 def sweep_map(
     found: Sweep,
     x: str | None = None,
@@ -315,16 +282,14 @@ def sweep_map(
     form no grid, such as random samples, are drawn as points.
 
     Args:
-      x, y: the arguments; by default the first two with several values, floats before integers and integers before
-        text.
+      x, y: the arguments; default the first two with several values: floats, integers, then text.
       found, metric, mode, ax: as in `sweep_line`.
 
     Returns:
       The axes. The cells of a small map contain their scores.
 
     Raises:
-      InputError: for an unknown argument or metric, a metric without a known direction and no mode, or when fewer
-        than two arguments have several values.
+      InputError: as in `sweep_curves`, or when fewer than two arguments have several values.
 
     >>> import jax.numpy as jnp, fnn
     >>> space = {"rate": [0.01, 0.1, 1.0], "decay": [0.0, 0.5], "seed": [0, 1]}
@@ -334,14 +299,14 @@ def sweep_map(
     loss, mean over seed
     best: 0.01 at rate=0.01, decay=0.5
     """
-    where = "sweep_map"
-    check_sweep(where, found)
-    across, up = choose_arguments(where, found, [x, y], 2)
-    name, scores, rising = scores_of(where, found, metric, mode)
+    from matplotlib.patches import Rectangle
+
+    name, scores, rising = scores_of("sweep_map", found, metric, mode)
+    across, up = choose_arguments("sweep_map", found, [x, y], 2)
     others = other_arguments(found, across.name, up.name)
     means, count, failed = _cell_means(across, up, scores)
-    ax = one_axes(where, ax, (6.4, 4.4))
-    title = f"{name}, mean over {list_text(others)}" if others and (count > 1).any() else name
+    ax = one_axes("sweep_map", ax, (6.4, 4.4))
+    title = f"{name}, mean over {others}" if others and (count > 1).any() else name
     colours = _score_colours(means, rising)
     grid = (count > 0).mean() > 0.5 or min(means.shape) == 1
     draw = _draw_cells if grid else _draw_points
@@ -349,8 +314,10 @@ def sweep_map(
     if np.isfinite(means).any():
         i, j = map(int, np.unravel_index(best_of(means, failed, rising), means.shape))
         title += f"\nbest: {score_text(means[i, j])} at {across.text(j)}, {up.text(i)}"
-        if grid:
-            _frame(ax, across, up, i, j)
+        if grid:  # a frame, black on white so that it is visible on every colour
+            for color, width in (("white", 5), ("black", 2.5)):
+                look: Style = {"facecolor": "none", "edgecolor": color, "linewidth": width, "clip_on": False}
+                ax.add_patch(Rectangle(*_box(across, up, i, j), **look, zorder=4))
         else:
             star: Style = {"marker": "*", "markersize": 11, "color": "white", "markeredgecolor": "black"}
             ax.plot(across.places[j], up.places[i], **star, zorder=4)
@@ -375,7 +342,7 @@ def _cell_means(across: Argument, up: Argument, scores: np.ndarray) -> tuple[np.
         return total / (count - failed), count, failed
 
 
-def _score_colours(means: np.ndarray, rising: bool) -> ScalarMappable:
+def _score_colours(means: np.ndarray, rising: bool) -> Mappable:
     """Colours of scores, brighter for better; scores far from the others do not widen the range."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LogNorm, Normalize
@@ -389,7 +356,7 @@ def _score_colours(means: np.ndarray, rising: bool) -> ScalarMappable:
 
 
 def _draw_cells(
-    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: ScalarMappable
+    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: Mappable
 ) -> None:
     """A coloured cell for each mean, with its score in a small map."""
     from matplotlib.patches import Rectangle
@@ -417,17 +384,8 @@ def _box(across: Argument, up: Argument, i: int, j: int) -> tuple[tuple[float, f
     return (left, bottom), right - left, top - bottom
 
 
-def _frame(ax: Axes, across: Argument, up: Argument, i: int, j: int) -> None:
-    """A frame around the best cell, black on white so that it is visible on every colour."""
-    from matplotlib.patches import Rectangle
-
-    for color, width in (("white", 5), ("black", 2.5)):
-        look: Style = {"facecolor": "none", "edgecolor": color, "linewidth": width, "zorder": 4, "clip_on": False}
-        ax.add_patch(Rectangle(*_box(across, up, i, j), **look))
-
-
 def _draw_points(
-    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: ScalarMappable
+    ax: Axes, across: Argument, up: Argument, means: np.ndarray, failed: np.ndarray, colours: Mappable
 ) -> None:
     """A coloured point for each mean, and a cross where every trial failed."""
     i, j = np.nonzero(np.isfinite(means))

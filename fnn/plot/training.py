@@ -1,25 +1,23 @@
-"""Pictures of a training run: learning curves, and one value per layer."""
+"""Pictures of training: learning curves, one value per layer, and the report on the layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.errors import describe, fail
-from ._draw import COLORS, Style, as_float64, line_style, one_axes, tick_tilt
+from ..inspection.report import PASSING, LayerReport, LayerRow
+from ._draw import COLORS, WRONG, Axes, Style, as_float64, line_style, many_axes, one_axes, tick_tilt
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+_TYPICAL_RATIO = 1e-3  # of an update to its parameters
 
 
 def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, ax: Axes | None = None) -> Axes:
     """Draw a metric over the epochs, for training and, where present, validation.
 
-    The history of several training runs (`many`, ``vmap``), with leading axes for the members, becomes a thin line for
-    each member and a thick one for their median.
+    A history of several runs (`many`, ``vmap``), with leading axes, becomes thin lines and a thick line, their median.
 
     Args:
       history: the result of `fit` or `run`.
@@ -96,8 +94,7 @@ def layer_statistics(
       The axes.
 
     Raises:
-      InputError: when there is nothing to draw, when a layer has no single number, and for negative numbers on a
-        logarithmic axis.
+      InputError: for nothing to draw, a layer without a single number, or negative numbers on a logarithmic axis.
 
     >>> ax = layer_statistics({"sigmoid": {"dense": 1e-5, "dense_1": 1e-2}, "relu": {"dense": 0.1, "dense_1": 0.2}})
     >>> [label.get_text() for label in ax.get_xticklabels()]
@@ -119,7 +116,7 @@ def layer_statistics(
         for layer, value in by_layer.items():
             table[i, layers.index(str(layer))] = _layer_number(where, str(layer), value, log)
     ax = one_axes(where, ax, (max(4.5, 0.55 * len(layers) + 1.5), 3.4))
-    draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
+    _draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
     return ax
 
 
@@ -135,7 +132,7 @@ def _layer_number(where: str, layer: str, value: ArrayLike, log: bool) -> float:
     return float(number)
 
 
-def draw_layers(
+def _draw_layers(
     ax: Axes, layers: Sequence[str], runs: Mapping[str, np.ndarray], ylabel: str, log: bool, *, bridge: bool = False
 ) -> None:
     """Draw a line through each run's values by layer; NaN leaves a gap, or is skipped with ``bridge``."""
@@ -164,3 +161,104 @@ def draw_layers(
     ax.set_axisbelow(True)
     if len(runs) > 1:
         ax.legend(frameon=False)
+
+
+def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.ndarray:
+    """Draw a `LayerReport` as three pictures, each with the layers from input to output.
+
+    - The outputs: their mean (a dot) and one standard deviation on either side, with notes on dead and saturated units.
+    - The gradient norm at the outputs and of the parameters, on a logarithmic axis.
+    - The norm of the update divided by that of the parameters, with a line at the customary 1e-3.
+
+    Values that are not finite are left out, and their layers are marked.
+
+    Args:
+      report: the result of `fnn.layer_report`.
+      axes: an array of axes to draw into, at least three; default a new figure.
+
+    Returns:
+      The flat array of axes.
+
+    Raises:
+      InputError: for anything but a report, or too few axes.
+
+    >>> import jax, fnn
+    >>> task = fnn.Task(fnn.Sequential(fnn.Dense(4, "tanh"), fnn.Dense(1)), "mse")
+    >>> x = np.eye(3, dtype="float32")
+    >>> report = fnn.layer_report(task, fnn.init(task, jax.random.key(0), x), (x, x[:, :1]))
+    >>> [ax.get_ylabel() for ax in layer_report(report)]
+    ['output: mean and spread', 'gradient norm', 'update / parameters']
+    """
+    from matplotlib.ticker import NullFormatter
+
+    rows = getattr(report, "rows", ())
+    if not rows or not all(hasattr(row, "update_ratio") for row in rows):
+        fail("layer_report", expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
+    # A model that is a single layer has an empty path.
+    names = [row.path or row.kind for row in rows]
+    grid = many_axes("layer_report", axes, 3, 1, (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7 / 3), sharex=True)
+    _draw_outputs(grid[0], rows)
+    norms = {"at the output": _finite(rows, "gradient_norm"), "of the parameters": _finite(rows, "param_gradient_norm")}
+    ratios = {"update": _finite(rows, "update_ratio")}
+    _draw_layers(grid[1], names, norms, "gradient norm", log=True, bridge=True)
+    _draw_layers(grid[2], names, ratios, "update / parameters", log=True, bridge=True)
+    # A line at the typical ratio of update to parameters, always inside the limits.
+    style: Style = {"color": "0.35", "linestyle": (0, (5, 3)), "linewidth": 1, "zorder": 1}
+    guide = grid[2].axhline(_TYPICAL_RATIO, **style, label="customary $10^{-3}$")
+    low, high = grid[2].get_ylim() if grid[2].get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
+    grid[2].set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
+    grid[2].legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
+    for ax in grid[1:3]:
+        if ax.get_yscale() == "log":  # tick labels at powers of ten only, with at least two in view
+            low, high = np.log10(ax.get_ylim())
+            if np.floor(high) - np.ceil(low) < 1:
+                ax.set_ylim(10 ** np.floor(low), 10 ** np.ceil(high))
+            ax.yaxis.set_minor_formatter(NullFormatter())
+    for place, row in enumerate(rows):
+        counts = row.non_finite
+        bad_by_picture = (counts.outputs, counts.gradients + counts.param_gradients, counts.params)
+        for ax, bad in zip(grid, bad_by_picture, strict=False):
+            if bad:
+                ax.axvspan(place - 0.5, place + 0.5, color=WRONG, alpha=0.12, linewidth=0, zorder=0)
+                _write(ax, place, "not finite")
+    for i, ax in enumerate(grid[:3]):
+        ax.set_xlim(-0.5, len(rows) - 0.5)
+        ax.set_xticks(np.arange(len(rows)), names, fontsize=8, **tick_tilt(names, 60))
+        if axes is None and i < 2:
+            ax.tick_params(labelbottom=False)
+            ax.set_xlabel("")
+    return grid
+
+
+def _finite(rows: Sequence[LayerRow], name: str) -> np.ndarray:
+    """One value per layer, NaN where it is missing or not finite."""
+    values = np.array([np.nan if getattr(row, name) is None else getattr(row, name) for row in rows])
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def _draw_outputs(ax: Axes, rows: Sequence[LayerRow]) -> None:
+    """Mean and standard deviation of each output, with notes on dead and saturated units."""
+    mean, std = _finite(rows, "mean"), _finite(rows, "std")
+    style: Style = {"color": COLORS[0], "marker": "o", "markersize": 5, "linestyle": "none"}
+    ax.errorbar(np.arange(len(rows)), mean, std, **style, capsize=4, elinewidth=1.6)
+    ax.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    ax.set_ylabel("output: mean and spread")
+    ax.grid(axis="y", color="0.9")
+    ax.set_axisbelow(True)
+    for place, row in enumerate(rows):
+        words = []
+        if row.dead and row.kind not in PASSING:
+            words.append(f"{row.dead} of {row.units} dead")
+        if (row.saturated or 0) >= 0.1 and row.kind not in PASSING:
+            words.append(f"{row.saturated:.0%} saturated")
+        if words:
+            _write(ax, place, ", ".join(words))
+
+
+def _write(ax: Axes, place: int, text: str) -> None:
+    """Write above a layer, vertically so that neighbouring notes do not overlap."""
+    box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+    ax.text(
+        place + 0.12, 0.97, text, transform=ax.get_xaxis_transform(), rotation=90, ha="left", va="top",
+        fontsize=7.5, color=WRONG, bbox=box,
+    )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,13 +10,9 @@ from numpy.typing import ArrayLike
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from ..metrics.calibration import CoverageCurve, Reliability
-from ._draw import COLORS, RIGHT, WRONG, Style, as_float64, lighten, line_style, one_axes
+from ._draw import COLORS, RIGHT, WRONG, Axes, Style, as_float64, lighten, line_style, one_axes
 
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
-
-# A bin with fewer examples says little: the standard error of a fraction near 0.5 of 10 examples is 0.16.
-_FEW = 10
+_FEW = 10  # a bin with fewer examples says little: the standard error of a fraction near 0.5 is then above 0.16
 
 
 def reliability(
@@ -46,15 +41,14 @@ def reliability(
     >>> ax.get_xlabel(), ax.get_legend().get_texts()[1].get_text()
     ('confidence', 'one network: ECE 0.333')
     """
-    where = "reliability"
     by_name = dict(curves) if isinstance(curves, Mapping) else {"": curves}
     kinds = {type(curve) for curve in by_name.values()}
     if len(kinds) != 1 or not kinds <= {Reliability, CoverageCurve}:
         got = " and ".join(sorted(kind.__name__ for kind in kinds)) or "an empty dict"
         hint = "Make them with fnn.metrics.reliability(probabilities, y) or fnn.metrics.coverage_curve."
-        fail(where, expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
+        fail("reliability", expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
     classes = kinds == {Reliability}
-    ax = one_axes(where, ax, (4.6, 4.4))
+    ax = one_axes("reliability", ax, (4.6, 4.4))
     ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=1)
     for i, (name, curve) in enumerate(by_name.items()):
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
@@ -63,7 +57,13 @@ def reliability(
         style, drawn = line_style(i), np.ones(claimed.shape, bool)
         if classes:
             counts = np.asarray(curve[2])
-            _shares(ax, counts, i, len(by_name))
+            # Light bars: the share of the examples in each bin, with counts if there is one curve.
+            bins, width = len(counts), 0.9 / len(counts) / len(by_name)
+            places = (np.arange(bins) + 0.5) / bins + width * (i - (len(by_name) - 1) / 2)
+            look: Style = {"color": lighten(style["color"], 0.75), "label": "" if i else "share of the examples"}
+            bars = ax.bar(places, counts / max(counts.sum(), 1), width, **look, zorder=0)
+            if len(by_name) == 1 and bins <= 15:
+                ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
             drawn = counts >= _FEW
             few = (counts > 0) & ~drawn
             open_mark: Style = {"marker": style["marker"], "edgecolor": style["color"], "facecolor": "white", "s": 14}
@@ -99,18 +99,6 @@ def _legend_aside(ax: Axes, place: str) -> None:
         if not ax.legend(**look).get_window_extent().padded(3).count_contains(points):
             return
     ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
-
-
-def _shares(ax: Axes, counts: np.ndarray, i: int, models: int) -> None:
-    """Light bars behind curve ``i``: the share of the examples in each bin, with counts if there is one model."""
-    bins = len(counts)
-    width = 0.9 / bins / models
-    places = (np.arange(bins) + 0.5) / bins + width * (i - (models - 1) / 2)
-    shares = counts / max(counts.sum(), 1)
-    label = "share of the examples" if i == 0 else ""
-    bars = ax.bar(places, shares, width, color=lighten(COLORS[i % len(COLORS)], 0.75), label=label, zorder=0)
-    if models == 1 and bins <= 15:
-        ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
 
 
 def intervals(

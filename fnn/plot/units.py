@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .._core.errors import fail
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
-from ._draw import COLORS, Style, as_float64, grid_points, level_line, lighten, one_axes
-
-if TYPE_CHECKING:  # matplotlib loads on first use
-    from matplotlib.axes import Axes
+from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes
 
 _RADIUS = 0.34  # of a unit in a network
 _ROW = 1.35  # distance between the units of a column
@@ -87,24 +83,6 @@ def _sum_text(weights: np.ndarray) -> str:
     return text.strip()
 
 
-class _Layout(NamedTuple):
-    """Positions of a network.
-
-    Attributes:
-      positions: of units, inputs and the places where lines pass columns.
-      chains: for each pair of source and unit, the places of its line from end to end.
-      columns: the number of columns.
-      tall: the number of places in the longest column.
-      step: the distance between columns.
-    """
-
-    positions: dict[Place, tuple[float, float]]
-    chains: dict[tuple[str, str], list[Place]]
-    columns: int
-    tall: int
-    step: float
-
-
 def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     """Draw the units of a logic formula: inputs on the left, the result on the right, weights on the lines.
 
@@ -120,23 +98,32 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     Raises:
       InputError: for a formula without units, or a unit whose inputs come after it.
     """
-    where = "network"
+    from matplotlib.patches import FancyBboxPatch
+
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
-        fail(where, expected="a formula of at least one unit", got=type(formula).__name__)
-    layout = _layout(_levels(where, names, nodes), nodes)
-    columns, tall, step = layout.columns, layout.tall, layout.step
-    ax = one_axes(where, ax, (0.95 * (step * (columns - 0.5) + 0.7), 0.95 * (_ROW * tall + 0.15)))
+        fail("network", expected="a formula of at least one unit", got=type(formula).__name__)
+    columns, chains = _columns(_levels("network", names, nodes), nodes)
+    step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))  # between columns
+    positions = {
+        key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
+        for i, column in enumerate(columns)
+        for j, key in enumerate(column)
+    }
+    right, tall = step * (len(columns) - 0.5), max(map(len, columns))
+    ax = one_axes("network", ax, (0.95 * (right + 0.7), 0.95 * (_ROW * tall + 0.15)))
     for node in nodes:
         for source in dict.fromkeys(node.inputs):
-            _draw_line(ax, node, source, np.array([layout.positions[key] for key in layout.chains[source, node.name]]))
+            _draw_line(ax, node, source, np.array([positions[key] for key in chains[source, node.name]]))
+    look: Style = {"boxstyle": "round,pad=0.1", "facecolor": "0.93", "edgecolor": "0.4"}
     for name in names:
-        _draw_input(ax, name, layout.positions[name])
+        x, y = positions[name]
+        ax.add_patch(FancyBboxPatch((x - 0.22, y - 0.22), 0.44, 0.44, **look))
+        ax.text(x, y, str(name), ha="center", va="center", fontsize=10 if len(str(name)) < 5 else 7, zorder=4)
     for node in nodes:
-        _draw_unit(ax, node, layout.positions[node.name], step, result=node is nodes[-1])
+        _draw_unit(ax, node, positions[node.name], step, result=node is nodes[-1])
     height = (tall - 1) / 2 * _ROW
-    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, step * (columns - 0.5)))
-    ax.set(ylim=(-height - 0.75, height + 0.45))
+    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, right), ylim=(-height - 0.75, height + 0.45))
     ax.set_aspect("equal")
     ax.set_axis_off()
     return ax
@@ -156,8 +143,13 @@ def _levels(where: str, names: tuple[str, ...], nodes: tuple[Node, ...]) -> dict
     return level
 
 
-def _layout(level: dict[str, int], nodes: tuple[Node, ...]) -> _Layout:
-    """Place units and lines; a line that passes a column gets a free place there, so that it crosses no unit."""
+def _columns(
+    level: dict[str, int], nodes: tuple[Node, ...]
+) -> tuple[list[list[Place]], dict[tuple[str, str], list[Place]]]:
+    """The places of each column, and for each pair of source and unit the places of its line.
+
+    A line that passes a column gets a place there, so that it crosses no unit.
+    """
     columns: list[list[Place]] = [[key for key in level if level[key] == i] for i in range(max(level.values()) + 1)]
     chains: dict[tuple[str, str], list[Place]] = {}
     for node in nodes:
@@ -166,14 +158,7 @@ def _layout(level: dict[str, int], nodes: tuple[Node, ...]) -> _Layout:
             for i in passed:
                 columns[i].append((source, node.name, i))
             chains[source, node.name] = [source, *((source, node.name, i) for i in passed), node.name]
-    columns = _untangle(columns, [piece for chain in chains.values() for piece in itertools.pairwise(chain)])
-    step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))
-    positions = {
-        key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
-        for i, column in enumerate(columns)
-        for j, key in enumerate(column)
-    }
-    return _Layout(positions, chains, len(columns), max(len(column) for column in columns), step)
+    return _untangle(columns, [piece for chain in chains.values() for piece in itertools.pairwise(chain)]), chains
 
 
 def _draw_line(ax: Axes, node: Node, source: str, points: np.ndarray) -> None:
@@ -195,16 +180,6 @@ def _draw_line(ax: Axes, node: Node, source: str, points: np.ndarray) -> None:
     text = ", ".join(f"{weight:+g}".replace("-", "\u2212") for weight in weights)
     box = {"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none"}
     ax.text(spot[0], spot[1], text, color=color, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
-
-
-def _draw_input(ax: Axes, name: str, position: tuple[float, float]) -> None:
-    """A square with the name of an input."""
-    from matplotlib.patches import FancyBboxPatch
-
-    x, y = position
-    look: Style = {"boxstyle": "round,pad=0.1", "facecolor": "0.93", "edgecolor": "0.4"}
-    ax.add_patch(FancyBboxPatch((x - 0.22, y - 0.22), 0.44, 0.44, **look))
-    ax.text(x, y, str(name), ha="center", va="center", fontsize=10 if len(str(name)) < 5 else 7, zorder=4)
 
 
 def _draw_unit(ax: Axes, node: Node, position: tuple[float, float], step: float, *, result: bool) -> None:
@@ -237,16 +212,16 @@ def _untangle(columns: list[list[Place]], pieces: list[tuple[Place, Place]]) -> 
     best, fewest = columns, crossings(columns)
     order = [list(column) for column in columns]
     for sweep in range(8):
-        for i in range(len(order)) if sweep % 2 == 0 else reversed(range(len(order))):
-            beside = order[i - 1] if sweep % 2 == 0 and i else order[i + 1] if sweep % 2 and i + 1 < len(order) else []
+        step = 1 if sweep % 2 == 0 else -1
+        for i in range(1, len(order)) if step == 1 else reversed(range(len(order) - 1)):
+            beside = order[i - step]
             place = {key: j - (len(beside) - 1) / 2 for j, key in enumerate(beside)}
 
             def middle(key: Place, place: dict[Place, float] = place) -> float:
                 seen = [place[other] for other in neighbours.get(key, ()) if other in place]
                 return sum(seen) / len(seen) if seen else 0.0
 
-            if beside:
-                order[i].sort(key=middle)
+            order[i].sort(key=middle)
         if (found := crossings(order)) < fewest:
             best, fewest = [list(column) for column in order], found
     return best
