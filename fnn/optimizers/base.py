@@ -112,7 +112,6 @@ def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dic
 
 
 def _check_slots(grads: Params, slots: Slots) -> None:
-    """Refuse slots whose paths or shapes are not those of the gradients."""
     for name, tree in slots.items():
         ours, theirs = paths(tree), paths(grads)
         if differ := sorted(ours.keys() ^ theirs.keys()):
@@ -166,7 +165,10 @@ def from_rule(
     leaves, schedules = split_schedules({**hyper, **decays})
 
     def init(params: Params) -> OptState:
-        _check_floats(params)
+        for path, p in paths(params).items():
+            if not is_float(p):
+                hint = "Keep numbers that are not trained in the layer's state."
+                fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
         if "weight_decay" in decays:
             check_matches("weight_decay_where", weight_decay_where, paths(params))
         # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
@@ -201,21 +203,10 @@ def from_rule(
     return Optimizer(init, update)
 
 
-def _check_floats(params: Params) -> None:
-    """Refuse parameters that are not floating-point."""
-    for path, p in paths(params).items():
-        if not is_float(p):
-            hint = "Keep numbers that are not trained in the layer's state."
-            fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
-
-
 def _apply_rule(
     rule: Rule, g: Array, slots: dict[str, Array], h: dict[str, Array], t: Array, decayed: Array | None
 ) -> tuple[Array, dict[str, Array]]:
-    """The update and the new slots of one parameter, computed in the dtype of ``g``; slots keep their dtype.
-
-    ``decayed`` is the parameter if weight decay applies to it.
-    """
+    """One parameter's update and new slots, in the dtype of ``g``; ``decayed`` is the parameter if it has decay."""
     wide = g.dtype
     h = {name: value.astype(wide) for name, value in h.items()}
     delta, new = rule(g, {name: slot.astype(wide) for name, slot in slots.items()}, h, t.astype(wide))
@@ -294,8 +285,6 @@ def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
         fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
     real_numbers("set_hyper", name, new)
     leaf = jnp.asarray(new, old.dtype)
-    if leaf.shape != old.shape:
-        if leaf.ndim:
-            fail(f"set_hyper, {name!r}", expected=f"a value of shape {old.shape}", got=describe(leaf))
-        leaf = jnp.broadcast_to(leaf, old.shape)
-    return leaf
+    if leaf.ndim and leaf.shape != old.shape:
+        fail(f"set_hyper, {name!r}", expected=f"a value of shape {old.shape}", got=describe(leaf))
+    return jnp.broadcast_to(leaf, old.shape)

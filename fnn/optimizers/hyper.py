@@ -23,29 +23,18 @@ class Range(NamedTuple):
 
 
 RANGES: dict[str, Range] = {
-    "learning_rate": Range(),
-    "decay": Range(),
-    "weight_decay": Range(),
-    "momentum": Range(0, 1),
-    "rho": Range(0, 1),
-    "beta_1": Range(0, 1, open_high=True),
-    "beta_2": Range(0, 1, open_high=True),
-    "epsilon": Range(),
-    "initial_accumulator_value": Range(),
-    "clip_value": Range(open_low=True),
-    "clip_norm": Range(open_low=True),
-    "clip_global_norm": Range(open_low=True),
-    "ema_decay": Range(0, 1),
+    **dict.fromkeys(("learning_rate", "decay", "weight_decay", "epsilon", "initial_accumulator_value"), Range()),
+    **dict.fromkeys(("momentum", "rho", "ema_decay"), Range(0, 1)),
+    **dict.fromkeys(("beta_1", "beta_2"), Range(0, 1, open_high=True)),
+    **dict.fromkeys(("clip_value", "clip_norm", "clip_global_norm"), Range(open_low=True)),
 }
 """Ranges of the library's hyper-parameters. Those of a user's rule may have other names and must only not be NaN."""
 FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
     # None: the range is that of the hyper-parameter that follows the schedule.
     **dict.fromkeys(("value", "values", "initial", "start"), None),
-    "decay_rate": Range(),
-    "alpha": Range(),
-    "decay_steps": Range(open_low=True),
-    "warmup_steps": Range(open_low=True),
+    **dict.fromkeys(("decay_rate", "alpha"), Range()),
+    **dict.fromkeys(("decay_steps", "warmup_steps"), Range(open_low=True)),
     "boundaries": FINITE,
 }
 """Ranges of the numbers of schedules."""

@@ -82,8 +82,7 @@ def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, 
 def inverse_time_decay(initial: Scalar, decay_rate: Scalar, decay_steps: Scalar = 1.0) -> Schedule:
     """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay`` as a schedule.
 
-    Raises:
-      InputError: as `exponential_decay`.
+    Errors as in `exponential_decay`.
     """
 
     def rule(step: Array, initial: Array, decay_rate: Array, decay_steps: Array) -> Array:
@@ -123,15 +122,8 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
 def cosine_decay(initial: Scalar, decay_steps: Scalar, alpha: Scalar = 0.0) -> Schedule:
     """``initial * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant.
 
-    Loshchilov and Hutter 2016, arXiv:1608.03983.
-
-    Args:
-      initial: the value at step 0.
-      decay_steps: steps until the lowest value.
-      alpha: the lowest value, as a fraction of ``initial``.
-
-    Raises:
-      InputError: for a number that is not finite, ``decay_steps`` not above 0, or a negative ``alpha``.
+    Loshchilov and Hutter 2016, arXiv:1608.03983. From ``initial`` at step 0 to the fraction ``alpha`` of it, at least
+    0, at ``decay_steps``; errors as in `exponential_decay`.
     """
 
     def rule(step: Array, initial: Array, decay_steps: Array, alpha: Array) -> Array:

@@ -72,10 +72,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
 
 def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
-    """A transform without slots, ``fn(grads, limit) -> grads``; ``hyper`` is its limit by name.
-
-    ``argument`` is what ``where``, the constructor, calls the limit.
-    """
+    """A transform ``fn(grads, limit) -> grads``; ``hyper`` is its limit by name, which the constructor calls otherwise."""
     check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 
@@ -127,11 +124,9 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     """Scale each gradient array down to the norm ``max_norm`` if it exceeds it. `set_hyper` calls it ``clip_norm``.
 
     The norm is that of `global_norm`. A NaN makes its whole array NaN, and an infinity becomes NaN, as in PyTorch and
-    optax.
-
-    Raises:
-      InputError: for a limit that is not finite or not above 0.
+    optax. Errors as in `clip_by_value`.
     """
+
 
     def clip(grads: Params, limit: Array) -> Params:
         return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), limit), grads)
@@ -144,10 +139,8 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
     ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. `set_hyper` calls the limit ``clip_global_norm``.
-    A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax.
-
-    Raises:
-      InputError: for a limit that is not finite or not above 0.
+    A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax. Errors as in
+    `clip_by_value`.
     """
 
     def clip(grads: Params, limit: Array) -> Params:
@@ -256,8 +249,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
 
     def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
-        filled = jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates)
-        return filled, state
+        return jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates), state
 
     return Optimizer(init, update)
 
