@@ -16,7 +16,7 @@ from .facts import get_loss
 
 
 def weighted_sum(values: Array, weights: Array | None = None, valid: Array | None = None) -> tuple[Array, Array]:
-    """``(sum(w * v), count)`` of values per example; all losses and their weights pass through here.
+    """``(sum(w * v), count)`` of values per example, two scalars in float32 at least; every loss passes through here.
 
     The mean is ``sum / count``, divided by the number of examples rather than the sum of the weights, as in Keras.
 
@@ -25,9 +25,6 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
       weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite; its
         derivatives are 0, that by the weight too.
       valid: (batch,) booleans; False leaves a row out of both sum and count, as for padding rows.
-
-    Returns:
-      Two scalars in float32 at least.
     """
     if values.ndim != 1:
         fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
@@ -46,15 +43,12 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
 def mean_loss(
     loss: str | Loss, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> Array:
-    """The mean loss of a batch, ``sum_i w_i l_i / batch``.
+    """The mean loss of a batch, ``sum_i w_i l_i / batch``, a scalar in float32 at least.
 
     Args:
       loss: a name or a function ``(predictions, targets) -> (batch,)``.
       predictions, targets: (batch, ...), as the loss takes them.
       sample_weight: (batch,), default all 1.
-
-    Returns:
-      A scalar in float32 at least.
 
     Raises:
       InputError: as for the loss, and for sample weights of another shape.
@@ -87,7 +81,6 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     """
     where = "class_weights"
     classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
-    listed: ArrayLike = weights
     if isinstance(weights, str):
         if weights != "balanced":
             fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
@@ -95,6 +88,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     elif callable(items := getattr(weights, "items", None)):  # of a mapping, or a pandas Series by class
         by_class = dict(items())
     else:
+        listed: ArrayLike = weights
         if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
         if classes.size and classes[-1] >= len(listed):
@@ -128,7 +122,6 @@ def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:
 
 
 def _class_key(where: str, key: PyTree) -> int:
-    """A class from a key of a dict, a whole number of any type."""
     number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
     if not number or key < 0:
         hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
@@ -137,7 +130,6 @@ def _class_key(where: str, key: PyTree) -> int:
 
 
 def _class_weight(where: str, key: Hashable, weight: PyTree) -> float:
-    """The weight of one class, a finite number of at least 0."""
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
         fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
     value = float(weight)

@@ -49,13 +49,12 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: Array
 
 def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None) -> Array:
     """The value of a metric, in the wider of the dtypes of predictions and targets."""
-    p, t = (numeric_array(metric.name, name, x) for name, x in (("predictions", predictions), ("targets", targets)))
+    p, t = numeric_array(metric.name, "predictions", predictions), numeric_array(metric.name, "targets", targets)
     check_lengths(metric.name, p, t)
     check_float(metric.name, p, FLOATING_HINT)
     p, t = to_widest(p, t)
     weights = weights_array(metric.name, sample_weight, p.shape[0], p.dtype)
-    weights = jnp.ones(p.shape[:1], p.dtype) if weights is None else weights
-    return metric.result(metric.measure(p, t, weights))
+    return metric.result(metric.measure(p, t, jnp.ones(p.shape[:1], p.dtype) if weights is None else weights))
 
 
 def streaming_mean(name: str, loss: losses.Loss) -> Metric:

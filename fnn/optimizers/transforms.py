@@ -72,7 +72,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
 
 def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
-    """A transform ``fn(grads, limit) -> grads``; ``hyper`` is its limit by name, which the constructor calls otherwise."""
+    """A transform ``fn(grads, limit) -> grads``; ``argument`` is the constructor's name of the limit, not the state's."""
     check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 
@@ -126,7 +126,6 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     The norm is that of `global_norm`. A NaN makes its whole array NaN, and an infinity becomes NaN, as in PyTorch and
     optax. Errors as in `clip_by_value`.
     """
-
 
     def clip(grads: Params, limit: Array) -> Params:
         return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), limit), grads)
