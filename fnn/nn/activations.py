@@ -168,26 +168,15 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return powers / jnp.sum(powers, axis=axis, keepdims=True)
 
 
+def _by_name(*fns: Callable[..., Array]) -> dict[str, Callable[..., Array]]:
+    return {fn.__name__: fn for fn in fns}
+
+
 silu = swish
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    "linear": linear,
-    "step": step,
-    "sign": sign,
-    "sigmoid": sigmoid,
-    "log_sigmoid": log_sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "gelu": gelu,
-    "softplus": softplus,
-    "softsign": softsign,
-    "swish": swish,
+    **_by_name(linear, step, sign, sigmoid, log_sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus, softsign, swish),
     "silu": silu,
-    "mish": mish,
-    "sinc": sinc,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    **_by_name(mish, sinc, softmax, log_softmax),
 }
 
 

@@ -52,8 +52,7 @@ def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
 
     Args:
       x: (batch, ...), of a floating-point dtype; a scalar counts as one example.
-      l1: weight of the absolute values, at least 0; may be traced.
-      l2: weight of the squares, at least 0; may be traced.
+      l1, l2: weights of the absolute values and of the squares, at least 0; may be traced.
 
     Returns:
       A scalar, in float32 at least.
@@ -88,13 +87,10 @@ def ActivityRegularization(l1: Scalar = 0.0, l2: Scalar = 0.0, *, name: str = "a
     ``batch_size``. Sample weights do not apply. In a `Masked` every step of x counts, masked or not, as in Keras.
 
     Args:
-      l1, l2: as in `activity_penalty`; traced weights can be swept under ``vmap``.
+      l1, l2: as in `activity_penalty`, and so are the errors; traced weights can be swept under ``vmap``.
       name: base name in `Sequential`.
 
     Shapes: any shape, unchanged.
-
-    Raises:
-      InputError: for negative weights; when applied, for an ``x`` that is not of a floating-point dtype.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.ActivityRegularization(l1=1e-3), fnn.Dense(3))

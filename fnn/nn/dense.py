@@ -11,7 +11,7 @@ from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
-from .._core.types import Array, ArraySpec, DType, Key
+from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .activations import ActivationLike, all_known, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
@@ -58,14 +58,9 @@ def dense(params: dict[str, Array], x: Array) -> Array:
 
 def _check_operands(kernel: Array, bias: Array | None, x: Array) -> None:
     if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
-        wanted = shape_text(("batch", kernel.shape[0]))
-        flat = math.prod(x.shape[1:])
-        fail(
-            "dense",
-            expected=f"x of shape {wanted} for a kernel of shape {shape_text(kernel.shape)}",
-            got=describe(x),
-            hint="Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else "",
-        )
+        expected = f"x of shape (batch, {kernel.shape[0]}) for a kernel of shape {shape_text(kernel.shape)}"
+        flat = x.ndim > 2 and math.prod(x.shape[1:]) == kernel.shape[0]
+        fail("dense", expected=expected, got=describe(x), hint="Add Flatten() before it." if flat else "")
     check_same_dtype("dense", x, kernel)
     if bias is not None and bias.shape != kernel.shape[1:]:
         fail("dense", expected=f"a bias of shape {shape_text(kernel.shape[1:])} beside its kernel", got=describe(bias))
@@ -120,11 +115,7 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(
-        init,
-        lambda params, x: over_steps("Dense", partial(apply, params), x),
-        name,
-        "Dense",
-        all_known(activation),
-        masked=True,
-    )
+    def over(params: dict[str, Array], x: PyTree) -> PyTree:
+        return over_steps("Dense", partial(apply, params), x)
+
+    return parametric(init, over, name, "Dense", all_known(activation), masked=True)

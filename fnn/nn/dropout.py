@@ -59,9 +59,6 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
     """
     check_range("Dropout", "rate", rate, 0, 1)
 
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return {}, {}
-
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         sequence_of("Dropout", x)  # refuses the same inputs outside training
         if not train:
@@ -70,4 +67,4 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
         return over_steps("Dropout", partial(dropout, key, rate=rate), x), state
 
-    return Layer(init, apply, name, "Dropout", per_example=True)
+    return Layer(lambda key, x: ({}, {}), apply, name, "Dropout", per_example=True)

@@ -27,10 +27,9 @@ from .masks import Masked, over_steps, sequence_of
 ONE_HOT_ROWS = 256
 
 
-def check_ids(where: str, ids: ArraySpec | np.ndarray, hint: str = "") -> None:
-    """Refuse arrays without an integer dtype."""
+def _check_ids(where: str, ids: ArraySpec | np.ndarray) -> None:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        hint = hint or "Convert them with x.astype('int32') if they hold whole numbers."
+        hint = "Convert them with x.astype('int32') if they hold whole numbers."
         fail(where, expected="integer ids", got=describe(ids), hint=hint)
 
 
@@ -151,7 +150,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
      [2. 3.]]
     """
     table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(as_array("embedding, ids", ids))
-    check_ids("embedding", ids)
+    _check_ids("embedding", ids)
     note_ids("embedding", ids, table.shape[0])
     return take_rows(table, ids)
 
@@ -194,7 +193,7 @@ def Embedding(
     initializer = get_initializer(embeddings_initializer)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
-        check_ids("Embedding", x)
+        _check_ids("Embedding", x)
         vector_dtype = param_dtype(x, dtype)
         return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
 
@@ -231,7 +230,7 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
     """
     check_count("one_hot", "num_classes", num_classes)
     ids = as_array("one_hot, ids", ids, fits=False)  # JAX would truncate long integers, some into the range
-    check_ids("one_hot", ids)
+    _check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
     if known and not (int(ids.min()) >= 0 and int(ids.max()) < num_classes):
         hint = "Number the classes from 0: names, y = np.unique(labels, return_inverse=True)."
@@ -248,15 +247,9 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
 @described
 def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot") -> Layer:
-    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); see `one_hot` for ids out of range.
+    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes).
 
-    Args:
-      num_classes: length of the rows.
-      dtype: of the rows; default float32.
-      name: base name in `Sequential`.
-
-    Raises:
-      InputError: for num_classes below 1, or (when applied) ids that are not integers.
+    Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
     encode = partial(one_hot, num_classes=num_classes, dtype=dtype)

@@ -68,17 +68,13 @@ def example_of(where: str, x: PyTree) -> PyTree:
         for n in lengths:
             check_count(where, "each length in the input shape", n)
         return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
-    given = leaves(x)
+    given, single = leaves(x), (int, float, complex, np.generic)
     # These have no batch axis: a function, an empty tree, or scalars and keys, as in a TrainState.
-    if callable(x) or not given or any(map(_is_single, given)):
+    if callable(x) or not given or any(isinstance(a, single) or getattr(a, "shape", None) == () for a in given):
         hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
         expected = "an array, or a dict or tuple of arrays, as example input"
         fail(where, expected=expected, got=describe(x), hint=hint)
     return shape_of(with_shapes(f"{where}, x", x))
-
-
-def _is_single(leaf: object) -> bool:
-    return isinstance(leaf, (int, float, complex, np.generic)) or getattr(leaf, "shape", None) == ()
 
 
 def shape_of(x: PyTree) -> PyTree:

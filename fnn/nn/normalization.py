@@ -72,12 +72,9 @@ def batch_norm(
         fail("batch_norm", expected=f"x of shape (batch, ..., {mean.shape[0]}) for its statistics", got=describe(x))
     gamma, beta = _affine(params, "batch_norm", x)
     if train:
-        batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)), mask)
-        stats = {
-            "moving_mean": _moving(mean, batch_mean, momentum),
-            "moving_variance": _moving(variance, batch_variance, momentum),
-        }
-        return _normalize(x, batch_mean, batch_variance, epsilon, gamma, beta), stats
+        m, v = _moments(x, tuple(range(x.ndim - 1)), mask)
+        stats = {"moving_mean": _moving(mean, m, momentum), "moving_variance": _moving(variance, v, momentum)}
+        return _normalize(x, m, v, epsilon, gamma, beta), stats
     wide = widest(x.dtype, mean.dtype)
     shape = (1,) * (x.ndim - 1) + mean.shape
     mean, variance = mean.astype(wide).reshape(shape), variance.astype(wide).reshape(shape)
@@ -106,12 +103,9 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) ->
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` over the last axis (Ba et al. 2016, arXiv:1607.06450).
 
     Args:
-      params: ``gamma``, ``beta``, each (features,) and each optional.
+      params: as in `batch_norm`, and so are the errors.
       x: (..., features).
       epsilon: added to the biased variance; 1e-3 as in Keras (1e-5 in PyTorch, 1e-6 in Flax).
-
-    Raises:
-      InputError: when the features or the dtype of ``x`` do not fit, or for an epsilon out of range.
     """
     check_range("layer_norm", "epsilon", epsilon, 0)
     check_float("layer_norm", x)
@@ -133,9 +127,10 @@ def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | Non
     return params.get("gamma"), params.get("beta")
 
 
-def _check_features(where: str, x: ArraySpec) -> None:
+def _features(where: str, x: ArraySpec) -> int:
     if len(x.shape) < 2:
         fail(where, expected="x of shape (batch, ..., features)", got=describe(x))
+    return x.shape[-1]
 
 
 def _moments(x: Array, axes: tuple[int, ...], mask: Array | None = None) -> tuple[Array, Array]:
@@ -201,8 +196,7 @@ def BatchNorm(
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(sequence_of("BatchNorm", x)[0])
-        _check_features("BatchNorm", x)
-        return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+        return batch_norm_init(_features("BatchNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         x, mask = sequence_of("BatchNorm", x)
@@ -223,20 +217,12 @@ def LayerNorm(
 ) -> Layer:
     """Layer normalization over the last axis; see `layer_norm` for the equation.
 
-    Args:
-      epsilon: added to the biased variance.
-      center, scale, dtype, name: as in `BatchNorm`.
-
-    Shapes: (batch, ..., features), unchanged.
-
-    Raises:
-      InputError: for a negative epsilon, or (when applied) another number of features.
+    Arguments, shapes and errors as in `BatchNorm`; the variance is biased.
     """
     check_range("LayerNorm", "epsilon", epsilon, 0)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
-        _check_features("LayerNorm", x)
-        return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+        return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     def apply(params: dict[str, Array], x: PyTree) -> PyTree:
         return over_steps("LayerNorm", partial(layer_norm, params, epsilon=epsilon), x)

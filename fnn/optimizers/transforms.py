@@ -72,7 +72,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
 
 def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
-    """A transform ``fn(grads, limit) -> grads``; ``argument`` is the constructor's name of the limit, not the state's."""
+    """A transform ``fn(grads, limit) -> grads``, whose constructor calls the limit ``argument``."""
     check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 

@@ -26,8 +26,8 @@ def merge(forward: Array, backward: Array, merge_mode: str | None) -> Array | tu
     """
     if merge_mode is None:
         return forward, backward
-    joined: Array = lookup("merge_mode", merge_mode, _MERGE)(forward, backward)
-    return joined
+    join: Callable[[Array, Array], Array] = lookup("merge_mode", merge_mode, _MERGE)
+    return join(forward, backward)
 
 
 _MERGE: dict[str, Callable[[Array, Array], Array]] = {
@@ -101,7 +101,6 @@ def Bidirectional(
 
 
 def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
-    """Merge the outputs of both directions, with zeros at masked steps."""
     if len({y.ndim for y in outputs}) > 1:
         got = " and ".join(map(describe, outputs))
         fail(name, expected="both directions to return sequences, or neither", got=got)

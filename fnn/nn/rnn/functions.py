@@ -97,10 +97,8 @@ def lstm_init(
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
     ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, with ``use_bias``, ``bias``
-    (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
-
-    Raises:
-      InputError: for unknown initializers and for sizes below 1.
+    (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015). Errors as
+    in `simple_rnn_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     params = _recurrent_init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
@@ -124,14 +122,8 @@ def lstm_cell(
 
     Args:
       params: from `lstm_init`; ``bias`` is optional.
-      carry, x, activation: as in `simple_rnn_cell`.
+      carry, x, activation: as in `simple_rnn_cell`, and so are result and errors.
       recurrent_activation: of the gates; default sigmoid.
-
-    Returns:
-      The new carry and the output, which is ``carry.h``.
-
-    Raises:
-      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> params = lstm_init(jax.random.key(0), 3, 8)
@@ -204,9 +196,7 @@ def gru_init(
 
     ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
     with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,).
-
-    Raises:
-      InputError: for unknown initializers and for sizes below 1.
+    Errors as in `simple_rnn_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
@@ -230,15 +220,8 @@ def gru_cell(
 
     Args:
       params: from `gru_init` with the same ``reset_after``; ``bias`` is optional.
-      carry, x, activation: as in `simple_rnn_cell`.
-      recurrent_activation: of the gates; default sigmoid.
+      carry, x, activation, recurrent_activation: as in `lstm_cell`, and so are result and errors.
       reset_after: whether the reset gate acts after the recurrent product.
-
-    Returns:
-      The new carry and the output, which is ``carry.h``.
-
-    Raises:
-      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> carry, y = gru_cell(gru_init(jax.random.key(0), 3, 8), GRUCarry(jnp.zeros((2, 8))), jnp.ones((2, 3)))
