@@ -184,7 +184,6 @@ def _constraint(name: str, where: Where, fn: Callable[[str, Array], Array]) -> C
 
 
 def _norms(place: str, w: Array, axis: Axis) -> tuple[Array, Array]:
-    """``(scale, norms * scale)``; see `scaled_norm`."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
         fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")

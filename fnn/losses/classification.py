@@ -125,7 +125,6 @@ def _class_targets(where: str, predictions: Array, targets: Array) -> Array:
 
 
 def _log_probabilities(p: Array, from_logits: bool) -> Array:
-    """Log-probabilities over the last axis."""
     if from_logits:
         return log_softmax(p)
     total = jnp.sum(p, -1, keepdims=True)

@@ -152,7 +152,6 @@ def _is_one_hot(x: Array) -> bool:
 
 
 def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
-    """Refuse NaN among scores, and scores outside [0, 1] if they must be ``probabilities``."""
     if bad := int(np.isnan(p).reshape(len(p), -1).any(1).sum()):
         got = f"NaN in {bad} of {len(p)} rows"
         hint = "NaN is no class. Look for its cause with fnn.fit(..., check='finite'), or give such rows the weight 0."

@@ -84,7 +84,6 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
 
 
 def _check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> None:
-    """Refuse values outside [0, 1], and rows that do not sum to 1."""
     low, high, sums = float(p.min()), float(p.max()), p.sum(-1)
     if not (low >= 0 and high <= 1):
         logits = f"For logits pass fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
@@ -139,7 +138,6 @@ def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> list[Array]:
 
 
 def _without_nan(where: str, name: str, x: ArrayLike) -> Array:
-    """An array of numbers; NaN is refused where values are known."""
     x = numeric_array(where, name, x)
     if is_concrete(x) and is_float(x) and (bad := int(np.isnan(host_values(x)).sum())):
         fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")

@@ -98,7 +98,6 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
 
 @described
 def _get_metric(name: str, loss: losses.Loss | None = None) -> Metric:
-    """The library's metric of a name, adapted to a loss."""
     threshold = 0.0 if loss is not None and expects(loss) == "logits" else 0.5
     facts = _FACTS[name]
     metric = facts.make(threshold, loss is not None and losses.several_labels(loss)).replace(spec=name)

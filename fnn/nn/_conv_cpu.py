@@ -32,7 +32,6 @@ _MOST_TAPS = 32
 
 
 def _conv_on_cpu(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
-    """One result of the primitive."""
     if members:
         # One after the other: as one grouped convolution the members would leave the fast kernel.
         return lax.map(lambda ab: _conv_on_cpu(*ab, result=result, geometry=geometry, members=False), (a, b))

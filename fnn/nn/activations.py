@@ -17,7 +17,6 @@ from .._core.described import described
 from .._core.dtypes import widened
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
-from .masks import over_steps
 
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
@@ -199,12 +198,9 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """An activation, or any function of one array, as a layer.
 
     Args:
-      activation: a name from the activations of this module, or a function ``x -> y``.
+      activation: a name from the activations of this module, or a function ``x -> y``; errors as in `get_activation`.
       name: base name in `Sequential`; default the activation's name, or "activation" for a function.
-
-    Raises:
-      InputError: for an unknown name, with the closest matches.
     """
     name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(lambda x: over_steps("Activation", fn, x), name, "Activation", all_known(fn), masked=True)
+    return stateless(fn, name, "Activation", all_known(fn), steps=True)

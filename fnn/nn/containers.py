@@ -154,7 +154,6 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
 
 
 def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
-    """Add two outputs, one array each or both a `Masked`."""
     y, mask = sequence_of(f"{name} body", body)
     skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)
     if (mask is None) != (skip_mask is None):

@@ -210,11 +210,8 @@ def _check_groups(where: str, in_features: int, filters: int, groups: int) -> No
     for name, value in (("in_features", in_features), ("filters", filters), ("groups", groups)):
         check_count(where, name, value)
     if in_features % groups or filters % groups:
-        fail(
-            where,
-            expected=f"in_features and filters that groups={groups} divides",
-            got=f"in_features={in_features} and filters={filters}",
-        )
+        expected = f"in_features and filters that groups={groups} divides"
+        fail(where, expected=expected, got=f"in_features={in_features} and filters={filters}")
 
 
 def _check_rank(where: str, kernel: Array, x: Array) -> int:
@@ -271,7 +268,6 @@ def _conv_geometry(
 def _transposed_geometry(
     kernel: Array, x: Array, strides: Size, padding: str, output_padding: Size | None, dilation_rate: Size
 ) -> Geometry:
-    """The geometry of the convolution from y to x."""
     where = "conv_transpose"
     rank = _check_rank(where, kernel, x)
     if x.shape[-1] != kernel.shape[-2]:
@@ -360,10 +356,8 @@ def Conv(
       strides, padding, dilation_rate, groups: as in `conv`.
       activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``.
-
-    Raises:
-      InputError: for unknown names, sizes below 1, groups that do not divide the channels, and as `conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``. Errors
+    as in `conv` and `conv_init`, and for unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Conv(32, 3).init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax.numpy as jnp
 
@@ -11,11 +10,10 @@ from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
-from .._core.types import Array, ArraySpec, DType, Key, PyTree
+from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, all_known, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
-from .masks import over_steps
 
 
 def dense_init(
@@ -93,10 +91,8 @@ def Dense(
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
-
-    Raises:
-      InputError: for unknown names, units below 1, or (when applied) several arrays or a width other than in ``init``.
+    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask. Errors as in `dense`, and for
+    unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
@@ -115,7 +111,4 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    def over(params: dict[str, Array], x: PyTree) -> PyTree:
-        return over_steps("Dense", partial(apply, params), x)
-
-    return parametric(init, over, name, "Dense", all_known(activation), masked=True)
+    return parametric(init, apply, name, "Dense", all_known(activation), steps=True)

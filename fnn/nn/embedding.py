@@ -20,7 +20,7 @@ from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
-from .masks import Masked, over_steps, sequence_of
+from .masks import Masked, sequence_of
 
 # For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
 # Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
@@ -135,13 +135,10 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
 
     Args:
       params: ``embeddings`` (input_dim, output_dim).
-      ids: integers of any shape (batch, ...).
+      ids: integers of any shape (batch, ...); another dtype is refused.
 
     Returns:
       (batch, ..., output_dim), of the embeddings' dtype.
-
-    Raises:
-      InputError: for ids that are not integers.
 
     >>> import jax.numpy as jnp
     >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))
@@ -176,10 +173,7 @@ def Embedding(
       dtype: of the vectors; default float32.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ...) integers to (batch, ..., output_dim).
-
-    Raises:
-      InputError: for unknown names, sizes below 1, or (when applied) ids that are not integers.
+    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, and for unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
@@ -252,5 +246,4 @@ def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot
     Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
-    encode = partial(one_hot, num_classes=num_classes, dtype=dtype)
-    return stateless(lambda x: over_steps("OneHot", encode, x), name, "OneHot", masked=True)
+    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", steps=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,7 +18,7 @@ from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from .initializers import Initializer, get_initializer
-from .masks import array_of, sequence_of
+from .masks import array_of, over_steps, sequence_of
 
 Output = tuple[PyTree, State]
 """The output of a layer and its new state."""
@@ -88,11 +89,9 @@ def shape_of(x: PyTree) -> PyTree:
     return jax.tree.map(struct, x)
 
 
-def stateless(
-    fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, *, masked: bool = False
-) -> Layer:
-    """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` as in `parametric`."""
-    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, masked=masked)
+def stateless(fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, **reads: bool) -> Layer:
+    """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` and options as in `parametric`."""
+    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, **reads)
     return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
@@ -104,16 +103,20 @@ def parametric(
     per_example: bool = True,
     *,
     masked: bool = False,
+    steps: bool = False,
 ) -> Layer:
     """Make a layer without state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
 
-    ``x`` is one array or, if ``masked``, also a `Masked`; ``init_fn`` sees only the shape and dtype of its array.
+    ``x`` is one array. With ``masked`` it may be a `Masked` too; with ``steps`` the layer takes a `Masked` and keeps
+    its mask, and ``fn`` gets the array. ``init_fn`` sees only the shape and dtype of the array.
     """
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked else array_of(kind, x))), {}
+        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked or steps else array_of(kind, x))), {}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        if steps:
+            return over_steps(kind, partial(fn, params), x), state
         return fn(params, x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)

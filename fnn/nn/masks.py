@@ -135,7 +135,6 @@ def _looks_old(x: PyTree) -> bool:
 
 
 def _leads(mask: Array, x: Array) -> bool:
-    """Whether the shape of the mask is that of the leading axes of ``x``."""
     return tuple(mask.shape) == tuple(x.shape[: len(mask.shape)])
 
 

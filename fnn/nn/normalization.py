@@ -15,7 +15,7 @@ from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
 from .initializers import Initializer, get_initializer
 from .layer import Layer, Output, param_dtype, parametric, shape_of
-from .masks import Masked, kept, over_steps, sequence_of
+from .masks import Masked, kept, sequence_of
 
 
 def batch_norm_init(
@@ -117,7 +117,6 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) ->
 
 
 def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
-    """gamma and beta, if present, checked against the last axis of x."""
     for name in ("gamma", "beta"):
         if name in params and (x.ndim == 0 or params[name].shape != x.shape[-1:]):
             fail(where, expected=f"x of shape (batch, ..., {params[name].shape[-1]}) for its {name}", got=describe(x))
@@ -185,11 +184,8 @@ def BatchNorm(
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation. For a `Masked`, only the steps that
-    the mask keeps count in the statistics, as in Keras.
-
-    Raises:
-      InputError: for a momentum outside [0, 1], a negative epsilon, or (when applied) another number of features.
+    Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation and errors. For a `Masked`, only the
+    steps that the mask keeps count in the statistics, as in Keras.
     """
     check_range("BatchNorm", "momentum", momentum, 0, 1)
     check_range("BatchNorm", "epsilon", epsilon, 0)
@@ -224,7 +220,4 @@ def LayerNorm(
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    def apply(params: dict[str, Array], x: PyTree) -> PyTree:
-        return over_steps("LayerNorm", partial(layer_norm, params, epsilon=epsilon), x)
-
-    return parametric(init, apply, name, "LayerNorm", masked=True)
+    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", steps=True)

@@ -143,11 +143,8 @@ def _windows(
     for axis, (n, k, s, (low, high)) in enumerate(zip(x.shape[1:-1], window, steps, pairs, strict=True)):
         last = (n + low + high - k) // s * s - low
         if low >= k or last >= n:
-            fail(
-                where,
-                expected=f"every window to cover an element of x, hence padding below {k} on spatial axis {axis}",
-                got=f"padding {low} and {high}",
-            )
+            expected = f"every window to cover an element of x, hence padding below {k} on spatial axis {axis}"
+            fail(where, expected=expected, got=f"padding {low} and {high}")
     return window, steps, pairs
 
 
@@ -176,7 +173,6 @@ def _larger(best: Array, other: Array) -> Array:
 
 
 def _spatial_axes(where: str, x: Array, mask: Array | None) -> Shape:
-    """The numbers of the spatial axes, after all checks."""
     rank = spatial_rank(where, x, "It pools over the spatial axes.")
     check_float(where, x)
     shape = x.shape[:-1]

@@ -270,7 +270,6 @@ def set_hyper(state: S, **values: PyTree) -> S:
 
 
 def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
-    """``new`` with the structure, shapes and dtypes of ``old``; anything else is refused."""
     if isinstance(old, dict):
         if not isinstance(new, dict) or not new.keys() <= old.keys():
             hint = f"It follows a schedule: pass a dict with some of {sorted(old)}."

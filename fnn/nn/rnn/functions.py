@@ -267,7 +267,6 @@ def _recurrent_init(
     initializers: tuple[str | Initializer, str | Initializer, str | Initializer],
     dtype: DType,
 ) -> Params:
-    """Both kernels and, with ``use_bias``, the bias; ``size`` is (in_features, units)."""
     in_features, units = size
     check_count(where, "in_features", in_features)
     check_count(where, "units", units)

@@ -153,7 +153,6 @@ def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTr
 
 
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
-    """The new carry where the mask is True, the old one elsewhere."""
     if mask is None:
         return new
     return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
@@ -176,12 +175,9 @@ def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array
     kernel, recurrent = leaf(where, params, "kernel"), leaf(where, params, "recurrent_kernel")
     width = kind.gates * recurrent.shape[0]
     if recurrent.shape[1:] != (width,) or kernel.shape[1:] != (width,):
-        fail(
-            where,
-            expected=f"a kernel (in, {kind.gates} * units) and a recurrent_kernel (units, {kind.gates} * units)",
-            got=f"{describe(kernel)} and {describe(recurrent)}",
-            hint="Are these another layer's?",
-        )
+        expected = f"a kernel (in, {kind.gates} * units) and a recurrent_kernel (units, {kind.gates} * units)"
+        got = f"{describe(kernel)} and {describe(recurrent)}"
+        fail(where, expected=expected, got=got, hint="Are these another layer's?")
     bias = params.get("bias")
     if bias is None:
         return kernel, None, Weights(recurrent)
