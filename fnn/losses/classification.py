@@ -21,16 +21,9 @@ def binary_crossentropy(
     for small losses. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 
     Args:
-      predictions: (batch, ...), logits unless ``from_logits=False``.
-      targets: of the same shape, 0, 1 or between; (batch,) is taken as (batch, 1).
+      predictions, targets: as in `mean_squared_error`, and so are result and errors; targets are 0, 1 or between.
       from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
       label_smoothing: targets become ``t (1 - s) + s / 2``; in [0, 1], may be traced.
-
-    Returns:
-      (batch,).
-
-    Raises:
-      InputError: when the shapes differ.
     """
     check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)
     p, t = align("binary_crossentropy", predictions, targets)
@@ -72,10 +65,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
       targets: (batch, ...) or (batch, ..., 1), integers in [0, classes). A label outside gives NaN here, and an error
         in `fnn.fit` and `fnn.evaluate`, which see the values.
-      from_logits: as in `binary_crossentropy`.
-
-    Raises:
-      InputError: for targets that are not integers or do not fit the predictions' shape.
+      from_logits: as in `binary_crossentropy`, and so are result and errors.
 
     >>> import jax.numpy as jnp
     >>> print(sparse_categorical_crossentropy(jnp.zeros((1, 4)), jnp.array([2])))
@@ -95,7 +85,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
 def logistic(predictions: Array, targets: Array) -> Array:
     """Logistic loss of labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
 
-    Predictions are scores (logits); shapes and errors as for `binary_crossentropy`.
+    Predictions are scores (logits); shapes and errors as for `mean_squared_error`.
     """
     f, t = align("logistic", predictions, targets)
     return mean_per_example(softplus(-t * f))

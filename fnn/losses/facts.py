@@ -109,10 +109,8 @@ LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss
 def get_loss(loss: str | Loss) -> Loss:
     """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
 
-    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``.
-
-    Raises:
-      InputError: for an unknown name, with the close matches.
+    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``. An unknown name raises
+    `InputError` with the close matches.
     """
     return resolve("loss", loss, LOSSES)
 
@@ -150,8 +148,7 @@ def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> Non
     """Refuse concrete targets that are invalid for a built-in loss; needs values, so the drivers call it.
 
     Raises:
-      InputError: for classes outside [0, classes), rows that do not sum to 1 for categorical_crossentropy, or targets
-        outside the loss's range.
+      InputError: for classes outside [0, classes), rows that do not sum to 1, or targets outside the loss's range.
     """
     if (check := facts_of(loss).check) is not None:
         check(loss_name(loss), predictions, targets)

@@ -71,14 +71,11 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
     The metrics "rmse", "mae", "mse" and "r2" of a task with this loss compare the mean with the targets.
 
     Args:
-      predictions: (batch, ..., 2 k), the k means and then the k raw scales; see `gaussian_moments`.
+      predictions: (batch, ..., 2 k), as in `gaussian_moments`, and so are the errors.
       targets: (batch, ..., k); (batch,) is taken as (batch, 1).
 
     Returns:
       (batch,).
-
-    Raises:
-      InputError: if the last axis of predictions is not even, or half of it does not fit the targets.
 
     >>> import jax.numpy as jnp
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))

@@ -95,7 +95,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
             expected = f"a weight for each class; the labels reach {classes[-1]}"
             fail(where, expected=expected, got=f"{len(listed)} weights")
         by_class = dict(enumerate(listed))
-    given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in by_class.items()}
+    given = dict(_class_and_weight(where, key, weight) for key, weight in by_class.items())
     table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
     return jnp.asarray(table[place.reshape(-1)])
 
@@ -121,18 +121,14 @@ def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:
     return labels
 
 
-def _class_key(where: str, key: PyTree) -> int:
+def _class_and_weight(where: str, key: PyTree, weight: PyTree) -> tuple[int, float]:
     number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
     if not number or key < 0:
         hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
         fail(where, expected="class numbers of at least 0 as keys", got=repr(key), hint=hint)
-    return int(key)
-
-
-def _class_weight(where: str, key: Hashable, weight: PyTree) -> float:
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
         fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
     value = float(weight)
     if not 0 <= value <= np.finfo(np.float32).max:
         fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")
-    return value
+    return int(key), value

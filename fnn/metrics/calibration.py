@@ -25,9 +25,9 @@ class Reliability(NamedTuple):
     """Confidence and accuracy by bins of confidence; `fnn.plot.reliability` draws it.
 
     Attributes:
-      confidence: (bins,) the mean confidence of the examples in each bin, NaN without examples.
-      accuracy: (bins,) the fraction of correct predictions, NaN without examples.
-      counts: (bins,) the number of examples.
+      confidence, accuracy: (bins,), the mean confidence of the examples in each bin and the fraction of correct ones;
+        NaN without examples.
+      counts: (bins,), the number of examples.
     """
 
     confidence: Array
@@ -149,12 +149,8 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
     """The fraction of targets within their intervals, bounds included, over examples and outputs.
 
     Args:
-      low: (batch, ...), the lower ends.
-      high: of the same shape, the upper ends.
+      low, high: (batch, ...), the ends, no lower one above its upper one.
       targets: of the same shape; (batch,) is taken as (batch, 1).
-
-    Raises:
-      InputError: if the shapes differ, or a lower end is above its upper end.
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
     0.6666667
@@ -185,17 +181,13 @@ class Interval(NamedTuple):
 
 
 def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.9) -> Interval:
-    """The central intervals that hold a fraction of Gaussian distributions.
+    """The central intervals ``(low, high)``, of the means' shape, that hold a fraction of Gaussian distributions.
 
     ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
 
     Args:
-      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
-      variance: of the same shape.
+      mean, variance: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
       coverage: the fraction, in (0, 1); default 0.9.
-
-    Returns:
-      An `Interval` ``(low, high)`` of the same shape.
 
     Raises:
       InputError: if the shapes differ, for a fraction outside (0, 1), and for negative variances where they are known.

@@ -204,9 +204,9 @@ def top_k_accuracy(
 
     Args:
       predictions: (batch, classes) scores.
-      targets: (batch,) integer class labels, or one-hot rows.
+      targets: (batch,) integer class labels, or one-hot rows; rows of several labels are refused.
       k: number of highest scores, default 5.
-      sample_weight: as in `accuracy`, and so are the errors; rows of several labels are refused too.
+      sample_weight: as in `accuracy`, and so are the errors.
 
     >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
     1.0

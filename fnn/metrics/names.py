@@ -21,7 +21,6 @@ from . import classification, regression
 from .arguments import check_class_labels, is_single_score
 from .classification import TOP_K, streaming_accuracy, streaming_class_score
 from .metric import Metric, mean_metric
-from .regression import streaming_mean
 
 
 class _Facts(NamedTuple):
@@ -39,10 +38,10 @@ _FACTS = {
     "precision": _Facts(partial(streaming_class_score, "precision"), CLASSES),
     "recall": _Facts(partial(streaming_class_score, "recall"), CLASSES),
     "f1": _Facts(partial(streaming_class_score, "f1"), CLASSES),
-    "rmse": _Facts(lambda *_: regression.streaming_rmse(), VALUES, regression.rmse, "min"),
-    "mae": _Facts(lambda *_: streaming_mean("mae", losses.mean_absolute_error), VALUES, regression.mae, "min"),
-    "mse": _Facts(lambda *_: streaming_mean("mse", losses.mean_squared_error), VALUES, better="min"),
-    "r2": _Facts(lambda *_: regression.streaming_r2(), VALUES, regression.r2_score),
+    "rmse": _Facts(lambda *_: regression.RMSE, VALUES, regression.rmse, "min"),
+    "mae": _Facts(lambda *_: regression.MAE, VALUES, regression.mae, "min"),
+    "mse": _Facts(lambda *_: regression.MSE, VALUES, better="min"),
+    "r2": _Facts(lambda *_: regression.R2, VALUES, regression.r2_score),
 }
 METRICS: tuple[str, ...] = tuple(_FACTS)
 """The names that `Task` knows."""
@@ -67,8 +66,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
       loss: of the task. If it takes logits, the threshold of yes/no scores is 0 instead of 0.5. With
         `losses.binary_crossentropy` and `losses.logistic` several outputs are yes/no labels, whatever the targets of a
         batch look like: "accuracy" is the mean over examples and labels, as Keras's binary accuracy, and "precision",
-        "recall" and "f1" are means over labels (macro). With `losses.gaussian_nll` "rmse", "mae", "mse" and "r2" are
-        those of the mean.
+        "recall" and "f1" are means over labels (macro). With `losses.gaussian_nll`, metrics of values read the mean.
 
     Raises:
       InputError: for an unknown name, with the close matches; for "top_k_accuracy" with a loss of yes/no labels.

@@ -182,8 +182,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
     """Look an activation up by name; return a function unchanged, and `linear` for None.
 
-    Raises:
-      InputError: for an unknown name, with the closest matches.
+    An unknown name raises `InputError` with the close matches.
     """
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 

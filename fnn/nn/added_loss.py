@@ -57,9 +57,6 @@ def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
     Returns:
       A scalar, in float32 at least.
 
-    Raises:
-      InputError: for negative weights, or an ``x`` that is not of a floating-point dtype.
-
     >>> import jax.numpy as jnp
     >>> print(activity_penalty(jnp.array([[1.0, -2.0], [0.0, 3.0]]), l1=1.0, l2=0.1))
     3.7

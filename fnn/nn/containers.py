@@ -48,8 +48,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
       name: base name when nested in another `Sequential`.
 
     Raises:
-      InputError: when an item is not a Layer, when a layer refuses its input (the message starts with the layer's
-        name and position), or when the parameters belong to another model.
+      InputError: for an item that is not a Layer, parameters of another model, and as the layers, after their names.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))

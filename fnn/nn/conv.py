@@ -23,8 +23,8 @@ from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer
-from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
+from .initializers import Initializer, initialize
+from .layer import Layer, get_initializers, param_dtype, parametric
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 
@@ -47,8 +47,8 @@ def conv_init(
     """
     window = window_of("conv_init", kernel_size)
     _check_groups("conv_init", in_features, filters, groups)
-    shape = (*window, in_features // groups, filters)
-    return kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    shape, bias = (*window, in_features // groups, filters), (filters,) if use_bias else None
+    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
 
 
 def conv(
@@ -62,10 +62,10 @@ def conv(
 ) -> Array:
     """Convolution over 1, 2 or 3 spatial axes: in one dimension ``y[o] = sum_i x[o s + i d - low] @ kernel[i] + bias``.
 
-    As usual in deep learning, the kernel is not flipped. Derivatives of every order exist in forward and reverse
-    mode. On the CPU, convolutions and their gradients run as fast inside a compiled loop as outside, and half
-    precision is summed in float32. Under `jax.vmap` over the parameters *and* the input, the CPU runs the members of
-    the ensemble one after the other, which is faster than XLA's grouped convolution.
+    As usual in deep learning, the kernel is not flipped. Derivatives of every order exist in both modes. On the CPU,
+    convolutions and their gradients run as fast inside a compiled loop as outside, and half precision is summed in
+    float32. Under `jax.vmap` over parameters *and* input, the CPU runs the members one after the other, which is faster
+    than XLA's grouped convolution.
 
     Args:
       params: ``kernel`` (*window, in_features / groups, filters) and, optionally, ``bias`` (filters,).
@@ -81,8 +81,7 @@ def conv(
       (batch, *positions, filters), with ``(size + low + high - d (k - 1) - 1) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: when rank, channels or dtype of ``x`` do not fit the kernel, when the window is larger than the padded
-        input, or for invalid strides, padding, dilation or groups.
+      InputError: when ``x`` does not fit the kernel, or is smaller than the window with padding, or for invalid options.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.arange(4.0).reshape(1, 4, 1)
@@ -108,14 +107,14 @@ def depthwise_conv_init(
 ) -> dict[str, Array]:
     """Parameters of `depthwise_conv`: ``kernel`` (*kernel_size, 1, in_features * depth_multiplier) and ``bias``.
 
-    The initializer sees the shape (*kernel_size, in_features, depth_multiplier), which gives Keras's fans. Errors as
-    in `conv_init`.
+    The initializer sees (*kernel_size, in_features, depth_multiplier), for Keras's fans. Errors as in `conv_init`.
     """
     window = window_of("depthwise_conv_init", kernel_size)
     check_count("depthwise_conv_init", "in_features", in_features)
     check_count("depthwise_conv_init", "depth_multiplier", depth_multiplier)
     shape, filters = (*window, in_features, depth_multiplier), in_features * depth_multiplier
-    params = kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    bias = (filters,) if use_bias else None
+    params = initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
     return params | {"kernel": params["kernel"].reshape(*window, 1, filters)}
 
 
@@ -126,8 +125,7 @@ def depthwise_conv(
 
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
-        other, and, optionally, ``bias`` (in_features * depth_multiplier,). The filters must be a multiple of the
-        channels of x.
+        other, and, optionally, ``bias`` (in_features * depth_multiplier,).
       x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
 
     Returns:
@@ -163,8 +161,8 @@ def conv_transpose_init(
     """
     window = window_of("conv_transpose_init", kernel_size)
     _check_groups("conv_transpose_init", in_features, filters, 1)
-    shape = (*window, in_features, filters)
-    return kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    shape, bias = (*window, in_features, filters), (filters,) if use_bias else None
+    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
 
 
 def conv_transpose(
@@ -184,16 +182,12 @@ def conv_transpose(
       params: ``kernel`` (*window, in_features, filters) and, optionally, ``bias`` (filters,).
       x, dilation_rate: as in `conv`.
       strides: step of the window in y, one integer or one for each spatial axis; default 1.
-      padding: "valid" (the default): y has ``(size - 1) s + max(d (k - 1) + 1, s)`` elements on an axis; "same":
-        ``size s``.
+      padding: "valid" (default): ``(size - 1) s + max(d (k - 1) + 1, s)`` elements on an axis of y; "same": ``size s``.
       output_padding: None (the default), or the number of elements of y beyond ``(size - 1) s + d (k - 1) + 1``
         ("valid") or ``(size - 1) s + (d (k - 1) + 1) % 2`` ("same"); one integer or one for each spatial axis.
 
     Returns:
-      (batch, *positions, filters).
-
-    Raises:
-      InputError: as `conv`, and when y would be empty.
+      (batch, *positions, filters). Errors as in `conv`, and when y would be empty.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0]).reshape(1, 2, 1)
@@ -395,8 +389,7 @@ def DepthwiseConv(
 
     Args:
       depth_multiplier: filters for each channel.
-      kernel_size, strides, padding, dilation_rate: as in `Conv`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
+      kernel_size, strides, padding, dilation_rate and the rest: as in `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`.
 
@@ -433,9 +426,8 @@ def ConvTranspose(
     """A transposed convolution as a layer, ``activation(conv_transpose(x, kernel) + bias)``; see `conv_transpose`.
 
     Args:
-      filters, kernel_size: as in `Conv`.
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
+      filters, kernel_size and the rest: as in `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv`.
 

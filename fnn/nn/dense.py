@@ -12,8 +12,8 @@ from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer
-from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
+from .initializers import Initializer, initialize
+from .layer import Layer, get_initializers, param_dtype, parametric
 
 
 def dense_init(
@@ -28,7 +28,8 @@ def dense_init(
 ) -> dict[str, Array]:
     """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,)."""
     check_count("dense_init", "units", units)
-    return kernel_and_bias(key, (in_features, units), units, use_bias, kernel_initializer, bias_initializer, dtype)
+    initializers, bias = (kernel_initializer, bias_initializer), (units,) if use_bias else None
+    return initialize(key, initializers, dtype, kernel=(in_features, units), bias=bias)
 
 
 def dense(params: dict[str, Array], x: Array) -> Array:

@@ -27,9 +27,6 @@ def dropout(key: Key, x: Array, rate: Scalar) -> Array:
       x: any shape, of a floating-point dtype.
       rate: the fraction dropped, in [0, 1]; may be traced.
 
-    Raises:
-      InputError: for a rate outside [0, 1], or an ``x`` that is not of a floating-point dtype.
-
     >>> import jax, jax.numpy as jnp
     >>> print(dropout(jax.random.key(0), jnp.ones(4), 0.0))
     [1. 1. 1. 1.]
@@ -54,8 +51,8 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
       name: base name in `Sequential`.
 
     Raises:
-      InputError: for a rate outside [0, 1]; when applied to something other than one array or a `Masked`, or with
-        ``train=True`` and no key.
+      InputError: for a rate outside [0, 1]; when applied to other than one array or a `Masked`, or without a key in
+        training.
     """
     check_range("Dropout", "rate", rate, 0, 1)
 

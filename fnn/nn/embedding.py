@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, sequence_of
+from .observe import setting
 
 # For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
 # Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
@@ -37,17 +38,12 @@ IdsObserver = Callable[[str, Array, int], None]
 _ids_observer: contextvars.ContextVar[IdsObserver | None] = contextvars.ContextVar("ids_observer", default=None)
 
 
-@contextlib.contextmanager
-def observe_ids(observer: IdsObserver) -> Iterator[None]:
+def observe_ids(observer: IdsObserver) -> contextlib.AbstractContextManager[None]:
     """Inside the block, call ``observer(where, ids, count)`` for all ids that are read as row numbers below ``count``.
 
     The drivers, which have the values, use it to refuse ids out of range before training starts.
     """
-    token = _ids_observer.set(observer)
-    try:
-        yield
-    finally:
-        _ids_observer.reset(token)
+    return setting(_ids_observer, observer)
 
 
 def note_ids(where: str, ids: Array, count: int) -> None:
@@ -64,13 +60,6 @@ def _wide(ids: Array) -> Array:
 def _one_hot(ids: Array, rows: int, dtype: DType) -> Array:
     ids = _wide(ids)
     return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
-
-
-def _take_many(table: Array, ids: Array) -> Array:
-    ids = _wide(ids)
-    # Indexing would count negative ids from the end; here they are out of range.
-    ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
-    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 class Rows(NamedTuple):
@@ -110,7 +99,12 @@ def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) 
 
 def take_rows(table: Array, ids: Array) -> Array:
     """Rows of ``table`` (rows, width) by integer ``ids`` of any shape; an id outside [0, rows) gives NaN."""
-    return _take_few(*Rows.of(table, ids)) if table.shape[0] <= ONE_HOT_ROWS else _take_many(table, ids)
+    if table.shape[0] <= ONE_HOT_ROWS:
+        return _take_few(*Rows.of(table, ids))
+    ids = _wide(ids)
+    # Indexing would count negative ids from the end; here they are out of range.
+    ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
+    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 def embedding_init(
@@ -212,10 +206,7 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
     Returns:
       (..., num_classes). Inside ``jit``, where values are unknown, an id out of range gives a row of NaN, as in
-      `embedding`, or a row of zeros if the dtype has no NaN.
-
-    Raises:
-      InputError: for ids that are not integers, num_classes below 1, and known ids out of range.
+      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`.
 
     >>> import jax.numpy as jnp
     >>> print(one_hot(jnp.array([2, 0]), 3))

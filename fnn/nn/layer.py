@@ -16,7 +16,7 @@ from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
-from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
+from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
 from .initializers import Initializer, get_initializer
 from .masks import array_of, over_steps, sequence_of
 
@@ -132,20 +132,3 @@ def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:
 def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
     """Look up all initializers, to be passed on as keyword arguments."""
     return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
-
-
-def kernel_and_bias(
-    key: Key,
-    kernel_shape: Shape,
-    units: int,
-    use_bias: bool,
-    kernel_initializer: str | Initializer,
-    bias_initializer: str | Initializer,
-    dtype: DType,
-) -> dict[str, Array]:
-    """Parameters ``kernel`` of the given shape and, with ``use_bias``, ``bias`` (units,)."""
-    kernel_key, bias_key = jax.random.split(key)
-    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, kernel_shape, dtype)}
-    if use_bias:
-        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
-    return params

@@ -13,7 +13,7 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .initializers import Initializer, get_initializer
+from .initializers import Initializer, initialize
 from .layer import Layer, Output, param_dtype, parametric, shape_of
 from .masks import Masked, kept, sequence_of
 
@@ -23,8 +23,7 @@ def batch_norm_init(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,).
 
-    The statistics are float32 at least, whatever the dtype of the parameters: in bfloat16, small updates of the running
-    mean would be rounded away.
+    The statistics are float32 at least: in bfloat16, small updates of the running mean would be rounded away.
     """
     params = {"gamma": jnp.ones(features, dtype)} if scale else {}
     if center:
@@ -50,8 +49,7 @@ def batch_norm(
     momentum is one minus this one, and its running variance is unbiased.
 
     Args:
-      params: ``gamma``, ``beta``, each (features,) and each optional.
-      stats: ``moving_mean``, ``moving_variance``, each (features,); new ones are float32 at least.
+      params, stats: of `batch_norm_init`; ``gamma`` and ``beta`` are optional, new statistics float32 at least.
       x: (batch, ..., features).
       train: whether to use and record the statistics of this batch.
       momentum: weight of the old running value.
@@ -92,11 +90,8 @@ def layer_norm_init(
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters ``gamma`` and ``beta``, each (features,)."""
-    gamma_key, beta_key = jax.random.split(key)
-    params = {"gamma": get_initializer(gamma_initializer)(gamma_key, (features,), dtype)} if scale else {}
-    if center:
-        params["beta"] = get_initializer(beta_initializer)(beta_key, (features,), dtype)
-    return params
+    gamma, beta = ((features,) if wanted else None for wanted in (scale, center))
+    return initialize(key, (gamma_initializer, beta_initializer), dtype, gamma=gamma, beta=beta)
 
 
 def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:
@@ -179,8 +174,7 @@ def BatchNorm(
       momentum: weight of the old running value at each training step, in [0, 1]. With Keras's default the running
         values take some 500 steps to converge; use 0.9 for shorter runs, or evaluation looks wrong.
       epsilon: added to the variance.
-      center: whether to add ``beta``.
-      scale: whether to multiply by ``gamma``.
+      center, scale: whether to add ``beta`` and to multiply by ``gamma``.
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
       name: base name in `Sequential`.
 

@@ -42,8 +42,7 @@ def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding
       (batch, *positions, channels), with ``(size + low + high - k) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: for an ``x`` of another rank or dtype, a window larger than the padded input, a window that could lie
-        wholly in the padding, or sizes below 1.
+      InputError: for another rank or dtype, sizes below 1, or a window beyond the padded input or within its padding.
 
     >>> import jax.numpy as jnp
     >>> print(max_pool(jnp.array([1.0, 3.0, 2.0, 5.0]).reshape(1, 4, 1))[0, :, 0])
@@ -91,8 +90,7 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
       keepdims: whether to keep the spatial axes with size 1; default no.
-      mask: (batch, *spatial) booleans, True where an element counts; an example without such elements gives 0.
-        Default all.
+      mask: (batch, *spatial) booleans, True where an element counts, by default all; an example without any gives 0.
 
     Returns:
       (batch, channels), or (batch, 1, ..., channels).
@@ -235,8 +233,5 @@ def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> L
 
 @described
 def GlobalAvgPool(keepdims: bool = False, *, name: str = "global_avg_pool") -> Layer:
-    """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`.
-
-    For a `Masked`, only the steps that the mask keeps count, as in Keras.
-    """
+    """The mean of each channel; see `global_avg_pool`. Shapes and masks as in `GlobalMaxPool`, and in Keras."""
     return _global_pool(global_avg_pool, "GlobalAvgPool", name, keepdims)

@@ -146,8 +146,7 @@ def from_rule(
       hyper: hyper-parameters by name, with "learning_rate" among them. A name that an optimizer of the library uses
         has the range that it has there; others must not be NaN.
       decay: time-based decay, ``lr / (1 + decay * step)``.
-      weight_decay: decoupled weight decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017,
-        arXiv:1711.05101).
+      weight_decay: decoupled decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101).
       weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
 
     Raises:
@@ -240,8 +239,7 @@ def set_hyper(state: S, **values: PyTree) -> S:
       The same tree with other leaves; the given one is unchanged.
 
     Raises:
-      InputError: for a name that no optimizer in ``state`` has, or a value of another shape or outside the range
-        that the constructor allows.
+      InputError: for a name that no optimizer in ``state`` has, or a value of another shape or out of range.
 
     >>> import jax.numpy as jnp, fnn
     >>> state = set_hyper(fnn.adam(1e-3).init(jnp.zeros(3)), learning_rate=0.5)

@@ -201,8 +201,7 @@ def adadelta(
     """Adadelta (Zeiler 2012, arXiv:1212.5701).
 
     ``a = rho a + (1 - rho) g^2``, ``d = -sqrt((u + epsilon) / (a + epsilon)) g``, ``u = rho u + (1 - rho) d^2``,
-    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Other arguments and errors as in
-    `sgd`.
+    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Other arguments as in `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, a: Array, u: Array) -> Step:
@@ -331,8 +330,7 @@ _named = functools.cache(lambda name: OPTIMIZERS[name]())
 def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     """An optimizer by name, with its default hyper-parameters; an fnn or optax optimizer is returned unchanged.
 
-    Raises:
-      InputError: for an unknown name, with the close matches, or for an object of another kind.
+    An unknown name raises `InputError` with the close matches, and so does any other object.
     """
     if callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)):
         return cast(OptimizerLike, optimizer)

@@ -91,8 +91,7 @@ def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], 
 def global_norm(tree: PyTree) -> Array:
     """``sqrt(sum of squares)`` over all leaves of a tree, in float32 at least.
 
-    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. An infinity makes the norm infinite, a
-    NaN makes it NaN.
+    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. Infinity and NaN stay visible in it.
 
     >>> import jax.numpy as jnp
     >>> print(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
@@ -138,8 +137,7 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
     ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. `set_hyper` calls the limit ``clip_global_norm``.
-    A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax. Errors as in
-    `clip_by_value`.
+    A NaN makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax. Errors as in `clip_by_value`.
     """
 
     def clip(grads: Params, limit: Array) -> Params:
@@ -165,10 +163,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      every: calls per update, at least 1.
-
-    Raises:
-      InputError: for ``every`` below 1.
+      every: calls per update; below 1 is an `InputError`.
     """
     check_count("accumulate", "every", every)
     inner = _inner(optimizer)
@@ -200,12 +195,7 @@ _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("froze
 
 
 def frozen_paths(optimizer: OptimizerLike, params: Params) -> set[str]:
-    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed.
-
-    Args:
-      optimizer: any optimizer; freezing by other means, such as optax's, is not detected.
-      params: parameters, or their shapes.
-    """
+    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed; optax's is not detected."""
     found: set[str] = set()
     token = _frozen.set(found)
     try:
@@ -269,10 +259,8 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      decay: share of the old average kept at each step; `set_hyper` calls it ``ema_decay``.
-
-    Raises:
-      InputError: for a decay outside [0, 1].
+      decay: share of the old average kept at each step; `set_hyper` calls it ``ema_decay``. Outside [0, 1] it is an
+        `InputError`.
     """
     check_hyper("ema", {"ema_decay": decay}, "decay")
     inner = _inner(optimizer)

@@ -36,7 +36,6 @@ _MERGE: dict[str, Callable[[Array, Array], Array]] = {
     "mul": lambda a, b: a * b,
     "ave": lambda a, b: (a + b) * 0.5,
 }
-_CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 
 @described
@@ -52,7 +51,7 @@ def Bidirectional(
 
     Args:
       layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or another layer that takes sequences in the same way.
-      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None returns the pair, each a
+      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul" or "ave"; None returns a pair, of
         `Masked` if the input is one.
       backward_layer: another layer for the backward direction, without ``go_backwards`` too.
       name: base name in `Sequential`.
@@ -89,7 +88,7 @@ def Bidirectional(
             y, s = call(part, f"{name} {part}", one, p, s, part_x, key=part_key, train=train)
             if s:
                 new_state[part] = s
-            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], _CARRIES):
+            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], (SimpleRNNCarry, LSTMCarry, GRUCarry)):
                 y, carry = y
                 carries.append(carry)
             y, _ = sequence_of(f"{name} {part}", y)

@@ -14,7 +14,7 @@ from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
 from ..activations import ActivationLike, all_known, get_activation
-from ..initializers import Initializer, get_initializer
+from ..initializers import Initializer, Initializers, get_initializer
 from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
@@ -24,7 +24,7 @@ class _Options(NamedTuple):
     """The options that SimpleRNN, LSTM and GRU share."""
 
     units: int
-    initializers: tuple[str | Initializer, str | Initializer, str | Initializer]
+    initializers: Initializers
     return_sequences: bool
     return_state: bool
     go_backwards: bool
@@ -131,27 +131,22 @@ def LSTM(
     """A long short-term memory layer; see `lstm_cell` for the equation.
 
     The input is an array or ``Masked(x, mask)``, whose mask (batch, time) is False at steps to skip; `Embedding` with
-    ``mask_zero=True`` makes such sequences. The output is that of the last step, (batch, units); with
-    ``return_sequences=True`` it holds all steps, (batch, time, units), as a `Masked` if the input is one, so that
-    recurrent layers can be stacked. With ``return_state=True`` the layer returns ``(output, carry)``.
+    ``mask_zero=True`` makes such sequences.
 
     Args:
-      units: width of the output.
+      units, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, name: as in `Dense`.
       activation, recurrent_activation: as in `lstm`.
-      use_bias, kernel_initializer, recurrent_initializer, bias_initializer, name: as in `Dense`.
       unit_forget_bias: whether the forget gate's bias starts at 1.
-      return_sequences: whether to return the outputs of all steps or only the last one.
-      return_state: whether to also return the final carry.
+      return_sequences: return all steps, (batch, time, units), as a `Masked` if the input is one, so that recurrent
+        layers can be stacked; default only the last one, (batch, units).
+      return_state: return ``(output, carry)``, with the final carry.
       go_backwards: run from the last step to the first and, as in Keras, return the outputs in that order; the mask
         is reversed with them (Keras does not reverse it).
       input_dim: number of symbols; required for integer ids (batch, time), which stand for one-hot rows.
       dtype: of the parameters; default that of ``x``, float32 for ids.
 
-    Shapes: (batch, time, features), or integers (batch, time), to (batch, units) or (batch, time, units).
-
-    Raises:
-      InputError: for unknown names, units below 1, integer inputs without ``input_dim``, or (when applied) inputs
-        that do not fit the parameters.
+    Shapes: (batch, time, features), or integers (batch, time), to (batch, units) or (batch, time, units). Errors as
+    in `lstm` and `lstm_init`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, ids = LSTM(128, input_dim=57), jnp.array([[3, 1, 4, 1, 5]])

@@ -31,6 +31,9 @@ from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import kept
 from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
 
+Activations = tuple[ActivationLike, ActivationLike]
+"""The activations of the candidate and of the gates."""
+
 
 class Loop(NamedTuple):
     """How to run over the steps; the options of `fnn.lstm`."""
@@ -41,12 +44,7 @@ class Loop(NamedTuple):
 
 
 def run_cell(
-    where: str,
-    kind: Cell[Carry],
-    params: Params,
-    carry: Carry,
-    x: Array,
-    activations: tuple[ActivationLike, ActivationLike],
+    where: str, kind: Cell[Carry], params: Params, carry: Carry, x: Array, activations: Activations
 ) -> tuple[Carry, Array]:
     """One step of a cell: the new carry, and its ``h`` as output."""
     x = jnp.asarray(x)
@@ -59,13 +57,7 @@ def run_cell(
 
 
 def run_sequence(
-    where: str,
-    kind: Cell[Carry],
-    params: Params,
-    x: Array,
-    carry: Carry | None,
-    activations: tuple[ActivationLike, ActivationLike],
-    loop: Loop,
+    where: str, kind: Cell[Carry], params: Params, x: Array, carry: Carry | None, activations: Activations, loop: Loop
 ) -> tuple[Array, Carry]:
     """A whole sequence: its outputs, or the last one, and the final carry."""
     x, mask = jnp.asarray(x), loop.mask
@@ -103,12 +95,7 @@ class _Plan(NamedTuple):
 
 
 def _scan(
-    plan: _Plan,
-    weights: Weights,
-    zx: Array | Rows,
-    carry: Carry,
-    mask: Array | None,
-    derivatives: CellActivations | None,
+    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None, slopes_of: CellActivations | None
 ) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
     """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
 
@@ -119,7 +106,7 @@ def _scan(
         stepped, gates = plan.kind.step(weights, old, now, plan.acts)
         new = _select(mask, stepped, old)
         y = new.h if plan.sequences else None
-        return new, (y, None, None) if derivatives is None else (y, old.h, plan.kind.slopes(old, gates, derivatives))
+        return new, (y, None, None) if slopes_of is None else (y, old.h, plan.kind.slopes(old, gates, slopes_of))
 
     return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
 
