@@ -204,9 +204,6 @@ def max_norm(limit: Scalar, where: Where = "*kernel", *, axis: Axis = 0) -> Cons
       axis: the axes that one norm is taken over. 0 is right for Dense, whose column ``kernel[:, j]`` leads to unit
         ``j``; the filters of a two-dimensional Conv need ``(0, 1, 2)``.
 
-    Returns:
-      A function ``params -> params``.
-
     Raises:
       InputError: for a limit not above 0; when the task is initialized, for a pattern that matches no parameter, or
         an axis that one of them does not have.

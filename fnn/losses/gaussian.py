@@ -74,9 +74,6 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
       predictions: (batch, ..., 2 k), as in `gaussian_moments`, and so are the errors.
       targets: (batch, ..., k); (batch,) is taken as (batch, 1).
 
-    Returns:
-      (batch,).
-
     >>> import jax.numpy as jnp
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))
     [0.73568285 1.7243286 ]

@@ -48,10 +48,7 @@ def mean_loss(
     Args:
       loss: a name or a function ``(predictions, targets) -> (batch,)``.
       predictions, targets: (batch, ...), as the loss takes them.
-      sample_weight: (batch,), default all 1.
-
-    Raises:
-      InputError: as for the loss, and for sample weights of another shape.
+      sample_weight: (batch,), default all 1; another shape is refused.
     """
     predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
     if sample_weight is not None:
@@ -61,16 +58,13 @@ def mean_loss(
 
 
 def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequence[float] | str | ArrayLike) -> Array:
-    """Sample weights from class weights, to pass as the third of ``(x, y, sample_weight)``.
+    """Sample weights (batch,), float32, from class weights, to pass as the third of ``(x, y, sample_weight)``.
 
     Args:
       labels: (batch,) or (batch, 1) integer class labels, or (batch, classes) one-hot rows.
       weights: a weight per class, as a sequence by class, a dict in which a missing class weighs 1, or a pandas Series
         with the classes as its index; or "balanced" for ``examples / (classes * examples of the class)``, as in
         scikit-learn. Keys of a dict are whole numbers of any type, or booleans for boolean labels.
-
-    Returns:
-      (batch,) float32.
 
     Raises:
       InputError: for labels that are not integers, rows of several labels, a class without a weight, keys that are not

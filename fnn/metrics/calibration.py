@@ -57,9 +57,6 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
       targets: (batch,) integer class labels, or one-hot rows of the probabilities' shape.
       bins: number of bins of equal width; default 10.
 
-    Returns:
-      A `Reliability` with arrays of shape (bins,).
-
     Raises:
       InputError: if shapes do not fit, and, where values are known, for values that cannot be probabilities.
 
@@ -253,9 +250,6 @@ def coverage_curve(
       mean, variance: as in `gaussian_interval`, and so are the errors; an ensemble's predictions have them too.
       targets: (batch, ...), of the same shape; (batch,) is taken as (batch, 1).
       levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
-
-    Returns:
-      A `CoverageCurve` with arrays of shape (levels,).
 
     >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
     >>> print(curve.observed, curve.width)

@@ -50,12 +50,11 @@ def added_losses(state: State) -> list[Array]:
 def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
     """``(l1 sum|x| + l2 sum x^2) / batch``, whose scale does not depend on the batch size, as in Keras.
 
+    The result is a scalar, in float32 at least.
+
     Args:
       x: (batch, ...), of a floating-point dtype; a scalar counts as one example.
       l1, l2: weights of the absolute values and of the squares, at least 0; may be traced.
-
-    Returns:
-      A scalar, in float32 at least.
 
     >>> import jax.numpy as jnp
     >>> print(activity_penalty(jnp.array([[1.0, -2.0], [0.0, 3.0]]), l1=1.0, l2=0.1))
@@ -85,7 +84,6 @@ def ActivityRegularization(l1: Scalar = 0.0, l2: Scalar = 0.0, *, name: str = "a
 
     Args:
       l1, l2: as in `activity_penalty`, and so are the errors; traced weights can be swept under ``vmap``.
-      name: base name in `Sequential`.
 
     Shapes: any shape, unchanged.
 

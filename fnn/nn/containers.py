@@ -45,7 +45,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 
     Args:
       *layers: layers of the library or custom ones. A single list or tuple of layers is accepted too.
-      name: base name when nested in another `Sequential`.
+      name: base name when nested in another `Sequential`; every layer has one.
 
     Raises:
       InputError: for an item that is not a Layer, parameters of another model, and as the layers, after their names.
@@ -119,7 +119,6 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     Args:
       *layers: the layers of ``f``, applied in order.
       shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default the identity.
-      name: base name in `Sequential`.
 
     Raises:
       InputError: when ``f(x)`` and the shortcut differ in shape.

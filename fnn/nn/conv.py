@@ -81,7 +81,7 @@ def conv(
       (batch, *positions, filters), with ``(size + low + high - d (k - 1) - 1) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: when ``x`` does not fit the kernel, or is smaller than the window with padding, or for invalid options.
+      InputError: when ``x`` does not fit the kernel or, padded, is smaller than the window, or for invalid options.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.arange(4.0).reshape(1, 4, 1)
@@ -123,13 +123,12 @@ def depthwise_conv(
 ) -> Array:
     """`conv` of each channel separately: a grouped convolution with one group per channel of ``x``.
 
+    The result is (batch, *positions, in_features * depth_multiplier).
+
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
         other, and, optionally, ``bias`` (in_features * depth_multiplier,).
       x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
-
-    Returns:
-      (batch, *positions, in_features * depth_multiplier).
 
     >>> import jax.numpy as jnp
     >>> kernel = jnp.array([[1.0, 10.0], [0.0, 1.0]]).reshape(2, 1, 2)

@@ -37,10 +37,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
 
     Args:
       params: ``kernel`` (in_features, units) and, optionally, ``bias`` (units,).
-      x: (..., in_features), of the kernel's dtype.
-
-    Returns:
-      (..., units).
+      x: (..., in_features), of the kernel's dtype. The result is (..., units).
 
     Raises:
       InputError: when the width or the dtype of ``x``, or the shape of the bias, does not fit the kernel.

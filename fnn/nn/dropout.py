@@ -48,7 +48,6 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
 
     Args:
       rate: the fraction dropped, in [0, 1]; may be traced, so that it can be swept under ``vmap``.
-      name: base name in `Sequential`.
 
     Raises:
       InputError: for a rate outside [0, 1]; when applied to other than one array or a `Masked`, or without a key in

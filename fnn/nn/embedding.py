@@ -165,7 +165,6 @@ def Embedding(
       mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, and recurrent layers skip
         the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
-      name: base name in `Sequential`.
 
     Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, and for unknown names.
 

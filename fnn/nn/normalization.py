@@ -176,7 +176,6 @@ def BatchNorm(
       epsilon: added to the variance.
       center, scale: whether to add ``beta`` and to multiply by ``gamma``.
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
-      name: base name in `Sequential`.
 
     Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation and errors. For a `Masked`, only the
     steps that the mask keeps count in the statistics, as in Keras.

@@ -149,9 +149,6 @@ def from_rule(
       weight_decay: decoupled decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101).
       weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
 
-    Raises:
-      InputError: for a hyper-parameter out of range.
-
     >>> import jax.numpy as jnp
     >>> sign_descent = from_rule(lambda g, slots, h, t: (-h["learning_rate"] * jnp.sign(g), slots), {},
     ...                          {"learning_rate": 0.1})
@@ -228,15 +225,12 @@ def get_hyper(state: PyTree) -> dict[str, PyTree]:
 
 
 def set_hyper(state: S, **values: PyTree) -> S:
-    """A TrainState, or an optimizer's state, with other hyper-parameters; nothing is recompiled.
+    """A TrainState, or an optimizer's state, with other hyper-parameters; the given one stays, nothing is recompiled.
 
     Args:
       state: a TrainState, or the state of any fnn optimizer, chained and wrapped ones too.
       **values: new values by name, traced or not; for a hyper-parameter that follows a `Schedule`, a dict of the
         numbers to change. Every transform that has the name is changed.
-
-    Returns:
-      The same tree with other leaves; the given one is unchanged.
 
     Raises:
       InputError: for a name that no optimizer in ``state`` has, or a value of another shape or out of range.

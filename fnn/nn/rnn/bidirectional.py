@@ -54,7 +54,6 @@ def Bidirectional(
       merge_mode: how to join the outputs: "concat" (the default), "sum", "mul" or "ave"; None returns a pair, of
         `Masked` if the input is one.
       backward_layer: another layer for the backward direction, without ``go_backwards`` too.
-      name: base name in `Sequential`.
 
     The parameters are ``{"forward": ..., "backward": ...}``.
 
