@@ -102,15 +102,12 @@ def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], A
 def l1(rate: Scalar, where: Where = "*kernel") -> Penalty:
     """``rate * sum|w|`` over the chosen parameters, which draws them to exactly 0 (the lasso).
 
-    Keras's ``regularizers.L1``. The derivative at 0 is 0.
+    Keras's ``regularizers.L1``. The derivative at 0 is 0, and the sum is in float32 at least.
 
     Args:
       rate: at least 0; may be traced.
       where: paths of the parameters: a pattern, several, or a function of the path. The default "*kernel" is every
         kernel, recurrent ones included (``"*/kernel"`` leaves those out); ``"dense_1"`` is a whole layer.
-
-    Returns:
-      A function ``params -> scalar``, in float32 at least.
 
     Raises:
       InputError: for a negative rate; when the task is initialized, for a pattern that matches no parameter.
@@ -205,8 +202,7 @@ def max_norm(limit: Scalar, where: Where = "*kernel", *, axis: Axis = 0) -> Cons
         ``j``; the filters of a two-dimensional Conv need ``(0, 1, 2)``.
 
     Raises:
-      InputError: for a limit not above 0; when the task is initialized, for a pattern that matches no parameter, or
-        an axis that one of them does not have.
+      InputError: as `l1`, and, when the task is initialized, for an axis that a matching parameter does not have.
 
     >>> import jax.numpy as jnp
     >>> params = max_norm(2.0)({"kernel": jnp.array([[3.0, 0.0], [4.0, 1.0]])})

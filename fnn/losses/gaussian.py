@@ -25,13 +25,10 @@ class Gaussians(NamedTuple):
 
 
 def gaussian_moments(predictions: Array) -> Gaussians:
-    """The mean and variance of each target, from the outputs of a network trained with `gaussian_nll`.
+    """The mean and variance of each target, (batch, ..., k), from the outputs of a network trained with `gaussian_nll`.
 
     Args:
       predictions: (batch, ..., 2 k), the k means and then the k raw scales ``r`` of ``softplus(r) + 1e-6``.
-
-    Returns:
-      `Gaussians` of two arrays (batch, ..., k).
 
     Raises:
       InputError: if the last axis is not even, or there is no batch axis.

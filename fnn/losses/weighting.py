@@ -67,8 +67,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
         scikit-learn. Keys of a dict are whole numbers of any type, or booleans for boolean labels.
 
     Raises:
-      InputError: for labels that are not integers, rows of several labels, a class without a weight, keys that are not
-        classes, or weights that are negative or not finite.
+      InputError: for labels or keys that are not classes, rows of several labels, and missing or invalid weights.
 
     >>> print(class_weights([0, 1, 1], {1: 3.0}))
     [1. 3. 3.]

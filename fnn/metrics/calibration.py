@@ -183,11 +183,8 @@ def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.
     ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
 
     Args:
-      mean, variance: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
+      mean, variance: (batch, ...) of one shape, e.g. of `fnn.losses.gaussian_moments`; no variance below 0.
       coverage: the fraction, in (0, 1); default 0.9.
-
-    Raises:
-      InputError: if the shapes differ, for a fraction outside (0, 1), and for negative variances where they are known.
 
     >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
     >>> print(low, high)

@@ -151,8 +151,7 @@ def accuracy(
       targets: (batch,) integer class labels, or one-hot rows of the predictions' shape; or rows of yes/no labels, 0 and
         1 or -1 and +1, of any real dtype or booleans.
       threshold: for yes/no scores; default 0.5, for probabilities. Logits need ``threshold=0.0``: a logit between 0
-        and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. The metrics of a `Task` know its
-        loss and need no threshold.
+        and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. A `Task` goes by its loss.
       multi_label: whether rows of targets hold yes/no labels, any number of which may be 1. Default None: they do if
         they have the predictions' shape, hold 0 and 1 (or -1 and +1), and at least one row is not one-hot. Pass True
         where every row has exactly one label: rows that all look one-hot are taken for classes. Inside ``jit``, where
@@ -307,8 +306,7 @@ def precision_recall_f1(
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class, or of each of several yes/no labels.
 
-    Arguments and errors are those of `confusion_matrix`. The default threshold of yes/no scores is 0.5, for
-    probabilities; logits need ``threshold=0.0``. The mean over classes is scikit-learn's macro average.
+    Arguments and errors as in `confusion_matrix`. The mean over classes is scikit-learn's macro average.
 
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]

@@ -113,8 +113,7 @@ def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Arra
     With a loss of classes or labels there is nothing left to check after `losses.check_targets`.
 
     Raises:
-      InputError: for classes without an output, rows that are not a distribution over classes, and yes/no labels other
-        than 0 and 1, or -1 and +1.
+      InputError: for classes without an output, rows that do not sum to 1, and labels not 0 and 1, or -1 and +1.
     """
     names = [metric.name for metric in metrics if metric.spec in _FACTS and _FACTS[metric.spec].reads == CLASSES]
     if not names or losses.of_classes(loss) or losses.several_labels(loss):

@@ -180,10 +180,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
-    """Look an activation up by name; return a function unchanged, and `linear` for None.
-
-    An unknown name raises `InputError` with the close matches.
-    """
+    """Look an activation up by name, or refuse it with the close matches; a function stays, and None is `linear`."""
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 

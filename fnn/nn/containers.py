@@ -120,9 +120,6 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
       *layers: the layers of ``f``, applied in order.
       shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default the identity.
 
-    Raises:
-      InputError: when ``f(x)`` and the shortcut differ in shape.
-
     >>> import jax, jax.numpy as jnp, fnn
     >>> block = fnn.Residual(fnn.Dense(8, activation="relu"), fnn.Dense(3))
     >>> params, state = block.init(jax.random.key(0), jnp.ones((1, 3)))

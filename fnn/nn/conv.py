@@ -123,11 +123,9 @@ def depthwise_conv(
 ) -> Array:
     """`conv` of each channel separately: a grouped convolution with one group per channel of ``x``.
 
-    The result is (batch, *positions, in_features * depth_multiplier).
-
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
-        other, and, optionally, ``bias`` (in_features * depth_multiplier,).
+        other, and, optionally, ``bias`` (in_features * depth_multiplier,). The result has as many channels.
       x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
 
     >>> import jax.numpy as jnp

@@ -129,10 +129,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
 
     Args:
       params: ``embeddings`` (input_dim, output_dim).
-      ids: integers of any shape (batch, ...); another dtype is refused.
-
-    Returns:
-      (batch, ..., output_dim), of the embeddings' dtype.
+      ids: integers of any shape (batch, ...); another dtype is refused. The result is (batch, ..., output_dim).
 
     >>> import jax.numpy as jnp
     >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))

@@ -86,10 +86,8 @@ def fans(shape: Shape) -> tuple[int, int]:
     >>> fans((3, 3, 16, 32))
     (144, 288)
     """
-    if len(shape) == 0:
-        return 1, 1
-    if len(shape) == 1:
-        return shape[0], shape[0]
+    if len(shape) < 2:
+        return math.prod(shape), math.prod(shape)
     window = math.prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
 
@@ -163,10 +161,7 @@ INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "u
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Look an initializer up by name; return a function ``(key, shape, dtype) -> array`` unchanged.
-
-    An unknown name raises `InputError` with the close matches.
-    """
+    """Look an initializer up by name, or refuse it with the close matches; a function is returned unchanged."""
     return resolve("initializer", initializer, INITIALIZERS)
 
 

@@ -46,7 +46,7 @@ def batch_norm(
 
     In training, mean and biased variance are taken over all axes of the batch but the last, and the running values are
     updated: ``moving = momentum * moving + (1 - momentum) * batch``. Otherwise the running values are used. PyTorch's
-    momentum is one minus this one, and its running variance is unbiased.
+    momentum is one minus this one, and its running variance is unbiased. The result is y with the new statistics.
 
     Args:
       params, stats: of `batch_norm_init`; ``gamma`` and ``beta`` are optional, new statistics float32 at least.
@@ -55,9 +55,6 @@ def batch_norm(
       momentum: weight of the old running value.
       epsilon: added to the variance.
       mask: (batch, time) booleans; only steps where it is True count in the statistics. Default all.
-
-    Returns:
-      ``(y, stats)``: y of the shape of x, and the new running statistics.
 
     Raises:
       InputError: when the features or the dtype of ``x`` do not fit, or for a momentum or epsilon out of range.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -74,19 +74,15 @@ def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> 
             nested = isinstance(number, Mapping)
             own = (SCHEDULES[inner] or limits) if inner in SCHEDULES else limits if nested else None
             check_leaves(where, f"{name}/{inner}" if name else inner, number, own)
-        _check_increasing(where, value.get("boundaries", ()))
+        found = [real_numbers(where, "boundaries", bound) for bound in value.get("boundaries", ())]
+        bounds = [bound for bound in found if bound is not None]
+        if bounds and len(bounds) == len(found) and np.any(np.diff(np.stack(bounds), axis=0) <= 0):
+            fail(where, expected="increasing boundaries", got=str(list(value["boundaries"])))
     elif isinstance(value, tuple):
         for number in value:
             check_leaves(where, name, number, limits)
     elif not callable(value) and (numbers := real_numbers(where, name, value)) is not None:
         _check_numbers(where, name, numbers, limits)
-
-
-def _check_increasing(where: str, boundaries: Iterable[PyTree]) -> None:
-    found = [real_numbers(where, "boundaries", bound) for bound in boundaries]
-    known = [bound for bound in found if bound is not None]
-    if known and len(known) == len(found) and np.any(np.diff(np.stack(known), axis=0) <= 0):
-        fail(where, expected="increasing boundaries", got=str(list(boundaries)))
 
 
 def _check_numbers(where: str, name: str, numbers: np.ndarray, limits: Range | None) -> None:

@@ -201,7 +201,7 @@ def adadelta(
     """Adadelta (Zeiler 2012, arXiv:1212.5701).
 
     ``a = rho a + (1 - rho) g^2``, ``d = -sqrt((u + epsilon) / (a + epsilon)) g``, ``u = rho u + (1 - rho) d^2``,
-    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Other arguments as in `sgd`.
+    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, a: Array, u: Array) -> Step:
@@ -267,8 +267,7 @@ def adamax(
     """Adamax (Kingma and Ba 2014, arXiv:1412.6980, section 7).
 
     ``m += (1 - beta_1)(g - m)``, ``u = max(beta_2 u, |g|)``, ``p -= lr / (1 - beta_1^t) m / (u + epsilon)``.
-    PyTorch and optax add epsilon to ``|g|`` inside the maximum. The default learning rate is the paper's. Other
-    arguments and errors as in `sgd`.
+    PyTorch and optax add epsilon to ``|g|`` inside the maximum. The default rate is the paper's; otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, m: Array, u: Array) -> Step:
@@ -297,8 +296,7 @@ def nadam(
 
     With ``mu_t = beta_1 (1 - 0.5 * 0.96^t)``, ``P_t = mu_1 ... mu_t``, and Adam's m and v,
     ``m' = mu_{t+1} m / (1 - P_{t+1}) + (1 - mu_t) g / (1 - P_t)``, ``v' = v / (1 - beta_2^t)``,
-    ``p -= lr m' / (sqrt(v') + epsilon)``. PyTorch's schedule is ``0.96^(0.004 t)``; optax has none. Other arguments
-    and errors as in `sgd`.
+    ``p -= lr m' / (sqrt(v') + epsilon)``. PyTorch's schedule is ``0.96^(0.004 t)``; optax has none. Otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, P: Array) -> Step:
@@ -328,10 +326,7 @@ _named = functools.cache(lambda name: OPTIMIZERS[name]())
 
 
 def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
-    """An optimizer by name, with its default hyper-parameters; an fnn or optax optimizer is returned unchanged.
-
-    An unknown name raises `InputError` with the close matches, and so does any other object.
-    """
+    """An optimizer by name, with its defaults, or an fnn or optax optimizer unchanged; anything else is refused."""
     if callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)):
         return cast(OptimizerLike, optimizer)
     if callable(optimizer):

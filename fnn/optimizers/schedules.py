@@ -80,10 +80,7 @@ def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, 
 
 @described
 def inverse_time_decay(initial: Scalar, decay_rate: Scalar, decay_steps: Scalar = 1.0) -> Schedule:
-    """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay`` as a schedule.
-
-    Errors as in `exponential_decay`.
-    """
+    """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay``; errors as `exponential_decay`."""
 
     def rule(step: Array, initial: Array, decay_rate: Array, decay_steps: Array) -> Array:
         return initial / (1 + decay_rate * step / decay_steps)

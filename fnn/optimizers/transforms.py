@@ -42,10 +42,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """Transforms in sequence: each receives the updates of the one before it, in float32 at least.
 
     Args:
-      *optimizers: `Optimizer`s or optax's transforms, the last usually a rule such as `fnn.adam`.
-
-    Raises:
-      InputError: for an item that is not an optimizer.
+      *optimizers: `Optimizer`s, optax's transforms, or names; the last is usually a rule such as `fnn.adam`.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
@@ -163,7 +160,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      every: calls per update; below 1 is an `InputError`.
+      every: calls per update, at least 1.
     """
     check_count("accumulate", "every", every)
     inner = _inner(optimizer)
@@ -213,10 +210,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name; it receives None in place of the frozen leaves.
-      where: a glob pattern such as ``"conv*"`` or ``"*/bias"``, several of them, or a function of the path.
-
-    Raises:
-      InputError: if no parameter matches, which is usually a typo in the pattern.
+      where: a pattern such as ``"conv*"`` or ``"*/bias"``, several, or a function of the path; one must match.
 
     >>> import jax.numpy as jnp, fnn
     >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
@@ -259,8 +253,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      decay: share of the old average kept at each step; `set_hyper` calls it ``ema_decay``. Outside [0, 1] it is an
-        `InputError`.
+      decay: share of the old average kept at each step, in [0, 1]; `set_hyper` calls it ``ema_decay``.
     """
     check_hyper("ema", {"ema_decay": decay}, "decay")
     inner = _inner(optimizer)
@@ -290,11 +283,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
 
 def averaged(ts: PyTree) -> PyTree:
-    """A TrainState whose parameters are the moving average kept by `ema`, ready for evaluate and predict.
-
-    Raises:
-      InputError: if its optimizer keeps no average.
-    """
+    """A TrainState whose parameters are the moving average kept by `ema`, without which it is refused."""
     nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:

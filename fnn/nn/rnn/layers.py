@@ -18,6 +18,7 @@ from ..initializers import Initializer, Initializers, get_initializer
 from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
+from .sequence import IDS_HINT
 
 
 class _Options(NamedTuple):
@@ -72,8 +73,7 @@ def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
             fail(kind, expected="the number of symbols with integer ids", got=describe(x), hint=hint)
         return input_dim
     if len(x.shape) != 3:
-        hint = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
-        hint = hint if len(x.shape) == 2 else ""
+        hint = IDS_HINT if len(x.shape) == 2 else ""
         fail(kind, expected="x of shape (batch, time, features)", got=describe(x), hint=hint)
     if input_dim not in (None, x.shape[-1]):
         fail(kind, expected=f"x of width input_dim = {input_dim}", got=describe(x))
@@ -145,8 +145,7 @@ def LSTM(
       input_dim: number of symbols; required for integer ids (batch, time), which stand for one-hot rows.
       dtype: of the parameters; default that of ``x``, float32 for ids.
 
-    Shapes: (batch, time, features), or integers (batch, time), to (batch, units) or (batch, time, units). Errors as
-    in `lstm` and `lstm_init`.
+    Shapes: (batch, time, features) or integers (batch, time) to (batch, units) or (batch, time, units); see `lstm`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, ids = LSTM(128, input_dim=57), jnp.array([[3, 1, 4, 1, 5]])

@@ -31,6 +31,7 @@ from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import kept
 from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
 
+IDS_HINT = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
 Activations = tuple[ActivationLike, ActivationLike]
 """The activations of the candidate and of the gates."""
 
@@ -170,9 +171,8 @@ def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array
         return kernel, None, Weights(recurrent)
     shape = kind.bias_shape(recurrent.shape[0])
     if bias.shape != shape:
-        hint = "Are these another layer's?"
-        if kind.carry is GRUCarry:
-            hint = "The bias has two rows with reset_after=True (the default) and is a vector with reset_after=False."
+        hint = "The bias has two rows with reset_after=True (the default) and is a vector with reset_after=False."
+        hint = hint if kind.carry is GRUCarry else "Are these another layer's?"
         fail(where, expected=f"a bias of shape {shape_text(shape)}", got=describe(bias), hint=hint)
     if not kind.recurrent_bias:
         return kernel, bias, Weights(recurrent)
@@ -193,10 +193,7 @@ def _check_x(where: str, kernel: Array, x: Array, axes: tuple[str, ...]) -> None
         return
     if x.ndim != rank + 1 or x.shape[-1] != features:
         expected = f"x of shape {shape_text((*axes, features))} or integer ids of shape {shape_text(axes)}"
-        hint = ""
-        if x.ndim == rank:
-            hint = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
-        fail(where, expected=expected, got=describe(x), hint=hint)
+        fail(where, expected=expected, got=describe(x), hint=IDS_HINT if x.ndim == rank else "")
     check_same_dtype(where, x, kernel)
 
 
