@@ -146,7 +146,7 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
     """The fraction of targets within their intervals, bounds included, over examples and outputs.
 
     Args:
-      low, high: (batch, ...), the ends, no lower one above its upper one.
+      low, high: (batch, ...), the lower and upper ends; a lower end above its upper end is refused.
       targets: of the same shape; (batch,) is taken as (batch, 1).
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
@@ -244,7 +244,7 @@ def coverage_curve(
     """The calibration of a regression: observed against nominal coverage of the intervals of `gaussian_interval`.
 
     Args:
-      mean, variance: as in `gaussian_interval`, and so are the errors; an ensemble's predictions have them too.
+      mean, variance: as in `gaussian_interval`, or those of an ensemble's predictions.
       targets: (batch, ...), of the same shape; (batch,) is taken as (batch, 1).
       levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
 

@@ -180,7 +180,7 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
-    """Look an activation up by name, or refuse it with the close matches; a function stays, and None is `linear`."""
+    """Look an activation up by name, or list the close matches; a function is unchanged, and None is `linear`."""
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 

@@ -48,7 +48,7 @@ def added_losses(state: State) -> list[Array]:
 
 
 def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
-    """``(l1 sum|x| + l2 sum x^2) / batch``, in float32 at least; the scale is free of the batch size, as in Keras.
+    """``(l1 sum|x| + l2 sum x^2) / batch``, in float32 at least; independent of the batch size, as in Keras.
 
     Args:
       x: (batch, ...), of a floating-point dtype; a scalar counts as one example.

@@ -48,7 +48,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
       name: base name when nested in another `Sequential`; every layer has one.
 
     Raises:
-      InputError: for an item that is not a Layer, parameters of another model, and as the layers, after their names.
+      InputError: for an item that is not a Layer, parameters of another model, and as the layers, with their place.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))

@@ -161,7 +161,7 @@ INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "u
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Look an initializer up by name, or refuse it with the close matches; a function is returned unchanged."""
+    """Look an initializer up by name, or list the close matches; a function is returned unchanged."""
     return resolve("initializer", initializer, INITIALIZERS)
 
 

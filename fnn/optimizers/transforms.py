@@ -283,7 +283,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
 
 def averaged(ts: PyTree) -> PyTree:
-    """A TrainState whose parameters are the moving average kept by `ema`, without which it is refused."""
+    """A TrainState whose parameters are the moving average kept by `ema`; a state without one is refused."""
     nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:

@@ -51,7 +51,7 @@ def Bidirectional(
 
     Args:
       layer: a layer made by `SimpleRNN`, `LSTM` or `GRU`, or another layer that takes sequences in the same way.
-      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul" or "ave"; None returns a pair, of
+      merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None returns the pair, each a
         `Masked` if the input is one.
       backward_layer: another layer for the backward direction, without ``go_backwards`` too.
 
