@@ -23,7 +23,7 @@ import numpy as np
 
 from ._core.checks import check_range
 from ._core.described import DescribedFunction, described
-from ._core.dtypes import at_least_float32, is_float, widest
+from ._core.dtypes import is_float, widened, widest
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
 from ._core.trees import Where, check_matches, map_with_path, matches, paths
@@ -35,7 +35,6 @@ Axis = int | tuple[int, ...]
 _EPSILON = 1e-7  # Keras's backend epsilon
 
 
-# --------------------------------------------------------------------------------------------------------------- checks
 def _number(where: str, name: str, value: Scalar, *, open_low: bool = False) -> Scalar:
     """A scalar of at least 0: unchanged if JAX holds it, else a plain float."""
     if isinstance(value, jax.Array) and not (value.shape == () and is_float(value)):
@@ -68,16 +67,17 @@ def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> No
             fail(where, expected="functions of the parameters", got=repr(part))
 
 
-def _check_parameters(where: str, params: Params, patterns: Where) -> None:
-    """Refuse a pattern that matches no parameter, and parameters that are not floating-point."""
+def _chosen(where: str, params: Params, patterns: Where) -> dict[str, Array]:
+    """The parameters that match, by path; refuses a pattern without a match, and dtypes that are not floating-point."""
     for pattern in patterns if isinstance(patterns, tuple) else (patterns,):
         check_matches(where, pattern, paths(params))
-    for path, w in paths(params).items():
-        if matches(patterns, path) and not is_float(w):
+    chosen = {path: w for path, w in paths(params).items() if matches(patterns, path)}
+    for path, w in chosen.items():
+        if not is_float(w):
             fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
+    return chosen
 
 
-# ------------------------------------------------------------------------------------------------------------ penalties
 def _sum_of(parts: list[Array]) -> Array:
     """The sum in the widest dtype among the parts, float32 at least."""
     wide = widest(*(part.dtype for part in parts))
@@ -92,13 +92,8 @@ def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], A
     where = _patterns(label, where)
 
     def penalty(params: Params) -> Array:
-        _check_parameters(label, params, where)
-        parts = []
-        for path, w in paths(params).items():
-            if matches(where, path):
-                wide = w.astype(at_least_float32(w.dtype))
-                parts += [jnp.asarray(rate, wide.dtype) * jnp.sum(fn(wide)) for rate, fn in rates]
-        return _sum_of(parts)
+        ws = [widened(w) for w in _chosen(label, params, where).values()]
+        return _sum_of([jnp.asarray(rate, w.dtype) * jnp.sum(fn(w)) for w in ws for rate, fn in rates])
 
     return DescribedFunction(penalty)
 
@@ -107,15 +102,12 @@ def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], A
 def l1(rate: Scalar, where: Where = "*kernel") -> Penalty:
     """``rate * sum|w|`` over the chosen parameters, which draws them to exactly 0 (the lasso).
 
-    Keras's ``regularizers.L1``. The derivative at 0 is 0.
+    Keras's ``regularizers.L1``. The derivative at 0 is 0, and the sum is in float32 at least.
 
     Args:
       rate: at least 0; may be traced.
       where: paths of the parameters: a pattern, several, or a function of the path. The default "*kernel" is every
         kernel, recurrent ones included (``"*/kernel"`` leaves those out); ``"dense_1"`` is a whole layer.
-
-    Returns:
-      A function ``params -> scalar``, in float32 at least.
 
     Raises:
       InputError: for a negative rate; when the task is initialized, for a pattern that matches no parameter.
@@ -132,17 +124,7 @@ def l2(rate: Scalar, where: Where = "*kernel") -> Penalty:
     """``rate * sum w^2`` over the chosen parameters (ridge; Keras's ``regularizers.L2``).
 
     Its gradient is ``2 rate w``: PyTorch's ``weight_decay`` of ``d`` is a rate of ``d / 2``. With Adam and its kin it
-    differs from the decoupled ``weight_decay`` of the optimizer.
-
-    Args:
-      rate: at least 0; may be traced.
-      where: as in `l1`.
-
-    Returns:
-      A function ``params -> scalar``, in float32 at least.
-
-    Raises:
-      InputError: as `l1`.
+    differs from the decoupled ``weight_decay`` of the optimizer. Arguments, result and errors as in `l1`.
 
     >>> import jax.numpy as jnp
     >>> print(l2(0.5)({"kernel": jnp.array([1.0, -3.0]), "bias": jnp.array([7.0])}))
@@ -155,15 +137,7 @@ def l2(rate: Scalar, where: Where = "*kernel") -> Penalty:
 def l1l2(l1: Scalar = 0.0, l2: Scalar = 0.0, where: Where = "*kernel") -> Penalty:
     """``l1 * sum|w| + l2 * sum w^2`` over the chosen parameters (the elastic net; Keras's ``regularizers.L1L2``).
 
-    Args:
-      l1, l2: at least 0; may be traced.
-      where: as in `l1`.
-
-    Returns:
-      A function ``params -> scalar``, in float32 at least.
-
-    Raises:
-      InputError: as `l1`.
+    Both rates, ``where``, result and errors as in `l1`.
 
     >>> import jax.numpy as jnp
     >>> print(l1l2(1.0, 0.5)({"kernel": jnp.array([1.0, -3.0])}))
@@ -193,26 +167,20 @@ def total(*parts: Penalty) -> Penalty:
     return DescribedFunction(penalty)
 
 
-# ---------------------------------------------------------------------------------------------------------- constraints
 def _constraint(name: str, where: Where, fn: Callable[[str, Array], Array]) -> Constraint:
     """``fn(place, w)`` of the chosen parameters, computed in float32 at least; the others are unchanged."""
     label = f"penalties.{name}"
     where = _patterns(label, where)
 
-    def constrained(path: str, w: Array) -> Array:
-        if not matches(where, path):
-            return w
-        return fn(f"{label}, parameter {path!r}", w.astype(at_least_float32(w.dtype))).astype(w.dtype)
-
     def constraint(params: Params) -> Params:
-        _check_parameters(label, params, where)
-        return map_with_path(constrained, params)
+        chosen = _chosen(label, params, where)
+        new = {path: fn(f"{label}, parameter {path!r}", widened(w)).astype(w.dtype) for path, w in chosen.items()}
+        return map_with_path(lambda path, w: new.get(path, w), params)
 
     return DescribedFunction(constraint)
 
 
 def _norms(place: str, w: Array, axis: Axis) -> tuple[Array, Array]:
-    """``(scale, norms * scale)``; see `scaled_norm`."""
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
         fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")
@@ -233,12 +201,8 @@ def max_norm(limit: Scalar, where: Where = "*kernel", *, axis: Axis = 0) -> Cons
       axis: the axes that one norm is taken over. 0 is right for Dense, whose column ``kernel[:, j]`` leads to unit
         ``j``; the filters of a two-dimensional Conv need ``(0, 1, 2)``.
 
-    Returns:
-      A function ``params -> params``.
-
     Raises:
-      InputError: for a limit not above 0; when the task is initialized, for a pattern that matches no parameter, or
-        an axis that one of them does not have.
+      InputError: as `l1`, and, when the task is initialized, for an axis that a matching parameter does not have.
 
     >>> import jax.numpy as jnp
     >>> params = max_norm(2.0)({"kernel": jnp.array([[3.0, 0.0], [4.0, 1.0]])})
@@ -247,9 +211,11 @@ def max_norm(limit: Scalar, where: Where = "*kernel", *, axis: Axis = 0) -> Cons
     """
     limit = _number("penalties.max_norm", "limit", limit, open_low=True)
     axis = _axis("penalties.max_norm", axis)
-    return _constraint(
-        "max_norm", where, lambda place, w: shrunk(w, *_norms(place, w, axis), jnp.asarray(limit, w.dtype))
-    )
+
+    def scaled(place: str, w: Array) -> Array:
+        return shrunk(w, *_norms(place, w, axis), jnp.asarray(limit, w.dtype))
+
+    return _constraint("max_norm", where, scaled)
 
 
 @described

@@ -21,16 +21,9 @@ def binary_crossentropy(
     for small losses. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 
     Args:
-      predictions: (batch, ...), logits unless ``from_logits=False``.
-      targets: of the same shape, 0, 1 or between; (batch,) is taken as (batch, 1).
+      predictions, targets: as in `mean_squared_error`, and so are result and errors; targets are 0, 1 or between.
       from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
       label_smoothing: targets become ``t (1 - s) + s / 2``; in [0, 1], may be traced.
-
-    Returns:
-      (batch,).
-
-    Raises:
-      InputError: when the shapes differ.
     """
     check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)
     p, t = align("binary_crossentropy", predictions, targets)
@@ -54,14 +47,8 @@ def categorical_crossentropy(
     Args:
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
       targets: of the same shape, e.g. one-hot.
-      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      from_logits: as in `binary_crossentropy`, and so are result and errors.
       label_smoothing: targets become ``t (1 - s) + s / classes``; in [0, 1], may be traced.
-
-    Returns:
-      (batch,).
-
-    Raises:
-      InputError: when the shapes differ.
     """
     check_range("categorical_crossentropy", "label_smoothing", label_smoothing, 0, 1)
     _check_classes("categorical_crossentropy", predictions)
@@ -78,13 +65,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
       targets: (batch, ...) or (batch, ..., 1), integers in [0, classes). A label outside gives NaN here, and an error
         in `fnn.fit` and `fnn.evaluate`, which see the values.
-      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
-
-    Returns:
-      (batch,).
-
-    Raises:
-      InputError: for targets that are not integers or do not fit the predictions' shape.
+      from_logits: as in `binary_crossentropy`, and so are result and errors.
 
     >>> import jax.numpy as jnp
     >>> print(sparse_categorical_crossentropy(jnp.zeros((1, 4)), jnp.array([2])))
@@ -104,19 +85,13 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
 def logistic(predictions: Array, targets: Array) -> Array:
     """Logistic loss of labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
 
-    Args:
-      predictions: (batch, ...), scores (logits).
-      targets: of the same shape, -1 or +1; (batch,) is taken as (batch, 1).
-
-    Raises:
-      InputError: when the shapes differ.
+    Predictions are scores (logits); shapes and errors as for `mean_squared_error`.
     """
     f, t = align("logistic", predictions, targets)
     return mean_per_example(softplus(-t * f))
 
 
 def _check_classes(where: str, predictions: Array) -> None:
-    """Refuse predictions that are not scores of classes."""
     check_float(where, predictions, FLOATING_HINT)
     if predictions.ndim < 2 or predictions.shape[-1] < 2:
         expected = "predictions of shape (batch, ..., classes) with at least 2 classes"
@@ -140,7 +115,6 @@ def _class_targets(where: str, predictions: Array, targets: Array) -> Array:
 
 
 def _log_probabilities(p: Array, from_logits: bool) -> Array:
-    """Log-probabilities over the last axis."""
     if from_logits:
         return log_softmax(p)
     total = jnp.sum(p, -1, keepdims=True)

@@ -34,11 +34,8 @@ def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]
         targets = targets[..., 0]
     if predictions.shape != targets.shape or predictions.ndim == 0:
         sparse = predictions.ndim == targets.ndim + 1
-        fail(
-            where,
-            expected="targets of the predictions' shape (batch, ...)",
-            got=f"predictions {describe(predictions)} and targets {describe(targets)}",
-            hint="For class numbers use a sparse loss, or one_hot(targets, classes)." if sparse else "",
-        )
+        got = f"predictions {describe(predictions)} and targets {describe(targets)}"
+        hint = "For class numbers use a sparse loss, or one_hot(targets, classes)." if sparse else ""
+        fail(where, expected="targets of the predictions' shape (batch, ...)", got=got, hint=hint)
     predictions = widened(predictions)
     return predictions, targets.astype(predictions.dtype)

@@ -20,7 +20,7 @@ CLASSES, LABELS, GAUSSIAN, VALUES = "classes", "yes or no", "gaussian", "values"
 
 
 class Facts(NamedTuple):
-    """What is known of a loss; the defaults are those of a user's own."""
+    """Facts about a loss; the defaults are those of a custom loss."""
 
     loss: Loss
     short: str = ""  # its short name
@@ -43,8 +43,7 @@ def loss_name(loss: Loss) -> str:
 
 
 def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
-    low, high = _extremes(targets)
-    classes = predictions.shape[-1]
+    (low, high), classes = _extremes(targets), predictions.shape[-1]
     if low < 0 or high >= classes:
         hint = "Number the classes from 0, or give the last layer more units."
         got = f"labels from {low:g} to {high:g}"
@@ -77,11 +76,11 @@ def check_distributions(where: str, rows: np.ndarray) -> None:
     sums = rows.sum(-1, dtype=np.float64)
     good = (np.abs(sums - 1) <= tolerance) & (rows >= 0).all(-1)
     if not good.all():
-        first = tuple(int(i) for i in np.argwhere(~good)[0])
+        first = tuple(np.argwhere(~good)[0].tolist())
         place = first[0] if len(first) == 1 else first
-        got = f"{int((~good).sum())} others, the first at {place} with the sum {sums[first]:g}"
-        hint = "For several yes/no labels use the loss 'binary_crossentropy'." if sums[first] > 1 else ""
-        hint = hint or "A row of zeros has no class: leave such rows out, or give them the sample weight 0."
+        got = f"{(~good).sum()} others, the first at {place} with the sum {sums[first]:g}"
+        hint = "A row of zeros has no class: leave such rows out, or give them the sample weight 0."
+        hint = "For several yes/no labels use the loss 'binary_crossentropy'." if sums[first] > 1 else hint
         fail(where, expected="rows of probabilities or one-hot rows, which sum to 1", got=got, hint=hint)
 
 
@@ -110,16 +109,14 @@ LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss
 def get_loss(loss: str | Loss) -> Loss:
     """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
 
-    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``.
-
-    Raises:
-      InputError: for an unknown name, with the close matches.
+    For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``. An unknown name raises
+    `InputError` with the close matches.
     """
     return resolve("loss", loss, LOSSES)
 
 
 def facts_of(loss: Loss) -> Facts:
-    """The facts about a loss; the defaults for a user's own."""
+    """The facts about a loss; the defaults for a custom one."""
     loss = base(loss)
     return next((facts for facts in FACTS if facts.loss is loss), Facts(loss))
 
@@ -131,9 +128,9 @@ def is_known(loss: Loss) -> bool:
 
 def expects(loss: Loss) -> str:
     """The kind of predictions a loss takes: "logits", "probabilities", or "values" (also for a loss of your own)."""
-    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
     if not facts_of(loss).logits:
         return "values"
+    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
     return "logits" if keywords.get("from_logits", True) else "probabilities"
 
 
@@ -148,16 +145,10 @@ def of_classes(loss: Loss) -> bool:
 
 
 def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
-    """Refuse targets that are invalid for a built-in loss; needs values, so the drivers call it.
-
-    Args:
-      loss: any loss; only built-in ones have something to check.
-      predictions: an array or its `jax.ShapeDtypeStruct`.
-      targets: a concrete array with at least one row.
+    """Refuse concrete targets that are invalid for a built-in loss; needs values, so the drivers call it.
 
     Raises:
-      InputError: for classes outside [0, classes), rows that do not sum to 1 for categorical_crossentropy, or targets
-        outside the loss's range.
+      InputError: for classes outside [0, classes), rows that do not sum to 1, or targets outside the loss's range.
     """
     if (check := facts_of(loss).check) is not None:
         check(loss_name(loss), predictions, targets)

@@ -25,13 +25,10 @@ class Gaussians(NamedTuple):
 
 
 def gaussian_moments(predictions: Array) -> Gaussians:
-    """The mean and variance of each target, from the outputs of a network trained with `gaussian_nll`.
+    """The mean and variance of each target, (batch, ..., k), from the outputs of a network trained with `gaussian_nll`.
 
     Args:
       predictions: (batch, ..., 2 k), the k means and then the k raw scales ``r`` of ``softplus(r) + 1e-6``.
-
-    Returns:
-      `Gaussians` of two arrays (batch, ..., k).
 
     Raises:
       InputError: if the last axis is not even, or there is no batch axis.
@@ -71,14 +68,8 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
     The metrics "rmse", "mae", "mse" and "r2" of a task with this loss compare the mean with the targets.
 
     Args:
-      predictions: (batch, ..., 2 k), the k means and then the k raw scales; see `gaussian_moments`.
+      predictions: (batch, ..., 2 k), as in `gaussian_moments`, and so are the errors.
       targets: (batch, ..., k); (batch,) is taken as (batch, 1).
-
-    Returns:
-      (batch,).
-
-    Raises:
-      InputError: if the last axis of predictions is not even, or half of it does not fit the targets.
 
     >>> import jax.numpy as jnp
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))

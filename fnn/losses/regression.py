@@ -10,14 +10,11 @@ from .common import EPSILON, align, mean_per_example
 
 
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
-    """``mean((p - t)^2)`` of each example.
+    """``mean((p - t)^2)`` of each example, (batch,).
 
     Args:
       predictions: (batch, ...), floating point.
       targets: of the same shape; (batch,) is taken as (batch, 1).
-
-    Returns:
-      (batch,).
 
     Raises:
       InputError: when the shapes differ.
@@ -37,10 +34,7 @@ def mean_absolute_error(predictions: Array, targets: Array) -> Array:
 
 
 def mean_absolute_percentage_error(predictions: Array, targets: Array) -> Array:
-    """``100 mean(|p - t| / max(|t|, 1e-7))`` of each example, in percent.
-
-    Shapes and errors as for `mean_squared_error`.
-    """
+    """``100 mean(|p - t| / max(|t|, 1e-7))`` of each example, in percent; otherwise as `mean_squared_error`."""
     p, t = align("mean_absolute_percentage_error", predictions, targets)
     return 100.0 * mean_per_example(jnp.abs(p - t) / jnp.maximum(jnp.abs(t), EPSILON))
 

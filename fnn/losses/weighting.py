@@ -16,7 +16,7 @@ from .facts import get_loss
 
 
 def weighted_sum(values: Array, weights: Array | None = None, valid: Array | None = None) -> tuple[Array, Array]:
-    """``(sum(w * v), count)`` of values per example; all losses and their weights pass through here.
+    """``(sum(w * v), count)`` of values per example, two scalars in float32 at least; every loss passes through here.
 
     The mean is ``sum / count``, divided by the number of examples rather than the sum of the weights, as in Keras.
 
@@ -25,9 +25,6 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
       weights: (batch,), default all 1. A row of weight 0 adds nothing even where its value is not finite; its
         derivatives are 0, that by the weight too.
       valid: (batch,) booleans; False leaves a row out of both sum and count, as for padding rows.
-
-    Returns:
-      Two scalars in float32 at least.
     """
     if values.ndim != 1:
         fail("loss", expected="one value per example, of shape (batch,)", got=describe(values))
@@ -46,18 +43,12 @@ def weighted_sum(values: Array, weights: Array | None = None, valid: Array | Non
 def mean_loss(
     loss: str | Loss, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> Array:
-    """The mean loss of a batch, ``sum_i w_i l_i / batch``.
+    """The mean loss of a batch, ``sum_i w_i l_i / batch``, a scalar in float32 at least.
 
     Args:
       loss: a name or a function ``(predictions, targets) -> (batch,)``.
       predictions, targets: (batch, ...), as the loss takes them.
-      sample_weight: (batch,), default all 1.
-
-    Returns:
-      A scalar in float32 at least.
-
-    Raises:
-      InputError: as for the loss, and for sample weights of another shape.
+      sample_weight: (batch,), default all 1; another shape is refused.
     """
     predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
     if sample_weight is not None:
@@ -67,7 +58,7 @@ def mean_loss(
 
 
 def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequence[float] | str | ArrayLike) -> Array:
-    """Sample weights from class weights, to pass as the third of ``(x, y, sample_weight)``.
+    """Sample weights (batch,), float32, from class weights, to pass as the third of ``(x, y, sample_weight)``.
 
     Args:
       labels: (batch,) or (batch, 1) integer class labels, or (batch, classes) one-hot rows.
@@ -75,19 +66,14 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
         with the classes as its index; or "balanced" for ``examples / (classes * examples of the class)``, as in
         scikit-learn. Keys of a dict are whole numbers of any type, or booleans for boolean labels.
 
-    Returns:
-      (batch,) float32.
-
     Raises:
-      InputError: for labels that are not integers, rows of several labels, a class without a weight, keys that are not
-        classes, or weights that are negative or not finite.
+      InputError: for labels or keys that are not classes, rows of several labels, and missing or invalid weights.
 
     >>> print(class_weights([0, 1, 1], {1: 3.0}))
     [1. 3. 3.]
     """
     where = "class_weights"
     classes, place, counts = np.unique(_class_labels(where, labels), return_inverse=True, return_counts=True)
-    listed: ArrayLike = weights
     if isinstance(weights, str):
         if weights != "balanced":
             fail(where, expected="weights by class, or 'balanced'", got=repr(weights))
@@ -95,13 +81,14 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     elif callable(items := getattr(weights, "items", None)):  # of a mapping, or a pandas Series by class
         by_class = dict(items())
     else:
+        listed: ArrayLike = weights
         if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
         if classes.size and classes[-1] >= len(listed):
             expected = f"a weight for each class; the labels reach {classes[-1]}"
             fail(where, expected=expected, got=f"{len(listed)} weights")
         by_class = dict(enumerate(listed))
-    given = {_class_key(where, key): _class_weight(where, key, weight) for key, weight in by_class.items()}
+    given = dict(_class_and_weight(where, key, weight) for key, weight in by_class.items())
     table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
     return jnp.asarray(table[place.reshape(-1)])
 
@@ -127,20 +114,14 @@ def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:
     return labels
 
 
-def _class_key(where: str, key: PyTree) -> int:
-    """A class from a key of a dict, a whole number of any type."""
+def _class_and_weight(where: str, key: PyTree, weight: PyTree) -> tuple[int, float]:
     number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
     if not number or key < 0:
         hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
         fail(where, expected="class numbers of at least 0 as keys", got=repr(key), hint=hint)
-    return int(key)
-
-
-def _class_weight(where: str, key: Hashable, weight: PyTree) -> float:
-    """The weight of one class, a finite number of at least 0."""
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
         fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
     value = float(weight)
     if not 0 <= value <= np.finfo(np.float32).max:
         fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")
-    return value
+    return int(key), value

@@ -21,7 +21,6 @@ from .metric import Metric
 Rows = slice | np.ndarray
 
 
-# ------------------------------------------------------------------------------------------------------------- arrays
 def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False) -> Array:
     """An array of numbers; anything else is refused, as are integers beyond int32 with ``classes``."""
     x = as_array(f"{where} {name}", x)
@@ -73,31 +72,21 @@ def weights_array(where: str, sample_weight: ArrayLike | None, count: int, dtype
     return weights
 
 
-# ------------------------------------------------------------------------------------------------- arguments on classes
 class ClassArguments(NamedTuple):
-    """Checked arguments of a function on classes or yes/no labels.
-
-    Attributes:
-      predictions, targets: arrays.
-      weights: (batch,), None without sample weights.
-      several: whether rows hold yes/no labels, any number of which may be 1.
-      threshold: for yes/no scores.
-      rows: an index of the rows that count, all rows where the weights are not known.
-    """
+    """Checked arguments of a function on classes or yes/no labels."""
 
     predictions: Array
     targets: Array
-    weights: Array | None
-    several: bool
-    threshold: Scalar
-    rows: Rows
+    weights: Array | None  # (batch,)
+    several: bool  # whether rows hold yes/no labels, any number of which may be 1
+    threshold: Scalar  # for yes/no scores
+    rows: Rows  # an index of the rows that count, all rows where the weights are not known
 
     def value(self, metric: Metric) -> Array:
         """The value of a metric."""
-        weights = self.weights
-        if weights is None:
-            weights = jnp.ones(self.predictions.shape[:1], jnp.result_type(float))
-        return metric.result(metric.measure(self.predictions, self.targets, weights))
+        p, w = self.predictions, self.weights
+        w = jnp.ones(p.shape[:1], jnp.result_type(float)) if w is None else w
+        return metric.result(metric.measure(p, self.targets, w))
 
 
 def class_arguments(
@@ -113,14 +102,11 @@ def class_arguments(
 ) -> ClassArguments:
     """Predictions and targets as arrays; values that cannot be scores or labels are refused.
 
-    Args:
-      where: the function that was called.
-      predictions, targets, threshold, multi_label, sample_weight: as in `accuracy`.
-      scores: whether yes/no scores are compared with the threshold; without one they must be probabilities.
-      hint: advice for rows of several yes/no labels.
+    With ``scores`` yes/no scores are compared with the threshold, and without one must be probabilities. ``hint`` is
+    advice for rows of several yes/no labels; the other arguments are those of `accuracy`.
     """
-    both = ("predictions", predictions), ("targets", targets)
-    p, t = (numeric_array(where, name, x, classes=True) for name, x in both)
+    p = numeric_array(where, "predictions", predictions, classes=True)
+    t = numeric_array(where, "targets", targets, classes=True)
     check_lengths(where, p, t)
     if multi_label not in (None, True, False):
         fail(where, expected="multi_label True, False or None", got=repr(multi_label))
@@ -162,13 +148,10 @@ def _one_hot_rows(labels: np.ndarray) -> np.ndarray:
 
 def _is_one_hot(x: Array) -> bool:
     """Whether an array is known to hold integers in one-hot rows of several classes."""
-    if is_float(x) or x.shape[-1] < 2 or not is_concrete(x):
-        return False
-    return bool(_one_hot_rows(np.asarray(x)).all())
+    return not is_float(x) and x.shape[-1] > 1 and is_concrete(x) and bool(_one_hot_rows(np.asarray(x)).all())
 
 
 def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
-    """Refuse NaN among scores, and scores outside [0, 1] if they must be ``probabilities``."""
     if bad := int(np.isnan(p).reshape(len(p), -1).any(1).sum()):
         got = f"NaN in {bad} of {len(p)} rows"
         hint = "NaN is no class. Look for its cause with fnn.fit(..., check='finite'), or give such rows the weight 0."
@@ -179,14 +162,9 @@ def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
 
 
 def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str) -> None:
-    """Refuse targets that are not labels for these predictions.
+    """Refuse targets ``t`` that are not labels for predictions ``p``, or, with ``several``, not yes/no labels.
 
-    Args:
-      where: for the error.
-      p: predictions, or their shape and dtype.
-      t: the rows of targets that count.
-      several: whether they hold yes/no labels.
-      hint: advice for rows of yes/no labels where classes were expected.
+    ``hint`` is advice for rows of yes/no labels where classes were expected.
     """
     if t.dtype == bool:
         t = t.astype(np.int8)

@@ -21,14 +21,13 @@ from .classification import paired_classes
 from .metric import float64_on_host
 
 
-# ------------------------------------------------------------------------------------------------------- probabilities
 class Reliability(NamedTuple):
     """Confidence and accuracy by bins of confidence; `fnn.plot.reliability` draws it.
 
     Attributes:
-      confidence: (bins,) the mean confidence of the examples in each bin, NaN without examples.
-      accuracy: (bins,) the fraction of correct predictions, NaN without examples.
-      counts: (bins,) the number of examples.
+      confidence, accuracy: (bins,), the mean confidence of the examples in each bin and the fraction of correct ones;
+        NaN without examples.
+      counts: (bins,), the number of examples.
     """
 
     confidence: Array
@@ -58,9 +57,6 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
       targets: (batch,) integer class labels, or one-hot rows of the probabilities' shape.
       bins: number of bins of equal width; default 10.
 
-    Returns:
-      A `Reliability` with arrays of shape (bins,).
-
     Raises:
       InputError: if shapes do not fit, and, where values are known, for values that cannot be probabilities.
 
@@ -85,7 +81,6 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
 
 
 def _check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> None:
-    """Refuse values outside [0, 1], and rows that do not sum to 1."""
     low, high, sums = float(p.min()), float(p.max()), p.sum(-1)
     if not (low >= 0 and high <= 1):
         logits = f"For logits pass fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
@@ -112,13 +107,7 @@ def calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int
     """The expected calibration error: the mean distance between confidence and accuracy over the bins of `reliability`.
 
     ``sum_b count_b |accuracy_b - confidence_b| / sum_b count_b`` (Guo et al. 2017, arXiv:1706.04599). It depends on the
-    bins, so compare models with the same number of bins.
-
-    Args:
-      probabilities, targets, bins: as in `reliability`.
-
-    Raises:
-      InputError: as `reliability`.
+    bins, so compare models with the same number of bins. Arguments and errors as in `reliability`.
 
     >>> print(calibration_error([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
     0.15
@@ -126,22 +115,26 @@ def calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int
     return reliability(probabilities, targets, bins=bins).error
 
 
-# ----------------------------------------------------------------------------------------------------------- intervals
-def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> tuple[Array, Array]:
+def _pair(where: str, **two: ArrayLike) -> tuple[Array, Array]:
+    """Two arguments as arrays of numbers of one shape."""
+    a, b = (numeric_array(where, name, x) for name, x in two.items())
+    if a.shape != b.shape or a.ndim == 0 or a.size == 0:
+        expected = f"{' and '.join(two)} of the same shape (batch, ...)"
+        fail(where, expected=expected, got=f"{describe(a)} and {describe(b)}")
+    return a, b
+
+
+def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> list[Array]:
     """The lower and upper ends of intervals, as floats of one shape."""
-    low, high = numeric_array(where, "low", low), numeric_array(where, "high", high)
-    for name, bound in (("low", low), ("high", high)):
-        check_float(f"{where} {name}", bound)
-    if low.shape != high.shape or low.ndim == 0 or low.size == 0:
-        fail(where, expected="low and high of the same shape (batch, ...)", got=f"{describe(low)} and {describe(high)}")
+    low, high = _pair(where, low=low, high=high)
+    check_float(f"{where} low", low)
+    check_float(f"{where} high", high)
     if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
         fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
-    low, high = to_widest(low, high)
-    return low, high
+    return to_widest(low, high)
 
 
 def _without_nan(where: str, name: str, x: ArrayLike) -> Array:
-    """An array of numbers; NaN is refused where values are known."""
     x = numeric_array(where, name, x)
     if is_concrete(x) and is_float(x) and (bad := int(np.isnan(host_values(x)).sum())):
         fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")
@@ -153,12 +146,8 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
     """The fraction of targets within their intervals, bounds included, over examples and outputs.
 
     Args:
-      low: (batch, ...), the lower ends.
-      high: of the same shape, the upper ends.
+      low, high: (batch, ...), the lower and upper ends; a lower end above its upper end is refused.
       targets: of the same shape; (batch,) is taken as (batch, 1).
-
-    Raises:
-      InputError: if the shapes differ, or a lower end is above its upper end.
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
     0.6666667
@@ -189,20 +178,13 @@ class Interval(NamedTuple):
 
 
 def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.9) -> Interval:
-    """The central intervals that hold a fraction of Gaussian distributions.
+    """The central intervals ``(low, high)``, of the means' shape, that hold a fraction of Gaussian distributions.
 
     ``mean -+ z sqrt(variance)``, with ``z`` the ``(1 + coverage) / 2`` quantile of the standard normal distribution.
 
     Args:
-      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments`.
-      variance: of the same shape.
+      mean, variance: (batch, ...) of one shape, e.g. of `fnn.losses.gaussian_moments`; no variance below 0.
       coverage: the fraction, in (0, 1); default 0.9.
-
-    Returns:
-      An `Interval` ``(low, high)`` of the same shape.
-
-    Raises:
-      InputError: if the shapes differ, for a fraction outside (0, 1), and for negative variances where they are known.
 
     >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
     >>> print(low, high)
@@ -216,11 +198,8 @@ def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.
 
 def _moments(where: str, mean: ArrayLike, variance: ArrayLike) -> tuple[Array, Array]:
     """Means and variances as floats of one shape."""
-    mean, variance = numeric_array(where, "mean", mean), numeric_array(where, "variance", variance)
+    mean, variance = _pair(where, mean=mean, variance=variance)
     check_float(where, mean)
-    if mean.shape != variance.shape or mean.ndim == 0 or mean.size == 0:
-        expected = "mean and variance of the same shape (batch, ...)"
-        fail(where, expected=expected, got=f"{describe(mean)} and {describe(variance)}")
     if is_concrete(variance) and not (np.asarray(variance) >= 0).all():
         fail(where, expected="variances of at least 0", got=f"{float(variance.min()):g}")
     return mean, variance.astype(mean.dtype)
@@ -265,16 +244,9 @@ def coverage_curve(
     """The calibration of a regression: observed against nominal coverage of the intervals of `gaussian_interval`.
 
     Args:
-      mean: (batch, ...), e.g. of `fnn.losses.gaussian_moments` or of an ensemble's predictions.
-      variance: of the same shape.
-      targets: of the same shape; (batch,) is taken as (batch, 1).
+      mean, variance: as in `gaussian_interval`, or those of an ensemble's predictions.
+      targets: (batch, ...), of the same shape; (batch,) is taken as (batch, 1).
       levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
-
-    Returns:
-      A `CoverageCurve` with arrays of shape (levels,).
-
-    Raises:
-      InputError: if the shapes differ, for levels outside (0, 1), and for negative variances where they are known.
 
     >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
     >>> print(curve.observed, curve.width)
@@ -285,7 +257,7 @@ def coverage_curve(
     quantiles = [_quantile(where, level) for level in levels]
     if not quantiles:
         fail(where, expected="at least one level", got="none")
-    mean, targets = (_without_nan(where, name, x) for name, x in (("mean", mean), ("targets", targets)))
+    mean, targets = _without_nan(where, "mean", mean), _without_nan(where, "targets", targets)
     mean, variance, targets = to_widest(mean, variance, targets)
     mean, targets = align(where, mean, targets)
     deviation = jnp.sqrt(variance).reshape(mean.shape)

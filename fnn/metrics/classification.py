@@ -14,7 +14,7 @@ from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.norms import divided
 from .._core.types import Array, ArrayLike, Scalar, Shape
-from ..losses.common import align
+from ..losses.common import align, mean_per_example
 from .arguments import ClassArguments, class_arguments, is_single_score, numeric_array
 from .metric import Metric, Totals, float64_on_host, mean_metric
 
@@ -23,7 +23,6 @@ TOP_K = "top_k_accuracy"
 _NO_ANSWER, _NO_CLASS = np.int32(-(2**31)), np.int32(-(2**31) + 1)
 
 
-# ------------------------------------------------------------------------------------------- predicted and true classes
 def paired_labels(where: str, predictions: Array, targets: Array, threshold: Scalar) -> tuple[Array, Array]:
     """Yes/no labels predicted and true, 1 for yes and 0 for no, of one shape."""
     p, t = jnp.asarray(predictions), jnp.asarray(targets)
@@ -44,8 +43,7 @@ def paired_classes(where: str, predictions: Array, targets: Array, threshold: Sc
     else:
         p = _squeezed(p.astype(jnp.int32))
     if p.shape != t.shape:
-        got = f"{describe(predictions)} and {describe(targets)}"
-        fail(where, expected="targets that fit the predictions", got=got)
+        fail(where, expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
     return p, t
 
 
@@ -65,11 +63,6 @@ def _squeezed(labels: Array) -> Array:
     return labels[..., 0] if labels.ndim > 1 and labels.shape[-1] == 1 else labels
 
 
-def _mean_by_example(hits: Array) -> Array:
-    """The mean of each example over its other axes."""
-    return jnp.mean(hits.astype(jnp.result_type(float)), tuple(range(1, hits.ndim)))
-
-
 def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     """Whether the true class of each example is among the ``k`` with the highest scores."""
     predictions = jnp.asarray(predictions)
@@ -83,10 +76,9 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     own = jnp.take_along_axis(predictions, t[..., None], -1)
     classes = jax.lax.broadcasted_iota(jnp.int32, predictions.shape, predictions.ndim - 1)
     ahead = (predictions > own) | ((predictions == own) & (classes < t[..., None]))
-    return _mean_by_example((jnp.sum(ahead, -1) < k) & known)
+    return mean_per_example(((jnp.sum(ahead, -1) < k) & known).astype(jnp.result_type(float)))
 
 
-# ------------------------------------------------------------------------------------------------------ counts, scores
 class Counts(NamedTuple):
     """Of each class or label, the number of correct predictions, of predictions and of true occurrences."""
 
@@ -142,7 +134,6 @@ def class_scores(counts: Counts) -> ClassScores:
     return ClassScores(divided(right, predicted), divided(right, true), f1, counts.true)
 
 
-# ------------------------------------------------------------------------------------------- functions of whole arrays
 @float64_on_host
 def accuracy(
     predictions: ArrayLike,
@@ -160,8 +151,7 @@ def accuracy(
       targets: (batch,) integer class labels, or one-hot rows of the predictions' shape; or rows of yes/no labels, 0 and
         1 or -1 and +1, of any real dtype or booleans.
       threshold: for yes/no scores; default 0.5, for probabilities. Logits need ``threshold=0.0``: a logit between 0
-        and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. The metrics of a `Task` know its
-        loss and need no threshold.
+        and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. A `Task` goes by its loss.
       multi_label: whether rows of targets hold yes/no labels, any number of which may be 1. Default None: they do if
         they have the predictions' shape, hold 0 and 1 (or -1 and +1), and at least one row is not one-hot. Pass True
         where every row has exactly one label: rows that all look one-hot are taken for classes. Inside ``jit``, where
@@ -196,11 +186,7 @@ def binary_accuracy(
     Args:
       predictions: (batch, ...); above ``threshold`` means yes.
       targets: of the same shape, 0 and 1 or -1 and +1; above 0.5 means yes.
-      threshold: default 0.5, for probabilities. Logits need ``threshold=0.0``; see `accuracy`.
-      sample_weight: (batch,).
-
-    Raises:
-      InputError: as `accuracy`.
+      threshold, sample_weight: as in `accuracy`, and so are the errors.
 
     >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
     0.75
@@ -217,12 +203,9 @@ def top_k_accuracy(
 
     Args:
       predictions: (batch, classes) scores.
-      targets: (batch,) integer class labels, or one-hot rows.
+      targets: (batch,) integer class labels, or one-hot rows; rows of several labels are refused.
       k: number of highest scores, default 5.
-      sample_weight: (batch,).
-
-    Raises:
-      InputError: as `accuracy`, and for rows of several labels.
+      sample_weight: as in `accuracy`, and so are the errors.
 
     >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
     1.0
@@ -295,19 +278,15 @@ def pairs_and_number(where: str, given: ClassArguments, num_classes: int | None)
             num_classes = max(int(seen.max()) + 1, 1)
     check_count(where, "num_classes", num_classes)
     if known and not (seen.min() >= 0 and seen.max() < num_classes):
-        got = f"numbers from {seen.min()} to {seen.max()}"
-        fail(where, expected=f"class numbers in [0, {num_classes})", got=got)
+        fail(where, expected=f"class numbers in [0, {num_classes})", got=f"numbers from {seen.min()} to {seen.max()}")
     return p, t, num_classes
 
 
 def scores_from_confusion(matrix: ArrayLike) -> ClassScores:
-    """Precision, recall, F1 and support of each class from a confusion matrix (true, predicted).
+    """Precision, recall, F1 and support of each class from the result of `confusion_matrix`.
 
     ``precision = tp / predicted``, ``recall = tp / true``, ``f1 = 2 tp / (predicted + true)``; 0 where the
     denominator is 0, as in scikit-learn.
-
-    Args:
-      matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels; see `confusion_matrix`.
     """
     matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
     if matrix.ndim == 3:
@@ -327,27 +306,24 @@ def precision_recall_f1(
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class, or of each of several yes/no labels.
 
-    Arguments and errors are those of `confusion_matrix`. The default threshold of yes/no scores is 0.5, for
-    probabilities; logits need ``threshold=0.0``. The mean over classes is scikit-learn's macro average.
+    Arguments and errors as in `confusion_matrix`. The mean over classes is scikit-learn's macro average.
 
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]
     """
     where = "precision_recall_f1"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = pairs_and_number(where, given, num_classes)
-    several, weights = given.several, given.weights
-    return class_scores(count_labels(p, t, weights) if several else count_classes(p, t, weights, classes))
+    (p, t, classes), w = pairs_and_number(where, given, num_classes), given.weights
+    return class_scores(count_labels(p, t, w) if given.several else count_classes(p, t, w, classes))
 
 
-# ---------------------------------------------------------------------------------------------------- streaming metrics
 def streaming_accuracy(threshold: Scalar, several: bool, name: str = "accuracy") -> Metric:
     """The mean of correct classes, or of correct labels."""
     pairs = paired_labels if several else paired_classes
 
     def hits(predictions: Array, targets: Array) -> Array:
         p, t = pairs(name, predictions, targets, threshold)
-        return _mean_by_example(p == t)
+        return mean_per_example((p == t).astype(jnp.result_type(float)))
 
     return mean_metric(name, hits)
 

@@ -21,33 +21,27 @@ from . import classification, regression
 from .arguments import check_class_labels, is_single_score
 from .classification import TOP_K, streaming_accuracy, streaming_class_score
 from .metric import Metric, mean_metric
-from .regression import streaming_mean
 
 
 class _Facts(NamedTuple):
-    """What is known of a metric."""
-
     make: Callable[[Scalar, bool], Metric]  # from the threshold of yes/no scores, and whether rows hold several labels
     reads: str  # targets as CLASSES, LABELS or VALUES
-    better: str = "max"  # or "min"
     function: Callable[..., Array] | None = None  # of whole arrays, which a task takes in place of the name
+    better: str = "max"  # or "min"
 
 
-def _binary_accuracy(threshold: Scalar, several: bool) -> Metric:
-    return streaming_accuracy(threshold, True, "binary_accuracy")
-
-
+_BINARY = "binary_accuracy"
 _FACTS = {
-    "accuracy": _Facts(streaming_accuracy, CLASSES, function=classification.accuracy),
-    "binary_accuracy": _Facts(_binary_accuracy, LABELS, function=classification.binary_accuracy),
-    TOP_K: _Facts(lambda *_: classification.top_k(5), CLASSES, function=classification.top_k_accuracy),
+    "accuracy": _Facts(streaming_accuracy, CLASSES, classification.accuracy),
+    _BINARY: _Facts(lambda cut, _: streaming_accuracy(cut, True, _BINARY), LABELS, classification.binary_accuracy),
+    TOP_K: _Facts(lambda *_: classification.top_k(5), CLASSES, classification.top_k_accuracy),
     "precision": _Facts(partial(streaming_class_score, "precision"), CLASSES),
     "recall": _Facts(partial(streaming_class_score, "recall"), CLASSES),
     "f1": _Facts(partial(streaming_class_score, "f1"), CLASSES),
-    "rmse": _Facts(lambda *_: regression.streaming_rmse(), VALUES, "min", regression.rmse),
-    "mae": _Facts(lambda *_: streaming_mean("mae", losses.mean_absolute_error), VALUES, "min", regression.mae),
-    "mse": _Facts(lambda *_: streaming_mean("mse", losses.mean_squared_error), VALUES, "min"),
-    "r2": _Facts(lambda *_: regression.streaming_r2(), VALUES, function=regression.r2_score),
+    "rmse": _Facts(lambda *_: regression.RMSE, VALUES, regression.rmse, "min"),
+    "mae": _Facts(lambda *_: regression.MAE, VALUES, regression.mae, "min"),
+    "mse": _Facts(lambda *_: regression.MSE, VALUES, better="min"),
+    "r2": _Facts(lambda *_: regression.R2, VALUES, regression.r2_score),
 }
 METRICS: tuple[str, ...] = tuple(_FACTS)
 """The names that `Task` knows."""
@@ -72,8 +66,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
       loss: of the task. If it takes logits, the threshold of yes/no scores is 0 instead of 0.5. With
         `losses.binary_crossentropy` and `losses.logistic` several outputs are yes/no labels, whatever the targets of a
         batch look like: "accuracy" is the mean over examples and labels, as Keras's binary accuracy, and "precision",
-        "recall" and "f1" are means over labels (macro). With `losses.gaussian_nll` "rmse", "mae", "mse" and "r2" are
-        those of the mean.
+        "recall" and "f1" are means over labels (macro). With `losses.gaussian_nll`, metrics of values read the mean.
 
     Raises:
       InputError: for an unknown name, with the close matches; for "top_k_accuracy" with a loss of yes/no labels.
@@ -103,7 +96,6 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
 
 @described
 def _get_metric(name: str, loss: losses.Loss | None = None) -> Metric:
-    """The library's metric of a name, adapted to a loss."""
     threshold = 0.0 if loss is not None and expects(loss) == "logits" else 0.5
     facts = _FACTS[name]
     metric = facts.make(threshold, loss is not None and losses.several_labels(loss)).replace(spec=name)
@@ -116,19 +108,12 @@ _get_metric.__name__ = "get_metric"  # a metric prints as the call that a user w
 
 
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
-    """Refuse targets that are invalid for a metric of classes; needs values, so the drivers call it.
+    """Refuse concrete targets that are invalid for a metric of classes; needs values, so the drivers call it.
 
     With a loss of classes or labels there is nothing left to check after `losses.check_targets`.
 
-    Args:
-      metrics: of the task.
-      loss: of the task.
-      predictions: an array or its `jax.ShapeDtypeStruct`.
-      targets: a concrete array.
-
     Raises:
-      InputError: for classes without an output, rows that are not a distribution over classes, and yes/no labels other
-        than 0 and 1, or -1 and +1.
+      InputError: for classes without an output, rows that do not sum to 1, and labels not 0 and 1, or -1 and +1.
     """
     names = [metric.name for metric in metrics if metric.spec in _FACTS and _FACTS[metric.spec].reads == CLASSES]
     if not names or losses.of_classes(loss) or losses.several_labels(loss):

@@ -21,7 +21,7 @@ def rmse(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike
     >>> print(rmse([1.0, 2.0], [1.0, 4.0]))
     1.4142135
     """
-    return _value(streaming_rmse(), predictions, targets, sample_weight)
+    return _value(RMSE, predictions, targets, sample_weight)
 
 
 @float64_on_host
@@ -31,7 +31,7 @@ def mae(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike 
     >>> print(mae([1.0, 2.0], [1.0, 4.0]))
     1.0
     """
-    return _value(streaming_mean("mae", losses.mean_absolute_error), predictions, targets, sample_weight)
+    return _value(MAE, predictions, targets, sample_weight)
 
 
 @float64_on_host
@@ -44,42 +44,29 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: Array
     >>> print(r2_score([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]))
     1.0
     """
-    return _value(streaming_r2(), predictions, targets, sample_weight)
+    return _value(R2, predictions, targets, sample_weight)
 
 
 def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_weight: ArrayLike | None) -> Array:
     """The value of a metric, in the wider of the dtypes of predictions and targets."""
-    p, t = (numeric_array(metric.name, name, x) for name, x in (("predictions", predictions), ("targets", targets)))
+    p, t = numeric_array(metric.name, "predictions", predictions), numeric_array(metric.name, "targets", targets)
     check_lengths(metric.name, p, t)
     check_float(metric.name, p, FLOATING_HINT)
     p, t = to_widest(p, t)
     weights = weights_array(metric.name, sample_weight, p.shape[0], p.dtype)
-    weights = jnp.ones(p.shape[:1], p.dtype) if weights is None else weights
-    return metric.result(metric.measure(p, t, weights))
+    return metric.result(metric.measure(p, t, jnp.ones(p.shape[:1], p.dtype) if weights is None else weights))
 
 
-def streaming_mean(name: str, loss: losses.Loss) -> Metric:
+def _mean(name: str, loss: losses.Loss) -> Metric:
     """The mean of a loss, computed in float32 at least."""
     return mean_metric(name, lambda p, t: loss(widened(jnp.asarray(p)), jnp.asarray(t)))
 
 
-def streaming_rmse() -> Metric:
-    """The root of the mean squared error."""
-    inner = streaming_mean("rmse", losses.mean_squared_error)
-    return inner.replace(result=lambda totals: jnp.sqrt(inner.result(totals)))
-
-
-def streaming_r2() -> Metric:
-    """The coefficient of determination.
-
-    Its totals are the sum of weights, a pivot, the mean less the pivot, and the squared deviations from the mean and
-    from the predictions. The pivot is one of the targets: deviations from it are exact for a constant, and lose little
-    where the mean is far from 0.
-    """
-    return Metric("r2", _measure_r2, _result_r2, _merge_r2)
-
-
 def _measure_r2(predictions: Array, targets: Array, weights: Array) -> Totals:
+    """The sum of weights, a pivot, the mean less the pivot, and squared deviations from the mean and the predictions.
+
+    The pivot is a target: deviations from it are exact for a constant, and lose little where the mean is far from 0.
+    """
     p, t = align("r2", widened(jnp.asarray(predictions)), jnp.asarray(targets))
     w = widened(jnp.asarray(weights))[:, None]
     p, t = (a.reshape(a.shape[0], -1).astype(w.dtype) for a in (p, t))
@@ -112,3 +99,8 @@ def _result_r2(totals: Totals) -> Array:
     score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)
     constant = jnp.where(error == 0, jnp.ones_like(score), jnp.zeros_like(score))
     return jnp.mean(jnp.where(flat, constant, score)) * (count / count)  # NaN without rows
+
+
+MAE, MSE = _mean("mae", losses.mean_absolute_error), _mean("mse", losses.mean_squared_error)
+RMSE = _mean("rmse", losses.mean_squared_error).replace(result=lambda totals: jnp.sqrt(MSE.result(totals)))
+R2 = Metric("r2", _measure_r2, _result_r2, _merge_r2)

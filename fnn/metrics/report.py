@@ -37,12 +37,9 @@ def classification_report(
     counts 0; scikit-learn leaves out classes that are neither among the targets nor predicted.
 
     Args:
-      predictions, targets, threshold, multi_label, sample_weight: as in `confusion_matrix`.
-      names: of the classes or labels; default their indices.
+      predictions, targets, threshold, multi_label, sample_weight: as in `confusion_matrix`, and so are the errors.
+      names: of all classes or labels; default their indices.
       digits: after the decimal point.
-
-    Raises:
-      InputError: as `confusion_matrix`, and if the number of names is not that of the classes.
 
     >>> print(classification_report([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"], digits=2))
                   precision  recall    f1  support

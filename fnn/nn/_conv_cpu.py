@@ -23,7 +23,7 @@ from jax import lax
 
 from .._core.dtypes import lift
 from .._core.types import Array, Shape
-from ._conv_primitive import Geometry, lower_on, result_shape
+from ._conv_primitive import Geometry, lower_on, result_shape, xla_forward
 from .windows import Pairs
 
 # A kernel with one input channel per group and at most this many taps becomes a sum of scaled, shifted images in one
@@ -32,7 +32,6 @@ _MOST_TAPS = 32
 
 
 def _conv_on_cpu(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
-    """One result of the primitive."""
     if members:
         # One after the other: as one grouped convolution the members would leave the fast kernel.
         return lax.map(lambda ab: _conv_on_cpu(*ab, result=result, geometry=geometry, members=False), (a, b))
@@ -184,17 +183,9 @@ def _eigen(x: Array, kernel: Array, strides: Shape, padding: Pairs, dilation: Sh
     # Doubling stride and dilation on an x with a zero between any two elements gives the same convolution. It keeps
     # XLA from handing it to YNNPACK, as it does with other two-dimensional ones, which takes up to ten times as long.
     spread = (2, 1) if rank == 2 else (1,)
-    spatial = "HW"[:rank]
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        tuple(s * t for s, t in zip(strides, spread, strict=True)),
-        [(low * t, high * t) for (low, high), t in zip(padding, spread, strict=True)],
-        lhs_dilation=spread,
-        rhs_dilation=tuple(d * t for d, t in zip(dilation, spread, strict=True)),
-        feature_group_count=groups,
-        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-    )
+    strides, dilation = (tuple(n * t for n, t in zip(ns, spread, strict=True)) for ns in (strides, dilation))
+    padding = tuple((low * t, high * t) for (low, high), t in zip(padding, spread, strict=True))
+    return xla_forward(x, kernel, strides, padding, dilation, groups, spread)
 
 
 lower_on("cpu", _conv_on_cpu)

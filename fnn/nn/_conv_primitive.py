@@ -158,29 +158,27 @@ def _batch(
 batching.primitive_batchers[conv_p] = _batch
 
 
+def xla_forward(
+    x: Array, kernel: Array, strides: Shape, padding: Pairs, dilation: Shape, groups: int, spread: Shape | None = None
+) -> Array:
+    """XLA's convolution; ``spread`` is the distance between the elements of x, with zeros between them."""
+    spatial = "DHW"[-len(strides) :]
+    layout, filters = f"N{spatial}C", f"{spatial}IO"
+    return lax.conv_general_dilated(
+        x, kernel, strides, padding, spread, dilation, (layout, filters, layout), feature_group_count=groups
+    )
+
+
 def xla_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
     """XLA's own convolution and JAX's own gradients of it."""
     if members:
         return jax.vmap(functools.partial(xla_conv, result=result, geometry=geometry, members=False))(a, b)
-    spatial = "DHW"[3 - len(geometry.size) :]
-
-    def forward(x: Array, kernel: Array) -> Array:
-        return lax.conv_general_dilated(
-            x,
-            kernel,
-            geometry.strides,
-            geometry.padding,
-            rhs_dilation=geometry.dilation,
-            feature_group_count=geometry.groups,
-            dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
-        )
-
     if result == "y":
-        return forward(a, b)
+        return xla_forward(a, b, *geometry[2:])
     wanted = jax.ShapeDtypeStruct(result_shape(a.shape, b.shape, result, geometry), a.dtype)
     if result == "x":
-        return jax.linear_transpose(lambda x: forward(x, b), wanted)(a)[0]
-    return jax.linear_transpose(lambda kernel: forward(a, kernel), wanted)(b)[0]
+        return jax.linear_transpose(lambda x: xla_forward(x, b, *geometry[2:]), wanted)(a)[0]
+    return jax.linear_transpose(lambda kernel: xla_forward(a, kernel, *geometry[2:]), wanted)(b)[0]
 
 
 def lower_on(platform: str | None, form: Callable[..., Array]) -> None:

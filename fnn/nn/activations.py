@@ -17,7 +17,6 @@ from .._core.described import described
 from .._core.dtypes import widened
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
-from .masks import over_steps
 
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
@@ -168,35 +167,20 @@ def softmax(x: Array, axis: int = -1) -> Array:
     return powers / jnp.sum(powers, axis=axis, keepdims=True)
 
 
+def _by_name(*fns: Callable[..., Array]) -> dict[str, Callable[..., Array]]:
+    return {fn.__name__: fn for fn in fns}
+
+
 silu = swish
 ACTIVATIONS: dict[str, Callable[..., Array]] = {
-    "linear": linear,
-    "step": step,
-    "sign": sign,
-    "sigmoid": sigmoid,
-    "log_sigmoid": log_sigmoid,
-    "tanh": tanh,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "elu": elu,
-    "gelu": gelu,
-    "softplus": softplus,
-    "softsign": softsign,
-    "swish": swish,
+    **_by_name(linear, step, sign, sigmoid, log_sigmoid, tanh, relu, leaky_relu, elu, gelu, softplus, softsign, swish),
     "silu": silu,
-    "mish": mish,
-    "sinc": sinc,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
+    **_by_name(mish, sinc, softmax, log_softmax),
 }
 
 
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
-    """Look an activation up by name; return a function unchanged, and `linear` for None.
-
-    Raises:
-      InputError: for an unknown name, with the closest matches.
-    """
+    """Look an activation up by name, or list the close matches; a function is unchanged, and None is `linear`."""
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 
@@ -210,12 +194,9 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """An activation, or any function of one array, as a layer.
 
     Args:
-      activation: a name from the activations of this module, or a function ``x -> y``.
+      activation: a name from the activations of this module, or a function ``x -> y``; errors as in `get_activation`.
       name: base name in `Sequential`; default the activation's name, or "activation" for a function.
-
-    Raises:
-      InputError: for an unknown name, with the closest matches.
     """
     name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(lambda x: over_steps("Activation", fn, x), name, "Activation", all_known(fn), masked=True)
+    return stateless(fn, name, "Activation", all_known(fn), steps=True)

@@ -48,18 +48,11 @@ def added_losses(state: State) -> list[Array]:
 
 
 def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
-    """``(l1 sum|x| + l2 sum x^2) / batch``, whose scale does not depend on the batch size, as in Keras.
+    """``(l1 sum|x| + l2 sum x^2) / batch``, in float32 at least; independent of the batch size, as in Keras.
 
     Args:
       x: (batch, ...), of a floating-point dtype; a scalar counts as one example.
-      l1: weight of the absolute values, at least 0; may be traced.
-      l2: weight of the squares, at least 0; may be traced.
-
-    Returns:
-      A scalar, in float32 at least.
-
-    Raises:
-      InputError: for negative weights, or an ``x`` that is not of a floating-point dtype.
+      l1, l2: weights of the absolute values and of the squares, at least 0; may be traced.
 
     >>> import jax.numpy as jnp
     >>> print(activity_penalty(jnp.array([[1.0, -2.0], [0.0, 3.0]]), l1=1.0, l2=0.1))
@@ -88,13 +81,9 @@ def ActivityRegularization(l1: Scalar = 0.0, l2: Scalar = 0.0, *, name: str = "a
     ``batch_size``. Sample weights do not apply. In a `Masked` every step of x counts, masked or not, as in Keras.
 
     Args:
-      l1, l2: as in `activity_penalty`; traced weights can be swept under ``vmap``.
-      name: base name in `Sequential`.
+      l1, l2: as in `activity_penalty`, and so are the errors; traced weights can be swept under ``vmap``.
 
     Shapes: any shape, unchanged.
-
-    Raises:
-      InputError: for negative weights; when applied, for an ``x`` that is not of a floating-point dtype.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.ActivityRegularization(l1=1e-3), fnn.Dense(3))

@@ -6,6 +6,8 @@ calls it through `fnn.nn.observe.call`, so that observers and errors know its pa
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 
 from .._core.described import described
@@ -17,22 +19,20 @@ from .masks import Masked, sequence_of
 from .observe import call, inside
 
 
-def _is_empty(tree: PyTree) -> bool:
-    return isinstance(tree, dict) and not tree
+def _without_empty(entries: dict[str, PyTree]) -> dict[str, PyTree]:
+    return {name: tree for name, tree in entries.items() if not (isinstance(tree, dict) and not tree)}
 
 
-def _unique_names(layers: tuple[Layer, ...]) -> tuple[str, ...]:
+def _unique_names(layers: tuple[Layer, ...]) -> list[str]:
     """Number repeated names as Keras does: dense, dense_1, dense_2; the first layer of a name keeps it."""
-    used: set[str] = set()
-    names = []
+    names: list[str] = []
     for layer in layers:
         name, count = layer.name, 0
-        while name in used:
+        while name in names:
             count += 1
             name = f"{layer.name}_{count}"
-        used.add(name)
         names.append(name)
-    return tuple(names)
+    return names
 
 
 @described
@@ -45,11 +45,10 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 
     Args:
       *layers: layers of the library or custom ones. A single list or tuple of layers is accepted too.
-      name: base name when nested in another `Sequential`.
+      name: base name when nested in another `Sequential`; every layer has one.
 
     Raises:
-      InputError: when an item is not a Layer, when a layer refuses its input (the message starts with the layer's
-        name and position), or when the parameters belong to another model.
+      InputError: for an item that is not a Layer, parameters of another model, and as the layers, with their place.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))
@@ -58,7 +57,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     >>> y.shape
     (5, 2)
     """
-    if len(layers) == 1 and isinstance(layers[0], (list, tuple)) and not isinstance(layers[0], Layer):
+    if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
         layers = tuple(layers[0])
     for position, layer in enumerate(layers):
         _check_layer(f"Sequential, position {position}", layer)
@@ -73,14 +72,10 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 out = layer.init(keys[i], x)
                 if not (isinstance(out, tuple) and len(out) == 2):
                     fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
-            p, s = out
+            params[layer_name], state[layer_name] = out
             if i + 1 < len(layers):
-                x, _ = jax.eval_shape(lambda p, s, x, i=i: call(names[i], places[i], layers[i], p, s, x), p, s, x)
-            if not _is_empty(p):
-                params[layer_name] = p
-            if not _is_empty(s):
-                state[layer_name] = s
-        return params, state
+                x, _ = jax.eval_shape(partial(call, layer_name, places[i], layer), *out, x)
+        return _without_empty(params), _without_empty(state)
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _check_entries(name, "parameters", params, names)
@@ -90,10 +85,8 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
             layer_key = None if keys is None else keys[i]
             p, s = params.get(layer_name, {}), state.get(layer_name, {})
-            x, s = call(layer_name, places[i], layer, p, s, x, key=layer_key, train=train)
-            if not _is_empty(s):
-                new_state[layer_name] = s
-        return x, new_state
+            x, new_state[layer_name] = call(layer_name, places[i], layer, p, s, x, key=layer_key, train=train)
+        return x, _without_empty(new_state)
 
     return Layer(init, apply, name, "Sequential", all(layer.per_example for layer in layers))
 
@@ -104,20 +97,17 @@ def _check_layer(where: str, layer: object) -> None:
     hint = "Use fnn.Layer(init, apply)."
     if isinstance(layer, str):
         hint = f"Use fnn.Activation({layer!r})."
+    elif getattr(layer, "__annotations__", {}).get("return") == "Layer":
+        hint = f"Call it: {getattr(layer, '__name__', 'Layer')}(...)."
     elif callable(layer):
-        made = getattr(layer, "__annotations__", {}).get("return") == "Layer"
-        hint = (
-            f"Call it: {getattr(layer, '__name__', 'Layer')}(...)."
-            if made
-            else "Wrap a plain function as Activation(fn)."
-        )
+        hint = "Wrap a plain function as Activation(fn)."
     fail(where, expected="a Layer", got=repr(layer), hint=hint)
 
 
-def _check_entries(name: str, kind: str, tree: PyTree, names: tuple[str, ...]) -> None:
+def _check_entries(name: str, kind: str, tree: PyTree, names: list[str]) -> None:
     if not isinstance(tree, dict) or not tree.keys() <= set(names):
         got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
-        raise InputError(f"{name}: {kind} hold {got}, but the layers are {list(names)}. Are they another model's?")
+        raise InputError(f"{name}: {kind} hold {got}, but the layers are {names}. Are they another model's?")
 
 
 @described
@@ -129,10 +119,6 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     Args:
       *layers: the layers of ``f``, applied in order.
       shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default the identity.
-      name: base name in `Sequential`.
-
-    Raises:
-      InputError: when ``f(x)`` and the shortcut differ in shape.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> block = fnn.Residual(fnn.Dense(8, activation="relu"), fnn.Dense(3))
@@ -148,24 +134,21 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
         for i, (part, layer) in enumerate(parts.items()):
             with located(f"{name} {part}"), inside(part):
                 out[part] = layer.init(jax.random.fold_in(key, i), x)
-        params = {part: p for part, (p, _) in out.items() if not _is_empty(p)}
-        return params, {part: s for part, (_, s) in out.items() if not _is_empty(s)}
+        params, state = ({part: made[i] for part, made in out.items()} for i in range(2))
+        return _without_empty(params), _without_empty(state)
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         outputs, new_state = {"shortcut": x}, {}
         for i, (part, layer) in enumerate(parts.items()):
             part_key = None if key is None else jax.random.fold_in(key, i)
             p, s = params.get(part, {}), state.get(part, {})
-            outputs[part], s = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
-            if not _is_empty(s):
-                new_state[part] = s
-        return _add_outputs(name, outputs["body"], outputs["shortcut"]), new_state
+            outputs[part], new_state[part] = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
+        return _add_outputs(name, outputs["body"], outputs["shortcut"]), _without_empty(new_state)
 
     return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
 
 
 def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
-    """Add two outputs, one array each or both a `Masked`."""
     y, mask = sequence_of(f"{name} body", body)
     skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)
     if (mask is None) != (skip_mask is None):

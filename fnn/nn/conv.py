@@ -23,9 +23,9 @@ from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer
-from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
-from .windows import Padding, Size, check_counts, check_padding, pads, per_axis, window_of
+from .initializers import Initializer, initialize
+from .layer import Layer, get_initializers, param_dtype, parametric
+from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 
 def conv_init(
@@ -47,8 +47,8 @@ def conv_init(
     """
     window = window_of("conv_init", kernel_size)
     _check_groups("conv_init", in_features, filters, groups)
-    shape = (*window, in_features // groups, filters)
-    return kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    shape, bias = (*window, in_features // groups, filters), (filters,) if use_bias else None
+    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
 
 
 def conv(
@@ -62,10 +62,10 @@ def conv(
 ) -> Array:
     """Convolution over 1, 2 or 3 spatial axes: in one dimension ``y[o] = sum_i x[o s + i d - low] @ kernel[i] + bias``.
 
-    As usual in deep learning, the kernel is not flipped. Derivatives of every order exist in forward and reverse
-    mode. On the CPU, convolutions and their gradients run as fast inside a compiled loop as outside, and half
-    precision is summed in float32. Under `jax.vmap` over the parameters *and* the input, the CPU runs the members of
-    the ensemble one after the other, which is faster than XLA's grouped convolution.
+    As usual in deep learning, the kernel is not flipped. Derivatives of every order exist in both modes. On the CPU,
+    convolutions and their gradients run as fast inside a compiled loop as outside, and half precision is summed in
+    float32. Under `jax.vmap` over parameters *and* input, the CPU runs the members one after the other, which is faster
+    than XLA's grouped convolution.
 
     Args:
       params: ``kernel`` (*window, in_features / groups, filters) and, optionally, ``bias`` (filters,).
@@ -81,8 +81,7 @@ def conv(
       (batch, *positions, filters), with ``(size + low + high - d (k - 1) - 1) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: when rank, channels or dtype of ``x`` do not fit the kernel, when the window is larger than the padded
-        input, or for invalid strides, padding, dilation or groups.
+      InputError: when ``x`` does not fit the kernel or, padded, is smaller than the window, or for invalid options.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.arange(4.0).reshape(1, 4, 1)
@@ -108,17 +107,14 @@ def depthwise_conv_init(
 ) -> dict[str, Array]:
     """Parameters of `depthwise_conv`: ``kernel`` (*kernel_size, 1, in_features * depth_multiplier) and ``bias``.
 
-    The initializer sees the shape (*kernel_size, in_features, depth_multiplier), which gives Keras's fans.
-
-    Raises:
-      InputError: for sizes below 1 or more than three spatial axes.
+    The initializer sees (*kernel_size, in_features, depth_multiplier), for Keras's fans. Errors as in `conv_init`.
     """
     window = window_of("depthwise_conv_init", kernel_size)
     check_count("depthwise_conv_init", "in_features", in_features)
     check_count("depthwise_conv_init", "depth_multiplier", depth_multiplier)
-    filters = in_features * depth_multiplier
-    shape = (*window, in_features, depth_multiplier)
-    params = kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    shape, filters = (*window, in_features, depth_multiplier), in_features * depth_multiplier
+    bias = (filters,) if use_bias else None
+    params = initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
     return params | {"kernel": params["kernel"].reshape(*window, 1, filters)}
 
 
@@ -129,15 +125,8 @@ def depthwise_conv(
 
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
-        other, and, optionally, ``bias`` (in_features * depth_multiplier,).
-      x: (batch, *spatial, in_features), of the kernel's dtype.
-      strides, padding, dilation_rate: as in `conv`.
-
-    Returns:
-      (batch, *positions, in_features * depth_multiplier).
-
-    Raises:
-      InputError: as `conv`, and when the number of filters is not a multiple of the number of channels.
+        other, and, optionally, ``bias`` (in_features * depth_multiplier,). The result has as many channels.
+      x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
 
     >>> import jax.numpy as jnp
     >>> kernel = jnp.array([[1.0, 10.0], [0.0, 1.0]]).reshape(2, 1, 2)
@@ -165,13 +154,12 @@ def conv_transpose_init(
 ) -> dict[str, Array]:
     """Parameters of `conv_transpose`: ``kernel`` (*kernel_size, in_features, filters) and ``bias`` (filters,).
 
-    Raises:
-      InputError: for sizes below 1 or more than three spatial axes.
+    Errors as in `conv_init`.
     """
     window = window_of("conv_transpose_init", kernel_size)
     _check_groups("conv_transpose_init", in_features, filters, 1)
-    shape = (*window, in_features, filters)
-    return kernel_and_bias(key, shape, filters, use_bias, kernel_initializer, bias_initializer, dtype)
+    shape, bias = (*window, in_features, filters), (filters,) if use_bias else None
+    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
 
 
 def conv_transpose(
@@ -189,20 +177,14 @@ def conv_transpose(
 
     Args:
       params: ``kernel`` (*window, in_features, filters) and, optionally, ``bias`` (filters,).
-      x: (batch, *spatial, in_features), of the kernel's dtype.
+      x, dilation_rate: as in `conv`.
       strides: step of the window in y, one integer or one for each spatial axis; default 1.
-      padding: "valid" (the default): y has ``(size - 1) s + max(d (k - 1) + 1, s)`` elements on an axis; "same":
-        ``size s``.
+      padding: "valid" (default): ``(size - 1) s + max(d (k - 1) + 1, s)`` elements on an axis of y; "same": ``size s``.
       output_padding: None (the default), or the number of elements of y beyond ``(size - 1) s + d (k - 1) + 1``
         ("valid") or ``(size - 1) s + (d (k - 1) + 1) % 2`` ("same"); one integer or one for each spatial axis.
-      dilation_rate: distance between taps, one integer or one for each spatial axis; default 1.
 
     Returns:
-      (batch, *positions, filters).
-
-    Raises:
-      InputError: when rank, channels or dtype of ``x`` do not fit the kernel, for an unknown padding, when y would be
-        empty, or for strides or dilation below 1.
+      (batch, *positions, filters). Errors as in `conv`, and when y would be empty.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([1.0, 2.0]).reshape(1, 2, 1)
@@ -219,11 +201,8 @@ def _check_groups(where: str, in_features: int, filters: int, groups: int) -> No
     for name, value in (("in_features", in_features), ("filters", filters), ("groups", groups)):
         check_count(where, name, value)
     if in_features % groups or filters % groups:
-        fail(
-            where,
-            expected=f"in_features and filters that groups={groups} divides",
-            got=f"in_features={in_features} and filters={filters}",
-        )
+        expected = f"in_features and filters that groups={groups} divides"
+        fail(where, expected=expected, got=f"in_features={in_features} and filters={filters}")
 
 
 def _check_rank(where: str, kernel: Array, x: Array) -> int:
@@ -280,7 +259,6 @@ def _conv_geometry(
 def _transposed_geometry(
     kernel: Array, x: Array, strides: Size, padding: str, output_padding: Size | None, dilation_rate: Size
 ) -> Geometry:
-    """The geometry of the convolution from y to x."""
     where = "conv_transpose"
     rank = _check_rank(where, kernel, x)
     if x.shape[-1] != kernel.shape[-2]:
@@ -307,18 +285,13 @@ def _transposed_geometry(
 def _check_transposed(where: str, padding: str, output_padding: Size | None) -> None:
     if padding not in ("valid", "same"):
         fail(where, expected="padding to be one of valid, same", got=repr(padding))
-    if output_padding is not None:
-        check_counts(where, "output_padding", output_padding, 0)
+    check_sizes(where, 0, output_padding=0 if output_padding is None else output_padding)
 
 
 def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
     """The kernel size for the spatial rank of ``x``, which must look like an image or a sequence."""
-    rank = len(x.shape) - 2
-    if not 1 <= rank <= 3:
-        axes = 2 if isinstance(kernel_size, int) else len(kernel_size)
-        hint = _rank_hint(len(x.shape), axes) if len(x.shape) == 2 else ""
-        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
-        fail(where, expected=expected, got=describe(x), hint=hint)
+    axes = 2 if isinstance(kernel_size, int) else len(kernel_size)
+    rank = spatial_rank(where, x, _rank_hint(2, axes) if len(x.shape) == 2 else "")
     if rank == 1 and isinstance(kernel_size, Sequence) and len(kernel_size) == 2:
         expected = "images of shape (batch, height, width, channels) for a window of two axes"
         fail(where, expected=expected, got=describe(x), hint="Add the channel axis: x[..., None].")
@@ -329,11 +302,6 @@ def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
             UserWarning,
         )
     return per_axis(where, "kernel_size", kernel_size, rank)
-
-
-def _check_sizes(kind: str, **sizes: Size) -> None:
-    for name, value in sizes.items():
-        check_counts(kind, name, value)
 
 
 def _conv_layer(
@@ -364,10 +332,10 @@ def Conv(
     dilation_rate: Size = 1,
     groups: int = 1,
     activation: ActivationLike = None,
+    *,
     use_bias: bool = True,
     kernel_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
-    *,
     dtype: DType | None = None,
     name: str = "conv",
 ) -> Layer:
@@ -379,10 +347,8 @@ def Conv(
       strides, padding, dilation_rate, groups: as in `conv`.
       activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``.
-
-    Raises:
-      InputError: for unknown names, sizes below 1, groups that do not divide the channels, and as `conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``. Errors
+    as in `conv` and `conv_init`, and for unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Conv(32, 3).init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
@@ -394,7 +360,7 @@ def Conv(
     if filters % groups:
         fail("Conv", expected=f"filters that groups={groups} divides", got=f"filters={filters}")
     check_padding("Conv", padding, ("valid", "same", "causal"))
-    _check_sizes("Conv", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
+    check_sizes("Conv", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_init, filters=filters, groups=groups, use_bias=use_bias, **initializers)
     fn = partial(conv, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups)
@@ -410,9 +376,9 @@ def DepthwiseConv(
     dilation_rate: Size = 1,
     activation: ActivationLike = None,
     use_bias: bool = True,
+    *,
     kernel_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
-    *,
     dtype: DType | None = None,
     name: str = "depthwise_conv",
 ) -> Layer:
@@ -420,13 +386,9 @@ def DepthwiseConv(
 
     Args:
       depth_multiplier: filters for each channel.
-      kernel_size, strides, padding, dilation_rate: as in `Conv`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
+      kernel_size, strides, padding, dilation_rate and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier).
-
-    Raises:
-      InputError: for unknown names, sizes below 1, and as `depthwise_conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = DepthwiseConv(3, depth_multiplier=2).init(jax.random.key(0), jnp.ones((1, 8, 8, 5)))
@@ -435,7 +397,7 @@ def DepthwiseConv(
     """
     check_count("DepthwiseConv", "depth_multiplier", depth_multiplier)
     check_padding("DepthwiseConv", padding, ("valid", "same", "causal"))
-    _check_sizes("DepthwiseConv", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
+    check_sizes("DepthwiseConv", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(depthwise_conv_init, depth_multiplier=depth_multiplier, use_bias=use_bias, **initializers)
     fn = partial(depthwise_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
@@ -451,24 +413,20 @@ def ConvTranspose(
     output_padding: Size | None = None,
     dilation_rate: Size = 1,
     activation: ActivationLike = None,
+    *,
     use_bias: bool = True,
     kernel_initializer: str | Initializer = "glorot_uniform",
     bias_initializer: str | Initializer = "zeros",
-    *,
     dtype: DType | None = None,
     name: str = "conv_transpose",
 ) -> Layer:
     """A transposed convolution as a layer, ``activation(conv_transpose(x, kernel) + bias)``; see `conv_transpose`.
 
     Args:
-      filters, kernel_size: as in `Conv`.
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
+      filters, kernel_size and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters).
-
-    Raises:
-      InputError: for unknown names, sizes below 1, and as `conv_transpose`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = ConvTranspose(3, 4, strides=2, padding="same")
@@ -478,7 +436,7 @@ def ConvTranspose(
     """
     check_count("ConvTranspose", "filters", filters)
     _check_transposed("ConvTranspose", padding, output_padding)
-    _check_sizes("ConvTranspose", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
+    check_sizes("ConvTranspose", kernel_size=kernel_size, strides=strides, dilation_rate=dilation_rate)
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_transpose_init, filters=filters, use_bias=use_bias, **initializers)
     fn = partial(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import jax.numpy as jnp
 
@@ -13,9 +12,8 @@ from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer
-from .layer import Layer, get_initializers, kernel_and_bias, param_dtype, parametric
-from .masks import over_steps
+from .initializers import Initializer, initialize
+from .layer import Layer, get_initializers, param_dtype, parametric
 
 
 def dense_init(
@@ -30,7 +28,8 @@ def dense_init(
 ) -> dict[str, Array]:
     """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,)."""
     check_count("dense_init", "units", units)
-    return kernel_and_bias(key, (in_features, units), units, use_bias, kernel_initializer, bias_initializer, dtype)
+    initializers, bias = (kernel_initializer, bias_initializer), (units,) if use_bias else None
+    return initialize(key, initializers, dtype, kernel=(in_features, units), bias=bias)
 
 
 def dense(params: dict[str, Array], x: Array) -> Array:
@@ -38,10 +37,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
 
     Args:
       params: ``kernel`` (in_features, units) and, optionally, ``bias`` (units,).
-      x: (..., in_features), of the kernel's dtype.
-
-    Returns:
-      (..., units).
+      x: (..., in_features), of the kernel's dtype. The result is (..., units).
 
     Raises:
       InputError: when the width or the dtype of ``x``, or the shape of the bias, does not fit the kernel.
@@ -58,14 +54,9 @@ def dense(params: dict[str, Array], x: Array) -> Array:
 
 def _check_operands(kernel: Array, bias: Array | None, x: Array) -> None:
     if x.ndim == 0 or x.shape[-1] != kernel.shape[0]:
-        wanted = shape_text(("batch", kernel.shape[0]))
-        flat = math.prod(x.shape[1:])
-        fail(
-            "dense",
-            expected=f"x of shape {wanted} for a kernel of shape {shape_text(kernel.shape)}",
-            got=describe(x),
-            hint="Add Flatten() before it." if x.ndim > 2 and flat == kernel.shape[0] else "",
-        )
+        expected = f"x of shape (batch, {kernel.shape[0]}) for a kernel of shape {shape_text(kernel.shape)}"
+        flat = x.ndim > 2 and math.prod(x.shape[1:]) == kernel.shape[0]
+        fail("dense", expected=expected, got=describe(x), hint="Add Flatten() before it." if flat else "")
     check_same_dtype("dense", x, kernel)
     if bias is not None and bias.shape != kernel.shape[1:]:
         fail("dense", expected=f"a bias of shape {shape_text(kernel.shape[1:])} beside its kernel", got=describe(bias))
@@ -98,10 +89,8 @@ def Dense(
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
-
-    Raises:
-      InputError: for unknown names, units below 1, or (when applied) several arrays or a width other than in ``init``.
+    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask. Errors as in `dense`, and for
+    unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
@@ -120,11 +109,4 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(
-        init,
-        lambda params, x: over_steps("Dense", partial(apply, params), x),
-        name,
-        "Dense",
-        all_known(activation),
-        masked=True,
-    )
+    return parametric(init, apply, name, "Dense", all_known(activation), steps=True)

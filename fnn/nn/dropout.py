@@ -27,9 +27,6 @@ def dropout(key: Key, x: Array, rate: Scalar) -> Array:
       x: any shape, of a floating-point dtype.
       rate: the fraction dropped, in [0, 1]; may be traced.
 
-    Raises:
-      InputError: for a rate outside [0, 1], or an ``x`` that is not of a floating-point dtype.
-
     >>> import jax, jax.numpy as jnp
     >>> print(dropout(jax.random.key(0), jnp.ones(4), 0.0))
     [1. 1. 1. 1.]
@@ -51,16 +48,12 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
 
     Args:
       rate: the fraction dropped, in [0, 1]; may be traced, so that it can be swept under ``vmap``.
-      name: base name in `Sequential`.
 
     Raises:
-      InputError: for a rate outside [0, 1]; when applied to something other than one array or a `Masked`, or with
-        ``train=True`` and no key.
+      InputError: for a rate outside [0, 1]; when applied to other than one array or a `Masked`, or without a key in
+        training.
     """
     check_range("Dropout", "rate", rate, 0, 1)
-
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return {}, {}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         sequence_of("Dropout", x)  # refuses the same inputs outside training
@@ -70,4 +63,4 @@ def Dropout(rate: Scalar, *, name: str = "dropout") -> Layer:
             fail("dropout", expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
         return over_steps("Dropout", partial(dropout, key, rate=rate), x), state
 
-    return Layer(init, apply, name, "Dropout", per_example=True)
+    return Layer(lambda key, x: ({}, {}), apply, name, "Dropout", per_example=True)

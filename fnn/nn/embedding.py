@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -20,17 +20,17 @@ from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
-from .masks import Masked, over_steps, sequence_of
+from .masks import Masked, sequence_of
+from .observe import setting
 
 # For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
 # Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
 ONE_HOT_ROWS = 256
 
 
-def check_ids(where: str, ids: ArraySpec | np.ndarray, hint: str = "") -> None:
-    """Refuse arrays without an integer dtype."""
+def _check_ids(where: str, ids: ArraySpec | np.ndarray) -> None:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        hint = hint or "Convert them with x.astype('int32') if they hold whole numbers."
+        hint = "Convert them with x.astype('int32') if they hold whole numbers."
         fail(where, expected="integer ids", got=describe(ids), hint=hint)
 
 
@@ -38,17 +38,12 @@ IdsObserver = Callable[[str, Array, int], None]
 _ids_observer: contextvars.ContextVar[IdsObserver | None] = contextvars.ContextVar("ids_observer", default=None)
 
 
-@contextlib.contextmanager
-def observe_ids(observer: IdsObserver) -> Iterator[None]:
+def observe_ids(observer: IdsObserver) -> contextlib.AbstractContextManager[None]:
     """Inside the block, call ``observer(where, ids, count)`` for all ids that are read as row numbers below ``count``.
 
     The drivers, which have the values, use it to refuse ids out of range before training starts.
     """
-    token = _ids_observer.set(observer)
-    try:
-        yield
-    finally:
-        _ids_observer.reset(token)
+    return setting(_ids_observer, observer)
 
 
 def note_ids(where: str, ids: Array, count: int) -> None:
@@ -65,13 +60,6 @@ def _wide(ids: Array) -> Array:
 def _one_hot(ids: Array, rows: int, dtype: DType) -> Array:
     ids = _wide(ids)
     return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
-
-
-def _take_many(table: Array, ids: Array) -> Array:
-    ids = _wide(ids)
-    # Indexing would count negative ids from the end; here they are out of range.
-    ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
-    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 class Rows(NamedTuple):
@@ -111,7 +99,12 @@ def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) 
 
 def take_rows(table: Array, ids: Array) -> Array:
     """Rows of ``table`` (rows, width) by integer ``ids`` of any shape; an id outside [0, rows) gives NaN."""
-    return _take_few(*Rows.of(table, ids)) if table.shape[0] <= ONE_HOT_ROWS else _take_many(table, ids)
+    if table.shape[0] <= ONE_HOT_ROWS:
+        return _take_few(*Rows.of(table, ids))
+    ids = _wide(ids)
+    # Indexing would count negative ids from the end; here they are out of range.
+    ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
+    return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
 def embedding_init(
@@ -136,13 +129,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
 
     Args:
       params: ``embeddings`` (input_dim, output_dim).
-      ids: integers of any shape (batch, ...).
-
-    Returns:
-      (batch, ..., output_dim), of the embeddings' dtype.
-
-    Raises:
-      InputError: for ids that are not integers.
+      ids: integers of any shape (batch, ...); another dtype is refused. The result is (batch, ..., output_dim).
 
     >>> import jax.numpy as jnp
     >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))
@@ -151,7 +138,7 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
      [2. 3.]]
     """
     table, ids = leaf("embedding", params, "embeddings"), jnp.asarray(as_array("embedding, ids", ids))
-    check_ids("embedding", ids)
+    _check_ids("embedding", ids)
     note_ids("embedding", ids, table.shape[0])
     return take_rows(table, ids)
 
@@ -175,12 +162,8 @@ def Embedding(
       mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, and recurrent layers skip
         the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
-      name: base name in `Sequential`.
 
-    Shapes: (batch, ...) integers to (batch, ..., output_dim).
-
-    Raises:
-      InputError: for unknown names, sizes below 1, or (when applied) ids that are not integers.
+    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, and for unknown names.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
@@ -194,7 +177,7 @@ def Embedding(
     initializer = get_initializer(embeddings_initializer)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
-        check_ids("Embedding", x)
+        _check_ids("Embedding", x)
         vector_dtype = param_dtype(x, dtype)
         return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
 
@@ -219,10 +202,7 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
     Returns:
       (..., num_classes). Inside ``jit``, where values are unknown, an id out of range gives a row of NaN, as in
-      `embedding`, or a row of zeros if the dtype has no NaN.
-
-    Raises:
-      InputError: for ids that are not integers, num_classes below 1, and known ids out of range.
+      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`.
 
     >>> import jax.numpy as jnp
     >>> print(one_hot(jnp.array([2, 0]), 3))
@@ -231,7 +211,7 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
     """
     check_count("one_hot", "num_classes", num_classes)
     ids = as_array("one_hot, ids", ids, fits=False)  # JAX would truncate long integers, some into the range
-    check_ids("one_hot", ids)
+    _check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
     if known and not (int(ids.min()) >= 0 and int(ids.max()) < num_classes):
         hint = "Number the classes from 0: names, y = np.unique(labels, return_inverse=True)."
@@ -248,16 +228,9 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
 @described
 def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot") -> Layer:
-    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes); see `one_hot` for ids out of range.
+    """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes).
 
-    Args:
-      num_classes: length of the rows.
-      dtype: of the rows; default float32.
-      name: base name in `Sequential`.
-
-    Raises:
-      InputError: for num_classes below 1, or (when applied) ids that are not integers.
+    Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
-    encode = partial(one_hot, num_classes=num_classes, dtype=dtype)
-    return stateless(lambda x: over_steps("OneHot", encode, x), name, "OneHot", masked=True)
+    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", steps=True)

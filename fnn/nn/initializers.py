@@ -1,13 +1,14 @@
 """Initializers: functions ``(key, shape, dtype) -> array``, known by name or written by the user.
 
 Fans are Keras's: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
-``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype last.
+``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype last. Parameters of
+initializers outside the ranges given raise `InputError`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -23,6 +24,7 @@ from .._core.random import draw
 from .._core.types import Array, DType, Key, Scalar, Shape
 
 Initializer = Callable[..., Array]
+Initializers = Sequence[str | Initializer]
 
 
 def zeros(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
@@ -37,11 +39,7 @@ def ones(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
 
 @described
 def constant(value: Scalar | np.ndarray) -> Initializer:
-    """An initializer that fills with ``value``, a number or an array that broadcasts to the shape.
-
-    Raises:
-      InputError: for a value with a NaN.
-    """
+    """An initializer that fills with ``value``, a number or an array that broadcasts to the shape, without NaN."""
     numbers = real_numbers("constant", "value", value)
     if numbers is not None and np.isnan(numbers).any():
         fail("constant", expected="a value without NaN", got=repr(value))
@@ -54,11 +52,7 @@ def constant(value: Scalar | np.ndarray) -> Initializer:
 
 @described
 def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
-    """An initializer that draws uniformly from ``[minval, maxval)``; the defaults are Keras's.
-
-    Raises:
-      InputError: for a bound that is not finite, or a maxval below minval.
-    """
+    """An initializer that draws uniformly from ``[minval, maxval)``, two finite bounds; the defaults are Keras's."""
     check_range("uniform", "minval", minval)
     check_range("uniform", "maxval", maxval)
     if is_concrete(minval) and is_concrete(maxval) and maxval < minval:
@@ -72,11 +66,7 @@ def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
 
 @described
 def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
-    """An initializer that draws from a normal distribution; the defaults are Keras's.
-
-    Raises:
-      InputError: for a mean that is not finite, or a stddev that is not finite or negative.
-    """
+    """An initializer that draws from a normal distribution of finite parameters; the defaults are Keras's."""
     check_range("normal", "mean", mean)
     check_range("normal", "stddev", stddev, 0)
 
@@ -107,10 +97,8 @@ def fans(shape: Shape) -> tuple[int, int]:
     >>> fans((3, 3, 16, 32))
     (144, 288)
     """
-    if len(shape) == 0:
-        return 1, 1
-    if len(shape) == 1:
-        return shape[0], shape[0]
+    if len(shape) < 2:
+        return math.prod(shape), math.prod(shape)
     window = math.prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
 
@@ -166,10 +154,7 @@ def lecun_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
 def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2013, arXiv:1312.6120).
 
-    More than two axes are flattened to ``(prod(shape[:-1]), shape[-1])``.
-
-    Raises:
-      InputError: for fewer than two axes.
+    More than two axes are flattened to ``(prod(shape[:-1]), shape[-1])``; fewer raise `InputError`.
     """
     if len(shape) < 2:
         fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
@@ -188,9 +173,11 @@ INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "u
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Look an initializer up by name; return a function ``(key, shape, dtype) -> array`` unchanged.
-
-    Raises:
-      InputError: for an unknown name, with the close matches.
-    """
+    """Look an initializer up by name, or list the close matches; a function is returned unchanged."""
     return resolve("initializer", initializer, INITIALIZERS)
+
+
+def initialize(key: Key, initializers: Initializers, dtype: DType, **shapes: Shape | None) -> dict[str, Array]:
+    """Parameters of these shapes by name, each from its own initializer and key; None leaves one out."""
+    parts = zip(shapes.items(), initializers, jax.random.split(key, len(shapes)), strict=True)
+    return {name: get_initializer(make)(k, shape, dtype) for (name, shape), make, k in parts if shape is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,9 +16,9 @@ from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
-from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
+from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
 from .initializers import Initializer, get_initializer
-from .masks import array_of, sequence_of
+from .masks import array_of, over_steps, sequence_of
 
 Output = tuple[PyTree, State]
 """The output of a layer and its new state."""
@@ -58,27 +59,19 @@ class Layer(Described):
 
 
 def example_of(where: str, x: PyTree) -> PyTree:
-    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``.
-
-    Raises:
-      InputError: for leaves that are not arrays.
-    """
+    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``."""
     if isinstance(x, (tuple, list)) and x and all(n is None or isinstance(n, (int, np.integer)) for n in x):
         lengths = x[1:] if x[0] is None else x
         for n in lengths:
             check_count(where, "each length in the input shape", n)
         return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
-    given = leaves(x)
+    given, single = leaves(x), (int, float, complex, np.generic)
     # These have no batch axis: a function, an empty tree, or scalars and keys, as in a TrainState.
-    if callable(x) or not given or any(map(_is_single, given)):
+    if callable(x) or not given or any(isinstance(a, single) or getattr(a, "shape", None) == () for a in given):
         hint = "Pass a batch such as x[:1], a jax.ShapeDtypeStruct, or a shape without the batch."
         expected = "an array, or a dict or tuple of arrays, as example input"
         fail(where, expected=expected, got=describe(x), hint=hint)
     return shape_of(with_shapes(f"{where}, x", x))
-
-
-def _is_single(leaf: object) -> bool:
-    return isinstance(leaf, (int, float, complex, np.generic)) or getattr(leaf, "shape", None) == ()
 
 
 def shape_of(x: PyTree) -> PyTree:
@@ -92,11 +85,9 @@ def shape_of(x: PyTree) -> PyTree:
     return jax.tree.map(struct, x)
 
 
-def stateless(
-    fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, *, masked: bool = False
-) -> Layer:
-    """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` as in `parametric`."""
-    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, masked=masked)
+def stateless(fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, **reads: bool) -> Layer:
+    """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` and options as in `parametric`."""
+    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, **reads)
     return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
@@ -108,16 +99,20 @@ def parametric(
     per_example: bool = True,
     *,
     masked: bool = False,
+    steps: bool = False,
 ) -> Layer:
     """Make a layer without state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
 
-    ``x`` is one array or, if ``masked``, also a `Masked`; ``init_fn`` sees only the shape and dtype of its array.
+    ``x`` is one array. With ``masked`` it may be a `Masked` too; with ``steps`` the layer takes a `Masked` and keeps
+    its mask, and ``fn`` gets the array. ``init_fn`` sees only the shape and dtype of the array.
     """
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked else array_of(kind, x))), {}
+        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked or steps else array_of(kind, x))), {}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        if steps:
+            return over_steps(kind, partial(fn, params), x), state
         return fn(params, x if masked else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
@@ -133,20 +128,3 @@ def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:
 def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
     """Look up all initializers, to be passed on as keyword arguments."""
     return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
-
-
-def kernel_and_bias(
-    key: Key,
-    kernel_shape: Shape,
-    units: int,
-    use_bias: bool,
-    kernel_initializer: str | Initializer,
-    bias_initializer: str | Initializer,
-    dtype: DType,
-) -> dict[str, Array]:
-    """Parameters ``kernel`` of the given shape and, with ``use_bias``, ``bias`` (units,)."""
-    kernel_key, bias_key = jax.random.split(key)
-    params = {"kernel": get_initializer(kernel_initializer)(kernel_key, kernel_shape, dtype)}
-    if use_bias:
-        params["bias"] = get_initializer(bias_initializer)(bias_key, (units,), dtype)
-    return params

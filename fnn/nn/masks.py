@@ -56,7 +56,7 @@ class Masked:
         fail("Masked", expected="one array", got=repr(self), hint=hint)
 
     def __repr__(self) -> str:
-        return f"Masked({', '.join(_text(part) for part in (self.x, self.mask))})"
+        return f"Masked({', '.join(describe(a) if hasattr(a, 'dtype') else repr(a) for a in (self.x, self.mask))})"
 
 
 jax.tree_util.register_dataclass(Masked, ["x", "mask"], [])
@@ -106,10 +106,10 @@ def over_steps(where: str, fn: Callable[[Array], Array], x: PyTree) -> Array | M
 def pairs(tree: PyTree) -> PyTree:
     """Replace each `Masked` in a tree by the tuple ``(x, mask)``, which compares by value."""
 
-    def masked(node: PyTree) -> TypeGuard[Masked]:
-        return isinstance(node, Masked)
+    def pair(node: PyTree) -> PyTree:
+        return (node.x, node.mask) if isinstance(node, Masked) else node
 
-    return jax.tree.map(lambda node: (node.x, node.mask) if masked(node) else node, tree, is_leaf=masked)
+    return jax.tree.map(pair, tree, is_leaf=lambda node: isinstance(node, Masked))
 
 
 def kept(mask: Array, x: Array) -> Array:
@@ -119,10 +119,6 @@ def kept(mask: Array, x: Array) -> Array:
 
 def _is_array(x: PyTree) -> TypeGuard[Array]:
     return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def _text(x: PyTree) -> str:
-    return describe(x) if hasattr(x, "dtype") else repr(x)
 
 
 def _got(x: PyTree) -> str:
@@ -139,7 +135,6 @@ def _looks_old(x: PyTree) -> bool:
 
 
 def _leads(mask: Array, x: Array) -> bool:
-    """Whether the shape of the mask is that of the leading axes of ``x``."""
     return tuple(mask.shape) == tuple(x.shape[: len(mask.shape)])
 
 

@@ -13,9 +13,9 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .initializers import Initializer, get_initializer
+from .initializers import Initializer, initialize
 from .layer import Layer, Output, param_dtype, parametric, shape_of
-from .masks import Masked, kept, over_steps, sequence_of
+from .masks import Masked, kept, sequence_of
 
 
 def batch_norm_init(
@@ -23,8 +23,7 @@ def batch_norm_init(
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,).
 
-    The statistics are float32 at least, whatever the dtype of the parameters: in bfloat16, small updates of the running
-    mean would be rounded away.
+    The statistics are float32 at least: in bfloat16, small updates of the running mean would be rounded away.
     """
     params = {"gamma": jnp.ones(features, dtype)} if scale else {}
     if center:
@@ -47,19 +46,15 @@ def batch_norm(
 
     In training, mean and biased variance are taken over all axes of the batch but the last, and the running values are
     updated: ``moving = momentum * moving + (1 - momentum) * batch``. Otherwise the running values are used. PyTorch's
-    momentum is one minus this one, and its running variance is unbiased.
+    momentum is one minus this one, and its running variance is unbiased. The result is y with the new statistics.
 
     Args:
-      params: ``gamma``, ``beta``, each (features,) and each optional.
-      stats: ``moving_mean``, ``moving_variance``, each (features,); new ones are float32 at least.
+      params, stats: of `batch_norm_init`; ``gamma`` and ``beta`` are optional, new statistics float32 at least.
       x: (batch, ..., features).
       train: whether to use and record the statistics of this batch.
       momentum: weight of the old running value.
       epsilon: added to the variance.
       mask: (batch, time) booleans; only steps where it is True count in the statistics. Default all.
-
-    Returns:
-      ``(y, stats)``: y of the shape of x, and the new running statistics.
 
     Raises:
       InputError: when the features or the dtype of ``x`` do not fit, or for a momentum or epsilon out of range.
@@ -72,12 +67,9 @@ def batch_norm(
         fail("batch_norm", expected=f"x of shape (batch, ..., {mean.shape[0]}) for its statistics", got=describe(x))
     gamma, beta = _affine(params, "batch_norm", x)
     if train:
-        batch_mean, batch_variance = _moments(x, tuple(range(x.ndim - 1)), mask)
-        stats = {
-            "moving_mean": _moving(mean, batch_mean, momentum),
-            "moving_variance": _moving(variance, batch_variance, momentum),
-        }
-        return _normalize(x, batch_mean, batch_variance, epsilon, gamma, beta), stats
+        m, v = _moments(x, tuple(range(x.ndim - 1)), mask)
+        stats = {"moving_mean": _moving(mean, m, momentum), "moving_variance": _moving(variance, v, momentum)}
+        return _normalize(x, m, v, epsilon, gamma, beta), stats
     wide = widest(x.dtype, mean.dtype)
     shape = (1,) * (x.ndim - 1) + mean.shape
     mean, variance = mean.astype(wide).reshape(shape), variance.astype(wide).reshape(shape)
@@ -95,23 +87,17 @@ def layer_norm_init(
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters ``gamma`` and ``beta``, each (features,)."""
-    gamma_key, beta_key = jax.random.split(key)
-    params = {"gamma": get_initializer(gamma_initializer)(gamma_key, (features,), dtype)} if scale else {}
-    if center:
-        params["beta"] = get_initializer(beta_initializer)(beta_key, (features,), dtype)
-    return params
+    gamma, beta = ((features,) if wanted else None for wanted in (scale, center))
+    return initialize(key, (gamma_initializer, beta_initializer), dtype, gamma=gamma, beta=beta)
 
 
 def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` over the last axis (Ba et al. 2016, arXiv:1607.06450).
 
     Args:
-      params: ``gamma``, ``beta``, each (features,) and each optional.
+      params: as in `batch_norm`, and so are the errors.
       x: (..., features).
       epsilon: added to the biased variance; 1e-3 as in Keras (1e-5 in PyTorch, 1e-6 in Flax).
-
-    Raises:
-      InputError: when the features or the dtype of ``x`` do not fit, or for an epsilon out of range.
     """
     check_range("layer_norm", "epsilon", epsilon, 0)
     check_float("layer_norm", x)
@@ -123,7 +109,6 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) ->
 
 
 def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
-    """gamma and beta, if present, checked against the last axis of x."""
     for name in ("gamma", "beta"):
         if name in params and (x.ndim == 0 or params[name].shape != x.shape[-1:]):
             fail(where, expected=f"x of shape (batch, ..., {params[name].shape[-1]}) for its {name}", got=describe(x))
@@ -133,9 +118,10 @@ def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | Non
     return params.get("gamma"), params.get("beta")
 
 
-def _check_features(where: str, x: ArraySpec) -> None:
+def _features(where: str, x: ArraySpec) -> int:
     if len(x.shape) < 2:
         fail(where, expected="x of shape (batch, ..., features)", got=describe(x))
+    return x.shape[-1]
 
 
 def _moments(x: Array, axes: tuple[int, ...], mask: Array | None = None) -> tuple[Array, Array]:
@@ -185,24 +171,18 @@ def BatchNorm(
       momentum: weight of the old running value at each training step, in [0, 1]. With Keras's default the running
         values take some 500 steps to converge; use 0.9 for shorter runs, or evaluation looks wrong.
       epsilon: added to the variance.
-      center: whether to add ``beta``.
-      scale: whether to multiply by ``gamma``.
+      center, scale: whether to add ``beta`` and to multiply by ``gamma``.
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
-      name: base name in `Sequential`.
 
-    Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation. For a `Masked`, only the steps that
-    the mask keeps count in the statistics, as in Keras.
-
-    Raises:
-      InputError: for a momentum outside [0, 1], a negative epsilon, or (when applied) another number of features.
+    Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation and errors. For a `Masked`, only the
+    steps that the mask keeps count in the statistics, as in Keras.
     """
     check_range("BatchNorm", "momentum", momentum, 0, 1)
     check_range("BatchNorm", "epsilon", epsilon, 0)
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(sequence_of("BatchNorm", x)[0])
-        _check_features("BatchNorm", x)
-        return batch_norm_init(x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+        return batch_norm_init(_features("BatchNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         x, mask = sequence_of("BatchNorm", x)
@@ -223,22 +203,11 @@ def LayerNorm(
 ) -> Layer:
     """Layer normalization over the last axis; see `layer_norm` for the equation.
 
-    Args:
-      epsilon: added to the biased variance.
-      center, scale, dtype, name: as in `BatchNorm`.
-
-    Shapes: (batch, ..., features), unchanged.
-
-    Raises:
-      InputError: for a negative epsilon, or (when applied) another number of features.
+    Arguments, shapes and errors as in `BatchNorm`; the variance is biased.
     """
     check_range("LayerNorm", "epsilon", epsilon, 0)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
-        _check_features("LayerNorm", x)
-        return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+        return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    def apply(params: dict[str, Array], x: PyTree) -> PyTree:
-        return over_steps("LayerNorm", partial(layer_norm, params, epsilon=epsilon), x)
-
-    return parametric(init, apply, name, "LayerNorm", masked=True)
+    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", steps=True)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeVar
 
 from .._core.errors import describe, fail, located
 from .._core.types import Params, PyTree, State
 from .layer import Layer
+
+T = TypeVar("T")
 
 
 class Trace(NamedTuple):
@@ -32,7 +35,16 @@ _path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("path", 
 
 
 @contextlib.contextmanager
-def observe(observer: Callable[[Trace], PyTree]) -> Iterator[None]:
+def setting(variable: contextvars.ContextVar[T], value: T) -> Iterator[None]:
+    """Inside the block, the variable has this value."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def observe(observer: Callable[[Trace], PyTree]) -> AbstractContextManager[None]:
     """Call ``observer`` with every layer inside another one that is applied inside the ``with`` block.
 
     The observer runs after each layer, inner layers first. A return value other than None replaces the layer's output.
@@ -40,21 +52,12 @@ def observe(observer: Callable[[Trace], PyTree]) -> Iterator[None]:
     the gradient at each layer's output. The values belong to the trace in which the layer is applied, which may be an
     inner one if a custom layer holds others in a loop.
     """
-    token = _observer.set(observer)
-    try:
-        yield
-    finally:
-        _observer.reset(token)
+    return setting(_observer, observer)
 
 
-@contextlib.contextmanager
-def inside(name: str) -> Iterator[None]:
+def inside(name: str) -> AbstractContextManager[None]:
     """Extend the path that observers see by a name."""
-    token = _path.set((*_path.get(), name))
-    try:
-        yield
-    finally:
-        _path.reset(token)
+    return setting(_path, (*_path.get(), name))
 
 
 def call(

@@ -22,7 +22,7 @@ from .._core.errors import describe, fail
 from .._core.types import Array, PyTree, Shape
 from .layer import Layer, stateless
 from .masks import kept, sequence_of
-from .windows import Padding, Pairs, Size, check_counts, check_padding, pads, per_axis
+from .windows import Padding, Pairs, Size, check_padding, check_sizes, pads, per_axis, spatial_rank
 
 
 def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid") -> Array:
@@ -42,8 +42,7 @@ def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding
       (batch, *positions, channels), with ``(size + low + high - k) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: for an ``x`` of another rank or dtype, a window larger than the padded input, a window that could lie
-        wholly in the padding, or sizes below 1.
+      InputError: for another rank or dtype, sizes below 1, or a window beyond the padded input or within its padding.
 
     >>> import jax.numpy as jnp
     >>> print(max_pool(jnp.array([1.0, 3.0, 2.0, 5.0]).reshape(1, 4, 1))[0, :, 0])
@@ -61,14 +60,7 @@ def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding
 def avg_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding: Padding = "valid") -> Array:
     """The mean of each window without its padding, as in Keras: ``y[o] = mean_i x[o s + i - low]``.
 
-    Args:
-      x, pool_size, strides, padding: as in `max_pool`.
-
-    Returns:
-      (batch, *positions, channels), as `max_pool`.
-
-    Raises:
-      InputError: as `max_pool`.
+    Arguments, result and errors as in `max_pool`.
 
     >>> import jax.numpy as jnp
     >>> print(avg_pool(jnp.array([1.0, 3.0, 5.0]).reshape(1, 3, 1), padding="same")[0, :, 0])
@@ -97,12 +89,8 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
 
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
-      keepdims: whether to keep the spatial axes with size 1; default no.
-      mask: (batch, *spatial) booleans, True where an element counts; an example without such elements gives 0.
-        Default all.
-
-    Returns:
-      (batch, channels), or (batch, 1, ..., channels).
+      keepdims: whether the result is (batch, 1, ..., channels); default (batch, channels).
+      mask: (batch, *spatial) booleans, True where an element counts, by default all; an example without any gives 0.
 
     Raises:
       InputError: for an ``x`` of another rank or dtype, or without elements.
@@ -122,14 +110,7 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
 def global_avg_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The mean of each channel over all spatial axes (Lin et al. 2013, arXiv:1312.4400).
 
-    Args:
-      x, keepdims, mask: as in `global_max_pool`.
-
-    Returns:
-      (batch, channels), or (batch, 1, ..., channels).
-
-    Raises:
-      InputError: as `global_max_pool`.
+    Arguments, result and errors as in `global_max_pool`.
 
     >>> import jax.numpy as jnp
     >>> print(global_avg_pool(jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1)))
@@ -148,11 +129,7 @@ def _windows(
     where: str, x: Array, pool_size: Size, strides: Size | None, padding: Padding
 ) -> tuple[Shape, Shape, Pairs]:
     """Window, strides and padding for each spatial axis of ``x``, after all checks."""
-    rank = x.ndim - 2
-    if not 1 <= rank <= 3:
-        hint = "Add Reshape((h, w, c)) before it." if x.ndim == 2 else ""
-        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
-        fail(where, expected=expected, got=describe(x), hint=hint)
+    rank = spatial_rank(where, x, "Add Reshape((h, w, c)) before it." if x.ndim == 2 else "")
     check_float(where, x)
     window = per_axis(where, "pool_size", pool_size, rank)
     steps = window if strides is None else per_axis(where, "strides", strides, rank)
@@ -161,11 +138,8 @@ def _windows(
     for axis, (n, k, s, (low, high)) in enumerate(zip(x.shape[1:-1], window, steps, pairs, strict=True)):
         last = (n + low + high - k) // s * s - low
         if low >= k or last >= n:
-            fail(
-                where,
-                expected=f"every window to cover an element of x, hence padding below {k} on spatial axis {axis}",
-                got=f"padding {low} and {high}",
-            )
+            expected = f"every window to cover an element of x, hence padding below {k} on spatial axis {axis}"
+            fail(where, expected=expected, got=f"padding {low} and {high}")
     return window, steps, pairs
 
 
@@ -194,25 +168,20 @@ def _larger(best: Array, other: Array) -> Array:
 
 
 def _spatial_axes(where: str, x: Array, mask: Array | None) -> Shape:
-    """The numbers of the spatial axes, after all checks."""
-    if not 3 <= x.ndim <= 5:
-        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
-        fail(where, expected=expected, got=describe(x), hint="It pools over the spatial axes.")
+    rank = spatial_rank(where, x, "It pools over the spatial axes.")
     check_float(where, x)
     shape = x.shape[:-1]
     if math.prod(shape[1:]) == 0:
         fail(where, expected="at least one element on every spatial axis", got=describe(x))
     if mask is not None and (mask.shape != shape or mask.dtype != jnp.bool_):
         fail(where, expected=f"a boolean mask of shape (batch, *spatial) = {shape}", got=describe(mask))
-    return tuple(range(1, x.ndim - 1))
+    return tuple(range(1, rank + 1))
 
 
 def _pool_layer(
     fn: Callable[..., Array], kind: str, name: str, pool_size: Size, strides: Size | None, padding: Padding
 ) -> Layer:
-    check_counts(kind, "pool_size", pool_size)
-    if strides is not None:
-        check_counts(kind, "strides", strides)
+    check_sizes(kind, pool_size=pool_size, strides=pool_size if strides is None else strides)
     check_padding(kind, padding)
     return stateless(lambda x: fn(x, pool_size, strides, padding), name, kind)
 
@@ -223,14 +192,9 @@ def MaxPool(
 ) -> Layer:
     """The maximum of each window; see `max_pool` for the tie rule.
 
-    Args:
-      pool_size, strides, padding: as in `max_pool`.
-      name: base name in `Sequential`.
+    Arguments and errors as in `max_pool`; ``name`` is the base name in `Sequential`.
 
     Shapes: (batch, *spatial, channels) to (batch, *positions, channels).
-
-    Raises:
-      InputError: for sizes below 1, an unknown padding, and as `max_pool`.
 
     >>> import jax, jax.numpy as jnp
     >>> MaxPool().apply({}, {}, jnp.ones((1, 28, 28, 3)))[0].shape
@@ -266,8 +230,5 @@ def GlobalMaxPool(keepdims: bool = False, *, name: str = "global_max_pool") -> L
 
 @described
 def GlobalAvgPool(keepdims: bool = False, *, name: str = "global_avg_pool") -> Layer:
-    """The mean of each channel, (batch, *spatial, channels) to (batch, channels); see `global_avg_pool`.
-
-    For a `Masked`, only the steps that the mask keeps count, as in Keras.
-    """
+    """The mean of each channel; see `global_avg_pool`. Shapes and masks as in `GlobalMaxPool`, and in Keras."""
     return _global_pool(global_avg_pool, "GlobalAvgPool", name, keepdims)

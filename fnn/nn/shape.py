@@ -24,11 +24,7 @@ def Flatten(*, name: str = "flatten") -> Layer:
 
 
 def reshape(x: Array, target_shape: Shape) -> Array:
-    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1.
-
-    Raises:
-      InputError: when the number of elements does not fit.
-    """
+    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1, and the sizes must fit."""
     if x.ndim == 0:
         fail("reshape", expected="x with a batch axis", got=describe(x))
     size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)

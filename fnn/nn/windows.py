@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .._core.checks import check_count
-from .._core.errors import fail
-from .._core.types import Shape
+from .._core.errors import describe, fail
+from .._core.types import ArraySpec, Shape
 
 Size = int | Sequence[int]
 """One integer for every spatial axis, or one for each."""
@@ -19,9 +19,17 @@ Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
 """A name, one integer, or one integer or (low, high) pair for each spatial axis."""
 
 
+def spatial_rank(where: str, x: ArraySpec, hint: str = "") -> int:
+    """The number of spatial axes of ``x`` (batch, *spatial, channels); refuses other than 1 to 3."""
+    if not 3 <= len(x.shape) <= 5:
+        expected = "x of shape (batch, *spatial, channels) with 1 to 3 spatial axes"
+        fail(where, expected=expected, got=describe(x), hint=hint)
+    return len(x.shape) - 2
+
+
 def per_axis(where: str, name: str, value: Size, rank: int, least: int = 1) -> Shape:
     """Expand one integer, or one for each spatial axis, to a tuple of ``rank`` integers."""
-    check_counts(where, name, value, least)
+    check_sizes(where, least, **{name: value})
     if isinstance(value, (int, np.integer)):
         return (int(value),) * rank
     if len(value) != rank:
@@ -29,20 +37,21 @@ def per_axis(where: str, name: str, value: Size, rank: int, least: int = 1) -> S
     return tuple(map(int, value))
 
 
-def check_counts(where: str, name: str, value: Size, least: int = 1) -> None:
+def check_sizes(where: str, least: int = 1, **sizes: Size) -> None:
     """Refuse anything but an integer of at least ``least``, or one to three of them."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
-        return check_count(where, name, value, least)
-    if not 1 <= len(value) <= 3:
-        fail(where, expected=f"{name} to be an integer or a sequence of 1, 2 or 3 of them", got=repr(value))
-    for item in value:
-        check_count(where, f"each of {name}", item, least)
-    return None
+    for name, value in sizes.items():
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            check_count(where, name, value, least)
+        elif not 1 <= len(value) <= 3:
+            fail(where, expected=f"{name} to be an integer or a sequence of 1, 2 or 3 of them", got=repr(value))
+        else:
+            for item in value:
+                check_count(where, f"each of {name}", item, least)
 
 
 def window_of(where: str, kernel_size: Sequence[int]) -> Shape:
     """A kernel size as integers, with an entry for each spatial axis."""
-    check_counts(where, "kernel_size", kernel_size)
+    check_sizes(where, kernel_size=kernel_size)
     if not isinstance(kernel_size, Sequence):
         fail(where, expected="kernel_size with one entry for each spatial axis", got=repr(kernel_size))
     return tuple(map(int, kernel_size))
@@ -84,10 +93,7 @@ def pads(where: str, padding: Padding, size: Shape, window: Shape, strides: Shap
         pairs = [(int(low), int(high)) for low, high in (p if isinstance(p, Sequence) else (p, p) for p in items)]
     for axis, (n, r, (low, high)) in enumerate(zip(size, reach, pairs, strict=True)):
         if low + n + high < r:
-            fail(
-                where,
-                expected=f"at least {r} elements on spatial axis {axis}, the reach of its window",
-                got=f"{n}" + (f" with padding {low} and {high}" if low + high else ""),
-                hint='Use a smaller window, or padding="same".',
-            )
+            expected = f"at least {r} elements on spatial axis {axis}, the reach of its window"
+            got = f"{n} with padding {low} and {high}" if low + high else f"{n}"
+            fail(where, expected=expected, got=got, hint='Use a smaller window, or padding="same".')
     return tuple(pairs)

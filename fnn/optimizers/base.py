@@ -112,7 +112,6 @@ def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dic
 
 
 def _check_slots(grads: Params, slots: Slots) -> None:
-    """Refuse slots whose paths or shapes are not those of the gradients."""
     for name, tree in slots.items():
         ours, theirs = paths(tree), paths(grads)
         if differ := sorted(ours.keys() ^ theirs.keys()):
@@ -147,12 +146,8 @@ def from_rule(
       hyper: hyper-parameters by name, with "learning_rate" among them. A name that an optimizer of the library uses
         has the range that it has there; others must not be NaN.
       decay: time-based decay, ``lr / (1 + decay * step)``.
-      weight_decay: decoupled weight decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017,
-        arXiv:1711.05101).
+      weight_decay: decoupled decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101).
       weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
 
     >>> import jax.numpy as jnp
     >>> sign_descent = from_rule(lambda g, slots, h, t: (-h["learning_rate"] * jnp.sign(g), slots), {},
@@ -166,7 +161,10 @@ def from_rule(
     leaves, schedules = split_schedules({**hyper, **decays})
 
     def init(params: Params) -> OptState:
-        _check_floats(params)
+        for path, p in paths(params).items():
+            if not is_float(p):
+                hint = "Keep numbers that are not trained in the layer's state."
+                fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
         if "weight_decay" in decays:
             check_matches("weight_decay_where", weight_decay_where, paths(params))
         # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
@@ -201,21 +199,10 @@ def from_rule(
     return Optimizer(init, update)
 
 
-def _check_floats(params: Params) -> None:
-    """Refuse parameters that are not floating-point."""
-    for path, p in paths(params).items():
-        if not is_float(p):
-            hint = "Keep numbers that are not trained in the layer's state."
-            fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
-
-
 def _apply_rule(
     rule: Rule, g: Array, slots: dict[str, Array], h: dict[str, Array], t: Array, decayed: Array | None
 ) -> tuple[Array, dict[str, Array]]:
-    """The update and the new slots of one parameter, computed in the dtype of ``g``; slots keep their dtype.
-
-    ``decayed`` is the parameter if weight decay applies to it.
-    """
+    """One parameter's update and new slots, in the dtype of ``g``; ``decayed`` is the parameter if it has decay."""
     wide = g.dtype
     h = {name: value.astype(wide) for name, value in h.items()}
     delta, new = rule(g, {name: slot.astype(wide) for name, slot in slots.items()}, h, t.astype(wide))
@@ -238,19 +225,15 @@ def get_hyper(state: PyTree) -> dict[str, PyTree]:
 
 
 def set_hyper(state: S, **values: PyTree) -> S:
-    """A TrainState, or an optimizer's state, with other hyper-parameters; nothing is recompiled.
+    """A TrainState, or an optimizer's state, with other hyper-parameters; the given one stays, nothing is recompiled.
 
     Args:
       state: a TrainState, or the state of any fnn optimizer, chained and wrapped ones too.
       **values: new values by name, traced or not; for a hyper-parameter that follows a `Schedule`, a dict of the
         numbers to change. Every transform that has the name is changed.
 
-    Returns:
-      The same tree with other leaves; the given one is unchanged.
-
     Raises:
-      InputError: for a name that no optimizer in ``state`` has, or a value of another shape or outside the range
-        that the constructor allows.
+      InputError: for a name that no optimizer in ``state`` has, or a value of another shape or out of range.
 
     >>> import jax.numpy as jnp, fnn
     >>> state = set_hyper(fnn.adam(1e-3).init(jnp.zeros(3)), learning_rate=0.5)
@@ -279,7 +262,6 @@ def set_hyper(state: S, **values: PyTree) -> S:
 
 
 def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
-    """``new`` with the structure, shapes and dtypes of ``old``; anything else is refused."""
     if isinstance(old, dict):
         if not isinstance(new, dict) or not new.keys() <= old.keys():
             hint = f"It follows a schedule: pass a dict with some of {sorted(old)}."
@@ -294,8 +276,6 @@ def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
         fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
     real_numbers("set_hyper", name, new)
     leaf = jnp.asarray(new, old.dtype)
-    if leaf.shape != old.shape:
-        if leaf.ndim:
-            fail(f"set_hyper, {name!r}", expected=f"a value of shape {old.shape}", got=describe(leaf))
-        leaf = jnp.broadcast_to(leaf, old.shape)
-    return leaf
+    if leaf.ndim and leaf.shape != old.shape:
+        fail(f"set_hyper, {name!r}", expected=f"a value of shape {old.shape}", got=describe(leaf))
+    return jnp.broadcast_to(leaf, old.shape)

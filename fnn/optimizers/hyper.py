@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -23,29 +23,18 @@ class Range(NamedTuple):
 
 
 RANGES: dict[str, Range] = {
-    "learning_rate": Range(),
-    "decay": Range(),
-    "weight_decay": Range(),
-    "momentum": Range(0, 1),
-    "rho": Range(0, 1),
-    "beta_1": Range(0, 1, open_high=True),
-    "beta_2": Range(0, 1, open_high=True),
-    "epsilon": Range(),
-    "initial_accumulator_value": Range(),
-    "clip_value": Range(open_low=True),
-    "clip_norm": Range(open_low=True),
-    "clip_global_norm": Range(open_low=True),
-    "ema_decay": Range(0, 1),
+    **dict.fromkeys(("learning_rate", "decay", "weight_decay", "epsilon", "initial_accumulator_value"), Range()),
+    **dict.fromkeys(("momentum", "rho", "ema_decay"), Range(0, 1)),
+    **dict.fromkeys(("beta_1", "beta_2"), Range(0, 1, open_high=True)),
+    **dict.fromkeys(("clip_value", "clip_norm", "clip_global_norm"), Range(open_low=True)),
 }
 """Ranges of the library's hyper-parameters. Those of a user's rule may have other names and must only not be NaN."""
 FINITE = Range(-np.inf)
 SCHEDULES: dict[str, Range | None] = {
     # None: the range is that of the hyper-parameter that follows the schedule.
     **dict.fromkeys(("value", "values", "initial", "start"), None),
-    "decay_rate": Range(),
-    "alpha": Range(),
-    "decay_steps": Range(open_low=True),
-    "warmup_steps": Range(open_low=True),
+    **dict.fromkeys(("decay_rate", "alpha"), Range()),
+    **dict.fromkeys(("decay_steps", "warmup_steps"), Range(open_low=True)),
     "boundaries": FINITE,
 }
 """Ranges of the numbers of schedules."""
@@ -85,19 +74,15 @@ def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> 
             nested = isinstance(number, Mapping)
             own = (SCHEDULES[inner] or limits) if inner in SCHEDULES else limits if nested else None
             check_leaves(where, f"{name}/{inner}" if name else inner, number, own)
-        _check_increasing(where, value.get("boundaries", ()))
+        found = [real_numbers(where, "boundaries", bound) for bound in value.get("boundaries", ())]
+        bounds = [bound for bound in found if bound is not None]
+        if bounds and len(bounds) == len(found) and np.any(np.diff(np.stack(bounds), axis=0) <= 0):
+            fail(where, expected="increasing boundaries", got=str(list(value["boundaries"])))
     elif isinstance(value, tuple):
         for number in value:
             check_leaves(where, name, number, limits)
     elif not callable(value) and (numbers := real_numbers(where, name, value)) is not None:
         _check_numbers(where, name, numbers, limits)
-
-
-def _check_increasing(where: str, boundaries: Iterable[PyTree]) -> None:
-    found = [real_numbers(where, "boundaries", bound) for bound in boundaries]
-    known = [bound for bound in found if bound is not None]
-    if known and len(known) == len(found) and np.any(np.diff(np.stack(known), axis=0) <= 0):
-        fail(where, expected="increasing boundaries", got=str(list(boundaries)))
 
 
 def _check_numbers(where: str, name: str, numbers: np.ndarray, limits: Range | None) -> None:

@@ -59,8 +59,9 @@ def _optimizer(
         return step, {slots[letter]: value for letter, value in new.items() if value is not None}
 
     starts = {slot: fills.get(slot, jnp.zeros_like) for slot in slots.values()}
-    decays = {"decay": decay, "weight_decay": weight_decay}
-    return from_rule(lifted, starts, hyper, **decays, weight_decay_where=weight_decay_where)
+    return from_rule(
+        lifted, starts, hyper, decay=decay, weight_decay=weight_decay, weight_decay_where=weight_decay_where
+    )
 
 
 def _squarable(g: Array, headroom: float = 1.0) -> Array:
@@ -133,16 +134,8 @@ def adagrad(
 ) -> Optimizer:
     """Adagrad (Duchi et al. 2011): ``a += g^2``, ``p -= lr g / sqrt(a + epsilon)``.
 
-    PyTorch adds epsilon outside the root and starts at 0; optax does as here.
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step.
-      initial_accumulator_value: the first value of ``a``.
-      epsilon: inside the root.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    ``initial_accumulator_value`` is the first ``a``. PyTorch adds epsilon outside the root and starts at 0; optax does
+    as here. Other arguments and errors as in `sgd`.
     """
     check_hyper("adagrad", {"initial_accumulator_value": initial_accumulator_value})
 
@@ -173,18 +166,7 @@ def rmsprop(
 
     ``centered`` subtracts the square of the running mean gradient from ``v`` inside the root (Graves 2013,
     arXiv:1308.0850). With momentum, ``m = momentum m + lr g / sqrt(...)`` and ``p -= m``. PyTorch adds epsilon
-    outside the root.
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step.
-      rho: decay of the running means.
-      momentum: 0 for none.
-      epsilon: inside the root.
-      centered: see above.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    outside the root. Other arguments and errors as in `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, v: Array, mean: Array | None = None, m: Array | None = None) -> Step:
@@ -219,16 +201,7 @@ def adadelta(
     """Adadelta (Zeiler 2012, arXiv:1212.5701).
 
     ``a = rho a + (1 - rho) g^2``, ``d = -sqrt((u + epsilon) / (a + epsilon)) g``, ``u = rho u + (1 - rho) d^2``,
-    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001).
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step.
-      rho: decay of the running means.
-      epsilon: inside the roots.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, a: Array, u: Array) -> Step:
@@ -262,17 +235,7 @@ def adam(
     ``p -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon)``.
     ``amsgrad`` uses the largest v so far (Reddi et al. 2018). The correction is folded into the step size, as in
     section 2 of the paper and in Keras; PyTorch and optax correct ``m`` and ``v`` first, which makes their epsilon
-    (1e-8) a little larger in effect.
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step.
-      beta_1, beta_2: decay of the running means of ``g`` and ``g^2``.
-      epsilon: outside the root.
-      amsgrad: see above.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    (1e-8) a little larger in effect. Other arguments and errors as in `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, v_max: Array | None = None) -> Step:
@@ -304,15 +267,7 @@ def adamax(
     """Adamax (Kingma and Ba 2014, arXiv:1412.6980, section 7).
 
     ``m += (1 - beta_1)(g - m)``, ``u = max(beta_2 u, |g|)``, ``p -= lr / (1 - beta_1^t) m / (u + epsilon)``.
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step; default 0.002 as in the paper.
-      beta_1, beta_2: decay of the running mean and of the running maximum.
-      epsilon: added to the maximum; PyTorch and optax add theirs to ``|g|`` inside it.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    PyTorch and optax add epsilon to ``|g|`` inside the maximum. The default rate is the paper's; otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, m: Array, u: Array) -> Step:
@@ -341,16 +296,7 @@ def nadam(
 
     With ``mu_t = beta_1 (1 - 0.5 * 0.96^t)``, ``P_t = mu_1 ... mu_t``, and Adam's m and v,
     ``m' = mu_{t+1} m / (1 - P_{t+1}) + (1 - mu_t) g / (1 - P_t)``, ``v' = v / (1 - beta_2^t)``,
-    ``p -= lr m' / (sqrt(v') + epsilon)``. PyTorch's schedule is ``0.96^(0.004 t)``; optax has none.
-
-    Args:
-      learning_rate: a number, a schedule, or a function of the step.
-      beta_1, beta_2: decay of the running means of ``g`` and ``g^2``.
-      epsilon: outside the root.
-      decay, weight_decay, weight_decay_where: as in `sgd`.
-
-    Raises:
-      InputError: for a hyper-parameter out of range.
+    ``p -= lr m' / (sqrt(v') + epsilon)``. PyTorch's schedule is ``0.96^(0.004 t)``; optax has none. Otherwise as `sgd`.
     """
 
     def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, P: Array) -> Step:
@@ -380,11 +326,7 @@ _named = functools.cache(lambda name: OPTIMIZERS[name]())
 
 
 def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
-    """An optimizer by name, with its default hyper-parameters; an fnn or optax optimizer is returned unchanged.
-
-    Raises:
-      InputError: for an unknown name, with the close matches, or for an object of another kind.
-    """
+    """An optimizer by name, with its defaults, or an fnn or optax optimizer unchanged; anything else is refused."""
     if callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None)):
         return cast(OptimizerLike, optimizer)
     if callable(optimizer):

@@ -63,12 +63,12 @@ def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, 
 
     Args:
       initial: the value at step 0.
-      decay_steps: steps after which the value has been multiplied by ``decay_rate`` once.
-      decay_rate: the factor.
+      decay_steps: steps after which the value has been multiplied by ``decay_rate`` once, above 0.
+      decay_rate: the factor, at least 0.
       staircase: whether ``step / decay_steps`` is rounded down.
 
     Raises:
-      InputError: for a number that is not finite, ``decay_steps`` not above 0, or a negative ``decay_rate``.
+      InputError: for numbers out of range, or not finite.
     """
 
     def rule(step: Array, initial: Array, decay_steps: Array, decay_rate: Array) -> Array:
@@ -80,11 +80,7 @@ def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, 
 
 @described
 def inverse_time_decay(initial: Scalar, decay_rate: Scalar, decay_steps: Scalar = 1.0) -> Schedule:
-    """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay`` as a schedule.
-
-    Raises:
-      InputError: as `exponential_decay`.
-    """
+    """``initial / (1 + decay_rate * step / decay_steps)``, the optimizers' ``decay``; errors as `exponential_decay`."""
 
     def rule(step: Array, initial: Array, decay_rate: Array, decay_steps: Array) -> Array:
         return initial / (1 + decay_rate * step / decay_steps)
@@ -98,10 +94,7 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
 
     Args:
       boundaries: increasing steps.
-      values: one more than boundaries.
-
-    Raises:
-      InputError: for a wrong number of values, boundaries that do not increase, or a number that is not finite.
+      values: one more than boundaries. Errors as in `exponential_decay`, also for a wrong number of values.
 
     >>> schedule = piecewise_constant([10, 20], [1.0, 0.5, 0.25])
     >>> [float(schedule(step)) for step in (10, 11, 21)]
@@ -123,15 +116,8 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
 def cosine_decay(initial: Scalar, decay_steps: Scalar, alpha: Scalar = 0.0) -> Schedule:
     """``initial * ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)``, then constant.
 
-    Loshchilov and Hutter 2016, arXiv:1608.03983.
-
-    Args:
-      initial: the value at step 0.
-      decay_steps: steps until the lowest value.
-      alpha: the lowest value, as a fraction of ``initial``.
-
-    Raises:
-      InputError: for a number that is not finite, ``decay_steps`` not above 0, or a negative ``alpha``.
+    Loshchilov and Hutter 2016, arXiv:1608.03983. From ``initial`` at step 0 to the fraction ``alpha`` of it, at least
+    0, at ``decay_steps``; errors as in `exponential_decay`.
     """
 
     def rule(step: Array, initial: Array, decay_steps: Array, alpha: Array) -> Array:
@@ -146,12 +132,9 @@ def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -
     """A line from ``start`` to the first value of ``then`` over ``warmup_steps``, then ``then`` from its step 0.
 
     Args:
-      then: a number or a `Schedule`.
-      warmup_steps: length of the line, in steps.
-      start: the value at step 0.
-
-    Raises:
-      InputError: for a number that is not finite, ``warmup_steps`` not above 0, or a plain function as ``then``.
+      then: a number or a `Schedule`, not a plain function.
+      warmup_steps: length of the line, in steps, above 0.
+      start: the value at step 0. Errors as in `exponential_decay`.
 
     >>> schedule = warmup(cosine_decay(1.0, 100), warmup_steps=10)
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60)]

@@ -42,10 +42,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """Transforms in sequence: each receives the updates of the one before it, in float32 at least.
 
     Args:
-      *optimizers: `Optimizer`s or optax's transforms, the last usually a rule such as `fnn.adam`.
-
-    Raises:
-      InputError: for an item that is not an optimizer.
+      *optimizers: `Optimizer`s, optax's transforms, or names; the last is usually a rule such as `fnn.adam`.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
@@ -72,10 +69,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
 
 def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
-    """A transform without slots, ``fn(grads, limit) -> grads``; ``hyper`` is its limit by name.
-
-    ``argument`` is what ``where``, the constructor, calls the limit.
-    """
+    """A transform ``fn(grads, limit) -> grads``, whose constructor calls the limit ``argument``."""
     check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 
@@ -94,8 +88,7 @@ def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], 
 def global_norm(tree: PyTree) -> Array:
     """``sqrt(sum of squares)`` over all leaves of a tree, in float32 at least.
 
-    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. An infinity makes the norm infinite, a
-    NaN makes it NaN.
+    Squares neither overflow nor underflow: the norm of (3e20, 4e20) is 5e20. Infinity and NaN stay visible in it.
 
     >>> import jax.numpy as jnp
     >>> print(global_norm({"a": jnp.array([3.0]), "b": jnp.array([4.0])}))
@@ -127,10 +120,7 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     """Scale each gradient array down to the norm ``max_norm`` if it exceeds it. `set_hyper` calls it ``clip_norm``.
 
     The norm is that of `global_norm`. A NaN makes its whole array NaN, and an infinity becomes NaN, as in PyTorch and
-    optax.
-
-    Raises:
-      InputError: for a limit that is not finite or not above 0.
+    optax. Errors as in `clip_by_value`.
     """
 
     def clip(grads: Params, limit: Array) -> Params:
@@ -144,10 +134,7 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
     """Scale all gradients together so that their joint norm is at most ``max_norm`` (Pascanu et al. 2012).
 
     ``g *= max_norm / max(norm, max_norm)``, arXiv:1211.5063. `set_hyper` calls the limit ``clip_global_norm``.
-    A NaN anywhere makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax.
-
-    Raises:
-      InputError: for a limit that is not finite or not above 0.
+    A NaN makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax. Errors as in `clip_by_value`.
     """
 
     def clip(grads: Params, limit: Array) -> Params:
@@ -174,9 +161,6 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
       every: calls per update, at least 1.
-
-    Raises:
-      InputError: for ``every`` below 1.
     """
     check_count("accumulate", "every", every)
     inner = _inner(optimizer)
@@ -208,12 +192,7 @@ _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("froze
 
 
 def frozen_paths(optimizer: OptimizerLike, params: Params) -> set[str]:
-    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed.
-
-    Args:
-      optimizer: any optimizer; freezing by other means, such as optax's, is not detected.
-      params: parameters, or their shapes.
-    """
+    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed; optax's is not detected."""
     found: set[str] = set()
     token = _frozen.set(found)
     try:
@@ -231,10 +210,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name; it receives None in place of the frozen leaves.
-      where: a glob pattern such as ``"conv*"`` or ``"*/bias"``, several of them, or a function of the path.
-
-    Raises:
-      InputError: if no parameter matches, which is usually a typo in the pattern.
+      where: a pattern such as ``"conv*"`` or ``"*/bias"``, several, or a function of the path; one must match.
 
     >>> import jax.numpy as jnp, fnn
     >>> params = {"body": jnp.ones(2), "head": jnp.ones(2)}
@@ -256,8 +232,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
 
     def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
-        filled = jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates)
-        return filled, state
+        return jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates), state
 
     return Optimizer(init, update)
 
@@ -278,10 +253,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name.
-      decay: share of the old average kept at each step; `set_hyper` calls it ``ema_decay``.
-
-    Raises:
-      InputError: for a decay outside [0, 1].
+      decay: share of the old average kept at each step, in [0, 1]; `set_hyper` calls it ``ema_decay``.
     """
     check_hyper("ema", {"ema_decay": decay}, "decay")
     inner = _inner(optimizer)
@@ -311,11 +283,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
 
 def averaged(ts: PyTree) -> PyTree:
-    """A TrainState whose parameters are the moving average kept by `ema`, ready for evaluate and predict.
-
-    Raises:
-      InputError: if its optimizer keeps no average.
-    """
+    """A TrainState whose parameters are the moving average kept by `ema`; a state without one is refused."""
     nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:

@@ -26,8 +26,8 @@ def merge(forward: Array, backward: Array, merge_mode: str | None) -> Array | tu
     """
     if merge_mode is None:
         return forward, backward
-    joined: Array = lookup("merge_mode", merge_mode, _MERGE)(forward, backward)
-    return joined
+    join: Callable[[Array, Array], Array] = lookup("merge_mode", merge_mode, _MERGE)
+    return join(forward, backward)
 
 
 _MERGE: dict[str, Callable[[Array, Array], Array]] = {
@@ -36,7 +36,6 @@ _MERGE: dict[str, Callable[[Array, Array], Array]] = {
     "mul": lambda a, b: a * b,
     "ave": lambda a, b: (a + b) * 0.5,
 }
-_CARRIES = (SimpleRNNCarry, LSTMCarry, GRUCarry)
 
 
 @described
@@ -55,7 +54,6 @@ def Bidirectional(
       merge_mode: how to join the outputs: "concat" (the default), "sum", "mul", "ave"; None returns the pair, each a
         `Masked` if the input is one.
       backward_layer: another layer for the backward direction, without ``go_backwards`` too.
-      name: base name in `Sequential`.
 
     The parameters are ``{"forward": ..., "backward": ...}``.
 
@@ -89,7 +87,7 @@ def Bidirectional(
             y, s = call(part, f"{name} {part}", one, p, s, part_x, key=part_key, train=train)
             if s:
                 new_state[part] = s
-            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], _CARRIES):
+            if isinstance(y, tuple) and len(y) == 2 and isinstance(y[-1], (SimpleRNNCarry, LSTMCarry, GRUCarry)):
                 y, carry = y
                 carries.append(carry)
             y, _ = sequence_of(f"{name} {part}", y)
@@ -101,7 +99,6 @@ def Bidirectional(
 
 
 def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
-    """Merge the outputs of both directions, with zeros at masked steps."""
     if len({y.ndim for y in outputs}) > 1:
         got = " and ".join(map(describe, outputs))
         fail(name, expected="both directions to return sequences, or neither", got=got)

@@ -1,14 +1,16 @@
-"""SimpleRNN, LSTM and GRU as pure functions: initial parameters, one step, a whole sequence."""
+"""SimpleRNN, LSTM and GRU as pure functions: initial parameters, one step, a whole sequence.
+
+Unknown initializers or activations, and sizes below 1, raise `InputError`.
+"""
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 
 from ..._core.checks import check_count
 from ..._core.types import Array, DType, Key, Params, Shape
 from ..activations import ActivationLike
-from ..initializers import Initializer, get_initializer
+from ..initializers import Initializer, Initializers, initialize
 from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
 from .sequence import Loop, run_cell, run_sequence
 
@@ -27,9 +29,6 @@ def simple_rnn_init(
     """Parameters of a simple RNN.
 
     ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, with ``use_bias``, ``bias`` (units,).
-
-    Raises:
-      InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
@@ -98,9 +97,6 @@ def lstm_init(
 
     ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, with ``use_bias``, ``bias``
     (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
-
-    Raises:
-      InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     params = _recurrent_init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
@@ -124,14 +120,8 @@ def lstm_cell(
 
     Args:
       params: from `lstm_init`; ``bias`` is optional.
-      carry, x, activation: as in `simple_rnn_cell`.
+      carry, x, activation: as in `simple_rnn_cell`, and so are result and errors.
       recurrent_activation: of the gates; default sigmoid.
-
-    Returns:
-      The new carry and the output, which is ``carry.h``.
-
-    Raises:
-      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> params = lstm_init(jax.random.key(0), 3, 8)
@@ -166,14 +156,13 @@ def lstm(
       reverse: run from the last step to the first. Outputs stay aligned with inputs: ``ys[:, t]`` belongs to
         ``x[:, t]``, and the returned carry is the one after the first step.
       return_sequences: False returns only the last output, (batch, units), and does not store the others.
-      activation: a name or a function; default tanh.
-      recurrent_activation: of the gates; default sigmoid.
+      activation, recurrent_activation: as in `lstm_cell`.
 
     Returns:
       ``(ys, carry)``: the outputs (batch, time, units), or (batch, units), and the final carry.
 
     Raises:
-      InputError: when rank, width or dtype of x, the shape or dtype of the mask, or the carry does not fit.
+      InputError: when x, the mask or the carry does not fit.
 
     Derivatives of every order work in both modes. With tanh, sigmoid, linear and relu the loop has a fast custom
     derivative (see `fnn.nn.rnn.sequence`); other activations use JAX's, which is slower.
@@ -204,9 +193,6 @@ def gru_init(
 
     ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
     with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,).
-
-    Raises:
-      InputError: for unknown initializers and for sizes below 1.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
@@ -230,15 +216,8 @@ def gru_cell(
 
     Args:
       params: from `gru_init` with the same ``reset_after``; ``bias`` is optional.
-      carry, x, activation: as in `simple_rnn_cell`.
-      recurrent_activation: of the gates; default sigmoid.
+      carry, x, activation, recurrent_activation: as in `lstm_cell`, and so are result and errors.
       reset_after: whether the reset gate acts after the recurrent product.
-
-    Returns:
-      The new carry and the output, which is ``carry.h``.
-
-    Raises:
-      InputError: as `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> carry, y = gru_cell(gru_init(jax.random.key(0), 3, 8), GRUCarry(jnp.zeros((2, 8))), jnp.ones((2, 3)))
@@ -276,21 +255,11 @@ def _gru_kind(reset_after: bool) -> Cell[GRUCarry]:
 
 
 def _recurrent_init(
-    where: str,
-    kind: Cell[Carry],
-    key: Key,
-    size: tuple[int, int],
-    use_bias: bool,
-    initializers: tuple[str | Initializer, str | Initializer, str | Initializer],
-    dtype: DType,
+    where: str, kind: Cell[Carry], key: Key, size: Shape, use_bias: bool, initializers: Initializers, dtype: DType
 ) -> Params:
-    """Both kernels and, with ``use_bias``, the bias; ``size`` is (in_features, units)."""
     in_features, units = size
     check_count(where, "in_features", in_features)
     check_count(where, "units", units)
-    width = kind.gates * units
-    shapes: dict[str, Shape] = {"kernel": (in_features, width), "recurrent_kernel": (units, width)}
-    if use_bias:
-        shapes["bias"] = kind.bias_shape(units)
-    parts = zip(shapes.items(), initializers, jax.random.split(key, 3), strict=False)
-    return {name: get_initializer(initializer)(k, shape, dtype) for (name, shape), initializer, k in parts}
+    width, bias = kind.gates * units, kind.bias_shape(units) if use_bias else None
+    shapes = {"kernel": (in_features, width), "recurrent_kernel": (units, width), "bias": bias}
+    return initialize(key, initializers, dtype, **shapes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,16 +14,18 @@ from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
 from ..activations import ActivationLike, all_known, get_activation
-from ..initializers import Initializer
-from ..layer import Layer, get_initializers, param_dtype, parametric
+from ..initializers import Initializer, Initializers, get_initializer
+from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
+from .sequence import IDS_HINT
 
 
 class _Options(NamedTuple):
     """The options that SimpleRNN, LSTM and GRU share."""
 
     units: int
+    initializers: Initializers
     return_sequences: bool
     return_state: bool
     go_backwards: bool
@@ -36,19 +38,20 @@ def _recurrent_layer(
     name: str,
     init_fn: Callable[..., Params],
     fn: Callable[..., tuple[Array, Any]],
-    activations: dict[str, ActivationLike],
+    activations: Mapping[str, ActivationLike],
     options: _Options,
 ) -> Layer:
-    units, return_sequences, return_state, go_backwards, input_dim, dtype = options
+    units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype = options
     check_count(kind, "units", units)
     if input_dim is not None:
         check_count(kind, "input_dim", input_dim)
     acts = {argument: get_activation(activation) for argument, activation in activations.items()}
     sequence = partial(fn, reverse=go_backwards, return_sequences=return_sequences, **acts)
+    names = ("kernel_initializer", "recurrent_initializer", "bias_initializer")
+    chosen = dict(zip(names, map(get_initializer, initializers), strict=True))
 
     def init(key: Key, x: ArraySpec) -> Params:
-        features = _features(kind, x, input_dim)
-        return init_fn(key, features, units, dtype=param_dtype(x, dtype))
+        return init_fn(key, _features(kind, x, input_dim), units, dtype=param_dtype(x, dtype), **chosen)
 
     def apply(params: Params, x: PyTree) -> PyTree:
         x, mask = sequence_of(kind, x)
@@ -70,8 +73,7 @@ def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
             fail(kind, expected="the number of symbols with integer ids", got=describe(x), hint=hint)
         return input_dim
     if len(x.shape) != 3:
-        hint = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
-        hint = hint if len(x.shape) == 2 else ""
+        hint = IDS_HINT if len(x.shape) == 2 else ""
         fail(kind, expected="x of shape (batch, time, features)", got=describe(x), hint=hint)
     if input_dim not in (None, x.shape[-1]):
         fail(kind, expected=f"x of width input_dim = {input_dim}", got=describe(x))
@@ -87,9 +89,9 @@ def SimpleRNN(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     return_sequences: bool = False,
+    *,
     return_state: bool = False,
     go_backwards: bool = False,
-    *,
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "simple_rnn",
@@ -102,15 +104,10 @@ def SimpleRNN(
     >>> layer.apply(params, {}, jnp.ones((2, 5, 3)))[0].shape
     (2, 8)
     """
-    initializers = get_initializers(
-        kernel_initializer=kernel_initializer,
-        recurrent_initializer=recurrent_initializer,
-        bias_initializer=bias_initializer,
-    )
-    init = partial(simple_rnn_init, use_bias=use_bias, **initializers)
-    acts: dict[str, ActivationLike] = {"activation": activation}
-    options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
-    return _recurrent_layer("SimpleRNN", name, init, simple_rnn, acts, options)
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
+    init = partial(simple_rnn_init, use_bias=use_bias)
+    return _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options)
 
 
 @described
@@ -122,11 +119,11 @@ def LSTM(
     kernel_initializer: str | Initializer = "glorot_uniform",
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
+    *,
     unit_forget_bias: bool = True,
     return_sequences: bool = False,
     return_state: bool = False,
     go_backwards: bool = False,
-    *,
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "lstm",
@@ -134,30 +131,21 @@ def LSTM(
     """A long short-term memory layer; see `lstm_cell` for the equation.
 
     The input is an array or ``Masked(x, mask)``, whose mask (batch, time) is False at steps to skip; `Embedding` with
-    ``mask_zero=True`` makes such sequences. The output is that of the last step, (batch, units); with
-    ``return_sequences=True`` it holds all steps, (batch, time, units), as a `Masked` if the input is one, so that
-    recurrent layers can be stacked. With ``return_state=True`` the layer returns ``(output, carry)``.
+    ``mask_zero=True`` makes such sequences.
 
     Args:
-      units: width of the output.
-      activation: a name or a function; default tanh.
-      recurrent_activation: of the gates; default sigmoid.
-      use_bias: whether to add a bias.
-      kernel_initializer, recurrent_initializer, bias_initializer: a name or a function of key, shape and dtype.
+      units, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, name: as in `Dense`.
+      activation, recurrent_activation: as in `lstm`.
       unit_forget_bias: whether the forget gate's bias starts at 1.
-      return_sequences: whether to return the outputs of all steps or only the last one.
-      return_state: whether to also return the final carry.
+      return_sequences: return all steps, (batch, time, units), as a `Masked` if the input is one, so that recurrent
+        layers can be stacked; default only the last one, (batch, units).
+      return_state: return ``(output, carry)``, with the final carry.
       go_backwards: run from the last step to the first and, as in Keras, return the outputs in that order; the mask
         is reversed with them (Keras does not reverse it).
       input_dim: number of symbols; required for integer ids (batch, time), which stand for one-hot rows.
       dtype: of the parameters; default that of ``x``, float32 for ids.
-      name: base name in `Sequential`.
 
-    Shapes: (batch, time, features), or integers (batch, time), to (batch, units) or (batch, time, units).
-
-    Raises:
-      InputError: for unknown names, units below 1, integer inputs without ``input_dim``, or (when applied) inputs
-        that do not fit the parameters.
+    Shapes: (batch, time, features) or integers (batch, time) to (batch, units) or (batch, time, units); see `lstm`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, ids = LSTM(128, input_dim=57), jnp.array([[3, 1, 4, 1, 5]])
@@ -165,14 +153,10 @@ def LSTM(
     >>> params["kernel"].shape, layer.apply(params, {}, ids)[0].shape
     ((57, 512), (1, 128))
     """
-    initializers = get_initializers(
-        kernel_initializer=kernel_initializer,
-        recurrent_initializer=recurrent_initializer,
-        bias_initializer=bias_initializer,
-    )
-    init = partial(lstm_init, use_bias=use_bias, unit_forget_bias=unit_forget_bias, **initializers)
-    acts: dict[str, ActivationLike] = {"activation": activation, "recurrent_activation": recurrent_activation}
-    options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
+    init = partial(lstm_init, use_bias=use_bias, unit_forget_bias=unit_forget_bias)
+    acts = {"activation": activation, "recurrent_activation": recurrent_activation}
     return _recurrent_layer("LSTM", name, init, lstm, acts, options)
 
 
@@ -185,11 +169,11 @@ def GRU(
     kernel_initializer: str | Initializer = "glorot_uniform",
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
+    *,
     return_sequences: bool = False,
     return_state: bool = False,
     go_backwards: bool = False,
     reset_after: bool = True,
-    *,
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "gru",
@@ -202,12 +186,8 @@ def GRU(
     >>> layer.apply(params, {}, jnp.ones((2, 5, 3)))[0].shape, params["bias"].shape
     ((2, 5, 8), (2, 24))
     """
-    initializers = get_initializers(
-        kernel_initializer=kernel_initializer,
-        recurrent_initializer=recurrent_initializer,
-        bias_initializer=bias_initializer,
-    )
-    init = partial(gru_init, use_bias=use_bias, reset_after=reset_after, **initializers)
-    acts: dict[str, ActivationLike] = {"activation": activation, "recurrent_activation": recurrent_activation}
-    options = _Options(units, return_sequences, return_state, go_backwards, input_dim, dtype)
+    initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
+    options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
+    init = partial(gru_init, use_bias=use_bias, reset_after=reset_after)
+    acts = {"activation": activation, "recurrent_activation": recurrent_activation}
     return _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options)

@@ -31,6 +31,10 @@ from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import kept
 from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
 
+IDS_HINT = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
+Activations = tuple[ActivationLike, ActivationLike]
+"""The activations of the candidate and of the gates."""
+
 
 class Loop(NamedTuple):
     """How to run over the steps; the options of `fnn.lstm`."""
@@ -41,12 +45,7 @@ class Loop(NamedTuple):
 
 
 def run_cell(
-    where: str,
-    kind: Cell[Carry],
-    params: Params,
-    carry: Carry,
-    x: Array,
-    activations: tuple[ActivationLike, ActivationLike],
+    where: str, kind: Cell[Carry], params: Params, carry: Carry, x: Array, activations: Activations
 ) -> tuple[Carry, Array]:
     """One step of a cell: the new carry, and its ``h`` as output."""
     x = jnp.asarray(x)
@@ -59,13 +58,7 @@ def run_cell(
 
 
 def run_sequence(
-    where: str,
-    kind: Cell[Carry],
-    params: Params,
-    x: Array,
-    carry: Carry | None,
-    activations: tuple[ActivationLike, ActivationLike],
-    loop: Loop,
+    where: str, kind: Cell[Carry], params: Params, x: Array, carry: Carry | None, activations: Activations, loop: Loop
 ) -> tuple[Array, Carry]:
     """A whole sequence: its outputs, or the last one, and the final carry."""
     x, mask = jnp.asarray(x), loop.mask
@@ -103,12 +96,7 @@ class _Plan(NamedTuple):
 
 
 def _scan(
-    plan: _Plan,
-    weights: Weights,
-    zx: Array | Rows,
-    carry: Carry,
-    mask: Array | None,
-    derivatives: CellActivations | None,
+    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None, slopes_of: CellActivations | None
 ) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
     """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
 
@@ -119,7 +107,7 @@ def _scan(
         stepped, gates = plan.kind.step(weights, old, now, plan.acts)
         new = _select(mask, stepped, old)
         y = new.h if plan.sequences else None
-        return new, (y, None, None) if derivatives is None else (y, old.h, plan.kind.slopes(old, gates, derivatives))
+        return new, (y, None, None) if slopes_of is None else (y, old.h, plan.kind.slopes(old, gates, slopes_of))
 
     return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
 
@@ -153,7 +141,6 @@ def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTr
 
 
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
-    """The new carry where the mask is True, the old one elsewhere."""
     if mask is None:
         return new
     return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
@@ -176,20 +163,16 @@ def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array
     kernel, recurrent = leaf(where, params, "kernel"), leaf(where, params, "recurrent_kernel")
     width = kind.gates * recurrent.shape[0]
     if recurrent.shape[1:] != (width,) or kernel.shape[1:] != (width,):
-        fail(
-            where,
-            expected=f"a kernel (in, {kind.gates} * units) and a recurrent_kernel (units, {kind.gates} * units)",
-            got=f"{describe(kernel)} and {describe(recurrent)}",
-            hint="Are these another layer's?",
-        )
+        expected = f"a kernel (in, {kind.gates} * units) and a recurrent_kernel (units, {kind.gates} * units)"
+        got = f"{describe(kernel)} and {describe(recurrent)}"
+        fail(where, expected=expected, got=got, hint="Are these another layer's?")
     bias = params.get("bias")
     if bias is None:
         return kernel, None, Weights(recurrent)
     shape = kind.bias_shape(recurrent.shape[0])
     if bias.shape != shape:
-        hint = "Are these another layer's?"
-        if kind.carry is GRUCarry:
-            hint = "The bias has two rows with reset_after=True (the default) and is a vector with reset_after=False."
+        hint = "The bias has two rows with reset_after=True (the default) and is a vector with reset_after=False."
+        hint = hint if kind.carry is GRUCarry else "Are these another layer's?"
         fail(where, expected=f"a bias of shape {shape_text(shape)}", got=describe(bias), hint=hint)
     if not kind.recurrent_bias:
         return kernel, bias, Weights(recurrent)
@@ -210,10 +193,7 @@ def _check_x(where: str, kernel: Array, x: Array, axes: tuple[str, ...]) -> None
         return
     if x.ndim != rank + 1 or x.shape[-1] != features:
         expected = f"x of shape {shape_text((*axes, features))} or integer ids of shape {shape_text(axes)}"
-        hint = ""
-        if x.ndim == rank:
-            hint = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
-        fail(where, expected=expected, got=describe(x), hint=hint)
+        fail(where, expected=expected, got=describe(x), hint=IDS_HINT if x.ndim == rank else "")
     check_same_dtype(where, x, kernel)
 
 
