@@ -59,7 +59,7 @@ def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _uniform(key, minval, maxval, shape, dtype)
+        return _uniform(key, minval, maxval, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
@@ -71,7 +71,7 @@ def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
     check_range("normal", "stddev", stddev, 0)
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _normal(key, mean, stddev, shape, dtype)
+        return _normal(key, mean, stddev, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
@@ -123,32 +123,32 @@ def _variance_scaling(
 
 def glorot_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / (fan_in + fan_out))`` (Glorot and Bengio 2010); the default for kernels."""
-    return _variance_scaling(key, shape, dtype, 1.0, "avg", "uniform")
+    return _variance_scaling(key, tuple(shape), dtype, 1.0, "avg", "uniform")
 
 
 def glorot_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``2 / (fan_in + fan_out)`` (Glorot and Bengio 2010)."""
-    return _variance_scaling(key, shape, dtype, 1.0, "avg", "normal")
+    return _variance_scaling(key, tuple(shape), dtype, 1.0, "avg", "normal")
 
 
 def he_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(6 / fan_in)`` (He et al. 2015, arXiv:1502.01852); suits relu."""
-    return _variance_scaling(key, shape, dtype, 2.0, "in", "uniform")
+    return _variance_scaling(key, tuple(shape), dtype, 2.0, "in", "uniform")
 
 
 def he_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``2 / fan_in`` (He et al. 2015); suits relu."""
-    return _variance_scaling(key, shape, dtype, 2.0, "in", "normal")
+    return _variance_scaling(key, tuple(shape), dtype, 2.0, "in", "normal")
 
 
 def lecun_uniform(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Uniform on ``+-sqrt(3 / fan_in)`` (LeCun et al. 1998)."""
-    return _variance_scaling(key, shape, dtype, 1.0, "in", "uniform")
+    return _variance_scaling(key, tuple(shape), dtype, 1.0, "in", "uniform")
 
 
 def lecun_normal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """Normal, truncated at two deviations, of variance ``1 / fan_in`` (LeCun et al. 1998)."""
-    return _variance_scaling(key, shape, dtype, 1.0, "in", "normal")
+    return _variance_scaling(key, tuple(shape), dtype, 1.0, "in", "normal")
 
 
 def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:

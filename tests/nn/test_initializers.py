@@ -150,3 +150,9 @@ def test_half_precision_is_the_rounded_float32(name):
 def test_arguments_out_of_range(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_a_shape_may_be_a_list(name):
+    key = jax.random.key(0)
+    np.testing.assert_array_equal(INITIALIZERS[name](key, [3, 4]), INITIALIZERS[name](key, (3, 4)))
