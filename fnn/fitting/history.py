@@ -1,10 +1,10 @@
-"""What `fit` records."""
+"""The history of a training."""
 
 from __future__ import annotations
 
 
 class History(dict[str, list[float]]):
-    """What `fit` saw: lists with one entry per epoch.
+    """The values of each epoch of `fit`: lists with one entry per epoch.
 
     Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
     epoch with its validation.

@@ -6,19 +6,22 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import FrameType
 
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C into a question asked between chunks, so that no step is lost half-way; a second one acts at once."""
+    """Defer Ctrl-C to the end of a call, so that no step is lost half-way; a second Ctrl-C acts at once.
+
+    The function it yields says whether Ctrl-C was pressed.
+    """
     asked = False
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
     previous = signal.getsignal(signal.SIGINT)
 
-    def note(signum: int, frame: Any) -> None:
+    def note(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             raise KeyboardInterrupt("second Ctrl-C during fit")

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -39,28 +38,28 @@ class Loop:
     """
 
     def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
-        self.plan, self.interrupted = plan, interrupted
-        self.source, self.callbacks, self.checkpoints = plan.source, plan.callbacks, plan.checkpoints
-        self.progress = Progress(plan.verbose, plan.epochs)
-        self.saved: Any = None  # the identity of the position that was written last
+        self.plan, self.options, self.interrupted = plan, plan.options, interrupted
+        self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
+        self.progress = Progress(self.options.verbose, self.options.epochs)
+        self.saved: object = None  # the identity of the position that was written last
         self.warned_of_nan = False
 
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
         """Train from the given state, or continue from a checkpoint of the same run."""
         position = self._resume(ts) or self._begin(ts)
         history = History({name: list(values) for name, values in position.history.items()})
-        while position.epoch < self.plan.epochs and not position.stopped:
+        while position.epoch < self.options.epochs and not position.stopped:
             position, complete = self._epoch(position, history)
             if not complete or self.interrupted():
                 break
-        over = position.epoch >= self.plan.epochs and not position.stopped
+        over = position.epoch >= self.options.epochs and not position.stopped
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.start is None:
             self._save(position)
         history.interrupted = self.interrupted()
         if history.interrupted and self.progress.verbose:
-            behind = self.checkpoints is not None and self.saved != position.identity
-            note = "; the checkpoint is that of the start of the epoch" if behind else ""
+            older = self.checkpoints is not None and self.saved != position.identity
+            note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
         return ts, history
 
@@ -76,9 +75,9 @@ class Loop:
         """The position of the newest checkpoint, if there is one."""
         if self.checkpoints is None or (position := self.checkpoints.latest(ts)) is None:
             return None
-        folder, epochs = self.checkpoints.folder, self.plan.epochs
+        folder, epochs = self.checkpoints.folder, self.options.epochs
         if position.epoch > epochs:
-            hint = "Raise epochs, or give another folder."
+            hint = "Raise epochs, or pass another folder."
             got = f"{epochs}, but the run in {folder!r} has completed {position.epoch} epochs"
             fail("fit", expected="a number of epochs that is not exceeded yet", got=got, hint=hint)
         self.saved = position.identity
@@ -97,7 +96,7 @@ class Loop:
                 restore_stream(validation_data, position.validation)
         return position._replace(ts=copied(position.ts))
 
-    def _validation_state(self) -> Any:
+    def _validation_state(self) -> object:
         """The saved position of an iterable of validation data."""
         data = self.plan.validation_data
         return data.state() if keeps_state(data) else None
@@ -147,7 +146,7 @@ class Loop:
         data = self.plan.validation_data
         if data is None:
             return {}
-        values = evaluate_checked(self.plan.task, ts, data, self.plan.eval_batch_size)
+        values = evaluate_checked(self.plan.task, ts, data, self.options.eval_batch_size)
         nan_rows = values.pop(NAN_ROWS.name)
         # A loss that is not finite has its own warning.
         if math.isfinite(values["loss"]) and not self.warned_of_nan:
@@ -194,7 +193,7 @@ class Loop:
         progress.advance(done - shown, values)
         if guard is not None and totals is not None:
             # After the epoch others may read the state; otherwise an occasional check is enough.
-            last = position.epoch + 1 == self.plan.epochs or self.interrupted()
+            last = position.epoch + 1 == self.options.epochs or self.interrupted()
             if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
                 guard.look(ts, totals)
         return RunPosition(ts=ts, made=made, epoch=position.epoch, history=position.history), values
@@ -204,8 +203,7 @@ def _warn_once(history: History, guarded: bool) -> None:
     """Warn when the loss stops being finite."""
     *before, val_loss = history.get("val_loss", [0.0])
     if not np.isfinite(val_loss) and np.isfinite(before).all() and np.isfinite(history["loss"][-1]):
-        text = f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite."
-        warn(text)
+        warn(f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite.")
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
         more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."

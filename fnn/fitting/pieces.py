@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 
 from .._core.types import Array
-from ..training.batch import take
+from ..training.batch import Batch, take
 from ..training.epoch import filled_up, steps
 from ..training.state import TrainState
 from ..training.step import step_and_totals
@@ -21,22 +22,22 @@ def _advance(
     task: Task,
     ts: TrainState,
     totals: Totals,
-    data: Any,
+    data: Batch,
     order: Array,
-    first: Any,
-    count: Any,
-    size: Any,
+    first: int,
+    count: int,
     *,
+    size: int | None,
     batch_size: int,
 ) -> tuple[TrainState, Totals, Logs]:
-    """``count`` steps of an epoch; the count and the number of rows are traced."""
-    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size, size)
+    """`steps`, with traced counts: calls of every length share a program."""
+    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
     return ts, totals, results(task, totals)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
 def _advance_rows(
-    task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
+    task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array
 ) -> tuple[TrainState, Totals, Logs]:
     """One step on the given rows: the last, smaller batch."""
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
@@ -53,7 +54,7 @@ class EpochUpdate(NamedTuple):
     Attributes:
       ts: the current state.
       totals: totals of loss and metrics over the batches of the epoch so far.
-      logs: the values that follow from them.
+      logs: the values computed from them.
       steps: training steps since the previous update.
       stream: the iterable's ``state()`` after the last of these batches; None without one.
     """
@@ -62,7 +63,7 @@ class EpochUpdate(NamedTuple):
     totals: Totals
     logs: Logs
     steps: int
-    stream: Any
+    stream: object
 
 
 class EpochPosition(NamedTuple):
@@ -76,7 +77,7 @@ class EpochPosition(NamedTuple):
 
     step: int
     done: int
-    totals: dict[str, Any]
+    totals: Mapping[str, Array]
 
 
 class Piece(NamedTuple):
@@ -94,7 +95,7 @@ class Piece(NamedTuple):
       stream: see `EpochUpdate`.
     """
 
-    data: Any
+    data: Batch
     order: Array
     whole: int
     batch_size: int
@@ -102,7 +103,7 @@ class Piece(NamedTuple):
     size: int | None = None
     waits: bool = True
     done: int = 0
-    stream: Any = None
+    stream: object = None
 
 
 def advance(
@@ -112,7 +113,10 @@ def advance(
 
     The buffers of ``ts`` and ``totals`` are donated.
     """
-    first = done * piece.batch_size
-    if not count:
-        return _advance_rows(task, ts, totals, piece.data, piece.order[first : first + piece.rest])
-    return _advance(task, ts, totals, piece.data, piece.order, first, count, piece.size, batch_size=piece.batch_size)
+    first, size, batch_size = done * piece.batch_size, piece.size, piece.batch_size
+    if count:
+        out = _advance(task, ts, totals, piece.data, piece.order, first, count, size=size, batch_size=batch_size)
+    else:
+        out = _advance_rows(task, ts, totals, piece.data, piece.order[first : first + piece.rest])
+    ts, totals, logs = out
+    return ts, totals, logs

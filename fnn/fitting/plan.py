@@ -6,23 +6,28 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
+from functools import partial
+from typing import cast
 
 import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from ..training.batch import Batch, as_batch, size_of
+from .._core.types import PyTree
+from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback
-from .checkpoints import Checkpoints, check_every, settings_of
+from .checkpoints import Checkpoints, Folder, check_every, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import (
     CHUNK_BYTES,
+    ClassWeight,
+    Data,
+    as_data,
     check_counting,
     check_slices,
     is_mapped,
@@ -41,16 +46,16 @@ class Options:
 
     epochs: int
     batch_size: int
-    validation_data: Any
+    validation_data: PyTree | Iterable[PyTree]
     validation_split: float
     shuffle: bool
     drop_remainder: bool
-    class_weight: Any
+    class_weight: ClassWeight | None
     callbacks: Sequence[Callback]
     verbose: int
     eval_batch_size: int
     chunk_bytes: int | None
-    checkpoint: Any
+    checkpoint: Folder | None
     every: int | str
     keep: int | None
     check: str | None
@@ -68,8 +73,8 @@ class Options:
             fail("fit", expected="either validation_data or validation_split", got="both")
         if self.verbose not in (0, 1, 2):
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
-        alone = callable(self.callbacks) or not isinstance(self.callbacks, Iterable)
-        callbacks: tuple[Any, ...] = (self.callbacks,) if alone else tuple(self.callbacks)
+        several = isinstance(self.callbacks, Iterable) and not callable(self.callbacks)
+        callbacks = tuple(self.callbacks) if several else (cast(Callback, self.callbacks),)
         for callback in callbacks:
             _check_callback(callback)
         if self.chunk_bytes is not None:
@@ -83,7 +88,7 @@ class Options:
         return dataclasses.replace(self, callbacks=callbacks)
 
 
-def _check_callback(callback: Any) -> None:
+def _check_callback(callback: object) -> None:
     """Refuse anything that cannot be called with (epoch, ts, logs), such as a function that makes a callback."""
     expected = "a function callback(epoch, ts, logs)"
     if not callable(callback):
@@ -104,37 +109,29 @@ class Plan:
 
     Attributes:
       task: the `Task`.
+      options: those of `fit`.
       source: the training steps of an epoch.
       validation_data: checked arrays, slices of them, or an iterable; None without validation.
       checkpoints: the folder to write to; None without one.
-      callbacks: called after each epoch.
-      epochs: passes over the data.
-      eval_batch_size: examples per batch of validation.
-      verbose: as in `fit`.
     """
 
     task: Task
+    options: Options
     source: Source
-    validation_data: Any
+    validation_data: Data | None
     checkpoints: Checkpoints | None
-    callbacks: tuple[Callback, ...]
-    epochs: int
-    eval_batch_size: int
-    verbose: int
 
-    def opened(self) -> contextlib.AbstractContextManager[Any]:
+    def opened(self) -> contextlib.AbstractContextManager[object]:
         """The checkpoint folder, locked for this process."""
         return contextlib.nullcontext() if self.checkpoints is None else self.checkpoints.opened()
 
 
-def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
-    """Check the data, and decide where the steps come from and what interrupts them."""
-    validating = options.validation_data
-    if not is_stream(data):
-        data = as_batch(data, late=True)
-    if validating is not None and not is_stream(validating):
-        validating = as_batch(validating, "validation_data", late=True)
-    for name, stream in (("data", data), ("validation_data", validating)):
+def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> Plan:
+    """Check the data, and choose the source of the steps and their interruptions."""
+    parsed, validating = as_data(data), options.validation_data
+    if validating is not None:
+        validating = as_data(validating, "validation_data")
+    for name, stream in (("data", parsed), ("validation_data", validating)):
         if options.epochs > 1 and is_stream(stream) and iter(stream) is stream:
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
@@ -144,36 +141,27 @@ def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
         record_stream_state=options.checkpoint is not None,
     )
-    if is_stream(data):
-        source, held_out = _stream(task, data, options, rhythm), None
+    if isinstance(parsed, Batch):
+        source, held_out = _arrays(task, ts, parsed, options, rhythm)
     else:
-        source, held_out = _arrays(task, ts, data, options, rhythm)
+        source, held_out = _stream(task, parsed, options, rhythm), None
     measured = validating if held_out is None else held_out
-    if measured is not None and not is_stream(measured):
-        measured = arrays_to_measure(task, ts, measured, "validation_data", _chunk_bytes(data, options))
-    return Plan(
-        task=task,
-        source=source,
-        validation_data=measured,
-        checkpoints=_checkpoints(task, ts, data, validating, options),
-        callbacks=tuple(options.callbacks),
-        epochs=options.epochs,
-        eval_batch_size=options.eval_batch_size,
-        verbose=options.verbose,
-    )
+    if isinstance(measured, Batch):
+        measured = arrays_to_measure(task, ts, measured, "validation_data", _chunk_bytes(parsed, options))
+    return Plan(task, options, source, measured, _checkpoints(task, ts, parsed, validating, options))
 
 
-def _chunk_bytes(data: Any, options: Options) -> int | None:
+def _chunk_bytes(data: Data, options: Options) -> int | None:
     """The size of a chunk; None for arrays that are copied to the device whole."""
-    if options.chunk_bytes is None and not is_stream(data) and is_mapped(data):
+    if options.chunk_bytes is None and isinstance(data, Batch) and is_mapped(data):
         return CHUNK_BYTES
     return options.chunk_bytes
 
 
-def _stream(task: Task, stream: Iterable[Any], options: Options, rhythm: Rhythm) -> Source:
+def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhythm) -> Source:
     """An iterable as a source."""
     if isinstance(options.class_weight, str):
-        hint = "Pass the weights by class, e.g. of fnn.class_weights."
+        hint = "Pass the weight of each class."
         fail("fit", expected="numbers as class_weight with an iterable", got=repr(options.class_weight), hint=hint)
     kind = type(stream).__name__
     if options.validation_split:
@@ -186,23 +174,24 @@ def _stream(task: Task, stream: Iterable[Any], options: Options, rhythm: Rhythm)
 def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm) -> tuple[Source, Batch | None]:
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
     chunk_bytes, held_out = _chunk_bytes(data, options), None
-    size, batch_size, drop = size_of(data), options.batch_size, options.drop_remainder
+    batch_size, drop = options.batch_size, options.drop_remainder
+    size = size_of(data)
     check_sizes(size, batch_size, drop)
     expected = check_fit(task, ts, data)
     check_slices(task, expected, data, size if chunk_bytes is None else rows_per_chunk(data, chunk_bytes))
     if options.validation_split:
         data, held_out = split_validation(data, options.validation_split)
-        check_sizes(size_of(data), batch_size, drop)
+        check_sizes(rows_of(data), batch_size, drop)
     if options.class_weight is not None:
         data = weigh(task, data, options.class_weight)
         check_counting(data, "data with class_weight,")
-    how: dict[str, Any] = {"shuffle": options.shuffle, "drop": drop}
-    if chunk_bytes is None:
-        return ArraySource(task, rhythm, data, batch_size, **how), held_out
-    return ChunkSource(task, rhythm, data, batch_size, **how, chunk_bytes=chunk_bytes), held_out
+    make = ArraySource if chunk_bytes is None else partial(ChunkSource, chunk_bytes=chunk_bytes)
+    return make(task, rhythm, data, batch_size, shuffle=options.shuffle, drop=drop), held_out
 
 
-def _checkpoints(task: Task, ts: TrainState, data: Any, validating: Any, options: Options) -> Checkpoints | None:
+def _checkpoints(
+    task: Task, ts: TrainState, data: Data, validating: Data | None, options: Options
+) -> Checkpoints | None:
     """The folder of a run that can be continued."""
     if options.checkpoint is None:
         return None
@@ -216,7 +205,7 @@ def _checkpoints(task: Task, ts: TrainState, data: Any, validating: Any, options
         ts,
         data,
         validating,
-        tuple(options.callbacks),
+        options.callbacks,
         batch_size=int(options.batch_size),
         shuffle=bool(options.shuffle),
         drop_remainder=bool(options.drop_remainder),
@@ -224,5 +213,4 @@ def _checkpoints(task: Task, ts: TrainState, data: Any, validating: Any, options
         eval_batch_size=options.eval_batch_size,
         class_weight=options.class_weight,
     )
-    folder, every, keep = options.checkpoint, options.every, options.keep
-    return Checkpoints(folder, every, keep, tuple(options.callbacks), settings, repr(task))
+    return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))

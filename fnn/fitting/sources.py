@@ -10,7 +10,7 @@ import abc
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,20 +18,20 @@ import numpy as np
 
 from .._core.inputs import on_device
 from .._core.trees import from_paths
-from ..training.batch import Batch, size_of
-from ..training.checks import zero_totals
+from ..training.batch import Batch, rows_of
+from ..training.checks import Signature, zero_totals
 from ..training.epoch import epoch_order, fills_up
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .guard import Call, Guard
-from .inputs import row_bytes, take_from_host
-from .pace import Pace
+from .inputs import rows_per_chunk, take_from_host
+from .pace import pace_of
 from .pieces import EpochPosition, EpochUpdate, Piece, advance, fill_up
 
 
 class Rhythm(NamedTuple):
-    """What interrupts the steps of a source.
+    """Interruptions of the steps of a source.
 
     Attributes:
       guard: checks every new state; None without one.
@@ -44,7 +44,7 @@ class Rhythm(NamedTuple):
     record_stream_state: bool = False
 
     def until_checkpoint(self, made: int) -> int | None:
-        """Steps from the ``made``-th of the run to the next checkpoint."""
+        """Steps from step ``made`` of the run to the next checkpoint."""
         return None if self.checkpoint_every is None else self.checkpoint_every - made % self.checkpoint_every
 
 
@@ -53,8 +53,7 @@ class Source(abc.ABC):
 
     Attributes:
       total: steps in an epoch; None if unknown.
-      resumable: whether an epoch can be continued from within.
-      rhythm: see `Rhythm`.
+      resumable: whether training can continue in the middle of an epoch.
     """
 
     total: int | None
@@ -62,17 +61,17 @@ class Source(abc.ABC):
 
     def __init__(self, task: Task, rhythm: Rhythm) -> None:
         self.task, self.rhythm = task, rhythm
-        self.running: Any = None  # the results of the latest call, which the device may still compute
+        self.running: Logs = {}  # the results of the latest call, which the device may still be computing
 
     @abc.abstractmethod
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The batches of an epoch that began at ``ts``, from its step ``done``, which is step ``made`` of the run."""
 
-    def state(self) -> Any:
+    def state(self) -> object:
         """The iterable's saved position between epochs."""
         return None
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: object) -> None:
         """Continue from a saved position of the iterable, between epochs or within one."""
         assert state is None
 
@@ -97,7 +96,7 @@ class Source(abc.ABC):
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
             done = piece.done
-            pace = Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None
+            pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
             while done < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
                 count = min(wanted, piece.whole - done, self.rhythm.until_checkpoint(made) or piece.whole)
@@ -134,7 +133,7 @@ class ArraySource(Source):
 
     def __init__(self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool) -> None:
         super().__init__(task, rhythm)
-        self.data, self.shuffle, self.size = self._place(data), shuffle, size_of(data)
+        self.data, self.shuffle, self.size = self._place(data), shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
@@ -145,7 +144,8 @@ class ArraySource(Source):
             self.whole, self.rest = self.total, 0
 
     def _place(self, data: Batch) -> Batch:
-        return on_device(data)
+        placed: Batch = on_device(data)
+        return placed
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
@@ -168,11 +168,12 @@ class ChunkSource(ArraySource):
         self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
     ) -> None:
         super().__init__(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop)
-        most = max(1, chunk_bytes // (row_bytes(self.data) * self.batch_size))
+        most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
 
     def _place(self, data: Batch) -> Batch:
-        return jax.tree.map(np.asarray, data)
+        placed: Batch = jax.tree.map(np.asarray, data)
+        return placed
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Chunks of one shape, so that they share a compiled program."""
@@ -183,7 +184,7 @@ class ChunkSource(ArraySource):
         last = starts[-1]
         starts = starts[min(done // self.batches, len(starts) - 1) :]
 
-        def read(start: int) -> Any:
+        def read(start: int) -> Batch:
             return take_from_host(self.data, order[start : start + (length if start == last else rows)], length)
 
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -195,8 +196,12 @@ class ChunkSource(ArraySource):
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
-                data = jax.tree.map(jnp.asarray, chunk)
-                in_turn = jnp.arange(length, dtype=jnp.int32)
-                size = filled if self.fills else None
-                trained = max(0, done - start // self.batch_size)
-                yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)
+                yield Piece(
+                    data=jax.tree.map(jnp.asarray, chunk),
+                    order=jnp.arange(length, dtype=jnp.int32),
+                    whole=whole,
+                    batch_size=self.batch_size,
+                    rest=rest,
+                    size=filled if self.fills else None,
+                    done=max(0, done - start // self.batch_size),
+                )

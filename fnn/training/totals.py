@@ -20,7 +20,7 @@ Logs = dict[str, Array]
 
 
 def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree:
-    """The same predictions, of which rows of weight 0 pass no gradient, not even NaN."""
+    """The same predictions; rows of weight 0 pass no gradient, not even NaN."""
     counts = weight != 0
 
     def selected(p: PyTree) -> PyTree:
@@ -34,10 +34,10 @@ def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree
 def each_step(
     predictions: PyTree, y: PyTree, weight: Array | None = None, valid: Array | None = None
 ) -> tuple[PyTree, PyTree, Array | None, Array | None]:
-    """Predictions, targets, weights and valid rows, in which each step of a `Masked` output is an example.
+    """Predictions, targets, weights and valid rows, with each step of a `Masked` output as an example.
 
-    Steps that the mask leaves out are not valid. Zeros stand in their predictions and targets, so that neither a loss
-    nor its gradient depends on what they hold. Other predictions come back as they are.
+    Steps that the mask leaves out are not valid. Their predictions and targets become zeros, so that neither a loss
+    nor its gradient depends on their values. Other predictions are returned as they are.
     """
     if isinstance(y, Masked):
         hint = "The mask of the model's output decides which steps count: pass y.x."
@@ -66,7 +66,7 @@ def each_step(
 
 
 def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,); of a `Masked` output that of each step, (batch, time), 0 where masked."""
+    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked."""
     flat, targets, _, valid = each_step(predictions, y)
     losses = task.loss(flat, targets)
     if not isinstance(predictions, Masked) or valid is None:
@@ -77,20 +77,19 @@ def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
 def measure(
     task: Task,
     predictions: PyTree,
-    y: PyTree,
-    weight: Array | None,
-    valid: Array | None,
+    batch: Batch,
+    valid: Array | None = None,
     penalties: Sequence[Array] = (),
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     masked = isinstance(predictions, Masked)
     with located("loss"):
-        predictions, y, weight, valid = each_step(predictions, y, weight, valid)
+        predictions, y, weight, valid = each_step(predictions, batch.y, batch.weight, valid)
         if weight is not None:
             predictions = _without_gradient_of_uncounted(predictions, weight)
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
-    # Of a masked output a whole batch may be padding.
+    # With a masked output a whole batch may be padding.
     loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
     for penalty in penalties:
         loss = loss + penalty.astype(total.dtype)
@@ -105,7 +104,7 @@ def measure(
 
 
 def merge(task: Task, a: Totals, b: Totals) -> Totals:
-    """Totals of two parts of the data as totals of both."""
+    """The totals of two parts of the data together."""
     out: Totals = {"loss": jax.tree.map(jnp.add, a["loss"], b["loss"])}
     for metric in task.metrics:
         out[metric.name] = metric.merge(a[metric.name], b[metric.name])
@@ -128,7 +127,7 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
         predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
-        return measure(task, predictions, batch.y, batch.weight, None)[1]
+        return measure(task, predictions, batch)[1]
 
     shapes: Totals = jax.eval_shape(forward, ts, batch)
     return shapes
