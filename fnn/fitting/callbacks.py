@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from typing import TypedDict
 
 import jax.numpy as jnp
 
 from .._core.errors import fail
 from .._core.files import check_ending
+from .._core.types import PyTree
 from ..checkpoint import save
 from ..training.state import TrainState
 from ..training.stopping import Watch
@@ -122,13 +122,6 @@ def model_checkpoint(path: str | os.PathLike[str], *, monitor: str | None = None
     return _ModelCheckpoint(os.fspath(path), watch)
 
 
-class _Memory(TypedDict):
-    """The memory of `model_checkpoint` in a checkpoint of `fit`."""
-
-    history: dict[str, list[float]]
-    memory: tuple[float, int] | None
-
-
 class _ModelCheckpoint:
     """See `model_checkpoint`."""
 
@@ -153,12 +146,12 @@ class _ModelCheckpoint:
             fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
         save(target, ts, history=self.history, extra={"epoch": epoch + 1})
 
-    def state(self) -> _Memory:
+    def state(self) -> PyTree:
         """The best value and the history so far, for a checkpoint of `fit`."""
         memory = None if self.memory is None else (float(self.memory[0]), int(self.memory[1]))
         return {"history": self.history, "memory": memory}
 
-    def restore(self, state: _Memory) -> None:
+    def restore(self, state: PyTree) -> None:
         """Continue with the memory from a checkpoint."""
         self.history = {name: list(values) for name, values in state["history"].items()}
         if state["memory"] is not None:

@@ -56,31 +56,18 @@ class CheckpointError(OSError):
 
 
 class RunPosition(NamedTuple):
-    """The position of a run of `fit`: everything another process needs to continue it exactly.
-
-    Attributes:
-      ts: the state.
-      made: training steps made in this run.
-      epoch: completed epochs.
-      start: the position within the next epoch; None at its beginning.
-      logs: values of that epoch so far.
-      seconds: time spent on it.
-      history: of the completed epochs.
-      stopped: whether a callback stopped the training.
-      stream: the iterable's ``state()``; None without one.
-      validation: likewise for an iterable of validation data.
-    """
+    """The position of a run of `fit`: everything another process needs to continue it exactly."""
 
     ts: TrainState
-    made: int = 0
-    epoch: int = 0
-    start: EpochPosition | None = None
-    logs: Mapping[str, float] = MappingProxyType({})
-    seconds: float = 0.0
-    history: Mapping[str, list[float]] = MappingProxyType({})
-    stopped: bool = False
-    stream: object = None
-    validation: object = None
+    made: int = 0  # training steps made in this run
+    epoch: int = 0  # completed epochs
+    start: EpochPosition | None = None  # within the next epoch; None at its beginning
+    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
+    seconds: float = 0.0  # spent on that epoch
+    history: Mapping[str, list[float]] = MappingProxyType({})  # of the completed epochs
+    stopped: bool = False  # whether a callback stopped the training
+    stream: object = None  # the iterable's ``state()``
+    validation: object = None  # likewise for an iterable of validation data
 
     @property
     def identity(self) -> tuple[int, int, bool, bool]:
@@ -91,13 +78,8 @@ class RunPosition(NamedTuple):
 class Checkpoints:
     """A folder with the checkpoints of one run.
 
-    Args:
-      folder: created if missing.
-      every: "epoch", or a number of steps.
-      keep: the number of newest files to keep; None keeps all.
-      callbacks: those of `fit`, whose memories are saved too.
-      settings: texts and numbers by name that must be the same when the run continues.
-      model: the text to store as ``model``.
+    ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
+    continues; ``model`` describes the model.
     """
 
     def __init__(
@@ -150,14 +132,7 @@ class Checkpoints:
         return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
 
     def latest(self, ts: TrainState) -> RunPosition | None:
-        """The position of the newest undamaged checkpoint; None in an empty folder.
-
-        Args:
-          ts: the initial state of the run.
-
-        Raises:
-          InputError: when the folder holds another run, or when every file in it is damaged.
-        """
+        """The position of the newest undamaged checkpoint of the run that begins at ``ts``; None in an empty folder."""
         damaged: list[tuple[str, DamagedError]] = []
         for path in reversed(self.paths()):
             try:

@@ -85,13 +85,13 @@ def _watched(ts: TrainState, totals: Totals) -> PyTree:
 
 
 class Call(NamedTuple):
-    """One call of `advance`: its arguments, the number of the epoch, and whether it begins the epoch."""
+    """One call of `advance`."""
 
     piece: Piece
     done: int
     steps: int
-    epoch: int
-    first: bool
+    epoch: int  # its number
+    first: bool  # whether the call begins it
 
 
 class Guard:

@@ -21,8 +21,8 @@ from ..losses.facts import check_targets, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS, check_labels
 from ..nn.masks import Masked
-from ..training.batch import Batch, as_batch, rows_of
-from ..training.checks import Expected, Signature, check_fit, check_ids_in_range
+from ..training.batch import Batch, Signature, as_batch, rows_of
+from ..training.checks import Expected, check_fit, check_ids_in_range
 from ..training.state import TrainState
 from ..training.task import Task
 

@@ -30,12 +30,7 @@ from .streams import restore_stream
 
 
 class Loop:
-    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints.
-
-    Args:
-      plan: what to train, on what, and how.
-      interrupted: whether Ctrl-C was pressed.
-    """
+    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
     def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
         self.plan, self.options, self.interrupted = plan, plan.options, interrupted
@@ -126,15 +121,8 @@ class Loop:
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.rhythm.guard is not None)
         ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
-        position = RunPosition(
-            ts=ts,
-            made=position.made,
-            epoch=position.epoch + 1,
-            history=history,
-            stopped=stop,
-            stream=self.source.state(),
-            validation=self._validation_state(),
-        )
+        position = position._replace(ts=ts, epoch=position.epoch + 1, history=history, stopped=stop)
+        position = position._replace(stream=self.source.state(), validation=self._validation_state())
         if stop and self.progress.verbose:
             print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)
         if self.checkpoints is not None and self.checkpoints.due(position.made):
@@ -174,14 +162,12 @@ class Loop:
                 if done != source.total and (due or interrupted):
                     if guard is not None:
                         guard.look(ts, totals)
-                    position = RunPosition(
+                    position = position._replace(
                         ts=ts,
                         made=made,
-                        epoch=position.epoch,
                         start=EpochPosition(begin, done, paths(totals)),
                         logs=as_floats(logs),
                         seconds=now - started,
-                        history=position.history,
                         stream=update.stream,
                         validation=self._validation_state(),
                     )

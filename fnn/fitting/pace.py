@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from ..training.checks import Signature
+from ..training.batch import Signature
 from ..training.task import Task
 
 

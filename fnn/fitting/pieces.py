@@ -49,61 +49,35 @@ fill_up = jax.jit(filled_up, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):
-    """Progress of an epoch since the previous update.
-
-    Attributes:
-      ts: the current state.
-      totals: totals of loss and metrics over the batches of the epoch so far.
-      logs: the values computed from them.
-      steps: training steps since the previous update.
-      stream: the iterable's ``state()`` after the last of these batches; None without one.
-    """
+    """Progress of an epoch since the previous update."""
 
     ts: TrainState
-    totals: Totals
-    logs: Logs
-    steps: int
-    stream: object
+    totals: Totals  # of loss and metrics over the batches of the epoch so far
+    logs: Logs  # the values computed from them
+    steps: int  # since the previous update
+    stream: object  # the iterable's ``state()`` after the last of these batches; None without one
 
 
 class EpochPosition(NamedTuple):
-    """A position within an epoch.
+    """A position within an epoch."""
 
-    Attributes:
-      step: the step count at which the epoch began; it determines the order of the rows.
-      done: completed steps of the epoch.
-      totals: totals of loss and metrics over these steps, by path.
-    """
-
-    step: int
-    done: int
-    totals: Mapping[str, Array]
+    step: int  # the step count at which the epoch began; it determines the order of the rows
+    done: int  # completed steps of the epoch
+    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
 
 
 class Piece(NamedTuple):
-    """Consecutive batches of an epoch, on the device.
-
-    Attributes:
-      data: the rows.
-      order: row numbers in training order.
-      whole: the number of whole batches.
-      batch_size: rows in each of them.
-      rest: rows in a smaller batch after them, which is a step of its own shape; 0 for none.
-      size: rows that count, where padding fills the last whole batch; None where all count.
-      waits: whether to wait for the device between calls, so that the progress bar can move.
-      done: batches that were completed earlier.
-      stream: see `EpochUpdate`.
-    """
+    """Consecutive batches of an epoch, on the device."""
 
     data: Batch
-    order: Array
-    whole: int
+    order: Array  # row numbers in training order
+    whole: int  # the number of whole batches
     batch_size: int
-    rest: int = 0
-    size: int | None = None
-    waits: bool = True
-    done: int = 0
-    stream: object = None
+    rest: int = 0  # rows in a smaller batch after them, which is a step of its own shape
+    size: int | None = None  # rows that count, where padding fills the last whole batch; None where all count
+    waits: bool = True  # whether to wait for the device between calls, so that the progress bar can move
+    done: int = 0  # batches that were completed earlier
+    stream: object = None  # see EpochUpdate
 
 
 def advance(
@@ -113,10 +87,11 @@ def advance(
 
     The buffers of ``ts`` and ``totals`` are donated.
     """
-    first, size, batch_size = done * piece.batch_size, piece.size, piece.batch_size
+    data, order, size, batch_size = piece.data, piece.order, piece.size, piece.batch_size
+    first = done * batch_size
     if count:
-        out = _advance(task, ts, totals, piece.data, piece.order, first, count, size=size, batch_size=batch_size)
+        out = _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)
     else:
-        out = _advance_rows(task, ts, totals, piece.data, piece.order[first : first + piece.rest])
+        out = _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
     ts, totals, logs = out
     return ts, totals, logs

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Sequence
-from functools import partial
 from typing import cast
 
+import jax
 import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
+from .._core.inputs import on_device
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit
@@ -105,20 +106,12 @@ def _check_callback(callback: object) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to train, on what, and how.
-
-    Attributes:
-      task: the `Task`.
-      options: those of `fit`.
-      source: the training steps of an epoch.
-      validation_data: checked arrays, slices of them, or an iterable; None without validation.
-      checkpoints: the folder to write to; None without one.
-    """
+    """What to train, on what, and how."""
 
     task: Task
     options: Options
     source: Source
-    validation_data: Data | None
+    validation_data: Data | None  # checked arrays, slices of them, or an iterable
     checkpoints: Checkpoints | None
 
     def opened(self) -> contextlib.AbstractContextManager[object]:
@@ -185,8 +178,10 @@ def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: R
     if options.class_weight is not None:
         data = weigh(task, data, options.class_weight)
         check_counting(data, "data with class_weight,")
-    make = ArraySource if chunk_bytes is None else partial(ChunkSource, chunk_bytes=chunk_bytes)
-    return make(task, rhythm, data, batch_size, shuffle=options.shuffle, drop=drop), held_out
+    if chunk_bytes is None:
+        return ArraySource(task, rhythm, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
+    data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
+    return ChunkSource(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
 
 
 def _checkpoints(

@@ -16,10 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.inputs import on_device
 from .._core.trees import from_paths
-from ..training.batch import Batch, rows_of
-from ..training.checks import Signature, zero_totals
+from ..training.batch import Batch, Signature, rows_of
+from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, fills_up
 from ..training.state import TrainState
 from ..training.task import Task
@@ -31,17 +30,11 @@ from .pieces import EpochPosition, EpochUpdate, Piece, advance, fill_up
 
 
 class Rhythm(NamedTuple):
-    """Interruptions of the steps of a source.
+    """Interruptions of the steps of a source."""
 
-    Attributes:
-      guard: checks every new state; None without one.
-      checkpoint_every: yield the state whenever the number of steps in the run is a multiple of it; None for never.
-      record_stream_state: whether to ask an iterable for its state after each batch.
-    """
-
-    guard: Guard | None = None
-    checkpoint_every: int | None = None
-    record_stream_state: bool = False
+    guard: Guard | None = None  # checks every new state
+    checkpoint_every: int | None = None  # update at each multiple of this number of steps in the run
+    record_stream_state: bool = False  # whether to ask an iterable for its state after each batch
 
     def until_checkpoint(self, made: int) -> int | None:
         """Steps from step ``made`` of the run to the next checkpoint."""
@@ -49,15 +42,10 @@ class Rhythm(NamedTuple):
 
 
 class Source(abc.ABC):
-    """Epochs of training steps.
+    """Epochs of training steps."""
 
-    Attributes:
-      total: steps in an epoch; None if unknown.
-      resumable: whether training can continue in the middle of an epoch.
-    """
-
-    total: int | None
-    resumable: bool = True
+    total: int | None  # steps in an epoch; None if unknown
+    resumable: bool = True  # whether training can continue in the middle of an epoch
 
     def __init__(self, task: Task, rhythm: Rhythm) -> None:
         self.task, self.rhythm = task, rhythm
@@ -78,14 +66,9 @@ class Source(abc.ABC):
     def steps(
         self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
     ) -> Generator[EpochUpdate, None, None]:
-        """Train for one epoch or the rest of one.
+        """Train for one epoch, or the rest of one from ``position``, with an update about every ``period`` seconds.
 
-        Args:
-          ts: the current state.
-          period: seconds between updates, roughly.
-          epoch: the number of the epoch.
-          made: steps made in the run so far.
-          position: where in the epoch to continue; None for its beginning.
+        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far.
         """
         first = done_before = 0 if position is None else position.done
         totals: Totals | None = None
@@ -133,7 +116,7 @@ class ArraySource(Source):
 
     def __init__(self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool) -> None:
         super().__init__(task, rhythm)
-        self.data, self.shuffle, self.size = self._place(data), shuffle, rows_of(data)
+        self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
@@ -142,10 +125,6 @@ class ArraySource(Source):
         self.fills = self.rest > 0 and fills_up(task)
         if self.fills:
             self.whole, self.rest = self.total, 0
-
-    def _place(self, data: Batch) -> Batch:
-        placed: Batch = on_device(data)
-        return placed
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
@@ -170,10 +149,6 @@ class ChunkSource(ArraySource):
         super().__init__(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop)
         most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
-
-    def _place(self, data: Batch) -> Batch:
-        placed: Batch = jax.tree.map(np.asarray, data)
-        return placed
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Chunks of one shape, so that they share a compiled program."""

@@ -15,8 +15,7 @@ from .._core.checks import keeps_state
 from .._core.errors import located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, as_batch, rows_of
-from ..training.checks import Signature
+from ..training.batch import Batch, Signature, as_batch, rows_of
 from ..training.epoch import fills_up
 from ..training.state import TrainState
 from ..training.task import Task

@@ -13,8 +13,8 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import COMPILED
-from .._core.types import Array, F, PyTree, Shape
-from ..nn.layer import Layer
+from .._core.types import Array, DType, F, PyTree, Shape
+from ..nn.layer import Layer, shape_of
 
 T = TypeVar("T")
 
@@ -43,50 +43,30 @@ class Batch(NamedTuple):
             fail("data", expected="a pair or a triple", got=got, hint=hint)
         return cls(*data)
 
-    def checked(self) -> Batch:
-        """The same batch; weights that are a column are refused."""
-        shape: Shape = getattr(self.weight, "shape", ())
-        if len(shape) == 2 and shape[1] == 1 and getattr(self.y, "shape", ())[1:2] != (1,):
-            hint = "Write sample_weight[:, 0]."
-            fail("sample_weight", expected="weights of shape (batch,)", got=describe(self.weight), hint=hint)
-        return self
-
 
 def as_batch(data: object, where: str = "data", *, late: bool = False) -> Batch:
     """Parse data as users have it: the one door of every function that takes a batch or a data set.
 
-    Args:
-      data: ``(x, y)`` or ``(x, y, sample_weight)`` of anything `as_array` takes; a list of arrays, such as a data
-        loader's batch, counts as a tuple of them.
-      where: its name in messages.
-      late: as in `as_arrays`.
-
-    Raises:
-      InputError: for another structure, or values that are not arrays.
+    It takes ``(x, y)`` or ``(x, y, sample_weight)`` of anything `as_array` takes, as a tuple or, as data loaders give
+    it, a list. ``where`` is its name in messages, ``late`` as in `as_arrays`.
     """
-    if isinstance(data, Batch) and _is_ready(data):
-        return data.checked()
     refuse_set(data, where, pair=True)
     if isinstance(data, list) and is_numbers(data):
         data = convert_tree(where, data, late)
     batch = Batch.of(data)
-    if not _is_ready(batch):
-        names = ("x", "y", "sample_weight")
-        batch = Batch(*(convert_tree(f"{where} {name}", part, late) for name, part in zip(names, batch, strict=True)))
-    return batch.checked()
-
-
-def _is_ready(batch: Batch) -> bool:
-    """Whether all leaves are JAX arrays, traced or not, so that nothing is left to convert."""
-    return all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch))))
+    ready = all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch))))
+    if not ready:
+        parts = zip(("x", "y", "sample_weight"), batch, strict=True)
+        batch = Batch(*(convert_tree(f"{where} {name}", part, late) for name, part in parts))
+    shape: Shape = getattr(batch.weight, "shape", ())
+    if len(shape) == 2 and shape[1] == 1 and getattr(batch.y, "shape", ())[1:2] != (1,):
+        hint = "Write sample_weight[:, 0]."
+        fail("sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
+    return batch
 
 
 def parsing(name: str) -> Callable[[F], F]:
-    """Let a compiled function of (task, ts, data, ...) take data as users have it, see `as_batch`.
-
-    Args:
-      name: the name of its third argument.
-    """
+    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`."""
 
     def wrap(jitted: F) -> F:
         def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
@@ -107,11 +87,7 @@ def parsing(name: str) -> Callable[[F], F]:
 
 
 def size_of(data: PyTree) -> int:
-    """The number of examples, after a check that all arrays have it as their first axis.
-
-    Raises:
-      InputError: when lengths differ or there is no example.
-    """
+    """The number of examples, after a check that all arrays have it as their first axis and there is one."""
     sizes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if not getattr(leaf, "shape", ()):
@@ -170,3 +146,21 @@ def counted(model: Layer, batch: Batch) -> Batch:
         return jnp.where(along_rows(replaced, a), one, a)
 
     return Batch(jax.tree.map(cleaned, batch.x), jax.tree.map(cleaned, batch.y), weight)
+
+
+class Signature(NamedTuple):
+    """Structure, shapes and dtypes of a tree; hashable, so that checks of shapes run once for each."""
+
+    treedef: jax.tree_util.PyTreeDef
+    leaves: tuple[tuple[Shape, DType], ...]
+    real: DType  # the default dtype: float64 in x64 mode, where other dtypes may follow
+
+    @classmethod
+    def of(cls, tree: PyTree) -> Signature:
+        """The signature of a tree of arrays."""
+        leaves, treedef = jax.tree.flatten(shape_of(tree))
+        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
+
+    def tree(self) -> PyTree:
+        """The tree with a `jax.ShapeDtypeStruct` for each array."""
+        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])

@@ -15,30 +15,27 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
 from .._core.trees import paths
-from .._core.types import Array, DType, Params, PyTree, Shape, State
-from ..metrics.metric import Metric
+from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
-from .batch import Batch, rows_of, size_of
+from .batch import Batch, Signature, rows_of, size_of
 from .state import TrainState, check_task
 from .task import Task, check_output
 from .totals import Totals, each_step, total_shapes
 
+Limits = dict[str, tuple[str, int]]
+"""For arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows."""
+
 
 class Expected(NamedTuple):
-    """Facts about a task and its data that follow from shapes, for the checks of values.
+    """Facts about a task and its data that follow from shapes, for the checks of values."""
 
-    Attributes:
-      predictions: their shapes.
-      ids: for arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows.
-    """
-
-    predictions: PyTree
-    ids: dict[str, tuple[str, int]]
+    predictions: PyTree  # their shapes
+    ids: Limits
 
 
-def check_ids_in_range(limits: dict[str, tuple[str, int]], x: PyTree, where: str) -> None:
+def check_ids_in_range(limits: Limits, x: PyTree, where: str) -> None:
     """Refuse ids beyond the rows of the layer that reads them."""
     for path, leaf in paths(x).items():
         if path in limits:
@@ -57,24 +54,6 @@ def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", trai
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 
 
-class Signature(NamedTuple):
-    """Structure, shapes and dtypes of a tree; hashable, so that checks of shapes run once for each."""
-
-    treedef: jax.tree_util.PyTreeDef
-    leaves: tuple[tuple[Shape, DType], ...]
-    real: DType  # the default dtype: float64 in x64 mode, where other dtypes may follow
-
-    @classmethod
-    def of(cls, tree: PyTree) -> Signature:
-        """The signature of a tree of arrays."""
-        leaves, treedef = jax.tree.flatten(shape_of(tree))
-        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
-
-    def tree(self) -> PyTree:
-        """The tree with a `jax.ShapeDtypeStruct` for each array."""
-        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
-
-
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
     ts, batch = state.tree(), data.tree()
@@ -87,7 +66,11 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     if losses.shape != (math.prod(steps),):
         fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))
     for metric in task.metrics:
-        _check_metric(task, metric, flat, targets)
+        weights = jax.ShapeDtypeStruct(losses.shape, jnp.float32)
+        with located(f"metric {metric.name!r}"):
+            out = jax.eval_shape(lambda *data, m=metric: m.result(m.measure(*data)), flat, targets, weights)
+            if getattr(out, "shape", None) != ():
+                fail("result", expected="a scalar", got=describe(out))
     if weight is not None and weight.shape not in ((rows,), steps):
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
@@ -96,9 +79,9 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
 
 
-def _id_limits(task: Task, ts: TrainState, x: PyTree) -> dict[str, tuple[str, int]]:
-    """Which arrays of x a layer reads as row numbers, and how many rows there are, from one trace of the model."""
-    limits: dict[str, tuple[str, int]] = {}
+def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
+    """The `Limits` of an input, from one trace of the model."""
+    limits: Limits = {}
 
     def forward(params: Params, state: State, x: PyTree) -> PyTree:
         names = {id(leaf): path for path, leaf in paths(x).items()}
@@ -160,15 +143,6 @@ def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
     totals: Totals = jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
     return totals
-
-
-def _check_metric(task: Task, metric: Metric, predictions: PyTree, y: PyTree) -> None:
-    rows = jax.tree.leaves(predictions)[0].shape[0]
-    weights = jax.ShapeDtypeStruct((rows,), jnp.float32)
-    with located(f"metric {metric.name!r}"):
-        out = jax.eval_shape(lambda p, t, w: metric.result(metric.measure(p, t, w)), predictions, shape_of(y), weights)
-        if getattr(out, "shape", None) != ():
-            fail("result", expected="a scalar", got=describe(out))
 
 
 def _check_opt_state(task: Task, ts: TrainState) -> None:

@@ -33,7 +33,9 @@ def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
 
 
 def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
-    """Refuse a masked output, whose examples are steps rather than rows of the batch."""
+    """Refuse batches without examples, and a masked output, whose examples are steps rather than rows."""
+    check_task(task, ts)
+    size_of(batch)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     if isinstance(out, Masked):
         hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
@@ -67,8 +69,6 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     >>> fnn.example_gradients(task, ts, (x, x))["kernel"].shape
     (2, 1, 1)
     """
-    check_task(task, ts)
-    size_of(batch)
     _check_examples("example_gradients", task, ts, batch)
 
     def one(row: Batch) -> PyTree:
@@ -86,9 +86,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     ``H v = d/de grad L(params + e v)`` at 0: a forward derivative of the gradient, about twice its cost.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
-      batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+      task, ts, batch: as in `example_gradients`.
       vector: a tree like ``ts.params``.
 
     Returns:

@@ -95,11 +95,11 @@ def epoch(
     task: Task,
     ts: TrainState,
     data: Batch,
-    order_key: Array | None,
-    *,
     batch_size: int,
     shuffle: bool,
     drop_remainder: bool,
+    order_key: Array | None,
+    *,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """All batches of an epoch, the last, smaller one included unless dropped."""
@@ -163,5 +163,5 @@ def train_epoch(
     """
     check_task(task, ts)
     check_sizes(size_of(data), batch_size, drop_remainder)
-    ts, totals = epoch(task, ts, data, order_key, batch_size=batch_size, shuffle=shuffle, drop_remainder=drop_remainder)
+    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
     return ts, results(task, totals)

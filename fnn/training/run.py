@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +92,7 @@ def run(
         if not isinstance(callback, PureCallback):
             hint = "Functions with side effects belong in fit."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
-    sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
+    sizes = (epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake
@@ -104,22 +103,8 @@ def run(
 @jax.jit
 def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
     """NaN for epochs after training stopped."""
-
-    def fill(values: Array) -> Array:
-        return jnp.where(trained, values, jnp.full_like(values, jnp.nan))
-
-    return {name: values if name == "epoch" else fill(values) for name, values in history.items()}
-
-
-class _Sizes(NamedTuple):
-    """Settings that are fixed before tracing."""
-
-    epochs: int
-    batch_size: int
-    shuffle: bool
-    drop_remainder: bool
-    eval_batch_size: int
-    remat: bool
+    filled = {name: jnp.where(trained, a, jnp.full_like(a, jnp.nan)) for name, a in history.items() if name != "epoch"}
+    return history | filled
 
 
 @compiled
@@ -131,31 +116,25 @@ def _run(
     validation_data: Batch | None,
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
-    sizes: _Sizes,
+    sizes: tuple[int, int, bool, bool, int, bool],
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
     """See `run`; with callbacks also which epochs were trained."""
-    train = partial(
-        epoch,
-        task,
-        batch_size=sizes.batch_size,
-        shuffle=sizes.shuffle,
-        drop_remainder=sizes.drop_remainder,
-        remat=sizes.remat,
-    )
+    epochs, batch_size, shuffle, drop_remainder, eval_batch_size, remat = sizes
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so they share the order.
-        ts, totals = train(ts, data, None if order_key is None else jax.random.fold_in(order_key, i))
+        key = None if order_key is None else jax.random.fold_in(order_key, i)
+        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, key, remat=remat)
         logs = results(task, totals)
         if validation_data is not None:
-            measured = measure_all(task, ts.params, ts.state, validation_data, sizes.eval_batch_size, sizes.remat)
+            measured = measure_all(task, ts.params, ts.state, validation_data, eval_batch_size, remat)
             logs |= {f"val_{name}": value for name, value in results(task, measured).items()}
         return ts, logs
 
-    numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
+    numbers = jnp.arange(epochs, dtype=jnp.uint32)
     if callbacks:
-        return _with_callbacks(rematerialized(body) if sizes.remat else body, ts, numbers, callbacks)
-    return *(in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)), None
+        return _with_callbacks(rematerialized(body) if remat else body, ts, numbers, callbacks)
+    return *(in_segments(body, ts, numbers) if remat else jax.lax.scan(body, ts, numbers)), None
 
 
 def _with_callbacks(

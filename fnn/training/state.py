@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail
 from .._core.trees import compiled
-from .._core.types import Array, DType, Params, PyTree, Shape, State
+from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
+from .batch import Signature
 from .task import Task, check_output, check_penalties
 
 
@@ -59,13 +60,6 @@ class TrainState(NamedTuple):
         return f"TrainState(step={step}, {count:,} parameters)"
 
 
-class _Shape(NamedTuple):
-    """A hashable shape and dtype, so that a model's input can be a static argument."""
-
-    shape: Shape
-    dtype: DType
-
-
 def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """The initial training state.
 
@@ -87,15 +81,14 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """
     check_task(task)
     check_key("init", key)
-    leaves, treedef = jax.tree.flatten(example_of("init", x))
-    ts: TrainState = _init(task, key, tuple(_Shape(leaf.shape, leaf.dtype) for leaf in leaves), treedef)
+    ts: TrainState = _init(task, key, Signature.of(example_of("init", x)))
     return ts
 
 
 @compiled
-@partial(jax.jit, static_argnums=(0, 2, 3))
-def _init(task: Task, key: Array, shapes: tuple[_Shape, ...], treedef: jax.tree_util.PyTreeDef) -> TrainState:
-    x = treedef.unflatten([jax.ShapeDtypeStruct(*shape) for shape in shapes])
+@partial(jax.jit, static_argnums=(0, 2))
+def _init(task: Task, key: Array, shapes: Signature) -> TrainState:
+    x = shapes.tree()
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)

@@ -18,8 +18,8 @@ from ..optimizers.base import get_hyper, set_hyper
 from .state import TrainState
 
 T = TypeVar("T")
-Flag = bool | Array
-Epoch = int | Array
+Values = Mapping[str, Scalar]
+After = tuple[PyTree, TrainState, bool | Array]
 Watched = tuple[Array, Array]
 """The best value so far, with the sign that makes less better, and the epochs since."""
 
@@ -37,16 +37,7 @@ class StopTraining(Exception):  # noqa: N818 (a request, not an error)
 
 
 def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
-    """Whether a higher value in the logs is better.
-
-    Args:
-      where: the function that compares values.
-      monitor: the name of the value.
-      mode: "min" or "max"; by default it follows from the name, see `fnn.metrics.direction`.
-
-    Raises:
-      InputError: for another mode, or none for a name that the library does not know.
-    """
+    """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
     mode = mode or direction(monitor)
@@ -63,9 +54,7 @@ def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
 class PureCallback(ABC):
     """A callback for `fit` and for `run`, which includes it in its compiled program.
 
-    It is written as pure functions: ``start(ts) -> memory``, ``after(memory, epoch, ts, logs) -> (memory, ts, stop)``
-    after each epoch, and ``end(memory, ts, epoch) -> (ts, epoch)`` for the state to return and its epoch. The memory is
-    a pytree. Callbacks with equal settings share compiled programs.
+    It is written as pure functions, and its memory is a pytree. Callbacks with equal settings share compiled programs.
     """
 
     def __init__(self, *settings: object) -> None:
@@ -83,10 +72,8 @@ class PureCallback(ABC):
         """The memory before the first epoch."""
 
     @abstractmethod
-    def after(
-        self, memory: PyTree, epoch: Epoch, ts: TrainState, logs: Mapping[str, Scalar]
-    ) -> tuple[PyTree, TrainState, Flag]:
-        """The new memory, the state to continue with, and whether to stop."""
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
+        """After each epoch: the new memory, the state to continue with, and whether to stop."""
 
     def end(self, memory: PyTree, ts: TrainState, epoch: T) -> tuple[TrainState, Array | T]:
         """The state to return, and the number of its epoch."""
@@ -134,7 +121,7 @@ class Watch(NamedTuple):
         """The memory before the first epoch."""
         return jnp.float32(jnp.inf), jnp.int32(0)
 
-    def step(self, memory: Watched, logs: Mapping[str, Scalar]) -> tuple[Watched, Array]:
+    def step(self, memory: Watched, logs: Values) -> tuple[Watched, Array]:
         """The memory after an epoch, and whether the value improved; NaN never does."""
         if self.monitor not in logs:
             hint = ""
@@ -196,9 +183,7 @@ class _EarlyStopping(PureCallback):
     def start(self, ts: TrainState) -> PyTree:
         return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
 
-    def after(
-        self, memory: PyTree, epoch: Epoch, ts: TrainState, logs: Mapping[str, Scalar]
-    ) -> tuple[PyTree, TrainState, Flag]:
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
         watched, best, number = memory
         watched, better = self.watch.step(watched, logs)
         if self.restore_best:
@@ -228,7 +213,7 @@ def reduce_on_plateau(
       factor: in [0, 1]; default 0.1.
       patience: epochs without improvement until the rate falls; default 5.
       min_delta: what counts as improvement; default 1e-4.
-      min_rate: the rate never falls below it.
+      min_rate: the lowest rate; default 0.
       mode: as in `early_stopping`.
 
     Raises:
@@ -250,9 +235,7 @@ class _Plateau(PureCallback):
     def start(self, ts: TrainState) -> PyTree:
         return self.watch.start()
 
-    def after(
-        self, memory: PyTree, epoch: Epoch, ts: TrainState, logs: Mapping[str, Scalar]
-    ) -> tuple[PyTree, TrainState, Flag]:
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
         (best, waited), better = self.watch.step(memory, logs)
         lower = ~better & (waited >= self.watch.patience)
         memory = best, jnp.where(lower, 0, waited)
