@@ -16,9 +16,10 @@ from ..training.state import TrainState
 from ..training.stopping import Watch
 
 Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
+Path = str | os.PathLike[str]
 
 
-def csv_log(path: str | os.PathLike[str], *, append: bool = False) -> Callback:
+def csv_log(path: Path, *, append: bool = False) -> Callback:
     """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
 
     The first row holds the names: "epoch", counted from 1 like the progress bar (Keras's CSVLogger counts from 0), then
@@ -94,7 +95,7 @@ def _columns(path: str) -> list[str]:
     return columns
 
 
-def model_checkpoint(path: str | os.PathLike[str], *, monitor: str | None = None, mode: str | None = None) -> Callback:
+def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None = None) -> Callback:
     """Save the TrainState after each epoch, or only when a value improved; see `fnn.save`.
 
     The file also holds the history of this `fit` up to that epoch (`fnn.load_info`).

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 
 from .._core.arrays import read
-from .._core.checks import Stateful, check_count, keeps_state
+from .._core.checks import Stateful, keeps_state
 from .._core.errors import InputError, describe, fail
 from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
@@ -31,7 +31,7 @@ from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.stopping import PureCallback
 from ..training.task import Task
-from .callbacks import Callback
+from .callbacks import Callback, Path
 from .inputs import Data
 from .pieces import EpochPosition
 
@@ -39,8 +39,6 @@ _NAME = "step-{:09d}.safetensors"
 _ROWS = 64  # rows of the data that identify a run
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
 _PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
-
-Folder = str | os.PathLike[str]
 
 
 class CheckpointError(OSError):
@@ -84,7 +82,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        folder: Folder,
+        folder: Path,
         every: int | str,
         keep: int | None,
         callbacks: Sequence[Callback],
@@ -95,13 +93,9 @@ class Checkpoints:
         self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
 
-    def due(self, made: int) -> bool:
-        """Whether a checkpoint is due after an epoch that ends with this many steps."""
-        return self.every is None or made % self.every == 0
-
-    def due_within(self, made: int) -> bool:
-        """Whether one is due after this many steps, within an epoch."""
-        return self.every is not None and made % self.every == 0
+    def due(self, made: int, *, within: bool = False) -> bool:
+        """Whether a checkpoint is due after this many steps, at the end of an epoch or within one."""
+        return not within if self.every is None else made % self.every == 0
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
@@ -238,16 +232,6 @@ def _below(prefix: str, leaves: Mapping[str, Array]) -> dict[str, Array]:
     return {name.removeprefix(f"{prefix}/"): leaf for name, leaf in leaves.items() if name.startswith(f"{prefix}/")}
 
 
-def check_every(every: int | str, keep: int | None) -> None:
-    """Refuse an interval or a number of files that is invalid."""
-    if isinstance(every, str) and every != "epoch":
-        fail("fit", expected="every='epoch' or a number of steps", got=repr(every))
-    if every != "epoch":
-        check_count("fit", "every", every)
-    if keep is not None:
-        check_count("fit", "keep", keep)
-
-
 def settings_of(
     task: Task,
     ts: TrainState,
@@ -264,7 +248,7 @@ def settings_of(
     step, which covers everything inside layers and losses but the values of arrays that they close over. Arrays are
     identified by their shape, dtype and some rows, iterables by their type.
     """
-    settings: dict[str, object] = {name: _plain(value) for name, value in named.items()}
+    settings: dict[str, object] = {name: _plain(value) for name, value in {"batch_size": batch_size, **named}.items()}
     versions = f"fnn {__version__}, jax {jax.__version__}"
     settings["task"] = [versions, without_addresses(repr(task))]
     settings["callbacks"] = [
@@ -276,7 +260,7 @@ def settings_of(
     settings["state"] = [fingerprint(ts), int(ts.step)]
     if isinstance(data, Batch):
         settings["program"] = [versions, _program(task, ts, data, batch_size)]
-    return {"batch_size": batch_size, **settings}
+    return settings
 
 
 def _program(task: Task, ts: TrainState, data: Batch, batch_size: int) -> str:
@@ -301,7 +285,9 @@ def _identity(data: Data | None) -> object:
 
 def _plain(value: object) -> str | float | None:
     """A number as Python's, so that equal ones compare equal; anything else as text."""
-    if value is None or isinstance(value, (str, bool)):
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float, np.number)):
         return int(value) if value == int(value) else float(value)
@@ -313,15 +299,12 @@ def _lock(file: TextIO) -> Iterator[bool]:
     """Whether the file could be locked; the lock ends with the process, even if it is killed."""
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield True
-        return
-    try:
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
-    except OSError:  # a file system without locks
+    except (ImportError, OSError):  # Windows, or a file system without locks
         yield True
         return
     try:

@@ -83,8 +83,7 @@ def evaluate(
     """Loss and metrics on data, without training.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, which may be memory-mapped, or an iterable of
         such batches.
       batch_size: examples computed at a time, at most; default 256. It does not change the result.
@@ -111,8 +110,7 @@ def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> 
     """The model's outputs for many examples, in batches, with training mode off.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
         ones are read in chunks.
       batch_size: examples computed at a time; default 256.

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from .._core.types import PyTree
 from ..training.state import TrainState
 from ..training.task import Task
-from .callbacks import Callback
-from .checkpoints import Folder
+from .callbacks import Callback, Path
 from .evaluate import check_call
 from .history import History
 from .inputs import ClassWeight
@@ -33,7 +32,7 @@ def fit(
     verbose: int = 1,
     eval_batch_size: int = 256,
     chunk_bytes: int | None = None,
-    checkpoint: Folder | None = None,
+    checkpoint: Path | None = None,
     every: int | str = "epoch",
     keep: int | None = 2,
     check: str | None = None,

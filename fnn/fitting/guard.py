@@ -184,17 +184,19 @@ def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
                 f"values forward are finite (the largest loss of an example is {_largest(values.losses)})"
             )
     gradients = paths(values.gradients)
+
     # Backward, the last layer comes first; parameters of no layer in the outputs come last.
-    order = {name: i for i, name in enumerate(names)}
-    for path in sorted(gradients, key=lambda path: -max((order[n] for n in names if _inside(path, n)), default=-1)):
+    def order(path: str) -> int:
+        return -max((i for i, name in enumerate(names) if f"{path}/".startswith(f"{name}/")), default=-1)
+
+    for path in sorted(gradients, key=order):
         if bad := _bad(gradients[path]):
             others = "while those at all layers' outputs are finite"
             return f"backward: the gradient of parameter {path!r} has {bad}, {others}"
     for what, tree in (("parameter", after.params), ("the optimizer's", after.opt_state), ("layer state", after.state)):
         for path, leaf in paths(tree).items():
             if bad := _bad(leaf):
-                largest = max((float(jnp.abs(g).max()) for g in gradients.values() if g.size), default=0.0)
-                return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {largest:.3g}"
+                return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {_largest(gradients)}"
     return f"forward: the losses of the epoch, which overflow in their sum; {ending}"
 
 
@@ -218,10 +220,6 @@ def _forward(values: LayerValues, x: PyTree) -> str:
 
 def _layer(name: str) -> str:
     return f"layer {name!r}" if name else "the model"
-
-
-def _inside(path: str, layer: str) -> bool:
-    return path.startswith(f"{layer}/") or path == layer
 
 
 def _bad(tree: PyTree) -> str:

@@ -6,7 +6,7 @@ import functools
 import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Generic, NoReturn, TypeGuard, TypeVar
+from typing import Generic, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -75,11 +75,7 @@ def check_slices(task: Task, expected: Expected, data: Batch, rows: int, where: 
 def check_counting(data: Batch, where: str) -> None:
     """Refuse a data set with weights that are all 0; a single batch may have them."""
     if data.weight is not None and not data.weight.any():
-        _fail_counting(where)
-
-
-def _fail_counting(where: str) -> NoReturn:
-    fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
 
 
 def check_data(task: Task, expected: Expected, data: Batch, where: str = "data", offset: int = 0) -> None:
@@ -122,7 +118,7 @@ def counting_rows(task: Task) -> Task:
 def warn_of_nan(where: str, rows: float) -> bool:
     """Warn of rows whose predictions hold NaN; refuse data where no row counts. Returns whether it warned."""
     if rows < 0:
-        _fail_counting(where)
+        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
     if rows > 0:
         warn(
             f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
@@ -150,11 +146,10 @@ def is_mapped(data: PyTree) -> bool:
     return any(isinstance(leaf, np.memmap) for leaf in jax.tree.leaves(data))
 
 
-def batches(stream: Iterable[PyTree], where: str) -> Iterator[Batch]:
-    """The batches of an iterable as arrays; an iterable that is empty or used up is refused."""
-    count = 0
-    for batch in stream:
-        count += 1
+def batches(stream: Iterable[PyTree], where: str, first: int = 0) -> Iterator[Batch]:
+    """The batches of an iterable as arrays, counted from ``first``; an empty or used up iterable is refused."""
+    count = first
+    for count, batch in enumerate(stream, first + 1):
         yield as_batch(batch, f"{where}, batch {count - 1}")
     if count == 0:
         hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."

@@ -76,14 +76,15 @@ class Loop:
             got = f"{epochs}, but the run in {folder!r} has completed {position.epoch} epochs"
             fail("fit", expected="a number of epochs that is not exceeded yet", got=got, hint=hint)
         self.saved = position.identity
-        over = position.stopped or position.epoch >= epochs
-        if self.progress.verbose and position.stopped:
-            print(f"complete: a callback stopped this training after epoch {position.epoch} ({folder})", flush=True)
-        elif self.progress.verbose and over:
-            print(f"complete: all {position.epoch} epochs are done ({folder})", flush=True)
-        elif self.progress.verbose and position.made:
-            step = int(position.ts.step)
-            print(f"resumed at epoch {position.epoch + 1}, step {step} from {folder}", flush=True)
+        over, note = position.stopped or position.epoch >= epochs, ""
+        if position.stopped:
+            note = f"complete: a callback stopped this training after epoch {position.epoch} ({folder})"
+        elif over:
+            note = f"complete: all {position.epoch} epochs are done ({folder})"
+        elif position.made:
+            note = f"resumed at epoch {position.epoch + 1}, step {int(position.ts.step)} from {folder}"
+        if note and self.progress.verbose:
+            print(note, flush=True)
         if not over:
             self.source.restore(position.stream)
             validation_data = self.plan.validation_data
@@ -158,7 +159,7 @@ class Loop:
                     progress.advance(done - shown, as_floats(logs))
                     refreshed, shown = now, done
                 interrupted = self.interrupted()
-                due = self.checkpoints is not None and self.checkpoints.due_within(made)
+                due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
                 if done != source.total and (due or interrupted):
                     if guard is not None:
                         guard.look(ts, totals)

@@ -73,7 +73,7 @@ class Piece(NamedTuple):
     order: Array  # row numbers in training order
     whole: int  # the number of whole batches
     batch_size: int
-    rest: int = 0  # rows in a smaller batch after them, which is a step of its own shape
+    rest: int = 0  # rows in a smaller batch after them, a step with another shape
     size: int | None = None  # rows that count, where padding fills the last whole batch; None where all count
     waits: bool = True  # whether to wait for the device between calls, so that the progress bar can move
     done: int = 0  # batches that were completed earlier

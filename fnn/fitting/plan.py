@@ -15,13 +15,13 @@ from .._core.checks import check_count, check_range
 from .._core.errors import fail
 from .._core.inputs import on_device
 from .._core.types import PyTree
-from ..training.batch import Batch, rows_of, size_of
+from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
 from ..training.task import Task
-from .callbacks import Callback
-from .checkpoints import Checkpoints, Folder, check_every, settings_of
+from .callbacks import Callback, Path
+from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import (
@@ -56,7 +56,7 @@ class Options:
     verbose: int
     eval_batch_size: int
     chunk_bytes: int | None
-    checkpoint: Folder | None
+    checkpoint: Path | None
     every: int | str
     keep: int | None
     check: str | None
@@ -78,11 +78,14 @@ class Options:
         callbacks = tuple(self.callbacks) if several else (cast(Callback, self.callbacks),)
         for callback in callbacks:
             _check_callback(callback)
-        if self.chunk_bytes is not None:
-            check_count("fit", "chunk_bytes", self.chunk_bytes)
+        if isinstance(self.every, str) and self.every != "epoch":
+            fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
+        every = None if self.every == "epoch" else self.every
+        for name, count in (("chunk_bytes", self.chunk_bytes), ("every", every), ("keep", self.keep)):
+            if count is not None:
+                check_count("fit", name, count)
         if self.check not in (None, "finite"):
             fail("fit", expected="check='finite' or None", got=repr(self.check))
-        check_every(self.every, self.keep)
         if self.checkpoint is None and (self.every, self.keep) != ("epoch", 2):
             hint = "Pass checkpoint='folder'."
             fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
@@ -168,9 +171,8 @@ def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: R
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
     chunk_bytes, held_out = _chunk_bytes(data, options), None
     batch_size, drop = options.batch_size, options.drop_remainder
-    size = size_of(data)
+    expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes(size, batch_size, drop)
-    expected = check_fit(task, ts, data)
     check_slices(task, expected, data, size if chunk_bytes is None else rows_per_chunk(data, chunk_bytes))
     if options.validation_split:
         data, held_out = split_validation(data, options.validation_split)
@@ -195,17 +197,7 @@ def _checkpoints(
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{type(data).__name__}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    settings = settings_of(
-        task,
-        ts,
-        data,
-        validating,
-        options.callbacks,
-        batch_size=int(options.batch_size),
-        shuffle=bool(options.shuffle),
-        drop_remainder=bool(options.drop_remainder),
-        validation_split=options.validation_split,
-        eval_batch_size=options.eval_batch_size,
-        class_weight=options.class_weight,
-    )
+    names = ("batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight")
+    named = {name: getattr(options, name) for name in names}
+    settings = settings_of(task, ts, data, validating, options.callbacks, **named)
     return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))

@@ -15,7 +15,7 @@ from .._core.checks import keeps_state
 from .._core.errors import located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, Signature, as_batch, rows_of
+from ..training.batch import Batch, Signature, rows_of
 from ..training.epoch import fills_up
 from ..training.state import TrainState
 from ..training.task import Task
@@ -120,13 +120,9 @@ class StreamSource(Source):
 
     def _batches(self, done: int) -> Iterator[Batch]:
         """The batches of an epoch from number ``done`` on; an iterable with a state is already there."""
+        rest = itertools.islice(self.stream, done, None) if done and not self.stateful else self.stream
         count = done
-        if done:
-            rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Batch] = (as_batch(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
-        else:
-            given = batches(self.stream, "fit")
-        for batch in given:
+        for batch in batches(rest, "fit", done):
             yield batch
             count += 1
         if self.total is not None and count != self.total:

@@ -124,7 +124,7 @@ def counted(model: Layer, batch: Batch) -> Batch:
 
     Such an example is replaced by the first one that counts. Multiplying by its zero gradient would give NaN where the
     model makes it infinite. Where an output depends on other rows, as in BatchNorm, the model sees every finite
-    example. If none counts, zeros stand in, which every id and every product allows; masks stay.
+    example. If none counts, they become zeros, which are valid ids and finite in every product; masks stay.
     """
     weight = batch.weight
     if weight is None or weight.ndim == 0:  # a single number is refused where weights are applied

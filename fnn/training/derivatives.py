@@ -52,8 +52,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     training mode off: no dropout, running means in BatchNorm).
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``.
 
     Returns:
@@ -128,8 +127,7 @@ def influence(
     finite or jumps.
 
     Args:
-      task: the `Task`.
-      ts: a trained `TrainState`.
+      task, ts: the `Task`, and a trained `TrainState`.
       data: ``(x, y)``, the training examples.
       test: ``(x, y)``, the examples whose mean loss would change.
       damping: added to the Hessian's diagonal; default 0.01.

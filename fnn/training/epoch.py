@@ -143,8 +143,7 @@ def train_epoch(
     """One pass over the data, as one compiled program.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays (or dicts and tuples of arrays) with the examples along
         their first axis. Put them on the device once with `jax.device_put` when calling repeatedly.
       batch_size: examples per step; default 32. The last batch may be smaller.

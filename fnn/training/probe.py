@@ -77,14 +77,7 @@ def _tapped(y: PyTree, probe: PyTree) -> PyTree:
 
 
 def observed(
-    model: Layer,
-    probes: ByLayer | None,
-    params: Params,
-    before: State,
-    x: PyTree,
-    *,
-    key: Array | None,
-    train: bool,
+    model: Layer, probes: ByLayer | None, params: Params, before: State, x: PyTree, *, key: Array | None, train: bool
 ) -> tuple[Output, dict[str, Trace]]:
     """The model's output, and a `Trace` of each layer by name in order of computation.
 
@@ -122,8 +115,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     observed at any depth, but not inside a loop, a ``vmap`` or a ``jit`` of your own layer.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before the step.
+      task, ts: the `Task`, and the `TrainState` before the step.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``.
       valid: (batch,) booleans, False for rows that only pad the batch; default all count.
 

@@ -44,8 +44,7 @@ def run(
     validation loss with respect to hyper-parameters or weights of the data.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
       epochs: passes over the data; default 1.
       batch_size, shuffle, drop_remainder: see `train_epoch`.

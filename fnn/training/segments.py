@@ -76,17 +76,17 @@ def fold_batches(
 
 
 def rematerialized(fn: F) -> F:
-    """The same function, of which a derivative keeps only the arguments and computes the rest anew."""
+    """The same function; its derivative keeps only the arguments and recomputes the rest."""
     return cast(F, jax.checkpoint(fn, prevent_cse=False))  # inside loops, across which nothing is merged anyway
 
 
 def in_segments(
     body: Callable[[PyTree, Array], tuple[PyTree, PyTree]], carry: PyTree, xs: Array
 ) -> tuple[PyTree, PyTree]:
-    """``jax.lax.scan(body, carry, xs)``, of which a derivative keeps about ``2 sqrt(len(xs))`` carries.
+    """``jax.lax.scan(body, carry, xs)``; its derivative keeps about ``2 sqrt(len(xs))`` carries.
 
     Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
-    level; Chen et al. 2016, arXiv:1604.06174). Intermediate values of a round are computed anew.
+    level; Chen et al. 2016, arXiv:1604.06174). Intermediate values of a round are recomputed.
     """
     count = len(xs)
     length = math.isqrt(count - 1) + 1

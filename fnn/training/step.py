@@ -48,8 +48,7 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     """One update of all parameters on one batch.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``, each with the batch as first axis.
 
     Returns:

@@ -157,7 +157,7 @@ def early_stopping(
     Args:
       monitor: a key of the logs; default "val_loss".
       patience: epochs without improvement until training ends; default 5.
-      min_delta: what counts as improvement; default any.
+      min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
         "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
         losses, also with "val_" before them; any other name needs a mode.
@@ -209,12 +209,11 @@ def reduce_on_plateau(
     The rate is a leaf of the optimizer's state, so nothing is recompiled.
 
     Args:
-      monitor: a key of the logs; default "val_loss".
+      monitor, mode: as in `early_stopping`.
       factor: in [0, 1]; default 0.1.
       patience: epochs without improvement until the rate falls; default 5.
-      min_delta: what counts as improvement; default 1e-4.
+      min_delta: the smallest improvement that counts; default 1e-4.
       min_rate: the lowest rate; default 0.
-      mode: as in `early_stopping`.
 
     Raises:
       InputError: for arguments out of range, a value missing from the logs, or an optimizer whose learning rate is not

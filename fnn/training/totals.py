@@ -75,11 +75,7 @@ def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
 
 
 def measure(
-    task: Task,
-    predictions: PyTree,
-    batch: Batch,
-    valid: Array | None = None,
-    penalties: Sequence[Array] = (),
+    task: Task, predictions: PyTree, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     masked = isinstance(predictions, Masked)

@@ -422,7 +422,9 @@ def spoil(path, how):
 def test_a_damaged_file_is_told_and_the_one_before_taken(how, run, want, tmp_path):
     run(epochs=2)
     spoil(tmp_path / "run" / "step-000000010.safetensors", how)
-    with pytest.warns(RuntimeWarning, match=r"step-000000010.*renamed to \*\.damaged; training continues from the checkpoint before"):
+    with pytest.warns(
+        RuntimeWarning, match=r"step-000000010.*renamed to \*\.damaged; training continues from the checkpoint before"
+    ):
         got = run()
     assert_same(got, want)
     assert names(tmp_path / "run") == [
