@@ -41,8 +41,6 @@ def csv_log(path: Path, *, append: bool = False) -> Callback:
 
 
 class _CsvLog:
-    """See `csv_log`."""
-
     def __init__(self, path: str, append: bool) -> None:
         self.path, self.append = path, append
         self.columns: list[str] = []
@@ -124,8 +122,6 @@ def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None
 
 
 class _ModelCheckpoint:
-    """See `model_checkpoint`."""
-
     def __init__(self, pattern: str, watch: Watch | None) -> None:
         self.pattern, self.watch = pattern, watch
         self.history: dict[str, list[float]] = {}

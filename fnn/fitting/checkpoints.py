@@ -143,12 +143,6 @@ class Checkpoints:
             fail(f"checkpoint {self.folder!r}", expected="an undamaged file", got="damaged ones only", hint=hint)
         return None
 
-    def begin(self) -> None:
-        """Reset the memories of callbacks that served an earlier training."""
-        for callback in self.callbacks:
-            if isinstance(callback, PureCallback):
-                callback.restore(None)
-
     def _read(self, path: str, ts: TrainState) -> RunPosition:
         """The position in a file, after a check that it is of this run; callbacks get their memories back."""
         info = load_info(path)

@@ -18,22 +18,8 @@ from ..training.evaluation import measure_all, predict_in_batches
 from ..training.state import TrainState, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
-from .inputs import (
-    CHUNK_BYTES,
-    BatchCheck,
-    Data,
-    Slices,
-    as_data,
-    batches,
-    check_finite,
-    check_slices,
-    copied_to_device,
-    counting_rows,
-    is_mapped,
-    is_stream,
-    rows_per_chunk,
-    warn_of_nan,
-)
+from . import inputs
+from .inputs import CHUNK_BYTES, Data
 from .progress import as_floats
 
 _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
@@ -47,31 +33,31 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if is_stream(data) else data))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
 
 def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
     """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
-    if chunk_bytes is None and is_mapped(data):
+    if chunk_bytes is None and inputs.is_mapped(data):
         chunk_bytes = CHUNK_BYTES
     expected = check_fit(task, ts, data, where, train=False)
-    rows = rows_of(data) if chunk_bytes is None else rows_per_chunk(data, chunk_bytes)
-    check_slices(task, expected, data, rows, where)
-    return on_device(data) if chunk_bytes is None else Slices(data, rows)
+    rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
+    inputs.check_slices(task, expected, data, rows, where)
+    return on_device(data) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
 def evaluate_checked(task: Task, ts: TrainState, data: Data, batch_size: int) -> dict[str, float]:
     """Loss and metrics of checked arrays, or of a stream, whose batches are checked here; and the rows with NaN."""
-    task = counting_rows(task)
+    task = inputs.counting_rows(task)
     if isinstance(data, Batch):
         return as_floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
-    totals, check = None, BatchCheck(task, train=False)
-    for batch in batches(data, "evaluate"):
-        if not isinstance(data, Slices):
+    totals, check = None, inputs.BatchCheck(task, train=False)
+    for batch in inputs.batches(data, "evaluate"):
+        if not isinstance(data, inputs.Slices):
             check(ts, batch)
-        batch = copied_to_device(batch)
+        batch = inputs.copied_to_device(batch)
         part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
         totals = part if totals is None else _merge(task, totals, part)
     return as_floats(_results(task, totals))
@@ -98,11 +84,11 @@ def evaluate(
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    parsed = as_data(data)
+    parsed = inputs.as_data(data)
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "data")
     logs = evaluate_checked(task, ts, parsed, batch_size)
-    warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
+    inputs.warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
     return logs
 
 
@@ -125,13 +111,13 @@ def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> 
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
     x = as_arrays(x, late=True)
-    if is_mapped(x):
-        rows = rows_per_chunk(x, CHUNK_BYTES)
-        for i, part in enumerate(Slices(x, rows)):
-            check_finite(part, "x", i * rows)
-        parts = [predict(task, ts, part, batch_size=batch_size) for part in Slices(x, rows)]
+    if inputs.is_mapped(x):
+        rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
+        for i, part in enumerate(inputs.Slices(x, rows)):
+            inputs.check_finite(part, "x", i * rows)
+        parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
     check_input(task, ts, x)
-    check_finite(x, "x")
+    inputs.check_finite(x, "x")
     return predict_in_batches(task, ts.params, ts.state, on_device(x), min(batch_size, size))

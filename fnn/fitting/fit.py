@@ -9,11 +9,11 @@ from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback, Path
 from .evaluate import check_call
-from .history import History
 from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import Loop
 from .plan import Options, make_plan
+from .progress import History
 
 
 def fit(

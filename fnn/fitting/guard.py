@@ -23,8 +23,8 @@ from ..training.state import TrainState
 from ..training.step import train_step
 from ..training.task import Task
 from ..training.totals import Logs, Totals
-from .history import History
 from .pieces import Piece, advance
+from .progress import History
 
 # Interval between finiteness checks, in seconds, and the bytes of streamed data that may be kept in between.
 _PERIOD, _BYTES = 1.0, 256 * 2**20
@@ -64,12 +64,8 @@ class NonFiniteError(FloatingPointError):
         ) + (help if self.step else "")
 
     def replay(self) -> tuple[TrainState, Logs]:
-        """Repeat the failing step: the state after it, and its loss and metrics.
-
-        To look closer, call `train_step` or your own functions on ``error.ts`` and ``error.batch``.
-        """
-        out: tuple[TrainState, Logs] = train_step(self.task, self.ts, self.batch)
-        return out
+        """Repeat the failing step with `train_step`: the state after it, and its loss and metrics."""
+        return train_step(self.task, self.ts, self.batch)
 
 
 @jax.jit

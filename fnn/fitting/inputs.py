@@ -158,8 +158,7 @@ def batches(stream: Iterable[PyTree], where: str, first: int = 0) -> Iterator[Ba
 
 def copied_to_device(batch: Batch) -> Batch:
     """A batch on the device, copied, since a loader may refill its buffers while the device still reads them."""
-    copied: Batch = jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
-    return copied
+    return jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
 
 
 def weigh(task: Task, data: Batch, class_weight: ClassWeight) -> Batch:
@@ -209,8 +208,7 @@ def take_from_host(data: T, rows: np.ndarray, length: int) -> T:
         out[len(rows) :] = out[:1]
         return out
 
-    taken: T = jax.tree.map(gather, data)
-    return taken
+    return jax.tree.map(gather, data)
 
 
 def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:

@@ -19,7 +19,6 @@ def interrupts() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    previous = signal.getsignal(signal.SIGINT)
 
     def note(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
@@ -27,7 +26,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt("second Ctrl-C during fit")
         asked = True
 
-    signal.signal(signal.SIGINT, note)
+    previous = signal.signal(signal.SIGINT, note)
     try:
         yield lambda: asked
     finally:

@@ -21,11 +21,10 @@ from .callbacks import Callback
 from .checkpoints import RunPosition
 from .evaluate import evaluate_checked
 from .guard import NonFiniteError
-from .history import History
 from .inputs import Slices, is_stream, warn_of_nan
 from .pieces import EpochPosition
 from .plan import Plan
-from .progress import Progress, as_floats
+from .progress import History, Progress, as_floats
 from .streams import restore_stream
 
 
@@ -62,7 +61,9 @@ class Loop:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
         position = RunPosition(ts=copied(ts), stream=self.source.state(), validation=self._validation_state())
         if self.checkpoints is not None:
-            self.checkpoints.begin()
+            for callback in self.callbacks:
+                if isinstance(callback, PureCallback):
+                    callback.restore(None)  # it may have served an earlier training
             self._save(position)
         return position
 

@@ -89,9 +89,6 @@ def advance(
     """
     data, order, size, batch_size = piece.data, piece.order, piece.size, piece.batch_size
     first = done * batch_size
-    if count:
-        out = _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)
-    else:
-        out = _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
-    ts, totals, logs = out
-    return ts, totals, logs
+    if not count:
+        return _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
+    return _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)

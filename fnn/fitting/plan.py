@@ -20,23 +20,12 @@ from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
 from ..training.task import Task
+from . import inputs
 from .callbacks import Callback, Path
 from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
-from .inputs import (
-    CHUNK_BYTES,
-    ClassWeight,
-    Data,
-    as_data,
-    check_counting,
-    check_slices,
-    is_mapped,
-    is_stream,
-    rows_per_chunk,
-    split_validation,
-    weigh,
-)
+from .inputs import CHUNK_BYTES, ClassWeight, Data
 from .sources import ArraySource, ChunkSource, Rhythm, Source
 from .streams import StreamSource, is_repeatable
 
@@ -124,11 +113,11 @@ class Plan:
 
 def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> Plan:
     """Check the data, and choose the source of the steps and their interruptions."""
-    parsed, validating = as_data(data), options.validation_data
+    parsed, validating = inputs.as_data(data), options.validation_data
     if validating is not None:
-        validating = as_data(validating, "validation_data")
+        validating = inputs.as_data(validating, "validation_data")
     for name, stream in (("data", parsed), ("validation_data", validating)):
-        if options.epochs > 1 and is_stream(stream) and iter(stream) is stream:
+        if options.epochs > 1 and inputs.is_stream(stream) and iter(stream) is stream:
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
@@ -137,21 +126,17 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
         record_stream_state=options.checkpoint is not None,
     )
+    chunk_bytes = options.chunk_bytes
     if isinstance(parsed, Batch):
-        source, held_out = _arrays(task, ts, parsed, options, rhythm)
+        if chunk_bytes is None and inputs.is_mapped(parsed):
+            chunk_bytes = CHUNK_BYTES
+        source, held_out = _arrays(task, ts, parsed, options, rhythm, chunk_bytes)
     else:
         source, held_out = _stream(task, parsed, options, rhythm), None
     measured = validating if held_out is None else held_out
     if isinstance(measured, Batch):
-        measured = arrays_to_measure(task, ts, measured, "validation_data", _chunk_bytes(parsed, options))
+        measured = arrays_to_measure(task, ts, measured, "validation_data", chunk_bytes)
     return Plan(task, options, source, measured, _checkpoints(task, ts, parsed, validating, options))
-
-
-def _chunk_bytes(data: Data, options: Options) -> int | None:
-    """The size of a chunk; None for arrays that are copied to the device whole."""
-    if options.chunk_bytes is None and isinstance(data, Batch) and is_mapped(data):
-        return CHUNK_BYTES
-    return options.chunk_bytes
 
 
 def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhythm) -> Source:
@@ -167,19 +152,21 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhyt
     return StreamSource(task, rhythm, stream, options.class_weight)
 
 
-def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm) -> tuple[Source, Batch | None]:
+def _arrays(
+    task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm, chunk_bytes: int | None
+) -> tuple[Source, Batch | None]:
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
-    chunk_bytes, held_out = _chunk_bytes(data, options), None
+    held_out = None
     batch_size, drop = options.batch_size, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes(size, batch_size, drop)
-    check_slices(task, expected, data, size if chunk_bytes is None else rows_per_chunk(data, chunk_bytes))
+    inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
     if options.validation_split:
-        data, held_out = split_validation(data, options.validation_split)
+        data, held_out = inputs.split_validation(data, options.validation_split)
         check_sizes(rows_of(data), batch_size, drop)
     if options.class_weight is not None:
-        data = weigh(task, data, options.class_weight)
-        check_counting(data, "data with class_weight,")
+        data = inputs.weigh(task, data, options.class_weight)
+        inputs.check_counting(data, "data with class_weight,")
     if chunk_bytes is None:
         return ArraySource(task, rhythm, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
     data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
@@ -192,7 +179,7 @@ def _checkpoints(
     """The folder of a run that can be continued."""
     if options.checkpoint is None:
         return None
-    if options.every != "epoch" and is_stream(data) and not is_repeatable(data):
+    if options.every != "epoch" and inputs.is_stream(data) and not is_repeatable(data):
         hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{type(data).__name__}, which cannot continue within an epoch"

@@ -1,4 +1,4 @@
-"""The progress bar of training."""
+"""Progress of a training: the bar, and the history of its epochs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ from collections.abc import Mapping
 import jax
 
 from .._core.types import Array
+
+
+class History(dict[str, list[float]]):
+    """The values of each epoch of `fit`: lists with one entry per epoch.
+
+    Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
+    epoch with its validation.
+
+    Attributes:
+      interrupted: whether Ctrl-C ended the training early.
+    """
+
+    interrupted: bool = False
+
+    def record(self, logs: dict[str, float]) -> None:
+        """Append the values of one epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
 
 
 class Progress:

@@ -1,7 +1,6 @@
 """Sources of batches: arrays on the device, and arrays too large for it.
 
-A source repeats the training step over an epoch, in calls of a compiled loop. The number of steps is a traced argument,
-so that calls of every length share one compiled program.
+A source repeats the training step over an epoch, in calls of a compiled loop.
 """
 
 from __future__ import annotations
@@ -131,9 +130,8 @@ class ArraySource(Source):
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.fills:
             order = fill_up(order, self.batch_size)
-            yield Piece(self.data, order, self.whole, self.batch_size, size=self.size, done=done)
-        else:
-            yield Piece(self.data, order, self.whole, self.batch_size, self.rest, done=done)
+        size = self.size if self.fills else None
+        yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, done=done)
 
 
 class ChunkSource(ArraySource):

@@ -64,7 +64,6 @@ class StreamSource(Source):
         self.batch_size = 0  # its rows
         self.most = 1  # batches to gather; raised once that pays off
         self.fills = fills_up(task)
-        self.stateful = keeps_state(stream)
         self.resumable = is_repeatable(stream)
 
     def state(self) -> object:
@@ -120,7 +119,7 @@ class StreamSource(Source):
 
     def _batches(self, done: int) -> Iterator[Batch]:
         """The batches of an epoch from number ``done`` on; an iterable with a state is already there."""
-        rest = itertools.islice(self.stream, done, None) if done and not self.stateful else self.stream
+        rest = itertools.islice(self.stream, done, None) if done and not keeps_state(self.stream) else self.stream
         count = done
         for batch in batches(rest, "fit", done):
             yield batch

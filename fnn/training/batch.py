@@ -104,14 +104,12 @@ def size_of(data: PyTree) -> int:
 
 def rows_of(data: PyTree) -> int:
     """The number of examples of arrays that `size_of` has checked."""
-    rows: int = jax.tree.leaves(data)[0].shape[0]
-    return rows
+    return jax.tree.leaves(data)[0].shape[0]
 
 
 def take(data: T, rows: Array) -> T:
     """Rows of every array, by numbers known to be in range."""
-    taken: T = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
-    return taken
+    return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
 def along_rows(rows: Array, a: Array) -> Array:

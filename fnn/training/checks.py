@@ -141,8 +141,7 @@ def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """The totals of no example, in new buffers; one row of the data gives the shapes."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
-    totals: Totals = jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
-    return totals
+    return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
 
 
 def _check_opt_state(task: Task, ts: TrainState) -> None:

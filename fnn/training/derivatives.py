@@ -7,14 +7,14 @@ from functools import partial
 import jax
 
 from .._core.checks import check_count, check_range
-from .._core.errors import fail
+from .._core.errors import describe, fail
 from .._core.trees import compiled, paths
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
-from .totals import measure, penalty_of
+from .totals import measure, penalties_of
 
 
 def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
@@ -24,7 +24,7 @@ def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
 
 def _loss_of_counted(task: Task, params: Params, state: State, batch: Batch) -> Array:
     predictions, _ = task.model.apply(params, state, batch.x)
-    return measure(task, predictions, batch, penalties=penalty_of(task, params))[0]
+    return measure(task, predictions, batch, penalties=penalties_of(task, params))[0]
 
 
 def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
@@ -102,18 +102,16 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     [[5.]]
     """
     check_task(task, ts)
-    expected = {path: (a.shape, a.dtype) for path, a in paths(ts.params).items()}
-    got = {path: (getattr(a, "shape", None), getattr(a, "dtype", None)) for path, a in paths(vector).items()}
+    expected, got = ({path: describe(a) for path, a in paths(tree).items()} for tree in (ts.params, vector))
     if expected != got:
-        others = f"others at {sorted(path for path in {*expected, *got} if expected.get(path) != got.get(path))}"
+        others = f"others at {sorted({path for path, _ in expected.items() ^ got.items()})}"
         fail("hessian_vector_product", expected="a vector with the parameters' paths and shapes", got=others)
     return _hvp(task, ts, batch, vector)
 
 
 def _hvp(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     gradient = jax.grad(lambda params: loss_of(task, params, ts.state, batch))
-    product: PyTree = jax.jvp(gradient, (ts.params,), (vector,))[1]
-    return product
+    return jax.jvp(gradient, (ts.params,), (vector,))[1]
 
 
 def influence(
@@ -144,8 +142,7 @@ def influence(
     check_count("influence", "iterations", iterations)
     data, test = as_batch(data), as_batch(test, "test")
     _check_examples("influence", task, ts, data)
-    influences: Array = _influence(task, ts, data, test, damping, iterations)
-    return influences
+    return _influence(task, ts, data, test, damping, iterations)
 
 
 @compiled
@@ -158,9 +155,8 @@ def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Sc
 
     solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
 
+    # The directional derivative of each example's loss needs no gradient.
     def along(row: Batch) -> Array:
-        """The directional derivative of an example's loss, which needs no gradient."""
-        slope: Array = jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
-        return slope
+        return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
 
     return -jax.vmap(along)(counted(task.model, data))

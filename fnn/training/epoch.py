@@ -85,10 +85,8 @@ def steps(
 
     if remat:
         numbers = jnp.arange(count, dtype=jnp.int32)
-        ts, totals = in_segments(lambda carry, i: (body(i, carry), None), (ts, totals), numbers)[0]
-        return ts, totals
-    ts, totals = jax.lax.fori_loop(0, count, body, (ts, totals))
-    return ts, totals
+        return in_segments(lambda carry, i: (body(i, carry), None), (ts, totals), numbers)[0]
+    return jax.lax.fori_loop(0, count, body, (ts, totals))
 
 
 def epoch(

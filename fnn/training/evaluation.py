@@ -11,12 +11,12 @@ from ..nn.added_loss import added_losses
 from .batch import Batch, counted
 from .segments import fold_batches, map_batches
 from .task import Task
-from .totals import Totals, measure, merge, penalty_of
+from .totals import Totals, measure, merge, penalties_of
 
 
 def measure_all(task: Task, params: Params, state: State, data: Batch, batch_size: int, remat: bool = False) -> Totals:
     """Totals of loss and metrics over a data set, without training."""
-    penalties = penalty_of(task, params)
+    penalties = penalties_of(task, params)
 
     def totals_of(batch: Batch, valid: Array) -> Totals:
         batch = counted(task.model, batch)
@@ -25,8 +25,7 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
 
     # Terms that layers add to the loss depend on all rows of a batch, so the last batch must not repeat any.
     own_shape = bool(added_losses(state))
-    totals: Totals = fold_batches(totals_of, partial(merge, task), data, batch_size, own_shape=own_shape, remat=remat)
-    return totals
+    return fold_batches(totals_of, partial(merge, task), data, batch_size, own_shape=own_shape, remat=remat)
 
 
 @partial(jax.jit, static_argnums=(0, 4))

@@ -11,14 +11,14 @@ import jax.numpy as jnp
 from .._core.dtypes import is_float
 from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
-from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, observe
 from .batch import Batch, as_batch, counted, size_of
+from .segments import zeros
 from .state import TrainState, check_task
 from .step import gradients
 from .task import Task
-from .totals import losses_of, penalty_of, results
+from .totals import losses_of, penalties_of, results
 
 # JAX sorts the keys of a plain dict and keeps the order of this one.
 ByLayer = OrderedDict[str, PyTree]
@@ -30,25 +30,15 @@ class LayerValues(NamedTuple):
     Layers are named by their path, such as ``"residual/body/conv"``, in the order in which they finish: inner layers
     first. The model itself, ``""``, is included only if its output is not that of its last layer, as with a model that
     is a single layer. The second call of a layer under the same path is named with ``" (call 2)"`` at the end.
-
-    Attributes:
-      outputs: by layer, its output, which may be a tree such as a `Masked`.
-      losses: (batch,), the loss of each example, before weights; for a `Masked` output (batch, time), 0 where masked.
-      loss: the loss of the batch, as `train_step` reports it.
-      penalty: the part of it that the task's penalty and the layers (`AddedLoss`) add.
-      output_gradients: by layer, the derivative of the loss by its output; in a tree, None for arrays without a
-        floating-point dtype.
-      gradients: the derivative by each parameter, a tree like ``ts.params``.
-      state: the layer state after the step.
     """
 
-    outputs: ByLayer
-    losses: Array
-    loss: Array
-    penalty: Array
-    output_gradients: ByLayer
-    gradients: PyTree
-    state: State
+    outputs: ByLayer  # trees if they are, such as a Masked
+    losses: Array  # (batch,), of each example, before weights; of a Masked output (batch, time), 0 where masked
+    loss: Array  # of the batch, as train_step reports it
+    penalty: Array  # the part of it that the task's penalty and the layers (AddedLoss) add
+    output_gradients: ByLayer  # by each output; None for arrays without a floating-point dtype
+    gradients: PyTree  # by each parameter, a tree like ts.params
+    state: State  # of the layers after the step
 
 
 @jax.custom_jvp
@@ -63,11 +53,6 @@ def _tap(y: Array, probe: Array) -> Array:
 @_tap.defjvp
 def _tap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     return primals[0], tangents[0] + tangents[1]
-
-
-def _floats(y: PyTree) -> PyTree:
-    """A tree with None for arrays that have no gradient."""
-    return jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, y)
 
 
 def _tapped(y: PyTree, probe: PyTree) -> PyTree:
@@ -110,20 +95,9 @@ def observed(
 def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> LayerValues:
     """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
 
-    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. It is pure; compile it
-    with ``jax.jit(layer_values, static_argnums=0)``. Layers inside `Sequential`, `Residual` and `Bidirectional` are
-    observed at any depth, but not inside a loop, a ``vmap`` or a ``jit`` of your own layer.
-
-    Args:
-      task, ts: the `Task`, and the `TrainState` before the step.
-      batch: ``(x, y)`` or ``(x, y, sample_weight)``.
-      valid: (batch,) booleans, False for rows that only pad the batch; default all count.
-
-    Returns:
-      `LayerValues`.
-
-    Raises:
-      InputError: for shapes that do not fit, with the layer's name and position.
+    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside
+    `Sequential`, `Residual` and `Bidirectional` are observed at any depth, but not inside a loop, a ``vmap`` or a
+    ``jit`` of your own layer. ``valid`` (batch,) is False for rows that only pad the batch.
     """
     check_task(task, ts)
     batch = as_batch(batch, "batch")
@@ -132,10 +106,11 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
 
     def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
-        return OrderedDict((name, _floats(trace.y)) for name, trace in seen.items())
+        floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
+        return OrderedDict(floats)
 
     shapes = jax.eval_shape(forward, ts.params, ts.state, batch.x, ts.key)
-    probes = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    probes = zeros(shapes)
 
     # The step's own function does the work, on a model whose parameters are pairs (parameters, probes) and whose state
     # includes the observed outputs.
@@ -154,7 +129,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     )
     start = ts._replace(params=(ts.params, probes))
     (grads, at_outputs), (state, predictions, outputs), totals = gradients(probed, start, batch, valid)
-    added = [*penalty_of(task, ts.params), *added_losses(state)]
+    added = penalties_of(task, ts.params, state)
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,

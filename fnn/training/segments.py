@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 def zeros(shapes: T) -> T:
     """Zeros of the given shapes and dtypes."""
-    return cast(T, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes))
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def _rows(data: T, start: Array, count: int) -> T:
-    return cast(T, jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data))
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
 
 
 def _start(i: Array, size: int, batch_size: int) -> Array:

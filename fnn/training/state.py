@@ -81,8 +81,7 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """
     check_task(task)
     check_key("init", key)
-    ts: TrainState = _init(task, key, Signature.of(example_of("init", x)))
-    return ts
+    return _init(task, key, Signature.of(example_of("init", x)))
 
 
 @compiled

@@ -9,12 +9,11 @@ import jax
 from .._core.trees import compiled
 from .._core.types import Array, Params, State
 from .._core.xla import after_all
-from ..nn.added_loss import added_losses
 from ..optimizers.base import apply_updates
 from .batch import Batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
-from .totals import Logs, Totals, measure, penalty_of, results
+from .totals import Logs, Totals, measure, penalties_of, results
 
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
@@ -24,7 +23,7 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
         predictions, state = task.model.apply(params, ts.state, batch.x, key=key, train=True)
-        loss, totals = measure(task, predictions, batch, valid, [*penalty_of(task, params), *added_losses(state)])
+        loss, totals = measure(task, predictions, batch, valid, penalties_of(task, params, state))
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)

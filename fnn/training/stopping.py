@@ -139,8 +139,7 @@ class Watch(NamedTuple):
 def _choose(condition: Array, a: T, b: T) -> T:
     """One of two trees; with a known condition no array is touched."""
     if isinstance(condition, jax.core.Tracer):
-        chosen: T = jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
-        return chosen
+        return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
     return a if condition else b
 
 
@@ -174,8 +173,6 @@ def early_stopping(
 
 
 class _EarlyStopping(PureCallback):
-    """See `early_stopping`."""
-
     def __init__(self, watch: Watch, restore_best: bool) -> None:
         super().__init__(watch, restore_best)
         self.watch, self.restore_best = watch, restore_best
@@ -225,8 +222,6 @@ def reduce_on_plateau(
 
 
 class _Plateau(PureCallback):
-    """See `reduce_on_plateau`."""
-
     def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
         super().__init__(watch, factor, min_rate)
         self.watch, self.factor, self.min_rate = watch, factor, min_rate

@@ -98,11 +98,7 @@ class Task(Described):
 
 
 def check_penalties(task: Task, params: Params) -> None:
-    """Trace penalty and constraint once, so that a pattern without a match is reported before training.
-
-    Raises:
-      InputError: when the penalty is no scalar, or the constraint changes shapes or dtypes.
-    """
+    """Trace penalty and constraint once, so that mistakes such as a pattern without a match are found at once."""
     params = shape_of(params)
     if task.penalty is not None:
         out = jax.eval_shape(task.penalty, params)
@@ -118,11 +114,7 @@ def check_penalties(task: Task, params: Params) -> None:
 
 
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
-    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation.
-
-    Raises:
-      InputError: when the model ends in softmax or sigmoid and the loss expects logits.
-    """
+    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation."""
     forward = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)
     program, out = forward(*shape_of((params, state, x)))
     ending = last_operations(program)[0] if expects(task.loss) == "logits" else None

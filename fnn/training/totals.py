@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree
+from .._core.types import Array, Params, PyTree, State
 from ..losses.weighting import weighted_sum
+from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
 from .batch import Batch, along_rows
 from .state import TrainState
@@ -113,9 +114,10 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
 
 
-def penalty_of(task: Task, params: Params) -> list[Array]:
-    """The task's penalty as a list, empty without one."""
-    return [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
+def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
+    """The terms that the task's penalty and the layers add to the loss."""
+    own = [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
+    return [*own, *added_losses(state)]
 
 
 def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
@@ -125,5 +127,4 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
         predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
         return measure(task, predictions, batch)[1]
 
-    shapes: Totals = jax.eval_shape(forward, ts, batch)
-    return shapes
+    return jax.eval_shape(forward, ts, batch)

@@ -12,7 +12,7 @@ import numpy as np
 
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree, State
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
 from ..metrics.calibration import Interval, gaussian_interval
@@ -23,7 +23,7 @@ from ..training.batch import Batch, counted
 from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
 from ..training.task import Task
-from ..training.totals import Logs, Totals, measure, merge, penalty_of, results
+from ..training.totals import Logs, Totals, measure, merge, penalties_of, results
 from .many import many
 
 
@@ -32,7 +32,6 @@ def members_text(count: int) -> str:
     return f"{count} member{'s' * (count != 1)}"
 
 
-# ---------------------------------------------------------------------------------------------------------- predictions
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Predictions:
     """The predictions of the members of an `Ensemble`, each and together.
@@ -65,17 +64,17 @@ class Predictions:
         Its shape is (rows,) for classes or a single output. With several yes/no labels there is a vote on each, 1 for
         yes.
         """
-        return self._vote("vote")[0]
+        return _vote(*self._probabilities("vote"), self.kind)[0]
 
     @property
     def agreement(self) -> Array:
         """The fraction of members that find the `vote` most probable, of the same shape."""
-        return self._vote("agreement")[1]
+        return _vote(*self._probabilities("agreement"), self.kind)[1]
 
     @property
     def entropy(self) -> Array:
         """The entropy of the mean probabilities in nats: the uncertainty of the ensemble, whatever its cause."""
-        return self._entropies("entropy")[0]
+        return _entropies(*self._probabilities("entropy"), self.kind)[0]
 
     @property
     def mutual_information(self) -> Array:
@@ -83,7 +82,7 @@ class Predictions:
 
         More data could reduce it, while noise in the labels stays (Houlsby et al. 2011, arXiv:1112.5745).
         """
-        return self._entropies("mutual_information")[1]
+        return _entropies(*self._probabilities("mutual_information"), self.kind)[1]
 
     @property
     def variance(self) -> Array:
@@ -112,14 +111,6 @@ class Predictions:
             hint = "Train with the loss 'gaussian_nll'; the difference between members is spread."
             fail(where, expected=f"predictions of kind {GAUSSIAN!r}", got=repr(self.kind), hint=hint)
         return self.variances.mean(0) + jnp.square(self.spread)
-
-    def _vote(self, where: str) -> tuple[Array, Array]:
-        votes: tuple[Array, Array] = _vote(*self._probabilities(where), self.kind)
-        return votes
-
-    def _entropies(self, where: str) -> tuple[Array, Array]:
-        entropies: tuple[Array, Array] = _entropies(*self._probabilities(where), self.kind)
-        return entropies
 
     def _probabilities(self, where: str) -> tuple[Array, Array]:
         """Those of the members and their mean; a single yes/no output loses its axis, so that ``vote == y`` works."""
@@ -233,18 +224,14 @@ def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     return total, jnp.maximum(total - entropy(p).mean(0), jnp.zeros_like(total))  # rounding may make it negative
 
 
-# ----------------------------------------------------------------------------------------------------------- evaluation
 @partial(jax.jit, static_argnums=(0, 3))
 def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) -> tuple[Logs, Logs]:
     """Results of the ensemble, and of each member, from one pass over the data; see `measure_all`."""
 
-    def penalties(params: Params, state: State) -> list[Array]:
-        return [*penalty_of(task, params), *added_losses(state)]
-
     def totals_of(batch: Batch, valid: Array) -> tuple[Totals, Totals]:
         batch = counted(task.model, batch)
         outputs, after = _forward(task, ts, batch.x)
-        added = jax.vmap(penalties)(ts.params, after)
+        added = jax.vmap(partial(penalties_of, task))(ts.params, after)
         own = measure(task, _together(task, outputs), batch, valid, [a.mean(0) for a in added])[1]
         each = jax.vmap(lambda out, added: measure(task, out, batch, valid, added)[1])(outputs, added)
         return own, each
