@@ -281,11 +281,9 @@ def _plain(value: object) -> str | float | None:
     """A number as Python's, so that equal ones compare equal; anything else as text."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if value is None or isinstance(value, str):
-        return value
     if isinstance(value, (int, float, np.number)):
         return int(value) if value == int(value) else float(value)
-    return without_addresses(repr(value))
+    return value if value is None or isinstance(value, str) else without_addresses(repr(value))
 
 
 @contextlib.contextmanager

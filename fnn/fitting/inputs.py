@@ -79,10 +79,7 @@ def check_counting(data: Batch, where: str) -> None:
 
 
 def check_data(task: Task, expected: Expected, data: Batch, where: str = "data", offset: int = 0) -> None:
-    """Refuse data with invalid values: not finite, labels or ids out of range, negative weights.
-
-    Examples of weight 0 may hold anything.
-    """
+    """Refuse values that are not finite or out of range, and negative weights; examples of weight 0 may hold any."""
     x, y, weight = data.x, data.y, data.weight
     counts = _rows_that_count(weight)
     for name, part, counting in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):

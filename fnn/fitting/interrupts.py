@@ -11,10 +11,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Defer Ctrl-C to the end of a call, so that no step is lost half-way; a second Ctrl-C acts at once.
-
-    The function it yields says whether Ctrl-C was pressed.
-    """
+    """Yield a function that says whether Ctrl-C was pressed, which interrupts no step; a second one acts at once."""
     asked = False
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

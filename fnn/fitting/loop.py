@@ -204,8 +204,7 @@ def _warn_once(history: History, guarded: bool) -> None:
 def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
     """Call every callback: the state after their changes, and whether one asked to stop.
 
-    Every callback runs each epoch, even if an earlier one asked to stop, so that a log gets its last row. The state to
-    return is that of the first request that names one.
+    All of them run, so that a log gets its last row. The first request with a state decides which one to return.
     """
     chosen, stop = None, False
     for callback in callbacks:

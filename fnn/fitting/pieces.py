@@ -16,6 +16,8 @@ from ..training.step import step_and_totals
 from ..training.task import Task
 from ..training.totals import Logs, Totals, merge, results
 
+Advanced = tuple[TrainState, Totals, Logs]
+
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
 def _advance(
@@ -29,16 +31,14 @@ def _advance(
     *,
     size: int | None,
     batch_size: int,
-) -> tuple[TrainState, Totals, Logs]:
+) -> Advanced:
     """`steps`, with traced counts: calls of every length share a program."""
     ts, totals = steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
     return ts, totals, results(task, totals)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_rows(
-    task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array
-) -> tuple[TrainState, Totals, Logs]:
+def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array) -> Advanced:
     """One step on the given rows: the last, smaller batch."""
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
     totals = merge(task, totals, batch_totals)
@@ -80,10 +80,8 @@ class Piece(NamedTuple):
     stream: object = None  # see EpochUpdate
 
 
-def advance(
-    task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
-) -> tuple[TrainState, Totals, Logs]:
-    """Train on ``count`` whole batches of a piece after the first ``done``, or, with 0, on the smaller last one.
+def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int) -> Advanced:
+    """Train on ``count`` batches of a piece after the first ``done``, or, with 0, on the smaller last one.
 
     The buffers of ``ts`` and ``totals`` are donated.
     """

@@ -1,7 +1,4 @@
-"""Sources of batches: arrays on the device, and arrays too large for it.
-
-A source repeats the training step over an epoch, in calls of a compiled loop.
-"""
+"""Sources of batches: arrays on the device, and arrays too large for it."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ class Rhythm(NamedTuple):
 
 
 class Source(abc.ABC):
-    """Epochs of training steps."""
+    """Epochs of training steps, in calls of a compiled loop."""
 
     total: int | None  # steps in an epoch; None if unknown
     resumable: bool = True  # whether training can continue in the middle of an epoch
@@ -135,10 +132,9 @@ class ArraySource(Source):
 
 
 class ChunkSource(ArraySource):
-    """Arrays on the host or in a file, copied to the device in chunks.
+    """Arrays on the host or in a file, copied to the device in chunks that a thread reads ahead.
 
-    The steps are those of `ArraySource`, on the same rows in the same order. A thread reads the next chunk while the
-    device trains.
+    The steps are those of `ArraySource`, on the same rows in the same order.
     """
 
     def __init__(
@@ -169,12 +165,7 @@ class ChunkSource(ArraySource):
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
-                yield Piece(
-                    data=jax.tree.map(jnp.asarray, chunk),
-                    order=jnp.arange(length, dtype=jnp.int32),
-                    whole=whole,
-                    batch_size=self.batch_size,
-                    rest=rest,
-                    size=filled if self.fills else None,
-                    done=max(0, done - start // self.batch_size),
-                )
+                data, in_turn = jax.tree.map(jnp.asarray, chunk), jnp.arange(length, dtype=jnp.int32)
+                size = filled if self.fills else None
+                trained = max(0, done - start // self.batch_size)
+                yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)

@@ -49,10 +49,7 @@ def restore_stream(stream: object, state: object) -> None:
 
 
 class StreamSource(Source):
-    """An iterable of batches.
-
-    Batches that arrive faster than the device trains are gathered, so that one call trains on several.
-    """
+    """An iterable of batches; those that arrive faster than the device trains are gathered into one call."""
 
     def __init__(self, task: Task, rhythm: Rhythm, stream: Iterable[PyTree], class_weight: ClassWeight | None) -> None:
         super().__init__(task, rhythm)

@@ -54,8 +54,7 @@ def as_batch(data: object, where: str = "data", *, late: bool = False) -> Batch:
     if isinstance(data, list) and is_numbers(data):
         data = convert_tree(where, data, late)
     batch = Batch.of(data)
-    ready = all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch))))
-    if not ready:
+    if not all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch)))):
         parts = zip(("x", "y", "sample_weight"), batch, strict=True)
         batch = Batch(*(convert_tree(f"{where} {name}", part, late) for name, part in parts))
     shape: Shape = getattr(batch.weight, "shape", ())

@@ -43,10 +43,7 @@ class LayerValues(NamedTuple):
 
 @jax.custom_jvp
 def _tap(y: Array, probe: Array) -> Array:
-    """``y`` itself; its derivative by the probe is that by ``y``.
-
-    Adding a probe of zeros would turn -0.0 into 0.0.
-    """
+    """``y`` itself; its derivative by the probe is that by ``y``. Adding a probe of zeros would turn -0.0 into 0.0."""
     return y
 
 
