@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import matplotlib
 
-matplotlib.use("Agg")  # draw into files, also without a screen
+matplotlib.use("Agg")  # draw to files; needs no display
 import matplotlib.pyplot as plt
 from PIL import Image
 
@@ -86,8 +86,8 @@ predicted = np.asarray(logits.argmax(-1))
 p = fnn.activations.softmax(logits)""",
     ),
     Entry(
-        "Learning curves of many trainings",
-        "The histories of several trainings: a thin line for each, and a thick line for their median.",
+        "Learning curves of many runs",
+        "The histories of several training runs: a thin line for each, and a thick line for their median.",
         'fnn.plot.learning_curves(histories, "loss")',
         """\
 few = x_train[:200], y_train[:200]

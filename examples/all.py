@@ -35,7 +35,7 @@ shows the mean over {seeds} seeds, with minimum and maximum in brackets.
 
 ## Scripts
 
-| script | what |
+| script | description |
 | --- | --- |
 {scripts}
 

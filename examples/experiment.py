@@ -53,7 +53,7 @@ class Figure(NamedTuple):
         return self.mean >= self.target if self.sense == "at least" else self.mean <= self.target
 
     def cells(self, quick: bool = False) -> list[str]:
-        """One table row: number, what, mean (minimum to maximum over seeds), target, verdict ("quick" if quick)."""
+        """One table row: number, quantity, mean (minimum to maximum over seeds), target, verdict ("quick" if quick)."""
         shown = self._show(self.mean)
         if len(self.values) > 1:
             shown += f" ({self._show(min(self.values))} to {self._show(max(self.values))})"
@@ -65,7 +65,7 @@ class Figure(NamedTuple):
         return f"{value:,.{self.digits}f}"
 
 
-HEAD = ["no.", "what", "fnn (mean over seeds)", "target", "verdict"]
+HEAD = ["no.", "quantity", "fnn (mean over seeds)", "target", "verdict"]
 
 
 def table(

@@ -134,6 +134,6 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers know the names
 
     def __getattr__(name):
-        """Point people who know another library to the name that a thing has here."""
+        """Name the equivalent of another library's name."""
         plain = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))

@@ -1,4 +1,4 @@
-"""Names from other libraries and their equivalents here, for error messages."""
+"""Names in other libraries and their equivalents in fnn, for error messages."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ _WITH_RANK = {
 }
 _EQUIVALENTS = {
     **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
-    **{f"Conv{rank}DTranspose": "ConvTranspose" for rank in (1, 2, 3)},
-    **{f"ConvTranspose{rank}d": "ConvTranspose" for rank in (1, 2, 3)},
+    **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
     **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
+    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")},
+    **dict.fromkeys(("AdamW", "adamw"), "adam(weight_decay=...)"),
+    **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
+    **dict.fromkeys(("Model", "compile"), "Task(model, loss, optimizer)"),
+    **dict.fromkeys(("regularizers", "constraints"), "penalties"),
+    **dict.fromkeys(("save_model", "save_weights"), "save"),
+    **dict.fromkeys(("load_model", "load_weights"), "load"),
     "BatchNormalization": "BatchNorm",
     "LayerNormalization": "LayerNorm",
     "Linear": "Dense",
     "Module": "Layer, two pure functions",
-    "Model": "Task(model, loss, optimizer)",
-    "Input": "init(task, key, x), which reads the shape from the data",
-    "InputLayer": "init(task, key, x), which reads the shape from the data",
     "ReLU": 'Activation("relu")',
     "LeakyReLU": 'Activation("leaky_relu")',
     "ELU": 'Activation("elu")',
@@ -35,15 +38,6 @@ _EQUIVALENTS = {
     "Sigmoid": 'Activation("sigmoid"), usually omitted, since losses take logits',
     "Tanh": 'Activation("tanh")',
     "RNN": "SimpleRNN, LSTM or GRU",
-    "SGD": "sgd",
-    "RMSprop": "rmsprop",
-    "Adagrad": "adagrad",
-    "Adadelta": "adadelta",
-    "Adam": "adam",
-    "AdamW": "adam(weight_decay=...)",
-    "adamw": "adam(weight_decay=...)",
-    "Adamax": "adamax",
-    "Nadam": "nadam",
     "momentum": "sgd(momentum=0.9)",
     "EarlyStopping": "early_stopping",
     "ReduceLROnPlateau": "reduce_on_plateau",
@@ -52,21 +46,14 @@ _EQUIVALENTS = {
     "BackupAndRestore": "fit(checkpoint=...)",
     "TerminateOnNaN": "fit(check='finite')",
     "to_categorical": "one_hot",
-    "regularizers": "penalties",
-    "constraints": "penalties",
     "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function works)",
-    "compile": "Task(model, loss, optimizer)",
     "datasets": "data",
     "layers": "Dense (all layers are directly in fnn)",
-    "save_model": "save",
-    "load_model": "load",
-    "save_weights": "save",
-    "load_weights": "load",
 }
 
 
 def missing(name: str, known: Iterable[str]) -> str:
-    """The error message for a name that fnn does not have, with its equivalent or similar names.
+    """The error message for a name that fnn does not have; it suggests an equivalent or similar names.
 
     >>> missing("Conv2D", [])
     "fnn has no 'Conv2D'. It is called fnn.Conv here."

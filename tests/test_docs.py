@@ -11,13 +11,19 @@ Blocks of one page run in order, in one namespace. The title of a block says wha
 
 import contextlib
 import doctest
+import html.parser
 import importlib.util
 import io
+import json
 import os
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import jax
 import matplotlib.pyplot as plt
@@ -240,3 +246,171 @@ def test_names_in_the_pages_exist():
 def test_pages_show_no_paths_of_a_machine():
     for name, path in PAGES.items():
         assert not re.search(r"(?<!\w)/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), name
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_code_fits_the_column(name):
+    for block in blocks(PAGES[name]):
+        if block.language != "text":
+            for number, line in enumerate(block.code.splitlines(), block.line):
+                assert len(line) <= 88, f"{name}, line {number}: {line}"
+
+
+# ------------------------------------------------------------------------------------------------------------ the site
+@pytest.fixture
+def hook(monkeypatch):
+    """Load a module of MkDocs hooks from docs/."""
+    monkeypatch.syspath_prepend(DOCS)
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_the_menu_lists_every_notebook_page(hook):
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    pages = hook("notebook_pages").page_names()
+    assert len(pages) == 5
+    for page in [page for both in pages for page in both]:
+        assert re.search(rf": {re.escape(page)}$", menu, re.MULTILINE), page
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_notebook_pages_hold_text_code_output_and_pictures(language, hook):
+    pages = hook("notebook_pages")
+    for names in pages.NAMES.values():
+        name = names[["en", "es"].index(language)]
+        path = pages.FOLDER / f"{name}.{language}.ipynb"
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        text, pictures = pages.page_text(notebook, name, language)
+        assert re.match(r"# \d\. .+\n\n.+" + re.escape(path.name), text)
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        outputs = [output["output_type"] for cell in code for output in cell["outputs"]]
+        assert len(re.findall(r"^```python$", text, re.MULTILINE)) == len(code)
+        assert text.count("{ .text .output }") == outputs.count("stream")
+        assert len(pictures) == outputs.count("display_data")
+        for picture, content in pictures.items():
+            assert f"({picture})" in text
+            assert content.startswith(b"\x89PNG")
+        for cell in code:
+            assert max(map(len, "".join(cell["source"]).splitlines())) <= 88
+
+
+@pytest.mark.parametrize(
+    ("page", "link", "wanted"),
+    [
+        ("index.md", "../examples/sweep.py", "https://x/blob/main/examples/sweep.py"),
+        ("how-to/text.md", "../../README.md#ten", "https://x/blob/main/README.md#ten"),
+        ("how-to/text.md", "../concepts.md", "../concepts.md"),
+        ("index.md", "../examples/notebooks/04_tables.en.ipynb", "notebooks/04_tables.md"),
+        ("notebooks/index.md", "../../examples/notebooks/04_tables.en.ipynb", "04_tables.md"),
+        ("how-to/text.md", "../../examples/notebooks/04_tablas.es.ipynb", "../es/cuadernos/04_tablas.md"),
+    ],
+)
+def test_links_that_leave_docs_lead_to_the_repository_or_a_notebook_page(page, link, wanted, hook):
+    arguments = {
+        "page": SimpleNamespace(file=SimpleNamespace(src_uri=page)),
+        "config": SimpleNamespace(repo_url="https://x"),
+    }
+    assert hook("hooks").on_page_markdown(f"a [b]({link}).", **arguments) == f"a [b]({wanted})."
+
+
+class Page(html.parser.HTMLParser):
+    """The language of an HTML page, its ids, its links by class or rel, and everything it refers to."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.language, self.ids, self.links, self.targets = "", set(), {}, set()
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "html":
+            self.language = attributes["lang"]
+        self.ids.add(attributes.get("id") or attributes.get("name"))
+        target = attributes.get("href") or attributes.get("src")
+        if target:
+            self.targets.add(target)
+            for kind in (attributes.get("class") or attributes.get("rel") or "").split():
+                self.links.setdefault(kind, {})[attributes.get("hreflang")] = target
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Every page of the built site, by its folder."""
+    for module in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
+        pytest.importorskip(module)
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, {path.parent.relative_to(folder).as_posix(): Page(path) for path in folder.rglob("index.html")}
+
+
+@pytest.mark.slow
+def test_every_link_of_the_site_leads_somewhere(site):
+    folder, pages = site
+    for name, page in pages.items():
+        for target in page.targets:
+            parts = urlsplit(target)
+            if not parts.scheme:
+                path = (folder / name / unquote(parts.path)).resolve()
+                assert path.exists(), f"{name}: {target}"
+                if parts.fragment and not parts.fragment.startswith("__") and (path / "index.html").exists():
+                    other = pages[path.relative_to(folder.resolve()).as_posix()]
+                    assert unquote(parts.fragment) in other.ids, f"{name}: {target}"
+
+
+@pytest.mark.slow
+def test_every_page_links_to_its_neighbours_and_the_repository(site):
+    _, pages = site
+    ends = {"prev": {".", "es"}, "next": {"performance", "es/cuadernos/05_de_la_neurona_a_la_red"}}
+    for name, page in pages.items():
+        assert "https://github.com/fnn-jax/fnn" in page.links["md-source"].values(), name
+        for direction, without in ends.items():
+            assert (f"md-footer__link--{direction}" in page.links) == (name not in without), f"{name}: {direction}"
+
+
+def url(path):
+    """The folder of a page in the built site."""
+    return re.sub(r"(^|/)index$", "", path.removesuffix(".md")) or "."
+
+
+@pytest.mark.slow
+def test_spanish_pages_have_a_spanish_menu_and_link_to_their_english_page(site, hook):
+    folder, pages = site
+    for name, page in pages.items():
+        assert page.language == ("es" if name.split("/")[0] == "es" else "en"), name
+    translations = hook("languages").TRANSLATIONS
+    spanish = {name for name in pages if name.split("/")[0] == "es"}
+    assert {url(path) for path in translations.values()} == spanish
+    for english_path, spanish_path in translations.items():
+        for here, there, language in (
+            (url(english_path), url(spanish_path), "es"),
+            (url(spanish_path), url(english_path), "en"),
+        ):
+            for kind in ("alternate", "md-select__link"):
+                found = folder / here / pages[here].links[kind][language]
+                assert found.resolve() == (folder / there).resolve(), f"{here}: {kind}"
+    for name in spanish:
+        menu = pages[name].text.partition("md-nav--primary")[2].partition("md-content")[0]
+        assert "Cuadernos" in menu
+        assert "Getting started" not in menu
+        assert not re.search('class="filename">(prints|output|refused|message)<', pages[name].text)
+    assert "Primeros pasos" not in pages["concepts"].text
+
+
+@pytest.mark.slow
+def test_formulas_are_mathml(site, hook):
+    _, pages = site
+    for path in [path for both in hook("notebook_pages").page_names() for path in both]:
+        page = pages[path.removesuffix(".md")]
+        assert "<math " in page.text
+        assert "arithmatex" not in page.text

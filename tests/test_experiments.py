@@ -90,7 +90,7 @@ def test_table_holds_what_was_not_run(examples):
     rows = [experiment.Figure(8, "loss", [2.0, 3.0], 2.6, "at most")]
     text = experiment.table(rows, [["7", "fashion_mlp", "", "", "not run: no data file here"]], markdown=True)
     first, _, *body = text.splitlines()
-    assert first.startswith("| no. | what |")
+    assert first.startswith("| no. | quantity |")
     assert body[0].startswith("| 7 |")
     assert "not run" in body[0]
     assert body[1] == "| 8 | loss | 2.5000 (2.0000 to 3.0000) | at most 2.6000 | met |"

@@ -40,7 +40,8 @@ MACHINE = re.compile(
 )
 # What XLA tells its developers, e.g. that a program took long to compile on a busy machine, and what pooch fetches.
 LOG = re.compile(
-    r"^[IWE]\d{4} .*$|^\*{10,}[\s\S]*?\*{10,}$|^Downloading data from '.*$", re.MULTILINE
+    r"^[IWE]\d{4} .*$|^\*{10,}[\s\S]*?\*{10,}$|^Downloading data from '.*$",
+    re.MULTILINE,
 )
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -154,7 +155,11 @@ def execute(notebook: Notebook, *, quick: bool, offline: bool) -> Notebook:
         env |= {"IPYTHONDIR": folder, "TQDM_DISABLE": "1"}
         if offline:
             nowhere = "http://127.0.0.1:9"
-            env |= {"XDG_CACHE_HOME": folder, "HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere}
+            env |= {
+                "XDG_CACHE_HOME": folder,
+                "HTTP_PROXY": nowhere,
+                "HTTPS_PROXY": nowhere,
+            }
             env |= {"http_proxy": nowhere, "https_proxy": nowhere}
             env.pop("FNN_DATA", None)
         elif env.get("FNN_DATA"):
@@ -239,7 +244,9 @@ def texts(notebook: Notebook) -> tuple[str, str]:
     return "\n".join(written), "\n".join(shown)
 
 
-def build(source: str, language: str, *, quick: bool, check: bool, offline: bool) -> None:
+def build(
+    source: str, language: str, *, quick: bool, check: bool, offline: bool
+) -> None:
     """Make, run and, unless it is only a check, write one notebook."""
     import nbformat
 

@@ -1,40 +1,43 @@
-"""Clear errors: one exception type, one message format, and the small checks every room shares."""
+"""Checks of arguments that several rooms share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import jax
 import numpy as np
 
 from .dtypes import is_float
 from .errors import describe, fail
+from .types import Array, ArrayLike, Params, Shaped
+
+T = TypeVar("T")
 
 
-def is_concrete(x: Any) -> bool:
-    """Whether ``x`` holds a value now, rather than standing for one inside a JAX transformation."""
+def is_concrete(x: object) -> bool:
+    """Whether ``x`` holds a value, rather than standing for one inside a JAX transformation."""
     return not isinstance(x, (jax.core.Tracer, jax.ShapeDtypeStruct))
 
 
 class Stateful(Protocol):
-    """What can tell where it stands and go on from there."""
+    """An object whose state can be saved and restored."""
 
     def state(self) -> Any:
-        """Where it stands."""
+        """The current state, in plain values."""
 
     def restore(self, state: Any) -> None:
-        """Go on from there."""
+        """Continue from such a state."""
 
 
-def keeps_state(x: Any) -> TypeGuard[Stateful]:
-    """Whether an object can tell where it stands, ``state()``, and go on from there, ``restore(state)``."""
+def keeps_state(x: object) -> TypeGuard[Stateful]:
+    """Whether an object is `Stateful`."""
     return all(callable(getattr(x, name, None)) for name in ("state", "restore"))
 
 
-def real_numbers(where: str, name: str, value: Any) -> np.ndarray | None:
-    """A concrete number, or an array of them, in float64; None for what JAX traces or other processes hold."""
+def real_numbers(where: str, name: str, value: ArrayLike) -> np.ndarray | None:
+    """A concrete number, or an array of them, in float64; None if it is traced or held by another process."""
     if not all(is_concrete(v) and getattr(v, "is_fully_addressable", True) for v in jax.tree.leaves(value)):
         return None
     value = value.detach() if hasattr(value, "detach") else value  # a tensor of PyTorch
@@ -45,19 +48,18 @@ def real_numbers(where: str, name: str, value: Any) -> np.ndarray | None:
 
 
 def check_range(
-    where: str, name: str, value: Any, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False
+    where: str, name: str, value: ArrayLike, low: float = -np.inf, high: float = np.inf, *, open_low: bool = False
 ) -> None:
-    """Refuse what is no finite number in ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
+    """Require a finite number in ``[low, high]`` (``(low, high]`` if ``open_low``); traced numbers pass."""
     numbers = real_numbers(where, name, value)
-    if numbers is None:
-        return
-    if numbers.ndim:
-        fail(where, expected=f"{name} to be a number", got=repr(value))
-    check_inside(where, name, numbers, low, high, open_low=open_low)
+    if numbers is not None:
+        if numbers.ndim:
+            fail(where, expected=f"{name} to be a number", got=repr(value))
+        check_inside(where, name, numbers, low, high, open_low=open_low)
 
 
 def check_inside(where: str, name: str, numbers: np.ndarray, low: float, high: float, *, open_low: bool) -> None:
-    """Refuse an array with a number that is not finite or not in the range; the first one is named."""
+    """Require all numbers to be finite and in the range; the message names the first that is not."""
     inside = np.asarray(np.isfinite(numbers) & (numbers > low if open_low else numbers >= low) & (numbers <= high))
     if not inside.all():
         if (low, high) == (-np.inf, np.inf):
@@ -68,14 +70,14 @@ def check_inside(where: str, name: str, numbers: np.ndarray, low: float, high: f
         fail(where, expected=expected, got=f"{numbers[~inside].flat[0]:g}")
 
 
-def check_count(where: str, name: str, value: Any, least: int = 1) -> None:
-    """Refuse anything but an integer of at least ``least``."""
+def check_count(where: str, name: str, value: object, least: int = 1) -> None:
+    """Require an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         fail(where, expected=f"{name} to be an integer of at least {least}", got=repr(value))
 
 
-def check_float(where: str, x: Any, hint: str = "") -> None:
-    """Refuse arrays that are not of a floating-point dtype."""
+def check_float(where: str, x: Shaped, hint: str = "") -> None:
+    """Require a floating-point dtype."""
     if not is_float(x):
         hint = hint or (
             "Convert it first: fnn.data.scale_images(x) for images of bytes, else np.asarray(x, 'float32'). "
@@ -84,28 +86,25 @@ def check_float(where: str, x: Any, hint: str = "") -> None:
         fail(where, expected="a floating-point x", got=describe(x), hint=hint)
 
 
-def check_same_dtype(where: str, x: Any, kernel: Any, name: str = "kernel") -> None:
-    """Refuse to mix dtypes, since nothing promotes silently here."""
+def check_same_dtype(where: str, x: Array, kernel: Array, name: str = "kernel") -> None:
+    """Require ``x`` to have the dtype of the parameters, since nothing promotes silently."""
     check_float(where, x)
     if x.dtype != kernel.dtype:
-        fail(
-            where,
-            expected=f"x of dtype {kernel.dtype}, the dtype of its {name}",
-            got=describe(x),
-            hint=f"Cast x with x.astype('{kernel.dtype}'), or make the parameters from an x of dtype {x.dtype}.",
-        )
+        expected = f"x of dtype {kernel.dtype}, the dtype of its {name}"
+        hint = f"Cast x with x.astype('{kernel.dtype}'), or make the parameters from an x of dtype {x.dtype}."
+        fail(where, expected=expected, got=describe(x), hint=hint)
 
 
-def leaf(where: str, params: Any, name: str) -> Any:
-    """Fetch a parameter by name, or say which ones there are."""
+def leaf(where: str, params: Params, name: str) -> Params:
+    """A parameter by name; the error lists the names there are."""
     if not isinstance(params, Mapping) or name not in params:
-        came = sorted(params) if isinstance(params, Mapping) else type(params).__name__
-        fail(where, expected=f"parameters with a leaf {name!r}", got=str(came), hint="Are these another layer's?")
+        got = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        fail(where, expected=f"parameters with a leaf {name!r}", got=str(got), hint="Are these another layer's?")
     return params[name]
 
 
-def lookup(kind: str, name: Any, table: Mapping[str, Any], *, or_else: str = " or a function") -> Any:
-    """Look a name up in a table; an unknown one is refused together with the close matches."""
+def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " or a function") -> T:
+    """Look up a name in a table; the error suggests close matches."""
     if isinstance(name, str) and (name in table or name.lower() in table):
         return table[name if name in table else name.lower()]
     options = sorted(table)
@@ -114,13 +113,13 @@ def lookup(kind: str, name: Any, table: Mapping[str, Any], *, or_else: str = " o
     fail(kind, expected=f"the name of a known {kind}{or_else}", got=repr(name), hint=hint)
 
 
-def resolve(kind: str, name: Any, table: Mapping[str, Any]) -> Any:
-    """A function is taken as it is, a name is looked up."""
-    return name if callable(name) else lookup(kind, name, table)
+def resolve(kind: str, given: str | T, table: Mapping[str, T]) -> T:
+    """A function as given, or the function of that name."""
+    return lookup(kind, given, table) if isinstance(given, str) or not callable(given) else given
 
 
-def check_key(where: str, key: Any) -> None:
-    """Refuse anything that is not a PRNG key."""
+def check_key(where: str, key: object) -> None:
+    """Require one PRNG key."""
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
     typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     raw = dtype is not None and dtype == np.uint32 and shape is not None and len(shape) == 1

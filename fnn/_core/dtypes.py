@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from .types import AnyArray, Array, DType, PyTree, Shaped
+
+A = TypeVar("A", bound=AnyArray)
 
 
-def is_float(x: Any) -> bool:
+def is_float(x: Shaped) -> bool:
     """Whether an array is floating-point."""
     return bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 
-def at_least_float32(dtype: Any) -> Any:
-    """The dtype to compute in: float32 for the half-precision ones, else the same.
+def at_least_float32(dtype: DType) -> np.dtype:
+    """The dtype to compute in: float32 for half precision, else the same.
 
-    It stands for ``jnp.promote_types(dtype, float32)``, which strict promotion refuses for bfloat16 and float16.
+    Strict promotion refuses ``jnp.promote_types(dtype, float32)`` for bfloat16 and float16.
     """
-    return jnp.dtype("float32") if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+    return jnp.dtype("float32" if jnp.finfo(dtype).bits < 32 else dtype)
 
 
-def widest(*dtypes: Any) -> Any:
+def widest(*dtypes: DType) -> np.dtype:
     """The widest of several floating-point dtypes, float32 at least."""
-    wide = map(at_least_float32, dtypes)
-    return max(wide, key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
+    return max(map(at_least_float32, dtypes), key=lambda dtype: dtype.itemsize, default=jnp.dtype("float32"))
 
 
-def widened(tree: Any) -> Any:
+def widened(tree: PyTree) -> PyTree:
     """A tree with its half-precision leaves in float32; other leaves are returned as they are."""
 
-    def widen(leaf: Any) -> Any:
-        half = is_float(leaf) and jnp.finfo(leaf.dtype).bits < 32
-        return leaf.astype(jnp.float32) if half else leaf
+    def is_half(leaf: Array) -> bool:
+        return is_float(leaf) and jnp.finfo(leaf.dtype).bits < 32
 
-    return jax.tree.map(widen, tree)
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if is_half(leaf) else leaf, tree)
 
 
-def lift(v: Any, like: Any) -> Any:
+def lift(v: A, like: AnyArray) -> A:
     """``v`` with leading axes of length 1 up to the rank of ``like``.
 
-    Broadcasting would add them unasked, which ``jax_numpy_rank_promotion="raise"`` refuses.
+    Implicit broadcasting would add them too, but not under ``jax_numpy_rank_promotion="raise"``.
     """
     missing = like.ndim - v.ndim
-    return v if missing <= 0 else v.reshape((1,) * missing + v.shape)
+    return v if missing <= 0 else cast(A, v.reshape((1,) * missing + v.shape))

@@ -1,27 +1,27 @@
-"""Errors of the library: one message that says what happened, where, what was expected, what came and what to do."""
+"""Errors of the library: one message that says what happened and where, what was expected and what was received."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import NoReturn
 
 
 class InputError(ValueError):
-    """Bad input, met before compilation.
+    """Bad input, caught before compilation.
 
-    The message says where it happened, what was expected, what came, and what to do about it.
+    The message says where it happened, what was expected, what was received, and what to do about it.
     """
 
 
 def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
-    """Raise `InputError` with the one message format of the library."""
+    """Raise `InputError` with the library's one message format."""
     raise InputError(f"{where}: expected {expected}, got {got}." + (f" {hint}" if hint else ""))
 
 
 @contextlib.contextmanager
 def located(where: str) -> Iterator[None]:
-    """Say which layer an error comes from, outermost first."""
+    """Prefix errors raised inside with the layer they come from, outermost first."""
     try:
         yield
     except InputError as error:
@@ -32,14 +32,14 @@ def located(where: str) -> Iterator[None]:
         raise
 
 
-def describe(x: Any) -> str:
-    """Dtype and shape of an array in a short form: ``float32[32, 784]``."""
+def describe(x: object) -> str:
+    """Dtype and shape of an array in a short form: ``float32[32, 784]``; for anything else its type."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
-    return f"{type(x).__name__}"
+    return type(x).__name__
 
 
 def shape_text(shape: Iterable[int | str | None]) -> str:
     """A shape as Python writes it, with names allowed: ``(batch, 784)``."""
-    items = list(shape)
-    return "(" + ", ".join(map(str, items)) + (",)" if len(items) == 1 else ")")
+    items = list(map(str, shape))
+    return f"({', '.join(items)}{',' * (len(items) == 1)})"

@@ -1,4 +1,4 @@
-"""Files: written as a whole or not at all, under names that say what they are."""
+"""Files written completely or not at all, under names that match their content."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import os
 import re
 import secrets
 from collections.abc import Iterable
-from typing import Any
 
 from .errors import fail
 
-# Endings of files that are of a kind of their own, which a file of another kind must not bear.
+FilePath = str | os.PathLike[str]
+
+# Endings that stand for one file format, so that a file of another format must not have them.
 ENDINGS = {
     ".h5", ".hdf5", ".keras", ".tf", ".pb", ".tflite", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".eqx",
     ".mlmodel", ".msgpack", ".npz", ".npy", ".pkl", ".pickle", ".joblib", ".mat", ".json", ".jsonl", ".yaml",
@@ -22,19 +23,19 @@ ENDINGS = {
 }  # fmt: skip
 
 
-def check_ending(where: str, path: Any, right: str, *also: str) -> None:
-    """Refuse a file name with the ending of another kind of file than ``right``; those of ``also`` pass."""
-    stem, ending = os.path.splitext(os.fspath(path))
+def check_ending(where: str, path: FilePath, right: str, *also: str) -> None:
+    """Refuse a file name with the ending of a format other than ``right`` and ``also``."""
+    stem, ending = os.path.splitext(path)
     if ending.lower() in ENDINGS - {right, *also}:
         kind = "a CSV file" if right == ".csv" else "a safetensors file"
         hint = f"fnn writes {kind} here: write {stem + right!r}."
         fail(where, expected=f"a file name that ends in {right}", got=repr(os.fspath(path)), hint=hint)
 
 
-def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
-    """Write a file as a whole or not at all.
+def write_whole(path: FilePath, target: str, parts: Iterable[bytes | memoryview]) -> None:
+    """Write ``target`` completely or not at all; errors name ``path``.
 
-    The safetensors package writes files too, but neither syncs them nor keeps the number of the system's error.
+    The safetensors package also writes files, but neither syncs them nor keeps the system's error number.
     """
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{secrets.token_hex(4)}.tmp")  # see temporary_files
@@ -54,7 +55,7 @@ def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> 
             message = f"save: {reason}; nothing was written, and an older file stays as it was"
             raise OSError(error.errno, message, str(path)) from error
         raise
-    if os.name == "posix":  # the new name itself, which belongs to the folder
+    if os.name == "posix":  # the new name itself, which the folder holds
         with contextlib.suppress(OSError):  # some file systems refuse it; the file itself is safe
             descriptor = os.open(folder, os.O_RDONLY)
             try:
@@ -64,6 +65,6 @@ def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> 
 
 
 def temporary_files(folder: str) -> list[str]:
-    """What writers that were killed have left in a folder."""
+    """Temporary files that killed writers left in a folder."""
     names = glob.glob(os.path.join(glob.escape(folder), ".*.tmp"))
     return [name for name in names if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", os.path.basename(name))]

@@ -1,9 +1,8 @@
-"""Square roots and Euclidean norms that are right over the whole range of a dtype, with finite derivatives at 0."""
+"""Square roots and Euclidean norms that are accurate over the whole range of a dtype, with finite derivatives at 0."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from .types import Array
 
 
 def root(v: Array) -> Array:
-    """The square root, with derivative 0 at 0: else one dead input makes the gradient through a whole run NaN."""
+    """The square root, with derivative 0 at 0; otherwise one dead input turns the gradient of a whole run into NaN."""
     zero = v == 0
     return jnp.where(zero, jnp.zeros_like(v), jnp.sqrt(jnp.where(zero, jnp.ones_like(v), v)))
 
@@ -63,16 +62,14 @@ def norm(*arrays: Array, axes: tuple[int, ...] | None = None) -> Array:
     return scaled / scale
 
 
-def shrunk(x: Any, scale: Array, norm: Array, limit: Array) -> Array:
-    """``x`` times ``limit / norm`` where its norm, of which `scaled_norm` gave scale and norm, exceeds the limit.
+def shrunk(x: Array, scale: Array, norm: Array, limit: Array) -> Array:
+    """``x`` scaled to norm ``limit`` if its norm exceeds it; ``scale`` and ``norm`` are those of `scaled_norm`.
 
-    A NaN or an infinity makes the norm NaN or infinite; as in PyTorch and optax it stays visible as NaN.
+    A NaN or an infinity in ``x`` makes the norm NaN or infinite; as in PyTorch and optax the result is then NaN.
     """
     limit, one = limit.astype(norm.dtype), jnp.ones_like(norm)
     over = ~(norm / scale <= limit)
-    # In this order no product leaves the range before the last.
-    factors = (scale, 1 / jnp.where(norm == 0, one, norm), limit)
     y = x.astype(norm.dtype)
-    for factor in factors:
+    for factor in (scale, 1 / jnp.where(norm == 0, one, norm), limit):  # no product before the last leaves the range
         y = y * jnp.where(over, factor, one)
     return y.astype(x.dtype)

@@ -1,33 +1,32 @@
-"""Random numbers: what `jax.random` gives, in the forms that compile and run fast on every platform."""
+"""Random numbers from `jax.random` keys, in forms that compile and run fast on every platform."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .dtypes import at_least_float32
-from .types import Array
+from .types import Array, DType, Key, Scalar, Shape
 
 
-def children(key: Array, count: int) -> Array:
+def children(key: Key, count: int) -> Key:
     """``fold_in(key, i)`` for all i below ``count``, as one vectorized hash."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
 
 
-def draw(sampler: Callable[..., Array], key: Array, *args: Any, shape: tuple[int, ...], dtype: Any) -> Array:
-    """``sampler(key, *args, shape, dtype)`` drawn flat, then shaped.
+def draw(sampler: Callable[..., Array], key: Key, *args: Scalar, shape: Shape, dtype: DType) -> Array:
+    """``sampler(key, *args, shape, dtype)``, drawn flat and then reshaped.
 
-    The numbers are the same, but XLA takes up to four times as long to compile the hash for several axes.
+    The numbers are the same; XLA takes up to four times as long to compile the hash over several axes.
     """
     return sampler(key, *args, shape=(math.prod(shape),), dtype=dtype).reshape(shape)
 
 
-def is_key(x: Any) -> bool:
-    """Whether something is an array of typed PRNG keys, as ``jax.random.key`` makes them."""
+def is_key(x: object) -> bool:
+    """Whether ``x`` is an array of typed PRNG keys, as made by ``jax.random.key``."""
     return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
@@ -35,9 +34,9 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011) on the blocks ``(0, counter)``, with the rounds unrolled.
+    """Threefry-2x32 with 20 unrolled rounds (Salmon et al. 2011) on the blocks ``(0, counter)``.
 
-    JAX keeps the rounds in a loop on the CPU, which runs three to six times slower.
+    JAX loops over the rounds on the CPU, which takes three to six times as long.
     """
     k0, k1 = key
     schedule = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
@@ -52,14 +51,14 @@ def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
     return x0, x1
 
 
-# Each word of a threefry block goes to a run of so many numbers: long enough for vector instructions.
+# Each word of a threefry block fills a run of this many numbers, long enough for vector instructions.
 _RUN = 128
 
 
-def bits(key: Array, count: int) -> Array:
-    """``count`` random uint32 numbers, of which the first ones do not depend on how many there are.
+def bits(key: Key, count: int) -> Array:
+    """``count`` random uint32 numbers; the first ones do not depend on ``count``.
 
-    Both words of threefry blocks; for keys of other kinds a draw of `jax.random.bits` for each number.
+    They are both words of threefry blocks; for other kinds of keys, one draw of `jax.random.bits` each.
     """
     data = jax.random.key_data(key)
     if data.shape != (2,):
@@ -69,35 +68,34 @@ def bits(key: Array, count: int) -> Array:
     return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
 
 
-def bernoulli(key: Array, probability: Array, shape: tuple[int, ...]) -> Array:
+def bernoulli(key: Key, probability: Array, shape: Shape) -> Array:
     """Booleans that are True with a probability, which is rounded to a multiple of 2^-24.
 
-    The numbers of a row do not depend on how many rows follow it, so that a batch can be filled up with further rows.
+    The booleans of a row do not depend on the number of rows after it, so that a batch can be padded.
     """
     wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
     return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
 
 
-# Below this size a permutation is a sort, which draws all permutations with equal probability and costs little.
+# Up to this size a permutation is a sort, which draws all permutations with equal probability and costs little.
 _SORTED = 4096
 _ROUNDS = 8
 
 
-def permutation(key: Array, size: int) -> Array:
+def permutation(key: Key, size: int) -> Array:
     """The numbers below ``size`` in random order, int32.
 
-    Up to 4096 numbers by sorting random numbers. More of them by a Feistel network, a bijection in which half of each
-    number is shifted by a hash of the other half, in turns (Luby and Rackoff 1988): every element by itself, which
-    takes a twentieth of the time of a sort on a CPU.
+    Up to 4096 numbers are ordered by sorting random bits. More are ordered by a Feistel network, a bijection that in
+    turns shifts one half of each number by a hash of the other half (Luby and Rackoff 1988). It computes every element
+    independently and takes a twentieth of the time of a sort on a CPU.
     """
     if size <= _SORTED:
         return jax.lax.sort((bits(key, size), jax.lax.iota(jnp.int32, size)), num_keys=1)[1]
-    # Numbers are pairs (high, low) in base `width`; barely more pairs than numbers, or few would have to be redrawn.
+    # Numbers are pairs (high, low) in base `width`, with few more pairs than numbers, so that few are redrawn.
     width = math.isqrt(size - 1) + 1
     height = -(-size // width)
     round_keys = bits(key, 2 * _ROUNDS)
-
     h, w = jnp.uint32(height), jnp.uint32(width)
 
     def shuffle(number: Array) -> Array:
@@ -107,8 +105,7 @@ def permutation(key: Array, size: int) -> Array:
             low = (low + _hash(high, round_keys[i + 2], round_keys[i + 3]) % w) % w
         return high * w + low
 
-    # Following the bijection from a number beyond the last until it comes back below keeps it one ("cycle walking",
-    # Black and Rogaway 2002).
+    # Repeating the bijection for the numbers beyond the last keeps it one ("cycle walking", Black and Rogaway 2002).
     order = jax.lax.while_loop(
         lambda order: (order >= size).any(),
         lambda order: jnp.where(order >= size, shuffle(order), order),

@@ -12,14 +12,12 @@ def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
 
 def table_line(cells: Sequence[str], widths: Sequence[int], left: int = 0) -> str:
     """One line of a table: the first ``left`` columns aligned left, the others right."""
-    return "  ".join(
-        cell.ljust(width) if i < left else cell.rjust(width)
-        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
+    pairs = list(zip(cells, widths, strict=True))
+    return "  ".join([cell.ljust(w) for cell, w in pairs[:left]] + [cell.rjust(w) for cell, w in pairs[left:]])
 
 
 def table_lines(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """The lines of a table: its head (the first row), a rule, and the other rows."""
+    """The lines of a table: its header (the first row), a rule, and the other rows."""
     widths = column_widths(rows)
     head, *body = (table_line(cells, widths, left).rstrip() for cells in rows)
     return [head, "-" * (sum(widths) + 2 * len(widths) - 2), *body]

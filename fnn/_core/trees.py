@@ -1,4 +1,4 @@
-"""Paths of leaves in a pytree, and choosing leaves by path."""
+"""Paths of leaves in a pytree, and selecting leaves by path."""
 
 from __future__ import annotations
 
@@ -12,51 +12,48 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import describe, fail
-from .types import F
+from .types import F, PyTree
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
-"""Which parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
+"""A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
 
-A pattern that matches a layer chooses everything below it: ``"dense_1"`` means ``"dense_1/*"`` too.
+A pattern that matches a layer selects everything below it: ``"dense_1"`` means ``"dense_1/*"`` too.
 """
 
 
-def path_text(path: tuple[Any, ...]) -> str:
+def path_text(path: jax.tree_util.KeyPath) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 @jax.jit
-def copied(tree: Any) -> Any:
-    """The same values in new buffers, made by one small program rather than one for each array."""
+def copied(tree: PyTree) -> PyTree:
+    """The same values in new buffers, copied by one program instead of one per array."""
     return jax.tree.map(jnp.copy, tree)
 
 
 def compiled(jitted: F) -> F:
-    """A function compiled for a `Task`, its first argument, which runs as it is if the task is traced.
+    """A function jitted with a `Task` as its static first argument, which runs uncompiled if that task is traced.
 
-    Such a program could never be used again, and JAX's cache would keep the traced values, which `jax.checking_leaks`
-    reports. A trial that makes a `Task` of an optimizer with a traced learning rate is an example.
+    An example is a trial whose `Task` has an optimizer with a traced learning rate. Its compiled program could never be
+    reused, and JAX's cache would keep the traced values, which `jax.checking_leaks` reports.
     """
 
-    @functools.wraps(jitted)
-    def call(task: Any, *args: Any, **kwargs: Any) -> Any:
+    @functools.wraps(jitted, assigned=(*functools.WRAPPER_ASSIGNMENTS, *COMPILED))
+    def call(task: object, *args: PyTree, **kwargs: PyTree) -> PyTree:
         if getattr(task, "traced", False):
             args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
             return jitted.__wrapped__(task, *args, **kwargs)  # type: ignore[attr-defined]
         return jitted(task, *args, **kwargs)
 
-    for name in COMPILED:
-        if hasattr(jitted, name):
-            setattr(call, name, getattr(jitted, name))
     return cast(F, call)
 
 
 COMPILED = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
-"""What a compiled function offers beside its call."""
+"""Attributes of a compiled function that its wrappers keep."""
 
 
-def paths(tree: Any) -> dict[str, Any]:
+def paths(tree: PyTree) -> dict[str, Any]:
     """All leaves of a pytree by path.
 
     >>> paths({"dense": {"kernel": 1, "bias": 2}})
@@ -65,20 +62,19 @@ def paths(tree: Any) -> dict[str, Any]:
     return {path_text(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def from_paths(where: str, like: Any, leaves: Mapping[str, Any]) -> Any:
-    """A tree of the structure, shapes and dtypes of ``like`` from its leaves by path; others are refused."""
+def from_paths(where: str, like: PyTree, leaves: Mapping[str, PyTree]) -> PyTree:
+    """The tree of ``leaves`` by path, which must have the structure, shapes and dtypes of ``like``."""
     wanted = paths(like)
     for name in sorted(wanted.keys() ^ leaves.keys()):
-        fail(where, expected="the same leaves", got=f"{name!r} on one side alone")
+        fail(where, expected="the same leaves", got=f"{name!r} on one side only")
     for name, leaf in wanted.items():
         if describe(leaf) != describe(leaves[name]):
             fail(f"{where}, {name}", expected=describe(leaf), got=describe(leaves[name]))
-    treedef: Any = jax.tree.structure(like)
-    return treedef.unflatten([leaves[name] for name in wanted])
+    return jax.tree.unflatten(jax.tree.structure(like), [leaves[name] for name in wanted])
 
 
 def matches(where: Where, path: str) -> bool:
-    """Whether a path is chosen. ``*`` in a pattern also crosses ``/``."""
+    """Whether a path is selected. ``*`` in a pattern also crosses ``/``."""
     if callable(where):
         return bool(where(path))
     patterns = (where,) if isinstance(where, str) else tuple(where)
@@ -86,12 +82,12 @@ def matches(where: Where, path: str) -> bool:
 
 
 def check_matches(place: str, where: Where, available: Iterable[str]) -> None:
-    """Refuse a choice that no path matches, most often a typo."""
+    """Refuse a selection that matches no path, most often a typo."""
     available = list(available)
     if not any(matches(where, path) for path in available):
         fail(place, expected="a pattern that matches some parameter", got=repr(where), hint=f"Paths: {available}.")
 
 
-def map_with_path(fn: Callable[..., Any], tree: Any, *rest: Any) -> Any:
-    """``jax.tree.map`` whose function gets the path as text first."""
+def map_with_path(fn: Callable[..., PyTree], tree: PyTree, *rest: PyTree) -> PyTree:
+    """``jax.tree.map`` that also passes ``fn`` the path as text, as first argument."""
     return jax.tree_util.tree_map_with_path(lambda path, *leaves: fn(path_text(path), *leaves), tree, *rest)

@@ -13,7 +13,7 @@ _PACKAGES = (__file__.rpartition("_core")[0], jax.__file__.rpartition("__init__"
 
 
 def warn(text: str, category: type[Warning] = RuntimeWarning) -> None:
-    """Warn, with the innermost line outside of this library, JAX and Python's own modules as its place."""
+    """Warn at the innermost line outside this library, JAX and the standard library."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_internal(frame.f_code.co_filename):
         frame = frame.f_back

@@ -1,20 +1,26 @@
-"""Forms that XLA compiles to faster programs; each is measured in benchmarks/."""
+"""Forms that XLA compiles to faster programs, each for the platform where it pays, with the benchmark that shows it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from .types import Params
 
-def after_all(grads: Any) -> Any:
-    """The same gradients, each made to depend on all of them.
 
-    Then no parameter is updated before the last product that reads it, and XLA updates it in place, where it would copy
-    each matrix first: within a loop it orders operations by what depends on what alone. An optimization barrier is
-    dropped too early to help. The condition is never true, which no simplification can know.
+def after_all(grads: Params) -> Params:
+    """The same gradients; on a CPU each depends on all of them, so that parameters are updated in place.
+
+    Within a loop, XLA orders operations by their dependencies alone. On a CPU it copies each matrix that the backward
+    pass still reads when its update may already be written. Once every update depends on all gradients, it follows the
+    last read, and the copies disappear: ``benchmarks/in_place.py`` counts and times them. On GPU and TPU the gradients
+    stay as they are, since there the dependency keeps the compiler from fusing a product with its update.
     """
+    return jax.lax.platform_dependent(grads, cpu=_ordered, default=lambda grads: grads)
+
+
+def _ordered(grads: Params) -> Params:
+    # XLA drops an optimization barrier too early to help. It cannot know that this condition is never true.
     leaves = [g for g in jax.tree.leaves(grads) if g.size]
     never = sum(jnp.abs(g.ravel()[0]).astype(jnp.float32) for g in leaves) < -jnp.inf
     return jax.tree.map(lambda g: jnp.where(never, jnp.zeros_like(g), g), grads)

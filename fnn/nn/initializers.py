@@ -65,9 +65,7 @@ def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        work = at_least_float32(dtype)
-        low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
-        return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
+        return _uniform(key, minval, maxval, shape, dtype)
 
     return DescribedFunction(init)
 
@@ -83,11 +81,24 @@ def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
     check_range("normal", "stddev", stddev, 0)
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        work = at_least_float32(dtype)
-        drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
-        return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
+        return _normal(key, mean, stddev, shape, dtype)
 
     return DescribedFunction(init)
+
+
+# Compiled for each shape, so that equal shapes share a program, in one model and across models.
+@partial(jax.jit, static_argnums=(3, 4))
+def _uniform(key: Key, minval: Scalar, maxval: Scalar, shape: Shape, dtype: DType) -> Array:
+    work = at_least_float32(dtype)
+    low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
+    return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def _normal(key: Key, mean: Scalar, stddev: Scalar, shape: Shape, dtype: DType) -> Array:
+    work = at_least_float32(dtype)
+    drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
+    return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -104,6 +115,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
+@partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
 def _variance_scaling(
     key: Key, shape: Shape, dtype: DType, scale: float, mode: Literal["in", "avg"], distribution: str
 ) -> Array:

@@ -54,7 +54,7 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
         else:
             ax.plot(epochs, members[0], **line, label=label)
     ax.set(xlabel="epoch", ylabel=metric, title=metric)
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.legend(frameon=False)
     return ax
 

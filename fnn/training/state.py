@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,11 +10,9 @@ import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail
-from .._core.trees import compiled
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
-from .batch import Signature
 from .task import Task, check_output, check_penalties
 
 
@@ -81,13 +78,7 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     """
     check_task(task)
     check_key("init", key)
-    return _init(task, key, Signature.of(example_of("init", x)))
-
-
-@compiled
-@partial(jax.jit, static_argnums=(0, 2))
-def _init(task: Task, key: Array, shapes: Signature) -> TrainState:
-    x = shapes.tree()
+    x = example_of("init", x)
     init_key, train_key = jax.random.split(key)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)

@@ -30,12 +30,12 @@ def cpu_batch(trial: Callable[..., Any], one: list[Any], size: int) -> int:
     calls, strain = 0.0, 0.0
     carried = made = 0
     for eqn, times in operations(batch, unknown=100.0):
-        if (one := product(eqn)) is not None:
-            counted, weight = _strain(one)
+        if (found := product(eqn)) is not None:
+            counted, weight = _strain(found)
             calls += times * counted
             strain += times * weight
-            if one.kind == "dot":
-                made = max(made, sum(map(_bytes, one.arrays)))
+            if found.kind == "dot":
+                made = max(made, sum(map(_bytes, found.arrays)))
         carried = max(carried, sum(map(_bytes, loop_carry(eqn))))
     if strain > calls:
         return 1

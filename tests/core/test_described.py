@@ -1,4 +1,4 @@
-"""Descriptions: what objects print, when they are equal, and that equal ones share compiled programs."""
+"""Descriptions: how objects print, when they are equal, and that equal objects share compiled programs."""
 
 import copy
 import functools
@@ -84,7 +84,7 @@ PAIRS = [
 
 
 def of(made):
-    """A task with the thing in its place."""
+    """A task that contains the thing."""
     if isinstance(made, fnn.Layer):
         return fnn.Task(made, "mse")
     if hasattr(made, "update"):
@@ -97,7 +97,7 @@ def of(made):
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_what_is_made_alike_is_equal(one, other):
+def test_equal_constructions_are_equal(one, other):
     assert of(one()) == of(other())
     assert hash(of(one())) == hash(of(other()))
 
@@ -126,7 +126,7 @@ DIFFERENT = [
 
 
 @pytest.mark.parametrize(("one", "other"), DIFFERENT)
-def test_what_may_differ_is_not_equal(one, other):
+def test_constructions_that_may_differ_are_not_equal(one, other):
     assert of(one()) != of(other())
 
 
@@ -138,10 +138,10 @@ def test_closures_count_by_value_and_arrays_by_identity():
     assert of_number(2.0) == of_number(2.0) != of_number(3.0)
     assert of_number(array) == of_number(array) != of_number(jnp.ones(3))
     table = {"rate": 2.0}
-    assert of_number(table) == of_number(table) != of_number(dict(table))  # it may change before it is traced
+    assert of_number(table) == of_number(table) != of_number(dict(table))  # it may change before the trace
 
 
-def test_a_helper_of_the_notebook_counts_by_its_code():
+def test_a_notebook_function_is_compared_by_its_code():
     def cell(text):
         scope = {"fnn": fnn, "__name__": "__main__"}
         exec(text, scope)
@@ -165,7 +165,7 @@ fnn.evaluate(task, ts, (x, y))
 """
 
 
-def test_a_cell_that_runs_again_compiles_nothing():
+def test_rerunning_a_cell_compiles_nothing():
     scope = {"fnn": fnn, "jax": jax, "jnp": jnp, "x": X, "y": Y.astype("f"), "__name__": "__main__"}
     compiled = []
     jax.monitoring.register_event_duration_secs_listener(
@@ -198,7 +198,7 @@ def test_pickle_and_deepcopy():
     jax.tree.map(np.testing.assert_array_equal, there, trained(task, ts))
 
 
-def test_what_is_changed_loses_its_description():
+def test_replace_drops_the_description():
     layer = fnn.Dense(4).replace(per_example=False)
     assert layer.config is None
     task = fnn.Task(fnn.Dense(4), "mse").replace(optimizer="sgd")

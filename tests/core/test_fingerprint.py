@@ -1,4 +1,4 @@
-"""The fingerprint of a tree: equal for equal bits, and for nothing else."""
+"""Fingerprints of trees are equal for equal bits, and only for these."""
 
 import collections
 import dataclasses
@@ -39,8 +39,8 @@ class Box:
     label: object
 
 
-def test_it_is_the_hash_that_anyone_can_compute():
-    """Written down item by item: other versions of fnn, Python and JAX must come to the same."""
+def test_the_fingerprint_is_a_documented_hash():
+    """Written out item by item: every version of fnn, Python and JAX must compute the same hash."""
     items = [
         ("node", b"dict"), ("children", b"2"),
         ("str", b"a"), ("array", b"float32[2, 1]"), ("bits", struct.pack("<ff", 1.5, -0.0)),
@@ -55,14 +55,14 @@ def test_it_is_the_hash_that_anyone_can_compute():
     assert len(expected) == 16
 
 
-def test_a_history_counts_as_the_dict_that_it_is():
+def test_a_history_counts_as_a_plain_dict():
     lists = {"loss": [0.5, 0.25], "seconds": [1.0, 2.0]}
     history = fnn.History(lists)
     assert fingerprint(history) == fingerprint(lists)
     assert fingerprint({"of": [history, 1]}) == fingerprint({"of": [lists, 1]})
     assert fingerprint(history) != fingerprint(fnn.History(loss=[0.5, 0.25]))
     assert fingerprint(fnn.History()) == fingerprint({})
-    # One that JAX knows keeps its name.
+    # A dict type registered with JAX keeps its name.
     ordered = collections.OrderedDict(lists)
     assert fingerprint(ordered) != fingerprint(lists)
 
@@ -91,14 +91,14 @@ DIFFERENT = {
 }  # fmt: skip
 
 
-def test_whatever_differs_has_another_fingerprint():
+def test_different_trees_have_different_fingerprints():
     found = {name: fingerprint(tree) for name, tree in DIFFERENT.items()}
     assert len(set(found.values())) == len(found), [n for n, f in found.items() if list(found.values()).count(f) > 1]
     assert found == {name: fingerprint(tree) for name, tree in DIFFERENT.items()}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", "bool", "float16", "bfloat16", "complex64", "int4"])
-def test_where_and_how_an_array_lies_does_not_count(dtype):
+def test_placement_and_layout_do_not_count(dtype):
     x = np.arange(6).reshape(2, 3).astype(jnp.dtype(dtype))
     expected = fingerprint(x)
     wide = np.zeros((4, 6), x.dtype)
@@ -114,7 +114,7 @@ def test_where_and_how_an_array_lies_does_not_count(dtype):
     assert fingerprint(changed) != expected
 
 
-def test_a_dict_is_the_same_whatever_order_it_was_made_in():
+def test_the_insertion_order_of_a_dict_does_not_count():
     assert fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
 
 
@@ -133,7 +133,7 @@ def test_every_single_bit_counts(x, data):
     assert fingerprint([flipped]) != fingerprint([x])
 
 
-def test_the_state_of_a_training():
+def test_fingerprints_of_training_states():
     task = fnn.Task(fnn.Sequential(fnn.Dense(3), fnn.BatchNorm(), fnn.Dense(1)), "mse", "adam")
     x = np.random.default_rng(0).normal(size=(8, 2)).astype("float32")
     ts = fnn.init(task, jax.random.key(0), x)
@@ -147,21 +147,21 @@ def test_the_state_of_a_training():
     assert fingerprint(jax.device_get(once._replace(key=0))) == fingerprint(once._replace(key=0))
 
 
-def test_another_process_comes_to_the_same():
-    """Hashes of text differ from process to process in Python; this one must not."""
+def test_every_process_computes_the_same_fingerprint():
+    """Python's own hashes of strings differ from process to process."""
     code = "import numpy as np, fnn; print(fnn.fingerprint({'b': (1.5, 'x'), 'a': np.arange(5.0)}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert out.stdout.strip() == fingerprint({"a": np.arange(5.0), "b": (1.5, "x")}), out.stderr
 
 
-def test_what_has_no_bits_is_refused():
+def test_leaves_without_bits_are_refused():
     with pytest.raises(fnn.InputError, match=r"fingerprint, b/0: expected values that are known, got a traced float32"):
         jax.jit(lambda x: fingerprint({"a": 1, "b": [x]}))(jnp.ones(2))
     with pytest.raises(fnn.InputError, match=r"fingerprint: expected values that are known"):
         jax.grad(lambda x: float(fingerprint(x), 16))(1.0)
-    with pytest.raises(fnn.InputError, match=r"an array, a PRNG key, a number or a text, got function"):
+    with pytest.raises(fnn.InputError, match=r"an array, a PRNG key, a number or a string, got function"):
         fingerprint([lambda x: x])
-    with pytest.raises(fnn.InputError, match=r"an array, a PRNG key, a number or a text, got ShapeDtypeStruct"):
+    with pytest.raises(fnn.InputError, match=r"an array, a PRNG key, a number or a string, got ShapeDtypeStruct"):
         fingerprint(jax.ShapeDtypeStruct((2,), jnp.float32))
     with pytest.raises(fnn.InputError, match=r"fingerprint, 0: expected an array of numbers, got object\[2\]"):
         fingerprint([np.array([1, "a"], object)])

@@ -1,4 +1,4 @@
-"""Every function that takes data takes the same things and refuses the same things in the same words."""
+"""Every function that takes data accepts the same kinds of data and refuses others with the same message."""
 
 import pathlib
 import re
@@ -23,7 +23,7 @@ Y = np.array([0, 2, 1, 1, 0, 2], np.int32)
 
 @pytest.fixture(scope="module")
 def small():
-    """A task and its state, whose programs all doors share."""
+    """A task and its state, whose programs all entry points share."""
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
     return task, fnn.init(task, jax.random.key(0), X[:1])
 
@@ -99,7 +99,7 @@ def given(request, tmp_path):
     return KINDS[request.param](tmp_path)
 
 
-# What takes data: (task, ts, x, y) -> something to compare.
+# Functions that take data: (task, ts, x, y) -> a result to compare.
 DOORS = {
     "init": lambda t, ts, x, y: fnn.init(t, jax.random.key(0), x).params,
     "summary": lambda t, ts, x, y: fnn.summary(t, x).trainable,
@@ -141,7 +141,7 @@ def expected(small):
 
 
 @pytest.mark.parametrize("door", list(DOORS))
-def test_every_door_takes_the_same(small, expected, given, door):
+def test_every_entry_point_accepts_the_same_data(small, expected, given, door):
     got, want = values(DOORS[door](*small, *given)), expected[door]
     if isinstance(want, str):
         assert got == want
@@ -154,7 +154,7 @@ def frame(**columns):
     return pandas().DataFrame({"a": np.ones(ROWS), **columns})
 
 
-# What is refused as x: (what it is, what the message says of it).
+# Data refused as x: a function that makes it, and a pattern of the message.
 REFUSED = {
     "scipy matrix": (lambda: sparse("csr_matrix"), r"not sparse, got a sparse csr_matrix\[6, 3\]. Write x.toarray\(\)"),
     "scipy array": (lambda: sparse("csr_array"), r"not sparse, got a sparse csr_array\[6, 3\]. Write x.toarray\(\)"),
@@ -181,7 +181,7 @@ REFUSED = {
         lambda: np.zeros(6, [("a", int), ("b", float)]),
         r"got records of a, b, .*recfunctions.structured_to_unstructured\(x\)",
     ),
-    "huge whole numbers": (lambda: [[2**70] * 3] * 6, r"whole numbers of at most 64 bits, got 1180591620717411303424"),
+    "huge integers": (lambda: [[2**70] * 3] * 6, r"integers of at most 64 bits, got 1180591620717411303424"),
     "sparse JAX": (lambda: jax_sparse(), r"not sparse, got a sparse BCOO\[6, 3\]. Write x.todense\(\)"),
     "text column": (
         lambda: frame(name=["ann"] * ROWS),
@@ -237,7 +237,7 @@ TAKE_X = [
 
 
 @pytest.mark.parametrize("kind", list(REFUSED))
-def test_every_door_refuses_the_same_in_the_same_words(small, kind):
+def test_every_entry_point_refuses_the_same_data_with_the_same_message(small, kind):
     make, message = REFUSED[kind]
     x, said = make(), {}
     # Rows of text and of objects are split as they are.
@@ -245,9 +245,9 @@ def test_every_door_refuses_the_same_in_the_same_words(small, kind):
         with pytest.raises(fnn.InputError, match=message) as caught:
             DOORS[door](*small, x, Y)
         said[door] = str(caught.value)
-    # Before the place stands the door; frames that are split get a further hint.
-    told = {re.sub(r" Of a table with text split.*", "", text[text.index(": expected") :]) for text in said.values()}
-    assert len(told) == 1, told
+    # The message starts with the entry point; for frames, train_test_split adds a hint.
+    found = {re.sub(r" Of a table with text split.*", "", text[text.index(": expected") :]) for text in said.values()}
+    assert len(found) == 1, found
 
 
 def x_is_numbers(x):
@@ -257,7 +257,7 @@ def x_is_numbers(x):
 @pytest.mark.parametrize(
     "door", ["fit", "evaluate", "train_step", "run", "accuracy", "class_weights", "confusion_matrix"]
 )
-def test_labels_are_refused_in_the_same_words(small, door):
+def test_bad_labels_get_the_same_message(small, door):
     for y, message in (
         (["no", "yes", "no"] * 2, r"an array of numbers, got text, <U3\[6\]. .*names, y = np.unique\(labels"),
         (np.array([0, 1, None] * 2), "a number in each place, got a missing value, None at index 2"),
@@ -271,9 +271,9 @@ def test_labels_are_refused_in_the_same_words(small, door):
 
 # ----------------------------------------------------------------------------------------------- values that do not fit
 WIDE = {
-    "int64": (np.array([[1, 2, 3]] * 5 + [[1, 2, 2**31]]), "whole numbers within int32.*got 2147483648 at index"),
+    "int64": (np.array([[1, 2, 3]] * 5 + [[1, 2, 2**31]]), "integers within int32.*got 2147483648 at index"),
     "low": (np.array([[1, 2, 3]] * 5 + [[1, 2, -(2**31) - 1]]), "within int32.*got -2147483649 at index"),
-    "uint64": (np.full((6, 3), 2**32, np.uint64), "whole numbers within uint32.*got 4294967296 at index"),
+    "uint64": (np.full((6, 3), 2**32, np.uint64), "integers within uint32.*got 4294967296 at index"),
     "float64": (np.full((6, 3), 1e39), "numbers within float32.*got 1e[+]39 at index"),
     "float64 beside NaN": (np.array([[np.nan, 1.0, -1e300]] * 6), "numbers within float32.*got -1e[+]300 at index"),
 }
@@ -294,7 +294,7 @@ def test_values_that_jax_would_change_are_refused(small, door, kind):
         DOORS[door](small[0], ts, x, Y)
 
 
-def test_limits_are_told_exactly():
+def test_limits_are_exact():
     for dtype, narrow in (("int64", "int32"), ("uint64", "uint32")):
         limits = np.iinfo(narrow)
         fine = np.array([limits.min, limits.max], dtype)
@@ -308,7 +308,7 @@ def test_limits_are_told_exactly():
         as_array("x", np.array([top, -top, np.nan, -np.nextafter(top, np.inf)]))
 
 
-def test_a_place_is_told_whatever_the_layout():
+def test_the_index_is_right_for_every_layout():
     for x in (np.zeros((700, 2000)), np.zeros((2000, 700)).T, np.zeros((1400, 2000))[::2]):
         x[613, 1999] = 1e300
         with pytest.raises(fnn.InputError, match=r"got 1e\+300 at index \(613, 1999\)"):
@@ -340,7 +340,7 @@ def test_mapped_files_are_checked_in_parts(small, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------------------------- one array
-def test_arrays_that_are_fine_are_not_copied():
+def test_ready_arrays_are_not_copied():
     for x in (X, Y, X.astype("float16"), X.astype("uint8"), X > 0, X.astype("float64"), X.astype(ml_dtypes.bfloat16)):
         assert as_array("x", x) is x
         assert as_batch((x, Y))[0] is x
@@ -366,7 +366,7 @@ def test_lists_of_anything():
     assert as_array("x", range(3)).tolist() == [0, 1, 2]
     half = as_array("x", [np.ones(2, ml_dtypes.bfloat16), np.zeros(2, ml_dtypes.bfloat16)])
     assert half.dtype == ml_dtypes.bfloat16
-    with pytest.raises(fnn.InputError, match=r"whole numbers of one dtype, got numbers from -1 to 9223372036854775808"):
+    with pytest.raises(fnn.InputError, match=r"integers of one dtype, got numbers from -1 to 9223372036854775808"):
         as_array("x", [2**63, -1])
     with pytest.raises(fnn.InputError, match=r"x\[1\]: expected a number in each place, got a missing value"):
         as_array("x", [[1, 2], [None, 2]])
@@ -399,7 +399,7 @@ def test_frames_become_one_dtype_that_holds_all_columns():
     signed = pd.DataFrame({"a": np.array([2**60 + 1], np.int64), "b": np.array([1], np.uint64)})
     with jax.enable_x64(True):
         assert as_array("x", signed).tolist() == [[2**60 + 1, 1]]
-        with pytest.raises(fnn.InputError, match=f"whole numbers within int64, got {2**63} beside signed ones"):
+        with pytest.raises(fnn.InputError, match=f"integers within int64, got {2**63} beside signed ones"):
             as_array("x", signed.assign(b=np.array([2**63], np.uint64)))
     with pytest.raises(fnn.InputError, match="a frame with columns, got one without any"):
         as_array("x", pd.DataFrame())
@@ -435,7 +435,7 @@ def test_rows_are_split_by_position():
 
 
 # ------------------------------------------------------------------------------------------------- compiled functions
-def test_the_compiled_functions_stay_what_they_were(small):
+def test_compiled_functions_keep_their_methods_and_transformations(small):
     task, ts = small
     x, y = jnp.asarray(X), jnp.asarray(Y)
     want = fnn.train_step(task, ts, (x, y))[1]["loss"]
@@ -453,7 +453,7 @@ def test_the_compiled_functions_stay_what_they_were(small):
     assert fnn.train_step._cache_size() <= size + 1
 
 
-def test_a_dataset_is_no_pair(small):
+def test_a_dataset_is_not_a_pair(small):
     data = fnn.data.iris()
     for door in ("fit", "train_step"):
         fn = fnn.fit if door == "fit" else fnn.train_step
@@ -462,7 +462,7 @@ def test_a_dataset_is_no_pair(small):
 
 
 def test_ids_beside_floats_are_not_merged():
-    """float64 would make one number of two ids beyond 2**53."""
+    """float64 would merge two ids beyond 2**53 into one number."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     polars = pytest.importorskip("polars", reason="polars is not installed")
     ids = [12345678901234567, 12345678901234569]
@@ -472,10 +472,12 @@ def test_ids_beside_floats_are_not_merged():
             fnn.data.train_test_split(table)
         with pytest.raises(fnn.InputError, match=r"within 2\*\*53 beside floats"):
             fnn.data.standardize_fit(table)
+    with pytest.raises(fnn.InputError, match=f"beside floats, got {2**63}"):
+        as_array("x", [0.5, 2**63])
 
 
 def test_dummies_are_measurements():
-    """A frame of booleans, alone or beside whole numbers, is one of floats; whole numbers alone may be ids."""
+    """A frame with boolean columns becomes floats; integers alone may be ids."""
     pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     dummies = pandas.get_dummies(pandas.DataFrame({"c": ["a", "b", "a"], "n": [1, 2, 3]}))
     task = fnn.Task(fnn.Dense(2), "mse")
@@ -488,7 +490,7 @@ def test_dummies_are_measurements():
 
 
 @pytest.mark.parametrize("door", ["train_step", "train_epoch", "run", "fit", "evaluate"])
-def test_weights_in_a_column_are_refused_in_the_same_words(small, door):
+def test_weights_in_a_column_get_the_same_message(small, door):
     task, ts = small
     data = X, Y, np.ones((len(Y), 1), "float32")
     calls = {

@@ -1,4 +1,4 @@
-"""Readers of traced programs: right where they know the operations, and the plain choice where they do not."""
+"""Readers of traced programs: exact for operations they know, cautious for all others."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ DATA = (ROWS, (np.arange(12) % 2).astype("int32"))
 
 
 def operation(name, *, batched=True, **params):
-    """An operation of a user's own, which does nothing."""
+    """A user-defined operation that does nothing."""
     primitive = jax.extend.core.Primitive(name)
     primitive.def_impl(lambda x, **_: x)
     primitive.def_abstract_eval(lambda x, **_: x)
@@ -64,7 +64,7 @@ UNKNOWN = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_what_is_unknown_is_left_out(name):
+def test_unknown_operations_are_left_out(name):
     apply = operation(name.split()[0], **UNKNOWN[name])
     found = program(lambda x: apply(x @ jnp.ones((2, 2))), (3, 2))
     within = {"programs under unknown names": 2, "scan with": 1, "while with": 2, "closed_call": 2}
@@ -74,7 +74,7 @@ def test_what_is_unknown_is_left_out(name):
     assert name.split()[0] in jaxprs.program_text(found)
     carried = [jaxprs.loop_carry(eqn) for eqn, _ in jaxprs.operations(found)]
     assert any(carried) == (name == "scan with half of its parameters")  # which returns what its program does
-    # A batch, and all in one.
+    # All members in one batch.
     assert cpu_batch(lambda x: [apply(x)], [jax.ShapeDtypeStruct((3, 2), jnp.float32)], 64) == 64
 
 
@@ -86,7 +86,7 @@ def test_a_program_without_a_text_has_none():
     assert not re.search("0x[0-9a-f]", at)
 
 
-def test_public_functions_take_operations_that_they_do_not_know(tmp_path):
+def test_public_functions_accept_unknown_operations(tmp_path):
     names = ("programs under unknown names", "while", "scan with half of its parameters")
     unknown = [fnn.Activation(operation(name.split()[0], **UNKNOWN[name])) for name in names]
     task = fnn.Task(fnn.Sequential(fnn.Dense(2), *unknown), "sparse_categorical_crossentropy", fnn.sgd(0.1))
@@ -116,7 +116,7 @@ def test_public_functions_take_operations_that_they_do_not_know(tmp_path):
     assert fnn.fingerprint(first) == fnn.fingerprint(again)
 
 
-def test_a_trial_that_cannot_be_batched_runs_one_after_the_other():
+def test_trials_that_cannot_be_batched_run_one_by_one():
     alone = operation("alone", batched=False)
     np.testing.assert_array_equal(jax.jit(fnn.many(lambda x: 2 * alone(x)))(ROWS), 2 * ROWS)
     found = fnn.sweep(lambda a: ({}, {"loss": alone(a)[None]}), {"a": [1.0, 2.0, 0.5]}, verbose=0)
@@ -125,7 +125,7 @@ def test_a_trial_that_cannot_be_batched_runs_one_after_the_other():
         fnn.many(alone, at_once=2)(ROWS)
 
 
-# ---------------------------------------------------------------------------------------------------- what they do know
+# ---------------------------------------------------------------------------------------------------- known operations
 def loops(x, w):
     """4 + 5 (4 + 3 * 4) + 2 * 4 + 4 products of 4 by 4 matrices with 64 multiply-adds each, and a while loop's one."""
 
@@ -143,7 +143,7 @@ def loops(x, w):
     return jax.checkpoint(jax.jit(lambda a: jnp.dot(a, w)))(a), rows
 
 
-def test_operations_are_counted_with_their_rounds():
+def test_operations_in_loops_count_once_per_round():
     found = program(loops, (4, 4), (4, 4))
     assert jaxprs.multiply_adds(found) == 64 * (5 * (1 + 3) + 2 + 1 + 1)
     assert jaxprs.multiply_adds(found.jaxpr) == jaxprs.multiply_adds(found)
@@ -151,8 +151,8 @@ def test_operations_are_counted_with_their_rounds():
     assert sorted(times) == [1, 1, 1, 5, 15, 100]
 
 
-def test_what_a_loop_carries():
-    """Whatever it closes over, runs along or collects, though that have the same shape."""
+def test_loop_carry():
+    """Neither constants, nor inputs per round, nor collected results count, even with the same shapes."""
 
     def fn(x, w, rows):
         def body(carry, row):
@@ -172,8 +172,8 @@ def test_what_a_loop_carries():
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_each_derivative_of_a_convolution_has_its_work(groups):
-    """The three results of the trilinear form take as many multiply-adds, and as many as JAX's own convolution."""
+def test_multiply_adds_of_a_convolution_and_its_gradients(groups):
+    """Output, input gradient and kernel gradient each take as many multiply-adds as JAX's own convolution."""
     params = {"kernel": jnp.ones((3, 2, 4 // groups, 6)), "bias": jnp.ones(6)}
     x = jnp.ones((2, 8, 9, 4))
     layer = fnn.Conv(6, (3, 2), groups=groups, padding="valid")
@@ -239,8 +239,8 @@ def test_a_traced_function_takes_other_constants():
         ((fnn.Dense(512, activation="relu"), fnn.Dense(10)), 128, 1),
     ],
 )
-def test_the_choice_is_the_same_with_every_version(layers, rows, want):
-    """A network of the quickstart's size is batched by what a member carries; a large one is not."""
+def test_the_group_size_is_the_same_with_every_version(layers, rows, want):
+    """A network of the quickstart's size runs in groups that fit the cache; a large one runs alone."""
     task = fnn.Task(fnn.Sequential(*layers), "sparse_categorical_crossentropy")
     x, y = jnp.zeros((4 * rows, 784)), jnp.zeros(4 * rows, jnp.int32)
 

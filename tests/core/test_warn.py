@@ -1,4 +1,4 @@
-"""Warnings name the line of the user's code, however deep the library was when it warned."""
+"""Warnings name the line of the user's code, however deep in the library they arise."""
 
 import warnings
 
@@ -10,7 +10,7 @@ import fnn
 from fnn._core.warn import warn
 
 
-def test_the_innermost_line_outside_of_the_library():
+def test_the_innermost_line_outside_the_library():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         jax.tree.map(lambda _: warn("a"), 1)

@@ -223,7 +223,7 @@ def test_layer_statistics_write_zeros_below_the_lowest_point():
         ({"x": np.ones(3)}, r"one number for layer 'x', got float64\[3\]. For example jnp.linalg.norm"),
         ({"x": -1.0}, "number for layer 'x' that is at least 0 on a logarithmic axis, got -1. Pass log=False"),
         ({"x": np.nan}, "number for layer 'x' that is finite, got nan"),
-        ({"x": "much"}, "x: expected an array of numbers, got a text"),
+        ({"x": "much"}, "x: expected an array of numbers, got a string"),
     ],
 )
 def test_layer_statistics_reject_bad_input(values, message):

@@ -3,10 +3,10 @@
 # %% [markdown] en
 # # 1. A first neural network
 #
-# In this notebook a network learns to read handwritten digits. You will meet the five steps that every training
-# shares: **data, model, task, training, evaluation**. Everything works offline and takes a few seconds.
+# In this notebook, a network learns to read handwritten digits. You will meet the five steps of every training run:
+# **data, model, task, training, evaluation**. Everything works offline and takes a few seconds.
 #
-# Run the cells in order with *Shift + Enter*, and change whatever makes you curious. To start afresh, restart the
+# Run the cells in order with *Shift + Enter*, and change anything you are curious about. To start over, restart the
 # kernel.
 # %% [markdown] es
 # # 1. Una primera red neuronal
@@ -27,16 +27,16 @@ import numpy as np
 
 import fnn
 
-# «short trainings, for tests|entrenamientos cortos, para pruebas»
+# «short training runs, for tests|entrenamientos cortos, para pruebas»
 QUICK = "FNN_QUICK" in os.environ
 # %% [markdown] en
 # ## Data
 #
-# scikit-learn brings 1,797 images of 8 by 8 pixels, each with the digit that somebody wrote. The pixels are numbers
-# from 0 (white) to 1 (black).
+# scikit-learn comes with 1,797 images of handwritten digits, 8 by 8 pixels each, and the digit that each one shows.
+# Pixel values range from 0 (white) to 1 (black).
 #
-# We set a fifth of the images aside: the **test data**. The network never trains on them, so they tell us how well
-# it reads digits that are *new* to it. `stratify` gives both parts the same share of every digit.
+# We set aside a fifth of the images as **test data**. The network never trains on them, so they show how well it
+# reads digits it has *never seen*. `stratify` keeps the proportion of every digit the same in both parts.
 # %% [markdown] es
 # ## Los datos
 #
@@ -64,9 +64,9 @@ axes = fnn.plot.images(x_train[:16], y_train[:16])
 #
 # Our model has three layers:
 #
-# - `Flatten` turns an image of 8 × 8 × 1 into a vector of 64 numbers,
+# - `Flatten` turns an 8 × 8 × 1 image into a vector of 64 numbers,
 # - `Dense(64, activation="relu")` is the hidden layer, with $\operatorname{relu}(z) = \max(0, z)$,
-# - `Dense(10)` gives one score for each digit, the **logits**. The largest score is the answer.
+# - `Dense(10)` outputs one score per digit, the **logits**. The largest score is the answer.
 # %% [markdown] es
 # ## El modelo
 #
@@ -88,20 +88,20 @@ model = fnn.Sequential(
 )
 print(fnn.summary(model, x_train[:1]))
 # %% [markdown] en
-# Check the table by hand: the hidden layer has $64 \cdot 64$ weights and $64$ biases, that is $4{,}160$ numbers to
-# learn. And the last one?
+# Check the table by hand: the hidden layer has $64 \cdot 64$ weights and $64$ biases, a total of $4{,}160$ numbers to
+# learn. How many does the last layer have?
 #
 # ## Task
 #
-# A **task** says what is to be learned: which model, which loss, which optimizer. Softmax turns the logits $z$ into
-# probabilities, and the loss of one image is small when its true digit $y$ has a high probability:
+# A **task** says what to learn: which model, which loss and which optimizer. Softmax turns the logits $z$ into
+# probabilities, and the loss of an image is small if its true digit $y$ has a high probability:
 #
 # $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad L = -\ln p_y$$
 #
-# This is the *cross-entropy*; in fnn it takes the logits and does the softmax itself.
+# This is the *cross-entropy*. In fnn, it takes logits and applies the softmax itself.
 #
-# `fnn.init` makes the **state** in which training starts. The parameters in it are random, but always the same ones
-# for the same key.
+# `fnn.init` creates the **state** from which training starts. Its parameters are random, but the same key always
+# gives the same ones.
 # %% [markdown] es
 # Comprueba la tabla a mano: la capa oculta tiene $64 \cdot 64$ pesos y $64$ sesgos, es decir, $4160$ números por
 # aprender. ¿Y la última?
@@ -131,17 +131,17 @@ for path, array in fnn.paths(start.params).items():
     print(path, array.shape)
 print(fnn.evaluate(task, start, (x_test, y_test)))
 # %% [markdown] en
-# Before any training the network guesses: about one digit in ten is right, and the loss is not far from
+# Before training, the network guesses: about one digit in ten is right, and the loss is close to
 # $\ln 10 \approx 2.3$.
 #
 # ## Training
 #
-# One **step** takes 32 images, computes the gradient of their mean loss, and moves every parameter a little downhill.
-# One **epoch** visits all the training images once. With `validation_split=0.1` a tenth of the training images is not
-# trained on, but measured after each epoch.
+# One **step** takes 32 images, computes the gradient of their mean loss, and moves every parameter slightly downhill.
+# One **epoch** visits every training image once. `validation_split=0.1` holds out a tenth of the training images: the
+# network does not train on them, but is evaluated on them after each epoch.
 #
-# `fit` returns a *new* state. `verbose=2` prints a line per epoch, `verbose=1` a progress bar. The first epoch takes
-# longest, since the program is compiled before it runs.
+# `fit` returns a *new* state. `verbose=2` prints a line per epoch; `verbose=1` shows a progress bar. The first epoch
+# takes longest, because the program is compiled before it runs.
 # %% [markdown] es
 # Antes de entrenar, la red adivina: acierta más o menos uno de cada diez dígitos, y la pérdida ronda
 # $\ln 10 \approx 2.3$.
@@ -164,13 +164,12 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for ax, metric in zip(axes, ("loss", "accuracy")):
     fnn.plot.learning_curves(history, metric, ax=ax)
 # %% [markdown] en
-# These are the **learning curves**. The curve of the training images keeps falling. If the validation curve turned
-# and rose while the other fell on, the network would be learning the training images by heart: that is
-# **overfitting**.
+# These are the **learning curves**. The training curve keeps falling. If the validation curve turned upwards while
+# the training curve kept falling, the network would be memorizing the training images: that is **overfitting**.
 #
 # ## Evaluation
 #
-# Now the test images, which had no part in the training at all.
+# Now the test images, which played no part in training.
 # %% [markdown] es
 # Estas son las **curvas de aprendizaje**. La curva de entrenamiento sigue bajando. Si la de validación empezara a
 # subir mientras la otra baja, la red estaría aprendiendo de memoria las imágenes de entrenamiento: eso es el
@@ -184,11 +183,11 @@ print(fnn.evaluate(task, ts, (x_test, y_test)))
 logits = fnn.predict(task, ts, x_test)
 print(fnn.classification_report(logits, y_test))
 # %% [markdown] en
-# For each digit, *precision* is the share of right ones among the images to which the network gave that name, and
-# *recall* the share of its images that the network found. *F1* joins the two, and *support* is the number of images.
+# For each digit, *precision* is the fraction of correct answers among the images that the network gave this label,
+# and *recall* is the fraction of the digit's images that the network found. *F1* combines the two, and *support* is
+# the number of images.
 #
-# Let us look at the mistakes first. The title of each picture is the predicted digit and, in parentheses, the true
-# one.
+# Let us look at the mistakes first. Each title shows the predicted digit and, in parentheses, the true one.
 # %% [markdown] es
 # Para cada dígito, la *precisión* (precision) es la fracción de aciertos entre las imágenes a las que la red dio ese
 # nombre; la *exhaustividad* (recall), la fracción de sus imágenes que la red encontró. *F1* combina ambas y *support*
@@ -200,7 +199,7 @@ predicted = np.asarray(logits.argmax(-1))
 order = np.argsort(predicted == y_test, kind="stable")[:16]
 axes = fnn.plot.images(x_test[order], y_test[order], predicted[order])
 # %% [markdown] en
-# How sure was the network? These are the images whose best digit has the smallest probability.
+# How confident was the network? These are the images whose most likely digit has the lowest probability.
 # %% [markdown] es
 # ¿Qué tan segura estaba la red? Estas son las imágenes en las que el mejor dígito tiene la probabilidad más baja.
 # %%
@@ -208,10 +207,10 @@ p = np.asarray(fnn.activations.softmax(logits))
 doubtful = np.argsort(p.max(-1))[:3]
 axes = fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful])
 # %% [markdown] en
-# ## What a pure function brings
+# ## Why a pure function is useful
 #
-# In fnn a training is a **pure function**: what comes out depends only on what goes in, and nothing else changes. We
-# can see it: `start`, the state with which we began, is still as untrained as before.
+# In fnn, a training run is a **pure function**: its result depends only on its arguments, and nothing else changes.
+# You can see this here: `start`, the state we began with, is as untrained as before.
 # %% [markdown] es
 # ## Para qué sirve una función pura
 #
@@ -220,16 +219,16 @@ axes = fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful])
 # %%
 print(fnn.evaluate(task, start, (x_test, y_test)))
 # %% [markdown] en
-# And what JAX can do to a function, it can do to a whole training. For example: which **learning rate** is good? It
-# is the length $\eta$ of the steps in gradient descent, where every weight $w$ becomes
+# Whatever JAX can do to a function, it can do to a whole training run. For example: what is a good **learning rate**?
+# It is the step size $\eta$ of gradient descent, which replaces every weight $w$ by
 #
 # $$w - \eta\,\frac{\partial L}{\partial w}$$
 #
-# Our optimizer, Adam, scales the gradients first, but its $\eta$ plays the same part.
+# Our optimizer, Adam, rescales the gradients first, but its $\eta$ plays the same role.
 #
-# We write one training as a function of its learning rate, and `fnn.many` makes of it a function of many: four
-# trainings at once, compiled into a single program. The rate is chosen with validation images: if we chose with the
-# test images, they would no longer be new.
+# We write a training run as a function of its learning rate, and `fnn.many` turns it into a function of several
+# rates: four runs at once, compiled into a single program. We compare the rates on validation images: if we chose
+# with the test images, they would no longer be unseen.
 # %% [markdown] es
 # Y lo que JAX puede hacer con una función, puede hacerlo con un entrenamiento completo. Por ejemplo: ¿qué **tasa de
 # aprendizaje** conviene? Es el tamaño $\eta$ de los pasos del descenso por gradiente, que a cada peso $w$ le da el
@@ -261,16 +260,17 @@ print({name: values.shape for name, values in histories.items()})
 # %%
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 epochs = np.arange(1, EPOCHS + 1)
-for rate, losses, marker, color in zip(RATES, histories["loss"], "osv^", fnn.plot.COLORS):
+for rate, losses, marker, color in zip(
+    RATES, histories["loss"], "osv^", fnn.plot.COLORS
+):
     label = f"$\\eta$ = {rate:g}"
     ax.plot(epochs, losses, marker=marker, markersize=4, color=color, label=label)
 ax.set(xlabel="«epoch|época»", ylabel="«training loss|pérdida»", yscale="log")
 ax.set_xticks(epochs[1::2])
 legend = ax.legend(frameon=False)
 # %% [markdown] en
-# With steps that are too small the loss hardly moves; with steps that are too large the training jumps far away, and
-# never comes back to a low loss. In between it learns. `trained` holds all four networks: their parameters have one
-# more axis.
+# If the steps are too small, the loss hardly moves; if they are too large, training overshoots and never returns to a
+# low loss. In between, the network learns. `trained` holds all four networks: each parameter has one more axis.
 # %% [markdown] es
 # Con pasos demasiado pequeños, la pérdida apenas se mueve; con pasos demasiado grandes, el entrenamiento salta muy
 # lejos y ya no vuelve a una pérdida baja. Entre ambos extremos, aprende. `trained` contiene las cuatro redes: sus
@@ -283,9 +283,9 @@ for rate, accuracy in zip(RATES, histories["val_accuracy"]):
 # ## Exercises
 #
 # 1. Give the hidden layer 4, 16 and 256 units. How do the number of parameters and the test accuracy change?
-# 2. Add a second hidden layer, and `fnn.Dropout(0.2)` after it. Do the two learning curves come closer to each other?
-# 3. Write a `trial(key)` that calls `fnn.init` with its key, and train eight networks that differ only in their
-#    random start: `fnn.many(trial)(jax.random.split(jax.random.key(1), 8))`. How far apart are their accuracies?
+# 2. Add a second hidden layer, followed by `fnn.Dropout(0.2)`. Do the two learning curves move closer together?
+# 3. Write a `trial(key)` that passes its key to `fnn.init`, and train eight networks that differ only in their random
+#    initial values: `fnn.many(trial)(jax.random.split(jax.random.key(1), 8))`. How much do their accuracies differ?
 #
 # Next: [images with a convolutional network](02_images_cnn.en.ipynb).
 # %% [markdown] es

@@ -3,11 +3,11 @@
 # %% [markdown] en
 # # 2. Images with a convolutional network
 #
-# A dense layer gives every unit a weight for every pixel. It does not know which pixels are neighbours, and for large
+# A dense layer gives every unit a weight for every pixel. It ignores which pixels are neighbours, and for large
 # images it has far too many weights: 1,024 units on an image of 200 × 200 pixels need about 41 million.
 #
-# A **convolution** slides one small pattern of weights, the *kernel*, over the whole image. It needs few weights, and
-# finds its pattern wherever it is.
+# A **convolution** slides a small pattern of weights, the *kernel*, over the whole image. It needs few weights and
+# finds its pattern wherever it occurs.
 # %% [markdown] es
 # # 2. Imágenes con una red convolucional
 #
@@ -26,7 +26,7 @@ import numpy as np
 
 import fnn
 
-# «short trainings, for tests|entrenamientos cortos, para pruebas»
+# «short training runs, for tests|entrenamientos cortos, para pruebas»
 QUICK = "FNN_QUICK" in os.environ
 
 dense = fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(1024)), (200, 200, 1))
@@ -36,9 +36,9 @@ print(f"«convolution|convolución»: {convolution.total:,}")
 # %% [markdown] en
 # ## Data
 #
-# MNIST: 70,000 handwritten digits of 28 × 28 pixels. We train on a part of them, so that it takes less than a minute.
-# The files come from the folder that the environment variable `FNN_DATA` names, or are downloaded once. Where neither
-# is possible, the small digits of scikit-learn take their place, and your numbers will differ from those shown here.
+# MNIST: 70,000 handwritten digits of 28 × 28 pixels. We train on some of them, to finish in less than a minute. The
+# files come from the folder named by the environment variable `FNN_DATA`, or are downloaded once. If neither is
+# possible, scikit-learn's small digits replace them, and your numbers will differ from those shown here.
 # %% [markdown] es
 # ## Los datos
 #
@@ -49,7 +49,8 @@ print(f"«convolution|convolución»: {convolution.total:,}")
 # %%
 try:
     data = fnn.data.mnist()
-    x_train, y_train = fnn.data.scale_images(data.x_train[:20_000]), data.y_train[:20_000]
+    x_train = fnn.data.scale_images(data.x_train[:20_000])
+    y_train = data.y_train[:20_000]
     x_test, y_test = fnn.data.scale_images(data.x_test), data.y_test
 except OSError:
     digits = fnn.data.digits()
@@ -63,16 +64,16 @@ if QUICK:
 print(x_train.shape, x_test.shape)
 axes = fnn.plot.images(x_train[:16], y_train[:16])
 # %% [markdown] en
-# An image has three axes: height, width, and **channels**. A grey image has one channel, a coloured one has three.
-# The first axis of `x_train` counts the images.
+# An image has three axes: height, width and **channels**. A grey image has one channel, a colour image three. The
+# first axis of `x_train` counts the images.
 #
 # ## A convolution by hand
 #
-# At each place the kernel $w$ is laid over the image $x$, and the products are summed:
+# At each position, the kernel $w$ is laid over the image $x$, and the products are summed:
 #
 # $$y_{ij} = b + \sum_{a}\sum_{b'} w_{ab'}\; x_{i+a,\,j+b'}$$
 #
-# These two kernels answer to edges: the first to vertical ones, the second to horizontal ones.
+# These two kernels detect edges: the first vertical ones, the second horizontal ones.
 # %% [markdown] es
 # Una imagen tiene tres ejes: alto, ancho y **canales**. Una imagen en grises tiene un canal; una en color, tres. El
 # primer eje de `x_train` cuenta las imágenes.
@@ -111,12 +112,12 @@ for ax, (title, array) in zip(axes, pictures.items()):
     ax.set_title(title, fontsize=9)
     ax.set_axis_off()
 # %% [markdown] en
-# Red is positive and blue negative: from left to right the first kernel turns red where the ink begins, and blue
-# where it ends.
+# Red is positive, blue negative. From left to right, the first kernel turns red where the ink begins and blue where
+# it ends.
 #
-# Look at the shapes. A 3 × 3 kernel fits into $n$ pixels at $n - 2$ places: that is `padding="valid"`. With
-# `padding="same"` the image gets a border of zeros and keeps its size. **Max pooling** keeps the largest number of
-# every 2 × 2 square, and so halves height and width: what was found matters more than its exact place.
+# Look at the shapes. A 3 × 3 kernel fits into $n$ pixels at $n - 2$ positions: that is `padding="valid"`. With
+# `padding="same"`, the image gets a border of zeros and keeps its size. **Max pooling** keeps the largest number of
+# every 2 × 2 square, which halves height and width: what was found matters more than its exact position.
 #
 # | layer | height and width of the output |
 # |---|---|
@@ -126,9 +127,9 @@ for ax, (title, array) in zip(axes, pictures.items()):
 #
 # ## Dropout
 #
-# **Dropout** switches off each number with probability $r$ while training, and divides the others by $1 - r$, so that
-# their mean stays the same. No unit can rely on one other unit alone; that works against overfitting. When the
-# network is used, nothing is switched off.
+# During training, **dropout** sets each number to 0 with probability $r$ and divides the others by $1 - r$, so that
+# the mean stays the same. No unit can rely on any single other unit, which reduces overfitting. In prediction,
+# nothing is dropped.
 # %% [markdown] es
 # El rojo es positivo y el azul, negativo: de izquierda a derecha, el primer kernel se pone rojo donde empieza la
 # tinta y azul donde termina.
@@ -154,8 +155,8 @@ print(fnn.dropout(jax.random.key(0), jnp.ones(12), 0.5))
 # %% [markdown] en
 # ## Model and training
 #
-# Each filter of a convolution sees all the channels of its input and makes one channel of its output. So the second
-# convolution has $(3 \cdot 3 \cdot 16 + 1) \cdot 32 = 4{,}640$ parameters. Find this number in the table.
+# Each filter of a convolution reads all channels of its input and produces one channel of its output. The second
+# convolution therefore has $(3 \cdot 3 \cdot 16 + 1) \cdot 32 = 4{,}640$ parameters. Find this number in the table.
 # %% [markdown] es
 # ## Modelo y entrenamiento
 #
@@ -184,13 +185,13 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
 for ax, metric in zip(axes, ("loss", "accuracy")):
     fnn.plot.learning_curves(history, metric, ax=ax)
 # %% [markdown] en
-# The network does *better* on the validation images than on those it trains on, above all at first. That is no
-# mistake: training is measured with dropout switched on and over an epoch in which the network still improves,
-# validation afterwards and with all units at work.
+# The network does *better* on the validation images than on the training images, especially at first. This is not a
+# mistake: the training figures are measured with dropout on, over an epoch in which the network still improves; the
+# validation figures are measured afterwards, with all units active.
 #
-# ## Which digits are taken for which?
+# ## Which digits are confused?
 #
-# In the **confusion matrix** rows are true digits and columns predicted ones. What lies off the diagonal is a
+# In the **confusion matrix**, rows are true digits and columns are predicted digits. Everything off the diagonal is a
 # mistake.
 # %% [markdown] es
 # La red acierta *más* con las imágenes de validación que con las de entrenamiento, sobre todo al principio. No es
@@ -208,7 +209,7 @@ logits = fnn.predict(task, ts, x_test)
 predicted = np.asarray(logits.argmax(-1))
 ax = fnn.plot.confusion_matrix(predicted, y_test)
 # %% [markdown] en
-# The mistakes, those about which the network was surest first: predicted (true). Could you read them all?
+# The mistakes, most confident first: predicted (true). Could you read them all?
 # %% [markdown] es
 # Los errores, primero aquellos en los que la red estaba más segura: predicho (verdadero). ¿Tú los leerías todos?
 # %%
@@ -218,7 +219,7 @@ wrong = wrong[np.argsort(-p[wrong].max(-1))]
 print(f"{len(wrong)} / {len(y_test)}")
 axes = fnn.plot.images(x_test[wrong[:16]], y_test[wrong[:16]], predicted[wrong[:16]])
 # %% [markdown] en
-# And the images about which it was least sure, with the probability of each digit.
+# And the images it was least sure about, with the probability of each digit.
 # %% [markdown] es
 # Y las imágenes en las que estaba menos segura, con la probabilidad de cada dígito.
 # %%
@@ -227,8 +228,8 @@ axes = fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful])
 # %% [markdown] en
 # ## What has it learned?
 #
-# The 16 kernels of the first layer are small pictures themselves, and each makes a picture of an image: a **feature
-# map**. Some answer to edges, as ours did, but nobody wrote them: they were found by gradient descent.
+# The 16 kernels of the first layer are small pictures themselves, and each turns an image into another picture: a
+# **feature map**. Some detect edges, as ours did, but nobody designed them: gradient descent found them.
 # %% [markdown] es
 # ## ¿Qué ha aprendido?
 #
@@ -249,10 +250,11 @@ for ax in axes.ravel():
 # %% [markdown] en
 # ## Exercises
 #
-# 1. Take both `MaxPool(2)` away. How many parameters has the last layer now, and how much longer does an epoch take?
+# 1. Remove both `MaxPool(2)` layers. How many parameters does the last layer have now, and how much longer does an
+#    epoch take?
 # 2. Train without dropout. Compare the two learning curves.
-# 3. Move all test images by three pixels, `np.roll(x_test, 3, axis=2)`, and evaluate. Then do the same with the dense
-#    network of the first notebook, trained on the same images. Which of the two minds less, and why?
+# 3. Shift all test images by three pixels, `np.roll(x_test, 3, axis=2)`, and evaluate. Then do the same with the
+#    dense network of the first notebook, trained on the same images. Which of the two suffers less, and why?
 #
 # Next: [text with an LSTM](03_text_lstm.en.ipynb).
 # %% [markdown] es

@@ -3,8 +3,8 @@
 # %% [markdown] en
 # # 5. From neuron to network
 #
-# Where do neural networks come from, and why do they have layers? We start with a single neuron of 1943, find what it
-# cannot do, and end with networks that separate a spiral, and with one that is so deep that it does not learn.
+# Where do neural networks come from, and why do they have layers? We start with a single neuron from 1943, find out
+# what it cannot do, and end with networks that separate a spiral, and with one so deep that it does not learn.
 # %% [markdown] es
 # # 5. De la neurona a la red
 #
@@ -22,17 +22,17 @@ import numpy as np
 import fnn
 from fnn import classic
 
-# «short trainings, for tests|entrenamientos cortos, para pruebas»
+# «short training runs, for tests|entrenamientos cortos, para pruebas»
 QUICK = "FNN_QUICK" in os.environ
 # %% [markdown] en
 # ## A neuron that computes logic
 #
-# McCulloch and Pitts (1943) described a neuron as a **threshold unit**: its inputs are 0 or 1, and it fires (1) when
-# their weighted sum reaches a threshold $\theta$:
+# McCulloch and Pitts (1943) described a neuron as a **threshold unit**: its inputs are 0 or 1, and it fires (outputs
+# 1) when their weighted sum reaches a threshold $\theta$:
 #
 # $$y = \begin{cases} 1 & \text{if } \sum_i w_i x_i \ge \theta\\ 0 & \text{otherwise} \end{cases}$$
 #
-# With suitable weights it computes AND, OR or NOT.
+# With suitable weights, it computes AND, OR or NOT.
 # %% [markdown] es
 # ## Una neurona que calcula lógica
 #
@@ -50,11 +50,11 @@ figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.4), layout="constrained")
 for ax, name, unit in zip(axes, ("AND", "OR"), (classic.AND, classic.OR)):
     fnn.plot.unit(unit, ax=ax).set_title(name)
 # %% [markdown] en
-# The line is where the weighted sum equals the threshold. A unit of two inputs always cuts the plane along a
+# On the line, the weighted sum equals the threshold. A unit with two inputs always splits the plane along a
 # **straight line**. Now look at XOR, "one or the other, but not both": it fires at (0, 1) and (1, 0), and no straight
-# line has these two on one side and the other two on the other. One unit cannot compute XOR.
+# line has these two points on one side and the other two on the other. A single unit cannot compute XOR.
 #
-# But several can. Each AND, OR and NOT of this formula is a unit:
+# But several units can. Each AND, OR and NOT in this formula is a unit:
 # %% [markdown] es
 # La línea está donde la suma ponderada es igual al umbral. Una unidad de dos entradas siempre corta el plano por una
 # **línea recta**. Ahora piensa en XOR, «uno u otro, pero no ambos»: se activa en (0, 1) y (1, 0), y ninguna recta
@@ -68,13 +68,13 @@ ax = fnn.plot.network(xor)
 # %% [markdown] en
 # ## A neuron that learns
 #
-# Rosenblatt's **perceptron** (1958) finds its weights by itself. It looks at one example after the other. When the
-# answer $y$ differs from the target $t$, it moves the weights and the bias $b$ (the threshold with the sign changed):
+# Rosenblatt's **perceptron** (1958) learns its weights. It looks at one example after another. If the answer $y$
+# differs from the target $t$, it changes the weights and the bias $b$ (the negative threshold):
 #
 # $$w \leftarrow w + (t - y)\,x, \qquad b \leftarrow b + (t - y)$$
 #
 # If a straight line separates the classes, the rule finds one after finitely many corrections. We try it on irises:
-# is a flower an *Iris setosa*? Two measures of its petals must do.
+# is a flower an *Iris setosa*? Two measurements of its petals have to suffice.
 # %% [markdown] es
 # ## Una neurona que aprende
 #
@@ -100,7 +100,7 @@ labels = ax.set(
     ylabel="«petal width, cm|ancho del pétalo, cm»",
 )
 # %% [markdown] en
-# And XOR? The rule would go on for ever. `separable` asks beforehand whether there is any such line.
+# And XOR? The rule would never stop. `separable` checks beforehand whether such a line exists.
 # %% [markdown] es
 # ¿Y XOR? La regla daría vueltas para siempre. `separable` pregunta de antemano si existe alguna recta así.
 # %%
@@ -110,8 +110,8 @@ print("XOR", classic.separable(corners, [0, 1, 1, 0]))
 # %% [markdown] en
 # ## XOR by hand
 #
-# A layer of two units in front of the last one makes XOR possible: one computes OR, the other AND, and the last fires
-# for "OR, but not AND". Here are the weights as two dense layers with a step as activation.
+# A layer of two units before the last one makes XOR possible: one computes OR, the other AND, and the last unit fires
+# for "OR, but not AND". Here are the weights, as two dense layers with a step activation.
 # %% [markdown] es
 # ## XOR a mano
 #
@@ -127,12 +127,12 @@ print(np.asarray(by_hand.apply(weights, {}, corners)[0]).ravel())
 # %% [markdown] en
 # ## XOR, learned
 #
-# For two layers Rosenblatt had no rule. The way out came decades later: replace the step by an activation that has a
-# *slope*, so that the loss has a gradient, and carry the gradient back layer by layer (**backpropagation**). JAX does
-# that for us.
+# Rosenblatt had no rule for two layers. The solution came decades later: replace the step with an activation that has
+# a *slope*, so that the loss has a gradient, and propagate the gradient back layer by layer (**backpropagation**).
+# JAX does this for us.
 #
-# Our XOR is a cloud now: 500 points in four squares, opposite ones of the same class. Without a hidden layer, the
-# network does no better than tossing a coin; with one, it succeeds.
+# Our XOR is now a cloud: 500 points in four squares, with opposite squares in the same class. Without a hidden layer,
+# the network does no better than a coin toss; with one, it succeeds.
 # %% [markdown] es
 # ## XOR, aprendido
 #
@@ -154,11 +154,15 @@ def play(data, hidden, activation, *, epochs, rate=0.03, ax=None):
         metrics=("accuracy",),
     )
     ts = fnn.init(task, jax.random.key(0), x_train[:1])
-    target, target_test = (part[:, None].astype("float32") for part in (y_train, y_test))
+    target, target_test = (
+        part[:, None].astype("float32") for part in (y_train, y_test)
+    )
     epochs = 2 if QUICK else epochs
     ts, _ = fnn.run(task, ts, (x_train, target), epochs=epochs, batch_size=10)
     accuracy = fnn.evaluate(task, ts, (x_test, target_test))["accuracy"]
-    ax = fnn.plot.decision_boundary(partial(fnn.predict, task, ts), x_test, y_test, ax=ax)
+    ax = fnn.plot.decision_boundary(
+        partial(fnn.predict, task, ts), x_test, y_test, ax=ax
+    )
     shape = "-".join(map(str, [2, *hidden, 1]))
     ax.set_title(f"{data.__name__}, {shape}, {activation}: {accuracy:.2f}", fontsize=9)
     ax.set(xlabel="", ylabel="")
@@ -171,8 +175,8 @@ _ = play(fnn.data.xor, [8], "relu", epochs=100, ax=axes[1])
 # %% [markdown] en
 # ## Activation functions
 #
-# Without an activation, many layers would be no more than one: a product of matrices is again a matrix. These are the
-# most usual activations, with their derivatives dashed.
+# Without activations, several layers could do no more than one, because a product of matrices is again a matrix.
+# These are the most common activations, with their derivatives dashed.
 # %% [markdown] es
 # ## Funciones de activación
 #
@@ -183,7 +187,7 @@ axes = fnn.plot.activations(["step", "sigmoid", "tanh", "relu"])
 # %% [markdown] en
 # ## A playground
 #
-# Circles can be separated by one hidden layer: each of its units draws a straight line, and the last unit joins them
+# One hidden layer can separate circles: each of its units draws a straight line, and the last unit combines the lines
 # into a closed curve. The spiral needs more.
 # %% [markdown] es
 # ## Un patio de juegos
@@ -199,14 +203,14 @@ _ = play(fnn.data.spiral, [32, 32, 32], "tanh", epochs=150, rate=0.005, ax=axes[
 # %% [markdown] en
 # ## Too deep: the vanishing gradient
 #
-# If more layers can do more, why not take many? On its way back through the network, the gradient is multiplied by
-# the derivative of the activation in every layer. That of the sigmoid is at most 1/4, so after eight layers little is
-# left:
+# If more layers can do more, why not use many? On its way back through the network, the gradient is multiplied by the
+# derivative of the activation in every layer. The derivative of the sigmoid is at most 1/4, so little is left after
+# eight layers:
 #
 # $$\sigma'(z) = \sigma(z)\,\bigl(1 - \sigma(z)\bigr) \le \tfrac14, \qquad \left(\tfrac14\right)^8 \approx 0.000015$$
 #
-# The derivative of relu is 1 wherever the unit is active. Here is the same network of eight hidden layers with
-# either.
+# The derivative of relu is 1 wherever the unit is active. Here is the same network of eight hidden layers with each
+# of the two.
 # %% [markdown] es
 # ## Demasiado profunda: el desvanecimiento del gradiente
 #
@@ -244,19 +248,21 @@ def gradient_by_layer(task):
 norms = {name: gradient_by_layer(task) for name, (task, _) in deep.items()}
 for name, by_layer in norms.items():
     print(f"{name}: {by_layer[9] / by_layer[1]:,.0f}")
-ax = fnn.plot.layer_statistics(norms, ylabel="«norm of the gradient|norma del gradiente»")
+ax = fnn.plot.layer_statistics(
+    norms, ylabel="«norm of the gradient|norma del gradiente»"
+)
 # %% [markdown] en
-# Before any training, the gradient of the sigmoid network's first layer is hundreds of thousands of times smaller than
-# that of its last. Its first layers hardly move, and so it is still guessing when the network with relu has long been
-# done.
+# Before training, the gradient in the first layer of the sigmoid network is hundreds of thousands of times smaller
+# than in its last layer. Its first layers hardly move, so it is still guessing long after the relu network has
+# learned the task.
 #
 # ## Exercises
 #
 # 1. Write "a if and only if b" as a formula for `classic.formula`, and draw its network.
-# 2. Ask the perceptron for *versicolor* (`flowers.y == 1`) rather than *setosa*. Are the classes separable? What
+# 2. Train the perceptron on *versicolor* (`flowers.y == 1`) instead of *setosa*. Are the classes separable? What
 #    happens?
-# 3. What is the smallest hidden layer with which circles can be separated? And XOR? Try several keys.
-# 4. Replace relu in the deep network by `tanh`, whose derivative is at most 1. How does the gradient look?
+# 3. What is the smallest hidden layer that can separate circles? And XOR? Try several keys.
+# 4. Replace relu in the deep network with `tanh`, whose derivative is at most 1. What does the gradient look like?
 #
 # Back to: [a first network](01_first_network.en.ipynb).
 # %% [markdown] es

@@ -3,9 +3,9 @@
 # %% [markdown] en
 # # 4. Tables: classification and regression
 #
-# Most data in the world are tables: a row for each case, a column for each feature. In this notebook one network says
-# whether a parcel will be late (**classification**: the answer is a class), and another what a house costs
-# (**regression**: the answer is a number).
+# Most of the world's data comes in tables: one row per case, one column per feature. In this notebook, one network
+# predicts whether a parcel will be late (**classification**: the answer is a class), and another predicts the price
+# of a house (**regression**: the answer is a number).
 # %% [markdown] es
 # # 4. Tablas: clasificación y regresión
 #
@@ -21,17 +21,17 @@ import numpy as np
 
 import fnn
 
-# «short trainings, for tests|entrenamientos cortos, para pruebas»
+# «short training runs, for tests|entrenamientos cortos, para pruebas»
 QUICK = "FNN_QUICK" in os.environ
 # %% [markdown] en
 # ## Part 1: will the parcel be late?
 #
-# 10,999 parcels of a mail-order shop (`ecommerce_shipping.csv` in the folder that `FNN_DATA` names). Class 1 means
-# late. Without the file, a table of scikit-learn takes its place: 569 samples of breast tissue, class 1 being benign.
-# The code is the same, your numbers will differ.
+# 10,999 parcels of a mail-order shop (`ecommerce_shipping.csv` in the folder named by `FNN_DATA`). Class 1 means
+# late. Without the file, a table from scikit-learn replaces it: 569 samples of breast tissue, where class 1 is
+# benign. The code is the same; your numbers will differ.
 #
-# A column of words, such as the means of transport, becomes one column per word, with 0 and 1 (*one-hot*). So the ten
-# features of the file become 18 columns.
+# A column of words, such as the means of transport, becomes one column of 0s and 1s per word (*one-hot*). The ten
+# features of the file thus become 18 columns.
 # %% [markdown] es
 # ## Parte 1: ¿llegará tarde el paquete?
 #
@@ -61,12 +61,12 @@ for name, values in zip(table.features, table.x[:4].T):
 # %% [markdown] en
 # ### Split, then standardize
 #
-# The columns have very different sizes. **Standardizing** gives each of them mean 0 and standard deviation 1:
+# The columns have very different scales. **Standardizing** gives each of them mean 0 and standard deviation 1:
 #
 # $$z = \frac{x - \mu}{\sigma}$$
 #
-# The $\mu$ and $\sigma$ come from the *training* rows alone. If they came from all the rows, something of the test
-# rows would leak into the training.
+# $\mu$ and $\sigma$ come from the *training* rows only. If they came from all rows, information about the test rows
+# would leak into training.
 # %% [markdown] es
 # ### Primero dividir, luego estandarizar
 #
@@ -90,12 +90,12 @@ print(f"«always the same answer|siempre la misma respuesta»: accuracy {baselin
 # %% [markdown] en
 # ### A network with one output
 #
-# For two classes one logit $z$ is enough: the sigmoid makes of it the probability of class 1, and the loss is the
+# For two classes, one logit $z$ is enough: the sigmoid turns it into the probability of class 1, and the loss is the
 # *binary* cross-entropy:
 #
 # $$p = \sigma(z) = \frac{1}{1 + e^{-z}}, \qquad L = -\,y \ln p - (1 - y) \ln (1 - p)$$
 #
-# $p > 0.5$ means the same as $z > 0$, so 0 is the threshold for logits.
+# $p > 0.5$ means the same as $z > 0$, so the threshold for logits is 0.
 # %% [markdown] es
 # ### Una red con una sola salida
 #
@@ -124,18 +124,18 @@ ts, history = fnn.fit(
 logits = fnn.predict(task, ts, x_test)
 print(fnn.classification_report(logits, y_test, names=table.classes, threshold=0.0))
 # %% [markdown] en
-# The accuracy is above that of always giving the same answer, if not by much: much of what makes a parcel late is not
-# in this table. No network can know what its data do not say.
+# The accuracy is better than always giving the same answer, but not by much: much of what makes a parcel late is not
+# in this table. No network can know what its data do not contain.
 #
 # ### Class weights
 #
-# **Class weights** make the mistakes on one class count more than those on another: because the class is rare, or
+# **Class weights** make mistakes on one class count more than mistakes on another, because the class is rare or
 # because they cost more. With $n$ rows, $C$ classes and $n_c$ rows of class $c$, "balanced" makes both classes count
 # the same:
 #
 # $$w_c = \frac{n}{C\, n_c}$$
 #
-# The third training below says that to miss a late parcel is one and a half times as bad as a false alarm.
+# The third training run below treats a missed late parcel as one and a half times as bad as a false alarm.
 # %% [markdown] es
 # La exactitud supera la de dar siempre la misma respuesta, aunque no por mucho: gran parte de lo que retrasa un
 # paquete no está en esta tabla. Ninguna red puede saber lo que sus datos no dicen.
@@ -168,15 +168,15 @@ for ax, (title, weights) in zip(axes, choices.items()):
     ax.set_title(f"{title}: accuracy {accuracy:.3f}", fontsize=10)
 # %% [markdown] en
 # Compare the rows of the matrices: what one class gains, the other loses. For many parcels the odds are about even,
-# and a small weight moves nearly all of these to one side: with 1 : 1.5 hardly a late one is missed, but almost every
-# customer is warned. Which is best is no question of accuracy; it depends on what a mistake costs.
+# and a small weight moves nearly all of them to one side: with 1 : 1.5, hardly any late parcel is missed, but almost
+# every customer is warned. Which is best is not a question of accuracy; it depends on the cost of each mistake.
 #
 # ## Part 2: what does a house cost?
 #
-# California, 1990: 20,640 districts, eight features of each, such as the median income, the age of the houses and the
-# place, and the median price of its houses in 100,000 dollars (from `FNN_DATA`, or downloaded once). Where neither is
-# possible, 442 diabetes patients of scikit-learn take its place; then the number to predict is how their illness
-# progressed.
+# California, 1990: 20,640 districts with eight features each, such as the median income, the age of the houses and
+# the location, and the median house price in units of 100,000 dollars (from `FNN_DATA`, or downloaded once). If
+# neither is possible, scikit-learn's data on 442 diabetes patients replace them; the number to predict is then the
+# progression of the disease.
 # %% [markdown] es
 # Compara las filas de las matrices: lo que gana una clase, lo pierde la otra. Con muchos paquetes las probabilidades
 # están casi igualadas, y un peso pequeño los pasa casi todos a un mismo lado: con 1 : 1.5 apenas se escapa uno
@@ -222,14 +222,15 @@ right.hist(houses.y[:, 0], bins=50, color=fnn.plot.COLORS[0])
 right.set(xlabel="y", ylabel="«rows|filas»")
 plt.show()
 # %% [markdown] en
-# The histogram shows that prices above 5 were all written down as 5. We keep those rows, but it is good to know.
+# The histogram shows that all prices above 5 were recorded as 5. We keep those rows, but it is good to know.
 #
 # ### Three parts
 #
-# This time we split twice: the network learns from the **training** rows, the **validation** rows tell when to stop,
-# and the **test** rows are kept for the very end.
+# This time we split twice: the network learns from the **training** rows, the **validation** rows determine when to
+# stop, and the **test** rows are kept for the very end.
 #
-# The loss is the mean squared error; its root (RMSE) is in the unit of the prices, and so easier to read:
+# The loss is the mean squared error. Its square root (RMSE) has the unit of the prices, which makes it easier to
+# read:
 #
 # $$\mathrm{RMSE} = \sqrt{\frac{1}{n} \sum_{i=1}^{n} (\hat y_i - y_i)^2}$$
 # %% [markdown] es
@@ -257,8 +258,7 @@ print(f"«always the mean|siempre la media»: RMSE {y_test.std():.3f}")
 
 # %% [markdown] en
 # One dense layer without an activation is **linear regression**. Three hidden layers can bend the plane. **Early
-# stopping** ends the training when the validation RMSE has not improved for 8 epochs, and gives back the state of the
-# best one.
+# stopping** ends training when the validation RMSE has not improved for 8 epochs, and returns the best state.
 # %% [markdown] es
 # Una sola capa densa sin activación es una **regresión lineal**. Con tres capas ocultas, el plano se puede curvar. La
 # **parada temprana** (*early stopping*) termina el entrenamiento cuando el RMSE de validación lleva 8 épocas sin
@@ -294,17 +294,17 @@ right.set(xlabel="$y$", ylabel="$\\hat{y}$", ylim=(0, 1.2 * y_test.max()))
 right.set_title("«test rows|filas de prueba»")
 plt.show()
 # %% [markdown] en
-# Every point on the black line would be a perfect prediction. On the left the validation curve has almost stopped
-# falling while the training curve goes on: to train longer would be overfitting.
+# Points on the black line are perfect predictions. On the left, the validation curve has almost stopped falling while
+# the training curve keeps falling: longer training would overfit.
 #
 # ## Exercises
 #
 # 1. In part 1, raise the threshold from 0 to the logit of $p = 0.7$, $\ln(0.7 / 0.3)$. What happens to precision and
 #    recall?
-# 2. The network of part 1 is large for so few rows. Try `(32, 16)` with `relu`, and dropout. Is the large one any
+# 2. The network in part 1 is large for so few rows. Try `(32, 16)` with `relu`, and dropout. Is the large one any
 #    better?
 # 3. In part 2, train without standardizing. What happens, and why?
-# 4. Leave out latitude and longitude with `np.delete`. How much does knowing the place help?
+# 4. Leave out latitude and longitude with `np.delete`. How much does knowing the location help?
 #
 # Next: [from neuron to network](05_neuron_to_network.en.ipynb).
 # %% [markdown] es

@@ -3,8 +3,8 @@
 # %% [markdown] en
 # # 3. Text with an LSTM
 #
-# A network reads 40 characters and guesses the next one. If it guesses well, it can **write**: it draws a character
-# from its guess, appends it, reads again, and so on. Nobody tells it what a word is.
+# A network reads 40 characters and predicts the next one. If it predicts well, it can **write**: it samples a
+# character from its prediction, appends it, reads again, and so on. Nobody tells it what a word is.
 # %% [markdown] es
 # # 3. Texto con una LSTM
 #
@@ -21,15 +21,15 @@ import numpy as np
 
 import fnn
 
-# «short trainings, for tests|entrenamientos cortos, para pruebas»
+# «short training runs, for tests|entrenamientos cortos, para pruebas»
 QUICK = "FNN_QUICK" in os.environ
 # %% [markdown] en
 # ## Data
 #
-# Our text is *Beyond Good and Evil* by Friedrich Nietzsche, in English, from the folder that `FNN_DATA` names or
-# downloaded once. Where neither is possible, a page of *Alice's Adventures in Wonderland* takes its place: too short
-# to learn a language from, long enough to be learned by heart. Any text of your own will do, too; half a million
-# characters are a good length.
+# Our text is *Beyond Good and Evil* by Friedrich Nietzsche, in English, read from the folder named by `FNN_DATA` or
+# downloaded once. If neither is possible, a page of *Alice's Adventures in Wonderland* replaces it: too short to
+# learn a language from, but long enough to memorize. Any text of your own works too; half a million characters is a
+# good length.
 # %% [markdown] es
 # ## Los datos
 #
@@ -39,31 +39,31 @@ QUICK = "FNN_QUICK" in os.environ
 # cualquier texto tuyo; medio millón de caracteres es una buena longitud.
 # %%
 PASSAGE = """«
-Alice was beginning to get very tired of sitting by her sister on the bank, and of having
-nothing to do: once or twice she had peeped into the book her sister was reading, but it
-had no pictures or conversations in it, "and what is the use of a book," thought Alice,
-"without pictures or conversations?" So she was considering in her own mind (as well as
-she could, for the hot day made her feel very sleepy and stupid), whether the pleasure of
-making a daisy-chain would be worth the trouble of getting up and picking the daisies,
-when suddenly a White Rabbit with pink eyes ran close by her. There was nothing so very
-remarkable in that; nor did Alice think it so very much out of the way to hear the Rabbit
-say to itself, "Oh dear! Oh dear! I shall be late!" But when the Rabbit actually took a
-watch out of its waistcoat-pocket, and looked at it, and then hurried on, Alice started to
-her feet, for it flashed across her mind that she had never before seen a rabbit with
-either a waistcoat-pocket, or a watch to take out of it, and burning with curiosity, she
-ran across the field after it.
+Alice was beginning to get very tired of sitting by her sister on the bank, and of
+having nothing to do: once or twice she had peeped into the book her sister was reading,
+but it had no pictures or conversations in it, "and what is the use of a book," thought
+Alice, "without pictures or conversations?" So she was considering in her own mind (as
+well as she could, for the hot day made her feel very sleepy and stupid), whether the
+pleasure of making a daisy-chain would be worth the trouble of getting up and picking
+the daisies, when suddenly a White Rabbit with pink eyes ran close by her. There was
+nothing so very remarkable in that; nor did Alice think it so very much out of the way
+to hear the Rabbit say to itself, "Oh dear! Oh dear! I shall be late!" But when the
+Rabbit actually took a watch out of its waistcoat-pocket, and looked at it, and then
+hurried on, Alice started to her feet, for it flashed across her mind that she had never
+before seen a rabbit with either a waistcoat-pocket, or a watch to take out of it, and
+burning with curiosity, she ran across the field after it.
 |
-En un lugar de la Mancha, de cuyo nombre no quiero acordarme, no ha mucho tiempo que vivía
-un hidalgo de los de lanza en astillero, adarga antigua, rocín flaco y galgo corredor. Una
-olla de algo más vaca que carnero, salpicón las más noches, duelos y quebrantos los
-sábados, lentejas los viernes, algún palomino de añadidura los domingos, consumían las
-tres partes de su hacienda. El resto della concluían sayo de velarte, calzas de velludo
-para las fiestas, con sus pantuflos de lo mesmo, y los días de entresemana se honraba con
-su vellorí de lo más fino. Tenía en su casa una ama que pasaba de los cuarenta, y una
-sobrina que no llegaba a los veinte, y un mozo de campo y plaza, que así ensillaba el
-rocín como tomaba la podadera. Frisaba la edad de nuestro hidalgo con los cincuenta años;
-era de complexión recia, seco de carnes, enjuto de rostro, gran madrugador y amigo de la
-caza.
+En un lugar de la Mancha, de cuyo nombre no quiero acordarme, no ha mucho tiempo que
+vivía un hidalgo de los de lanza en astillero, adarga antigua, rocín flaco y galgo
+corredor. Una olla de algo más vaca que carnero, salpicón las más noches, duelos y
+quebrantos los sábados, lentejas los viernes, algún palomino de añadidura los domingos,
+consumían las tres partes de su hacienda. El resto della concluían sayo de velarte,
+calzas de velludo para las fiestas, con sus pantuflos de lo mesmo, y los días de
+entresemana se honraba con su vellorí de lo más fino. Tenía en su casa una ama que
+pasaba de los cuarenta, y una sobrina que no llegaba a los veinte, y un mozo de campo y
+plaza, que así ensillaba el rocín como tomaba la podadera. Frisaba la edad de nuestro
+hidalgo con los cincuenta años; era de complexión recia, seco de carnes, enjuto de
+rostro, gran madrugador y amigo de la caza.
 »"""
 
 try:
@@ -78,8 +78,8 @@ print(textwrap.fill(text[2_000:2_300], 90))
 # %% [markdown] en
 # ## Vocabulary: from characters to numbers
 #
-# Networks compute with numbers. The **vocabulary** is the list of all the symbols of the text, and each symbol gets
-# its place in the list as its number.
+# Networks compute with numbers. The **vocabulary** lists all symbols of the text; the position of a symbol in the
+# list is its number.
 # %% [markdown] es
 # ## Vocabulario: de caracteres a números
 #
@@ -95,8 +95,8 @@ print(ids, vocabulary.decode(ids))
 # %% [markdown] en
 # ## Windows: from a text to examples
 #
-# We cut the text into **windows** of 40 characters, one at every third position. The target of a window is the
-# character that follows it. So the text itself supplies the right answers.
+# We cut the text into **windows** of 40 characters, starting at every third position. The target of a window is the
+# character that follows it, so the text itself supplies the answers.
 # %% [markdown] es
 # ## Ventanas: de un texto a ejemplos
 #
@@ -111,13 +111,14 @@ for i in range(700, 704):
 # %% [markdown] en
 # ## One-hot vectors, without building them
 #
-# The number of a symbol is only a name: "b" is not twice "a". So a network usually gets a **one-hot vector**, with a
-# 1 at the symbol's place and 0 elsewhere. But such a vector times a matrix only picks out one row of the matrix,
+# The number of a symbol is only a name: "b" is not twice "a". A network therefore usually receives a **one-hot
+# vector**, with a 1 at the symbol's position and 0 elsewhere. But multiplying such a vector by a matrix only selects
+# one row of the matrix,
 #
 # $$(0, \dots, 0, 1, 0, \dots, 0)\; W = W_k,$$
 #
-# and picking a row is far quicker than multiplying. `LSTM(128, input_dim=SYMBOLS)` takes the numbers as they are, and
-# picks rows. Let us check that it is the same, and how much memory it saves.
+# and selecting a row is much faster than multiplying. `LSTM(128, input_dim=SYMBOLS)` accepts the numbers as they are
+# and selects rows. Let us check that the result is the same, and how much memory this saves.
 # %% [markdown] es
 # ## Vectores one-hot, sin construirlos
 #
@@ -136,9 +137,9 @@ print(f"one-hot: {4 * x.size * SYMBOLS / 1e6:,.0f} MB   ->   {x.nbytes / 1e6:,.0
 # %% [markdown] en
 # ## The LSTM
 #
-# A recurrent network reads one symbol after the other and keeps a memory. In an **LSTM** (*long short-term memory*)
-# it is the cell $c$, and three gates with values between 0 and 1 rule over it: the input gate $i$ lets something new
-# in, the forget gate $f$ keeps or erases, the output gate $o$ decides what is shown:
+# A recurrent network reads one symbol after another and keeps a memory. In an **LSTM** (*long short-term memory*),
+# the memory is the cell $c$, controlled by three gates with values between 0 and 1: the input gate $i$ lets new
+# information in, the forget gate $f$ keeps or erases the old, and the output gate $o$ decides what is passed on:
 #
 # $$
 # \begin{aligned}
@@ -149,7 +150,7 @@ print(f"one-hot: {4 * x.size * SYMBOLS / 1e6:,.0f} MB   ->   {x.nbytes / 1e6:,.0
 # \end{aligned}
 # $$
 #
-# After the 40th symbol, a dense layer turns $h_{40}$ into one logit for every symbol.
+# After the 40th symbol, a dense layer turns $h_{40}$ into one logit per symbol.
 # %% [markdown] es
 # ## La LSTM
 #
@@ -175,8 +176,8 @@ model = fnn.Sequential(
 task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.rmsprop(0.01))
 print(fnn.summary(task, x[:1]))
 # %% [markdown] en
-# What loss may we expect? A guess that knows nothing gives every symbol the same probability; one that knows no more
-# than how often each symbol occurs does better already:
+# What loss should we expect? A guess that knows nothing gives every symbol the same probability; one that knows how
+# often each symbol occurs already does better:
 # %% [markdown] es
 # ¿Qué pérdida podemos esperar? Quien no sabe nada da a todos los símbolos la misma probabilidad; quien solo sabe con
 # qué frecuencia aparece cada símbolo ya lo hace mejor:
@@ -188,9 +189,9 @@ print(f"«by frequency|por frecuencia»: {-(frequency * np.log(frequency)).sum()
 # %% [markdown] en
 # ## Training
 #
-# After each epoch a **callback** shows what the network writes by now, as the continuation of one passage. That passage
-# is exactly `WIDTH` characters long, since it is the first window and the network has learned from windows of that
-# length; for a longer one pass `width=WIDTH` to `generate_text`, which then reads only its last `WIDTH` characters.
+# After each epoch, a **callback** shows how the network continues a passage. The passage is the first window, exactly
+# `WIDTH` characters long, because the network learns from windows of that length. For a longer one, pass
+# `width=WIDTH` to `generate_text`, which then reads only the last `WIDTH` characters.
 # %% [markdown] es
 # ## El entrenamiento
 #
@@ -226,13 +227,13 @@ ts, history = fnn.fit(
     task, ts, (x, y), epochs=EPOCHS, batch_size=128, callbacks=[write], verbose=2
 )
 # %% [markdown] en
-# First come letters in likely order, then short words, then the look of sentences. The meaning stays away: 128
-# numbers of memory are not much.
+# First come plausible letters, then short words, then something that looks like sentences. The meaning is missing:
+# 128 numbers of memory are not much.
 #
 # ## Temperature
 #
-# What are the network's guesses after our passage? The **temperature** $T$ sharpens or flattens them before a
-# character is drawn:
+# What does the network predict after our passage? The **temperature** $T$ sharpens or flattens the prediction before
+# a character is sampled:
 #
 # $$p_k = \frac{e^{z_k / T}}{\sum_j e^{z_j / T}}$$
 # %% [markdown] es
@@ -257,7 +258,7 @@ for ax, temperature in zip(axes, TEMPERATURES):
     fnn.plot.probabilities(p, names=names, top=8, ax=ax)
     ax.set_title(f"$T$ = {temperature}")
 # %% [markdown] en
-# With a low temperature the network plays safe, and soon repeats itself. With a high one it is bold, and invents
+# At a low temperature, the network plays it safe and soon repeats itself. At a high one, it is bold and invents
 # words.
 # %% [markdown] es
 # Con una temperatura baja, la red va a lo seguro y pronto se repite. Con una alta, se atreve más e inventa palabras.
@@ -265,8 +266,8 @@ for ax, temperature in zip(axes, TEMPERATURES):
 for temperature in TEMPERATURES:
     show(temperature, continuation(ts, temperature))
 # %% [markdown] en
-# Chance comes from the key alone: the same key writes the same text, another key another one. At temperature 0 there
-# is no chance at all; the most likely character is always taken.
+# All randomness comes from the key: the same key writes the same text, another key another text. At temperature 0
+# nothing is random: the most likely character is always chosen.
 # %% [markdown] es
 # El azar viene solo de la clave: la misma clave escribe el mismo texto; otra clave, otro. Con temperatura 0 no hay
 # azar: se toma siempre el carácter más probable.
@@ -277,11 +278,11 @@ print(continuation(ts, 0.0) == continuation(ts, 0.0, seed=1))
 # %% [markdown] en
 # ## Exercises
 #
-# 1. $e^{L}$, the exponential of the loss, is called *perplexity*: among so many equally likely symbols the network
-#    seems to choose. What is it before the training, and after it?
+# 1. $e^{L}$, the exponential of the loss, is called *perplexity*: the number of equally likely symbols that the
+#    network seems to choose from. What is it before training, and what after?
 # 2. Pass `top_k=5` to `generate_text` and raise the temperature to 2. What does `top_k` prevent?
-# 3. Take another text, `text = open("my_book.txt", encoding="utf-8").read().lower()`, in your own language. How many
-#    symbols has it? Does the network learn the accents?
+# 3. Use another text, `text = open("my_book.txt", encoding="utf-8").read().lower()`, in your own language. How many
+#    symbols does it have? Does the network learn the accents?
 #
 # Next: [tables](04_tables.en.ipynb).
 # %% [markdown] es
