@@ -18,7 +18,7 @@ from .fitting.checkpoints import CheckpointError
 from .fitting.evaluate import evaluate, predict
 from .fitting.fit import fit
 from .fitting.guard import NonFiniteError
-from .fitting.history import History
+from .fitting.progress import History
 from .inspection.check import Check, check
 from .inspection.report import LayerReport, layer_report
 from .inspection.summary import Summary, devices, summary

@@ -5,32 +5,33 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 
 from .._core.errors import fail
 from .._core.files import check_ending
+from .._core.types import PyTree
 from ..checkpoint import save
 from ..training.state import TrainState
 from ..training.stopping import Watch
 
 Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
+Path = str | os.PathLike[str]
 
 
-def csv_log(path: Any, *, append: bool = False) -> Callback:
+def csv_log(path: Path, *, append: bool = False) -> Callback:
     """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
 
-    The first row holds the names: "epoch", counted from 1 as the progress bar counts (Keras's CSVLogger counts from
-    0), then those of the logs, "loss" first. Numbers are written with all their digits.
+    The first row holds the names: "epoch", counted from 1 like the progress bar (Keras's CSVLogger counts from 0), then
+    those of the logs, "loss" first. Numbers are written with all their digits.
 
     Args:
-      path: the file. Missing folders are made.
-      append: whether to go on in a file that is there already, e.g. for a run that is taken up again; by default each
-        `fit` begins the file anew. Columns of the file for which an epoch has no value stay empty.
+      path: the file. Missing folders are created.
+      append: whether to append to an existing file, e.g. when a run continues; by default each `fit` starts a new
+        file. Columns without a value in an epoch stay empty.
 
     Raises:
-      InputError: in an epoch with values for which the file has no column, or for a file that is no such table.
+      InputError: in an epoch with values that have no column in the file, or for a file that is not such a table.
 
     >>> import fnn
     >>> log = fnn.csv_log("out/run.csv")
@@ -40,8 +41,6 @@ def csv_log(path: Any, *, append: bool = False) -> Callback:
 
 
 class _CsvLog:
-    """See `csv_log`."""
-
     def __init__(self, path: str, append: bool) -> None:
         self.path, self.append = path, append
         self.columns: list[str] = []
@@ -70,13 +69,13 @@ class _CsvLog:
         return os.path.getsize(self.path) if os.path.exists(self.path) else 0
 
     def restore(self, size: int) -> None:
-        """Take back the rows of epochs that are trained again."""
+        """Remove the rows of epochs that will be repeated."""
         if os.path.exists(self.path) and os.path.getsize(self.path) > size:
             os.truncate(self.path, size)
 
 
 def _columns(path: str) -> list[str]:
-    """The names in the first row of a log, none for an empty or missing file; a last row that was cut off is ended."""
+    """The names in the first row of a log, none for an empty or missing file; ends a last row that was cut off."""
     if not os.path.exists(path):
         return []
     try:
@@ -94,23 +93,23 @@ def _columns(path: str) -> list[str]:
     return columns
 
 
-def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None = None) -> Callback:
-    """Save the TrainState after each epoch, or only when a value got better; see `fnn.save`.
+def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None = None) -> Callback:
+    """Save the TrainState after each epoch, or only when a value improved; see `fnn.save`.
 
-    With it goes the history of this `fit` up to that epoch (`fnn.load_info`).
+    The file also holds the history of this `fit` up to that epoch (`fnn.load_info`).
 
     Args:
-      path: the file, written anew each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
+      path: the file, overwritten each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
         ``"{epoch}-{val_loss:.3f}.safetensors"``, with the epoch counted from 1 and the names of the logs, as in Keras.
-        Missing folders are made.
-      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all epochs before, also those of
-        earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the first
-        value always is).
+        Missing folders are created.
+      monitor: a key of the logs, e.g. "val_loss": save only when it is better than in all earlier epochs, including
+        those of earlier calls of fit with this callback; default None, save always. NaN is never better (in Keras the
+        first value always is).
       mode: as in `early_stopping`.
 
     Raises:
       InputError: for a mode without a monitor or an unknown one, a name without a default and no mode, and for names
-        that the logs do not have.
+        missing from the logs.
 
     >>> import fnn
     >>> callback = fnn.model_checkpoint("out/best.safetensors", monitor="val_loss")
@@ -123,19 +122,17 @@ def model_checkpoint(path: Any, *, monitor: str | None = None, mode: str | None 
 
 
 class _ModelCheckpoint:
-    """See `model_checkpoint`."""
-
     def __init__(self, pattern: str, watch: Watch | None) -> None:
         self.pattern, self.watch = pattern, watch
         self.history: dict[str, list[float]] = {}
-        self.memory: Any = None if watch is None else watch.start()
+        self.memory = None if watch is None else watch.start()
 
     def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
         if epoch == 0:  # a callback may serve several calls of fit
             self.history.clear()
         for name, value in logs.items():
             self.history.setdefault(name, []).append(value)
-        if self.watch is not None:
+        if self.watch is not None and self.memory is not None:
             self.memory, better = self.watch.step(self.memory, logs)
             if not better:
                 return
@@ -146,13 +143,14 @@ class _ModelCheckpoint:
             fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
         save(target, ts, history=self.history, extra={"epoch": epoch + 1})
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> PyTree:
         """The best value and the history so far, for a checkpoint of `fit`."""
-        memory = None if self.memory is None else [float(self.memory[0]), int(self.memory[1])]
+        memory = None if self.memory is None else (float(self.memory[0]), int(self.memory[1]))
         return {"history": self.history, "memory": memory}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on with what a checkpoint kept."""
+    def restore(self, state: PyTree) -> None:
+        """Continue with the memory from a checkpoint."""
         self.history = {name: list(values) for name, values in state["history"].items()}
         if state["memory"] is not None:
-            self.memory = jnp.float32(state["memory"][0]), jnp.int32(state["memory"][1])
+            best, waited = state["memory"]
+            self.memory = jnp.float32(best), jnp.int32(waited)

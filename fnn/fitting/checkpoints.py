@@ -1,4 +1,4 @@
-"""The checkpoints of `fit`: written during training, and read when the same call runs again."""
+"""The checkpoints of `fit`: written during training, read when the same call runs again."""
 
 from __future__ import annotations
 
@@ -7,75 +7,65 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple, TextIO
 
 import jax
 import numpy as np
 
 from .._core.arrays import read
-from .._core.checks import Stateful, check_count, keeps_state
+from .._core.checks import Stateful, keeps_state
 from .._core.errors import InputError, describe, fail
 from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
 from .._core.trees import from_paths
+from .._core.types import Array, PyTree
 from .._core.warn import warn
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..nn.layer import shape_of
-from ..training.batch import size_of
+from ..training.batch import Batch, rows_of
 from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.stopping import PureCallback
 from ..training.task import Task
-from .callbacks import Callback
-from .inputs import is_stream
+from .callbacks import Callback, Path
+from .inputs import Data
 from .pieces import EpochPosition
 
 _NAME = "step-{:09d}.safetensors"
 _ROWS = 64  # rows of the data that identify a run
+# Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
+_PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
 
 
 class CheckpointError(OSError):
     """A checkpoint of `fit` could not be written, for example on a full disk; the training so far is not lost.
 
     Attributes:
-      ts: the `TrainState` reached.
+      ts: the current `TrainState`.
       history: the `History` up to it.
     """
 
-    ts: Any = None
-    history: Any = None
+    ts: TrainState
+    history: Mapping[str, list[float]]
 
 
 class RunPosition(NamedTuple):
-    """The position of a run of `fit`: everything another process needs to continue it exactly.
-
-    Attributes:
-      ts: the state.
-      made: training steps made in this run.
-      epoch: completed epochs.
-      start: the position within the next epoch; None at its beginning.
-      logs: values of that epoch so far.
-      seconds: time spent on it.
-      history: of the completed epochs.
-      stopped: whether a callback stopped the training.
-      stream: the iterable's ``state()``; None without one.
-      validation: likewise for an iterable of validation data.
-    """
+    """The position of a run of `fit`: everything another process needs to continue it exactly."""
 
     ts: TrainState
-    made: int = 0
-    epoch: int = 0
-    start: EpochPosition | None = None
-    logs: Mapping[str, float] = MappingProxyType({})
-    seconds: float = 0.0
-    history: Mapping[str, list[float]] = MappingProxyType({})
-    stopped: bool = False
-    stream: Any = None
-    validation: Any = None
+    made: int = 0  # training steps made in this run
+    epoch: int = 0  # completed epochs
+    start: EpochPosition | None = None  # within the next epoch; None at its beginning
+    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
+    seconds: float = 0.0  # spent on that epoch
+    history: Mapping[str, list[float]] = MappingProxyType({})  # of the completed epochs
+    stopped: bool = False  # whether a callback stopped the training
+    stream: object = None  # the iterable's ``state()``
+    validation: object = None  # likewise for an iterable of validation data
 
     @property
     def identity(self) -> tuple[int, int, bool, bool]:
@@ -86,36 +76,26 @@ class RunPosition(NamedTuple):
 class Checkpoints:
     """A folder with the checkpoints of one run.
 
-    Args:
-      folder: created if missing.
-      every: "epoch", or a number of steps.
-      keep: the number of newest files to keep; None keeps all.
-      callbacks: those of `fit`, whose memories are saved too.
-      settings: texts and numbers by name that must be the same when the run continues.
-      model: the text to store as ``model``.
+    ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
+    continues; ``model`` describes the model.
     """
 
     def __init__(
         self,
-        folder: Any,
-        every: Any,
+        folder: Path,
+        every: int | str,
         keep: int | None,
-        callbacks: tuple[Callback, ...],
-        settings: dict[str, Any],
+        callbacks: Sequence[Callback],
+        settings: Mapping[str, object],
         model: str,
     ) -> None:
-        self.folder, self.keep = os.fspath(folder), keep
+        self.folder, self.keep, self.settings, self.model = os.fspath(folder), keep, settings, model
         self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
-        self.settings, self.model = settings, model
 
-    def due(self, made: int) -> bool:
-        """Whether a checkpoint is due after an epoch that ends with this many steps."""
-        return self.every is None or made % self.every == 0
-
-    def due_within(self, made: int) -> bool:
-        """Whether one is due after this many steps, within an epoch."""
-        return self.every is not None and made % self.every == 0
+    def due(self, made: int, *, within: bool = False) -> bool:
+        """Whether a checkpoint is due after this many steps, at the end of an epoch or within one."""
+        return not within if self.every is None else made % self.every == 0
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
@@ -124,7 +104,7 @@ class Checkpoints:
         if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="a file")
         if os.path.splitext(self.folder)[1].lower() in ENDINGS and not os.path.isdir(self.folder):
-            fail(where, expected="a folder", got="the name of a file", hint="For a single file there is fnn.save.")
+            fail(where, expected="a folder", got="the name of a file", hint="To write a single file, use fnn.save.")
         try:
             os.makedirs(self.folder, exist_ok=True)
             lock = open(os.path.join(self.folder, ".lock"), "w")  # noqa: SIM115 (closed below)
@@ -133,9 +113,9 @@ class Checkpoints:
             raise type(error)(error.errno, message, self.folder) from error
         with lock, _lock(lock) as locked:
             if not locked:
-                hint = "Give each run a folder of its own."
+                hint = "Give each run its own folder."
                 fail(where, expected="a folder that no other training uses", got="one in use", hint=hint)
-            for path in temporary_files(self.folder):  # of a process that was killed while it wrote
+            for path in temporary_files(self.folder):  # left by a process that was killed while writing
                 os.unlink(path)
             yield self
 
@@ -146,14 +126,7 @@ class Checkpoints:
         return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
 
     def latest(self, ts: TrainState) -> RunPosition | None:
-        """The position of the newest undamaged checkpoint; None in an empty folder.
-
-        Args:
-          ts: the state given to `fit`, with which the run must have begun.
-
-        Raises:
-          InputError: when the folder holds another run, or when every file in it is damaged.
-        """
+        """The position of the newest undamaged checkpoint of the run that begins at ``ts``; None in an empty folder."""
         damaged: list[tuple[str, DamagedError]] = []
         for path in reversed(self.paths()):
             try:
@@ -163,98 +136,74 @@ class Checkpoints:
                 continue
             for bad, problem in damaged:
                 os.replace(bad, bad + ".damaged")
-                text = f"fit: {problem} It was renamed to *.damaged, and the checkpoint before it is taken."
-                warn(text)
+                warn(f"fit: {problem} It was renamed to *.damaged; training continues from the checkpoint before it.")
             return found
         if damaged:
-            hint = "To begin anew, remove them or give another folder."
+            hint = "To start over, remove them or pass another folder."
             fail(f"checkpoint {self.folder!r}", expected="an undamaged file", got="damaged ones only", hint=hint)
         return None
 
-    def begin(self) -> None:
-        """Reset the memories of callbacks that served an earlier training."""
-        for callback in self.callbacks:
-            if isinstance(callback, PureCallback):
-                callback.restore(None)
-
     def _read(self, path: str, ts: TrainState) -> RunPosition:
+        """The position in a file, after a check that it is of this run; callbacks get their memories back."""
         info = load_info(path)
         about = info.extra.get("fit") if isinstance(info.extra, dict) else None
         where = f"checkpoint {self.folder!r}"
         if about is None:
-            hint = "Give fit a folder of its own."
+            hint = "Give each run its own folder."
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
         self._compare(where, about["settings"])
         state, beside = load(path, ts), load_beside(path)
         start = None
         if about["start"] is not None:
-            totals = {name.removeprefix("totals/"): leaf for name, leaf in beside.items() if name.startswith("totals/")}
             step, done = about["start"]
-            start = EpochPosition(step, done, totals)
+            start = EpochPosition(step, done, _below("totals", beside))
         memories = []
         for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
             if isinstance(callback, PureCallback) and memory is not None:
-                prefix = f"callbacks/{i}/"
-                own = {name.removeprefix(prefix): leaf for name, leaf in beside.items() if name.startswith(prefix)}
-                memory = from_paths(f"{where}, callback {i}", callback.start(ts), own)
+                memory = from_paths(f"{where}, callback {i}", callback.start(ts), _below(f"callbacks/{i}", beside))
             memories.append(memory)
         # Only now: everything was read and is valid.
         for callback, memory in zip(self.callbacks, memories, strict=True):
             callback.restore(memory)
-        named = {name: about[name] for name in ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")}
         history = {name: list(values) for name, values in (info.history or {}).items()}
-        return RunPosition(ts=state, start=start, history=history, **named)
+        return RunPosition(ts=state, start=start, history=history, **{name: about[name] for name in _PLAIN})
 
-    def _compare(self, where: str, theirs: dict[str, Any]) -> None:
+    def _compare(self, where: str, theirs: Mapping[str, object]) -> None:
+        """Refuse the checkpoint of another run, from its settings."""
         for name, ours in self.settings.items():
-            came: Any = theirs.get(name)
-            if came != ours:
-                hint = "To go on, make the call that it was begun with (epochs may differ); else give another folder."
-                if name == "state":
-                    expected = f"the state that the run in it began with (seed, rates, parameters), at step {came[1]}"
-                    got = f"another one, at step {ours[1]}"
-                    hint = (
-                        "Pass the state of fnn.init again, as the first call did: fit itself takes the newest one from "
-                        "the folder. To train another network, give another folder."
-                    )
-                elif name in ("task", "program"):
-                    if not isinstance(came, list) or came[0] != ours[0]:  # other versions write them in another way
-                        continue
-                    expected, got = (
-                        "the task that the run in it began with (model, loss, optimizer, metrics)",
-                        "another",
-                    )
-                elif name in ("data", "validation_data"):
-                    expected, got = f"the {name} that the run in it began with", "none" if ours is None else "others"
-                else:
-                    expected, got = f"the {name} that the run in it began with, {theirs.get(name)}", str(ours)
-                fail(where, expected=expected, got=got, hint=hint)
+            old, new = theirs.get(name), ours
+            if old == new:
+                continue
+            expected, got = f"the {name} of the run in it, {old}", str(new)
+            hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
+            if name in ("data", "validation_data"):
+                expected, got = f"the {name} of the run in it", "none" if new is None else "others"
+            elif isinstance(old, list) and isinstance(new, list) and name == "state":
+                expected = f"the initial state of the run in it (seed, rates, parameters), at step {old[1]}"
+                got = f"another one, at step {new[1]}"
+                hint = (
+                    "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
+                    "To train another network, pass another folder."
+                )
+            elif name in ("task", "program"):
+                if not (isinstance(old, list) and isinstance(new, list) and old[0] == new[0]):
+                    continue  # other versions write them differently
+                expected, got = "the task of the run in it (model, loss, optimizer, metrics)", "another"
+            fail(where, expected=expected, got=got, hint=hint)
 
     def save(self, position: RunPosition) -> None:
         """Write a checkpoint, then remove the oldest ones."""
-        start, beside, memories = position.start, dict[str, Any](), []
-        if start is not None:
-            beside["totals"] = start.totals
+        start, memories = position.start, []
+        beside: dict[str, dict[str, PyTree]] = {} if start is None else {"totals": dict(start.totals)}
         for i, callback in enumerate(self.callbacks):
-            if isinstance(callback, PureCallback):
-                memory = callback.state()
-                if memory is not None:
-                    beside.setdefault("callbacks", {})[str(i)] = memory
-                memories.append(None if memory is None else True)
-            else:
-                memories.append(callback.state())
-        about = {
-            "settings": self.settings,
-            "made": position.made,
-            "epoch": position.epoch,
-            "start": None if start is None else [start.step, start.done],
-            "logs": position.logs,
-            "seconds": position.seconds,
-            "stopped": position.stopped,
-            "stream": position.stream,
-            "validation": position.validation,
-            "callbacks": memories,
-        }
+            memory = callback.state()
+            if isinstance(callback, PureCallback) and memory is not None:
+                beside.setdefault("callbacks", {})[str(i)] = memory
+                memory = True  # its arrays are stored beside the state
+            memories.append(memory)
+        about = {name: getattr(position, name) for name in _PLAIN}
+        about["settings"], about["callbacks"] = self.settings, memories
+        about["start"] = None if start is None else [start.step, start.done]
         path = os.path.join(self.folder, _NAME.format(position.made))
         try:
             save_with(path, position.ts, beside, history=position.history, extra={"fit": about}, model=self.model)
@@ -262,47 +211,38 @@ class Checkpoints:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            message = f"{reason}; {last}; the state reached is .ts of this error, its history .history"
+            message = f"{reason}; {last}; the current state is .ts of this error, its history .history"
             wrapped = CheckpointError(getattr(error, "errno", None), message, path)
             wrapped.ts, wrapped.history = position.ts, position.history
             raise wrapped from error
         if self.keep is not None:
             for old in self.paths()[: -self.keep]:
-                with contextlib.suppress(OSError):  # such as where another program reads it; it goes the next time
+                with contextlib.suppress(OSError):  # another program may be reading it; it is removed the next time
                     os.unlink(old)
 
 
-def check_every(every: Any, keep: Any) -> None:
-    """Refuse an interval or a number of files that is invalid."""
-    if every != "epoch":
-        if isinstance(every, str):
-            fail("fit", expected="every='epoch' or a number of steps", got=repr(every))
-        check_count("fit", "every", every)
-    if keep is not None:
-        check_count("fit", "keep", keep)
+def _below(prefix: str, leaves: Mapping[str, Array]) -> dict[str, Array]:
+    """The leaves under a prefix, by the rest of their path."""
+    return {name.removeprefix(f"{prefix}/"): leaf for name, leaf in leaves.items() if name.startswith(f"{prefix}/")}
 
 
 def settings_of(
     task: Task,
     ts: TrainState,
-    data: Any,
-    validation_data: Any,
-    callbacks: tuple[Callback, ...],
+    data: Data,
+    validation_data: Data | None,
+    callbacks: Sequence[Callback],
     *,
     batch_size: int,
-    **named: Any,
-) -> dict[str, Any]:
-    """What a run is known by, as texts and numbers.
+    **named: object,
+) -> dict[str, object]:
+    """The settings that identify a run, as texts and numbers.
 
-    Args:
-      task: by its text, without addresses of functions, and, with arrays as data, by the program of a step: what is
-        inside of layers and losses is in it, but for the values of arrays that they close over.
-      ts: the state that training starts from, by its fingerprint and its step.
-      data, validation_data: arrays by shape, dtype and some rows; iterables by their kind.
-      callbacks: those with a memory, by kind and settings.
-      batch_size, **named: arguments of `fit`.
+    A task is identified by its text, without addresses of functions, and, with arrays as data, by the program of a
+    step, which covers everything inside layers and losses but the values of arrays that they close over. Arrays are
+    identified by their shape, dtype and some rows, iterables by their type.
     """
-    settings: dict[str, Any] = {name: _plain(value) for name, value in named.items()}
+    settings: dict[str, object] = {name: _plain(value) for name, value in {"batch_size": batch_size, **named}.items()}
     versions = f"fnn {__version__}, jax {jax.__version__}"
     settings["task"] = [versions, without_addresses(repr(task))]
     settings["callbacks"] = [
@@ -310,58 +250,56 @@ def settings_of(
         for callback in callbacks
         if keeps_state(callback)
     ]
-    settings |= {"data": _known(data), "validation_data": _known(validation_data)}
+    settings |= {"data": _identity(data), "validation_data": _identity(validation_data)}
     settings["state"] = [fingerprint(ts), int(ts.step)]
-    if not is_stream(data):
+    if isinstance(data, Batch):
         settings["program"] = [versions, _program(task, ts, data, batch_size)]
-    return {"batch_size": batch_size, **settings}
+    return settings
 
 
-def _program(task: Task, ts: TrainState, data: Any, batch_size: int) -> str:
+def _program(task: Task, ts: TrainState, data: Batch, batch_size: int) -> str:
     """A fingerprint of the traced training step."""
-    rows = min(batch_size, size_of(data))
+    rows = min(batch_size, rows_of(data))
     batch = jax.tree.map(lambda a: a[:rows], data)
     program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
     return hashlib.blake2b(program_text(program).encode(), digest_size=8).hexdigest()
 
 
-def _known(data: Any) -> Any:
+def _identity(data: Data | None) -> object:
+    """The text that identifies data, see `settings_of`."""
     if data is None:
         return None
-    if is_stream(data):
+    if not isinstance(data, Batch):
         return type(data).__name__
-    rows = np.unique(np.linspace(0, size_of(data) - 1, _ROWS).astype(int))
+    rows = np.unique(np.linspace(0, rows_of(data) - 1, _ROWS).astype(int))
     parts = tuple(part for part in data if part is not None)
     some = jax.tree.map(lambda a: read(np.asarray(a[rows])), parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 
-def _plain(value: Any) -> Any:
-    """A number as Python's, so that equal ones compare as such; anything else as text."""
-    if value is None or isinstance(value, (str, bool)):
-        return value
+def _plain(value: object) -> str | float | None:
+    """A number as Python's, so that equal ones compare equal; anything else as text."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
     if isinstance(value, (int, float, np.number)):
         return int(value) if value == int(value) else float(value)
-    return without_addresses(repr(value))
+    return value if value is None or isinstance(value, str) else without_addresses(repr(value))
 
 
 @contextlib.contextmanager
-def _lock(file: Any) -> Iterator[bool]:
-    """Whether the file could be locked; the lock goes with the process, also a killed one."""
+def _lock(file: TextIO) -> Iterator[bool]:
+    """Whether the file could be locked; the lock ends with the process, even if it is killed."""
     try:
         import fcntl
-    except ImportError:  # not on Windows
-        yield True
-        return
-    try:
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         yield False
         return
-    except OSError:  # a file system without locks
+    except (ImportError, OSError):  # Windows, or a file system without locks
         yield True
         return
     try:
         yield True
     finally:
-        fcntl.flock(file, fcntl.LOCK_UN)  # closing would not do where a child process has the file open too
+        fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough if a child process has the file open too

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import fail
 from .._core.inputs import as_arrays, leaves, on_device
+from .._core.types import PyTree
 from ..metrics.names import NAN_ROWS
-from ..training.batch import as_batch, size_of
+from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
 from ..training.state import TrainState, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
-from .inputs import (
-    CHUNK_BYTES,
-    BatchCheck,
-    Slices,
-    batches,
-    check_finite,
-    check_slices,
-    counting_rows,
-    is_mapped,
-    is_stream,
-    rows_per_chunk,
-    warn_of_nan,
-)
+from . import inputs
+from .inputs import CHUNK_BYTES, Data
 from .progress import as_floats
 
 _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
@@ -38,49 +27,49 @@ _merge = jax.jit(merge, static_argnums=0)
 _results = jax.jit(results, static_argnums=0)
 
 
-def check_call(where: str, task: Any, ts: Any, data: Any, extra: tuple[Any, ...]) -> None:
-    """Refuse what a driver cannot work on: other arguments, or a call from inside a JAX transformation."""
+def check_call(where: str, task: object, ts: object, data: object, extra: tuple[object, ...] = ()) -> None:
+    """Refuse calls that a driver cannot serve: other arguments, or a call inside a JAX transformation."""
     check_task(task, ts)
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if is_stream(data) else data))):
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
         fail(where, expected="arrays with values", got="a traced array", hint=hint)
 
 
-def arrays_to_measure(task: Task, ts: TrainState, data: Any, where: str, chunk_bytes: int | None) -> Any:
+def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
     """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
-    if chunk_bytes is None and is_mapped(data):
+    if chunk_bytes is None and inputs.is_mapped(data):
         chunk_bytes = CHUNK_BYTES
     expected = check_fit(task, ts, data, where, train=False)
-    rows = size_of(data) if chunk_bytes is None else rows_per_chunk(data, chunk_bytes)
-    check_slices(task, expected, data, rows, where)
-    return on_device(data) if chunk_bytes is None else Slices(data, rows)
+    rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
+    inputs.check_slices(task, expected, data, rows, where)
+    return on_device(data) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
-def evaluate_checked(task: Task, ts: TrainState, data: Any, batch_size: int) -> dict[str, float]:
-    """Loss and metrics of checked arrays, or of a stream whose batches are checked here; and the rows with NaN."""
-    task = counting_rows(task)
-    if not is_stream(data):
+def evaluate_checked(task: Task, ts: TrainState, data: Data, batch_size: int) -> dict[str, float]:
+    """Loss and metrics of checked arrays, or of a stream, whose batches are checked here; and the rows with NaN."""
+    task = inputs.counting_rows(task)
+    if isinstance(data, Batch):
         return as_floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
-    totals, check = None, BatchCheck(task, train=False)
-    for batch in batches(data, "evaluate"):
-        if not isinstance(data, Slices):
+    totals, check = None, inputs.BatchCheck(task, train=False)
+    for batch in inputs.batches(data, "evaluate"):
+        if not isinstance(data, inputs.Slices):
             check(ts, batch)
-        # A loader may fill the same buffer again while the device still reads.
-        batch = jax.tree.map(lambda a: jnp.asarray(np.copy(a)) if isinstance(a, np.ndarray) else jnp.asarray(a), batch)
-        part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, size_of(batch)))
+        batch = inputs.copied_to_device(batch)
+        part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
         totals = part if totals is None else _merge(task, totals, part)
     return as_floats(_results(task, totals))
 
 
-def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int = 256) -> dict[str, float]:
+def evaluate(
+    task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], *extra: object, batch_size: int = 256
+) -> dict[str, float]:
     """Loss and metrics on data, without training.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, which may be memory-mapped, or an iterable of
         such batches.
       batch_size: examples computed at a time, at most; default 256. It does not change the result.
@@ -91,44 +80,44 @@ def evaluate(task: Task, ts: TrainState, data: Any, *extra: Any, batch_size: int
     Raises:
       InputError: as `fit`; for sample weights that are all 0.
 
-    Where the predictions hold NaN there is a `RuntimeWarning`; such examples count as wrong in metrics of classes.
+    If predictions hold NaN, it gives a `RuntimeWarning`; such examples count as wrong in metrics of classes.
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    if not is_stream(data):
-        data = arrays_to_measure(task, ts, as_batch(data, late=True), "data", None)
-    logs = evaluate_checked(task, ts, data, batch_size)
-    warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
+    parsed = inputs.as_data(data)
+    if isinstance(parsed, Batch):
+        parsed = arrays_to_measure(task, ts, parsed, "data")
+    logs = evaluate_checked(task, ts, parsed, batch_size)
+    inputs.warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
     return logs
 
 
-def predict(task: Task, ts: TrainState, x: Any, *, batch_size: int = 256) -> Any:
+def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
         ones are read in chunks.
       batch_size: examples computed at a time; default 256.
 
     Returns:
-      Outputs with the examples along the first axis: whatever the model ends in, so mostly logits. Use
-      ``fnn.activations.softmax`` for probabilities and ``.argmax(-1)`` for classes.
+      The model's outputs, usually logits, with the examples along the first axis. Use ``fnn.activations.softmax`` for
+      probabilities and ``.argmax(-1)`` for classes.
 
     Raises:
       InputError: for an input that does not fit the model or holds NaN or infinity.
     """
-    check_call("predict", task, ts, x, ())
+    check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
     x = as_arrays(x, late=True)
-    if is_mapped(x):
-        rows = rows_per_chunk(x, CHUNK_BYTES)
-        for i, part in enumerate(Slices(x, rows)):
-            check_finite(part, "x", i * rows)
-        parts = [predict(task, ts, part, batch_size=batch_size) for part in Slices(x, rows)]
+    if inputs.is_mapped(x):
+        rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
+        for i, part in enumerate(inputs.Slices(x, rows)):
+            inputs.check_finite(part, "x", i * rows)
+        parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
     check_input(task, ts, x)
-    check_finite(x, "x")
+    inputs.check_finite(x, "x")
     return predict_in_batches(task, ts.params, ts.state, on_device(x), min(batch_size, size))

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from .._core.types import PyTree
 from ..training.state import TrainState
 from ..training.task import Task
-from .callbacks import Callback
+from .callbacks import Callback, Path
 from .evaluate import check_call
-from .history import History
+from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import Loop
 from .plan import Options, make_plan
+from .progress import History
 
 
 def fit(
     task: Task,
     ts: TrainState,
-    data: Any,
-    *extra: Any,
+    data: PyTree | Iterable[PyTree],
+    *extra: object,
     epochs: int = 1,
     batch_size: int = 32,
-    validation_data: Any = None,
+    validation_data: PyTree | Iterable[PyTree] = None,
     validation_split: float = 0.0,
     shuffle: bool = True,
     drop_remainder: bool = False,
-    class_weight: Any = None,
+    class_weight: ClassWeight | None = None,
     callbacks: Sequence[Callback] = (),
     verbose: int = 1,
     eval_batch_size: int = 256,
     chunk_bytes: int | None = None,
-    checkpoint: Any = None,
+    checkpoint: Path | None = None,
     every: int | str = "epoch",
     keep: int | None = 2,
     check: str | None = None,
@@ -52,7 +53,7 @@ def fit(
       drop_remainder: whether to leave out the last, smaller batch; default False.
       class_weight: weights by class number, as a dict or a sequence, or (for arrays) "balanced"; they multiply the
         sample weights of the training rows. Weights are finite and at least 0. Rows of several yes/no labels have no
-        class: weight the examples instead.
+        class: pass sample weights instead.
       callbacks: functions ``callback(epoch, ts, logs)``, called after each epoch (counted from 0). A callback may
         return a TrainState to continue with, such as ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise
         `StopTraining`; its own state stays valid. Every callback runs each epoch, even if an earlier one asked to stop.

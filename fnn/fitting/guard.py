@@ -9,14 +9,14 @@ while the values of every layer are observed.
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.trees import copied, paths
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from ..training.batch import Batch, counted, take
 from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState
@@ -24,6 +24,7 @@ from ..training.step import train_step
 from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .pieces import Piece, advance
+from .progress import History
 
 # Interval between finiteness checks, in seconds, and the bytes of streamed data that may be kept in between.
 _PERIOD, _BYTES = 1.0, 256 * 2**20
@@ -48,61 +49,57 @@ class NonFiniteError(FloatingPointError):
         self.place, self.task, self.ts = place, task, ts
         self.batch = tuple(part for part in batch if part is not None)
         self.step, self.epoch = int(ts.step), epoch
-        self.history: Any = None
+        self.history: History | None = None
         super().__init__(place)
 
-    def __reduce__(self) -> Any:
-        # Another process may lack the functions in the task; the message is enough there.
+    def __reduce__(self) -> tuple[type[FloatingPointError], tuple[str]]:
+        # Another process may lack the functions in the task, so only the message goes there.
         return FloatingPointError, (str(self),)
 
     def __str__(self) -> str:
         help = " A lower learning rate may help, or clipping the gradients (fnn.clip_by_global_norm)."
         return (
             f"fit: not finite since step {self.step} (epoch {self.epoch + 1}): {self.place}. The state before it is "
-            ".ts of this error, its batch .batch; .replay() makes the step again."
+            ".ts of this error, its batch .batch; .replay() repeats the step."
         ) + (help if self.step else "")
 
     def replay(self) -> tuple[TrainState, Logs]:
-        """Repeat the failing step: the state after it, and its loss and metrics.
-
-        To look closer, call `train_step` or your own functions on ``error.ts`` and ``error.batch``.
-        """
-        out: tuple[TrainState, Logs] = train_step(self.task, self.ts, self.batch)
-        return out
+        """Repeat the failing step with `train_step`: the state after it, and its loss and metrics."""
+        return train_step(self.task, self.ts, self.batch)
 
 
 @jax.jit
-def _flags(tree: Any) -> Array:
-    """Which of the leaves are finite."""
+def _flags(tree: PyTree) -> Array:
+    """Whether each leaf is finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]) if leaves else jnp.ones(1, bool)
 
 
-def _numbers(ts: TrainState, totals: Totals) -> Any:
-    """What must stay finite. Metrics need not: some have no value on some batches."""
+def _watched(ts: TrainState, totals: Totals) -> PyTree:
+    """The values that must stay finite. Metrics need not: some have no value on some batches."""
     return ts.params, ts.state, ts.opt_state, totals["loss"]
 
 
 class Call(NamedTuple):
-    """One call of `advance`: its arguments, the number of the epoch, and whether it begins the epoch."""
+    """One call of `advance`."""
 
     piece: Piece
     done: int
     steps: int
-    epoch: int
-    first: bool
+    epoch: int  # its number
+    first: bool  # whether the call begins it
 
 
 class Guard:
-    """Checks the states of a source for values that are not finite."""
+    """Checks the states of a source for non-finite values."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.calls: list[Call] = []
-        self.copy: Any = None
+        self.copy: tuple[TrainState, Totals] | None = None
         self.since = 0.0
         self.held = 0
-        # An optimizer's state may hold an infinity from the start, such as for a minimum.
+        # An optimizer's state may hold infinity from the start, for a minimum for example.
         self.expected: np.ndarray | None = None
 
     def before(self, ts: TrainState, totals: Totals, call: Call) -> None:
@@ -110,32 +107,30 @@ class Guard:
         if self.copy is None:
             self.copy = copied((ts, totals))
             if self.expected is None:
-                self.expected = np.asarray(_flags(_numbers(ts, totals)))
+                self.expected = np.asarray(_flags(_watched(ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
         if self.calls and self.calls[-1].piece.data is not call.piece.data:  # the last data are held anyway
             self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(call.piece.data))
         self.calls.append(call)
 
     def after(self, ts: TrainState, totals: Totals) -> None:
-        """Check the new state, if the last check is long enough ago."""
+        """Check the new state if the last check was long enough ago."""
         if time.perf_counter() - self.since > _PERIOD or self.held > _BYTES:
             self.look(ts, totals)
 
     def look(self, ts: TrainState, totals: Totals) -> None:
         """Raise `NonFiniteError` if a number is not finite."""
-        if self.copy is None:
-            return
-        good = self._good(ts, totals)
-        if not good:
-            self._search()
-        self.copy, self.calls = None, []
+        if self.copy is not None:
+            if not self._good(ts, totals):
+                self._search(*self.copy)
+            self.copy, self.calls = None, []
 
     def _good(self, ts: TrainState, totals: Totals) -> bool:
-        return bool((np.asarray(_flags(_numbers(ts, totals))) >= self.expected).all())
+        return bool((np.asarray(_flags(_watched(ts, totals))) >= self.expected).all())
 
-    def _search(self) -> None:
+    def _search(self, start: TrainState, totals: Totals) -> NoReturn:
         """Repeat the steps one at a time, up to the one that went wrong."""
-        ts, totals = copied(self.copy)
+        ts, totals = copied((start, totals))
         for number, call in enumerate(self.calls):
             if call.first and number:
                 totals = jax.tree.map(jnp.zeros_like, totals)
@@ -145,66 +140,64 @@ class Guard:
                 if not self._good(ts, totals):
                     batch = _batch(call, i)
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
-        before, _ = self.copy
-        last = int(before.step) + sum(max(1, call.steps) for call in self.calls) - 1
-        place = f"somewhere in the steps {int(before.step)} to {last}: none of them shows it when made again by itself"
-        raise NonFiniteError(place, self.task, before, _batch(self.calls[0], 0), self.calls[0].epoch)
+        last = int(start.step) + sum(max(1, call.steps) for call in self.calls) - 1
+        place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
+        raise NonFiniteError(place, self.task, start, _batch(self.calls[0], 0), self.calls[0].epoch)
 
 
 def _batch(call: Call, i: int) -> Batch:
-    """The rows of a call's step ``i``, without those that only fill it up."""
+    """The rows of a call's step ``i``, without padding."""
     piece, start = call.piece, (call.done + i) * call.piece.batch_size
     stop = start + (piece.batch_size if call.steps else piece.rest)
     if piece.size is not None:
         stop = min(stop, piece.size)
-    batch: Batch = take(piece.data, piece.order[start:stop])
-    return batch
+    return take(piece.data, piece.order[start:stop])
 
 
 _layer_values = jax.jit(layer_values, static_argnums=0)
 
 
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
-    """Where the first value that is not finite arises in a step, in the order of computation, in words."""
-    x, y, weight = counted(task.model, batch)
-    for name, part in (("x", x), ("y", y), ("sample_weight", weight)):
+    """Where the first non-finite value of a step arises, in the order of computation, in words."""
+    harmless = counted(task.model, batch)
+    for name, part in zip(("x", "y", "sample_weight"), harmless, strict=True):
         for path, leaf in paths(part).items():
             if bad := _bad(leaf):
                 return f"input {name}{f'[{path}]' if path else ''} has {bad}"
     values: LayerValues = _layer_values(task, ts, batch)
-    forward = _forward(task, values, x)
-    if forward:
+    if forward := _forward(values, harmless.x):
         return forward
     name, out = next(reversed(values.outputs.items()))
     ending = f"the largest absolute value of the output of {_layer(name)} is {_largest(out)}"
     if _bad(values.loss):
-        return f"forward: the losses of the batch, which overflow when they are added up; {ending}"
+        return f"forward: the losses of the batch, which overflow in their sum; {ending}"
     names = list(values.output_gradients)
     for i in reversed(range(len(names))):
         if bad := _bad(values.output_gradients[names[i]]):
-            behind = _layer(names[i + 1]) if i + 1 < len(names) else "the loss"
+            following = _layer(names[i + 1]) if i + 1 < len(names) else "the loss"
             return (
-                f"backward through {behind}: the gradient at the output of {_layer(names[i])} has {bad}, while all "
+                f"backward through {following}: the gradient at the output of {_layer(names[i])} has {bad}, while all "
                 f"values forward are finite (the largest loss of an example is {_largest(values.losses)})"
             )
     gradients = paths(values.gradients)
-    # Backward, the last layer comes first, in the order of the outputs as far as parameters belong to one of them.
-    order = {name: i for i, name in enumerate(names)}
-    for path in sorted(gradients, key=lambda path: -max((order[n] for n in names if _inside(path, n)), default=-1)):
+
+    # Backward, the last layer comes first; parameters of no layer in the outputs come last.
+    def order(path: str) -> int:
+        return -max((i for i, name in enumerate(names) if f"{path}/".startswith(f"{name}/")), default=-1)
+
+    for path in sorted(gradients, key=order):
         if bad := _bad(gradients[path]):
-            return (
-                f"backward: the gradient of parameter {path!r} has {bad}, while those at all layers' outputs are finite"
-            )
+            others = "while those at all layers' outputs are finite"
+            return f"backward: the gradient of parameter {path!r} has {bad}, {others}"
     for what, tree in (("parameter", after.params), ("the optimizer's", after.opt_state), ("layer state", after.state)):
         for path, leaf in paths(tree).items():
             if bad := _bad(leaf):
-                largest = max((float(jnp.abs(g).max()) for g in gradients.values() if g.size), default=0.0)
-                return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {largest:.3g}"
-    return f"forward: the losses of the epoch, which overflow when they are added up; {ending}"
+                return f"the update: {what} {path!r} has {bad} after it; the largest gradient is {_largest(gradients)}"
+    return f"forward: the losses of the epoch, which overflow in their sum; {ending}"
 
 
-def _forward(task: Task, values: LayerValues, x: Any) -> str:
-    """The first layer whose output is not finite, or the loss; empty if all are."""
+def _forward(values: LayerValues, x: PyTree) -> str:
+    """The first layer with a non-finite output, or the loss, in words; empty if all are finite."""
     before, size = "the input", _largest(x)
     for name, out in values.outputs.items():
         if bad := _bad(out):
@@ -217,7 +210,7 @@ def _forward(task: Task, values: LayerValues, x: Any) -> str:
             f"of the batch, is not finite ({bad}); the largest absolute value of {before} is {size}"
         )
     if bad := _bad(values.penalty):
-        return f"forward: what the penalty and the layers add to the loss has {bad}"
+        return f"forward: the penalty, with the terms that layers add to the loss, has {bad}"
     return ""
 
 
@@ -225,12 +218,8 @@ def _layer(name: str) -> str:
     return f"layer {name!r}" if name else "the model"
 
 
-def _inside(path: str, layer: str) -> bool:
-    return path.startswith(f"{layer}/") or path == layer
-
-
-def _bad(tree: Any) -> str:
-    """How many values are NaN or infinite, in words; empty if none is."""
+def _bad(tree: PyTree) -> str:
+    """The number of NaN and infinite values, in words; empty if there are none."""
     nans = infinities = size = 0
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
@@ -241,7 +230,7 @@ def _bad(tree: Any) -> str:
     return f"{' and '.join(found)} of {size:,} values" if found else ""
 
 
-def _largest(tree: Any) -> str:
-    """The largest absolute value of a tree's arrays."""
+def _largest(tree: PyTree) -> str:
+    """The largest absolute value in a tree."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size and not jnp.issubdtype(leaf.dtype, jnp.bool_)]
     return f"{max((float(jnp.abs(leaf).max()) for leaf in leaves), default=0.0):.3g}"

@@ -6,7 +6,6 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -22,45 +21,39 @@ from .callbacks import Callback
 from .checkpoints import RunPosition
 from .evaluate import evaluate_checked
 from .guard import NonFiniteError
-from .history import History
 from .inputs import Slices, is_stream, warn_of_nan
 from .pieces import EpochPosition
 from .plan import Plan
-from .progress import Progress, as_floats
+from .progress import History, Progress, as_floats
 from .streams import restore_stream
 
 
 class Loop:
-    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints.
-
-    Args:
-      plan: what to train, on what, and how.
-      interrupted: whether Ctrl-C was pressed.
-    """
+    """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
     def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
-        self.plan, self.interrupted = plan, interrupted
-        self.source, self.callbacks, self.checkpoints = plan.source, plan.callbacks, plan.checkpoints
-        self.progress = Progress(plan.verbose, plan.epochs)
-        self.saved: Any = None  # the identity of the position that was written last
+        self.plan, self.options, self.interrupted = plan, plan.options, interrupted
+        self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
+        self.progress = Progress(self.options.verbose, self.options.epochs)
+        self.saved: object = None  # the identity of the position that was written last
         self.warned_of_nan = False
 
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
         """Train from the given state, or continue from a checkpoint of the same run."""
         position = self._resume(ts) or self._begin(ts)
         history = History({name: list(values) for name, values in position.history.items()})
-        while position.epoch < self.plan.epochs and not position.stopped:
+        while position.epoch < self.options.epochs and not position.stopped:
             position, complete = self._epoch(position, history)
             if not complete or self.interrupted():
                 break
-        over = position.epoch >= self.plan.epochs and not position.stopped
+        over = position.epoch >= self.options.epochs and not position.stopped
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.start is None:
             self._save(position)
         history.interrupted = self.interrupted()
         if history.interrupted and self.progress.verbose:
-            behind = self.checkpoints is not None and self.saved != position.identity
-            note = "; the checkpoint is that of the start of the epoch" if behind else ""
+            older = self.checkpoints is not None and self.saved != position.identity
+            note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
         return ts, history
 
@@ -68,7 +61,9 @@ class Loop:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
         position = RunPosition(ts=copied(ts), stream=self.source.state(), validation=self._validation_state())
         if self.checkpoints is not None:
-            self.checkpoints.begin()
+            for callback in self.callbacks:
+                if isinstance(callback, PureCallback):
+                    callback.restore(None)  # it may have served an earlier training
             self._save(position)
         return position
 
@@ -76,20 +71,21 @@ class Loop:
         """The position of the newest checkpoint, if there is one."""
         if self.checkpoints is None or (position := self.checkpoints.latest(ts)) is None:
             return None
-        folder, epochs = self.checkpoints.folder, self.plan.epochs
+        folder, epochs = self.checkpoints.folder, self.options.epochs
         if position.epoch > epochs:
-            hint = "Raise epochs, or give another folder."
+            hint = "Raise epochs, or pass another folder."
             got = f"{epochs}, but the run in {folder!r} has completed {position.epoch} epochs"
             fail("fit", expected="a number of epochs that is not exceeded yet", got=got, hint=hint)
         self.saved = position.identity
-        over = position.stopped or position.epoch >= epochs
-        if self.progress.verbose and position.stopped:
-            print(f"complete: a callback stopped this training after epoch {position.epoch} ({folder})", flush=True)
-        elif self.progress.verbose and over:
-            print(f"complete: all {position.epoch} epochs are done ({folder})", flush=True)
-        elif self.progress.verbose and position.made:
-            step = int(position.ts.step)
-            print(f"resumed at epoch {position.epoch + 1}, step {step} from {folder}", flush=True)
+        over, note = position.stopped or position.epoch >= epochs, ""
+        if position.stopped:
+            note = f"complete: a callback stopped this training after epoch {position.epoch} ({folder})"
+        elif over:
+            note = f"complete: all {position.epoch} epochs are done ({folder})"
+        elif position.made:
+            note = f"resumed at epoch {position.epoch + 1}, step {int(position.ts.step)} from {folder}"
+        if note and self.progress.verbose:
+            print(note, flush=True)
         if not over:
             self.source.restore(position.stream)
             validation_data = self.plan.validation_data
@@ -97,7 +93,7 @@ class Loop:
                 restore_stream(validation_data, position.validation)
         return position._replace(ts=copied(position.ts))
 
-    def _validation_state(self) -> Any:
+    def _validation_state(self) -> object:
         """The saved position of an iterable of validation data."""
         data = self.plan.validation_data
         return data.state() if keeps_state(data) else None
@@ -127,15 +123,8 @@ class Loop:
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.rhythm.guard is not None)
         ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
-        position = RunPosition(
-            ts=ts,
-            made=position.made,
-            epoch=position.epoch + 1,
-            history=history,
-            stopped=stop,
-            stream=self.source.state(),
-            validation=self._validation_state(),
-        )
+        position = position._replace(ts=ts, epoch=position.epoch + 1, history=history, stopped=stop)
+        position = position._replace(stream=self.source.state(), validation=self._validation_state())
         if stop and self.progress.verbose:
             print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)
         if self.checkpoints is not None and self.checkpoints.due(position.made):
@@ -147,7 +136,7 @@ class Loop:
         data = self.plan.validation_data
         if data is None:
             return {}
-        values = evaluate_checked(self.plan.task, ts, data, self.plan.eval_batch_size)
+        values = evaluate_checked(self.plan.task, ts, data, self.options.eval_batch_size)
         nan_rows = values.pop(NAN_ROWS.name)
         # A loss that is not finite has its own warning.
         if math.isfinite(values["loss"]) and not self.warned_of_nan:
@@ -171,18 +160,16 @@ class Loop:
                     progress.advance(done - shown, as_floats(logs))
                     refreshed, shown = now, done
                 interrupted = self.interrupted()
-                due = self.checkpoints is not None and self.checkpoints.due_within(made)
+                due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
                 if done != source.total and (due or interrupted):
                     if guard is not None:
                         guard.look(ts, totals)
-                    position = RunPosition(
+                    position = position._replace(
                         ts=ts,
                         made=made,
-                        epoch=position.epoch,
                         start=EpochPosition(begin, done, paths(totals)),
                         logs=as_floats(logs),
                         seconds=now - started,
-                        history=position.history,
                         stream=update.stream,
                         validation=self._validation_state(),
                     )
@@ -194,7 +181,7 @@ class Loop:
         progress.advance(done - shown, values)
         if guard is not None and totals is not None:
             # After the epoch others may read the state; otherwise an occasional check is enough.
-            last = position.epoch + 1 == self.plan.epochs or self.interrupted()
+            last = position.epoch + 1 == self.options.epochs or self.interrupted()
             if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
                 guard.look(ts, totals)
         return RunPosition(ts=ts, made=made, epoch=position.epoch, history=position.history), values
@@ -204,8 +191,7 @@ def _warn_once(history: History, guarded: bool) -> None:
     """Warn when the loss stops being finite."""
     *before, val_loss = history.get("val_loss", [0.0])
     if not np.isfinite(val_loss) and np.isfinite(before).all() and np.isfinite(history["loss"][-1]):
-        text = f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite."
-        warn(text)
+        warn(f"fit: val_loss is {val_loss} in epoch {len(before) + 1}, while the training loss is finite.")
     *before, loss = history["loss"]
     if not np.isfinite(loss) and np.isfinite(before).all():
         more = "" if guarded else " With fit(..., check='finite') the first step and layer are named."
@@ -218,8 +204,7 @@ def _warn_once(history: History, guarded: bool) -> None:
 def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
     """Call every callback: the state after their changes, and whether one asked to stop.
 
-    Every callback runs each epoch, even if an earlier one asked to stop, so that a log gets its last row. The state to
-    return is that of the first request that names one.
+    All of them run, so that a log gets its last row. The first request with a state decides which one to return.
     """
     chosen, stop = None, False
     for callback in callbacks:

@@ -1,28 +1,22 @@
-"""How many steps to make per call of the compiled loop."""
+"""The number of steps per call of the compiled loop."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-from ..training.checks import Signature
+from ..training.batch import Signature
 from ..training.task import Task
 
 
 class Pace:
     """The duration of a step, remembered from one `fit` to the next.
 
-    An epoch is split into calls only to move the progress bar. Each call touches the program's temporary memory
-    anew, so there should be no more of them than the bar needs.
+    An epoch is split into calls only to move the progress bar. Each call sets up the program's temporary memory anew,
+    so there should be no more of them than the bar needs.
     """
 
     def __init__(self) -> None:
         self.calls, self.seconds = 0, 0.0
-
-    @staticmethod
-    def of(task: Task, data: Any, batch_size: int) -> Pace:
-        """The one record of all training on data of these shapes."""
-        return _pace(task, Signature.of(data), batch_size)
 
     def steps(self, period: float) -> int:
         """The number of steps that take about ``period`` seconds."""
@@ -37,5 +31,6 @@ class Pace:
 
 
 @functools.lru_cache(maxsize=64)
-def _pace(task: Task, shapes: Signature, batch_size: int) -> Pace:
+def pace_of(task: Task, shapes: Signature, batch_size: int) -> Pace:
+    """The one pace of all training on data of these shapes."""
     return Pace()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 
 from .._core.types import Array
-from ..training.batch import take
+from ..training.batch import Batch, take
 from ..training.epoch import filled_up, steps
 from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.task import Task
 from ..training.totals import Logs, Totals, merge, results
+
+Advanced = tuple[TrainState, Totals, Logs]
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
@@ -21,23 +24,21 @@ def _advance(
     task: Task,
     ts: TrainState,
     totals: Totals,
-    data: Any,
+    data: Batch,
     order: Array,
-    first: Any,
-    count: Any,
-    size: Any,
+    first: int,
+    count: int,
     *,
+    size: int | None,
     batch_size: int,
-) -> tuple[TrainState, Totals, Logs]:
-    """``count`` steps of an epoch; the count and the number of rows are traced."""
-    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size, size)
+) -> Advanced:
+    """`steps`, with traced counts: calls of every length share a program."""
+    ts, totals = steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
     return ts, totals, results(task, totals)
 
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_rows(
-    task: Task, ts: TrainState, totals: Totals, data: Any, rows: Array
-) -> tuple[TrainState, Totals, Logs]:
+def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array) -> Advanced:
     """One step on the given rows: the last, smaller batch."""
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
     totals = merge(task, totals, batch_totals)
@@ -48,71 +49,44 @@ fill_up = jax.jit(filled_up, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):
-    """Progress of an epoch since the previous update.
-
-    Attributes:
-      ts: the current state.
-      totals: totals of loss and metrics over the batches of the epoch so far.
-      logs: the values that follow from them.
-      steps: training steps since the previous update.
-      stream: the iterable's ``state()`` after the last of these batches; None without one.
-    """
+    """Progress of an epoch since the previous update."""
 
     ts: TrainState
-    totals: Totals
-    logs: Logs
-    steps: int
-    stream: Any
+    totals: Totals  # of loss and metrics over the batches of the epoch so far
+    logs: Logs  # the values computed from them
+    steps: int  # since the previous update
+    stream: object  # the iterable's ``state()`` after the last of these batches; None without one
 
 
 class EpochPosition(NamedTuple):
-    """A position within an epoch.
+    """A position within an epoch."""
 
-    Attributes:
-      step: the step count at which the epoch began; it determines the order of the rows.
-      done: completed steps of the epoch.
-      totals: totals of loss and metrics over these steps, by path.
-    """
-
-    step: int
-    done: int
-    totals: dict[str, Any]
+    step: int  # the step count at which the epoch began; it determines the order of the rows
+    done: int  # completed steps of the epoch
+    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
 
 
 class Piece(NamedTuple):
-    """Consecutive batches of an epoch, on the device.
+    """Consecutive batches of an epoch, on the device."""
 
-    Attributes:
-      data: the rows.
-      order: row numbers in training order.
-      whole: the number of whole batches.
-      batch_size: rows in each of them.
-      rest: rows in a smaller batch after them, which is a step of its own shape; 0 for none.
-      size: rows that count, where padding fills the last whole batch; None where all count.
-      waits: whether to wait for the device between calls, so that the progress bar can move.
-      done: batches that were completed earlier.
-      stream: see `EpochUpdate`.
-    """
-
-    data: Any
-    order: Array
-    whole: int
+    data: Batch
+    order: Array  # row numbers in training order
+    whole: int  # the number of whole batches
     batch_size: int
-    rest: int = 0
-    size: int | None = None
-    waits: bool = True
-    done: int = 0
-    stream: Any = None
+    rest: int = 0  # rows in a smaller batch after them, a step with another shape
+    size: int | None = None  # rows that count, where padding fills the last whole batch; None where all count
+    waits: bool = True  # whether to wait for the device between calls, so that the progress bar can move
+    done: int = 0  # batches that were completed earlier
+    stream: object = None  # see EpochUpdate
 
 
-def advance(
-    task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int
-) -> tuple[TrainState, Totals, Logs]:
-    """Train on ``count`` whole batches of a piece after the first ``done``, or, with 0, on the smaller last one.
+def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int) -> Advanced:
+    """Train on ``count`` batches of a piece after the first ``done``, or, with 0, on the smaller last one.
 
     The buffers of ``ts`` and ``totals`` are donated.
     """
-    first = done * piece.batch_size
+    data, order, size, batch_size = piece.data, piece.order, piece.size, piece.batch_size
+    first = done * batch_size
     if not count:
-        return _advance_rows(task, ts, totals, piece.data, piece.order[first : first + piece.rest])
-    return _advance(task, ts, totals, piece.data, piece.order, first, count, piece.size, batch_size=piece.batch_size)
+        return _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
+    return _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)

@@ -6,31 +6,26 @@ import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import cast
 
+import jax
 import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from ..training.batch import Batch, as_batch, size_of
+from .._core.inputs import on_device
+from .._core.types import PyTree
+from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
 from ..training.task import Task
-from .callbacks import Callback
-from .checkpoints import Checkpoints, check_every, settings_of
+from . import inputs
+from .callbacks import Callback, Path
+from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
-from .inputs import (
-    CHUNK_BYTES,
-    check_counting,
-    check_slices,
-    is_mapped,
-    is_stream,
-    rows_per_chunk,
-    split_validation,
-    weigh,
-)
+from .inputs import CHUNK_BYTES, ClassWeight, Data
 from .sources import ArraySource, ChunkSource, Rhythm, Source
 from .streams import StreamSource, is_repeatable
 
@@ -41,16 +36,16 @@ class Options:
 
     epochs: int
     batch_size: int
-    validation_data: Any
+    validation_data: PyTree | Iterable[PyTree]
     validation_split: float
     shuffle: bool
     drop_remainder: bool
-    class_weight: Any
+    class_weight: ClassWeight | None
     callbacks: Sequence[Callback]
     verbose: int
     eval_batch_size: int
     chunk_bytes: int | None
-    checkpoint: Any
+    checkpoint: Path | None
     every: int | str
     keep: int | None
     check: str | None
@@ -68,22 +63,25 @@ class Options:
             fail("fit", expected="either validation_data or validation_split", got="both")
         if self.verbose not in (0, 1, 2):
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
-        alone = callable(self.callbacks) or not isinstance(self.callbacks, Iterable)
-        callbacks: tuple[Any, ...] = (self.callbacks,) if alone else tuple(self.callbacks)
+        several = isinstance(self.callbacks, Iterable) and not callable(self.callbacks)
+        callbacks = tuple(self.callbacks) if several else (cast(Callback, self.callbacks),)
         for callback in callbacks:
             _check_callback(callback)
-        if self.chunk_bytes is not None:
-            check_count("fit", "chunk_bytes", self.chunk_bytes)
+        if isinstance(self.every, str) and self.every != "epoch":
+            fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
+        every = None if self.every == "epoch" else self.every
+        for name, count in (("chunk_bytes", self.chunk_bytes), ("every", every), ("keep", self.keep)):
+            if count is not None:
+                check_count("fit", name, count)
         if self.check not in (None, "finite"):
             fail("fit", expected="check='finite' or None", got=repr(self.check))
-        check_every(self.every, self.keep)
         if self.checkpoint is None and (self.every, self.keep) != ("epoch", 2):
             hint = "Pass checkpoint='folder'."
             fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
         return dataclasses.replace(self, callbacks=callbacks)
 
 
-def _check_callback(callback: Any) -> None:
+def _check_callback(callback: object) -> None:
     """Refuse anything that cannot be called with (epoch, ts, logs), such as a function that makes a callback."""
     expected = "a function callback(epoch, ts, logs)"
     if not callable(callback):
@@ -100,42 +98,26 @@ def _check_callback(callback: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What to train, on what, and how.
-
-    Attributes:
-      task: the `Task`.
-      source: the training steps of an epoch.
-      validation_data: checked arrays, slices of them, or an iterable; None without validation.
-      checkpoints: the folder to write to; None without one.
-      callbacks: called after each epoch.
-      epochs: passes over the data.
-      eval_batch_size: examples per batch of validation.
-      verbose: as in `fit`.
-    """
+    """What to train, on what, and how."""
 
     task: Task
+    options: Options
     source: Source
-    validation_data: Any
+    validation_data: Data | None  # checked arrays, slices of them, or an iterable
     checkpoints: Checkpoints | None
-    callbacks: tuple[Callback, ...]
-    epochs: int
-    eval_batch_size: int
-    verbose: int
 
-    def opened(self) -> contextlib.AbstractContextManager[Any]:
+    def opened(self) -> contextlib.AbstractContextManager[object]:
         """The checkpoint folder, locked for this process."""
         return contextlib.nullcontext() if self.checkpoints is None else self.checkpoints.opened()
 
 
-def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
-    """Check the data, and decide where the steps come from and what interrupts them."""
-    validating = options.validation_data
-    if not is_stream(data):
-        data = as_batch(data, late=True)
-    if validating is not None and not is_stream(validating):
-        validating = as_batch(validating, "validation_data", late=True)
-    for name, stream in (("data", data), ("validation_data", validating)):
-        if options.epochs > 1 and is_stream(stream) and iter(stream) is stream:
+def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> Plan:
+    """Check the data, and choose the source of the steps and their interruptions."""
+    parsed, validating = inputs.as_data(data), options.validation_data
+    if validating is not None:
+        validating = inputs.as_data(validating, "validation_data")
+    for name, stream in (("data", parsed), ("validation_data", validating)):
+        if options.epochs > 1 and inputs.is_stream(stream) and iter(stream) is stream:
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
@@ -144,36 +126,23 @@ def make_plan(task: Task, ts: TrainState, data: Any, options: Options) -> Plan:
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
         record_stream_state=options.checkpoint is not None,
     )
-    if is_stream(data):
-        source, held_out = _stream(task, data, options, rhythm), None
+    chunk_bytes = options.chunk_bytes
+    if isinstance(parsed, Batch):
+        if chunk_bytes is None and inputs.is_mapped(parsed):
+            chunk_bytes = CHUNK_BYTES
+        source, held_out = _arrays(task, ts, parsed, options, rhythm, chunk_bytes)
     else:
-        source, held_out = _arrays(task, ts, data, options, rhythm)
+        source, held_out = _stream(task, parsed, options, rhythm), None
     measured = validating if held_out is None else held_out
-    if measured is not None and not is_stream(measured):
-        measured = arrays_to_measure(task, ts, measured, "validation_data", _chunk_bytes(data, options))
-    return Plan(
-        task=task,
-        source=source,
-        validation_data=measured,
-        checkpoints=_checkpoints(task, ts, data, validating, options),
-        callbacks=tuple(options.callbacks),
-        epochs=options.epochs,
-        eval_batch_size=options.eval_batch_size,
-        verbose=options.verbose,
-    )
+    if isinstance(measured, Batch):
+        measured = arrays_to_measure(task, ts, measured, "validation_data", chunk_bytes)
+    return Plan(task, options, source, measured, _checkpoints(task, ts, parsed, validating, options))
 
 
-def _chunk_bytes(data: Any, options: Options) -> int | None:
-    """The size of a chunk; None for arrays that are copied to the device whole."""
-    if options.chunk_bytes is None and not is_stream(data) and is_mapped(data):
-        return CHUNK_BYTES
-    return options.chunk_bytes
-
-
-def _stream(task: Task, stream: Iterable[Any], options: Options, rhythm: Rhythm) -> Source:
+def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhythm) -> Source:
     """An iterable as a source."""
     if isinstance(options.class_weight, str):
-        hint = "Pass the weights by class, e.g. of fnn.class_weights."
+        hint = "Pass the weight of each class."
         fail("fit", expected="numbers as class_weight with an iterable", got=repr(options.class_weight), hint=hint)
     kind = type(stream).__name__
     if options.validation_split:
@@ -183,46 +152,39 @@ def _stream(task: Task, stream: Iterable[Any], options: Options, rhythm: Rhythm)
     return StreamSource(task, rhythm, stream, options.class_weight)
 
 
-def _arrays(task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm) -> tuple[Source, Batch | None]:
+def _arrays(
+    task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm, chunk_bytes: int | None
+) -> tuple[Source, Batch | None]:
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
-    chunk_bytes, held_out = _chunk_bytes(data, options), None
-    size, batch_size, drop = size_of(data), options.batch_size, options.drop_remainder
+    held_out = None
+    batch_size, drop = options.batch_size, options.drop_remainder
+    expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes(size, batch_size, drop)
-    expected = check_fit(task, ts, data)
-    check_slices(task, expected, data, size if chunk_bytes is None else rows_per_chunk(data, chunk_bytes))
+    inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
     if options.validation_split:
-        data, held_out = split_validation(data, options.validation_split)
-        check_sizes(size_of(data), batch_size, drop)
+        data, held_out = inputs.split_validation(data, options.validation_split)
+        check_sizes(rows_of(data), batch_size, drop)
     if options.class_weight is not None:
-        data = weigh(task, data, options.class_weight)
-        check_counting(data, "data with class_weight,")
-    how: dict[str, Any] = {"shuffle": options.shuffle, "drop": drop}
+        data = inputs.weigh(task, data, options.class_weight)
+        inputs.check_counting(data, "data with class_weight,")
     if chunk_bytes is None:
-        return ArraySource(task, rhythm, data, batch_size, **how), held_out
-    return ChunkSource(task, rhythm, data, batch_size, **how, chunk_bytes=chunk_bytes), held_out
+        return ArraySource(task, rhythm, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
+    data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
+    return ChunkSource(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
 
 
-def _checkpoints(task: Task, ts: TrainState, data: Any, validating: Any, options: Options) -> Checkpoints | None:
+def _checkpoints(
+    task: Task, ts: TrainState, data: Data, validating: Data | None, options: Options
+) -> Checkpoints | None:
     """The folder of a run that can be continued."""
     if options.checkpoint is None:
         return None
-    if options.every != "epoch" and is_stream(data) and not is_repeatable(data):
+    if options.every != "epoch" and inputs.is_stream(data) and not is_repeatable(data):
         hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{type(data).__name__}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    settings = settings_of(
-        task,
-        ts,
-        data,
-        validating,
-        tuple(options.callbacks),
-        batch_size=int(options.batch_size),
-        shuffle=bool(options.shuffle),
-        drop_remainder=bool(options.drop_remainder),
-        validation_split=options.validation_split,
-        eval_batch_size=options.eval_batch_size,
-        class_weight=options.class_weight,
-    )
-    folder, every, keep = options.checkpoint, options.every, options.keep
-    return Checkpoints(folder, every, keep, tuple(options.callbacks), settings, repr(task))
+    names = ("batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight")
+    named = {name: getattr(options, name) for name in names}
+    settings = settings_of(task, ts, data, validating, options.callbacks, **named)
+    return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))

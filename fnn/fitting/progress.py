@@ -1,4 +1,4 @@
-"""The progress bar of training."""
+"""Progress of a training: the bar, and the history of its epochs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,34 @@ import jax
 from .._core.types import Array
 
 
+class History(dict[str, list[float]]):
+    """The values of each epoch of `fit`: lists with one entry per epoch.
+
+    Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
+    epoch with its validation.
+
+    Attributes:
+      interrupted: whether Ctrl-C ended the training early.
+    """
+
+    interrupted: bool = False
+
+    def record(self, logs: dict[str, float]) -> None:
+        """Append the values of one epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
+
+
 class Progress:
-    """What the user sees: a bar per epoch (verbose 1), a line per epoch (2), or nothing (0)."""
+    """The visible progress: a bar per epoch (verbose 1), a line per epoch (2), or nothing (0)."""
 
     def __init__(self, verbose: int, epochs: int) -> None:
         self.verbose, self.epochs, self.bar = verbose, epochs, None
-        # The bar moves a few times a second; without one, a chunk only bounds how long Ctrl-C waits.
+        # The bar moves a few times a second; without a bar, the chunk length only bounds the delay of Ctrl-C.
         self.period = 0.2 if verbose == 1 else 1.0
 
     def start(self, epoch: int, total: int | None, done: int) -> None:
-        """Open the bar of an epoch, of which ``done`` steps are made."""
+        """Open the bar of an epoch with ``done`` completed steps."""
         if self.verbose == 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # tqdm warns where notebook widgets are missing, and falls back to text

@@ -1,8 +1,4 @@
-"""Sources of batches: arrays on the device, and arrays too large for it.
-
-A source repeats the training step over an epoch, in calls of a compiled loop. The number of steps is a traced argument,
-so that calls of every length share one compiled program.
-"""
+"""Sources of batches: arrays on the device, and arrays too large for it."""
 
 from __future__ import annotations
 
@@ -10,83 +6,65 @@ import abc
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.inputs import on_device
 from .._core.trees import from_paths
-from ..training.batch import Batch, size_of
+from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, fills_up
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .guard import Call, Guard
-from .inputs import row_bytes, take_from_host
-from .pace import Pace
+from .inputs import rows_per_chunk, take_from_host
+from .pace import pace_of
 from .pieces import EpochPosition, EpochUpdate, Piece, advance, fill_up
 
 
 class Rhythm(NamedTuple):
-    """What interrupts the steps of a source.
+    """Interruptions of the steps of a source."""
 
-    Attributes:
-      guard: checks every new state; None without one.
-      checkpoint_every: yield the state whenever the number of steps in the run is a multiple of it; None for never.
-      record_stream_state: whether to ask an iterable for its state after each batch.
-    """
-
-    guard: Guard | None = None
-    checkpoint_every: int | None = None
-    record_stream_state: bool = False
+    guard: Guard | None = None  # checks every new state
+    checkpoint_every: int | None = None  # update at each multiple of this number of steps in the run
+    record_stream_state: bool = False  # whether to ask an iterable for its state after each batch
 
     def until_checkpoint(self, made: int) -> int | None:
-        """Steps from the ``made``-th of the run to the next checkpoint."""
+        """Steps from step ``made`` of the run to the next checkpoint."""
         return None if self.checkpoint_every is None else self.checkpoint_every - made % self.checkpoint_every
 
 
 class Source(abc.ABC):
-    """Epochs of training steps.
+    """Epochs of training steps, in calls of a compiled loop."""
 
-    Attributes:
-      total: steps in an epoch; None if unknown.
-      resumable: whether an epoch can be continued from within.
-      rhythm: see `Rhythm`.
-    """
-
-    total: int | None
-    resumable: bool = True
+    total: int | None  # steps in an epoch; None if unknown
+    resumable: bool = True  # whether training can continue in the middle of an epoch
 
     def __init__(self, task: Task, rhythm: Rhythm) -> None:
         self.task, self.rhythm = task, rhythm
-        self.running: Any = None  # the results of the latest call, which the device may still compute
+        self.running: Logs = {}  # the results of the latest call, which the device may still be computing
 
     @abc.abstractmethod
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The batches of an epoch that began at ``ts``, from its step ``done``, which is step ``made`` of the run."""
 
-    def state(self) -> Any:
+    def state(self) -> object:
         """The iterable's saved position between epochs."""
         return None
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: object) -> None:
         """Continue from a saved position of the iterable, between epochs or within one."""
         assert state is None
 
     def steps(
         self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
     ) -> Generator[EpochUpdate, None, None]:
-        """Train for one epoch or the rest of one.
+        """Train for one epoch, or the rest of one from ``position``, with an update about every ``period`` seconds.
 
-        Args:
-          ts: the current state.
-          period: seconds between updates, roughly.
-          epoch: the number of the epoch.
-          made: steps made in the run so far.
-          position: where in the epoch to continue; None for its beginning.
+        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far.
         """
         first = done_before = 0 if position is None else position.done
         totals: Totals | None = None
@@ -97,7 +75,7 @@ class Source(abc.ABC):
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
             done = piece.done
-            pace = Pace.of(self.task, piece.data, piece.batch_size) if piece.waits else None
+            pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
             while done < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
                 count = min(wanted, piece.whole - done, self.rhythm.until_checkpoint(made) or piece.whole)
@@ -134,7 +112,7 @@ class ArraySource(Source):
 
     def __init__(self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool) -> None:
         super().__init__(task, rhythm)
-        self.data, self.shuffle, self.size = self._place(data), shuffle, size_of(data)
+        self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
@@ -144,35 +122,27 @@ class ArraySource(Source):
         if self.fills:
             self.whole, self.rest = self.total, 0
 
-    def _place(self, data: Batch) -> Batch:
-        return on_device(data)
-
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.fills:
             order = fill_up(order, self.batch_size)
-            yield Piece(self.data, order, self.whole, self.batch_size, size=self.size, done=done)
-        else:
-            yield Piece(self.data, order, self.whole, self.batch_size, self.rest, done=done)
+        size = self.size if self.fills else None
+        yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, done=done)
 
 
 class ChunkSource(ArraySource):
-    """Arrays on the host or in a file, copied to the device in chunks.
+    """Arrays on the host or in a file, copied to the device in chunks that a thread reads ahead.
 
-    The steps are those of `ArraySource`, on the same rows in the same order. A thread reads the next chunk while the
-    device trains.
+    The steps are those of `ArraySource`, on the same rows in the same order.
     """
 
     def __init__(
         self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
     ) -> None:
         super().__init__(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop)
-        most = max(1, chunk_bytes // (row_bytes(self.data) * self.batch_size))
+        most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
-
-    def _place(self, data: Batch) -> Batch:
-        return jax.tree.map(np.asarray, data)
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Chunks of one shape, so that they share a compiled program."""
@@ -183,7 +153,7 @@ class ChunkSource(ArraySource):
         last = starts[-1]
         starts = starts[min(done // self.batches, len(starts) - 1) :]
 
-        def read(start: int) -> Any:
+        def read(start: int) -> Batch:
             return take_from_host(self.data, order[start : start + (length if start == last else rows)], length)
 
         with ThreadPoolExecutor(max_workers=1) as reader:
@@ -195,8 +165,7 @@ class ChunkSource(ArraySource):
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
-                data = jax.tree.map(jnp.asarray, chunk)
-                in_turn = jnp.arange(length, dtype=jnp.int32)
+                data, in_turn = jax.tree.map(jnp.asarray, chunk), jnp.arange(length, dtype=jnp.int32)
                 size = filled if self.fills else None
                 trained = max(0, done - start // self.batch_size)
                 yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)

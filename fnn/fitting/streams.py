@@ -6,7 +6,6 @@ import itertools
 import operator
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,80 +13,78 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import located
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..training.batch import as_batch, size_of
-from ..training.checks import Signature
+from ..training.batch import Batch, Signature, rows_of
 from ..training.epoch import fills_up
 from ..training.state import TrainState
 from ..training.task import Task
-from .inputs import BatchCheck, batches, weigh
+from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, weigh
 from .pieces import Piece
 from .sources import Rhythm, Source
 
 # Batches are gathered, up to these limits, once the first _LOOK_AFTER of them took less than _SHORT seconds each. The
-# program for several batches has to be compiled, which pays only where the call is a large part of a step.
+# program for several batches has to be compiled, which pays off only if the call is a large part of a step.
 _GATHER_BYTES = 8 * 2**20
 _MOST_GATHERED = 64
 _LOOK_AFTER = 32
 _SHORT = 2e-3
 
 
-def is_repeatable(stream: Any) -> bool:
+def is_repeatable(stream: object) -> bool:
     """Whether an iterable can continue from any batch: it has a state, or its batches have numbers."""
     return keeps_state(stream) or isinstance(stream, Sequence)
 
 
-def restore_stream(stream: Any, state: Any) -> None:
+def restore_stream(stream: object, state: object) -> None:
     """Restore an iterable's saved position, or warn that it has none."""
     if keeps_state(stream):
         stream.restore(state)
     elif not is_repeatable(stream):
         warn(
             f"fit: the {type(stream).__name__} cannot tell where it stood, so the epoch begins with whatever it gives "
-            "first now. The result equals that of a training without a break only if it gives the same batches in "
-            "every pass. With state() and restore(state) it is exact, see docs/how-to/resume.md."
+            "first now. The result equals that of an uninterrupted training only if it gives the same batches in every "
+            "pass. With state() and restore(state) it is exact, see docs/how-to/resume.md."
         )
 
 
 class StreamSource(Source):
-    """An iterable of batches.
+    """An iterable of batches; those that arrive faster than the device trains are gathered into one call."""
 
-    Batches that arrive faster than the device trains are gathered, so that one call trains on several.
-    """
-
-    def __init__(self, task: Task, rhythm: Rhythm, stream: Iterable[Any], class_weight: Any) -> None:
+    def __init__(self, task: Task, rhythm: Rhythm, stream: Iterable[PyTree], class_weight: ClassWeight | None) -> None:
         super().__init__(task, rhythm)
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
         self.total = None if length < 0 else length
-        self.first: Any = None  # the shapes of the first batch; batches like it can be gathered
-        self.most = 1  # batches to gather; raised once that pays
-        self.stateful = keeps_state(stream)
+        self.first: Signature | None = None  # the shapes of the first batch; batches like it can be gathered
+        self.batch_size = 0  # its rows
+        self.most = 1  # batches to gather; raised once that pays off
+        self.fills = fills_up(task)
         self.resumable = is_repeatable(stream)
 
-    def state(self) -> Any:
+    def state(self) -> object:
         """See `Source`."""
         return self.stream.state() if keeps_state(self.stream) else None
 
-    def restore(self, state: Any) -> None:
+    def restore(self, state: object) -> None:
         """See `Source`."""
         restore_stream(self.stream, state)
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Single batches, or several gathered ones."""
-        gathered: list[Any] = []
-        fills = fills_up(self.task)
-        started, count, state = time.perf_counter(), 0, None
+        gathered: list[Batch] = []
+        started, count = time.perf_counter(), 0
+        state: object = None
         for number, batch in enumerate(self._batches(done), done):
             with located(f"batch {number}"):
                 shapes = self.check(ts, batch)
             if self.class_weight is not None:
                 batch = weigh(self.task, batch, self.class_weight)
                 shapes = Signature.of(batch)
-            self.first = self.first or shapes
-            part = fills and self._is_part(shapes)
+            if self.first is None:
+                self.first, self.batch_size = shapes, rows_of(batch)
+            part = self.fills and _is_part(shapes, self.first)
             alone = not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch))
             if alone and gathered:
                 yield self._piece(gathered, state)
@@ -96,9 +93,10 @@ class StreamSource(Source):
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
-                yield self._alone(batch, state)
+                data, size = copied_to_device(batch), rows_of(batch)
+                yield Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
                 continue
-            # A loader may fill the same buffer again while the device still reads.
+            # A loader may refill the same buffer while the device still reads it.
             gathered.append(jax.tree.map(np.copy, batch))
             if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
@@ -116,15 +114,11 @@ class StreamSource(Source):
         if gathered:
             yield self._piece(gathered, state)
 
-    def _batches(self, done: int) -> Iterator[Any]:
-        """The batches of an epoch from number ``done`` on, where an iterable with a state already stands."""
+    def _batches(self, done: int) -> Iterator[Batch]:
+        """The batches of an epoch from number ``done`` on; an iterable with a state is already there."""
+        rest = itertools.islice(self.stream, done, None) if done and not keeps_state(self.stream) else self.stream
         count = done
-        if done:
-            rest = self.stream if self.stateful else itertools.islice(self.stream, done, None)
-            given: Iterable[Any] = (as_batch(batch, f"fit, batch {done + i}") for i, batch in enumerate(rest))
-        else:
-            given = batches(self.stream, "fit")
-        for batch in given:
+        for batch in batches(rest, "fit", done):
             yield batch
             count += 1
         if self.total is not None and count != self.total:
@@ -133,23 +127,11 @@ class StreamSource(Source):
                 "__iter__ start again, and does its length count batches?"
             )
 
-    def _is_part(self, shapes: Signature) -> bool:
-        """Whether a batch is like the first one but has fewer rows."""
-        (treedef, ours, _), (theirs_def, theirs, _) = shapes, self.first
-        alike = treedef == theirs_def and [(s[1:], d) for s, d in ours] == [(s[1:], d) for s, d in theirs]
-        return alike and ours[0][0][0] < theirs[0][0][0]
-
-    def _alone(self, batch: Any, state: Any) -> Piece:
-        size = size_of(batch)
-        data = jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
-        return Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
-
-    def _piece(self, gathered: list[Any], state: Any) -> Piece:
+    def _piece(self, gathered: list[Batch], state: object) -> Piece:
         """Concatenated batches, padded to the largest number, so that every piece has one shape."""
-        batch_size = self.first.leaves[0][0][0]
-        length = self.most * batch_size
+        length = self.most * self.batch_size
 
-        def join(*parts: Any) -> Array:
+        def join(*parts: np.ndarray) -> Array:
             if len(parts[0]) == length:
                 return jnp.asarray(parts[0])  # one batch, already a copy
             out = np.empty((length, *parts[0].shape[1:]), parts[0].dtype)
@@ -159,6 +141,12 @@ class StreamSource(Source):
             return jnp.asarray(out)
 
         data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
-        # The last batch may have fewer rows.
-        rows = sum(map(size_of, gathered)) if fills_up(self.task) else None
-        return Piece(data, order, len(gathered), batch_size, size=rows, waits=False, stream=state)
+        rows = sum(map(rows_of, gathered)) if self.fills else None  # the last batch may have fewer
+        return Piece(data, order, len(gathered), self.batch_size, size=rows, waits=False, stream=state)
+
+
+def _is_part(batch: Signature, whole: Signature) -> bool:
+    """Whether a batch is like a whole one but has fewer rows."""
+    ours, theirs = ([(shape[1:], dtype) for shape, dtype in each.leaves] for each in (batch, whole))
+    alike = batch.treedef == whole.treedef and ours == theirs
+    return alike and batch.leaves[0][0][0] < whole.leaves[0][0][0]

@@ -1,1 +1,1 @@
-"""Training: a step, an epoch and a whole run as pure functions, and the drivers fit, evaluate and predict on top."""
+"""Training as pure functions: a step, an epoch and a whole run."""

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,31 +15,28 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
 from .._core.trees import paths
-from .._core.types import Params, PyTree, State
-from ..metrics.metric import Metric
+from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
-from .batch import size_of
+from .batch import Batch, Signature, rows_of, size_of
 from .state import TrainState, check_task
 from .task import Task, check_output
-from .totals import each_step, total_shapes
+from .totals import Totals, each_step, total_shapes
+
+Limits = dict[str, tuple[str, int]]
+"""For arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows."""
 
 
 class Expected(NamedTuple):
-    """What follows from the shapes of a task, its state and its data.
+    """Facts about a task and its data that follow from shapes, for the checks of values."""
 
-    Attributes:
-      predictions: their shapes.
-      ids: for arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows.
-    """
-
-    predictions: PyTree
-    ids: dict[str, tuple[str, int]]
+    predictions: PyTree  # their shapes
+    ids: Limits
 
 
-def check_ids_in_range(limits: dict[str, tuple[str, int]], x: PyTree, where: str) -> None:
-    """Refuse ids that no row of the layer that reads them has."""
+def check_ids_in_range(limits: Limits, x: PyTree, where: str) -> None:
+    """Refuse ids beyond the rows of the layer that reads them."""
     for path, leaf in paths(x).items():
         if path in limits:
             kind, count = limits[path]
@@ -50,64 +47,46 @@ def check_ids_in_range(limits: dict[str, tuple[str, int]], x: PyTree, where: str
                 fail(name, expected=f"ids in [0, {count}) for {kind}", got=f"ids from {low} to {high}", hint=hint)
 
 
-def check_fit(task: Task, ts: TrainState, data: Any, where: str = "data", train: bool = True) -> Expected:
-    """Refuse data whose shapes do not fit model and loss, or a state that is not of this task.
-
-    Returns:
-      What the values are to be checked against.
-    """
+def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", train: bool = True) -> Expected:
+    """Refuse data whose shapes do not fit model and loss, or a state that is not of this task."""
     check_task(task, ts)
     size_of(data)
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 
 
-class Signature(NamedTuple):
-    """Structure, shapes and dtypes of a tree, hashable, so that what follows from them is found out only once."""
-
-    treedef: jax.tree_util.PyTreeDef
-    leaves: tuple[tuple[Any, Any], ...]
-    real: Any  # the default dtype: float64 in the x64 mode, in which other dtypes may follow
-
-    @classmethod
-    def of(cls, tree: PyTree) -> Signature:
-        """That of a tree of arrays."""
-        leaves, treedef = jax.tree.flatten(shape_of(tree))
-        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
-
-    def tree(self) -> PyTree:
-        """The tree with a `jax.ShapeDtypeStruct` in the place of each array."""
-        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
-
-
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
-    ts, (x, y, weight) = state.tree(), data.tree()
-    with _hinted(task, ts, x, y), located(where):
-        predictions = check_output(task, ts.params, ts.state, x)
-        flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(y))
-        batch = jax.eval_shape(task.loss, flat, targets)
-    rows = jax.tree.leaves(x)[0].shape[0]
+    ts, batch = state.tree(), data.tree()
+    rows, weight = rows_of(batch), batch.weight
+    with _hinted(task, ts, batch.x, batch.y), located(where):
+        predictions = check_output(task, ts.params, ts.state, batch.x)
+        flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(batch.y))
+        losses = jax.eval_shape(task.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
-    if batch.shape != (math.prod(steps),):
-        fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(batch))
+    if losses.shape != (math.prod(steps),):
+        fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))
     for metric in task.metrics:
-        _check_metric(task, metric, flat, targets)
+        weights = jax.ShapeDtypeStruct(losses.shape, jnp.float32)
+        with located(f"metric {metric.name!r}"):
+            out = jax.eval_shape(lambda *data, m=metric: m.result(m.measure(*data)), flat, targets, weights)
+            if getattr(out, "shape", None) != ():
+                fail("result", expected="a scalar", got=describe(out))
     if weight is not None and weight.shape not in ((rows,), steps):
         fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)
-    whole = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(x))
-    return Expected(predictions, id_limits(task, ts, x) if whole else {})
+    integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
+    return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
 
 
-def id_limits(task: Task, ts: TrainState, x: PyTree) -> dict[str, tuple[str, int]]:
-    """Which arrays of x a layer reads as row numbers, and how many rows there are, from one trace of the model."""
-    limits: dict[str, tuple[str, int]] = {}
+def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
+    """The `Limits` of an input, from one trace of the model."""
+    limits: Limits = {}
 
     def forward(params: Params, state: State, x: PyTree) -> PyTree:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
-        def note(kind: str, ids: PyTree, count: int) -> None:
+        def note(kind: str, ids: Array, count: int) -> None:
             if id(ids) in names:
                 limits[names[id(ids)]] = kind, count
 
@@ -119,15 +98,15 @@ def id_limits(task: Task, ts: TrainState, x: PyTree) -> dict[str, tuple[str, int
 
 
 def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
-    """Refuse an input that does not fit the model, or has ids that no row has."""
+    """Refuse an input that does not fit the model, or has ids out of range."""
     with _hinted(task, ts, x, None):
-        limits = id_limits(task, ts, x)
+        limits = _id_limits(task, ts, x)
     check_ids_in_range(limits, x, "x")
 
 
 @contextlib.contextmanager
 def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> Iterator[None]:
-    """Add to an error what its cause may be, if x, y and the state look like it."""
+    """Add the likely cause to an error."""
     try:
         yield
     except Exception as error:
@@ -145,7 +124,7 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
         return "Are x and y swapped?"
     try:
         params, _ = jax.eval_shape(task.model.init, ts.key, x)
-    except Exception:  # the model takes no such input at all, which the error itself says
+    except Exception:  # the model takes no such input, and the error already says so
         return ""
     want, have = paths(params), paths(ts.params)
     if want.keys() == have.keys() and any(want[path].shape != have[path].shape for path in want):
@@ -154,32 +133,23 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _total_shapes(task: Task, state: Signature, batch: Signature) -> PyTree:
+def _total_shapes(task: Task, state: Signature, batch: Signature) -> Totals:
     return total_shapes(task, state.tree(), batch.tree())
 
 
-def zero_totals(task: Task, ts: TrainState, data: Any) -> PyTree:
-    """The totals of no example, in new buffers, for data of which one row tells the shapes."""
+def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
+    """The totals of no example, in new buffers; one row of the data gives the shapes."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
     return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
-
-
-def _check_metric(task: Task, metric: Metric, predictions: PyTree, y: PyTree) -> None:
-    rows = jax.tree.leaves(predictions)[0].shape[0]
-    weights = jax.ShapeDtypeStruct((rows,), jnp.float32)
-    with located(f"metric {metric.name!r}"):
-        out = jax.eval_shape(lambda p, t, w: metric.result(metric.measure(p, t, w)), predictions, shape_of(y), weights)
-        if getattr(out, "shape", None) != ():
-            fail("result", expected="a scalar", got=describe(out))
 
 
 def _check_opt_state(task: Task, ts: TrainState) -> None:
     expected = jax.eval_shape(task.optimizer.init, ts.params)
     want, have = paths(expected), paths(ts.opt_state)
     hint = "Is it the state of another model or optimizer? Make one with fnn.init, or task.optimizer.init(ts.params)."
-    same: bool = jax.tree.structure(expected) == jax.tree.structure(ts.opt_state)  # type: ignore[operator]
-    if not same:
+    structures: list[object] = [jax.tree.structure(tree) for tree in (expected, ts.opt_state)]
+    if structures[0] != structures[1]:
         missing, extra = sorted(want.keys() - have.keys()), sorted(have.keys() - want.keys())
         got = f"one without {missing[:4]} and with {extra[:4]}" if missing or extra else "another tree structure"
         fail("optimizer state", expected="one made for these parameters by this optimizer", got=got, hint=hint)

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 
 from .._core.checks import check_count, check_range
-from .._core.errors import fail
+from .._core.errors import describe, fail
 from .._core.trees import compiled, paths
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
-from .totals import measure, penalty_of
+from .totals import measure, penalties_of
 
 
 def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
-    """The loss of a batch with training mode off, the penalty included: ``sum_i w_i l_i / batch + penalty``."""
+    """The loss of a batch, with training mode off: ``sum_i w_i l_i / batch + penalty``."""
     return _loss_of_counted(task, params, state, counted(task.model, batch))
 
 
 def _loss_of_counted(task: Task, params: Params, state: State, batch: Batch) -> Array:
     predictions, _ = task.model.apply(params, state, batch.x)
-    return measure(task, predictions, batch.y, batch.weight, None, penalty_of(task, params))[0]
+    return measure(task, predictions, batch, penalties=penalties_of(task, params))[0]
 
 
 def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
-    """`loss_of` one example of a batch in which none can do harm."""
+    """`loss_of` one example of a batch that `counted` has made harmless."""
     return _loss_of_counted(task, params, state, jax.tree.map(lambda a: a[None], row))
 
 
 def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
-    """Refuse a masked output, whose examples are steps and not the rows of the batch."""
+    """Refuse batches without examples, and a masked output, whose examples are steps rather than rows."""
+    check_task(task, ts)
+    size_of(batch)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     if isinstance(out, Masked):
         hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
@@ -45,18 +46,17 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
 @compiled
 @partial(jax.jit, static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
-    """The gradient of each example's loss by itself.
+    """The gradient of each example's loss.
 
     ``g_i = d (w_i l_i + penalty) / d params``, so the mean over the batch is the gradient of the batch's loss (with
     training mode off: no dropout, running means in BatchNorm).
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
+      task, ts: the `Task` and the `TrainState`.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``.
 
     Returns:
-      The parameters' tree, with a leading axis of examples: as many times the parameters' memory.
+      The parameters' tree with a leading axis of examples; it takes the parameters' memory once per example.
 
     Raises:
       InputError: for shapes that do not fit.
@@ -68,8 +68,6 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     >>> fnn.example_gradients(task, ts, (x, x))["kernel"].shape
     (2, 1, 1)
     """
-    check_task(task, ts)
-    size_of(batch)
     _check_examples("example_gradients", task, ts, batch)
 
     def one(row: Batch) -> PyTree:
@@ -87,16 +85,14 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     ``H v = d/de grad L(params + e v)`` at 0: a forward derivative of the gradient, about twice its cost.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState`.
-      batch: ``(x, y)`` or ``(x, y, sample_weight)``.
+      task, ts, batch: as in `example_gradients`.
       vector: a tree like ``ts.params``.
 
     Returns:
       A tree like ``ts.params``.
 
     Raises:
-      InputError: for a vector that is not like the parameters.
+      InputError: for a vector unlike the parameters.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> task = fnn.Task(fnn.Dense(1, use_bias=False), "mse")
@@ -106,13 +102,10 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     [[5.]]
     """
     check_task(task, ts)
-    expected = {path: (a.shape, a.dtype) for path, a in paths(ts.params).items()}
-    got = {path: (getattr(a, "shape", None), getattr(a, "dtype", None)) for path, a in paths(vector).items()}
+    expected, got = ({path: describe(a) for path, a in paths(tree).items()} for tree in (ts.params, vector))
     if expected != got:
-        odd = sorted(path for path in {*expected, *got} if expected.get(path) != got.get(path))
-        fail(
-            "hessian_vector_product", expected="a vector with the parameters' paths and shapes", got=f"others at {odd}"
-        )
+        others = f"others at {sorted({path for path, _ in expected.items() ^ got.items()})}"
+        fail("hessian_vector_product", expected="a vector with the parameters' paths and shapes", got=others)
     return _hvp(task, ts, batch, vector)
 
 
@@ -122,22 +115,21 @@ def _hvp(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
 
 
 def influence(
-    task: Task, ts: TrainState, data: Batch, test: Batch, *, damping: Any = 0.01, iterations: int = 100
+    task: Task, ts: TrainState, data: Batch, test: Batch, *, damping: Scalar = 0.01, iterations: int = 100
 ) -> Array:
     """How much each training example's weight would change the loss on test examples.
 
     ``I_i = - g_test^T (H + damping)^-1 g_i`` (Koh and Liang 2017), the derivative of the test loss by the weight of
-    example ``i`` in a sum: negative where the example helps. ``H`` is the Hessian over ``data``; the system is solved
-    once, for ``g_test``, by conjugate gradients, so it must be positive definite: raise ``damping`` if the result is
-    not finite or jumps.
+    example ``i`` in a sum: negative where the example helps. ``H`` is the Hessian over ``data``; conjugate gradients
+    solve the system once, for ``g_test``, so it must be positive definite: raise ``damping`` if the result is not
+    finite or jumps.
 
     Args:
-      task: the `Task`.
-      ts: a trained `TrainState`.
+      task, ts: the `Task`, and a trained `TrainState`.
       data: ``(x, y)``, the training examples.
-      test: ``(x, y)``, whose mean loss is asked about.
+      test: ``(x, y)``, the examples whose mean loss would change.
       damping: added to the Hessian's diagonal; default 0.01.
-      iterations: of the solver, at most; default 100.
+      iterations: the most iterations of the solver; default 100.
 
     Returns:
       (examples,) influences.
@@ -155,7 +147,7 @@ def influence(
 
 @compiled
 @partial(jax.jit, static_argnums=(0, 5))
-def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Any, iterations: int) -> Array:
+def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Scalar, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
 
     def system(vector: PyTree) -> PyTree:
@@ -163,7 +155,7 @@ def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: An
 
     solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
 
-    # The directional derivative of each example's loss needs no gradient of its own.
+    # The directional derivative of each example's loss needs no gradient.
     def along(row: Batch) -> Array:
         return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
 

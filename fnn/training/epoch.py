@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +11,10 @@ from .._core.checks import check_count, check_key
 from .._core.errors import fail
 from .._core.random import permutation
 from .._core.trees import compiled
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from ..losses.facts import is_known
-from .batch import parsing, size_of, take
-from .segments import in_segments
+from .batch import Batch, parsing, rows_of, size_of, take
+from .segments import in_segments, zeros
 from .state import TrainState, check_task
 from .step import step_and_totals
 from .task import Task
@@ -29,10 +28,10 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     """The order in which an epoch that starts at ``ts`` visits the rows.
 
     Args:
-      ts: the `TrainState` before the epoch, of which key and step count.
+      ts: the `TrainState` before the epoch; only its key and step matter.
       size: the number of rows.
       shuffle: whether they are permuted; default True.
-      order_key: a key that gives the order, in the place of the state; see `train_epoch`.
+      order_key: a key that gives the order instead of the state; see `train_epoch`.
 
     Returns:
       (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
@@ -49,12 +48,12 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
 
 
 def fills_up(task: Task) -> bool:
-    """Whether a smaller batch may be filled up with rows that then do not count."""
+    """Whether a smaller batch may be padded with rows that do not count."""
     return task.model.per_example and is_known(task.loss)
 
 
 def filled_up(order: Array, batch_size: int) -> Array:
-    """An order up to a whole number of batches, with rows that are in it already."""
+    """An order padded to a whole number of batches, with rows that are in it already."""
     return jnp.concatenate([order, jnp.broadcast_to(order[:1], (-len(order) % batch_size,))])
 
 
@@ -62,17 +61,18 @@ def steps(
     task: Task,
     ts: TrainState,
     totals: Totals,
-    data: Any,
+    data: Batch,
     order: Array,
     first: Array | int,
     count: Array | int,
+    *,
     batch_size: int,
     size: Array | int | None = None,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
 
-    From number ``size`` on, the rows of the order only fill up the last batch. For ``remat`` see `run`.
+    Only the first ``size`` rows of the order count; the others pad the last batch. For ``remat`` see `run`.
     """
 
     def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
@@ -92,23 +92,24 @@ def steps(
 def epoch(
     task: Task,
     ts: TrainState,
-    data: Any,
+    data: Batch,
     batch_size: int,
     shuffle: bool,
     drop_remainder: bool,
     order_key: Array | None,
+    *,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
     """All batches of an epoch, the last, smaller one included unless dropped."""
-    size = size_of(data)
+    size = rows_of(data)
     order = epoch_order(ts, size, shuffle, order_key)
     whole, rest = divmod(size, batch_size)
-    shapes = total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data))
-    totals = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    totals = zeros(total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data)))
+    train = partial(steps, task, batch_size=batch_size, remat=remat)
     if whole and rest and not drop_remainder and fills_up(task):
-        return steps(task, ts, totals, data, filled_up(order, batch_size), 0, whole + 1, batch_size, size, remat)
+        return train(ts, totals, data, filled_up(order, batch_size), 0, whole + 1, size=size)
     if whole:
-        ts, totals = steps(task, ts, totals, data, order, 0, whole, batch_size, None, remat)
+        ts, totals = train(ts, totals, data, order, 0, whole)
     if rest and not drop_remainder:
         ts, last = step_and_totals(task, ts, take(data, order[whole * batch_size :]))
         totals = merge(task, totals, last)
@@ -120,12 +121,8 @@ def check_sizes(size: int, batch_size: int, drop_remainder: bool) -> None:
     check_count("data", "batch_size", batch_size)
     if drop_remainder and batch_size > size:
         hint = "Use a smaller batch_size, or drop_remainder=False."
-        fail(
-            "data",
-            expected="at least one full batch with drop_remainder",
-            got=f"{size} examples in batches of {batch_size}",
-            hint=hint,
-        )
+        got = f"{size} examples in batches of {batch_size}"
+        fail("data", expected="at least one full batch with drop_remainder", got=got, hint=hint)
 
 
 @parsing("data")
@@ -134,7 +131,7 @@ def check_sizes(size: int, batch_size: int, drop_remainder: bool) -> None:
 def train_epoch(
     task: Task,
     ts: TrainState,
-    data: Any,
+    data: PyTree,
     *,
     batch_size: int = 32,
     shuffle: bool = True,
@@ -144,8 +141,7 @@ def train_epoch(
     """One pass over the data, as one compiled program.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays (or dicts and tuples of arrays) with the examples along
         their first axis. Put them on the device once with `jax.device_put` when calling repeatedly.
       batch_size: examples per step; default 32. The last batch may be smaller.
@@ -156,11 +152,11 @@ def train_epoch(
         read once for all of them, which makes small networks about twice as fast. Pass another key for each epoch.
 
     Returns:
-      ``(ts, logs)``: the new state, and loss and metrics over the epoch as they were met, each batch before its update.
+      ``(ts, logs)``: the new state, and loss and metrics over the epoch, for each batch before its update.
 
     Raises:
       InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
-        Values (labels outside the classes, NaN) are seen only by `fit` and `evaluate`.
+        Only `fit` and `evaluate` check values (labels outside the classes, NaN).
     """
     check_task(task, ts)
     check_sizes(size_of(data), batch_size, drop_remainder)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +13,10 @@ from .._core.checks import check_count, check_key
 from .._core.errors import fail
 from .._core.trees import compiled
 from .._core.types import Array, PyTree
-from .batch import as_batch, size_of
+from .batch import Batch, as_batch, size_of
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
-from .segments import again, in_segments
+from .segments import in_segments, rematerialized, zeros
 from .state import TrainState, check_task
 from .stopping import PureCallback
 from .task import Task
@@ -27,11 +26,11 @@ from .totals import results
 def run(
     task: Task,
     ts: TrainState,
-    data: Any,
+    data: PyTree,
     *,
     epochs: int = 1,
     batch_size: int = 32,
-    validation_data: Any = None,
+    validation_data: PyTree = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
     order_key: Array | None = None,
@@ -45,29 +44,26 @@ def run(
     validation loss with respect to hyper-parameters or weights of the data.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
       epochs: passes over the data; default 1.
       batch_size, shuffle, drop_remainder: see `train_epoch`.
       order_key: as in `train_epoch`; epoch ``i`` of this call has the order of ``jax.random.fold_in(order_key, i)``.
-      validation_data: like ``data``; measured after every epoch, in training mode off.
-      callbacks: of `early_stopping` and `reduce_on_plateau`, which are part of the program. Under `many` or
-        ``jax.vmap`` each member stops for itself.
+      validation_data: like ``data``; measured after every epoch, with training mode off.
+      callbacks: those of `early_stopping` and `reduce_on_plateau`, which become part of the program. Under `many` or
+        ``jax.vmap`` each member stops on its own.
       eval_batch_size: examples per batch of validation; default 256.
-      remat: whether a derivative of the run keeps only a few of the states on its way and computes the others again
-        (`jax.checkpoint`): memory for about ``2 sqrt(epochs) + 2 sqrt(steps of an epoch)`` states, where all steps with
-        all that they compute would be kept, for about twice the work. Default False; without a derivative it changes
-        nothing.
+      remat: whether a derivative of the run keeps only a few states and recomputes the others (`jax.checkpoint`):
+        memory for about ``2 sqrt(epochs) + 2 sqrt(steps of an epoch)`` states instead of every step with its
+        intermediate values, for about twice the work. Default False; without a derivative it changes nothing.
 
     Returns:
       ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
-      validation data "val_loss" and so on. With callbacks also "epoch", the number (from 0) of the epoch that the state
-      is of; epochs after training was stopped are NaN.
+      validation data "val_loss" and so on. With callbacks also "epoch", the number (from 0) of the state's epoch;
+      epochs after training stopped are NaN.
 
     Raises:
-      InputError: as `train_epoch`; for ``epochs`` below 1 or other callbacks. Values (labels outside the classes, NaN)
-        are seen only by `fit` and `evaluate`.
+      InputError: as `train_epoch`; for ``epochs`` below 1 or other callbacks.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -82,6 +78,7 @@ def run(
     data = as_batch(data)
     if validation_data is not None:
         validation_data = as_batch(validation_data, "validation_data")
+        size_of(validation_data)
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes(size_of(data), batch_size, drop_remainder)
@@ -92,36 +89,21 @@ def run(
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, PureCallback):
-            hint = "Other functions have side effects, for which fit is there."
+            hint = "Functions with side effects belong in fit."
             fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
-    sizes = _Sizes(epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
+    sizes = (epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
-    return ts, history if trained is None else _blank(history, trained)
-
-
-def _blank(history: dict[str, Array], trained: Array) -> dict[str, Array]:
-    """NaN for epochs after training was stopped; not a NaN that `jax.debug_nans` is to report."""
-    with jax.debug_nans(False):
-        return _filled(history, trained)
+    if trained is not None:
+        with jax.debug_nans(False):  # a missing value is no mistake
+            history = _filled(history, trained)
+    return ts, history
 
 
 @jax.jit
 def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
-    def fill(values: Array) -> Array:
-        return jnp.where(trained, values, jnp.full_like(values, jnp.nan))
-
-    return {name: values if name == "epoch" else fill(values) for name, values in history.items()}
-
-
-class _Sizes(NamedTuple):
-    """What is fixed before tracing."""
-
-    epochs: int
-    batch_size: int
-    shuffle: bool
-    drop_remainder: bool
-    eval_batch_size: int
-    remat: bool
+    """NaN for epochs after training stopped."""
+    filled = {name: jnp.where(trained, a, jnp.full_like(a, jnp.nan)) for name, a in history.items() if name != "epoch"}
+    return history | filled
 
 
 @compiled
@@ -129,34 +111,38 @@ class _Sizes(NamedTuple):
 def _run(
     task: Task,
     ts: TrainState,
-    data: Any,
-    validation_data: Any,
+    data: Batch,
+    validation_data: Batch | None,
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
-    sizes: _Sizes,
+    sizes: tuple[int, int, bool, bool, int, bool],
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
     """See `run`; with callbacks also which epochs were trained."""
+    epochs, batch_size, shuffle, drop_remainder, eval_batch_size, remat = sizes
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
-        # The number of the epoch is the same for all members of a vmap, so that they share the order.
-        own_key = None if order_key is None else jax.random.fold_in(order_key, i)
-        ts, totals = epoch(task, ts, data, sizes.batch_size, sizes.shuffle, sizes.drop_remainder, own_key, sizes.remat)
+        # The number of the epoch is the same for all members of a vmap, so they share the order.
+        key = None if order_key is None else jax.random.fold_in(order_key, i)
+        ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, key, remat=remat)
         logs = results(task, totals)
         if validation_data is not None:
-            measured = measure_all(task, ts.params, ts.state, validation_data, sizes.eval_batch_size, sizes.remat)
+            measured = measure_all(task, ts.params, ts.state, validation_data, eval_batch_size, remat)
             logs |= {f"val_{name}": value for name, value in results(task, measured).items()}
         return ts, logs
 
-    numbers = jnp.arange(sizes.epochs, dtype=jnp.uint32)
+    numbers = jnp.arange(epochs, dtype=jnp.uint32)
     if callbacks:
-        return _with_callbacks(again(body) if sizes.remat else body, ts, numbers, callbacks)
-    return *(in_segments(body, ts, numbers) if sizes.remat else jax.lax.scan(body, ts, numbers)), None
+        return _with_callbacks(rematerialized(body) if remat else body, ts, numbers, callbacks)
+    return *(in_segments(body, ts, numbers) if remat else jax.lax.scan(body, ts, numbers)), None
 
 
 def _with_callbacks(
-    body: Any, ts: TrainState, numbers: Array, callbacks: tuple[PureCallback, ...]
+    body: Callable[[TrainState, Array], tuple[TrainState, dict[str, Array]]],
+    ts: TrainState,
+    numbers: Array,
+    callbacks: tuple[PureCallback, ...],
 ) -> tuple[TrainState, dict[str, Array], Array]:
-    """Epochs until a callback stops, the rest being skipped (or, for a member of a batch, of no effect)."""
+    """Epochs until a callback stops; the rest are skipped, or have no effect on this member of a batch."""
 
     def go(carry: PyTree, i: Array) -> PyTree:
         ts, memories, stopped, _ = carry
@@ -169,8 +155,7 @@ def _with_callbacks(
         return (ts, tuple(after), stopped, i.astype(jnp.int32)), (logs, jnp.bool_(True))
 
     def skip(carry: PyTree, i: Array) -> PyTree:
-        shapes = jax.eval_shape(go, carry, i)[1]
-        return carry, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        return carry, zeros(jax.eval_shape(go, carry, i)[1])
 
     def step(carry: PyTree, i: Array) -> PyTree:
         return jax.lax.cond(carry[2], skip, go, carry, i)

@@ -1,33 +1,96 @@
-"""Loops that a derivative recomputes in segments."""
+"""Loops over batches of one shape, and loops that a derivative recomputes in segments."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 
-from .._core.types import Array, PyTree
+from .._core.types import Array, F, PyTree
+from .batch import rows_of
+
+T = TypeVar("T")
 
 
-def again(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, of which a derivative keeps the arguments alone, to compute the rest again."""
-    return jax.checkpoint(fn, prevent_cse=False)  # inside of loops, over which nothing is merged anyway
+def zeros(shapes: T) -> T:
+    """Zeros of the given shapes and dtypes."""
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+
+
+def _rows(data: T, start: Array, count: int) -> T:
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
+
+
+def _start(i: Array, size: int, batch_size: int) -> Array:
+    """The first row of batch ``i``; a last batch that would be smaller reaches back over rows already seen."""
+    return jnp.minimum(i * batch_size, size - batch_size)
+
+
+def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis: int = 0) -> PyTree:
+    """``fn(x)``, computed for ``batch_size`` rows at a time; ``axis`` is that of the rows in each output."""
+    size = rows_of(x)
+    whole, rest = divmod(size, batch_size)
+    numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
+    parts = jax.lax.map(lambda i: fn(_rows(x, _start(i, size, batch_size), batch_size)), numbers)
+
+    def join(a: Array) -> Array:
+        a = jnp.moveaxis(a, 0, axis)
+        before = (slice(None),) * axis
+        full = a[*before, :whole].reshape(*a.shape[:axis], whole * batch_size, *a.shape[axis + 2 :])
+        return jnp.concatenate([full, a[*before, whole, batch_size - rest :]], axis) if rest else full
+
+    return jax.tree.map(join, parts)
+
+
+def fold_batches(
+    fn: Callable[[T, Array], PyTree],
+    merge: Callable[[PyTree, PyTree], PyTree],
+    data: T,
+    batch_size: int,
+    *,
+    own_shape: bool,
+    remat: bool = False,
+) -> PyTree:
+    """``fn(batch, valid)`` of all batches, merged; ``valid`` (batch,) is False for rows already seen.
+
+    With ``own_shape`` a smaller last batch keeps its shape instead of reaching back. For ``remat`` see `run`.
+    """
+    size = rows_of(data)
+    batch_size = min(batch_size, size)
+    whole, rest = divmod(size, batch_size)
+
+    def part(start: Array, count: int, first: Array | int) -> PyTree:
+        return fn(_rows(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
+
+    def batch(i: Array) -> PyTree:
+        return part(_start(i, size, batch_size), batch_size, i * batch_size)
+
+    of_batch = rematerialized(batch) if remat else batch
+    count = whole if own_shape else whole + (rest > 0)
+    empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
+    merged = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
+    return merge(merged, part(jnp.int32(size - rest), rest, size - rest)) if own_shape and rest else merged
+
+
+def rematerialized(fn: F) -> F:
+    """The same function; its derivative keeps only the arguments and recomputes the rest."""
+    return cast(F, jax.checkpoint(fn, prevent_cse=False))  # inside loops, across which nothing is merged anyway
 
 
 def in_segments(
     body: Callable[[PyTree, Array], tuple[PyTree, PyTree]], carry: PyTree, xs: Array
 ) -> tuple[PyTree, PyTree]:
-    """``jax.lax.scan(body, carry, xs)``, of which a derivative keeps about ``2 sqrt(len(xs))`` carries.
+    """``jax.lax.scan(body, carry, xs)``; its derivative keeps about ``2 sqrt(len(xs))`` carries.
 
     Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
-    level; Chen et al. 2016, arXiv:1604.06174). What a round computes on the way is computed again.
+    level; Chen et al. 2016, arXiv:1604.06174). Intermediate values of a round are recomputed.
     """
     count = len(xs)
     length = math.isqrt(count - 1) + 1
-    body = again(body)
+    body = rematerialized(body)
     if length < 3:
         return jax.lax.scan(body, carry, xs)
     whole, rest = divmod(count, length)
@@ -35,9 +98,9 @@ def in_segments(
     def segment(carry: PyTree, xs: Array) -> tuple[PyTree, PyTree]:
         return jax.lax.scan(body, carry, xs)
 
-    carry, ys = jax.lax.scan(again(segment), carry, xs[: whole * length].reshape(whole, length))
+    carry, ys = jax.lax.scan(rematerialized(segment), carry, xs[: whole * length].reshape(whole, length))
     ys = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
     if rest:
-        carry, last = again(segment)(carry, xs[whole * length :])
+        carry, last = rematerialized(segment)(carry, xs[whole * length :])
         ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
     return carry, ys

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,8 @@ from ..nn.layer import Layer, example_of
 from .task import Task, check_output, check_penalties
 
 
-def check_task(task: Any, ts: Any = None) -> None:
-    """Refuse anything but a Task in its place, and, where one is expected, anything but a TrainState."""
+def check_task(task: object, ts: object = None) -> None:
+    """Refuse anything but a `Task`, and anything but a `TrainState` if one is passed."""
     if not isinstance(task, Task):
         got = f"a {type(task).__name__}"
         hint = "Make one: fnn.Task(model, loss, optimizer)." if isinstance(task, Layer) else ""
@@ -27,15 +27,13 @@ def check_task(task: Any, ts: Any = None) -> None:
         if said := getattr(ts, "instead_of_state", ""):
             got, hint = f"an {type(ts).__name__}", said
         if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
-            got, hint = (
-                f"a pair of one and a {type(ts[1]).__name__}",
-                "fit returns (ts, history): write ts, history = fnn.fit(...).",
-            )
+            got = f"a pair of one and a {type(ts[1]).__name__}"
+            hint = "fit returns (ts, history): write ts, history = fnn.fit(...)."
         fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=got, hint=hint)
 
 
 class TrainState(NamedTuple):
-    """Where learning stands; a pytree of arrays.
+    """The current training state; a pytree of arrays.
 
     Attributes:
       params: trained parameters, a dict by layer name.
@@ -53,20 +51,20 @@ class TrainState(NamedTuple):
 
     def __repr__(self) -> str:
         count = sum(math.prod(getattr(leaf, "shape", ())) for leaf in jax.tree.leaves(self.params))
-        # In a program the step has no value; a leading axis holds many trainings.
+        # A traced step has no value; one with a leading axis holds many trainings.
         known = getattr(self.step, "shape", None) == () and is_concrete(self.step)
         step = int(self.step) if known else self.step
         return f"TrainState(step={step}, {count:,} parameters)"
 
 
 def init(task: Task, key: Array, x: PyTree) -> TrainState:
-    """The state in which training starts.
+    """The initial training state.
 
     Args:
       task: the `Task`.
       key: ``jax.random.key(seed)``.
-      x: a batch of input, of which only shape and dtype are read: an array, a `jax.ShapeDtypeStruct`, a dict or
-        tuple of them, or a shape without the batch, ``(28, 28, 1)``. One row is enough: ``x_train[:1]``.
+      x: a batch of input; only shape and dtype are read: an array, a `jax.ShapeDtypeStruct`, a dict or tuple of
+        them, or a shape without the batch, ``(28, 28, 1)``. One row is enough: ``x_train[:1]``.
 
     Raises:
       InputError: when a layer refuses its input, with the layer's name and position; when the model ends in

@@ -9,23 +9,21 @@ import jax
 from .._core.trees import compiled
 from .._core.types import Array, Params, State
 from .._core.xla import after_all
-from ..nn.added_loss import added_losses
 from ..optimizers.base import apply_updates
 from .batch import Batch, counted, parsing, size_of
 from .state import TrainState, check_task
 from .task import Task
-from .totals import Logs, Totals, measure, penalty_of, results
+from .totals import Logs, Totals, measure, penalties_of, results
 
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
-    """Gradients of the batch loss over the rows that are valid, with the new layer state and the totals."""
-    x, y, weight = counted(task.model, batch)
+    """Gradients of the batch loss over the valid rows, with the new layer state and the totals."""
+    batch = counted(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
-        predictions, state = task.model.apply(params, ts.state, x, key=key, train=True)
-        penalties = [*penalty_of(task, params), *added_losses(state)]
-        loss, totals = measure(task, predictions, y, weight, valid, penalties)
+        predictions, state = task.model.apply(params, ts.state, batch.x, key=key, train=True)
+        loss, totals = measure(task, predictions, batch, valid, penalties_of(task, params, state))
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
@@ -33,7 +31,7 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
 
 
 def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[TrainState, Totals]:
-    """One update on one batch: the single training step on which everything else is built."""
+    """One update on one batch: the training step that everything else is built on."""
     grads, state, totals = gradients(task, ts, batch, valid)
     updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
     params = apply_updates(ts.params, updates)
@@ -49,20 +47,18 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     """One update of all parameters on one batch.
 
     Args:
-      task: the `Task`.
-      ts: the `TrainState` before.
+      task, ts: the `Task`, and the `TrainState` before.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``, each with the batch as first axis.
 
     Returns:
-      ``(ts, logs)``: the new state, and the batch's loss and metrics by name, taken before the update.
+      ``(ts, logs)``: the new state, and the batch's loss and metrics by name, before the update.
 
     Raises:
       InputError: for shapes that do not fit, with the layer's name and position.
 
-    The loss is ``sum_i w_i l_i / batch``, where each step that the mask of a `Masked` output keeps is an example
-    (plus the task's penalty and what layers add, see `AddedLoss`), and the dropout of step i draws from
-    ``fold_in(ts.key, i)``. The function is pure; to give up the old state's memory, wrap it in ``jax.jit(...,
-    donate_argnums=...)``.
+    The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty and those of layers, see `AddedLoss`), where each
+    step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
+    function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
     check_task(task, ts)
     size_of(batch)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail
-from .._core.types import PyTree
+from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import get_hyper, set_hyper
 from .state import TrainState
 
+T = TypeVar("T")
+Values = Mapping[str, Scalar]
+After = tuple[PyTree, TrainState, bool | Array]
+Watched = tuple[Array, Array]
+"""The best value so far, with the sign that makes less better, and the epochs since."""
 
-class StopTraining(Exception):  # noqa: N818 (a request, no error)
+
+class StopTraining(Exception):  # noqa: N818 (a request, not an error)
     """Raise it in a callback of `fit` to end training after this epoch.
 
     Args:
-      ts: the TrainState to return; default the one reached.
+      ts: the TrainState to return; default the current one.
     """
 
     def __init__(self, ts: TrainState | None = None) -> None:
@@ -30,16 +37,7 @@ class StopTraining(Exception):  # noqa: N818 (a request, no error)
 
 
 def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
-    """Whether a value of the logs is better when it is higher: for all that compare values of the logs.
-
-    Args:
-      where: the function that compares.
-      monitor: the name of the value.
-      mode: "min" or "max"; default what the library knows of the name, see `fnn.metrics.direction`.
-
-    Raises:
-      InputError: for another mode, or none for a name that the library does not know.
-    """
+    """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
     mode = mode or direction(monitor)
@@ -53,41 +51,35 @@ def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
     return mode == "max"
 
 
-Memory = Any
-"""What a callback carries from epoch to epoch in `run`, a pytree."""
-
-
 class PureCallback(ABC):
-    """A callback for `fit` and for `run`, which has it inside its compiled program.
+    """A callback for `fit` and for `run`, which includes it in its compiled program.
 
-    It is written as pure functions: ``start(ts) -> memory``, ``after(memory, epoch, ts, logs) -> (memory, ts, stop)``
-    after each epoch, and ``end(memory, ts, epoch) -> (ts, epoch)`` for the state to return and the epoch it is of.
-    Equal ones share compiled programs.
+    It is written as pure functions, and its memory is a pytree. Callbacks with equal settings share compiled programs.
     """
 
-    def __init__(self, *settings: Any) -> None:
-        self._settings = settings
-        self._memory: Memory = None
+    def __init__(self, *settings: object) -> None:
+        self.settings = settings
+        self._memory: PyTree = None
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._settings == other._settings
+        return type(self) is type(other) and self.settings == other.settings
 
     def __hash__(self) -> int:
-        return hash((type(self), self._settings))
+        return hash((type(self), self.settings))
 
     @abstractmethod
-    def start(self, ts: TrainState) -> Memory:
-        """What to carry before the first epoch."""
+    def start(self, ts: TrainState) -> PyTree:
+        """The memory before the first epoch."""
 
     @abstractmethod
-    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
-        """What to carry on, the state to go on with, and whether to stop."""
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
+        """After each epoch: the new memory, the state to continue with, and whether to stop."""
 
-    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
-        """The state to return, and the number of the epoch that it is of."""
+    def end(self, memory: PyTree, ts: TrainState, epoch: T) -> tuple[TrainState, Array | T]:
+        """The state to return, and the number of its epoch."""
         return ts, epoch
 
-    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> TrainState:
+    def __call__(self, epoch: int, ts: TrainState, logs: Mapping[str, float]) -> TrainState:
         """The same on the host, as a callback of `fit`."""
         if epoch == 0:  # a callback may serve several calls of fit
             self._memory = self.start(ts)
@@ -96,26 +88,21 @@ class PureCallback(ABC):
             raise StopTraining(self.finish(ts))
         return ts
 
-    @property
-    def settings(self) -> tuple[Any, ...]:
-        """The arguments that it was made of; equal ones make equal callbacks."""
-        return self._settings
-
-    def state(self) -> Memory:
-        """What a checkpoint of `fit` keeps: the memory, None before the first epoch."""
+    def state(self) -> PyTree:
+        """The memory, for a checkpoint of `fit`; None before the first epoch."""
         return self._memory
 
-    def restore(self, memory: Memory) -> None:
-        """Go on with what a checkpoint kept."""
+    def restore(self, memory: PyTree) -> None:
+        """Continue with the memory from a checkpoint."""
         self._memory = memory
 
     def finish(self, ts: TrainState) -> TrainState:
-        """The state that `fit` is to return."""
+        """The state for `fit` to return."""
         return self.end(self._memory, ts, None)[0]
 
 
 class Watch(NamedTuple):
-    """Follows one value of the logs: whether it got better, and for how many epochs it has not."""
+    """Follows one value of the logs: whether it improves, and for how many epochs it has not."""
 
     where: str
     monitor: str
@@ -125,17 +112,17 @@ class Watch(NamedTuple):
 
     @classmethod
     def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
-        """One with checked settings."""
+        """A watch with checked settings."""
         check_count(where, "patience", patience)
         check_range(where, "min_delta", min_delta, 0)
         return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
 
-    def start(self) -> tuple[PyTree, PyTree]:
-        """The best value so far, turned so that less is better, and the epochs since."""
+    def start(self) -> Watched:
+        """The memory before the first epoch."""
         return jnp.float32(jnp.inf), jnp.int32(0)
 
-    def step(self, memory: tuple[Any, Any], logs: dict[str, Any]) -> tuple[tuple[Any, Any], Any]:
-        """The memory after an epoch, and whether the value got better; NaN never is."""
+    def step(self, memory: Watched, logs: Values) -> tuple[Watched, Array]:
+        """The memory after an epoch, and whether the value improved; NaN never does."""
         if self.monitor not in logs:
             hint = ""
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
@@ -149,8 +136,8 @@ class Watch(NamedTuple):
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
 
 
-def _choose(condition: Any, a: PyTree, b: Any) -> PyTree:
-    """One of two trees; where the condition is known no array is touched."""
+def _choose(condition: Array, a: T, b: T) -> T:
+    """One of two trees; with a known condition no array is touched."""
     if isinstance(condition, jax.core.Tracer):
         return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
     return a if condition else b
@@ -164,21 +151,20 @@ def early_stopping(
     mode: str | None = None,
     restore_best: bool = True,
 ) -> PureCallback:
-    """End training when a value has not got better for some epochs; for `fit` and `run`.
+    """End training when a value has not improved for several epochs; for `fit` and `run`.
 
     Args:
       monitor: a key of the logs; default "val_loss".
       patience: epochs without improvement until training ends; default 5.
-      min_delta: what counts as improvement; default any.
+      min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
         "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
-        losses, also with "val_" before them; for any other name say which is better.
-      restore_best: whether training returns the state of the best epoch, optimizer and step included, in the place of
-        the last, ended early or not; default True. Training that Ctrl-C ends returns the state reached.
+        losses, also with "val_" before them; any other name needs a mode.
+      restore_best: whether training returns the state of the best epoch, optimizer and step included, instead of the
+        last, ended early or not; default True. Ctrl-C returns the current state.
 
     Raises:
-      InputError: for arguments out of range, a name without a default and no mode, or a value that the logs do not
-        have.
+      InputError: for arguments out of range, a name without a default and no mode, or a value missing from the logs.
 
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
@@ -187,23 +173,21 @@ def early_stopping(
 
 
 class _EarlyStopping(PureCallback):
-    """See `early_stopping`."""
-
     def __init__(self, watch: Watch, restore_best: bool) -> None:
         super().__init__(watch, restore_best)
         self.watch, self.restore_best = watch, restore_best
 
-    def start(self, ts: TrainState) -> Memory:
+    def start(self, ts: TrainState) -> PyTree:
         return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
 
-    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
         watched, best, number = memory
         watched, better = self.watch.step(watched, logs)
         if self.restore_best:
             best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))
         return (watched, best, number), ts, ~better & (watched[1] >= self.watch.patience)
 
-    def end(self, memory: Memory, ts: TrainState, epoch: Any) -> tuple[TrainState, Any]:
+    def end(self, memory: PyTree, ts: TrainState, epoch: T) -> tuple[TrainState, Array | T]:
         _, best, number = memory
         return _choose(number >= 0, (best, number), (ts, epoch)) if self.restore_best else (ts, epoch)
 
@@ -217,21 +201,20 @@ def reduce_on_plateau(
     min_rate: float = 0.0,
     mode: str | None = None,
 ) -> PureCallback:
-    """Multiply the learning rate by ``factor`` when a value has not got better for some epochs; for `fit` and `run`.
+    """Multiply the learning rate by ``factor`` when a value has not improved for several epochs; for `fit` and `run`.
 
-    Nothing is compiled anew, since the rate is a leaf of the optimizer's state.
+    The rate is a leaf of the optimizer's state, so nothing is recompiled.
 
     Args:
-      monitor: a key of the logs; default "val_loss".
+      monitor, mode: as in `early_stopping`.
       factor: in [0, 1]; default 0.1.
       patience: epochs without improvement until the rate falls; default 5.
-      min_delta: what counts as improvement; default 1e-4.
-      min_rate: the rate never falls below it.
-      mode: as in `early_stopping`.
+      min_delta: the smallest improvement that counts; default 1e-4.
+      min_rate: the lowest rate; default 0.
 
     Raises:
-      InputError: for arguments out of range, a value that the logs do not have, or an optimizer whose learning rate is
-        no number (a schedule, or an optax optimizer).
+      InputError: for arguments out of range, a value missing from the logs, or an optimizer whose learning rate is not
+        a number (a schedule, or an optax optimizer).
     """
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)
@@ -239,26 +222,24 @@ def reduce_on_plateau(
 
 
 class _Plateau(PureCallback):
-    """See `reduce_on_plateau`."""
-
     def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
         super().__init__(watch, factor, min_rate)
         self.watch, self.factor, self.min_rate = watch, factor, min_rate
 
-    def start(self, ts: TrainState) -> Memory:
+    def start(self, ts: TrainState) -> PyTree:
         return self.watch.start()
 
-    def after(self, memory: Memory, epoch: Any, ts: TrainState, logs: dict[str, Any]) -> tuple[Memory, TrainState, Any]:
+    def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
         (best, waited), better = self.watch.step(memory, logs)
         lower = ~better & (waited >= self.watch.patience)
         memory = best, jnp.where(lower, 0, waited)
         if isinstance(lower, jax.core.Tracer) or lower:
-            rate: Any = get_hyper(ts).get("learning_rate")
+            rate = get_hyper(ts).get("learning_rate")
             if rate is None or isinstance(rate, dict):
                 hint = "Use an fnn optimizer with a plain learning rate."
                 got = type(rate).__name__
                 fail("reduce_on_plateau", expected="a learning rate that is a number", got=got, hint=hint)
-            # One that is below the least rate already stays as it is.
+            # A rate that is already below min_rate stays as it is.
             reduced = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
             ts = set_hyper(ts, learning_rate=_choose(lower, reduced, rate))
         return memory, ts, False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 
@@ -18,18 +17,19 @@ from ..losses.facts import expects, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
 from ..nn.layer import Layer, shape_of
+from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
 class Task(Described):
-    """What is to be learned; immutable and hashable, so that it is a static argument of compiled functions.
+    """What to learn; immutable and hashable, so it can be a static argument of compiled functions.
 
     Args:
-      model: a `Layer`, mostly a `Sequential`.
-      loss: a name, or a function ``(predictions, targets) -> (batch,)``, in this order (Keras has the other); targets
-        arrive in it as they were given. See `fnn.losses`. Cross-entropies take
-        logits: end the model with a plain ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
+      model: a `Layer`, usually a `Sequential`.
+      loss: a name, or a function ``(predictions, targets) -> (batch,)``, in this order (Keras has the other); it gets
+        the targets as they were given. See `fnn.losses`. Cross-entropies take logits: end the model with a plain
+        ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`.
       penalty: a function of the parameters that is added to the loss, ``params -> scalar``, e.g.
@@ -52,7 +52,7 @@ class Task(Described):
 
     model: Layer
     loss: Loss
-    optimizer: Any
+    optimizer: OptimizerLike
     metrics: tuple[Metric, ...]
     penalty: Callable[[Params], Array] | None
     constraint: Callable[[Params], Params] | None
@@ -61,27 +61,22 @@ class Task(Described):
         self,
         model: Layer,
         loss: str | Loss,
-        optimizer: Any = "adam",
+        optimizer: str | OptimizerLike = "adam",
         metrics: Sequence[str | Metric | Callable[..., Array]] = (),
         penalty: Callable[[Params], Array] | None = None,
         constraint: Callable[[Params], Params] | None = None,
     ) -> None:
-        """Look names up, and refuse what is no task."""
-        given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
-        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None}
+        """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
-            fail(
-                "Task",
-                expected="a Layer as model",
-                got=repr(model),
-                hint="Use fnn.Sequential(...) or fnn.Layer(init, apply).",
-            )
+            hint = "Use fnn.Sequential(...) or fnn.Layer(init, apply)."
+            fail("Task", expected="a Layer as model", got=repr(model), hint=hint)
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
             if fn is not None and not callable(fn):
                 fail("Task", expected=f"a function of the parameters as {name}", got=repr(fn))
+        metrics = (metrics,) if isinstance(metrics, (str, Metric)) or callable(metrics) else tuple(metrics)
+        given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
+        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None}
         loss = get_loss(loss)
-        alone = isinstance(metrics, (str, Metric)) or callable(metrics)
-        metrics = given["metrics"] = (metrics,) if alone else tuple(metrics)
         found = tuple(get_metric(metric, loss) for metric in metrics)
         names = ["loss", *(metric.name for metric in found)]
         if len(set(names)) < len(names):
@@ -91,23 +86,19 @@ class Task(Described):
         for name, value in (*fields.items(), ("config", Config(Task, (model,), said))):
             object.__setattr__(self, name, value)
 
-    def replace(self, **changes: Any) -> Task:
+    def replace(self, **changes: object) -> Task:
         """Another task with some parts changed; names are looked up again."""
         assert self.config is not None
         return Task(**{"model": self.model, **self.config.kwargs, **changes})
 
     @property
     def traced(self) -> bool:
-        """Whether a part holds traced values, as one made within a trial may."""
+        """Whether a part holds traced values, such as an optimizer made inside a trial."""
         return self.key.traced
 
 
 def check_penalties(task: Task, params: Params) -> None:
-    """Trace penalty and constraint once, so that a pattern without a match is met before any training.
-
-    Raises:
-      InputError: when the penalty is no scalar, or the constraint changes shapes or dtypes.
-    """
+    """Trace penalty and constraint once, so that mistakes such as a pattern without a match are found at once."""
     params = shape_of(params)
     if task.penalty is not None:
         out = jax.eval_shape(task.penalty, params)
@@ -123,20 +114,13 @@ def check_penalties(task: Task, params: Params) -> None:
 
 
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
-    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation.
-
-    Raises:
-      InputError: when the model ends in softmax or sigmoid and the loss expects logits.
-    """
-    program, out = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)(
-        *shape_of((params, state, x))
-    )
+    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation."""
+    forward = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)
+    program, out = forward(*shape_of((params, state, x)))
     ending = last_operations(program)[0] if expects(task.loss) == "logits" else None
     if ending in ("softmax", "sigmoid"):
-        fail(
-            "Task",
-            expected=f"a model that ends in logits for the loss {loss_name(task.loss)!r}",
-            got=f"a model that ends in {ending}, that is in probabilities",
-            hint=f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False).",
-        )
+        expected = f"a model that ends in logits for the loss {loss_name(task.loss)!r}"
+        got = f"a model that ends in {ending}, that is in probabilities"
+        hint = f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False)."
+        fail("Task", expected=expected, got=got, hint=hint)
     return out

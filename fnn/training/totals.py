@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree
+from .._core.types import Array, Params, PyTree, State
 from ..losses.weighting import weighted_sum
+from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
 from .batch import Batch, along_rows
 from .state import TrainState
@@ -20,7 +21,7 @@ Logs = dict[str, Array]
 
 
 def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree:
-    """The same predictions, of which rows of weight 0 pass no gradient, not even NaN."""
+    """The same predictions; rows of weight 0 pass no gradient, not even NaN."""
     counts = weight != 0
 
     def selected(p: PyTree) -> PyTree:
@@ -34,10 +35,10 @@ def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree
 def each_step(
     predictions: PyTree, y: PyTree, weight: Array | None = None, valid: Array | None = None
 ) -> tuple[PyTree, PyTree, Array | None, Array | None]:
-    """Predictions, targets, weights and valid rows, in which each step of a `Masked` output is an example.
+    """Predictions, targets, weights and valid rows, with each step of a `Masked` output as an example.
 
-    Steps that the mask leaves out are not valid. Zeros stand in their predictions and targets, so that neither a loss
-    nor its gradient depends on what they hold. Other predictions come back as they are.
+    Steps that the mask leaves out are not valid. Their predictions and targets become zeros, so that neither a loss
+    nor its gradient depends on their values. Other predictions are returned as they are.
     """
     if isinstance(y, Masked):
         hint = "The mask of the model's output decides which steps count: pass y.x."
@@ -66,7 +67,7 @@ def each_step(
 
 
 def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,); of a `Masked` output that of each step, (batch, time), 0 where masked."""
+    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked."""
     flat, targets, _, valid = each_step(predictions, y)
     losses = task.loss(flat, targets)
     if not isinstance(predictions, Masked) or valid is None:
@@ -75,22 +76,17 @@ def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
 
 
 def measure(
-    task: Task,
-    predictions: PyTree,
-    y: PyTree,
-    weight: Array | None,
-    valid: Array | None,
-    penalties: Sequence[Array] = (),
+    task: Task, predictions: PyTree, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     masked = isinstance(predictions, Masked)
     with located("loss"):
-        predictions, y, weight, valid = each_step(predictions, y, weight, valid)
+        predictions, y, weight, valid = each_step(predictions, batch.y, batch.weight, valid)
         if weight is not None:
             predictions = _without_gradient_of_uncounted(predictions, weight)
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
-    # Of a masked output a whole batch may be padding.
+    # With a masked output a whole batch may be padding.
     loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
     for penalty in penalties:
         loss = loss + penalty.astype(total.dtype)
@@ -105,7 +101,7 @@ def measure(
 
 
 def merge(task: Task, a: Totals, b: Totals) -> Totals:
-    """Totals of two parts of the data as totals of both."""
+    """The totals of two parts of the data together."""
     out: Totals = {"loss": jax.tree.map(jnp.add, a["loss"], b["loss"])}
     for metric in task.metrics:
         out[metric.name] = metric.merge(a[metric.name], b[metric.name])
@@ -118,9 +114,10 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
 
 
-def penalty_of(task: Task, params: Params) -> list[Array]:
-    """The task's penalty as a list, empty without one."""
-    return [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
+def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
+    """The terms that the task's penalty and the layers add to the loss."""
+    own = [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
+    return [*own, *added_losses(state)]
 
 
 def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
@@ -128,7 +125,6 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
 
     def forward(ts: TrainState, batch: Batch) -> Totals:
         predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
-        return measure(task, predictions, batch.y, batch.weight, None)[1]
+        return measure(task, predictions, batch)[1]
 
-    shapes: Totals = jax.eval_shape(forward, ts, batch)
-    return shapes
+    return jax.eval_shape(forward, ts, batch)

@@ -1,12 +1,10 @@
-"""The predictions of an ensemble, and how far its members agree."""
+"""The predictions of an ensemble, and the agreement of its members."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +12,18 @@ import numpy as np
 
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
-from .._core.types import Array
+from .._core.types import Array, PyTree, State
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
 from ..metrics.calibration import Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked
-from ..training.batch import counted, size_of
+from ..training.batch import Batch, counted
+from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
 from ..training.task import Task
-from ..training.totals import Totals, measure, merge, penalty_of, results
+from ..training.totals import Logs, Totals, measure, merge, penalties_of, results
 from .many import many
 
 
@@ -33,69 +32,68 @@ def members_text(count: int) -> str:
     return f"{count} member{'s' * (count != 1)}"
 
 
-# ---------------------------------------------------------------------------------------------------------- predictions
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Predictions:
-    """What the members of an `Ensemble` say, each and together.
+    """The predictions of the members of an `Ensemble`, each and together.
 
-    What a member says depends on the task's loss. With a cross-entropy it is probabilities, whether the model ends in
-    logits or not; with "gaussian_nll" the mean of a Gaussian; else the model's output as it is. All are in float32 at
-    least.
+    A member's prediction depends on the task's loss. With a cross-entropy it is probabilities, whether the model ends
+    in logits or not; with "gaussian_nll" the mean of a Gaussian; otherwise the model's output as it is. All are in
+    float32 at least.
 
     Attributes:
-      members: (members, rows, ...), what each says.
-      mean: (rows, ...), the mean over the members: their prediction.
-      spread: (rows, ...), the standard deviation over the members (of the members themselves, that is divided by their
-        number): how far they differ, which grows where there were no data.
+      members: (members, rows, ...), the prediction of each.
+      mean: (rows, ...), the mean over the members: their joint prediction.
+      spread: (rows, ...), the standard deviation over the members, with division by their number. It grows where there
+        were no data.
       variances: (members, rows, k), those of each member's Gaussian with the loss "gaussian_nll", else None.
       kind: "classes", "yes or no", "gaussian" or "values".
       mask: (rows, time) booleans where the model's output is a `Masked`: the steps that all members keep; else None.
     """
 
-    members: Any
-    mean: Any
-    spread: Any
-    variances: Any
+    members: PyTree
+    mean: PyTree
+    spread: PyTree
+    variances: Array | None
     kind: str
-    mask: Any = None
+    mask: Array | None = None
 
     @property
     def vote(self) -> Array:
-        """The class that most members hold most probable, int32; of equal votes the one of the larger mean probability.
+        """The class that most members find most probable, int32; a tie goes to the larger mean probability.
 
-        Its shape is (rows,) for classes or a single output. Of several yes/no labels each is voted on, 1 for yes.
+        Its shape is (rows,) for classes or a single output. With several yes/no labels there is a vote on each, 1 for
+        yes.
         """
-        return _vote(self._probabilities("vote"), self._mean(), self.kind)[0]
+        return _vote(*self._probabilities("vote"), self.kind)[0]
 
     @property
     def agreement(self) -> Array:
-        """The fraction of members that hold the `vote` most probable, of the same shape."""
-        return _vote(self._probabilities("agreement"), self._mean(), self.kind)[1]
+        """The fraction of members that find the `vote` most probable, of the same shape."""
+        return _vote(*self._probabilities("agreement"), self.kind)[1]
 
     @property
     def entropy(self) -> Array:
-        """The entropy of the mean probabilities in nats: how unsure the ensemble is, for whatever reason."""
-        return _entropies(self._probabilities("entropy"), self._mean(), self.kind)[0]
+        """The entropy of the mean probabilities in nats: the uncertainty of the ensemble, whatever its cause."""
+        return _entropies(*self._probabilities("entropy"), self.kind)[0]
 
     @property
     def mutual_information(self) -> Array:
-        """How unsure the ensemble is because members differ, in nats: `entropy` less the members' own, on average.
+        """The uncertainty from disagreement, in nats: `entropy` less the mean of the members' own entropies.
 
-        It is what more data could take away, while noise in the labels stays (Houlsby et al. 2011, arXiv:1112.5745).
+        More data could reduce it, while noise in the labels stays (Houlsby et al. 2011, arXiv:1112.5745).
         """
-        return _entropies(self._probabilities("mutual_information"), self._mean(), self.kind)[1]
+        return _entropies(*self._probabilities("mutual_information"), self.kind)[1]
 
     @property
     def variance(self) -> Array:
         """The variance of the mixture of the members' Gaussians, ``mean(v_i) + spread^2``: noise and doubt together."""
-        self._need_gaussians("variance")
-        return self.variances.mean(0) + jnp.square(self.spread)
+        return self._variance("variance")
 
     def interval(self, coverage: float = 0.9) -> Interval:
         """Intervals that hold this fraction of the truth, if the ensemble is right: ``mean -+ z sqrt(variance)``.
 
         They are those of the Gaussian with the mean and `variance` of the members' mixture, as in Lakshminarayanan et
-        al.; see `fnn.metrics.gaussian_interval`. What fraction they do hold, `fnn.metrics.coverage` tells.
+        al.; see `fnn.metrics.gaussian_interval`. `fnn.metrics.coverage` measures the fraction that they hold.
 
         Args:
           coverage: in (0, 1); default 0.9.
@@ -106,24 +104,21 @@ class Predictions:
         Raises:
           InputError: when the loss is not "gaussian_nll", or for a fraction outside (0, 1).
         """
-        self._need_gaussians("interval")
-        return gaussian_interval(self.mean, self.variance, coverage)
+        return gaussian_interval(self.mean, self._variance("interval"), coverage)
 
-    def _need_gaussians(self, what: str) -> None:
-        if self.kind != GAUSSIAN:
-            hint = "Train with the loss 'gaussian_nll'; what members differ by is spread."
-            fail(what, expected=f"predictions of kind {GAUSSIAN!r}", got=repr(self.kind), hint=hint)
+    def _variance(self, where: str) -> Array:
+        if self.kind != GAUSSIAN or self.variances is None:
+            hint = "Train with the loss 'gaussian_nll'; the difference between members is spread."
+            fail(where, expected=f"predictions of kind {GAUSSIAN!r}", got=repr(self.kind), hint=hint)
+        return self.variances.mean(0) + jnp.square(self.spread)
 
-    def _probabilities(self, what: str) -> Array:
+    def _probabilities(self, where: str) -> tuple[Array, Array]:
+        """Those of the members and their mean; a single yes/no output loses its axis, so that ``vote == y`` works."""
         if self.kind not in (CLASSES, LABELS):
-            hint = "Of losses that are no cross-entropy of the library there are members, mean and spread."
-            fail(what, expected="a task whose loss has classes", got=f"predictions of kind {self.kind!r}", hint=hint)
-        probabilities: Array = _squeezed(self.members, self.kind)
-        return probabilities
-
-    def _mean(self) -> Array:
-        mean: Array = _squeezed(self.mean, self.kind)
-        return mean
+            hint = "For losses other than the library's cross-entropies there are members, mean and spread."
+            fail(where, expected="a task whose loss has classes", got=f"predictions of kind {self.kind!r}", hint=hint)
+        single = self.kind == LABELS and self.mean.ndim > 1 and self.mean.shape[-1] == 1
+        return (self.members[..., 0], self.mean[..., 0]) if single else (self.members, self.mean)
 
     def __repr__(self) -> str:
         mean = jax.tree.map(describe, self.mean)
@@ -133,40 +128,17 @@ class Predictions:
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
-def _squeezed(p: Any, kind: str) -> Any:
-    """A single yes/no output without its last axis, so that ``vote == y`` compares row with row."""
-    return p[..., 0] if kind == LABELS and p.ndim > 1 and p.shape[-1] == 1 else p
-
-
-def _forward(task: Task, ts: TrainState, x: Any) -> tuple[Any, Any]:
+def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[PyTree, State]:
     """Outputs (members, rows, ...) and new layer states of all members for one batch."""
-
-    def member(ts: TrainState) -> tuple[Any, Any]:
-        out: tuple[Any, Any] = task.model.apply(ts.params, ts.state, x)
-        return out
-
-    # The optimizer's numbers have no part in it.
-    found: tuple[Any, Any] = many(member)(ts._replace(opt_state=()))
-    return found
+    forward = many(lambda ts: task.model.apply(ts.params, ts.state, x))
+    out, state = forward(ts._replace(opt_state=()))  # the optimizer's numbers play no part
+    return out, state
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def predict_ensemble(task: Task, ts: TrainState, x: Any, batch_size: int) -> Predictions:
-    """See `Ensemble.predict`; the last batch reaches back over rows already seen, as in `predict`."""
-    size = size_of(x)
-    whole, rest = divmod(size, batch_size)
-
-    def body(i: Array) -> Any:
-        start = jnp.minimum(i * batch_size, size - batch_size)
-        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, batch_size), x)
-        return _forward(task, ts, part)[0]
-
-    def join(a: Array) -> Array:
-        a = jnp.moveaxis(a, 0, 1)  # members, batches, rows of a batch
-        full = a[:, :whole].reshape(a.shape[0], whole * batch_size, *a.shape[3:])
-        return jnp.concatenate([full, a[:, whole, batch_size - rest :]], 1) if rest else full
-
-    outputs = widened(jax.tree.map(join, jax.lax.map(body, jnp.arange(whole + (rest > 0), dtype=jnp.int32))))
+def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions:
+    """See `Ensemble.predict`."""
+    outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0], x, batch_size, axis=1))
     kind, variances, mask = facts_of(task.loss).outputs, None, None
     if isinstance(outputs, Masked):
         outputs, mask = outputs.x, outputs.mask.all(0)
@@ -182,7 +154,8 @@ def predict_ensemble(task: Task, ts: TrainState, x: Any, batch_size: int) -> Pre
 def _over_members(a: Array) -> tuple[Array, Array]:
     """Mean and variance over the first axis, in float32 at least.
 
-    Of differences from the first member, which are exact where all agree and lose little where they are far from 0.
+    They are computed from differences to the first member, which are exact where all agree and lose little precision
+    where the outputs are far from 0.
     """
     a = a.astype(at_least_float32(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(jnp.float32)
     shifted = a - a[:1]
@@ -191,7 +164,7 @@ def _over_members(a: Array) -> tuple[Array, Array]:
 
 
 def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
-    """Logarithms of probabilities from outputs as the task's loss takes them; of yes/no labels those of no too."""
+    """Log-probabilities from outputs in the form that the task's loss takes; for yes/no labels also those of no."""
     logits = expects(task.loss) == "logits"
     if facts_of(task.loss).outputs == LABELS:
         return (log_sigmoid(outputs), log_sigmoid(-outputs)) if logits else (jnp.log(outputs), jnp.log1p(-outputs))
@@ -201,12 +174,12 @@ def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]
 def _log_mean(log_p: Array) -> Array:
     """The logarithm of the mean over the members."""
     together = jax.nn.logsumexp(log_p, 0) - jnp.asarray(math.log(log_p.shape[0]), log_p.dtype)
-    # A member's NaN is one of the ensemble; in the compiled evaluation it came out finite without this.
+    # NaN of a member must remain; in the compiled evaluation it came out finite without this.
     return jnp.where(jnp.isnan(log_p).any(0), jnp.asarray(np.nan, log_p.dtype), together)
 
 
-def _together(task: Task, outputs: Any) -> Any:
-    """Outputs (rows, ...) that say what the members say together, in the form that the task's loss takes."""
+def _together(task: Task, outputs: PyTree) -> PyTree:
+    """The joint prediction as outputs (rows, ...) in the form that the task's loss takes."""
     if isinstance(outputs, Masked):
         return Masked(_together(task, outputs.x), outputs.mask.all(0))
     kind, outputs = facts_of(task.loss).outputs, widened(outputs)
@@ -251,36 +224,20 @@ def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     return total, jnp.maximum(total - entropy(p).mean(0), jnp.zeros_like(total))  # rounding may make it negative
 
 
-# ----------------------------------------------------------------------------------------------------------- evaluation
 @partial(jax.jit, static_argnums=(0, 3))
-def evaluate_ensemble(task: Task, ts: TrainState, data: Any, batch_size: int) -> tuple[Any, Any]:
-    """Results of the ensemble, and of each member, from one pass over the data; rows as in `step.measure_all`."""
-    size, adds = size_of(data), bool(added_losses(ts.state))
+def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) -> tuple[Logs, Logs]:
+    """Results of the ensemble, and of each member, from one pass over the data; see `measure_all`."""
 
-    def penalties(params: Any, state: Any) -> list[Array]:
-        return [*penalty_of(task, params), *added_losses(state)]
-
-    def totals_of(start: Any, rows: int, first: Any) -> tuple[Totals, Totals]:
-        part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, rows), data)
-        x, y, weight = counted(task.model, part)
-        outputs, after = _forward(task, ts, x)
-        valid = start + jnp.arange(rows, dtype=jnp.int32) >= first
-        added = jax.vmap(penalties)(ts.params, after)
-        own = measure(task, _together(task, outputs), y, weight, valid, [a.mean(0) for a in added])[1]
-        each = jax.vmap(lambda out, added: measure(task, out, y, weight, valid, added)[1])(outputs, added)
+    def totals_of(batch: Batch, valid: Array) -> tuple[Totals, Totals]:
+        batch = counted(task.model, batch)
+        outputs, after = _forward(task, ts, batch.x)
+        added = jax.vmap(partial(penalties_of, task))(ts.params, after)
+        own = measure(task, _together(task, outputs), batch, valid, [a.mean(0) for a in added])[1]
+        each = jax.vmap(lambda out, added: measure(task, out, batch, valid, added)[1])(outputs, added)
         return own, each
 
-    def batch(i: Any) -> tuple[Totals, Totals]:
-        return totals_of(jnp.minimum(i * batch_size, size - batch_size), batch_size, i * batch_size)
-
     def join(a: tuple[Totals, Totals], b: tuple[Totals, Totals]) -> tuple[Totals, Totals]:
-        both: Callable[..., Any] = partial(merge, task)
-        return both(a[0], b[0]), jax.vmap(both)(a[1], b[1])
+        return merge(task, a[0], b[0]), jax.vmap(partial(merge, task))(a[1], b[1])
 
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(batch, jnp.int32(0)))
-    whole, rest = divmod(size, batch_size)
-    count = whole if adds else whole + (rest > 0)
-    totals = jax.lax.fori_loop(0, count, lambda i, totals: join(totals, batch(jnp.int32(i))), zeros)
-    if adds and rest:
-        totals = join(totals, totals_of(jnp.int32(size - rest), rest, size - rest))
-    return results(task, totals[0]), jax.vmap(partial(results, task))(totals[1])
+    own, each = fold_batches(totals_of, join, data, batch_size, own_shape=bool(added_losses(ts.state)))
+    return results(task, own), jax.vmap(partial(results, task))(each)

@@ -97,7 +97,7 @@ def test_the_step_is_found_and_can_be_made_again(step, period, breaking, data, m
     assert not math.isfinite(logs["loss"])
     message = str(error)
     assert f"not finite since step {step} (epoch {step // 5 + 1}): forward" in message
-    assert ".replay() makes the step again" in message
+    assert ".replay() repeats the step" in message
 
 
 @pytest.mark.parametrize("options", [{"chunk_bytes": 2 * BATCH * 24}, {"stream": True}, {"stream": True, "most": 4}])
@@ -139,13 +139,13 @@ def places():
         r"forward: the loss of 14 of 16 examples, the first of which is row 0 of the batch, is not finite \(14 infin",
     )
     large = a_task(loss=lambda p, y: jnp.abs(p[:, 0]) + 3e38)
-    yield "sum", large, "forward: the losses of the batch, which overflow when they are added up; .* 'dense_1' is"
+    yield "sum", large, "forward: the losses of the batch, which overflow in their sum; .* 'dense_1' is"
     slope = fnn.Task(fnn.Dense(3), lambda p, y: jnp.sqrt(jnp.abs(p[:, 0] * 0)), fnn.sgd(0.1))
     yield "slope of the loss", slope, "backward through the loss: the gradient at the output of the model has 16 NaN"
     yield (
         "penalty",
         a_task(penalty=lambda p: p["dense"]["kernel"].sum() / 0.0),
-        "forward: what the penalty and the layers add",
+        "forward: the penalty, with the terms that layers add",
     )
     hidden = a_task(penalty=lambda p: jnp.sqrt(jnp.sum(p["dense_1"]["bias"] ** 2) * 0))
     yield "gradient", hidden, "backward: the gradient of parameter 'dense_1/bias' has 3 NaN of 3 values"
@@ -211,9 +211,9 @@ def test_a_failure_that_does_not_come_again(data, monkeypatch):
     monkeypatch.setattr(guard.Guard, "_good", lambda self, ts, totals: False)
     original = guard.Guard._search
 
-    def search(self):
+    def search(self, *start):
         monkeypatch.setattr(guard.Guard, "_good", lambda self, ts, totals: True)
-        original(self)
+        original(self, *start)
 
     monkeypatch.setattr(guard.Guard, "_search", search)
     error, _ = failing(task, data)

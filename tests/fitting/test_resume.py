@@ -365,13 +365,13 @@ def test_another_run_is_refused(run, data):
     run(epochs=1)
     x, y, w = data
     cases = [
-        ({"batch_size": 8}, r"the batch_size that the run in it began with, 16, got 8\. To go on, make the call"),
-        ({"eval_batch_size": 16}, "the eval_batch_size that the run in it began with, 256, got 16"),
-        ({"validation_data": data}, "the validation_data that the run in it began with, got others"),
-        ({"shuffle": False}, "the shuffle that the run in it began with, True, got False"),
-        ({"data": (x + 1, y, w)}, "the data that the run in it began with, got others"),
-        ({"data": (x[:60], y[:60], w[:60])}, "the data that the run in it began with"),
-        ({"callbacks": [fnn.early_stopping("loss")]}, r"the callbacks that the run in it began with, \[\]"),
+        ({"batch_size": 8}, r"the batch_size of the run in it, 16, got 8\. To continue, repeat the original call"),
+        ({"eval_batch_size": 16}, "the eval_batch_size of the run in it, 256, got 16"),
+        ({"validation_data": data}, "the validation_data of the run in it, got others"),
+        ({"shuffle": False}, "the shuffle of the run in it, True, got False"),
+        ({"data": (x + 1, y, w)}, "the data of the run in it, got others"),
+        ({"data": (x[:60], y[:60], w[:60])}, "the data of the run in it"),
+        ({"callbacks": [fnn.early_stopping("loss")]}, r"the callbacks of the run in it, \[\]"),
     ]
     for options, message in cases:
         with pytest.raises(fnn.InputError, match=message):
@@ -381,9 +381,9 @@ def test_another_run_is_refused(run, data):
 def test_another_state_is_refused(run, task, ts, data, tmp_path):
     run(epochs=1)
     for state in (fnn.init(task, jax.random.key(1), data[0][:1]), fnn.set_hyper(ts, learning_rate=0.5)):
-        with pytest.raises(fnn.InputError, match=r"the state that the run in it began with \(seed.* step 0, got"):
+        with pytest.raises(fnn.InputError, match=r"the initial state of the run in it \(seed.* step 0, got"):
             fnn.fit(task, state, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
-    with pytest.raises(fnn.InputError, match="the task that the run in it began with"):
+    with pytest.raises(fnn.InputError, match="the task of the run in it"):
         fnn.fit(task.replace(metrics=()), ts, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
@@ -397,7 +397,7 @@ def test_what_is_inside_of_functions_is_compared_too(run, task, ts, data, tmp_pa
     layers = fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dropout(0.2), fnn.Dense(3)
     other_rate = task.replace(model=fnn.Sequential(*layers))
     for other in (task.replace(loss=five_times), other_rate):
-        with pytest.raises(fnn.InputError, match="the task that the run in it began with"):
+        with pytest.raises(fnn.InputError, match="the task of the run in it"):
             fnn.fit(other, ts, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
@@ -422,7 +422,9 @@ def spoil(path, how):
 def test_a_damaged_file_is_told_and_the_one_before_taken(how, run, want, tmp_path):
     run(epochs=2)
     spoil(tmp_path / "run" / "step-000000010.safetensors", how)
-    with pytest.warns(RuntimeWarning, match=r"step-000000010.*renamed to \*\.damaged, and the checkpoint before"):
+    with pytest.warns(
+        RuntimeWarning, match=r"step-000000010.*renamed to \*\.damaged; training continues from the checkpoint before"
+    ):
         got = run()
     assert_same(got, want)
     assert names(tmp_path / "run") == [
@@ -436,7 +438,7 @@ def test_nothing_but_damaged_files(run, tmp_path):
     run(epochs=1, keep=1)
     spoil(tmp_path / "run" / "step-000000005.safetensors", "truncated")
     for _ in range(2):  # also a program that is started again by itself
-        with pytest.raises(fnn.InputError, match=r"got damaged ones only\. To begin anew, remove them or"):
+        with pytest.raises(fnn.InputError, match=r"got damaged ones only\. To start over, remove them or"):
             run(keep=1)
     assert names(tmp_path / "run") == ["step-000000005.safetensors"]
 
@@ -511,7 +513,7 @@ def test_what_killed_writers_left_is_removed(run, tmp_path):
         ({"every": "step"}, "every='epoch' or a number of steps, got 'step'"),
         ({"keep": 0}, "keep to be an integer of at least 1"),
         ({"every": 5, "checkpoint": None}, r"a folder for checkpoints with every or keep, got none\. Pass checkpoint="),
-        ({"checkpoint": "run.safetensors"}, r"expected a folder, got the name of a file\. For a single file"),
+        ({"checkpoint": "run.safetensors"}, r"expected a folder, got the name of a file\. To write a single file"),
     ],
 )
 def test_bad_settings(options, message, run):

@@ -41,7 +41,7 @@ def test_example_gradients_are_those_of_each_row(make, rng, x64):
     weight = jnp.asarray(rng.uniform(0.5, 2, len(x)))
     grads = fnn.example_gradients(task, ts, (x, y, weight))
     for i in (0, len(x) - 1):
-        row = (x[i : i + 1], y[i : i + 1], weight[i : i + 1])
+        row = Batch(x[i : i + 1], y[i : i + 1], weight[i : i + 1])
         own = jax.grad(lambda params, row=row: loss_of(task, params, ts.state, row))(ts.params)
         jax.tree.map(lambda g, o, i=i: np.testing.assert_allclose(g[i], o, 1e-9, 1e-12), grads, own)
     whole = jax.grad(lambda params: loss_of(task, params, ts.state, Batch(x, y, weight)))(ts.params)

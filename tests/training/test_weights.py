@@ -59,7 +59,7 @@ def assert_same(a, b, rtol=1e-5, atol=1e-6):
     jax.tree.map(close, a, b)
 
 
-_step = jax.jit(gradients, static_argnums=0)
+_step = jax.jit(lambda task, ts, data: gradients(task, ts, Batch(*data)), static_argnums=0)
 
 
 def check(task, good, bad, w, *, gone=True, rtol=1e-5, atol=1e-6):
@@ -299,7 +299,7 @@ def test_derivatives_by_the_weights(job, x64):
 
     @jax.jit
     def loss(w):
-        grads_and_totals = gradients(task, ts, (bad_x, bad_y, w))[2]
+        grads_and_totals = gradients(task, ts, Batch(bad_x, bad_y, w))[2]
         return grads_and_totals["loss"][0] / grads_and_totals["loss"][1]
 
     np.testing.assert_allclose(jax.grad(loss)(jnp.asarray(w)), np.where(w == 0, 0, values / len(w)), 1e-4)
