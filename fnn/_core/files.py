@@ -12,6 +12,9 @@ from typing import Any
 
 from .errors import fail
 
+FilePath = str | os.PathLike[str]
+"""The path of a file or folder."""
+
 # Endings of files that are of a kind of their own, which a file of another kind must not bear.
 ENDINGS = {
     ".h5", ".hdf5", ".keras", ".tf", ".pb", ".tflite", ".pt", ".pth", ".bin", ".ckpt", ".onnx", ".gguf", ".eqx",
@@ -31,7 +34,7 @@ def check_ending(where: str, path: Any, right: str, *also: str) -> None:
         fail(where, expected=f"a file name that ends in {right}", got=repr(os.fspath(path)), hint=hint)
 
 
-def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> None:
+def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview], where: str = "save") -> None:
     """Write a file as a whole or not at all.
 
     The safetensors package writes files too, but neither syncs them nor keeps the number of the system's error.
@@ -51,7 +54,7 @@ def write_whole(path: Any, target: str, parts: Iterable[bytes | memoryview]) -> 
             os.unlink(temporary)
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            message = f"save: {reason}; nothing was written, and an older file stays as it was"
+            message = f"{where}: {reason}; nothing was written, and an older file stays as it was"
             raise OSError(error.errno, message, str(path)) from error
         raise
     if os.name == "posix":  # the new name itself, which belongs to the folder
