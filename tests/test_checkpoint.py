@@ -1,4 +1,4 @@
-"""Checkpoints: every dtype comes back bit for bit, runs are taken up exactly, and what is wrong with a file is said."""
+"""Checkpoints: every dtype is restored bit for bit, training continues exactly, and bad files are diagnosed."""
 
 import errno
 import gzip
@@ -44,7 +44,7 @@ def state():
 
 
 def bits(leaf):
-    """Everything about a leaf that must come back."""
+    """Everything about a leaf that must be restored."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return str(leaf.dtype), leaf.shape, np.asarray(jax.random.key_data(leaf)).tobytes()
     return str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()
@@ -162,7 +162,7 @@ def test_other_programs_read_the_file(path, state):
     assert (8 + size) % 8 == 0, "arrays are aligned"
 
 
-def test_what_else_a_file_tells(path, state):
+def test_metadata_of_a_file(path, state):
     _, ts = state
     history = fnn.History({"loss": [1.5, float("nan"), 0.1], "many": np.arange(4).reshape(2, 2)})
     extra = {
@@ -189,8 +189,8 @@ def test_what_else_a_file_tells(path, state):
     assert fnn.load_info(path)[2:6:3] == (None, None)
 
 
-def test_loading_compiles_nothing_anew(path, state):
-    """Loaded arrays are bound to no device, like those of a new state."""
+def test_loading_compiles_nothing(path, state):
+    """Loaded arrays are uncommitted, like those of a new state."""
     task, ts = state
     x = np.ones((4, 5), "f")
     fnn.train_step(task, ts, (x, x[:, :3]))
@@ -202,8 +202,8 @@ def test_loading_compiles_nothing_anew(path, state):
     assert fnn.load(path, bound).params["dense"]["kernel"].committed
 
 
-def test_loaded_arrays_are_ones_own(path):
-    """A later step may give their memory up, and writing the file anew does not change them."""
+def test_loaded_arrays_own_their_memory(path):
+    """A later step may donate their memory, and overwriting the file does not change them."""
     tree = {"a": jnp.arange(1000.0)}
     fnn.save(path, tree)
     back = fnn.load(path, tree)
@@ -286,13 +286,13 @@ def test_between_states_and_bare_parameters(path, state):
 
 
 # ------------------------------------------------------------------------------------------------- another architecture
-def test_what_differs_is_said(path, state):
+def test_differences_are_listed(path, state):
     _, ts = state
     fnn.save(path, ts)
     wider = fnn.init(small_task(units=7), KEY, (5,))
     message = (
         r"different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
-        r"Is it another model's or optimizer's\?"
+        r"Was it saved with another model or optimizer\?"
     )
     with pytest.raises(fnn.InputError, match=message):
         fnn.load(path, wider)
@@ -319,11 +319,11 @@ def test_patterns_without_a_match(path, state):
     fnn.save(path, ts)
     with pytest.raises(fnn.InputError, match=r"matches some parameter, got 'conv\*'. Paths: \['batch_norm/beta', "):
         fnn.load(path, ts, where="conv*")
-    with pytest.raises(fnn.InputError, match=r"a pattern, several, or a function of the path as where, got 3"):
+    with pytest.raises(fnn.InputError, match=r"where to be a pattern, several, or a function of the path, got 3"):
         fnn.load(path, ts, where=3)
 
 
-def test_dtypes_that_jax_does_not_have_now(path):
+def test_dtypes_that_need_x64(path):
     fnn.save(path, {"a": np.arange(3.0)})
     with pytest.raises(fnn.InputError, match=r"leaf 'a': expected dtype float64 in JAX, got float32. Enable JAX's x64"):
         fnn.load(path, {"a": jax.ShapeDtypeStruct((3,), np.float64)})
@@ -336,15 +336,17 @@ def test_files_of_another_kind(path, tmp_path, state):
     _, ts = state
     kinds = {
         b"": "an empty file", b"hello": "a text file", b"PK\x03\x04" + bytes(300): "a damaged zip file",
-        bytes([9]) * 2 + bytes(100): "one that is truncated, damaged or of",
+        bytes([9]) * 2 + bytes(100): "a file that is truncated, damaged or of",
     }  # fmt: skip
     for content, said in kinds.items():
         path.write_bytes(content)
         for read in (lambda: fnn.load(path, ts), lambda: fnn.load_info(path)):
-            with pytest.raises(fnn.InputError, match=rf"a checkpoint of fnn.save, got {said}"):
+            with pytest.raises(fnn.InputError, match=rf"a checkpoint written by fnn.save, got {said}"):
                 read()
     save_file({"a": np.ones(2)}, path)
-    with pytest.raises(fnn.InputError, match=r"got a safetensors file of another origin, .* Read it with safetensors"):
+    with pytest.raises(
+        fnn.InputError, match=r"got a safetensors file from another program, .* Read it with safetensors"
+    ):
         fnn.load(path, ts)
     with pytest.raises(fnn.InputError, match="expected the path of a file, got a folder"):
         fnn.load(tmp_path, ts)
@@ -390,7 +392,7 @@ def test_leaves_are_named_in_the_message(path):
     whole[-10] ^= 4
     path.write_bytes(whole)
     with pytest.raises(
-        fnn.InputError, match=r"an undamaged checkpoint, got 'second' with bytes that do not fit their check"
+        fnn.InputError, match=r"got a damaged one: 'second' does not match its checksum. Use an earlier"
     ):
         fnn.load(path, like)
     np.testing.assert_array_equal(fnn.load(path, like, where="first")["first"], like["first"])
@@ -410,19 +412,19 @@ def rewrite(path, change):
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + raw[8 + size :])
 
 
-def test_metadata_that_do_not_fit_the_arrays(path):
+def test_metadata_that_does_not_match_the_arrays(path):
     fnn.save(path, {"a": jnp.ones(3)})
     rewrite(path, lambda header, about: about["leaves"].update(b=about["leaves"]["a"]))
-    with pytest.raises(fnn.InputError, match="undamaged checkpoint, got other leaves than its metadata tell"):
+    with pytest.raises(fnn.InputError, match="got a damaged one: its leaves differ from those in its metadata"):
         fnn.load(path, {"a": jnp.ones(3)})
     fnn.save(path, {"a": jnp.ones(3)})
     rewrite(path, lambda header, about: header["a"].update(dtype="I32"))
-    with pytest.raises(fnn.InputError, match="'a' with bytes that do not fit"):
+    with pytest.raises(fnn.InputError, match="a damaged one: 'a' does not match"):
         fnn.load(path, {"a": jnp.ones(3)})
     fnn.save(path, {"key": KEY})
     rewrite(path, lambda header, about: about["leaves"]["key"].update(key="own"))
     for read in (lambda: fnn.load(path, {"key": KEY}), lambda: fnn.load_info(path)):
-        with pytest.raises(fnn.InputError, match="keys of an implementation that JAX knows here, got 'own'"):
+        with pytest.raises(fnn.InputError, match="PRNG keys of an implementation known to this JAX, got 'own'"):
             read()
 
 
@@ -436,13 +438,17 @@ def test_metadata_that_do_not_fit_the_arrays(path):
         ({"a": np.array([None])}, {}, "leaf 'a': expected numbers or booleans, got object"),
         ({"a": np.array(["2020-01-01"], "M8[D]")}, {}, "leaf 'a': expected numbers or booleans, got datetime64"),
         ({"a": 1 << 70}, {}, "leaf 'a': expected numbers or booleans, got object"),
-        ({"a/b": 1, "a": {"b": 2}}, {}, "a path of its own for each leaf, got 'a/b' again. Names with '/'"),
-        ({"__metadata__": 1}, {}, "a path of its own for each leaf, got '__metadata__' again"),
-        ({}, {"extra": {1: 2}}, "save, extra: expected texts as keys, got 1"),
-        ({}, {"extra": {"a": [1, {2}]}}, r"save, extra\['a'\]\[1\]: expected numbers, texts, lists or dicts, got set"),
+        ({"a/b": 1, "a": {"b": 2}}, {}, "a unique path for each leaf, got 'a/b' twice. A name with '/'"),
+        ({"__metadata__": 1}, {}, "a unique path for each leaf, got '__metadata__' twice"),
+        ({}, {"extra": {1: 2}}, "save, extra: expected strings as keys, got 1"),
+        (
+            {},
+            {"extra": {"a": [1, {2}]}},
+            r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got set",
+        ),
         ({}, {"history": {"loss": [object()]}}, r"save, history\['loss'\]\[0\]: expected numbers"),
-        ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, texts, .*, got complex"),
-        ({}, {"extra": KEY}, "save, extra: expected numbers, texts, lists or dicts, got key"),
+        ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got complex"),
+        ({}, {"extra": KEY}, "save, extra: expected numbers, strings, lists or dicts, got key"),
     ],
 )
 def test_what_cannot_be_saved(tree, options, message, path):
@@ -488,7 +494,7 @@ def test_a_write_that_fails_leaves_the_old_file(name, code, kind, path, monkeypa
 
 
 def test_a_disk_that_is_full_half_way(path):
-    """The system's own limit on the size of a file, met in the middle of writing."""
+    """The system's own limit on the size of a file, reached in the middle of writing."""
     fnn.save(path, {"a": jnp.ones(3)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
@@ -573,7 +579,7 @@ def test_folders_links_and_modes(tmp_path):
     assert pathlib.Path("/dev/null").is_char_device()
 
 
-def test_the_package_that_reads_is_loaded_only_then():
+def test_safetensors_is_imported_on_demand():
     code = "import sys, fnn; print('safetensors' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
     assert issubclass(safetensors.SafetensorError, Exception)
@@ -585,7 +591,7 @@ def test_the_package_that_reads_is_loaded_only_then():
 @pytest.mark.parametrize(
     "ending", ["h5", "keras", "pt", "pth", "npz", "onnx", "tf", "json", "pkl", "bin", "H5", "ckpt"]
 )
-def test_a_name_that_lies_is_refused(tmp_path, ending):
+def test_endings_of_other_formats_are_refused(tmp_path, ending):
     path = str(tmp_path / f"m.{ending}")
     with pytest.raises(
         fnn.InputError, match=rf"save: .*ends in \.safetensors, got .*m\.{ending}'.*write '.*m\.safetensors'"
@@ -618,7 +624,7 @@ def test_a_file_of_an_older_version_without_the_ending_is_read(tmp_path):
 
 
 def foreign(folder):
-    """Files of other kinds by what an error should say of them."""
+    """Files of other kinds, with the expected description of each."""
     zipped = {
         "torch": ["archive/data.pkl", "archive/data/0"],
         "keras": ["config.json", "model.weights.h5"],
@@ -637,7 +643,7 @@ def foreign(folder):
     (folder / "empty").write_bytes(b"")
     (folder / "m.onnx").write_bytes(b"\x08\x07" + bytes(100))
     return {
-        "torch": "a file of torch.save", "keras": "a model of Keras", "zip": "a zip file", "npz.npz": "numpy.load",
+        "torch": "a file written by torch.save", "keras": "a Keras model", "zip": "a zip file", "npz.npz": "numpy.load",
         "npy.npy": "numpy.load", "pickle": "a pickle", "hdf5": "an HDF5 file", "gzip": "a gzip file",
         "text": "a text file", "empty": "an empty file", "m.onnx": "an ONNX model",
     }  # fmt: skip
@@ -645,11 +651,13 @@ def foreign(folder):
 
 def test_files_of_other_kinds_are_named(tmp_path):
     for name, said in foreign(tmp_path).items():
-        with pytest.raises(fnn.InputError, match=rf"load .*{name}': expected a checkpoint of fnn.save, got .*{said}"):
+        with pytest.raises(
+            fnn.InputError, match=rf"load .*{name}': expected a checkpoint written by fnn.save, got .*{said}"
+        ):
             fnn.load(tmp_path / name, {"a": jnp.ones(2)})
 
 
-def test_a_missing_file_is_told_with_near_names(tmp_path):
+def test_a_missing_file_is_reported_with_similar_names(tmp_path):
     fnn.save(tmp_path / "digits.safetensors", {"a": jnp.ones(2)})
     for wrong in ("digit.safetensors", "digts", "Digits.safetensor"):
         with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'"):
@@ -660,7 +668,7 @@ def test_a_missing_file_is_told_with_near_names(tmp_path):
         fnn.load(tmp_path / "nowhere" / "digits", {"a": jnp.ones(2)})
 
 
-def test_tables_have_honest_names_too(tmp_path):
+def test_tables_refuse_endings_of_other_formats(tmp_path):
     found = fnn.sweep(lambda rate: ({}, {"loss": jnp.asarray([rate])}), {"rate": [0.1, 0.2]}, verbose=0)
     for ending in ("xlsx", "json", "tsv", "parquet"):
         with pytest.raises(
@@ -684,7 +692,7 @@ def half_state(optimizer="adam"):
 
 
 def narrowed(tree):
-    """As earlier versions held running values: in the dtype of the parameters."""
+    """Running values as in earlier versions: in the dtype of the parameters."""
     return jax.tree.map(lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, tree)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from .errors import fail
 
 FilePath = str | os.PathLike[str]
+"""The path of a file or folder."""
 
 # Endings that stand for one file format, so that a file of another format must not have them.
 ENDINGS = {
@@ -32,7 +33,7 @@ def check_ending(where: str, path: FilePath, right: str, *also: str) -> None:
         fail(where, expected=f"a file name that ends in {right}", got=repr(os.fspath(path)), hint=hint)
 
 
-def write_whole(path: FilePath, target: str, parts: Iterable[bytes | memoryview]) -> None:
+def write_whole(path: FilePath, target: str, parts: Iterable[bytes | memoryview], where: str = "save") -> None:
     """Write ``target`` completely or not at all; errors name ``path``.
 
     The safetensors package also writes files, but neither syncs them nor keeps the system's error number.
@@ -52,7 +53,7 @@ def write_whole(path: FilePath, target: str, parts: Iterable[bytes | memoryview]
             os.unlink(temporary)
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            message = f"save: {reason}; nothing was written, and an older file stays as it was"
+            message = f"{where}: {reason}; nothing was written, and an older file stays as it was"
             raise OSError(error.errno, message, str(path)) from error
         raise
     if os.name == "posix":  # the new name itself, which the folder holds

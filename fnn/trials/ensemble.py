@@ -1,4 +1,4 @@
-"""Ensembles: many members of one task, trained in one program, that predict together and tell how far they agree."""
+"""Ensembles: many members of one task, trained in one program, that predict together and show where they disagree."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, SupportsIndex, overload
 
 import jax
 import jax.numpy as jnp
@@ -16,24 +16,27 @@ from .._core.checks import check_count, check_key
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays, on_device
+from .._core.tables import column_widths, table_line
 from .._core.trees import paths
-from .._core.types import Array
+from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, counting_rows, is_stream, warn_of_nan
 from ..metrics.names import NAN_ROWS
 from ..nn.layer import shape_of
-from ..training.batch import as_batch, size_of, take
+from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
 from ..training.run import run
 from ..training.state import TrainState, check_task, init
 from ..training.stopping import PureCallback
 from ..training.task import Task
+from .cost import shape_of_one
 from .many import many
 from .predictions import Predictions, evaluate_ensemble, members_text, predict_ensemble
+from .results import last_value
 
-# Folded into the key of the ensemble for the order that all members share, and into a member's for its own rows.
-# Members count from 0 and never reach it.
+# Folded into the ensemble's key for the order that all members share, and into a member's key for its own rows. Members
+# count from 0 and never reach it.
 _ORDER = _ROWS = 0xFFFFFFFF
 
 
@@ -43,60 +46,60 @@ class Ensemble:
     """Trained members of one task that predict together; made by `ensemble`, or by `Ensemble.of` from any states.
 
     ``len(ensemble)`` is the number of members, ``ensemble[i]`` the `TrainState` of one, and ``ensemble[:3]`` an
-    ensemble of some. It is a pytree of its arrays, so `save` and `load` take it as it is.
+    ensemble of some. It is a pytree of its arrays, so `save` and `load` accept it.
 
-    Members that failed, whose parameters or loss are not finite, keep their place but have no part in `predict` and
-    `evaluate`.
+    Members whose parameters or loss are not finite count as failed: they keep their place, but `predict` and `evaluate`
+    leave them out.
 
     Attributes:
-      task: what the members learned.
-      ts: their states, a `TrainState` whose arrays have the members along their first axis.
-      history: by name (members, epochs) arrays, as of `run`; empty for `Ensemble.of`.
+      task: the task that the members learned.
+      ts: their states, as one `TrainState` whose arrays have the members along their first axis.
+      history: arrays (members, epochs) by name, as from `run`; empty for `Ensemble.of`.
       failed: (members,) booleans.
-      rows: (members, rows) int32, the rows that each member trained on under ``bootstrap=True``, else None.
+      rows: (members, rows) int32, the rows that each member trained on with ``bootstrap=True``, else None.
     """
 
     task: Task
     ts: TrainState
-    history: dict[str, Any]
-    failed: Any
-    rows: Any = None
+    history: Mapping[str, np.ndarray]
+    failed: np.ndarray
+    rows: Array | None = None
 
-    # What a function that takes a TrainState says to an ensemble.
+    # The hint of functions that need a TrainState.
     instead_of_state: ClassVar[str] = (
-        "An ensemble has members.evaluate((x, y)) and members.predict(x) of its own; members[0] is one state."
+        "Write members.evaluate((x, y)) or members.predict(x) for the ensemble; members[0] is one state."
     )
 
     @classmethod
     def of(cls, task: Task, states: Sequence[TrainState] | TrainState) -> Ensemble:
-        """An ensemble of networks trained otherwise, e.g. those of a `sweep` with ``keep="all"``.
+        """An ensemble of networks trained elsewhere, e.g. in a `sweep` with ``keep="all"``.
 
         Args:
-          task: the `Task` of all of them. Optimizers may differ in their numbers, models may not differ in shape.
-          states: a list of `TrainState`, or one whose arrays have the members along their first axis, as `many` and
-            ``jax.vmap`` of `run` return it.
+          task: the `Task` of all of them; hyper-parameters may differ, shapes may not.
+          states: a list of `TrainState`, or one whose arrays have the members along their first axis, as returned by
+            `many` and ``jax.vmap`` of `run`.
 
         Raises:
-          InputError: for an empty list, things that are no TrainState, or states of different shapes.
+          InputError: for an empty list, items that are not TrainStates, or states of different shapes.
 
-        >>> import jax, jax.numpy as jnp, fnn
-        >>> x = jnp.linspace(-1, 1, 64)[:, None]
-        >>> task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd())
-        >>> def trial(seed, rate):
-        ...     ts = fnn.set_hyper(fnn.init(task, jax.random.key(seed), x), learning_rate=rate)
-        ...     return fnn.run(task, ts, (x, 3 * x + 1), epochs=5)
-        >>> found = fnn.sweep(trial, {"seed": [0, 1], "rate": [0.1, 0.2]}, keep="all", verbose=0)
-        >>> fnn.Ensemble.of(task, found.states)
+        >>> import jax, fnn
+        >>> task = fnn.Task(fnn.Dense(1), "mse")
+        >>> states = [fnn.init(task, jax.random.key(seed), (1,)) for seed in range(4)]
+        >>> fnn.Ensemble.of(task, states)
         Ensemble(4 members of 2 parameters)
         """
         check_task(task)
-        ts = _stacked(states) if isinstance(states, TrainState) else _stack(states)
+        ts = _stacked(states)
         return cls(task, ts, {}, ~np.asarray(_finite(ts)))
 
     def __len__(self) -> int:
         return int(self.failed.shape[0])
 
-    def __getitem__(self, i: Any) -> Any:
+    @overload
+    def __getitem__(self, i: SupportsIndex) -> TrainState: ...
+    @overload
+    def __getitem__(self, i: slice) -> Ensemble: ...
+    def __getitem__(self, i: SupportsIndex | slice) -> TrainState | Ensemble:
         if isinstance(i, slice):
             if len(range(len(self))[i]) == 0:
                 fail("ensemble", expected="a slice with at least one member", got=f"none of {len(self)}")
@@ -110,15 +113,15 @@ class Ensemble:
     def __iter__(self) -> Iterator[TrainState]:
         return (self[i] for i in range(len(self)))
 
-    def predict(self, x: Any, *, batch_size: int = 256) -> Predictions:
-        """What the members say, each and together, with training mode off.
+    def predict(self, x: PyTree, *, batch_size: int = 256) -> Predictions:
+        """The predictions of the members, each and together, in inference mode.
 
         Args:
           x: the input, as in `fnn.predict`.
-          batch_size: examples computed at a time; default 256.
+          batch_size: examples per batch; default 256.
 
         Returns:
-          `Predictions`: the mean and spread over the members, and what follows from them: votes, or intervals.
+          `Predictions`: the mean and spread over the members, and votes or intervals.
 
         Raises:
           InputError: as `fnn.predict`; when all members failed.
@@ -127,20 +130,20 @@ class Ensemble:
         x = as_arrays(x, late=True)
         size = size_of(x)
         ts = self._working()
-        check_input(self.task, _first(ts), x)
+        check_input(self.task, shape_of_one(ts), x)
         check_finite(x, "x")
         return predict_ensemble(self.task, ts, on_device(x), min(batch_size, size))
 
-    def evaluate(self, data: Any, *more: Any, batch_size: int = 256) -> dict[str, float]:
-        """Loss and metrics of the ensemble, and beside them those of its members on average.
+    def evaluate(self, data: PyTree, *more: object, batch_size: int = 256) -> dict[str, float]:
+        """Loss and metrics of the ensemble's joint prediction, and the average of its members' own.
 
-        The ensemble's are those of what the members say together, in the form the task's loss expects: of the mean of
-        probabilities, of the Gaussian with the mean and variance of the members' mixture (see `Predictions`), or of the
-        mean output. Penalties count in the mean over the members.
+        The joint prediction has the form that the task's loss expects: mean probabilities, the Gaussian with the mean
+        and variance of the members' mixture (see `Predictions`), or the mean output. Penalties are averaged over the
+        members.
 
         Args:
           data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays.
-          batch_size: examples computed at a time, at most; default 256. It does not change the result.
+          batch_size: the most examples per batch; default 256. It does not change the result.
 
         Returns:
           A dict of floats: "loss" and the task's metrics, and "member_loss" and so on.
@@ -153,7 +156,7 @@ class Ensemble:
             fail("evaluate", expected="the data as one argument", got=str(1 + len(more)), hint=hint)
         check_count("evaluate", "batch_size", batch_size)
         ts = self._working()
-        data = _checked(self.task, _first(ts), data, "data", train=False)
+        data = _checked(self.task, shape_of_one(ts), data, "data", train=False)
         task = counting_rows(self.task)
         own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(batch_size, size_of(data))))
         warn_of_nan("evaluate", own.pop(NAN_ROWS.name))
@@ -163,7 +166,7 @@ class Ensemble:
     def _working(self) -> TrainState:
         """The states of the members that did not fail."""
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
-            hint = "Inside jit, vmap or grad use task.model.apply on ensemble.ts."
+            hint = "Inside jit, vmap or grad, use task.model.apply on ensemble.ts."
             fail("ensemble", expected="members with values", got="traced arrays", hint=hint)
         good = np.flatnonzero(~np.asarray(self.failed))
         if len(good) == 0:
@@ -178,13 +181,12 @@ class Ensemble:
         if not all(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves((self.history, self.failed))):
             return text
         failed = np.asarray(self.failed)
-        lasts = _last(self.history)
-        if not lasts:
-            return text + (f", failed: {_numbers(failed)}" if failed.any() else "")
-        names = ["member", *lasts]
-        cells = [names, *([str(i), *(f"{lasts[n][i]:.4g}" for n in lasts)] for i in range(len(self)))]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in cells]
+        last = _last(self.history)
+        if not last:
+            return text + (f", failed: {_indices_text(failed)}" if failed.any() else "")
+        cells = [["member", *last], *([str(i), *(f"{a[i]:.4g}" for a in last.values())] for i in range(len(self)))]
+        widths = column_widths(cells)
+        lines = [table_line(row, widths) for row in cells]
         lines[1:] = [line + "  failed" * bool(bad) for line, bad in zip(lines[1:], failed, strict=True)]
         return "\n".join([*lines, text])
 
@@ -192,46 +194,38 @@ class Ensemble:
 jax.tree_util.register_dataclass(Ensemble, ("ts", "history", "failed", "rows"), ("task",))
 
 
-def _stack(states: Any) -> TrainState:
-    """A list of states as one with a leading axis, after a check that they are alike."""
+def _stacked(states: object) -> TrainState:
+    """Checked states as one, with the members along the first axis of its arrays."""
+    if isinstance(states, TrainState):
+        sizes = {leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in jax.tree.leaves(states)}
+        if np.ndim(states.step) != 1 or len(sizes) != 1 or 0 in sizes:
+            hint = "Pass a list of them: [ts, ...]." if np.ndim(states.step) == 0 else ""
+            got = f"one with step {describe(states.step)}"
+            fail("Ensemble.of", expected="a list of TrainStates, or one with a leading axis", got=got, hint=hint)
+        return jax.tree.map(jnp.asarray, states)
     if not isinstance(states, (list, tuple)):
         fail("Ensemble.of", expected="a list of TrainStates", got=describe(states))
     if not states:
         hint = "A sweep keeps its states with keep='all'."
         fail("Ensemble.of", expected="at least one TrainState", got="an empty list", hint=hint)
+    first: dict[str, str] = {}
     for i, state in enumerate(states):
         if not isinstance(state, TrainState):
             fail(f"Ensemble.of, state {i}", expected="a TrainState", got=describe(state))
-    first = {path: describe(leaf) for path, leaf in paths(states[0]).items()}
-    for i, state in enumerate(states[1:], 1):
         own = {path: describe(leaf) for path, leaf in paths(state).items()}
+        first = first or own
         differ = [path for path in first.keys() | own.keys() if first.get(path) != own.get(path)]
         if differ:
             path = min(differ)
             expected = f"states of the same shapes; the first has {path}: {first.get(path, 'nothing')}"
-            hint = "Members are of one task; networks of other shapes form an ensemble of their own."
+            hint = "Members share one task; put networks of other shapes into another ensemble."
             fail(f"Ensemble.of, state {i}", expected=expected, got=f"{own.get(path, 'nothing')}", hint=hint)
     return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *states)
 
 
-def _stacked(ts: TrainState) -> TrainState:
-    """A state with the members along the first axis of its arrays."""
-    sizes = {leaf.shape[0] if getattr(leaf, "shape", ()) else None for leaf in jax.tree.leaves(ts)}
-    if np.ndim(ts.step) != 1 or len(sizes) != 1 or 0 in sizes:
-        hint = "Pass a list of them: [ts, ...]." if np.ndim(ts.step) == 0 else ""
-        got = f"one with step {describe(ts.step)}"
-        fail("Ensemble.of", expected="a list of TrainStates, or one with a leading axis", got=got, hint=hint)
-    return jax.tree.map(jnp.asarray, ts)
-
-
-def _first(ts: TrainState) -> TrainState:
-    """The shapes of one member."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), ts)
-
-
 @jax.jit
 def _finite(ts: TrainState) -> Array:
-    """Of each member, whether its parameters and its layers' state are finite."""
+    """Whether parameters and layer state of each member are finite, (members,)."""
     good = jnp.ones(ts.step.shape, bool)
     for leaf in jax.tree.leaves((ts.params, ts.state)):
         if is_float(leaf):
@@ -239,48 +233,37 @@ def _finite(ts: TrainState) -> Array:
     return good
 
 
-def _last(history: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Of each member the values of the epoch that its state is of: the last, if no callback gave back another."""
-    # Trees of dicts come in the order of their keys; the loss belongs first.
-    values = {name: np.asarray(history[name]) for name in sorted(history, key=_rank)}
-    epochs = values.pop("epoch", None)
-    if epochs is None:
-        return {name: a[:, -1] for name, a in values.items()}
-    found = {name: np.take_along_axis(a, epochs[:, None], 1)[:, 0] for name, a in values.items()}
-    return {"epoch": epochs, **found}
+def _last(history: Mapping[str, ArrayLike]) -> dict[str, list[float]]:
+    """Values by name of all members at the epochs of their states, the losses first."""
+    names = sorted(history, key=lambda name: (name != "epoch", name != "loss", name != "val_loss", name))
+    rows = zip(*(np.asarray(history[name]) for name in names), strict=True)
+    members = [dict(zip(names, map(np.atleast_1d, row), strict=True)) for row in rows]
+    return {name: [last_value(own, name) for own in members] for name in names}
 
 
-def _rank(name: str) -> tuple[bool, bool, str]:
-    return name != "loss", name != "val_loss", name
-
-
-def _numbers(flags: np.ndarray) -> str:
+def _indices_text(flags: np.ndarray) -> str:
     return ", ".join(map(str, np.flatnonzero(flags)))
 
 
 # ------------------------------------------------------------------------------------------------------------- training
 class _How(NamedTuple):
-    """What is fixed before tracing."""
+    """How the members are trained together."""
 
     members: int
-    epochs: int
-    batch_size: int
-    callbacks: tuple[PureCallback, ...]
     bootstrap: bool
     same_order: bool
     at_once: int | None
-    eval_batch_size: int
 
 
 def ensemble(
     task: Task,
-    key: Array,
-    data: Any,
+    key: Key,
+    data: PyTree,
     *,
     members: int = 5,
     epochs: int = 1,
     batch_size: int = 32,
-    validation_data: Any = None,
+    validation_data: PyTree = None,
     callbacks: Sequence[PureCallback] = (),
     bootstrap: bool = False,
     same_order: bool = False,
@@ -288,38 +271,35 @@ def ensemble(
     eval_batch_size: int = 256,
     verbose: int = 1,
 ) -> Ensemble:
-    """Train several networks of one task, each from its own start, in one compiled program.
+    """Train several networks of one task, each from its own initialization, in one compiled program.
 
-    With the loss "gaussian_nll" they are a deep ensemble (Lakshminarayanan, Pritzel and Blundell 2017,
-    arXiv:1612.01474), whose predictions come with intervals.
+    With the loss "gaussian_nll" they form a deep ensemble (Lakshminarayanan, Pritzel and Blundell 2017,
+    arXiv:1612.01474), whose predictions have intervals.
 
     Member ``i`` is ``run(task, init(task, jax.random.fold_in(key, i), x[:1]), data, ...)``, whatever the number of
-    members: its parameters, dropout and order of rows follow from its own key.
+    members: its parameters, dropout and order of rows depend only on its own key.
 
     Args:
       task: the `Task`.
       key: ``jax.random.key(seed)``.
       data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays, as in `fit`.
-      members: how many; default 5.
-      epochs, batch_size: of each member, as in `run`.
-      validation_data: like ``data``; measured after every epoch.
-      callbacks: of `early_stopping` and `reduce_on_plateau`; each member stops for itself.
-      bootstrap: whether each member trains on rows of its own, as many as there are, drawn with replacement (bagging,
-        Breiman 1996). They are gathered, not weighted by how often they came, so that batch normalization and the like
-        see what the member sees; a copy of the data for each member that trains at once is the price. The default, all
-        rows for all, is mostly better for networks: their starts and orders alone make them differ.
-      same_order: whether all visit the rows in the same order. Small networks then train up to twice as fast, since
-        each batch is read once for all of them; members differ in their starts (and dropout) alone.
-      at_once: how many train as one batch; see `many`, which chooses by default.
-      eval_batch_size: examples per batch of validation; default 256.
+      members: the number of members; default 5.
+      epochs, batch_size, validation_data, callbacks, eval_batch_size: as in `run`; each member stops on its own.
+      bootstrap: whether each member trains on its own sample of the rows, of the same size, drawn with replacement
+        (bagging, Breiman 1996). The rows are gathered rather than weighted by their counts, so that batch normalization
+        and the like see the sample; this costs a copy of the data for each member that trains at once. The default, all
+        rows for all members, is mostly better for networks: initialization and order alone make them differ.
+      same_order: whether all members visit the rows in the same order. Small networks then train up to twice as fast,
+        since each batch is read once for all of them; members differ only in initialization (and dropout).
+      at_once: the number of members that train as one batch; see `many`, which chooses by default.
       verbose: 0 is silent, 1 prints a line at the start and a table of the members at the end.
 
     Returns:
-      An `Ensemble`. A member that became non-finite is marked as failed, with a warning, and does not touch the others.
+      An `Ensemble`. A member that becomes non-finite is marked as failed, with a warning; the others are unaffected.
 
     Raises:
-      InputError: as `fit`, before anything compiles; for a member count below 1, or a shared order of rows that each
-        member draws for itself.
+      InputError: as `fit`, before anything compiles; for a number of members below 1, or ``bootstrap`` together with
+        ``same_order``.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -337,7 +317,7 @@ def ensemble(
     if at_once is not None:
         check_count("ensemble", "at_once", at_once)
     if bootstrap and same_order:
-        hint = "With rows of its own, no member shares a batch with another."
+        hint = "Members with different rows cannot share batches."
         fail("ensemble", expected="either bootstrap or same_order", got="both", hint=hint)
     if verbose not in (0, 1):
         fail("ensemble", expected="verbose 0 or 1", got=repr(verbose))
@@ -347,79 +327,68 @@ def ensemble(
     check_sizes(size_of(data), batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
-    how = _How(members, epochs, batch_size, callbacks, bootstrap, same_order, at_once, eval_batch_size)
+    how = _How(members, bootstrap, same_order, at_once)
+    options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:
         span = f"{epochs} epoch{'s' * (epochs != 1)} of {size_of(data)} rows"
         print(f"ensemble: {members_text(members)}, {span}", flush=True)
-    states, history, rows = _train(task, how, key, data, validation_data)
+    states, history, rows = _train(task, how, tuple(options.items()), key, data, validation_data)
     history = jax.device_get(history)
     failed = ~np.asarray(_finite(states))
-    for name, last in _last(history).items():
-        if name in ("loss", "val_loss"):
-            failed |= ~np.isfinite(last)
+    last = _last(history)
+    for name in {"loss", "val_loss"} & last.keys():
+        failed |= ~np.isfinite(last[name])
     if failed.any():
-        warn(
-            f"ensemble: {int(failed.sum())} of {members_text(members)} became non-finite ({_numbers(failed)}) and are "
-            "left out of predictions. The learning rate may be too high; see history for the epoch."
-        )
+        said = f"{int(failed.sum())} of {members_text(members)} became non-finite ({_indices_text(failed)})"
+        hint = "The learning rate may be too high; see history for the epoch."
+        warn(f"ensemble: {said} and are left out of predictions. {hint}")
     found = Ensemble(task, states, history, failed, rows)
     if verbose:
         print(found, flush=True)
     return found
 
 
-def _start(task: Task, key: Array, data: Any) -> TrainState:
-    """The shapes of a state for these data, of which x is looked at alone."""
+def _start(task: Task, key: Key, data: PyTree) -> TrainState:
+    """The shapes of a member's state, from the shape of x alone."""
     if is_stream(data):
         hint = "Gather the batches, or train the members one by one and pass their states to fnn.Ensemble.of."
         fail("ensemble", expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint=hint)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
-        hint = "Inside jit, vmap or grad use fnn.run under fnn.many."
+        hint = "Inside jit, vmap or grad, use fnn.run under fnn.many."
         fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
-    data = as_batch(data, late=True)
-    size_of(data)
-    one: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(data.x)))
-    return one
+    batch = as_batch(data, late=True)
+    size_of(batch)  # checks it
+    return jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
 
 
-def _one_row(x: Any) -> Any:
+def _one_row(x: PyTree) -> PyTree:
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), shape_of(x))
 
 
-def _checked(task: Task, ts: TrainState, data: Any, where: str, *, train: bool) -> Any:
+def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: bool) -> Batch:
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
-    data = as_batch(data, where, late=True)
-    check_slices(task, check_fit(task, ts, data, where, train), data, size_of(data), where)
-    return on_device(data)
+    batch = as_batch(data, where, late=True)
+    check_slices(task, check_fit(task, ts, batch, where, train), batch, size_of(batch), where)
+    return on_device(batch)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _train(
-    task: Task, how: _How, key: Array, data: Any, validation_data: Any
-) -> tuple[TrainState, dict[str, Array], Any]:
-    """See `ensemble`."""
+    task: Task, how: _How, options: tuple[tuple[str, Any], ...], key: Key, data: Batch, validation_data: Batch | None
+) -> tuple[TrainState, dict[str, Array], Array | None]:
+    """States, history and rows of all members; ``options`` are arguments of `run`."""
     size, order_key = size_of(data), jax.random.fold_in(key, jnp.uint32(_ORDER)) if how.same_order else None
 
-    def member(key: Array) -> tuple[TrainState, dict[str, Array], Any]:
+    def member(key: Key) -> tuple[TrainState, dict[str, Array], Array | None]:
         own, rows = data, None
         if how.bootstrap:
             rows = jax.random.randint(jax.random.fold_in(key, jnp.uint32(_ROWS)), (size,), 0, size, jnp.int32)
             own = take(data, rows)
-        ts, history = run(
-            task,
-            init(task, key, _one_row(data.x)),
-            own,
-            epochs=how.epochs,
-            batch_size=how.batch_size,
-            validation_data=validation_data,
-            order_key=order_key,
-            callbacks=how.callbacks,
-            eval_batch_size=how.eval_batch_size,
-        )
+        ts = init(task, key, _one_row(data.x))
+        ts, history = run(task, ts, own, validation_data=validation_data, order_key=order_key, **dict(options))
         return ts, history, rows
 
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(how.members, dtype=jnp.uint32))
-    found: tuple[TrainState, dict[str, Array], Any] = many(member, at_once=how.at_once)(keys)
-    return found
+    return many(member, at_once=how.at_once)(keys)

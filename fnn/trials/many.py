@@ -1,10 +1,10 @@
-"""Many trainings in one compiled program, batched where that is faster and one after the other where it is not."""
+"""Many trainings in one compiled program, as a batch or one after the other, whichever is faster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,29 +13,31 @@ from jax import lax
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from .._core.jaxprs import traced
-from .cost import cpu_batch
+from .._core.types import Array, PyTree
+from .cost import cpu_batch, shape_of_one
+
+T = TypeVar("T")
 
 
-def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[..., Any]:
+def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[..., T]:
     """``jax.vmap(trial)``, or one trial after the other where that is faster: many trainings in one compiled program.
 
-    On a GPU or TPU all trials run as one batch. On a CPU they run in batches of as many members as fit its cache if
-    the trial's matrix products are small, and one after the other in a compiled loop if they are large. The choice is
-    made from the traced program, so equal calls make equal choices; the results agree to floating-point tolerance
-    whatever the choice.
+    On a GPU or TPU all trials run as one batch. On a CPU, trials with small matrix products run in batches that fit the
+    cache; trials with large ones run one after the other in a compiled loop. The choice depends only on the traced
+    program, so equal calls make equal choices; results agree to floating-point tolerance either way.
 
-    Small networks gain most when they visit the rows in the same order: hand one ``order_key`` to all of them.
+    Small networks gain most if they visit the rows in the same order: pass one ``order_key`` to all of them.
 
     Args:
-      trial: a pure function of arrays, mostly `init`, `set_hyper` and `run`.
-      at_once: how many trials form a batch; default None, chosen as above. 1 is one after the other.
+      trial: a pure function of arrays, typically `init`, `set_hyper` and `run`.
+      at_once: the number of trials per batch; default None, chosen as above. 1 runs them one after the other.
 
     Returns:
       A function of the same positional arguments with a leading axis of trials (pytrees too), which returns the
-      trial's results with that axis. It is pure; wrap it in ``jax.jit`` when it is called repeatedly.
+      trial's results with that axis. It is pure; wrap it in ``jax.jit`` if you call it repeatedly.
 
     Raises:
-      InputError: when called with arguments that have no such axis in common.
+      InputError: when called with arguments that do not share such an axis.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -53,52 +55,46 @@ def many(trial: Callable[..., Any], *, at_once: int | None = None) -> Callable[.
     if at_once is not None:
         check_count("many", "at_once", at_once)
 
-    def mapped(*args: Any) -> Any:
-        size = _trials(args)
-        one = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), args)
-        # Traced once, here: what is examined is what runs.
-        program = traced(trial, *one)
-        treedef: Any = jax.tree.structure(program.shapes)
+    def mapped(*args: PyTree) -> T:
+        size, one = _trial_count(args), shape_of_one(args)
+        program = traced(trial, *one)  # once, so that the program examined is the one that runs
         run_one = partial(program.run, program.consts)
 
-        def flat(leaves: tuple[Any, ...]) -> list[Any]:
-            return run_one(*leaves)
+        def grouped(most: int) -> Callable[..., list[Array]]:
+            return lambda *leaves: _in_groups(lambda leaves: run_one(*leaves), leaves, size, most)
 
-        def grouped(most: int) -> Callable[..., list[Any]]:
-            return lambda *leaves: _in_groups(flat, leaves, size, most)
-
+        on_cpu = elsewhere = size if at_once is None else at_once
+        if at_once is None:
+            try:
+                on_cpu = cpu_batch(run_one, jax.tree.leaves(one), size)
+            except NotImplementedError:  # an operation that cannot be batched
+                on_cpu = elsewhere = 1
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(args)]
-        if at_once is not None:
-            return treedef.unflatten(grouped(at_once)(*leaves))
-        try:
-            on_cpu = cpu_batch(run_one, jax.tree.leaves(one), size)
-        except NotImplementedError:  # an operation that has no batched form
-            return treedef.unflatten(grouped(1)(*leaves))
-        if on_cpu == size:
-            results = grouped(size)(*leaves)
+        if on_cpu == elsewhere:
+            results = grouped(on_cpu)(*leaves)
         else:
-            results = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(size))
-        return treedef.unflatten(results)
+            results = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(elsewhere))
+        return jax.tree.unflatten(jax.tree.structure(program.shapes), results)
 
     return mapped
 
 
-def _trials(args: tuple[Any, ...]) -> int:
-    sizes = set()
+def _trial_count(args: tuple[PyTree, ...]) -> int:
+    sizes = set[int]()
     for path, leaf in jax.tree_util.tree_leaves_with_path(args):
         if not getattr(leaf, "shape", ()):
             where = f"many, argument {jax.tree_util.keystr(path)}"
-            hint = "Values that all trials share belong into the function itself."
+            hint = "Values that all trials share belong in the function itself."
             fail(where, expected="an array with the trials along its first axis", got=describe(leaf), hint=hint)
         sizes.add(leaf.shape[0])
     if len(sizes) != 1 or 0 in sizes:
         got = f"lengths {sorted(sizes)}" if sizes else "no argument"
-        fail("many", expected="arguments with one and the same number of trials, at least 1", got=got)
-    return int(sizes.pop())
+        fail("many", expected="arguments with the same number of trials, at least 1", got=got)
+    return sizes.pop()
 
 
-def _in_groups(trial: Callable[[Any], Any], xs: Any, size: int, most: int) -> Any:
-    """`jax.vmap` in groups of nearly equal size; the last group repeats a member rather than being compiled anew."""
+def _in_groups(trial: Callable[..., list[Array]], xs: tuple[Array, ...], size: int, most: int) -> list[Array]:
+    """`jax.vmap` in groups of nearly equal size; the last one repeats a trial, so that it needs no other program."""
     rounds = -(-size // most)
     if rounds == 1:
         return jax.vmap(trial)(xs)

@@ -6,8 +6,7 @@ import csv
 import difflib
 import io
 import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -15,26 +14,29 @@ import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
-from .._core.files import check_ending
+from .._core.files import FilePath, check_ending, write_whole
 from .._core.random import is_key
 from .._core.tables import column_widths, table_line
+from .._core.types import PyTree
 
 Config = dict[str, Any]
+Label = str | float | None
+"""An argument or a figure of a trial as a table shows it."""
 
 
 class Sweep(NamedTuple):
-    """What a sweep found; printed as a table with the best trial first.
+    """The results of a sweep; prints as a table, best trial first.
 
     Attributes:
-      configs: the configurations, in the order in which they were given; one dict per trial.
-      scores: (trials,) the monitored value of each, of the epoch that its state is of.
-      histories: a dict per trial, with (epochs,) arrays by name.
+      configs: the arguments of each trial, in the order given.
+      scores: (trials,) the monitored value of each trial, at the epoch of the state that it returned.
+      histories: for each trial, arrays (epochs,) by name.
       failed: (trials,) whether the monitored value, a loss or a parameter is not finite, or a hyper-parameter of the
-        optimizer is out of its range, such as a negative learning rate.
-      monitor: what was compared.
-      rising: whether more of it is better.
-      ts: the state that the best trial returned, None when all failed.
-      states: the states of all trials, if ``keep="all"``, else an empty list.
+        optimizer is out of range, such as a negative learning rate.
+      monitor: the name of the monitored value.
+      rising: whether higher is better.
+      ts: the state of the best trial, None if all failed.
+      states: the states of all trials if ``keep="all"``, else an empty list.
     """
 
     configs: list[Config]
@@ -43,17 +45,17 @@ class Sweep(NamedTuple):
     failed: np.ndarray
     monitor: str
     rising: bool
-    ts: Any
-    states: list[Any]
+    ts: PyTree
+    states: list[PyTree]
 
     @property
     def order(self) -> list[int]:
-        """Numbers of the trials, the best first and the failed ones last."""
+        """Indices of the trials, the best first and the failed ones last."""
         return _ranked(self.scores, self.failed, self.rising)
 
     @property
     def best(self) -> Config:
-        """The configuration of the best trial.
+        """The arguments of the best trial.
 
         Raises:
           InputError: when every trial failed.
@@ -66,23 +68,22 @@ class Sweep(NamedTuple):
         """An argument or a figure of every trial, in the order of ``configs``.
 
         Args:
-          name: an argument, whose values come as numbers or text that tells them apart; or an entry of the history,
-            which gives the value of the epoch that a trial's state is of.
+          name: an argument, whose values are returned as numbers or distinct texts; or an entry of the history, taken
+            at the epoch of the state that a trial returned.
 
         Raises:
           InputError: for an unknown name.
         """
         if name in self.configs[0]:
             return _labels([config[name] for config in self.configs])
-        figures = dict.fromkeys(figure for history in self.histories for figure in history)
-        check_known("a swept argument or a figure of the history", name, [*self.configs[0], *figures])
+        check_known("a swept argument or a figure of the history", name, [*self.configs[0], *self._figures()])
         return [last_value(history, name) if name in history else float("nan") for history in self.histories]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A dict per trial, the best first: its number, its arguments as plain values, and its last figures."""
-        figures = list(dict.fromkeys(figure for history in self.histories for figure in history))
+        """A dict per trial, the best first: its index, its arguments as numbers or text, and its figures."""
+        figures = self._figures()
         taken = {"trial", "failed", *figures}
-        # An argument may bear the name of a figure, such as loss=["mse", "mae"].
+        # An argument may have the name of a figure, such as loss=["mse", "mae"].
         columns = {f"{name} (argument)" if name in taken else name: self.column(name) for name in self.configs[0]}
         found = []
         for i in self.order:
@@ -91,6 +92,9 @@ class Sweep(NamedTuple):
             found.append({"trial": i, **shown, **last, "failed": bool(self.failed[i])})
         return found
 
+    def _figures(self) -> list[str]:
+        return list(dict.fromkeys(name for history in self.histories for name in history))
+
     def averages(self, *over: str) -> list[dict[str, Any]]:
         """The mean score over some arguments, such as seeds or folds, for each combination of the others.
 
@@ -98,9 +102,9 @@ class Sweep(NamedTuple):
           *over: the arguments to average over.
 
         Returns:
-          A dict per combination of the others' values, the best first: these values, the mean under the name of what
-          was monitored, its standard deviation "std", the number of "trials", and how many of them "failed", which are
-          left out of the mean. Combinations with a failed trial come after those without.
+          A dict per combination, the best first: the values of the other arguments, the mean under the name of the
+          monitored value, its standard deviation "std", the number of "trials" and the number "failed". Failed trials
+          do not count in the mean, and combinations with one come after those without.
 
         Raises:
           InputError: for a name that was not swept.
@@ -121,8 +125,8 @@ class Sweep(NamedTuple):
         ranked = _ranked([row[self.monitor] for row in rows], [row["failed"] for row in rows], self.rising)
         return [rows[i] for i in ranked]
 
-    def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write `rows` as a CSV file, whole or not at all. Missing folders are made.
+    def to_csv(self, path: FilePath) -> None:
+        """Write `rows` as a CSV file, whole or not at all. Missing folders are created.
 
         Raises:
           InputError: for a file name with the ending of another kind of file, such as ".xlsx".
@@ -133,63 +137,57 @@ class Sweep(NamedTuple):
         writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(text.getvalue(), encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, os.path.realpath(path), [text.getvalue().encode()], "to_csv")
 
     def __repr__(self) -> str:
         rows = self.rows()
         shown = rows[:10]
         names = [name for name in dict.fromkeys(name for row in rows for name in row) if name != "failed"]
-        cells = [names, *([_cell(row.get(name, "")) for name in names] for row in shown)]
+        values = [[row.get(name, "") for name in names] for row in shown]
+        cells = [names, *([f"{v:.4g}" if isinstance(v, float) else str(v) for v in row] for row in values)]
         widths = column_widths(cells)
         lines = [table_line(line, widths) for line in cells]
-        lines[1:] = [line + ("  failed" if row["failed"] else "") for line, row in zip(lines[1:], shown, strict=True)]
+        lines[1:] = [line + "  failed" * row["failed"] for line, row in zip(lines[1:], shown, strict=True)]
         failed = int(self.failed.sum())
         tail = f"{trials_text(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
         more = [f"... {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
         return "\n".join([*lines, *more, tail])
 
 
-def _ranked(scores: Any, failed: Any, rising: bool) -> list[int]:
-    """Numbers in the order of their scores, the best first, then those that failed."""
+def _ranked(scores: np.ndarray | list[float], failed: np.ndarray | list[int], rising: bool) -> list[int]:
+    """Indices by score, the best first, then those with failures."""
     scores = np.asarray(scores, float)
     return [int(i) for i in np.lexsort((-scores if rising else scores, np.asarray(failed) > 0))]
 
 
-def _labels(values: list[Any]) -> list[Any]:
-    """Values as numbers or text; what would read the same but differs is numbered."""
-    known: dict[Any, dict[Any, int]] = {}
-    contents = {id(value): _content(value) for value in values}  # a value of a grid comes many times
-    pairs = [(_plain(value), contents[id(value)]) for value in values]
+def _labels(values: list[object]) -> list[Label]:
+    """Values as numbers or text; different values with the same text are numbered."""
+    known: dict[Label, dict[Hashable, int]] = {}
+    contents = {id(value): _content(value) for value in values}  # once per value, as those of a grid recur
+    pairs = [(_label(value), contents[id(value)]) for value in values]
     for label, content in pairs:
         different = known.setdefault(label, {})
         different.setdefault(content, len(different))
     return [label if len(known[label]) == 1 else f"{label} #{known[label][content]}" for label, content in pairs]
 
 
-def _plain(value: Any) -> Any:
-    """A value as a number or short text for a table."""
+def _label(value: Any) -> Label:
+    """A value as a number or short text."""
     if isinstance(value, (bool, int, float, str)) or value is None:
         return value
     if is_key(value):
         return "key " + " ".join(str(int(word)) for word in jax.random.key_data(value).ravel())
     if np.ndim(value) == 0 and hasattr(value, "dtype"):
         number = np.asarray(value)[()]
-        # The decimal number that a float of 32 bits stands for, without the digits that it cannot hold.
+        # The shortest decimal number that rounds to this float32.
         return float(str(number)) if is_float(number) else number.item()
     if hasattr(value, "shape"):
         return describe(value)
     return getattr(value, "__name__", None) or (type(value).__name__ if has_arrays(value) else str(value))
 
 
-def _content(value: Any) -> Any:
-    """What two equal values have in common, hashable."""
+def _content(value: PyTree) -> Hashable:
+    """Equal for equal values."""
     if has_arrays(value):
         leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(value)]
         return tuple(np.asarray(leaf).tobytes() for leaf in leaves)
@@ -200,20 +198,16 @@ def _content(value: Any) -> Any:
     return value
 
 
-def has_arrays(value: Any) -> bool:
+def has_arrays(value: PyTree) -> bool:
     """Whether a value holds arrays."""
     return any(isinstance(leaf, (np.ndarray, jax.Array)) for leaf in jax.tree.leaves(value))
 
 
 def last_value(history: Mapping[str, np.ndarray], name: str) -> float:
-    """The value of the epoch that a trial's state is of: the last, if no callback gave back another."""
+    """A figure at the epoch of the returned state: the last epoch, unless a callback restored another."""
     values, epoch = history[name], history.get("epoch")
-    # What `run` says of callbacks is one number.
+    # "epoch", which `run` adds for callbacks, is a single number.
     return float(values[int(epoch[0]) if epoch is not None and epoch.size == 1 < values.size else -1])
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def trials_text(count: int) -> str:
@@ -221,8 +215,8 @@ def trials_text(count: int) -> str:
     return f"{count} trial{'s' * (count != 1)}"
 
 
-def check_known(expected: str, name: Any, options: Iterable[str], hint: str = "") -> None:
-    """Refuse a name that is not among the options, with the close ones."""
+def check_known(expected: str, name: object, options: Iterable[str], hint: str = "") -> None:
+    """Refuse a name that is not among the options, and suggest close ones."""
     options = list(options)
     if name not in options:
         close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)

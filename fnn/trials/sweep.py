@@ -1,12 +1,12 @@
-"""Sweeps: many configurations of one training, compiled together, as a table with the best one ready to use."""
+"""Sweeps: many configurations of one training, compiled together."""
 
 from __future__ import annotations
 
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +14,22 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail
+from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
 from ..optimizers.hyper import in_range
 from ..training.state import TrainState
 from ..training.stopping import is_rising
 from .many import many
-from .programs import bytes_available, bytes_needed, compile_program, trace_trial
+from .programs import Program, bytes_available, bytes_needed, compile_program, trace_trial
 from .results import Config, Sweep, check_known, has_arrays, last_value, trials_text
+
+Trial = Callable[..., tuple[PyTree, Mapping[str, Array]]]
 
 
 def sweep(
-    trial: Callable[..., tuple[Any, Mapping[str, Any]]],
-    space: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    trial: Trial,
+    space: Mapping[str, Iterable[object]] | Sequence[Mapping[str, object]],
     *,
     structural: Sequence[str] = (),
     monitor: str | None = None,
@@ -39,29 +42,30 @@ def sweep(
     """Train many configurations, in as few compiled programs as their shapes allow.
 
     Args:
-      trial: a pure function of keyword arguments, ``trial(key, rate) -> (ts, history)``, mostly `init`, `set_hyper`
+      trial: a pure function of keyword arguments, ``trial(key, rate) -> (ts, history)``, typically `init`, `set_hyper`
         and `run`.
-      space: a dict from argument names to the values to try, of which all combinations are trained; or a list of
-        dicts, one per trial. Values are numbers, arrays of one shape (PRNG keys), pytrees of such arrays (the folds of
+      space: a dict from argument names to the values to try, which trains all combinations; or a list of dicts, one
+        per trial. Values are numbers, arrays of one shape (PRNG keys), pytrees of such arrays (the folds of
         `fnn.data.folds`), or, for structural arguments, anything hashable.
-      structural: arguments that set shapes or control flow, such as widths, numbers of layers or batch sizes: trials
-        with equal ones form a group, which is compiled once. Text, functions, tuples, None and booleans always do.
-      monitor: the entry of the history that is compared; default "val_loss" if there is one, else "loss".
+      structural: arguments that set shapes or control flow, such as widths, numbers of layers or batch sizes. Trials
+        with equal ones form a group, which is compiled once. Strings, functions, tuples, None and booleans are always
+        structural.
+      monitor: the entry of the history to compare; default "val_loss" if there is one, else "loss".
       mode: "min" or "max"; the names of the library's losses and metrics have a default, see `early_stopping`.
-      keep: "best" keeps the state of the best trial alone, "all" those of all trials.
-      members: how many trials one call of the compiled program trains, at most; by default as many as, by what the
-        compiled program says of itself, take half of the device's memory. A bar moves with each call.
-      at_once: how many of them form one batch; see `many`, which chooses by default.
+      keep: "best" keeps only the state of the best trial, "all" those of all trials.
+      members: the most trials that one call of the compiled program trains; by default as many as need half of the
+        device's memory, as reported by the compiled program. The bar moves with each call.
+      at_once: the number of trials per batch within a call; see `many`, which chooses by default.
       verbose: 0 is silent, 1 shows a bar.
 
     Returns:
-      A `Sweep`. A trial whose monitored value, loss or parameters are not finite at the end is marked as failed and
-      does not touch the others. When all failed, there is a warning, and no state.
+      A `Sweep`. A trial whose monitored value, loss or parameters are not finite at the end is marked as failed; the
+      others are unaffected. If all fail, there is a warning and no state.
 
     Raises:
-      InputError: for an empty space, arguments that the trial does not have or that are missing, values of one
-        argument that differ in shape, an argument that would have to be structural, a history without the
-        monitored value, or a monitored value of which it is not known whether more is better.
+      InputError: for an empty space, unknown or missing arguments, values of one argument that differ in shape, an
+        argument that must be structural, a history without the monitored value, or a monitored value that needs a
+        ``mode``.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -83,27 +87,27 @@ def sweep(
     structural = (structural,) if isinstance(structural, str) else tuple(structural)
     for name in structural:
         check_known("swept arguments in structural", name, configs[0])
-    collected = _Collected(len(configs), monitor, mode, keep)
-    with _bar(verbose, len(configs)) as bar:
-        for fixed, numbers in _groups(configs, frozenset(structural)):
-            _train(trial, configs, fixed, numbers, members, at_once, collected, bar)
-    if collected.failed.all():
+    size = len(configs)
+    states: list[PyTree] = [None] * size if keep == "all" else []
+    found = Sweep(configs, np.full(size, np.nan), [{}] * size, np.ones(size, bool), monitor or "", False, None, states)
+    with _bar(verbose, size) as bar:
+        for group in _groups(configs, structural):
+            found = _train(trial, group, found, bar, mode=mode, members=members, at_once=at_once)
+    if found.failed.all():
         warn(
-            f"sweep: {trials_text(len(configs))} became non-finite, which is all, so there is no best and ts is None. "
+            f"sweep: {trials_text(size)} became non-finite and none remains, so ts is None. "
             "The learning rates may be too high; see histories for the epoch."
         )
-    return collected.result(configs)
+    return found
 
 
-def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
-    """The configurations of a space, each checked against the arguments of the trial."""
+def _configs(trial: Trial, space: object) -> list[Config]:
+    """The arguments of all trials, checked against the signature of the trial."""
     if not callable(trial):
         fail("sweep", expected="a function of one trial's arguments", got=describe(trial))
     if isinstance(space, Mapping):
         listed = {name: _listed(name, values) for name, values in space.items()}
         configs = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
-        if not space:
-            configs = []
     elif isinstance(space, Sequence) and all(isinstance(config, Mapping) for config in space):
         configs = [dict(config) for config in space]
     else:
@@ -122,116 +126,129 @@ def _configs(trial: Callable[..., Any], space: Any) -> list[Config]:
     return configs
 
 
-def _listed(name: str, values: Any) -> list[Any]:
-    """The values of an argument; what is one value itself is refused."""
+def _listed(name: str, values: object) -> list[object]:
+    """The values of an argument; a single value is refused."""
     one = isinstance(values, (str, Mapping)) or hasattr(values, "_fields") or getattr(values, "shape", None) == ()
     if one or not isinstance(values, Iterable):
         fail("sweep", expected=f"a list of values for {name!r}", got=repr(values), hint=f"Pass [{values!r}].")
     return list(values)
 
 
-def _is_structural(value: Any) -> bool:
+class _Group(NamedTuple):
+    """Trials with equal structural arguments, which share a compiled program."""
+
+    fixed: Config  # the structural arguments
+    configs: list[Config]  # all arguments of each trial
+    indices: list[int]  # of the trials in the sweep
+
+
+def _groups(configs: list[Config], structural: tuple[str, ...]) -> Iterator[_Group]:
+    names = [name for name in configs[0] if name in structural or any(_is_structural(c[name]) for c in configs)]
+    groups: dict[tuple[Hashable, ...], list[int]] = {}
+    for i, config in enumerate(configs):
+        groups.setdefault(tuple(_identity(name, config[name]) for name in names), []).append(i)
+    for indices in groups.values():
+        yield _Group({name: configs[indices[0]][name] for name in names}, [configs[i] for i in indices], indices)
+
+
+def _is_structural(value: object) -> bool:
     if isinstance(value, tuple):
         return not has_arrays(value)
     return isinstance(value, (str, bool, type(None))) or callable(value)
 
 
-def _groups(configs: list[Config], structural: frozenset[str]) -> Iterator[tuple[Config, list[int]]]:
-    """Equal structural arguments, with the numbers of the trials that have them."""
-    names = [name for name in configs[0] if name in structural or any(_is_structural(c[name]) for c in configs)]
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for i, config in enumerate(configs):
-        groups.setdefault(tuple(_identity(name, config[name]) for name in names), []).append(i)
-    for numbers in groups.values():
-        yield {name: configs[numbers[0]][name] for name in names}, numbers
-
-
-def _identity(name: str, value: Any) -> Any:
-    """What is equal for equal structural values; a function that cannot be hashed is itself alone."""
+def _identity(name: str, value: object) -> Hashable:
+    """Equal for equal structural values; a function that cannot be hashed equals only itself."""
     try:
         hash(value)
     except TypeError:
         if callable(value):
             return id(value)
-        hint = "Pass tuples in the place of lists." if isinstance(value, list) else ""
+        hint = "Pass tuples instead of lists." if isinstance(value, list) else ""
         fail("sweep", expected=f"hashable structural arguments for {name!r}", got=repr(value)[:80], hint=hint)
     return value
 
 
 def _train(
-    trial: Callable[..., Any],
-    configs: list[Config],
-    fixed: Config,
-    numbers: list[int],
-    members: int | None,
-    at_once: int | None,
-    collected: _Collected,
-    bar: Any,
-) -> None:
-    """Trials of one structure, so many per call of one compiled program."""
-    names = [name for name in configs[0] if name not in fixed]
+    trial: Trial, group: _Group, found: Sweep, bar: Any, *, mode: str | None, members: int | None, at_once: int | None
+) -> Sweep:
+    """Train the trials of a group, in calls of one compiled program, and add their results to those found so far."""
 
-    def one(traced: dict[str, Any]) -> tuple[Any, dict[str, Any], Any]:
-        out = trial(**traced, **fixed)
+    def one(varied: Config) -> tuple[PyTree, dict[str, Array], Array]:
+        out = trial(**varied, **group.fixed)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Mapping)):
             fail("sweep", expected="a trial that returns (ts, history), as fnn.run does", got=describe(out))
         return out[0], dict(out[1]), _is_finite(out[0])
 
-    stacked = {name: _stack(name, [configs[i][name] for i in numbers]) for name in names}
-    run, consts, shapes = trace_trial(one, stacked, configs[numbers[0]])
-    collected.check(shapes[1])
-    # Arrays that the trial closes over, such as the data, are handed to the program; else they would become part of it.
+    names = [name for name in group.configs[0] if name not in group.fixed]
+    stacked = {name: _stack(name, [config[name] for config in group.configs]) for name in names}
+    run, consts, shapes = trace_trial(one, stacked, group.configs[0])
+    found = _monitoring(found, shapes[1], mode)
+    # Arrays that the trial closes over, such as the data, become arguments; otherwise the program would contain them.
     shared = [jnp.asarray(array) for array in consts]
-    treedef: Any = jax.tree.structure(shapes)
 
-    def batch(shared: list[Any], stacked: dict[str, Any]) -> Any:
+    @jax.jit
+    def batch(shared: list[Array], stacked: Config) -> PyTree:
         if not stacked:  # nothing to batch
             leaves = [leaf[None] for leaf in run(shared)]
         else:
             leaves = many(lambda one: run(shared, *jax.tree.leaves(one)), at_once=at_once)(stacked)
-        return treedef.unflatten(leaves)
+        return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
-    def rows(start: int, count: int) -> dict[str, Any]:
-        # The last call repeats a trial, so that it needs no program of its own.
-        places = np.minimum(np.arange(start, start + count), len(numbers) - 1)
-        return jax.tree.map(lambda a: a[places], stacked)
+    size = len(group.indices)
 
+    def arguments(start: int, count: int) -> tuple[list[Array], Config]:
+        # The last call repeats a trial, so that it needs no other program.
+        rows = np.minimum(np.arange(start, start + count), size - 1)
+        return shared, jax.tree.map(lambda a: a[rows], stacked)
+
+    each = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
+    count, program = _fitting(
+        lambda count: compile_program(batch, *arguments(0, count)), size, each, members if names else 1
+    )
+    for start in range(0, size, count):
+        part = group.indices[start : start + count]
+        found = _added(found, part, *program(*arguments(start, count)))
+        bar.update(len(part))
+    return found
+
+
+def _fitting(make: Callable[[int], Program], trials: int, each: int, members: int | None) -> tuple[int, Program]:
+    """The number of trials per call, ``members`` or as many as fit into memory, and the program for it.
+
+    ``make`` compiles the program for a number of trials; the results of a trial have ``each`` bytes.
+    """
     room = bytes_available()
-    size = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
-    count = (members or max(1, int(room // max(size, 1)))) if names else 1
+    count = members or max(1, int(room // max(each, 1)))
     while True:
-        count = -(-len(numbers) // -(-len(numbers) // count))  # calls of nearly equal size
-        program = compile_program(jax.jit(batch), shared, rows(0, count))
+        count = -(-trials // -(-trials // count))  # calls of nearly equal size
+        program = make(count)
         needed = bytes_needed(program)
         if members is not None or count == 1 or needed <= room:
-            break
+            return count, program
         count = max(1, min(count // 2, int(count * room / needed)))
-    for start in range(0, len(numbers), count):
-        collected.add(numbers[start : start + count], *program(shared, rows(start, count)))
-        bar.update(len(numbers[start : start + count]))
 
 
-def _is_finite(ts: Any) -> Any:
+def _is_finite(ts: PyTree) -> Array:
     """Whether all parameters are finite, traced."""
     leaves = jax.tree.leaves(ts.params) if isinstance(ts, TrainState) else []
     finite = [jnp.isfinite(leaf).all() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.stack(finite).all() if finite else jnp.bool_(True)
 
 
-def _stack(name: str, values: list[Any]) -> Any:
+def _stack(name: str, values: list[PyTree]) -> PyTree:
     """The values of an argument along a new first axis, leaf by leaf."""
-    structures: set[Any] = {jax.tree.structure(value) for value in values}
+    structures = {jax.tree.structure(value) for value in values}
     if len(structures) > 1:
         got = " and ".join(sorted({type(value).__name__ for value in values}))
         fail("sweep", expected=f"values of {name!r} of one structure", got=got, hint="Or name it in structural.")
-    leaves = zip(*(jax.tree.leaves(value) for value in values), strict=True)
-    return structures.pop().unflatten([_stack_leaf(name, list(column)) for column in leaves])
+    return jax.tree.map(lambda *leaves: _stack_leaf(name, leaves), *values)
 
 
-def _stack_leaf(name: str, values: list[Any]) -> Any:
+def _stack_leaf(name: str, values: tuple[PyTree, ...]) -> Array:
     arrays = [value if isinstance(value, jax.Array) else np.asarray(value) for value in values]
     if len({a.shape for a in arrays}) > 1:
-        hint = "Values of one argument share a shape; pad them, or name it in structural."
+        hint = "Pad them to one shape, or name the argument in structural."
         got = str(sorted({a.shape for a in arrays}))
         fail("sweep", expected=f"values of {name!r} of one shape", got=got, hint=hint)
     if not all(isinstance(a, jax.Array) or jnp.issubdtype(a.dtype, np.number) or a.dtype == bool for a in arrays):
@@ -254,46 +271,29 @@ def _bar(verbose: int, total: int) -> Any:
     return tqdm(total=total, desc="sweep", unit="trial", file=sys.stdout, disable=verbose == 0)
 
 
-class _Collected:
-    """Results of trials as they come, with the best state so far."""
+def _monitoring(found: Sweep, history: Mapping[str, PyTree], mode: str | None) -> Sweep:
+    """The results with the monitored value; a history without it is refused before anything is trained."""
+    monitor = found.monitor or ("val_loss" if "val_loss" in history else "loss")
+    # As in early_stopping.
+    validated = any(name.startswith("val_") for name in history)
+    hint = "Pass validation_data to fnn.run." if monitor.startswith("val_") and not validated else ""
+    check_known("an entry of the history to monitor", monitor, history, hint)
+    return found._replace(monitor=monitor, rising=is_rising("sweep", monitor, mode))
 
-    def __init__(self, size: int, monitor: str | None, mode: str | None, keep: str) -> None:
-        self.scores, self.failed = np.full(size, np.nan), np.ones(size, bool)
-        self.histories: list[dict[str, np.ndarray]] = [{} for _ in range(size)]
-        self.states: list[Any] = [None] * size
-        self.monitor, self.mode, self.keep, self.best, self.ts = monitor, mode, keep, np.inf, None
-        self.rising = False
 
-    def check(self, history: Mapping[str, Any]) -> None:
-        """Refuse a history without the monitored value, before anything is trained."""
-        if self.monitor is None:
-            self.monitor = "val_loss" if "val_loss" in history else "loss"
-        # As in early_stopping.
-        validated = any(name.startswith("val_") for name in history)
-        hint = "Pass validation_data to fnn.run." if self.monitor.startswith("val_") and not validated else ""
-        check_known("an entry of the history to monitor", self.monitor, history, hint)
-        self.rising = is_rising("sweep", self.monitor, self.mode)
-
-    def add(self, part: list[int], states: Any, history: Mapping[str, Any], finite: Any) -> None:
-        """Take over what a call returned for the trials of these numbers; there may be more rows than trials."""
-        history, finite, hyper = jax.device_get((dict(history), finite, get_hyper(states)))
-        # Within a program hyper-parameters have no values that could be refused.
-        finite = np.asarray(finite) & in_range(hyper, len(finite))
-        sign = -1.0 if self.rising else 1.0
-        best = None
-        for row, number in enumerate(part):
-            own = self.histories[number] = {name: np.atleast_1d(values[row]) for name, values in history.items()}
-            score = self.scores[number] = last_value(own, str(self.monitor))
-            figures = [score, *(last_value(own, name) for name in ("loss", "val_loss") if name in own)]
-            self.failed[number] = not (finite[row] and np.isfinite(figures).all())
-            if not self.failed[number] and sign * score < self.best:
-                self.best, best = sign * score, row
-        if best is not None:
-            self.ts = jax.tree.map(lambda a: a[best], states)
-        if self.keep == "all":
-            for row, number in enumerate(part):
-                self.states[number] = jax.tree.map(lambda a, row=row: a[row], states)
-
-    def result(self, configs: list[Config]) -> Sweep:
-        states = self.states if self.keep == "all" else []
-        return Sweep(configs, self.scores, self.histories, self.failed, str(self.monitor), self.rising, self.ts, states)
+def _added(found: Sweep, indices: list[int], states: PyTree, history: Mapping[str, Array], finite: Array) -> Sweep:
+    """The results with those of these trials, which are the first rows of a call's."""
+    history, good, hyper = jax.device_get((dict(history), finite, get_hyper(states)))
+    # Hyper-parameters have no values inside the program, so they are checked here.
+    good = good & in_range(hyper, len(good))
+    for row, i in enumerate(indices):
+        own = found.histories[i] = {name: np.atleast_1d(values[row]) for name, values in history.items()}
+        score = found.scores[i] = last_value(own, found.monitor)
+        figures = [score, *(last_value(own, name) for name in ("loss", "val_loss") if name in own)]
+        found.failed[i] = not (good[row] and np.isfinite(figures).all())
+        if found.states:
+            found.states[i] = jax.tree.map(lambda a, row=row: a[row], states)
+    best = found.order[0]
+    if found.failed[best] or best not in indices:
+        return found
+    return found._replace(ts=jax.tree.map(lambda a: a[indices.index(best)], states))

@@ -601,7 +601,7 @@ def test_a_memory_that_no_file_can_hold_is_met_before_training(run, monkeypatch)
             raise AssertionError("restored")
 
     with pytest.raises(
-        fnn.CheckpointError, match=r"expected texts as keys, got 1\.*; there is no earlier checkpoint"
+        fnn.CheckpointError, match=r"expected strings as keys, got 1\.*; there is no earlier checkpoint"
     ) as info:
         run(callbacks=[Names()])
     assert int(info.value.ts.step) == 0

@@ -275,7 +275,7 @@ def test_one_member_reads_as_one(found):
 def test_functions_of_one_state_name_those_of_an_ensemble(found):
     for call in (lambda: fnn.evaluate(TASK, found, (X, Y)), lambda: fnn.predict(TASK, found, X)):
         with pytest.raises(
-            fnn.InputError, match=r"got an Ensemble\. .* members\.evaluate\(\(x, y\)\) and members\.pred"
+            fnn.InputError, match=r"got an Ensemble\. .* members\.evaluate\(\(x, y\)\) or members\.pred"
         ):
             call()
     with pytest.raises(fnn.InputError, match=r"evaluate: .* got 2\. Pass one tuple: members\.evaluate\(\(x, y\)\)"):

@@ -127,7 +127,7 @@ def test_a_second_sweep_compiles_nothing(monkeypatch):
     assert len(compiled._PROGRAMS) <= compiled._MOST_PROGRAMS
 
 
-def test_constants_that_the_text_of_a_program_does_not_hold_are_no_constants_of_the_next_sweep():
+def test_hidden_constants_are_not_shared_between_sweeps():
     """With this setting of JAX, data is a hidden argument of the program, and two sweeps have the same text."""
     code = """
 import jax, numpy as np, fnn
@@ -146,7 +146,7 @@ print([scores(ones, ones), scores(3 * ones, ones), scores(ones, 5 * ones)])
     assert json.loads(out) == [[6000.0, 12000.0], [12000.0, 24000.0], [18000.0, 36000.0]]
 
 
-def test_the_callback_of_a_sweep_is_not_that_of_the_one_before():
+def test_callbacks_are_not_shared_between_sweeps():
     def of(factor):
         def one(rate):
             shape = jax.ShapeDtypeStruct((), "float32")
@@ -223,7 +223,7 @@ def test_what_does_not_fit_into_memory_comes_in_several_calls(monkeypatch):
     assert max(parts) in (2, 3)
 
 
-def test_the_data_is_no_part_of_the_program():
+def test_data_is_an_argument_of_the_program():
     """Arrays that a trial closes over would be copied into the program, and XLA would compute with them."""
     big = jnp.arange(300_000.0)
 
@@ -360,6 +360,18 @@ def test_monitor_and_mode():
     assert fnn.sweep(one, {"a": [1.0, 3.0]}, monitor="val_accuracy", mode="min", verbose=0).best == {"a": 1.0}
 
 
+def test_configuration_and_state_of_the_best_trial_agree_on_ties():
+    """Trials of one structure run together, so the first one to be trained need not be the first one given."""
+
+    def one(value, text):
+        return {"value": value}, {"accuracy": jnp.where(value == 0, 0.0, 1.0)[None]}
+
+    configs = [{"value": float(i), "text": "ab"[i % 2]} for i in range(3)]
+    found = fnn.sweep(one, configs, monitor="accuracy", verbose=0)
+    assert found.best == configs[1]
+    assert found.ts == {"value": 1.0}
+
+
 def test_table_as_csv(found, tmp_path):
     found.to_csv(tmp_path / "sweep.csv")
     with (tmp_path / "sweep.csv").open() as file:
@@ -382,7 +394,7 @@ def test_a_bar_moves_and_silence_is_silent(capsys):
 
 
 def test_when_all_failed_there_is_no_best():
-    with pytest.warns(RuntimeWarning, match="sweep: 2 trials became non-finite, which is all, .* ts is None"):
+    with pytest.warns(RuntimeWarning, match="sweep: 2 trials became non-finite and none remains, so ts is None"):
         found = fnn.sweep(lambda a: ({}, {"loss": a[None] * jnp.nan}), {"a": [1.0, 2.0]}, verbose=0)
     assert found.ts is None
     with pytest.raises(fnn.InputError, match="a trial with a finite result, got none of 2"):
