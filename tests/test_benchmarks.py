@@ -26,7 +26,7 @@ NAMES = ("mlp", "wide", "tabular", "lstm", "cnn")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_parameters_are_those_of_the_network(name):
+def test_parameter_counts_match_the_network(name):
     import workloads
     from peers import with_fnn
 
@@ -98,7 +98,7 @@ def test_medians_floor_and_best_peers():
 
 
 @pytest.mark.slow
-def test_the_command_runs_and_stores_what_it_saw(tmp_path):
+def test_the_command_runs_and_stores_its_results(tmp_path):
     command = [sys.executable, str(FOLDER / "compare.py"), "mlp", "--libraries", "fnn", "fnn epoch", "--quick"]
     where = ["--json", str(tmp_path / "seen.json"), "--picture", str(tmp_path / "seen.png")]
     done = subprocess.run(command + where, capture_output=True, text=True, env={**os.environ, "MPLBACKEND": "Agg"})

@@ -58,7 +58,7 @@ def assert_same(a, b):
 
 
 # ------------------------------------------------------------------------------------------------------------ roundtrip
-def test_a_train_state_comes_back_bit_for_bit(state, path):
+def test_a_train_state_is_restored_bit_for_bit(state, path):
     task, ts = state
     x = np.random.default_rng(0).normal(size=(16, 5)).astype("f")
     ts, _ = fnn.train_step(task, ts, (x, x[:, :3]))
@@ -94,7 +94,7 @@ def test_every_dtype_of_jax(dtype, path, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "uint64", "complex128", ">f4", "<i2"])
-def test_numpy_arrays_come_back_as_such(dtype, path, rng):
+def test_numpy_arrays_stay_numpy_arrays(dtype, path, rng):
     array = (
         rng.integers(-9, 9, (3, 4)).astype(dtype) if dtype != "uint64" else rng.integers(0, 1 << 63, (3, 4), "uint64")
     )
@@ -107,7 +107,7 @@ def test_numpy_arrays_come_back_as_such(dtype, path, rng):
         np.testing.assert_array_equal(back[name], leaf)
 
 
-def test_plain_numbers_come_back_as_such(path):
+def test_python_numbers_stay_python_numbers(path):
     tree = {"int": 3, "float": 0.1, "bool": True, "complex": 1 - 2j}
     fnn.save(path, tree)
     back = fnn.load(path, {"int": 0, "float": 0.0, "bool": False, "complex": 0j})
@@ -134,7 +134,7 @@ def test_keys_typed_and_raw(impl, path):
         fnn.load(path, other)
 
 
-def test_any_tree_will_do(path, state):
+def test_any_pytree_can_be_saved(path, state):
     _, ts = state
     for tree in (ts.params, (jnp.ones(2), [jnp.zeros(3), {"a": jnp.ones(())}]), jnp.arange(5), ts.opt_state, {}):
         fnn.save(path, tree)
@@ -332,7 +332,7 @@ def test_dtypes_that_need_x64(path):
 
 
 # ---------------------------------------------------------------------------------------------- damaged, foreign, newer
-def test_files_of_another_kind(path, tmp_path, state):
+def test_other_file_types_are_rejected(path, tmp_path, state):
     _, ts = state
     kinds = {
         b"": "an empty file", b"hello": "a text file", b"PK\x03\x04" + bytes(300): "a damaged zip file",
@@ -364,7 +364,7 @@ def test_a_newer_version(path, monkeypatch):
         fnn.load(path, {"a": jnp.ones(2)})
 
 
-def test_every_truncation_is_found(path):
+def test_every_truncation_is_detected(path):
     fnn.save(path, {"a": jnp.arange(5.0), "b": jnp.ones(3, bool)})
     whole = path.read_bytes()
     for length in range(len(whole)):
@@ -373,7 +373,7 @@ def test_every_truncation_is_found(path):
             fnn.load(path, {"a": jnp.zeros(5), "b": jnp.zeros(3, bool)})
 
 
-def test_a_flipped_bit_is_found_wherever_it_is(path):
+def test_every_flipped_bit_is_detected(path):
     like = {"a": np.arange(3, dtype="f"), "b": np.array([True, False]), "none": np.zeros((0, 2), "f")}
     fnn.save(path, like, extra={"note": "text"})
     whole = path.read_bytes()
@@ -457,7 +457,7 @@ def test_what_cannot_be_saved(tree, options, message, path):
     assert not os.listdir(path.parent)
 
 
-def test_inside_jit_nothing_is_saved(path):
+def test_save_inside_jit_is_rejected(path):
     with pytest.raises(
         fnn.InputError, match=r"leaf '': expected an array with values, got a traced array. Save outside jit"
     ):
@@ -493,7 +493,7 @@ def test_a_write_that_fails_leaves_the_old_file(name, code, kind, path, monkeypa
     np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
 
 
-def test_a_disk_that_is_full_half_way(path):
+def test_a_disk_that_fills_up_during_a_write(path):
     """The system's own limit on the size of a file, reached in the middle of writing."""
     fnn.save(path, {"a": jnp.ones(3)})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -507,7 +507,7 @@ def test_a_disk_that_is_full_half_way(path):
     np.testing.assert_array_equal(fnn.load(path, {"a": jnp.zeros(3)})["a"], 1)
 
 
-def test_a_folder_that_cannot_be_synced_does_no_harm(path, monkeypatch):
+def test_a_folder_that_cannot_be_synced_is_tolerated(path, monkeypatch):
     """Some file systems refuse it; the file is complete by then."""
     original = os.fsync
 
@@ -607,7 +607,7 @@ def test_endings_of_other_formats_are_refused(tmp_path, ending):
 
 
 @pytest.mark.parametrize("name", ["run", "digits-0.125", "a.b", "run.SafeTensors", ".hidden"])
-def test_other_names_get_the_ending(tmp_path, name):
+def test_other_names_get_the_extension(tmp_path, name):
     path = tmp_path / name
     fnn.save(path, {"a": jnp.arange(3)})
     assert os.listdir(tmp_path) == [name if name.lower().endswith(".safetensors") else f"{name}.safetensors"]
@@ -616,7 +616,7 @@ def test_other_names_get_the_ending(tmp_path, name):
         assert list(fnn.load_info(read).leaves) == ["a"]
 
 
-def test_a_file_of_an_older_version_without_the_ending_is_read(tmp_path):
+def test_a_file_from_an_older_version_without_the_extension_is_loaded(tmp_path):
     fnn.save(tmp_path / "m.safetensors", {"a": jnp.arange(3)})
     for old in ("m.h5", "m"):
         shutil.copy(tmp_path / "m.safetensors", tmp_path / old)
@@ -736,7 +736,7 @@ def test_parameters_are_not_widened_and_nothing_is_narrowed(path):
         fnn.load(path, ts._replace(state=narrowed(ts.state)))
 
 
-def test_a_folder_is_no_file_name(tmp_path):
+def test_a_folder_is_rejected_as_a_file_name(tmp_path):
     for name in ("folder/", ".safetensors", ".h5"):
         with pytest.raises(fnn.InputError, match="save: expected the name of a file"):
             fnn.save(f"{tmp_path}/{name}", {"a": jnp.ones(2)})

@@ -85,7 +85,7 @@ def test_figures_are_compared_in_the_right_sense(examples):
     assert figure(5, "accuracy", [0.1], 0.5).cells(quick=True)[-1] == "quick"
 
 
-def test_table_holds_what_was_not_run(examples):
+def test_the_table_lists_experiments_not_run(examples):
     experiment = importlib.import_module("experiment")
     rows = [experiment.Figure(8, "loss", [2.0, 3.0], 2.6, "at most")]
     text = experiment.table(rows, [["7", "fashion_mlp", "", "", "not run: no data file here"]], markdown=True)

@@ -50,13 +50,13 @@ def test_public_names_are_reachable_from_the_top():
     [("Conv2D", "Conv here"), ("MaxPooling2D", "MaxPool here"), ("EarlyStopping", "early_stopping here"),
      ("Drpout", "Did you mean fnn.Dropout"), ("qqq", "fnn has no 'qqq'.$")],
 )  # fmt: skip
-def test_a_name_of_another_library_meets_a_pointer(name, here):
+def test_names_of_other_libraries_get_a_hint(name, here):
     with pytest.raises(AttributeError, match=here):
         getattr(fnn, name)
     assert not hasattr(fnn, name)
 
 
-def test_pointers_lead_to_names_that_exist():
+def test_hints_name_existing_functions():
     from fnn._names import _EQUIVALENTS
 
     for name, here in _EQUIVALENTS.items():

@@ -145,7 +145,7 @@ def test_sample_of_many_rows(rng):
     assert (two[..., 1] == drawn).any()
 
 
-def test_sample_takes_the_first_of_equals():
+def test_sample_breaks_ties_by_the_first_class():
     level, keys = jnp.array([1.0, 3.0, 3.0, 3.0]), jax.random.split(jax.random.key(0), 100)
     drawn = jax.vmap(lambda k: text.sample(k, level, 1.0, top_k=2))(keys)
     assert sorted(set(drawn.tolist())) == [1, 2]
@@ -211,7 +211,7 @@ def test_generate_equals_a_plain_loop(temperature, top_k):
     assert out.dtype == jnp.int32
 
 
-def test_generate_gives_the_same_at_any_call():
+def test_generate_is_deterministic():
     """Again, compiled, with temperature and window as arguments, and as one of several."""
     keys = jnp.stack([jax.random.key(9), jax.random.key(4)])
     plain = text.generate(predict, keys[1], [1, 4, 2], 30, 0.7).tolist()
@@ -309,7 +309,7 @@ def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperatu
         assert compiled(start, jnp.array(prompt), key, temperature).tolist() == plain
 
 
-def test_generate_from_where_a_whole_sequence_ended():
+def test_generate_from_continues_from_the_state_of_a_whole_sequence():
     """The carry that `fnn.lstm` returns is one to go on from."""
     params, step, start = lstm_model()
     prompt, key = [2, 0, 4, 4, 1], jax.random.key(5)
@@ -448,7 +448,7 @@ def test_generate_text_refuses():
         write("abc", text.Vocabulary("abc"))
 
 
-def test_a_prompt_of_another_length_than_the_models_window_is_told_as_such():
+def test_a_prompt_of_the_wrong_length_is_reported():
     vocabulary = text.Vocabulary.of("abcd")
     model = fnn.Sequential(fnn.Embedding(4, 2), fnn.Flatten(), fnn.Dense(4))
     params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
@@ -460,7 +460,7 @@ def test_a_prompt_of_another_length_than_the_models_window_is_told_as_such():
     assert len(write("abcda", width=3)) == 5
 
 
-def test_a_vocabulary_has_a_size_and_a_task_is_no_model():
+def test_vocabulary_size_and_a_task_passed_as_model():
     vocabulary = text.Vocabulary.of("banana")
     assert vocabulary.size == len(vocabulary.symbols) == 3
     assert vocabulary._replace(symbols="ab").size == 2
@@ -488,7 +488,7 @@ def endings(symbols=4):
 
 
 @pytest.mark.parametrize("temperature", [0, 0.2, 1.2])
-def test_generation_from_probabilities_is_that_from_logits(temperature):
+def test_generation_from_probabilities_equals_generation_from_logits(temperature):
     vocabulary, models = text.Vocabulary.of("abcd"), endings()
     _, params, state = small_model()
     options = {"length": 12, "temperature": temperature}
@@ -510,7 +510,7 @@ def test_generation_from_probabilities_is_that_from_logits(temperature):
 
 
 @pytest.mark.slow
-def test_generate_and_generate_from_see_a_softmax_too():
+def test_generate_and_generate_from_detect_a_softmax():
     table = jnp.array([[0.0, 2.0, 1.0, -1.0], [1.0, 0.5, 0.0, 2.0], [3.0, 0.0, 1.0, 1.0], [0.5, 1.0, 2.0, 0.0]])
     key = jax.random.key(3)
     for softmax in (fnn.activations.softmax, jax.nn.softmax):
@@ -531,7 +531,7 @@ def test_generate_and_generate_from_see_a_softmax_too():
 
 @hypothesis.settings(max_examples=20, deadline=None)
 @hypothesis.given(st.integers(0, 2**31), st.sampled_from([0.2, 0.7, 1.0, 1.2]))
-def test_sample_from_probabilities_is_that_from_their_logarithms(seed, temperature):
+def test_sampling_from_probabilities_equals_sampling_from_their_logarithms(seed, temperature):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.full(5, 0.5), 50).astype("f")
     p[:, 2] = 0

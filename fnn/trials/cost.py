@@ -66,4 +66,4 @@ def _strain(one: Product) -> tuple[int, float]:
 
 def _bytes(a: Shaped) -> int:
     """Bytes per member; 0 for an array that all members share."""
-    return a.size // PROBE * getattr(a.dtype, "itemsize", 8) if PROBE in getattr(a, "shape", ()) else 0
+    return math.prod(a.shape) // PROBE * getattr(a.dtype, "itemsize", 8) if PROBE in getattr(a, "shape", ()) else 0

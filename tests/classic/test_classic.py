@@ -127,7 +127,7 @@ def test_units_refuse():
         classic.at_least(1, 0)
 
 
-def test_tables_are_readable_and_are_data():
+def test_tables_print_and_hold_data():
     table = Unit((1, -1, 1), 1).table()
     assert (table.inputs, table.outputs) == (("x1", "x2", "x3"), ("y",))
     assert table.rows[1] == (0, 0, 1, 1)
@@ -261,7 +261,7 @@ def test_tables_of_formulas():
         ("__import__('os')", "and, or, xor, or the end", "'(' at character 11", 10),
     ],
 )
-def test_other_texts_are_refused_with_their_place(text, expected, got, place):
+def test_invalid_formulas_are_rejected_with_their_position(text, expected, got, place):
     with pytest.raises(fnn.InputError, match=r"^formula: expected ") as error:
         formula(text)
     first, shown, mark = str(error.value).split("\n")
@@ -271,7 +271,7 @@ def test_other_texts_are_refused_with_their_place(text, expected, got, place):
     assert set(mark) == {" ", "^"}
 
 
-def test_other_things_are_no_formulas():
+def test_other_objects_are_not_formulas():
     with pytest.raises(fnn.InputError, match="a string such as 'a and not b', got an empty one"):
         formula(" \n ")
     with pytest.raises(fnn.InputError, match="a string such as 'a and not b', got int"):
@@ -470,7 +470,7 @@ def test_labels_of_each_kind(make, low, dtype, rng):
 
 
 @pytest.mark.parametrize(("label", "low"), [(True, False), (0, 0), (1, 0), (-1, -1)])
-def test_one_class_alone_is_learned_at_once(label, low, rng):
+def test_a_single_class_is_learned_immediately(label, low, rng):
     x, _ = blobs(rng)
     found = perceptron(x, np.full(40, label))
     assert found.converged

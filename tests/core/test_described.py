@@ -27,7 +27,7 @@ def network():
     )
 
 
-def test_a_model_prints_what_was_written():
+def test_a_model_prints_the_call_that_made_it():
     want = """\
         Sequential(
             Dense(4, activation='relu'),
@@ -130,7 +130,7 @@ def test_constructions_that_may_differ_are_not_equal(one, other):
     assert of(one()) != of(other())
 
 
-def test_closures_count_by_value_and_arrays_by_identity():
+def test_closures_compare_by_value_and_arrays_by_identity():
     def of_number(c):
         return fnn.Activation(lambda x: c * x)
 

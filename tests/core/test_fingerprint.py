@@ -124,7 +124,7 @@ def test_the_insertion_order_of_a_dict_does_not_count():
     ),
     st.data(),
 )
-def test_every_single_bit_counts(x, data):
+def test_every_bit_matters(x, data):
     bits = bytearray(x.tobytes())
     place = data.draw(st.integers(0, 8 * len(bits) - 1))
     bits[place // 8] ^= 1 << place % 8

@@ -281,7 +281,7 @@ WIDE = {
 
 @pytest.mark.parametrize("door", ["train_step", "train_epoch", "run", "fit", "fit of batches", "evaluate", "predict"])
 @pytest.mark.parametrize("kind", list(WIDE))
-def test_values_that_jax_would_change_are_refused(small, door, kind):
+def test_values_that_jax_would_change_are_rejected(small, door, kind):
     x, message = WIDE[kind]
     if door in {"fit", "fit of batches", "evaluate", "predict"} or kind != "low":
         model = fnn.Sequential(fnn.Activation(lambda x: x.astype(jnp.float32)), fnn.Dense(3))
@@ -317,19 +317,19 @@ def test_the_index_is_right_for_every_layout():
             check_fits("x", x, offset=1000)
 
 
-def test_with_64_bits_everything_of_64_bits_fits(x64):
+def test_64_bit_values_are_accepted_with_x64(x64):
     wide = np.array([2**62, -(2**62)])
     assert as_array("x", wide) is wide
     assert float(as_array("x", np.array([1e300]))[0]) == 1e300
     assert jnp.asarray(as_array("x", wide)).tolist() == wide.tolist()
 
 
-def test_long_doubles_beyond_float64_are_refused():
+def test_long_doubles_beyond_float64_are_rejected():
     with pytest.raises(fnn.InputError, match="numbers within float64, got larger ones"):
         as_array("x", np.array([np.longdouble("1e4000")]) if np.finfo(np.longdouble).max > 1e308 else np.array([1e39]))
 
 
-def test_mapped_files_are_checked_in_parts(small, tmp_path):
+def test_memory_mapped_files_are_checked_in_chunks(small, tmp_path):
     x = np.ones((ROWS, COLUMNS))
     x[4, 1] = 1e39
     for dtype in ("f8", ">f8"):
@@ -351,14 +351,14 @@ def test_ready_arrays_are_not_copied():
     assert as_array("x", on_device) is on_device
 
 
-def test_scalars_are_arrays_without_axes():
+def test_scalars_become_arrays_without_axes():
     for x in (2, 2.5, True, np.float16(2), np.int64(3), np.array(4.0), jnp.float32(1)):
         got = as_array("x", x)
         assert got.shape == ()
         assert float(got) == float(x)
 
 
-def test_lists_of_anything():
+def test_lists_of_every_type():
     assert as_array("x", [[1, 2], (3, 4)]).tolist() == [[1, 2], [3, 4]]
     assert as_array("x", [X[0], X[1].astype("float64")]).tolist() == X[:2].tolist()
     assert as_array("x", [jnp.asarray(X[0]), X[1]]).tolist() == X[:2].tolist()
@@ -383,7 +383,7 @@ def test_inputs_in_dicts_and_tuples_keep_their_names():
         as_batch((X, Y, [1.0, None]))
 
 
-def test_frames_become_one_dtype_that_holds_all_columns():
+def test_data_frames_become_one_dtype_that_holds_all_columns():
     pd = pandas()
     dummies = pd.get_dummies(pd.DataFrame({"kind": ["u", "v", "u"], "size": [1.5, 2.0, 3.0]}))
     got = as_array("x", dummies)

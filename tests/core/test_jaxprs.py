@@ -78,7 +78,7 @@ def test_unknown_operations_are_left_out(name):
     assert cpu_batch(lambda x: [apply(x)], [jax.ShapeDtypeStruct((3, 2), jnp.float32)], 64) == 64
 
 
-def test_a_program_without_a_text_has_none():
+def test_program_text_is_empty_if_it_cannot_be_printed():
     apply = operation("unknown", odd=Nameless())
     assert jaxprs.program_text(program(apply, (3,))) == ""
     at = jaxprs.program_text(program(operation("unknown", odd=object()), (3,)))
@@ -216,7 +216,7 @@ def test_last_operations(fn, ending):
     assert jaxprs.last_operations(both) == [None, ending]
 
 
-def test_a_traced_function_takes_other_constants():
+def test_a_traced_function_accepts_other_constants():
     array = jnp.arange(3.0)
     calls = []
 
@@ -251,7 +251,7 @@ def test_the_group_size_is_the_same_with_every_version(layers, rows, want):
     assert cpu_batch(trial, [jax.ShapeDtypeStruct((), jax.random.key(0).dtype)], 1000) == want
 
 
-def test_one_file_looks_inside_programs():
+def test_only_one_file_reads_traced_programs():
     inside = re.compile(r"jax\.extend|jax\._src|jax\.interpreters|\.eqns|\.jaxpr\b|\.primitive\b|\.outvars")
     folder = Path(fnn.__file__).parent
     found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if inside.search(path.read_text())}

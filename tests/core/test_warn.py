@@ -22,7 +22,7 @@ def test_the_innermost_line_outside_the_library():
     assert caught[0].lineno + 1 == caught[1].lineno
 
 
-def test_through_constructors_drivers_and_streams():
+def test_the_line_is_found_through_constructors_drivers_and_streams():
     x, y = np.ones((8, 9, 9), "f"), np.zeros((8, 1), "f")
     model = fnn.Sequential(fnn.Conv(1, 3), fnn.GlobalAvgPool())
     with pytest.warns(UserWarning, match="steps of a sequence") as caught:

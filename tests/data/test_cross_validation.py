@@ -29,7 +29,7 @@ def real(rows, weight):
 
 
 @given(st.integers(2, 60), st.integers(2, 9), st.integers(0, 3))
-def test_each_row_is_held_out_once_and_trains_otherwise(size, k, seed):
+def test_each_row_is_held_out_exactly_once(size, k, seed):
     k = min(k, size)
     found = folds(seed, size, k)
     assert len(found) == k
@@ -64,7 +64,7 @@ def test_names_are_classes_too():
         assert sorted(names[fold.test]) == ["cat", "cat", "dog", "dog"]
 
 
-def test_a_seed_or_a_key_decides():
+def test_folds_depend_on_the_seed_or_key():
     def rows(seed):
         return np.concatenate([fold.test for fold in folds(seed, 24, 4)]).tolist()
 
@@ -73,7 +73,7 @@ def test_a_seed_or_a_key_decides():
     assert rows(jax.random.PRNGKey(3)) == rows(jax.random.key(3))
 
 
-def test_weights_make_means_those_of_the_fold(rng):
+def test_weighted_means_equal_those_of_the_fold(rng):
     x, y = rng.normal(size=(11, 2)).astype("f"), rng.normal(size=(11, 1)).astype("f")
     task = fnn.Task(fnn.Dense(1), "mse", metrics=("mae", "r2"))
     ts = fnn.init(task, jax.random.key(0), x)
@@ -91,7 +91,7 @@ def test_weights_make_means_those_of_the_fold(rng):
     assert lengths == {(4, 4), (4, 3), (8, 8), (8, 7)}
 
 
-def test_trees_of_arrays_are_taken_too():
+def test_trees_of_arrays_are_accepted():
     fold = folds(0, 6, 3)[1]
     x = {"a": np.arange(6.0), "b": np.arange(12).reshape(6, 2)}
     (train, y), (held_out, _) = take_fold(fold, x, jnp.arange(6))
@@ -163,6 +163,6 @@ def test_repr_of_a_fold():
         (lambda: take_fold(np.arange(3), np.zeros(9)), r"a Fold from folds .* got int64\[3\]"),
     ],
 )  # fmt: skip
-def test_bad_folds_are_refused(call, message):
+def test_invalid_folds_are_rejected(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()

@@ -218,7 +218,7 @@ def test_a_download_is_kept(dataset, server, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("no_folder")
-def test_the_bar_moves(server, monkeypatch, capsys):
+def test_the_download_updates_the_progress_bar(server, monkeypatch, capsys):
     at_each_chunk = functools.partial(tqdm.auto.tqdm, mininterval=0, miniters=1)
     monkeypatch.setattr(tqdm.auto, "tqdm", at_each_chunk)
     text = "To be read at leisure. " * 20_000
@@ -428,7 +428,7 @@ def check_housing(data, rows, folder):
 
 
 @pytest.mark.parametrize("name", ["cal_housing.data", "CaliforniaHousing/cal_housing.data", "cal_housing.tgz"])
-def test_housing_equals_that_of_sklearn(name, tmp_path, rng):
+def test_housing_equals_sklearn(name, tmp_path, rng):
     rows = housing_rows(12, rng)
     path = tmp_path / "own" / name
     path.parent.mkdir(parents=True)

@@ -43,7 +43,7 @@ def test_a_stream_counts_its_passes():
         lambda: fnn.data.Shuffled(parts([4, 4, 4, 2]), rows=100, seed=3),
     ],
 )
-def test_taken_up_anywhere_it_gives_the_rest(new, given):
+def test_a_restored_stream_yields_the_remaining_batches(new, given):
     whole = new()
     next(iter(whole))  # a pass that is broken off does not count
     first, second, third = rows(whole), list(whole), list(whole)
@@ -69,7 +69,7 @@ def test_state_at_the_last_batch_before_the_pass_has_ended():
 
 @pytest.mark.parametrize("size", [1, 4, 5, 100])
 @pytest.mark.parametrize("buffer", [1, 3, 9, 1000])
-def test_each_row_is_given_once_with_its_own_target(buffer, size):
+def test_each_row_is_emitted_once_with_its_target(buffer, size):
     mixed = fnn.data.Shuffled(parts([3, 7, 1, 20, 2, 4]), rows=buffer, batch_size=size, seed=1)
     batches = list(mixed)
     got = rows(batches)
@@ -96,7 +96,7 @@ def test_a_row_waits_about_a_buffer_long():
     assert 200 < np.abs(waits[1000:15000]).mean() < 300
 
 
-def test_rows_are_mixed_anew_in_each_pass_and_by_seed():
+def test_the_order_depends_on_pass_and_seed():
     mixed, other = (fnn.data.Shuffled(parts([10] * 5), rows=20, seed=seed) for seed in (0, 1))
     a, b, c = rows(mixed), rows(mixed), rows(other)
     assert not np.array_equal(a, b)
@@ -126,7 +126,7 @@ def test_fit_on_a_shuffled_stream_learns(capsys):
     assert "epoch 4/4" in capsys.readouterr().out
 
 
-def test_the_length_is_for_the_bar(capsys):
+def test_length_sets_the_progress_bar(capsys):
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
     x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
     ts = fnn.init(task, jax.random.key(0), x)

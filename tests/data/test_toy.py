@@ -149,7 +149,7 @@ def test_noise_of_multi_gaussian(rng):
     assert stats.ks_2samp(*map(np.abs, near)).pvalue > 1e-3
 
 
-def test_the_comparison_sees_a_wrong_label():
+def test_the_comparison_detects_a_wrong_label():
     """The distribution of y alone, and of y times a coordinate, tells a swapped sign."""
     x, y, *_ = fnn.data.plane(jax.random.key(3), SIZE)
     right, wrong = np.asarray(y[:, 0] * x[:, 0]), np.asarray((x[:, 0] - x[:, 1]) / 10 * x[:, 1])
@@ -212,7 +212,7 @@ def test_shapes_names_and_keys(name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_any_part_of_the_rows_is_a_fair_sample(name):
+def test_any_subset_of_rows_is_a_fair_sample(name):
     """`fit` takes the last rows for validation, so these may not be of one class, nor of one end of an arm."""
     x, y, *_ = CLASSES[name](jax.random.key(7), SIZE)
     part = np.asarray(y)[-500:]
@@ -238,7 +238,7 @@ def test_under_jit_and_vmap(name):
 
 @pytest.mark.usefixtures("strict_promotion")
 @pytest.mark.parametrize("name", SETS)
-def test_float32_whatever_the_mode(name, x64):
+def test_data_are_float32_with_and_without_x64(name, x64):
     data = jax.eval_shape(lambda noise: SETS[name](jax.random.key(0), 10, noise), np.float64(0.1))
     assert data.x.dtype == jnp.float32
     assert data.y.dtype == (jnp.int32 if name in CLASSES else jnp.float32)

@@ -40,7 +40,7 @@ def test_early_stopping_waits_and_returns_the_best():
     assert play(fnn.early_stopping(patience=2), [1.0, np.nan, np.nan])[:2] == (2, 0)
 
 
-def test_early_stopping_returns_the_best_of_a_training_that_ran_to_its_end(rng):
+def test_early_stopping_returns_the_best_state_of_a_complete_run(rng):
     """The validation targets are the training targets at first and far off later, so that it gets worse."""
     x = rng.normal(size=(32, 3)).astype("float32")
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.03))
@@ -67,7 +67,7 @@ def test_early_stopping_returns_the_best_of_a_training_that_ran_to_its_end(rng):
     assert stop.finish(ts) is ts
 
 
-def test_early_stopping_knows_what_should_rise():
+def test_early_stopping_knows_which_metrics_to_maximize():
     rising = [0.1, 0.5, 0.4, 0.3, 0.9]
     assert play(fnn.early_stopping("val_accuracy", patience=2), rising, "val_accuracy")[:2] == (3, 1)
     assert play(fnn.early_stopping("own", mode="max", patience=2), rising, "own")[:2] == (3, 1)
@@ -75,7 +75,7 @@ def test_early_stopping_knows_what_should_rise():
 
 
 @pytest.mark.parametrize("name", ["val_auc", "own", "my_accuracy", "neg_mse", "seconds"])
-def test_an_unknown_value_needs_a_mode(name):
+def test_an_unknown_metric_needs_a_mode(name):
     def sweep(monitor, mode=None):
         return fnn.sweep(lambda a: ({}, {monitor: a[None]}), {"a": [1.0, 2.0]}, monitor=monitor, mode=mode, verbose=0)
 
@@ -104,7 +104,7 @@ def test_known_values_have_a_direction():
         assert fnn.reduce_on_plateau(monitor) != fnn.reduce_on_plateau(monitor, mode={"min": "max", "max": "min"}[mode])
 
 
-def test_a_callback_starts_anew_in_another_fit():
+def test_a_callback_starts_afresh_in_another_fit():
     callback = fnn.early_stopping(patience=2)
     assert play(callback, [1.0, 2.0, 2.0])[0] == 2
     assert play(callback, [5.0, 4.0, 4.5])[0] is None
@@ -116,7 +116,7 @@ def test_reduce_on_plateau():
     assert play(callback, values)[2] == [0.1, 0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
 
 
-def test_a_rate_below_the_least_one_stays():
+def test_a_rate_below_the_minimum_is_unchanged():
     callback, (_, ts) = fnn.reduce_on_plateau(patience=1, min_rate=0.5), state(0.1)
     callback(0, ts, {"val_loss": 1.0})
     assert float(fnn.get_hyper(callback(1, ts, {"val_loss": 1.0}))["learning_rate"]) == pytest.approx(0.1)
@@ -145,7 +145,7 @@ def keras_s(callback, values, rate=0.1):
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("min_delta", [0.0, 0.125])
 @pytest.mark.parametrize("patience", [1, 2, 5])
-def test_they_act_in_the_same_epochs_as_those_of_keras(patience, min_delta, mode):
+def test_callbacks_act_in_the_same_epochs_as_in_keras(patience, min_delta, mode):
     for seed in range(3):
         # Sixteenths, so that equal steps are exactly equal, and a trend with relapses.
         noise = np.random.default_rng(seed).integers(-6, 5, 40)
@@ -196,7 +196,7 @@ def test_a_row_for_each_epoch(tmp_path):
     assert path.read_bytes().endswith(b"\r\n")
 
 
-def test_a_later_fit_begins_anew_or_goes_on(tmp_path):
+def test_a_later_fit_overwrites_or_appends(tmp_path):
     path, (_, ts) = tmp_path / "run.csv", state()
     anew, goes_on = fnn.csv_log(path), fnn.csv_log(path, append=True)
     for epoch in (0, 1, 0):
@@ -217,14 +217,14 @@ def test_a_later_fit_begins_anew_or_goes_on(tmp_path):
     assert len(rows(path)) == 5
 
 
-def test_a_run_taken_up_in_a_later_epoch_goes_on(tmp_path):
+def test_a_resumed_run_appends(tmp_path):
     path, (_, ts) = tmp_path / "run.csv", state()
     fnn.csv_log(path)(0, ts, {"loss": 1.5})
     fnn.csv_log(path)(1, ts, {"loss": 0.5})
     assert rows(path) == [["epoch", "loss"], ["1", "1.5"], ["2", "0.5"]]
 
 
-def test_files_that_are_there_already(tmp_path):
+def test_existing_files(tmp_path):
     _, ts = state()
     empty, cut, other, binary = (tmp_path / f"{name}.csv" for name in ("empty", "cut", "other", "binary"))
     empty.touch()
@@ -295,7 +295,7 @@ def test_only_the_best_is_kept(tmp_path):
     assert saved(fnn.model_checkpoint(path, monitor="own", mode="max"), path, [0.5, 0.4, 0.7], "own") == [1, 1, 3]
 
 
-def test_it_saves_in_the_epochs_in_which_keras_does(tmp_path):
+def test_model_checkpoint_saves_in_the_same_epochs_as_keras(tmp_path):
     class Saving:
         """Notes when the model is saved."""
 
@@ -362,7 +362,7 @@ def test_bad_input():
         callback(1, ts._replace(opt_state=scheduled), {"val_loss": 1.0})
 
 
-def test_a_function_that_makes_a_callback_is_no_callback():
+def test_a_callback_factory_is_not_a_callback():
     task, ts = state()
     data = np.ones((4, 2), "f"), np.ones((4, 1), "f")
 
@@ -383,7 +383,7 @@ def test_a_function_that_makes_a_callback_is_no_callback():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
-def test_a_request_to_stop_robs_no_other_callback_of_its_epoch(order, rng, tmp_path):
+def test_every_callback_runs_in_the_epoch_that_stops(order, rng, tmp_path):
     x = rng.normal(size=(32, 3)).astype("float32")
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-7))
     ts = fnn.init(task, jax.random.key(0), x[:1])
@@ -398,7 +398,7 @@ def test_a_request_to_stop_robs_no_other_callback_of_its_epoch(order, rng, tmp_p
     assert (tmp_path / "3.safetensors").exists()
 
 
-def test_the_best_state_is_returned_whoever_stops(rng):
+def test_the_best_state_is_returned_whichever_callback_stops(rng):
     x = rng.normal(size=(32, 3)).astype("float32")
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(3.0))
     ts = fnn.init(task, jax.random.key(0), x[:1])

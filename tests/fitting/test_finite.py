@@ -72,7 +72,7 @@ def breaking():
 
 @pytest.mark.parametrize("period", [-1.0, math.inf])
 @pytest.mark.parametrize("step", [0, 4, 7])
-def test_the_step_is_found_and_can_be_made_again(step, period, breaking, data, monkeypatch):
+def test_the_failing_step_is_found_and_can_be_replayed(step, period, breaking, data, monkeypatch):
     """In the first step, the smaller last batch (4), and within the second epoch; looked at each time or at the end."""
     monkeypatch.setattr(guard, "_PERIOD", period)
     task = breaking
@@ -166,7 +166,7 @@ def test_the_place_is_named(task, message, data):
     assert re.search(message, error.place), error.place
 
 
-def test_an_input_of_a_stream_that_is_not_finite_is_refused_before(data):
+def test_a_non_finite_stream_input_is_rejected_before_the_step(data):
     task = a_task()
     spoiled = np.array(data[0][:BATCH])
     spoiled[3, 2] = np.nan
@@ -175,7 +175,7 @@ def test_an_input_of_a_stream_that_is_not_finite_is_refused_before(data):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), stream, verbose=0, check="finite")
 
 
-def test_a_finite_training_is_left_as_it_is(data):
+def test_a_finite_run_is_unchanged(data):
     task = a_task(fnn.BatchNorm(), fnn.Dropout(0.2), metrics=("accuracy",))
     ts = fnn.init(task, jax.random.key(0), (5,))
     plain, guarded = (
@@ -185,7 +185,7 @@ def test_a_finite_training_is_left_as_it_is(data):
     assert plain[1]["loss"] == guarded[1]["loss"]
 
 
-def test_what_was_infinite_from_the_start_is_let_be(data):
+def test_values_infinite_from_the_start_are_ignored(data):
     """Such as the least value so far in the state of an optimizer of one's own."""
     sgd = fnn.sgd(0.1)
 
@@ -205,7 +205,7 @@ def test_checkpoints_hold_finite_states_only(breaking, data, tmp_path):
     assert [fnn.load_info(path).step for path in sorted(tmp_path.glob("*.safetensors"))] == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
-def test_a_failure_that_does_not_come_again(data, monkeypatch):
+def test_a_failure_that_does_not_recur(data, monkeypatch):
     """Such as by a defect of the machine."""
     task = a_task()
     monkeypatch.setattr(guard.Guard, "_good", lambda self, ts, totals: False)
@@ -221,26 +221,26 @@ def test_a_failure_that_does_not_come_again(data, monkeypatch):
     assert error.step == 0
 
 
-def test_other_checks_are_refused(data):
+def test_unknown_checks_are_rejected(data):
     task = a_task()
     with pytest.raises(fnn.InputError, match="expected check='finite' or None, got 'nan'"):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), data, check="nan")
 
 
-def test_without_it_the_warning_points_here(breaking, data):
+def test_the_default_warning_suggests_the_check(breaking, data):
     task = breaking
     with pytest.warns(RuntimeWarning, match=r"the loss is nan in epoch 1.*With fit\(\.\.\., check='finite'\)"):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), data, batch_size=BATCH, verbose=0)
 
 
-def test_epochs_in_one_stretch_keep_their_numbers(breaking, data):
+def test_epochs_within_one_check_interval_keep_their_numbers(breaking, data):
     """Short epochs are looked at together; the history ends with the last one before."""
     error, _ = failing(breaking, data, at=12, epochs=9)
     assert (error.step, error.epoch, len(error.history["loss"])) == (12, 2, 2)
     assert "not finite since step 12 (epoch 3)" in str(error)
 
 
-def test_the_error_passes_between_processes_as_text(breaking, data):
+def test_the_error_can_be_pickled(breaking, data):
     error, _ = failing(breaking, data)
     again = pickle.loads(pickle.dumps(error))
     assert isinstance(again, FloatingPointError)

@@ -160,7 +160,7 @@ def test_callbacks_see_each_epoch_and_may_change_or_stop(task, ts, data):
         fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: 3, verbose=0)
 
 
-def test_ctrl_c_returns_what_was_reached(task, ts, data, capsys):
+def test_ctrl_c_returns_the_current_state(task, ts, data, capsys):
     def press(epoch, ts, logs):
         if epoch == 2:
             signal.raise_signal(signal.SIGINT)
@@ -194,7 +194,7 @@ def test_ctrl_c_inside_an_epoch(task, ts, data, monkeypatch):
     fnn.evaluate(task, end, data)
 
 
-def test_a_call_makes_as_many_steps_as_last_for_the_period():
+def test_the_chunk_length_matches_the_update_period():
     known = pace.Pace()
     assert known.steps(2.0) == 1
     known.note(1, 30.0)  # with its compilation
@@ -205,7 +205,7 @@ def test_a_call_makes_as_many_steps_as_last_for_the_period():
     assert known.steps(2.0) == 1
 
 
-def test_a_second_ctrl_c_acts_at_once(task, ts, data):
+def test_a_second_ctrl_c_takes_effect_immediately(task, ts, data):
     def press_twice(epoch, ts, logs):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -283,13 +283,13 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("name", ERRORS)
-def test_bad_input_is_refused(name, task, ts, data):
+def test_invalid_input_is_rejected(name, task, ts, data):
     make, options, match = ERRORS[name]
     with pytest.raises(fnn.InputError, match=match):
         fnn.fit(task, ts, make(data), **{"verbose": 0, **options})
 
 
-def test_nothing_compiles_before_a_refusal(task, data):
+def test_input_is_rejected_before_compilation(task, data):
     fresh = task.replace(optimizer=fnn.adam(1e-2))
     ts = fnn.init(fresh, jax.random.key(0), data[0][:1])
     with compilations() as count:
@@ -299,7 +299,7 @@ def test_nothing_compiles_before_a_refusal(task, data):
     assert count() == 0
 
 
-def test_states_of_others_are_refused(task, ts, data):
+def test_states_of_other_models_are_rejected(task, ts, data):
     other = fnn.Task(fnn.Sequential(fnn.Dense(7), fnn.Dense(3)), task.loss, task.optimizer)
     stranger = fnn.init(other, jax.random.key(0), data[0])
     with pytest.raises(
@@ -336,7 +336,7 @@ def test_targets_of_other_losses():
             fnn.evaluate(task, ts, (x, wrong))
 
 
-def test_evaluate_and_predict_refuse_bad_input(task, ts, data):
+def test_evaluate_and_predict_reject_invalid_input(task, ts, data):
     with pytest.raises(fnn.InputError, match="batch_size to be an integer"):
         fnn.evaluate(task, ts, data, batch_size=0)
     with pytest.raises(fnn.InputError, match="same length"):
@@ -366,7 +366,7 @@ def test_fit_returns_a_history():
     assert len(history["loss"]) == 2
 
 
-def test_a_loader_may_fill_the_same_buffer_again():
+def test_a_loader_may_reuse_its_buffer():
     class Reused:
         def __iter__(self):
             x, y = np.empty((4096, 64), "f"), np.zeros((4096, 1), "f")
@@ -389,7 +389,7 @@ def test_batches_may_be_lists(task, ts, data):
     assert_equal(a, b)
 
 
-def test_class_weights_are_for_the_training_rows(task, ts, data):
+def test_class_weights_apply_to_training_rows_only(task, ts, data):
     _, plain = fnn.fit(task, ts, data, validation_split=0.5, verbose=0)
     _, heavy = fnn.fit(task, ts, data, validation_split=0.5, class_weight=[100.0] * 3, verbose=0)
     assert heavy["loss"][0] > 50 * plain["loss"][0]
@@ -408,7 +408,7 @@ def test_ctrl_c_in_the_last_steps_keeps_the_epoch(task, ts, data):
     assert len(history["loss"]) == 1
 
 
-def test_a_loss_that_is_not_finite_is_said(data):
+def test_a_non_finite_loss_is_reported(data):
     task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(1e30))
     ts = fnn.init(task, jax.random.key(0), data[0])
     with pytest.warns(RuntimeWarning, match="the loss is .* in epoch 1. The learning rate may be too high"):
@@ -416,7 +416,7 @@ def test_a_loss_that_is_not_finite_is_said(data):
     assert len(history["loss"]) == 3
 
 
-def test_calls_as_in_keras_are_explained(task, ts, data):
+def test_keras_style_calls_get_a_hint(task, ts, data):
     with pytest.raises(fnn.InputError, match=r"Pass the data as one tuple: fit\(task, ts, \(x, y\)\)"):
         fnn.fit(task, ts, *data, verbose=0)
     with pytest.raises(fnn.InputError, match=r"evaluate\(task, ts, \(x, y\)\)"):
@@ -440,7 +440,7 @@ def test_calls_as_in_keras_are_explained(task, ts, data):
         fnn.fit(task, ts, ([[1.0, 2.0], [3.0]], [0, 1]))
 
 
-def test_a_metric_must_give_a_number(data):
+def test_a_metric_must_return_a_scalar(data):
     matrix = fnn.Metric("matrix", lambda p, t, w: p, lambda totals: totals)
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=(matrix,))
     with pytest.raises(fnn.InputError, match=r"metric 'matrix' > result: expected a scalar"):
@@ -466,7 +466,7 @@ def test_fit_under_strict_promotion(dtype, data, strict_promotion):
     ],
     ids=["lstm", "gru", "embedding", "one_hot"],
 )  # fmt: skip
-def test_ids_that_no_row_has_are_refused_before_training(first):
+def test_ids_outside_the_embedding_are_rejected_before_training(first):
     task = fnn.Task(fnn.Sequential(first, fnn.Dense(2)), "sparse_categorical_crossentropy", "sgd")
     x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
     ts = fnn.init(task, jax.random.key(0), x)
@@ -479,7 +479,7 @@ def test_ids_that_no_row_has_are_refused_before_training(first):
         fnn.predict(task, ts, x + 1)
 
 
-def test_causes_of_errors_are_guessed(task, ts, data):
+def test_errors_suggest_a_cause(task, ts, data):
     x, y = data
     match = r"a pair of one and a History\. fit returns \(ts, history\): write ts, history = fnn\.fit"
     with pytest.raises(fnn.InputError, match=match):
@@ -511,7 +511,7 @@ def test_causes_of_errors_are_guessed(task, ts, data):
         fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))
 
 
-def test_a_split_of_sorted_rows_is_noticed():
+def test_a_split_of_sorted_rows_warns():
     x, y = np.arange(12, dtype="float32")[:, None], np.repeat(np.arange(3), 4)
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", "sgd")
     ts = fnn.init(task, jax.random.key(0), x[:1])
@@ -520,7 +520,7 @@ def test_a_split_of_sorted_rows_is_noticed():
     fnn.fit(task, ts, (x, y % 2), validation_split=1 / 3, verbose=0)
 
 
-def test_an_early_end_is_told(capsys):
+def test_an_iterable_that_ends_early_warns(capsys):
     x = np.arange(12, dtype="float32")[:, None]
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-9))
     ts = fnn.init(task, jax.random.key(0), x[:1])

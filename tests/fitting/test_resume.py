@@ -109,7 +109,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("every", ["epoch", 3])
 @pytest.mark.parametrize("source", SOURCES)
-def test_killed_at_every_checkpoint_it_ends_with_the_same_bits(source, every, task, ts, data, tmp_path, monkeypatch):
+def test_a_run_killed_at_every_checkpoint_ends_with_the_same_bits(source, every, task, ts, data, tmp_path, monkeypatch):
     def train(**options):
         given, own = SOURCES[source](data)
         stop = fnn.early_stopping("loss", patience=50)
@@ -159,7 +159,7 @@ def in_a_process(options, *done):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_process_that_is_killed_at_random_times_ends_with_the_same_bits(kills, tmp_path):
+def test_a_run_killed_at_random_times_ends_with_the_same_bits(kills, tmp_path):
     epochs = 20 * kills + 20
     want = in_a_process({"epochs": epochs}).communicate()[0].split()[-1]
     rng, folder, done = random.Random(kills), tmp_path / "run", tmp_path / "done"
@@ -203,7 +203,7 @@ def names(folder):
     return sorted(name for name in os.listdir(folder) if name != ".lock")
 
 
-def test_what_the_folder_holds(run, want, tmp_path, task, ts):
+def test_contents_of_the_folder(run, want, tmp_path, task, ts):
     assert_same(run(every=4, keep=3), want)
     assert names(tmp_path / "run") == [
         "step-000000008.safetensors",
@@ -221,31 +221,31 @@ def test_what_the_folder_holds(run, want, tmp_path, task, ts):
     assert len(within.history["loss"]) == 2
 
 
-def test_fewer_epochs_than_are_done_are_refused(run):
+def test_fewer_epochs_than_completed_are_rejected(run):
     run(epochs=3)
     with pytest.raises(fnn.InputError, match=r"got 2, but the run in '.*run' has completed 3 epochs\. Raise epochs"):
         run(epochs=2)
 
 
-def test_long_numbers_of_steps_are_in_order(run, tmp_path):
+def test_files_sort_by_step_number(run, tmp_path):
     kept = checkpoints.Checkpoints(tmp_path, "epoch", 2, (), {}, "")
     for step in (1_000_000_000, 999_999_999, 12, 10_000_000_000):
         (tmp_path / f"step-{step:09d}.safetensors").write_text("")
     assert [int(path[:-12].rpartition("-")[2]) for path in kept.paths()] == [12, 999999999, 1000000000, 10000000000]
 
 
-def test_all_files_stay_if_asked(run, tmp_path):
+def test_keep_none_keeps_all_files(run, tmp_path):
     run(keep=None)
     assert names(tmp_path / "run") == [f"step-{step:09d}.safetensors" for step in (0, 5, 10, 15)]
 
 
-def test_a_complete_run_is_not_made_again(run, want, monkeypatch):
+def test_a_complete_run_is_not_repeated(run, want, monkeypatch):
     run()
     monkeypatch.setattr(pieces, "_advance", None)
     assert_same(run(), want)
 
 
-def test_more_epochs_go_on(run, task, ts, data, capsys):
+def test_more_epochs_continue_the_run(run, task, ts, data, capsys):
     run(every=10)  # the last checkpoint is at the end all the same
     capsys.readouterr()
     got = run(every=10, epochs=5, verbose=2)
@@ -253,7 +253,7 @@ def test_more_epochs_go_on(run, task, ts, data, capsys):
     assert_same(got, fnn.fit(task, ts, data, epochs=5, batch_size=BATCH, verbose=0))
 
 
-def test_resuming_compiles_nothing_anew(run, monkeypatch):
+def test_resuming_recompiles_nothing(run, monkeypatch):
     with monkeypatch.context() as patch:
         killed_at(patch, 2, after=False)
         with pytest.raises(Killed):
@@ -263,7 +263,7 @@ def test_resuming_compiles_nothing_anew(run, monkeypatch):
     assert (pieces._advance._cache_size(), pieces._advance_rows._cache_size()) == before
 
 
-def test_early_stopping_is_taken_up_and_ends_for_good(run, task, ts, data, monkeypatch):
+def test_early_stopping_resumes_and_stays_stopped(run, task, ts, data, monkeypatch):
     def callbacks():
         return [
             fnn.early_stopping("loss", patience=2, min_delta=0.3),
@@ -284,7 +284,7 @@ def test_early_stopping_is_taken_up_and_ends_for_good(run, task, ts, data, monke
     assert_same(run(epochs=40, callbacks=callbacks()), plain)
 
 
-def test_logs_and_best_files_are_as_without_a_break(run, task, ts, data, tmp_path, monkeypatch):
+def test_logs_and_best_files_match_an_uninterrupted_run(run, task, ts, data, tmp_path, monkeypatch):
     def callbacks(where):
         best = fnn.model_checkpoint(tmp_path / where / "best", monitor="accuracy")
         return [fnn.csv_log(tmp_path / where / "log.csv"), best]
@@ -308,7 +308,7 @@ def test_logs_and_best_files_are_as_without_a_break(run, task, ts, data, tmp_pat
     assert (a.step, a.extra, a.history["loss"]) == (b.step, b.extra, b.history["loss"])
 
 
-def test_a_callback_with_a_memory_of_its_own(run, monkeypatch):
+def test_a_custom_callback_with_state(run, monkeypatch):
     class Sum:
         def __init__(self):
             self.total = 0.0
@@ -361,7 +361,7 @@ def test_validation_is_part_of_the_history(task, ts, data, tmp_path, monkeypatch
 
 
 # ----------------------------------------------------------------------------------------------------------- what fails
-def test_another_run_is_refused(run, data):
+def test_another_run_is_rejected(run, data):
     run(epochs=1)
     x, y, w = data
     cases = [
@@ -378,7 +378,7 @@ def test_another_run_is_refused(run, data):
             run(epochs=1, **options)
 
 
-def test_another_state_is_refused(run, task, ts, data, tmp_path):
+def test_another_initial_state_is_rejected(run, task, ts, data, tmp_path):
     run(epochs=1)
     for state in (fnn.init(task, jax.random.key(1), data[0][:1]), fnn.set_hyper(ts, learning_rate=0.5)):
         with pytest.raises(fnn.InputError, match=r"the initial state of the run in it \(seed.* step 0, got"):
@@ -387,7 +387,7 @@ def test_another_state_is_refused(run, task, ts, data, tmp_path):
         fnn.fit(task.replace(metrics=()), ts, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
-def test_what_is_inside_of_functions_is_compared_too(run, task, ts, data, tmp_path):
+def test_function_bodies_are_compared(run, task, ts, data, tmp_path):
     def five_times(predictions, targets):
         return 5 * sparse(predictions, targets)
 
@@ -401,7 +401,7 @@ def test_what_is_inside_of_functions_is_compared_too(run, task, ts, data, tmp_pa
             fnn.fit(other, ts, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
-def test_the_cell_of_a_notebook_run_twice(run, task, data, tmp_path):
+def test_running_a_notebook_cell_twice(run, task, data, tmp_path):
     later, _ = run(epochs=1)
     with pytest.raises(fnn.InputError, match=r"got another one, at step 5\. Pass the state of fnn\.init again"):
         fnn.fit(task, later, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
@@ -419,7 +419,7 @@ def spoil(path, how):
 
 
 @pytest.mark.parametrize("how", ["truncated", "a flipped bit", "another file"])
-def test_a_damaged_file_is_told_and_the_one_before_taken(how, run, want, tmp_path):
+def test_a_damaged_file_is_reported_and_the_previous_one_used(how, run, want, tmp_path):
     run(epochs=2)
     spoil(tmp_path / "run" / "step-000000010.safetensors", how)
     with pytest.warns(
@@ -434,7 +434,7 @@ def test_a_damaged_file_is_told_and_the_one_before_taken(how, run, want, tmp_pat
     ]
 
 
-def test_nothing_but_damaged_files(run, tmp_path):
+def test_only_damaged_files(run, tmp_path):
     run(epochs=1, keep=1)
     spoil(tmp_path / "run" / "step-000000005.safetensors", "truncated")
     for _ in range(2):  # also a program that is started again by itself
@@ -443,7 +443,7 @@ def test_nothing_but_damaged_files(run, tmp_path):
     assert names(tmp_path / "run") == ["step-000000005.safetensors"]
 
 
-def test_files_that_are_not_of_fit(run, ts, tmp_path, monkeypatch):
+def test_files_not_written_by_fit(run, ts, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "step-notes.safetensors").write_text("of no concern")
     fnn.save(tmp_path / "run" / "step-000000007.safetensors", ts)
@@ -477,7 +477,7 @@ def test_a_full_disk_loses_nothing(run, want, monkeypatch, tmp_path):
     assert_same(run(), want)
 
 
-def test_folders_that_cannot_be_used(run, tmp_path, monkeypatch):
+def test_unusable_folders(run, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(fnn.InputError, match="expected a folder, got a file"):
         run(checkpoint=tmp_path / "file")
@@ -490,7 +490,7 @@ def test_folders_that_cannot_be_used(run, tmp_path, monkeypatch):
         run()
 
 
-def test_two_at_once_are_refused(run):
+def test_two_processes_in_one_folder_are_rejected(run):
     def second(epoch, ts, logs):
         with pytest.raises(fnn.InputError, match="expected a folder that no other training uses"):
             run()
@@ -498,7 +498,7 @@ def test_two_at_once_are_refused(run):
     run(epochs=1, callbacks=[second])
 
 
-def test_what_killed_writers_left_is_removed(run, tmp_path):
+def test_leftovers_of_killed_writers_are_removed(run, tmp_path):
     (tmp_path / "run").mkdir()
     for name in (".step-000000005.safetensors.0123abcd.tmp", ".mine.tmp", "notes.txt"):
         (tmp_path / "run" / name).write_text("")
@@ -570,7 +570,7 @@ def test_gathered_batches_between_checkpoints_that_do_not_divide_an_epoch(task, 
     assert_same(got, want)
 
 
-def test_a_stream_for_validation_is_taken_up_too(task, ts, data, tmp_path, monkeypatch):
+def test_a_validation_stream_resumes(task, ts, data, tmp_path, monkeypatch):
     def train(**options):
         return fnn.fit(task, ts, data, epochs=4, batch_size=BATCH, validation_data=noisy(data), verbose=0, **options)
 
@@ -589,7 +589,7 @@ def test_a_stream_for_validation_is_taken_up_too(task, ts, data, tmp_path, monke
     assert_same(train(checkpoint=tmp_path), train())
 
 
-def test_a_memory_that_no_file_can_hold_is_met_before_training(run, monkeypatch):
+def test_unserializable_callback_state_is_reported_before_training(run, monkeypatch):
     class Names:
         def __call__(self, epoch, ts, logs):
             raise AssertionError("trained")
@@ -607,7 +607,7 @@ def test_a_memory_that_no_file_can_hold_is_met_before_training(run, monkeypatch)
     assert int(info.value.ts.step) == 0
 
 
-def test_a_callback_used_before_begins_anew(run, want, tmp_path, monkeypatch):
+def test_a_reused_callback_starts_afresh(run, want, tmp_path, monkeypatch):
     stop = fnn.early_stopping("loss", patience=50)
     run(checkpoint=None, callbacks=[stop])
     with monkeypatch.context() as patch:
@@ -617,7 +617,7 @@ def test_a_callback_used_before_begins_anew(run, want, tmp_path, monkeypatch):
     assert_same(run(every=2, callbacks=[fnn.early_stopping("loss", patience=50)]), want)
 
 
-def test_rows_of_a_log_that_goes_on_are_not_doubled(run, tmp_path, monkeypatch):
+def test_a_resumed_log_has_no_duplicate_rows(run, tmp_path, monkeypatch):
     def log():
         return fnn.csv_log(tmp_path / "log.csv", append=True)
 
@@ -632,7 +632,7 @@ def test_rows_of_a_log_that_goes_on_are_not_doubled(run, tmp_path, monkeypatch):
     assert epochs == ["epoch", "1", "2", "1", "2", "3"]
 
 
-def test_a_lock_ends_with_the_training_whoever_holds_the_file(run, tmp_path):
+def test_the_lock_is_released_even_if_the_file_is_held_open(run, tmp_path):
     held = []
 
     def keep_open(epoch, ts, logs):
@@ -651,7 +651,7 @@ def test_a_lock_ends_with_the_training_whoever_holds_the_file(run, tmp_path):
         os.close(number)
 
 
-def test_a_complete_run_gives_arrays_of_jax_whatever_it_was_begun_with(task, ts, data, tmp_path):
+def test_a_complete_run_returns_jax_arrays(task, ts, data, tmp_path):
     on_host = ts._replace(params=jax.tree.map(np.asarray, ts.params))
     for _ in range(2):
         got, _ = fnn.fit(task, on_host, data, batch_size=BATCH, checkpoint=tmp_path, verbose=0)
@@ -687,7 +687,7 @@ def test_the_end_of_a_stream_of_unknown_length(run, data, task, ts, monkeypatch)
     assert first[1]["seconds"] == again[1]["seconds"]  # it was not made again
 
 
-def test_a_run_begun_by_version_0_1_is_continued(tmp_path):
+def test_a_run_started_by_version_0_1_resumes(tmp_path):
     """Its files name the task by another text, so that only what does not depend on the version is compared."""
     shutil.copytree(Path(__file__).parent / "written_by_0_1", tmp_path / "run")
     x = np.linspace(-1, 1, 24, dtype="f").reshape(8, 3)

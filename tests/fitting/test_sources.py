@@ -80,7 +80,7 @@ def by_hand(task, ts, data, epochs, shuffle=True):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk_bytes", [None, 2 * 16 * 28])
-def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chunk_bytes):
+def test_a_padded_batch_equals_the_smaller_batch(independent, data, chunk_bytes):
     """Parameters, loss, metrics and dropout: the rows that fill it up leave no trace."""
     ts = fnn.init(independent, jax.random.key(0), data[0][:1])
     got = fnn.fit(independent, ts, data, epochs=2, batch_size=16, verbose=0, chunk_bytes=chunk_bytes)
@@ -91,7 +91,7 @@ def test_a_batch_that_is_filled_up_equals_the_smaller_one(independent, data, chu
 
 
 @pytest.mark.parametrize("most", [1, 2, 64])
-def test_a_stream_whose_last_batch_is_filled_up(independent, data, most, monkeypatch):
+def test_a_stream_whose_last_batch_is_padded(independent, data, most, monkeypatch):
     gather(monkeypatch, most)
     ts = fnn.init(independent, jax.random.key(0), data[0][:1])
     got = fnn.fit(independent, ts, Loader(data, 16), epochs=2, verbose=0)
@@ -99,7 +99,7 @@ def test_a_stream_whose_last_batch_is_filled_up(independent, data, most, monkeyp
 
 
 @pytest.mark.slow
-def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task, data):
+def test_a_padded_batch_compiles_nothing(independent, task, data):
     def programs(task, stream):
         ts = fnn.init(task, jax.random.key(0), data[0][:1])
         before = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
@@ -113,7 +113,7 @@ def test_a_batch_that_is_filled_up_compiles_nothing_of_its_own(independent, task
     assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch
 
 
-def test_what_is_not_known_to_be_independent_is_not_filled_up(data):
+def test_batches_of_dependent_rows_are_not_padded(data):
     """A loss, activation or layer of the user's own may look at the whole batch."""
     from fnn.training.epoch import fills_up
 
@@ -164,7 +164,7 @@ def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypat
 
 
 @pytest.mark.parametrize("options", [{"shuffle": False}, {"drop_remainder": True}, {"class_weight": "balanced"}])
-def test_options_mean_the_same(task, ts, data, options):
+def test_options_have_the_same_effect_with_chunks(task, ts, data, options):
     plain = fnn.fit(task, ts, data, batch_size=16, verbose=0, **options)
     assert_same(fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=32 * 28, **options), plain)
 
@@ -193,7 +193,7 @@ def test_a_dict_of_arrays_by_chunks(data):
     assert_same(fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, chunk_bytes=1000), whole)
 
 
-def test_bad_values_are_found_before_training_with_their_place(task, ts, data, mapped, tmp_path, monkeypatch):
+def test_invalid_values_are_reported_with_their_index_before_training(task, ts, data, mapped, tmp_path, monkeypatch):
     def no_training(*args, **kwargs):
         raise AssertionError("trained")
 
@@ -313,7 +313,7 @@ def test_class_weights_of_a_stream(task, ts, data):
         fnn.fit(task, ts, stream, class_weight="balanced", verbose=0)
 
 
-def test_an_error_of_the_loader_comes_through(task, ts, data):
+def test_an_error_in_the_loader_propagates(task, ts, data):
     def stream():
         yield rows_of(data, 0, 16)
         raise OSError("the disk is gone")

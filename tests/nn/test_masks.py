@@ -72,7 +72,7 @@ def test_it_is_a_pytree_but_not_a_tuple(rng):
         (lambda m: m[0], r"Masked: expected a slice or row numbers \(rows,\) as index, got 0.*masked\.x"),
     ],
 )
-def test_it_is_not_taken_for_one_array(use, text, rng):
+def test_functions_of_arrays_reject_it(use, text, rng):
     with pytest.raises(InputError, match=text):
         use(sequences(rng))
 
@@ -108,14 +108,14 @@ def test_two_inputs_are_never_taken_for_a_masked_sequence(kind, made, rng):
 
 
 @pytest.mark.parametrize("kind", ["Dense", "LayerNorm", "BatchNorm", "LSTM", "ActivityRegularization", "Conv"])
-def test_init_refuses_them_too(kind, rng):
+def test_init_rejects_a_tuple_of_two(kind, rng):
     two = (floats(rng, 2, 3, 4), floats(rng, 2, 5))
     with pytest.raises(InputError, match=rf"{kind}: expected one array.*a tuple of 2"):
         {**LAYERS, **ARRAY_LAYERS}[kind]().init(KEY, two)
 
 
 @pytest.mark.parametrize("layer", [fnn.Embedding(5, 2), fnn.OneHot(5), fnn.GlobalAvgPool(), fnn.GlobalMaxPool()])
-def test_other_layers_refuse_them_too(layer, rng):
+def test_other_layers_reject_a_tuple_of_two(layer, rng):
     ids = jnp.ones((2, 3), int) if layer.kind in ("Embedding", "OneHot") else floats(rng, 2, 3, 4)
     params, _ = layer.init(KEY, ids)
     with pytest.raises(InputError, match=rf"{layer.kind}: .*a tuple of 2: .*Write fnn.Masked"):
@@ -150,7 +150,7 @@ def test_swapped_arguments_get_a_hint(rng):
 
 # ------------------------------------------------------------------------------------------------------------- layers
 @pytest.mark.parametrize("kind", LAYERS)
-def test_layers_over_steps_pass_the_mask_through(kind, rng):
+def test_stepwise_layers_pass_the_mask_through(kind, rng):
     layer, x = LAYERS[kind](), sequences(rng)
     for kwargs in ({}, {"key": KEY, "train": True}):
         y = applied(layer, x, **kwargs)
@@ -314,7 +314,7 @@ def test_keras_itself_trains_on_the_same_loss(rng):
 @pytest.mark.slow
 @hypothesis.settings(max_examples=10, deadline=None)
 @hypothesis.given(st.integers(0, 2**31))
-def test_padding_and_its_contents_change_nothing(seed):
+def test_padding_values_do_not_matter(seed):
     rng = np.random.default_rng(seed)
     mask = rng.random((4, 3)) < 0.6
     x, y = rng.normal(size=(4, 3, 2)).astype("f"), rng.normal(size=(4, 3, 1)).astype("f")

@@ -76,7 +76,7 @@ def test_values_and_gradients_match_a_plain_loop(kind, data):
 @kinds
 @hypothesis.settings(max_examples=40)
 @hypothesis.given(data=st.data())
-def test_values_and_gradients_match_a_plain_loop_more(kind, data):
+def test_more_values_and_gradients_match_a_plain_loop(kind, data):
     check_against_plain(kind, data)
 
 

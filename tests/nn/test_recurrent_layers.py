@@ -91,7 +91,7 @@ def test_layers_match_keras(kind, use_bias, sequences, backwards, masked, rng):
 
 
 @kinds
-def test_the_mask_travels_with_the_outputs(kind):
+def test_the_mask_is_passed_on_with_the_outputs(kind):
     x, mask = jnp.ones((4, 5, 2)), jnp.asarray(MASK)
     for backwards in (False, True):
         layer, _ = keras_twins(kind, 3, return_sequences=True, go_backwards=backwards)

@@ -36,7 +36,7 @@ def recurrent(rng):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [dense, conv, recurrent])
-def test_example_gradients_are_those_of_each_row(make, rng, x64):
+def test_example_gradients_match_the_gradient_of_each_row(make, rng, x64):
     task, ts, (x, y) = make(rng)
     weight = jnp.asarray(rng.uniform(0.5, 2, len(x)))
     grads = fnn.example_gradients(task, ts, (x, y, weight))
@@ -49,7 +49,7 @@ def test_example_gradients_are_those_of_each_row(make, rng, x64):
 
 
 @pytest.mark.parametrize("make", [dense, conv, recurrent])
-def test_hessian_products_are_those_of_the_hessian(make, rng, x64):
+def test_hessian_vector_products_match_the_hessian(make, rng, x64):
     task, ts, data = make(rng)
     flat, restore = ravel_pytree(ts.params)
     vector = jnp.asarray(rng.normal(size=flat.shape))
@@ -60,7 +60,7 @@ def test_hessian_products_are_those_of_the_hessian(make, rng, x64):
     np.testing.assert_allclose(found, slope, 1e-5, 1e-7)
 
 
-def test_influence_is_the_change_of_the_test_loss(rng, x64):
+def test_influence_predicts_the_change_of_the_test_loss(rng, x64):
     """The formula with the whole Hessian, and training again with one example weighted more."""
     x = jnp.asarray(rng.normal(size=(10, 2)))
     y = x @ jnp.array([[1.0], [-2.0]]) + jnp.asarray(rng.normal(size=(10, 1)))
@@ -80,7 +80,7 @@ def test_influence_is_the_change_of_the_test_loss(rng, x64):
         assert float(found[i]) == pytest.approx(float(up - down) / 2e-5 * 10, rel=1e-4, abs=1e-8)
 
 
-def test_bad_calls_are_refused(rng):
+def test_invalid_calls_are_rejected(rng):
     task = fnn.Task(fnn.Dense(1), "mse", "sgd")
     x = jnp.ones((3, 2))
     ts = fnn.init(task, jax.random.key(0), x)

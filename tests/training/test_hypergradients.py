@@ -85,7 +85,7 @@ def differences():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("remat", [False, True])
-def test_derivatives_are_those_of_finite_differences(remat, derivatives, differences):
+def test_derivatives_match_finite_differences(remat, derivatives, differences):
     """Of the learning rate of each epoch, momentum, weight decay, and the weight of each example."""
     assert_derivatives(derivatives[remat][1], differences)
 
@@ -96,7 +96,7 @@ def test_derivatives_with_dropout_and_a_random_order(remat, x64):
     assert_derivatives(compiled(remat, random=True)(*point())[1], differences_of(random=True))
 
 
-def test_both_ways_train_alike(derivatives):
+def test_remat_does_not_change_training(derivatives):
     ((value, history), slopes), ((other, other_history), other_slopes) = derivatives[False], derivatives[True]
     np.testing.assert_allclose(other, value, 1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-12), other_history, history)
@@ -128,7 +128,7 @@ def small_run(**options):
     return lambda rate: fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, y), **options)
 
 
-def test_a_run_has_nothing_of_it_unless_asked():
+def test_run_does_not_rematerialize_by_default():
     def asks(**options):
         names = primitives(jax.make_jaxpr(small_run(epochs=2, **options))(0.1).jaxpr, set())
         return any(name.startswith(("remat", "checkpoint")) for name in names)
@@ -138,7 +138,7 @@ def test_a_run_has_nothing_of_it_unless_asked():
     assert asks(remat=True)
 
 
-def test_without_a_derivative_it_changes_nothing():
+def test_remat_without_a_derivative_changes_nothing():
     (ts, history), (ts_again, history_again) = (small_run(epochs=7, remat=remat)(0.1) for remat in (False, True))
     np.testing.assert_allclose(ts_again.params["kernel"], ts.params["kernel"], 1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), history_again, history)
@@ -146,7 +146,7 @@ def test_without_a_derivative_it_changes_nothing():
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 9, 10, 23])
-def test_a_loop_in_segments_is_the_loop(count):
+def test_a_segmented_loop_equals_the_plain_loop(count):
     from fnn.training.segments import in_segments
 
     def body(carry, x):
@@ -159,7 +159,7 @@ def test_a_loop_in_segments_is_the_loop(count):
 
 
 @pytest.mark.slow
-def test_early_stopping_can_be_inside():
+def test_derivatives_through_early_stopping():
     stop = fnn.early_stopping(patience=1)
 
     def slope(remat):

@@ -163,7 +163,7 @@ def cases(names, quick):
 
 
 @pytest.mark.parametrize(("name", "mode"), list(cases(MODELS, {("dense", "checks"), ("dense", "x64")})))
-def test_a_training_in_every_mode(usual, name, mode):
+def test_training_in_every_mode(usual, name, mode):
     compare(usual, name, lambda: main_calls(name), mode)
 
 
@@ -192,7 +192,7 @@ def test_programs_are_traced_under_all_checks(name):
     assert shapes[1]["loss"].shape == (2,)
 
 
-def test_nan_on_purpose_is_no_alarm():
+def test_intended_nan_raises_no_error():
     logits, labels = jnp.array([[0.0, 1.0, 2.0]]), jnp.array([1])
     with jax.debug_nans(True):
         value = fnn.losses.sparse_categorical_crossentropy(logits, labels)

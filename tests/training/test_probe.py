@@ -34,7 +34,7 @@ def same(a, b):
         np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
 
 
-def test_outputs_and_gradients_of_each_layer_are_those_of_a_forward_written_by_hand():
+def test_outputs_and_gradients_match_a_handwritten_forward_pass():
     model = fnn.Sequential(fnn.Dense(5, "tanh"), fnn.Residual(fnn.Dense(5, "relu")), fnn.Dense(3))
     task = fnn.Task(model, "sparse_categorical_crossentropy", penalty=fnn.penalties.l2(0.01))
     ts = start(task)
@@ -75,7 +75,7 @@ def test_outputs_and_gradients_of_each_layer_are_those_of_a_forward_written_by_h
     np.testing.assert_allclose(values.gradients["dense_1"]["kernel"], kernel, rtol=1e-4, atol=1e-6)
 
 
-def test_the_step_is_the_one_that_training_makes():
+def test_the_probed_step_equals_the_training_step():
     model = fnn.Sequential(
         fnn.Dense(5, "relu"), fnn.Dropout(0.4), fnn.Residual(fnn.BatchNorm()), fnn.ActivityRegularization(l1=0.1),
         fnn.Dense(3),
@@ -97,7 +97,7 @@ def test_the_step_is_the_one_that_training_makes():
     assert not np.array_equal(dropped, other.outputs["dropout"] == 0)
 
 
-def test_rows_that_only_fill_up_a_batch_have_no_gradient():
+def test_padding_rows_have_no_gradient():
     task = fnn.Task(fnn.Sequential(fnn.Dense(5, "tanh"), fnn.Dense(3)), "sparse_categorical_crossentropy")
     ts, valid = start(task), jnp.arange(6) < 4
     filled = values_of(task, ts, (X, Y), valid)
@@ -109,7 +109,7 @@ def test_rows_that_only_fill_up_a_batch_have_no_gradient():
     np.testing.assert_allclose(filled.loss, alone.loss, rtol=1e-6)
 
 
-def test_a_gradient_at_an_output_is_a_difference_quotient(x64):
+def test_gradients_at_outputs_match_finite_differences(x64):
     model = fnn.Sequential(fnn.Dense(4, "tanh"), fnn.Residual(fnn.Dense(4, "sigmoid")), fnn.Dense(1))
     task = fnn.Task(model, "mse")
     x, y = RNG.normal(size=(3, 2)), RNG.normal(size=(3, 1))
@@ -164,7 +164,7 @@ def test_a_model_has_no_name_and_is_seen_if_its_output_is_its_own():
     assert list(values_of(nothing, start(nothing), (X, X + 1)).outputs) == [""]
 
 
-def test_layers_inside_a_transformation_of_a_users_layer_are_left_to_it():
+def test_layers_inside_a_custom_layers_transformation_are_not_probed():
     """A value inside a loop has no meaning outside; a second call has a name of its own."""
     inner = fnn.Sequential(fnn.Dense(4, "tanh"), fnn.Dense(4))
 
@@ -189,7 +189,7 @@ def test_layers_inside_a_transformation_of_a_users_layer_are_left_to_it():
     same(values.gradients, step_of(task, ts, (X, X[:, :1]))[0])
 
 
-def test_a_tap_keeps_every_bit():
+def test_a_tap_does_not_change_any_bit():
     y = jnp.array([-0.0, 0.0, jnp.nan, -jnp.inf])
     out, slope = jax.value_and_grad(lambda probe: (_tap(y, probe)[:2] * jnp.array([2.0, 3.0])).sum())(jnp.zeros(4))
     np.testing.assert_array_equal(np.asarray(_tap(y, jnp.zeros(4))).view("uint32"), np.asarray(y).view("uint32"))
@@ -197,7 +197,7 @@ def test_a_tap_keeps_every_bit():
     np.testing.assert_array_equal(slope, [2, 3, 0, 0])
 
 
-def test_values_of_many_trainings_at_once():
+def test_values_of_many_training_runs_at_once():
     task = fnn.Task(fnn.Dense(1), "mse")
     kernels = RNG.normal(size=(2, 4, 1)).astype("float32")
 
@@ -212,7 +212,7 @@ def test_values_of_many_trainings_at_once():
     np.testing.assert_allclose(both.output_gradients[""], expected, rtol=1e-4, atol=1e-6)
 
 
-def test_values_refuse_what_is_no_task_or_batch():
+def test_layer_values_rejects_invalid_tasks_and_batches():
     task = fnn.Task(fnn.Dense(1), "mse")
     ts = start(task)
     with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):

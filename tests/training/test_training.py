@@ -153,7 +153,7 @@ def test_train_step_equals_plain_jax(data):
 
 
 @pytest.mark.slow
-def test_an_optax_optimizer_trains_like_ours(data):
+def test_an_optax_optimizer_trains_like_its_fnn_counterpart(data):
     ours, theirs = (classifier(optimizer=o, metrics=()) for o in (fnn.sgd(0.1), optax.sgd(0.1)))
     start = [fnn.init(t, jax.random.key(0), data[0]) for t in (ours, theirs)]
     a, _ = fnn.fit(ours, start[0], data, batch_size=16, epochs=2, verbose=0)
@@ -366,7 +366,7 @@ def test_unknown_parts_of_a_task(change, match):
         fnn.Sequential(fnn.Dense(3), fnn.Dropout(0.5), fnn.Activation("softmax"), fnn.Flatten()),
     ],
 )
-def test_softmax_before_a_loss_of_logits_is_refused(ending, data):
+def test_softmax_before_a_loss_on_logits_is_rejected(ending, data):
     model = fnn.Sequential(fnn.Dense(4, activation="softmax"), ending)
     with pytest.raises(fnn.InputError, match="ends in softmax"):
         fnn.init(fnn.Task(model, "sparse_categorical_crossentropy"), jax.random.key(0), data[0])
@@ -376,7 +376,7 @@ def test_softmax_before_a_loss_of_logits_is_refused(ending, data):
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", jax.nn.sigmoid])
-def test_sigmoid_before_a_loss_of_logits_is_refused(activation, data):
+def test_sigmoid_before_a_loss_on_logits_is_rejected(activation, data):
     model = fnn.Sequential(fnn.Dense(4, "sigmoid"), fnn.Dense(1, activation))
     for loss in ("binary_crossentropy", "logistic"):
         with pytest.raises(fnn.InputError, match="ends in sigmoid"):
@@ -384,7 +384,7 @@ def test_sigmoid_before_a_loss_of_logits_is_refused(activation, data):
     fnn.init(fnn.Task(fnn.Sequential(model, fnn.Dense(1)), "binary_crossentropy"), jax.random.key(0), data[0])
 
 
-def test_init_refuses_what_is_no_key(task, data):
+def test_init_rejects_invalid_keys(task, data):
     with pytest.raises(fnn.InputError, match=r"jax.random.key\(0\)"):
         fnn.init(task, 0, data[0])
     with pytest.raises(fnn.InputError, match="one PRNG key"):
@@ -422,7 +422,7 @@ def test_a_task_with_another_loss_looks_its_metrics_up_again(data):
     np.testing.assert_allclose(a["loss"], b["loss"], 1e-5)
 
 
-def test_a_row_of_weight_zero_counts_for_nothing(data):
+def test_a_row_of_weight_zero_has_no_effect(data):
     x, y = data[0][:6], data[1][:6].copy()
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
     ts = fnn.init(task, jax.random.key(0), x)
@@ -444,7 +444,7 @@ def test_a_key_may_be_layer_state(data):
     assert "noisy" in ts.state
 
 
-def test_init_takes_a_shape_and_says_what_it_takes(task, data):
+def test_init_accepts_a_shape_and_names_the_accepted_types(task, data):
     a, b = fnn.init(task, jax.random.key(0), (5,)), fnn.init(task, jax.random.key(0), data[0])
     assert_close(a, b, 0, 0)
     for x in ({"a": 3.0}, {}, (jax.random.key(0), data[0]), a):
@@ -455,7 +455,7 @@ def test_init_takes_a_shape_and_says_what_it_takes(task, data):
 
 
 @pytest.mark.slow
-def test_masks_pass_through_layers_of_single_steps():
+def test_masks_pass_through_stepwise_layers():
     parts = (
         fnn.Embedding(9, 4, mask_zero=True),
         fnn.Dropout(0.2),
@@ -475,7 +475,7 @@ def test_masks_pass_through_layers_of_single_steps():
         wrong.apply(wrong.init(jax.random.key(0), ids)[0], {}, ids)
 
 
-def test_sequential_explains_what_is_no_layer():
+def test_sequential_explains_arguments_that_are_not_layers():
     with pytest.raises(fnn.InputError, match=r"Call it: Dropout\(\.\.\.\)"):
         fnn.Sequential(fnn.Dense(3), fnn.Dropout)
     with pytest.raises(fnn.InputError, match=r"Use fnn.Activation\('relu'\)"):
@@ -498,7 +498,7 @@ def overfitting(rng):
 
 
 @pytest.mark.parametrize("callbacks", [STOPS[0], *(pytest.param(stop, marks=pytest.mark.slow) for stop in STOPS[1:])])
-def test_callbacks_in_run_are_those_of_fit(callbacks, rng):
+def test_callbacks_in_run_match_those_in_fit(callbacks, rng):
     task, ts, data, validation = overfitting(rng)
     options = {"epochs": 15, "batch_size": 8, "validation_data": validation}
     pure, history = fnn.run(task, ts, data, callbacks=callbacks, **options)
@@ -512,7 +512,7 @@ def test_callbacks_in_run_are_those_of_fit(callbacks, rng):
     assert float(fnn.get_hyper(pure)["learning_rate"]) == pytest.approx(float(fnn.get_hyper(host)["learning_rate"]))
 
 
-def test_each_member_of_a_vmap_stops_for_itself(rng):
+def test_each_member_of_a_vmap_stops_independently(rng):
     task, ts, data, validation = overfitting(rng)
     stop = fnn.early_stopping(patience=2)
 
@@ -531,7 +531,7 @@ def test_each_member_of_a_vmap_stops_for_itself(rng):
         jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, 1e-3, 1e-5), together.params, own.params)
 
 
-def test_equal_callbacks_share_a_program_and_others_are_refused(rng):
+def test_equal_callbacks_share_a_program_and_impure_ones_are_rejected(rng):
     task, ts, data, validation = overfitting(rng)
     options = {"epochs": 2, "batch_size": 8, "validation_data": validation}
     fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=7)], **options)

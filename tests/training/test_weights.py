@@ -80,7 +80,7 @@ CLASS_METRICS = ("accuracy", "f1", "top_k_accuracy")
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF, HUGE], ids=str)
 @pytest.mark.parametrize("loss", ["mse", "gaussian_nll", own_square], ids=["mse", "gaussian_nll", "own"])
-def test_inputs_and_targets_of_a_row_that_does_not_count(loss, value, rng):
+def test_inputs_and_targets_of_a_row_of_weight_zero_are_ignored(loss, value, rng):
     x, y = floats(rng, outputs=1 if loss == "gaussian_nll" else 2)
     task = fnn.Task(DENSE, loss, "sgd", METRICS if loss == "mse" else ())
     w = weights(rng)
@@ -98,7 +98,7 @@ def test_losses_that_overflow(loss, rng):
     check(fnn.Task(DENSE, loss, "sgd"), (x, y), (put(x, HUGE), put(y, NAN)), w)
 
 
-def test_an_own_loss_with_an_infinite_slope_at_a_finite_row(rng):
+def test_a_custom_loss_with_an_infinite_slope_at_a_finite_row(rng):
     """Kernel and row are positive, but for the row of weight 0, which makes p = 0 exactly."""
     model = fnn.Sequential(fnn.Dense(2, "relu", kernel_initializer="ones"))
     x = rng.uniform(0.5, 2, (6, 3)).astype("f")
@@ -188,7 +188,7 @@ def test_batch_statistics_see_a_finite_row_and_not_one_with_nan(rng):
     np.testing.assert_allclose(state["batch_norm"]["moving_mean"], 0.01 * x.mean(0), 1e-4, 1e-6)
 
 
-def test_a_batch_in_which_no_row_counts(rng):
+def test_a_batch_with_only_zero_weights(rng):
     x, y = floats(rng)
     task = fnn.Task(DENSE, "mse", "sgd", penalty=fnn.penalties.l2(0.1))
     ts = fnn.init(task, jax.random.key(0), x[:1])
@@ -202,7 +202,7 @@ def test_a_batch_in_which_no_row_counts(rng):
     assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(grads))
 
 
-def test_without_weights_the_program_has_nothing_of_it(rng):
+def test_without_weights_the_program_is_unchanged(rng):
     x, y = floats(rng)
     task = fnn.Task(DENSE, "mse", "sgd")
     ts = fnn.init(task, jax.random.key(0), x[:1])
@@ -270,7 +270,7 @@ def test_epoch_run_evaluate_and_derivatives(job):
     assert report[0].loss == pytest.approx(report[1].loss, rel=1e-5)
 
 
-def test_rows_that_count_are_still_checked(job):
+def test_rows_of_nonzero_weight_are_still_checked(job):
     task, ts, _, (x, y, w) = job
     wrong = x.copy()
     wrong[7, 1] = NAN
@@ -291,7 +291,7 @@ def test_an_ensemble(job):
     assert_same(found[1].evaluate(bad), found[1].evaluate(good))
 
 
-def test_derivatives_by_the_weights(job, x64):
+def test_derivatives_with_respect_to_the_weights(job, x64):
     """``l_i / batch``, and by definition 0 where a weight is exactly 0."""
     task, ts, (x, y, w), (bad_x, bad_y, _) = job
     task = task.replace(metrics=())
@@ -309,7 +309,7 @@ def test_derivatives_by_the_weights(job, x64):
 
 
 @pytest.mark.slow
-def test_ordinary_training_raises_no_alarm(job):
+def test_ordinary_training_raises_no_nan_error(job):
     """With `jax.debug_nans`, also after `early_stopping` ends a `run`, whose history is then NaN on purpose."""
     task, ts, (x, y, w), _ = job
     data, stop = (x, y, w), fnn.early_stopping("loss", patience=1, min_delta=10.0)
@@ -324,7 +324,7 @@ def test_ordinary_training_raises_no_alarm(job):
     assert np.isnan(history["val_loss"][2:]).all()
 
 
-def test_weights_by_step_leave_out_an_example_without_any(rng):
+def test_an_example_whose_steps_all_weigh_zero_is_ignored(rng):
     """Of an example whose steps all have weight 0, not even NaN among its inputs reaches the parameters."""
     x, _ = floats(rng, shape=(4, 3))
     y = rng.normal(size=(6, 4, 1)).astype("f")

@@ -73,7 +73,7 @@ def test_members_do_not_depend_on_their_number_or_on_how_they_are_batched(found)
 
 
 @pytest.mark.slow
-def test_one_order_for_all():
+def test_members_can_share_one_order():
     same = train(same_order=True, epochs=2)
     order_key = jax.random.fold_in(KEY, 0xFFFFFFFF)
     for i in (0, 2):
@@ -100,7 +100,7 @@ def test_bootstrap_draws_rows_with_replacement_for_each_member():
 
 
 @pytest.mark.slow
-def test_each_member_stops_for_itself():
+def test_each_member_stops_independently():
     stop = fnn.early_stopping("val_loss", patience=3)
     stopped = train(epochs=30, callbacks=stop)
     ends = np.isfinite(stopped.history["val_loss"]).sum(1)
@@ -126,7 +126,7 @@ def test_a_second_ensemble_compiles_nothing(found):
     assert module.predict_ensemble._cache_size() == size
 
 
-def test_what_is_printed(found, capsys):
+def test_repr(found, capsys):
     train(verbose=1)
     said = capsys.readouterr().out
     assert said == f"ensemble: 3 members, 4 epochs of 44 rows\n{found!r}\n"
@@ -153,7 +153,7 @@ def mixed():
     return fnn.Ensemble.of(FAST, ts)
 
 
-def test_a_failed_member_is_left_out(mixed):
+def test_a_failed_member_is_excluded(mixed):
     assert mixed.failed.tolist() == [False, True, False]
     assert repr(mixed) == "Ensemble(3 members of 10 parameters), failed: 1"
     p, good = mixed.predict(X), fnn.Ensemble.of(FAST, [mixed[0], mixed[2]])
@@ -203,7 +203,7 @@ def test_training_warns_of_failures():
 
 
 @pytest.mark.slow
-def test_a_loss_that_is_not_finite_is_a_failure_even_with_finite_parameters():
+def test_a_non_finite_loss_is_a_failure_even_with_finite_parameters():
     """A validation row far away overflows, and so would predictions."""
     far = np.full((1, 4), 1e30, "float32"), np.zeros((1, 2), "float32")
     with pytest.warns(RuntimeWarning, match="2 of 2 members became non-finite"):
@@ -267,7 +267,7 @@ def test_saved_and_loaded(found, tmp_path):
     assert fnn.load_info(tmp_path / "states.safetensors").step == [24, 24, 24]
 
 
-def test_one_member_reads_as_one(found):
+def test_singular_for_one_member(found):
     assert repr(fnn.Ensemble.of(TASK, [start(9)])) == "Ensemble(1 member of 51 parameters)"
     assert repr(found[:1].predict(X)) == "Predictions(1 member, classes, mean float32[44, 3])"
 
@@ -329,7 +329,7 @@ def predictions(members, kind):
     return fnn.Predictions(members, members.mean(0), members.std(0), None, kind)
 
 
-def test_equal_votes_go_by_the_mean_probability():
+def test_ties_are_broken_by_the_mean_probability():
     p = predictions(
         [
             [[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.1, 0.5, 0.4]],
@@ -422,7 +422,7 @@ def test_predictions_of_gaussians():
 
 
 @pytest.mark.slow
-def test_metrics_of_a_gaussian_task_are_those_of_the_mean():
+def test_metrics_of_a_gaussian_task_use_the_mean():
     ts = fnn.init(GAUSS, KEY, X[:1])
     mean = fnn.losses.gaussian_moments(fnn.predict(GAUSS, ts, X)).mean
     scores = fnn.evaluate(GAUSS, ts, (X, NUMBERS))
@@ -510,7 +510,7 @@ def test_evaluation_of_probabilities():
 
 
 @pytest.mark.slow
-def test_sure_members_do_not_overflow():
+def test_confident_members_do_not_overflow():
     task = fnn.Task(fnn.Dense(2, use_bias=False), "sparse_categorical_crossentropy", metrics=("accuracy",))
     e = untrained(task, 2, x=np.eye(2, dtype="float32"))
     kernel = jnp.array([[[500.0, -500.0], [0.0, 300.0]], [[900.0, 0.0], [0.0, 800.0]]])
@@ -584,7 +584,7 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (other_width, r"state 2: expected states of the same shapes; the first has .*float32\[6\].*, got float32\[7\]"),
     ],
 )
-def test_bad_input_is_refused(call, message):
+def test_invalid_input_is_rejected(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
 

@@ -39,7 +39,7 @@ def assert_close(a, b):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 7, None], ids=["a loop", "groups of 3", "a batch", "as chosen"])
-def test_equals_one_after_the_other(trial, at_once):
+def test_many_equals_a_loop(trial, at_once):
     args = arguments(7)
     got = jax.jit(fnn.many(trial, at_once=at_once))(*args)
     one = jax.jit(trial)

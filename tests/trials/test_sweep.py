@@ -69,7 +69,7 @@ def test_the_best_state_is_ready_to_use(second):
     assert fnn.evaluate(TASK, second.ts, DATA)["loss"] == pytest.approx(second.scores[second.order[0]], 1e-5)
 
 
-def test_calls_of_few_members_change_nothing_but_memory(found, parts):
+def test_the_number_of_members_per_call_changes_only_memory(found, parts):
     assert parts.failed.tolist() == found.failed.tolist()
     np.testing.assert_allclose(parts.scores, found.scores, 1e-5)
     assert len(parts.states) == 6
@@ -158,7 +158,7 @@ def test_callbacks_are_not_shared_between_sweeps():
     assert [of(np.float32(3)), of(np.float32(5))] == [[3.0, 6.0], [5.0, 10.0]]
 
 
-def test_a_program_is_kept_for_its_device_and_settings(monkeypatch):
+def test_programs_are_cached_by_device_and_settings(monkeypatch):
     from fnn.trials import programs as compiled
 
     def once():
@@ -202,7 +202,7 @@ def sizes_of_calls(monkeypatch, room, trial, count, **options):
     return seen.sizes
 
 
-def test_what_does_not_fit_into_memory_comes_in_several_calls(monkeypatch):
+def test_trials_that_exceed_memory_are_split_into_several_calls(monkeypatch):
     def large_state(a):
         return jnp.full(250_000, a), {"loss": a[None]}
 
@@ -292,7 +292,7 @@ def test_keys_and_other_arrays_are_swept_and_told_apart():
     assert found.column("loss") == found.scores.tolist()
 
 
-def test_a_column_reads_as_it_was_written():
+def test_columns_show_values_as_given():
     def one(rate, loss, size):
         return {}, {"loss": rate[None] * size, "accuracy": rate[None]}
 
@@ -328,7 +328,7 @@ def mean_of(found, rate):
     return np.mean([s for s, config in zip(found.scores, found.configs, strict=True) if config["rate"] == rate])
 
 
-def test_a_combination_that_failed_once_comes_after_those_that_never_did():
+def test_combinations_with_a_failure_come_last():
     def one(a, b):
         return {}, {"val_accuracy": jnp.where((a == 2) & (b == 1), jnp.nan, a)[None], "loss": a[None]}
 
@@ -337,7 +337,7 @@ def test_a_combination_that_failed_once_comes_after_those_that_never_did():
     assert found.averages("b")[2] == {"a": 2.0, "val_accuracy": 2.0, "std": 0.0, "trials": 2, "failed": 1}
 
 
-def test_parameters_that_are_not_finite_fail_a_trial_whatever_its_accuracy():
+def test_non_finite_parameters_fail_a_trial_whatever_its_accuracy():
     ts = fnn.init(TASK, jax.random.key(0), X)
 
     def one(a):
@@ -383,7 +383,7 @@ def test_table_as_csv(found, tmp_path):
     assert (tmp_path / "new" / "folder" / "sweep.csv").read_bytes() == (tmp_path / "sweep.csv").read_bytes()
 
 
-def test_a_bar_moves_and_silence_is_silent(capsys):
+def test_the_bar_moves_and_verbose_0_prints_nothing(capsys):
     def one(a):
         return {}, {"loss": a[None]}
 
@@ -393,7 +393,7 @@ def test_a_bar_moves_and_silence_is_silent(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_when_all_failed_there_is_no_best():
+def test_no_best_trial_if_all_failed():
     with pytest.warns(RuntimeWarning, match="sweep: 2 trials became non-finite and none remains, so ts is None"):
         found = fnn.sweep(lambda a: ({}, {"loss": a[None] * jnp.nan}), {"a": [1.0, 2.0]}, verbose=0)
     assert found.ts is None
@@ -401,7 +401,7 @@ def test_when_all_failed_there_is_no_best():
         _ = found.best
 
 
-def test_one_trial_reads_as_one():
+def test_singular_for_one_trial():
     found = fnn.sweep(lambda a: ({}, {"loss": a[None]}), {"a": [1.0]}, verbose=0)
     assert repr(found).splitlines()[-1] == "1 trial by loss"
 
@@ -465,12 +465,12 @@ def decides(rate):
         (lambda: fnn.sweep(lambda a: a, {"a": [1.0]}, verbose=0), "a trial that returns"),
     ],
 )  # fmt: skip
-def test_bad_sweeps_are_refused(call, message):
+def test_invalid_sweeps_are_rejected(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
 
 
-def test_a_trial_that_stops_early_counts_with_the_epoch_of_its_state():
+def test_a_trial_that_stops_early_is_scored_at_its_returned_epoch():
     x_val = X + 0.3
 
     def stopping(rate):
@@ -487,7 +487,7 @@ def test_a_trial_that_stops_early_counts_with_the_epoch_of_its_state():
         assert found.scores[i] == pytest.approx(loss, 1e-5)
 
 
-def test_the_same_program_under_other_names():
+def test_equal_programs_keep_their_own_names():
     """Arguments and figures of another name make the same text, but not the same results."""
 
     def first(rate):
