@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail
+from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
@@ -86,4 +87,5 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
         hint = "Its loss term depends on the whole batch; keep per_example=False."
         fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
-    return TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
+    ts = TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
+    return copied(ts)  # an initializer or a hyper-parameter may be an array of the user's

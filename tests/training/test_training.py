@@ -444,6 +444,23 @@ def test_a_key_may_be_layer_state(data):
     assert "noisy" in ts.state
 
 
+def test_a_fresh_state_may_be_donated_and_shares_no_memory_with_the_users_arrays(data):
+    values = np.full((5, 1), 0.5, "float32")
+    rate, weights = jnp.asarray(0.1), jnp.ones((5, 1))
+    tied = fnn.Layer(lambda key, x: ({"a": weights, "b": weights}, {}), lambda p, s, x, **_: (x @ (p["a"] + p["b"]), s))
+    constant = fnn.Dense(1, kernel_initializer=fnn.initializers.constant(values))
+    x, y = data[0][:8], data[0][:8, :1]
+    for model in (tied, constant):
+        task = fnn.Task(model, "mse", fnn.sgd(rate))
+        ts = fnn.init(task, jax.random.key(0), x)
+        expected = jax.tree.map(np.array, ts.params)
+        values[:] = 7.0
+        jax.tree.map(np.testing.assert_array_equal, ts.params, expected)
+        jax.jit(partial(fnn.train_step, task), donate_argnums=0)(ts, (x, y))
+    assert not rate.is_deleted()
+    assert not weights.is_deleted()
+
+
 def test_init_accepts_a_shape_and_names_the_accepted_types(task, data):
     a, b = fnn.init(task, jax.random.key(0), (5,)), fnn.init(task, jax.random.key(0), data[0])
     assert_close(a, b, 0, 0)
