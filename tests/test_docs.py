@@ -185,13 +185,13 @@ def test_a_page_that_is_wrong_fails(tmp_path, page_folder):
 
 # Names of modules that are shared inside the library, and of no use outside it.
 INTERNAL = {
-    "activations.all_known",
+    "activations.are_per_example",
     "losses.align",
     "losses.base",
     "losses.check_distributions",
     "losses.check_targets",
     "losses.expects",
-    "losses.is_known",
+    "losses.is_per_example",
     "losses.of_classes",
     "losses.several_labels",
     "metrics.check_labels",

@@ -13,7 +13,7 @@ from .facts import (
     check_targets,
     expects,
     get_loss,
-    is_known,
+    is_per_example,
     of_classes,
     several_labels,
 )
@@ -30,7 +30,7 @@ from .weighting import class_weights, mean_loss, weighted_sum
 __all__ = [
     "LOSSES", "Gaussians", "Loss", "align", "base", "binary_crossentropy", "categorical_crossentropy",
     "check_distributions", "check_targets", "class_weights", "expects", "gaussian_moments", "gaussian_nll",
-    "gaussian_outputs", "get_loss", "huber", "is_known", "logistic", "mean_absolute_error",
+    "gaussian_outputs", "get_loss", "huber", "is_per_example", "logistic", "mean_absolute_error",
     "mean_absolute_percentage_error", "mean_loss", "mean_squared_error", "mean_squared_logarithmic_error",
     "of_classes", "several_labels", "sparse_categorical_crossentropy", "weighted_sum",
 ]  # fmt: skip

@@ -121,8 +121,8 @@ def facts_of(loss: Loss) -> Facts:
     return next((facts for facts in FACTS if facts.loss is loss), Facts(loss))
 
 
-def is_known(loss: Loss) -> bool:
-    """Whether a loss is the library's own, so that its value for an example depends on that example alone."""
+def is_per_example(loss: Loss) -> bool:
+    """Whether the value for an example depends on that example alone; custom losses make no such promise."""
     return facts_of(loss).per_example
 
 

@@ -184,8 +184,8 @@ def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 
-def all_known(*activations: ActivationLike) -> bool:
-    """Whether all are the library's, which act on each example separately (custom functions make no such promise)."""
+def are_per_example(*activations: ActivationLike) -> bool:
+    """Whether all act on each example separately, as the library's do; custom functions make no such promise."""
     return all(get_activation(activation) in ACTIVATIONS.values() for activation in activations)
 
 
@@ -199,4 +199,4 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """
     name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(fn, name, "Activation", all_known(fn), steps=True)
+    return stateless(fn, name, "Activation", are_per_example(fn), steps=True)

@@ -22,7 +22,7 @@ from .._core.types import Array, ArraySpec, DType, Key, Shape
 from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
-from .activations import ActivationLike, all_known, get_activation
+from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer, initialize
 from .layer import Layer, get_initializers, param_dtype, parametric
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
@@ -320,7 +320,7 @@ def _conv_layer(
         window = _window_for(kind, x, kernel_size)
         return init_fn(key, x.shape[-1], kernel_size=window, dtype=param_dtype(x, dtype))
 
-    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, all_known(activation))
+    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, are_per_example(activation))
 
 
 @described

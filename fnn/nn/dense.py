@@ -11,7 +11,7 @@ from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
-from .activations import ActivationLike, all_known, get_activation
+from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer, initialize
 from .layer import Layer, get_initializers, param_dtype, parametric
 
@@ -109,4 +109,4 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(init, apply, name, "Dense", all_known(activation), steps=True)
+    return parametric(init, apply, name, "Dense", are_per_example(activation), steps=True)

@@ -12,7 +12,7 @@ from .._core.errors import fail
 from .._core.random import permutation
 from .._core.trees import compiled
 from .._core.types import Array, PyTree
-from ..losses.facts import is_known
+from ..losses.facts import is_per_example
 from .batch import Batch, parsing, rows_of, size_of, take
 from .segments import in_segments, zeros
 from .state import TrainState, check_task
@@ -49,7 +49,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
 
 def fills_up(task: Task) -> bool:
     """Whether a smaller batch may be padded with rows that do not count."""
-    return task.model.per_example and is_known(task.loss)
+    return task.model.per_example and is_per_example(task.loss)
 
 
 def filled_up(order: Array, batch_size: int) -> Array:

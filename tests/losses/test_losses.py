@@ -659,10 +659,10 @@ def test_balanced_class_weights_match_scikit_learn():
 
 
 def test_is_known_only_for_the_librarys_losses():
-    assert losses.is_known(losses.get_loss("mse"))
-    assert losses.is_known(partial(losses.binary_crossentropy, from_logits=False))
-    assert not losses.is_known(lambda predictions, targets: predictions[:, 0])
-    assert not losses.is_known(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
+    assert losses.is_per_example(losses.get_loss("mse"))
+    assert losses.is_per_example(partial(losses.binary_crossentropy, from_logits=False))
+    assert not losses.is_per_example(lambda predictions, targets: predictions[:, 0])
+    assert not losses.is_per_example(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
 
 
 def test_losses_of_labels_and_of_classes():

@@ -184,9 +184,9 @@ def test_activation_layer(rng):
 
 
 def test_all_known_accepts_only_library_functions():
-    assert activations.all_known("relu", None, activations.softmax, "silu")
-    assert not activations.all_known("relu", lambda x: x)
-    assert not activations.all_known(jnp.tanh)
+    assert activations.are_per_example("relu", None, activations.softmax, "silu")
+    assert not activations.are_per_example("relu", lambda x: x)
+    assert not activations.are_per_example(jnp.tanh)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

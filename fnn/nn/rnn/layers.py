@@ -13,7 +13,7 @@ from ..._core.checks import check_count
 from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
-from ..activations import ActivationLike, all_known, get_activation
+from ..activations import ActivationLike, are_per_example, get_activation
 from ..initializers import Initializer, Initializers, get_initializer
 from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
@@ -62,7 +62,7 @@ def _recurrent_layer(
         out = Masked(y, mask) if return_sequences and mask is not None else y
         return (out, carry) if return_state else out
 
-    return parametric(init, apply, name, kind, all_known(*activations.values()), masked=True)
+    return parametric(init, apply, name, kind, are_per_example(*activations.values()), masked=True)
 
 
 def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
