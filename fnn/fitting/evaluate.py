@@ -48,19 +48,21 @@ def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk
     return on_device(data) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
-def evaluate_checked(task: Task, ts: TrainState, data: Data, batch_size: int) -> dict[str, float]:
-    """Loss and metrics of checked arrays, or of a stream, whose batches are checked here; and the rows with NaN."""
-    task = inputs.counting_rows(task)
+def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
+    """Loss and metrics of checked arrays, or of a stream, whose batches are checked here; and the rows for `warn_of_nan`."""
+    task = inputs.with_nan_row_metric(task)
     if isinstance(data, Batch):
-        return as_floats(_results(task, _measure_all(task, ts.params, ts.state, data, batch_size)))
-    totals, check = None, inputs.BatchCheck(task, train=False)
-    for batch in inputs.batches(data, "evaluate"):
-        if not isinstance(data, inputs.Slices):
-            check(ts, batch)
-        batch = inputs.copied_to_device(batch)
-        part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
-        totals = part if totals is None else _merge(task, totals, part)
-    return as_floats(_results(task, totals))
+        totals = _measure_all(task, ts.params, ts.state, data, batch_size)
+    else:
+        totals, check = None, inputs.BatchCheck(task, train=False)
+        for batch in inputs.batches(data, "evaluate"):
+            if not isinstance(data, inputs.Slices):
+                check(ts, batch)
+            batch = inputs.copied_to_device(batch)
+            part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
+            totals = part if totals is None else _merge(task, totals, part)
+    logs = as_floats(_results(task, totals))
+    return logs, logs.pop(NAN_ROWS.name)
 
 
 def evaluate(
@@ -87,8 +89,8 @@ def evaluate(
     parsed = inputs.as_data(data)
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "data")
-    logs = evaluate_checked(task, ts, parsed, batch_size)
-    inputs.warn_of_nan("evaluate", logs.pop(NAN_ROWS.name))
+    logs, nan_rows = measure_data(task, ts, parsed, batch_size)
+    inputs.warn_of_nan("evaluate", nan_rows)
     return logs
 
 

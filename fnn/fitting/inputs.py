@@ -65,14 +65,14 @@ def check_finite(data: PyTree, where: str, offset: int = 0, counts: np.ndarray |
 
 def check_slices(task: Task, expected: Expected, data: Batch, rows: int, where: str = "data") -> None:
     """`check_data` of arrays that may lie in files, in slices of ``rows`` rows."""
-    check_counting(data, where)
+    check_some_weight(data, where)
     size = rows_of(data)
     for start in range(0, size, rows):
         part = data if rows >= size else jax.tree.map(lambda a, start=start: a[start : start + rows], data)
         check_data(task, expected, part, where, start)
 
 
-def check_counting(data: Batch, where: str) -> None:
+def check_some_weight(data: Batch, where: str) -> None:
     """Refuse a data set with weights that are all 0; a single batch may have them."""
     if data.weight is not None and not data.weight.any():
         fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
@@ -107,7 +107,7 @@ def _rows_that_count(weight: ArrayLike) -> np.ndarray | None:
 
 
 @functools.lru_cache(maxsize=64)
-def counting_rows(task: Task) -> Task:
+def with_nan_row_metric(task: Task) -> Task:
     """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
     return task.replace(metrics=(*task.metrics, NAN_ROWS))
 

@@ -14,12 +14,11 @@ from .._core.errors import describe, fail
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
-from ..metrics.names import NAN_ROWS
 from ..training.state import TrainState
 from ..training.stopping import PureCallback, StopTraining
 from .callbacks import Callback
 from .checkpoints import RunPosition
-from .evaluate import evaluate_checked
+from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
 from .pieces import EpochPosition
@@ -121,7 +120,7 @@ class Loop:
         if position.start is not None:
             return position, False
         history.record({**logs, "seconds": time.perf_counter() - started})
-        _warn_once(history, self.source.rhythm.guard is not None)
+        _warn_once(history, self.source.hooks.guard is not None)
         ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
         position = position._replace(ts=ts, epoch=position.epoch + 1, history=history, stopped=stop)
         position = position._replace(stream=self.source.state(), validation=self._validation_state())
@@ -136,8 +135,7 @@ class Loop:
         data = self.plan.validation_data
         if data is None:
             return {}
-        values = evaluate_checked(self.plan.task, ts, data, self.options.eval_batch_size)
-        nan_rows = values.pop(NAN_ROWS.name)
+        values, nan_rows = measure_data(self.plan.task, ts, data, self.options.eval_batch_size)
         # A loss that is not finite has its own warning.
         if math.isfinite(values["loss"]) and not self.warned_of_nan:
             self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
@@ -145,7 +143,7 @@ class Loop:
 
     def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
-        source, progress, guard = self.source, self.progress, self.source.rhythm.guard
+        source, progress, guard = self.source, self.progress, self.source.hooks.guard
         begin, done = (int(position.ts.step), 0) if position.start is None else position.start[:2]
         ts, totals = position.ts, None
         logs: Mapping[str, Array | float] = position.logs

@@ -10,7 +10,7 @@ import jax
 
 from .._core.types import Array
 from ..training.batch import Batch, take
-from ..training.epoch import filled_up, steps
+from ..training.epoch import padded_order, steps
 from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.task import Task
@@ -45,7 +45,7 @@ def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows:
     return ts, totals, results(task, totals)
 
 
-fill_up = jax.jit(filled_up, static_argnums=1)
+padded_order_jit = jax.jit(padded_order, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):

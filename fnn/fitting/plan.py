@@ -26,7 +26,7 @@ from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import CHUNK_BYTES, ClassWeight, Data
-from .sources import ArraySource, ChunkSource, Rhythm, Source
+from .sources import ArraySource, ChunkSource, Source, StepHooks
 from .streams import StreamSource, is_repeatable
 
 
@@ -121,7 +121,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
-    rhythm = Rhythm(
+    hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
         record_stream_state=options.checkpoint is not None,
@@ -130,16 +130,16 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     if isinstance(parsed, Batch):
         if chunk_bytes is None and inputs.is_mapped(parsed):
             chunk_bytes = CHUNK_BYTES
-        source, held_out = _arrays(task, ts, parsed, options, rhythm, chunk_bytes)
+        source, held_out = _arrays(task, ts, parsed, options, hooks, chunk_bytes)
     else:
-        source, held_out = _stream(task, parsed, options, rhythm), None
+        source, held_out = _stream(task, parsed, options, hooks), None
     measured = validating if held_out is None else held_out
     if isinstance(measured, Batch):
         measured = arrays_to_measure(task, ts, measured, "validation_data", chunk_bytes)
     return Plan(task, options, source, measured, _checkpoints(task, ts, parsed, validating, options))
 
 
-def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhythm) -> Source:
+def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepHooks) -> Source:
     """An iterable as a source."""
     if isinstance(options.class_weight, str):
         hint = "Pass the weight of each class."
@@ -149,11 +149,11 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, rhythm: Rhyt
         fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
     if options.chunk_bytes is not None:
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
-    return StreamSource(task, rhythm, stream, options.class_weight)
+    return StreamSource(task, hooks, stream, options.class_weight)
 
 
 def _arrays(
-    task: Task, ts: TrainState, data: Batch, options: Options, rhythm: Rhythm, chunk_bytes: int | None
+    task: Task, ts: TrainState, data: Batch, options: Options, hooks: StepHooks, chunk_bytes: int | None
 ) -> tuple[Source, Batch | None]:
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
     held_out = None
@@ -166,11 +166,11 @@ def _arrays(
         check_sizes(rows_of(data), batch_size, drop)
     if options.class_weight is not None:
         data = inputs.weigh(task, data, options.class_weight)
-        inputs.check_counting(data, "data with class_weight,")
+        inputs.check_some_weight(data, "data with class_weight,")
     if chunk_bytes is None:
-        return ArraySource(task, rhythm, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
+        return ArraySource(task, hooks, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
     data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
-    return ChunkSource(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
+    return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
 
 
 def _checkpoints(

@@ -15,18 +15,18 @@ import numpy as np
 from .._core.trees import from_paths
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
-from ..training.epoch import epoch_order, fills_up
+from ..training.epoch import epoch_order, pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .guard import Call, Guard
 from .inputs import rows_per_chunk, take_from_host
 from .pace import pace_of
-from .pieces import EpochPosition, EpochUpdate, Piece, advance, fill_up
+from .pieces import EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
 
 
-class Rhythm(NamedTuple):
-    """Interruptions of the steps of a source."""
+class StepHooks(NamedTuple):
+    """What happens between the steps of a source: checks of the state, and stops for checkpoints."""
 
     guard: Guard | None = None  # checks every new state
     checkpoint_every: int | None = None  # update at each multiple of this number of steps in the run
@@ -43,8 +43,8 @@ class Source(abc.ABC):
     total: int | None  # steps in an epoch; None if unknown
     resumable: bool = True  # whether training can continue in the middle of an epoch
 
-    def __init__(self, task: Task, rhythm: Rhythm) -> None:
-        self.task, self.rhythm = task, rhythm
+    def __init__(self, task: Task, hooks: StepHooks) -> None:
+        self.task, self.hooks = task, hooks
         self.running: Logs = {}  # the results of the latest call, which the device may still be computing
 
     @abc.abstractmethod
@@ -78,7 +78,7 @@ class Source(abc.ABC):
             pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
             while done < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
-                count = min(wanted, piece.whole - done, self.rhythm.until_checkpoint(made) or piece.whole)
+                count = min(wanted, piece.whole - done, self.hooks.until_checkpoint(made) or piece.whole)
                 started = time.perf_counter()
                 ts, totals, logs = self._call(ts, totals, Call(piece, done, count, epoch, done_before == first))
                 if pace is not None:
@@ -94,7 +94,7 @@ class Source(abc.ABC):
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""
-        guard = self.rhythm.guard
+        guard = self.hooks.guard
         if guard is not None:
             guard.before(ts, totals, call)
         ts, totals, logs = advance(self.task, ts, totals, call.piece, call.done, call.steps)
@@ -110,24 +110,26 @@ class Source(abc.ABC):
 class ArraySource(Source):
     """Arrays that fit on the device."""
 
-    def __init__(self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool) -> None:
-        super().__init__(task, rhythm)
+    def __init__(
+        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool
+    ) -> None:
+        super().__init__(task, hooks)
         self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
         self.whole, rest = divmod(self.size, self.batch_size)
         self.rest = 0 if drop else rest
         self.total = self.whole + (self.rest > 0)
         # Where examples are independent, padding rows that do not count make the last batch a whole one.
-        self.fills = self.rest > 0 and fills_up(task)
-        if self.fills:
+        self.pads = self.rest > 0 and pads_last_batch(task)
+        if self.pads:
             self.whole, self.rest = self.total, 0
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
-        if self.fills:
-            order = fill_up(order, self.batch_size)
-        size = self.size if self.fills else None
+        if self.pads:
+            order = padded_order_jit(order, self.batch_size)
+        size = self.size if self.pads else None
         yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, done=done)
 
 
@@ -138,9 +140,9 @@ class ChunkSource(ArraySource):
     """
 
     def __init__(
-        self, task: Task, rhythm: Rhythm, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
+        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
     ) -> None:
-        super().__init__(task, rhythm, data, batch_size, shuffle=shuffle, drop=drop)
+        super().__init__(task, hooks, data, batch_size, shuffle=shuffle, drop=drop)
         most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
 
@@ -166,6 +168,6 @@ class ChunkSource(ArraySource):
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
                 data, in_turn = jax.tree.map(jnp.asarray, chunk), jnp.arange(length, dtype=jnp.int32)
-                size = filled if self.fills else None
+                size = filled if self.pads else None
                 trained = max(0, done - start // self.batch_size)
                 yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)

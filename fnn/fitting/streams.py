@@ -16,12 +16,12 @@ from .._core.errors import located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, rows_of
-from ..training.epoch import fills_up
+from ..training.epoch import pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
 from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, weigh
 from .pieces import Piece
-from .sources import Rhythm, Source
+from .sources import Source, StepHooks
 
 # Batches are gathered, up to these limits, once the first _LOOK_AFTER of them took less than _SHORT seconds each. The
 # program for several batches has to be compiled, which pays off only if the call is a large part of a step.
@@ -51,8 +51,10 @@ def restore_stream(stream: object, state: object) -> None:
 class StreamSource(Source):
     """An iterable of batches; those that arrive faster than the device trains are gathered into one call."""
 
-    def __init__(self, task: Task, rhythm: Rhythm, stream: Iterable[PyTree], class_weight: ClassWeight | None) -> None:
-        super().__init__(task, rhythm)
+    def __init__(
+        self, task: Task, hooks: StepHooks, stream: Iterable[PyTree], class_weight: ClassWeight | None
+    ) -> None:
+        super().__init__(task, hooks)
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
@@ -60,7 +62,7 @@ class StreamSource(Source):
         self.first: Signature | None = None  # the shapes of the first batch; batches like it can be gathered
         self.batch_size = 0  # its rows
         self.most = 1  # batches to gather; raised once that pays off
-        self.fills = fills_up(task)
+        self.pads = pads_last_batch(task)
         self.resumable = is_repeatable(stream)
 
     def state(self) -> object:
@@ -84,12 +86,12 @@ class StreamSource(Source):
                 shapes = Signature.of(batch)
             if self.first is None:
                 self.first, self.batch_size = shapes, rows_of(batch)
-            part = self.fills and _is_part(shapes, self.first)
+            part = self.pads and _is_part(shapes, self.first)
             alone = not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch))
             if alone and gathered:
                 yield self._piece(gathered, state)
                 gathered = []
-            if self.rhythm.record_stream_state:
+            if self.hooks.record_stream_state:
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
@@ -101,7 +103,7 @@ class StreamSource(Source):
             if len(gathered) == self.most > 1:
                 jax.block_until_ready(self.running)
             # A piece ends where a checkpoint is due, since the iterable's state is known only there.
-            due = self.rhythm.until_checkpoint(made + number - done) == 1
+            due = self.hooks.until_checkpoint(made + number - done) == 1
             if len(gathered) == self.most or part or due or self._idle():
                 yield self._piece(gathered, state)
                 gathered = []
@@ -141,7 +143,7 @@ class StreamSource(Source):
             return jnp.asarray(out)
 
         data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
-        rows = sum(map(rows_of, gathered)) if self.fills else None  # the last batch may have fewer
+        rows = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
         return Piece(data, order, len(gathered), self.batch_size, size=rows, waits=False, stream=state)
 
 

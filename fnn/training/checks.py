@@ -22,7 +22,7 @@ from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
 from .state import TrainState, check_task
 from .task import Task, check_output
-from .totals import Totals, each_step, total_shapes
+from .totals import Totals, flatten_time_steps, total_shapes
 
 Limits = dict[str, tuple[str, int]]
 """For arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows."""
@@ -60,7 +60,7 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     rows, weight = rows_of(batch), batch.weight
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
-        flat, targets, _, _ = jax.eval_shape(each_step, predictions, shape_of(batch.y))
+        flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(batch.y))
         losses = jax.eval_shape(task.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     if losses.shape != (math.prod(steps),):

@@ -47,13 +47,13 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     return permutation(order_key, size)
 
 
-def fills_up(task: Task) -> bool:
+def pads_last_batch(task: Task) -> bool:
     """Whether a smaller batch may be padded with rows that do not count."""
     return task.model.per_example and is_per_example(task.loss)
 
 
-def filled_up(order: Array, batch_size: int) -> Array:
-    """An order padded to a whole number of batches, with rows that are in it already."""
+def padded_order(order: Array, batch_size: int) -> Array:
+    """The order, padded to whole batches by repeating its first row."""
     return jnp.concatenate([order, jnp.broadcast_to(order[:1], (-len(order) % batch_size,))])
 
 
@@ -106,8 +106,8 @@ def epoch(
     whole, rest = divmod(size, batch_size)
     totals = zeros(total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data)))
     train = partial(steps, task, batch_size=batch_size, remat=remat)
-    if whole and rest and not drop_remainder and fills_up(task):
-        return train(ts, totals, data, filled_up(order, batch_size), 0, whole + 1, size=size)
+    if whole and rest and not drop_remainder and pads_last_batch(task):
+        return train(ts, totals, data, padded_order(order, batch_size), 0, whole + 1, size=size)
     if whole:
         ts, totals = train(ts, totals, data, order, 0, whole)
     if rest and not drop_remainder:

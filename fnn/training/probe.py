@@ -13,7 +13,7 @@ from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, observe
-from .batch import Batch, as_batch, counted, size_of
+from .batch import Batch, as_batch, size_of, without_zero_weights
 from .segments import zeros
 from .state import TrainState, check_task
 from .step import gradients
@@ -99,7 +99,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     check_task(task, ts)
     batch = as_batch(batch, "batch")
     size_of(batch)
-    batch = counted(task.model, batch)
+    batch = without_zero_weights(task.model, batch)
 
     def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)

@@ -20,7 +20,7 @@ Totals = dict[str, PyTree]
 Logs = dict[str, Array]
 
 
-def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree:
+def _stop_zero_weight_gradients(predictions: PyTree, weight: Array) -> PyTree:
     """The same predictions; rows of weight 0 pass no gradient, not even NaN."""
     counts = weight != 0
 
@@ -32,7 +32,7 @@ def _without_gradient_of_uncounted(predictions: PyTree, weight: Array) -> PyTree
     return jax.tree.map(selected, predictions)
 
 
-def each_step(
+def flatten_time_steps(
     predictions: PyTree, y: PyTree, weight: Array | None = None, valid: Array | None = None
 ) -> tuple[PyTree, PyTree, Array | None, Array | None]:
     """Predictions, targets, weights and valid rows, with each step of a `Masked` output as an example.
@@ -68,7 +68,7 @@ def each_step(
 
 def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
     """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked."""
-    flat, targets, _, valid = each_step(predictions, y)
+    flat, targets, _, valid = flatten_time_steps(predictions, y)
     losses = task.loss(flat, targets)
     if not isinstance(predictions, Masked) or valid is None:
         return losses
@@ -81,9 +81,9 @@ def measure(
     """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
     masked = isinstance(predictions, Masked)
     with located("loss"):
-        predictions, y, weight, valid = each_step(predictions, batch.y, batch.weight, valid)
+        predictions, y, weight, valid = flatten_time_steps(predictions, batch.y, batch.weight, valid)
         if weight is not None:
-            predictions = _without_gradient_of_uncounted(predictions, weight)
+            predictions = _stop_zero_weight_gradients(predictions, weight)
         values = task.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
     # With a masked output a whole batch may be padding.

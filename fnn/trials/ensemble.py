@@ -20,7 +20,7 @@ from .._core.tables import column_widths, table_line
 from .._core.trees import paths
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
-from ..fitting.inputs import check_finite, check_slices, counting_rows, is_stream, warn_of_nan
+from ..fitting.inputs import check_finite, check_slices, is_stream, warn_of_nan, with_nan_row_metric
 from ..metrics.names import NAN_ROWS
 from ..nn.layer import shape_of
 from ..training.batch import Batch, as_batch, size_of, take
@@ -157,7 +157,7 @@ class Ensemble:
         check_count("evaluate", "batch_size", batch_size)
         ts = self._working()
         data = _checked(self.task, shape_of_one(ts), data, "data", train=False)
-        task = counting_rows(self.task)
+        task = with_nan_row_metric(self.task)
         own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(batch_size, size_of(data))))
         warn_of_nan("evaluate", own.pop(NAN_ROWS.name))
         names = ["loss", *(metric.name for metric in self.task.metrics)]

@@ -115,15 +115,15 @@ def test_a_padded_batch_compiles_nothing(independent, task, data):
 
 def test_batches_of_dependent_rows_are_not_padded(data):
     """A loss, activation or layer of the user's own may look at the whole batch."""
-    from fnn.training.epoch import fills_up
+    from fnn.training.epoch import pads_last_batch
 
     known = fnn.Sequential(fnn.Dense(4, activation="tanh"), fnn.Residual(fnn.Dense(4)))
     centred = fnn.Dense(4, activation=lambda x: x - x.mean(0))
-    assert fills_up(fnn.Task(known, "mse"))
-    assert not fills_up(fnn.Task(known, lambda predictions, targets: predictions.mean() - targets[:, 0]))
+    assert pads_last_batch(fnn.Task(known, "mse"))
+    assert not pads_last_batch(fnn.Task(known, lambda predictions, targets: predictions.mean() - targets[:, 0]))
     for layer in (centred, fnn.Activation(lambda x: x), fnn.BatchNorm(), fnn.Layer(known.init, known.apply)):
-        assert not fills_up(fnn.Task(fnn.Sequential(known, layer), "mse"))
-        assert not fills_up(fnn.Task(fnn.Residual(layer), "mse"))
+        assert not pads_last_batch(fnn.Task(fnn.Sequential(known, layer), "mse"))
+        assert not pads_last_batch(fnn.Task(fnn.Residual(layer), "mse"))
     task = fnn.Task(
         fnn.Sequential(fnn.Dense(4), centred, fnn.Dense(3)), "sparse_categorical_crossentropy", fnn.sgd(0.1)
     )
