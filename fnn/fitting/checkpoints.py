@@ -34,6 +34,7 @@ from ..training.task import Task
 from .callbacks import Callback, Path
 from .inputs import Data
 from .pieces import EpochPosition
+from .progress import History
 
 _NAME = "step-{:09d}.safetensors"
 _ROWS = 64  # rows of the data that identify a run
@@ -50,19 +51,19 @@ class CheckpointError(OSError):
     """
 
     ts: TrainState
-    history: Mapping[str, list[float]]
+    history: History
 
 
 class RunPosition(NamedTuple):
     """The position of a run of `fit`: everything another process needs to continue it exactly."""
 
     ts: TrainState
+    history: History  # of the completed epochs
     made: int = 0  # training steps made in this run
     epoch: int = 0  # completed epochs
-    start: EpochPosition | None = None  # within the next epoch; None at its beginning
+    within_epoch: EpochPosition | None = None  # in the next epoch; None at its beginning
     logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
     seconds: float = 0.0  # spent on that epoch
-    history: Mapping[str, list[float]] = MappingProxyType({})  # of the completed epochs
     stopped: bool = False  # whether a callback stopped the training
     stream: object = None  # the iterable's ``state()``
     validation: object = None  # likewise for an iterable of validation data
@@ -70,7 +71,7 @@ class RunPosition(NamedTuple):
     @property
     def identity(self) -> tuple[int, int, bool, bool]:
         """Identity of a position, used to avoid writing it twice."""
-        return self.made, self.epoch, self.start is None, self.stopped
+        return self.made, self.epoch, self.within_epoch is None, self.stopped
 
 
 class Checkpoints:
@@ -153,10 +154,10 @@ class Checkpoints:
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
         self._compare(where, about["settings"])
         state, beside = load(path, ts), load_beside(path)
-        start = None
+        within = None
         if about["start"] is not None:
-            step, done = about["start"]
-            start = EpochPosition(step, done, _below("totals", beside))
+            first_step, done = about["start"]
+            within = EpochPosition(first_step, done, _below("totals", beside))
         memories = []
         for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
             if isinstance(callback, PureCallback) and memory is not None:
@@ -165,8 +166,8 @@ class Checkpoints:
         # Only now: everything was read and is valid.
         for callback, memory in zip(self.callbacks, memories, strict=True):
             callback.restore(memory)
-        history = {name: list(values) for name, values in (info.history or {}).items()}
-        return RunPosition(ts=state, start=start, history=history, **{name: about[name] for name in _PLAIN})
+        history = History({name: list(values) for name, values in (info.history or {}).items()})
+        return RunPosition(state, history, within_epoch=within, **{name: about[name] for name in _PLAIN})
 
     def _compare(self, where: str, theirs: Mapping[str, object]) -> None:
         """Refuse the checkpoint of another run, from its settings."""
@@ -193,8 +194,8 @@ class Checkpoints:
 
     def save(self, position: RunPosition) -> None:
         """Write a checkpoint, then remove the oldest ones."""
-        start, memories = position.start, []
-        beside: dict[str, dict[str, PyTree]] = {} if start is None else {"totals": dict(start.totals)}
+        within, memories = position.within_epoch, []
+        beside: dict[str, dict[str, PyTree]] = {} if within is None else {"totals": dict(within.totals)}
         for i, callback in enumerate(self.callbacks):
             memory = callback.state()
             if isinstance(callback, PureCallback) and memory is not None:
@@ -203,7 +204,7 @@ class Checkpoints:
             memories.append(memory)
         about = {name: getattr(position, name) for name in _PLAIN}
         about["settings"], about["callbacks"] = self.settings, memories
-        about["start"] = None if start is None else [start.step, start.done]
+        about["start"] = None if within is None else [within.first_step, within.done]
         path = os.path.join(self.folder, _NAME.format(position.made))
         try:
             save_with(path, position.ts, beside, history=position.history, extra={"fit": about}, model=self.model)

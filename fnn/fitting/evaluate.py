@@ -49,7 +49,7 @@ def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk
 
 
 def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
-    """Loss and metrics of checked arrays, or of a stream, whose batches are checked here; and the rows for `warn_of_nan`."""
+    """Loss and metrics of checked arrays, or of a stream, which is checked here; and the rows for `warn_of_nan`."""
     task = inputs.with_nan_row_metric(task)
     if isinstance(data, Batch):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)

@@ -9,7 +9,7 @@ while the values of every layer are observed.
 from __future__ import annotations
 
 import time
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from ..training.state import TrainState
 from ..training.step import train_step
 from ..training.task import Task
 from ..training.totals import Logs, Totals
-from .pieces import Piece, advance
+from .pieces import Call, advance
 from .progress import History
 
 # Interval between finiteness checks, in seconds, and the bytes of streamed data that may be kept in between.
@@ -80,16 +80,6 @@ def _watched(ts: TrainState, totals: Totals) -> PyTree:
     return ts.params, ts.state, ts.opt_state, totals["loss"]
 
 
-class Call(NamedTuple):
-    """One call of `advance`."""
-
-    piece: Piece
-    done: int
-    steps: int
-    epoch: int  # its number
-    first: bool  # whether the call begins it
-
-
 class Guard:
     """Checks the states of a source for non-finite values."""
 
@@ -134,21 +124,21 @@ class Guard:
         for number, call in enumerate(self.calls):
             if call.first and number:
                 totals = jax.tree.map(jnp.zeros_like, totals)
-            for i in range(max(1, call.steps)):
+            for i in range(call.steps):
                 before = copied(ts)
-                ts, totals, _ = advance(self.task, ts, totals, call.piece, call.done + i, min(call.steps, 1))
+                ts, totals, _ = advance(self.task, ts, totals, call.piece, call.batches_done + i, 1)
                 if not self._good(ts, totals):
                     batch = _batch(call, i)
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
-        last = int(start.step) + sum(max(1, call.steps) for call in self.calls) - 1
+        last = int(start.step) + sum(call.steps for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
         raise NonFiniteError(place, self.task, start, _batch(self.calls[0], 0), self.calls[0].epoch)
 
 
 def _batch(call: Call, i: int) -> Batch:
     """The rows of a call's step ``i``, without padding."""
-    piece, start = call.piece, (call.done + i) * call.piece.batch_size
-    stop = start + (piece.batch_size if call.steps else piece.rest)
+    piece, start = call.piece, (call.batches_done + i) * call.piece.batch_size
+    stop = start + (piece.batch_size if call.batches_done < piece.whole else piece.rest)
     if piece.size is not None:
         stop = min(stop, piece.size)
     return take(piece.data, piece.order[start:stop])

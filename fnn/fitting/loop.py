@@ -40,14 +40,14 @@ class Loop:
     def run(self, ts: TrainState) -> tuple[TrainState, History]:
         """Train from the given state, or continue from a checkpoint of the same run."""
         position = self._resume(ts) or self._begin(ts)
-        history = History({name: list(values) for name, values in position.history.items()})
+        history = position.history
         while position.epoch < self.options.epochs and not position.stopped:
-            position, complete = self._epoch(position, history)
-            if not complete or self.interrupted():
+            position = self._epoch(position)
+            if self.interrupted():
                 break
         over = position.epoch >= self.options.epochs and not position.stopped
         ts = _finish(self.callbacks, position.ts) if over else position.ts
-        if position.start is None:
+        if position.within_epoch is None:
             self._save(position)
         history.interrupted = self.interrupted()
         if history.interrupted and self.progress.verbose:
@@ -58,7 +58,7 @@ class Loop:
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
-        position = RunPosition(ts=copied(ts), stream=self.source.state(), validation=self._validation_state())
+        position = RunPosition(copied(ts), History(), stream=self.source.state(), validation=self._validation_state())
         if self.checkpoints is not None:
             for callback in self.callbacks:
                 if isinstance(callback, PureCallback):
@@ -102,33 +102,37 @@ class Loop:
             self.checkpoints.save(position)
             self.saved = position.identity
 
-    def _epoch(self, position: RunPosition, history: History) -> tuple[RunPosition, bool]:
-        """The position after the next epoch, and True; after Ctrl-C the position within it, and False."""
-        started = time.perf_counter() - position.seconds
-        self.progress.start(position.epoch, self.source.total, 0 if position.start is None else position.start.done)
+    def _epoch(self, position: RunPosition) -> RunPosition:
+        """The position after the next epoch; after Ctrl-C the position within it."""
+        started, history, within = time.perf_counter() - position.seconds, position.history, position.within_epoch
+        self.progress.start(position.epoch, self.source.total, 0 if within is None else within.done)
         logs: dict[str, float] = {}
         try:
             position, logs = self._steps(position, started)
-            if position.start is None:
+            if position.within_epoch is None:
                 logs |= self._validate(position.ts)
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
             raise
         finally:
-            seconds = time.perf_counter() - started
-            self.progress.end(position.epoch, logs if position.start is None else {}, seconds)
-        if position.start is not None:
-            return position, False
+            self.progress.end(position.epoch, logs, time.perf_counter() - started)
+        if position.within_epoch is not None:
+            return position
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.hooks.guard is not None)
         ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
-        position = position._replace(ts=ts, epoch=position.epoch + 1, history=history, stopped=stop)
-        position = position._replace(stream=self.source.state(), validation=self._validation_state())
+        position = position._replace(
+            ts=ts,
+            epoch=position.epoch + 1,
+            stopped=stop,
+            stream=self.source.state(),
+            validation=self._validation_state(),
+        )
         if stop and self.progress.verbose:
             print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)
         if self.checkpoints is not None and self.checkpoints.due(position.made):
             self._save(position)
-        return position, True
+        return position
 
     def _validate(self, ts: TrainState) -> dict[str, float]:
         """The values of the validation data, with their names in the history."""
@@ -144,11 +148,12 @@ class Loop:
     def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
         source, progress, guard = self.source, self.progress, self.source.hooks.guard
-        begin, done = (int(position.ts.step), 0) if position.start is None else position.start[:2]
+        within = position.within_epoch
+        first_step, done = (int(position.ts.step), 0) if within is None else within[:2]
         ts, totals = position.ts, None
         logs: Mapping[str, Array | float] = position.logs
         made, shown, refreshed = position.made, done, time.perf_counter()
-        updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=position.start)
+        updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=within)
         with contextlib.closing(updates):
             for update in updates:
                 ts, totals, logs = update.ts, update.totals, update.logs
@@ -165,7 +170,7 @@ class Loop:
                     position = position._replace(
                         ts=ts,
                         made=made,
-                        start=EpochPosition(begin, done, paths(totals)),
+                        within_epoch=EpochPosition(first_step, done, paths(totals)),
                         logs=as_floats(logs),
                         seconds=now - started,
                         stream=update.stream,
@@ -182,7 +187,7 @@ class Loop:
             last = position.epoch + 1 == self.options.epochs or self.interrupted()
             if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
                 guard.look(ts, totals)
-        return RunPosition(ts=ts, made=made, epoch=position.epoch, history=position.history), values
+        return RunPosition(ts, position.history, made=made, epoch=position.epoch), values
 
 
 def _warn_once(history: History, guarded: bool) -> None:

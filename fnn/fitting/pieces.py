@@ -49,7 +49,10 @@ padded_order_jit = jax.jit(padded_order, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):
-    """Progress of an epoch since the previous update."""
+    """Progress of an epoch since the previous update.
+
+    ``ts`` and ``totals`` are donated when the generator continues; copy what you keep.
+    """
 
     ts: TrainState
     totals: Totals  # of loss and metrics over the batches of the epoch so far
@@ -61,7 +64,7 @@ class EpochUpdate(NamedTuple):
 class EpochPosition(NamedTuple):
     """A position within an epoch."""
 
-    step: int  # the step count at which the epoch began; it determines the order of the rows
+    first_step: int  # the step count at which the epoch began; it determines the order of the rows
     done: int  # completed steps of the epoch
     totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
 
@@ -76,17 +79,27 @@ class Piece(NamedTuple):
     rest: int = 0  # rows in a smaller batch after them, a step with another shape
     size: int | None = None  # rows that count, where padding fills the last whole batch; None where all count
     waits: bool = True  # whether to wait for the device between calls, so that the progress bar can move
-    done: int = 0  # batches that were completed earlier
+    batches_done: int = 0  # completed earlier
     stream: object = None  # see EpochUpdate
 
 
-def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, done: int, count: int) -> Advanced:
-    """Train on ``count`` batches of a piece after the first ``done``, or, with 0, on the smaller last one.
+class Call(NamedTuple):
+    """One call of `advance`."""
+
+    piece: Piece
+    batches_done: int  # of the piece, before the call
+    steps: int
+    epoch: int  # its number
+    first: bool  # whether the call begins it
+
+
+def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, batches_done: int, count: int) -> Advanced:
+    """Train on ``count`` batches of a piece after the first ``batches_done``; the smaller last batch is a call alone.
 
     The buffers of ``ts`` and ``totals`` are donated.
     """
     data, order, size, batch_size = piece.data, piece.order, piece.size, piece.batch_size
-    first = done * batch_size
-    if not count:
+    first = batches_done * batch_size
+    if batches_done == piece.whole:
         return _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
     return _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)

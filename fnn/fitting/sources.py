@@ -19,10 +19,10 @@ from ..training.epoch import epoch_order, pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
-from .guard import Call, Guard
+from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
 from .pace import pace_of
-from .pieces import EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
+from .pieces import Call, EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
 
 
 class StepHooks(NamedTuple):
@@ -66,30 +66,31 @@ class Source(abc.ABC):
 
         ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far.
         """
-        first = done_before = 0 if position is None else position.done
+        begin = in_epoch = 0 if position is None else position.done
         totals: Totals | None = None
-        begin = ts if position is None else ts._replace(step=jnp.asarray(position.step, ts.step.dtype))
-        for piece in self.pieces(begin, first, made):
+        # The row order follows from the step at which the epoch began.
+        start = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
+        for piece in self.pieces(start, begin, made):
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
-            done = piece.done
+            in_piece = piece.batches_done
             pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
-            while done < piece.whole:
+            while in_piece < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
-                count = min(wanted, piece.whole - done, self.hooks.until_checkpoint(made) or piece.whole)
+                count = min(wanted, piece.whole - in_piece, self.hooks.until_checkpoint(made) or piece.whole)
                 started = time.perf_counter()
-                ts, totals, logs = self._call(ts, totals, Call(piece, done, count, epoch, done_before == first))
+                ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == begin))
                 if pace is not None:
                     jax.block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
                         pace.note(count, time.perf_counter() - started)
-                done, made, done_before = done + count, made + count, done_before + count
-                yield EpochUpdate(ts, totals, logs, count, piece.stream if done == piece.whole else None)
+                in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
+                yield EpochUpdate(ts, totals, logs, count, piece.stream if in_piece == piece.whole else None)
             if piece.rest:
-                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 0, epoch, done_before == first))
-                made, done_before = made + 1, done_before + 1
+                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 1, epoch, in_epoch == begin))
+                in_epoch, made = in_epoch + 1, made + 1
                 yield EpochUpdate(ts, totals, logs, 1, piece.stream)
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
@@ -97,7 +98,7 @@ class Source(abc.ABC):
         guard = self.hooks.guard
         if guard is not None:
             guard.before(ts, totals, call)
-        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.done, call.steps)
+        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.batches_done, call.steps)
         self.running = logs
         if guard is not None:
             guard.after(ts, totals)
@@ -130,7 +131,7 @@ class ArraySource(Source):
         if self.pads:
             order = padded_order_jit(order, self.batch_size)
         size = self.size if self.pads else None
-        yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, done=done)
+        yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, batches_done=done)
 
 
 class ChunkSource(ArraySource):
@@ -170,4 +171,4 @@ class ChunkSource(ArraySource):
                 data, in_turn = jax.tree.map(jnp.asarray, chunk), jnp.arange(length, dtype=jnp.int32)
                 size = filled if self.pads else None
                 trained = max(0, done - start // self.batch_size)
-                yield Piece(data, in_turn, whole, self.batch_size, rest, size, done=trained)
+                yield Piece(data, in_turn, whole, self.batch_size, rest, size, batches_done=trained)
