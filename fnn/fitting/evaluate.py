@@ -15,7 +15,7 @@ from ..metrics.names import NAN_ROWS
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.state import TrainState, check_task
+from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
@@ -29,7 +29,8 @@ _results = jax.jit(results, static_argnums=0)
 
 def check_call(where: str, task: object, ts: object, data: object, extra: tuple[object, ...] = ()) -> None:
     """Refuse calls that a driver cannot serve: other arguments, or a call inside a JAX transformation."""
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)

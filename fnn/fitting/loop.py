@@ -14,7 +14,7 @@ from .._core.errors import describe, fail
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
-from ..training.state import TrainState
+from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
 from .callbacks import Callback
 from .checkpoints import RunPosition
@@ -164,6 +164,7 @@ class Loop:
                     refreshed, shown = now, done
                 interrupted = self.interrupted()
                 due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
+                # At the end of an epoch, _epoch saves after validation and callbacks.
                 if done != source.total and (due or interrupted):
                     if guard is not None:
                         guard.look(ts, totals)
@@ -215,7 +216,9 @@ def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, histor
         try:
             changed = callback(epoch, copied(ts), {name: values[-1] for name, values in history.items()})
         except StopTraining as request:
-            stop, chosen = True, chosen if request.ts is None else (chosen or request.ts)
+            if request.ts is not None:
+                check_state(request.ts, "StopTraining", "a TrainState to return")
+            stop, chosen = True, chosen or request.ts
             continue
         if changed is not None:
             if not isinstance(changed, TrainState):

@@ -22,7 +22,7 @@ from ..nn.masks import Masked, pairs
 from ..training.batch import Batch, as_batch, size_of
 from ..training.checks import check_fit
 from ..training.probe import LayerValues, layer_values, observed
-from ..training.state import TrainState, check_task
+from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 
 
@@ -149,7 +149,8 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     >>> fnn.layer_report(task, ts, (x, x[:, :1])).notes
     ('dense: 4 of 4 units are dead, 0 for all 3 examples',)
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     if not all(map(is_concrete, jax.tree.leaves((ts, batch)))):
         hint = "Call it on the result of the compiled function."
         fail("layer_report", expected="a state and a batch with concrete values", got="traced ones", hint=hint)

@@ -92,9 +92,10 @@ def size_of(data: PyTree) -> int:
         if not getattr(leaf, "shape", ()):
             hint = "A list is read as a list of batches; pass the tuple (x, y)."
             fail("data", expected="arrays with the examples along their first axis", got=describe(leaf), hint=hint)
-        sizes[jax.tree_util.keystr(path).lstrip(".")] = leaf.shape[0]
+        name = jax.tree_util.keystr(path).lstrip(".")
+        sizes[f"sample_{name}" if name.startswith("weight") else name] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
-        got = ", ".join(f"{'sample_' * name.startswith('weight')}{name}: {size}" for name, size in sizes.items())
+        got = ", ".join(f"{name}: {size}" for name, size in sizes.items())
         fail("data", expected="arrays of the same length", got=got)
     if not sizes or 0 in sizes.values():
         fail("data", expected="at least one example", got="none")
@@ -150,7 +151,7 @@ class Signature(NamedTuple):
 
     treedef: jax.tree_util.PyTreeDef
     leaves: tuple[tuple[Shape, DType], ...]
-    real: DType  # the default dtype: float64 in x64 mode, where other dtypes may follow
+    real: DType  # JAX's default float dtype; checks cached in one x64 mode do not apply in the other
 
     @classmethod
     def of(cls, tree: PyTree) -> Signature:

@@ -20,7 +20,7 @@ from ..nn.embedding import observe_ids
 from ..nn.layer import shape_of
 from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .task import Task, check_output
 from .totals import Totals, flatten_time_steps, total_shapes
 
@@ -49,7 +49,8 @@ def check_ids_in_range(limits: Limits, x: PyTree, where: str) -> None:
 
 def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", train: bool = True) -> Expected:
     """Refuse data whose shapes do not fit model and loss, or a state that is not of this task."""
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     size_of(data)
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 

@@ -12,7 +12,7 @@ from .._core.trees import compiled, paths
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, parsing, size_of, without_zero_weights
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import measure, penalties_of
 
@@ -34,7 +34,8 @@ def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
 
 def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> None:
     """Refuse batches without examples, and a masked output, whose examples are steps rather than rows."""
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     size_of(batch)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     if isinstance(out, Masked):
@@ -101,7 +102,8 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     >>> print(fnn.hessian_vector_product(task, ts, (x, x), {"kernel": jnp.ones((1, 1))})["kernel"])
     [[5.]]
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     expected, got = ({path: describe(a) for path, a in paths(tree).items()} for tree in (ts.params, vector))
     if expected != got:
         others = f"others at {sorted({path for path, _ in expected.items() ^ got.items()})}"
@@ -137,7 +139,8 @@ def influence(
     Raises:
       InputError: for a negative damping or shapes that do not fit.
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
     data, test = as_batch(data), as_batch(test, "test")

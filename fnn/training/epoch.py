@@ -15,7 +15,7 @@ from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
 from .batch import Batch, parsing, rows_of, size_of, take
 from .segments import in_segments, zeros
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .step import step_and_totals
 from .task import Task
 from .totals import Logs, Totals, merge, results, total_shapes
@@ -35,6 +35,9 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
 
     Returns:
       (size,) int32; step ``i`` of the epoch trains on ``order[i * batch_size : (i + 1) * batch_size]``.
+
+    Raises:
+      InputError: for an ``order_key`` that is not a key, or one with ``shuffle=False``.
     """
     if order_key is not None:
         check_key("order_key", order_key)
@@ -158,7 +161,8 @@ def train_epoch(
       InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
         Only `fit` and `evaluate` check values (labels outside the classes, NaN).
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     check_sizes(size_of(data), batch_size, drop_remainder)
     ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
     return ts, results(task, totals)

@@ -15,7 +15,7 @@ from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, observe
 from .batch import Batch, as_batch, size_of, without_zero_weights
 from .segments import zeros
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .step import gradients
 from .task import Task
 from .totals import losses_of, penalties_of, results
@@ -96,7 +96,8 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     `Sequential`, `Residual` and `Bidirectional` are observed at any depth, but not inside a loop, a ``vmap`` or a
     ``jit`` of your own layer. ``valid`` (batch,) is False for rows that only pad the batch.
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     batch = as_batch(batch, "batch")
     size_of(batch)
     batch = without_zero_weights(task.model, batch)

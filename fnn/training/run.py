@@ -17,7 +17,7 @@ from .batch import Batch, as_batch, size_of
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .segments import in_segments, rematerialized, zeros
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .stopping import PureCallback
 from .task import Task
 from .totals import results
@@ -74,7 +74,8 @@ def run(
     >>> ts.params["kernel"].shape, history["loss"].shape
     ((5, 1, 1), (5, 20))
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     data = as_batch(data)
     if validation_data is not None:
         validation_data = as_batch(validation_data, "validation_data")

@@ -17,20 +17,27 @@ from ..nn.layer import Layer, example_of
 from .task import Task, check_output, check_penalties
 
 
-def check_task(task: object, ts: object = None) -> None:
-    """Refuse anything but a `Task`, and anything but a `TrainState` if one is passed."""
+def check_task(task: object) -> None:
+    """Refuse anything but a `Task`."""
     if not isinstance(task, Task):
         got = f"a {type(task).__name__}"
         hint = "Make one: fnn.Task(model, loss, optimizer)." if isinstance(task, Layer) else ""
         fail("task", expected="a fnn.Task as first argument", got=got, hint=hint)
-    if ts is not None and not isinstance(ts, TrainState):
-        got, hint = f"a {type(ts).__name__}", ""
-        if said := getattr(ts, "instead_of_state", ""):
-            got, hint = f"an {type(ts).__name__}", said
-        if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
-            got = f"a pair of one and a {type(ts[1]).__name__}"
-            hint = "fit returns (ts, history): write ts, history = fnn.fit(...)."
-        fail("state", expected="a TrainState from fnn.init(task, key, x) as second argument", got=got, hint=hint)
+
+
+def check_state(
+    ts: object, where: str = "state", expected: str = "a TrainState from fnn.init(task, key, x) as second argument"
+) -> None:
+    """Refuse anything but a `TrainState`."""
+    if isinstance(ts, TrainState):
+        return
+    got, hint = "None" if ts is None else f"a {type(ts).__name__}", ""
+    if written := getattr(ts, "instead_of_state", ""):
+        got, hint = f"an {type(ts).__name__}", written
+    if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
+        got = f"a pair of one and a {type(ts[1]).__name__}"
+        hint = "fit returns (ts, history): write ts, history = fnn.fit(...)."
+    fail(where, expected=expected, got=got, hint=hint)
 
 
 class TrainState(NamedTuple):
@@ -69,7 +76,10 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
 
     Raises:
       InputError: when a layer refuses its input, with the layer's name and position; when the model ends in
-        probabilities but the loss expects logits.
+        probabilities but the loss expects logits; when ``key`` is not a key; when parameters are integers; for a
+        penalty that does not return a scalar or a constraint that changes shapes; for a pattern of a penalty, a
+        constraint or ``weight_decay_where`` that matches no parameter; for an `AddedLoss` in a model with
+        ``per_example=True``.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(0.1))

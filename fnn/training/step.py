@@ -11,13 +11,13 @@ from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..optimizers.base import apply_updates
 from .batch import Batch, parsing, size_of, without_zero_weights
-from .state import TrainState, check_task
+from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
 
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
-    """Gradients of the batch loss over the valid rows, with the new layer state and the totals."""
+    """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
     batch = without_zero_weights(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
@@ -31,7 +31,7 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
 
 
 def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[TrainState, Totals]:
-    """One update on one batch: the training step that everything else is built on."""
+    """One update on one batch, the step of all training; ``valid`` (batch,) is False for padding rows."""
     grads, state, totals = gradients(task, ts, batch, valid)
     updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
     params = apply_updates(ts.params, updates)
@@ -54,13 +54,15 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
       ``(ts, logs)``: the new state, and the batch's loss and metrics by name, before the update.
 
     Raises:
-      InputError: for shapes that do not fit, with the layer's name and position.
+      InputError: for shapes that do not fit, with the layer's name and position; for an empty batch, sample weights of
+        the wrong shape, or arguments that are not a `Task` and a `TrainState`.
 
     The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty and those of layers, see `AddedLoss`), where each
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
     function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
-    check_task(task, ts)
+    check_task(task)
+    check_state(ts)
     size_of(batch)
     ts, totals = step_and_totals(task, ts, batch)
     return ts, results(task, totals)

@@ -38,7 +38,8 @@ class Task(Described):
         ``fnn.penalties.max_norm(3.0)``.
 
     Raises:
-      InputError: for unknown names, or two metrics of the same name.
+      InputError: for unknown names, a model that is not a `Layer`, a penalty or constraint that is not callable, two
+        metrics of the same name, or one named "loss".
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
     Two tasks made alike are equal and share their compiled programs.
@@ -82,8 +83,8 @@ class Task(Described):
         if len(set(names)) < len(names):
             fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
         fields = {"model": model, **given, "loss": loss, "optimizer": get_optimizer(optimizer), "metrics": found}
-        said = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
-        for name, value in (*fields.items(), ("config", Config(Task, (model,), said))):
+        written = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
+        for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
             object.__setattr__(self, name, value)
 
     def replace(self, **changes: object) -> Task:

@@ -78,7 +78,10 @@ def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
 def measure(
     task: Task, predictions: PyTree, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
-    """The loss of a batch, and the totals of loss and metrics that are merged over batches."""
+    """The loss of a batch, and the totals of loss and metrics that are merged over batches.
+
+    ``valid`` (batch,) is False for padding rows.
+    """
     masked = isinstance(predictions, Masked)
     with located("loss"):
         predictions, y, weight, valid = flatten_time_steps(predictions, batch.y, batch.weight, valid)
@@ -93,6 +96,7 @@ def measure(
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
     if valid is not None:
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))
+    # A penalty counts once per example, so that the mean over an epoch includes it once.
     totals: Totals = {"loss": (loss * count if penalties else total, count)}
     for metric in task.metrics:
         with located(f"metric {metric.name!r}"):
