@@ -44,13 +44,14 @@ def fit(
       ts: the initial `TrainState`, from `init` or an earlier `fit`.
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of NumPy or JAX arrays (x may be a dict or tuple of
         arrays), or an iterable of such batches, such as a list or a data loader. Several epochs need one that can
-        be iterated over again.
+        be iterated over again. Shapes: ``y`` (batch, ...), ``sample_weight`` (batch,), or (batch, time) for a `Masked`
+        output.
       epochs: passes over the data; default 1.
-      batch_size: examples per step, for arrays; default 32. The last, smaller batch trains too.
+      batch_size: for arrays, examples per step; default 32. The last, smaller batch trains too. An iterable ignores it.
       validation_data: data to evaluate after each epoch, in the same forms as ``data``.
       validation_split: fraction of the rows to validate on instead, taken from the end before shuffling.
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
-      drop_remainder: whether to leave out the last, smaller batch; default False.
+      drop_remainder: for arrays; whether to leave out the last, smaller batch; default False.
       class_weight: weights by class number, as a dict or a sequence, or (for arrays) "balanced"; they multiply the
         sample weights of the training rows. Weights are finite and at least 0. Rows of several yes/no labels have no
         class: pass sample weights instead.
@@ -81,10 +82,13 @@ def fit(
     Raises:
       InputError: before anything compiles, for shapes that do not fit the model (with the layer's name and
         position), labels outside the classes, NaN or infinity, empty data, lengths that differ, a state of another
-        model, arguments out of range, or a folder with checkpoints of another training.
+        model, arguments out of range, or a folder with checkpoints of another training; for an iterable, each batch is
+        checked when it arrives, also during training. For a callback that returns anything but None or a TrainState.
       NonFiniteError: with ``check="finite"``.
       CheckpointError: when a checkpoint cannot be written, for example on a full disk; it holds the current state.
+      OSError: before training, when the checkpoint folder cannot be created.
 
+    It gives a `RuntimeWarning` when the loss turns NaN or infinite, or predictions on the validation data hold NaN.
     Ctrl-C ends the training after the current steps and returns the current state, with
     ``history.interrupted = True``; a second Ctrl-C interrupts at once.
 

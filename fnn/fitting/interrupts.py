@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether Ctrl-C was pressed, which interrupts no step; a second one acts at once."""
+    """Defer Ctrl-C: yield a function that returns whether it was pressed. A second Ctrl-C raises KeyboardInterrupt."""
     asked = False
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

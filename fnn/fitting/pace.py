@@ -32,5 +32,5 @@ class Pace:
 
 @functools.lru_cache(maxsize=64)
 def pace_of(task: Task, shapes: Signature, batch_size: int) -> Pace:
-    """The one pace of all training on data of these shapes."""
+    """The `Pace` shared by all fits of this task on these shapes; the cache is the registry."""
     return Pace()

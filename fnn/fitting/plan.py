@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
 import jax
@@ -117,7 +117,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     if validating is not None:
         validating = inputs.as_data(validating, "validation_data")
     for name, stream in (("data", parsed), ("validation_data", validating)):
-        if options.epochs > 1 and inputs.is_stream(stream) and iter(stream) is stream:
+        if options.epochs > 1 and isinstance(stream, Iterator):
             hint = "Pass a list, or an object whose __iter__ starts anew."
             got = type(stream).__name__
             fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
@@ -133,10 +133,10 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         source, held_out = _arrays(task, ts, parsed, options, hooks, chunk_bytes)
     else:
         source, held_out = _stream(task, parsed, options, hooks), None
-    measured = validating if held_out is None else held_out
-    if isinstance(measured, Batch):
-        measured = arrays_to_measure(task, ts, measured, "validation_data", chunk_bytes)
-    return Plan(task, options, source, measured, _checkpoints(task, ts, parsed, validating, options))
+    validation = validating if held_out is None else held_out
+    if isinstance(validation, Batch):
+        validation = arrays_to_measure(task, ts, validation, "validation_data", chunk_bytes)
+    return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
 
 
 def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepHooks) -> Source:
@@ -149,6 +149,8 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
     if options.chunk_bytes is not None:
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
+    if options.drop_remainder:
+        fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     return StreamSource(task, hooks, stream, options.class_weight)
 
 

@@ -275,6 +275,7 @@ ERRORS = {
     "class weights": (lambda d: d, {"class_weight": [1.0, 2.0]}, "a weight for each class"),
     "empty stream": (lambda d: [], {}, "at least one batch, got none"),
     "stream and split": (lambda d: [d], {"validation_split": 0.5}, "arrays with validation_split"),
+    "stream without its last batch": (lambda d: [d], {"drop_remainder": True}, "arrays with drop_remainder, got list"),
     "used-up stream": (lambda d: iter([d]), {"epochs": 2}, "iterated over once per epoch"),
     "bad batch": (lambda d: [d, (d[0][:, :4], d[1])], {}, r"x of shape \(batch, 5\)"),
     "nan in a batch": (lambda d: [d, bad(d)], {}, "NaN"),
@@ -313,6 +314,9 @@ def test_states_of_other_models_are_rejected(task, ts, data):
         fnn.fit(task, fnn.init(deeper, jax.random.key(0), data[0]), data, verbose=0)
     with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init"):
         fnn.fit(task, ts.params, data, verbose=0)
+    for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run):
+        with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init\(.*as second argument, got None"):
+            call(task, None, data)
     with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
         fnn.fit(ts, task, data, verbose=0)
 
@@ -432,6 +436,12 @@ def test_keras_style_calls_get_a_hint(task, ts, data):
         fnn.fit(task, ts, data, callbacks=3)
     with pytest.raises(fnn.InputError, match=r"raise fnn\.StopTraining"):
         fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: fnn.StopTraining, verbose=0)
+
+    def stop(epoch, ts, logs):
+        raise fnn.StopTraining(ts.params)
+
+    with pytest.raises(fnn.InputError, match="StopTraining: expected a TrainState to return, got a dict"):
+        fnn.fit(task, ts, data, callbacks=stop, verbose=0)
     with pytest.raises(fnn.InputError, match="validation_data that can be iterated over once per epoch"):
         fnn.fit(task, ts, data, epochs=2, validation_data=iter([data]))
     with pytest.raises(fnn.InputError, match=r"got a function\. Call it"):

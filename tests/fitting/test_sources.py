@@ -325,3 +325,16 @@ def test_an_error_in_the_loader_propagates(task, ts, data):
 def test_the_bar_counts_the_steps_of_a_stream(task, ts, data, capsys):
     fnn.fit(task, ts, [rows_of(data, i, i + 16) for i in range(0, 70, 16)], verbose=1)
     assert "5/5" in capsys.readouterr().out
+
+
+def test_an_iterable_is_iterated_once_per_epoch(task, ts, data):
+    """A data loader starts its workers in ``__iter__``."""
+    started = []
+
+    class Loader:
+        def __iter__(self):
+            started.append(None)
+            return iter([data])
+
+    fnn.fit(task, ts, Loader(), epochs=3, verbose=0)
+    assert len(started) == 3
