@@ -104,7 +104,8 @@ class Loop:
 
     def _epoch(self, position: RunPosition) -> RunPosition:
         """The position after the next epoch; after Ctrl-C the position within it."""
-        started, history, within = time.perf_counter() - position.seconds, position.history, position.within_epoch
+        started = time.perf_counter() - position.seconds
+        history, within = position.history, position.within_epoch
         self.progress.start(position.epoch, self.source.total, 0 if within is None else within.done)
         logs: dict[str, float] = {}
         try:

@@ -66,11 +66,11 @@ class Source(abc.ABC):
 
         ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far.
         """
-        begin = in_epoch = 0 if position is None else position.done
+        skipped = in_epoch = 0 if position is None else position.done
         totals: Totals | None = None
         # The row order follows from the step at which the epoch began.
-        start = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
-        for piece in self.pieces(start, begin, made):
+        begin = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
+        for piece in self.pieces(begin, skipped, made):
             if totals is None:
                 totals = zero_totals(self.task, ts, piece.data)
                 if position is not None:
@@ -81,7 +81,7 @@ class Source(abc.ABC):
                 wanted = piece.whole if pace is None else pace.steps(period)
                 count = min(wanted, piece.whole - in_piece, self.hooks.until_checkpoint(made) or piece.whole)
                 started = time.perf_counter()
-                ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == begin))
+                ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == skipped))
                 if pace is not None:
                     jax.block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
@@ -89,7 +89,7 @@ class Source(abc.ABC):
                 in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
                 yield EpochUpdate(ts, totals, logs, count, piece.stream if in_piece == piece.whole else None)
             if piece.rest:
-                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 1, epoch, in_epoch == begin))
+                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 1, epoch, in_epoch == skipped))
                 in_epoch, made = in_epoch + 1, made + 1
                 yield EpochUpdate(ts, totals, logs, 1, piece.stream)
 
