@@ -82,8 +82,9 @@ def fit(
     Raises:
       InputError: before anything compiles, for shapes that do not fit the model (with the layer's name and
         position), labels outside the classes, NaN or infinity, empty data, lengths that differ, a state of another
-        model, arguments out of range, or a folder with checkpoints of another training; for an iterable, each batch is
-        checked when it arrives, also during training. For a callback that returns anything but None or a TrainState.
+        model, arguments out of range, or a folder with checkpoints of another training. For an iterable, each batch is
+        checked when it arrives, also during training. After an epoch, for a callback that returns anything but None or
+        a TrainState.
       NonFiniteError: with ``check="finite"``.
       CheckpointError: when a checkpoint cannot be written, for example on a full disk; it holds the current state.
       OSError: before training, when the checkpoint folder cannot be created.
