@@ -60,7 +60,7 @@ def whole(task, ts, data):
 
 @pytest.fixture(scope="module")
 def independent():
-    """A task in which each example counts by itself, so that the last, smaller batch is filled up."""
+    """A task in which each example counts alone, so that the last, smaller batch is padded."""
     model = fnn.Sequential(fnn.Dense(8, activation="relu"), fnn.Dropout(0.3), fnn.LayerNorm(), fnn.Dense(3))
     return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy", "top_k_accuracy"))
 

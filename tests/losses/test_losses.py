@@ -658,7 +658,7 @@ def test_balanced_class_weights_match_scikit_learn():
         losses.class_weights(np.array([[0, 0, 1], [1, 1, 0]]), [1.0, 5.0])
 
 
-def test_is_known_only_for_the_librarys_losses():
+def test_is_per_example_only_for_the_librarys_losses():
     assert losses.is_per_example(losses.get_loss("mse"))
     assert losses.is_per_example(partial(losses.binary_crossentropy, from_logits=False))
     assert not losses.is_per_example(lambda predictions, targets: predictions[:, 0])

@@ -183,7 +183,7 @@ def test_activation_layer(rng):
         assert state == {}
 
 
-def test_all_known_accepts_only_library_functions():
+def test_are_per_example_accepts_only_library_functions():
     assert activations.are_per_example("relu", None, activations.softmax, "silu")
     assert not activations.are_per_example("relu", lambda x: x)
     assert not activations.are_per_example(jnp.tanh)
