@@ -17,7 +17,7 @@ import numpy as np
 
 from .._core.trees import copied, paths
 from .._core.types import Array, PyTree
-from ..training.batch import Batch, take, without_zero_weights
+from ..training.batch import Batch, neutralize_zero_weights, take
 from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState
 from ..training.step import train_step
@@ -149,7 +149,7 @@ _layer_values = jax.jit(layer_values, static_argnums=0)
 
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     """Where the first non-finite value of a step arises, in the order of computation, in words."""
-    harmless = without_zero_weights(task.model, batch)
+    harmless = neutralize_zero_weights(task.model, batch)
     for name, part in zip(("x", "y", "sample_weight"), harmless, strict=True):
         for path, leaf in paths(part).items():
             if bad := _bad(leaf):

@@ -117,7 +117,7 @@ def along_rows(rows: Array, a: Array) -> Array:
     return rows.reshape(-1, *(1,) * (a.ndim - 1))
 
 
-def without_zero_weights(model: Layer, batch: Batch) -> Batch:
+def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
     """The batch with examples of weight 0 made harmless, whatever their values.
 
     Such an example is replaced by the first one that counts. Multiplying by its zero gradient would give NaN where the

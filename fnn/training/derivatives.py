@@ -11,7 +11,7 @@ from .._core.errors import describe, fail
 from .._core.trees import compiled, paths
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
-from .batch import Batch, as_batch, parsing, size_of, without_zero_weights
+from .batch import Batch, as_batch, neutralize_zero_weights, parsing, size_of
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import measure, penalties_of
@@ -19,7 +19,7 @@ from .totals import measure, penalties_of
 
 def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
     """The loss of a batch, with training mode off: ``sum_i w_i l_i / batch + penalty``."""
-    return _loss_of_cleaned(task, params, state, without_zero_weights(task.model, batch))
+    return _loss_of_cleaned(task, params, state, neutralize_zero_weights(task.model, batch))
 
 
 def _loss_of_cleaned(task: Task, params: Params, state: State, batch: Batch) -> Array:
@@ -28,7 +28,7 @@ def _loss_of_cleaned(task: Task, params: Params, state: State, batch: Batch) -> 
 
 
 def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
-    """`loss_of` one example of a batch that `without_zero_weights` has made harmless."""
+    """`loss_of` one example of a batch that `neutralize_zero_weights` has made harmless."""
     return _loss_of_cleaned(task, params, state, jax.tree.map(lambda a: a[None], row))
 
 
@@ -74,7 +74,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     def one(row: Batch) -> PyTree:
         return jax.grad(lambda params: _loss_of_row(task, params, ts.state, row))(ts.params)
 
-    return jax.vmap(one)(without_zero_weights(task.model, batch))
+    return jax.vmap(one)(neutralize_zero_weights(task.model, batch))
 
 
 @parsing("batch")
@@ -162,4 +162,4 @@ def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Sc
     def along(row: Batch) -> Array:
         return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
 
-    return -jax.vmap(along)(without_zero_weights(task.model, data))
+    return -jax.vmap(along)(neutralize_zero_weights(task.model, data))

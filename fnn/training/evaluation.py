@@ -8,7 +8,7 @@ import jax
 
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
-from .batch import Batch, without_zero_weights
+from .batch import Batch, neutralize_zero_weights
 from .segments import fold_batches, map_batches
 from .task import Task
 from .totals import Totals, measure, merge, penalties_of
@@ -19,7 +19,7 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
     penalties = penalties_of(task, params)
 
     def totals_of(batch: Batch, valid: Array) -> Totals:
-        batch = without_zero_weights(task.model, batch)
+        batch = neutralize_zero_weights(task.model, batch)
         predictions, after = task.model.apply(params, state, batch.x)
         return measure(task, predictions, batch, valid, [*penalties, *added_losses(after)])[1]
 

@@ -13,7 +13,7 @@ from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, observe
-from .batch import Batch, as_batch, size_of, without_zero_weights
+from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .segments import zeros
 from .state import TrainState, check_state, check_task
 from .step import gradients
@@ -100,7 +100,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     check_state(ts)
     batch = as_batch(batch, "batch")
     size_of(batch)
-    batch = without_zero_weights(task.model, batch)
+    batch = neutralize_zero_weights(task.model, batch)
 
     def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)

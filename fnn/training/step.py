@@ -10,7 +10,7 @@ from .._core.trees import compiled
 from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..optimizers.base import apply_updates
-from .batch import Batch, parsing, size_of, without_zero_weights
+from .batch import Batch, neutralize_zero_weights, parsing, size_of
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -18,7 +18,7 @@ from .totals import Logs, Totals, measure, penalties_of, results
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
-    batch = without_zero_weights(task.model, batch)
+    batch = neutralize_zero_weights(task.model, batch)
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:

@@ -19,7 +19,7 @@ from ..metrics.calibration import Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked
-from ..training.batch import Batch, without_zero_weights
+from ..training.batch import Batch, neutralize_zero_weights
 from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
 from ..training.task import Task
@@ -229,7 +229,7 @@ def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) 
     """Results of the ensemble, and of each member, from one pass over the data; see `measure_all`."""
 
     def totals_of(batch: Batch, valid: Array) -> tuple[Totals, Totals]:
-        batch = without_zero_weights(task.model, batch)
+        batch = neutralize_zero_weights(task.model, batch)
         outputs, after = _forward(task, ts, batch.x)
         added = jax.vmap(partial(penalties_of, task))(ts.params, after)
         own = measure(task, _together(task, outputs), batch, valid, [a.mean(0) for a in added])[1]

@@ -7,7 +7,7 @@ import pytest
 
 import fnn
 from fnn.losses import weighted_sum
-from fnn.training.batch import Batch, without_zero_weights
+from fnn.training.batch import Batch, neutralize_zero_weights
 from fnn.training.step import gradients
 
 OUT = 2  # the row of weight 0
@@ -207,7 +207,7 @@ def test_without_weights_the_program_is_unchanged(rng):
     task = fnn.Task(DENSE, "mse", "sgd")
     ts = fnn.init(task, jax.random.key(0), x[:1])
     batch = Batch(x, y)
-    assert all(a is b for a, b in zip(without_zero_weights(DENSE, batch), batch, strict=False))
+    assert all(a is b for a, b in zip(neutralize_zero_weights(DENSE, batch), batch, strict=False))
     text = str(jax.make_jaxpr(lambda ts, b: gradients(task, ts, b))(ts, batch))
     assert "select_n" not in text
     assert "argmax" not in text
