@@ -94,7 +94,7 @@ class Task(Described):
     @property
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
-        return self.key.traced
+        return self.equality_key.traced
 
 
 def check_penalties(task: Task, params: Params) -> None:
