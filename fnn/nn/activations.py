@@ -199,4 +199,4 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """
     name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(fn, name, "Activation", all_known(fn), steps=True)
+    return stateless(fn, name, "Activation", per_example=all_known(fn), mask="keep")

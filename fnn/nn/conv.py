@@ -320,7 +320,7 @@ def _conv_layer(
         window = _window_for(kind, x, kernel_size)
         return init_fn(key, x.shape[-1], kernel_size=window, dtype=param_dtype(x, dtype))
 
-    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, all_known(activation))
+    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, per_example=all_known(activation))
 
 
 @described

@@ -109,4 +109,4 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(init, apply, name, "Dense", all_known(activation), steps=True)
+    return parametric(init, apply, name, "Dense", per_example=all_known(activation), mask="keep")

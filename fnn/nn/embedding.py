@@ -189,7 +189,7 @@ def Embedding(
             mask = real if mask is None else real & mask
         return vectors if mask is None else Masked(vectors, mask)
 
-    return parametric(init, apply, name, "Embedding", masked=True)
+    return parametric(init, apply, name, "Embedding", mask="read")
 
 
 def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
@@ -233,4 +233,4 @@ def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot
     Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
-    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", steps=True)
+    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", mask="keep")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ from .masks import array_of, over_steps, sequence_of
 
 Output = tuple[PyTree, State]
 """The output of a layer and its new state."""
+MaskMode = Literal["refuse", "read", "keep"]
+"""How a layer treats a `Masked`; see `parametric`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -85,9 +87,11 @@ def shape_of(x: PyTree) -> PyTree:
     return jax.tree.map(struct, x)
 
 
-def stateless(fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, **reads: bool) -> Layer:
+def stateless(
+    fn: Callable[[PyTree], PyTree], name: str, kind: str, *, per_example: bool = True, mask: MaskMode = "refuse"
+) -> Layer:
     """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` and options as in `parametric`."""
-    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, **reads)
+    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example=per_example, mask=mask)
     return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
@@ -96,24 +100,26 @@ def parametric(
     fn: Callable[[Params, PyTree], PyTree],
     name: str,
     kind: str,
-    per_example: bool = True,
     *,
-    masked: bool = False,
-    steps: bool = False,
+    per_example: bool = True,
+    mask: MaskMode = "refuse",
 ) -> Layer:
     """Make a layer without state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
 
-    ``x`` is one array. With ``masked`` it may be a `Masked` too; with ``steps`` the layer takes a `Masked` and keeps
-    its mask, and ``fn`` gets the array. ``init_fn`` sees only the shape and dtype of the array.
+    ``init_fn`` sees only the shape and dtype of the array. ``mask`` says how the layer treats a `Masked`:
+
+    - ``refuse``: one array only.
+    - ``read``: ``fn`` receives a `Masked`.
+    - ``keep``: ``fn`` receives the array, and the mask is passed on.
     """
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked or steps else array_of(kind, x))), {}
+        return init_fn(key, shape_of(array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0])), {}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        if steps:
+        if mask == "keep":
             return over_steps(kind, partial(fn, params), x), state
-        return fn(params, x if masked else array_of(kind, x)), state
+        return fn(params, x if mask == "read" else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
 

@@ -210,4 +210,4 @@ def LayerNorm(
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", steps=True)
+    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")

@@ -216,7 +216,7 @@ def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool)
         values, mask = sequence_of(kind, x)
         return fn(values, keepdims, mask=mask)
 
-    return stateless(pool, name, kind, masked=True)
+    return stateless(pool, name, kind, mask="read")
 
 
 @described

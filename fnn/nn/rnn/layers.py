@@ -62,7 +62,7 @@ def _recurrent_layer(
         out = Masked(y, mask) if return_sequences and mask is not None else y
         return (out, carry) if return_state else out
 
-    return parametric(init, apply, name, kind, all_known(*activations.values()), masked=True)
+    return parametric(init, apply, name, kind, per_example=all_known(*activations.values()), mask="read")
 
 
 def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
