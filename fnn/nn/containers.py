@@ -13,8 +13,9 @@ import jax
 from .._core.described import described
 from .._core.errors import InputError, describe, fail, located
 from .._core.random import children
+from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
-from .layer import Layer, Output, shape_of
+from .layer import Layer, Output
 from .masks import Masked, sequence_of
 from .observe import call, inside
 

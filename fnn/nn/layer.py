@@ -16,6 +16,7 @@ from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
+from .._core.trees import shape_of
 from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
 from .initializers import Initializer, get_initializer
 from .masks import array_of, over_steps, sequence_of
@@ -74,17 +75,6 @@ def example_of(where: str, x: PyTree) -> PyTree:
         expected = "an array, or a dict or tuple of arrays, as example input"
         fail(where, expected=expected, got=describe(x), hint=hint)
     return shape_of(with_shapes(f"{where}, x", x))
-
-
-def shape_of(x: PyTree) -> PyTree:
-    """Shapes and dtypes of a pytree of arrays."""
-
-    def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
-            return jax.ShapeDtypeStruct(a.shape, a.dtype)
-        return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
-
-    return jax.tree.map(struct, x)
 
 
 def stateless(

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
-from .._core.trees import COMPILED
+from .._core.trees import COMPILED, shape_of
 from .._core.types import Array, DType, F, PyTree, Shape
-from ..nn.layer import Layer, shape_of
+from ..nn.layer import Layer
 
 T = TypeVar("T")
 

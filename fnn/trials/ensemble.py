@@ -17,12 +17,11 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, counting_rows, is_stream, warn_of_nan
 from ..metrics.names import NAN_ROWS
-from ..nn.layer import shape_of
 from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
