@@ -47,8 +47,8 @@ def conv_init(
     """
     window = window_of("conv_init", kernel_size)
     _check_groups("conv_init", in_features, filters, groups)
-    shape, bias = (*window, in_features // groups, filters), (filters,) if use_bias else None
-    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    kernel = (kernel_initializer, (*window, in_features // groups, filters))
+    return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
 
 
 def conv(
@@ -112,9 +112,9 @@ def depthwise_conv_init(
     window = window_of("depthwise_conv_init", kernel_size)
     check_count("depthwise_conv_init", "in_features", in_features)
     check_count("depthwise_conv_init", "depth_multiplier", depth_multiplier)
-    shape, filters = (*window, in_features, depth_multiplier), in_features * depth_multiplier
-    bias = (filters,) if use_bias else None
-    params = initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    filters = in_features * depth_multiplier
+    kernel = (kernel_initializer, (*window, in_features, depth_multiplier))
+    params = initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
     return params | {"kernel": params["kernel"].reshape(*window, 1, filters)}
 
 
@@ -158,8 +158,8 @@ def conv_transpose_init(
     """
     window = window_of("conv_transpose_init", kernel_size)
     _check_groups("conv_transpose_init", in_features, filters, 1)
-    shape, bias = (*window, in_features, filters), (filters,) if use_bias else None
-    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    kernel = (kernel_initializer, (*window, in_features, filters))
+    return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
 
 
 def conv_transpose(

@@ -177,7 +177,9 @@ def get_initializer(initializer: str | Initializer) -> Initializer:
     return resolve("initializer", initializer, INITIALIZERS)
 
 
-def initialize(key: Key, initializers: Initializers, dtype: DType, **shapes: Shape | None) -> dict[str, Array]:
-    """Parameters of these shapes by name, each from its own initializer and key; None leaves one out."""
-    parts = zip(shapes.items(), initializers, jax.random.split(key, len(shapes)), strict=True)
-    return {name: get_initializer(make)(k, shape, dtype) for (name, shape), make, k in parts if shape is not None}
+def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
+    """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
+    # One key per name, absent ones too, so that `use_bias` does not change the kernel.
+    keys = dict(zip(parameters, jax.random.split(key, len(parameters)), strict=True))
+    given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
+    return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

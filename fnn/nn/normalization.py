@@ -88,8 +88,8 @@ def layer_norm_init(
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters ``gamma`` and ``beta``, each (features,)."""
-    gamma, beta = ((features,) if wanted else None for wanted in (scale, center))
-    return initialize(key, (gamma_initializer, beta_initializer), dtype, gamma=gamma, beta=beta)
+    gamma = (gamma_initializer, (features,)) if scale else None
+    return initialize(key, dtype, gamma=gamma, beta=(beta_initializer, (features,)) if center else None)
 
 
 def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:

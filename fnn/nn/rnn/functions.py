@@ -260,6 +260,11 @@ def _recurrent_init(
     in_features, units = size
     check_count(where, "in_features", in_features)
     check_count(where, "units", units)
-    width, bias = kind.gates * units, kind.bias_shape(units) if use_bias else None
-    shapes = {"kernel": (in_features, width), "recurrent_kernel": (units, width), "bias": bias}
-    return initialize(key, initializers, dtype, **shapes)
+    width, (kernel, recurrent_kernel, bias) = kind.gates * units, initializers
+    return initialize(
+        key,
+        dtype,
+        kernel=(kernel, (in_features, width)),
+        recurrent_kernel=(recurrent_kernel, (units, width)),
+        bias=(bias, kind.bias_shape(units)) if use_bias else None,
+    )
