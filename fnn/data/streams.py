@@ -140,7 +140,7 @@ class Shuffled(_Passes):
         buffer: PyTree = None
         filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
+            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", defer_checks=True))
             length = _checked_length(number, batch, buffer)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)

@@ -126,7 +126,7 @@ class Ensemble:
           InputError: as `fnn.predict`; when all members failed.
         """
         check_count("predict", "batch_size", batch_size)
-        x = as_arrays(x, late=True)
+        x = as_arrays(x, defer_checks=True)
         size = size_of(x)
         ts = self._working()
         check_input(self.task, shape_of_one(ts), x)
@@ -355,7 +355,7 @@ def _start(task: Task, key: Key, data: PyTree) -> TrainState:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
         hint = "Inside jit, vmap or grad, use fnn.run under fnn.many."
         fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
-    batch = as_batch(data, late=True)
+    batch = as_batch(data, defer_checks=True)
     size_of(batch)  # checks it
     return jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
 
@@ -368,7 +368,7 @@ def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: boo
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
-    batch = as_batch(data, where, late=True)
+    batch = as_batch(data, where, defer_checks=True)
     check_slices(task, check_fit(task, ts, batch, where, train), batch, size_of(batch), where)
     return on_device(batch)
 
