@@ -258,7 +258,7 @@ def test_parameters_of_another_model():
     for call, message in (
         (
             lambda: model.apply(other, state, X),
-            r"sequential: parameters hold \['dense_2'\], but the layers are \['dense', 'dense_1'\]\. Are they",
+            r"sequential: expected parameters of the layers \['dense', 'dense_1'\], got \['dense_2'\]\. Are they",
         ),
         (lambda: model.apply(params, {"batch_norm": {}}, X), r"sequential: state hold \['batch_norm'\]"),
         (lambda: model.apply(None, state, X), r"sequential: parameters hold NoneType"),
