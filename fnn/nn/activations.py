@@ -180,7 +180,10 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
-    """Look an activation up by name, or list the close matches; a function is unchanged, and None is `linear`."""
+    """Look an activation up by name; a function is unchanged, and None is `linear`.
+
+    An unknown name raises `InputError` with the close matches.
+    """
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 

@@ -126,7 +126,8 @@ def depthwise_conv(
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
         other, and, optionally, ``bias`` (in_features * depth_multiplier,). The result has as many channels.
-      x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
+      x, strides, padding, dilation_rate: as in `conv`, and so are the errors; a number of filters that is not a
+        multiple of the number of channels is refused.
 
     >>> import jax.numpy as jnp
     >>> kernel = jnp.array([[1.0, 10.0], [0.0, 1.0]]).reshape(2, 1, 2)
@@ -388,7 +389,8 @@ def DepthwiseConv(
       depth_multiplier: filters for each channel.
       kernel_size, strides, padding, dilation_rate and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`
+    and `depthwise_conv`.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = DepthwiseConv(3, depth_multiplier=2).init(jax.random.key(0), jnp.ones((1, 8, 8, 5)))
@@ -426,7 +428,7 @@ def ConvTranspose(
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
       filters, kernel_size and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv` and `conv_transpose`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = ConvTranspose(3, 4, strides=2, padding="same")

@@ -163,7 +163,8 @@ def Embedding(
         the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
 
-    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, and for unknown names.
+    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, for unknown
+    names, and for sizes below 1.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
@@ -202,7 +203,8 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
     Returns:
       (..., num_classes). Inside ``jit``, where values are unknown, an id out of range gives a row of NaN, as in
-      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`.
+      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`,
+      as do other dtypes of ids and ``num_classes`` below 1.
 
     >>> import jax.numpy as jnp
     >>> print(one_hot(jnp.array([2, 0]), 3))

@@ -52,7 +52,7 @@ def constant(value: Scalar | np.ndarray) -> Initializer:
 
 @described
 def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
-    """An initializer that draws uniformly from ``[minval, maxval)``, two finite bounds; the defaults are Keras's."""
+    """An initializer that draws uniformly from ``[minval, maxval)``: finite bounds, in this order; Keras's defaults."""
     check_range("uniform", "minval", minval)
     check_range("uniform", "maxval", maxval)
     if is_concrete(minval) and is_concrete(maxval) and maxval < minval:
@@ -66,7 +66,7 @@ def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
 
 @described
 def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
-    """An initializer that draws from a normal distribution of finite parameters; the defaults are Keras's."""
+    """An initializer that draws from a normal distribution: finite numbers, ``stddev`` at least 0; Keras's defaults."""
     check_range("normal", "mean", mean)
     check_range("normal", "stddev", stddev, 0)
 
@@ -173,7 +173,10 @@ INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "u
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Look an initializer up by name, or list the close matches; a function is returned unchanged."""
+    """Look an initializer up by name; a function is returned unchanged.
+
+    An unknown name raises `InputError` with the close matches.
+    """
     return resolve("initializer", initializer, INITIALIZERS)
 
 

@@ -62,7 +62,11 @@ class Layer(Described):
 
 
 def example_of(where: str, x: PyTree) -> PyTree:
-    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``."""
+    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``.
+
+    Raises:
+      InputError: for leaves that are not arrays, and for a tree without a batch axis.
+    """
     if isinstance(x, (tuple, list)) and x and all(n is None or isinstance(n, (int, np.integer)) for n in x):
         lengths = x[1:] if x[0] is None else x
         for n in lengths:
