@@ -23,8 +23,8 @@ from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer, initialize
-from .layer import Layer, get_initializers, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, initialize, param_dtype, parametric
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 

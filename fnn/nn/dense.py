@@ -12,8 +12,8 @@ from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, all_known, get_activation
-from .initializers import Initializer, initialize
-from .layer import Layer, get_initializers, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, initialize, param_dtype, parametric
 
 
 def dense_init(

@@ -178,11 +178,3 @@ def get_initializer(initializer: str | Initializer) -> Initializer:
     An unknown name raises `InputError` with the close matches.
     """
     return resolve("initializer", initializer, INITIALIZERS)
-
-
-def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
-    """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
-    # One key per name, absent ones too, so that `use_bias` does not change the kernel.
-    keys = dict(zip(parameters, jax.random.split(key, len(parameters)), strict=True))
-    given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
-    return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

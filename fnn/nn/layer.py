@@ -17,7 +17,7 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.trees import shape_of
-from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
+from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from .initializers import Initializer, get_initializer
 from .masks import array_of, over_steps, sequence_of
 
@@ -128,3 +128,11 @@ def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:
 def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
     """Look up all initializers, to be passed on as keyword arguments."""
     return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
+
+
+def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
+    """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
+    # One key per name, absent ones too, so that `use_bias` does not change the kernel.
+    keys = dict(zip(parameters, jax.random.split(key, len(parameters)), strict=True))
+    given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
+    return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

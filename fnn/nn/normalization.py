@@ -14,8 +14,8 @@ from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .initializers import Initializer, initialize
-from .layer import Layer, Output, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, Output, initialize, param_dtype, parametric
 from .masks import Masked, kept, sequence_of
 
 

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from ..._core.checks import check_count
 from ..._core.types import Array, DType, Key, Params, Shape
 from ..activations import ActivationLike
-from ..initializers import Initializer, Initializers, initialize
+from ..initializers import Initializer, Initializers
+from ..layer import initialize
 from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
 from .sequence import Loop, run_cell, run_sequence
 
