@@ -291,7 +291,7 @@ def _check_transposed(where: str, padding: str, output_padding: Size | None) -> 
 
 def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
     """The kernel size for the spatial rank of ``x``, which must look like an image or a sequence."""
-    axes = 2 if isinstance(kernel_size, int) else len(kernel_size)
+    axes = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
     rank = spatial_rank(where, x, _rank_hint(2, axes) if len(x.shape) == 2 else "")
     if rank == 1 and isinstance(kernel_size, Sequence) and len(kernel_size) == 2:
         expected = "images of shape (batch, height, width, channels) for a window of two axes"

@@ -59,7 +59,8 @@ def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _uniform(key, minval, maxval, tuple(shape), dtype)
+        low, high = (jnp.asarray(bound, at_least_float32(dtype)) for bound in (minval, maxval))
+        return _uniform(key, low, high, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
@@ -71,24 +72,23 @@ def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
     check_range("normal", "stddev", stddev, 0)
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _normal(key, mean, stddev, tuple(shape), dtype)
+        center, width = (jnp.asarray(value, at_least_float32(dtype)) for value in (mean, stddev))
+        return _normal(key, center, width, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
 
 # Compiled for each shape, so that equal shapes share a program, in one model and across models.
 @partial(jax.jit, static_argnums=(3, 4))
-def _uniform(key: Key, minval: Scalar, maxval: Scalar, shape: Shape, dtype: DType) -> Array:
-    work = at_least_float32(dtype)
-    low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
-    return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
+def _uniform(key: Key, low: Array, high: Array, shape: Shape, dtype: DType) -> Array:
+    drawn = draw(jax.random.uniform, key, shape=shape, dtype=at_least_float32(dtype))
+    return (low + (high - low) * drawn).astype(dtype)
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _normal(key: Key, mean: Scalar, stddev: Scalar, shape: Shape, dtype: DType) -> Array:
-    work = at_least_float32(dtype)
-    drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
-    return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
+def _normal(key: Key, mean: Array, stddev: Array, shape: Shape, dtype: DType) -> Array:
+    drawn = draw(jax.random.normal, key, shape=shape, dtype=at_least_float32(dtype))
+    return (mean + stddev * drawn).astype(dtype)
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -158,6 +158,11 @@ def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """
     if len(shape) < 2:
         fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
+    return _orthogonal(key, tuple(shape), dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _orthogonal(key: Key, shape: Shape, dtype: DType) -> Array:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only.
     work = at_least_float32(dtype)

@@ -105,6 +105,7 @@ def sgd(
       InputError: for a hyper-parameter out of range, or Nesterov's form without momentum; from ``init``, for a
         ``weight_decay_where`` that matches no parameter.
     """
+    check_hyper("sgd", {"momentum": momentum})
     if nesterov and is_zero(momentum):
         fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
 
