@@ -63,9 +63,9 @@ class Described:
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]  # defined by each subclass
 
     @functools.cached_property
-    def key(self) -> Key:
-        """Equal objects have the same key, one object in the whole process."""
-        return Key.of(type(self), *self._values())
+    def equality_key(self) -> EqualityKey:
+        """The key that this object is compared and hashed by; equal objects share one key."""
+        return EqualityKey.of(type(self), *self._values())
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
@@ -75,10 +75,10 @@ class Described:
         return dataclasses.replace(self, **changes)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Described) and self.key is other.key)
+        return self is other or (isinstance(other, Described) and self.equality_key is other.equality_key)
 
     def __hash__(self) -> int:
-        return self.key.hash
+        return self.equality_key.hash
 
     def __copy__(self) -> Self:
         return self
@@ -121,7 +121,7 @@ class DescribedFunction(Described, Generic[P, T]):
 
 
 def described(make: Callable[P, T]) -> Callable[P, T]:
-    """A constructor whose results remember the call. Any arguments will do; the module says how they compare."""
+    """Wrap a constructor so that its result records the call. The module docstring explains how arguments compare."""
     signature = inspect.signature(make)
 
     @functools.wraps(make)
@@ -132,8 +132,9 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
         given = types.MappingProxyType({name: _unshared(value) for name, value in kwargs.items()})
         config = Config(remember, tuple(map(_unshared, args)), given)
-        key = Key.of(remember, *((name, _dtype_name(name, value)) for name, value in bound.arguments.items()))
-        fresh.__dict__.update(made.__dict__, config=config, key=key)
+        key = EqualityKey.of(remember, *((name, _dtype_name(name, value)) for name, value in bound.arguments.items()))
+        # In __dict__, equality_key replaces the cached_property of that name.
+        fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
 
     return remember
@@ -176,7 +177,7 @@ def written(value: object) -> str:
     return repr(value)
 
 
-class Key:
+class EqualityKey:
     """The value that an object is compared by; equal keys are one object.
 
     Attributes:
@@ -190,17 +191,17 @@ class Key:
         self.parts, self.traced, self.hash = parts, traced, hash(parts)
 
     @staticmethod
-    def of(*things: object) -> Key:
+    def of(*things: object) -> EqualityKey:
         """The one key of these things in this order."""
         reader = _Reader()
         parts = reader.part(things)
         known = _KEYS.get(parts)
         if known is None:
-            known = _KEYS[parts] = Key(parts, reader.traced)
+            known = _KEYS[parts] = EqualityKey(parts, reader.traced)
         return known
 
 
-_KEYS: weakref.WeakValueDictionary[Hashable, Key] = weakref.WeakValueDictionary()
+_KEYS: weakref.WeakValueDictionary[Hashable, EqualityKey] = weakref.WeakValueDictionary()
 
 
 class _Itself:
@@ -235,12 +236,13 @@ class _Reader:
         if kind in (int, bool, str, bytes, type(None)):
             return kind, thing
         if isinstance(thing, (float, complex)):  # NumPy's double precision too
-            return kind.__mro__[-2], repr(complex(thing))  # 0.0 and -0.0 differ, and NaN equals NaN
+            plain = float if isinstance(thing, float) else complex
+            return plain, repr(complex(thing))  # 0.0 and -0.0 differ, and NaN equals NaN
         if isinstance(thing, np.generic):
             return np.generic, thing.dtype.str, thing.tobytes()
         if isinstance(thing, Described):
-            self.traced |= thing.key.traced
-            return thing.key
+            self.traced |= thing.equality_key.traced
+            return thing.equality_key
         if kind is list or isinstance(thing, tuple):  # named tuples too, such as optax's optimizers
             return (kind, *map(self.part, thing))
         if kind in (dict, types.MappingProxyType):

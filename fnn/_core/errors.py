@@ -21,13 +21,13 @@ def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
 
 @contextlib.contextmanager
 def located(where: str) -> Iterator[None]:
-    """Prefix errors raised inside with the layer they come from, outermost first."""
+    """Prefix errors raised inside with a place, outermost first: a layer, a metric, a batch."""
     try:
         yield
     except InputError as error:
         raise InputError(f"{where} > {error}") from None
     except Exception as error:
-        # A user-defined layer may raise anything; its type and text stay, the place is added as a note.
+        # User code may raise anything; its type and text stay, the place is added as a note.
         error.add_note(f"in {where}")
         raise
 

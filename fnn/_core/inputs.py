@@ -18,13 +18,13 @@ from .types import AnyArray, Array, ArrayLike, PyTree
 
 
 # --------------------------------------------------------------------------------------------------- trees of arrays
-def as_arrays(x: PyTree, where: str = "x", *, late: bool = False) -> PyTree:
+def as_arrays(x: PyTree, where: str = "x", *, defer_checks: bool = False) -> PyTree:
     """An input, which may be a dict or tuple of arrays, with each leaf converted by `as_array`.
 
-    If ``late``, values are checked and files are read later, in parts, by `check_fits` and `read`.
+    With ``defer_checks``, values are checked and files are read later, in parts, by `check_fits` and `read`.
     """
     refuse_set(x, where, pair=False)
-    return convert_tree(where, x, late)
+    return convert_tree(where, x, defer_checks)
 
 
 def refuse_set(data: object, where: str, *, pair: bool) -> None:
@@ -40,32 +40,32 @@ def refuse_set(data: object, where: str, *, pair: bool) -> None:
 def with_shapes(where: str, x: PyTree) -> PyTree:
     """An input whose shapes and dtypes alone matter, so that a `jax.ShapeDtypeStruct` can replace an array."""
     refuse_set(x, where, pair=False)
-    return convert_tree(where, x, late=True, shapes=True)
+    return convert_tree(where, x, defer_checks=True, shapes=True)
 
 
-def convert_tree(where: str, tree: PyTree, late: bool, *, shapes: bool = False) -> PyTree:
+def convert_tree(where: str, tree: PyTree, defer_checks: bool, *, shapes: bool = False) -> PyTree:
     """A tree with each leaf converted by `as_array`; with ``shapes``, specifications of arrays stay as they are."""
     # Without jit nothing converts NumPy arrays to JAX arrays at the entry of a program.
-    if jax_setting("jax_disable_jit") and not late:
-        return on_device(convert_tree(where, tree, late=True), where)
-    if not shapes and all(_is_ready(leaf, late) for leaf in leaves(tree)):
+    if jax_setting("jax_disable_jit") and not defer_checks:
+        return on_device(convert_tree(where, tree, defer_checks=True), check=True, where=where)
+    if not shapes and all(_is_ready(leaf, defer_checks) for leaf in leaves(tree)):
         return tree
 
     def convert(path: KeyPath, leaf: ArrayLike) -> ArrayLike:
         if shapes and isinstance(leaf, jax.ShapeDtypeStruct):
             return leaf
-        return as_array(f"{where}{keystr(path)}", leaf, fits=not late, files=late)
+        return as_array(f"{where}{keystr(path)}", leaf, fits=not defer_checks, files=defer_checks)
 
     return tree_map_with_path(convert, tree, is_leaf=_is_leaf)
 
 
-def _is_ready(x: ArrayLike, late: bool) -> bool:
+def _is_ready(x: ArrayLike, defer_checks: bool) -> bool:
     """Whether `as_array` would return x itself; quick for small arrays, False if unsure."""
     if isinstance(x, jax.Array):
         return getattr(x.dtype, "kind", "") in "biuf"
     if type(x) is not np.ndarray or x.dtype.kind not in "biuf" or x.dtype.itemsize > 8 or not x.dtype.isnative:
         return False
-    if late or x.dtype.itemsize < 8 or x.size == 0 or jax_setting("jax_enable_x64"):
+    if defer_checks or x.dtype.itemsize < 8 or x.size == 0 or jax_setting("jax_enable_x64"):
         return True
     return x.size <= BLOCK and fits_within(x, *LIMITS[x.dtype.kind])
 
@@ -87,13 +87,13 @@ def is_numbers(x: object) -> bool:
     return type(x) is tuple and len(x) > 0 and all(isinstance(item, (numbers.Number, str)) for item in x)
 
 
-def on_device(tree: PyTree, where: str | None = None) -> PyTree:
-    """Converted arrays as JAX arrays; if the tree has a name, their values are checked."""
+def on_device(tree: PyTree, *, check: bool = False, where: str = "x") -> PyTree:
+    """Converted arrays as JAX arrays. With ``check``, `check_fits` refuses values that JAX cannot hold."""
 
     def convert(path: KeyPath, a: AnyArray) -> Array:
         if isinstance(a, jax.Array):
             return a
-        if where is not None:
+        if check:
             check_fits(f"{where}{keystr(path)}", a)
         with jax.debug_nans(False):  # rows of weight 0 may hold NaN
             return jnp.asarray(read(a))

@@ -1,4 +1,4 @@
-"""Paths of leaves in a pytree, and selecting leaves by path."""
+"""Pytrees of arrays: their shapes, the paths of their leaves, and selecting leaves by path."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import describe, fail
-from .types import F, PyTree
+from .types import ArraySpec, F, PyTree
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -24,6 +24,17 @@ A pattern that matches a layer selects everything below it: ``"dense_1"`` means 
 def path_text(path: jax.tree_util.KeyPath) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def shape_of(x: PyTree) -> PyTree:
+    """Shapes and dtypes of a pytree of arrays."""
+
+    def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
+            return jax.ShapeDtypeStruct(a.shape, a.dtype)
+        return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
+
+    return jax.tree.map(struct, x)
 
 
 @jax.jit

@@ -17,9 +17,10 @@ import numpy as np
 from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from .._core.errors import InputError, fail
+from .._core.files import FilePath
 from .._core.types import Array
 from .._core.warn import warn
-from .download import DownloadError, Folder, environment_folder, find_file, first_file, require_file
+from .download import DownloadError, environment_folder, find_file, first_file, require_file
 from .files import TextTable, parse_numbers, read_idx, read_table, read_text
 from .tables import TableCode, check_columns, table_encode
 
@@ -78,7 +79,7 @@ _FIRST_LABELS = {
 }
 
 
-def _images(dataset: str, folder: Folder | None, inside: Sequence[str], classes: tuple[str, ...]) -> Images:
+def _images(dataset: str, folder: FilePath | None, inside: Sequence[str], classes: tuple[str, ...]) -> Images:
     parts = []
     for split in ("train", "t10k"):
         names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
@@ -99,7 +100,7 @@ def _images(dataset: str, folder: Folder | None, inside: Sequence[str], classes:
     return Images._make((*parts, classes))
 
 
-def mnist(folder: Folder | None = None) -> Images:
+def mnist(folder: FilePath | None = None) -> Images:
     """Handwritten digits (LeCun et al. 1998): 60,000 training and 10,000 test images, 28 by 28, classes 0 to 9.
 
     Args:
@@ -120,7 +121,7 @@ def mnist(folder: Folder | None = None) -> Images:
     return _images("mnist", folder, ("mnist",), tuple("0123456789"))
 
 
-def fashion_mnist(folder: Folder | None = None) -> Images:
+def fashion_mnist(folder: FilePath | None = None) -> Images:
     """Images of clothes (Xiao et al. 2017): 60,000 training and 10,000 test images, 28 by 28, ten classes.
 
     Args:
@@ -188,7 +189,7 @@ def _read_archive(path: Path) -> str:
     fail(path.name, expected="an archive with cal_housing.data", got="one without it")
 
 
-def california_housing(folder: Folder | None = None) -> Dataset:
+def california_housing(folder: FilePath | None = None) -> Dataset:
     """Median house values of 20,640 districts of California in the census of 1990 (Pace and Barry 1997, StatLib).
 
     The eight inputs are those of scikit-learn's ``fetch_california_housing``: median income in 10,000 dollars, median
@@ -245,7 +246,7 @@ _SHIPPING_LABEL = "Reached.on.Time_Y.N"
 _SHIPPING_FILES = ("ecommerce_shipping.csv", "Train.csv")
 
 
-def _shipping_file(path: Folder | None) -> Path:
+def _shipping_file(path: FilePath | None) -> Path:
     if path is not None:
         return require_file("shipping", Path(path), _SHIPPING_FILES, ()) if Path(path).is_dir() else Path(path)
     root = environment_folder()
@@ -260,7 +261,7 @@ def _shipping_file(path: Folder | None) -> Path:
     )
 
 
-def shipping(path: Folder | None = None) -> Dataset:
+def shipping(path: FilePath | None = None) -> Dataset:
     """10,999 shipments of an online shop, on time or not: "E-Commerce Shipping Data" from Kaggle.
 
     The 18 inputs are the columns except ``ID``: categories as one-hot columns, the gender as one column (1 for "M"),
@@ -319,7 +320,7 @@ def iris() -> Dataset:
     return Dataset(bunch.data.astype(np.float32), bunch.target.astype(np.int32), names, classes)
 
 
-def nietzsche(folder: Folder | None = None) -> str:
+def nietzsche(folder: FilePath | None = None) -> str:
     """The text of Nietzsche's "Beyond Good and Evil" in English, 600,893 characters.
 
     Args:

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .._core.errors import fail
-
-Folder = str | os.PathLike[str]
+from .._core.files import FilePath
 
 
 class DownloadError(OSError):
@@ -76,7 +75,7 @@ SOURCES: dict[str, dict[str, Source]] = {
 TIMEOUT = 30.0  # seconds to wait for a server before the next URL is tried
 
 
-def existing_folder(where: str, folder: Folder) -> Path:
+def existing_folder(where: str, folder: FilePath) -> Path:
     """The folder as a path; an error if there is no such folder."""
     path = Path(folder)
     if not path.is_dir():
@@ -108,7 +107,7 @@ def require_file(dataset: str, root: Path, names: Sequence[str], inside: Sequenc
 
 
 def find_file(
-    dataset: str, source: str, others: Sequence[str] = (), inside: Sequence[str] = (), folder: Folder | None = None
+    dataset: str, source: str, others: Sequence[str] = (), inside: Sequence[str] = (), folder: FilePath | None = None
 ) -> Path:
     """The path of a data file: in ``folder`` if given, else in the folder named by ``FNN_DATA``, else downloaded.
 

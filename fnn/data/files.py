@@ -18,8 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from .._core.errors import InputError, fail
+from .._core.files import FilePath
 from .._core.warn import warn
-from .download import Folder
 from .tables import EXACT, has_decimal_comma, integer_array, is_missing_mark
 
 
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(path: Folder) -> np.ndarray:
+def read_idx(path: FilePath) -> np.ndarray:
     """Read an array from a file in the IDX format of MNIST, plain or gzipped.
 
     The format: two zero bytes, a type code, the number of axes, the lengths as big-endian 32-bit integers, the data.
@@ -142,7 +142,7 @@ def parse_numbers(table: TextTable, column: str) -> np.ndarray:
     return np.array(values, np.float64)
 
 
-def read_csv(path: Folder, delimiter: str = ",", *, decimal: str = ".") -> dict[str, np.ndarray]:
+def read_csv(path: FilePath, delimiter: str = ",", *, decimal: str = ".") -> dict[str, np.ndarray]:
     """Read a CSV file as columns, by the names in its first line.
 
     Spaces around cells and blank lines are ignored. `fnn.data.table_fit` turns the columns into model inputs.

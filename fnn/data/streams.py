@@ -11,8 +11,9 @@ import numpy as np
 
 from .._core.checks import check_count, keeps_state
 from .._core.errors import describe, fail
-from .._core.inputs import as_arrays
+from .._core.inputs import as_arrays, is_numbers
 from .._core.types import PyTree
+from ..training.batch import as_batch
 
 
 class _Passes:
@@ -140,7 +141,7 @@ class Shuffled(_Passes):
         buffer: PyTree = None
         filled, out = 0, _Rebatcher(self.batch_size)
         for number, batch in enumerate(self.batches):
-            batch = jax.tree.map(np.asarray, as_arrays(batch, f"Shuffled, batch {number}", late=True))
+            batch = jax.tree.map(np.asarray, _converted(batch, f"Shuffled, batch {number}"))
             length = _checked_length(number, batch, buffer)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
@@ -168,6 +169,13 @@ class Shuffled(_Passes):
         self._source = state.get("source")
         if keeps_state(self.batches) and self._source is not None:
             self.batches.restore(self._source)
+
+
+def _converted(batch: PyTree, where: str) -> PyTree:
+    """The arrays of a batch; two or three of them in a list or tuple are x, y and sample_weight."""
+    if isinstance(batch, (list, tuple)) and len(batch) in (2, 3) and not is_numbers(batch):
+        return tuple(part for part in as_batch(batch, where, defer_checks=True) if part is not None)
+    return as_arrays(batch, where, defer_checks=True)
 
 
 class _Rebatcher:

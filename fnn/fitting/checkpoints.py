@@ -20,12 +20,11 @@ from .._core.errors import InputError, describe, fail
 from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
-from .._core.trees import from_paths
+from .._core.trees import from_paths, shape_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from .._version import __version__
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
-from ..nn.layer import shape_of
 from ..training.batch import Batch, rows_of
 from ..training.state import TrainState
 from ..training.step import step_and_totals

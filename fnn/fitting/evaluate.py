@@ -113,7 +113,7 @@ def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> 
     """
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
-    x = as_arrays(x, late=True)
+    x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
         for i, part in enumerate(inputs.Slices(x, rows)):

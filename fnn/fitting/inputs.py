@@ -135,7 +135,7 @@ def is_stream(data: object) -> TypeGuard[Iterable[PyTree]]:
 
 def as_data(data: PyTree | Iterable[PyTree], where: str = "data") -> Data:
     """Arrays parsed, or an iterable as it is."""
-    return data if is_stream(data) else as_batch(data, where, late=True)
+    return data if is_stream(data) else as_batch(data, where, defer_checks=True)
 
 
 def is_mapped(data: PyTree) -> bool:

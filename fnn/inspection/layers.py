@@ -9,10 +9,10 @@ from typing import NamedTuple
 import jax
 
 from .._core.errors import fail
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Params, PyTree, State
 from ..nn.added_loss import is_added_loss
-from ..nn.layer import Layer, shape_of
+from ..nn.layer import Layer
 from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
 from ..training.task import Task

@@ -14,10 +14,9 @@ from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.jaxprs import last_operations
 from .._core.tables import table_lines
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..fitting.inputs import check_data
-from ..nn.layer import shape_of
 from ..nn.masks import Masked, pairs
 from ..training.batch import Batch, as_batch, size_of
 from ..training.checks import check_fit

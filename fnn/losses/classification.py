@@ -63,8 +63,8 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
 
     Args:
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
-      targets: (batch, ...) or (batch, ..., 1), integers in [0, classes). A label outside gives NaN here, and an error
-        in `fnn.fit` and `fnn.evaluate`, which see the values.
+      targets: (batch, ...) or (batch, ..., 1), integers in [0, classes); other dtypes are refused. A label outside
+        gives NaN here, and an error in `fnn.fit` and `fnn.evaluate`, which see the values.
       from_logits: as in `binary_crossentropy`, and so are result and errors.
 
     >>> import jax.numpy as jnp

@@ -69,7 +69,7 @@ def gaussian_nll(predictions: Array, targets: Array) -> Array:
 
     Args:
       predictions: (batch, ..., 2 k), as in `gaussian_moments`, and so are the errors.
-      targets: (batch, ..., k); (batch,) is taken as (batch, 1).
+      targets: (batch, ..., k), no other shape; (batch,) is taken as (batch, 1).
 
     >>> import jax.numpy as jnp
     >>> print(gaussian_nll(jnp.array([[3.0, 0.0], [3.0, 5.0]]), jnp.array([3.0, 3.0])))

@@ -47,7 +47,7 @@ def mean_loss(
 
     Args:
       loss: a name or a function ``(predictions, targets) -> (batch,)``.
-      predictions, targets: (batch, ...), as the loss takes them.
+      predictions, targets: (batch, ...), as the loss takes them; errors as those of the loss.
       sample_weight: (batch,), default all 1; another shape is refused.
     """
     predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))

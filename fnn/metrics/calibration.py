@@ -147,7 +147,7 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
 
     Args:
       low, high: (batch, ...), the lower and upper ends; a lower end above its upper end is refused.
-      targets: of the same shape; (batch,) is taken as (batch, 1).
+      targets: of the same shape, no other; (batch,) is taken as (batch, 1).
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
     0.6666667
@@ -185,6 +185,9 @@ def gaussian_interval(mean: ArrayLike, variance: ArrayLike, coverage: float = 0.
     Args:
       mean, variance: (batch, ...) of one shape, e.g. of `fnn.losses.gaussian_moments`; no variance below 0.
       coverage: the fraction, in (0, 1); default 0.9.
+
+    Raises:
+      InputError: if shapes differ, for a fraction outside (0, 1), and for known variances below 0.
 
     >>> low, high = gaussian_interval([10.0], [4.0], 0.9)
     >>> print(low, high)
@@ -246,7 +249,7 @@ def coverage_curve(
     Args:
       mean, variance: as in `gaussian_interval`, or those of an ensemble's predictions.
       targets: (batch, ...), of the same shape; (batch,) is taken as (batch, 1).
-      levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99.
+      levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99. Errors as in `gaussian_interval`.
 
     >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))
     >>> print(curve.observed, curve.width)

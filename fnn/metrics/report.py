@@ -38,7 +38,7 @@ def classification_report(
 
     Args:
       predictions, targets, threshold, multi_label, sample_weight: as in `confusion_matrix`, and so are the errors.
-      names: of all classes or labels; default their indices.
+      names: of all classes or labels, another number is refused; default their indices.
       digits: after the decimal point.
 
     >>> print(classification_report([0, 1, 1, 0], [0, 1, 0, 0], names=["no", "yes"], digits=2))

@@ -180,7 +180,10 @@ ACTIVATIONS: dict[str, Callable[..., Array]] = {
 
 
 def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
-    """Look an activation up by name, or list the close matches; a function is unchanged, and None is `linear`."""
+    """Look an activation up by name; a function is unchanged, and None is `linear`.
+
+    An unknown name raises `InputError` with the close matches.
+    """
     return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
 
 
@@ -199,4 +202,4 @@ def Activation(activation: str | Callable[[Array], Array], name: str | None = No
     """
     name = name or (activation if isinstance(activation, str) else "activation")
     fn = get_activation(activation)
-    return stateless(fn, name, "Activation", are_per_example(fn), steps=True)
+    return stateless(fn, name, "Activation", per_example=are_per_example(fn), mask="keep")

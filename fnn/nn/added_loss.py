@@ -52,7 +52,8 @@ def activity_penalty(x: Array, l1: Scalar = 0.0, l2: Scalar = 0.0) -> Array:
 
     Args:
       x: (batch, ...), of a floating-point dtype; a scalar counts as one example.
-      l1, l2: weights of the absolute values and of the squares, at least 0; may be traced.
+      l1, l2: weights of the absolute values and of the squares, at least 0; may be traced. Negative weights and other
+        dtypes of ``x`` are refused.
 
     >>> import jax.numpy as jnp
     >>> print(activity_penalty(jnp.array([[1.0, -2.0], [0.0, 3.0]]), l1=1.0, l2=0.1))

@@ -11,10 +11,11 @@ from functools import partial
 import jax
 
 from .._core.described import described
-from .._core.errors import InputError, describe, fail, located
+from .._core.errors import describe, fail, located
 from .._core.random import children
+from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
-from .layer import Layer, Output, shape_of
+from .layer import Layer, Output
 from .masks import Masked, sequence_of
 from .observe import call, inside
 
@@ -48,7 +49,8 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
       name: base name when nested in another `Sequential`; every layer has one.
 
     Raises:
-      InputError: for an item that is not a Layer, parameters of another model, and as the layers, with their place.
+      InputError: for an item that is not a Layer; for parameters of another model; and for any error of a layer, with
+        its name and position.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))
@@ -107,7 +109,7 @@ def _check_layer(where: str, layer: object) -> None:
 def _check_entries(name: str, kind: str, tree: PyTree, names: list[str]) -> None:
     if not isinstance(tree, dict) or not tree.keys() <= set(names):
         got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
-        raise InputError(f"{name}: {kind} hold {got}, but the layers are {names}. Are they another model's?")
+        fail(name, expected=f"{kind} of the layers {names}", got=str(got), hint="Are they another model's?")
 
 
 @described
@@ -119,6 +121,10 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     Args:
       *layers: the layers of ``f``, applied in order.
       shortcut: a layer for the skipped path where shapes differ, e.g. ``Conv(64, 1, strides=2)``; default the identity.
+
+    Raises:
+      InputError: as `Sequential`; from ``apply``, if ``f(x)`` and the shortcut differ in shape or dtype, or one alone
+        is a `Masked`.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> block = fnn.Residual(fnn.Dense(8, activation="relu"), fnn.Dense(3))

@@ -23,8 +23,8 @@ from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
 from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, are_per_example, get_activation
-from .initializers import Initializer, initialize
-from .layer import Layer, get_initializers, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, initialize, param_dtype, parametric
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 
@@ -47,8 +47,8 @@ def conv_init(
     """
     window = window_of("conv_init", kernel_size)
     _check_groups("conv_init", in_features, filters, groups)
-    shape, bias = (*window, in_features // groups, filters), (filters,) if use_bias else None
-    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    kernel = (kernel_initializer, (*window, in_features // groups, filters))
+    return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
 
 
 def conv(
@@ -112,9 +112,9 @@ def depthwise_conv_init(
     window = window_of("depthwise_conv_init", kernel_size)
     check_count("depthwise_conv_init", "in_features", in_features)
     check_count("depthwise_conv_init", "depth_multiplier", depth_multiplier)
-    shape, filters = (*window, in_features, depth_multiplier), in_features * depth_multiplier
-    bias = (filters,) if use_bias else None
-    params = initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    filters = in_features * depth_multiplier
+    kernel = (kernel_initializer, (*window, in_features, depth_multiplier))
+    params = initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
     return params | {"kernel": params["kernel"].reshape(*window, 1, filters)}
 
 
@@ -126,7 +126,8 @@ def depthwise_conv(
     Args:
       params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
         other, and, optionally, ``bias`` (in_features * depth_multiplier,). The result has as many channels.
-      x, strides, padding, dilation_rate: as in `conv`, and so are the errors.
+      x, strides, padding, dilation_rate: as in `conv`, and so are the errors; a number of filters that is not a
+        multiple of the number of channels is refused.
 
     >>> import jax.numpy as jnp
     >>> kernel = jnp.array([[1.0, 10.0], [0.0, 1.0]]).reshape(2, 1, 2)
@@ -158,8 +159,8 @@ def conv_transpose_init(
     """
     window = window_of("conv_transpose_init", kernel_size)
     _check_groups("conv_transpose_init", in_features, filters, 1)
-    shape, bias = (*window, in_features, filters), (filters,) if use_bias else None
-    return initialize(key, (kernel_initializer, bias_initializer), dtype, kernel=shape, bias=bias)
+    kernel = (kernel_initializer, (*window, in_features, filters))
+    return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (filters,)) if use_bias else None)
 
 
 def conv_transpose(
@@ -290,7 +291,7 @@ def _check_transposed(where: str, padding: str, output_padding: Size | None) -> 
 
 def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
     """The kernel size for the spatial rank of ``x``, which must look like an image or a sequence."""
-    axes = 2 if isinstance(kernel_size, int) else len(kernel_size)
+    axes = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
     rank = spatial_rank(where, x, _rank_hint(2, axes) if len(x.shape) == 2 else "")
     if rank == 1 and isinstance(kernel_size, Sequence) and len(kernel_size) == 2:
         expected = "images of shape (batch, height, width, channels) for a window of two axes"
@@ -320,7 +321,7 @@ def _conv_layer(
         window = _window_for(kind, x, kernel_size)
         return init_fn(key, x.shape[-1], kernel_size=window, dtype=param_dtype(x, dtype))
 
-    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, are_per_example(activation))
+    return parametric(init, lambda params, x: act(fn(params, x)), name, kind, per_example=are_per_example(activation))
 
 
 @described
@@ -388,7 +389,8 @@ def DepthwiseConv(
       depth_multiplier: filters for each channel.
       kernel_size, strides, padding, dilation_rate and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`
+    and `depthwise_conv`.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = DepthwiseConv(3, depth_multiplier=2).init(jax.random.key(0), jnp.ones((1, 8, 8, 5)))
@@ -426,7 +428,7 @@ def ConvTranspose(
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
       filters, kernel_size and the rest: as in `Conv`.
 
-    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv`.
+    Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv` and `conv_transpose`.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = ConvTranspose(3, 4, strides=2, padding="same")

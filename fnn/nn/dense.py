@@ -12,8 +12,8 @@ from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, are_per_example, get_activation
-from .initializers import Initializer, initialize
-from .layer import Layer, get_initializers, param_dtype, parametric
+from .initializers import Initializer
+from .layer import Layer, get_initializers, initialize, param_dtype, parametric
 
 
 def dense_init(
@@ -26,10 +26,22 @@ def dense_init(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
-    """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,)."""
+    """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,).
+
+    Args:
+      key: a PRNG key, one for kernel and bias together.
+      in_features, units: widths of input and output.
+      use_bias: whether there is a bias.
+      kernel_initializer, bias_initializer: a name or a function ``(key, shape, dtype) -> array``.
+      dtype: of the parameters.
+
+    Raises:
+      InputError: for ``in_features`` or ``units`` below 1, and unknown initializers.
+    """
+    check_count("dense_init", "in_features", in_features)
     check_count("dense_init", "units", units)
-    initializers, bias = (kernel_initializer, bias_initializer), (units,) if use_bias else None
-    return initialize(key, initializers, dtype, kernel=(in_features, units), bias=bias)
+    kernel = (kernel_initializer, (in_features, units))
+    return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (units,)) if use_bias else None)
 
 
 def dense(params: dict[str, Array], x: Array) -> Array:
@@ -89,8 +101,11 @@ def Dense(
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
 
-    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask. Errors as in `dense`, and for
-    unknown names.
+    Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
+
+    Raises:
+      InputError: for ``units`` below 1 and unknown names; from ``init`` and ``apply``, for several arrays and for
+        ``x`` of rank below 2; from ``apply``, as `dense`.
 
     >>> import jax, jax.numpy as jnp
     >>> params, _ = Dense(10).init(jax.random.key(0), jnp.ones((1, 784)))
@@ -109,4 +124,4 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(init, apply, name, "Dense", are_per_example(activation), steps=True)
+    return parametric(init, apply, name, "Dense", per_example=are_per_example(activation), mask="keep")

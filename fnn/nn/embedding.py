@@ -163,7 +163,8 @@ def Embedding(
         the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
 
-    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, and for unknown names.
+    Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, for unknown
+    names, and for sizes below 1.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = Embedding(1000, 8, mask_zero=True)
@@ -189,7 +190,7 @@ def Embedding(
             mask = real if mask is None else real & mask
         return vectors if mask is None else Masked(vectors, mask)
 
-    return parametric(init, apply, name, "Embedding", masked=True)
+    return parametric(init, apply, name, "Embedding", mask="read")
 
 
 def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
@@ -202,7 +203,8 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
 
     Returns:
       (..., num_classes). Inside ``jit``, where values are unknown, an id out of range gives a row of NaN, as in
-      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`.
+      `embedding`, or a row of zeros if the dtype has no NaN. A known id out of range raises `InputError`,
+      as do other dtypes of ids and ``num_classes`` below 1.
 
     >>> import jax.numpy as jnp
     >>> print(one_hot(jnp.array([2, 0]), 3))
@@ -233,4 +235,4 @@ def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot
     Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
-    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", steps=True)
+    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", mask="keep")

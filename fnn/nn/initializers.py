@@ -52,43 +52,43 @@ def constant(value: Scalar | np.ndarray) -> Initializer:
 
 @described
 def uniform(minval: Scalar = -0.05, maxval: Scalar = 0.05) -> Initializer:
-    """An initializer that draws uniformly from ``[minval, maxval)``, two finite bounds; the defaults are Keras's."""
+    """An initializer that draws uniformly from ``[minval, maxval)``: finite bounds, in this order; Keras's defaults."""
     check_range("uniform", "minval", minval)
     check_range("uniform", "maxval", maxval)
     if is_concrete(minval) and is_concrete(maxval) and maxval < minval:
         fail("uniform", expected="maxval of at least minval", got=f"minval={minval}, maxval={maxval}")
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _uniform(key, minval, maxval, tuple(shape), dtype)
+        low, high = (jnp.asarray(bound, at_least_float32(dtype)) for bound in (minval, maxval))
+        return _uniform(key, low, high, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
 
 @described
 def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
-    """An initializer that draws from a normal distribution of finite parameters; the defaults are Keras's."""
+    """An initializer that draws from a normal distribution: finite numbers, ``stddev`` at least 0; Keras's defaults."""
     check_range("normal", "mean", mean)
     check_range("normal", "stddev", stddev, 0)
 
     def init(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
-        return _normal(key, mean, stddev, tuple(shape), dtype)
+        center, width = (jnp.asarray(value, at_least_float32(dtype)) for value in (mean, stddev))
+        return _normal(key, center, width, tuple(shape), dtype)
 
     return DescribedFunction(init)
 
 
 # Compiled for each shape, so that equal shapes share a program, in one model and across models.
 @partial(jax.jit, static_argnums=(3, 4))
-def _uniform(key: Key, minval: Scalar, maxval: Scalar, shape: Shape, dtype: DType) -> Array:
-    work = at_least_float32(dtype)
-    low, high = jnp.asarray(minval, work), jnp.asarray(maxval, work)
-    return (low + (high - low) * draw(jax.random.uniform, key, shape=shape, dtype=work)).astype(dtype)
+def _uniform(key: Key, low: Array, high: Array, shape: Shape, dtype: DType) -> Array:
+    drawn = draw(jax.random.uniform, key, shape=shape, dtype=at_least_float32(dtype))
+    return (low + (high - low) * drawn).astype(dtype)
 
 
 @partial(jax.jit, static_argnums=(3, 4))
-def _normal(key: Key, mean: Scalar, stddev: Scalar, shape: Shape, dtype: DType) -> Array:
-    work = at_least_float32(dtype)
-    drawn = draw(jax.random.normal, key, shape=shape, dtype=work)
-    return (jnp.asarray(mean, work) + jnp.asarray(stddev, work) * drawn).astype(dtype)
+def _normal(key: Key, mean: Array, stddev: Array, shape: Shape, dtype: DType) -> Array:
+    drawn = draw(jax.random.normal, key, shape=shape, dtype=at_least_float32(dtype))
+    return (mean + stddev * drawn).astype(dtype)
 
 
 def fans(shape: Shape) -> tuple[int, int]:
@@ -158,6 +158,11 @@ def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """
     if len(shape) < 2:
         fail("orthogonal", expected="a shape with at least two axes", got=shape_text(shape))
+    return _orthogonal(key, tuple(shape), dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _orthogonal(key: Key, shape: Shape, dtype: DType) -> Array:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only.
     work = at_least_float32(dtype)
@@ -173,11 +178,8 @@ INITIALIZERS: dict[str, Initializer] = {**{fn.__name__: fn for fn in _NAMED}, "u
 
 
 def get_initializer(initializer: str | Initializer) -> Initializer:
-    """Look an initializer up by name, or list the close matches; a function is returned unchanged."""
+    """Look an initializer up by name; a function is returned unchanged.
+
+    An unknown name raises `InputError` with the close matches.
+    """
     return resolve("initializer", initializer, INITIALIZERS)
-
-
-def initialize(key: Key, initializers: Initializers, dtype: DType, **shapes: Shape | None) -> dict[str, Array]:
-    """Parameters of these shapes by name, each from its own initializer and key; None leaves one out."""
-    parts = zip(shapes.items(), initializers, jax.random.split(key, len(shapes)), strict=True)
-    return {name: get_initializer(make)(k, shape, dtype) for (name, shape), make, k in parts if shape is not None}

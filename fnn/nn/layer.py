@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,15 @@ from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
-from .._core.types import ArraySpec, DType, Key, Params, PyTree, State
+from .._core.trees import shape_of
+from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from .initializers import Initializer, get_initializer
 from .masks import array_of, over_steps, sequence_of
 
 Output = tuple[PyTree, State]
 """The output of a layer and its new state."""
+MaskMode = Literal["refuse", "read", "keep"]
+"""How a layer treats a `Masked`; see `parametric`."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +62,11 @@ class Layer(Described):
 
 
 def example_of(where: str, x: PyTree) -> PyTree:
-    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``."""
+    """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``.
+
+    Raises:
+      InputError: for leaves that are not arrays, and for a tree without a batch axis.
+    """
     if isinstance(x, (tuple, list)) and x and all(n is None or isinstance(n, (int, np.integer)) for n in x):
         lengths = x[1:] if x[0] is None else x
         for n in lengths:
@@ -74,20 +81,11 @@ def example_of(where: str, x: PyTree) -> PyTree:
     return shape_of(with_shapes(f"{where}, x", x))
 
 
-def shape_of(x: PyTree) -> PyTree:
-    """Shapes and dtypes of a pytree of arrays."""
-
-    def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
-            return jax.ShapeDtypeStruct(a.shape, a.dtype)
-        return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
-
-    return jax.tree.map(struct, x)
-
-
-def stateless(fn: Callable[[PyTree], PyTree], name: str, kind: str, per_example: bool = True, **reads: bool) -> Layer:
+def stateless(
+    fn: Callable[[PyTree], PyTree], name: str, kind: str, *, per_example: bool = True, mask: MaskMode = "refuse"
+) -> Layer:
     """Make a layer without parameters or state from ``fn(x) -> y``; ``x`` and options as in `parametric`."""
-    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example, **reads)
+    layer = parametric(lambda key, x: {}, lambda params, x: fn(x), name, kind, per_example=per_example, mask=mask)
     return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
@@ -96,24 +94,26 @@ def parametric(
     fn: Callable[[Params, PyTree], PyTree],
     name: str,
     kind: str,
-    per_example: bool = True,
     *,
-    masked: bool = False,
-    steps: bool = False,
+    per_example: bool = True,
+    mask: MaskMode = "refuse",
 ) -> Layer:
     """Make a layer without state from ``init_fn(key, x) -> params`` and ``fn(params, x) -> y``.
 
-    ``x`` is one array. With ``masked`` it may be a `Masked` too; with ``steps`` the layer takes a `Masked` and keeps
-    its mask, and ``fn`` gets the array. ``init_fn`` sees only the shape and dtype of the array.
+    ``init_fn`` sees only the shape and dtype of the array. ``mask`` says how the layer treats a `Masked`:
+
+    - ``refuse``: one array only.
+    - ``read``: ``fn`` receives a `Masked`.
+    - ``keep``: ``fn`` receives the array, and the mask is passed on.
     """
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        return init_fn(key, shape_of(sequence_of(kind, x)[0] if masked or steps else array_of(kind, x))), {}
+        return init_fn(key, shape_of(array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0])), {}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        if steps:
+        if mask == "keep":
             return over_steps(kind, partial(fn, params), x), state
-        return fn(params, x if masked else array_of(kind, x)), state
+        return fn(params, x if mask == "read" else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
 
@@ -128,3 +128,11 @@ def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:
 def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
     """Look up all initializers, to be passed on as keyword arguments."""
     return {argument: get_initializer(initializer) for argument, initializer in initializers.items()}
+
+
+def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
+    """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
+    # One key per name, absent ones too, so that `use_bias` does not change the kernel.
+    keys = dict(zip(parameters, jax.random.split(key, len(parameters)), strict=True))
+    given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
+    return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

@@ -12,9 +12,10 @@ from .._core.checks import check_float, check_range, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
+from .._core.trees import shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .initializers import Initializer, initialize
-from .layer import Layer, Output, param_dtype, parametric, shape_of
+from .initializers import Initializer
+from .layer import Layer, Output, initialize, param_dtype, parametric
 from .masks import Masked, kept, sequence_of
 
 
@@ -87,8 +88,8 @@ def layer_norm_init(
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
     """Parameters ``gamma`` and ``beta``, each (features,)."""
-    gamma, beta = ((features,) if wanted else None for wanted in (scale, center))
-    return initialize(key, (gamma_initializer, beta_initializer), dtype, gamma=gamma, beta=beta)
+    gamma = (gamma_initializer, (features,)) if scale else None
+    return initialize(key, dtype, gamma=gamma, beta=(beta_initializer, (features,)) if center else None)
 
 
 def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:
@@ -210,4 +211,4 @@ def LayerNorm(
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", steps=True)
+    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")

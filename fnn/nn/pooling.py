@@ -42,7 +42,8 @@ def max_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding
       (batch, *positions, channels), with ``(size + low + high - k) // s + 1`` positions on an axis.
 
     Raises:
-      InputError: for another rank or dtype, sizes below 1, or a window beyond the padded input or within its padding.
+      InputError: for another rank or dtype, sizes below 1, an unknown padding, or a window beyond the padded input or
+        within its padding.
 
     >>> import jax.numpy as jnp
     >>> print(max_pool(jnp.array([1.0, 3.0, 2.0, 5.0]).reshape(1, 4, 1))[0, :, 0])
@@ -216,7 +217,7 @@ def _global_pool(fn: Callable[..., Array], kind: str, name: str, keepdims: bool)
         values, mask = sequence_of(kind, x)
         return fn(values, keepdims, mask=mask)
 
-    return stateless(pool, name, kind, masked=True)
+    return stateless(pool, name, kind, mask="read")
 
 
 @described

@@ -36,6 +36,6 @@ def reshape(x: Array, target_shape: Shape) -> Array:
 
 @described
 def Reshape(target_shape: int | Shape, *, name: str = "reshape") -> Layer:
-    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1."""
+    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1, and the sizes must fit."""
     target = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
     return stateless(lambda x: reshape(x, target), name, "Reshape")

@@ -149,6 +149,11 @@ def from_rule(
       weight_decay: decoupled decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101).
       weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
 
+    Raises:
+      InputError: for a hyper-parameter out of range; from ``init``, for a parameter that is not of a floating-point
+        dtype, and a ``weight_decay_where`` that matches none; from ``update``, for another model's state, and for
+        weight decay without ``params``.
+
     >>> import jax.numpy as jnp
     >>> sign_descent = from_rule(lambda g, slots, h, t: (-h["learning_rate"] * jnp.sign(g), slots), {},
     ...                          {"learning_rate": 0.1})
@@ -167,7 +172,7 @@ def from_rule(
                 fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
         if "weight_decay" in decays:
             check_matches("weight_decay_where", weight_decay_where, paths(params))
-        # Half-precision slots would stop moving: beside 1 a change of 1e-3 is lost.
+        # In bfloat16 a slot near 1 stops changing: 1e-3 is rounded away.
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 

@@ -1,4 +1,4 @@
-"""Optimizers: each rule is its equation on one array, and one function lifts rules to trees.
+"""Optimizers: each is its equation on one array, and one function lifts equations to trees.
 
 The rules are Keras 3's. In their equations ``g`` is the gradient, ``p`` the parameter, ``lr`` the learning rate, and
 ``t`` counts updates from 1.
@@ -11,7 +11,7 @@ the state; pass ``jnp.zeros(())`` to keep it changeable.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import jax
@@ -27,15 +27,13 @@ from .._core.types import Array, Scalar
 from .base import Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero
 from .hyper import check_hyper
 
-Hyper = Sequence[Array]
-"""The hyper-parameters of a rule at this step, in the order of the optimizer's ``hyper``."""
-Step = tuple[Array, Mapping[str, Array | None]]
-"""The change of the parameter, and the new slots by their letter in the rule."""
+Delta = tuple[Array, Mapping[str, Array | None]]
+"""The change of the parameter, and the new slots by their letter in the equation."""
 
 
 def _optimizer(
     name: str,
-    rule: Callable[..., Step],
+    equation: Callable[..., Delta],
     slots: Mapping[str, str],
     hyper: Mapping[str, Number],
     decay: Number,
@@ -43,9 +41,9 @@ def _optimizer(
     weight_decay_where: Where,
     **fills: Fill,
 ) -> Optimizer:
-    """An optimizer from its equation, ``rule(g, t, hyper, **slots) -> Step``.
+    """An optimizer from its equation, ``equation(g, t, **slots, **hyper) -> Delta``, for `from_rule`.
 
-    ``slots`` names the slot in the state for each letter in the rule; ``fills`` gives first values other than 0. A
+    ``slots`` names the slot in the state for each letter in the equation; ``fills`` gives first values other than 0. A
     ``momentum`` of plain 0 is left out, with the slot of the same name.
     """
     check_hyper(name, {**hyper, "decay": decay, "weight_decay": weight_decay})
@@ -55,8 +53,8 @@ def _optimizer(
 
     def lifted(g: Array, s: dict[str, Array], h: dict[str, Array], t: Array) -> tuple[Array, dict[str, Array]]:
         given = {letter: s[slot] for letter, slot in slots.items()}
-        step, new = rule(g, t, [h[key] for key in hyper], **given)
-        return step, {slots[letter]: value for letter, value in new.items() if value is not None}
+        delta, new = equation(g, t, **given, **{name: h[name] for name in hyper})
+        return delta, {slots[letter]: value for letter, value in new.items() if value is not None}
 
     starts = {slot: fills.get(slot, jnp.zeros_like) for slot in slots.values()}
     return from_rule(
@@ -104,22 +102,24 @@ def sgd(
       weight_decay: decoupled weight decay; ``weight_decay_where`` chooses the parameters by path.
 
     Raises:
-      InputError: for a hyper-parameter out of range.
+      InputError: for a hyper-parameter out of range, or Nesterov's form without momentum; from ``init``, for a
+        ``weight_decay_where`` that matches no parameter.
     """
+    check_hyper("sgd", {"momentum": momentum})
     if nesterov and is_zero(momentum):
         fail("sgd", expected="a momentum above 0 with nesterov=True", got="momentum=0")
 
-    def rule(g: Array, t: Array, hyper: Hyper, v: Array | None = None) -> Step:
-        learning_rate, *rest = hyper
-        step = -learning_rate * g
-        if v is None:
-            return step, {}
-        (momentum,) = rest
-        v = momentum * v + step
-        return (momentum * v + step if nesterov else v), {"v": v}
+    def equation(
+        g: Array, t: Array, v: Array | None = None, *, learning_rate: Array, momentum: Array | None = None
+    ) -> Delta:
+        delta = -learning_rate * g
+        if v is None or momentum is None:
+            return delta, {}
+        v = momentum * v + delta
+        return (momentum * v + delta if nesterov else v), {"v": v}
 
     hyper = {"learning_rate": learning_rate, "momentum": momentum}
-    return _optimizer("sgd", rule, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("sgd", equation, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -139,15 +139,14 @@ def adagrad(
     """
     check_hyper("adagrad", {"initial_accumulator_value": initial_accumulator_value})
 
-    def rule(g: Array, t: Array, hyper: Hyper, a: Array) -> Step:
-        learning_rate, epsilon = hyper
+    def equation(g: Array, t: Array, a: Array, *, learning_rate: Array, epsilon: Array) -> Delta:
         g = _squarable(g, 1024)  # a million squares have a finite sum
         a = a + jnp.square(g)
         return -learning_rate * g * _inverse_root(a + epsilon), {"a": a}
 
     fill = functools.partial(jnp.full_like, fill_value=initial_accumulator_value)
     slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": epsilon}
-    return _optimizer("adagrad", rule, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
+    return _optimizer("adagrad", equation, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
 
 
 @described
@@ -169,23 +168,32 @@ def rmsprop(
     outside the root. Other arguments and errors as in `sgd`.
     """
 
-    def rule(g: Array, t: Array, hyper: Hyper, v: Array, mean: Array | None = None, m: Array | None = None) -> Step:
-        learning_rate, rho, epsilon, *rest = hyper
+    def equation(
+        g: Array,
+        t: Array,
+        v: Array,
+        mean: Array | None = None,
+        m: Array | None = None,
+        *,
+        learning_rate: Array,
+        rho: Array,
+        epsilon: Array,
+        momentum: Array | None = None,
+    ) -> Delta:
         g = _squarable(g)
         v = spread = rho * v + (1 - rho) * jnp.square(g)
         if mean is not None:
             mean = rho * mean + (1 - rho) * g
             # Rounding can make the difference slightly negative where the gradient hardly changes.
             spread = jnp.maximum(v - jnp.square(mean), 0.0)
-        step = -learning_rate * g * _inverse_root(spread + epsilon)
-        if m is not None:
-            (momentum,) = rest
-            step = m = momentum * m + step
-        return step, {"v": v, "mean": mean, "m": m}
+        delta = -learning_rate * g * _inverse_root(spread + epsilon)
+        if m is not None and momentum is not None:
+            delta = m = momentum * m + delta
+        return delta, {"v": v, "mean": mean, "m": m}
 
     slots = {"v": "velocity", **({"mean": "average"} if centered else {}), "m": "momentum"}
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon, "momentum": momentum}
-    return _optimizer("rmsprop", rule, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("rmsprop", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -204,8 +212,7 @@ def adadelta(
     ``p += lr d``. The default learning rate is the paper's 1 (Keras's is 0.001). Otherwise as `sgd`.
     """
 
-    def rule(g: Array, t: Array, hyper: Hyper, a: Array, u: Array) -> Step:
-        learning_rate, rho, epsilon = hyper
+    def equation(g: Array, t: Array, a: Array, u: Array, *, learning_rate: Array, rho: Array, epsilon: Array) -> Delta:
         g = _squarable(g)
         a = rho * a + (1 - rho) * jnp.square(g)
         d = -root(u + epsilon) * _inverse_root(a + epsilon) * g
@@ -214,7 +221,7 @@ def adadelta(
 
     slots = {"a": "squared_gradient", "u": "squared_delta"}
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
-    return _optimizer("adadelta", rule, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adadelta", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -238,19 +245,29 @@ def adam(
     (1e-8) a little larger in effect. Other arguments and errors as in `sgd`.
     """
 
-    def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, v_max: Array | None = None) -> Step:
-        learning_rate, beta_1, beta_2, epsilon = hyper
+    def equation(
+        g: Array,
+        t: Array,
+        m: Array,
+        v: Array,
+        v_max: Array | None = None,
+        *,
+        learning_rate: Array,
+        beta_1: Array,
+        beta_2: Array,
+        epsilon: Array,
+    ) -> Delta:
         g = _squarable(g)
         m = m + (1 - beta_1) * (g - m)
         v = v + (1 - beta_2) * (jnp.square(g) - v)
         v_max = None if v_max is None else jnp.maximum(v_max, v)
         rate = learning_rate * jnp.sqrt(1 - beta_2**t) / (1 - beta_1**t)
-        step = -rate * divided(m, root(v if v_max is None else v_max) + epsilon)
-        return step, {"m": m, "v": v, "v_max": v_max}
+        delta = -rate * divided(m, root(v if v_max is None else v_max) + epsilon)
+        return delta, {"m": m, "v": v, "v_max": v_max}
 
     slots = {"m": "momentum", "v": "velocity", **({"v_max": "velocity_max"} if amsgrad else {})}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return _optimizer("adam", rule, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adam", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -270,15 +287,16 @@ def adamax(
     PyTorch and optax add epsilon to ``|g|`` inside the maximum. The default rate is the paper's; otherwise as `sgd`.
     """
 
-    def rule(g: Array, t: Array, hyper: Hyper, m: Array, u: Array) -> Step:
-        learning_rate, beta_1, beta_2, epsilon = hyper
+    def equation(
+        g: Array, t: Array, m: Array, u: Array, *, learning_rate: Array, beta_1: Array, beta_2: Array, epsilon: Array
+    ) -> Delta:
         m = m + (1 - beta_1) * (g - m)
         u = jnp.maximum(beta_2 * u, jnp.abs(g))
         return -learning_rate / (1 - beta_1**t) * divided(m, u + epsilon), {"m": m, "u": u}
 
     slots = {"m": "momentum", "u": "norm"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return _optimizer("adamax", rule, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adamax", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
 @described
@@ -299,8 +317,18 @@ def nadam(
     ``p -= lr m' / (sqrt(v') + epsilon)``. PyTorch's schedule is ``0.96^(0.004 t)``; optax has none. Otherwise as `sgd`.
     """
 
-    def rule(g: Array, t: Array, hyper: Hyper, m: Array, v: Array, P: Array) -> Step:
-        learning_rate, beta_1, beta_2, epsilon = hyper
+    def equation(
+        g: Array,
+        t: Array,
+        m: Array,
+        v: Array,
+        P: Array,
+        *,
+        learning_rate: Array,
+        beta_1: Array,
+        beta_2: Array,
+        epsilon: Array,
+    ) -> Delta:
         mu, next_mu = (beta_1 * (1 - 0.5 * 0.96**n) for n in (t, t + 1))
         P = P * mu
         g = _squarable(g)
@@ -315,7 +343,7 @@ def nadam(
 
     slots = {"m": "momentum", "v": "velocity", "P": "product"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
-    return _optimizer("nadam", rule, slots, hyper, decay, weight_decay, weight_decay_where, product=one)
+    return _optimizer("nadam", equation, slots, hyper, decay, weight_decay, weight_decay_where, product=one)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -94,7 +94,8 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
 
     Args:
       boundaries: increasing steps.
-      values: one more than boundaries. Errors as in `exponential_decay`, also for a wrong number of values.
+      values: one more than boundaries. Errors as in `exponential_decay`, and for another number of values
+        or boundaries that do not increase.
 
     >>> schedule = piecewise_constant([10, 20], [1.0, 0.5, 0.25])
     >>> [float(schedule(step)) for step in (10, 11, 21)]
@@ -134,7 +135,7 @@ def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -
     Args:
       then: a number or a `Schedule`, not a plain function.
       warmup_steps: length of the line, in steps, above 0.
-      start: the value at step 0. Errors as in `exponential_decay`.
+      start: the value at step 0. Errors as in `exponential_decay`, and for a plain function as ``then``.
 
     >>> schedule = warmup(cosine_decay(1.0, 100), warmup_steps=10)
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60)]

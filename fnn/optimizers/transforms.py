@@ -42,7 +42,8 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """Transforms in sequence: each receives the updates of the one before it, in float32 at least.
 
     Args:
-      *optimizers: `Optimizer`s, optax's transforms, or names; the last is usually a rule such as `fnn.adam`.
+      *optimizers: `Optimizer`s, optax's transforms, or names, anything else is refused; the last is usually a rule
+        such as `fnn.adam`.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))

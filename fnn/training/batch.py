@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
-from .._core.trees import COMPILED
+from .._core.trees import COMPILED, shape_of
 from .._core.types import Array, DType, F, PyTree, Shape
-from ..nn.layer import Layer, shape_of
+from ..nn.layer import Layer
 
 T = TypeVar("T")
 
@@ -44,19 +44,19 @@ class Batch(NamedTuple):
         return cls(*data)
 
 
-def as_batch(data: object, where: str = "data", *, late: bool = False) -> Batch:
+def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
     """Parse data as users have it: the one door of every function that takes a batch or a data set.
 
     It takes ``(x, y)`` or ``(x, y, sample_weight)`` of anything `as_array` takes, as a tuple or, as data loaders give
-    it, a list. ``where`` is its name in messages, ``late`` as in `as_arrays`.
+    it, a list. ``where`` is its name in messages, ``defer_checks`` as in `as_arrays`.
     """
     refuse_set(data, where, pair=True)
     if isinstance(data, list) and is_numbers(data):
-        data = convert_tree(where, data, late)
+        data = convert_tree(where, data, defer_checks)
     batch = Batch.of(data)
     if not all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch)))):
         parts = zip(("x", "y", "sample_weight"), batch, strict=True)
-        batch = Batch(*(convert_tree(f"{where} {name}", part, late) for name, part in parts))
+        batch = Batch(*(convert_tree(f"{where} {name}", part, defer_checks) for name, part in parts))
     shape: Shape = getattr(batch.weight, "shape", ())
     if len(shape) == 2 and shape[1] == 1 and getattr(batch.y, "shape", ())[1:2] != (1,):
         hint = "Write sample_weight[:, 0]."

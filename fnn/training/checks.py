@@ -14,10 +14,9 @@ import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
-from ..nn.layer import shape_of
 from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
 from .state import TrainState, check_state, check_task

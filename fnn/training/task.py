@@ -10,13 +10,13 @@ import jax
 from .._core.described import Config, Described
 from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..losses.common import Loss
 from ..losses.facts import expects, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
-from ..nn.layer import Layer, shape_of
+from ..nn.layer import Layer
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
 
@@ -95,7 +95,7 @@ class Task(Described):
     @property
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
-        return self.key.traced
+        return self.equality_key.traced
 
 
 def check_penalties(task: Task, params: Params) -> None:

@@ -17,12 +17,11 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
-from .._core.trees import paths
+from .._core.trees import paths, shape_of
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, is_stream, warn_of_nan, with_nan_row_metric
 from ..metrics.names import NAN_ROWS
-from ..nn.layer import shape_of
 from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
@@ -127,7 +126,7 @@ class Ensemble:
           InputError: as `fnn.predict`; when all members failed.
         """
         check_count("predict", "batch_size", batch_size)
-        x = as_arrays(x, late=True)
+        x = as_arrays(x, defer_checks=True)
         size = size_of(x)
         ts = self._working()
         check_input(self.task, shape_of_one(ts), x)
@@ -356,7 +355,7 @@ def _start(task: Task, key: Key, data: PyTree) -> TrainState:
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
         hint = "Inside jit, vmap or grad, use fnn.run under fnn.many."
         fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
-    batch = as_batch(data, late=True)
+    batch = as_batch(data, defer_checks=True)
     size_of(batch)  # checks it
     return jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
 
@@ -369,7 +368,7 @@ def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: boo
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
         fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
-    batch = as_batch(data, where, late=True)
+    batch = as_batch(data, where, defer_checks=True)
     check_slices(task, check_fit(task, ts, batch, where, train), batch, size_of(batch), where)
     return on_device(batch)
 

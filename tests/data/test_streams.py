@@ -110,6 +110,15 @@ def test_dicts_weights_and_lists():
         np.testing.assert_array_equal(x["b"] + 1.0, w)
 
 
+def test_shuffled_batches_may_be_lists_and_tuples():
+    x, y = np.arange(4.0, dtype="float32")[:, None], np.arange(4)
+    batches = list(fnn.data.Shuffled([(x, y), [x + 4, y + 4]], rows=3, seed=0))
+    assert all(type(batch) is tuple for batch in batches)
+    np.testing.assert_array_equal(np.sort(np.concatenate([b[1] for b in batches])), np.arange(8))
+    with pytest.raises(fnn.InputError, match="batch 1 y: "):
+        list(fnn.data.Shuffled([(x, y), (x, ["a", "b", "c", "d"])], rows=3))
+
+
 def test_fit_on_a_shuffled_stream_learns(capsys):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3)).astype("float32")

@@ -530,7 +530,7 @@ def test_a_split_of_sorted_rows_warns():
     fnn.fit(task, ts, (x, y % 2), validation_split=1 / 3, verbose=0)
 
 
-def test_an_iterable_that_ends_early_warns(capsys):
+def test_fit_prints_when_a_callback_stops(capsys):
     x = np.arange(12, dtype="float32")[:, None]
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-9))
     ts = fnn.init(task, jax.random.key(0), x[:1])

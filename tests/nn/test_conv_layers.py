@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conv_cases import assert_close, normal, value_and_pullback
 
+import fnn
 from fnn._core.errors import InputError
 from fnn.nn.conv import (
     Conv,
@@ -193,3 +194,11 @@ def test_images_without_a_channel_axis_warn():
     with pytest.raises(InputError, match="Add the channel axis"):
         Conv(4, (3, 3)).init(jax.random.key(0), x)
     Conv(4, 3).init(jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 27), jnp.float32))
+
+
+@pytest.mark.parametrize("size", [3, np.int64(3), (3, 3)])
+def test_sizes_may_be_numpy_integers(size):
+    x = jnp.ones((1, 6, 6, 2))
+    for layer in (fnn.Conv(4, size), fnn.DepthwiseConv(size), fnn.ConvTranspose(4, size)):
+        params, _ = layer.init(jax.random.key(0), x)
+        assert params["kernel"].shape[:2] == (3, 3)

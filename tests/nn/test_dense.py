@@ -79,6 +79,7 @@ PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}
         (lambda: fnn.Dense(0), r"Dense: expected units to be an integer of at least 1, got 0"),
         (lambda: fnn.Dense(2.0), r"Dense: expected units to be an integer of at least 1, got 2\.0"),
         (lambda: fnn.Dense(True), r"Dense: expected units to be an integer of at least 1, got True"),
+        (lambda: fnn.dense_init(jax.random.key(0), 0, 2), r"dense_init: expected in_features to be an integer .* 0"),
         (lambda: fnn.dense_init(jax.random.key(0), 3, -1), r"dense_init: expected units to be an integer .* got -1"),
         (lambda: fnn.Dense(2, kernel_initializer="he"), r"initializer: .*'he'"),
         (

@@ -156,3 +156,8 @@ def test_arguments_out_of_range(call, message):
 def test_a_shape_may_be_a_list(name):
     key = jax.random.key(0)
     np.testing.assert_array_equal(INITIALIZERS[name](key, [3, 4]), INITIALIZERS[name](key, (3, 4)))
+
+
+def test_bounds_may_be_integers_beyond_32_bits():
+    drawn = fnn.initializers.uniform(0, 2**33)(jax.random.key(0), (100,))
+    assert 2**31 < float(drawn.max()) < 2**33

@@ -258,10 +258,13 @@ def test_parameters_of_another_model():
     for call, message in (
         (
             lambda: model.apply(other, state, X),
-            r"sequential: parameters hold \['dense_2'\], but the layers are \['dense', 'dense_1'\]\. Are they",
+            r"sequential: expected parameters of the layers \['dense', 'dense_1'\], got \['dense_2'\]\. Are they",
         ),
-        (lambda: model.apply(params, {"batch_norm": {}}, X), r"sequential: state hold \['batch_norm'\]"),
-        (lambda: model.apply(None, state, X), r"sequential: parameters hold NoneType"),
+        (
+            lambda: model.apply(params, {"batch_norm": {}}, X),
+            r"sequential: expected state of the layers .*, got \['batch_norm'\]",
+        ),
+        (lambda: model.apply(None, state, X), r"sequential: expected parameters of the layers .*, got NoneType"),
         (
             lambda: model.apply({}, state, X),
             r"layer 'dense' \(position 0\) > dense: expected parameters with a leaf 'kernel', got \[\]",

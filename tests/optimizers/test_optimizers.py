@@ -341,6 +341,7 @@ ADAM = fnn.adam()
         (lambda: fnn.adam("fast"), r"adam: expected learning_rate to be a number, got 'fast'"),
         (lambda: fnn.sgd(0.1, momentum=1.1), r"sgd: expected momentum in \[0, 1\], got 1\.1"),
         (lambda: fnn.sgd(0.1, nesterov=True), r"sgd: expected a momentum above 0 with nesterov=True, got momentum=0"),
+        (lambda: fnn.sgd(0.1, np.ones(2), nesterov=True), "sgd: expected momentum to be a number"),
         (lambda: fnn.adam(decay=-1), r"adam: expected decay in \[0, inf\), got -1"),
         (lambda: fnn.nadam(weight_decay=-1), r"nadam: expected weight_decay in \[0, inf\), got -1"),
         (lambda: fnn.rmsprop(rho=2), r"rmsprop: expected rho in \[0, 1\], got 2"),

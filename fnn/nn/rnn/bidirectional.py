@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from ..._core.checks import leaf, lookup
 from ..._core.described import described
 from ..._core.errors import describe, fail
+from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
-from ..layer import Layer, Output, shape_of
+from ..layer import Layer, Output
 from ..masks import Masked, kept, sequence_of
 from ..observe import call
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry

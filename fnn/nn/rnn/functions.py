@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from ..._core.checks import check_count
 from ..._core.types import Array, DType, Key, Params, Shape
 from ..activations import ActivationLike
-from ..initializers import Initializer, Initializers, initialize
+from ..initializers import Initializer, Initializers
+from ..layer import initialize
 from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
 from .sequence import Loop, run_cell, run_sequence
 
@@ -29,6 +30,7 @@ def simple_rnn_init(
     """Parameters of a simple RNN.
 
     ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, with ``use_bias``, ``bias`` (units,).
+    Errors as in `dense_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
@@ -96,7 +98,8 @@ def lstm_init(
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
     ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, with ``use_bias``, ``bias``
-    (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015).
+    (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015). Errors as in
+    `dense_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     params = _recurrent_init("lstm_init", LSTM_CELL, key, (in_features, units), use_bias, initializers, dtype)
@@ -162,7 +165,7 @@ def lstm(
       ``(ys, carry)``: the outputs (batch, time, units), or (batch, units), and the final carry.
 
     Raises:
-      InputError: when x, the mask or the carry does not fit.
+      InputError: when rank, width or dtype of x, the shape or dtype of the mask, or the carry does not fit.
 
     Derivatives of every order work in both modes. With tanh, sigmoid, linear and relu the loop has a fast custom
     derivative (see `fnn.nn.rnn.sequence`); other activations use JAX's, which is slower.
@@ -192,7 +195,8 @@ def gru_init(
     """Parameters of a GRU, the gates packed in Keras's order z, r, h.
 
     ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
-    with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,).
+    with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,). Errors
+    as in `dense_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
@@ -260,6 +264,11 @@ def _recurrent_init(
     in_features, units = size
     check_count(where, "in_features", in_features)
     check_count(where, "units", units)
-    width, bias = kind.gates * units, kind.bias_shape(units) if use_bias else None
-    shapes = {"kernel": (in_features, width), "recurrent_kernel": (units, width), "bias": bias}
-    return initialize(key, initializers, dtype, **shapes)
+    width, (kernel, recurrent_kernel, bias) = kind.gates * units, initializers
+    return initialize(
+        key,
+        dtype,
+        kernel=(kernel, (in_features, width)),
+        recurrent_kernel=(recurrent_kernel, (units, width)),
+        bias=(bias, kind.bias_shape(units)) if use_bias else None,
+    )

@@ -62,7 +62,7 @@ def _recurrent_layer(
         out = Masked(y, mask) if return_sequences and mask is not None else y
         return (out, carry) if return_state else out
 
-    return parametric(init, apply, name, kind, are_per_example(*activations.values()), masked=True)
+    return parametric(init, apply, name, kind, per_example=are_per_example(*activations.values()), mask="read")
 
 
 def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
@@ -96,7 +96,7 @@ def SimpleRNN(
     dtype: DType | None = None,
     name: str = "simple_rnn",
 ) -> Layer:
-    """A simple (Elman) recurrent layer; see `simple_rnn_cell` for the equation and `LSTM` for inputs and outputs.
+    """An Elman recurrent layer; see `simple_rnn_cell` for the equation and `LSTM` for inputs, outputs and errors.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = SimpleRNN(8)
@@ -145,7 +145,8 @@ def LSTM(
       input_dim: number of symbols; required for integer ids (batch, time), which stand for one-hot rows.
       dtype: of the parameters; default that of ``x``, float32 for ids.
 
-    Shapes: (batch, time, features) or integers (batch, time) to (batch, units) or (batch, time, units); see `lstm`.
+    Shapes: (batch, time, features) or integers (batch, time) to (batch, units) or (batch, time, units). Errors as in
+    `lstm` and `lstm_init`, for unknown names, and for integers without ``input_dim``.
 
     >>> import jax, jax.numpy as jnp
     >>> layer, ids = LSTM(128, input_dim=57), jnp.array([[3, 1, 4, 1, 5]])
@@ -178,7 +179,7 @@ def GRU(
     dtype: DType | None = None,
     name: str = "gru",
 ) -> Layer:
-    """A layer of gated recurrent units; see `gru_cell` for the equation and `LSTM` for inputs and outputs.
+    """A layer of gated recurrent units; see `gru_cell` for the equation and `LSTM` for inputs, outputs and errors.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = GRU(8, return_sequences=True)
