@@ -49,8 +49,8 @@ class CheckpointError(OSError):
       history: the `History` up to it.
     """
 
-    ts: TrainState
-    history: History
+    ts: TrainState | None = None
+    history: History | None = None
 
 
 class RunPosition(NamedTuple):

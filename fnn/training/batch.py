@@ -33,14 +33,14 @@ class Batch(NamedTuple):
     weight: PyTree = None
 
     @classmethod
-    def of(cls, data: object) -> Batch:
+    def of(cls, data: object, where: str = "data") -> Batch:
         """``(x, y)`` or ``(x, y, sample_weight)`` as a batch; arrays stay as they are."""
         if isinstance(data, cls):
             return data
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             hint = "Pass the tuple (x, y) or (x, y, sample_weight); a list is read as a list of batches."
             got = f"{len(data)} items" if isinstance(data, (tuple, list)) else describe(data)
-            fail("data", expected="a pair or a triple", got=got, hint=hint)
+            fail(where, expected="a pair or a triple", got=got, hint=hint)
         return cls(*data)
 
 
@@ -53,14 +53,14 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     refuse_set(data, where, pair=True)
     if isinstance(data, list) and is_numbers(data):
         data = convert_tree(where, data, defer_checks)
-    batch = Batch.of(data)
+    batch = Batch.of(data, where)
     if not all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch)))):
         parts = zip(("x", "y", "sample_weight"), batch, strict=True)
         batch = Batch(*(convert_tree(f"{where} {name}", part, defer_checks) for name, part in parts))
     shape: Shape = getattr(batch.weight, "shape", ())
     if len(shape) == 2 and shape[1] == 1 and getattr(batch.y, "shape", ())[1:2] != (1,):
         hint = "Write sample_weight[:, 0]."
-        fail("sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
+        fail(f"{where} sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
     return batch
 
 

@@ -500,5 +500,5 @@ def test_weights_in_a_column_get_the_same_message(small, door):
         "fit": lambda: fnn.fit(task, ts, data, verbose=0),
         "evaluate": lambda: fnn.evaluate(task, ts, data),
     }
-    with pytest.raises(fnn.InputError, match=r"^sample_weight: expected weights of shape \(batch,\), got .*\[:, 0\]"):
+    with pytest.raises(fnn.InputError, match=r"sample_weight: expected weights of shape \(batch,\), got .*\[:, 0\]"):
         calls[door]()

@@ -243,6 +243,17 @@ ERRORS = {
     "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
     "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
     "only x": (lambda d: d[0], {}, r"Pass the tuple \(x, y\)"),
+    "a batch of one item": (lambda d: [d, d, (d[0],)], {}, "batch 2: expected a pair or a triple, got 1 items"),
+    "a batch's weights": (
+        lambda d: [d, (*d, np.ones((len(d[0]), 1)))],
+        {},
+        r"batch 1 sample_weight: expected weights of shape \(batch,\)",
+    ),
+    "validation of one item": (
+        lambda d: d,
+        {"validation_data": ([0],)},
+        "validation_data: expected a pair or a triple",
+    ),
     "four items": (lambda d: (*d, *d), {}, "a pair or a triple, got 4 items"),
     "batch size 0": (lambda d: d, {"batch_size": 0}, "batch_size to be an integer of at least 1, got 0"),
     "batch size -3": (lambda d: d, {"batch_size": -3}, "got -3"),
