@@ -176,11 +176,11 @@ def threshold_unit(params: Params, x: Array) -> Array:
     It is 1 on one side of a line (in general a hyperplane) and on the line, as in `fnn.activations.step`, else 0.
 
     Args:
-      params: ``kernel`` (features, 1) and ``bias`` (1,), as for `fnn.dense`; further columns are further units.
+      params: ``kernel`` (features, units) and ``bias`` (units,), as in `fnn.dense`; one column per unit.
       x: (..., features), with the kernel's dtype.
 
     Returns:
-      (..., 1), with the kernel's dtype.
+      (..., units), with the kernel's dtype.
 
     Raises:
       InputError: if ``x`` does not match the kernel.

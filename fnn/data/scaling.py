@@ -25,8 +25,8 @@ class Moments(NamedTuple):
     """Mean and standard deviation of each column, from `standardize_fit`.
 
     Attributes:
-      mean: the mean of each column.
-      std: the population standard deviation of each column (divided by n); 1 for a constant column.
+      mean: (...), the mean of each column.
+      std: (...), the population standard deviation of each column (divided by n); 1 for a constant column.
     """
 
     mean: AnyArray
@@ -71,7 +71,7 @@ def standardize_fit(x: ArrayLike) -> Moments:
       x: (rows, ...) numbers, NumPy or JAX. Fit on the training rows only, or the test rows leak into training.
 
     Returns:
-      `Moments`, each with the shape of a row: float64 for NumPy arrays, else the dtype of ``x``, at least float32.
+      `Moments` of each column: float64 for NumPy arrays, else the dtype of ``x``, at least float32.
 
     Raises:
       InputError: for no rows, text, or numbers that are not finite.
@@ -116,10 +116,10 @@ def standardize(moments: Moments, x: ArrayLike) -> AnyArray:
 
     Args:
       moments: from `standardize_fit`.
-      x: (rows, ...) numbers with the fitted columns, or one row.
+      x: (rows, ...) numbers with the fitted columns, or (...), one row.
 
     Returns:
-      An array with the shape of ``x`` and its floating dtype; float32 for integers.
+      (rows, ...) or (...), like ``x``, in its floating dtype; float32 for integers.
 
     Raises:
       InputError: for other columns, text, or numbers that are not finite.
@@ -136,10 +136,10 @@ def standardize_invert(moments: Moments, z: ArrayLike) -> AnyArray:
 
     Args:
       moments: from `standardize_fit`.
-      z: (rows, ...) numbers with the fitted columns, or one row. Values that are not finite remain so.
+      z: (rows, ...) numbers with the fitted columns, or (...), one row. Values that are not finite remain so.
 
     Returns:
-      An array with the shape of ``z`` and its floating dtype; float32 for integers.
+      (rows, ...) or (...), like ``z``, in its floating dtype; float32 for integers.
 
     Raises:
       InputError: for other columns, or text.

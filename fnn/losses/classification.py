@@ -39,14 +39,14 @@ def binary_crossentropy(
 def categorical_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
 ) -> Array:
-    """Cross-entropy ``-sum_k t_k log(p_k)`` between distributions on the last axis, the mean of each example.
+    """Cross-entropy ``-sum_k t_k log(p_k)`` between distributions on the last axis, the mean of each example, (batch,).
 
     Probabilities are divided by their sum and clipped to [1e-7, 1 - 1e-7], as in Keras. Logits may be infinite: a
     class masked with -inf adds nothing where its target is 0.
 
     Args:
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
-      targets: of the same shape, e.g. one-hot.
+      targets: (batch, ..., classes), e.g. one-hot.
       from_logits: as in `binary_crossentropy`, and so are result and errors.
       label_smoothing: targets become ``t (1 - s) + s / classes``; in [0, 1], may be traced.
     """
@@ -59,7 +59,7 @@ def categorical_crossentropy(
 
 
 def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
-    """Cross-entropy ``-log(p_t)`` of integer class labels, the mean of each example.
+    """Cross-entropy ``-log(p_t)`` of integer class labels, the mean of each example, (batch,).
 
     Args:
       predictions: (batch, ..., classes), logits unless ``from_logits=False``.
@@ -85,7 +85,7 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
 def logistic(predictions: Array, targets: Array) -> Array:
     """Logistic loss of labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
 
-    Predictions are scores (logits); shapes and errors as for `mean_squared_error`.
+    Predictions are scores (logits); shapes and errors as in `mean_squared_error`.
     """
     f, t = align("logistic", predictions, targets)
     return mean_per_example(softplus(-t * f))

@@ -18,7 +18,11 @@ MIN_VARIANCE = 1e-6  # as in Lakshminarayanan et al.; no row can then weigh more
 
 
 class Gaussians(NamedTuple):
-    """Gaussian distributions, one per target: means and variances of the same shape."""
+    """Gaussian distributions, one per target.
+
+    Attributes:
+      mean, variance: (batch, ..., k).
+    """
 
     mean: Array
     variance: Array
@@ -59,7 +63,7 @@ def gaussian_outputs(moments: Gaussians) -> Array:
 
 
 def gaussian_nll(predictions: Array, targets: Array) -> Array:
-    """``-log N(t; m, v)`` of Gaussians whose mean and variance a network predicts, the mean of each example.
+    """``-log N(t; m, v)`` of Gaussians whose mean and variance a network predicts, the mean of each example, (batch,).
 
     ``((t - m)^2 / v + log(v) + log(2 pi)) / 2`` with ``v = softplus(r) + 1e-6`` from the raw output ``r``, as in
     Lakshminarayanan, Pritzel and Blundell 2017 (arXiv:1612.01474). As a log density it falls below 0 where the network

@@ -54,7 +54,7 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
     Args:
       probabilities: (batch, classes), rows that sum to 1, or (batch,) or (batch, 1), the probability of class 1. Pass
         several yes/no labels flattened: ``p.ravel(), y.ravel()``.
-      targets: (batch,) integer class labels, or one-hot rows of the probabilities' shape.
+      targets: (batch,) integer class labels, or (batch, classes) one-hot rows.
       bins: number of bins of equal width; default 10.
 
     Raises:
@@ -147,7 +147,7 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
 
     Args:
       low, high: (batch, ...), the lower and upper ends; a lower end above its upper end is refused.
-      targets: of the same shape, no other; (batch,) is taken as (batch, 1).
+      targets: (batch, ...), no other shape; (batch,) is taken as (batch, 1).
 
     >>> print(coverage([0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 2.0, 1.0]))
     0.6666667
@@ -163,6 +163,9 @@ def coverage(low: ArrayLike, high: ArrayLike, targets: ArrayLike) -> Array:
 def interval_width(low: ArrayLike, high: ArrayLike) -> Array:
     """The mean width of intervals, in the unit of the targets; at equal `coverage`, narrower is better.
 
+    Args:
+      low, high: as in `coverage`.
+
     >>> print(interval_width([0.0, 1.0], [1.0, 4.0]))
     2.0
     """
@@ -171,7 +174,11 @@ def interval_width(low: ArrayLike, high: ArrayLike) -> Array:
 
 
 class Interval(NamedTuple):
-    """Intervals, one per target: their ends, of the same shape."""
+    """Intervals, one per target.
+
+    Attributes:
+      low, high: (batch, ...), their ends.
+    """
 
     low: Array
     high: Array
@@ -248,7 +255,7 @@ def coverage_curve(
 
     Args:
       mean, variance: as in `gaussian_interval`, or those of an ensemble's predictions.
-      targets: (batch, ...), of the same shape; (batch,) is taken as (batch, 1).
+      targets: (batch, ...), the same shape; (batch,) is taken as (batch, 1).
       levels: in (0, 1); default 0.1 to 0.9, 0.95 and 0.99. Errors as in `gaussian_interval`.
 
     >>> curve = coverage_curve([0.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.1, -0.9, 1.5, 3.0], levels=(0.5, 0.9))

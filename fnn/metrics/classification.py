@@ -118,7 +118,11 @@ def count_classes(p: Array, t: Array, weights: Array | None, classes: int) -> Co
 
 
 class ClassScores(NamedTuple):
-    """Scores by class, or by label where examples have several; each of shape (classes,)."""
+    """Scores by class, or by label where examples have several.
+
+    Attributes:
+      precision, recall, f1, support: (classes,).
+    """
 
     precision: Array
     recall: Array
@@ -148,8 +152,8 @@ def accuracy(
     Args:
       predictions: (batch, classes) scores of any kind, the largest of which wins; or (batch,) or (batch, 1) scores of
         class 1, compared with ``threshold``; or (batch,) integer classes. Axes may lie between, such as time steps.
-      targets: (batch,) integer class labels, or one-hot rows of the predictions' shape; or rows of yes/no labels, 0 and
-        1 or -1 and +1, of any real dtype or booleans.
+      targets: (batch,) integer class labels, or (batch, classes) one-hot rows; or rows of yes/no labels, 0 and 1 or -1
+        and +1, of any real dtype or booleans.
       threshold: for yes/no scores; default 0.5, for probabilities. Logits need ``threshold=0.0``: a logit between 0
         and 0.5 means class 1, and only logits outside [0, 1] are recognized as such. A `Task` goes by its loss.
       multi_label: whether rows of targets hold yes/no labels, any number of which may be 1. Default None: they do if
@@ -185,7 +189,7 @@ def binary_accuracy(
 
     Args:
       predictions: (batch, ...); above ``threshold`` means yes.
-      targets: of the same shape, 0 and 1 or -1 and +1; above 0.5 means yes.
+      targets: (batch, ...), 0 and 1 or -1 and +1; above 0.5 means yes.
       threshold, sample_weight: as in `accuracy`, and so are the errors.
 
     >>> print(binary_accuracy([[0.9, 0.1], [0.2, 0.3]], [[1, 0], [1, 0]]))
@@ -203,7 +207,7 @@ def top_k_accuracy(
 
     Args:
       predictions: (batch, classes) scores.
-      targets: (batch,) integer class labels, or one-hot rows; rows of several labels are refused.
+      targets: (batch,) integer class labels, or (batch, classes) one-hot rows; rows of several labels are refused.
       k: number of highest scores, default 5.
       sample_weight: as in `accuracy`, and so are the errors.
 
@@ -225,7 +229,7 @@ def confusion_matrix(
     multi_label: bool | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> Array:
-    """Counts by true class (rows) and predicted class (columns), of shape (classes, classes), int32.
+    """Counts by true class (rows) and predicted class (columns), int32.
 
     Args:
       predictions, targets, threshold, multi_label: as in `accuracy`.
@@ -287,6 +291,9 @@ def scores_from_confusion(matrix: ArrayLike) -> ClassScores:
 
     ``precision = tp / predicted``, ``recall = tp / true``, ``f1 = 2 tp / (predicted + true)``; 0 where the
     denominator is 0, as in scikit-learn.
+
+    Args:
+      matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels.
     """
     matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
     if matrix.ndim == 3:
@@ -306,7 +313,8 @@ def precision_recall_f1(
 ) -> ClassScores:
     """Precision, recall, F1 and support of each class, or of each of several yes/no labels.
 
-    Arguments and errors as in `confusion_matrix`. The mean over classes is scikit-learn's macro average.
+    Arguments and errors as in `accuracy`, ``num_classes`` as in `confusion_matrix`. The mean over classes is
+    scikit-learn's macro average.
 
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]

@@ -18,6 +18,11 @@ from .metric import Metric, Totals, float64_on_host, mean_metric
 def rmse(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
     """The root of the mean squared error over examples and outputs, in the unit of the targets.
 
+    Args:
+      predictions: (batch, ...), floating point.
+      targets: (batch, ...), the same shape; (batch,) is taken as (batch, 1).
+      sample_weight: (batch,), default all 1; the result is the weighted mean.
+
     >>> print(rmse([1.0, 2.0], [1.0, 4.0]))
     1.4142135
     """
@@ -26,7 +31,7 @@ def rmse(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike
 
 @float64_on_host
 def mae(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
-    """The mean absolute error over examples and outputs, in the unit of the targets.
+    """The mean absolute error over examples and outputs, in the unit of the targets; arguments as in `rmse`.
 
     >>> print(mae([1.0, 2.0], [1.0, 4.0]))
     1.0
@@ -40,6 +45,7 @@ def r2_score(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: Array
 
     1 is perfect; 0 is as good as predicting the mean. A constant output counts 1 if predicted exactly, else 0, as in
     scikit-learn. Sums are taken of deviations from a target, so that a mean far from 0 costs no precision.
+    Arguments as in `rmse`.
 
     >>> print(r2_score([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]))
     1.0

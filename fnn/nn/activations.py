@@ -1,6 +1,12 @@
 """Activation functions: pure functions of one array that keep its shape and dtype.
 
 Functions of several operations compute in float32 at least and round once, as in PyTorch.
+
+Args:
+  x: (...), any shape.
+
+Returns:
+  (...), the same shape.
 """
 
 from __future__ import annotations

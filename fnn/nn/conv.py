@@ -105,9 +105,10 @@ def depthwise_conv_init(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
-    """Parameters of `depthwise_conv`: ``kernel`` (*kernel_size, 1, in_features * depth_multiplier) and ``bias``.
+    """Parameters of `depthwise_conv`: ``kernel`` (*kernel_size, 1, filters) and ``bias`` (filters,).
 
-    The initializer sees (*kernel_size, in_features, depth_multiplier), for Keras's fans. Errors as in `conv_init`.
+    There are ``in_features * depth_multiplier`` filters; the initializer sees
+    ``(*kernel_size, in_features, depth_multiplier)``, for Keras's fans. Errors as in `conv_init`.
     """
     window = window_of("depthwise_conv_init", kernel_size)
     check_count("depthwise_conv_init", "in_features", in_features)
@@ -124,10 +125,10 @@ def depthwise_conv(
     """`conv` of each channel separately: a grouped convolution with one group per channel of ``x``.
 
     Args:
-      params: ``kernel`` (*window, 1, in_features * depth_multiplier), with the filters of one channel next to each
-        other, and, optionally, ``bias`` (in_features * depth_multiplier,). The result has as many channels.
-      x, strides, padding, dilation_rate: as in `conv`, and so are the errors; a number of filters that is not a
-        multiple of the number of channels is refused.
+      params: ``kernel`` (*window, 1, filters), with the filters of one channel next to each other, and, optionally,
+        ``bias`` (filters,).
+      x, strides, padding, dilation_rate: as in `conv`, and so are result and errors; a number of filters that is not a
+        multiple of ``in_features`` is refused.
 
     >>> import jax.numpy as jnp
     >>> kernel = jnp.array([[1.0, 10.0], [0.0, 1.0]]).reshape(2, 1, 2)

@@ -26,7 +26,7 @@ def dense_init(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
-    """Parameters of a dense layer: ``kernel`` of shape (in_features, units) and ``bias`` of shape (units,).
+    """Parameters of a dense layer: ``kernel`` (in_features, units) and ``bias`` (units,).
 
     Args:
       key: a PRNG key, one for kernel and bias together.
@@ -49,7 +49,10 @@ def dense(params: dict[str, Array], x: Array) -> Array:
 
     Args:
       params: ``kernel`` (in_features, units) and, optionally, ``bias`` (units,).
-      x: (..., in_features), of the kernel's dtype. The result is (..., units).
+      x: (..., in_features), of the kernel's dtype.
+
+    Returns:
+      (..., units).
 
     Raises:
       InputError: when the width or the dtype of ``x``, or the shape of the bias, does not fit the kernel.

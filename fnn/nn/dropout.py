@@ -24,8 +24,11 @@ def dropout(key: Key, x: Array, rate: Scalar) -> Array:
 
     Args:
       key: a PRNG key.
-      x: any shape, of a floating-point dtype.
+      x: (...), of a floating-point dtype.
       rate: the fraction dropped, in [0, 1]; may be traced. Other rates and other dtypes of ``x`` are refused.
+
+    Returns:
+      (...).
 
     >>> import jax, jax.numpy as jnp
     >>> print(dropout(jax.random.key(0), jnp.ones(4), 0.0))

@@ -115,7 +115,7 @@ def embedding_init(
     embeddings_initializer: str | Initializer = "uniform",
     dtype: DType = jnp.float32,
 ) -> dict[str, Array]:
-    """Parameters of an embedding: ``embeddings`` of shape (input_dim, output_dim)."""
+    """Parameters of an embedding: ``embeddings`` (input_dim, output_dim)."""
     check_count("embedding_init", "input_dim", input_dim)
     check_count("embedding_init", "output_dim", output_dim)
     return {"embeddings": get_initializer(embeddings_initializer)(key, (input_dim, output_dim), dtype)}
@@ -129,7 +129,10 @@ def embedding(params: dict[str, Array], ids: Array) -> Array:
 
     Args:
       params: ``embeddings`` (input_dim, output_dim).
-      ids: integers of any shape (batch, ...); another dtype is refused. The result is (batch, ..., output_dim).
+      ids: (...) integers; another dtype is refused.
+
+    Returns:
+      (..., output_dim).
 
     >>> import jax.numpy as jnp
     >>> print(embedding({"embeddings": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 1])))
@@ -197,7 +200,7 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
     """One-hot rows, ``y[..., k] = 1 if ids[...] == k else 0``.
 
     Args:
-      ids: integers of any shape, in [0, num_classes).
+      ids: (...) integers in [0, num_classes).
       num_classes: length of the rows.
       dtype: of the result; default float32.
 

@@ -1,4 +1,4 @@
-"""Initializers: functions ``(key, shape, dtype) -> array``, known by name or written by the user.
+"""Initializers: functions of ``(key, shape, dtype)`` that return an array (*shape,), known by name or your own.
 
 Fans are Keras's: for a kernel ``(*window, in, out)``, ``fan_in = prod(window) * in`` and
 ``fan_out = prod(window) * out``. Numbers are drawn in float32 at least and rounded to the dtype last. Parameters of

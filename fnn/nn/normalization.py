@@ -22,7 +22,7 @@ from .masks import Masked, kept, sequence_of
 def batch_norm_init(
     features: int, *, center: bool = True, scale: bool = True, dtype: DType = jnp.float32
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Parameters ``gamma``, ``beta`` and statistics ``moving_mean``, ``moving_variance``, each (features,).
+    """Parameters ``gamma``, ``beta`` (features,) and statistics ``moving_mean``, ``moving_variance`` (features,).
 
     The statistics are float32 at least: in bfloat16, small updates of the running mean would be rounded away.
     """
@@ -47,15 +47,18 @@ def batch_norm(
 
     In training, mean and biased variance are taken over all axes of the batch but the last, and the running values are
     updated: ``moving = momentum * moving + (1 - momentum) * batch``. Otherwise the running values are used. PyTorch's
-    momentum is one minus this one, and its running variance is unbiased. The result is y with the new statistics.
+    momentum is one minus this one, and its running variance is unbiased.
 
     Args:
-      params, stats: of `batch_norm_init`; ``gamma`` and ``beta`` are optional, new statistics float32 at least.
+      params, stats: from `batch_norm_init`; ``gamma`` and ``beta`` are optional.
       x: (batch, ..., features).
       train: whether to use and record the statistics of this batch.
       momentum: weight of the old running value.
       epsilon: added to the variance.
       mask: (batch, time) booleans; only steps where it is True count in the statistics. Default all.
+
+    Returns:
+      (batch, ..., features), and the new statistics ``moving_mean``, ``moving_variance`` (features,), float32 at least.
 
     Raises:
       InputError: when the features or the dtype of ``x`` do not fit, or for a momentum or epsilon out of range.
@@ -96,9 +99,12 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) ->
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` over the last axis (Ba et al. 2016, arXiv:1607.06450).
 
     Args:
-      params: as in `batch_norm`, and so are the errors.
+      params: from `layer_norm_init`; ``gamma`` and ``beta`` are optional. Errors as in `batch_norm`.
       x: (..., features).
       epsilon: added to the biased variance; 1e-3 as in Keras (1e-5 in PyTorch, 1e-6 in Flax).
+
+    Returns:
+      (..., features).
     """
     check_range("layer_norm", "epsilon", epsilon, 0)
     check_float("layer_norm", x)

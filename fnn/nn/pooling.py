@@ -90,8 +90,11 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
 
     Args:
       x: (batch, *spatial, channels) of a floating-point dtype, with 1 to 3 spatial axes.
-      keepdims: whether the result is (batch, 1, ..., channels); default (batch, channels).
+      keepdims: keep the spatial axes, with size 1; default False.
       mask: (batch, *spatial) booleans, True where an element counts, by default all; an example without any gives 0.
+
+    Returns:
+      (batch, channels), or (batch, 1, ..., channels) with ``keepdims``.
 
     Raises:
       InputError: for an ``x`` of another rank or dtype, or without elements.

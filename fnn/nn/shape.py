@@ -11,7 +11,11 @@ from .layer import Layer, stateless
 
 
 def flatten(x: Array) -> Array:
-    """Merge all axes after the batch: (batch, ...) to (batch, features)."""
+    """Merge all axes after the batch into one: (batch, features).
+
+    Args:
+      x: (batch, ...).
+    """
     if x.ndim == 0:
         fail("flatten", expected="x with a batch axis", got=describe(x))
     return x.reshape(x.shape[0], math.prod(x.shape[1:]))
@@ -24,7 +28,12 @@ def Flatten(*, name: str = "flatten") -> Layer:
 
 
 def reshape(x: Array, target_shape: Shape) -> Array:
-    """Reshape each example, (batch, ...) to (batch, *target_shape); one entry may be -1, and the sizes must fit."""
+    """Reshape each example: (batch, *target_shape).
+
+    Args:
+      x: (batch, ...).
+      target_shape: one entry may be -1; the sizes must fit.
+    """
     if x.ndim == 0:
         fail("reshape", expected="x with a batch axis", got=describe(x))
     size, known = math.prod(x.shape[1:]), math.prod(n for n in target_shape if n != -1)

@@ -21,20 +21,20 @@ from ..activations import linear, relu, sigmoid, tanh
 
 
 class SimpleRNNCarry(NamedTuple):
-    """The state of a simple recurrent cell: its output ``h`` of shape (batch, units)."""
+    """The state of a simple recurrent cell: its output ``h`` (batch, units)."""
 
     h: Array
 
 
 class LSTMCarry(NamedTuple):
-    """The state of an LSTM cell: its output ``h`` and its memory ``c``, each of shape (batch, units)."""
+    """The state of an LSTM cell: its output ``h`` (batch, units) and its memory ``c`` (batch, units)."""
 
     h: Array
     c: Array
 
 
 class GRUCarry(NamedTuple):
-    """The state of a GRU cell: its output ``h`` of shape (batch, units)."""
+    """The state of a GRU cell: its output ``h`` (batch, units)."""
 
     h: Array
 

@@ -29,8 +29,8 @@ def simple_rnn_init(
 ) -> Params:
     """Parameters of a simple RNN.
 
-    ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, with ``use_bias``, ``bias`` (units,).
-    Errors as in `dense_init`.
+    ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, unless ``use_bias=False``, ``bias``
+    (units,). Errors as in `dense_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     return _recurrent_init("simple_rnn_init", SIMPLE_RNN, key, (in_features, units), use_bias, initializers, dtype)
@@ -44,11 +44,11 @@ def simple_rnn_cell(
     Args:
       params: from `simple_rnn_init`; ``bias`` is optional.
       carry: from the previous step.
-      x: (batch, in_features) of the kernel's dtype, or integer ids (batch,), which stand for their one-hot rows.
+      x: (batch, in_features) of the kernel's dtype, or (batch,) integer ids, which stand for their one-hot rows.
       activation: a name or a function; default tanh.
 
     Returns:
-      The new carry and the output, which is ``carry.h``; the order is that of `jax.lax.scan`.
+      The new carry and the output (batch, units), which is ``carry.h``; the order is that of `jax.lax.scan`.
 
     Raises:
       InputError: when shapes or dtypes of x, carry and parameters do not fit.
@@ -72,7 +72,12 @@ def simple_rnn(
     return_sequences: bool = True,
     activation: ActivationLike = "tanh",
 ) -> tuple[Array, SimpleRNNCarry]:
-    """A whole sequence through `simple_rnn_cell`; arguments, result and errors as in `lstm`.
+    """A whole sequence through `simple_rnn_cell`; result and errors as in `lstm`.
+
+    Args:
+      params: from `simple_rnn_init`; ``bias`` is optional.
+      x, carry, mask, reverse, return_sequences: as in `lstm`.
+      activation: as in `simple_rnn_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> ys, carry = simple_rnn(simple_rnn_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
@@ -97,7 +102,7 @@ def lstm_init(
 ) -> Params:
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
-    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, with ``use_bias``, ``bias``
+    ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, unless ``use_bias=False``, ``bias``
     (4 units,). With ``unit_forget_bias`` the forget gate's part of the bias is 1 (Jozefowicz et al. 2015). Errors as in
     `dense_init`.
     """
@@ -151,10 +156,10 @@ def lstm(
 
     Args:
       params: from `lstm_init`; ``bias`` is optional.
-      x: (batch, time, in_features) of the kernel's dtype, or integer ids (batch, time). Ids stand for their one-hot
+      x: (batch, time, in_features) of the kernel's dtype, or (batch, time) integer ids. Ids stand for their one-hot
         rows, which are not built; an id outside [0, in_features) makes the outputs of its row NaN from there on.
       carry: the initial carry; default zeros.
-      mask: booleans (batch, time). At a step where it is False, the carry stays, the output repeats the previous one
+      mask: (batch, time) booleans. At a step where it is False, the carry stays, the output repeats the previous one
         (at the first step, the initial carry's ``h``), and the values of x are ignored.
       reverse: run from the last step to the first. Outputs stay aligned with inputs: ``ys[:, t]`` belongs to
         ``x[:, t]``, and the returned carry is the one after the first step.
@@ -194,8 +199,8 @@ def gru_init(
 ) -> Params:
     """Parameters of a GRU, the gates packed in Keras's order z, r, h.
 
-    ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, with ``use_bias``, ``bias``:
-    with ``reset_after`` (2, 3 units), one row for the input and one for the recurrent product, else (3 units,). Errors
+    ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, unless ``use_bias=False``, ``bias``
+    (2, 3 units), or (3 units,) with ``reset_after=False``. The two rows are for input and recurrent product. Errors
     as in `dense_init`.
     """
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
@@ -220,7 +225,8 @@ def gru_cell(
 
     Args:
       params: from `gru_init` with the same ``reset_after``; ``bias`` is optional.
-      carry, x, activation, recurrent_activation: as in `lstm_cell`, and so are result and errors.
+      carry, x, activation: as in `simple_rnn_cell`, and so are result and errors.
+      recurrent_activation: as in `lstm_cell`.
       reset_after: whether the reset gate acts after the recurrent product.
 
     >>> import jax, jax.numpy as jnp
@@ -243,7 +249,12 @@ def gru(
     recurrent_activation: ActivationLike = "sigmoid",
     reset_after: bool = True,
 ) -> tuple[Array, GRUCarry]:
-    """A whole sequence through `gru_cell`; arguments, result and errors as in `lstm`, ``reset_after`` as in `gru_cell`.
+    """A whole sequence through `gru_cell`; result and errors as in `lstm`.
+
+    Args:
+      params: from `gru_init` with the same ``reset_after``; ``bias`` is optional.
+      x, carry, mask, reverse, return_sequences: as in `lstm`.
+      activation, recurrent_activation, reset_after: as in `gru_cell`.
 
     >>> import jax, jax.numpy as jnp
     >>> ys, carry = gru(gru_init(jax.random.key(0), 3, 8), jnp.ones((2, 5, 3)))
