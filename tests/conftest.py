@@ -7,6 +7,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Two cores are enough for the small shapes here, and results must not depend on the machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import helpers
 import hypothesis
 import jax
 import numpy as np
@@ -18,6 +19,14 @@ hypothesis.settings.register_profile(
     "fnn", deadline=None, derandomize=True, max_examples=25, suppress_health_check=slow
 )
 hypothesis.settings.load_profile("fnn")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-messages", action="store_true", help="rewrite the snapshots of messages, messages.txt")
+
+
+def pytest_configure(config):
+    helpers.update_messages = config.getoption("--update-messages")
 
 
 @pytest.fixture

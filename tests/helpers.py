@@ -1,7 +1,16 @@
 """Helpers that several test files share."""
 
+import difflib
+import textwrap
+from pathlib import Path
+
 import jax
 import numpy as np
+import pytest
+
+import fnn
+
+update_messages = False  # set by pytest --update-messages
 
 
 class compilations:
@@ -24,3 +33,30 @@ class compilations:
 def idx(array, code):
     head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">i4").tobytes()
     return head + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+def check_messages(path, cases):
+    """Compare the messages of mistakes with the snapshot in `path`, or rewrite it under `pytest --update-messages`.
+
+    `cases` maps the name of a mistake to a call that raises `fnn.InputError` or warns, or to (exception, call).
+    """
+    path = Path(path)
+    text = "\n".join(f"{name}\n{textwrap.indent(_message(name, case), '    ')}\n" for name, case in cases.items())
+    if update_messages:
+        path.write_text(text, encoding="utf-8")
+        return
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if text != before:
+        diff = difflib.unified_diff(before.splitlines(), text.splitlines(), str(path), "now", n=1, lineterm="")
+        files = path.with_name("test_*messages.py")
+        advice = f"Messages have changed. If the new ones are right, run: pytest -n 0 --update-messages {files}"
+        pytest.fail("\n".join([advice, *diff]), pytrace=False)
+
+
+def _message(name, case):
+    expected, call = case if isinstance(case, tuple) else (fnn.InputError, case)
+    try:
+        call()
+    except (expected, Warning) as error:  # pytest turns warnings into errors
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError(f"{name}: the call neither raises nor warns")

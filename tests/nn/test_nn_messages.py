@@ -1,0 +1,44 @@
+"""The full text of messages about layers; see helpers.check_messages."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from helpers import check_messages
+
+import fnn
+
+KEY = jax.random.key(0)
+IMAGES = np.ones((2, 8, 8, 3), "f")
+ROWS = np.ones((2, 4), "f")
+STEPS = np.ones((2, 5, 3), "f")
+
+
+def apply(layer, x, given, **options):
+    return layer.apply(*layer.init(KEY, x), given, **options)
+
+
+def test_messages():
+    check_messages(Path(__file__).with_name("messages.txt"), CASES)
+
+
+CASES = {
+    "an unknown activation": lambda: fnn.Dense(3, activation="rellu"),
+    "an unknown initializer": lambda: fnn.Dense(3, kernel_initializer="xavier"),
+    "the name of an activation among the layers": lambda: fnn.Sequential(fnn.Dense(3), "relu"),
+    "rows of another width": lambda: apply(fnn.Sequential(fnn.Dense(8), fnn.Dense(3)), ROWS, ROWS[:, :3]),
+    "images of bytes": lambda: fnn.summary(fnn.Dense(3), np.ones((2, 784), np.uint8)),
+    "parameters in float32, input in bfloat16": lambda: apply(fnn.Dense(3), ROWS, jnp.ones((2, 4), jnp.bfloat16)),
+    "the parameters of another model": lambda: fnn.Sequential(fnn.Dense(8), fnn.Dense(3)).apply(
+        *fnn.Sequential(fnn.Dense(8), fnn.BatchNorm()).init(KEY, ROWS), ROWS
+    ),
+    "images without a channel axis": lambda: fnn.summary(fnn.Conv(8, (3, 3)), IMAGES[..., 0]),
+    "the padding of another library": lambda: fnn.Conv(8, 3, padding="zeros"),
+    "a window larger than the image": lambda: fnn.summary(fnn.Conv(8, 9), IMAGES),
+    "Dropout without a key": lambda: apply(fnn.Dropout(0.5), ROWS, ROWS, train=True),
+    "floats as ids": lambda: fnn.summary(fnn.Embedding(10, 4), ROWS),
+    "rows without a time axis": lambda: fnn.summary(fnn.LSTM(8), ROWS),
+    "a mask of another length": lambda: apply(fnn.LSTM(8), STEPS, fnn.Masked(STEPS, np.ones((2, 4), bool))),
+    "a body that changes the shape": lambda: fnn.summary(fnn.Residual(fnn.Dense(3)), ROWS),
+}

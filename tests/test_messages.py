@@ -1,0 +1,104 @@
+"""The full text of messages about penalties, checkpoints and text; see helpers.check_messages."""
+
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from helpers import check_messages
+
+import fnn
+from fnn import penalties, text
+
+KEY = jax.random.key(0)
+PARAMS = {"dense": {"kernel": jnp.ones((2, 3)), "bias": jnp.zeros(3)}}
+SMALL = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Dense(1)), "mse", fnn.sgd(0.1))
+LARGE = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(1)), "mse", fnn.sgd(0.1))
+VOCABULARY = text.Vocabulary.of("hello world")
+LOGITS = np.zeros((1, 8), "f")
+LSTM = fnn.Sequential(fnn.LSTM(4, input_dim=8), fnn.Dense(8))
+
+
+@functools.cache
+def state(task):
+    return fnn.init(task, KEY, (2,))
+
+
+def load(content, like=PARAMS):
+    Path("other").write_bytes(content)
+    return fnn.load("other", like)
+
+
+def damaged(place):
+    content = bytearray(Path("small.safetensors").read_bytes())
+    content[place] ^= 1
+    return load(bytes(content), state(SMALL))
+
+
+def generate(prompt, model=LSTM, **options):
+    params, states = LSTM.init(KEY, jnp.zeros((1, 5), int))
+    return text.generate_text(model, params, states, VOCABULARY, prompt, KEY, length=5, **options)
+
+
+def step(carry, symbol):
+    return carry, jnp.zeros(8)
+
+
+def test_messages(tmp_path, monkeypatch):
+    path = Path(__file__).resolve().with_name("messages.txt")
+    monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
+    fnn.save("small", state(SMALL))
+    fnn.save("params", state(SMALL).params)
+    check_messages(path, PENALTIES | CHECKPOINTS | TEXT)
+
+
+PENALTIES = {
+    "penalties: a negative rate": lambda: penalties.l2(-1e-4),
+    "penalties: the pattern before the rate": lambda: penalties.l2("*kernel", 1e-4),
+    "penalties: an index as a pattern": lambda: penalties.l1(1e-4, 0),
+    "penalties: a pattern that matches nothing": lambda: penalties.l2(1e-4, "conv*")(PARAMS),
+    "penalties: a constraint of norm 0": lambda: penalties.max_norm(0.0),
+    "penalties: an axis that a bias does not have": lambda: penalties.unit_norm("*bias", axis=1)(PARAMS),
+    "penalties: a name as an axis": lambda: penalties.max_norm(1.0, axis="rows"),
+    "penalties: a rate among penalties": lambda: penalties.total(penalties.l2(1e-4), 0.1),
+    "penalties: a chain of nothing": lambda: penalties.chain(),
+    "penalties: integer parameters": lambda: penalties.l2(1e-4)({"kernel": jnp.arange(3)}),
+}
+CHECKPOINTS = {
+    "checkpoint: the ending of Keras": lambda: fnn.save("model.h5", PARAMS),
+    "checkpoint: a folder to save to": lambda: fnn.save("runs", PARAMS),
+    "checkpoint: a function as a leaf": lambda: fnn.save("tanh", {"activation": jnp.tanh}),
+    "checkpoint: a set as extra": lambda: fnn.save("extra", PARAMS, extra={"classes": {"cat", "dog"}}),
+    "checkpoint: a misspelled name": (FileNotFoundError, lambda: fnn.load("smal", PARAMS)),
+    "checkpoint: a folder that does not exist": (FileNotFoundError, lambda: fnn.load("rusn/small", PARAMS)),
+    "checkpoint: a folder to load": lambda: fnn.load("runs", PARAMS),
+    "checkpoint: an empty file": lambda: load(b""),
+    "checkpoint: an HDF5 file": lambda: load(b"\x89HDF\r\n\x1a\n and more"),
+    "checkpoint: a pickle": lambda: load(b"\x80\x04\x95 and more"),
+    "checkpoint: another model's state": lambda: fnn.load("small", state(LARGE)),
+    "checkpoint: another optimizer": lambda: fnn.load("small", fnn.init(SMALL.replace(optimizer="adam"), KEY, (2,))),
+    "checkpoint: parameters into a state": lambda: fnn.load("params", state(SMALL)),
+    "checkpoint: a pattern that matches nothing": lambda: fnn.load("small", state(SMALL), where="conv*"),
+    "checkpoint: a damaged array": lambda: damaged(-1),
+}
+TEXT = {
+    "text: a symbol outside the vocabulary": lambda: VOCABULARY.encode("Hello!"),
+    "text: a replacement outside the vocabulary": lambda: VOCABULARY.encode("Hello!", unknown="?"),
+    "text: logits to decode": lambda: VOCABULARY.decode(LOGITS),
+    "text: an id outside the vocabulary": lambda: VOCABULARY.decode([0, 8]),
+    "text: text that is not encoded": lambda: text.windows("hello world", 3),
+    "text: a text shorter than a window": lambda: text.windows(VOCABULARY.encode("hello"), 5),
+    "text: a negative temperature": lambda: text.sample(KEY, LOGITS, -1.0),
+    "text: top_k beyond the symbols": lambda: text.sample(KEY, LOGITS, top_k=20),
+    "text: logits of NaN": lambda: text.sample(KEY, LOGITS * np.nan),
+    "text: logits before the key": lambda: text.sample(LOGITS, KEY),
+    "text: an empty prompt": lambda: generate(""),
+    "text: a prompt shorter than the window": lambda: generate("hello", width=8),
+    "text: a task in place of its model": lambda: generate(
+        "hello", model=fnn.Task(LSTM, "sparse_categorical_crossentropy")
+    ),
+    "text: a step that returns only logits": lambda: text.generate_from(lambda c, s: jnp.zeros(8), 0, [1], KEY, 3),
+    "text: a prompt of text for a step": lambda: text.generate_from(step, jnp.zeros(4), "hello", KEY, 3),
+}

@@ -1,0 +1,60 @@
+"""The full text of messages about tasks, states and pure training; see helpers.check_messages."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from helpers import check_messages
+
+import fnn
+
+KEY = jax.random.key(0)
+X = np.ones((8, 4), "f")
+Y = np.zeros((8, 1), "f")
+MODEL = fnn.Dense(1)
+TASK = fnn.Task(MODEL, "mse")
+WIDE = fnn.Task(fnn.Dense(8), "mse")
+SOFTMAX = fnn.Sequential(fnn.Dense(3), fnn.Activation("softmax"))
+
+
+def state(task=TASK):
+    return fnn.init(task, KEY, X)
+
+
+def step(*data, ts=None):
+    return fnn.train_step(TASK, ts or state(), data)
+
+
+def run(*data, **options):
+    return fnn.run(TASK, state(), data, epochs=1, **options)
+
+
+def follow(callback, ts, **logs):
+    return callback(0, ts, logs)
+
+
+def test_messages():
+    check_messages(Path(__file__).with_name("messages.txt"), CASES)
+
+
+CASES = {
+    "a list of layers in place of a model": lambda: fnn.Task([fnn.Dense(1)], "mse"),
+    "a model in place of the task": lambda: fnn.init(MODEL, KEY, X),
+    "input and key in the wrong order": lambda: fnn.init(TASK, X, KEY),
+    "probabilities with a loss of logits": lambda: fnn.init(
+        fnn.Task(SOFTMAX, "sparse_categorical_crossentropy"), KEY, X
+    ),
+    "a penalty that matches no parameter": lambda: state(fnn.Task(MODEL, "mse", penalty=fnn.penalties.l2(1e-4, "w*"))),
+    "the pair that fit returns": lambda: step(X, Y, ts=(state(), {"loss": [1.0]})),
+    "data before the state": lambda: fnn.train_step(TASK, (X, Y), state()),
+    "fewer targets than inputs": lambda: step(X, Y[:7]),
+    "sample weights as a column": lambda: step(X, Y[:, 0], Y),
+    "the optimizer state of another model": lambda: step(X, Y, ts=state()._replace(opt_state=state(WIDE).opt_state)),
+    "fewer rows than one full batch": lambda: run(X, Y, batch_size=32, drop_remainder=True),
+    "a callback of fit in run": lambda: run(X, Y, callbacks=[lambda epoch, ts, logs: ts]),
+    "a metric of unknown direction": lambda: fnn.early_stopping("profit"),
+    "no validation data to watch": lambda: follow(fnn.early_stopping("val_loss"), None, loss=1.0),
+    "a misspelled name in the logs": lambda: follow(
+        fnn.early_stopping("val_los", mode="min"), None, loss=1.0, val_loss=2.0
+    ),
+}
