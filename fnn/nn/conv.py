@@ -388,7 +388,8 @@ def DepthwiseConv(
 
     Args:
       depth_multiplier: filters for each channel.
-      kernel_size, strides, padding, dilation_rate and the rest: as in `Conv`.
+      kernel_size, strides, padding, dilation_rate, activation, use_bias: as in `Conv`.
+      kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`
     and `depthwise_conv`.
@@ -427,7 +428,7 @@ def ConvTranspose(
 
     Args:
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
-      filters, kernel_size and the rest: as in `Conv`.
+      filters, kernel_size, activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv` and `conv_transpose`.
 
