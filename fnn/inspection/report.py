@@ -119,7 +119,7 @@ class _Plan(NamedTuple):
     name: str  # its path
     kind: str
     ending: str | None  # its last operation, if that bounds the output
-    params: list[str]  # the paths of its own parameters
+    params: list[str]  # paths of parameters in no layer inside it
 
 
 def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:

@@ -37,6 +37,7 @@ class Argument(NamedTuple):
 
 
 def argument_of(found: Sweep, name: str) -> Argument:
+    """A swept argument with its distinct values and their places on an axis."""
     column = found.column(name)
     values = list(dict.fromkeys(column))
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
@@ -128,6 +129,7 @@ def best_of(means: np.ndarray, failed: np.ndarray, rising: bool) -> int:
 
 
 def count_text(found: Sweep) -> str:
+    """The number of trials, and of those that failed."""
     failed = int(found.failed.sum())
     return trials_text(len(found.configs)) + (f", {failed} failed" if failed else "")
 
@@ -161,6 +163,7 @@ def mark_axis(ax: Axes, side: Literal["x", "y"], argument: Argument, room: int) 
 
 
 def mark_decades(axis: Axis) -> None:
+    """Label a logarithmic axis at powers of ten, and between them where it spans few."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     low, high = sorted(axis.get_view_interval())
