@@ -276,7 +276,7 @@ def test_between_states_and_bare_parameters(path, state):
     assert_same(fnn.load(path, fresh, where="*"), fresh._replace(params=ts.params))
     assert_same(fnn.load(path, other, where="*/kernel")["dense_1"]["kernel"], ts.params["dense_1"]["kernel"])
     with pytest.raises(
-        fnn.InputError, match=r"a checkpoint of a TrainState, got one of another tree. Load it into the p"
+        fnn.InputError, match=r"a checkpoint of a TrainState, got one of parameters or another tree. Load it into the p"
     ):
         fnn.load(path, fresh)
     single = fnn.TrainState(jnp.ones(3), {}, (), KEY, jnp.int32(0))
@@ -319,7 +319,7 @@ def test_patterns_without_a_match(path, state):
     fnn.save(path, ts)
     with pytest.raises(fnn.InputError, match=r"matches some parameter, got 'conv\*'. Paths: \['batch_norm/beta', "):
         fnn.load(path, ts, where="conv*")
-    with pytest.raises(fnn.InputError, match=r"where to be a pattern, several, or a function of the path, got 3"):
+    with pytest.raises(fnn.InputError, match=r"where to be a pattern, a tuple of patterns, or a function, got an int"):
         fnn.load(path, ts, where=3)
 
 
@@ -350,7 +350,7 @@ def test_other_file_types_are_rejected(path, tmp_path, state):
         fnn.load(path, ts)
     with pytest.raises(fnn.InputError, match="expected the path of a file, got a folder"):
         fnn.load(tmp_path, ts)
-    with pytest.raises(FileNotFoundError, match=r"there is no such file: '.*missing'"):
+    with pytest.raises(FileNotFoundError, match=r"no such file: '.*missing'"):
         fnn.load(tmp_path / "missing", ts)
 
 
@@ -432,8 +432,8 @@ def test_metadata_that_does_not_match_the_arrays(path):
 @pytest.mark.parametrize(
     ("tree", "options", "message"),
     [
-        ({"a": "text"}, {}, "save, leaf 'a': expected an array or a number, got str"),
-        ({"a": lambda: 0}, {}, "leaf 'a': expected an array or a number, got function"),
+        ({"a": "text"}, {}, "save, leaf 'a': expected an array or a number, got a str"),
+        ({"a": lambda: 0}, {}, "leaf 'a': expected an array or a number, got a function"),
         ({"a": np.array(["x"])}, {}, "leaf 'a': expected numbers or booleans, got <U1"),
         ({"a": np.array([None])}, {}, "leaf 'a': expected numbers or booleans, got object"),
         ({"a": np.array(["2020-01-01"], "M8[D]")}, {}, "leaf 'a': expected numbers or booleans, got datetime64"),
@@ -444,7 +444,7 @@ def test_metadata_that_does_not_match_the_arrays(path):
         (
             {},
             {"extra": {"a": [1, {2}]}},
-            r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got set",
+            r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got a set",
         ),
         ({}, {"history": {"loss": [object()]}}, r"save, history\['loss'\]\[0\]: expected numbers"),
         ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got complex"),
@@ -458,9 +458,7 @@ def test_what_cannot_be_saved(tree, options, message, path):
 
 
 def test_save_inside_jit_is_rejected(path):
-    with pytest.raises(
-        fnn.InputError, match=r"leaf '': expected an array with values, got a traced array. Save outside jit"
-    ):
+    with pytest.raises(fnn.InputError, match=r"leaf '': expected concrete values, got traced ones. Save outside jit"):
         jax.jit(lambda x: fnn.save(path, x))(jnp.ones(2))
 
 
@@ -660,11 +658,11 @@ def test_files_of_other_kinds_are_named(tmp_path):
 def test_a_missing_file_is_reported_with_similar_names(tmp_path):
     fnn.save(tmp_path / "digits.safetensors", {"a": jnp.ones(2)})
     for wrong in ("digit.safetensors", "digts", "Digits.safetensor"):
-        with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'"):
+        with pytest.raises(FileNotFoundError, match=r"no such file \(did you mean '.*digits\.safetensors'\?\)"):
             fnn.load(tmp_path / wrong, {"a": jnp.ones(2)})
-    with pytest.raises(FileNotFoundError, match=r"there is no such file: "):
+    with pytest.raises(FileNotFoundError, match=r"no such file: "):
         fnn.load(tmp_path / "other", {"a": jnp.ones(2)})
-    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere' either"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'\)"):
         fnn.load(tmp_path / "nowhere" / "digits", {"a": jnp.ones(2)})
 
 
