@@ -256,7 +256,7 @@ def set_hyper(state: S, **values: PyTree) -> S:
     known = get_hyper(state)
     for name in values:
         if name not in known:
-            close = ["learning_rate"] if name == "lr" else difflib.get_close_matches(name, known, n=3)
+            close = ["learning_rate"] if name == "lr" else difflib.get_close_matches(name, known, n=2)
             hint = f"Known here: {', '.join(sorted(known)) or 'none'}."
             if close and set(close) <= known.keys():
                 hint = f"Use {' or '.join(close)}."

@@ -532,7 +532,7 @@ class Plain:
 
 
 def test_an_iterable_without_a_state(run, data, task, ts, monkeypatch, capsys):
-    with pytest.raises(fnn.InputError, match=r"got Plain, which cannot continue within an epoch\. Give it"):
+    with pytest.raises(fnn.InputError, match=r"got a Plain, which cannot continue within an epoch\. Give it"):
         run(data=Plain(data), every=2)
     plain = fnn.fit(task, ts, Plain(data), epochs=3, verbose=0)
     with monkeypatch.context() as patch:
