@@ -59,9 +59,7 @@ def test_images_reject_bad_input():
         fnn.plot.images(np.zeros((401, 2, 2)))
     with pytest.raises(fnn.InputError, match="expected 3 labels, got 2"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2])
-    with pytest.raises(
-        fnn.InputError, match=r"one prediction per image, got shape \(3, 10\). Use scores.argmax\(-1\)"
-    ):
+    with pytest.raises(fnn.InputError, match=r"one prediction per image, got shape \(3, 10\). Use scores.argmax\(-1\)"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2, 3], np.zeros((3, 10)))
     with pytest.raises(fnn.InputError, match=r"colour images in \[0, 1\], or integers in \[0, 255\], got numbers"):
         fnn.plot.images(np.full((2, 4, 4, 3), 255.0))
