@@ -113,7 +113,7 @@ def test_python_numbers_stay_python_numbers(path):
     back = fnn.load(path, {"int": 0, "float": 0.0, "bool": False, "complex": 0j})
     assert back == tree
     assert {name: type(value) for name, value in back.items()} == {name: eval(name) for name in tree}
-    with pytest.raises(fnn.InputError, match=r"different: int \(int64\[\] in the file, the float 0.5 here\)"):
+    with pytest.raises(fnn.InputError, match=r"Different: int \(int64\[\] in the file, the float 0.5 here\)"):
         fnn.load(path, {**tree, "int": 0.5})
 
 
@@ -129,7 +129,7 @@ def test_keys_typed_and_raw(impl, path):
     assert (leaves["many"].shape, leaves["many"].dtype) == ((2, 3), tree["many"].dtype)
     other = {**tree, "one": jax.random.key(1, impl="unsafe_rbg"), "raw": tree["one"]}
     with pytest.raises(
-        fnn.InputError, match=r"different: one \(key<\w+>\[\] in the file, key<urbg>\[\] here\), raw \(uin"
+        fnn.InputError, match=r"Different: one \(key<\w+>\[\] in the file, key<urbg>\[\] here\), raw \(uin"
     ):
         fnn.load(path, other)
 
@@ -291,7 +291,7 @@ def test_differences_are_listed(path, state):
     fnn.save(path, ts)
     wider = fnn.init(small_task(units=7), KEY, (5,))
     message = (
-        r"different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
+        r"Different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
         r"Was it saved with another model or optimizer\?"
     )
     with pytest.raises(fnn.InputError, match=message):
@@ -300,17 +300,17 @@ def test_differences_are_listed(path, state):
     with pytest.raises(fnn.InputError) as caught:
         fnn.load(path, fnn.init(longer, KEY, (5,)))
     text = str(caught.value)
-    assert "missing in the file: params/dense_2/bias, params/dense_2/kernel; only in the file: " in text
+    assert "Missing in the file: params/dense_2/bias, params/dense_2/kernel; only in the file: " in text
     assert "opt_state/slots/" in text
     assert " more" in text
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), ts.params)
     with pytest.raises(fnn.InputError, match=r"dense/kernel \(float32\[5, 4\] in the file, bfloat16\[5, 4\] here\)"):
         fnn.load(path, half)
     with pytest.raises(
-        fnn.InputError, match=r"missing in the file: dense_2/kernel$|missing in the file: dense_2/kernel\."
+        fnn.InputError, match=r"Missing in the file: dense_2/kernel$|Missing in the file: dense_2/kernel\."
     ):
         fnn.load(path, {"dense_2": {"kernel": jnp.ones(2)}, "dense": ts.params["dense"]}, where="*kernel")
-    with pytest.raises(fnn.InputError, match=r"only in the file: params/dense_1/bias, params/dense_1/kernel"):
+    with pytest.raises(fnn.InputError, match=r"Only in the file: params/dense_1/bias, params/dense_1/kernel"):
         fnn.load(path, {name: ts.params[name] for name in ("dense", "batch_norm")})
 
 
@@ -447,7 +447,11 @@ def test_metadata_that_does_not_match_the_arrays(path):
             r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got a set",
         ),
         ({}, {"history": {"loss": [object()]}}, r"save, history\['loss'\]\[0\]: expected numbers"),
-        ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got complex"),
+        (
+            {},
+            {"extra": {"z": np.array([1j])}},
+            r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got a complex",
+        ),
         ({}, {"extra": KEY}, "save, extra: expected numbers, strings, lists or dicts, got key"),
     ],
 )
