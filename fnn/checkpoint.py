@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._core.dtypes import at_least_float32
-from ._core.errors import InputError, describe, fail
+from ._core.errors import InputError, describe, fail, listed
 from ._core.files import ENDINGS, FilePath, check_ending, write_whole
 from ._core.random import is_key
 from ._core.trees import Where, check_matches, matches, path_text, paths
@@ -184,7 +184,7 @@ def _prepared(tree: PyTree, prefix: str = "", **marks: bool) -> dict[str, tuple[
     for name, leaf in leaves:
         if isinstance(leaf, jax.core.Tracer):
             hint = "Save outside jit."
-            fail(f"save, leaf {name!r}", expected="an array with values", got="a traced array", hint=hint)
+            fail(f"save, leaf {name!r}", expected="concrete values", got="traced ones", hint=hint)
         if isinstance(leaf, jax.Array) and not is_key(leaf):
             leaf.copy_to_host_async()  # all copies start before the first one is waited for
     return {name: _prepare(name, leaf, marks) for name, leaf in leaves}
@@ -282,11 +282,10 @@ def _found(name: str) -> str:
     folder, file = os.path.split(name)
     stems = [entry.removesuffix(_ENDING) for entry in glob.glob(f"*{_ENDING}", root_dir=folder or ".")]
     near = difflib.get_close_matches(os.path.splitext(file)[0], stems, n=3, cutoff=0.6)
-    hint = " or ".join(repr(os.path.join(folder, stem + _ENDING)) for stem in near)
-    hint = f"; did you mean {hint}" if hint else ""
+    hint = f" (did you mean {listed(os.path.join(folder, stem + _ENDING) for stem in near)}?)" if near else ""
     if folder and not os.path.isdir(folder):
-        hint = f"; there is no folder {folder!r} either"
-    raise FileNotFoundError(errno.ENOENT, f"load: there is no such file{hint}", name)
+        hint = f" (there is no folder {folder!r})"
+    raise FileNotFoundError(errno.ENOENT, f"load: no such file{hint}", name)
 
 
 _ELSEWHERE = "Load it with the library that wrote it and copy its arrays into a tree like ts.params"
@@ -408,7 +407,7 @@ def load(path: FilePath, like: PyTree, *, where: Where | None = None) -> PyTree:
     ours = paths(like)
     with _opened(path) as file:
         if not (where is None or isinstance(where, (str, tuple, list)) or callable(where)):
-            fail(file.place, expected="where to be a pattern, several, or a function of the path", got=repr(where))
+            fail(file.place, expected="where to be a pattern, a tuple of patterns, or a function", got=describe(where))
         to_state = isinstance(like, TrainState)
         sources = _sources(file, ours, to_state, where)
         stored = {name: leaf for name, leaf in file.leaves.items() if not leaf.beside}
@@ -418,9 +417,9 @@ def load(path: FilePath, like: PyTree, *, where: Where | None = None) -> PyTree:
         if file.about["kind"] == "TrainState" and not to_state:
             unused = {name for name in unused if name.partition("/")[0] == "params"}
         problems = {
+            "different": list(filter(None, differences)),
             "missing in the file": [name for name in sources if name not in found],
             "only in the file": sorted(unused),
-            "different": list(filter(None, differences)),
         }
         shown = [
             f"{kind}: {', '.join(names[:_SHOWN])}" + f" and {len(names) - _SHOWN} more" * (len(names) > _SHOWN)
@@ -428,8 +427,10 @@ def load(path: FilePath, like: PyTree, *, where: Where | None = None) -> PyTree:
             if names
         ]
         if shown:
-            hint = "Was it saved with another model or optimizer? To load some leaves only, pass e.g. where='dense*'."
-            fail(file.place, expected="the leaves of like", got="; ".join(shown), hint=hint if where is None else "")
+            text = "; ".join(shown)
+            hint = " Was it saved with another model or optimizer? To load some leaves only, pass e.g. where='dense*'."
+            message = f"{file.place}: the leaves differ from those of like. {text[0].upper()}{text[1:]}."
+            raise InputError(message + hint if where is None else message)
         new = {name: _restored(file, sources[name], name, ours[name]) for name in found}
     return jax.tree.unflatten(jax.tree.structure(like), [new.get(name, leaf) for name, leaf in ours.items()])
 
@@ -439,7 +440,7 @@ def _sources(file: _File, names: Iterable[str], to_state: bool, where: Where | N
     from_state = file.about["kind"] == "TrainState"
     if where is None and to_state and not from_state:
         hint = "Load it into the parameters: ts._replace(params=fnn.load(path, ts.params))."
-        fail(file.place, expected="a checkpoint of a TrainState", got="one of another tree", hint=hint)
+        fail(file.place, expected="a checkpoint of a TrainState", got="one of parameters or another tree", hint=hint)
     sources, choice = {}, []
     for name in names:
         part, _, inner = name.partition("/") if to_state else ("params", "", name)

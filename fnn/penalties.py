@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._core.checks import check_range
-from ._core.described import DescribedFunction, described
+from ._core.described import DescribedFunction, described, in_words
 from ._core.dtypes import is_float, widened, widest
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
@@ -49,13 +49,13 @@ def _patterns(where: str, patterns: Where | list[str]) -> Where:
         return patterns
     if isinstance(patterns, (tuple, list)) and patterns and all(isinstance(p, str) for p in patterns):
         return tuple(patterns)
-    fail(where, expected="a pattern such as '*kernel', several, or a function of the path", got=repr(patterns))
+    fail(where, expected="a pattern such as '*kernel', a tuple of patterns, or a function", got=in_words(patterns))
 
 
 def _axis(where: str, axis: Axis | list[int]) -> Axis:
     axes = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
     if not axes or any(isinstance(a, bool) or not isinstance(a, (int, np.integer)) for a in axes):
-        fail(where, expected="axis to be an integer, or several", got=repr(axis))
+        fail(where, expected="axis to be an integer or a tuple of integers", got=in_words(axis))
     return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
 
 
@@ -64,7 +64,7 @@ def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> No
         fail(where, expected="at least one function of the parameters", got="none")
     for part in parts:
         if not callable(part):
-            fail(where, expected="functions of the parameters", got=repr(part))
+            fail(where, expected="functions of the parameters", got=in_words(part))
 
 
 def _chosen(where: str, params: Params, patterns: Where) -> dict[str, Array]:
@@ -161,7 +161,7 @@ def total(*parts: Penalty) -> Penalty:
         values = [jnp.asarray(part(params)) for part in parts]
         for part, value in zip(parts, values, strict=True):
             if value.shape != ():
-                fail(f"penalties.total, {part!r}", expected="a scalar", got=describe(value))
+                fail(f"penalties.total, {in_words(part)}", expected="a scalar", got=describe(value))
         return _sum_of(values)
 
     return DescribedFunction(penalty)
@@ -183,7 +183,8 @@ def _constraint(name: str, where: Where, fn: Callable[[str, Array], Array]) -> C
 def _norms(place: str, w: Array, axis: Axis) -> tuple[Array, Array]:
     axes = axis if isinstance(axis, tuple) else (axis,)
     if not all(-w.ndim <= a < w.ndim for a in axes) or len({a % w.ndim for a in axes}) < len(axes):
-        fail(place, expected=f"different axes of an array of {w.ndim} axes", got=f"axis={axis}")
+        count = "1 axis" if w.ndim == 1 else f"{w.ndim} axes"
+        fail(place, expected=f"distinct axes of an array with {count}", got=f"axis={axis}")
     return scaled_norm(w, axes=axes)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from ._core.arrays import as_array
 from ._core.checks import check_count, check_float, check_key, check_range, is_concrete
 from ._core.dtypes import at_least_float32
-from ._core.errors import describe, fail, located
+from ._core.errors import InputError, describe, fail, kind_of, located
 from ._core.jaxprs import last_operations
 from ._core.types import Array, Params, PyTree, State
 from .nn.layer import Layer
@@ -65,8 +65,8 @@ class Vocabulary(NamedTuple):
             fail("encode", expected=f"unknown to be one of {known}", got=repr(unknown))
         outside = sorted(set(text) - id_of.keys())
         if outside and unknown is None:
-            hint = "Pass unknown=' ', or another symbol, to replace them."
-            fail("encode", expected=f"only {known}", got=f"also {outside[:10]}", hint=hint)
+            text = f"encode: expected only {known}, but the text also contains {outside[:10]}."
+            raise InputError(f"{text} Pass unknown=' ', or another symbol, to replace them.")
         other = 0 if unknown is None else id_of[unknown]
         return np.array([id_of.get(c, other) for c in text], np.int32)
 
@@ -113,7 +113,7 @@ def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.
         fail("windows", expected="a sequence of numbers, (total,)", got=describe(sequence))
     if len(sequence) <= length:
         hint = "The symbol that follows a window is needed too."
-        fail("windows", expected=f"a sequence of more than {length} symbols", got=str(len(sequence)), hint=hint)
+        fail("windows", expected=f"a sequence of more than {length} symbols", got=f"{len(sequence)} symbols", hint=hint)
     starts = np.arange(0, len(sequence) - length, step)
     return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]
 
@@ -222,7 +222,7 @@ def _as_ids(where: str, name: str, ids: ArrayLike) -> Array:
         fail(where, expected=f"{name} of numbers", got="a string", hint=_ENCODE)
     sequence = jnp.asarray(as_array(f"{where}, {name}", ids))
     if sequence.ndim != 1 or sequence.shape[0] == 0:
-        fail(where, expected=f"{name} of at least one symbol, (length,)", got=str(sequence.shape))
+        fail(where, expected=f"{name} of at least one symbol, (length,)", got=f"shape {sequence.shape}")
     if not jnp.issubdtype(sequence.dtype, jnp.integer):
         fail(where, expected=f"{name} of integer symbol ids", got=describe(sequence))
     if is_concrete(sequence) and (least := np.asarray(sequence).min()) < 0:
@@ -447,7 +447,7 @@ def generate_text(
     where = "generate_text"
     if not callable(getattr(model, "apply", None)):
         hint = "Pass task.model." if hasattr(model, "model") else ""
-        fail(where, expected="a Layer as model", got=f"a {type(model).__name__}", hint=hint)
+        fail(where, expected="a Layer as model", got=kind_of(model), hint=hint)
     _check_sampling(where, key, temperature, top_k, length)
     if not isinstance(prompt, str):
         fail(where, expected="a string as prompt", got=describe(prompt))
@@ -455,7 +455,7 @@ def generate_text(
         check_count(where, "width", width)
         if (lacking := width - len(prompt)) > 0:
             expected = f"a prompt of at least {width} characters, the window width"
-            fail(where, expected=expected, got=f"{len(prompt)}, {lacking} too few")
+            fail(where, expected=expected, got=f"{len(prompt)} characters, {lacking} too few")
         prompt = prompt[len(prompt) - width :]
     if not prompt:
         fail(where, expected="a prompt of at least one character", got="an empty one")

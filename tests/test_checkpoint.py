@@ -113,7 +113,7 @@ def test_python_numbers_stay_python_numbers(path):
     back = fnn.load(path, {"int": 0, "float": 0.0, "bool": False, "complex": 0j})
     assert back == tree
     assert {name: type(value) for name, value in back.items()} == {name: eval(name) for name in tree}
-    with pytest.raises(fnn.InputError, match=r"different: int \(int64\[\] in the file, the float 0.5 here\)"):
+    with pytest.raises(fnn.InputError, match=r"Different: int \(int64\[\] in the file, the float 0.5 here\)"):
         fnn.load(path, {**tree, "int": 0.5})
 
 
@@ -129,7 +129,7 @@ def test_keys_typed_and_raw(impl, path):
     assert (leaves["many"].shape, leaves["many"].dtype) == ((2, 3), tree["many"].dtype)
     other = {**tree, "one": jax.random.key(1, impl="unsafe_rbg"), "raw": tree["one"]}
     with pytest.raises(
-        fnn.InputError, match=r"different: one \(key<\w+>\[\] in the file, key<urbg>\[\] here\), raw \(uin"
+        fnn.InputError, match=r"Different: one \(key<\w+>\[\] in the file, key<urbg>\[\] here\), raw \(uin"
     ):
         fnn.load(path, other)
 
@@ -276,7 +276,7 @@ def test_between_states_and_bare_parameters(path, state):
     assert_same(fnn.load(path, fresh, where="*"), fresh._replace(params=ts.params))
     assert_same(fnn.load(path, other, where="*/kernel")["dense_1"]["kernel"], ts.params["dense_1"]["kernel"])
     with pytest.raises(
-        fnn.InputError, match=r"a checkpoint of a TrainState, got one of another tree. Load it into the p"
+        fnn.InputError, match=r"a checkpoint of a TrainState, got one of parameters or another tree. Load it into the p"
     ):
         fnn.load(path, fresh)
     single = fnn.TrainState(jnp.ones(3), {}, (), KEY, jnp.int32(0))
@@ -291,7 +291,7 @@ def test_differences_are_listed(path, state):
     fnn.save(path, ts)
     wider = fnn.init(small_task(units=7), KEY, (5,))
     message = (
-        r"different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
+        r"Different: params/dense_1/bias \(float32\[3\] in the file, float32\[7\] here\), .* and 2 more. "
         r"Was it saved with another model or optimizer\?"
     )
     with pytest.raises(fnn.InputError, match=message):
@@ -300,17 +300,17 @@ def test_differences_are_listed(path, state):
     with pytest.raises(fnn.InputError) as caught:
         fnn.load(path, fnn.init(longer, KEY, (5,)))
     text = str(caught.value)
-    assert "missing in the file: params/dense_2/bias, params/dense_2/kernel; only in the file: " in text
+    assert "Missing in the file: params/dense_2/bias, params/dense_2/kernel; only in the file: " in text
     assert "opt_state/slots/" in text
     assert " more" in text
     half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), ts.params)
     with pytest.raises(fnn.InputError, match=r"dense/kernel \(float32\[5, 4\] in the file, bfloat16\[5, 4\] here\)"):
         fnn.load(path, half)
     with pytest.raises(
-        fnn.InputError, match=r"missing in the file: dense_2/kernel$|missing in the file: dense_2/kernel\."
+        fnn.InputError, match=r"Missing in the file: dense_2/kernel$|Missing in the file: dense_2/kernel\."
     ):
         fnn.load(path, {"dense_2": {"kernel": jnp.ones(2)}, "dense": ts.params["dense"]}, where="*kernel")
-    with pytest.raises(fnn.InputError, match=r"only in the file: params/dense_1/bias, params/dense_1/kernel"):
+    with pytest.raises(fnn.InputError, match=r"Only in the file: params/dense_1/bias, params/dense_1/kernel"):
         fnn.load(path, {name: ts.params[name] for name in ("dense", "batch_norm")})
 
 
@@ -319,7 +319,7 @@ def test_patterns_without_a_match(path, state):
     fnn.save(path, ts)
     with pytest.raises(fnn.InputError, match=r"matches some parameter, got 'conv\*'. Paths: \['batch_norm/beta', "):
         fnn.load(path, ts, where="conv*")
-    with pytest.raises(fnn.InputError, match=r"where to be a pattern, several, or a function of the path, got 3"):
+    with pytest.raises(fnn.InputError, match=r"where to be a pattern, a tuple of patterns, or a function, got an int"):
         fnn.load(path, ts, where=3)
 
 
@@ -350,7 +350,7 @@ def test_other_file_types_are_rejected(path, tmp_path, state):
         fnn.load(path, ts)
     with pytest.raises(fnn.InputError, match="expected the path of a file, got a folder"):
         fnn.load(tmp_path, ts)
-    with pytest.raises(FileNotFoundError, match=r"there is no such file: '.*missing'"):
+    with pytest.raises(FileNotFoundError, match=r"no such file: '.*missing'"):
         fnn.load(tmp_path / "missing", ts)
 
 
@@ -432,8 +432,8 @@ def test_metadata_that_does_not_match_the_arrays(path):
 @pytest.mark.parametrize(
     ("tree", "options", "message"),
     [
-        ({"a": "text"}, {}, "save, leaf 'a': expected an array or a number, got str"),
-        ({"a": lambda: 0}, {}, "leaf 'a': expected an array or a number, got function"),
+        ({"a": "text"}, {}, "save, leaf 'a': expected an array or a number, got a str"),
+        ({"a": lambda: 0}, {}, "leaf 'a': expected an array or a number, got a function"),
         ({"a": np.array(["x"])}, {}, "leaf 'a': expected numbers or booleans, got <U1"),
         ({"a": np.array([None])}, {}, "leaf 'a': expected numbers or booleans, got object"),
         ({"a": np.array(["2020-01-01"], "M8[D]")}, {}, "leaf 'a': expected numbers or booleans, got datetime64"),
@@ -444,10 +444,14 @@ def test_metadata_that_does_not_match_the_arrays(path):
         (
             {},
             {"extra": {"a": [1, {2}]}},
-            r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got set",
+            r"save, extra\['a'\]\[1\]: expected numbers, strings, lists or dicts, got a set",
         ),
         ({}, {"history": {"loss": [object()]}}, r"save, history\['loss'\]\[0\]: expected numbers"),
-        ({}, {"extra": {"z": np.array([1j])}}, r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got complex"),
+        (
+            {},
+            {"extra": {"z": np.array([1j])}},
+            r"save, extra\['z'\]\[0\]: expected numbers, strings, .*, got a complex",
+        ),
         ({}, {"extra": KEY}, "save, extra: expected numbers, strings, lists or dicts, got key"),
     ],
 )
@@ -458,9 +462,7 @@ def test_what_cannot_be_saved(tree, options, message, path):
 
 
 def test_save_inside_jit_is_rejected(path):
-    with pytest.raises(
-        fnn.InputError, match=r"leaf '': expected an array with values, got a traced array. Save outside jit"
-    ):
+    with pytest.raises(fnn.InputError, match=r"leaf '': expected concrete values, got traced ones. Save outside jit"):
         jax.jit(lambda x: fnn.save(path, x))(jnp.ones(2))
 
 
@@ -660,11 +662,11 @@ def test_files_of_other_kinds_are_named(tmp_path):
 def test_a_missing_file_is_reported_with_similar_names(tmp_path):
     fnn.save(tmp_path / "digits.safetensors", {"a": jnp.ones(2)})
     for wrong in ("digit.safetensors", "digts", "Digits.safetensor"):
-        with pytest.raises(FileNotFoundError, match=r"no such file; did you mean '.*digits\.safetensors'"):
+        with pytest.raises(FileNotFoundError, match=r"no such file \(did you mean '.*digits\.safetensors'\?\)"):
             fnn.load(tmp_path / wrong, {"a": jnp.ones(2)})
-    with pytest.raises(FileNotFoundError, match=r"there is no such file: "):
+    with pytest.raises(FileNotFoundError, match=r"no such file: "):
         fnn.load(tmp_path / "other", {"a": jnp.ones(2)})
-    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere' either"):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'\)"):
         fnn.load(tmp_path / "nowhere" / "digits", {"a": jnp.ones(2)})
 
 

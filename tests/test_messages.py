@@ -63,6 +63,7 @@ PENALTIES = {
     "penalties: an axis that a bias does not have": lambda: penalties.unit_norm("*bias", axis=1)(PARAMS),
     "penalties: a name as an axis": lambda: penalties.max_norm(1.0, axis="rows"),
     "penalties: a rate among penalties": lambda: penalties.total(penalties.l2(1e-4), 0.1),
+    "penalties: an array among penalties": lambda: penalties.total(jnp.ones(2)),
     "penalties: a chain of nothing": lambda: penalties.chain(),
     "penalties: integer parameters": lambda: penalties.l2(1e-4)({"kernel": jnp.arange(3)}),
 }

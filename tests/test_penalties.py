@@ -452,9 +452,9 @@ def test_patterns_without_a_match_are_refused_when_the_task_is_initialized():
         (lambda: penalties.l2([0.1]), r"rate to be a number, got \[0.1\]"),
         (lambda: penalties.l1l2(0.1, jnp.ones(2)), r"l2 to be a floating-point scalar, got float32\[2\]"),
         (lambda: penalties.l1(0.1, 3), r"penalties.l1: expected a pattern such as '\*kernel', .*, got 3"),
-        (lambda: penalties.l1(0.1, ()), r"several, or a function of the path, got \(\)"),
+        (lambda: penalties.l1(0.1, ()), r"a tuple of patterns, or a function, got \(\)"),
         (lambda: penalties.max_norm(0.0), r"limit in \(0, inf\), got 0"),
-        (lambda: penalties.max_norm(1.0, axis=1.5), "axis to be an integer, or several, got 1.5"),
+        (lambda: penalties.max_norm(1.0, axis=1.5), "axis to be an integer or a tuple of integers, got 1.5"),
         (lambda: penalties.total(), "at least one function of the parameters, got none"),
         (lambda: penalties.chain(penalties.unit_norm(), 3), "functions of the parameters, got 3"),
         (lambda: fnn.ActivityRegularization(l1=-1.0), r"ActivityRegularization: expected l1 in \[0, inf\), got -1"),
@@ -475,13 +475,13 @@ def test_invalid_results_are_refused():
     def started(**options):
         return fnn.init(fnn.Task(fnn.Dense(2), "mse", **options), KEY, (4,))
 
-    with pytest.raises(fnn.InputError, match=r"different axes of an array of 1 axes, got axis=1"):
+    with pytest.raises(fnn.InputError, match=r"distinct axes of an array with 1 axis, got axis=1"):
         started(constraint=penalties.max_norm(1.0, ("kernel", "bias"), axis=1))
     with pytest.raises(
-        fnn.InputError, match=r"'kernel': expected different axes of an array of 2 axes, got axis=\(0, -2"
+        fnn.InputError, match=r"'kernel': expected distinct axes of an array with 2 axes, got axis=\(0, -2"
     ):
         started(constraint=penalties.unit_norm(axis=(0, -2)))
-    with pytest.raises(fnn.InputError, match=r"a function params -> scalar, got a result float32\[2\]"):
+    with pytest.raises(fnn.InputError, match=r"a function params -> scalar, got one that returns float32\[2\]"):
         started(penalty=lambda params: params["bias"])
     with pytest.raises(fnn.InputError, match=r"penalties.total, .*: expected a scalar, got float32\[2\]"):
         started(penalty=penalties.total(lambda params: params["bias"]))

@@ -50,13 +50,15 @@ def test_unknown_characters_are_replaced(written, unknown):
 
 def test_vocabulary_refuses():
     vocabulary = text.Vocabulary.of("abc")
-    with pytest.raises(fnn.InputError, match=r"only the 3 symbols of the vocabulary, got also \['x'\]. Pass unknown="):
+    with pytest.raises(
+        fnn.InputError, match=r"only the 3 symbols of the vocabulary, but the text also contains \['x'\]. Pass unknown="
+    ):
         vocabulary.encode("abx")
     with pytest.raises(fnn.InputError, match=r"unknown to be one of the 3 symbols of the vocabulary, got '\?'"):
         vocabulary.encode("abc", unknown="?")
     with pytest.raises(fnn.InputError, match="unknown to be one of the 3 symbols of the vocabulary, got 'ab'"):
         vocabulary.encode("abx", unknown="ab")
-    with pytest.raises(fnn.InputError, match="a string, got list"):
+    with pytest.raises(fnn.InputError, match="a string, got a list"):
         vocabulary.encode(["a", "b"])
     with pytest.raises(fnn.InputError, match=r"numbers in \[0, 3\), got 0 to 3"):
         vocabulary.decode([0, 3])
@@ -232,7 +234,7 @@ def test_generate_refuses():
     key = jax.random.key(0)
     with pytest.raises(fnn.InputError, match="a window of at least one symbol"):
         text.generate(predict, key, [], 3)
-    with pytest.raises(fnn.InputError, match=r"a window of at least one symbol, \(length,\), got \(1, 2\)"):
+    with pytest.raises(fnn.InputError, match=r"a window of at least one symbol, \(length,\), got shape \(1, 2\)"):
         text.generate(predict, key, [[1, 2]], 3)
     with pytest.raises(fnn.InputError, match=r"a window of numbers, got a string\. Encode it first"):
         text.generate(predict, key, "abc", 3)
@@ -424,7 +426,7 @@ def test_generate_text_refuses():
     def write(prompt, vocabulary=vocabulary, **options):
         return text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(1), **options)
 
-    with pytest.raises(fnn.InputError, match=r"got also \['z'\]"):
+    with pytest.raises(fnn.InputError, match=r"the text also contains \['z'\]"):
         write("abz")
     with pytest.raises(fnn.InputError, match="unknown to be one of the 4 symbols"):
         write("abz", unknown="z")
@@ -434,7 +436,9 @@ def test_generate_text_refuses():
         write("")
     with pytest.raises(fnn.InputError, match=r"a string as prompt, got int64\[2\]"):
         write(np.array([1, 2]))
-    with pytest.raises(fnn.InputError, match="a prompt of at least 5 characters, the window width, got 3, 2 too few"):
+    with pytest.raises(
+        fnn.InputError, match="a prompt of at least 5 characters, the window width, got 3 characters, 2 too few"
+    ):
         write("abc", width=5)
     with pytest.raises(fnn.InputError, match="width to be an integer of at least 1, got 0"):
         write("abc", width=0)

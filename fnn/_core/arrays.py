@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .errors import InputError, describe, fail
+from .errors import InputError, describe, fail, kind_of
 from .types import AnyArray, ArrayLike, Shape
 
 _TEXT = (
@@ -79,9 +79,9 @@ def _converted(where: str, x: ArrayLike) -> AnyArray:
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except Exception as error:  # an array of another library, which may raise anything
-        _refuse(where, f"a {type(x).__name__} ({error})", "Convert it to a NumPy array.")
+        _refuse(where, f"{kind_of(x)} ({error})", "Convert it to a NumPy array.")
     if array.dtype == object and array.ndim == 0:
-        _refuse(where, "None" if x is None else f"a {type(x).__name__}", "Convert it to a NumPy array.")
+        _refuse(where, kind_of(x), "Convert it to a NumPy array.")
     return _native(where, array)
 
 
@@ -106,7 +106,7 @@ def _refuse_kind(where: str, x: object) -> None:
         got = f"a sparse {type(x).__name__}{list(getattr(x, 'shape', ()))}"
         fail(where, expected="an array that is not sparse", got=got, hint=f"Write {write}.")
     if not hasattr(x, "__array__") and isinstance(x, Iterator):
-        _refuse(where, f"a {type(x).__name__}", "Write list(x).")
+        _refuse(where, kind_of(x), "Write list(x).")
 
 
 def _check_dtype(where: str, x: AnyArray) -> None:
@@ -118,7 +118,7 @@ def _check_dtype(where: str, x: AnyArray) -> None:
     if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
         _refuse(where, f"keys, {describe(x)}", "Keys go where an argument is named key.")
     if kind == "c":
-        fail(where, expected="real numbers", got=f"complex ones, {describe(x)}", hint=_COMPLEX)
+        fail(where, expected="real numbers", got=f"complex numbers, {describe(x)}", hint=_COMPLEX)
     if kind in _KINDS:
         _refuse(where, f"{_KINDS[kind]}, {describe(x)}", _DATES if kind in "mM" else _TEXT)
     if dtype.fields is not None:
@@ -136,7 +136,7 @@ def _fail_objects(where: str, x: AnyArray) -> NoReturn:
         place = f"{item!r} at index {index}"
         if is_missing(item):
             hint = "Drop those rows, or fill them."
-            fail(where, expected="a number in each place", got=f"a missing value, {place}", hint=hint)
+            fail(where, expected="numbers only", got=f"a missing value: {place}", hint=hint)
         if isinstance(item, (str, bytes)):
             _refuse(where, f"text, {place}", _TEXT)
         if isinstance(item, numbers.Number):
@@ -149,7 +149,7 @@ def _fail_objects(where: str, x: AnyArray) -> NoReturn:
                 _fail_ragged(where, f"rows of lengths {lengths[0]} to {lengths[-1]}")
             _refuse(where, f"an array of arrays, {describe(x)}", "Write np.stack(list(x)).")
         elif not hasattr(item, "__float__"):
-            _refuse(where, f"a {type(item).__name__} at index {index}")
+            _refuse(where, f"{kind_of(item)} at index {index}")
     _refuse(where, f"an array of objects, {describe(x)}", "Write x.astype('float32') if every element is a number.")
 
 
@@ -311,7 +311,7 @@ def _of_pandas(where: str, x: ArrayLike) -> np.ndarray:
     if hasattr(x, "dtype"):
         return _pandas_column(where if getattr(x, "name", None) is None else f"{where}, column {x.name!r}", x)
     date = hasattr(x, "to_numpy") or hasattr(x, "asm8")
-    _refuse(where, f"a {type(x).__name__}", _DATES if date else "Convert it to a NumPy array.")
+    _refuse(where, kind_of(x), _DATES if date else "Convert it to a NumPy array.")
 
 
 def _pandas_column(where: str, column: ArrayLike) -> np.ndarray:
@@ -354,7 +354,7 @@ def _of_polars(where: str, x: ArrayLike) -> np.ndarray:
         columns = [_polars_column(f"{where}, column {column.name!r}", column) for column in x.get_columns()]
         return _table(where, columns, x.height)
     if not (hasattr(x, "null_count") and hasattr(x, "to_numpy")):
-        _refuse(where, f"a {type(x).__name__} of polars", "Write df.select(x).")
+        _refuse(where, f"{kind_of(x)} of polars", "Write df.select(x).")
     return _polars_column(f"{where}, column {x.name!r}" if x.name else where, x)
 
 
@@ -390,7 +390,7 @@ def _table(where: str, columns: list[np.ndarray], rows: int) -> np.ndarray:
 def _of_torch(where: str, x: ArrayLike) -> np.ndarray:
     """A tensor on the CPU, without a copy."""
     if not hasattr(x, "detach"):
-        _refuse(where, f"a {type(x).__name__} of torch", "Pass a tensor.")
+        _refuse(where, f"{kind_of(x)} of torch", "Pass a tensor.")
     if str(x.layout) != "torch.strided":
         got = f"a sparse tensor{list(x.shape)}"
         fail(where, expected="an array that is not sparse", got=got, hint="Write x.to_dense().")

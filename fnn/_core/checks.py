@@ -9,8 +9,9 @@ from typing import Any, Protocol, TypeGuard, TypeVar
 import jax
 import numpy as np
 
+from .described import in_words
 from .dtypes import is_float
-from .errors import describe, fail
+from .errors import describe, fail, kind_of, listed
 from .types import Array, ArrayLike, Params, Shaped
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def real_numbers(where: str, name: str, value: ArrayLike) -> np.ndarray | None:
     value = value.detach() if hasattr(value, "detach") else value  # a tensor of PyTorch
     array = None if callable(value) else np.asarray(value)
     if array is None or not (array.dtype.kind in "iuf" or is_float(array)):
-        fail(where, expected=f"{name} to be a number", got=repr(value))
+        fail(where, expected=f"{name} to be a number", got=in_words(value))
     return array.astype(np.float64)
 
 
@@ -54,7 +55,7 @@ def check_range(
     numbers = real_numbers(where, name, value)
     if numbers is not None:
         if numbers.ndim:
-            fail(where, expected=f"{name} to be a number", got=repr(value))
+            fail(where, expected=f"{name} to be a number", got=in_words(value))
         check_inside(where, name, numbers, low, high, open_low=open_low)
 
 
@@ -73,7 +74,7 @@ def check_inside(where: str, name: str, numbers: np.ndarray, low: float, high: f
 def check_count(where: str, name: str, value: object, least: int = 1) -> None:
     """Require an integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        fail(where, expected=f"{name} to be an integer of at least {least}", got=repr(value))
+        fail(where, expected=f"{name} to be an integer of at least {least}", got=in_words(value))
 
 
 def check_float(where: str, x: Shaped, hint: str = "") -> None:
@@ -98,7 +99,7 @@ def check_same_dtype(where: str, x: Array, kernel: Array, name: str = "kernel") 
 def leaf(where: str, params: Params, name: str) -> Params:
     """A parameter by name; the error lists the names there are."""
     if not isinstance(params, Mapping) or name not in params:
-        got = sorted(params) if isinstance(params, Mapping) else type(params).__name__
+        got = sorted(params) if isinstance(params, Mapping) else kind_of(params)
         fail(where, expected=f"parameters with a leaf {name!r}", got=str(got), hint="Are these another layer's?")
     return params[name]
 
@@ -109,7 +110,7 @@ def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " 
         return table[name if name in table else name.lower()]
     options = sorted(table)
     close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
-    hint = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(options)}."
+    hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(options)}."
     fail(kind, expected=f"the name of a known {kind}{or_else}", got=repr(name), hint=hint)
 
 

@@ -23,6 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .errors import kind_of
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -105,7 +107,7 @@ class Described:
     if not TYPE_CHECKING:  # or a type checker would accept any attribute
 
         def __getattr__(self, name):
-            hint = "; write .replace(...)" if name == "_replace" else ""
+            hint = "; use .replace(...)" if name == "_replace" else ""
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
 
 
@@ -175,6 +177,14 @@ def written(value: object) -> str:
     if callable(value) and not isinstance(value, Described):
         return str(getattr(value, "__name__", type(value).__name__))
     return repr(value)
+
+
+def in_words(value: object) -> str:
+    """A value for a message: as `written`, but a function, a class or an object without a text by its kind."""
+    name = getattr(value, "__name__", "")
+    if callable(value) and name:
+        return f"the {'class' if isinstance(value, type) else 'function'} {name}"
+    return kind_of(value) if type(value).__repr__ is object.__repr__ else written(value)
 
 
 class EqualityKey:

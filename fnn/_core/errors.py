@@ -16,7 +16,8 @@ class InputError(ValueError):
 
 def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
     """Raise `InputError` with the library's one message format."""
-    raise InputError(f"{where}: expected {expected}, got {got}." + (f" {hint}" if hint else ""))
+    space = "" if not hint or hint.startswith("\n") else " "
+    raise InputError(f"{where}: expected {expected}, got {got}.{space}{hint}")
 
 
 @contextlib.contextmanager
@@ -33,10 +34,30 @@ def located(where: str) -> Iterator[None]:
 
 
 def describe(x: object) -> str:
-    """Dtype and shape of an array in a short form: ``float32[32, 784]``; for anything else its type."""
+    """Dtype and shape of an array in a short form: ``float32[32, 784]``; for anything else its type: ``a list``."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):
         return f"{x.dtype}[{', '.join(map(str, x.shape))}]"
-    return type(x).__name__
+    return kind_of(x)
+
+
+def kind_of(x: object) -> str:
+    """The type of an object with its article: ``a list``, ``an Ensemble``; any function is ``a function``."""
+    if x is None:
+        return "None"
+    is_function = callable(x) and hasattr(x, "__name__") and not isinstance(x, type)
+    return with_article("function" if is_function else type(x).__name__)
+
+
+def with_article(name: str) -> str:
+    """The name of a type with its article."""
+    vowel = name[0] in "AEIOaeio" or name.startswith(("LSTM", "ndarray"))
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+def listed(items: Iterable[object], word: str = "or") -> str:
+    """Items in a sentence: ``'relu', 'elu' or 'gelu'``."""
+    *first, last = map(repr, items)
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def shape_text(shape: Iterable[int | str | None]) -> str:

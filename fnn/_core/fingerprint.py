@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.tree_util import KeyPath
 
-from .errors import describe, fail
+from .errors import describe, fail, kind_of
 from .random import is_key
 from .trees import path_text
 from .types import PyTree
@@ -78,8 +78,8 @@ def _leaf(leaf: PyTree, path: KeyPath) -> Iterator[Item]:
         yield from _plain(leaf, path)
         return
     if isinstance(leaf, jax.core.Tracer):
-        hint = "Call it on what the compiled function returns."
-        fail(_where(path), expected="values that are known", got=f"a traced {describe(leaf)}", hint=hint)
+        hint = "Call it on the result of the compiled function."
+        fail(_where(path), expected="concrete values", got="traced ones", hint=hint)
     if isinstance(leaf, jax.Array) and leaf.is_deleted():
         hint = "It was donated; take the fingerprint before that call, or of what the call returned."
         fail(_where(path), expected="an array that still exists", got=f"a deleted {describe(leaf)}", hint=hint)
@@ -87,7 +87,7 @@ def _leaf(leaf: PyTree, path: KeyPath) -> Iterator[Item]:
         yield "key", str(jax.random.key_impl(leaf)).encode()
         leaf = jax.random.key_data(leaf)
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
-        fail(_where(path), expected="an array, a PRNG key, a number or a string", got=type(leaf).__name__)
+        fail(_where(path), expected="an array, a PRNG key, a number or a string", got=kind_of(leaf))
     array = np.asarray(leaf)
     # Objects are addresses, and the 80 bits of a long double are padded with undefined ones to 128.
     if array.dtype.hasobject or array.dtype.names is not None or array.dtype.char in "gG":

@@ -13,7 +13,7 @@ from jax.tree_util import KeyPath, keystr, tree_map_with_path
 
 from .arrays import BLOCK, LIMITS, as_array, check_fits, fits_within, is_missing, jax_setting, library_of, read
 from .checks import is_concrete
-from .errors import InputError, fail
+from .errors import InputError, fail, kind_of
 from .types import AnyArray, Array, ArrayLike, PyTree
 
 
@@ -33,8 +33,8 @@ def refuse_set(data: object, where: str, *, pair: bool) -> None:
     if len(fields) > 3 and fields[:2] in (("x", "y"), ("x_train", "y_train")):
         x, y = (f"data.{field}" for field in fields[:2])
         hint = f"Pass the tuple ({x}, {y})." if pair else f"Pass {x}."
-        expected = "a pair (x, y) or a triple (x, y, sample_weight)" if pair else "arrays"
-        fail(where, expected=expected, got=f"{type(data).__name__} of {len(fields)} fields", hint=hint)
+        expected = "(x, y) or (x, y, sample_weight)" if pair else "arrays"
+        fail(where, expected=expected, got=f"{kind_of(data)} of {len(fields)} fields", hint=hint)
 
 
 def with_shapes(where: str, x: PyTree) -> PyTree:
@@ -109,7 +109,7 @@ def as_labels(where: str, x: ArrayLike) -> np.ndarray:
       InputError: for missing labels.
     """
     if not is_concrete(x):
-        fail(where, expected="labels with values", got="a traced array")
+        fail(where, expected="concrete values", got="traced ones")
     if library_of(x) == "torch" or isinstance(x, (np.ma.MaskedArray, jax.Array)):
         return np.asarray(as_array(where, x, fits=False))
     array = np.asarray(x)

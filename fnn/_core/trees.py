@@ -92,6 +92,13 @@ def matches(where: Where, path: str) -> bool:
     return any(fnmatch.fnmatchcase(path, end) for pattern in patterns for end in (pattern, f"{pattern}/*"))
 
 
+def other_entries(want: Iterable[str], have: Iterable[str]) -> str:
+    """How the entries of a tree differ from those wanted, for a message; empty if they are the same."""
+    missing, extra = sorted(set(want) - set(have)), sorted(set(have) - set(want))
+    parts = [f"lacks {missing[:4]}"] * bool(missing) + [f"has unexpected entries {extra[:4]}"] * bool(extra)
+    return f"one that {' and '.join(parts)}" if parts else ""
+
+
 def check_matches(place: str, where: Where, available: Iterable[str]) -> None:
     """Refuse a selection that matches no path, most often a typo."""
     available = list(available)

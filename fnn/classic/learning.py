@@ -117,13 +117,16 @@ def perceptron(
     errors, history = jax.tree.map(lambda values: jnp.asarray(np.asarray(values)[: int(ran)]), (errors, history))
     *_, left = counts = np.asarray(errors).tolist()
     if left:
+        border = "line" if inputs.shape[1] <= 2 else "hyperplane"
         if inputs.size > _MAX_DECIDED_SIZE:
             reason = "More epochs may help; separable(x, y) says whether any number can."
         elif separable(inputs, labels):
-            reason = "A line that separates the classes exists, so more epochs will find one: pass a larger epochs=."
+            reason = (
+                f"A {border} that separates the classes exists, so more epochs will find one: pass a larger epochs=."
+            )
         else:
-            reason = "No line separates the classes, so no number of epochs is enough."
-        warn(f"perceptron: {left} of {len(inputs)} rows were still wrong in epoch {len(counts)}. {reason}")
+            reason = f"No {border} separates the classes, so no number of epochs is enough."
+        warn(f"perceptron: {left} of {len(inputs)} rows were still misclassified after epoch {len(counts)}. {reason}")
     return Perceptron(params, errors, sum(counts), left == 0, history, _classes(labels))
 
 
@@ -200,7 +203,8 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
     from scipy.optimize import linprog
 
     if not (is_concrete(x) and is_concrete(y)):
-        fail("separable", expected="arrays of values", got="traced ones", hint="Call it outside of jit and vmap.")
+        hint = "Call it on the result of the compiled function."
+        fail("separable", expected="concrete values", got="traced ones", hint=hint)
     _, labels = _as_examples("separable", x, y)
     points, positive = np.asarray(x, np.float64), np.asarray(labels) > 0
     low, high = points.min(0), points.max(0)

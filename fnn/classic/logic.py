@@ -72,11 +72,11 @@ class Formula(NamedTuple):
         found = dict(zip(self.names, inputs, strict=False))
         for name, value in named.items():
             if name not in self.names or name in found:
-                got = f"{name} twice" if name in found else f"also {name}"
+                got = f"{name} twice" if name in found else f"an unknown {name}"
                 fail(where, expected=f"the inputs {known}, each once", got=got)
             found[name] = value
         if missing := [name for name in self.names if name not in found]:
-            fail(where, expected=f"{len(self.names)} inputs: {known}", got=f"none for {', '.join(missing)}")
+            fail(where, expected=f"{len(self.names)} inputs: {known}", got=f"no value for {', '.join(missing)}")
         values = {name: found[name] for name in self.names}
         with located(where):
             for node in self.nodes:
@@ -145,7 +145,7 @@ def formula(text: str) -> Formula:
     except RecursionError:
         fail("formula", expected="a formula with less deep nesting", got=f"{len(text):,} characters")
     if parser.tokens[parser.position][0]:
-        parser.refuse("and, or, xor, or the end")
+        parser.refuse("'and', 'or', 'xor' or the end")
     if output in parser.names:
         parser.add("IDENTITY", IDENTITY, output)
     return Formula(text, parser.names, tuple(parser.nodes.values()))
@@ -173,7 +173,7 @@ class _Parser:
 
     def refuse(self, expected: str) -> NoReturn:
         token, start = self.tokens[self.position]
-        got = f"{token!r} at character {start + 1}" if token else "the end"
+        got = f"{token!r} at character {start + 1}" if token else "the end of the formula"
         mark = "^" * max(1, len(token))
         fail("formula", expected=expected, got=got, hint=f"\n    {self.text}\n    {' ' * start}{mark}")
 
@@ -214,9 +214,9 @@ class _Parser:
         if self.take("("):
             inside = self.disjunction()
             if not self.take(")"):
-                self.refuse(f"and, or, xor, or a ) for the ( at character {start + 1}")
+                self.refuse(f"'and', 'or', 'xor' or a ')' for the '(' at character {start + 1}")
             return inside
-        return self.take(*self.names) or self.refuse("a name, not, or (")
+        return self.take(*self.names) or self.refuse("a name, 'not' or '('")
 
 
 def xor_network() -> tuple[Layer, dict[str, Params]]:

@@ -12,7 +12,8 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from .._core.checks import check_count, is_concrete
-from .._core.errors import describe, fail, located
+from .._core.described import in_words
+from .._core.errors import describe, fail, listed, located
 from .._core.types import Array, Params
 from ..nn.activations import step
 from ..nn.dense import dense
@@ -88,7 +89,8 @@ class Unit(NamedTuple):
         try:
             np.broadcast_shapes(*map(np.shape, bits))
         except ValueError:
-            fail("Unit", expected="inputs whose shapes broadcast", got=", ".join(str(np.shape(bit)) for bit in bits))
+            got = f"shapes {listed(map(np.shape, bits), 'and')}"
+            fail("Unit", expected="inputs whose shapes broadcast", got=got)
         if any(isinstance(bit, jax.Array) for bit in bits):
             total = sum(w * jnp.asarray(bit, float) for w, bit in zip(weights, bits, strict=True))
             return jnp.asarray(total >= threshold, jnp.int32)
@@ -139,7 +141,7 @@ def _check_bits(where: str, value: Bits) -> Bits:
         return value
     array = np.asarray(value)
     if array.dtype.kind not in "bifu" or not ((array == 0) | (array == 1)).all():
-        got = repr(value) if array.ndim == 0 else f"{describe(array)} with other values"
+        got = in_words(value) if array.ndim == 0 else f"{describe(array)} with other values"
         fail(where, expected="inputs that are 0 or 1", got=got, hint="threshold_unit accepts any numbers.")
     return value if isinstance(value, jax.Array) else array.astype(float)
 

@@ -24,8 +24,10 @@ from .tables import EXACT, has_decimal_comma, integer_array, is_missing_mark
 
 
 def _read_bytes(path: Path) -> bytes:
+    if path.is_dir():
+        fail(str(path), expected="a file", got="a folder")
     if not path.is_file():
-        fail(str(path), expected="a file", got="a folder" if path.is_dir() else "nothing of that name")
+        raise InputError(f"{path}: no such file")
     return path.read_bytes()
 
 

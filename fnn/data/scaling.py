@@ -101,7 +101,7 @@ def standardize_fit(x: ArrayLike) -> Moments:
 def _aligned(where: str, moments: Moments, x: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray, np.dtype]:
     """``x``, mean and standard deviation in the dtype to compute in, and the dtype of the result."""
     if not isinstance(moments, Moments):
-        fail(where, expected="Moments from standardize_fit first", got=describe(moments))
+        fail(where, expected="Moments from standardize_fit as the first argument", got=describe(moments))
     shape = np.shape(moments.mean)
     if x.ndim < len(shape) or x.shape[x.ndim - len(shape) :] != shape:
         fail(where, expected=f"rows of shape {shape_text(shape)}, as in standardize_fit", got=describe(x))
@@ -196,5 +196,5 @@ def _check_brightness(where: str, images: AnyArray, top: float) -> None:
         hint = "Give the value of full brightness as top=..." if low >= 0 else ""
         fail(where, expected=f"values from 0 to {top:g}", got=f"{low:g} to {high:g}", hint=hint)
     if top == 255 and 0 < high <= 1 and jnp.issubdtype(images.dtype, jnp.floating):
-        hint = "They seem to be scaled already: pass top=1, or skip this step."
-        fail(where, expected="values up to 255", got=f"fractions from {low:g} to {high:g}", hint=hint)
+        hint = "The images seem to be scaled already: pass top=1, or skip this step."
+        fail(where, expected="values up to 255", got=f"values from {low:g} to {high:g}", hint=hint)

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key
-from .._core.errors import describe, fail
+from .._core.described import in_words
+from .._core.errors import describe, fail, kind_of
 from .._core.inputs import as_arrays, as_labels, as_rows
 from .._core.types import Array, PyTree
 from ..nn.masks import Masked
@@ -84,7 +85,7 @@ def _test_count(where: str, test_size: float, rows: int) -> int:
             fail(where, expected=f"test_size from 1 to {rows - 1} for {rows} rows", got=str(test))
         return test
     if not isinstance(test_size, (float, np.floating)) or not 0 < test_size < 1:
-        fail(where, expected="test_size to be a fraction in (0, 1) or a number of rows", got=repr(test_size))
+        fail(where, expected="test_size to be a fraction in (0, 1) or a number of rows", got=in_words(test_size))
     test = math.ceil(float(test_size) * rows)
     if test == rows:
         fail(where, expected="a test_size that leaves rows for training", got=f"{test_size:g} of {rows} rows")
@@ -98,7 +99,8 @@ def _read_classes(where: str, stratify: ArrayLike, rows: int, least: int, why: s
         fail(where, expected=f"stratify of shape ({rows},), a class for each row", got=describe(labels))
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < least:
-        rare = f"{counts.min()} of {names[counts.argmin()]}"
+        few = int(counts.min())
+        rare = f"{few} row{'s' * (few > 1)} of class {names[counts.argmin()]}"
         fail(where, expected=f"at least {least} rows of each class {why}", got=rare)
     return names, number, counts
 
@@ -231,7 +233,7 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
     _check_size("folds_from", "parts", size)
     if callable(getattr(parts, "split", None)):
         hint = "Pass its splits: folds_from(splitter.split(x, y), len(x))."
-        fail("folds_from", expected="rows for each fold", got=f"a {type(parts).__name__}", hint=hint)
+        fail("folds_from", expected="rows for each fold", got=kind_of(parts), hint=hint)
     tests, pairs = [], False
     for number, part in enumerate(parts):
         where = f"folds_from, fold {number}"
@@ -270,7 +272,8 @@ def _check_partition(tests: list[np.ndarray], size: int, hint: str) -> None:
     if (times > 1).any():
         row = int(np.argmax(times > 1))
         owners = [number for number, test in enumerate(tests) if row in test]
-        got = f"an overlap: {_row_list(np.flatnonzero(times > 1).tolist())}; row {row} is in folds {owners}"
+        more = int((times > 1).sum()) - 1
+        got = f"row {row} in folds {owners}" + (f", and {more} more" if more else "")
         fail("folds_from", expected="each row to be held out once", got=got, hint=hint)
     if (times == 0).any():
         got = f"rows left out: {_row_list(np.flatnonzero(times == 0).tolist())}"
@@ -323,7 +326,9 @@ def take_fold(fold: Fold, *arrays: PyTree) -> tuple[tuple[PyTree, ...], tuple[Py
     """
     if not isinstance(fold, Fold):
         hint = "Its arguments are (fold, x, y), with one fold of the list that folds returns."
-        fail("take_fold", expected="a Fold from folds or folds_from first", got=describe(fold), hint=hint)
+        fail(
+            "take_fold", expected="a Fold from folds or folds_from as the first argument", got=describe(fold), hint=hint
+        )
     arrays = as_arrays(arrays, "take_fold, arrays")
     for leaf in jax.tree.leaves(arrays):
         if np.ndim(leaf) == 0 or len(leaf) != fold.size:

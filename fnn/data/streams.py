@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from .._core.checks import check_count, keeps_state
-from .._core.errors import describe, fail
+from .._core.described import in_words
+from .._core.errors import describe, fail, kind_of
 from .._core.inputs import as_arrays, is_numbers
 from .._core.types import PyTree
 from ..training.batch import as_batch
@@ -40,7 +41,7 @@ class _Passes:
     def restore(self, state: dict[str, Any]) -> None:
         """Start the next pass at the position ``state``."""
         if not isinstance(state, dict) or not {"epoch", "given"} <= state.keys():
-            fail(type(self).__name__, expected="a dict from state()", got=repr(state))
+            fail(type(self).__name__, expected="a dict from state()", got=in_words(state))
         self._epoch, self._given = state["epoch"], state["given"]
         self._skip = self._given
 
@@ -70,7 +71,7 @@ class Stream(_Passes):
     def __init__(self, make: Callable[[int], Iterable[PyTree]], *, length: int | None = None) -> None:
         if not callable(make):
             hint = "A list of batches needs no Stream." if isinstance(make, Iterable) else ""
-            fail("Stream", expected="a function of the epoch", got=type(make).__name__, hint=hint)
+            fail("Stream", expected="a function of the epoch", got=kind_of(make), hint=hint)
         if length is not None:
             check_count("Stream", "length", length)
         super().__init__()
@@ -80,7 +81,7 @@ class Stream(_Passes):
         self._begin()
         batches = self.make(self._epoch)
         if not isinstance(batches, Iterable):
-            got = "None" if batches is None else type(batches).__name__
+            got = kind_of(batches)
             fail("Stream", expected="a function that returns an iterable of batches", got=got)
         yield from self._give(batches)
 
@@ -123,7 +124,7 @@ class Shuffled(_Passes):
             fail("Shuffled", expected="an iterable of batches", got=describe(batches), hint=hint)
         if iter(batches) is batches:
             hint = "Pass a list, a Stream, or an object whose __iter__ starts again."
-            fail("Shuffled", expected="batches for every pass", got=f"a {type(batches).__name__}", hint=hint)
+            fail("Shuffled", expected="batches for every pass", got=kind_of(batches), hint=hint)
         super().__init__()
         self.batches, self.rows, self.batch_size, self.seed = batches, rows, batch_size, seed
         self._source: object = None  # the state of the source before this pass

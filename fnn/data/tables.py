@@ -216,7 +216,8 @@ def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: b
         fail(where, expected="at least one row", got="none")
     categorical = (categorical,) if isinstance(categorical, str) else tuple(categorical)
     if unknown := [name for name in categorical if name not in table]:
-        fail(where, expected=f"categorical columns from {', '.join(table)}", got=", ".join(map(str, unknown)))
+        expected = f"categorical= to name columns ({', '.join(map(repr, table))})"
+        fail(where, expected=expected, got=", ".join(map(repr, unknown)))
     categories: list[tuple[Category, ...] | None] = []
     for name, column in table.items():
         number = column.dtype.kind != "U" and name not in categorical
@@ -283,7 +284,7 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
      [3. 1.]]
     """
     if not isinstance(code, TableCode):
-        fail("table_encode", expected="a TableCode from table_fit first", got=describe(code))
+        fail("table_encode", expected="a TableCode from table_fit as the first argument", got=describe(code))
     table = _read_columns("table_encode", columns, code.columns)
     encoded: list[np.ndarray] = []
     for i, (name, categories) in enumerate(zip(code.columns, code.categories, strict=True)):
@@ -303,8 +304,9 @@ def table_encode(code: TableCode, columns: object) -> np.ndarray:
 def check_columns(where: str, names: Iterable[str], given: Mapping[str, object]) -> None:
     """Check that a table has the columns with these names."""
     if missing := [name for name in names if name not in given]:
-        got = f"only {', '.join(list(given)[:20]) or 'none'}"
-        fail(where, expected=f"the column{'s' * (len(missing) > 1)} {', '.join(missing)}", got=got)
+        got = f"only {', '.join(map(repr, list(given)[:20]))}" if given else "none"
+        expected = f"the column{'s' * (len(missing) > 1)} {', '.join(map(repr, missing))}"
+        fail(where, expected=expected, got=got)
 
 
 def _check_kind(place: str, column: np.ndarray, *, number: bool) -> None:

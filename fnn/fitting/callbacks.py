@@ -139,7 +139,7 @@ class _ModelCheckpoint:
         try:
             target = self.pattern.format(**{**logs, "epoch": epoch + 1})
         except (KeyError, IndexError, ValueError) as error:
-            expected = f"a path with {{epoch}} or names of the logs, {list(logs)}, in braces"
+            expected = f"only {{epoch}} and entries of the logs, {list(logs)}, in braces"
             fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
         save(target, ts, history=self.history, extra={"epoch": epoch + 1})
 

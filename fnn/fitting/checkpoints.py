@@ -174,12 +174,12 @@ class Checkpoints:
             old, new = theirs.get(name), ours
             if old == new:
                 continue
-            expected, got = f"the {name} of the run in it, {old}", str(new)
+            expected, got = f"{name} {old}, as in the run saved there", str(new)
             hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
             if name in ("data", "validation_data"):
-                expected, got = f"the {name} of the run in it", "none" if new is None else "others"
+                expected, got = f"the {name} of the run saved there", "none" if new is None else "others"
             elif isinstance(old, list) and isinstance(new, list) and name == "state":
-                expected = f"the initial state of the run in it (seed, rates, parameters), at step {old[1]}"
+                expected = f"the initial state of the run saved there (seed, rates, parameters), at step {old[1]}"
                 got = f"another one, at step {new[1]}"
                 hint = (
                     "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
@@ -188,7 +188,7 @@ class Checkpoints:
             elif name in ("task", "program"):
                 if not (isinstance(old, list) and isinstance(new, list) and old[0] == new[0]):
                     continue  # other versions write them differently
-                expected, got = "the task of the run in it (model, loss, optimizer, metrics)", "another"
+                expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
             fail(where, expected=expected, got=got, hint=hint)
 
     def save(self, position: RunPosition) -> None:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count
-from .._core.errors import fail
+from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves, on_device
 from .._core.types import PyTree
 from ..metrics.names import NAN_ROWS
@@ -33,10 +33,10 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
     check_state(ts)
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
-        fail(where, expected="three arguments before the keywords", got=str(3 + len(extra)), hint=hint)
+        fail(where, expected="three positional arguments", got=str(3 + len(extra)), hint=hint)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
         hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
-        fail(where, expected="arrays with values", got="a traced array", hint=hint)
+        fail(where, expected="concrete values", got="traced ones", hint=hint)
 
 
 def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
@@ -121,6 +121,11 @@ def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> 
         parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     size = size_of(x)
-    check_input(task, ts, x)
+    try:
+        check_input(task, ts, x)
+    except InputError as error:
+        if isinstance(x, tuple) and len(x) in (2, 3):
+            raise InputError(f"{error} If y is among them, leave it out: predict takes x alone.") from None
+        raise
     inputs.check_finite(x, "x")
     return predict_in_batches(task, ts.params, ts.state, on_device(x), min(batch_size, size))

@@ -75,7 +75,7 @@ def check_slices(task: Task, expected: Expected, data: Batch, rows: int, where: 
 def check_some_weight(data: Batch, where: str) -> None:
     """Refuse a data set with weights that are all 0; a single batch may have them."""
     if data.weight is not None and not data.weight.any():
-        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+        fail(f"{where}, sample_weight", expected="at least one weight above 0", got="none")
 
 
 def check_data(task: Task, expected: Expected, data: Batch, where: str = "data", offset: int = 0) -> None:
@@ -83,14 +83,14 @@ def check_data(task: Task, expected: Expected, data: Batch, where: str = "data",
     x, y, weight = data.x, data.y, data.weight
     counts = _rows_that_count(weight)
     for name, part, counting in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):
-        check_finite(part, f"{where} {name}", offset, counting)
+        check_finite(part, f"{where}, {name}", offset, counting)
     if weight is not None and float(weight.min()) < 0:
-        fail(f"{where} sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
+        fail(f"{where}, sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
     if counts is not None:
         if not counts.any():
             return
         x, y = jax.tree.map(lambda a: a[counts], (x, y))
-    check_ids_in_range(expected.ids, x, f"{where} x")
+    check_ids_in_range(expected.ids, x, f"{where}, x")
     predictions = expected.predictions.x if isinstance(expected.predictions, Masked) else expected.predictions
     if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
         with located(where):
@@ -115,7 +115,7 @@ def with_nan_row_metric(task: Task) -> Task:
 def warn_of_nan(where: str, rows: float) -> bool:
     """Warn of rows whose predictions hold NaN; refuse data where no row counts. Returns whether it warned."""
     if rows < 0:
-        fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+        fail(f"{where}, sample_weight", expected="at least one weight above 0", got="none")
     if rows > 0:
         warn(
             f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "

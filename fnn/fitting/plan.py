@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from .._core.checks import check_count, check_range
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.inputs import on_device
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
@@ -85,13 +85,13 @@ def _check_callback(callback: object) -> None:
     """Refuse anything that cannot be called with (epoch, ts, logs), such as a function that makes a callback."""
     expected = "a function callback(epoch, ts, logs)"
     if not callable(callback):
-        fail("callback", expected=expected, got=type(callback).__name__)
+        fail("callback", expected=expected, got=kind_of(callback))
     name = getattr(callback, "__name__", type(callback).__name__)
     try:
         inspect.signature(callback).bind(0, None, {})
     except TypeError:
         hint = f"If it makes a callback, call it: {name}(...)."
-        fail("callback", expected=expected, got=f"{name}, which does not take these three", hint=hint)
+        fail("callback", expected=expected, got=f"{name}, which does not accept these arguments", hint=hint)
     except ValueError:  # compiled functions may hide their arguments
         pass
 
@@ -119,8 +119,8 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     for name, stream in (("data", parsed), ("validation_data", validating)):
         if options.epochs > 1 and isinstance(stream, Iterator):
             hint = "Pass a list, or an object whose __iter__ starts anew."
-            got = type(stream).__name__
-            fail("fit", expected=f"{name} that can be iterated over once per epoch", got=got, hint=hint)
+            expected = f"{name} that can be iterated over once per epoch"
+            fail("fit", expected=expected, got=kind_of(stream), hint=hint)
     hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
@@ -144,7 +144,7 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
     if isinstance(options.class_weight, str):
         hint = "Pass the weight of each class."
         fail("fit", expected="numbers as class_weight with an iterable", got=repr(options.class_weight), hint=hint)
-    kind = type(stream).__name__
+    kind = kind_of(stream)
     if options.validation_split:
         fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
     if options.chunk_bytes is not None:
@@ -161,14 +161,14 @@ def _arrays(
     held_out = None
     batch_size, drop = options.batch_size, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
-    check_sizes(size, batch_size, drop)
+    check_sizes("fit", size, batch_size, drop)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
     if options.validation_split:
         data, held_out = inputs.split_validation(data, options.validation_split)
-        check_sizes(rows_of(data), batch_size, drop)
+        check_sizes("fit", rows_of(data), batch_size, drop)
     if options.class_weight is not None:
         data = inputs.weigh(task, data, options.class_weight)
-        inputs.check_some_weight(data, "data with class_weight,")
+        inputs.check_some_weight(data, "data with class_weight")
     if chunk_bytes is None:
         return ArraySource(task, hooks, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
     data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
@@ -184,7 +184,7 @@ def _checkpoints(
     if options.every != "epoch" and inputs.is_stream(data) and not is_repeatable(data):
         hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
         expected = "a list of batches, or an iterable with a state, with a number as every"
-        got = f"{type(data).__name__}, which cannot continue within an epoch"
+        got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
     names = ("batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight")
     named = {name: getattr(options, name) for name in names}

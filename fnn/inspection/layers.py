@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.trees import paths, shape_of
 from .._core.types import Params, PyTree, State
 from ..nn.added_loss import is_added_loss
@@ -49,7 +49,7 @@ def layer_of(where: str, model: Layer | Task) -> Layer:
     """The model of a task, or the layer itself."""
     layer = getattr(model, "model", model)
     if not isinstance(layer, Layer):
-        fail(where, expected="a Layer or a Task", got=type(model).__name__)
+        fail(where, expected="a Layer or a Task", got=kind_of(model))
     return layer
 
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import jax
 
-from .._core.errors import fail, shape_text
+from .._core.errors import shape_text
 from .._core.tables import bytes_text, table_lines
-from .._core.trees import Where, matches, paths
+from .._core.trees import Where, check_matches, matches, paths
 from .._core.types import PyTree
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
@@ -122,9 +122,8 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
     chosen = {path for path in paths(params) if matches(frozen, path)}
-    if frozen != () and not chosen:
-        hint = f"Paths: {list(paths(params))}."
-        fail("summary", expected="frozen to match some parameter", got=repr(frozen), hint=hint)
+    if frozen != ():
+        check_matches("summary, frozen", frozen, paths(params))
     fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
     rows: list[Row] = []
     for call in layer_calls(layer, params, state, x):

@@ -78,7 +78,9 @@ def check_distributions(where: str, rows: np.ndarray) -> None:
     if not good.all():
         first = tuple(np.argwhere(~good)[0].tolist())
         place = first[0] if len(first) == 1 else first
-        got = f"{(~good).sum()} others, the first at {place} with the sum {sums[first]:g}"
+        count = int((~good).sum())
+        wrong = "1 row that is not," if count == 1 else f"{count} rows that are not, the first"
+        got = f"{wrong} at index {place} (sum {sums[first]:g})"
         hint = "A row of zeros has no class: leave such rows out, or give them the sample weight 0."
         hint = "For several yes/no labels use the loss 'binary_crossentropy'." if sums[first] > 1 else hint
         fail(where, expected="rows of probabilities or one-hot rows, which sum to 1", got=got, hint=hint)

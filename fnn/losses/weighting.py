@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.arrays import as_array
+from .._core.described import in_words
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, ArrayLike, PyTree
@@ -52,7 +53,7 @@ def mean_loss(
     """
     predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
     if sample_weight is not None:
-        sample_weight = jnp.asarray(as_array("mean_loss sample_weight", sample_weight))
+        sample_weight = jnp.asarray(as_array("mean_loss, sample_weight", sample_weight))
     total, count = weighted_sum(get_loss(loss)(predictions, targets), sample_weight)
     return total / count
 
@@ -83,10 +84,10 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     else:
         listed: ArrayLike = weights
         if np.ndim(listed) != 1:
-            fail(where, expected="a weight for each class, a dict, or 'balanced'", got=repr(weights))
+            fail(where, expected="a weight for each class, a dict, or 'balanced'", got=in_words(weights))
         if classes.size and classes[-1] >= len(listed):
-            expected = f"a weight for each class; the labels reach {classes[-1]}"
-            fail(where, expected=expected, got=f"{len(listed)} weights")
+            expected = f"{classes[-1] + 1} weights, since labels go up to {classes[-1]}"
+            fail(where, expected=expected, got=str(len(listed)))
         by_class = dict(enumerate(listed))
     given = dict(_class_and_weight(where, key, weight) for key, weight in by_class.items())
     table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
@@ -118,9 +119,9 @@ def _class_and_weight(where: str, key: PyTree, weight: PyTree) -> tuple[int, flo
     number = isinstance(key, (int, float, np.number, np.bool_)) and np.isfinite(key) and int(key) == key
     if not number or key < 0:
         hint = f"Write {int(key)} without quotes." if isinstance(key, str) and key.strip().isdecimal() else ""
-        fail(where, expected="class numbers of at least 0 as keys", got=repr(key), hint=hint)
+        fail(where, expected="class numbers of at least 0 as keys", got=in_words(key), hint=hint)
     if isinstance(weight, (str, bytes)) or weight is None or np.ndim(weight) or np.iscomplexobj(weight):
-        fail(where, expected=f"a number as the weight of class {key}", got=repr(weight))
+        fail(where, expected=f"a number as the weight of class {key}", got=in_words(weight))
     value = float(weight)
     if not 0 <= value <= np.finfo(np.float32).max:
         fail(where, expected=f"a finite weight of at least 0 for class {key}", got=f"{value:g}")

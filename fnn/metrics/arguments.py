@@ -23,7 +23,7 @@ Rows = slice | np.ndarray
 
 def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False) -> Array:
     """An array of numbers; anything else is refused, as are integers beyond int32 with ``classes``."""
-    x = as_array(f"{where} {name}", x)
+    x = as_array(f"{where}, {name}", x)
     if classes and isinstance(x, np.ndarray) and x.dtype.kind in "iu" and x.size:
         low, high = int(x.min()), int(x.max())
         if max(-low, high) >= 2**31 - 1:
@@ -66,9 +66,9 @@ def weights_array(where: str, sample_weight: ArrayLike | None, count: int, dtype
         for bad, expected in ((~np.isfinite(values), "finite sample weights"), (values < 0, "weights of at least 0")):
             if bad.any():
                 row = int(np.argmax(bad))
-                fail(f"{where} sample_weight", expected=expected, got=f"{values[row]:g} in row {row}")
+                fail(f"{where}, sample_weight", expected=expected, got=f"{values[row]:g} in row {row}")
         if not values.any():
-            fail(f"{where} sample_weight", expected="at least one weight above 0", got="none")
+            fail(f"{where}, sample_weight", expected="at least one weight above 0", got="none")
     return weights
 
 
@@ -158,7 +158,7 @@ def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
         fail(where, expected="predictions without NaN", got=got, hint=hint)
     if probabilities and not (p.min() >= 0 and p.max() <= 1):
         got, hint = f"scores from {p.min():g} to {p.max():g}", "Logits need threshold=0.0."
-        fail(where, expected="probabilities in [0, 1], which are cut at 0.5", got=got, hint=hint)
+        fail(where, expected="probabilities in [0, 1], to be thresholded at 0.5", got=got, hint=hint)
 
 
 def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str) -> None:
@@ -178,7 +178,7 @@ def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, h
             fail(where, expected="targets of 0 and 1, or -1 and +1", got=span, hint=swapped)
     elif t.ndim > 1 and t.shape[-1] > 1 and (t.dtype.kind == "f" or (is_float(p) and t.shape[1:] == p.shape[1:])):
         if not _one_hot_rows(t).all():
-            expected = "class numbers or one-hot rows, of 0 and a single 1, as targets"
+            expected = "targets that are class numbers or one-hot rows (zeros and a single 1)"
             fail(where, expected=expected, got=span, hint=f"{swapped} {hint}")
     elif is_float(p) and t.dtype.kind in "iu" and not (t.min() >= 0 and t.max() < p.shape[-1]):
         expected = f"class numbers in [0, {p.shape[-1]}) for {p.shape[-1]} scores"

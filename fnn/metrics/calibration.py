@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_float, is_concrete
+from .._core.described import in_words
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.types import Array, ArrayLike
@@ -42,7 +43,6 @@ class Reliability(NamedTuple):
         return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
 
 
-@float64_on_host
 def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Reliability:
     """The reliability curve: accuracy by confidence.
 
@@ -64,7 +64,11 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
     >>> print(curve.confidence, curve.accuracy, curve.counts)
     [  nan 0.825] [nan 0.5] [0 4]
     """
-    where = "reliability"
+    return _reliability("reliability", probabilities, targets, bins)
+
+
+@float64_on_host
+def _reliability(where: str, probabilities: ArrayLike, targets: ArrayLike, bins: int) -> Reliability:
     check_count(where, "bins", bins)
     p = numeric_array(where, "probabilities", probabilities)
     check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
@@ -112,7 +116,7 @@ def calibration_error(probabilities: ArrayLike, targets: ArrayLike, *, bins: int
     >>> print(calibration_error([[0.9, 0.1], [0.2, 0.8]], [0, 1]))
     0.15
     """
-    return reliability(probabilities, targets, bins=bins).error
+    return _reliability("calibration_error", probabilities, targets, bins).error
 
 
 def _pair(where: str, **two: ArrayLike) -> tuple[Array, Array]:
@@ -127,10 +131,10 @@ def _pair(where: str, **two: ArrayLike) -> tuple[Array, Array]:
 def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> list[Array]:
     """The lower and upper ends of intervals, as floats of one shape."""
     low, high = _pair(where, low=low, high=high)
-    check_float(f"{where} low", low)
-    check_float(f"{where} high", high)
+    check_float(f"{where}, low", low)
+    check_float(f"{where}, high", high)
     if is_concrete(low) and is_concrete(high) and (wrong := int((~(np.asarray(low) <= np.asarray(high))).sum())):
-        fail(where, expected="no low above its high", got=f"{wrong} such of {low.size}")
+        fail(where, expected="low <= high in every row", got=f"low > high in {wrong} of {low.size}")
     return to_widest(low, high)
 
 
@@ -220,7 +224,7 @@ def _quantile(where: str, coverage: float) -> float:
     number = isinstance(coverage, (int, float, np.number)) and not isinstance(coverage, bool)
     if not number or not 0 < coverage < 1:
         hint = f"Write {coverage / 100:g}." if number and 1 < coverage < 100 else ""
-        fail(where, expected="a fraction in (0, 1)", got=repr(coverage), hint=hint)
+        fail(where, expected="a fraction in (0, 1)", got=in_words(coverage), hint=hint)
     return NormalDist().inv_cdf((1 + float(coverage)) / 2)
 
 

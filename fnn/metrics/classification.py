@@ -214,6 +214,7 @@ def top_k_accuracy(
     >>> print(top_k_accuracy([[0.5, 0.3, 0.2]], [1], k=2))
     1.0
     """
+    check_count(TOP_K, "k", k)
     hint = "Rows of several labels have no true class; see binary_accuracy."
     given = class_arguments(TOP_K, predictions, targets, None, False, sample_weight, scores=False, hint=hint)
     return given.value(top_k(k))

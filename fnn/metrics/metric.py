@@ -81,7 +81,8 @@ def float64_on_host(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             return fn(*args, **kwargs)
         with jax.enable_x64(True):
             out = fn(*args, **kwargs)
-        with jax.debug_nans(False):  # such as the mean of an empty bin
+        # A mean of an empty bin is NaN, and a value may be beyond float32.
+        with jax.debug_nans(False), np.errstate(over="ignore"):
             return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped

@@ -10,12 +10,12 @@ from functools import partial
 
 import jax
 
-from .._core.described import described
+from .._core.described import described, in_words
 from .._core.errors import describe, fail, located
 from .._core.random import children
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
-from .layer import Layer, Output
+from .layer import Layer, Output, call_hint
 from .masks import Masked, sequence_of
 from .observe import call, inside
 
@@ -99,11 +99,9 @@ def _check_layer(where: str, layer: object) -> None:
     hint = "Use fnn.Layer(init, apply)."
     if isinstance(layer, str):
         hint = f"Use fnn.Activation({layer!r})."
-    elif getattr(layer, "__annotations__", {}).get("return") == "Layer":
-        hint = f"Call it: {getattr(layer, '__name__', 'Layer')}(...)."
     elif callable(layer):
         hint = "Wrap a plain function as Activation(fn)."
-    fail(where, expected="a Layer", got=repr(layer), hint=hint)
+    fail(where, expected="a Layer", got=in_words(layer), hint=call_hint(layer) or hint)
 
 
 def _check_entries(name: str, kind: str, tree: PyTree, names: list[str]) -> None:
@@ -134,6 +132,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     """
     body = Sequential(*layers)
     parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
+    other = "its input" if shortcut is None else "that of the shortcut"
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         out = {}
@@ -149,12 +148,12 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             part_key = None if key is None else jax.random.fold_in(key, i)
             p, s = params.get(part, {}), state.get(part, {})
             outputs[part], new_state[part] = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
-        return _add_outputs(name, outputs["body"], outputs["shortcut"]), _without_empty(new_state)
+        return _add_outputs(name, outputs["body"], outputs["shortcut"], other), _without_empty(new_state)
 
     return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
 
 
-def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
+def _add_outputs(name: str, body: PyTree, shortcut: PyTree, other: str) -> PyTree:
     y, mask = sequence_of(f"{name} body", body)
     skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)
     if (mask is None) != (skip_mask is None):
@@ -163,7 +162,7 @@ def _add_outputs(name: str, body: PyTree, shortcut: PyTree) -> PyTree:
         fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=hint)
     if y.shape != skip.shape or y.dtype != skip.dtype:
         hint = "Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes."
-        fail(name, expected=f"a body that keeps {describe(skip)}", got=describe(y), hint=hint)
+        fail(name, expected=f"the body's output to match {other}, {describe(skip)}", got=describe(y), hint=hint)
     if mask is None:
         return skip + y
     return Masked(skip + y, mask if mask is skip_mask else mask & skip_mask)

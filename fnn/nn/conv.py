@@ -213,11 +213,14 @@ def _check_rank(where: str, kernel: Array, x: Array) -> int:
     if not 1 <= rank <= 3:
         fail(where, expected="a kernel (*window, in, out) over 1, 2 or 3 spatial axes", got=describe(kernel))
     if x.ndim != kernel.ndim:
-        spatial = ("height", "width", "depth")[:rank] if rank > 1 else ("steps",)
-        expected = f"x of shape {shape_text(('batch', *spatial, 'channels'))}"
+        expected = f"x of shape {shape_text(('batch', *_spatial_names(rank), 'channels'))}"
         fail(where, expected=expected, got=describe(x), hint=_rank_hint(x.ndim, rank))
     check_same_dtype(where, x, kernel)
     return rank
+
+
+def _spatial_names(rank: int) -> tuple[str, ...]:
+    return ("height", "width", "depth")[:rank] if rank > 1 else ("steps",)
 
 
 def _rank_hint(ndim: int, rank: int) -> str:
@@ -229,7 +232,7 @@ def _rank_hint(ndim: int, rank: int) -> str:
 
 
 def _fail_channels(where: str, kernel: Array, x: Array, channels: int, suffix: str = "", hint: str = "") -> None:
-    shape: tuple[int | str, ...] = ("batch", *("size",) * (x.ndim - 2), channels)
+    shape: tuple[int | str, ...] = ("batch", *_spatial_names(x.ndim - 2), channels)
     expected = f"x of shape {shape_text(shape)} for a kernel of shape {shape_text(kernel.shape)}{suffix}"
     fail(where, expected=expected, got=describe(x), hint=hint)
 
@@ -295,7 +298,7 @@ def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
     axes = len(kernel_size) if isinstance(kernel_size, Sequence) else 2
     rank = spatial_rank(where, x, _rank_hint(2, axes) if len(x.shape) == 2 else "")
     if rank == 1 and isinstance(kernel_size, Sequence) and len(kernel_size) == 2:
-        expected = "images of shape (batch, height, width, channels) for a window of two axes"
+        expected = "images of shape (batch, height, width, channels) for a 2-D kernel"
         fail(where, expected=expected, got=describe(x), hint="Add the channel axis: x[..., None].")
     if rank == 1 and x.shape[1] == x.shape[2] >= 8:
         warn(

@@ -61,6 +61,12 @@ class Layer(Described):
     per_example: bool = False
 
 
+def call_hint(made: object) -> str:
+    """Advice for a constructor of layers in place of a layer; empty for anything else."""
+    constructor = getattr(made, "__annotations__", {}).get("return") == "Layer"
+    return f"Call it: {getattr(made, '__name__', 'Layer')}(...)." if constructor else ""
+
+
 def example_of(where: str, x: PyTree) -> PyTree:
     """Shapes and dtypes of an example batch, or of a shape without the batch axis, such as ``(28, 28, 1)``.
 

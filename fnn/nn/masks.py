@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, kind_of
 from .._core.types import Array, PyTree
 
 
@@ -124,8 +124,8 @@ def _is_array(x: PyTree) -> TypeGuard[Array]:
 def _got(x: PyTree) -> str:
     if isinstance(x, (tuple, list)) and type(x) in (tuple, list) and any(map(_is_array, x)):
         items = ", ".join(map(describe, x[:4])) + (", ..." if len(x) > 4 else "")
-        return f"a {type(x).__name__} of {len(x)}: {items}"
-    return repr(x) if isinstance(x, Masked) else f"a {type(x).__name__}"
+        return f"{kind_of(x)} of {len(x)}: {items}"
+    return repr(x) if isinstance(x, Masked) else kind_of(x)
 
 
 def _looks_old(x: PyTree) -> bool:

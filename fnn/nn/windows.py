@@ -93,7 +93,7 @@ def pads(where: str, padding: Padding, size: Shape, window: Shape, strides: Shap
         pairs = [(int(low), int(high)) for low, high in (p if isinstance(p, Sequence) else (p, p) for p in items)]
     for axis, (n, r, (low, high)) in enumerate(zip(size, reach, pairs, strict=True)):
         if low + n + high < r:
-            expected = f"at least {r} elements on spatial axis {axis}, the reach of its window"
+            expected = f"at least {r} elements on spatial axis {axis}, the extent of the window"
             got = f"{n} with padding {low} and {high}" if low + high else f"{n}"
             fail(where, expected=expected, got=got, hint='Use a smaller window, or padding="same".')
     return tuple(pairs)

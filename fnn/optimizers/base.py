@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeGuard, TypeVar
 
 import jax
@@ -11,10 +12,10 @@ import jax.numpy as jnp
 import jax.typing
 
 from .._core.checks import is_concrete, real_numbers
-from .._core.described import Described, described
+from .._core.described import Described, described, in_words
 from .._core.dtypes import is_float, widened, widest
-from .._core.errors import describe, fail
-from .._core.trees import Where, check_matches, matches, path_text, paths
+from .._core.errors import describe, fail, kind_of, shape_text
+from .._core.trees import Where, check_matches, matches, other_entries, path_text, paths
 from .._core.types import Array, Params, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
@@ -27,6 +28,7 @@ Slots = dict[str, PyTree]
 Fill = Callable[[Array], Array]
 Rule = Callable[[Array, dict[str, Array], dict[str, Array], Array], tuple[Array, dict[str, Array]]]
 S = TypeVar("S")
+UPDATE_CALL = "Call update(grads, opt_state, params)."
 
 
 class OptimizerLike(Protocol):
@@ -111,16 +113,22 @@ def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dic
     return leaves | {name: s.hyper for name, s in schedules.items() if isinstance(s, Schedule)}, schedules
 
 
-def _check_slots(grads: Params, slots: Slots) -> None:
-    for name, tree in slots.items():
+def _check_state(grads: Params, state: OptState, slots: Iterable[str], hyper: Iterable[str]) -> None:
+    """Refuse the state of another optimizer, or of other parameters."""
+    want = [*(f"slots/{name}" for name in slots), *(f"hyper/{name}" for name in hyper)]
+    have = [*(f"slots/{name}" for name in state.slots), *(f"hyper/{name}" for name in state.hyper)]
+    hint = "Make a new one with optimizer.init(params)."
+    if got := other_entries(want, have):
+        fail("optimizer", expected="a state made by this optimizer", got=got, hint=hint)
+    for name, tree in state.slots.items():
         ours, theirs = paths(tree), paths(grads)
         if differ := sorted(ours.keys() ^ theirs.keys()):
-            expected = f"an optimizer state of this model; {name!r} differs"
-            fail("optimizer", expected=expected, got=f"other paths: {differ}")
+            got = f"other paths in {name}: {differ}"
+            fail("optimizer", expected="an optimizer state for these parameters", got=got, hint=hint)
         for path, slot in ours.items():
             if slot.ndim and slot.shape != theirs[path].shape:
-                expected = f"an optimizer state of this model, {name}/{path} of shape {theirs[path].shape}"
-                hint = "Make a new one with optimizer.init(params)."
+                shape = shape_text(theirs[path].shape)
+                expected = f"an optimizer state for these parameters, with {name}/{path} of shape {shape}"
                 fail("optimizer", expected=expected, got=describe(slot), hint=hint)
 
 
@@ -178,10 +186,10 @@ def from_rule(
 
     def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
-            fail("optimizer", expected="the OptState of optimizer.init(params)", got=type(state).__name__)
-        _check_slots(grads, state.slots)
+            fail("optimizer", expected="the OptState of optimizer.init(params)", got=kind_of(state))
+        _check_state(grads, state, slots, leaves)
         if "weight_decay" in decays and params is None:
-            fail("optimizer", expected="update(grads, opt_state, params) with weight decay", got="params=None")
+            fail("optimizer", expected="the parameters, for weight decay", got="None", hint=UPDATE_CALL)
         h = evaluate_hyper(state.hyper, schedules, state.step)
         if "decay" in decays:
             h["learning_rate"] = h["learning_rate"] / (1 + h["decay"] * state.step.astype(h["decay"].dtype))
@@ -248,7 +256,10 @@ def set_hyper(state: S, **values: PyTree) -> S:
     known = get_hyper(state)
     for name in values:
         if name not in known:
+            close = ["learning_rate"] if name == "lr" else difflib.get_close_matches(name, known, n=2)
             hint = f"Known here: {', '.join(sorted(known)) or 'none'}."
+            if close and set(close) <= known.keys():
+                hint = f"Use {' or '.join(close)}."
             if name in ("momentum", "decay", "weight_decay"):
                 hint += f" A {name} of plain 0 is left out when the optimizer is made; pass jnp.zeros(()) to keep it."
             elif name == "learning_rate" and known:
@@ -270,15 +281,15 @@ def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
     if isinstance(old, dict):
         if not isinstance(new, dict) or not new.keys() <= old.keys():
             hint = f"It follows a schedule: pass a dict with some of {sorted(old)}."
-            fail(f"set_hyper, {name!r}", expected="the numbers of its schedule", got=repr(new), hint=hint)
+            fail(f"set_hyper, {name!r}", expected="the numbers of its schedule", got=in_words(new), hint=hint)
         return {n: _new_leaves(f"{name}/{n}", v, new[n]) if n in new else v for n, v in old.items()}
     if isinstance(old, tuple):
         if not isinstance(new, (tuple, list)) or len(new) != len(old):
-            fail(f"set_hyper, {name!r}", expected=f"{len(old)} numbers", got=repr(new))
+            fail(f"set_hyper, {name!r}", expected=f"{len(old)} numbers", got=in_words(new))
         return tuple(_new_leaves(name, o, n) for o, n in zip(old, new, strict=True))
     if isinstance(new, (str, Mapping)) or callable(new):
         hint = "Pass a schedule when you make the optimizer: learning_rate=fnn.schedules.cosine_decay(...)."
-        fail(f"set_hyper, {name!r}", expected="a number", got=repr(new), hint=hint)
+        fail(f"set_hyper, {name!r}", expected="a number", got=in_words(new), hint=hint)
     real_numbers("set_hyper", name, new)
     leaf = jnp.asarray(new, old.dtype)
     if leaf.ndim and leaf.shape != old.shape:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_inside, real_numbers
+from .._core.described import in_words
 from .._core.errors import fail
 from .._core.types import PyTree
 
@@ -63,7 +64,7 @@ def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> Non
         if numbers is None and name in RANGES and not callable(value):
             single = real_numbers(where, what, value)
             if single is not None and single.ndim:
-                fail(where, expected=f"{what} to be a number", got=repr(value))
+                fail(where, expected=f"{what} to be a number", got=in_words(value))
         check_leaves(where, what, value if numbers is None else numbers, RANGES.get(name))
 
 

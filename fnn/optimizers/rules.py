@@ -360,5 +360,5 @@ def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     if callable(optimizer):
         name = getattr(optimizer, "__name__", "optimizer")
         fail("optimizer", expected="an Optimizer or a name", got=f"the function {name}", hint=f"Call it: {name}(1e-3).")
-    lookup("optimizer", optimizer, OPTIMIZERS)
+    lookup("optimizer", optimizer, OPTIMIZERS, or_else=" or an Optimizer")
     return _named(str(optimizer).lower())

@@ -12,11 +12,20 @@ import jax.numpy as jnp
 from .._core.checks import check_count
 from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.norms import norm, scaled_norm, shrunk
 from .._core.trees import Where, check_matches, map_with_path, matches, paths
 from .._core.types import Array, Params, PyTree
-from .base import Number, Optimizer, OptimizerLike, OptState, apply_updates, evaluate_hyper, split_schedules
+from .base import (
+    UPDATE_CALL,
+    Number,
+    Optimizer,
+    OptimizerLike,
+    OptState,
+    apply_updates,
+    evaluate_hyper,
+    split_schedules,
+)
 from .hyper import check_hyper
 from .rules import get_optimizer
 from .schedules import as_hyper
@@ -59,7 +68,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(parts):
             expected = f"a state of {len(parts)} parts from chain(...).init(params)"
-            fail("chain", expected=expected, got=type(state).__name__)
+            fail("chain", expected=expected, got=kind_of(state))
         grads, new = widened(grads), []
         for part, part_state in zip(parts, state, strict=True):
             grads, part_state = part.update(grads, part_state, params)
@@ -79,7 +88,7 @@ def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], 
 
     def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
         if not isinstance(state, OptState):
-            fail("transform", expected="the OptState of transform.init(params)", got=type(state).__name__)
+            fail("transform", expected="the OptState of transform.init(params)", got=kind_of(state))
         (limit,) = evaluate_hyper(state.hyper, schedules, state.step).values()
         return fn(grads, limit), state._replace(step=state.step + 1)
 
@@ -268,7 +277,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
 
     def update(grads: Params, state: EmaState, params: Params = None) -> tuple[Params, EmaState]:
         if params is None:
-            fail("ema", expected="update(grads, opt_state, params)", got="params=None")
+            fail("ema", expected="the parameters", got="None", hint=UPDATE_CALL)
         updates, inner_state = inner.update(grads, state.inner, params)
         own = state.average
         keep = evaluate_hyper(own.hyper, schedules, own.step)["ema_decay"]
@@ -288,7 +297,7 @@ def averaged(ts: PyTree) -> PyTree:
     nodes = jax.tree.leaves(ts.opt_state, is_leaf=lambda node: isinstance(node, EmaState))
     found = [node for node in nodes if isinstance(node, EmaState)]
     if not found:
-        fail("averaged", expected="the state of an optimizer with ema(...)", got=type(ts.opt_state).__name__)
+        fail("averaged", expected="the state of an optimizer with ema(...)", got=kind_of(ts.opt_state))
     # Inside freeze the average holds None for a frozen parameter, which does not move.
     average = found[-1].average.slots["average"]
     return ts._replace(params=jax.tree.map(lambda p, a: p if a is None else a.astype(p.dtype), ts.params, average))

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_count
-from .._core.errors import fail
+from .._core.described import in_words
+from .._core.errors import fail, kind_of
 
 if TYPE_CHECKING:  # matplotlib loads on first use
     from matplotlib import artist, axes, axis, cm
@@ -35,7 +36,7 @@ def one_axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
 
         return plt.subplots(figsize=size, layout="constrained")[1]
     if not hasattr(ax, "add_patch"):
-        fail(where, expected="ax to be one matplotlib axes", got=type(ax).__name__)
+        fail(where, expected="ax to be one matplotlib axes", got=kind_of(ax))
     return ax
 
 
@@ -53,7 +54,7 @@ def many_axes(
         axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]
     flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if not all(hasattr(ax, "add_patch") for ax in flat):
-        fail(where, expected="axes to be an array of matplotlib axes", got=type(axes).__name__)
+        fail(where, expected="axes to be an array of matplotlib axes", got=kind_of(axes))
     if len(flat) < count:
         fail(where, expected=f"{count} axes", got=str(len(flat)))
     return flat
@@ -77,7 +78,7 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
     """A class label as an integer, checked to be in [0, count)."""
     value = np.asarray(label).item() if np.ndim(label) == 0 else None
     if not isinstance(value, (bool, int, float)) or not 0 <= value < count or int(value) != value:
-        fail(where, expected=f"a class label in [0, {count})", got=repr(label))
+        fail(where, expected=f"a class label in [0, {count})", got=in_words(label))
     return int(value)
 
 

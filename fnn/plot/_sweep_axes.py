@@ -7,10 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._core.checks import lookup
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from ..training.stopping import is_rising
-from ..trials.results import Sweep, trials_text
+from ..trials.results import Sweep, check_known, trials_text
 from ._draw import Axes, Axis, Style, tick_tilt
 
 FEW_TICKS = 12  # an axis with more values gets fewer ticks
@@ -78,7 +77,7 @@ def choose_arguments(where: str, found: Sweep, names: Sequence[str | None], leas
     """The named arguments; each None stands for the next argument that varies: floats, then integers, then text."""
     given = [name for name in names if name is not None]
     for name in given:
-        lookup("swept argument", name, dict.fromkeys(found.configs[0]), or_else="")
+        check_known("a swept argument", name, found.configs[0], where=where)
     if len(set(given)) < len(given):
         fail(where, expected="two different arguments", got=repr(given))
     varied = [argument_of(found, name) for name in found.configs[0] if name not in given]
@@ -108,12 +107,12 @@ def other_arguments(found: Sweep, *shown: str) -> str:
 def scores_of(where: str, found: Sweep, metric: str | None, mode: str | None) -> tuple[str, np.ndarray, bool]:
     """The name of the metric, its value for each trial (NaN for failed ones), and whether more is better."""
     if not isinstance(found, Sweep):
-        fail(where, expected="the result of fnn.sweep", got=type(found).__name__)
+        fail(where, expected="the result of fnn.sweep", got=kind_of(found))
     if metric is None or metric == found.monitor:
         name, values = found.monitor, found.scores
     else:
         known = dict.fromkeys(name for history in found.histories for name in history if name != "epoch")
-        lookup("metric of the sweep", metric, known, or_else="")
+        check_known("a metric of the sweep", metric, known, where=where)
         name, values = metric, np.asarray(found.column(metric), float)
     # A metric has the same direction in training and validation.
     same = mode is None and name.removeprefix("val_") == found.monitor.removeprefix("val_")

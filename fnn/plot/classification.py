@@ -24,7 +24,7 @@ def _as_images(where: str, images: ArrayLike) -> np.ndarray:
     if x.ndim == 4 and x.shape[-1] == 1:
         x = x[..., 0]
     if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
-        fail(where, expected="x of shape (count, height, width[, channels])", got=str(x.shape))
+        fail(where, expected="x of shape (count, height, width[, channels])", got=f"shape {x.shape}")
     if len(x) > _MOST_IMAGES:
         fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint="Select some, e.g. x[:40].")
     if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
@@ -88,7 +88,8 @@ def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[objec
     """The label of each image as text, by its class name if there are names."""
     labels = as_labels(f"images, {name}", values)
     if labels.ndim != 1:
-        fail("images", expected=f"one of {name} per image", got=str(labels.shape), hint="Use scores.argmax(-1).")
+        hint = "Use scores.argmax(-1)."
+        fail("images", expected=f"one {name[:-1]} per image", got=f"shape {labels.shape}", hint=hint)
     if len(labels) < count:
         fail("images", expected=f"{count} {name}", got=str(len(labels)))
     if names is None:
@@ -155,7 +156,7 @@ def probabilities(
     """
     where = "probabilities"
     if np.ndim(p) != 1:
-        fail(where, expected="the probabilities of one example, of shape (classes,)", got=str(np.shape(p)))
+        fail(where, expected="the probabilities of one example, of shape (classes,)", got=f"shape {np.shape(p)}")
     p = _as_probabilities(where, p)
     texts = class_names(where, names, len(p))
     true = None if label is None else class_label(where, label, len(p))
@@ -217,10 +218,10 @@ def predictions(
     where = "predictions"
     x = _as_images(where, x)
     if np.ndim(p) != 2 or np.shape(p)[0] < len(x):
-        fail(where, expected=f"p of shape ({len(x)}, classes)", got=str(np.shape(p)))
+        fail(where, expected=f"p of shape ({len(x)}, classes)", got=f"shape {np.shape(p)}")
     p = _as_probabilities(where, p)[: len(x)]
     if labels is not None and (np.ndim(labels) != 1 or len(labels) < len(x)):
-        fail(where, expected=f"{len(x)} labels", got=str(np.shape(labels)))
+        fail(where, expected=f"{len(x)} labels", got=f"shape {np.shape(labels)}")
     texts = class_names(where, names, p.shape[1])
     check_count(where, "columns", columns)
     columns = min(columns, len(x))
@@ -270,7 +271,7 @@ def confusion_matrix(
     from matplotlib.colors import PowerNorm
 
     where = "confusion_matrix"
-    scores = jnp.asarray(as_array(f"{where} predictions", predictions))
+    scores = jnp.asarray(as_array(f"{where}, predictions", predictions))
     several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
     # A class for each column of scores or each name.
     count = None if names is None or several else len(names)

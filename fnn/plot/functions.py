@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.checks import check_count, check_range
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.types import Array
 from ..nn import activations as _activations
 from ._draw import (
@@ -208,13 +208,13 @@ def _points(where: str, x: ArrayLike, y: ArrayLike | None) -> tuple[np.ndarray, 
     points = as_float64(where, "x", x)
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         hint = "Select two columns, e.g. x[:, [0, 2]]." if points.ndim == 2 and points.shape[1] > 2 else ""
-        fail(where, expected="x of shape (count, 2), two features", got=str(points.shape), hint=hint)
+        fail(where, expected="x of shape (count, 2), two features", got=f"shape {points.shape}", hint=hint)
     if not np.isfinite(points).all():
         fail(where, expected="finite points", got="NaN or infinity in x")
     if y is None:
         return points, None
     if np.shape(y) not in ((len(points),), (len(points), 1)):
-        fail(where, expected=f"y of shape ({len(points)},)", got=str(np.shape(y)))
+        fail(where, expected=f"y of shape ({len(points)},)", got=f"shape {np.shape(y)}")
     labels = as_float64(where, "y", y).reshape(-1)
     if not np.isfinite(labels).all():
         fail(where, expected="finite y", got="NaN or infinity")
@@ -227,7 +227,7 @@ def _field(where: str, predict: Predict, grid: np.ndarray) -> np.ndarray:
     shape = np.shape(out)
     if len(shape) not in (1, 2) or shape[0] != len(grid) or shape[-1] == 0:
         shapes = f"({len(grid)},), ({len(grid)}, 1) or ({len(grid)}, classes)"
-        fail(where, expected=f"outputs of shape {shapes} for {len(grid)} points", got=str(shape))
+        fail(where, expected=f"outputs of shape {shapes} for {len(grid)} points", got=f"shape {shape}")
     values = as_float64(where, "outputs", out).reshape(len(grid), -1)
     if not np.isfinite(values).all():
         fail(where, expected="finite outputs", got="NaN or infinity", hint="Did the training diverge?")
@@ -325,7 +325,7 @@ def optimizer_paths(
     check_count(where, "resolution", resolution, 2)
     best = None if minimum is None else as_float64(where, "minimum", minimum)
     if best is not None and best.shape != (2,):
-        fail(where, expected="minimum of two numbers", got=str(best.shape))
+        fail(where, expected="minimum of two numbers", got=f"shape {best.shape}")
     a, b, grid = grid_points(first, last, resolution)
     heights = _heights(where, surface, grid if best is None else np.concatenate([grid, best[None].astype(np.float32)]))
     ax = one_axes(where, ax, (6.4, 4.6))
@@ -353,11 +353,11 @@ def optimizer_paths(
 def _lines(where: str, paths: Mapping[str, ArrayLike]) -> dict[str, np.ndarray]:
     """The paths as arrays of shape (steps + 1, 2), each with a finite start."""
     if not isinstance(paths, Mapping) or not paths:
-        fail(where, expected="a dict of at least one path", got=repr(paths) if not paths else type(paths).__name__)
+        fail(where, expected="a dict of at least one path", got=kind_of(paths) if paths else repr(paths))
     lines = {str(name): as_float64(where, f"path {name!r}", path) for name, path in paths.items()}
     for name, line in lines.items():
         if line.ndim != 2 or line.shape[1] != 2 or len(line) == 0:
-            fail(where, expected=f"path {name!r} of shape (steps + 1, 2)", got=str(line.shape))
+            fail(where, expected=f"path {name!r} of shape (steps + 1, 2)", got=f"shape {line.shape}")
         if not np.isfinite(line[0]).all():
             fail(where, expected=f"path {name!r} to start at a finite point", got=str(line[0]))
     return lines

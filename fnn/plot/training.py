@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._core.errors import describe, fail
+from .._core.described import in_words
+from .._core.errors import describe, fail, kind_of
 from ..inspection.report import PASSING, LayerReport, LayerRow
 from ._draw import COLORS, WRONG, Axes, Style, as_float64, line_style, many_axes, one_axes, tick_tilt
 
@@ -60,7 +61,7 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
 def _curves(history: Mapping[str, ArrayLike], metric: str) -> dict[str, np.ndarray]:
     """The curves of training and validation, (members, epochs)."""
     if not isinstance(history, Mapping):
-        fail("learning_curves", expected="a history, a dict of lists", got=type(history).__name__)
+        fail("learning_curves", expected="a history, a dict of lists", got=kind_of(history))
     known = [key for key in history if not key.startswith("val_")]
     if not isinstance(metric, str) or metric not in known:
         hint = "Its validation is drawn with it." if isinstance(metric, str) and metric in history else ""
@@ -102,7 +103,7 @@ def layer_statistics(
     """
     where = "layer_statistics"
     if not isinstance(values, Mapping) or not values:
-        fail(where, expected="a dict of layers, or of runs with their layers", got=repr(values))
+        fail(where, expected="a dict of layers, or of runs with their layers", got=in_words(values))
     runs = {run: by_layer for run, by_layer in values.items() if isinstance(by_layer, Mapping)}
     single = {layer: number for layer, number in values.items() if not isinstance(number, Mapping)}
     if runs and single:
@@ -124,7 +125,7 @@ def _layer_number(where: str, layer: str, value: ArrayLike, log: bool) -> float:
     """One finite number, at least 0 on a logarithmic axis."""
     number = as_float64(where, layer, value)
     if number.ndim:
-        hint = "For example jnp.linalg.norm of it."
+        hint = "Reduce it first, e.g. with jnp.linalg.norm."
         fail(where, expected=f"one number for layer {layer!r}", got=describe(number), hint=hint)
     if not np.isfinite(number) or (log and number < 0):
         kind, hint = ("at least 0 on a logarithmic axis", "Pass log=False.") if number < 0 else ("finite", "")
@@ -193,7 +194,7 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
 
     rows = getattr(report, "rows", ())
     if not rows or not all(hasattr(row, "update_ratio") for row in rows):
-        fail("layer_report", expected="a report from fnn.layer_report(task, ts, batch)", got=type(report).__name__)
+        fail("layer_report", expected="a report from fnn.layer_report(task, ts, batch)", got=kind_of(report))
     # A model that is a single layer has an empty path.
     names = [row.path or row.kind for row in rows]
     grid = many_axes("layer_report", axes, 3, 1, (float(np.clip(0.5 * len(rows) + 2, 5, 14)), 7 / 3), sharex=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.checks import check_count
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, kind_of
 from ..metrics.calibration import CoverageCurve, Reliability
 from ._draw import COLORS, RIGHT, WRONG, Axes, Style, as_float64, lighten, line_style, one_axes
 
@@ -44,7 +44,7 @@ def reliability(
     by_name = dict(curves) if isinstance(curves, Mapping) else {"": curves}
     kinds = {type(curve) for curve in by_name.values()}
     if len(kinds) != 1 or not kinds <= {Reliability, CoverageCurve}:
-        got = " and ".join(sorted(kind.__name__ for kind in kinds)) or "an empty dict"
+        got = " and ".join(sorted({kind_of(curve) for curve in by_name.values()})) or "an empty dict"
         hint = "Make them with fnn.metrics.reliability(probabilities, y) or fnn.metrics.coverage_curve."
         fail("reliability", expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
     classes = kinds == {Reliability}
@@ -143,7 +143,8 @@ def intervals(
         fail(where, expected="columns of the same length", got=got)
     bottom, top = columns["low"], columns["high"]
     if not (bottom <= top).all():
-        fail(where, expected="no low above its high", got=f"{int((~(bottom <= top)).sum())} such of {len(bottom)}")
+        got = f"low > high in {int((~(bottom <= top)).sum())} of {len(bottom)}"
+        fail(where, expected="low <= high in every row", got=got)
     middle = columns.get("mean", (bottom + top) / 2)
     ax = one_axes(where, ax, (6.4, 3.6))
     if "x" in columns:

@@ -7,7 +7,7 @@ import textwrap
 
 import numpy as np
 
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
 from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes
@@ -102,7 +102,7 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
 
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
-        fail("network", expected="a formula of at least one unit", got=type(formula).__name__)
+        fail("network", expected="a formula of at least one unit", got=kind_of(formula))
     columns, chains = _columns(_levels("network", names, nodes), nodes)
     step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))  # between columns
     positions = {

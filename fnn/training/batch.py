@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import COMPILED, shape_of
 from .._core.types import Array, DType, F, PyTree, Shape
@@ -38,9 +38,11 @@ class Batch(NamedTuple):
         if isinstance(data, cls):
             return data
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            hint = "Pass the tuple (x, y) or (x, y, sample_weight); a list is read as a list of batches."
+            hint = "Pass a tuple; a list is read as a list of batches."
             got = f"{len(data)} items" if isinstance(data, (tuple, list)) else describe(data)
-            fail(where, expected="a pair or a triple", got=got, hint=hint)
+            if hasattr(data, "opt_state"):
+                got, hint = kind_of(data), f"The order is (task, ts, {where})."
+            fail(where, expected="(x, y) or (x, y, sample_weight)", got=got, hint=hint)
         return cls(*data)
 
 
@@ -56,11 +58,11 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     batch = Batch.of(data, where)
     if not all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch)))):
         parts = zip(("x", "y", "sample_weight"), batch, strict=True)
-        batch = Batch(*(convert_tree(f"{where} {name}", part, defer_checks) for name, part in parts))
+        batch = Batch(*(convert_tree(f"{where}, {name}", part, defer_checks) for name, part in parts))
     shape: Shape = getattr(batch.weight, "shape", ())
     if len(shape) == 2 and shape[1] == 1 and getattr(batch.y, "shape", ())[1:2] != (1,):
         hint = "Write sample_weight[:, 0]."
-        fail(f"{where} sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
+        fail(f"{where}, sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
     return batch
 
 

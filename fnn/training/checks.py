@@ -14,7 +14,7 @@ import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import InputError, describe, fail, located
-from .._core.trees import paths, shape_of
+from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
 from ..nn.masks import Masked
@@ -72,7 +72,7 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
             if getattr(out, "shape", None) != ():
                 fail("result", expected="a scalar", got=describe(out))
     if weight is not None and weight.shape not in ((rows,), steps):
-        fail(f"{where} sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
+        fail(f"{where}, sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
     if train:
         _check_opt_state(task, ts)
     integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
@@ -150,8 +150,7 @@ def _check_opt_state(task: Task, ts: TrainState) -> None:
     hint = "Is it the state of another model or optimizer? Make one with fnn.init, or task.optimizer.init(ts.params)."
     structures: list[object] = [jax.tree.structure(tree) for tree in (expected, ts.opt_state)]
     if structures[0] != structures[1]:
-        missing, extra = sorted(want.keys() - have.keys()), sorted(have.keys() - want.keys())
-        got = f"one without {missing[:4]} and with {extra[:4]}" if missing or extra else "another tree structure"
+        got = other_entries(want, have) or "another tree structure"
         fail("optimizer state", expected="one made for these parameters by this optimizer", got=got, hint=hint)
     for path, leaf in want.items():
         if jnp.shape(have[path]) != leaf.shape:

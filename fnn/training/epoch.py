@@ -42,7 +42,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     if order_key is not None:
         check_key("order_key", order_key)
         if not shuffle:
-            fail("order_key", expected="shuffle=True with a key for the order", got="shuffle=False")
+            fail("epoch_order", expected="shuffle=True with order_key", got="shuffle=False")
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     if order_key is None:
@@ -119,13 +119,13 @@ def epoch(
     return ts, totals
 
 
-def check_sizes(size: int, batch_size: int, drop_remainder: bool) -> None:
+def check_sizes(where: str, size: int, batch_size: int, drop_remainder: bool) -> None:
     """Refuse a batch size below 1, or one that leaves nothing to train on."""
-    check_count("data", "batch_size", batch_size)
+    check_count(where, "batch_size", batch_size)
     if drop_remainder and batch_size > size:
         hint = "Use a smaller batch_size, or drop_remainder=False."
         got = f"{size} examples in batches of {batch_size}"
-        fail("data", expected="at least one full batch with drop_remainder", got=got, hint=hint)
+        fail(where, expected="at least one full batch with drop_remainder", got=got, hint=hint)
 
 
 @parsing("data")
@@ -163,6 +163,6 @@ def train_epoch(
     """
     check_task(task)
     check_state(ts)
-    check_sizes(size_of(data), batch_size, drop_remainder)
+    check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
     ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
     return ts, results(task, totals)

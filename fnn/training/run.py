@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_key
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.trees import compiled
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
@@ -82,7 +82,7 @@ def run(
         size_of(validation_data)
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
-    check_sizes(size_of(data), batch_size, drop_remainder)
+    check_sizes("run", size_of(data), batch_size, drop_remainder)
     if order_key is not None:
         check_key("order_key", order_key)  # before it is folded
     if not isinstance(remat, (bool, np.bool_)):
@@ -91,7 +91,7 @@ def run(
     for callback in callbacks:
         if not isinstance(callback, PureCallback):
             hint = "Functions with side effects belong in fit."
-            fail("run", expected="callbacks such as early_stopping()", got=type(callback).__name__, hint=hint)
+            fail("run", expected="callbacks such as early_stopping()", got=kind_of(callback), hint=hint)
     sizes = (epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:

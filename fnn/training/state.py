@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
-from .._core.errors import fail
+from .._core.errors import fail, kind_of
 from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
@@ -20,9 +20,8 @@ from .task import Task, check_output, check_penalties
 def check_task(task: object) -> None:
     """Refuse anything but a `Task`."""
     if not isinstance(task, Task):
-        got = f"a {type(task).__name__}"
         hint = "Make one: fnn.Task(model, loss, optimizer)." if isinstance(task, Layer) else ""
-        fail("task", expected="a fnn.Task as first argument", got=got, hint=hint)
+        fail("task", expected="an fnn.Task as first argument", got=kind_of(task), hint=hint)
 
 
 def check_state(
@@ -31,11 +30,9 @@ def check_state(
     """Refuse anything but a `TrainState`."""
     if isinstance(ts, TrainState):
         return
-    got, hint = "None" if ts is None else f"a {type(ts).__name__}", ""
-    if written := getattr(ts, "instead_of_state", ""):
-        got, hint = f"an {type(ts).__name__}", written
+    got, hint = kind_of(ts), getattr(ts, "instead_of_state", "")
     if isinstance(ts, tuple) and len(ts) == 2 and isinstance(ts[0], TrainState):
-        got = f"a pair of one and a {type(ts[1]).__name__}"
+        got = f"a pair, (TrainState, {type(ts[1]).__name__})"
         hint = "fit returns (ts, history): write ts, history = fnn.fit(...)."
     fail(where, expected=expected, got=got, hint=hint)
 

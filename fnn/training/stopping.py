@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range
-from .._core.errors import fail
+from .._core.errors import fail, kind_of, listed
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import get_hyper, set_hyper
@@ -45,8 +45,8 @@ def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
         known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
         close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
         hint = "Write mode='max' if higher is better, mode='min' if lower is."
-        hint += f" Or did you mean {' or '.join(map(repr, close))}?" if close else ""
-        expected = "mode='max' or mode='min' for a metric that fnn does not know"
+        hint += f" Or did you mean {listed(close)}?" if close else ""
+        expected = "mode='max' or mode='min' for an unknown metric"
         fail(where, expected=expected, got=f"monitor={monitor!r} without a mode", hint=hint)
     return mode == "max"
 
@@ -128,7 +128,7 @@ class Watch(NamedTuple):
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
                 hint = "Pass validation data."
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
-                hint = f"Did you mean {' or '.join(map(repr, close))}?"
+                hint = f"Did you mean {listed(close)}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
         value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if self.rising else 1)
         best, waited = memory
@@ -237,8 +237,7 @@ class _Plateau(PureCallback):
             rate = get_hyper(ts).get("learning_rate")
             if rate is None or isinstance(rate, dict):
                 hint = "Use an fnn optimizer with a plain learning rate."
-                got = type(rate).__name__
-                fail("reduce_on_plateau", expected="a learning rate that is a number", got=got, hint=hint)
+                fail("reduce_on_plateau", expected="a learning rate that is a number", got=kind_of(rate), hint=hint)
             # A rate that is already below min_rate stays as it is.
             reduced = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
             ts = set_hyper(ts, learning_rate=_choose(lower, reduced, rate))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 
-from .._core.described import Config, Described
+from .._core.described import Config, Described, in_words
 from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
 from .._core.trees import paths, shape_of
@@ -16,7 +16,7 @@ from ..losses.common import Loss
 from ..losses.facts import expects, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
-from ..nn.layer import Layer
+from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
 
@@ -70,10 +70,10 @@ class Task(Described):
         """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
             hint = "Use fnn.Sequential(...) or fnn.Layer(init, apply)."
-            fail("Task", expected="a Layer as model", got=repr(model), hint=hint)
+            fail("Task", expected="a Layer as model", got=in_words(model), hint=call_hint(model) or hint)
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
             if fn is not None and not callable(fn):
-                fail("Task", expected=f"a function of the parameters as {name}", got=repr(fn))
+                fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
         metrics = (metrics,) if isinstance(metrics, (str, Metric)) or callable(metrics) else tuple(metrics)
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None}
@@ -104,7 +104,7 @@ def check_penalties(task: Task, params: Params) -> None:
     if task.penalty is not None:
         out = jax.eval_shape(task.penalty, params)
         if getattr(out, "shape", None) != ():
-            fail("penalty", expected="a function params -> scalar", got=f"a result {describe(out)}")
+            fail("penalty", expected="a function params -> scalar", got=f"one that returns {describe(out)}")
     if task.constraint is not None:
         out = jax.eval_shape(task.constraint, params)
         before, after = ({path: describe(leaf) for path, leaf in paths(tree).items()} for tree in (params, out))
@@ -121,7 +121,7 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     ending = last_operations(program)[0] if expects(task.loss) == "logits" else None
     if ending in ("softmax", "sigmoid"):
         expected = f"a model that ends in logits for the loss {loss_name(task.loss)!r}"
-        got = f"a model that ends in {ending}, that is in probabilities"
-        hint = f"Leave the {ending} out (better), or use functools.partial(loss, from_logits=False)."
+        got = f"one that ends in {ending}"
+        hint = f"Remove the {ending} (preferred), or use functools.partial(loss, from_logits=False)."
         fail("Task", expected=expected, got=got, hint=hint)
     return out

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, kind_of
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
 from .._core.trees import paths, shape_of
@@ -106,7 +106,7 @@ class Ensemble:
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
             fail("ensemble", expected="the number of a member, or a slice", got=describe(i))
         if not -len(self) <= i < len(self):
-            raise IndexError(f"ensemble: member {i} of {len(self)}")
+            raise IndexError(f"ensemble: no member {i}; there are {len(self)}, numbered from 0")
         return jax.tree.map(lambda a: a[i], self.ts)
 
     def __iter__(self) -> Iterator[TrainState]:
@@ -323,7 +323,7 @@ def ensemble(
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     ts = _start(task, key, data)
     data = _checked(task, ts, data, "data", train=True)
-    check_sizes(size_of(data), batch_size, False)
+    check_sizes("ensemble", size_of(data), batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
     how = _How(members, bootstrap, same_order, at_once)
@@ -351,10 +351,10 @@ def _start(task: Task, key: Key, data: PyTree) -> TrainState:
     """The shapes of a member's state, from the shape of x alone."""
     if is_stream(data):
         hint = "Gather the batches, or train the members one by one and pass their states to fnn.Ensemble.of."
-        fail("ensemble", expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint=hint)
+        fail("ensemble", expected="arrays, (x, y)", got=kind_of(data), hint=hint)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
         hint = "Inside jit, vmap or grad, use fnn.run under fnn.many."
-        fail("ensemble", expected="arrays with values", got="a traced array", hint=hint)
+        fail("ensemble", expected="concrete values", got="traced ones", hint=hint)
     batch = as_batch(data, defer_checks=True)
     size_of(batch)  # checks it
     return jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
@@ -367,7 +367,7 @@ def _one_row(x: PyTree) -> PyTree:
 def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: bool) -> Batch:
     """Data as arrays on the device, after the checks of `fit`."""
     if is_stream(data):
-        fail(where, expected="arrays, (x, y)", got=f"a {type(data).__name__}", hint="Gather the batches first.")
+        fail(where, expected="arrays, (x, y)", got=kind_of(data), hint="Gather the batches first.")
     batch = as_batch(data, where, defer_checks=True)
     check_slices(task, check_fit(task, ts, batch, where, train), batch, size_of(batch), where)
     return on_device(batch)

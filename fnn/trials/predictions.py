@@ -115,7 +115,7 @@ class Predictions:
     def _probabilities(self, where: str) -> tuple[Array, Array]:
         """Those of the members and their mean; a single yes/no output loses its axis, so that ``vote == y`` works."""
         if self.kind not in (CLASSES, LABELS):
-            hint = "For losses other than the library's cross-entropies there are members, mean and spread."
+            hint = "For losses other than the library's cross-entropies use .members, .mean or .spread."
             fail(where, expected="a task whose loss has classes", got=f"predictions of kind {self.kind!r}", hint=hint)
         single = self.kind == LABELS and self.mean.ndim > 1 and self.mean.shape[-1] == 1
         return (self.members[..., 0], self.mean[..., 0]) if single else (self.members, self.mean)

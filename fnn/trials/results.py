@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, listed
 from .._core.files import FilePath, check_ending, write_whole
 from .._core.random import is_key
 from .._core.tables import column_widths, table_line
@@ -215,10 +215,10 @@ def trials_text(count: int) -> str:
     return f"{count} trial{'s' * (count != 1)}"
 
 
-def check_known(expected: str, name: object, options: Iterable[str], hint: str = "") -> None:
+def check_known(expected: str, name: object, options: Iterable[str], hint: str = "", where: str = "sweep") -> None:
     """Refuse a name that is not among the options, and suggest close ones."""
     options = list(options)
     if name not in options:
         close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)
-        guess = f"Did you mean {' or '.join(map(repr, close))}?" if close else f"Known: {', '.join(sorted(options))}."
-        fail("sweep", expected=expected, got=repr(name), hint=hint or guess)
+        guess = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(options))}."
+        fail(where, expected=expected, got=repr(name), hint=hint or guess)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, kind_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
@@ -240,7 +240,7 @@ def _stack(name: str, values: list[PyTree]) -> PyTree:
     """The values of an argument along a new first axis, leaf by leaf."""
     structures = {jax.tree.structure(value) for value in values}
     if len(structures) > 1:
-        got = " and ".join(sorted({type(value).__name__ for value in values}))
+        got = " and ".join(sorted({kind_of(value) for value in values}))
         fail("sweep", expected=f"values of {name!r} of one structure", got=got, hint="Or name it in structural.")
     return jax.tree.map(lambda *leaves: _stack_leaf(name, leaves), *values)
 

@@ -27,6 +27,8 @@ CASES = {
     "text as numbers": lambda: fnn.metrics.mae(["low", "high", "low"], ONES),
     "None as an array": lambda: fnn.metrics.mae(None, ONES),
     "rows of different lengths": lambda: fnn.data.standardize_fit([[1.0, 2.0], [3.0]]),
+    "complex numbers": lambda: fnn.data.standardize_fit(np.ones((2, 2)) * 1j),
+    "a traced count": lambda: jax.jit(fnn.Dense)(3),
     "a missing value among objects": lambda: fnn.data.standardize_fit(np.array([[1.0, 2.0], [3.0, None]], object)),
     "dates": lambda: fnn.data.standardize_fit(np.array([["2024-01-01"], ["2024-01-02"]], "datetime64[D]")),
     "a sparse matrix": lambda: fnn.data.standardize_fit(scipy.sparse.csr_matrix(np.eye(3))),

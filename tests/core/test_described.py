@@ -203,7 +203,7 @@ def test_replace_drops_the_description():
     assert layer.config is None
     task = fnn.Task(fnn.Dense(4), "mse").replace(optimizer="sgd")
     assert repr(task) == "Task(Dense(4), loss='mse', optimizer='sgd')"
-    with pytest.raises(AttributeError, match=r"write \.replace\(\.\.\.\)"):
+    with pytest.raises(AttributeError, match=r"use \.replace\(\.\.\.\)"):
         task._replace(loss="mae")
     with pytest.raises(AttributeError, match="has no attribute 'units'"):
         getattr(layer, "units")  # noqa: B009 (the message is the point)

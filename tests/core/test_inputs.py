@@ -160,7 +160,7 @@ REFUSED = {
     "scipy array": (lambda: sparse("csr_array"), r"not sparse, got a sparse csr_array\[6, 3\]. Write x.toarray\(\)"),
     "masked": (lambda: np.ma.array(X), r"got a masked array, float32\[6, 3\]. Write x.filled\(0\)"),
     "masked in part": (lambda: np.ma.array(X, mask=X > 1), "got a masked array"),
-    "complex": (lambda: X + 1j, r"real numbers, got complex ones, complex.*np.stack\(\[z.real, z.imag\], -1\)"),
+    "complex": (lambda: X + 1j, r"real numbers, got complex numbers, complex.*np.stack\(\[z.real, z.imag\], -1\)"),
     "dates": (
         lambda: np.full((6, 3), "2020-01-01", "M8[D]"),
         r"got dates, datetime64\[D\]\[6, 3\]. Write it as a number",
@@ -170,8 +170,8 @@ REFUSED = {
     "bytes": (lambda: X.astype("S"), r"an array of numbers, got text, \|S\d+\[6, 3\]. Encode text first"),
     "list with text": (lambda: [[1, 2, "a"]] * 6, "an array of numbers, got text"),
     "objects": (lambda: X.astype(object), r"got an array of objects, object\[6, 3\]. Write x.astype\('float32'\)"),
-    "None inside": (lambda: np.where(X > 2, None, X), r"a number in each place, got a missing value, None at index \("),
-    "None in a list": (lambda: [[1.0, None, 2.0]] * 6, "a missing value, None at index 1. Drop those rows"),
+    "None inside": (lambda: np.where(X > 2, None, X), r"numbers only, got a missing value: None at index \("),
+    "None in a list": (lambda: [[1.0, None, 2.0]] * 6, "a missing value: None at index 1. Drop those rows"),
     "ragged list": (lambda: [[1, 2, 3]] * 5 + [[1, 2]], "rows of the same length, got a ragged list. Pad them first"),
     "ragged objects": (
         lambda: np.array([np.ones(3), np.ones(2)], object),
@@ -260,7 +260,7 @@ def x_is_numbers(x):
 def test_bad_labels_get_the_same_message(small, door):
     for y, message in (
         (["no", "yes", "no"] * 2, r"an array of numbers, got text, <U3\[6\]. .*names, y = np.unique\(labels"),
-        (np.array([0, 1, None] * 2), "a number in each place, got a missing value, None at index 2"),
+        (np.array([0, 1, None] * 2), "numbers only, got a missing value: None at index 2"),
         (np.ma.array(Y), "got a masked array"),
         ({0, 1, 2}, r"got a set, which has no order. Write sorted\(x\)"),
         (iter([0, 1, 2]), r"got a list_iterator. Write list\(x\)"),
@@ -335,7 +335,7 @@ def test_memory_mapped_files_are_checked_in_chunks(small, tmp_path):
     for dtype in ("f8", ">f8"):
         file = mapped(x.astype(dtype), tmp_path)
         for chunk in (1, None):
-            with pytest.raises(fnn.InputError, match=r"data x: .* got 1e\+39 at index \(4, 1\)"):
+            with pytest.raises(fnn.InputError, match=r"data, x: .* got 1e\+39 at index \(4, 1\)"):
                 fnn.fit(*small, (file, Y), chunk_bytes=chunk, verbose=0)
 
 
@@ -368,7 +368,7 @@ def test_lists_of_every_type():
     assert half.dtype == ml_dtypes.bfloat16
     with pytest.raises(fnn.InputError, match=r"integers of one dtype, got numbers from -1 to 9223372036854775808"):
         as_array("x", [2**63, -1])
-    with pytest.raises(fnn.InputError, match=r"x\[1\]: expected a number in each place, got a missing value"):
+    with pytest.raises(fnn.InputError, match=r"x\[1\]: expected numbers only, got a missing value"):
         as_array("x", [[1, 2], [None, 2]])
     with pytest.raises(fnn.InputError, match=r"x: expected an array of numbers, got None"):
         as_array("x", None)
@@ -377,9 +377,9 @@ def test_lists_of_every_type():
 def test_inputs_in_dicts_and_tuples_keep_their_names():
     got = as_batch(({"a": [[1.0, 2.0]], "b": (X, [1, 2])}, (0, 1)))
     assert [got[0]["b"][1].tolist(), got[1].tolist()] == [[1, 2], [0, 1]]
-    with pytest.raises(fnn.InputError, match=r"data x\['b'\]: expected an array of numbers, got text"):
+    with pytest.raises(fnn.InputError, match=r"data, x\['b'\]: expected an array of numbers, got text"):
         as_batch(({"a": X, "b": ["u", "v"]}, Y))
-    with pytest.raises(fnn.InputError, match=r"data sample_weight: expected .* got a missing value, None at index 1"):
+    with pytest.raises(fnn.InputError, match=r"data, sample_weight: expected .* got a missing value: None at index 1"):
         as_batch((X, Y, [1.0, None]))
 
 
@@ -412,7 +412,7 @@ def test_torch_tensors_without_a_copy():
     half = th.tensor([[1.5, -2.0], [3.0, 4.0]], dtype=th.bfloat16)
     assert as_array("x", half).dtype == ml_dtypes.bfloat16
     assert as_array("x", half.T).astype("float32").tolist() == [[1.5, 3], [-2, 4]]
-    with pytest.raises(fnn.InputError, match="real numbers, got complex ones"):
+    with pytest.raises(fnn.InputError, match="real numbers, got complex numbers"):
         as_array("x", th.ones(2, dtype=th.complex64))
 
 

@@ -165,7 +165,7 @@ def test_standardize_bad_input(rng):
     for apply in (standardize, standardize_invert):
         with pytest.raises(fnn.InputError, match=rf"{apply.__name__}: expected rows of shape \(3,\), as in .* 2\]"):
             apply(moments, x[:, :2])
-        with pytest.raises(fnn.InputError, match=f"{apply.__name__}: expected Moments from standardize_fit first"):
+        with pytest.raises(fnn.InputError, match=f"{apply.__name__}: expected Moments from standardize_fit as"):
             apply(x, moments)
     assert math.isnan(standardize_invert(moments, np.full(3, np.nan))[0])
 
@@ -195,7 +195,7 @@ def test_scale_images(rng):
         (np.full((2, 3, 3), 256), 255, "values from 0 to 255, got 256 to 256. Give the value of full brightness"),
         (np.full((2, 3, 3), 17, np.uint8), 16, "values from 0 to 16, got 17 to 17. Give the value of full brightness"),
         (np.full((2, 3, 3), -1.0), 255, r"values from 0 to 255, got -1 to -1\.$"),
-        (np.full((2, 3, 3), 0.5), 255, "got fractions from 0.5 to 0.5. They seem to be scaled already: pass top=1"),
+        (np.full((2, 3, 3), 0.5), 255, "got values from 0.5 to 0.5. The images seem to be scaled already: pass top=1"),
         (np.full((2, 3, 3), np.nan), 255, "finite numbers, got nan in row 0, column 0, 0"),
         (np.zeros((2, 3, 3)), 0, r"top in \(0, inf\), got 0"),
         (np.full((2, 3, 3), "a"), 255, "an array of numbers, got text, <U1"),

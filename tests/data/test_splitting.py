@@ -104,7 +104,7 @@ def test_split_keeps_the_kind_of_array(rng):
         ([np.arange(4)], {"seed": -1}, "seed to be an integer of at least 0"),
         ([np.arange(4)], {"seed": 0.5}, "seed to be an integer of at least 0"),
         ([np.arange(4)], {"stratify": [0, 1, 1]}, r"stratify of shape \(4,\), a class for each row, got int64\[3\]"),
-        ([np.arange(4)], {"stratify": list("aaab")}, "at least 2 rows of each class in stratify, got 1 of b"),
+        ([np.arange(4)], {"stratify": list("aaab")}, "at least 2 rows of each class in stratify, got 1 row of class b"),
         ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 2}, "at least 3 test rows, one for each class"),
         ([np.arange(6)], {"stratify": [0, 0, 1, 1, 2, 2], "test_size": 4}, "at least 3 train rows, one for each class"),
     ],

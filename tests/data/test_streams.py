@@ -115,7 +115,7 @@ def test_shuffled_batches_may_be_lists_and_tuples():
     batches = list(fnn.data.Shuffled([(x, y), [x + 4, y + 4]], rows=3, seed=0))
     assert all(type(batch) is tuple for batch in batches)
     np.testing.assert_array_equal(np.sort(np.concatenate([b[1] for b in batches])), np.arange(8))
-    with pytest.raises(fnn.InputError, match="batch 1 y: "):
+    with pytest.raises(fnn.InputError, match="batch 1, y: "):
         list(fnn.data.Shuffled([(x, y), (x, ["a", "b", "c", "d"])], rows=3))
 
 
@@ -150,7 +150,7 @@ def test_length_sets_the_progress_bar(capsys):
     [
         (
             lambda: fnn.data.Stream([1]),
-            "expected a function of the epoch, got list. A list of batches needs",
+            "expected a function of the epoch, got a list. A list of batches needs",
         ),
         (lambda: fnn.data.Stream(make, length=0), "length to be an integer of at least 1"),
         (lambda: list(fnn.data.Stream(lambda epoch: None)), "a function that returns an iterable of batches, got None"),
@@ -162,7 +162,7 @@ def test_length_sets_the_progress_bar(capsys):
             r"an iterable of batches, got float64\[3\]. fit shuffles arrays",
         ),
         (lambda: fnn.data.Shuffled(iter(parts([2])), rows=2), "batches for every pass, got a list_iterator"),
-        (lambda: fnn.data.Shuffled(make, rows=2), "an iterable of batches, got function. Call it"),
+        (lambda: fnn.data.Shuffled(make, rows=2), "an iterable of batches, got a function. Call it"),
         (
             lambda: list(fnn.data.Shuffled([*parts([2]), *parts([2], width=4)], rows=9)),
             r"Shuffled, batch 1: expected rows as before, of float32\[3\], int32\[\], got float32\[4\], int32\[\]",

@@ -110,7 +110,7 @@ class NAType:
     ("columns", "match"),
     [
         ({}, "expected at least one column, got none"),
-        ([1, 2], "expected a dict of columns by name, or a DataFrame, got list. read_csv makes one"),
+        ([1, 2], "expected a dict of columns by name, or a DataFrame, got a list. read_csv makes one"),
         ({"a": []}, "expected at least one row, got none"),
         ({"a": [1, 2], "b": ["x"]}, "expected columns of the same length, got a: 2, b: 1"),
         ({"a": [[1], [2]]}, "column 'a': expected one value for each row, got object"),
@@ -154,16 +154,18 @@ def test_table_fit_bad_input(columns, match):
 
 def test_text_of_digits_is_a_category_when_asked():
     assert table_fit({"a": ["1", "2", "3"]}, categorical=["a"]).names == ("a=1", "a=2", "a=3")
-    with pytest.raises(fnn.InputError, match="table_fit: expected categorical columns from a, b, got c, d"):
+    with pytest.raises(
+        fnn.InputError, match=r"table_fit: expected categorical= to name columns \('a', 'b'\), got 'c', 'd'"
+    ):
         table_fit({"a": [1], "b": [2]}, categorical=["c", "a", "d"])
 
 
 @pytest.mark.parametrize(
     ("columns", "match"),
     [
-        ({"a": [1]}, r": expected the columns b, c, got only a\."),
-        ({"a": [1], "b": ["x"], "d": [1]}, r": expected the column c, got only a, b, d\."),
-        ({}, ": expected the columns a, b, c, got only none"),
+        ({"a": [1]}, r": expected the columns 'b', 'c', got only 'a'\."),
+        ({"a": [1], "b": ["x"], "d": [1]}, r": expected the column 'c', got only 'a', 'b', 'd'\."),
+        ({}, ": expected the columns 'a', 'b', 'c', got none"),
         (
             {"a": [1], "b": ["z"], "c": ["u"]},
             ", column 'b', row 0, counted from 0: expected one of the categories x, y, got 'z'",
@@ -193,7 +195,9 @@ def test_table_encode_bad_input(columns, match):
     code = table_fit({"a": [1, 2, 3], "b": ["x", "y", "x"], "c": ["w", "v", "u"]})
     with pytest.raises(fnn.InputError, match=f"table_encode{match}"):
         table_encode(code, columns)
-    with pytest.raises(fnn.InputError, match="table_encode: expected a TableCode from table_fit first, got dict"):
+    with pytest.raises(
+        fnn.InputError, match="table_encode: expected a TableCode from table_fit as the first argument, got a dict"
+    ):
         table_encode(columns, code)
 
 

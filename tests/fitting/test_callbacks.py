@@ -353,12 +353,14 @@ def test_bad_input():
     ):
         fnn.model_checkpoint("a.safetensors", monitor="val_loss")(0, ts, {"loss": 1.0})
     for wrong, said in (("{val_loss}", "'val_loss'"), ("{}", "Replacement index 0"), ("{", "Single '{'")):
-        with pytest.raises(fnn.InputError, match=rf"names of the logs, \['loss'\], in braces, got .*{said}"):
+        with pytest.raises(
+            fnn.InputError, match=rf"only \{{epoch\}} and entries of the logs, \['loss'\], in braces, got .*{said}"
+        ):
             fnn.model_checkpoint(wrong)(0, ts, {"loss": 1.0})
     scheduled = fnn.sgd(fnn.schedules.constant(0.1)).init(ts.params)
     callback = fnn.reduce_on_plateau(patience=1)
     callback(0, ts, {"val_loss": 1.0})
-    with pytest.raises(fnn.InputError, match="a learning rate that is a number, got dict"):
+    with pytest.raises(fnn.InputError, match="a learning rate that is a number, got a dict"):
         callback(1, ts._replace(opt_state=scheduled), {"val_loss": 1.0})
 
 
@@ -374,10 +376,10 @@ def test_a_callback_factory_is_not_a_callback():
 
     for maker in (fnn.early_stopping, fnn.reduce_on_plateau, fnn.csv_log, fnn.model_checkpoint, every):
         for callbacks in (maker, [maker]):
-            message = rf"does not take these three. If it makes a callback, call it: {maker.__name__}\("
+            message = rf"does not accept these arguments. If it makes a callback, call it: {maker.__name__}\("
             with pytest.raises(fnn.InputError, match=message):
                 fnn.fit(task, ts, data, callbacks=callbacks, verbose=0)
-    with pytest.raises(fnn.InputError, match=r"expected None or a TrainState, got function. .* Call it, and pass"):
+    with pytest.raises(fnn.InputError, match=r"expected None or a TrainState, got a function. .* Call it, and pass"):
         fnn.fit(task, ts, data, callbacks=[lazy], verbose=0)
     fnn.fit(task, ts, data, callbacks=[every(), functools.partial(lambda a, *rest: None, 1)], verbose=0)
 

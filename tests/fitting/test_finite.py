@@ -171,7 +171,7 @@ def test_a_non_finite_stream_input_is_rejected_before_the_step(data):
     spoiled = np.array(data[0][:BATCH])
     spoiled[3, 2] = np.nan
     stream = [(data[0][:BATCH], data[1][:BATCH]), (spoiled, data[1][:BATCH])]
-    with pytest.raises(fnn.InputError, match=r"batch 1 > data x: expected finite numbers, got 1 NaN"):
+    with pytest.raises(fnn.InputError, match=r"batch 1 > data, x: expected finite numbers, got 1 NaN"):
         fnn.fit(task, fnn.init(task, jax.random.key(0), (5,)), stream, verbose=0, check="finite")
 
 

@@ -242,26 +242,26 @@ ERRORS = {
     ),
     "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
     "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
-    "only x": (lambda d: d[0], {}, r"Pass the tuple \(x, y\)"),
-    "a batch of one item": (lambda d: [d, d, (d[0],)], {}, "batch 2: expected a pair or a triple, got 1 items"),
+    "only x": (lambda d: d[0], {}, r"expected \(x, y\) or \(x, y, sample_weight\), got float32"),
+    "a batch of one item": (lambda d: [d, d, (d[0],)], {}, r"batch 2: expected \(x, y\) or .*, got 1 items"),
     "a batch's weights": (
         lambda d: [d, (*d, np.ones((len(d[0]), 1)))],
         {},
-        r"batch 1 sample_weight: expected weights of shape \(batch,\)",
+        r"batch 1, sample_weight: expected weights of shape \(batch,\)",
     ),
     "validation of one item": (
         lambda d: d,
         {"validation_data": ([0],)},
-        "validation_data: expected a pair or a triple",
+        r"validation_data: expected \(x, y\) or \(x, y, sample_weight\)",
     ),
-    "four items": (lambda d: (*d, *d), {}, "a pair or a triple, got 4 items"),
+    "four items": (lambda d: (*d, *d), {}, r"\(x, y\) or \(x, y, sample_weight\), got 4 items"),
     "batch size 0": (lambda d: d, {"batch_size": 0}, "batch_size to be an integer of at least 1, got 0"),
     "batch size -3": (lambda d: d, {"batch_size": -3}, "got -3"),
     "batch size 2.5": (lambda d: d, {"batch_size": 2.5}, r"got 2\.5"),
     "epochs 0": (lambda d: d, {"epochs": 0}, "epochs to be an integer of at least 1"),
     "verbose": (lambda d: d, {"verbose": 7}, "verbose 0, 1 or 2"),
     "nan": (bad, {}, r"1 NaN or infinite values, the first at index \(3, 2\)"),
-    "infinity": (lambda d: bad(d, (69, 0), np.inf), {}, r"data x: .* the first at index \(69, 0\)"),
+    "infinity": (lambda d: bad(d, (69, 0), np.inf), {}, r"data, x: .* the first at index \(69, 0\)"),
     "width": (
         lambda d: (d[0][:, :4], d[1]),
         {},
@@ -283,10 +283,14 @@ ERRORS = {
         {"validation_data": (np.ones((4, 5), "f"), np.full(4, 9))},
         r"validation_data > .*labels in",
     ),
-    "class weights": (lambda d: d, {"class_weight": [1.0, 2.0]}, "a weight for each class"),
+    "class weights": (lambda d: d, {"class_weight": [1.0, 2.0]}, "3 weights, since labels go up to 2"),
     "empty stream": (lambda d: [], {}, "at least one batch, got none"),
     "stream and split": (lambda d: [d], {"validation_split": 0.5}, "arrays with validation_split"),
-    "stream without its last batch": (lambda d: [d], {"drop_remainder": True}, "arrays with drop_remainder, got list"),
+    "stream without its last batch": (
+        lambda d: [d],
+        {"drop_remainder": True},
+        "arrays with drop_remainder, got a list",
+    ),
     "used-up stream": (lambda d: iter([d]), {"epochs": 2}, "iterated over once per epoch"),
     "bad batch": (lambda d: [d, (d[0][:, :4], d[1])], {}, r"x of shape \(batch, 5\)"),
     "nan in a batch": (lambda d: [d, bad(d)], {}, "NaN"),
@@ -328,7 +332,7 @@ def test_states_of_other_models_are_rejected(task, ts, data):
     for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run):
         with pytest.raises(fnn.InputError, match=r"a TrainState from fnn\.init\(.*as second argument, got None"):
             call(task, None, data)
-    with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
+    with pytest.raises(fnn.InputError, match=r"an fnn\.Task as first argument"):
         fnn.fit(ts, task, data, verbose=0)
 
 
@@ -339,7 +343,7 @@ def test_targets_of_other_losses():
         ("binary_crossentropy", y, 2 * y - 1, "belong to the 'logistic' loss"),
         ("logistic", 2 * y - 1, y, r"Use 2 \* y - 1"),
         ("categorical_crossentropy", np.eye(2)[y], np.eye(2)[y] * 3, r"targets in \[0, 1\]"),
-        ("mse", y * 1.0, np.full(6, np.inf), "data y"),
+        ("mse", y * 1.0, np.full(6, np.inf), "data, y"),
     ):
         outputs = 2 if loss == "categorical_crossentropy" else 1
         task = fnn.Task(fnn.Dense(outputs), loss)
@@ -439,11 +443,11 @@ def test_keras_style_calls_get_a_hint(task, ts, data):
     with pytest.raises(fnn.InputError, match="a list is read as a list of batches"):
         fnn.fit(task, ts, list(data), verbose=0)
     for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run, fnn.init):
-        with pytest.raises(fnn.InputError, match=r"a fnn.Task as first argument, got a Layer. Make one"):
+        with pytest.raises(fnn.InputError, match=r"an fnn.Task as first argument, got a Layer. Make one"):
             call(task.model, ts, data)
     with pytest.raises(fnn.InputError, match=r"Inside jit, vmap or grad use fnn\.run"):
         jax.vmap(lambda key: fnn.fit(task, fnn.init(task, key, data[0]), data))(jax.random.split(jax.random.key(0)))
-    with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got int"):
+    with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got an int"):
         fnn.fit(task, ts, data, callbacks=3)
     with pytest.raises(fnn.InputError, match=r"raise fnn\.StopTraining"):
         fnn.fit(task, ts, data, callbacks=lambda epoch, ts, logs: fnn.StopTraining, verbose=0)
@@ -492,7 +496,7 @@ def test_ids_outside_the_embedding_are_rejected_before_training(first):
     x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
     ts = fnn.init(task, jax.random.key(0), x)
     fnn.fit(task, ts, (x, y), verbose=0)
-    with pytest.raises(fnn.InputError, match=r"data x: expected ids in \[0, 5\) for \w+, got ids from 1 to 5. Number"):
+    with pytest.raises(fnn.InputError, match=r"data, x: expected ids in \[0, 5\) for \w+, got ids from 1 to 5. Number"):
         fnn.fit(task, ts, (x + 1, y), verbose=0)
     with pytest.raises(fnn.InputError, match=r"ids in \[0, 5\) for \w+, got ids from -1 to 3"):
         fnn.evaluate(task, ts, [(x, y), (x - 1, y)])
@@ -502,7 +506,7 @@ def test_ids_outside_the_embedding_are_rejected_before_training(first):
 
 def test_errors_suggest_a_cause(task, ts, data):
     x, y = data
-    match = r"a pair of one and a History\. fit returns \(ts, history\): write ts, history = fnn\.fit"
+    match = r"a pair, \(TrainState, History\)\. fit returns \(ts, history\): write ts, history = fnn\.fit"
     with pytest.raises(fnn.InputError, match=match):
         fnn.evaluate(task, fnn.fit(task, ts, data, verbose=0), data)
     with pytest.raises(fnn.InputError, match=r"Are x and y swapped\?"):
@@ -522,13 +526,13 @@ def test_errors_suggest_a_cause(task, ts, data):
             ):
                 call(flat, made, (images, y))
 
-    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass the tuple \(data\.x, data\.y\)"):
+    with pytest.raises(fnn.InputError, match=r"got a Dataset of 4 fields\. Pass the tuple \(data\.x, data\.y\)"):
         fnn.fit(task, ts, fnn.data.Dataset(x, y, (), ()), verbose=0)
     with pytest.raises(fnn.InputError, match=r"^validation_data: .*Pass the tuple \(data\.x, data\.y\)"):
         fnn.fit(task, ts, data, validation_data=fnn.data.Dataset(x, y, (), ()), verbose=0)
     with pytest.raises(fnn.InputError, match=r"Pass the tuple \(data\.x_train, data\.y_train\)"):
         fnn.evaluate(task, ts, fnn.data.Images(x, y, x[:2], y[:2], ()))
-    with pytest.raises(fnn.InputError, match=r"got Dataset of 4 fields\. Pass data\.x\."):
+    with pytest.raises(fnn.InputError, match=r"got a Dataset of 4 fields\. Pass data\.x\."):
         fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))
 
 

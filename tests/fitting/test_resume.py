@@ -365,13 +365,13 @@ def test_another_run_is_rejected(run, data):
     run(epochs=1)
     x, y, w = data
     cases = [
-        ({"batch_size": 8}, r"the batch_size of the run in it, 16, got 8\. To continue, repeat the original call"),
-        ({"eval_batch_size": 16}, "the eval_batch_size of the run in it, 256, got 16"),
-        ({"validation_data": data}, "the validation_data of the run in it, got others"),
-        ({"shuffle": False}, "the shuffle of the run in it, True, got False"),
-        ({"data": (x + 1, y, w)}, "the data of the run in it, got others"),
-        ({"data": (x[:60], y[:60], w[:60])}, "the data of the run in it"),
-        ({"callbacks": [fnn.early_stopping("loss")]}, r"the callbacks of the run in it, \[\]"),
+        ({"batch_size": 8}, r"batch_size 16, as in the run saved there, got 8\. To continue, repeat the original call"),
+        ({"eval_batch_size": 16}, "eval_batch_size 256, as in the run saved there, got 16"),
+        ({"validation_data": data}, "the validation_data of the run saved there, got others"),
+        ({"shuffle": False}, "shuffle True, as in the run saved there, got False"),
+        ({"data": (x + 1, y, w)}, "the data of the run saved there, got others"),
+        ({"data": (x[:60], y[:60], w[:60])}, "the data of the run saved there"),
+        ({"callbacks": [fnn.early_stopping("loss")]}, r"callbacks \[\], as in the run saved there"),
     ]
     for options, message in cases:
         with pytest.raises(fnn.InputError, match=message):
@@ -381,9 +381,9 @@ def test_another_run_is_rejected(run, data):
 def test_another_initial_state_is_rejected(run, task, ts, data, tmp_path):
     run(epochs=1)
     for state in (fnn.init(task, jax.random.key(1), data[0][:1]), fnn.set_hyper(ts, learning_rate=0.5)):
-        with pytest.raises(fnn.InputError, match=r"the initial state of the run in it \(seed.* step 0, got"):
+        with pytest.raises(fnn.InputError, match=r"the initial state of the run saved there \(seed.* step 0, got"):
             fnn.fit(task, state, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
-    with pytest.raises(fnn.InputError, match="the task of the run in it"):
+    with pytest.raises(fnn.InputError, match="the task of the run saved there"):
         fnn.fit(task.replace(metrics=()), ts, data, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
@@ -397,7 +397,7 @@ def test_function_bodies_are_compared(run, task, ts, data, tmp_path):
     layers = fnn.Dense(8, activation="relu"), fnn.BatchNorm(), fnn.Dropout(0.2), fnn.Dense(3)
     other_rate = task.replace(model=fnn.Sequential(*layers))
     for other in (task.replace(loss=five_times), other_rate):
-        with pytest.raises(fnn.InputError, match="the task of the run in it"):
+        with pytest.raises(fnn.InputError, match="the task of the run saved there"):
             fnn.fit(other, ts, data, epochs=2, batch_size=BATCH, checkpoint=tmp_path / "run", verbose=0)
 
 
@@ -532,7 +532,7 @@ class Plain:
 
 
 def test_an_iterable_without_a_state(run, data, task, ts, monkeypatch, capsys):
-    with pytest.raises(fnn.InputError, match=r"got Plain, which cannot continue within an epoch\. Give it"):
+    with pytest.raises(fnn.InputError, match=r"got a Plain, which cannot continue within an epoch\. Give it"):
         run(data=Plain(data), every=2)
     plain = fnn.fit(task, ts, Plain(data), epochs=3, verbose=0)
     with monkeypatch.context() as patch:

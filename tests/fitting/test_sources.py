@@ -203,9 +203,9 @@ def test_invalid_values_are_reported_with_their_index_before_training(task, ts, 
     np.save(tmp_path / "x.npy", x)
     x_mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     message = r"1 NaN or infinite values, the first at index \(69, 2\)"
-    with pytest.raises(fnn.InputError, match=f"data x: .*{message}"):
+    with pytest.raises(fnn.InputError, match=f"data, x: .*{message}"):
         fnn.fit(task, ts, (x, data[1]), batch_size=16, verbose=0, chunk_bytes=500)
-    with pytest.raises(fnn.InputError, match=f"validation_data x: .*{message}"):
+    with pytest.raises(fnn.InputError, match=f"validation_data, x: .*{message}"):
         fnn.fit(task, ts, mapped, batch_size=16, verbose=0, validation_data=(x, data[1]))
     monkeypatch.setattr("fnn.fitting.plan.CHUNK_BYTES", 500)
     for call in (lambda: fnn.evaluate(task, ts, (x_mapped, data[1])), lambda: fnn.predict(task, ts, x_mapped)):

@@ -103,7 +103,7 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
     assert (half.rows[0].output_dtype, half.size) == ("bfloat16", 4)
     with pytest.raises(fnn.InputError, match="ends in softmax"):
         fnn.check(fnn.Task(fnn.Dense(3, "softmax"), "categorical_crossentropy"), (2,))
-    with pytest.raises(fnn.InputError, match="check: expected a Layer or a Task, got int"):
+    with pytest.raises(fnn.InputError, match="check: expected a Layer or a Task, got an int"):
         fnn.check(3, (3,))
     with pytest.raises(fnn.InputError, match=r"check: expected a batch .*, got a TrainState\. It needs no parameters"):
         fnn.check(TASK, state_of(TASK, PARAMS))
@@ -436,13 +436,13 @@ def test_the_report_rejects_traced_values_and_bad_data():
     ts = state_of(TASK, PARAMS)
     with pytest.raises(fnn.InputError, match="layer_report: expected a state and a batch with concrete values"):
         jax.jit(lambda ts: fnn.layer_report(TASK, ts, (X, Y)))(ts)
-    with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
+    with pytest.raises(fnn.InputError, match=r"an fnn\.Task as first argument"):
         fnn.layer_report(TASK.model, ts, (X, Y))
     with pytest.raises(fnn.InputError, match=r"labels in \[0, 3\) for 3 outputs, got labels from 1 to 3"):
         fnn.layer_report(TASK, ts, (X, Y + 1))
-    with pytest.raises(fnn.InputError, match=r"batch x: expected finite numbers, got 1 NaN .* index \(2, 5\)"):
+    with pytest.raises(fnn.InputError, match=r"batch, x: expected finite numbers, got 1 NaN .* index \(2, 5\)"):
         fnn.layer_report(TASK, ts, (np.where(np.arange(240).reshape(40, 6) == 17, np.nan, X), Y))
-    with pytest.raises(fnn.InputError, match="a pair or a triple, got 1 items"):
+    with pytest.raises(fnn.InputError, match=r"\(x, y\) or \(x, y, sample_weight\), got 1 items"):
         fnn.layer_report(TASK, ts, (X,))
     with pytest.raises(fnn.InputError, match="of the same length"):
         fnn.layer_report(TASK, ts, (X, Y[:3]))

@@ -200,7 +200,7 @@ def test_parameters_frozen_by_the_optimizer_are_named():
     many = fnn.Sequential(*(fnn.Dense(2) for _ in range(4)))
     assert str(fnn.summary(many, (2,), frozen="*")).endswith("dense_2/bias, dense_2/kernel and 2 more")
     with pytest.raises(
-        fnn.InputError, match=r"summary: expected frozen to match some parameter, got 'dens'.*dense/bias"
+        fnn.InputError, match=r"summary, frozen: expected a pattern that matches some parameter, got 'dens'.*dense/bias"
     ):
         fnn.summary(model, (2,), frozen="dens")
 

@@ -526,7 +526,7 @@ P = jnp.zeros((4, 3))
         (lambda: losses.gaussian_moments(jnp.zeros((4, 2), int)), r"gaussian_nll: .*floating-point x"),
         (lambda: weighted_sum(P), r"loss: expected one value per example, of shape \(batch,\), got float32\[4, 3\]"),
         (lambda: weighted_sum(P[0], jnp.ones(4)), r"loss: expected sample weights of shape \(3,\), got float32\[4\]"),
-        (lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]), r"the labels reach 3, got 2 weights"),
+        (lambda: fnn.class_weights([0, 1, 3], [1.0, 2.0]), r"4 weights, since labels go up to 3, got 2"),
         (lambda: fnn.class_weights([0, -1], [1.0, 2.0]), r"expected labels of at least 0, got the label -1"),
         (lambda: fnn.class_weights([0, 1], {0: -2.0}), r"a finite weight of at least 0 for class 0, got -2\."),
         (lambda: fnn.class_weights([0, 1], {-1: 2.0}), r"expected class numbers of at least 0 as keys, got -1"),
@@ -627,10 +627,10 @@ def test_rows_without_a_class_are_refused():
     rows[2] = 0
     loss = losses.categorical_crossentropy
     for bad, match in (
-        (rows, r"which sum to 1, got 1 others, the first at 2 with the sum 0\. A row of zeros has no class"),
-        (rows[:, ::-1].astype("int8"), "got 1 others, the first at 2 with the sum 0"),
-        (np.stack([rows, rows]), r"got 2 others, the first at \(0, 2\)"),
-        (rows * 0 + 1, r"with the sum 3\. For several yes/no labels use the loss 'binary_crossentropy'"),
+        (rows, r"which sum to 1, got 1 row that is not, at index 2 \(sum 0\)\. A row of zeros has no class"),
+        (rows[:, ::-1].astype("int8"), r"got 1 row that is not, at index 2 \(sum 0\)"),
+        (np.stack([rows, rows]), r"got 2 rows that are not, the first at index \(0, 2\)"),
+        (rows * 0 + 1, r"\(sum 3\)\. For several yes/no labels use the loss 'binary_crossentropy'"),
         (np.full((2, 3), np.nan, "f"), r"expected targets in \[0, 1\], got targets from nan to nan"),
     ):
         with pytest.raises(fnn.InputError, match=f"^categorical_crossentropy: .*{match}"):
@@ -641,7 +641,7 @@ def test_rows_without_a_class_are_refused():
     x, task = np.ones((4, 2), "float32"), fnn.Task(fnn.Dense(3), loss)
     ts = fnn.init(task, jax.random.key(0), x)
     for call in (fnn.evaluate, partial(fnn.fit, verbose=0)):
-        with pytest.raises(fnn.InputError, match=r"data > categorical_crossentropy: .*the first at 2"):
+        with pytest.raises(fnn.InputError, match=r"data > categorical_crossentropy: .* at index 2"):
             call(task, ts, (x, rows))
     # A row of weight 0 is ignored.
     rest = np.array([1, 1, 0, 1], "float32")
@@ -685,7 +685,7 @@ def test_rows_that_are_not_a_distribution_are_refused():
         ([1.0, 1.0], "sum 2.*binary_crossentropy"),
         ([-0.5, 1.5], "sum 1"),
     ):
-        with pytest.raises(fnn.InputError, match=f"^here: .*1 others, the first at 1 with the {said}"):
+        with pytest.raises(fnn.InputError, match=rf"^here: .*1 row that is not, at index 1 \({said}"):
             losses.check_distributions("here", np.stack([good[0], row]))
 
 

@@ -42,4 +42,5 @@ CASES = {
     "weights of another length": lambda: losses.mean_loss("mse", COLUMN, COLUMN, np.ones(3, "f")),
     "a misspelled 'balanced'": lambda: fnn.class_weights(CLASSES, "balance"),
     "fewer class weights than classes": lambda: fnn.class_weights(CLASSES, [1.0, 2.0]),
+    "a fraction as a class": lambda: fnn.class_weights(CLASSES, {np.float32(0.5): 1.0}),
 }

@@ -32,8 +32,10 @@ CASES = {
     "too few names": lambda: metrics.classification_report(SCORES, CLASSES, names=["cat", "dog"]),
     "a negative weight": lambda: metrics.rmse(VALUES, VALUES, sample_weight=[1.0, -1.0]),
     "logits in place of probabilities": lambda: metrics.calibration_error(LOGITS, CLASSES),
+    "no bins": lambda: metrics.calibration_error(SCORES, CLASSES, bins=0),
     "rows that do not sum to 1": lambda: metrics.reliability(SCORES / 2, CLASSES),
     "a percentage as coverage": lambda: metrics.gaussian_interval(VALUES, VALUES, 90),
     "bounds in the wrong order": lambda: metrics.coverage(VALUES + 1, VALUES, VALUES),
+    "no scores among the highest": lambda: metrics.top_k_accuracy(SCORES, CLASSES, k=0),
     "a negative variance": lambda: metrics.coverage_curve(VALUES, -VALUES, VALUES),
 }

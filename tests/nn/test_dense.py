@@ -100,7 +100,7 @@ PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}
             lambda: fnn.dense({"weight": jnp.ones(2)}, jnp.ones((4, 2))),
             r"dense: expected parameters with a leaf 'kernel', got \['weight'\]",
         ),
-        (lambda: fnn.dense([], jnp.ones((4, 2))), r"expected parameters with a leaf 'kernel', got list"),
+        (lambda: fnn.dense([], jnp.ones((4, 2))), r"expected parameters with a leaf 'kernel', got a list"),
         (
             lambda: fnn.dense(PARAMS | {"bias": jnp.ones((4, 1))}, jnp.ones((4, 12))),
             r"dense: expected a bias of shape \(2,\) beside its kernel, got float32\[4, 1\]",

@@ -90,7 +90,7 @@ X = jnp.ones((2, 3))
         (lambda: fnn.Dropout(float("nan")), r"Dropout: expected rate in \[0, 1\], got nan"),
         (lambda: fnn.Dropout(True), r"Dropout: expected rate to be a number, got True"),
         (lambda: fnn.Dropout(None), r"Dropout: expected rate to be a number, got None"),
-        (lambda: fnn.Dropout(lambda step: 0.5), r"Dropout: expected rate to be a number, got <function"),
+        (lambda: fnn.Dropout(lambda step: 0.5), r"Dropout: expected rate to be a number, got the function"),
         (lambda: fnn.dropout(KEY, X, 1j), r"dropout: expected rate to be a number, got 1j"),
         (lambda: fnn.Dropout("half"), r"Dropout: expected rate to be a number, got 'half'"),
         (lambda: fnn.Dropout([0.1, 0.2]), r"Dropout: expected rate to be a number, got \[0\.1, 0\.2\]"),

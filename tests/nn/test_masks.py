@@ -442,11 +442,11 @@ def test_errors_name_the_part(rng):
     spoilt = np.array(x.x)
     spoilt[2, 1, 0] = np.nan
     for data, text in (
-        ((Masked(spoilt, x.mask), y), r"data x\.x: expected finite numbers"),
+        ((Masked(spoilt, x.mask), y), r"data, x\.x: expected finite numbers"),
         ((Masked(x.x, x.mask[:4]), y), r"x\.mask: 4"),
         ((Masked(x.x, x.mask.astype("f")), y), r"Dense, mask: expected a boolean mask.*mask.astype\(bool\)"),
         (((x.x, x.mask), y), r"layer 'dense' \(position 0\) > Dense: .*Write fnn.Masked\(x, mask\)"),
-        (Masked(x.x, y), r"expected a pair or a triple, got Masked"),
+        (Masked(x.x, y), r"expected \(x, y\) or \(x, y, sample_weight\), got a Masked"),
     ):
         with pytest.raises(InputError, match=text):
             fnn.fit(task, ts, data, verbose=0)

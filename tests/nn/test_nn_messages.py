@@ -27,6 +27,10 @@ CASES = {
     "an unknown activation": lambda: fnn.Dense(3, activation="rellu"),
     "an unknown initializer": lambda: fnn.Dense(3, kernel_initializer="xavier"),
     "the name of an activation among the layers": lambda: fnn.Sequential(fnn.Dense(3), "relu"),
+    "a function among the layers": lambda: fnn.Sequential(fnn.Dense(3), jax.nn.relu),
+    "a layer that is not called": lambda: fnn.Sequential(fnn.Flatten, fnn.Dense(3)),
+    "a recurrent layer that is not called": lambda: fnn.Bidirectional(fnn.LSTM),
+    "a float of NumPy as units": lambda: fnn.Dense(np.float32(3.0)),
     "rows of another width": lambda: apply(fnn.Sequential(fnn.Dense(8), fnn.Dense(3)), ROWS, ROWS[:, :3]),
     "images of bytes": lambda: fnn.summary(fnn.Dense(3), np.ones((2, 784), np.uint8)),
     "parameters in float32, input in bfloat16": lambda: apply(fnn.Dense(3), ROWS, jnp.ones((2, 4), jnp.bfloat16)),
@@ -34,6 +38,7 @@ CASES = {
         *fnn.Sequential(fnn.Dense(8), fnn.BatchNorm()).init(KEY, ROWS), ROWS
     ),
     "images without a channel axis": lambda: fnn.summary(fnn.Conv(8, (3, 3)), IMAGES[..., 0]),
+    "images with four channels": lambda: apply(fnn.Conv(8, 3), IMAGES, np.ones((2, 8, 8, 4), "f")),
     "the padding of another library": lambda: fnn.Conv(8, 3, padding="zeros"),
     "a window larger than the image": lambda: fnn.summary(fnn.Conv(8, 9), IMAGES),
     "Dropout without a key": lambda: apply(fnn.Dropout(0.5), ROWS, ROWS, train=True),

@@ -290,12 +290,12 @@ H = jnp.ones((4, 2))
             r"boolean mask of shape \(batch, time\) = \(4, 5\).*4, 6",
         ),
         (lambda: rec.lstm(OK, X, mask=jnp.ones((4, 5))), r"boolean mask.*float32\[4, 5\].*mask.astype\(bool\)"),
-        (lambda: rec.lstm(OK, X, mask=[True]), r"a mask that is a boolean array, got list"),
-        (lambda: rec.lstm(OK, X, (H, H)), r"expected carry to be a LSTMCarry, got tuple"),
-        (lambda: rec.lstm(OK, X, GRUCarry(H)), r"expected carry to be a LSTMCarry, got GRUCarry"),
+        (lambda: rec.lstm(OK, X, mask=[True]), r"a mask that is a boolean array, got a list"),
+        (lambda: rec.lstm(OK, X, (H, H)), r"expected carry to be an LSTMCarry, got a tuple"),
+        (lambda: rec.lstm(OK, X, GRUCarry(H)), r"expected carry to be an LSTMCarry, got a GRUCarry"),
         (
             lambda: rec.simple_rnn(rec.simple_rnn_init(jax.random.key(0), 3, 2), X, LSTMCarry(H, H)),
-            r"simple_rnn: expected carry to be a SimpleRNNCarry, got LSTMCarry",
+            r"simple_rnn: expected carry to be a SimpleRNNCarry, got an LSTMCarry",
         ),
         (
             lambda: rec.lstm(OK, X, LSTMCarry(H, H[:3])),
@@ -307,7 +307,7 @@ H = jnp.ones((4, 2))
         (lambda: rec.lstm({"kernel": OK["kernel"]}, X), r"parameters with a leaf 'recurrent_kernel'"),
         (lambda: rec.lstm(OK, X, activation="tahn"), r"unknown|known activation.*'tahn'.*tanh"),
         (lambda: rec.lstm_cell(OK, LSTMCarry(H, H), X), r"lstm_cell: expected x of shape \(batch, 3\)"),
-        (lambda: rec.lstm_cell(OK, H, X[:, 0]), r"lstm_cell: expected carry to be a LSTMCarry"),
+        (lambda: rec.lstm_cell(OK, H, X[:, 0]), r"lstm_cell: expected carry to be an LSTMCarry"),
         (
             lambda: rec.gru(rec.gru_init(jax.random.key(0), 3, 2), X, reset_after=False),
             r"bias of shape \(6,\).*reset_after",
@@ -323,7 +323,7 @@ H = jnp.ones((4, 2))
         (lambda: LSTM(2, input_dim=9).init(jax.random.key(0), X), r"x of width input_dim = 9, got float32\[4, 5, 3\]"),
         (
             lambda: LSTM(2).apply(OK, {}, (X, LSTMCarry(H, H))),
-            r"LSTM: expected one array, or fnn.Masked\(x, mask\), got a tuple of 2: float32\[4, 5, 3\], LSTMCarry",
+            r"LSTM: expected one array, or fnn.Masked\(x, mask\), got a tuple of 2: float32\[4, 5, 3\], an LSTMCarry",
         ),
         (lambda: Bidirectional(LSTM(2), "avg"), r"merge_mode.*'avg'"),
         (lambda: Bidirectional("lstm"), r"Bidirectional, forward: expected a Layer"),

@@ -223,16 +223,19 @@ P = {"a": jnp.ones(2)}
         (lambda: fnn.clip_by_value(0), r"clip_by_value: expected limit in \(0, inf\), got 0"),
         (lambda: fnn.clip_by_norm(-1), r"clip_by_norm: expected max_norm in \(0, inf\), got -1"),
         (lambda: fnn.clip_by_global_norm("x"), r"clip_by_global_norm: expected max_norm to be a number, got 'x'"),
-        (lambda: fnn.clip_by_norm(1.0).update(P, ()), r"transform: expected the OptState .* got tuple"),
+        (lambda: fnn.clip_by_norm(1.0).update(P, ()), r"transform: expected the OptState .* got a tuple"),
         (lambda: fnn.accumulate("sgd", 0), r"accumulate: expected every to be an integer of at least 1, got 0"),
         (lambda: fnn.accumulate("sgd", 2.0), r"accumulate: expected every to be an integer of at least 1, got 2\.0"),
         (lambda: fnn.freeze("sgd", "b*").init(P), r"freeze: expected a pattern .*got 'b\*'\. Paths: \['a'\]"),
         (lambda: fnn.ema("sgd", 1.5), r"ema: expected decay in \[0, 1\], got 1\.5"),
-        (lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)), r"ema: expected update.*, got params=None"),
-        (lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))), r"averaged: .*ema.*, got OptState"),
+        (
+            lambda: fnn.ema("sgd").update(P, fnn.ema("sgd").init(P)),
+            r"ema: expected the parameters, got None\. Call update",
+        ),
+        (lambda: fnn.averaged(SimpleNamespace(opt_state=fnn.sgd().init(P))), r"averaged: .*ema.*, got an OptState"),
         (lambda: fnn.chain(fnn.sgd(0.1), "adm"), r"optimizer: .* got 'adm'"),
         (lambda: fnn.chain(jnp.sin), r"got the function sin"),
-        (lambda: fnn.chain("sgd", "sgd").update(P, ()), r"chain: .* 2 parts .*, got tuple"),
+        (lambda: fnn.chain("sgd", "sgd").update(P, ()), r"chain: .* 2 parts .*, got a tuple"),
     ],
 )
 def test_errors(call, message):
@@ -252,7 +255,8 @@ def test_the_state_of_another_model_is_refused(wrap):
     if hasattr(state, "average"):
         state = state._replace(average=state.average._replace(slots={"average": other}))
     with pytest.raises(
-        fnn.InputError, match=r"an optimizer state of this model, momentum/a of shape \(3,\), got float32\[2\]"
+        fnn.InputError,
+        match=r"an optimizer state for these parameters, with momentum/a of shape \(3,\), got float32\[2\]",
     ):
         optimizer.update(other, state, other)
 

@@ -51,15 +51,15 @@ def test_images_of_any_dtype(x):
 
 
 def test_images_reject_bad_input():
-    with pytest.raises(fnn.InputError, match=r"x of shape \(count, height, width\[, channels\]\), got \(4, 4\)"):
+    with pytest.raises(fnn.InputError, match=r"x of shape \(count, height, width\[, channels\]\), got shape \(4, 4\)"):
         fnn.plot.images(np.zeros((4, 4)))
-    with pytest.raises(fnn.InputError, match=r"channels\]\), got \(0, 4, 4\)"):
+    with pytest.raises(fnn.InputError, match=r"channels\]\), got shape \(0, 4, 4\)"):
         fnn.plot.images(np.zeros((0, 4, 4)))
     with pytest.raises(fnn.InputError, match=r"at most 400 images, got 401. Select some, e.g. x\[:40\]"):
         fnn.plot.images(np.zeros((401, 2, 2)))
     with pytest.raises(fnn.InputError, match="expected 3 labels, got 2"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2])
-    with pytest.raises(fnn.InputError, match=r"one of predictions per image, got \(3, 10\). Use scores.argmax\(-1\)"):
+    with pytest.raises(fnn.InputError, match=r"one prediction per image, got shape \(3, 10\). Use scores.argmax\(-1\)"):
         fnn.plot.images(np.zeros((3, 4, 4)), [1, 2, 3], np.zeros((3, 10)))
     with pytest.raises(fnn.InputError, match=r"colour images in \[0, 1\], or integers in \[0, 255\], got numbers"):
         fnn.plot.images(np.full((2, 4, 4, 3), 255.0))
@@ -100,7 +100,7 @@ def test_probabilities_of_many_classes():
 
 
 def test_probabilities_reject_bad_input():
-    with pytest.raises(fnn.InputError, match=r"of shape \(classes,\), got \(3, 2\)"):
+    with pytest.raises(fnn.InputError, match=r"of shape \(classes,\), got shape \(3, 2\)"):
         fnn.plot.probabilities(P)
     with pytest.raises(fnn.InputError, match=r"numbers from -2 to 3 that sum to 1. Pass fnn.activations.softmax"):
         fnn.plot.probabilities([-2, 3])
@@ -135,11 +135,11 @@ def test_predictions_are_images_beside_bars():
 
 
 def test_predictions_reject_bad_input():
-    with pytest.raises(fnn.InputError, match=r"p of shape \(3, classes\), got \(2, 2\)"):
+    with pytest.raises(fnn.InputError, match=r"p of shape \(3, classes\), got shape \(2, 2\)"):
         fnn.plot.predictions(IMAGES, P[:2])
-    with pytest.raises(fnn.InputError, match=r"p of shape \(3, classes\), got \(3,\)"):
+    with pytest.raises(fnn.InputError, match=r"p of shape \(3, classes\), got shape \(3,\)"):
         fnn.plot.predictions(IMAGES, P[0, 0] * np.ones(3))
-    with pytest.raises(fnn.InputError, match=r"predictions: expected 3 labels, got \(2,\)"):
+    with pytest.raises(fnn.InputError, match=r"predictions: expected 3 labels, got shape \(2,\)"):
         fnn.plot.predictions(IMAGES, P, [1, 1])
     with pytest.raises(fnn.InputError, match="predictions: expected probabilities"):
         fnn.plot.predictions(IMAGES, 3 * P)

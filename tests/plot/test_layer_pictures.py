@@ -181,7 +181,7 @@ def test_learning_curves_reject_bad_input():
         fnn.plot.learning_curves(history, ["loss"])
     with pytest.raises(fnn.InputError, match=r"at least one epoch of 'loss', got float64\[0\]"):
         fnn.plot.learning_curves({"loss": []})
-    with pytest.raises(fnn.InputError, match="expected a history, a dict of lists, got tuple"):
+    with pytest.raises(fnn.InputError, match="expected a history, a dict of lists, got a tuple"):
         fnn.plot.learning_curves(("ts", "history"))
     assert not plt.get_fignums()
 
@@ -220,7 +220,7 @@ def test_layer_statistics_write_zeros_below_the_lowest_point():
         ([1.0], r"a dict of layers, or of runs with their layers, got \[1.0\]"),
         ({"run": {}}, "at least one layer, got none"),
         ({"run": {"x": 1.0}, "x": 2.0}, "either a dict of layers or a dict of dicts, got a mixture"),
-        ({"x": np.ones(3)}, r"one number for layer 'x', got float64\[3\]. For example jnp.linalg.norm"),
+        ({"x": np.ones(3)}, r"one number for layer 'x', got float64\[3\]. Reduce it first, e.g. with jnp.linalg.norm"),
         ({"x": -1.0}, "number for layer 'x' that is at least 0 on a logarithmic axis, got -1. Pass log=False"),
         ({"x": np.nan}, "number for layer 'x' that is finite, got nan"),
         ({"x": "much"}, "x: expected an array of numbers, got a string"),

@@ -42,6 +42,7 @@ CASES = {
     "scores in place of labels": lambda: plot.images(IMAGES, PROBABILITIES),
     "too few names": lambda: plot.predictions(IMAGES, PROBABILITIES, names=["cat", "dog"]),
     "logits in place of probabilities": lambda: plot.probabilities(np.array([2.0, -1.0, 0.5], "f")),
+    "a label beyond the classes": lambda: plot.probabilities(PROBABILITIES[0], label=np.int32(3)),
     "points with three features": lambda: plot.decision_boundary(jnp.sum, np.ones((4, 3), "f"), LABELS),
     "a prediction of another shape": lambda: plot.decision_boundary(jnp.sum, POINTS, LABELS),
     "a model that diverged": lambda: plot.decision_boundary(lambda x: x[:, 0] * jnp.nan, POINTS, LABELS),
@@ -50,4 +51,5 @@ CASES = {
     "probabilities in place of a curve": lambda: plot.reliability(PROBABILITIES),
     "bounds in the wrong order": lambda: plot.intervals(np.ones(3), np.zeros(3)),
     "an argument that was not swept": lambda: plot.sweep_line(SWEEP, "units"),
+    "a metric that was not recorded": lambda: plot.sweep_line(SWEEP, "rate", metric="acuracy"),
 }

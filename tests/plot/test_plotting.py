@@ -62,7 +62,7 @@ def test_a_picture_uses_the_given_axes_or_one_new_figure(name, own):
     fresh = draw(None)
     assert fresh is not own
     assert len(plt.get_fignums()) == 2
-    with pytest.raises(fnn.InputError, match=f"^{name}: expected ax to be one matplotlib axes, got ndarray"):
+    with pytest.raises(fnn.InputError, match=f"^{name}: expected ax to be one matplotlib axes, got an ndarray"):
         draw(np.array([own]))
     assert len(plt.get_fignums()) == 2
 
@@ -77,7 +77,7 @@ def test_a_grid_uses_the_given_axes_or_one_new_figure(name):
     assert len(plt.get_fignums()) == 2
     with pytest.raises(fnn.InputError, match=f"^{name}: expected [236] axes, got 1"):
         draw(grid[0, :1])
-    with pytest.raises(fnn.InputError, match=f"^{name}: expected axes to be an array of matplotlib axes, got list"):
+    with pytest.raises(fnn.InputError, match=f"^{name}: expected axes to be an array of matplotlib axes, got a list"):
         draw([1, 2, 3])
 
 

@@ -294,7 +294,7 @@ def test_pictures_use_the_given_axes(draw, found):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f: sweep_curves({"loss": [1.0]}), "^sweep_curves: expected the result of fnn.sweep, got dict"),
+        (lambda f: sweep_curves({"loss": [1.0]}), "^sweep_curves: expected the result of fnn.sweep, got a dict"),
         (lambda f: sweep_curves(f, "val_los"), "Did you mean 'val_loss'"),
         (lambda f: sweep_curves(f, color="rat"), "Did you mean 'rate'"),
         (lambda f: sweep_curves(f, top=-1), "top to be an integer of at least 0"),

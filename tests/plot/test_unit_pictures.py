@@ -151,7 +151,7 @@ def test_network_minimizes_crossings():
 @pytest.mark.parametrize(
     ("formula", "message"),
     [
-        ("a and b", "a formula of at least one unit, got str"),
+        ("a and b", "a formula of at least one unit, got a str"),
         (
             by_hand(("x", (1.0,), 1.0, ("y",)), names=("a",)),
             r"unit 'x' to have inputs that come before it, got \['y'\]",

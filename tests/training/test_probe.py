@@ -215,7 +215,7 @@ def test_values_of_many_training_runs_at_once():
 def test_layer_values_rejects_invalid_tasks_and_batches():
     task = fnn.Task(fnn.Dense(1), "mse")
     ts = start(task)
-    with pytest.raises(fnn.InputError, match=r"a fnn\.Task as first argument"):
+    with pytest.raises(fnn.InputError, match=r"an fnn\.Task as first argument"):
         layer_values(task.model, ts, (X, X))
     with pytest.raises(fnn.InputError, match="of the same length, got x: 6, y: 5"):
         layer_values(task, ts, (X, X[:5, :1]))

@@ -384,6 +384,19 @@ def test_sigmoid_before_a_loss_on_logits_is_rejected(activation, data):
     fnn.init(fnn.Task(fnn.Sequential(model, fnn.Dense(1)), "binary_crossentropy"), jax.random.key(0), data[0])
 
 
+def test_the_state_of_another_optimizer_is_refused_by_every_function(task, data):
+    other = fnn.init(task.replace(optimizer=fnn.sgd(0.1, momentum=0.9)), jax.random.key(0), data[0][:1])
+    calls = (
+        lambda: fnn.train_step(task, other, data),
+        lambda: fnn.train_epoch(task, other, data),
+        lambda: fnn.run(task, other, data, epochs=1),
+        lambda: fnn.fit(task, other, data, verbose=0),
+    )
+    for call in calls:
+        with pytest.raises(fnn.InputError, match=r"optimizer.*: expected .* got one that lacks .*velocity.*unexpec"):
+            call()
+
+
 def test_init_rejects_invalid_keys(task, data):
     with pytest.raises(fnn.InputError, match=r"jax.random.key\(0\)"):
         fnn.init(task, 0, data[0])

@@ -13,6 +13,7 @@ X = np.ones((8, 4), "f")
 Y = np.zeros((8, 1), "f")
 MODEL = fnn.Dense(1)
 TASK = fnn.Task(MODEL, "mse")
+SGD = fnn.Task(MODEL, "mse", fnn.sgd(0.1, momentum=0.9))
 WIDE = fnn.Task(fnn.Dense(8), "mse")
 SOFTMAX = fnn.Sequential(fnn.Dense(3), fnn.Activation("softmax"))
 
@@ -39,6 +40,8 @@ def test_messages():
 
 CASES = {
     "a list of layers in place of a model": lambda: fnn.Task([fnn.Dense(1)], "mse"),
+    "a function in place of a model": lambda: fnn.Task(jax.numpy.tanh, "mse"),
+    "a layer that is not called": lambda: fnn.Task(fnn.Dense, "mse"),
     "a model in place of the task": lambda: fnn.init(MODEL, KEY, X),
     "input and key in the wrong order": lambda: fnn.init(TASK, X, KEY),
     "probabilities with a loss of logits": lambda: fnn.init(
@@ -47,10 +50,13 @@ CASES = {
     "a penalty that matches no parameter": lambda: state(fnn.Task(MODEL, "mse", penalty=fnn.penalties.l2(1e-4, "w*"))),
     "the pair that fit returns": lambda: step(X, Y, ts=(state(), {"loss": [1.0]})),
     "data before the state": lambda: fnn.train_step(TASK, (X, Y), state()),
+    "four items in a batch": lambda: step(X, Y, Y, Y),
     "fewer targets than inputs": lambda: step(X, Y[:7]),
     "sample weights as a column": lambda: step(X, Y[:, 0], Y),
     "the optimizer state of another model": lambda: step(X, Y, ts=state()._replace(opt_state=state(WIDE).opt_state)),
+    "the optimizer state of another optimizer": lambda: step(X, Y, ts=state(SGD)),
     "fewer rows than one full batch": lambda: run(X, Y, batch_size=32, drop_remainder=True),
+    "a batch size of 0": lambda: run(X, Y, batch_size=0),
     "a callback of fit in run": lambda: run(X, Y, callbacks=[lambda epoch, ts, logs: ts]),
     "a metric of unknown direction": lambda: fnn.early_stopping("profit"),
     "no validation data to watch": lambda: follow(fnn.early_stopping("val_loss"), None, loss=1.0),

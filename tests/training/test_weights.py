@@ -161,7 +161,7 @@ def test_ids_and_labels_out_of_range(rng):
     # fit and evaluate refuse them only in rows that count.
     assert_same(fnn.evaluate(task, ts, (bad_ids, bad_y, w)), fnn.evaluate(task, ts, (ids, y, w)))
     counts = np.where(w == 0, 1, w).astype("f")
-    with pytest.raises(fnn.InputError, match=r"data x: expected ids in \[0, 5\)"):
+    with pytest.raises(fnn.InputError, match=r"data, x: expected ids in \[0, 5\)"):
         fnn.evaluate(task, ts, (bad_ids, y, counts))
     with pytest.raises(fnn.InputError, match=r"expected labels in \[0, 3\)"):
         fnn.evaluate(task, ts, (ids, bad_y, counts))
@@ -274,12 +274,12 @@ def test_rows_of_nonzero_weight_are_still_checked(job):
     task, ts, _, (x, y, w) = job
     wrong = x.copy()
     wrong[7, 1] = NAN
-    with pytest.raises(fnn.InputError, match=r"data x: expected finite numbers, got 1 NaN .* index \(7, 1\)"):
+    with pytest.raises(fnn.InputError, match=r"data, x: expected finite numbers, got 1 NaN .* index \(7, 1\)"):
         fnn.fit(task, ts, (wrong, y, w), verbose=0)
     # A row of weight 0 that was let through counts as soon as its weight does.
     held = jnp.asarray(x)
     fnn.evaluate(task, ts, (held, y, w))
-    with pytest.raises(fnn.InputError, match=r"data x: expected finite numbers"):
+    with pytest.raises(fnn.InputError, match=r"data, x: expected finite numbers"):
         fnn.evaluate(task, ts, (held, y, np.ones_like(w)))
 
 

@@ -224,9 +224,9 @@ def test_members_are_states(found):
     np.testing.assert_array_equal(part.history["loss"], found.history["loss"][1:])
     scores = fnn.evaluate(TASK, found[0], V)
     assert scores["loss"] == pytest.approx(found.history["val_loss"][0, -1], rel=1e-4)
-    with pytest.raises(IndexError, match="member 3 of 3"):
+    with pytest.raises(IndexError, match="no member 3; there are 3, numbered from 0"):
         found[3]
-    with pytest.raises(fnn.InputError, match=r"expected the number of a member, or a slice, got str"):
+    with pytest.raises(fnn.InputError, match=r"expected the number of a member, or a slice, got a str"):
         found["loss"]
     with pytest.raises(fnn.InputError, match="expected a slice with at least one member, got none of 3"):
         found[5:]
@@ -544,22 +544,22 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (lambda: train(callbacks=[fnn.early_stopping("val_los")]), r"did you mean 'val_loss'"),
         (lambda: train(validation_data=(V[0], V[1] + 3)), r"validation_data > .* labels in \[0, 3\) .*from 3 to 5"),
         (lambda: train(validation_data=(V[0][:, :2], V[1])), r"^validation_data > layer 'dense'"),
-        (lambda: fnn.ensemble(MODEL, KEY, (X, Y)), r"task: expected a fnn\.Task as first argument"),
+        (lambda: fnn.ensemble(MODEL, KEY, (X, Y)), r"task: expected an fnn\.Task as first argument"),
         (lambda: fnn.ensemble(TASK, 3, (X, Y)), r"expected one PRNG key, got 3\. Pass jax\.random\.key\(3\)"),
-        (lambda: fnn.ensemble(TASK, KEY, X), r"data: expected a pair or a triple"),
+        (lambda: fnn.ensemble(TASK, KEY, X), r"data: expected \(x, y\) or \(x, y, sample_weight\)"),
         (lambda: fnn.ensemble(TASK, KEY, (X, Y[:-1])), r"the same length, got x: 44, y: 43"),
         (lambda: fnn.ensemble(TASK, KEY, (X[:0], Y[:0])), r"at least one example, got none"),
         (
             lambda: fnn.ensemble(TASK, KEY, (X, Y + 1)),
             r"data > .* labels in \[0, 3\) for 3 outputs, got labels from 1 to 3",
         ),
-        (lambda: fnn.ensemble(TASK, KEY, (NAN, Y)), r"data x: expected finite numbers, got 4 NaN .* index \(3, 0\)"),
+        (lambda: fnn.ensemble(TASK, KEY, (NAN, Y)), r"data, x: expected finite numbers, got 4 NaN .* index \(3, 0\)"),
         (lambda: fnn.ensemble(TASK, KEY, (X, Y, -np.ones(44))), r"sample_weight: expected weights of at least 0"),
         (lambda: fnn.ensemble(TASK, KEY, [(X, Y)]), r"ensemble: expected arrays, \(x, y\), got a list"),
         (lambda: fnn.ensemble(FAST, KEY, (X, NUMBERS[:, :1])), r"mean_squared_error: expected targets of the pred"),
         (
             lambda: jax.jit(lambda x: fnn.ensemble(TASK, KEY, (x, Y)).ts)(X),
-            r"expected arrays with values, got a traced array\. .* fnn\.run under fnn\.many",
+            r"expected concrete values, got traced ones\. .* fnn\.run under fnn\.many",
         ),
         (
             lambda: MSE.predict(X).vote,
@@ -577,10 +577,10 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (lambda: MSE.evaluate((X, NUMBERS[:3])), r"the same length"),
         (lambda: MSE.evaluate([(X, NUMBERS)]), r"data: expected arrays, \(x, y\), got a list"),
         (lambda: fnn.Ensemble.of(TASK, []), r"at least one TrainState, got an empty list\. A sweep keeps"),
-        (lambda: fnn.Ensemble.of(TASK, [start(0), 3]), r"Ensemble\.of, state 1: expected a TrainState, got int"),
+        (lambda: fnn.Ensemble.of(TASK, [start(0), 3]), r"Ensemble\.of, state 1: expected a TrainState, got an int"),
         (lambda: fnn.Ensemble.of(TASK, start(0)), r"expected a list of TrainStates, or .* Pass a list of them: \[ts"),
-        (lambda: fnn.Ensemble.of(TASK, {"a": start(0)}), r"expected a list of TrainStates, got dict"),
-        (lambda: fnn.Ensemble.of(start(0), [start(0)]), r"expected a fnn\.Task"),
+        (lambda: fnn.Ensemble.of(TASK, {"a": start(0)}), r"expected a list of TrainStates, got a dict"),
+        (lambda: fnn.Ensemble.of(start(0), [start(0)]), r"expected an fnn\.Task"),
         (other_width, r"state 2: expected states of the same shapes; the first has .*float32\[6\].*, got float32\[7\]"),
     ],
 )

@@ -216,7 +216,7 @@ BAD = {
     ),
     "order key without shuffling": (
         lambda: fnn.epoch_order(START, 10, False, jax.random.key(0)),
-        "expected shuffle=True with a key for the order",
+        "epoch_order: expected shuffle=True with order_key",
     ),
 }
 

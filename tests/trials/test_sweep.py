@@ -446,7 +446,7 @@ def decides(rate):
         (lambda: fnn.sweep(trial, {"seed": [0], "rate": jnp.float32(1)}), "a list of values for 'rate'"),
         (lambda: fnn.sweep(trial, {"seed": [0], "rate": fnn.Dense(1)}), "a list of values for 'rate'"),
         (lambda: fnn.sweep(trial, [{"seed": 0, "rate": 1.0}, {"seed": 0}]), "trials with the same arguments"),
-        (lambda: fnn.sweep(misspelled, {"rate": [0.1]}, verbose=0), "set_hyper: .* got 'learning_rat'. Known here"),
+        (lambda: fnn.sweep(misspelled, {"rate": [0.1]}, verbose=0), "got 'learning_rat'. Use learning_rate."),
         (lambda: fnn.sweep(of_units, {"units": [1, 2]}, verbose=0), r"'units', which sets.*structural=\('units',\)"),
         (lambda: fnn.sweep(of_units, {"units": [1], "rate": [1.0]}, verbose=0), r"structural=\('units',\)"),
         (lambda: fnn.sweep(two_sizes, {n: [1] for n in "abcd"}, verbose=0), r"structural=\('b', 'd',\)"),

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from ..._core.checks import leaf, lookup
-from ..._core.described import described
+from ..._core.described import described, in_words
 from ..._core.errors import describe, fail
 from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
-from ..layer import Layer, Output
+from ..layer import Layer, Output, call_hint
 from ..masks import Masked, kept, sequence_of
 from ..observe import call
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
@@ -72,7 +72,7 @@ def Bidirectional(
     layers = {"forward": layer, "backward": layer if backward_layer is None else backward_layer}
     for part, one in layers.items():
         if not isinstance(one, Layer):
-            fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=repr(one))
+            fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=in_words(one), hint=call_hint(one))
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}

@@ -24,7 +24,7 @@ from jax import lax
 
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import lift
-from ..._core.errors import describe, fail, shape_text
+from ..._core.errors import describe, fail, shape_text, with_article
 from ..._core.types import Array, Params, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
@@ -201,7 +201,7 @@ def _check_carry(where: str, kind: Cell[Carry], carry: Carry, batch: int, recurr
     shape = (batch, recurrent.shape[0])
     if not isinstance(carry, kind.carry):
         hint = f"Make one of arrays of shape (batch, units) = {shape}."
-        fail(where, expected=f"carry to be a {kind.carry.__name__}", got=describe(carry), hint=hint)
+        fail(where, expected=f"carry to be {with_article(kind.carry.__name__)}", got=describe(carry), hint=hint)
     for field, value in zip(kind.carry._fields, carry, strict=True):
         if jnp.shape(value) != shape or value.dtype != recurrent.dtype:
             expected = f"carry.{field} of dtype {recurrent.dtype} and shape (batch, units) = {shape}"
