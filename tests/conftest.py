@@ -27,6 +27,10 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     helpers.update_messages = config.getoption("--update-messages")
+    # The default tests compile thousands of programs for small arrays, which takes longer than running them. The slow
+    # tests are fully optimized, and so are the default ones with JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment.
+    if config.option.markexpr == "not slow" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+        jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture

