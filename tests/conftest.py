@@ -31,6 +31,8 @@ def pytest_configure(config):
     # tests are fully optimized, and so are the default ones with JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment.
     if config.option.markexpr == "not slow" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         jax.config.update("jax_disable_most_optimizations", True)
+        if jax.__version_info__ < (0, 11):  # whose code for fused operations takes a third of the time to compile
+            os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
 @pytest.fixture
