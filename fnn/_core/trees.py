@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .errors import describe, fail
-from .types import ArraySpec, F, PyTree
+from .types import ArraySpec, PyTree
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -41,27 +39,6 @@ def shape_of(x: PyTree) -> PyTree:
 def copied(tree: PyTree) -> PyTree:
     """The same values in new buffers, copied by one program instead of one per array."""
     return jax.tree.map(jnp.copy, tree)
-
-
-def compiled(jitted: F) -> F:
-    """A function jitted with a `Task` as its static first argument, which runs uncompiled if that task is traced.
-
-    An example is a trial whose `Task` has an optimizer with a traced learning rate. Its compiled program could never be
-    reused, and JAX's cache would keep the traced values, which `jax.checking_leaks` reports.
-    """
-
-    @functools.wraps(jitted, assigned=(*functools.WRAPPER_ASSIGNMENTS, *COMPILED))
-    def call(task: object, *args: PyTree, **kwargs: PyTree) -> PyTree:
-        if getattr(task, "traced", False):
-            args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
-            return jitted.__wrapped__(task, *args, **kwargs)  # type: ignore[attr-defined]
-        return jitted(task, *args, **kwargs)
-
-    return cast(F, call)
-
-
-COMPILED = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")
-"""Attributes of a compiled function that its wrappers keep."""
 
 
 def paths(tree: PyTree) -> dict[str, Any]:

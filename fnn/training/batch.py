@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +10,8 @@ import jax.numpy as jnp
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
-from .._core.trees import COMPILED, shape_of
-from .._core.types import Array, DType, F, PyTree, Shape
+from .._core.trees import shape_of
+from .._core.types import Array, DType, PyTree, Shape
 from ..nn.layer import Layer
 
 T = TypeVar("T")
@@ -64,27 +62,6 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
         hint = "Write sample_weight[:, 0]."
         fail(f"{where}, sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
     return batch
-
-
-def parsing(name: str) -> Callable[[F], F]:
-    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`."""
-
-    def wrap(jitted: F) -> F:
-        def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
-            def call(*args: object, **kwargs: object) -> T:
-                if name in kwargs:
-                    kwargs[name] = parse(kwargs[name])
-                return fn(*args[:2], *map(parse, args[2:3]), *args[3:], **kwargs)
-
-            return call
-
-        parsed = functools.wraps(jitted)(after(functools.partial(as_batch, where=name), jitted))
-        for method in COMPILED:  # these take shapes too
-            if hasattr(jitted, method):
-                setattr(parsed, method, after(Batch.of, getattr(jitted, method)))
-        return cast(F, parsed)
-
-    return wrap
 
 
 def size_of(data: PyTree) -> int:

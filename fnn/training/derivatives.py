@@ -8,10 +8,11 @@ import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
-from .._core.trees import compiled, paths
+from .._core.trees import paths
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
-from .batch import Batch, as_batch, neutralize_zero_weights, parsing, size_of
+from .batch import Batch, as_batch, neutralize_zero_weights, size_of
+from .entry import compiled, parsing
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import measure, penalties_of

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
 from .._core.random import permutation
-from .._core.trees import compiled
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, parsing, rows_of, size_of, take
+from .batch import Batch, rows_of, size_of, take
+from .entry import compiled, parsing
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals

@@ -11,9 +11,9 @@ import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail, kind_of
-from .._core.trees import compiled
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
+from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .segments import in_segments, rematerialized, zeros

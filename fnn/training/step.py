@@ -6,11 +6,11 @@ from functools import partial
 
 import jax
 
-from .._core.trees import compiled
 from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..optimizers.base import apply_updates
-from .batch import Batch, neutralize_zero_weights, parsing, size_of
+from .batch import Batch, neutralize_zero_weights, size_of
+from .entry import compiled, parsing
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results

@@ -1,0 +1,57 @@
+"""Decorators of the public compiled functions: one lets them take data as users have it, the other traced tasks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.types import F, PyTree
+from .batch import Batch, as_batch
+
+T = TypeVar("T")
+
+_KEPT = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")  # attributes that a wrapper keeps
+
+
+def compiled(jitted: F) -> F:
+    """A function jitted with a `Task` as its static first argument, which runs uncompiled if that task is traced.
+
+    An example is a trial whose `Task` has an optimizer with a traced learning rate. Its compiled program could never be
+    reused, and JAX's cache would keep the traced values, which `jax.checking_leaks` reports.
+    """
+
+    @functools.wraps(jitted, assigned=(*functools.WRAPPER_ASSIGNMENTS, *_KEPT))
+    def call(task: object, *args: PyTree, **kwargs: PyTree) -> PyTree:
+        if getattr(task, "traced", False):
+            args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
+            return inspect.unwrap(jitted)(task, *args, **kwargs)
+        return jitted(task, *args, **kwargs)
+
+    return cast(F, call)
+
+
+def parsing(name: str) -> Callable[[F], F]:
+    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`."""
+
+    def wrap(jitted: F) -> F:
+        def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
+            def call(*args: object, **kwargs: object) -> T:
+                if name in kwargs:
+                    kwargs[name] = parse(kwargs[name])
+                return fn(*args[:2], *map(parse, args[2:3]), *args[3:], **kwargs)
+
+            return call
+
+        parsed = functools.wraps(jitted)(after(functools.partial(as_batch, where=name), jitted))
+        for method in _KEPT:  # these take shapes too
+            if hasattr(jitted, method):
+                setattr(parsed, method, after(Batch.of, getattr(jitted, method)))
+        return cast(F, parsed)
+
+    return wrap
