@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ def measure(
     seed: int = 0,
     limit: float = 600,
     ensemble: dict[str, Any] | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What `worker` says of a library and a workload; where it fails or exceeds the limit in seconds, ``failed``.
 
@@ -121,11 +123,12 @@ def measure(
       seed: of parameters, order and dropout.
       limit: in seconds.
       ensemble: arguments for `ensembles.build`, which then takes the place of the library's own epoch.
+      variables: further environment variables of the process.
     """
     with tempfile.TemporaryDirectory(dir=data.folder) as name:
         scratch = Path(name)
         request = {"library": library, "threads": threads, "epochs": epochs, "seed": seed, "ensemble": ensemble}
-        variables = environment(threads, scratch)
+        variables = {**environment(threads, scratch), **variables}
         if workload is not None:
             request |= {"workload": workloads.to_dict(workload), "data": str(data.of(workload))}
             variables |= VARIANTS[library].environment
