@@ -44,6 +44,7 @@ from .nn.dropout import Dropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer
 from .nn.masks import Masked
+from .nn.model import Model
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
 from .nn.pooling import (
     AvgPool,
@@ -108,7 +109,7 @@ __all__ = [
     "gru", "gru_cell", "gru_init", "GRUCarry",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual", "Masked",
+    "Layer", "Sequential", "Residual", "Model", "Masked",
     "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
     "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
     "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",

@@ -1,0 +1,426 @@
+"""Model: values and gradients against Keras's functional models, keys, state, shapes, and errors with their line."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import compilations
+
+import fnn
+
+keras = pytest.importorskip("keras", reason="Keras is the reference here")
+k = keras.layers
+RNG = np.random.default_rng(0)
+KEY = jax.random.key(0)
+
+
+def draw(*shape):
+    return RNG.normal(size=shape).astype("float32")
+
+
+# ------------------------------------------------------------------------------------------------------ against Keras
+def two_inputs():
+    """A picture and a table, to two outputs."""
+
+    def forward(layers, x):
+        h = jnp.concatenate([layers.image(x["image"]), layers.table(x["table"])], axis=-1)
+        return {"digit": layers.digit(h), "angle": layers.angle(h)}
+
+    image = fnn.Sequential(fnn.Conv(2, 3, activation="relu"), fnn.Flatten(), fnn.Dense(4, "tanh"))
+    model = fnn.Model(forward, image=image, table=fnn.Dense(3), digit=fnn.Dense(5), angle=fnn.Dense(1))
+
+    inputs = {"image": keras.Input((6, 5, 1), name="image"), "table": keras.Input((3,), name="table")}
+    conv, dense, table = k.Conv2D(2, 3, activation="relu"), k.Dense(4, activation="tanh"), k.Dense(3)
+    digit, angle = k.Dense(5), k.Dense(1)
+    h = k.Concatenate()([dense(k.Flatten()(conv(inputs["image"]))), table(inputs["table"])])
+    theirs = keras.Model(inputs, {"digit": digit(h), "angle": angle(h)})
+    places = {"image/conv": conv, "image/dense": dense, "table": table, "digit": digit, "angle": angle}
+    return model, theirs, places, {"image": draw(3, 6, 5, 1), "table": draw(3, 3)}
+
+
+def siamese():
+    """Two inputs through one encoder, and their distance through a second layer, called once."""
+
+    def forward(layers, x):
+        a, b = layers.encoder(x[0]), layers.encoder(x[1])
+        return layers.head(jnp.abs(a - b))
+
+    model = fnn.Model(forward, encoder=fnn.Sequential(fnn.Dense(4, "tanh"), fnn.Dense(3)), head=fnn.Dense(1))
+    first, second, head = k.Dense(4, activation="tanh"), k.Dense(3), k.Dense(1)
+    inputs = keras.Input((5,)), keras.Input((5,))
+    a, b = (second(first(x)) for x in inputs)
+    theirs = keras.Model(inputs, head(keras.ops.abs(a - b)))
+    return model, theirs, {"encoder/dense": first, "encoder/dense_1": second, "head": head}, (draw(3, 5), draw(3, 5))
+
+
+def skips():
+    """Blocks in a loop, each of which sees the sum of all before."""
+
+    def forward(layers, x):
+        total = h = layers.stem(x)
+        for block in layers.blocks:
+            h = block(total)
+            total = total + h
+        return layers.tail["out"](h * total)
+
+    blocks = [fnn.Dense(4, "tanh"), fnn.Dense(4, "relu"), fnn.Dense(4)]
+    model = fnn.Model(forward, stem=fnn.Dense(4), blocks=blocks, tail={"out": fnn.Dense(2)})
+    inputs = keras.Input((3,))
+    stem, out = k.Dense(4), k.Dense(2)
+    theirs = [k.Dense(4, activation=activation) for activation in ("tanh", "relu", None)]
+    total = h = stem(inputs)
+    for block in theirs:
+        h = block(total)
+        total = total + h
+    places = {"stem": stem, **{f"blocks/{i}": block for i, block in enumerate(theirs)}, "tail/out": out}
+    return model, keras.Model(inputs, out(h * total)), places, draw(3, 3)
+
+
+def sequences():
+    """Masked sequences through two recurrent layers in parallel."""
+
+    def forward(layers, x):
+        h = layers.words(x)
+        return layers.out(jnp.concatenate([layers.lstm(h), layers.gru(h)], -1))
+
+    words = fnn.Embedding(6, 3, mask_zero=True)
+    model = fnn.Model(forward, words=words, lstm=fnn.LSTM(2), gru=fnn.GRU(3), out=fnn.Dense(2))
+    inputs = keras.Input((5,), dtype="int32")
+    words, lstm, gru, out = k.Embedding(6, 3, mask_zero=True), k.LSTM(2), k.GRU(3), k.Dense(2)
+    h = words(inputs)
+    theirs = keras.Model(inputs, out(k.Concatenate()([lstm(h), gru(h)])))
+    ids = np.array([[1, 2, 0, 0, 0], [3, 4, 5, 1, 2], [5, 0, 0, 0, 0]], np.int32)
+    return model, theirs, {"words": words, "lstm": lstm, "gru": gru, "out": out}, ids
+
+
+def nested():
+    """A Model inside a Sequential inside a Model."""
+    inner = fnn.Model(lambda layers, x: x * jax.nn.sigmoid(layers.gate(x)), gate=fnn.Dense(4), name="gated")
+    middle = fnn.Sequential(fnn.Dense(4), inner)
+    model = fnn.Model(lambda layers, x: layers.out(layers.body(x)) + layers.skip(x), body=middle, out=fnn.Dense(2),
+                      skip=fnn.Dense(2))  # fmt: skip
+    inputs = keras.Input((3,))
+    dense, gate, out, skip = k.Dense(4), k.Dense(4, activation="sigmoid"), k.Dense(2), k.Dense(2)
+    h = dense(inputs)
+    theirs = keras.Model(inputs, out(h * gate(h)) + skip(inputs))
+    return model, theirs, {"body/dense": dense, "body/gated/gate": gate, "out": out, "skip": skip}, draw(3, 3)
+
+
+@pytest.mark.parametrize("make", [two_inputs, siamese, skips, sequences, nested])
+def test_values_and_gradients_match_keras(make):
+    model, theirs, places, x = make()
+    params, state = model.init(KEY, x)
+    params = jax.tree.map(lambda a: a + 0.1 * draw(*a.shape), params)  # no zero biases
+    leaves, treedef = jax.tree.flatten(params)
+    paths = list(fnn.paths(params))
+    variables = {}
+    for place, layer in places.items():
+        for variable in layer.trainable_variables:
+            variables[f"{place}/{variable.path.split('/')[-1]}"] = variable
+    assert sorted(variables) == sorted(paths)
+    order = [variables[path] for path in paths]
+    for variable, leaf in zip(order, leaves, strict=True):
+        variable.assign(leaf)
+    cotangent = jax.tree.map(lambda a: draw(*a.shape), jax.eval_shape(lambda: model.apply(params, state, x)[0]))
+
+    def ours(leaves):
+        y, _ = model.apply(treedef.unflatten(leaves), state, x)
+        return sum(jnp.vdot(a, c) for a, c in zip(jax.tree.leaves(y), jax.tree.leaves(cotangent), strict=True)), y
+
+    index = {id(variable): i for i, variable in enumerate(order)}
+
+    def keras_s(leaves):
+        values = [leaves[index[id(variable)]] for variable in theirs.trainable_variables]
+        y, _ = theirs.stateless_call(values, [v.value for v in theirs.non_trainable_variables], x)
+        return sum(jnp.vdot(a, c) for a, c in zip(jax.tree.leaves(y), jax.tree.leaves(cotangent), strict=True)), y
+
+    (_, y), grads = jax.jit(jax.value_and_grad(ours, has_aux=True))(leaves)
+    (_, want), want_grads = jax.jit(jax.value_and_grad(keras_s, has_aux=True))(leaves)
+    for a, b in zip(jax.tree.leaves((y, grads)), jax.tree.leaves((want, want_grads)), strict=True):
+        np.testing.assert_allclose(a, b, 2e-5, 2e-6)
+
+
+# -------------------------------------------------------------------------------------------------- keys and parameters
+def plain(*names):
+    """A chain of layers of one size."""
+
+    def forward(layers, x):
+        for name in names:
+            x = layers[name](x)
+        return x
+
+    return forward
+
+
+def test_parameters_depend_on_the_name_alone():
+    x = draw(2, 3)
+    one, _ = fnn.Model(plain("a", "b"), a=fnn.Dense(3), b=fnn.Dense(3)).init(KEY, x)
+    two, _ = fnn.Model(plain("c", "b", "a"), c=fnn.Dense(3), b=fnn.Dense(3), a=fnn.Dense(3)).init(KEY, x)
+    assert (one["a"]["kernel"] == two["a"]["kernel"]).all()
+    assert (one["b"]["kernel"] == two["b"]["kernel"]).all()
+    assert not (one["a"]["kernel"] == one["b"]["kernel"]).any()
+
+
+def test_each_call_has_a_key_of_its_own():
+    model = fnn.Model(lambda layers, x: (layers.drop(x), layers.drop(x), layers.other(x)), drop=fnn.Dropout(0.5),
+                      other=fnn.Dropout(0.5))  # fmt: skip
+    x = np.ones((4, 50), "float32")
+    params, state = model.init(KEY, x)
+    masks = model.apply(params, state, x, key=KEY, train=True)[0]
+    assert not any((np.asarray(masks[i]) == masks[j]).all() for i, j in ((0, 1), (0, 2), (1, 2)))
+    for a, b in zip(masks, model.apply(params, state, x, key=KEY, train=True)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(model.apply(params, state, x)[0][0], x)
+
+
+def test_forward_receives_the_options_that_it_names():
+    seen = []
+
+    def forward(layers, x, *, key, train):
+        seen.append((key, train))
+        return layers.a(x) + (jax.random.normal(key, x.shape) if train else 0)
+
+    model = fnn.Model(forward, a=fnn.Dense(3))
+    params, state = model.init(KEY, draw(2, 3))
+    assert [train for _, train in seen] == [True]
+    x = draw(2, 3)
+    quiet, noisy = (model.apply(params, state, x, key=KEY, train=train)[0] for train in (False, True))
+    assert model.apply(params, state, x)[0].shape == (2, 3)
+    assert [(key is None, train) for key, train in seen[1:]] == [(False, False), (False, True), (True, False)]
+    assert (jax.random.key_data(seen[2][0]) != jax.random.key_data(KEY)).any()
+    assert (np.asarray(quiet) != noisy).all()
+
+
+def test_shared_weights_have_both_gradients():
+    def forward(layers, x):
+        h = layers.words(x)
+        return layers.mix(h) @ layers.words.params["embeddings"].T
+
+    model = fnn.Model(forward, words=fnn.Embedding(5, 3), mix=fnn.Dense(3, "tanh"))
+    ids = np.array([[0, 2], [3, 2]], np.int32)
+    params, state = model.init(KEY, ids)
+
+    def ours(params):
+        return jnp.sum(jnp.sin(model.apply(params, state, ids)[0]))
+
+    def by_hand(params):
+        table, mix = params["words"]["embeddings"], params["mix"]
+        return jnp.sum(jnp.sin(jnp.tanh(table[ids] @ mix["kernel"] + mix["bias"]) @ table.T))
+
+    got, want = jax.jit(jax.grad(ours))(params), jax.jit(jax.grad(by_hand))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-5, 1e-6), got, want)
+
+
+# --------------------------------------------------------------------------------------------------------------- state
+def test_a_layer_called_twice_updates_its_state_twice():
+    norm = fnn.BatchNorm(momentum=0.5)
+    model = fnn.Model(lambda layers, x: layers.norm(layers.norm(x) + 1.0), norm=norm)
+    x = 2 * draw(6, 3) + 1
+    params, state = model.init(KEY, x)
+    y, after = model.apply(params, state, x, train=True)
+    p = params["norm"]
+    h, once = norm.apply(p, state["norm"], x, train=True)
+    want, twice = norm.apply(p, once, h + 1.0, train=True)
+    np.testing.assert_allclose(y, want, 1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), after["norm"], twice)
+
+
+def test_what_calls_add_to_the_loss_is_summed_and_forgotten():
+    def forward(layers, x, *, train):
+        h = layers.penalty(layers.penalty(x) * 2)
+        return layers.aux(h) if train else h
+
+    model = fnn.Model(forward, penalty=fnn.ActivityRegularization(l1=1.0), aux=fnn.ActivityRegularization(l2=1.0))
+    x = np.array([[1.0, -2.0], [3.0, 0.5]], "float32")
+    params, state = model.init(KEY, x)
+    _, after = model.apply(params, state, x, train=True)
+    total = np.abs(x).sum() / 2
+    assert float(after["penalty"]["penalty"].value) == pytest.approx(3 * total)
+    assert float(after["aux"]["penalty"].value) == pytest.approx(4 * (x**2).sum() / 2)
+    _, evaluated = model.apply(params, after, x)
+    assert float(evaluated["aux"]["penalty"].value) == 0  # not that of the last batch
+    assert float(evaluated["penalty"]["penalty"].value) == pytest.approx(3 * total)
+
+
+def test_layers_without_state_may_be_called_inside_transformations():
+    model = fnn.Model(
+        lambda layers, x: jax.lax.scan(lambda c, row: (layers.cell(c + row), c), jnp.zeros(x.shape[1:]), x)[0]
+        + jax.checkpoint(layers.cell)(x[0]) + jax.vmap(layers.other)(x).sum(0),
+        cell=fnn.Dense(3, "tanh"), other=fnn.Dense(3),
+    )  # fmt: skip
+    x = draw(4, 2, 3)
+    params, state = model.init(KEY, x)
+
+    def by_hand(x):
+        carry = np.zeros((2, 3), "float32")
+        for row in x:
+            carry = np.tanh((carry + row) @ params["cell"]["kernel"])
+        return carry + np.tanh(x[0] @ params["cell"]["kernel"]) + (x @ params["other"]["kernel"]).sum(0)
+
+    np.testing.assert_allclose(jax.jit(model.apply)(params, state, x)[0], by_hand(x), 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize("transformation", ["scan", "vmap", "jit", "cond", "checkpoint"])
+def test_state_inside_a_transformation_is_refused(transformation):
+    def forward(layers, x):
+        calls = {
+            "scan": lambda: jax.lax.scan(lambda c, row: (c, layers.norm(row)), 0, x)[1],
+            "vmap": lambda: jax.vmap(layers.norm)(x),
+            "jit": lambda: jax.jit(layers.norm)(x),
+            "cond": lambda: jax.lax.cond(True, layers.norm, lambda x: x, x),
+            "checkpoint": lambda: jax.checkpoint(layers.norm)(x),
+        }
+        return calls[transformation]()
+
+    model = fnn.Model(forward, norm=fnn.BatchNorm())
+    with pytest.raises(fnn.InputError, match=r"layer 'norm': expected a layer without state inside .*BatchNorm"):
+        model.init(KEY, draw(4, 2, 3))
+
+
+# --------------------------------------------------------------------------------------------------- shapes and nesting
+def test_init_traces_each_model_once_per_shape():
+    counts = []
+
+    def forward(layers, x):
+        counts.append(1)
+        return layers.a(layers.b(x))
+
+    model = fnn.Dense(3)
+    for _ in range(8):
+        model = fnn.Model(forward, a=model, b=fnn.Dense(3))
+    model.init(KEY, draw(2, 3))
+    assert len(counts) <= 8 * 10  # 2 ** 8 times without what the levels share
+
+
+def test_init_reads_shapes_alone():
+    model, _, _, x = two_inputs()
+    struct = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), x)
+    a, b = model.init(KEY, x), jax.jit(lambda key: model.init(key, struct))(KEY)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), a, b)
+    doubled = fnn.Model(lambda layers, x: layers.out(x.reshape(x.shape[0], -1)), out=fnn.Dense(2))
+    assert doubled.init(KEY, jax.ShapeDtypeStruct((1, 2, 3), jnp.bfloat16))[0]["out"]["kernel"].shape == (6, 2)
+
+
+def test_summary_counts_every_parameter_once():
+    model, theirs, _, x = two_inputs()
+    table = fnn.summary(model, x)
+    assert table.total == theirs.count_params()
+    assert [row.path for row in table.rows] == [
+        ("image",), ("image", "conv"), ("image", "flatten"), ("image", "dense"), ("table",), ("digit",), ("angle",)
+    ]  # fmt: skip
+    shared, theirs, _, x = siamese()
+    assert fnn.summary(shared, x).total == theirs.count_params()
+
+
+def test_a_training_compiles_once_and_states_are_saved(tmp_path):
+    def task():
+        def forward(layers, x):
+            return layers.out(jnp.concatenate([layers.left(x["a"]), layers.right(x["b"])], -1))
+
+        model = fnn.Model(forward, left=fnn.Dense(4, "tanh"), right=[fnn.Dense(2)][0], out=fnn.Dense(3))
+        return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(0.05), metrics=["accuracy"])
+
+    x = {"a": draw(24, 3), "b": draw(24, 2)}
+    y = (x["a"].sum(1) > x["b"].sum(1)).astype("int32") + (x["b"][:, 0] > 1)
+    ts = fnn.init(task(), KEY, x)
+    after, history = fnn.fit(task(), ts, (x, y), epochs=30, batch_size=8, verbose=0)
+    assert history["loss"][-1] < 0.6 * history["loss"][0]
+    with compilations() as count:
+        again, _ = fnn.fit(task(), ts, (x, y), epochs=30, batch_size=8, verbose=0)
+    assert count() == 0
+    assert fnn.fingerprint(after) == fnn.fingerprint(again)
+    fnn.save(tmp_path / "state.safetensors", after)
+    assert fnn.fingerprint(fnn.load(tmp_path / "state.safetensors", ts)) == fnn.fingerprint(after)
+    assert fnn.predict(task(), after, x, batch_size=10).shape == (24, 3)
+
+
+def test_lists_of_layers_are_saved(tmp_path):
+    model, _, _, x = skips()
+    params, _ = model.init(KEY, x)
+    assert [sorted(block) for block in params["blocks"]] == [["bias", "kernel"]] * 3
+    fnn.save(tmp_path / "params.safetensors", params)
+    loaded = fnn.load(tmp_path / "params.safetensors", jax.tree.map(jnp.zeros_like, params))
+    assert fnn.fingerprint(loaded) == fnn.fingerprint(params)
+
+
+def module_forward(layers, x):
+    return layers.b(layers.a(x))
+
+
+def test_models_print_compare_and_pickle():
+    def make(units=3):
+        return fnn.Model(lambda layers, x: layers.b(layers.a[0](x)), a=[fnn.Dense(units)], b=fnn.Dense(2))
+
+    assert make() == make()
+    assert make() != make(4)
+    assert repr(make()) == "Model(<lambda>, a=[Dense(3)], b=Dense(2))"
+    model = fnn.Model(module_forward, a=fnn.Dense(2), b=fnn.Dense(3), name="pair")
+    assert pickle.loads(pickle.dumps(model)) == model
+    assert list(fnn.Sequential(model, model).init(KEY, draw(2, 2))[0]) == ["pair", "pair_1"]
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+def test_errors_name_the_line_of_forward():
+    def forward(layers, x):
+        h = layers.stem(x)
+        return layers.head(h[0, 0])
+
+    model = fnn.Model(forward, stem=fnn.Dense(4), head=fnn.Dense(2), name="net")
+    message = r"^net, line \d+ of forward: return layers.head\(h\[0, 0\]\) > layer 'head' > Dense: expected x of shape"
+    with pytest.raises(fnn.InputError, match=message):
+        model.init(KEY, draw(2, 3))
+    outer = fnn.Sequential(fnn.Dense(3), model)
+    with pytest.raises(fnn.InputError, match=r"^layer 'net' \(position 1\) > net, line \d+ of forward: "):
+        outer.init(KEY, draw(2, 3))
+    wrong = fnn.Model(lambda layers, x: layers.a(x) @ jnp.ones((7, 7)), a=fnn.Dense(2))
+    with pytest.raises(TypeError, match="contracting dimensions") as raised:
+        wrong.init(KEY, draw(2, 3))
+    assert any("in model, line" in note and "jnp.ones((7, 7))" in note for note in raised.value.__notes__)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: fnn.Model(plain("a"), name=fnn.Dense(2)), r"Model: expected name to be a str, got Dense\(2\)\."),
+        (lambda: fnn.Model(plain("a"), per_example=fnn.Dense(2)), "Model: expected per_example to be a bool"),
+        (lambda: fnn.Model(plain("a")), "Model: expected layers by name, got none"),
+        (lambda: fnn.Model(fnn.Dense(2)), r"Model: expected a function forward\(layers, x\), got Dense\(2\)"),
+        (lambda: fnn.Model(plain("a"), a=jax.nn.relu), "Model, a: expected a Layer.*got the function relu. Functions"),
+        (lambda: fnn.Model(plain("a"), a=fnn.Dense), r"Model, a: .*got the function Dense. Call it: Dense\(\.\.\.\)"),
+        (lambda: fnn.Model(plain("a"), a=[fnn.Dense(2), 3]), "Model, a/1: expected a Layer.*got 3"),
+        (lambda: fnn.Model(plain("a"), a={1: fnn.Dense(2)}), "Model, layers 'a': expected names as keys, got 1"),
+        (
+            lambda: fnn.Model(plain("a"), a=fnn.Dense(2), b=fnn.Dense(3), c=fnn.Dense(4)).init(KEY, draw(2, 3)),
+            "model: expected forward to call every layer, got no call of 'b' or 'c'",
+        ),
+        (
+            lambda: fnn.Model(plain("stme"), stem=fnn.Dense(2)).init(KEY, draw(2, 3)),
+            "model, line .* > model: expected one of the layers 'stem', got layers.stme",
+        ),
+        (
+            lambda: fnn.Model(lambda layers, x: layers.a(), a=fnn.Dense(2)).init(KEY, draw(2, 3)),
+            "layer 'a': expected an input, got none",
+        ),
+        (
+            lambda: fnn.Model(lambda layers, x: layers.a.params, a=fnn.Dense(2)).init(KEY, draw(2, 3)),
+            "layer 'a': expected a call before its parameters are read, got none",
+        ),
+        (
+            lambda: fnn.Model(plain("a"), a=fnn.Layer(lambda key, x: {}, lambda *a, **o: a)).init(KEY, draw(2, 3)),
+            r"layer 'a' > init: expected the pair \(params, state\), got a dict",
+        ),
+        (
+            lambda: fnn.Model(plain("a"), a=fnn.Dense(2)).apply({"dense": {}}, {}, draw(2, 3)),
+            r"model: expected parameters of the layers 'a', got \['dense'\]\. Are they another model's\?",
+        ),
+        (
+            lambda: fnn.Model(plain("a"), a=[fnn.Dense(2)]).apply({"a": []}, {}, draw(2, 3)),
+            "model, a: expected parameters of the layers 0, got a list",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_explained(call, message):
+    with pytest.raises(fnn.InputError, match=message):
+        call()
