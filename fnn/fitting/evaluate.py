@@ -11,7 +11,6 @@ from .._core.checks import check_count
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves, on_device
 from .._core.types import PyTree
-from ..metrics.names import NAN_ROWS
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
@@ -63,7 +62,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
     logs = as_floats(_results(task, totals))
-    return logs, logs.pop(NAN_ROWS.name)
+    return logs, inputs.pop_nan_rows(task, logs)
 
 
 def evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Generic, TypeGuard, TypeVar
 
 import jax
@@ -15,14 +15,15 @@ import numpy as np
 from .._core.arrays import check_fits, read
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
-from .._core.types import Array, ArrayLike, PyTree
+from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import check_targets, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS, check_labels
 from ..nn.masks import Masked
-from ..training.batch import Batch, Signature, as_batch, rows_of
+from ..training.batch import Batch, Signature, as_batch, rows_of, rows_that_count
 from ..training.checks import Expected, check_fit, check_ids_in_range
+from ..training.outputs import by_output
 from ..training.state import TrainState
 from ..training.task import Task
 
@@ -74,7 +75,7 @@ def check_slices(task: Task, expected: Expected, data: Batch, rows: int, where: 
 
 def check_some_weight(data: Batch, where: str) -> None:
     """Refuse a data set with weights that are all 0; a single batch may have them."""
-    if data.weight is not None and not data.weight.any():
+    if data.weight is not None and not any(leaf.any() for leaf in jax.tree.leaves(data.weight)):
         fail(f"{where}, sample_weight", expected="at least one weight above 0", got="none")
 
 
@@ -82,34 +83,48 @@ def check_data(task: Task, expected: Expected, data: Batch, where: str = "data",
     """Refuse values that are not finite or out of range, and negative weights; examples of weight 0 may hold any."""
     x, y, weight = data.x, data.y, data.weight
     counts = _rows_that_count(weight)
-    for name, part, counting in (("x", x, counts), ("y", y, counts), ("sample_weight", weight, None)):
-        check_finite(part, f"{where}, {name}", offset, counting)
-    if weight is not None and float(weight.min()) < 0:
-        fail(f"{where}, sample_weight", expected="weights of at least 0", got=f"{float(weight.min()):g}")
-    if counts is not None:
-        if not counts.any():
-            return
-        x, y = jax.tree.map(lambda a: a[counts], (x, y))
-    check_ids_in_range(expected.ids, x, f"{where}, x")
-    predictions = expected.predictions.x if isinstance(expected.predictions, Masked) else expected.predictions
-    if isinstance(y, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
-        with located(where):
-            check_targets(task.loss, predictions, y)
-            check_labels(task.metrics, task.loss, predictions, y)
+    check_finite(x, f"{where}, x", offset, counts)
+    own = [(part, _rows_that_count(part.weight_of(weight))) for part in task.outputs]
+    for part, rows in own:
+        check_finite(part.of("targets", y), f"{where}, y{part.subscript}", offset, rows)
+    check_finite(weight, f"{where}, sample_weight", offset)
+    for leaf in jax.tree.leaves(weight):
+        if (least := float(leaf.min())) < 0:
+            fail(f"{where}, sample_weight", expected="weights of at least 0", got=f"{least:g}")
+    if counts is not None and not counts.any():
+        return
+    check_ids_in_range(expected.ids, _rows(x, counts), f"{where}, x")
+    for part, rows in own:
+        predictions, targets = part.of("predictions", expected.predictions), part.of("targets", y)
+        predictions = predictions.x if isinstance(predictions, Masked) else predictions
+        known = isinstance(targets, (jax.Array, np.ndarray)) and hasattr(predictions, "shape")
+        if known and (rows is None or rows.any()):
+            with located(f"{where}, output {part.name!r}" if part.path else where):
+                check_targets(part.loss, predictions, _rows(targets, rows))
+                check_labels(part.metrics, part.loss, predictions, _rows(targets, rows))
 
 
-def _rows_that_count(weight: ArrayLike) -> np.ndarray | None:
+def _rows(tree: T, counts: np.ndarray | None) -> T:
+    return tree if counts is None else jax.tree.map(lambda a: a[counts], tree)
+
+
+def _rows_that_count(weight: PyTree) -> np.ndarray | None:
     """(batch,) booleans, False for an example whose weights are all 0; None where every row counts."""
-    if weight is None:
-        return None
-    counts = (np.asarray(weight) != 0).reshape(len(weight), -1).any(1)  # weights may be those of steps
-    return None if counts.all() else counts
+    counts = rows_that_count(jax.tree.map(np.asarray, weight))
+    return None if counts is None or counts.all() else np.asarray(counts)
 
 
 @functools.lru_cache(maxsize=64)
 def with_nan_row_metric(task: Task) -> Task:
     """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
-    return task.replace(metrics=(*task.metrics, NAN_ROWS))
+    if not task.outputs[0].path:
+        return task.replace(metrics=(*task.metrics, NAN_ROWS))
+    return task.replace(metrics=by_output({part.path: (*part.metrics, NAN_ROWS) for part in task.outputs}))
+
+
+def pop_nan_rows(task: Task, logs: MutableMapping[str, T]) -> float:
+    """Take the result of `NAN_ROWS` out of logs; with several outputs the largest."""
+    return max(float(np.asarray(logs.pop(part.key(NAN_ROWS.name)))) for part in task.outputs)
 
 
 def warn_of_nan(where: str, rows: float) -> bool:
@@ -161,7 +176,10 @@ def copied_to_device(batch: Batch) -> Batch:
 def weigh(task: Task, data: Batch, class_weight: ClassWeight) -> Batch:
     """Data with class weights multiplied into the sample weights; labels of examples of weight 0 are ignored."""
     y, weight = data.y, data.weight
-    if several_labels(task.loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
+    if task.outputs[0].path:
+        hint = "Pass sample weights by output, (x, y, sample_weight); fnn.class_weights makes them."
+        fail("class_weight", expected="a task with one loss", got="losses by output", hint=hint)
+    if several_labels(task.outputs[0].loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
         # Rows that happen to be one-hot are labels too, not classes.
         hint = "Pass a weight for each example, (x, y, sample_weight), or weight the labels in a custom loss."
         got = f"rows of {y.shape[-1]} yes/no labels, {describe(y)}"

@@ -52,10 +52,10 @@ DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {name: facts.bette
 def direction(name: str) -> str | None:
     """Which way a value of the logs is better: "min" or "max", or None for one that the library does not know.
 
-    >>> direction("val_loss"), direction("val_f1"), direction("val_auc")
-    ('min', 'max', None)
+    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_f1"), direction("val_auc")
+    ('min', 'min', 'max', None)
     """
-    return DIRECTIONS.get(name.removeprefix("val_"))
+    return "min" if name.endswith("_loss") else DIRECTIONS.get(name.removeprefix("val_"))
 
 
 def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: losses.Loss | None = None) -> Metric:

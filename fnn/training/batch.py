@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -64,6 +66,18 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     return batch
 
 
+def rows_that_count(weight: PyTree) -> Array | None:
+    """(batch,) booleans, False for an example whose weights are all 0, for every output and step; None without weights.
+
+    A single number is no weight of examples; it is refused where weights are applied.
+    """
+    leaves = [leaf for leaf in jax.tree.leaves(weight) if leaf.ndim]
+    if not leaves:
+        return None
+    each = [(leaf != 0).reshape(leaf.shape[0], -1).any(1) for leaf in leaves]
+    return functools.reduce(operator.or_, each)
+
+
 def size_of(data: PyTree) -> int:
     """The number of examples, after a check that all arrays have it as their first axis and there is one."""
     sizes = {}
@@ -103,11 +117,9 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
     model makes it infinite. Where an output depends on other rows, as in BatchNorm, the model sees every finite
     example. If none counts, they become zeros, which are valid ids and finite in every product; masks stay.
     """
-    weight = batch.weight
-    if weight is None or weight.ndim == 0:  # a single number is refused where weights are applied
+    counts = rows_that_count(jax.tree.map(jnp.asarray, batch.weight))
+    if counts is None:
         return batch
-    # With weights by step, an example counts if any of its steps does.
-    counts = (jnp.asarray(weight) != 0).reshape(weight.shape[0], -1).any(1)
     replaced = ~counts
     if not model.per_example:
         floats = [leaf for leaf in jax.tree.leaves(batch[:2]) if is_float(leaf)]
@@ -122,7 +134,7 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
             one = jnp.where(found, one, jnp.zeros_like(one))
         return jnp.where(along_rows(replaced, a), one, a)
 
-    return Batch(jax.tree.map(cleaned, batch.x), jax.tree.map(cleaned, batch.y), weight)
+    return Batch(jax.tree.map(cleaned, batch.x), jax.tree.map(cleaned, batch.y), batch.weight)
 
 
 class Signature(NamedTuple):

@@ -19,6 +19,7 @@ from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
 from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
+from .outputs import OutputLoss
 from .state import TrainState, check_state, check_task
 from .task import Task, check_output
 from .totals import Totals, flatten_time_steps, total_shapes
@@ -57,26 +58,34 @@ def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", trai
 @functools.lru_cache(maxsize=64)
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
     ts, batch = state.tree(), data.tree()
-    rows, weight = rows_of(batch), batch.weight
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
-        flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(batch.y))
-        losses = jax.eval_shape(task.loss, flat, targets)
+        for part in task.outputs:
+            _check_part(part, predictions, batch, where)
+    if train:
+        _check_opt_state(task, ts)
+    integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
+    return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
+
+
+def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) -> None:
+    """Refuse targets and weights whose shapes do not fit an output, and losses or metrics of another shape."""
+    rows, predictions = rows_of(batch), part.of("predictions", predictions)
+    flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(part.of("targets", batch.y)))
+    with located(part.where) if part.path else contextlib.nullcontext():
+        losses = jax.eval_shape(part.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     if losses.shape != (math.prod(steps),):
-        fail("loss", expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))
-    for metric in task.metrics:
+        fail(part.where, expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))
+    for metric in part.metrics:
         weights = jax.ShapeDtypeStruct(losses.shape, jnp.float32)
         with located(f"metric {metric.name!r}"):
             out = jax.eval_shape(lambda *data, m=metric: m.result(m.measure(*data)), flat, targets, weights)
             if getattr(out, "shape", None) != ():
                 fail("result", expected="a scalar", got=describe(out))
+    weight = part.weight_of(batch.weight)
     if weight is not None and weight.shape not in ((rows,), steps):
         fail(f"{where}, sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
-    if train:
-        _check_opt_state(task, ts)
-    integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
-    return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
 
 
 def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 
@@ -12,13 +12,12 @@ from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
-from ..losses.common import Loss
-from ..losses.facts import expects, get_loss, loss_name
+from ..losses.facts import expects, loss_name
 from ..metrics.metric import Metric
-from ..metrics.names import get_metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
+from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, check_outputs, leaf_paths, parse_outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -26,23 +25,28 @@ class Task(Described):
     """What to learn; immutable and hashable, so it can be a static argument of compiled functions.
 
     Args:
-      model: a `Layer`, usually a `Sequential`.
+      model: a `Layer`, usually a `Sequential` or a `Model`.
       loss: a name, or a function ``(predictions, targets) -> (batch,)``, in this order (Keras has the other); it gets
         the targets as they were given. See `fnn.losses`. Cross-entropies take logits: end the model with a plain
-        ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``.
+        ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``. For a model with several outputs, a dict of
+        losses with the outputs' names (or a tuple, or nested, as the outputs are); None leaves an output out.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
-      metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`.
+      metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`. With losses
+        by output, a dict from outputs to metrics.
       penalty: a function of the parameters that is added to the loss, ``params -> scalar``, e.g.
         ``fnn.penalties.l2(1e-4)``.
       constraint: a function applied to the parameters after each update, ``params -> params``, e.g.
         ``fnn.penalties.max_norm(3.0)``.
+      loss_weights: with losses by output, a dict from outputs to numbers; default 1 each.
 
     Raises:
       InputError: for unknown names, a model that is not a `Layer`, a penalty or constraint that is not callable, two
-        metrics of the same name, or one named "loss".
+        metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss.
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
-    Two tasks made alike are equal and share their compiled programs.
+    Two tasks made alike are equal and share their compiled programs. With losses by output, targets (and sample
+    weights, if they differ) come in the same form, the history has keys such as "digit_loss" and "digit_accuracy", and
+    "loss" is the sum of the weighted losses and penalties.
 
     >>> import fnn
     >>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(3))
@@ -52,20 +56,24 @@ class Task(Described):
     """
 
     model: Layer
-    loss: Loss
+    loss: LossTree
     optimizer: OptimizerLike
-    metrics: tuple[Metric, ...]
+    metrics: tuple[Metric, ...] | dict[str, tuple[Metric, ...]]
     penalty: Callable[[Params], Array] | None
     constraint: Callable[[Params], Params] | None
+    outputs: tuple[OutputLoss, ...]
+    without_loss: tuple[Path, ...]
 
     def __init__(
         self,
         model: Layer,
-        loss: str | Loss,
+        loss: LossTree,
         optimizer: str | OptimizerLike = "adam",
-        metrics: Sequence[str | Metric | Callable[..., Array]] = (),
+        metrics: MetricTree = (),
         penalty: Callable[[Params], Array] | None = None,
         constraint: Callable[[Params], Params] | None = None,
+        *,
+        loss_weights: Mapping[str, PyTree] | None = None,
     ) -> None:
         """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
@@ -74,15 +82,21 @@ class Task(Described):
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
             if fn is not None and not callable(fn):
                 fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
-        metrics = (metrics,) if isinstance(metrics, (str, Metric)) or callable(metrics) else tuple(metrics)
+        metrics = metrics if isinstance(metrics, Mapping) else as_tuple(metrics)
+        found = parse_outputs(loss, metrics, loss_weights)
+        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
-        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None}
-        loss = get_loss(loss)
-        found = tuple(get_metric(metric, loss) for metric in metrics)
-        names = ["loss", *(metric.name for metric in found)]
-        if len(set(names)) < len(names):
-            fail("Task", expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
-        fields = {"model": model, **given, "loss": loss, "optimizer": get_optimizer(optimizer), "metrics": found}
+        given |= {"loss_weights": loss_weights}
+        fields = {
+            "model": model,
+            "loss": found.loss,
+            "optimizer": get_optimizer(optimizer),
+            "metrics": found.metrics,
+            "penalty": penalty,
+            "constraint": constraint,
+            "outputs": found.parts,
+            "without_loss": found.without_loss,
+        }
         written = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
             object.__setattr__(self, name, value)
@@ -118,10 +132,13 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation."""
     forward = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)
     program, out = forward(*shape_of((params, state, x)))
-    ending = last_operations(program)[0] if expects(task.loss) == "logits" else None
-    if ending in ("softmax", "sigmoid"):
-        expected = f"a model that ends in logits for the loss {loss_name(task.loss)!r}"
-        got = f"one that ends in {ending}"
-        hint = f"Remove the {ending} (preferred), or use functools.partial(loss, from_logits=False)."
-        fail("Task", expected=expected, got=got, hint=hint)
+    check_outputs(task.outputs, task.without_loss, out)
+    endings = list(zip(leaf_paths(out), last_operations(program), strict=True))
+    for part in task.outputs:
+        ending = next(last for path, last in endings if path[: len(part.path)] == part.path)
+        if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid"):
+            place = f" in {part.name!r}" if part.path else ""
+            expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
+            hint = f"Remove the {ending} (preferred), or use functools.partial(loss, from_logits=False)."
+            fail("Task", expected=expected, got=f"one that ends in {ending}", hint=hint)
     return out

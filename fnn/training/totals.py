@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, Params, PyTree, Scalar, State
 from ..losses.weighting import weighted_sum
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
-from .batch import Batch, along_rows
+from .batch import Batch, along_rows, rows_of
+from .outputs import OutputLoss
 from .state import TrainState
 from .task import Task
 
 Totals = dict[str, PyTree]
 Logs = dict[str, Array]
+PENALTY = "penalty"  # in totals with losses by output
 
 
 def _stop_zero_weight_gradients(predictions: PyTree, weight: Array) -> PyTree:
@@ -67,9 +70,21 @@ def flatten_time_steps(
 
 
 def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked."""
-    flat, targets, _, valid = flatten_time_steps(predictions, y)
-    losses = task.loss(flat, targets)
+    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked.
+
+    With losses by output it is their weighted sum, (batch,), in which the steps of an example are added up.
+    """
+    if not task.outputs[0].path:
+        return _losses_of(task.outputs[0], predictions, y)
+    each = [_times(part.weight, _losses_of(part, predictions, y)) for part in task.outputs]
+    first, *others = (losses.reshape(losses.shape[0], -1).sum(1) for losses in each)
+    return sum(others, start=first)
+
+
+def _losses_of(part: OutputLoss, predictions: PyTree, y: PyTree) -> Array:
+    predictions = part.of("predictions", predictions)
+    flat, targets, _, valid = flatten_time_steps(predictions, part.of("targets", y))
+    losses = part.loss(flat, targets)
     if not isinstance(predictions, Masked) or valid is None:
         return losses
     return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(predictions.mask.shape)
@@ -82,12 +97,35 @@ def measure(
 
     ``valid`` (batch,) is False for padding rows.
     """
-    masked = isinstance(predictions, Masked)
-    with located("loss"):
-        predictions, y, weight, valid = flatten_time_steps(predictions, batch.y, batch.weight, valid)
+    if not task.outputs[0].path:
+        return _measure(task.outputs[0], predictions, batch, valid, penalties)
+    totals: Totals = {}
+    losses = []
+    for part in task.outputs:
+        loss, own = _measure(part, predictions, batch, valid)
+        losses.append(_times(part.weight, loss))
+        totals |= {part.key(name): total for name, total in own.items()}
+    loss = sum(losses[1:], start=losses[0])
+    added = sum((penalty.astype(loss.dtype) for penalty in penalties), start=jnp.zeros((), loss.dtype))
+    rows = jnp.asarray(rows_of(batch), loss.dtype) if valid is None else jnp.sum(valid, dtype=loss.dtype)
+    return loss + added, {**totals, PENALTY: (added * rows, rows)}
+
+
+def _times(weight: Scalar, loss: Array) -> Array:
+    return loss * jnp.asarray(weight, loss.dtype)
+
+
+def _measure(
+    part: OutputLoss, predictions: PyTree, batch: Batch, valid: Array | None, penalties: Sequence[Array] = ()
+) -> tuple[Array, Totals]:
+    """The loss of one output, and its totals."""
+    with located(part.where):
+        predictions, y = part.of("predictions", predictions), part.of("targets", batch.y)
+        masked = isinstance(predictions, Masked)
+        predictions, y, weight, valid = flatten_time_steps(predictions, y, part.weight_of(batch.weight), valid)
         if weight is not None:
             predictions = _stop_zero_weight_gradients(predictions, weight)
-        values = task.loss(predictions, y)
+        values = part.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
     # With a masked output a whole batch may be padding.
     loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
@@ -98,7 +136,7 @@ def measure(
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))
     # A penalty counts once per example, so that the mean over an epoch includes it once.
     totals: Totals = {"loss": (loss * count if penalties else total, count)}
-    for metric in task.metrics:
+    for metric in part.metrics:
         with located(f"metric {metric.name!r}"):
             totals[metric.name] = metric.measure(predictions, y, weights)
     return loss, totals
@@ -106,16 +144,24 @@ def measure(
 
 def merge(task: Task, a: Totals, b: Totals) -> Totals:
     """The totals of two parts of the data together."""
-    out: Totals = {"loss": jax.tree.map(jnp.add, a["loss"], b["loss"])}
-    for metric in task.metrics:
-        out[metric.name] = metric.merge(a[metric.name], b[metric.name])
-    return out
+    merges = {part.key(metric.name): metric.merge for part in task.outputs for metric in part.metrics}
+    add = partial(jax.tree.map, jnp.add)
+    return {name: merges.get(name, add)(a[name], b[name]) for name in a}
 
 
 def results(task: Task, totals: Totals) -> Logs:
-    """The values of loss and metrics from totals."""
-    loss, count = totals["loss"]
-    return {"loss": loss / count, **{metric.name: metric.result(totals[metric.name]) for metric in task.metrics}}
+    """The values of loss and metrics from totals; with losses by output, also those of each."""
+    logs: Logs = {}
+    for part in task.outputs:
+        loss, count = totals[part.key("loss")]
+        logs[part.key("loss")] = loss / count
+        for metric in part.metrics:
+            logs[part.key(metric.name)] = metric.result(totals[part.key(metric.name)])
+    if not task.outputs[0].path:
+        return logs
+    losses = [_times(part.weight, logs[part.key("loss")]) for part in task.outputs]
+    added, rows = totals[PENALTY]
+    return {"loss": sum(losses, start=added / rows), **logs}
 
 
 def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:

@@ -20,8 +20,7 @@ from .._core.tables import column_widths, table_line
 from .._core.trees import paths, shape_of
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
-from ..fitting.inputs import check_finite, check_slices, is_stream, warn_of_nan, with_nan_row_metric
-from ..metrics.names import NAN_ROWS
+from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows, warn_of_nan, with_nan_row_metric
 from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
@@ -112,7 +111,7 @@ class Ensemble:
     def __iter__(self) -> Iterator[TrainState]:
         return (self[i] for i in range(len(self)))
 
-    def predict(self, x: PyTree, *, batch_size: int = 256) -> Predictions:
+    def predict(self, x: PyTree, *, batch_size: int = 256) -> Predictions | dict[str, PyTree]:
         """The predictions of the members, each and together, in inference mode.
 
         Args:
@@ -120,7 +119,8 @@ class Ensemble:
           batch_size: examples per batch; default 256.
 
         Returns:
-          `Predictions`: the mean and spread over the members, and votes or intervals.
+          `Predictions`: the mean and spread over the members, and votes or intervals; with losses by output, a dict of
+          them.
 
         Raises:
           InputError: as `fnn.predict`; when all members failed.
@@ -158,8 +158,8 @@ class Ensemble:
         data = _checked(self.task, shape_of_one(ts), data, "data", train=False)
         task = with_nan_row_metric(self.task)
         own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(batch_size, size_of(data))))
-        warn_of_nan("evaluate", own.pop(NAN_ROWS.name))
-        names = ["loss", *(metric.name for metric in self.task.metrics)]
+        warn_of_nan("evaluate", pop_nan_rows(task, own))
+        names = sorted(own, key=lambda name: name != "loss")
         return {name: float(own[name]) for name in names} | {f"member_{n}": float(np.mean(each[n])) for n in names}
 
     def _working(self) -> TrainState:

@@ -13,6 +13,7 @@ import numpy as np
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
 from .._core.types import Array, PyTree, State
+from ..losses.common import Loss
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
 from ..metrics.calibration import Interval, gaussian_interval
@@ -20,6 +21,7 @@ from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked
 from ..training.batch import Batch, neutralize_zero_weights
+from ..training.outputs import by_output
 from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
 from ..training.task import Task
@@ -136,16 +138,24 @@ def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[PyTree, State]:
 
 
 @partial(jax.jit, static_argnums=(0, 3))
-def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions:
+def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions | dict[str, PyTree]:
     """See `Ensemble.predict`."""
     outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0], x, batch_size, axis=1))
-    kind, variances, mask = facts_of(task.loss).outputs, None, None
+    if not task.outputs[0].path:
+        return _predictions(task.outputs[0].loss, outputs)
+    found = {part.path: _predictions(part.loss, part.of("predictions", outputs)) for part in task.outputs}
+    return by_output(found)
+
+
+def _predictions(loss: Loss, outputs: PyTree) -> Predictions:
+    """The predictions from an output (members, rows, ...) and its loss."""
+    kind, variances, mask = facts_of(loss).outputs, None, None
     if isinstance(outputs, Masked):
         outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
         outputs, variances = gaussian_moments(outputs)
     elif kind in (CLASSES, LABELS):
-        outputs = jnp.exp(_log_probabilities(task, outputs)[0])
+        outputs = jnp.exp(_log_probabilities(loss, outputs)[0])
     mean = jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     spread = jax.tree.map(lambda a: jnp.sqrt(_over_members(a)[1]).astype(a.dtype), outputs)
     return Predictions(outputs, mean, spread, variances, kind, mask)
@@ -163,10 +173,10 @@ def _over_members(a: Array) -> tuple[Array, Array]:
     return a[0] + shift, jnp.square(shifted - shift[None]).mean(0)
 
 
-def _log_probabilities(task: Task, outputs: Array) -> tuple[Array, Array | None]:
+def _log_probabilities(loss: Loss, outputs: Array) -> tuple[Array, Array | None]:
     """Log-probabilities from outputs in the form that the task's loss takes; for yes/no labels also those of no."""
-    logits = expects(task.loss) == "logits"
-    if facts_of(task.loss).outputs == LABELS:
+    logits = expects(loss) == "logits"
+    if facts_of(loss).outputs == LABELS:
         return (log_sigmoid(outputs), log_sigmoid(-outputs)) if logits else (jnp.log(outputs), jnp.log1p(-outputs))
     return log_softmax(outputs) if logits else jnp.log(outputs / jnp.sum(outputs, -1, keepdims=True)), None
 
@@ -179,18 +189,24 @@ def _log_mean(log_p: Array) -> Array:
 
 
 def _together(task: Task, outputs: PyTree) -> PyTree:
-    """The joint prediction as outputs (rows, ...) in the form that the task's loss takes."""
+    """The joint prediction as outputs (rows, ...) in the form that the task's losses take."""
+    if not task.outputs[0].path:
+        return _joined(task.outputs[0].loss, outputs)
+    return by_output({part.path: _joined(part.loss, part.of("predictions", outputs)) for part in task.outputs})
+
+
+def _joined(loss: Loss, outputs: PyTree) -> PyTree:
     if isinstance(outputs, Masked):
-        return Masked(_together(task, outputs.x), outputs.mask.all(0))
-    kind, outputs = facts_of(task.loss).outputs, widened(outputs)
+        return Masked(_joined(loss, outputs.x), outputs.mask.all(0))
+    kind, outputs = facts_of(loss).outputs, widened(outputs)
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     if kind == GAUSSIAN:
         mean, variances = gaussian_moments(outputs)
         middle, spread = _over_members(mean)
         return gaussian_outputs(Gaussians(middle, variances.mean(0) + spread))
-    yes, no = _log_probabilities(task, outputs)
-    if expects(task.loss) != "logits":
+    yes, no = _log_probabilities(loss, outputs)
+    if expects(loss) != "logits":
         return jnp.exp(_log_mean(yes))
     return _log_mean(yes) if no is None else _log_mean(yes) - _log_mean(no)
 
