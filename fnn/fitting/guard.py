@@ -22,7 +22,7 @@ from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState
 from ..training.step import train_step
 from ..training.task import Task
-from ..training.totals import Logs, Totals
+from ..training.totals import Logs, Totals, loss_totals
 from .pieces import Call, advance
 from .progress import History
 
@@ -75,9 +75,9 @@ def _flags(tree: PyTree) -> Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]) if leaves else jnp.ones(1, bool)
 
 
-def _watched(ts: TrainState, totals: Totals) -> PyTree:
+def _watched(task: Task, ts: TrainState, totals: Totals) -> PyTree:
     """The values that must stay finite. Metrics need not: some have no value on some batches."""
-    return ts.params, ts.state, ts.opt_state, totals["loss"]
+    return ts.params, ts.state, ts.opt_state, loss_totals(task, totals)
 
 
 class Guard:
@@ -97,7 +97,7 @@ class Guard:
         if self.copy is None:
             self.copy = copied((ts, totals))
             if self.expected is None:
-                self.expected = np.asarray(_flags(_watched(ts, totals)))
+                self.expected = np.asarray(_flags(_watched(self.task, ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
         if self.calls and self.calls[-1].piece.data is not call.piece.data:  # the last data are held anyway
             self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(call.piece.data))
@@ -116,7 +116,7 @@ class Guard:
             self.copy, self.calls = None, []
 
     def _good(self, ts: TrainState, totals: Totals) -> bool:
-        return bool((np.asarray(_flags(_watched(ts, totals))) >= self.expected).all())
+        return bool((np.asarray(_flags(_watched(self.task, ts, totals))) >= self.expected).all())
 
     def _search(self, start: TrainState, totals: Totals) -> NoReturn:
         """Repeat the steps one at a time, up to the one that went wrong."""

@@ -155,10 +155,8 @@ def check_outputs(parts: Sequence[OutputLoss], without_loss: Sequence[Path], pre
     every = [*(part.path for part in parts), *without_loss]
     for path in every:
         if not any(output[: len(path)] == path for output in outputs):
-            got = f"a loss for {_text(path)!r}"
-            fail(
-                "Task", expected=f"losses for the outputs {names}" if outputs[0] else "one loss for the one output", got=got
-            )
+            expected = f"losses for the outputs {names}" if outputs[0] else "one loss for the one output"
+            fail("Task", expected=expected, got=f"a loss for {_text(path)!r}")
     for output in outputs:
         if not any(output[: len(path)] == path for path in every):
             hint = f"Write {_text(output)!r}: None in loss to train without it."

@@ -164,6 +164,12 @@ def results(task: Task, totals: Totals) -> Logs:
     return {"loss": sum(losses, start=added / rows), **logs}
 
 
+def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
+    """The totals from which the loss is computed."""
+    every = [totals[part.key("loss")] for part in task.outputs]
+    return [*every, totals[PENALTY]] if task.outputs[0].path else every
+
+
 def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
     """The terms that the task's penalty and the layers add to the loss."""
     own = [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
