@@ -355,8 +355,8 @@ def test_rosenblatts_rule_equals_a_plain_loop(key, rng, x64):
     orders = lambda epoch: (  # noqa: E731
         range(len(x)) if key is None else np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(x)))
     )
-    history, errors = plain_perceptron(x, y, 0.5, 50, orders)
-    found = perceptron(x, y, learning_rate=0.5, epochs=50, key=key)
+    history, errors = plain_perceptron(x, y, 0.5, 12, orders)
+    found = perceptron(x, y, learning_rate=0.5, epochs=12, key=key)
     assert found.converged is True
     assert found.errors.tolist() == errors
     assert len(errors) > 2
