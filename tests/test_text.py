@@ -207,12 +207,18 @@ def plain_generate(key, window, length, temperature, top_k=None):
     return out
 
 
+write_windows = jax.jit(lambda key, window, temperature: text.generate(predict, key, window, 30, temperature))
+
+
 @pytest.mark.parametrize(("temperature", "top_k"), [(1.5, 3), (0.0, None)])
 def test_generate_equals_a_plain_loop(temperature, top_k):
-    key = jax.random.key(4)
-    plain = plain_generate(key, [1, 4, 2], 30, temperature, top_k)
+    key, window = jax.random.key(4), np.array([1, 4, 2])
+    plain = plain_generate(key, window, 30, temperature, top_k)
     assert len(set(plain)) > 1
-    out = text.generate(predict, key, [1, 4, 2], 30, temperature, top_k)
+    if top_k:
+        out = text.generate(predict, key, window, 30, temperature, top_k)
+    else:
+        out = write_windows(key, window, temperature)
     assert out.tolist() == plain
     assert out.dtype == jnp.int32
 
@@ -222,9 +228,8 @@ def test_generate_is_deterministic():
     keys = jnp.stack([jax.random.key(9), jax.random.key(4)])
     plain = text.generate(predict, keys[1], [1, 4, 2], 30, 0.7).tolist()
     assert plain == plain_generate(keys[1], [1, 4, 2], 30, 0.7)
-    compiled = jax.jit(lambda k, window, t: text.generate(predict, k, window, 30, t))
     for _ in range(2):
-        assert compiled(keys[1], jnp.array([1, 4, 2]), 0.7).tolist() == plain
+        assert write_windows(keys[1], np.array([1, 4, 2]), 0.7).tolist() == plain
     together = jax.jit(jax.vmap(lambda k: text.generate(predict, k, [1, 4, 2], 30, 0.7)))(keys)
     assert together[1].tolist() == plain != together[0].tolist()
 
@@ -295,6 +300,12 @@ def plain_logits(params, ids):
     return (h @ np.asarray(params["dense"]["kernel"]) + np.asarray(params["dense"]["bias"])).astype(np.float32)
 
 
+@functools.cache
+def lstm_writer():
+    _, step, _ = lstm_model()
+    return jax.jit(lambda carry, ids, key, t: text.generate_from(step, carry, ids, key, 12, t))
+
+
 @pytest.mark.parametrize(
     ("prompt", "temperature", "top_k"),
     [([3], 1.0, None), ([3, 1, 4, 1, 0, 2], 0.0, None), ([3, 1, 4, 1, 0, 2], 1.5, 2)],
@@ -305,37 +316,33 @@ def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperatu
     read = list(prompt)
     for k in jax.random.split(key, 12):
         read.append(plain_sample(k, plain_logits(params, read), temperature, top_k))
-    plain = read[len(prompt) :]
-    if top_k:
-        out = text.generate_from(step, start, prompt, key, 12, temperature, top_k)
-        assert out.tolist() == plain
-        assert out.dtype == jnp.int32
-        return
-    compiled = jax.jit(lambda carry, ids, k, t: text.generate_from(step, carry, ids, k, 12, t))
     for _ in range(2):
-        assert compiled(start, np.array(prompt), key, temperature).tolist() == plain
+        if top_k:
+            out = text.generate_from(step, start, prompt, key, 12, temperature, top_k)
+        else:
+            out = lstm_writer()(start, np.array(prompt), key, temperature)
+        assert out.tolist() == read[len(prompt) :]
+        assert out.dtype == jnp.int32
 
 
 def test_generate_from_continues_from_the_state_of_a_whole_sequence():
     """The carry that `fnn.lstm` returns is one to go on from."""
-    params, step, start = lstm_model()
-    prompt, key = [2, 0, 4, 4, 1], jax.random.key(5)
-    _, carry = jax.jit(fnn.lstm)(params["lstm"], np.array([prompt[:-1]]))
-    write = jax.jit(lambda carry, ids, key: text.generate_from(step, carry, ids, key, 20))
-    prompt = np.array(prompt)
-    whole = write(start, prompt, key).tolist()
+    params, _, start = lstm_model()
+    prompt, key, write = np.array([2, 0, 4, 4, 1, 3]), jax.random.key(5), lstm_writer()
+    _, carry = jax.jit(fnn.lstm)(params["lstm"], prompt[None, :-1])
+    whole = write(start, prompt, key, 1.0).tolist()
     assert len(set(whole)) > 2
-    assert write(carry, prompt[-1:], key).tolist() == whole
-    assert write(start, prompt[-1:], key).tolist() != whole
-    assert write(start, prompt, jax.random.key(6)).tolist() != whole
+    assert write(carry, prompt[-1:], key, 1.0).tolist() == whole
+    assert write(start, prompt[-1:], key, 1.0).tolist() != whole
+    assert write(start, prompt, jax.random.key(6), 1.0).tolist() != whole
 
 
 def test_generate_from_of_many_texts_at_once():
-    _, step, start = lstm_model()
-    prompts, keys = np.array([[1, 2, 3], [4, 0, 0], [2, 2, 1]]), jax.random.split(jax.random.key(0), 3)
-    write = jax.jit(lambda ids, k: text.generate_from(step, start, ids, k, 9))
-    together = jax.jit(jax.vmap(write))(prompts, keys)
-    alone = [write(ids, k).tolist() for ids, k in zip(prompts, keys, strict=True)]
+    _, _, start = lstm_model()
+    prompts = np.array([[1, 2, 3, 0, 1, 4], [4, 0, 0, 1, 1, 2], [2, 2, 1, 0, 3, 3]])
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.jit(jax.vmap(lambda ids, k: lstm_writer()(start, ids, k, 1.0)))(prompts, keys)
+    alone = [lstm_writer()(start, ids, k, 1.0).tolist() for ids, k in zip(prompts, keys, strict=True)]
     assert together.tolist() == alone
     assert len({tuple(ids) for ids in alone}) == 3
 
@@ -348,8 +355,8 @@ def test_windows_are_a_special_case_of_carries():
         return window[1:], predict(window[None])[0]
 
     key = jax.random.key(11)
-    windows = text.generate(predict, key, [1, 4, 2], 25, 0.9)
-    np.testing.assert_array_equal(text.generate_from(step, jnp.array([1, 4]), [2], key, 25, 0.9), windows)
+    windows = write_windows(key, np.array([1, 4, 2]), 0.9)
+    np.testing.assert_array_equal(text.generate_from(step, jnp.array([1, 4]), [2], key, 30, 0.9), windows)
 
 
 def test_generate_from_refuses():
@@ -491,26 +498,28 @@ def weights_of_endings():
     return jax.tree.map(lambda a: 9 * np.asarray(a), params), state
 
 
-@pytest.mark.parametrize("temperature", [0, 0.2, 1.2])
-def test_generation_from_probabilities_equals_generation_from_logits(temperature):
+@pytest.mark.parametrize("names", [("layer", "jax"), pytest.param(("argument",), marks=pytest.mark.slow)])
+def test_generation_from_probabilities_equals_generation_from_logits(names):
     vocabulary, models = text.Vocabulary.of("abcd"), endings()
     params, state = weights_of_endings()
-    options = {"length": 12, "temperature": temperature}
 
-    def write(name, **more):
-        key = jax.random.key(1)
-        return text.generate_text(models[name], params, state, vocabulary, "abc", key, **options, **more)
+    def write(name, temperature, **more):
+        options = {"length": 12, "temperature": temperature, **more}
+        return text.generate_text(models[name], params, state, vocabulary, "abc", jax.random.key(1), **options)
 
-    right = write("logits")
-    assert len(set(right)) > 1
-    assert write("layer") == write("argument") == write("jax") == write("hidden", from_logits=False) == right
-    assert write("logits", from_logits=True) == right
-    if temperature == 1.2:  # what would be written from probabilities taken for logits
-        assert write("layer", from_logits=True) != right
+    for temperature in (0, 0.2, 1.2):
+        right = write("logits", temperature)
+        assert len(set(right)) > 1
+        for name in names:
+            assert write(name, temperature) == right, name
+        assert write("hidden", temperature, from_logits=False) == right
+        assert write("logits", temperature, from_logits=True) == right
+    # What would be written from probabilities taken for logits.
+    assert write(names[0], 1.2, from_logits=True) != right
     with pytest.raises(
         fnn.InputError, match=r"generate_text: expected logits, got outputs that sum to 1.*from_logits="
     ):
-        write("hidden")
+        write("hidden", 1.2)
 
 
 def test_a_prompt_of_the_wrong_length_is_reported():
