@@ -182,7 +182,11 @@ def test_rerunning_a_cell_compiles_nothing():
     assert count(CELL.replace("jnp.sin(x)", "jnp.cos(x)")) > 0
 
 
-def trained(task, ts):
+SPEED = "jax_disable_most_optimizations"  # the same bits come from the same optimizations of the compiler
+
+
+def trained(task, ts, setting):
+    jax.config.update(SPEED, setting)
     return jax.device_get(fnn.train_step(task, ts, (X, Y))[0].params)
 
 
@@ -193,12 +197,9 @@ def test_pickle_and_deepcopy():
     for thing in (task, task.model, task.optimizer, task.metrics[0], penalties.l2(0.1), schedules.constant(1.0)):
         assert pickle.loads(pickle.dumps(thing)) == thing
     ts = fnn.init(task, jax.random.PRNGKey(0), X[:1])
-    # The same bits come from the same optimizations of the compiler.
-    setting = "jax_disable_most_optimizations"
-    same = {"initializer": jax.config.update, "initargs": (setting, jax.config.read(setting))}
-    with ProcessPoolExecutor(1, get_context("spawn"), **same) as pool:
-        there = pool.submit(trained, task, ts).result()
-    jax.tree.map(np.testing.assert_array_equal, there, trained(task, ts))
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        there = pool.submit(trained, task, ts, jax.config.read(SPEED)).result()
+    jax.tree.map(np.testing.assert_array_equal, there, trained(task, ts, jax.config.read(SPEED)))
 
 
 def test_replace_drops_the_description():
