@@ -23,10 +23,13 @@ KINDS = {
     ),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
-# Where compilation is slow, every run tests the two kinds that differ most, and `-m slow` the others.
-main_kinds = pytest.mark.parametrize(
-    "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
-)
+
+
+def mainly(*main):
+    """Every run tests these kinds, and `-m slow` the others."""
+    return pytest.mark.parametrize(
+        "kind", [kind if kind in main else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+    )
 
 
 def draw(rng, tree, scale=0.5, dtype=None):
@@ -52,6 +55,13 @@ def scalar(fn, rng_seed=7):
         return sum(jnp.sum(leaf * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves)
 
     return loss
+
+
+def value_and_gradients(fn, *args):
+    """The value of a function and the gradients of the weighted sum of `scalar`, from one forward pass."""
+    y, pullback = jax.vjp(fn, *args)
+    rng = np.random.default_rng(7)
+    return y, pullback(jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), y))
 
 
 def close(ours, theirs, rtol=1e-5, atol=1e-6):
