@@ -39,16 +39,27 @@ WITH_KERAS = {
 }
 
 
+def values_and_gradients(fns, x, cotangent):
+    """Those of each function, from one compiled program."""
+
+    def one(fn, x):
+        y, pullback = jax.vjp(fn, x)
+        return y, pullback(cotangent)[0]
+
+    return jax.jit(lambda x: {name: one(fn, x) for name, fn in fns.items()})(x)
+
+
+@pytest.fixture(scope="module")
+def ours_and_keras():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(6, 5)).astype("float32") * 4
+    cotangent = rng.normal(size=x.shape).astype("float32")
+    return [values_and_gradients({name: pair[i] for name, pair in WITH_KERAS.items()}, x, cotangent) for i in (0, 1)]
+
+
 @pytest.mark.parametrize("name", WITH_KERAS)
-def test_values_and_gradients_match_keras(name, rng):
-    x = jnp.asarray(rng.normal(size=(6, 5)).astype("float32") * 4)
-    cotangent = jnp.asarray(rng.normal(size=x.shape).astype("float32"))
-
-    @jax.jit
-    def both(x, cotangent):
-        return [(y, back(cotangent)[0]) for y, back in (jax.vjp(fn, x) for fn in WITH_KERAS[name])]
-
-    (y, slope), (keras_y, keras_slope) = both(x, cotangent)
+def test_values_and_gradients_match_keras(name, ours_and_keras):
+    (y, slope), (keras_y, keras_slope) = (results[name] for results in ours_and_keras)
     np.testing.assert_allclose(y, keras_y, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(slope, keras_slope, rtol=1e-5, atol=1e-6)
 
@@ -75,13 +86,12 @@ def test_sinc_has_an_accurate_derivative_near_zero():
     np.testing.assert_allclose(slope, exact, rtol=2e-5)
 
 
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
-def test_values_and_gradients_are_finite_for_large_inputs(name):
-    x = jnp.array([[1e4, -1e4, 0.0], [-1e4, 30.0, -30.0], [1e-30, -1e-30, 200.0]])
+def test_values_and_gradients_are_finite_for_large_inputs():
+    x = np.array([[1e4, -1e4, 0], [-1e4, 30, -30], [1e-30, -1e-30, 200]], "float32")
     cotangent = np.arange(1, 10, dtype="float32").reshape(3, 3)
-    y, slope = jax.jit(lambda x: (ACTIVATIONS[name](x), jax.vjp(ACTIVATIONS[name], x)[1](cotangent)[0]))(x)
-    assert np.isfinite(y).all()
-    assert np.isfinite(slope).all()
+    for name, (y, slope) in values_and_gradients(ACTIVATIONS, x, cotangent).items():
+        assert np.isfinite(y).all(), name
+        assert np.isfinite(slope).all(), name
 
 
 def test_limits_far_from_zero():

@@ -32,22 +32,21 @@ def test_the_given_fraction_is_dropped_and_the_rest_scaled(rate, rng):
 
 
 def test_ends_of_the_range():
-    x = jnp.arange(1.0, 7.0)
+    x = np.arange(1, 7, dtype="float32")
     assert fnn.dropout(KEY, x, 0) is x
-    np.testing.assert_array_equal(fnn.dropout(KEY, x, 1), 0)
 
-    @jax.jit
     def both(x, rate):
         y, pullback = jax.vjp(lambda x: fnn.dropout(KEY, x, rate), x)
         return y, pullback(jnp.ones_like(y))[0]
 
-    for y in (*jax.jit(lambda x: both(x, 1))(x), *both(x, 1.0)):
-        np.testing.assert_array_equal(y, 0)
-    np.testing.assert_array_equal(both(x, 0.0)[0], x)
+    for rate in (1, jnp.float32(1)):
+        for y in jax.jit(lambda x, rate=rate: both(x, rate))(x):
+            np.testing.assert_array_equal(y, 0)
+    np.testing.assert_array_equal(jax.jit(fnn.dropout)(KEY, x, 0.0), x)
 
 
 def test_the_mask_depends_only_on_the_key():
-    x = jnp.ones(64)
+    x = jnp.ones(32)
     a, b = fnn.dropout(KEY, x, 0.5), fnn.dropout(jax.random.key(5), x, 0.5)
     np.testing.assert_array_equal(a, fnn.dropout(KEY, x, 0.5))
     assert not np.array_equal(a, b)
