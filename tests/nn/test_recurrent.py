@@ -90,7 +90,11 @@ def test_more_values_and_gradients_match_a_plain_loop(kind, data):
     [("lstm", False), ("gru", True)]
     + [
         pytest.param(kind, reverse, marks=pytest.mark.slow)
-        for kind, reverse in [("lstm", True), ("gru", False), *itertools.product(("simple_rnn", "gru_before"), (0, 1))]
+        for kind, reverse in [
+            ("lstm", True),
+            ("gru", False),
+            *itertools.product(("simple_rnn", "gru_before"), (False, True)),
+        ]
     ],
 )
 def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
@@ -98,7 +102,7 @@ def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
     mask = jnp.asarray(rng.random(x.shape[:2]) < 0.6)
 
     def fn(params, x, carry, sequences):
-        ys, last = sequence(params, x, carry, mask=mask, reverse=bool(reverse), return_sequences=sequences)
+        ys, last = sequence(params, x, carry, mask=mask, reverse=reverse, return_sequences=sequences)
         return (ys[:, 0 if reverse else -1] if sequences else ys), last
 
     @jax.jit
