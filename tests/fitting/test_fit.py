@@ -556,3 +556,18 @@ def test_fit_prints_when_a_callback_stops(task, ts, data, capsys):
     assert capsys.readouterr().out.endswith("stopped after epoch 3; the state of step 3 is returned\n")
     fnn.fit(task, ts, data, epochs=9, callbacks=[stop], verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_counts_may_be_numpy_integers(task, ts, data):
+    def calls(integer):
+        sizes = {"epochs": integer(1), "batch_size": integer(32)}
+        fnn.fit(task, ts, data, **sizes, verbose=0)
+        fnn.run(task, ts, data, **sizes)
+        fnn.train_epoch(task, ts, data, batch_size=integer(32))
+        fnn.evaluate(task, ts, data, batch_size=integer(32))
+        fnn.predict(task, ts, data[0], batch_size=integer(32))
+
+    calls(int)
+    with compilations() as count:
+        calls(np.int64)
+    assert count() == 0
