@@ -153,8 +153,8 @@ def test_a_segmented_loop_equals_the_plain_loop(count):
         carry = jnp.sin(carry) + x
         return carry, (carry * 2, x)
 
-    xs = jnp.arange(count, dtype=jnp.float32) / 10
-    seen, expected = in_segments(body, jnp.float32(0.3), xs), jax.lax.scan(body, jnp.float32(0.3), xs)
+    xs, start = np.arange(count, dtype="f") / 10, np.float32(0.3)
+    seen, expected = jax.jit(lambda: (in_segments(body, start, xs), jax.lax.scan(body, start, xs)))()
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), seen, expected)
 
 
