@@ -429,7 +429,9 @@ def test_gradient_through_run_is_finite_with_a_dead_input(name):
     ts = fnn.init(task, jax.random.key(0), x)
 
     def last(rate):
-        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, x[:, :1]), epochs=2, shuffle=False)[1]["loss"][-1]
+        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, x[:, :1]), epochs=2, shuffle=False)[1]["loss"][
+            -1
+        ]
 
     slope = jax.jit(jax.grad(last))(0.1)
     assert np.isfinite(slope)

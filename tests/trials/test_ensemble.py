@@ -261,7 +261,7 @@ def test_saved_and_loaded(found, tmp_path):
     close(again.predict(X).mean, found.predict(X).mean, 0, 0)
     # The states alone, into an ensemble that was never trained.
     fnn.save(tmp_path / "states.safetensors", found.ts)
-    blank = jax.vmap(lambda key: fnn.init(TASK, key, X[:1]))(jax.random.split(jax.random.key(9), 3))
+    blank = jax.jit(jax.vmap(lambda key: fnn.init(TASK, key, X[:1])))(jax.random.split(jax.random.key(9), 3))
     loaded = fnn.Ensemble.of(TASK, fnn.load(tmp_path / "states.safetensors", blank))
     close(loaded.predict(X).members, found.predict(X).members, 0, 0)
     assert fnn.load_info(tmp_path / "states.safetensors").step == [24, 24, 24]
