@@ -597,7 +597,8 @@ def test_equal_callbacks_share_a_program_and_impure_ones_are_rejected(overfittin
 def test_reprs_are_short_enough_for_a_notebook(task, ts):
     parts = "BatchNorm(),", "Dropout(0.3),", "Dense(3),"
     model = "".join(f"        {part}\n" for part in parts)
-    rest = "    loss='sparse_categorical_crossentropy',\n    optimizer=sgd(0.01, momentum=0.5),\n    metrics=('accuracy',),\n"
+    rest = "    loss='sparse_categorical_crossentropy',\n    optimizer=sgd(0.01, momentum=0.5),\n"
+    rest += "    metrics=('accuracy',),\n"
     assert repr(task) == f"Task(\n    Sequential(\n{model}    ),\n{rest})"
     assert repr(ts) == "TrainState(step=0, 28 parameters)"
     assert repr(fnn.Dense(3)) == "Dense(3)"
