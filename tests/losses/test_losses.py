@@ -724,3 +724,12 @@ def test_mean_loss_takes_lists_and_refuses_text():
     assert float(losses.mean_loss("mse", [[1.0], [2.0]], [[2.0], [5.0]], [1.0, 0.5])) == pytest.approx((1 + 4.5) / 2)
     with pytest.raises(fnn.InputError, match="mean_loss: expected an array of numbers, got text"):
         losses.mean_loss("mse", ["a"], [1.0])
+
+
+def test_int64_labels_and_ids_of_numpy_give_no_warning():
+    scores, labels = np.array([[0.5, -1.0, 2.0]], "float32"), np.array([2], np.int64)
+    same = losses.sparse_categorical_crossentropy(scores, labels.astype("int32"))
+    np.testing.assert_array_equal(losses.sparse_categorical_crossentropy(scores, labels), same)
+    np.testing.assert_array_equal(fnn.one_hot(labels, 4), [[0, 0, 1, 0]])
+    layer = fnn.OneHot(4)
+    np.testing.assert_array_equal(layer.apply({}, {}, labels)[0], [[0, 0, 1, 0]])
