@@ -46,6 +46,11 @@ class Unit(NamedTuple):
         return self.make_args(Draw(zlib.crc32(f"{self.name} {seed}".encode())), dtype)
 
 
+def to_jax(array: np.ndarray) -> jax.Array:
+    """A NumPy array as a JAX array; other than `jnp.asarray` it compiles nothing for a new shape."""
+    return jax.device_put(array)
+
+
 class Draw:
     """Random arrays without symmetry."""
 
@@ -53,19 +58,22 @@ class Draw:
         self.rng = np.random.default_rng(seed)
 
     def normal(self, *shape: int, dtype: Any = jnp.float32, scale: float = 1.0) -> jax.Array:
-        return jnp.asarray(self.rng.normal(0.1, scale, shape).astype(dtype))
+        return to_jax(self.rng.normal(0.1, scale, shape).astype(dtype))
 
     def positive(self, *shape: int, dtype: Any = jnp.float32) -> jax.Array:
-        return jnp.asarray(self.rng.uniform(0.3, 2.0, shape).astype(dtype))
+        return to_jax(self.rng.uniform(0.3, 2.0, shape).astype(dtype))
 
     def probabilities(self, *shape: int, dtype: Any = jnp.float32) -> jax.Array:
-        return jnp.asarray(self.rng.uniform(0.1, 0.9, shape).astype(dtype))
+        return to_jax(self.rng.uniform(0.1, 0.9, shape).astype(dtype))
 
     def integers(self, high: int, *shape: int) -> jax.Array:
-        return jnp.asarray(self.rng.integers(0, high, shape), jnp.int32)
+        return to_jax(self.rng.integers(0, high, shape).astype("int32"))
 
     def key(self) -> jax.Array:
-        return jax.random.wrap_key_data(jnp.asarray(self.rng.integers(1 << 30, size=2), jnp.uint32))
+        return jax.random.wrap_key_data(to_jax(self.rng.integers(1 << 30, size=2).astype("uint32")))
+
+    def number(self, low: float, high: float, dtype: Any) -> jax.Array:
+        return to_jax(np.asarray(self.rng.uniform(low, high), dtype))
 
     def like(self, tree: Any) -> Any:
         """Numbers in the shapes of ``tree``; variances are positive."""
@@ -101,19 +109,22 @@ def layer(
 
         return fn
 
+    @functools.cache
+    def shapes(dtype: Any) -> Any:
+        shape, kind = (x[0], "int32") if integers else (x, dtype)
+        return _shapes_of(make(dtype).init, jax.ShapeDtypeStruct(shape, kind))
+
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
         value = draw.integers(x[1], *x[0]) if integers else draw.normal(*x, dtype=dtype)
-        params, state = jax.eval_shape(make(dtype).init, jax.random.key(0), value)
+        params, state = shapes(jnp.dtype(dtype))
         return (draw.like(params), draw.like(state), value, *((draw.key(),) if key else ()))
 
-    trained = bool(
-        jax.tree.leaves(jax.eval_shape(lambda: make(jnp.dtype("float32")).init(jax.random.key(0), _example(x)))[0])
-    )
+    trained = bool(jax.tree.leaves(shapes(jnp.dtype("float32"))[0]))
     return Unit(name, covers, make_fn, make_args, (0,) * trained if integers else (0, 2))
 
 
-def _example(x: Any) -> jax.Array:
-    return jnp.zeros(x[0], jnp.int32) if isinstance(x[0], tuple) else jnp.zeros(x)
+def _shapes_of(init: Callable[..., Any], *args: Any) -> Any:
+    return jax.eval_shape(lambda *args: init(jax.random.key(0), *args), *args)
 
 
 def function(
@@ -281,7 +292,12 @@ def _norm_args(draw: Draw, dtype: Any, stats: bool) -> tuple[Any, ...]:
 
 
 def _params(init: Callable[..., Any], draw: Draw, dtype: Any, *sizes: Any) -> Any:
-    return draw.like(jax.eval_shape(lambda: init(jax.random.key(0), *sizes, dtype=dtype)))
+    return draw.like(_param_shapes(init, sizes, jnp.dtype(dtype)))
+
+
+@functools.cache
+def _param_shapes(init: Callable[..., Any], sizes: tuple[Any, ...], dtype: Any) -> Any:
+    return _shapes_of(lambda key: init(key, *sizes, dtype=dtype))
 
 
 def _with_params(
@@ -357,7 +373,7 @@ FUNCTION_UNITS = [
         lambda draw, d: (
             draw.key(),
             draw.normal(4, 5, dtype=d),
-            jnp.asarray(draw.rng.uniform(0.2, 0.8), default_float()),
+            draw.number(0.2, 0.8, default_float()),
         ),
         name="dropout",
         grad=(1,),
@@ -398,7 +414,7 @@ def _penalty(make: Callable[[Any], Any], *covers: Any, name: str, **more: Any) -
 
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
         params = {"dense": {"kernel": draw.normal(3, 2, dtype=dtype), "bias": draw.normal(2, dtype=dtype)}}
-        return params, jnp.asarray(draw.rng.uniform(0.3, 0.9), default_float())
+        return params, draw.number(0.3, 0.9, default_float())
 
     return function(fn, make_args, *covers, name=name, **{"grad": (0, 1), **more})
 
@@ -438,7 +454,7 @@ PENALTY_UNITS = [
     ),
     function(
         lambda x, l1, l2: fnn.activity_penalty(x, l1, l2),
-        lambda draw, d: (draw.normal(4, 3, dtype=d), *draw.positive(2, dtype=default_float())),
+        lambda draw, d: (draw.normal(4, 3, dtype=d), *(draw.number(0.3, 2, default_float()) for _ in "ab")),
         fnn.activity_penalty,
         name="activity_penalty",
         grad=(0, 1, 2),
@@ -485,7 +501,7 @@ def _gaussians(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 
 def _signs(draw: Draw, dtype: Any) -> tuple[Any, ...]:
-    return draw.normal(4, dtype=dtype), jnp.asarray(draw.rng.choice([-1, 1], 4), jnp.int32)
+    return draw.normal(4, dtype=dtype), to_jax(draw.rng.choice([-1, 1], 4).astype("int32"))
 
 
 def _loss(loss: Any, args: Any, note: str = "", grad: tuple[int, ...] = (0,), **options: Any) -> Unit:
@@ -538,7 +554,7 @@ LOSS_UNITS = [
         lambda draw, d: (
             draw.normal(4, dtype=d),
             draw.positive(4, dtype=d),
-            jnp.asarray(draw.rng.choice([False, True], 4)),
+            to_jax(draw.rng.choice([False, True], 4)),
         ),
         name="losses.weighted_sum",
         grad=(0, 1),
@@ -567,7 +583,7 @@ def _many_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 def _probabilities_of_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     p = np.asarray(draw.positive(8, 3))
-    return jnp.asarray(p / p.sum(1, keepdims=True), dtype), draw.integers(3, 8)
+    return to_jax((p / p.sum(1, keepdims=True)).astype(dtype)), draw.integers(3, 8)
 
 
 def _ends(draw: Draw, dtype: Any) -> tuple[Any, ...]:
@@ -669,12 +685,12 @@ def _optimizer(make: Callable[[Any], Any], *covers: Any, name: str) -> Unit:
         return params
 
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
-        shapes = {"dense": {"kernel": (3, 2), "bias": (2,)}, "head": {"kernel": (2,)}}
+        shapes = {"dense": {"kernel": (3, 2)}, "head": {"bias": (2,)}}
         trees = [
             jax.tree.map(lambda s: draw.normal(*s, dtype=dtype), shapes, is_leaf=lambda s: isinstance(s, tuple))
             for _ in "pgg"
         ]
-        return (*trees, jnp.asarray(draw.rng.uniform(0.1, 0.6), default_float()))
+        return (*trees, draw.number(0.1, 0.6, default_float()))
 
     return Unit(name, covers, lambda dtype: fn, make_args, (0, 1, 2, 3))
 
@@ -721,7 +737,7 @@ def _schedule(make: Callable[[Any], Any], *covers: Any, name: str, grad: tuple[i
         return make(number)(step)
 
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
-        return tuple(jnp.asarray(draw.rng.uniform(low, high), default_float()) for low, high in ((0, 25), (0.1, 2)))
+        return tuple(draw.number(low, high, default_float()) for low, high in ((0, 25), (0.1, 2)))
 
     return Unit(name, covers, lambda dtype: fn, make_args, grad, default_float)
 
@@ -762,7 +778,7 @@ def _toy(name: str) -> Unit:
     make = getattr(fnn.data, name)
 
     def make_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
-        return draw.key(), jnp.asarray(draw.rng.uniform(0, 0.5), jnp.float32)
+        return draw.key(), draw.number(0, 0.5, jnp.float32)
 
     def fn(key: Any, noise: Any) -> Any:
         return make(key, 20, noise)

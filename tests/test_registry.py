@@ -10,22 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import registry
-from registry import UNITS, compiled, function_of
+from registry import UNITS, compiled, function_of, to_jax
 
 import fnn
 from fnn import activations, initializers, losses, metrics, schedules
 
 
-def with_marks():
+def with_marks(units=UNITS, slow=()):
     """Units as parameters; further variants of what an earlier unit covers are slow, since compiling takes the time."""
     seen = set()
-    for unit in UNITS:
+    for unit in units:
         fresh = {id(thing) for thing in unit.covers} - seen
         seen |= fresh
-        yield pytest.param(unit, id=unit.name, marks=() if fresh else pytest.mark.slow)
+        yield pytest.param(unit, id=unit.name, marks=() if fresh and unit not in slow else pytest.mark.slow)
 
 
+DIFFERENTIABLE = [unit for unit in UNITS if unit.grad]
 each_unit = pytest.mark.parametrize("unit", list(with_marks()))
+each_differentiable_unit = pytest.mark.parametrize("unit", list(with_marks(DIFFERENTIABLE)))
 TESTS = pathlib.Path(__file__).parent
 
 
@@ -54,8 +56,8 @@ def stack(trees):
 
     def join(*leaves):
         if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jnp.asarray(np.stack([jax.random.key_data(a) for a in leaves])))
-        return jnp.asarray(np.stack(leaves))
+            return jax.random.wrap_key_data(to_jax(np.stack([jax.random.key_data(a) for a in leaves])))
+        return to_jax(np.stack(leaves))
 
     return jax.tree.map(join, *trees)
 
@@ -68,13 +70,14 @@ def test_jit_equals_eager(unit):
     assert_close(compiled(unit, "float32")(*args), function_of(unit, "float32")(*args), 1e-5, 1e-5)
 
 
-@each_unit
-def test_vmap_equals_a_loop_over_distinct_samples(unit):
-    samples = [unit.args("float32", seed) for seed in range(3)]
+def check_vmap(both, unit, dtype, tol):
+    """``both(stacked, sample)`` is a program that returns the results of all samples under vmap, and of one alone."""
+    samples = [unit.args(dtype, seed) for seed in range(3)]
     assert not all(np.array_equal(a, b) for a, b in zip(*map(_plain, samples[:2]), strict=True)), "samples must differ"
-    together = jax.jit(jax.vmap(function_of(unit, "float32")))(*stack(samples))
-    one_by_one = [compiled(unit, "float32")(*sample) for sample in samples]
-    assert_close(together, stack(one_by_one), 1e-5, 1e-5)
+    stacked = stack(samples)
+    together, one_by_one = zip(*(both(stacked, sample)[:2] for sample in samples), strict=True)
+    assert_close(together[0], stack(one_by_one), tol, tol)
+    assert both._cache_size() == 1, "the next sample compiles the program again"
 
 
 def _plain(tree):
@@ -83,12 +86,11 @@ def _plain(tree):
     ]
 
 
-@each_unit
-def test_second_call_compiles_nothing(unit):
-    jitted = compiled(unit, "float32")
-    for seed in (0, 1):
-        jitted(*unit.args("float32", seed))
-    assert jitted._cache_size() == 1
+# By default, units with a derivative are compared in float64 only, with their gradients below.
+@pytest.mark.parametrize("unit", list(with_marks(slow=DIFFERENTIABLE)))
+def test_vmap_equals_a_loop_over_distinct_samples_without_compiling_again(unit):
+    fn = function_of(unit, "float32")
+    check_vmap(jax.jit(lambda stacked, sample: (jax.vmap(fn)(*stacked), fn(*sample))), unit, "float32", 1e-5)
 
 
 @each_unit
@@ -115,42 +117,50 @@ def test_bfloat16_is_near_float32(unit):
 
 
 @each_unit
-def test_float64_is_kept_and_gradients_are_finite_differences(unit, x64):
-    args = unit.args("float64")
-    fn = function_of(unit, "float64")
-    shapes = jax.eval_shape(fn, *args)
+def test_float64_is_kept(unit, x64):
+    shapes = jax.eval_shape(function_of(unit, "float64"), *unit.args("float64"))
     assert {leaf.dtype for leaf in floats(shapes)} <= {jnp.dtype(unit.out("float64"))}
-    if not unit.grad:
-        return
-    rng = np.random.default_rng(1)
-    weights = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape)), shapes)
 
-    def scalar(chosen):
-        full = list(args)
-        for i, value in zip(unit.grad, chosen, strict=True):
-            full[i] = value
-        out = fn(*full)
-        return sum(jnp.sum(w * o) for w, o in zip(floats(weights), floats(out), strict=True))
 
-    at = [args[i] for i in unit.grad]
-    value_and_grad = jax.jit(jax.value_and_grad(scalar))
-    _, slope = value_and_grad(at)
+@each_differentiable_unit
+def test_gradients_are_finite_differences_and_vmap_equals_a_loop(unit, x64):
+    """One program for both, since compiling takes the time; its second call compiles nothing."""
+    fn = function_of(unit, "float64")
+
+    @jax.jit
+    def program(stacked, sample):
+        def scalar(chosen):
+            full = list(sample)
+            for i, value in zip(unit.grad, chosen, strict=True):
+                full[i] = value
+            out = fn(*full)
+            rng = np.random.default_rng(1)
+            return sum(jnp.sum(rng.normal(size=o.shape) * o) for o in floats(out)), out
+
+        (value, out), slope = jax.value_and_grad(scalar, has_aux=True)([sample[i] for i in unit.grad])
+        return jax.vmap(fn)(*stacked), out, value, slope
+
+    check_vmap(program, unit, "float64", 1e-10)
+    args = unit.args("float64")
+    stacked, at = stack([args] * 3), [args[i] for i in unit.grad]
+    slope = program(stacked, args)[-1]
     assert any(np.abs(np.asarray(leaf)).max(initial=0) > 0 for leaf in jax.tree.leaves(slope)), (
         "a gradient of zeros sees nothing"
     )
+    rng, step = np.random.default_rng(2), 1e-6
     for _ in range(2):
         direction = jax.tree.map(lambda a: rng.normal(size=a.shape), at)
-        step = 1e-6
-        up, down = (
-            value_and_grad(
-                jax.tree.map(lambda a, d, s=s: jnp.asarray(np.asarray(a) + s * np.asarray(d)), at, direction)
-            )[0]
-            for s in (step, -step)
-        )
+
+        def value(by, direction=direction):
+            there = list(args)
+            for i, start, d in zip(unit.grad, at, direction, strict=True):
+                there[i] = jax.tree.map(lambda a, d: to_jax(np.asarray(a) + by * d), start, d)
+            return float(program(stacked, tuple(there))[2])
+
         along = sum(
             np.sum(np.asarray(g) * d) for g, d in zip(jax.tree.leaves(slope), jax.tree.leaves(direction), strict=True)
         )
-        np.testing.assert_allclose(float(along), float(up - down) / (2 * step), rtol=2e-6, atol=2e-8)
+        np.testing.assert_allclose(along, (value(step) - value(-step)) / (2 * step), rtol=2e-6, atol=2e-8)
 
 
 # ------------------------------------------------------------------------------------------------- nothing is missing

@@ -89,7 +89,7 @@ def evaluate(
     parsed = inputs.as_data(data)
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "data")
-    logs, nan_rows = measure_data(task, ts, parsed, batch_size)
+    logs, nan_rows = measure_data(task, ts, parsed, int(batch_size))
     inputs.warn_of_nan("evaluate", nan_rows)
     return logs
 
@@ -127,4 +127,4 @@ def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> 
             raise InputError(f"{error} If y is among them, leave it out: predict takes x alone.") from None
         raise
     inputs.check_finite(x, "x")
-    return predict_in_batches(task, ts.params, ts.state, on_device(x), min(batch_size, size))
+    return predict_in_batches(task, ts.params, ts.state, on_device(x), min(int(batch_size), size))

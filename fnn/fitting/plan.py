@@ -51,7 +51,7 @@ class Options:
     check: str | None
 
     def checked(self) -> Options:
-        """The same options, with callbacks as a tuple; refuse values that are invalid for any data."""
+        """The same options, with counts as Python integers and callbacks as a tuple; refuses invalid values."""
         for name in ("epochs", "batch_size", "eval_batch_size"):
             check_count("fit", name, getattr(self, name))
         split = self.validation_split
@@ -78,7 +78,14 @@ class Options:
         if self.checkpoint is None and (self.every, self.keep) != ("epoch", 2):
             hint = "Pass checkpoint='folder'."
             fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
-        return dataclasses.replace(self, callbacks=callbacks)
+        # A NumPy integer would compile the step again.
+        return dataclasses.replace(
+            self,
+            epochs=int(self.epochs),
+            batch_size=int(self.batch_size),
+            eval_batch_size=int(self.eval_batch_size),
+            callbacks=callbacks,
+        )
 
 
 def _check_callback(callback: object) -> None:

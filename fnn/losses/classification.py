@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_float, check_range
@@ -74,7 +75,8 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
     targets = _class_targets("sparse_categorical_crossentropy", predictions, targets)
     classes = predictions.shape[-1]
     # A comparison and a sum instead of a gather: the gradient needs no scatter, and a label outside is noticed.
-    chosen = targets[..., None] == lift(jnp.arange(classes, dtype=targets.dtype), targets[..., None])
+    numbers = jnp.arange(classes, dtype=jax.dtypes.canonicalize_dtype(targets.dtype))
+    chosen = targets[..., None] == lift(numbers, targets[..., None])
     log_p = _log_probabilities(widened(predictions), from_logits)
     log_p_t = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
     inside = (targets >= 0) & (targets < classes)

@@ -59,7 +59,8 @@ def _wide(ids: Array) -> Array:
 
 def _one_hot(ids: Array, rows: int, dtype: DType) -> Array:
     ids = _wide(ids)
-    return (ids[..., None] == lift(jnp.arange(rows, dtype=ids.dtype), ids[..., None])).astype(dtype)
+    numbers = jnp.arange(rows, dtype=jax.dtypes.canonicalize_dtype(ids.dtype))
+    return (ids[..., None] == lift(numbers, ids[..., None])).astype(dtype)
 
 
 class Rows(NamedTuple):

@@ -42,6 +42,8 @@ def parsing(name: str) -> Callable[[F], F]:
     def wrap(jitted: F) -> F:
         def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
             def call(*args: object, **kwargs: object) -> T:
+                # A NumPy integer as a static argument would compile the program again.
+                kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
                 if name in kwargs:
                     kwargs[name] = parse(kwargs[name])
                 return fn(*args[:2], *map(parse, args[2:3]), *args[3:], **kwargs)

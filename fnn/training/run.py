@@ -92,7 +92,7 @@ def run(
         if not isinstance(callback, PureCallback):
             hint = "Functions with side effects belong in fit."
             fail("run", expected="callbacks such as early_stopping()", got=kind_of(callback), hint=hint)
-    sizes = (epochs, batch_size, shuffle, drop_remainder, eval_batch_size, bool(remat))
+    sizes = (int(epochs), int(batch_size), shuffle, drop_remainder, int(eval_batch_size), bool(remat))
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake

@@ -131,7 +131,7 @@ class Ensemble:
         ts = self._working()
         check_input(self.task, shape_of_one(ts), x)
         check_finite(x, "x")
-        return predict_ensemble(self.task, ts, on_device(x), min(batch_size, size))
+        return predict_ensemble(self.task, ts, on_device(x), min(int(batch_size), size))
 
     def evaluate(self, data: PyTree, *more: object, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics of the ensemble's joint prediction, and the average of its members' own.
@@ -157,7 +157,7 @@ class Ensemble:
         ts = self._working()
         data = _checked(self.task, shape_of_one(ts), data, "data", train=False)
         task = with_nan_row_metric(self.task)
-        own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(batch_size, size_of(data))))
+        own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(int(batch_size), size_of(data))))
         warn_of_nan("evaluate", pop_nan_rows(task, own))
         names = sorted(own, key=lambda name: name != "loss")
         return {name: float(own[name]) for name in names} | {f"member_{n}": float(np.mean(each[n])) for n in names}

@@ -176,11 +176,11 @@ def test_a_non_finite_stream_input_is_rejected_before_the_step(data):
 
 
 def test_a_finite_run_is_unchanged(data):
-    task = a_task(fnn.BatchNorm(), fnn.Dropout(0.2), metrics=("accuracy",))
+    model = fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.2), fnn.Dense(3))
+    task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(1e-2), metrics=("accuracy",))
     ts = fnn.init(task, jax.random.key(0), (5,))
-    plain, guarded = (
-        fnn.fit(task, ts, data, epochs=2, batch_size=BATCH, verbose=0, check=check) for check in (None, "finite")
-    )
+    options = {"epochs": 2, "batch_size": BATCH, "drop_remainder": True, "verbose": 0}
+    plain, guarded = (fnn.fit(task, ts, data, check=check, **options) for check in (None, "finite"))
     assert fnn.fingerprint(plain[0]) == fnn.fingerprint(guarded[0])
     assert plain[1]["loss"] == guarded[1]["loss"]
 
@@ -194,7 +194,7 @@ def test_values_infinite_from_the_start_are_ignored(data):
         return updates, (inner, state[1])
 
     optimizer = fnn.Optimizer(lambda params: (sgd.init(params), jnp.float32(jnp.inf)), update)
-    task = a_task(optimizer=optimizer)
+    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", optimizer)
     ts = fnn.init(task, jax.random.key(0), (5,))
     _, history = fnn.fit(task, ts, data, epochs=2, verbose=0, check="finite")
     assert len(history["loss"]) == 2

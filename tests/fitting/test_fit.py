@@ -13,11 +13,18 @@ import fnn
 from fnn.fitting import pace, pieces
 
 
+# Nearly all tests train on 70 rows in batches of 32, and so share compiled programs.
 @pytest.fixture(scope="module")
-def data():
+def longer():
+    """More rows, of which a split of one half leaves 70."""
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(70, 5)).astype("float32")
+    x = rng.normal(size=(141, 5)).astype("float32")
     return x, (x @ rng.normal(size=(5, 3))).argmax(1).astype("int32")
+
+
+@pytest.fixture(scope="module")
+def data(longer):
+    return longer[0][:70], longer[1][:70]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,7 @@ def assert_equal(a, b):
 
 def test_history(task, ts, data):
     _, history = fnn.fit(task, ts, data, epochs=3, validation_data=data, verbose=0)
+    assert isinstance(history, fnn.History)
     assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "seconds"]
     assert all(len(column) == 3 for column in history.values())
     assert min(history["seconds"]) > 0
@@ -60,9 +68,9 @@ def test_the_given_state_stays_valid(task, ts, data):
 
 
 def test_jax_arrays_lists_and_numpy_give_the_same(task, ts, data):
-    a, _ = fnn.fit(task, ts, data, batch_size=16, verbose=0)
-    b, _ = fnn.fit(task, ts, tuple(map(jnp.asarray, data)), batch_size=16, verbose=0)
-    c, _ = fnn.fit(task, ts, (data[0].tolist(), data[1].tolist()), batch_size=16, verbose=0)
+    a, _ = fnn.fit(task, ts, data, verbose=0)
+    b, _ = fnn.fit(task, ts, tuple(map(jnp.asarray, data)), verbose=0)
+    c, _ = fnn.fit(task, ts, (data[0].tolist(), data[1].tolist()), verbose=0)
     assert_equal(a, b)
     assert_equal(a, c)
 
@@ -79,29 +87,29 @@ class Batches:
 
 
 def test_a_stream_of_batches_equals_arrays_in_order(task, ts, data):
-    by_arrays, history = fnn.fit(task, ts, data, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    by_arrays, history = fnn.fit(task, ts, data, epochs=2, shuffle=False, verbose=0)
     by_stream, stream_history = fnn.fit(
-        task, ts, Batches(data, 16), epochs=2, validation_data=Batches(data, 16), verbose=0
+        task, ts, Batches(data, 32), epochs=2, validation_data=Batches(data, 32), verbose=0
     )
     for a, b in zip(values(by_arrays), values(by_stream), strict=True):
         np.testing.assert_allclose(a, b, 1e-4, 1e-6)
     np.testing.assert_allclose(history["loss"], stream_history["loss"], 1e-5)
     seen = fnn.evaluate(task, by_stream, data)
     np.testing.assert_allclose(stream_history["val_accuracy"][-1], seen["accuracy"], 1e-6)
-    by_list, _ = fnn.fit(task, ts, list(Batches(data, 16)), epochs=2, verbose=0)
+    by_list, _ = fnn.fit(task, ts, list(Batches(data, 32)), epochs=2, verbose=0)
     assert_equal(by_list, by_stream)
 
 
 def test_evaluate_on_a_stream_equals_arrays(task, ts, data):
-    a, b = fnn.evaluate(task, ts, data), fnn.evaluate(task, ts, Batches(data, 9))
+    a, b = fnn.evaluate(task, ts, data), fnn.evaluate(task, ts, Batches(data, 32))
     np.testing.assert_allclose(list(a.values()), list(b.values()), 1e-5)
 
 
-def test_validation_split_is_the_last_fraction_before_shuffling(task, ts, data):
-    cut = 52  # floor(0.75 * 70)
-    a, split = fnn.fit(task, ts, data, epochs=2, batch_size=16, validation_split=0.25, verbose=0)
-    train, val = (data[0][:cut], data[1][:cut]), (data[0][cut:], data[1][cut:])
-    b, given = fnn.fit(task, ts, train, epochs=2, batch_size=16, validation_data=val, verbose=0)
+def test_validation_split_is_the_last_fraction_before_shuffling(task, ts, longer):
+    cut = 70  # floor(0.5 * 141)
+    a, split = fnn.fit(task, ts, longer, epochs=2, validation_split=0.5, verbose=0)
+    train, val = (longer[0][:cut], longer[1][:cut]), (longer[0][cut:], longer[1][cut:])
+    b, given = fnn.fit(task, ts, train, epochs=2, validation_data=val, verbose=0)
     assert_equal(a, b)
     assert split["val_loss"] == given["val_loss"]
 
@@ -116,9 +124,9 @@ def test_class_weight_equals_sample_weight(task, ts, data):
 
 
 def test_verbose_bar_shows_loss_and_metrics(task, ts, data, capsys):
-    fnn.fit(task, ts, data, epochs=2, batch_size=8, validation_data=data, verbose=1)
+    fnn.fit(task, ts, data, epochs=2, validation_data=data, verbose=1)
     shown = capsys.readouterr().out
-    for text in ("epoch 1/2", "epoch 2/2", "9/9", "loss ", "accuracy ", "val_loss", "val_accuracy"):
+    for text in ("epoch 1/2", "epoch 2/2", "3/3", "loss ", "accuracy ", "val_loss", "val_accuracy"):
         assert text in shown
 
 
@@ -186,10 +194,10 @@ def test_ctrl_c_inside_an_epoch(task, ts, data, monkeypatch):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(pieces, "_advance", advance)
-    monkeypatch.setattr(pace.Pace, "steps", lambda self, period: 10)
-    end, history = fnn.fit(task, ts, data, epochs=1000, batch_size=1, verbose=0)
+    monkeypatch.setattr(pace.Pace, "steps", lambda self, period: 2)  # 2 of the first epoch's 3 steps, 1, 2 of the next
+    end, history = fnn.fit(task, ts, data, epochs=1000, verbose=0)
     assert history.interrupted
-    assert int(end.step) == 30
+    assert int(end.step) == 5
     assert all(np.isfinite(a).all() for a in values(end))
     fnn.evaluate(task, end, data)
 
@@ -228,6 +236,11 @@ def bad(data, at=(3, 2), value=np.nan):
     return x, data[1]
 
 
+def first(data):
+    """A batch of the size that other tests train on."""
+    return data[0][:32], data[1][:32]
+
+
 ERRORS = {
     "labels above": (lambda d: (d[0], d[1] + 1), {}, r"labels in \[0, 3\) for 3 outputs, got labels from 1 to 3"),
     "labels below": (lambda d: (d[0], d[1] - 1), {}, "labels from -1 to 1"),
@@ -243,9 +256,13 @@ ERRORS = {
     "negative weights": (lambda d: (*d, -np.ones(70, "f")), {}, "weights of at least 0"),
     "no data": (lambda d: (d[0][:0], d[1][:0]), {}, "at least one example, got none"),
     "only x": (lambda d: d[0], {}, r"expected \(x, y\) or \(x, y, sample_weight\), got float32"),
-    "a batch of one item": (lambda d: [d, d, (d[0],)], {}, r"batch 2: expected \(x, y\) or .*, got 1 items"),
+    "a batch of one item": (
+        lambda d: [first(d), first(d), (d[0],)],
+        {},
+        r"batch 2: expected \(x, y\) or .*, got 1 items",
+    ),
     "a batch's weights": (
-        lambda d: [d, (*d, np.ones((len(d[0]), 1)))],
+        lambda d: [first(d), (*d, np.ones((len(d[0]), 1)))],
         {},
         r"batch 1, sample_weight: expected weights of shape \(batch,\)",
     ),
@@ -292,8 +309,8 @@ ERRORS = {
         "arrays with drop_remainder, got a list",
     ),
     "used-up stream": (lambda d: iter([d]), {"epochs": 2}, "iterated over once per epoch"),
-    "bad batch": (lambda d: [d, (d[0][:, :4], d[1])], {}, r"x of shape \(batch, 5\)"),
-    "nan in a batch": (lambda d: [d, bad(d)], {}, "NaN"),
+    "bad batch": (lambda d: [first(d), (d[0][:, :4], d[1])], {}, r"x of shape \(batch, 5\)"),
+    "nan in a batch": (lambda d: [first(d), bad(d)], {}, "NaN"),
     "two validations": (lambda d: d, {"validation_split": 0.5, "validation_data": ()}, "either validation_data or"),
 }
 
@@ -348,7 +365,7 @@ def test_targets_of_other_losses():
         outputs = 2 if loss == "categorical_crossentropy" else 1
         task = fnn.Task(fnn.Dense(outputs), loss)
         ts = fnn.init(task, jax.random.key(0), x)
-        fnn.fit(task, ts, (x, good), verbose=0)
+        fnn.evaluate(task, ts, (x, good))
         with pytest.raises(fnn.InputError, match=match):
             fnn.fit(task, ts, (x, wrong), verbose=0)
         with pytest.raises(fnn.InputError, match=match):
@@ -377,14 +394,6 @@ def test_overflowing_sums_of_finite_data_pass(ts, task, data):
         assert fnn.predict(task, ts, given).shape == (70, 3)
 
 
-def test_fit_returns_a_history():
-    task = fnn.Task(fnn.Dense(1), "mse", "sgd")
-    x = jnp.ones((2, 3))
-    _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, jnp.ones((2, 1))), epochs=2, verbose=0)
-    assert isinstance(history, fnn.History)
-    assert len(history["loss"]) == 2
-
-
 def test_a_loader_may_reuse_its_buffer():
     class Reused:
         def __iter__(self):
@@ -402,15 +411,15 @@ def test_a_loader_may_reuse_its_buffer():
 
 
 def test_batches_may_be_lists(task, ts, data):
-    batches = list(Batches(data, 16))
+    batches = list(Batches(data, 32))
     a, _ = fnn.fit(task, ts, batches, verbose=0)
     b, _ = fnn.fit(task, ts, [list(batch) for batch in batches], verbose=0)
     assert_equal(a, b)
 
 
-def test_class_weights_apply_to_training_rows_only(task, ts, data):
-    _, plain = fnn.fit(task, ts, data, validation_split=0.5, verbose=0)
-    _, heavy = fnn.fit(task, ts, data, validation_split=0.5, class_weight=[100.0] * 3, verbose=0)
+def test_class_weights_apply_to_training_rows_only(task, ts, longer):
+    _, plain = fnn.fit(task, ts, longer, validation_split=0.5, verbose=0)
+    _, heavy = fnn.fit(task, ts, longer, validation_split=0.5, class_weight=[100.0] * 3, verbose=0)
     assert heavy["loss"][0] > 50 * plain["loss"][0]
     assert heavy["val_loss"][0] < 2 * plain["val_loss"][0]
 
@@ -422,16 +431,15 @@ def test_ctrl_c_in_the_last_steps_keeps_the_epoch(task, ts, data):
             signal.raise_signal(signal.SIGINT)
             yield self[1]
 
-    _, history = fnn.fit(task, ts, Press([data, data]), epochs=3, verbose=0)
+    _, history = fnn.fit(task, ts, Press(list(Batches(data, 32))[:2]), epochs=3, verbose=0)
     assert history.interrupted
     assert len(history["loss"]) == 1
 
 
-def test_a_non_finite_loss_is_reported(data):
-    task = fnn.Task(fnn.Dense(3), "mse", fnn.sgd(1e30))
-    ts = fnn.init(task, jax.random.key(0), data[0])
+def test_a_non_finite_loss_is_reported(task, ts, data):
+    ts = fnn.set_hyper(ts, learning_rate=1e30)
     with pytest.warns(RuntimeWarning, match="the loss is .* in epoch 1. The learning rate may be too high"):
-        _, history = fnn.fit(task, ts, (data[0], np.eye(3, dtype="f")[data[1]]), epochs=3, verbose=0)
+        _, history = fnn.fit(task, ts, data, epochs=3, verbose=0)
     assert len(history["loss"]) == 3
 
 
@@ -446,7 +454,7 @@ def test_keras_style_calls_get_a_hint(task, ts, data):
         with pytest.raises(fnn.InputError, match=r"an fnn.Task as first argument, got a Layer. Make one"):
             call(task.model, ts, data)
     with pytest.raises(fnn.InputError, match=r"Inside jit, vmap or grad use fnn\.run"):
-        jax.vmap(lambda key: fnn.fit(task, fnn.init(task, key, data[0]), data))(jax.random.split(jax.random.key(0)))
+        jax.vmap(lambda key: fnn.fit(task, ts._replace(key=key), data))(jax.random.split(jax.random.key(0)))
     with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got an int"):
         fnn.fit(task, ts, data, callbacks=3)
     with pytest.raises(fnn.InputError, match=r"raise fnn\.StopTraining"):
@@ -478,7 +486,7 @@ def test_fit_under_strict_promotion(dtype, data, strict_promotion):
         return sum((p**2).sum() for p in jax.tree.leaves(params))
 
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", metrics=("accuracy",), penalty=penalty)
-    x = jnp.asarray(data[0]).astype(dtype) if dtype == "bfloat16" else data[0].astype(dtype)
+    x = data[0].astype(jnp.dtype(dtype))
     _, history = fnn.fit(task, fnn.init(task, jax.random.key(0), x), (x, data[1]), validation_split=0.2, verbose=0)
     assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
 
@@ -495,7 +503,6 @@ def test_ids_outside_the_embedding_are_rejected_before_training(first):
     task = fnn.Task(fnn.Sequential(first, fnn.Dense(2)), "sparse_categorical_crossentropy", "sgd")
     x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
     ts = fnn.init(task, jax.random.key(0), x)
-    fnn.fit(task, ts, (x, y), verbose=0)
     with pytest.raises(fnn.InputError, match=r"data, x: expected ids in \[0, 5\) for \w+, got ids from 1 to 5. Number"):
         fnn.fit(task, ts, (x + 1, y), verbose=0)
     with pytest.raises(fnn.InputError, match=r"ids in \[0, 5\) for \w+, got ids from -1 to 3"):
@@ -536,21 +543,31 @@ def test_errors_suggest_a_cause(task, ts, data):
         fnn.predict(task, ts, fnn.data.Dataset(x, y, (), ()))
 
 
-def test_a_split_of_sorted_rows_warns():
-    x, y = np.arange(12, dtype="float32")[:, None], np.repeat(np.arange(3), 4)
-    task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", "sgd")
-    ts = fnn.init(task, jax.random.key(0), x[:1])
+def test_a_split_of_sorted_rows_warns(task, ts, longer):
+    x, y = longer[0][:105], np.repeat(np.arange(3), 35)
     with pytest.warns(RuntimeWarning, match=r"100% of the validation rows .* sorted by class\? Shuffle"):
         fnn.fit(task, ts, (x, y), validation_split=1 / 3, verbose=0)
     fnn.fit(task, ts, (x, y % 2), validation_split=1 / 3, verbose=0)
 
 
-def test_fit_prints_when_a_callback_stops(capsys):
-    x = np.arange(12, dtype="float32")[:, None]
-    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(1e-9))
-    ts = fnn.init(task, jax.random.key(0), x[:1])
+def test_fit_prints_when_a_callback_stops(task, ts, data, capsys):
     stop = fnn.early_stopping("loss", patience=2, min_delta=1.0)
-    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=2)
+    fnn.fit(task, ts, data, epochs=9, callbacks=[stop], verbose=2)
     assert capsys.readouterr().out.endswith("stopped after epoch 3; the state of step 3 is returned\n")
-    fnn.fit(task, ts, (x, x), batch_size=4, epochs=9, callbacks=[stop], verbose=0)
+    fnn.fit(task, ts, data, epochs=9, callbacks=[stop], verbose=0)
     assert capsys.readouterr().out == ""
+
+
+def test_counts_may_be_numpy_integers(task, ts, data):
+    def calls(integer):
+        sizes = {"epochs": integer(1), "batch_size": integer(32)}
+        fnn.fit(task, ts, data, **sizes, verbose=0)
+        fnn.run(task, ts, data, **sizes)
+        fnn.train_epoch(task, ts, data, batch_size=integer(32))
+        fnn.evaluate(task, ts, data, batch_size=integer(32))
+        fnn.predict(task, ts, data[0], batch_size=integer(32))
+
+    calls(int)
+    with compilations() as count:
+        calls(np.int64)
+    assert count() == 0

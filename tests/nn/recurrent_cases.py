@@ -23,23 +23,26 @@ KINDS = {
     ),
 }
 kinds = pytest.mark.parametrize("kind", KINDS)
-# Where compilation is slow, every run tests the two kinds that differ most, and `-m slow` the others.
-main_kinds = pytest.mark.parametrize(
-    "kind", ["lstm", "gru", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("simple_rnn", "gru_before"))]
-)
+
+
+def mainly(*main):
+    """Every run tests these kinds, and `-m slow` the others."""
+    return pytest.mark.parametrize(
+        "kind", [kind if kind in main else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS]
+    )
 
 
 def draw(rng, tree, scale=0.5, dtype=None):
-    """The same tree of shapes with distinct random numbers."""
-    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape) * scale, dtype or a.dtype), tree)
+    """The same tree of shapes with distinct random numbers, from NumPy, which compiles nothing."""
+    return jax.tree.map(lambda a: (rng.normal(size=a.shape) * scale).astype(dtype or a.dtype), tree)
 
 
 def case(kind, rng, batch=3, time=5, width=4, units=3, dtype="float32", use_bias=True):
     init, sequence, cell, carry_type, _ = KINDS[kind]
     shapes = jax.eval_shape(lambda: init(jax.random.key(0), width, units, use_bias=use_bias, dtype=dtype))
     params = draw(rng, shapes)
-    x = jnp.asarray(rng.normal(size=(batch, time, width)), dtype)
-    carry = carry_type(*(jnp.asarray(rng.normal(size=(batch, units)), dtype) for _ in carry_type._fields))
+    x = rng.normal(size=(batch, time, width)).astype(jnp.dtype(dtype))
+    carry = carry_type(*(rng.normal(size=(batch, units)).astype(jnp.dtype(dtype)) for _ in carry_type._fields))
     return sequence, cell, params, x, carry
 
 
@@ -52,6 +55,13 @@ def scalar(fn, rng_seed=7):
         return sum(jnp.sum(leaf * jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype)) for leaf in leaves)
 
     return loss
+
+
+def value_and_gradients(fn, *args):
+    """The value of a function and the gradients of the weighted sum of `scalar`, from one forward pass."""
+    y, pullback = jax.vjp(fn, *args)
+    rng = np.random.default_rng(7)
+    return y, pullback(jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), y))
 
 
 def close(ours, theirs, rtol=1e-5, atol=1e-6):

@@ -19,15 +19,15 @@ def test_values_and_gradients_match_keras(case):
     units, width = rng.integers(2, 7, 2)
     shape = (int(rng.integers(2, 5)), *rng.integers(2, 4, case % 2), width)
     activation, bias = [None, "tanh", "softmax", "gelu"][case], case != 2
-    x = jnp.asarray(rng.normal(size=shape).astype("float32"))
-    theirs = keras.layers.Dense(int(units), activation=activation, use_bias=bias)
+    x = rng.normal(size=shape).astype("float32")
+    theirs = keras.layers.Dense(int(units), activation=activation, use_bias=bias, kernel_initializer="zeros")
     theirs.build(shape)
     ours = fnn.Dense(int(units), activation, use_bias=bias)
-    params, _ = ours.init(jax.random.key(0), x)
-    assert jax.tree.map(jnp.shape, params) == {v.name: tuple(v.shape) for v in theirs.weights}
-    params = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape).astype("float32")), params)
+    shapes, _ = jax.eval_shape(ours.init, jax.random.key(0), x)
+    assert {name: leaf.shape for name, leaf in shapes.items()} == {v.name: tuple(v.shape) for v in theirs.weights}
+    params = jax.tree.map(lambda p: rng.normal(size=p.shape).astype("float32"), shapes)
     weights = [params[v.name] for v in theirs.weights]
-    cotangent = jnp.asarray(rng.normal(size=(*shape[:-1], units)).astype("float32"))
+    cotangent = rng.normal(size=(*shape[:-1], units)).astype("float32")
 
     @jax.jit
     def both(params, weights, x):
@@ -48,8 +48,10 @@ def test_defaults_of_init():
     assert params["kernel"].shape == (30, 50)
     assert 0.98 * limit < np.abs(params["kernel"]).max() <= limit
     np.testing.assert_array_equal(params["bias"], np.zeros(50))
-    assert set(fnn.dense_init(jax.random.key(0), 3, 2, use_bias=False)) == {"kernel"}
-    both = fnn.dense_init(jax.random.key(0), 4, 4, bias_initializer="normal", kernel_initializer="normal")
+    key = jax.random.key(0)
+    assert set(jax.eval_shape(lambda: fnn.dense_init(key, 3, 2, use_bias=False))) == {"kernel"}
+    both = jax.jit(lambda key: fnn.dense_init(key, 4, 4, bias_initializer="normal", kernel_initializer="normal"))(key)
+    both = jax.tree.map(np.asarray, both)
     assert not np.array_equal(both["kernel"][0], both["bias"]), "kernel and bias must not share a key"
 
 
@@ -60,14 +62,16 @@ def test_parameters_take_the_dtype_of_x_unless_one_is_given():
         ("uint8", None, "float32"),
         ("float32", "bfloat16", "bfloat16"),
     ):
-        params, _ = fnn.Dense(2, dtype=dtype).init(key, jax.ShapeDtypeStruct((1, 3), jnp.dtype(x_dtype)))
+        x = jax.ShapeDtypeStruct((1, 3), jnp.dtype(x_dtype))
+        params, _ = jax.eval_shape(fnn.Dense(2, dtype=dtype).init, key, x)
         assert {leaf.dtype for leaf in params.values()} == {jnp.dtype(want)}
 
 
 def test_a_single_example_inside_vmap(rng):
-    params = {"kernel": jnp.asarray(rng.normal(size=(3, 2))), "bias": jnp.asarray(rng.normal(size=2))}
-    x = jnp.asarray(rng.normal(size=(5, 3)))
-    np.testing.assert_allclose(jax.vmap(lambda row: fnn.dense(params, row))(x), fnn.dense(params, x), 1e-6)
+    params = {"kernel": rng.normal(size=(3, 2)).astype("float32"), "bias": rng.normal(size=2).astype("float32")}
+    x = rng.normal(size=(5, 3)).astype("float32")
+    both = jax.jit(lambda x: (jax.vmap(lambda row: fnn.dense(params, row))(x), fnn.dense(params, x)))
+    np.testing.assert_allclose(*both(x), 1e-6)
 
 
 PARAMS = {"kernel": jnp.ones((12, 2)), "bias": jnp.ones(2)}

@@ -75,10 +75,12 @@ def test_constants(draws):
 
 def test_uniform_and_normal_accept_traced_arguments():
     key = jax.random.key(1)
-    values = jax.vmap(lambda low: initializers.uniform(low, 5.0)(key, (200,)))(jnp.array([2.0, 4.0]))
+    uniform = jax.jit(jax.vmap(lambda low: initializers.uniform(low, 5.0)(key, (200,))))
+    values = np.asarray(uniform(np.array([2, 4], "float32")))
     assert 2 <= values[0].min() < 2.1
     assert 4 <= values[1].min() < 4.1
-    values = initializers.normal(3.0, jnp.float32(0.1))(key, (2000,))
+    normal = jax.jit(lambda stddev: initializers.normal(3.0, stddev)(key, (2000,)))
+    values = np.asarray(normal(np.float32(0.1)))
     assert float(values.mean()) == pytest.approx(3, abs=0.01)
     assert float(values.std()) == pytest.approx(0.1, rel=0.06)
 
@@ -116,7 +118,8 @@ def test_names_and_errors():
         return jnp.full(shape, 3, dtype)
 
     assert get_initializer(own) is own
-    params, _ = fnn.Dense(2, kernel_initializer=own, bias_initializer="ones").init(jax.random.key(0), jnp.ones((1, 3)))
+    layer, x = fnn.Dense(2, kernel_initializer=own, bias_initializer="ones"), jax.ShapeDtypeStruct((1, 3), "float32")
+    params, _ = layer.init(jax.random.key(0), x)
     np.testing.assert_array_equal(params["kernel"], np.full((3, 2), 3))
     np.testing.assert_array_equal(params["bias"], [1, 1])
     with pytest.raises(fnn.InputError, match=r"initializer: .* got 'glorot'\. Did you mean 'glorot_(normal|uniform)'"):
@@ -125,15 +128,29 @@ def test_names_and_errors():
         initializers.orthogonal(jax.random.key(0), (3,))
 
 
+@pytest.fixture(scope="module")
+def small_draws():
+    """By dtype and name."""
+
+    @jax.jit
+    def draw(key):
+        return {
+            dtype: {name: init(key, (30, 20), jnp.dtype(dtype)) for name, init in INITIALIZERS.items()}
+            for dtype in ("float32", "bfloat16", "float16")
+        }
+
+    return jax.tree.map(np.asarray, draw(jax.random.key(1)))
+
+
 @pytest.mark.parametrize("name", [n for n in initializers.INITIALIZERS if n not in ("zeros", "ones")])
-def test_half_precision_is_the_rounded_float32(name):
-    key, init = jax.random.key(1), get_initializer(name)
-    want = init(key, (30, 20), jnp.float32)
-    for dtype in (jnp.bfloat16, jnp.float16):
-        got, rounded = init(key, (30, 20), dtype), want.astype(dtype)
-        # The two programs may differ in the last bit of float32, which rarely changes how a value rounds.
+def test_half_precision_is_the_rounded_float32(name, small_draws):
+    want = small_draws["float32"][name]
+    for dtype in ("bfloat16", "float16"):
+        got, rounded = small_draws[dtype][name], want.astype(dtype)
+        assert got.dtype == dtype
+        # The two draws may differ in the last bit of float32, which rarely changes how a value rounds.
         assert np.mean(got != rounded) < 0.01
-        np.testing.assert_allclose(got.astype(jnp.float32), rounded.astype(jnp.float32), jnp.finfo(dtype).eps)
+        np.testing.assert_allclose(got.astype("float32"), rounded.astype("float32"), jnp.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Layer, Sequential and Residual: names, nesting, custom layers, shapes, and errors that name the place."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from fnn.nn.observe import observe
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 KEY = jax.random.key(0)
-X = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)).astype("float32"))
+X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 
 
 def scale_init(key, x):
@@ -25,14 +27,25 @@ def scale_apply(params, state, x, *, key=None, train=False):
 Scale = fnn.Layer(scale_init, scale_apply, name="scale")
 
 
-def forward(model, x=X, seed=0, **kwargs):
-    params, state = start(model, x, seed)
-    return model.apply(params, state, x, **kwargs)[0], params, state
+def forward(model, x=X, **kwargs):
+    params, state = start(model, x)
+    return apply(model, params, state, x, **kwargs)[0], params, state
 
 
-def start(model, x=X, seed=0):
-    """Parameters and state from one compiled program, which is much faster than op by op."""
-    return jax.jit(lambda key: model.init(key, x))(jax.random.key(seed))
+def apply(model, params, state, x=X, **kwargs):
+    return jax.jit(lambda params, state, x: model.apply(params, state, x, **kwargs))(params, state, x)
+
+
+def start(model, x=X):
+    """Parameters from NumPy, all distinct, and a state of zeros: neither needs a compilation."""
+    rng = np.random.default_rng(1)
+    params, state = jax.eval_shape(model.init, KEY, x)
+    params = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(a.dtype), params)
+    return params, jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), state)
+
+
+def linear(params, x):
+    return x @ params["kernel"] + params["bias"]
 
 
 # --------------------------------------------------------------------------------------------------------------- names
@@ -41,10 +54,8 @@ def test_names_match_keras():
         fnn.Dense(3), fnn.Flatten(), fnn.Dense(4), fnn.Dropout(0.1), fnn.Dense(2), fnn.Flatten(), fnn.Dense(3)
     )
     keras.utils.clear_session()
-    k = keras.layers
-    theirs = keras.Sequential(
-        [k.Dense(3), k.Flatten(), k.Dense(4), k.Dropout(0.1), k.Dense(2), k.Flatten(), k.Dense(3)]
-    )
+    k, dense = keras.layers, functools.partial(keras.layers.Dense, kernel_initializer="zeros")
+    theirs = keras.Sequential([dense(3), k.Flatten(), dense(4), k.Dropout(0.1), dense(2), k.Flatten(), dense(3)])
     theirs.build((None, 3))
     params, _ = start(ours)
     assert list(params) == [layer.name for layer in theirs.layers if layer.weights]
@@ -57,7 +68,9 @@ def test_explicit_names():
     model = fnn.Sequential(
         fnn.Dense(3, name="head"), fnn.Dense(3, name="dense_1"), fnn.Dense(3), fnn.Dense(3), fnn.Dense(2, name="head")
     )
-    assert list(model.init(KEY, X)[0]) == ["head", "dense_1", "dense", "dense_2", "head_1"]
+    names = []  # in the order of the layers, which a compiled program would sort
+    jax.eval_shape(lambda key: names.extend(model.init(key, X)[0]), KEY)
+    assert names == ["head", "dense_1", "dense", "dense_2", "head_1"]
 
 
 def test_nesting():
@@ -83,15 +96,15 @@ def test_nesting():
 
     flat_params = {name: find(params, path) for name, path in names.items()}
     flat_state = {n: find(state, p) for n, p in names.items() if "batch_norm" in n or n == "scale"}
-    np.testing.assert_allclose(flat.apply(flat_params, flat_state, X)[0], y, 1e-6)
+    np.testing.assert_allclose(apply(flat, flat_params, flat_state)[0], y, 1e-6)
 
 
 def test_a_list_of_layers_and_no_layers():
     y, params, _ = forward(fnn.Sequential([fnn.Dense(2)]))
     assert y.shape == (4, 2)
     assert list(params) == ["dense"]
-    y, params, state = forward(fnn.Sequential())
-    assert y is X
+    params, state = start(fnn.Sequential())
+    assert fnn.Sequential().apply({}, {}, X)[0] is X
     assert (params, state) == ({}, {})
 
 
@@ -100,16 +113,17 @@ def test_a_custom_layer():
     model = fnn.Sequential(fnn.Dense(5), Scale, Scale)
     params, state = start(model)
     assert list(state) == ["scale", "scale_1"]
-    y, new = model.apply(params, state, X, train=True)
-    want = (X @ params["dense"]["kernel"]) * params["scale"]["scale"] * params["scale_1"]["scale"]
+    y, new = apply(model, params, state, train=True)
+    want = linear(params["dense"], X) * params["scale"]["scale"] * params["scale_1"]["scale"]
     np.testing.assert_allclose(y, want, 1e-5, 1e-6)
     assert int(new["scale"]["count"]) == 1
-    assert int(model.apply(params, new, X)[1]["scale"]["count"]) == 1
+    assert int(apply(model, params, new)[1]["scale"]["count"]) == 1
     assert int(state["scale"]["count"]) == 0
 
 
 def test_layers_of_the_same_kind_start_with_different_parameters():
-    _, params, _ = forward(fnn.Sequential(fnn.Dense(3), fnn.Dense(3), fnn.Sequential(fnn.Dense(3), fnn.Dense(3))))
+    model = fnn.Sequential(fnn.Dense(3), fnn.Dense(3), fnn.Sequential(fnn.Dense(3), fnn.Dense(3)))
+    params, _ = jax.jit(model.init)(KEY, X)
     kernels = [leaf for path, leaf in fnn.paths(params).items() if path.endswith("kernel")]
     assert len({np.asarray(k).tobytes() for k in kernels}) == 4
 
@@ -118,7 +132,7 @@ def test_init_reads_only_shape_and_dtype_and_is_pure():
     model = fnn.Sequential(fnn.Flatten(), fnn.Dense(2), fnn.BatchNorm())
     x = np.full((2, 3, 1), np.nan, "float32")
     for argument in (x, jax.ShapeDtypeStruct((7, 3, 1), jnp.float32)):
-        a, b = model.init(KEY, argument), model.init(KEY, jnp.ones((1, 3, 1)))
+        a, b = model.init(KEY, argument), model.init(KEY, np.ones((1, 3, 1), "float32"))
         jax.tree.map(np.testing.assert_array_equal, a, b)
     shapes = jax.eval_shape(model.init, KEY, x)
     assert shapes[0]["dense"]["kernel"].shape == (3, 2)
@@ -130,30 +144,31 @@ def test_inputs_and_outputs_may_be_trees():
     )
     add = fnn.Layer(lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (x["a"] + x["b"], s), "add")
     model = fnn.Sequential(pair, add, fnn.Dense(2))
-    params, state = model.init(KEY, (X, X))
-    assert model.apply(params, state, (X, X))[0].shape == (4, 2)
+    y, _, _ = forward(model, (X, X))
+    assert y.shape == (4, 2)
 
 
 def test_residual_is_its_equation():
     model = fnn.Residual(fnn.Dense(5, activation="tanh"), fnn.Dense(3))
     y, params, _ = forward(model)
     body = params["body"]
-    want = X + np.tanh(X @ body["dense"]["kernel"]) @ body["dense_1"]["kernel"]
+    want = X + linear(body["dense_1"], np.tanh(linear(body["dense"], X)))
     np.testing.assert_allclose(y, want, 1e-5, 1e-6)
     y, params, _ = forward(fnn.Residual(fnn.Dense(2), shortcut=fnn.Dense(2)))
     assert set(params) == {"body", "shortcut"}
-    np.testing.assert_allclose(y, X @ params["body"]["dense"]["kernel"] + X @ params["shortcut"]["kernel"], 1e-5, 1e-6)
+    np.testing.assert_allclose(y, linear(params["body"]["dense"], X) + linear(params["shortcut"], X), 1e-5, 1e-6)
+    params, _ = jax.jit(fnn.Residual(fnn.Dense(2), shortcut=fnn.Dense(2)).init)(KEY, X)
     assert not np.array_equal(params["body"]["dense"]["kernel"], params["shortcut"]["kernel"])
 
 
 def test_residual_passes_state_key_and_train():
     model = fnn.Residual(fnn.BatchNorm(), fnn.Dropout(0.5), shortcut=fnn.Sequential(Scale, fnn.Dropout(0.5)))
     params, state = start(model)
-    y, new = model.apply(params, state, X, key=KEY, train=True)
+    y, new = apply(model, params, state, key=KEY, train=True)
     assert set(new) == {"body", "shortcut"}
     assert int(new["shortcut"]["scale"]["count"]) == 1
     assert np.abs(new["body"]["batch_norm"]["moving_mean"]).min() > 0
-    assert not np.array_equal(y, model.apply(params, state, X, key=jax.random.key(1), train=True)[0])
+    assert not np.array_equal(y, apply(model, params, state, key=jax.random.key(1), train=True)[0])
 
 
 def test_observers_see_every_layer_with_its_path():
@@ -175,18 +190,18 @@ def test_an_observer_may_replace_the_output():
     seen = []
 
     def double(trace):
-        seen.append(trace)
+        seen.append(trace.y)
         return 2 * trace.y if trace.path == ("residual", "body", "dense") else None
 
     with observe(double):
         y, _ = model.apply(params, state, X)
-    first = X @ params["dense"]["kernel"] + params["dense"]["bias"]
-    inner = params["residual"]["body"]["dense"]
-    second = first + 2 * (first @ inner["kernel"] + inner["bias"])
-    np.testing.assert_allclose(seen[3].y, second, rtol=1e-5)
-    np.testing.assert_allclose(y, second @ params["dense_1"]["kernel"] + params["dense_1"]["bias"], rtol=1e-5)
+    plain, _ = model.apply(params, state, X)
     with observe(lambda trace: None):
-        np.testing.assert_allclose(model.apply(params, state, X)[0], forward(model)[0], rtol=1e-5)
+        np.testing.assert_array_equal(model.apply(params, state, X)[0], plain)
+    first = linear(params["dense"], X)
+    second = first + 2 * linear(params["residual"]["body"]["dense"], first)
+    np.testing.assert_allclose(seen[3], second, rtol=1e-5)
+    np.testing.assert_allclose(y, linear(params["dense_1"], second), rtol=1e-5)
 
 
 def test_paths_of_a_tree():
@@ -222,7 +237,7 @@ def test_errors_name_the_layer_and_its_position_at_any_depth():
         model.init(KEY, X)
     model = deep(fnn.Dense(3))
     params, state = start(model)
-    params["block"]["residual"]["body"]["dense_1"]["kernel"] = jnp.ones((9, 3))
+    params["block"]["residual"]["body"]["dense_1"]["kernel"] = np.ones((9, 3), "float32")
     with pytest.raises(
         fnn.InputError, match=PLACE + r"layer 'dense_1' \(position 1\) > dense: expected x of shape \(batch, 9\)"
     ):
@@ -244,11 +259,11 @@ def test_wrong_input_of_a_deep_model():
         fnn.InputError,
         match=r"^layer 'dense' \(position 0\) > dense: expected x of shape \(batch, 3\) .* got float32\[4, 5\]",
     ):
-        model.apply(params, state, jnp.ones((4, 5)))
+        model.apply(params, state, np.ones((4, 5), "float32"))
     with pytest.raises(
         fnn.InputError, match=r"^layer 'dense' \(position 0\) > dense: .*got uint8\[4, 3\]\. Convert it first"
     ):
-        model.apply(params, state, jnp.ones((4, 3), jnp.uint8))
+        model.apply(params, state, np.ones((4, 3), "uint8"))
 
 
 def test_parameters_of_another_model():
@@ -357,12 +372,19 @@ def test_per_example_layers_treat_examples_independently(name):
     """Even in training, later rows change nothing, neither by their values nor by their presence."""
     layer, shape = INDEPENDENT[name][0](), INDEPENDENT[name][1]
     assert layer.per_example
-    x = jax.random.normal(jax.random.key(1), shape)
-    params, state = layer.init(jax.random.key(0), x)
-    apply = jax.jit(lambda x: layer.apply(params, state, x, key=jax.random.key(2), train=True)[0])
-    whole, other = apply(x), apply(x.at[3].set(100.0))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=shape).astype("float32")
+    changed = x.copy()
+    changed[3] = 100
+    params, state = start(layer, x)
+
+    @jax.jit
+    def outputs(*inputs):
+        return [layer.apply(params, state, x, key=jax.random.key(2), train=True)[0] for x in inputs]
+
+    whole, other, fewer = map(np.asarray, outputs(x, changed, x[:3]))
     np.testing.assert_array_equal(whole[:3], other[:3])
-    np.testing.assert_allclose(whole[:3], apply(x[:3]), 1e-5, 1e-6)
+    np.testing.assert_allclose(whole[:3], fewer, 1e-5, 1e-6)
 
 
 def test_batch_norm_is_not_per_example():

@@ -12,9 +12,7 @@ keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
 def randomize(tree, rng):
     return {
-        name: jnp.asarray(
-            (rng.uniform(0.5, 2, a.shape) if "variance" in name else rng.normal(size=a.shape)).astype("float32")
-        )
+        name: (rng.uniform(0.5, 2, a.shape) if "variance" in name else rng.normal(size=a.shape)).astype("float32")
         for name, a in tree.items()
     }
 
@@ -31,14 +29,15 @@ CASES = [
 def test_batch_norm_matches_keras_over_several_updates(shape, options, rng):
     ours, theirs = fnn.BatchNorm(**options), keras.layers.BatchNormalization(**options)
     theirs.build(shape)
-    params, state = ours.init(jax.random.key(0), jnp.ones(shape))
+    x = jax.ShapeDtypeStruct(shape, jnp.float32)
+    params, state = jax.jit(lambda key: ours.init(key, x))(jax.random.key(0))
     assert {**params, **state}.keys() == {v.name for v in theirs.weights}
     for variable in theirs.weights:
         np.testing.assert_array_equal({**params, **state}[variable.name], variable.value)
     params, state = randomize(params, rng), randomize(state, rng)
     trained = [params[v.name] for v in theirs.trainable_variables]
     other = [state[v.name] for v in theirs.non_trainable_variables]
-    cotangent = jnp.asarray(rng.normal(size=shape).astype("float32"))
+    cotangent = rng.normal(size=shape).astype("float32")
 
     @jax.jit
     def both(state, other, x):
@@ -56,7 +55,7 @@ def test_batch_norm_matches_keras_over_several_updates(shape, options, rng):
         return out
 
     for _ in range(4):
-        x = jnp.asarray((rng.normal(size=shape) * 2 + 1).astype("float32"))
+        x = (rng.normal(size=shape) * 2 + 1).astype("float32")
         results = both(state, other, x)
         for (y, (slope, x_slope), new), (keras_y, (keras_slope, keras_x_slope), keras_new) in results:
             np.testing.assert_allclose(y, keras_y, 1e-5, 1e-5)
@@ -73,7 +72,7 @@ def test_batch_norm_matches_keras_over_several_updates(shape, options, rng):
 def test_evaluation_leaves_the_statistics_alone(rng):
     layer = fnn.BatchNorm()
     x = jnp.asarray(rng.normal(size=(4, 3)).astype("float32"))
-    params, state = layer.init(jax.random.key(0), x)
+    params, state = jax.tree.map(lambda a: np.full(a.shape, 2, a.dtype), jax.eval_shape(layer.init, KEY, x))
     _, after = layer.apply(params, state, x)
     for name in state:
         np.testing.assert_array_equal(after[name], state[name])
@@ -87,12 +86,12 @@ def test_evaluation_leaves_the_statistics_alone(rng):
 def test_layer_norm_matches_keras(shape, options, rng):
     ours, theirs = fnn.LayerNorm(**options), keras.layers.LayerNormalization(**options)
     theirs.build(shape)
-    params, state = ours.init(jax.random.key(0), jnp.ones(shape))
+    params, state = jax.eval_shape(ours.init, jax.random.key(0), np.ones(shape, "float32"))
     assert state == {}
     assert set(params) == {v.name for v in theirs.weights}
     params = randomize(params, rng)
     weights = [params[v.name] for v in theirs.weights]
-    x, cotangent = (jnp.asarray((rng.normal(size=shape) * 3 - 1).astype("float32")) for _ in "xc")
+    x, cotangent = ((rng.normal(size=shape) * 3 - 1).astype("float32") for _ in "xc")
 
     @jax.jit
     def both(x):
@@ -109,20 +108,24 @@ def test_layer_norm_matches_keras(shape, options, rng):
 
 def test_a_large_mean_does_not_cancel(rng):
     # E[x^2] - E[x]^2 would lose every digit of the variance here.
-    x = jnp.asarray((rng.normal(size=(64, 3)) + 3000).astype("float32"))
-    y, stats = fnn.batch_norm({}, fnn.batch_norm_init(3)[1], x, train=True, momentum=0.0)
+    x = (rng.normal(size=(64, 3)) + 3000).astype("float32")
+
+    @jax.jit
+    def both(x):
+        return fnn.batch_norm({}, STATS, x, train=True, momentum=0.0), fnn.layer_norm({}, x.T)
+
+    (y, stats), by_rows = both(x)
     want = np.asarray(x, "float64")
     np.testing.assert_allclose(stats["moving_variance"], want.var(0), 1e-3)
     np.testing.assert_allclose(y, (want - want.mean(0)) / np.sqrt(want.var(0) + 1e-3), atol=2e-3)
     rows = want.T
-    y = fnn.layer_norm({}, jnp.asarray(rows, "float32"))
     np.testing.assert_allclose(
-        y, (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-3), atol=2e-3
+        by_rows, (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + 1e-3), atol=2e-3
     )
 
 
 def test_half_precision_is_normalized_in_float32(rng):
-    x = jnp.asarray((rng.normal(size=(200, 2)) + 8).astype("float32")).astype(jnp.bfloat16)
+    x = jnp.asarray((rng.normal(size=(200, 2)) + 8).astype("bfloat16"))
     wide = np.asarray(x, "float64")
     y, _ = fnn.batch_norm({}, fnn.batch_norm_init(2, dtype=jnp.bfloat16)[1], x, train=True)
     assert y.dtype == jnp.bfloat16
@@ -130,16 +133,24 @@ def test_half_precision_is_normalized_in_float32(rng):
 
 
 def test_momentum_and_epsilon_may_be_traced(rng):
-    x = jnp.asarray(rng.normal(size=(5, 2)).astype("float32"))
-    stats = fnn.batch_norm_init(2)[1]
-    _, swept = jax.vmap(lambda m: fnn.batch_norm({}, stats, x, train=True, momentum=m))(jnp.array([0.0, 1.0]))
-    np.testing.assert_allclose(swept["moving_mean"], [x.mean(0), [0, 0]], 1e-5)
+    x = rng.normal(size=(5, 3)).astype("float32")
+
+    @jax.jit
+    @jax.vmap
+    def swept(momentum, epsilon):
+        return fnn.batch_norm({}, STATS, x, train=True, momentum=momentum, epsilon=epsilon)
+
+    y, stats = swept(np.array([0, 1], "float32"), np.array([0.1, 0.5], "float32"))
+    np.testing.assert_allclose(stats["moving_mean"], [x.mean(0), [0, 0, 0]], 1e-5)
+    want = [(x - x.mean(0)) / np.sqrt(x.var(0) + epsilon) for epsilon in (0.1, 0.5)]
+    np.testing.assert_allclose(y, want, 1e-5, 1e-6)
 
 
 def test_layer_norm_of_one_vector_inside_vmap(rng):
-    x = jnp.asarray(rng.normal(size=(5, 4)).astype("float32"))
-    params = {"gamma": jnp.arange(4.0), "beta": jnp.ones(4)}
-    np.testing.assert_allclose(jax.vmap(lambda row: fnn.layer_norm(params, row))(x), fnn.layer_norm(params, x), 1e-5)
+    x = rng.normal(size=(5, 4)).astype("float32")
+    params = {"gamma": np.arange(4, dtype="float32"), "beta": np.ones(4, "float32")}
+    both = jax.jit(lambda x: (jax.vmap(lambda row: fnn.layer_norm(params, row))(x), fnn.layer_norm(params, x)))
+    np.testing.assert_allclose(*both(x), 1e-5)
 
 
 def test_initializers_of_layer_norm():
@@ -207,18 +218,19 @@ def test_errors(call, message):
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_running_values_converge_to_those_of_the_data(dtype):
-    layer, x = fnn.BatchNorm(), jnp.array([[1.0, 10.0], [5.0, -2.0]], dtype)
-    params, state = layer.init(jax.random.key(0), x)
+    layer, x = fnn.BatchNorm(), np.array([[1.0, 10.0], [5.0, -2.0]], dtype)
 
-    def step(_, state):
-        return layer.apply(params, state, x, train=True)[1]
+    @jax.jit
+    def run(key, x):
+        params, state = layer.init(key, x)
+        state = jax.lax.fori_loop(0, 5000, lambda _, state: layer.apply(params, state, x, train=True)[1], state)
+        return params, state, layer.apply(params, state, x)[0]
 
-    state = jax.jit(lambda state: jax.lax.fori_loop(0, 5000, step, state))(state)
+    params, state, y = run(jax.random.key(0), x)
     assert {leaf.dtype for leaf in state.values()} == {jnp.dtype("float32")}
     assert {leaf.dtype for leaf in params.values()} == {jnp.dtype(dtype)}
     np.testing.assert_allclose(state["moving_mean"], [3, 4], 1e-4)
     np.testing.assert_allclose(state["moving_variance"], [4, 36], 1e-4)
-    y, _ = layer.apply(params, state, x)
     assert y.dtype == jnp.dtype(dtype)
     np.testing.assert_allclose(np.asarray(y, "float32"), [[-1, 1], [1, -1]], 0.01)
 
@@ -230,14 +242,16 @@ def test_running_values_are_float32_at_least(x64):
         ("float32", "float32"),
         ("float64", "float64"),
     ):
+        x = jax.ShapeDtypeStruct((2, 2), dtype)
         for stats in (
-            fnn.batch_norm_init(2, dtype=jnp.dtype(dtype))[1],
-            fnn.BatchNorm(dtype=dtype).init(jax.random.key(0), jnp.ones((2, 2), dtype))[1],
+            jax.eval_shape(lambda dtype=dtype: fnn.batch_norm_init(2, dtype=jnp.dtype(dtype))[1]),
+            jax.eval_shape(fnn.BatchNorm(dtype=dtype).init, jax.random.key(0), x)[1],
         ):
             assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype(want)}
     # Half-precision ones, such as those of an earlier version, are widened.
-    narrow = jax.tree.map(lambda a: a.astype(jnp.bfloat16), fnn.batch_norm_init(2)[1])
-    _, stats = fnn.batch_norm({}, narrow, jnp.ones((3, 2), jnp.bfloat16), train=True)
+    narrow = jax.tree.map(lambda a: np.asarray(a, "bfloat16"), STATS)
+    x = jax.ShapeDtypeStruct((3, 3), jnp.bfloat16)
+    _, stats = jax.eval_shape(lambda narrow, x: fnn.batch_norm({}, narrow, x, train=True), narrow, x)
     assert {leaf.dtype for leaf in stats.values()} == {jnp.dtype("float32")}
 
 
@@ -257,10 +271,10 @@ def test_momentum_and_epsilon_out_of_range(bad):
 
 
 def test_no_false_alarm_under_strict_settings():
-    x = jnp.zeros((3, 2)).at[0, 0].set(1)
+    x = np.array([[1, 0], [0, 0], [0, 0]], "float32")
     with jax.numpy_rank_promotion("raise"), jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
         for layer in (fnn.BatchNorm(), fnn.LayerNorm()):
-            params, state = layer.init(jax.random.key(0), x)
+            params, state = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), jax.eval_shape(layer.init, KEY, x))
 
             def loss(params, layer=layer, state=state):
                 return sum(layer.apply(params, state, x, train=train)[0].sum() for train in (True, False))

@@ -1,5 +1,7 @@
 """Pooling against `reduce_window` and Keras, its tie rule, and its compiled programs."""
 
+import itertools
+
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -39,7 +41,7 @@ def cases(draw):
 def distinct(shape, dtype=jnp.float32):
     """Pairwise distinct values of both signs."""
     values = np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape)
-    return jnp.asarray((values - values.size / 2) / 8, dtype)
+    return ((values - values.size / 2) / 8).astype(jnp.dtype(dtype))
 
 
 def window_reduce(x, init, op, window, strides, padding):
@@ -55,13 +57,14 @@ def reference_avg(x, *arguments):
     return window_reduce(x, 0.0, lax.add, *arguments) / window_reduce(jnp.ones_like(x), 0.0, lax.add, *arguments)
 
 
-def value_and_pullback(fn, x):
-    @jax.jit
-    def both(x):
+def values_and_pullbacks(fns, x):
+    """The value of each function and its gradient, all from one compiled program."""
+
+    def one(fn, x):
         y, pullback = jax.vjp(fn, x)
         return y, pullback(jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype))[0]
 
-    return both(x)
+    return jax.jit(lambda x: [one(fn, x) for fn in fns])(x)
 
 
 @given(cases())
@@ -69,9 +72,9 @@ def value_and_pullback(fn, x):
 def test_values_and_gradients_equal_reduce_window(case):
     shape, *arguments = case
     x = distinct(shape)
-    for ours, reference in ((max_pool, reference_max), (avg_pool, reference_avg)):
-        y, gradient = value_and_pullback(lambda x, ours=ours: ours(x, *arguments), x)
-        y_, gradient_ = value_and_pullback(lambda x, reference=reference: reference(x, *arguments), x)
+    fns = [lambda x, fn=fn: fn(x, *arguments) for fn in (max_pool, avg_pool, reference_max, reference_avg)]
+    results = values_and_pullbacks(fns, x)
+    for (y, gradient), (y_, gradient_) in zip(results[:2], results[2:], strict=True):
         np.testing.assert_allclose(y, y_, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-5)
 
@@ -91,36 +94,43 @@ def test_equals_keras_with_ties(seed):
     window, strides = int(rng.integers(2, 4)), int(rng.integers(1, 4))
     padding = ["valid", "same"][seed % 2]
     # Few distinct values, as after relu: most windows hold ties, which Keras resolves in the same way.
-    x = jnp.asarray(rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)), jnp.float32)
-    for ours, mode in ((max_pool, "max"), (avg_pool, "average")):
-        keras_pool = {"max": ops.max_pool, "average": ops.average_pool}[mode]
-        y, gradient = value_and_pullback(lambda x, ours=ours: ours(x, window, strides, padding), x)
-        y_, gradient_ = value_and_pullback(lambda x, pool=keras_pool: pool(x, window, strides, padding), x)
+    x = rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)).astype("float32")
+    fns = [
+        lambda x, fn=fn: fn(x, window, strides, padding) for fn in (max_pool, avg_pool, ops.max_pool, ops.average_pool)
+    ]
+    results = values_and_pullbacks(fns, x)
+    for (y, gradient), (y_, gradient_) in zip(results[:2], results[2:], strict=True):
         np.testing.assert_allclose(y, y_, rtol=1e-6)
         np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("strides", [2, 1, 3])
 def test_the_first_maximum_gets_the_gradient(strides):
-    x = jnp.array([[1.0, 2.0, 0.0], [2.0, 2.0, 0.0], [2.0, 0.0, 2.0]]).reshape(1, 3, 3, 1)
+    x = np.array([[1, 2, 0], [2, 2, 0], [2, 0, 2]], "float32").reshape(1, 3, 3, 1)
 
     def top_left(x):
         return max_pool(x, 2, strides)[0, 0, 0, 0]
 
     expected = np.zeros((3, 3))
     expected[0, 1] = 1  # row-major: (0, 1) comes before (1, 0) and (1, 1)
-    np.testing.assert_array_equal(jax.grad(top_left)(x)[0, :, :, 0], expected)
+    np.testing.assert_array_equal(np.asarray(jax.jit(jax.grad(top_left))(x))[0, :, :, 0], expected)
 
 
-@pytest.mark.parametrize("pool", [max_pool, avg_pool])
 @pytest.mark.parametrize("arguments", [(2, 2, "valid"), (3, 2, "same"), (2, 1, 1)])
-@pytest.mark.parametrize("position", range(4))
-def test_nan_propagates(pool, arguments, position):
-    x = distinct((1, 6, 6, 1)).at[0, 1 + position // 2, 1 + position % 2, 0].set(jnp.nan)
-    expected = reference_avg(x, *explicit(*arguments))  # sums with NaN are NaN
-    np.testing.assert_array_equal(jnp.isnan(pool(x, *arguments)), jnp.isnan(expected))
-    assert jnp.isnan(expected).any()
-    assert not jnp.isnan(expected).all()
+def test_nan_propagates(arguments):
+    @jax.jit
+    def pooled(x):
+        expected = reference_avg(x, *explicit(*arguments))  # sums with NaN are NaN
+        return [jnp.isnan(y) for y in (expected, max_pool(x, *arguments), avg_pool(x, *arguments))]
+
+    for position in itertools.product((1, 2), repeat=2):
+        x = distinct((1, 6, 6, 1))
+        x[0, *position, 0] = np.nan
+        expected, *ours = map(np.asarray, pooled(x))
+        for nans in ours:
+            np.testing.assert_array_equal(nans, expected)
+        assert expected.any()
+        assert not expected.all()
 
 
 def explicit(window, strides, padding):
@@ -129,50 +139,64 @@ def explicit(window, strides, padding):
 
 
 def test_infinities():
-    x = jnp.array([-jnp.inf, -jnp.inf, jnp.inf, 0.0]).reshape(1, 4, 1)
-    np.testing.assert_array_equal(max_pool(x)[0, :, 0], [-jnp.inf, jnp.inf])
-    np.testing.assert_array_equal(max_pool(x, 3, 1, "same")[0, :, 0], [-jnp.inf, jnp.inf, jnp.inf, jnp.inf])
+    x = np.array([-np.inf, -np.inf, np.inf, 0], "float32").reshape(1, 4, 1)
+    pairs, threes = jax.jit(lambda x: (max_pool(x), max_pool(x, 3, 1, "same")))(x)
+    np.testing.assert_array_equal(np.ravel(pairs), [-np.inf, np.inf])
+    np.testing.assert_array_equal(np.ravel(threes), [-np.inf, np.inf, np.inf, np.inf])
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
 def test_dtype_kept(pool, dtype, strict_promotion):
-    x = distinct((2, 4, 4, 3), dtype)
-    y, gradient = value_and_pullback(pool, x)
-    assert y.dtype == gradient.dtype == dtype
+    x = jax.ShapeDtypeStruct((2, 4, 4, 3), dtype)
+
+    def both(x):
+        y, pullback = jax.vjp(pool, x)
+        return y, *pullback(y)
+
+    assert [leaf.dtype for leaf in jax.eval_shape(both, x)] == [dtype, dtype]
 
 
 def test_float64(x64):
     x = distinct((1, 5, 5, 2), jnp.float64) / 3
-    np.testing.assert_allclose(avg_pool(x, 3, 2), reference_avg(x, (3, 3), (2, 2), "valid"), rtol=1e-14)
-    assert max_pool(x).dtype == jnp.float64
+    both = jax.jit(lambda x: (avg_pool(x, 3, 2), reference_avg(x, (3, 3), (2, 2), "valid")))
+    np.testing.assert_allclose(*both(x), rtol=1e-14)
+    assert jax.eval_shape(max_pool, x).dtype == jnp.float64
 
 
 @pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
 def test_forward_mode_and_second_derivatives(pool, x64):
     x = distinct((1, 4, 4, 2), jnp.float64) / 7
-    direction = jnp.sin(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+    direction = np.sin(np.arange(x.size)).reshape(x.shape)
 
-    @jax.jit
     def loss(x):
         return jnp.sum(jnp.sin(pool(x)))
 
+    @jax.jit
+    def all_of_them(x):
+        value, gradient = jax.value_and_grad(loss)(x)
+        forward = jax.jvp(loss, (x,), (direction,))[1]
+        over_reverse = jax.jvp(jax.grad(loss), (x,), (direction,))[1]
+        return value, gradient, forward, over_reverse, jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), direction))(x)
+
     step = 1e-6
-    difference = (loss(x + step * direction) - loss(x - step * direction)) / (2 * step)
-    np.testing.assert_allclose(jax.jvp(loss, (x,), (direction,))[1], difference, rtol=1e-6)
-    gradient = jax.jit(jax.grad(loss))
-    product = jax.jvp(gradient, (x,), (direction,))[1]
-    difference = (gradient(x + step * direction) - gradient(x - step * direction)) / (2 * step)
-    np.testing.assert_allclose(product, difference, rtol=1e-5, atol=1e-7)
-    np.testing.assert_allclose(jax.grad(lambda x: jnp.vdot(gradient(x), direction))(x), product, rtol=1e-6, atol=1e-9)
+    after, before = (all_of_them(x + sign * step * direction) for sign in (1, -1))
+    slope, product = ((np.asarray(a) - np.asarray(b)) / (2 * step) for a, b in zip(after[:2], before[:2], strict=True))
+    _, _, forward, over_reverse, twice = all_of_them(x)
+    np.testing.assert_allclose(forward, slope, rtol=1e-6)
+    np.testing.assert_allclose(over_reverse, product, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(twice, over_reverse, rtol=1e-6, atol=1e-9)
 
 
 def test_vmap_and_jit():
     x = distinct((3, 2, 5, 5, 2))
-    for pool in (max_pool, avg_pool):
-        one_by_one = jnp.stack([pool(a, 3, 2, "same") for a in x])
-        together = jax.jit(jax.vmap(lambda a, pool=pool: pool(a, 3, 2, "same")))(x)
-        np.testing.assert_allclose(together, one_by_one, rtol=1e-6)
+
+    def both(a):
+        return [pool(a, 3, 2, "same") for pool in (max_pool, avg_pool)]
+
+    one_by_one = [both(jnp.asarray(a)) for a in x]  # without jit
+    for i, together in enumerate(jax.jit(jax.vmap(both))(x)):
+        np.testing.assert_allclose(together, np.stack([each[i] for each in one_by_one]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("keepdims", [False, True])
@@ -180,12 +204,17 @@ def test_vmap_and_jit():
 def test_global_pooling(rank, keepdims):
     x = distinct((2, *range(3, 3 + rank), 4))
     axes = tuple(range(1, 1 + rank))
-    np.testing.assert_allclose(global_max_pool(x, keepdims), np.max(x, axes, keepdims=keepdims))
-    np.testing.assert_allclose(global_avg_pool(x, keepdims), np.mean(x, axes, keepdims=keepdims), rtol=1e-5, atol=1e-5)
-    y, _ = GlobalMaxPool(keepdims).apply({}, {}, x)
-    np.testing.assert_array_equal(y, global_max_pool(x, keepdims))
-    y, _ = GlobalAvgPool(keepdims).apply({}, {}, x)
-    np.testing.assert_array_equal(y, global_avg_pool(x, keepdims))
+
+    @jax.jit
+    def pooled(x):
+        layers = GlobalMaxPool(keepdims), GlobalAvgPool(keepdims)
+        return global_max_pool(x, keepdims), global_avg_pool(x, keepdims), *(f.apply({}, {}, x)[0] for f in layers)
+
+    largest, mean, *layers = pooled(x)
+    np.testing.assert_allclose(largest, np.max(x, axes, keepdims=keepdims))
+    np.testing.assert_allclose(mean, np.mean(x, axes, keepdims=keepdims), rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(layers[0], largest)
+    np.testing.assert_array_equal(layers[1], mean)
 
 
 @pytest.mark.parametrize("arguments", [(2, 2, "valid"), (3, 2, "same"), (3, 1, "valid"), (2, 3, 1)])
@@ -204,17 +233,22 @@ def test_layers_and_defaults():
     for layer, fn in ((MaxPool, max_pool), (AvgPool, avg_pool)):
         params, state = layer().init(jax.random.key(0), x)
         assert params == state == {}
-        np.testing.assert_array_equal(layer().apply({}, {}, x)[0], fn(x, 2, 2, "valid"))
-        np.testing.assert_array_equal(layer((3, 2), 1, "same").apply({}, {}, x)[0], fn(x, (3, 2), (1, 1), "same"))
+
+        @jax.jit
+        def outputs(x, layer=layer, fn=fn):
+            ours = layer().apply({}, {}, x)[0], layer((3, 2), 1, "same").apply({}, {}, x)[0]
+            return ours, (fn(x, 2, 2, "valid"), fn(x, (3, 2), (1, 1), "same"))
+
+        jax.tree.map(np.testing.assert_array_equal, *outputs(x))
     names = [layer().name for layer in (MaxPool, AvgPool, GlobalMaxPool, GlobalAvgPool)]
     assert names == ["max_pool", "avg_pool", "global_max_pool", "global_avg_pool"]
 
 
 def test_messages():
-    x = jnp.ones((2, 6, 6, 4))
+    x = np.ones((2, 6, 6, 4), "float32")
     bad = [
-        (lambda: max_pool(jnp.ones((2, 144))), r"1 to 3 spatial axes, got float32\[2, 144\].*Reshape"),
-        (lambda: avg_pool(x.astype(jnp.int32)), "a floating-point x"),
+        (lambda: max_pool(np.ones((2, 144), "float32")), r"1 to 3 spatial axes, got float32\[2, 144\].*Reshape"),
+        (lambda: avg_pool(x.astype("int32")), "a floating-point x"),
         (lambda: max_pool(x, 7), "at least 7 elements on spatial axis 0.*got 6"),
         (lambda: max_pool(x, 2, padding=2), "max_pool: expected every window to cover an element"),
         (lambda: avg_pool(x, 2, padding=[(0, 2), 0]), "avg_pool: expected every window to cover an element"),
@@ -224,8 +258,8 @@ def test_messages():
         (lambda: MaxPool(0), "pool_size to be an integer of at least 1, got 0"),
         (lambda: AvgPool(strides=0.5), "strides to be an integer of at least 1, got 0.5"),
         (lambda: MaxPool(padding="smae"), "padding to be one of valid, same"),
-        (lambda: global_max_pool(jnp.ones((2, 3))), "1 to 3 spatial axes"),
-        (lambda: global_avg_pool(jnp.ones((2, 0, 3))), "at least one element"),
+        (lambda: global_max_pool(x[0, 0]), "1 to 3 spatial axes"),
+        (lambda: global_avg_pool(x[:, :0, 0]), "at least one element"),
     ]
     for call, message in bad:
         with pytest.raises(InputError, match=message):

@@ -23,13 +23,14 @@ def data():
 
 
 def classifier(**kwargs):
-    model = fnn.Sequential(fnn.Dense(8, activation="tanh"), fnn.BatchNorm(), fnn.Dropout(0.3), fnn.Dense(3))
+    """A small model with parameters, layer state and random numbers."""
+    model = fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.3), fnn.Dense(3))
     return fnn.Task(model, "sparse_categorical_crossentropy", **{"metrics": ("accuracy",), **kwargs})
 
 
 @pytest.fixture(scope="module")
 def task():
-    return classifier(optimizer=fnn.adam(1e-2))
+    return classifier(optimizer=fnn.sgd(1e-2, momentum=0.5))
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +61,13 @@ def loop(task, ts, data, epochs, batch_size):
     return ts, losses
 
 
+THREE_EPOCHS = {"epochs": 3, "batch_size": 16}
+
+
 def test_fit_equals_run_equals_epochs_equals_a_loop_over_steps(task, ts, data):
     by_loop, losses = loop(task, ts, data, 3, 16)
-    by_run, history = fnn.run(task, ts, data, epochs=3, batch_size=16)
-    by_fit, fit_history = fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0)
+    by_run, history = fnn.run(task, ts, data, **THREE_EPOCHS, validation_data=data)
+    by_fit, fit_history = fnn.fit(task, ts, data, **THREE_EPOCHS, validation_data=data, verbose=0)
     by_epoch = ts
     for _ in range(3):
         by_epoch, _ = fnn.train_epoch(task, by_epoch, data, batch_size=16)
@@ -146,10 +150,10 @@ def test_train_step_equals_plain_jax(data):
         log_p = jax.nn.log_softmax(x @ params["kernel"] + params["bias"])
         return jnp.mean(-log_p[jnp.arange(16), y] * weight)
 
-    value, grads = jax.value_and_grad(loss)(ts.params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(ts.params)
     new, logs = fnn.train_step(task, ts, (x, y, weight))
     np.testing.assert_allclose(logs["loss"], value, 1e-6)
-    assert_close(new.params, jax.tree.map(lambda p, g: p - 0.5 * g, ts.params, grads))
+    assert_close(new.params, jax.tree.map(lambda p, g: np.asarray(p) - 0.5 * np.asarray(g), ts.params, grads))
 
 
 @pytest.mark.slow
@@ -170,12 +174,12 @@ def test_penalty_and_constraint(data):
     ts = fnn.init(task, jax.random.key(0), data[0])
     with_penalty, logs = fnn.train_step(task, ts, data)
     without, plain_logs = fnn.train_step(plain, ts, data)
-    np.testing.assert_allclose(logs["loss"], plain_logs["loss"] + penalty(ts.params), 1e-5)
-    expected = jax.tree.map(lambda p, w: w - 0.1 * p, ts.params, without.params)
+    added = 0.5 * sum((np.asarray(p) ** 2).sum() for p in jax.tree.leaves(ts.params))
+    np.testing.assert_allclose(logs["loss"], plain_logs["loss"] + added, 1e-5)
+    expected = jax.tree.map(lambda p, w: np.asarray(w) - 0.1 * np.asarray(p), ts.params, without.params)
     assert_close(with_penalty.params, expected)
-    np.testing.assert_allclose(
-        fnn.evaluate(task, ts, data)["loss"], fnn.evaluate(plain, ts, data)["loss"] + penalty(ts.params), 1e-5
-    )
+    evaluated, plain_evaluated = (fnn.evaluate(t, ts, data)["loss"] for t in (task, plain))
+    np.testing.assert_allclose(evaluated, plain_evaluated + added, 1e-5)
     positive = fnn.Task(fnn.Dense(3), "mse", constraint=lambda p: jax.tree.map(lambda a: jnp.maximum(a, 0), p))
     new, _ = fnn.train_step(
         positive, fnn.init(positive, jax.random.key(0), data[0]), (data[0], np.eye(3, dtype="f")[data[1]])
@@ -185,10 +189,13 @@ def test_penalty_and_constraint(data):
 
 def test_the_last_smaller_batch_trains_unless_dropped(task, ts, data):
     assert int(fnn.train_epoch(task, ts, data, batch_size=16)[0].step) == 5
+    assert int(fnn.fit(task, ts, data, batch_size=16, drop_remainder=True, verbose=0)[0].step) == 4
+    # Other sizes are other programs, so in less of a model.
+    task = fnn.Task(fnn.Sequential(fnn.BatchNorm(), fnn.Dense(3)), task.loss, "sgd")
+    ts = fnn.init(task, jax.random.key(0), data[0][:1])
     assert int(fnn.train_epoch(task, ts, data, batch_size=16, drop_remainder=True)[0].step) == 4
     assert int(fnn.train_epoch(task, ts, data, batch_size=100)[0].step) == 1
     assert int(fnn.fit(task, ts, data, batch_size=100, verbose=0)[0].step) == 1
-    assert int(fnn.fit(task, ts, data, batch_size=16, drop_remainder=True, verbose=0)[0].step) == 4
 
 
 def test_every_row_is_visited_once_per_epoch_in_new_orders(ts):
@@ -221,7 +228,7 @@ def test_epoch_logs_are_means_over_examples(data):
 
 def test_predict_in_batches_equals_apply(task, ts, data):
     whole = task.model.apply(ts.params, ts.state, data[0])[0]
-    for batch_size in (1, 16, 35, 70, 256):
+    for batch_size in (1, 16, 70, 256):
         np.testing.assert_allclose(fnn.predict(task, ts, data[0], batch_size=batch_size), whole, 1e-5, 1e-6)
 
 
@@ -241,7 +248,7 @@ def test_inputs_and_outputs_may_be_dicts_and_tuples(data):
     task = fnn.Task(fnn.Layer(init, apply, "two"), loss, fnn.sgd(0.1))
     inputs, targets = {"a": x, "b": (x[:, :1],)}, (y, x.sum(1))
     ts = fnn.init(task, jax.random.key(0), inputs)
-    ts, history = fnn.fit(task, ts, (inputs, targets), epochs=2, batch_size=16, validation_split=0.2, verbose=0)
+    ts, history = fnn.fit(task, ts, (inputs, targets), epochs=2, batch_size=14, validation_split=0.2, verbose=0)
     assert history["val_loss"][1] < history["val_loss"][0]
     logits, total = fnn.predict(task, ts, inputs, batch_size=16)
     assert logits.shape == (70, 3)
@@ -256,8 +263,8 @@ def test_no_second_compilation(task, ts, data):
         fnn.init(task, jax.random.key(7), data[0][:1])
         fnn.train_step(task, ts, data)
         fnn.train_epoch(task, ts, data, batch_size=16)
-        fnn.run(task, ts, data, epochs=2, batch_size=16, validation_data=data)
-        new, _ = fnn.fit(task, ts, data, epochs=2, batch_size=16, validation_data=data, verbose=0)
+        fnn.run(task, ts, data, **THREE_EPOCHS, validation_data=data)
+        new, _ = fnn.fit(task, ts, data, **THREE_EPOCHS, validation_data=data, verbose=0)
         fnn.evaluate(task, ts, data)
         fnn.predict(task, ts, data[0])
         return new
@@ -265,11 +272,11 @@ def test_no_second_compilation(task, ts, data):
     new = calls(ts, data)
     with compilations() as count:
         new = calls(new, other)
-        calls(fnn.set_hyper(new, learning_rate=0.5, beta_1=0.3), data)
+        calls(fnn.set_hyper(new, learning_rate=0.5, momentum=0.3), data)
     assert count() == 0
 
 
-@pytest.mark.parametrize("size", [1, 2, 100, 4096, 4097, 5000, 16385])
+@pytest.mark.parametrize("size", [1, 2, 100, 4096, 4097, pytest.param(5000, marks=pytest.mark.slow), 16385])
 def test_an_order_holds_each_row_once(task, ts, size):
     order = np.asarray(fnn.epoch_order(ts, size))
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
@@ -285,24 +292,28 @@ def test_orders_are_uniform(size):
     from fnn._core.random import permutation
 
     keys = jax.random.split(jax.random.key(0), 3000)
-    orders = np.asarray(jax.jit(jax.vmap(lambda key: permutation(key, size)))(keys))
+    # Optimized, as running takes longer than compiling here.
+    program = jax.jit(jax.vmap(lambda key: permutation(key, size))).lower(keys)
+    orders = np.asarray(program.compile({"xla_backend_optimization_level": 3})(keys))
 
     def excess(counts):
         """How many standard deviations the chi-square statistic lies from its mean."""
         expected, cells = counts.mean(), len(counts)
         return (((counts - expected) ** 2 / expected).sum() - (cells - 1)) / np.sqrt(2 * (cells - 1))
 
-    bins = orders * 10 // size
+    def bins(row):
+        return orders[:, row] * 10 // size
+
     for row in (0, 1, size // 2, size - 1):
-        assert excess(np.bincount(bins[:, row], minlength=10)) < 4
+        assert excess(np.bincount(bins(row), minlength=10)) < 4
     for other in (1, 7, size // 2, size - 1):
-        pairs = np.bincount(bins[:, 0] * 10 + bins[:, other], minlength=100).reshape(10, 10)
+        pairs = np.bincount(bins(0) * 10 + bins(other), minlength=100).reshape(10, 10)
         # Two rows cannot share a place, which matters where there are few.
         fair = np.full((10, 10), (size / 10) ** 2) - np.eye(10) * size / 10
         assert ((pairs / 3000 - fair / fair.sum()) ** 2 * 3000 / (fair / fair.sum())).sum() < 99 + 4 * np.sqrt(198)
     for distance in (1, 7, int(np.sqrt(size)), int(np.sqrt(size)) + 1):
-        apart = (orders[:, distance:].astype(int) - orders[:, :-distance]) % size
-        counts = np.bincount(apart.ravel(), minlength=size)[1:]
+        apart = orders[:, distance:] - orders[:, :-distance]
+        counts = np.bincount(np.where(apart < 0, apart + size, apart).ravel(), minlength=size)[1:]
         assert excess(counts) < 4
     fixed = (orders == np.arange(size)).sum(1)
     assert abs(fixed.mean() - 1) < 0.08
@@ -316,7 +327,8 @@ def test_the_compilation_counter_counts():
 
 
 def test_strict_promotion(task, ts, data, strict_promotion):
-    fnn.run(task, ts, data, epochs=1, batch_size=24, validation_data=data)
+    """An error of promotion is raised while tracing."""
+    jax.eval_shape(lambda ts: fnn.run(task, ts, data, epochs=1, batch_size=24, validation_data=data), ts)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float64", pytest.param("float16", marks=pytest.mark.slow)])
@@ -325,7 +337,7 @@ def test_other_dtypes_are_kept(dtype, data):
         task = classifier(optimizer=fnn.nadam(1e-2))
         x = jnp.asarray(data[0]).astype(dtype)
         ts = fnn.init(task, jax.random.key(0), x)
-        ts, history = fnn.fit(task, ts, (x, data[1]), epochs=2, batch_size=16, verbose=0)
+        ts, history = fnn.fit(task, ts, (x, data[1]), epochs=2, batch_size=35, verbose=0)
         assert {a.dtype for a in jax.tree.leaves(ts.params)} == {jnp.dtype(dtype)}
         wide = {jnp.dtype("float64" if dtype == "float64" else "float32")}
         assert {a.dtype for a in jax.tree.leaves((ts.state, ts.opt_state.slots))} == wide
@@ -370,9 +382,8 @@ def test_softmax_before_a_loss_on_logits_is_rejected(ending, data):
     model = fnn.Sequential(fnn.Dense(4, activation="softmax"), ending)
     with pytest.raises(fnn.InputError, match="ends in softmax"):
         fnn.init(fnn.Task(model, "sparse_categorical_crossentropy"), jax.random.key(0), data[0])
-    loss = partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False)
-    fnn.init(fnn.Task(model, loss), jax.random.key(0), data[0])
-    fnn.init(fnn.Task(model, "mse"), jax.random.key(0), data[0])
+    for loss in (partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False), "mse"):
+        jax.eval_shape(partial(fnn.init, fnn.Task(model, loss)), jax.random.key(0), data[0])
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", jax.nn.sigmoid])
@@ -385,7 +396,7 @@ def test_sigmoid_before_a_loss_on_logits_is_rejected(activation, data):
 
 
 def test_the_state_of_another_optimizer_is_refused_by_every_function(task, data):
-    other = fnn.init(task.replace(optimizer=fnn.sgd(0.1, momentum=0.9)), jax.random.key(0), data[0][:1])
+    other = fnn.init(task.replace(optimizer=fnn.rmsprop(0.1)), jax.random.key(0), data[0][:1])
     calls = (
         lambda: fnn.train_step(task, other, data),
         lambda: fnn.train_epoch(task, other, data),
@@ -393,7 +404,7 @@ def test_the_state_of_another_optimizer_is_refused_by_every_function(task, data)
         lambda: fnn.fit(task, other, data, verbose=0),
     )
     for call in calls:
-        with pytest.raises(fnn.InputError, match=r"optimizer.*: expected .* got one that lacks .*velocity.*unexpec"):
+        with pytest.raises(fnn.InputError, match=r"optimizer.*: expected .* got one that lacks .*momentum.*unexpec"):
             call()
 
 
@@ -404,7 +415,8 @@ def test_init_rejects_invalid_keys(task, data):
         fnn.init(task, jax.random.split(jax.random.key(0)), data[0])
     raw = fnn.init(task, jax.random.PRNGKey(3), data[0])
     assert_close(raw.params, fnn.init(task, jax.random.key(3), data[0]).params, 0, 0)
-    fnn.fit(task, raw, data, verbose=0)
+    task = fnn.Task(fnn.Sequential(fnn.Dropout(0.3), fnn.Dense(3)), task.loss, "sgd")  # of the smallest, with a draw
+    fnn.fit(task, fnn.init(task, jax.random.PRNGKey(3), data[0]), data, verbose=0)
 
 
 @pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam", "clipped"])
@@ -417,9 +429,11 @@ def test_gradient_through_run_is_finite_with_a_dead_input(name):
     ts = fnn.init(task, jax.random.key(0), x)
 
     def last(rate):
-        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, x[:, :1]), epochs=2)[1]["loss"][-1]
+        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), (x, x[:, :1]), epochs=2, shuffle=False)[1]["loss"][
+            -1
+        ]
 
-    slope = jax.grad(last)(0.1)
+    slope = jax.jit(jax.grad(last))(0.1)
     assert np.isfinite(slope)
     assert slope != 0
 
@@ -452,8 +466,8 @@ def test_a_key_may_be_layer_state(data):
         return x * jax.random.uniform(state["key"]), {"key": jax.random.fold_in(state["key"], 1)}
 
     noisy = fnn.Layer(lambda key, x: ({}, {"key": key}), apply, "noisy")
-    task = fnn.Task(fnn.Sequential(noisy, fnn.Dense(3)), "sparse_categorical_crossentropy")
-    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data, verbose=0)
+    task = fnn.Task(fnn.Sequential(noisy, fnn.Dense(3)), "sparse_categorical_crossentropy", "sgd")
+    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data, batch_size=70, verbose=0)
     assert "noisy" in ts.state
 
 
@@ -519,18 +533,20 @@ STOPS = [
 ]
 
 
-def overfitting(rng):
-    """A training whose validation loss falls at first and then rises."""
+@pytest.fixture(scope="module")
+def overfitting():
+    """A training whose validation loss falls at first and then rises: task, state, data and options."""
+    rng = np.random.default_rng(0)
     x, x_val = (rng.normal(size=(16, 6)).astype("float32") for _ in range(2))
     y, y_val = (a[:, :1] + rng.normal(size=(16, 1)).astype("float32") for a in (x, x_val))
     task = fnn.Task(fnn.Sequential(fnn.Dense(16, activation="tanh"), fnn.Dense(1)), "mse", fnn.adam(0.03), ("mae",))
-    return task, fnn.init(task, jax.random.key(0), x), (x, y), (x_val, y_val)
+    options = {"epochs": 15, "batch_size": 8, "validation_data": (x_val, y_val)}
+    return task, fnn.init(task, jax.random.key(0), x), (x, y), options
 
 
 @pytest.mark.parametrize("callbacks", [STOPS[0], *(pytest.param(stop, marks=pytest.mark.slow) for stop in STOPS[1:])])
-def test_callbacks_in_run_match_those_in_fit(callbacks, rng):
-    task, ts, data, validation = overfitting(rng)
-    options = {"epochs": 15, "batch_size": 8, "validation_data": validation}
+def test_callbacks_in_run_match_those_in_fit(callbacks, overfitting):
+    task, ts, data, options = overfitting
     pure, history = fnn.run(task, ts, data, callbacks=callbacks, **options)
     host, seen = fnn.fit(task, ts, data, callbacks=callbacks, verbose=0, **options)
     made = len(seen["loss"])
@@ -542,31 +558,28 @@ def test_callbacks_in_run_match_those_in_fit(callbacks, rng):
     assert float(fnn.get_hyper(pure)["learning_rate"]) == pytest.approx(float(fnn.get_hyper(host)["learning_rate"]))
 
 
-def test_each_member_of_a_vmap_stops_independently(rng):
-    task, ts, data, validation = overfitting(rng)
-    stop = fnn.early_stopping(patience=2)
+def test_each_member_of_a_vmap_stops_independently(overfitting):
+    task, ts, data, options = overfitting
 
     def trial(rate):
-        changed = fnn.set_hyper(ts, learning_rate=rate)
-        return fnn.run(task, changed, data, epochs=12, batch_size=8, validation_data=validation, callbacks=(stop,))
+        return fnn.run(task, fnn.set_hyper(ts, learning_rate=rate), data, callbacks=STOPS[0], **options)
 
     rates = jnp.array([0.1, 0.03, 1e-4])
     together, histories = jax.jit(jax.vmap(trial))(rates)
     epochs = np.isfinite(histories["val_loss"]).sum(1).tolist()
     assert len(set(epochs)) > 1
-    assert epochs[2] == 12
+    assert epochs[2] == 15
     for i, rate in enumerate(rates):
         own, history = trial(rate)
         assert int(history["epoch"]) == int(histories["epoch"][i])
         jax.tree.map(lambda a, b, i=i: np.testing.assert_allclose(a[i], b, 1e-3, 1e-5), together.params, own.params)
 
 
-def test_equal_callbacks_share_a_program_and_impure_ones_are_rejected(rng):
-    task, ts, data, validation = overfitting(rng)
-    options = {"epochs": 2, "batch_size": 8, "validation_data": validation}
-    fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=7)], **options)
+def test_equal_callbacks_share_a_program_and_impure_ones_are_rejected(overfitting):
+    task, ts, data, options = overfitting
+    fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=2)], **options)
     with compilations() as count:
-        fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=7)], **options)
+        fnn.run(task, ts, data, callbacks=[fnn.early_stopping(patience=2)], **options)
     assert count() == 0
     assert fnn.early_stopping(patience=7) == fnn.early_stopping(patience=7)
     assert fnn.early_stopping(patience=7) != fnn.early_stopping(patience=6)
@@ -582,11 +595,12 @@ def test_equal_callbacks_share_a_program_and_impure_ones_are_rejected(rng):
 
 
 def test_reprs_are_short_enough_for_a_notebook(task, ts):
-    parts = "Dense(8, activation='tanh'),", "BatchNorm(),", "Dropout(0.3),", "Dense(3),"
+    parts = "BatchNorm(),", "Dropout(0.3),", "Dense(3),"
     model = "".join(f"        {part}\n" for part in parts)
-    rest = "    loss='sparse_categorical_crossentropy',\n    optimizer=adam(0.01),\n    metrics=('accuracy',),\n"
+    rest = "    loss='sparse_categorical_crossentropy',\n    optimizer=sgd(0.01, momentum=0.5),\n"
+    rest += "    metrics=('accuracy',),\n"
     assert repr(task) == f"Task(\n    Sequential(\n{model}    ),\n{rest})"
-    assert repr(ts) == "TrainState(step=0, 91 parameters)"
+    assert repr(ts) == "TrainState(step=0, 28 parameters)"
     assert repr(fnn.Dense(3)) == "Dense(3)"
     assert "penalty=" in repr(task.replace(penalty=fnn.penalties.l2(0.1)))
     assert repr(jax.tree.map(lambda a: None, ts)) == "TrainState(step=None, 0 parameters)"

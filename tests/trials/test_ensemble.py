@@ -26,7 +26,7 @@ def labelled(rows):
 NUMBERS = (X[:, :2] @ RNG.normal(size=(2, 2)) + 0.3 * RNG.normal(size=(44, 2))).astype("float32")
 KEY = jax.random.key(7)
 MODEL = fnn.Sequential(fnn.Dense(6, activation="tanh"), fnn.Dropout(0.2), fnn.Dense(3))
-TASK = fnn.Task(MODEL, "sparse_categorical_crossentropy", fnn.adam(0.02), metrics=("accuracy",))
+TASK = fnn.Task(MODEL, "sparse_categorical_crossentropy", fnn.sgd(0.1, momentum=0.5), metrics=("accuracy",))
 HOW = {"epochs": 4, "batch_size": 8, "validation_data": V}
 train = partial(fnn.ensemble, TASK, KEY, (X, Y), members=3, verbose=0, **HOW)
 
@@ -147,7 +147,7 @@ def mixed():
 
     def trial(key, rate):
         ts = fnn.set_hyper(fnn.init(FAST, key, X), learning_rate=rate)
-        return fnn.run(FAST, ts, (X, NUMBERS), epochs=6)[0]
+        return fnn.run(FAST, ts, (X, NUMBERS), epochs=6, shuffle=False)[0]
 
     ts = jax.jit(fnn.many(trial))(jax.random.split(KEY, 3), jnp.array([0.1, 1e30, 0.05]))
     return fnn.Ensemble.of(FAST, ts)
@@ -261,7 +261,7 @@ def test_saved_and_loaded(found, tmp_path):
     close(again.predict(X).mean, found.predict(X).mean, 0, 0)
     # The states alone, into an ensemble that was never trained.
     fnn.save(tmp_path / "states.safetensors", found.ts)
-    blank = jax.vmap(lambda key: fnn.init(TASK, key, X[:1]))(jax.random.split(jax.random.key(9), 3))
+    blank = jax.jit(jax.vmap(lambda key: fnn.init(TASK, key, X[:1])))(jax.random.split(jax.random.key(9), 3))
     loaded = fnn.Ensemble.of(TASK, fnn.load(tmp_path / "states.safetensors", blank))
     close(loaded.predict(X).members, found.predict(X).members, 0, 0)
     assert fnn.load_info(tmp_path / "states.safetensors").step == [24, 24, 24]
@@ -523,7 +523,7 @@ def test_confident_members_do_not_overflow():
 
 # ------------------------------------------------------------------------------------------------------------ bad input
 def other_width():
-    task = fnn.Task(fnn.Sequential(fnn.Dense(7, activation="tanh"), fnn.Dense(3)), TASK.loss)
+    task = TASK.replace(model=fnn.Sequential(fnn.Dense(7, activation="tanh"), fnn.Dense(3)))
     return fnn.Ensemble.of(TASK, [start(0), start(1), fnn.init(task, KEY, X[:1])])
 
 
