@@ -23,7 +23,7 @@ _EQUIVALENTS = {
     **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")},
     **dict.fromkeys(("AdamW", "adamw"), "adam(weight_decay=...)"),
     **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
-    **dict.fromkeys(("Model", "compile"), "Task(model, loss, optimizer)"),
+    "compile": "Task(model, loss, optimizer)",
     **dict.fromkeys(("regularizers", "constraints"), "penalties"),
     **dict.fromkeys(("save_model", "save_weights"), "save"),
     **dict.fromkeys(("load_model", "load_weights"), "load"),

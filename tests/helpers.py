@@ -10,6 +10,12 @@ import pytest
 
 import fnn
 
+# Compiler options of a program as users run it; conftest.py turns most optimizations off for the default tests.
+OPTIMIZED = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+    **({"xla_cpu_use_fusion_emitters": True} if jax.__version_info__ < (0, 11) else {}),
+}
 update_messages = False  # set by pytest --update-messages
 
 

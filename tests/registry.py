@@ -245,6 +245,20 @@ LAYER_UNITS = [
         key=True,
     ),
     layer(
+        lambda d: fnn.Model(
+            lambda layers, x: layers.out(layers.drop(layers.norm(layers.body(x)) * layers.body(x))),
+            body=fnn.Dense(4, activation="tanh"),
+            norm=fnn.BatchNorm(),
+            drop=fnn.Dropout(0.3),
+            out=fnn.Dense(2),
+        ),
+        fnn.Model,
+        x=(4, 3),
+        name="Model in training",
+        train=True,
+        key=True,
+    ),
+    layer(
         lambda d: fnn.Residual(fnn.Dense(4, activation="tanh"), fnn.Dense(2), shortcut=fnn.Dense(2)),
         fnn.Residual,
         x=(4, 3),

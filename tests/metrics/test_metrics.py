@@ -813,8 +813,9 @@ def test_direction():
         assert metrics.direction(name) == metrics.direction(f"val_{name}") == "min"
     want = dict.fromkeys(METRICS, "max") | dict.fromkeys(("rmse", "mae", "mse"), "min")
     assert {name: metrics.direction(name) for name in METRICS} == want
-    for name in ("auc", "val_auc", "my_accuracy", "inaccuracy", "neg_mse", "seconds", "validation_loss", ""):
+    for name in ("auc", "val_auc", "my_accuracy", "inaccuracy", "neg_mse", "seconds", "lossy", ""):
         assert metrics.direction(name) is None
+    assert metrics.direction("digit_loss") == metrics.direction("val_digit_loss") == "min"
 
 
 def test_one_hot_rows_mean_classes_in_every_dtype():

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conv_cases import assert_close, normal, value_and_pullback
+from helpers import OPTIMIZED
 from hypothesis import given, settings
 from jax import lax
 
@@ -288,20 +289,20 @@ def training_loop(conv, pool):
 def test_ensemble_takes_the_fast_path_on_the_cpu():
     train, params, x = training_loop(conv, max_pool)
     members = jax.tree.map(lambda p: jax.ShapeDtypeStruct((2, *p.shape), p.dtype), params)
-    text = jax.jit(jax.vmap(train, (0, None))).lower(members, x).compile().as_text()
+    text = jax.jit(jax.vmap(train, (0, None))).lower(members, x).compile(OPTIMIZED).as_text()
     assert text.count(" convolution(") >= 4
     assert slow_operations(text) == []
 
 
 def test_training_loop_takes_the_fast_path_on_the_cpu():
     ours, params, x = training_loop(conv, max_pool)
-    compiled = jax.jit(ours).lower(params, x).compile()
+    compiled = jax.jit(ours).lower(params, x).compile(OPTIMIZED)
     text = compiled.as_text()
     assert text.count(" convolution(") >= 4  # otherwise this test would check nothing
     assert slow_operations(text) == []
 
     reference, _, _ = training_loop(plain_conv, plain_pool)
-    plain_compiled = jax.jit(reference).lower(params, x).compile()
+    plain_compiled = jax.jit(reference).lower(params, x).compile(OPTIMIZED)
     # The test can fail: JAX's own operations are slow in each of the three ways.
     assert set(slow_operations(plain_compiled.as_text())) == {"naive", "ynnpack", "select-and-scatter"}
     assert_close(compiled(params, x), plain_compiled(params, x), 1e-4)
@@ -333,7 +334,7 @@ def test_every_kind_takes_the_fast_path_on_the_cpu(case, ensemble):
 
         return lax.fori_loop(0, 2, body, arguments)
 
-    assert slow_operations(jax.jit(loop).lower(arguments).compile().as_text()) == []
+    assert slow_operations(jax.jit(loop).lower(arguments).compile(OPTIMIZED).as_text()) == []
 
 
 def test_exports_for_every_platform_with_the_native_convolution_off_the_cpu():
