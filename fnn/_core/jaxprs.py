@@ -11,13 +11,14 @@ import functools
 import math
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, get_opaque_trace_state
 
 from .types import Array, PyTree, Shaped
 
+T = TypeVar("T")
 Program = Jaxpr | ClosedJaxpr
 Value = Var | Literal
 
@@ -154,6 +155,36 @@ def loop_carry(eqn: JaxprEqn) -> Sequence[Shaped]:
 # Operations that keep the values, and those that only hold another program.
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
 _CALLS = {"pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "remat2", "checkpoint"}
+
+
+def origins(
+    program: ClosedJaxpr, results: Sequence[int], labels: Mapping[int, T], inputs: Sequence[T | None]
+) -> list[T]:
+    """The nearest labelled values from which some results are computed.
+
+    Args:
+      results: positions among the results of the program.
+      labels: by position, the labels of results at which the search ends.
+      inputs: the label of each input of the program; None for one that does not count.
+
+    Returns:
+      Labels in the order of ``inputs`` and then of ``labels``.
+    """
+    jaxpr = program.jaxpr
+    made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
+    known = {v: label for v, label in zip(jaxpr.invars, inputs, strict=True) if label is not None}
+    known |= {jaxpr.outvars[i]: label for i, label in labels.items()}
+    seen, found, left = set[Value](), set[T](), [jaxpr.outvars[i] for i in results]
+    while left:
+        v = left.pop()
+        if isinstance(v, Literal) or v in seen:
+            continue
+        seen.add(v)
+        if v in known:
+            found.add(known[v])
+        elif v in made_by:
+            left += made_by[v].invars
+    return [label for label in dict.fromkeys((*inputs, *labels.values())) if label in found]
 
 
 def last_operations(program: ClosedJaxpr) -> list[str | None]:

@@ -71,7 +71,7 @@ def resized(x: PyTree, batch: int) -> PyTree:
 
 def without_values(trace: Trace) -> Trace:
     """A trace with shapes in place of values, which have no meaning outside the traced program."""
-    return Trace(trace.path, trace.layer, *shape_of((trace.params, trace.state, trace.x, trace.y)))
+    return Trace(trace.path, trace.layer, *shape_of((trace.params, trace.state, trace.x, trace.y)), trace.numbers)
 
 
 def arrays_of(params: Params, state: State) -> Arrays:
@@ -129,13 +129,13 @@ def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -
 
 def paired(two: list[Trace], three: list[Trace], own: Sequence[Arrays]) -> list[LayerCall]:
     """The calls with two and with three examples as pairs, in the order of a table."""
-    every = [trace.path for trace in two]
+    every = [trace.place for trace in two]
 
     def position(i: int) -> list[int]:
-        """For each prefix of the path, the position of the first layer that has this prefix."""
+        """For each prefix of the place, the position of the first call that has this prefix."""
         prefixes = [every[i][: depth + 1] for depth in range(len(every[i]))]
-        return [next(j for j, path in enumerate(every) if path[: len(prefix)] == prefix) for prefix in prefixes]
+        return [next(j for j, place in enumerate(every) if place[: len(prefix)] == prefix) for prefix in prefixes]
 
     # Observers see a layer after those inside it; a table lists it before them.
     order = sorted(range(len(two)), key=position)
-    return [LayerCall(two[i], three[i], any(path[:-1] == every[i] for path in every), own[i]) for i in order]
+    return [LayerCall(two[i], three[i], any(place[:-1] == every[i] for place in every), own[i]) for i in order]

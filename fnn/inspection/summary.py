@@ -14,6 +14,7 @@ from .._core.types import PyTree
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
+from .graph import call_name, connections
 from .layers import count_of, layer_calls, layer_of
 
 _MOST_NAMED = 6  # frozen parameters listed below the table
@@ -29,6 +30,8 @@ class Row(NamedTuple):
       params: number of elements it owns, trained or not; each element is counted once, in the innermost, earliest row.
       size: their bytes.
       trainable: number of trained elements among them.
+      call: which call of the layer this is; above 1 in a `Model` that calls a layer again.
+      connected: in a `Model`, names of the calls and inputs from which the input of this call is computed.
     """
 
     path: tuple[str, ...]
@@ -37,6 +40,8 @@ class Row(NamedTuple):
     params: int
     size: int
     trainable: int = 0
+    call: int = 1
+    connected: tuple[str, ...] = ()
 
 
 class Summary(NamedTuple):
@@ -63,15 +68,20 @@ class Summary(NamedTuple):
 
     def __repr__(self) -> str:
         columns = {
-            "layer (type)": [f"{'  ' * (len(row.path) - 1)}{row.path[-1]} ({row.kind})" for row in self.rows],
+            "layer (type)": [
+                f"{'  ' * (len(row.path) - 1)}{call_name(row.path[-1], row.call)} ({row.kind})" for row in self.rows
+            ],
             "output shape": [shape_cell(row.output_shape) for row in self.rows],
+            "connected to": [", ".join(row.connected) for row in self.rows],
             "params": [f"{row.params:,}" for row in self.rows],
             "bytes": [f"{row.size:,}" for row in self.rows],
             "trainable": [f"{row.trainable:,}" for row in self.rows],
         }
         if not self.frozen:
             del columns["trainable"]  # it adds nothing
-        lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=2)
+        if not any(row.connected for row in self.rows):
+            del columns["connected to"]
+        lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=2 + ("connected to" in columns))
         totals = [
             f"total params: {self.total:,} ({bytes_text(self.size)})",
             f"trainable: {self.trainable:,}",
@@ -105,7 +115,8 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     Raises:
       InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
-    A row counts the layer's own parameters; a layer applied twice has one row. Layer state counts as not trainable.
+    A row counts the layer's own parameters. In a `Model` each call of a layer has a row, which also says where its input
+    comes from; elsewhere a layer applied twice has one row. Layer state counts as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -125,13 +136,19 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     if frozen != ():
         check_matches("summary, frozen", frozen, paths(params))
     fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
+    edges, _ = connections(layer, params, state, x)
     rows: list[Row] = []
     for call in layer_calls(layer, params, state, x):
         count, size = count_of(call.own)
         trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
-        row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0])
-        # A repeated call owns nothing and equals an earlier row.
-        if call.own or not any(row[:3] == earlier[:3] for earlier in rows):
+        place = call.two.place
+        if any(number > 1 for _, number in place[:-1]):  # inside a repeated call
+            continue
+        number = place[-1][1] if place else 1
+        connected = tuple(edges.get(place, ()))
+        row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0], number, connected)
+        # A repeated call owns nothing; without a number it equals an earlier row.
+        if call.own or number > 1 or not any(row[:3] == earlier[:3] for earlier in rows):
             rows.append(row)
     total, size = count_of((params, state))
     trainable = count_of([leaf for path, leaf in paths(params).items() if path not in fixed])[0]

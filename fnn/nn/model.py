@@ -166,7 +166,8 @@ class _Evaluation:
             hint = "Call it outside, or repeat it with a Python loop."
             expected = "a layer without state inside jax.lax.scan, vmap, jit, cond or checkpoint"
             fail(where, expected=expected, got=f"{layer.kind} with state, which would be lost", hint=hint)
-        y, new = call(_text(path), where, layer, params, state, x, key=key, train=self.train)
+        number = self.calls[path]
+        y, new = call(_text(path), where, layer, params, state, x, number=number, key=key, train=self.train)
         self.keep(path, new)
         return y
 

@@ -20,7 +20,12 @@ T = TypeVar("T")
 
 
 class Trace(NamedTuple):
-    """One layer call, as an observer sees it."""
+    """One layer call, as an observer sees it.
+
+    Attributes:
+      path: names from the outermost layer inwards.
+      numbers: for each name, which call of that layer it is: 1, or more in a `Model` that calls a layer again.
+    """
 
     path: tuple[str, ...]
     layer: Layer
@@ -28,10 +33,16 @@ class Trace(NamedTuple):
     state: State
     x: PyTree
     y: PyTree
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> tuple[tuple[str, int], ...]:
+        """Names and numbers, which tell every call from every other one."""
+        return tuple(zip(self.path, self.numbers or (1,) * len(self.path), strict=True))
 
 
 _observer: contextvars.ContextVar[Callable[[Trace], PyTree] | None] = contextvars.ContextVar("observer", default=None)
-_path: contextvars.ContextVar[tuple[str, ...]] = contextvars.ContextVar("path", default=())
+_place: contextvars.ContextVar[tuple[tuple[str, int], ...]] = contextvars.ContextVar("place", default=())
 
 
 @contextlib.contextmanager
@@ -55,22 +66,23 @@ def observe(observer: Callable[[Trace], PyTree]) -> AbstractContextManager[None]
     return setting(_observer, observer)
 
 
-def inside(name: str) -> AbstractContextManager[None]:
-    """Extend the path that observers see by a name."""
-    return setting(_path, (*_path.get(), name))
+def inside(name: str, number: int = 1) -> AbstractContextManager[None]:
+    """Extend the path that observers see by a name, and the number of the call of that layer."""
+    return setting(_place, (*_place.get(), (name, number)))
 
 
 def call(
-    name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, **options: Any
+    name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, *, number: int = 1, **options: Any
 ) -> tuple[PyTree, State]:
     """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`."""
-    with inside(name):
+    with inside(name, number):
         with located(where):
             out = layer.apply(params, state, x, **options)
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
         if (observer := _observer.get()) is not None:
-            replaced = observer(Trace(_path.get(), layer, params, state, x, out[0]))
+            path, numbers = zip(*_place.get(), strict=True)
+            replaced = observer(Trace(path, layer, params, state, x, out[0], numbers))
             if replaced is not None:
                 return replaced, out[1]
         return out
