@@ -343,6 +343,27 @@ wide_ts = fnn.init(wide, jax.random.key(0), x_train[:1])
 wide_ts, _ = fnn.run(wide, wide_ts, (x_train, y_train), epochs=3, batch_size=64)""",
     ),
     Entry(
+        "Model",
+        "The layers of a model from inputs to outputs, with output shapes and parameters.",
+        "fnn.plot.model(two_inputs, example)",
+        """\
+def forward(layers, x):
+    image, table = layers.image(x["image"]), layers.table(x["table"])
+    h = jnp.concatenate([image, table], -1)
+    h = h + layers.block(h)
+    return {"digit": layers.digit(h), "angle": layers.angle(h)}
+
+two_inputs = fnn.Model(
+    forward,
+    image=fnn.Sequential(fnn.Conv(8, 3, activation="relu"), fnn.Flatten(), fnn.Dense(24)),
+    table=fnn.Dense(8),
+    block=fnn.Dense(32, "relu"),
+    digit=fnn.Dense(10),
+    angle=fnn.Dense(1),
+)
+example = {"image": jnp.ones((1, 8, 8, 1)), "table": jnp.ones((1, 5))}""",
+    ),
+    Entry(
         "Threshold unit",
         "The region where a McCulloch-Pitts unit of one or two inputs fires, with its outputs at the corners.",
         "fnn.plot.unit(fnn.classic.AND)",

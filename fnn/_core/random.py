@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,20 @@ from .types import Array, DType, Key, Scalar, Shape
 def children(key: Key, count: int) -> Key:
     """``fold_in(key, i)`` for all i below ``count``, as one vectorized hash."""
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
+
+
+# Op by op, each of these would be some four programs: the hash, its counters, and a slice and a reshape for a key.
+@partial(jax.jit, static_argnums=1, inline=True)
+def child_keys(key: Key, count: int) -> tuple[Key, ...]:
+    """The keys of `children`, one by one."""
+    keys = children(key, count)
+    return tuple(keys[i] for i in range(count))
+
+
+@partial(jax.jit, static_argnums=1, inline=True)
+def split(key: Key, count: int) -> tuple[Key, ...]:
+    """The keys of `jax.random.split`, one by one."""
+    return tuple(jax.random.split(key, count))
 
 
 def draw(sampler: Callable[..., Array], key: Key, *args: Scalar, shape: Shape, dtype: DType) -> Array:

@@ -8,9 +8,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .errors import describe, fail
-from .types import ArraySpec, PyTree
+from .types import Array, ArraySpec, DType, PyTree, Shape
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -39,6 +40,21 @@ def shape_of(x: PyTree) -> PyTree:
 def copied(tree: PyTree) -> PyTree:
     """The same values in new buffers, copied by one program instead of one per array."""
     return jax.tree.map(jnp.copy, tree)
+
+
+def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
+    """An array of one value. ``like`` tells whether this is a trace.
+
+    Outside one the array comes from the host, since JAX would compile a program for each shape.
+    """
+    if isinstance(like, jax.core.Tracer):
+        return jnp.full(shape, value, dtype)
+    return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+
+
+def zeros_like(a: Array) -> Array:
+    """Zeros of the shape and dtype of an array."""
+    return filled(a, 0, a.shape, a.dtype)
 
 
 def paths(tree: PyTree) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def resized(x: PyTree, batch: int) -> PyTree:
 
 def without_values(trace: Trace) -> Trace:
     """A trace with shapes in place of values, which have no meaning outside the traced program."""
-    return Trace(trace.path, trace.layer, *shape_of((trace.params, trace.state, trace.x, trace.y)), trace.numbers)
+    params, state, x, y = shape_of((trace.params, trace.state, trace.x, trace.y))
+    return trace._replace(params=params, state=state, x=x, y=y)
 
 
 def arrays_of(params: Params, state: State) -> Arrays:

@@ -115,8 +115,8 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     Raises:
       InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
-    A row counts the layer's own parameters. In a `Model` each call of a layer has a row, which also says where its input
-    comes from; elsewhere a layer applied twice has one row. Layer state counts as not trainable.
+    A row counts the layer's own parameters. In a `Model` each call of a layer has a row, which names what its input is
+    computed from; elsewhere a layer applied twice has one row. Layer state counts as not trainable.
 
     >>> import fnn
     >>> print(fnn.summary(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28)))
@@ -136,9 +136,10 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     if frozen != ():
         check_matches("summary, frozen", frozen, paths(params))
     fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
+    calls = layer_calls(layer, params, state, x)  # first, since a function jitted by the user is traced only once
     edges, _ = connections(layer, params, state, x)
     rows: list[Row] = []
-    for call in layer_calls(layer, params, state, x):
+    for call in calls:
         count, size = count_of(call.own)
         trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
         place = call.two.place

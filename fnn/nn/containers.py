@@ -12,7 +12,7 @@ import jax
 
 from .._core.described import described, in_words
 from .._core.errors import describe, fail, located
-from .._core.random import children
+from .._core.random import child_keys
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
 from .layer import Layer, Output, call_hint
@@ -68,7 +68,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         params, state = {}, {}
-        x, keys = shape_of(x), children(key, len(layers))
+        x, keys = shape_of(x), child_keys(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
             with located(places[i]), inside(layer_name):
                 out = layer.init(keys[i], x)
@@ -83,7 +83,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         _check_entries(name, "parameters", params, names)
         _check_entries(name, "state", state, names)
         new_state = {}
-        keys = None if key is None else children(key, len(layers))
+        keys = None if key is None else child_keys(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
             layer_key = None if keys is None else keys[i]
             p, s = params.get(layer_name, {}), state.get(layer_name, {})

@@ -21,6 +21,7 @@ from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
 from .._core.random import draw
+from .._core.trees import filled
 from .._core.types import Array, DType, Key, Scalar, Shape
 
 Initializer = Callable[..., Array]
@@ -29,12 +30,12 @@ Initializers = Sequence[str | Initializer]
 
 def zeros(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """All zeros."""
-    return jnp.zeros(shape, dtype)
+    return filled(key, 0, shape, dtype)
 
 
 def ones(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     """All ones."""
-    return jnp.ones(shape, dtype)
+    return filled(key, 1, shape, dtype)
 
 
 @described

@@ -16,6 +16,7 @@ from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
+from .._core.random import split
 from .._core.trees import shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from .initializers import Initializer, get_initializer
@@ -139,6 +140,6 @@ def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
 def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
     """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
     # One key per name, absent ones too, so that `use_bias` does not change the kernel.
-    keys = dict(zip(parameters, jax.random.split(key, len(parameters)), strict=True))
+    keys = dict(zip(parameters, split(key, len(parameters)), strict=True))
     given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
     return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

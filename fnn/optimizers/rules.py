@@ -22,7 +22,7 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.norms import divided, root
-from .._core.trees import Where
+from .._core.trees import Where, zeros_like
 from .._core.types import Array, Scalar
 from .base import Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero
 from .hyper import check_hyper
@@ -56,7 +56,7 @@ def _optimizer(
         delta, new = equation(g, t, **given, **{name: h[name] for name in hyper})
         return delta, {slots[letter]: value for letter, value in new.items() if value is not None}
 
-    starts = {slot: fills.get(slot, jnp.zeros_like) for slot in slots.values()}
+    starts = {slot: fills.get(slot, zeros_like) for slot in slots.values()}
     return from_rule(
         lifted, starts, hyper, decay=decay, weight_decay=weight_decay, weight_decay_where=weight_decay_where
     )

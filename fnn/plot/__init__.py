@@ -7,6 +7,7 @@ The palette suits colour-blind readers, and a marker, a line style, bold type or
 from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
 from .functions import activation, activations, decision_boundary, optimizer_paths
+from .graph import model
 from .sweeps import sweep_curves, sweep_line, sweep_map
 from .training import layer_report, layer_statistics, learning_curves
 from .uncertainty import intervals, reliability
@@ -15,8 +16,8 @@ from .units import network, unit
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
     "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_report",
-    "layer_statistics", "learning_curves", "network", "optimizer_paths", "predictions", "probabilities", "reliability",
-    "sweep_curves", "sweep_line", "sweep_map", "unit",
+    "layer_statistics", "learning_curves", "model", "network", "optimizer_paths", "predictions", "probabilities",
+    "reliability", "sweep_curves", "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip
 
 

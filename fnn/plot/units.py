@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import textwrap
 
 import numpy as np
@@ -10,13 +9,11 @@ import numpy as np
 from .._core.errors import fail, kind_of
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
+from ._columns import columns_of
 from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes
 
 _RADIUS = 0.34  # of a unit in a network
 _ROW = 1.35  # distance between the units of a column
-
-# A place in a column: a unit or input by name, or (source, target, column) where a line passes through.
-Place = str | tuple[str, str, int]
 
 
 def unit(unit: Unit, *, ax: Axes | None = None) -> Axes:
@@ -103,7 +100,8 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     names, nodes = tuple(getattr(formula, "names", ())), tuple(getattr(formula, "nodes", ()))
     if not nodes:
         fail("network", expected="a formula of at least one unit", got=kind_of(formula))
-    columns, chains = _columns(_levels("network", names, nodes), nodes)
+    edges = [(source, node.name) for node in nodes for source in dict.fromkeys(node.inputs)]
+    columns, chains = columns_of(_levels("network", names, nodes), edges)
     step = float(np.clip(0.085 * max(len(str(node.name)) for node in nodes) + 0.5, 1.9, 3.0))  # between columns
     positions = {
         key: (i * step, (len(column) - 1) / 2 * _ROW - j * _ROW)
@@ -143,24 +141,6 @@ def _levels(where: str, names: tuple[str, ...], nodes: tuple[Node, ...]) -> dict
     return level
 
 
-def _columns(
-    level: dict[str, int], nodes: tuple[Node, ...]
-) -> tuple[list[list[Place]], dict[tuple[str, str], list[Place]]]:
-    """The places of each column, and for each pair of source and unit the places of its line.
-
-    A line that passes a column gets a place there, so that it crosses no unit.
-    """
-    columns: list[list[Place]] = [[key for key in level if level[key] == i] for i in range(max(level.values()) + 1)]
-    chains: dict[tuple[str, str], list[Place]] = {}
-    for node in nodes:
-        for source in dict.fromkeys(node.inputs):
-            passed = range(level[source] + 1, level[node.name])
-            for i in passed:
-                columns[i].append((source, node.name, i))
-            chains[source, node.name] = [source, *((source, node.name, i) for i in passed), node.name]
-    return _untangle(columns, [piece for chain in chains.values() for piece in itertools.pairwise(chain)]), chains
-
-
 def _draw_line(ax: Axes, node: Node, source: str, points: np.ndarray) -> None:
     """The line from a source to a unit through ``points``, (places, 2), with its weights."""
     from matplotlib.patches import FancyArrowPatch
@@ -193,35 +173,3 @@ def _draw_unit(ax: Axes, node: Node, position: tuple[float, float], step: float,
     ax.text(x, y, threshold, ha="center", va="center", fontsize=9, zorder=4)
     label = textwrap.fill(str(node.name), max(12, int(step / 0.085)), break_long_words=False)
     ax.text(x, y - _RADIUS - 0.08, label, ha="center", va="top", fontsize=8, color="0.25", zorder=4)
-
-
-def _untangle(columns: list[list[Place]], pieces: list[tuple[Place, Place]]) -> list[list[Place]]:
-    """Sort each column by the mean position of its neighbours, in alternating sweeps; keep the fewest crossings."""
-    neighbours: dict[Place, list[Place]] = {}
-    for left, right in pieces:
-        neighbours.setdefault(left, []).append(right)
-        neighbours.setdefault(right, []).append(left)
-
-    def crossings(order: list[list[Place]]) -> int:
-        place = {key: (i, j) for i, column in enumerate(order) for j, key in enumerate(column)}
-        ends = [(place[left], place[right]) for left, right in pieces]
-        return sum(
-            (a[1] - c[1]) * (b[1] - d[1]) < 0 for k, (a, b) in enumerate(ends) for c, d in ends[:k] if a[0] == c[0]
-        )
-
-    best, fewest = columns, crossings(columns)
-    order = [list(column) for column in columns]
-    for sweep in range(8):
-        step = 1 if sweep % 2 == 0 else -1
-        for i in range(1, len(order)) if step == 1 else reversed(range(len(order) - 1)):
-            beside = order[i - step]
-            place = {key: j - (len(beside) - 1) / 2 for j, key in enumerate(beside)}
-
-            def middle(key: Place, place: dict[Place, float] = place) -> float:
-                seen = [place[other] for other in neighbours.get(key, ()) if other in place]
-                return sum(seen) / len(seen) if seen else 0.0
-
-            order[i].sort(key=middle)
-        if (found := crossings(order)) < fewest:
-            best, fewest = [list(column) for column in order], found
-    return best

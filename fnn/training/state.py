@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
 from .._core.errors import fail, kind_of
+from .._core.random import split
 from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
@@ -87,7 +88,7 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     check_task(task)
     check_key("init", key)
     x = example_of("init", x)
-    init_key, train_key = jax.random.split(key)
+    init_key, train_key = split(key, 2)
     params, state = task.model.init(init_key, x)
     check_output(task, params, state, x)
     if task.model.per_example and added_losses(state):

@@ -41,6 +41,7 @@ ONE_AX = {
     "unit": lambda ax: fnn.plot.unit(classic.OR, ax=ax),
     "reliability": lambda ax: fnn.plot.reliability(fnn.metrics.reliability(P, [0, 1, 0]), ax=ax),
     "intervals": lambda ax: fnn.plot.intervals([0.0, 1.0], [2.0, 3.0], [1.0, 4.0], ax=ax),
+    "model": lambda ax: fnn.plot.model(fnn.Dense(2), (3,), ax=ax),
     "network": lambda ax: fnn.plot.network(classic.formula("a and b"), ax=ax),
 }
 
