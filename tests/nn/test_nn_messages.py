@@ -24,6 +24,10 @@ def ones(layer, x):
     return jax.tree.map(lambda a: np.ones(a.shape, a.dtype), jax.eval_shape(layer.init, KEY, x))
 
 
+def chain(layers, x):
+    return layers.a(x)
+
+
 def test_messages():
     check_messages(Path(__file__).with_name("messages.txt"), CASES)
 
@@ -51,4 +55,10 @@ CASES = {
     "rows without a time axis": lambda: fnn.summary(fnn.LSTM(8), ROWS),
     "a mask of another length": lambda: apply(fnn.LSTM(8), STEPS, fnn.Masked(STEPS, np.ones((2, 4), bool))),
     "a body that changes the shape": lambda: fnn.summary(fnn.Residual(fnn.Dense(3)), ROWS),
+    "a function among the layers of a Model": lambda: fnn.Model(chain, a=jax.nn.relu),
+    "a layer of a Model that is called name": lambda: fnn.Model(chain, name=fnn.Dense(3)),
+    "a Model without layers": lambda: fnn.Model(chain),
+    "a layer in the place of forward": lambda: fnn.Model(fnn.Dense(3), a=fnn.Dense(3)),
+    "a layer that forward does not call": lambda: fnn.summary(fnn.Model(chain, a=fnn.Dense(3), b=fnn.Dense(3)), ROWS),
+    "the parameters of another Model": lambda: fnn.Model(chain, a=fnn.Dense(3)).apply({"dense": {}}, {}, ROWS),
 }
