@@ -332,7 +332,7 @@ def test_run_adds_it_as_fit_does(data):
     x, y, _ = data
     task = fnn.Task(activity_model(), "mse", fnn.sgd(0.1))
     ts = fnn.init(task, KEY, x[:1])
-    options = {"epochs": 2, "batch_size": 8, "validation_data": (x[:6], y[:6])}
+    options = {"epochs": 2, "batch_size": 8, "validation_data": (x[:5], y[:5])}
     by_fit, history = fnn.fit(task, ts, (x, y), **options, eval_batch_size=2, verbose=0)
     by_run, logs = fnn.run(task, ts, (x, y), **options, eval_batch_size=3)
     for name in ("loss", "val_loss"):

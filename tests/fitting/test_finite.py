@@ -179,7 +179,7 @@ def test_a_finite_run_is_unchanged(data):
     model = fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.2), fnn.Dense(3))
     task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(1e-2), metrics=("accuracy",))
     ts = fnn.init(task, jax.random.key(0), (5,))
-    options = {"epochs": 2, "batch_size": BATCH, "drop_remainder": True, "verbose": 0}
+    options = {"epochs": 2, "batch_size": BATCH, "verbose": 0}
     plain, guarded = (fnn.fit(task, ts, data, check=check, **options) for check in (None, "finite"))
     assert fnn.fingerprint(plain[0]) == fnn.fingerprint(guarded[0])
     assert plain[1]["loss"] == guarded[1]["loss"]

@@ -106,9 +106,10 @@ def test_evaluate_on_a_stream_equals_arrays(task, ts, data):
 
 
 def test_validation_split_is_the_last_fraction_before_shuffling(task, ts, longer):
-    cut = 70  # floor(0.5 * 141)
-    a, split = fnn.fit(task, ts, longer, epochs=2, validation_split=0.5, verbose=0)
-    train, val = (longer[0][:cut], longer[1][:cut]), (longer[0][cut:], longer[1][cut:])
+    x, y = (a[:101] for a in longer)
+    cut = 70  # floor(0.7 * 101)
+    a, split = fnn.fit(task, ts, (x, y), epochs=2, validation_split=0.3, verbose=0)
+    train, val = (x[:cut], y[:cut]), (x[cut:], y[cut:])
     b, given = fnn.fit(task, ts, train, epochs=2, validation_data=val, verbose=0)
     assert_equal(a, b)
     assert split["val_loss"] == given["val_loss"]

@@ -188,8 +188,8 @@ def test_a_dict_of_arrays_by_chunks(data):
     task = fnn.Task(model, "mse", fnn.sgd(0.1))
     x, y = {"a": data[0][:, :1], "b": data[0]}, data[0][:, 1:2]
     ts = fnn.init(task, jax.random.key(0), jax.tree.map(lambda a: a[:1], x))
-    whole = fnn.fit(task, ts, (x, y), batch_size=14, verbose=0)
-    assert_same(fnn.fit(task, ts, (x, y), batch_size=14, verbose=0, chunk_bytes=2 * 14 * 28), whole)
+    whole = fnn.fit(task, ts, (x, y), batch_size=16, verbose=0)
+    assert_same(fnn.fit(task, ts, (x, y), batch_size=16, verbose=0, chunk_bytes=2 * 16 * 28), whole)
 
 
 def test_invalid_values_are_reported_with_their_index_before_training(task, ts, data, mapped, tmp_path, monkeypatch):

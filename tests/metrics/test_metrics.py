@@ -150,7 +150,7 @@ def test_classification_report_matches_scikit_learn(data):
 
 
 def test_regression_metrics_match_scikit_learn(rng):
-    for shape, weight in (((40,), None), ((40, 3), rng.uniform(size=40))):
+    for shape, weight in (((40,), None), ((40,), rng.uniform(size=40)), ((40, 3), rng.uniform(size=40))):
         p, t = rng.normal(size=shape), rng.normal(size=shape)
         p, t = (0.5 * p + t).astype("float32"), t.astype("float32")
         for ours, theirs in (

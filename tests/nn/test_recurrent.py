@@ -49,7 +49,8 @@ def check_against_plain(kind, dtype, numbers, seed, reverse, masked, use_bias, w
         def theirs(params, x, carry=zeros):
             return plain(cell, params, x, carry, mask, reverse)
 
-        both = jax.jit(lambda *args: [value_and_gradients(fn, *args) for fn in (ours, theirs)])
+        # The value alone too: without derivatives another function computes it.
+        both = jax.jit(lambda *args: [(fn(*args), value_and_gradients(fn, *args)) for fn in (ours, theirs)])
         results = both(params, x, carry) if with_carry else both(params, x)
     tolerance = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.06, 0.15)}[dtype]
     close(*results, *tolerance)
@@ -107,7 +108,8 @@ def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
 
     @jax.jit
     def both(*args):
-        return [value_and_gradients(functools.partial(fn, sequences=s), *args) for s in (False, True)]
+        calls = [functools.partial(fn, sequences=sequences) for sequences in (False, True)]
+        return [(call(*args), value_and_gradients(call, *args)) for call in calls]
 
     close(*both(params, x, carry))
 

@@ -468,6 +468,7 @@ def test_a_thousand_updates_in_half_precision_match_float32(name):
     state, updates = run({**grads, **want})
     for dtype in grads:
         assert updates[dtype].dtype == jnp.float32
+        # The four runs are one program, whose fusions may round differently by some units in the last place.
         np.testing.assert_allclose(updates[dtype], updates[f"{dtype} as float32"], 2e-6, err_msg=dtype)
         assert np.all(np.asarray(updates[dtype][-1]) != 0)
     assert {leaf.dtype for leaf in jax.tree.leaves((state.slots, state.hyper))} == {jnp.dtype("float32")}

@@ -467,7 +467,7 @@ def test_a_key_may_be_layer_state(data):
 
     noisy = fnn.Layer(lambda key, x: ({}, {"key": key}), apply, "noisy")
     task = fnn.Task(fnn.Sequential(noisy, fnn.Dense(3)), "sparse_categorical_crossentropy", "sgd")
-    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data, batch_size=70, verbose=0)
+    ts, _ = fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data, batch_size=35, verbose=0)
     assert "noisy" in ts.state
 
 

@@ -23,7 +23,7 @@ def trial(data):
 
     def trial(arguments, scale):
         ts = fnn.set_hyper(fnn.init(task, arguments["key"], data[0][:1]), learning_rate=arguments["rate"])
-        ts, history = fnn.run(task, ts, (data[0] * scale, data[1]), epochs=2, batch_size=20, shuffle=False)
+        ts, history = fnn.run(task, ts, (data[0] * scale, data[1]), epochs=2, batch_size=20)
         return {"params": ts.params, "history": history}
 
     return trial
