@@ -140,5 +140,5 @@ def _leads(mask: Array, x: Array) -> bool:
 
 def _conversion_hint(x: PyTree) -> str:
     if isinstance(x, (tuple, list, dict)) and any(map(_is_array, jax.tree.leaves(x))):
-        return "Join several inputs in a layer of your own, fnn.Layer(init, apply)."
+        return "Join several inputs in the forward of an fnn.Model."
     return "Convert it with jnp.asarray(x)." if isinstance(x, (list, tuple, int, float)) else ""
