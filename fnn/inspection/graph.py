@@ -50,7 +50,7 @@ def connections(
         return [*values, *jax.tree.leaves(y)]
 
     args = params, state, resized(x, 2)
-    program = jax.make_jaxpr(forward)(*args)
+    program, shapes = jax.make_jaxpr(forward, return_shape=True)(*args)
     others: list[str | None] = [None] * len(jax.tree.leaves(args[:2]))
     names = [f"x{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(x)]
     inputs, results, start = list[range](), list[range](), 0
@@ -82,5 +82,5 @@ def connections(
             found[trace.place] = origins(program, inputs[i], siblings(()), [*others, *names])
     if layer.kind != "Model":
         return found, []
-    ends = range(start, len(program.jaxpr.outvars))
+    ends = range(start, len(shapes))
     return found, [origins(program, [i], siblings(()), [*others, *names]) for i in ends]
