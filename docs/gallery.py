@@ -353,9 +353,12 @@ def forward(layers, x):
     h = h + layers.block(h)
     return {"digit": layers.digit(h), "angle": layers.angle(h)}
 
+
 two_inputs = fnn.Model(
     forward,
-    image=fnn.Sequential(fnn.Conv(8, 3, activation="relu"), fnn.Flatten(), fnn.Dense(24)),
+    image=fnn.Sequential(
+        fnn.Conv(8, 3, activation="relu"), fnn.Flatten(), fnn.Dense(24)
+    ),
     table=fnn.Dense(8),
     block=fnn.Dense(32, "relu"),
     digit=fnn.Dense(10),
