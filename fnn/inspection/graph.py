@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 from jax.ad_checkpoint import checkpoint_name
 
@@ -12,6 +14,19 @@ from ..nn.observe import Trace, observe
 from .layers import resized
 
 Place = tuple[tuple[str, int], ...]  # as in `Trace`
+
+
+class _Call(NamedTuple):
+    """A call: its place, the kind of its layer, the names of its inputs and the number of its outputs."""
+
+    place: Place
+    kind: str
+    inputs: list[str]
+    outputs: int
+
+
+def _names(x: PyTree) -> list[str]:
+    return [f"x{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(x)]
 
 
 def call_name(name: str, number: int) -> str:
@@ -27,8 +42,7 @@ def connections(
     Calls inside a ``scan``, ``vmap`` or ``jit`` of the user's have none, since their values do not exist outside it.
     The second result has the origins of each output of the model itself, empty for other layers.
     """
-    calls: list[Trace] = []
-    widths: list[tuple[int, int]] = []  # the number of arrays in x and y of each call
+    calls: list[_Call] = []
 
     def forward(params: Params, state: State, x: PyTree) -> list[Array]:
         here = trace_state()
@@ -40,8 +54,8 @@ def connections(
             # A value that is passed on unchanged needs a variable for each call.
             y = jax.tree.map(lambda a: checkpoint_name(a, trace.layer.name), trace.y)
             both = [jax.tree.leaves(part) for part in (trace.x, y)]
-            calls.append(trace)
-            widths.append((len(both[0]), len(both[1])))
+            # Without its values, which would outlive the trace.
+            calls.append(_Call(trace.place, trace.layer.kind, _names(trace.x), len(both[1])))
             values.extend(leaf for leaves in both for leaf in leaves)
             return y
 
@@ -52,34 +66,30 @@ def connections(
     args = params, state, resized(x, 2)
     program, shapes = jax.make_jaxpr(forward, return_shape=True)(*args)
     others: list[str | None] = [None] * len(jax.tree.leaves(args[:2]))
-    names = [f"x{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(x)]
+    names = _names(x)
     inputs, results, start = list[range](), list[range](), 0
-    for n_inputs, n_outputs in widths:
-        inputs.append(range(start, start + n_inputs))
-        results.append(range(start + n_inputs, start := start + n_inputs + n_outputs))
-    models = {trace.place: i for i, trace in enumerate(calls) if trace.layer.kind == "Model"}
+    for call in calls:
+        inputs.append(range(start, start := start + len(call.inputs)))
+        results.append(range(start, start := start + call.outputs))
+    models = {call.place: i for i, call in enumerate(calls) if call.kind == "Model"}
 
     def siblings(parent: Place) -> dict[int, str]:
         """Labels of the results of all calls directly inside a model."""
         return {
-            position: call_name(*trace.place[-1])
-            for i, trace in enumerate(calls)
-            if trace.place[:-1] == parent
+            position: call_name(*call.place[-1])
+            for i, call in enumerate(calls)
+            if call.place[:-1] == parent
             for position in results[i]
         }
 
     found: dict[Place, list[str]] = {}
-    for i, trace in enumerate(calls):
-        parent = trace.place[:-1]
+    for i, call in enumerate(calls):
+        parent = call.place[:-1]
         if parent in models:
-            entries = inputs[models[parent]]
-            own = jax.tree_util.tree_leaves_with_path(calls[models[parent]].x)
-            above = {j: f"x{jax.tree_util.keystr(path)}" for j, (path, _) in zip(entries, own, strict=True)}
-            found[trace.place] = origins(
-                program, inputs[i], above | siblings(parent), [*others, *(None for _ in names)]
-            )
+            above = dict(zip(inputs[models[parent]], calls[models[parent]].inputs, strict=True))
+            found[call.place] = origins(program, inputs[i], above | siblings(parent), [*others, *(None for _ in names)])
         elif not parent and layer.kind == "Model":
-            found[trace.place] = origins(program, inputs[i], siblings(()), [*others, *names])
+            found[call.place] = origins(program, inputs[i], siblings(()), [*others, *names])
     if layer.kind != "Model":
         return found, []
     ends = range(start, len(shapes))
