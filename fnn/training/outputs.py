@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 
@@ -99,7 +99,7 @@ def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> Outputs:
             fail("Task", expected="a list of metrics for one loss", got="metrics by output", hint=hint)
         if weights is not None:
             fail("Task", expected="loss_weights with losses by output alone", got=f"one loss and {in_words(weights)}")
-        found = get_loss(loss)  # type: ignore[arg-type]
+        found = get_loss(cast(str | Loss, loss))
         only = OutputLoss((), found, _metrics_of("Task", metrics, found))
         return Outputs(found, only.metrics, (only,), ())
     losses = {path: get_loss(one) for path, one in _flatten(loss) if one is not None}
