@@ -13,8 +13,9 @@ from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, example_of
 from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
+from ..training.forward import check_output
 from ..training.state import TrainState
-from ..training.task import Task, check_output
+from ..training.task import Task
 from .layers import LayerCall, arrays_of, bytes_of, count_of, layer_calls, layer_of, paired, resized, without_values
 from .summary import shape_cell
 

@@ -136,6 +136,11 @@ def expects(loss: Loss) -> str:
     return "logits" if keywords.get("from_logits", True) else "probabilities"
 
 
+def activation_of(loss: Loss) -> str:
+    """The activation that turns the logits of a loss into probabilities."""
+    return "softmax" if of_classes(loss) else "sigmoid"
+
+
 def several_labels(loss: Loss) -> bool:
     """Whether several outputs of a model with this loss are yes/no labels, any number of which may be right."""
     return facts_of(loss).outputs == LABELS

@@ -107,6 +107,11 @@ def _get_metric(name: str, loss: losses.Loss | None = None) -> Metric:
 _get_metric.__name__ = "get_metric"  # a metric prints as the call that a user would write
 
 
+def reads_scores(metric: Metric) -> bool:
+    """Whether a metric reads logits where the loss does: one of classes or labels, made by name for that loss."""
+    return metric.spec in _FACTS and _FACTS[metric.spec].reads != VALUES
+
+
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
     """Refuse concrete targets that are invalid for a metric of classes; needs values, so the drivers call it.
 

@@ -23,6 +23,7 @@ from .._core.described import described
 from .._core.dtypes import widened
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
+from .observe import note_input
 
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
@@ -40,6 +41,19 @@ def _rounded_once(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Conca
     return rounded
 
 
+def _noted(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Concatenate[Array, _P], Array]:
+    """Note the input, so that a loss that takes logits can read them; for an activation over the last axis alone."""
+
+    @functools.wraps(fn)
+    def noted(x: Array, *args: _P.args, **options: _P.kwargs) -> Array:
+        y = fn(x, *args, **options)
+        if {*args, *options.values()} <= {-1, x.ndim - 1}:
+            note_input(fn.__name__, x, y)
+        return y
+
+    return noted
+
+
 def linear(x: Array) -> Array:
     """The identity, ``f(x) = x``."""
     return x
@@ -55,6 +69,7 @@ def sign(x: Array) -> Array:
     return jnp.sign(x)
 
 
+@_noted
 def sigmoid(x: Array) -> Array:
     """The logistic function, ``f(x) = 1 / (1 + exp(-x))``.
 
@@ -158,6 +173,7 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
 
 
+@_noted
 @_rounded_once
 def softmax(x: Array, axis: int = -1) -> Array:
     """``f(x)_i = exp(x_i) / sum_j exp(x_j)`` along ``axis``, stable for large ``x``.

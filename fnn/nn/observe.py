@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar
 
+import jax
+
 from .._core.errors import describe, fail, located
-from .._core.types import Params, PyTree, State
+from .._core.types import Array, Params, PyTree, State
 from .layer import Layer
 
 T = TypeVar("T")
@@ -43,6 +45,9 @@ class Trace(NamedTuple):
 
 _observer: contextvars.ContextVar[Callable[[Trace], PyTree] | None] = contextvars.ContextVar("observer", default=None)
 _place: contextvars.ContextVar[tuple[tuple[str, int], ...]] = contextvars.ContextVar("place", default=())
+# By the id of an output: the output, which activation made it, and its input.
+_inputs: contextvars.ContextVar[dict[int, tuple[Array, str, Array]] | None]
+_inputs = contextvars.ContextVar("inputs", default=None)
 
 
 @contextlib.contextmanager
@@ -66,6 +71,31 @@ def observe(observer: Callable[[Trace], PyTree]) -> AbstractContextManager[None]
     return setting(_observer, observer)
 
 
+def noting_inputs() -> AbstractContextManager[None]:
+    """Inside the block, softmax and sigmoid note their inputs: the logits from which a loss is computed stably."""
+    return setting(_inputs, {})
+
+
+def note_input(activation: str, x: Array, y: Array) -> None:
+    """Note that ``y`` is the output of an activation at ``x``."""
+    if (notes := _inputs.get()) is not None:
+        notes[id(y)] = y, activation, x
+
+
+def noted_input(activation: str, y: Array) -> Array | None:
+    """The input of an activation whose output is ``y``; None for any other array."""
+    noted = (_inputs.get() or {}).get(id(y))
+    return noted[2] if noted is not None and noted[1] == activation else None
+
+
+def carry_note(old: Array, new: Array, change: Callable[[Array], Array] = lambda x: x) -> None:
+    """Note the input of ``old``, changed, for ``new``, which replaces it; unless ``new`` has a note already."""
+    notes = _inputs.get() or {}
+    if id(old) in notes and id(new) not in notes:
+        _, activation, x = notes[id(old)]
+        note_input(activation, change(x), new)
+
+
 def inside(name: str, number: int = 1) -> AbstractContextManager[None]:
     """Extend the path that observers see by a name, and the number of the call of that layer."""
     return setting(_place, (*_place.get(), (name, number)))
@@ -84,5 +114,7 @@ def call(
             path, numbers = zip(*_place.get(), strict=True)
             replaced = observer(Trace(path, layer, params, state, x, out[0], numbers))
             if replaced is not None:
+                for old, new in zip(jax.tree.leaves(out[0]), jax.tree.leaves(replaced), strict=False):
+                    carry_note(old, new)
                 return replaced, out[1]
         return out

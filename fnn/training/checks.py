@@ -19,9 +19,10 @@ from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
 from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
+from .forward import check_output
 from .outputs import OutputLoss
 from .state import TrainState, check_state, check_task
-from .task import Task, check_output
+from .task import Task
 from .totals import Totals, flatten_time_steps, total_shapes
 
 Limits = dict[str, tuple[str, int]]

@@ -13,6 +13,7 @@ from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .entry import compiled, parsing
+from .forward import forward
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import measure, penalties_of
@@ -24,8 +25,8 @@ def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
 
 
 def _loss_of_cleaned(task: Task, params: Params, state: State, batch: Batch) -> Array:
-    predictions, _ = task.model.apply(params, state, batch.x)
-    return measure(task, predictions, batch, penalties=penalties_of(task, params))[0]
+    outputs, _ = forward(task, params, state, batch.x)
+    return measure(task, outputs, batch, penalties=penalties_of(task, params))[0]
 
 
 def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:

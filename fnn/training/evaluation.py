@@ -9,6 +9,7 @@ import jax
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from .batch import Batch, neutralize_zero_weights
+from .forward import forward
 from .segments import fold_batches, map_batches
 from .task import Task
 from .totals import Totals, measure, merge, penalties_of
@@ -20,8 +21,8 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
 
     def totals_of(batch: Batch, valid: Array) -> Totals:
         batch = neutralize_zero_weights(task.model, batch)
-        predictions, after = task.model.apply(params, state, batch.x)
-        return measure(task, predictions, batch, valid, [*penalties, *added_losses(after)])[1]
+        outputs, after = forward(task, params, state, batch.x)
+        return measure(task, outputs, batch, valid, [*penalties, *added_losses(after)])[1]
 
     # Terms that layers add to the loss depend on all rows of a batch, so the last batch must not repeat any.
     own_shape = bool(added_losses(state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,8 +13,9 @@ from .._core.dtypes import is_float
 from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
-from ..nn.observe import Trace, observe
+from ..nn.observe import Trace, carry_note, observe
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
+from .forward import scores_of
 from .segments import zeros
 from .state import TrainState, check_state, check_task
 from .step import gradients
@@ -36,7 +38,8 @@ class LayerValues(NamedTuple):
     losses: Array  # (batch,), of each example, before weights; of a Masked output (batch, time), 0 where masked
     loss: Array  # of the batch, as train_step reports it
     penalty: Array  # the part of it that the task's penalty and the layers (AddedLoss) add
-    output_gradients: ByLayer  # by each output; None for arrays without a floating-point dtype
+    # By each output, or by the input of a softmax that the loss reads; None for arrays without a floating-point dtype.
+    output_gradients: ByLayer
     gradients: PyTree  # by each parameter, a tree like ts.params
     state: State  # of the layers after the step
 
@@ -55,7 +58,15 @@ def _tap_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tup
 def _tapped(y: PyTree, probe: PyTree) -> PyTree:
     leaves, treedef = jax.tree.flatten(y)
     probes = iter(jax.tree.leaves(probe))
-    return jax.tree.unflatten(treedef, [_tap(leaf, next(probes)) if is_float(leaf) else leaf for leaf in leaves])
+
+    def tapped(leaf: Array) -> Array:
+        if not is_float(leaf):
+            return leaf
+        tap = partial(_tap, probe=next(probes))
+        carry_note(leaf, y := tap(leaf), tap)
+        return y
+
+    return jax.tree.unflatten(treedef, map(tapped, leaves))
 
 
 def observed(
@@ -117,7 +128,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     ) -> Output:
         params, probes = pair
         (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)
-        return out, (state, out, OrderedDict((name, trace.y) for name, trace in seen.items()))
+        return out, (state, scores_of(task, out), OrderedDict((name, trace.y) for name, trace in seen.items()))
 
     penalty = task.penalty
     probed = task.replace(
@@ -126,12 +137,12 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         penalty=None if penalty is None else lambda pair: penalty(pair[0]),
     )
     start = ts._replace(params=(ts.params, probes))
-    (grads, at_outputs), (state, predictions, outputs), totals = gradients(probed, start, batch, valid)
+    (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch, valid)
     added = penalties_of(task, ts.params, state)
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=losses_of(task, predictions, batch.y),
+        losses=losses_of(task, scores, batch.y),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

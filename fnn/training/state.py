@@ -15,7 +15,8 @@ from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
-from .task import Task, check_output, check_penalties
+from .forward import check_output
+from .task import Task, check_penalties
 
 
 def check_task(task: object) -> None:

@@ -11,6 +11,7 @@ from .._core.xla import after_all
 from ..optimizers.base import apply_updates
 from .batch import Batch, neutralize_zero_weights, size_of
 from .entry import compiled, parsing
+from .forward import forward
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -22,8 +23,8 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
-        predictions, state = task.model.apply(params, ts.state, batch.x, key=key, train=True)
-        loss, totals = measure(task, predictions, batch, valid, penalties_of(task, params, state))
+        outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
+        loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)

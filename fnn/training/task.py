@@ -9,15 +9,13 @@ import jax
 
 from .._core.described import Config, Described, in_words
 from .._core.errors import describe, fail
-from .._core.jaxprs import last_operations
 from .._core.trees import paths, shape_of
-from .._core.types import Array, Params, PyTree, State
-from ..losses.facts import expects, loss_name
+from .._core.types import Array, Params, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
-from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, check_outputs, leaf_paths, parse_outputs
+from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, parse_outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -28,8 +26,9 @@ class Task(Described):
       model: a `Layer`, usually a `Sequential` or a `Model`.
       loss: a name, or a function ``(predictions, targets) -> (batch,)``, in this order (Keras has the other); it gets
         the targets as they were given. See `fnn.losses`. Cross-entropies take logits: end the model with a plain
-        ``Dense(classes)``, or pass ``partial(loss, from_logits=False)``. For a model with several outputs, a dict of
-        losses with the outputs' names (or a tuple, or nested, as the outputs are); None leaves an output out.
+        ``Dense(classes)``, or with fnn's "softmax" or "sigmoid", before which they read the logits. For a model with
+        several outputs, a dict of losses with the outputs' names (or a tuple, or nested, as the outputs are); None
+        leaves an output out.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`. With losses
         by output, a dict from outputs to metrics.
@@ -126,19 +125,3 @@ def check_penalties(task: Task, params: Params) -> None:
             changed = sorted(before.items() ^ after.items())
             expected = "a function params -> params that keeps names, shapes and dtypes"
             fail("constraint", expected=expected, got=f"a difference in {[path for path, _ in changed][:4]}")
-
-
-def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
-    """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation."""
-    forward = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)
-    program, out = forward(*shape_of((params, state, x)))
-    check_outputs(task.outputs, task.without_loss, out)
-    endings = list(zip(leaf_paths(out), last_operations(program), strict=True))
-    for part in task.outputs:
-        ending = next(last for path, last in endings if path[: len(part.path)] == part.path)
-        if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid"):
-            place = f" in {part.name!r}" if part.path else ""
-            expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
-            hint = f"Remove the {ending} (preferred), or use functools.partial(loss, from_logits=False)."
-            fail("Task", expected=expected, got=f"one that ends in {ending}", hint=hint)
-    return out

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from .._core.errors import describe, fail, located, shape_text
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..losses.weighting import weighted_sum
+from ..metrics.names import reads_scores
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
 from .batch import Batch, along_rows, rows_of
+from .forward import Outputs, forward
 from .outputs import OutputLoss
 from .state import TrainState
 from .task import Task
@@ -69,40 +71,41 @@ def flatten_time_steps(
     return flat(values), jax.tree.map(flat, y), weight, counts.reshape(-1)
 
 
-def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked.
+def losses_of(task: Task, scores: PyTree, y: PyTree) -> Array:
+    """The loss of each example, (batch,), from `Outputs.scores`; of each step (batch, time) for a `Masked` output.
 
+    Masked steps have the loss 0.
     With losses by output it is their weighted sum, (batch,), in which the steps of an example are added up.
     """
     if not task.outputs[0].path:
-        return _losses_of(task.outputs[0], predictions, y)
-    each = [_times(part.weight, _losses_of(part, predictions, y)) for part in task.outputs]
+        return _losses_of(task.outputs[0], scores, y)
+    each = [_times(part.weight, _losses_of(part, scores, y)) for part in task.outputs]
     first, *others = (losses.reshape(losses.shape[0], -1).sum(1) for losses in each)
     return sum(others, start=first)
 
 
-def _losses_of(part: OutputLoss, predictions: PyTree, y: PyTree) -> Array:
-    predictions = part.of("predictions", predictions)
-    flat, targets, _, valid = flatten_time_steps(predictions, part.of("targets", y))
+def _losses_of(part: OutputLoss, scores: PyTree, y: PyTree) -> Array:
+    scores = part.of("predictions", scores)
+    flat, targets, _, valid = flatten_time_steps(scores, part.of("targets", y))
     losses = part.loss(flat, targets)
-    if not isinstance(predictions, Masked) or valid is None:
+    if not isinstance(scores, Masked) or valid is None:
         return losses
-    return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(predictions.mask.shape)
+    return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(scores.mask.shape)
 
 
 def measure(
-    task: Task, predictions: PyTree, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
+    task: Task, outputs: Outputs, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches.
 
     ``valid`` (batch,) is False for padding rows.
     """
     if not task.outputs[0].path:
-        return _measure(task.outputs[0], predictions, batch, valid, penalties)
+        return _measure(task.outputs[0], outputs, batch, valid, penalties)
     totals: Totals = {}
     losses = []
     for part in task.outputs:
-        loss, own = _measure(part, predictions, batch, valid)
+        loss, own = _measure(part, outputs, batch, valid)
         losses.append(_times(part.weight, loss))
         totals |= {part.key(name): total for name, total in own.items()}
     loss = sum(losses[1:], start=losses[0])
@@ -116,16 +119,18 @@ def _times(weight: Scalar, loss: Array) -> Array:
 
 
 def _measure(
-    part: OutputLoss, predictions: PyTree, batch: Batch, valid: Array | None, penalties: Sequence[Array] = ()
+    part: OutputLoss, outputs: Outputs, batch: Batch, valid: Array | None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
     """The loss of one output, and its totals."""
     with located(part.where):
-        predictions, y = part.of("predictions", predictions), part.of("targets", batch.y)
-        masked = isinstance(predictions, Masked)
-        predictions, y, weight, valid = flatten_time_steps(predictions, y, part.weight_of(batch.weight), valid)
+        predictions, scores = (part.of("predictions", tree) for tree in outputs)
+        masked, same, y = isinstance(scores, Masked), predictions is scores, part.of("targets", batch.y)
+        if not same:
+            predictions = flatten_time_steps(predictions, y)[0]
+        scores, y, weight, valid = flatten_time_steps(scores, y, part.weight_of(batch.weight), valid)
         if weight is not None:
-            predictions = _stop_zero_weight_gradients(predictions, weight)
-        values = part.loss(predictions, y)
+            scores = _stop_zero_weight_gradients(scores, weight)
+        values = part.loss(scores, y)
         total, count = weighted_sum(values, weight, valid)
     # With a masked output a whole batch may be padding.
     loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
@@ -138,7 +143,8 @@ def _measure(
     totals: Totals = {"loss": (loss * count if penalties else total, count)}
     for metric in part.metrics:
         with located(f"metric {metric.name!r}"):
-            totals[metric.name] = metric.measure(predictions, y, weights)
+            read = scores if same or reads_scores(metric) else predictions
+            totals[metric.name] = metric.measure(read, y, weights)
     return loss, totals
 
 
@@ -179,8 +185,7 @@ def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]
 def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     """Shapes and dtypes of the totals of a batch."""
 
-    def forward(ts: TrainState, batch: Batch) -> Totals:
-        predictions, _ = task.model.apply(ts.params, ts.state, batch.x)
-        return measure(task, predictions, batch)[1]
+    def totals(ts: TrainState, batch: Batch) -> Totals:
+        return measure(task, forward(task, ts.params, ts.state, batch.x)[0], batch)[1]
 
-    return jax.eval_shape(forward, ts, batch)
+    return jax.eval_shape(totals, ts, batch)

@@ -21,6 +21,7 @@ from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked
 from ..training.batch import Batch, neutralize_zero_weights
+from ..training.forward import Outputs, forward
 from ..training.outputs import by_output
 from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
@@ -130,17 +131,17 @@ class Predictions:
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
-def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[PyTree, State]:
-    """Outputs (members, rows, ...) and new layer states of all members for one batch."""
-    forward = many(lambda ts: task.model.apply(ts.params, ts.state, x))
-    out, state = forward(ts._replace(opt_state=()))  # the optimizer's numbers play no part
+def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[Outputs, State]:
+    """`Outputs` (members, rows, ...) and new layer states of all members for one batch."""
+    members = many(lambda ts: forward(task, ts.params, ts.state, x))
+    out, state = members(ts._replace(opt_state=()))  # the optimizer's numbers play no part
     return out, state
 
 
 @partial(jax.jit, static_argnums=(0, 3))
 def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions | dict[str, PyTree]:
     """See `Ensemble.predict`."""
-    outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0], x, batch_size, axis=1))
+    outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0].scores, x, batch_size, axis=1))
     if not task.outputs[0].path:
         return _predictions(task.outputs[0].loss, outputs)
     found = {part.path: _predictions(part.loss, part.of("predictions", outputs)) for part in task.outputs}
@@ -248,7 +249,8 @@ def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) 
         batch = neutralize_zero_weights(task.model, batch)
         outputs, after = _forward(task, ts, batch.x)
         added = jax.vmap(partial(penalties_of, task))(ts.params, after)
-        own = measure(task, _together(task, outputs), batch, valid, [a.mean(0) for a in added])[1]
+        together = _together(task, outputs.scores)
+        own = measure(task, Outputs(together, together), batch, valid, [a.mean(0) for a in added])[1]
         each = jax.vmap(lambda out, added: measure(task, out, batch, valid, added)[1])(outputs, added)
         return own, each
 

@@ -102,7 +102,7 @@ def test_check_computes_nothing_and_takes_tasks_and_shapes():
     half = fnn.check(fnn.Dense(2), jnp.ones((1, 3), jnp.bfloat16))
     assert (half.rows[0].output_dtype, half.size) == ("bfloat16", 4)
     with pytest.raises(fnn.InputError, match="ends in softmax"):
-        fnn.check(fnn.Task(fnn.Dense(3, "softmax"), "categorical_crossentropy"), (2,))
+        fnn.check(fnn.Task(fnn.Dense(3, jax.nn.softmax), "categorical_crossentropy"), (2,))
     with pytest.raises(fnn.InputError, match="check: expected a Layer or a Task, got an int"):
         fnn.check(3, (3,))
     with pytest.raises(fnn.InputError, match=r"check: expected a batch .*, got a TrainState\. It needs no parameters"):

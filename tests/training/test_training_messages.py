@@ -15,7 +15,7 @@ MODEL = fnn.Dense(1)
 TASK = fnn.Task(MODEL, "mse")
 SGD = fnn.Task(MODEL, "mse", fnn.sgd(0.1, momentum=0.9))
 WIDE = fnn.Task(fnn.Dense(8), "mse")
-SOFTMAX = fnn.Sequential(fnn.Dense(3), fnn.Activation("softmax"))
+SOFTMAX = fnn.Sequential(fnn.Dense(3), fnn.Activation(jax.nn.softmax))
 
 
 def state(task=TASK):

@@ -1,0 +1,184 @@
+"""A model that ends in softmax or sigmoid trains as the same model without it, with losses that take logits."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import fnn
+
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(14, 4)).astype("float32")
+CLASSES = RNG.integers(0, 3, 14).astype("int32")
+LABELS = RNG.integers(0, 2, (14, 2)).astype("float32")
+ONE_HOT = np.eye(3, dtype="float32")[CLASSES]
+WEIGHTS = RNG.uniform(0.5, 2.0, 14).astype("float32")
+KEY = jax.random.key(1)
+
+CASES = {
+    "classes": ("softmax", 3, "sparse_categorical_crossentropy", CLASSES, ("accuracy", "f1", "top_k_accuracy")),
+    "one-hot": ("softmax", 3, "categorical_crossentropy", ONE_HOT, ("accuracy", "recall")),
+    "labels": ("sigmoid", 2, "binary_crossentropy", LABELS, ("accuracy", "precision")),
+    "one label": ("sigmoid", 1, "binary_crossentropy", LABELS[:, 0], ("binary_accuracy",)),
+    "signs": ("sigmoid", 1, "logistic", 2 * LABELS[:, :1] - 1, ("accuracy",)),
+}
+
+
+def models(activation, units):
+    """Up to logits, and to probabilities in the two ways of writing it."""
+    body = fnn.Dense(5, activation="tanh")
+    return (
+        fnn.Sequential(body, fnn.Dense(units)),
+        fnn.Sequential(body, fnn.Dense(units, activation=activation)),
+        fnn.Sequential(body, fnn.Dense(units), fnn.Activation(activation)),
+    )
+
+
+def start(task, x=X):
+    return fnn.init(task, KEY, x[:1])
+
+
+def values(tree):
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def same(a, b):
+    for one, other in zip(values(a), values(b), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_losses_metrics_and_gradients_are_those_of_logits(case):
+    activation, units, loss, y, metrics = CASES[case]
+    tasks = [fnn.Task(model, loss, fnn.sgd(0.5), metrics) for model in models(activation, units)]
+    batch = X, y, WEIGHTS
+    runs = []
+    for task in tasks:
+        ts, logs = fnn.train_step(task, start(task), batch)
+        runs.append((ts.params, logs, fnn.evaluate(task, ts, batch)))
+    for run in runs[1:]:
+        same(runs[0], run)
+    probabilities = fnn.predict(tasks[1], start(tasks[1]), X)
+    logits = fnn.predict(tasks[0], start(tasks[0]), X)
+    np.testing.assert_allclose(probabilities, getattr(fnn.activations, activation)(logits), rtol=1e-6)
+
+
+def test_against_keras():
+    keras = pytest.importorskip("keras")
+    model = models("softmax", 3)[1]
+    task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))
+    ts = start(task)
+    peer = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(5, activation="tanh"), keras.layers.Dense(3, activation="softmax")]
+    )
+    peer.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    peer.set_weights(
+        [np.array(ts.params[layer][leaf]) for layer in ("dense", "dense_1") for leaf in ("kernel", "bias")]
+    )
+    scores = fnn.evaluate(task, ts, (X, CLASSES))
+    np.testing.assert_allclose(list(scores.values()), peer.evaluate(X, CLASSES, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(fnn.predict(task, ts, X), peer.predict(X, verbose=0), rtol=1e-5)
+
+
+def test_saturated_probabilities_lose_nothing():
+    """In float16 exp(-27) is 0: from probabilities the loss could only be infinite, or clipped and without gradient."""
+    for activation, loss, logits, y in (
+        ("softmax", "sparse_categorical_crossentropy", [[27.0, 0.0]], [1]),
+        ("sigmoid", "binary_crossentropy", [[27.0]], [[0.0]]),
+    ):
+        task = fnn.Task(fnn.Activation(activation), loss)
+        x = jnp.asarray(logits, jnp.float16)
+        assert fnn.evaluate(task, start(task, x), (x, np.asarray(y)))["loss"] == 27.0
+
+
+def test_custom_metrics_see_probabilities():
+    def top(predictions, targets):
+        return predictions.max(-1)
+
+    always = fnn.Metric(
+        "sum", lambda p, t, w: (jnp.sum(p * w[:, None]), jnp.sum(w)), lambda totals: totals[0] / totals[1]
+    )
+    metrics = (top, always, "mse")
+    task = fnn.Task(models("softmax", 3)[1], "categorical_crossentropy", metrics=metrics)
+    scores = fnn.evaluate(task, start(task), (X, ONE_HOT))
+    p = np.asarray(fnn.predict(task, start(task), X), np.float64)
+    expected = [p.max(1).mean(), 1.0, np.square(p - ONE_HOT).mean()]
+    np.testing.assert_allclose([scores["top"], scores["sum"], scores["mse"]], expected, rtol=1e-6)
+
+
+def test_several_outputs():
+    def forward(layers, x):
+        h = layers.body(x)
+        return {"class": layers.classes(h), "labels": layers.labels(h), "number": layers.number(h)}
+
+    def model(softmax, sigmoid):
+        heads = {"classes": fnn.Dense(3, softmax), "labels": fnn.Dense(2, sigmoid), "number": fnn.Dense(1, "sigmoid")}
+        return fnn.Model(forward, body=fnn.Dense(5, "tanh"), **heads)
+
+    losses = {"class": "sparse_categorical_crossentropy", "labels": "binary_crossentropy", "number": "mse"}
+    metrics = {"class": ["accuracy"], "labels": ["accuracy"]}
+    y = {"class": CLASSES, "labels": LABELS, "number": WEIGHTS[:, None]}
+    runs = []
+    for endings in ((None, None), ("softmax", "sigmoid"), ("softmax", None)):
+        task = fnn.Task(model(*endings), losses, fnn.sgd(0.5), metrics)
+        ts, logs = fnn.train_step(task, start(task), (X, y))
+        runs.append((ts.params, logs))
+    same(runs[0], runs[1])
+    same(runs[0], runs[2])
+
+
+def test_masked_steps():
+    x = fnn.Masked(RNG.normal(size=(3, 4, 2)).astype("float32"), np.arange(4) < np.array([[4], [2], [3]]))
+    y = RNG.integers(0, 3, (3, 4)).astype("int32")
+    runs = []
+    for activation in (None, "softmax"):
+        model = fnn.Sequential(fnn.SimpleRNN(3, return_sequences=True), fnn.Dense(3, activation))
+        task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.5), ("accuracy", lambda p, t: p.max(-1)))
+        ts, logs = fnn.train_step(task, start(task, x), (x, y))
+        largest = logs.pop("<lambda>")
+        runs.append((ts.params, logs))
+    same(*runs)
+    p = np.asarray(task.model.apply(start(task, x).params, {}, x)[0].x)
+    np.testing.assert_allclose(largest, p.max(-1)[np.asarray(x.mask)].mean(), rtol=1e-6)
+
+
+def test_ensembles_reports_and_derivatives():
+    logits, probabilities = (
+        fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",)) for model in models("softmax", 3)[:2]
+    )
+    batch = X, CLASSES
+    found = []
+    for task in (logits, probabilities):
+        ts = start(task)
+        members = fnn.Ensemble.of(task, [ts, fnn.init(task, jax.random.key(2), X[:1])])
+        values = fnn.training.probe.layer_values(task, ts, batch)
+        found.append(
+            (
+                members.predict(X).mean,
+                members.evaluate(batch),
+                fnn.example_gradients(task, ts, batch),
+                fnn.run(task, ts, batch, epochs=2, batch_size=8)[0].params,
+                (values.losses, values.gradients, values.output_gradients),
+            )
+        )
+    same(*found)
+
+
+def test_a_softmax_that_does_not_belong_to_the_loss_is_refused():
+    for activation, loss in (
+        ("softmax", "binary_crossentropy"),
+        ("sigmoid", "categorical_crossentropy"),
+        (jax.nn.softmax, "categorical_crossentropy"),
+    ):
+        with pytest.raises(fnn.InputError, match=r"Task: expected a model that ends in logits.*by name"):
+            start(fnn.Task(fnn.Dense(3, activation), loss))
+
+
+def test_from_logits_false_reads_probabilities_as_before():
+    loss = partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False)
+    task = fnn.Task(models("softmax", 3)[1], loss)
+    p = np.asarray(fnn.predict(task, start(task), X), np.float64)
+    expected = -np.log(p[np.arange(14), CLASSES]).mean()
+    np.testing.assert_allclose(fnn.evaluate(task, start(task), (X, CLASSES))["loss"], expected, rtol=1e-6)
