@@ -4,9 +4,10 @@ A network, its training step and a whole training run are pure functions over py
 pure functions, `Layer`, `Optimizer`, `Task` with `TrainState`, and the drivers `fit`, `evaluate`, `predict`.
 """
 
+import sys as _sys
 from typing import TYPE_CHECKING
 
-from . import classic, data, losses, metrics, penalties, plot, text
+from . import classic, data, losses, metrics, nn, optimizers, penalties, plot, text
 from ._core.errors import InputError
 from ._core.fingerprint import fingerprint
 from ._core.trees import paths
@@ -134,7 +135,19 @@ __all__ = [
 
 if not TYPE_CHECKING:  # type checkers know the names
 
-    def __getattr__(name):
-        """Name the equivalent of another library's name."""
-        plain = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))
+    def _hinted(module):
+        """A module's ``__getattr__`` that names the equivalent of another library's name."""
+        plain = [] if hasattr(module, "__path__") else [name for name in vars(module) if not name.startswith("_")]
+        known = [*getattr(module, "__all__", plain), *(f"fnn.{name}" for name in __all__)]
+        place = "fnn" if module.__name__ == "fnn" else f"fnn.{module.__name__.rpartition('.')[2]}"
+
+        def missing(name):
+            text = f"module {module.__name__!r} has no attribute {name!r}"
+            raise AttributeError(text if name.startswith("_") else _missing(name, known, place))
+
+        return missing
+
+    __getattr__ = _hinted(_sys.modules[__name__])
+    for _module in (activations, classic, data, initializers, losses, metrics, nn, optimizers, penalties, plot, text):
+        _module.__getattr__ = _hinted(_module)
+    schedules.__getattr__ = _hinted(schedules)

@@ -49,19 +49,150 @@ _EQUIVALENTS = {
     "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function works)",
     "datasets": "data",
     "layers": "Dense (all layers are directly in fnn)",
+    **dict.fromkeys(("models", "linen", "nnx"), "Sequential (all layers are directly in fnn)"),
+    **dict.fromkeys(("utils", "preprocessing"), "data"),
+    **dict.fromkeys(("plot_model", "draw_graph"), "plot.model"),
+    **dict.fromkeys(("plot_history", "plot_curves"), "plot.learning_curves"),
+    "plot_confusion_matrix": "plot.confusion_matrix",
+    **dict.fromkeys(("Tokenizer", "TextVectorization", "StringLookup"), "text.Vocabulary.of(text)"),
+    "load_iris": "data.iris",
+    "load_digits": "data.digits",
+    "load_data": "data.mnist() and its neighbours",
+    "fetch_california_housing": "data.california_housing",
+    "make_circles": "data.circles",
+    **dict.fromkeys(("StandardScaler", "Normalization"), "data.standardize_fit, with fnn.data.standardize"),
+    **dict.fromkeys(("OneHotEncoder", "CategoryEncoding"), "data.table_encode"),
+    **dict.fromkeys(("KFold", "StratifiedKFold"), "data.folds"),
+    **dict.fromkeys(("DataLoader", "from_generator"), "data.Stream"),
+    "accuracy_score": "metrics.accuracy",
+    "f1_score": 'metrics.precision_recall_f1, and metrics=("f1",) in a task',
+    "CrossEntropyLoss": "losses.sparse_categorical_crossentropy",
+    **dict.fromkeys(("MSELoss", "MSE"), "losses.mean_squared_error"),
+    **dict.fromkeys(("L1Loss", "MAE"), "losses.mean_absolute_error"),
+    **dict.fromkeys(("BCEWithLogitsLoss", "BCELoss"), "losses.binary_crossentropy"),
+    **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "losses.huber"),
+    **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
+    "MaxNorm": "penalties.max_norm",
+    "UnitNorm": "penalties.unit_norm",
+    "NonNeg": "penalties.non_negative",
+    "LearningRateScheduler": "schedules, e.g. fnn.adam(fnn.schedules.exponential_decay(...))",
+    **dict.fromkeys(("StepLR", "PiecewiseConstantDecay"), "schedules.piecewise_constant"),
+    **dict.fromkeys(("ExponentialLR", "ExponentialDecay"), "schedules.exponential_decay"),
+    **dict.fromkeys(("CosineAnnealingLR", "CosineDecay"), "schedules.cosine_decay"),
+    "LambdaCallback": "fit(callbacks=[fn]) with any function fn(epoch, ts, logs)",
+    "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
+}
+
+_ARGUMENTS = {
+    **dict.fromkeys(
+        ("input_shape", "input_dim", "batch_input_shape", "batch_shape", "in_features", "in_channels"),
+        "Leave it out: fnn.init(task, key, x) reads the shape from x.",
+    ),
+    "activity_regularizer": "Add fnn.ActivityRegularization(l1=..., l2=...) after the layer.",
+    "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
+    "weights": "Replace values in the state: ts._replace(params=...).",
+    "lr": "It is called learning_rate here.",
+    "learn_rate": "It is called learning_rate here.",
+    "bias": "It is called use_bias here.",
+    "out_features": "It is called units here.",
+    "features": "It is called units in Dense and filters in Conv.",
+    "out_channels": "It is called filters here.",
+    "stride": "It is called strides here.",
+    "dilation": "It is called dilation_rate here.",
+    "p": "It is called rate here.",
+    "eps": "It is called epsilon here.",
+    "axis": "The layer works on the last axis.",
+    "data_format": "Channels are last: (batch, height, width, channels).",
+    "seed": "Randomness comes from the key of fnn.init(task, key, x).",
+    "rngs": "Randomness comes from the key of fnn.init(task, key, x).",
+    "stateful": "Pass the carry yourself: return_state=True and fnn.lstm(params, x, carry).",
+    "dropout": "Add fnn.Dropout(rate) before the layer.",
+    "clipnorm": "Write fnn.chain(fnn.clip_by_norm(1.0), fnn.adam()).",
+    "global_clipnorm": "Write fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam()).",
+    "clipvalue": "Write fnn.chain(fnn.clip_by_value(1.0), fnn.adam()).",
+    "ema_momentum": "Write fnn.ema(fnn.adam()).",
+    "use_ema": "Write fnn.ema(fnn.adam()).",
+}
+
+_VALUES = "Values are in the state: ts.params['dense']['kernel']"
+_METHODS = {
+    **dict.fromkeys(("add", "pop", "append"), "Write all layers at once: fnn.Sequential(layer, layer, ...)."),
+    "compile": "Write task = fnn.Task(model, loss, optimizer, metrics).",
+    "build": "Write ts = fnn.init(task, jax.random.key(0), x[:1]).",
+    "fit": "Write ts, history = fnn.fit(task, ts, (x, y)).",
+    "evaluate": "Write fnn.evaluate(task, ts, (x, y)).",
+    "predict": "Write fnn.predict(task, ts, x).",
+    "score": "Write fnn.evaluate(task, ts, (x, y)).",
+    "train_on_batch": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
+    "summary": "Write print(fnn.summary(model, x[:1])).",
+    "layers": "Keep layers in variables of yours; print(model) shows them.",
+    "get_layer": f"{_VALUES}.",
+    **dict.fromkeys(
+        ("weights", "get_weights", "parameters", "state_dict", "variables", "trainable_weights"), f"{_VALUES}."
+    ),
+    **dict.fromkeys(("trainable_variables", "named_parameters", "kernel", "bias"), f"{_VALUES}."),
+    **dict.fromkeys(("set_weights", "load_state_dict"), "Write ts._replace(params=...)."),
+    **dict.fromkeys(("save", "save_weights"), "Write fnn.save('model.safetensors', ts)."),
+    **dict.fromkeys(("load", "load_weights"), "Write ts = fnn.load('model.safetensors', ts)."),
+    "count_params": "Write fnn.summary(model, x[:1]).total.",
+    "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
+    **dict.fromkeys(("train", "eval"), "Write apply(..., train=True); fit and evaluate do."),
+    **dict.fromkeys(("call", "forward"), "Write y, state = layer.apply(params, state, x)."),
+    "apply_gradients": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
+    "zero_grad": "Nothing is accumulated: ts, logs = fnn.train_step(task, ts, (x, y)).",
+    "backward": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
+    "tabulate": "Write print(fnn.summary(model, x[:1])).",
+    "_replace": "Write .replace(...).",
 }
 
 
-def missing(name: str, known: Iterable[str]) -> str:
-    """The error message for a name that fnn does not have; it suggests an equivalent or similar names.
+def unexpected_argument(function: str, name: str) -> str:
+    """The error message for an argument that a function does not have.
+
+    >>> unexpected_argument("Dense", "lr")
+    "Dense() got an unexpected keyword argument 'lr'. It is called learning_rate here."
+    """
+    return f"{function}() got an unexpected keyword argument {name!r}. {_ARGUMENTS.get(name, '')}".strip()
+
+
+def missing_attribute(kind: str, name: str) -> str:
+    """The error message for an attribute that an object does not have.
+
+    >>> missing_attribute("Layer", "compile")
+    "'Layer' object has no attribute 'compile'. Write task = fnn.Task(model, loss, optimizer, metrics)."
+    """
+    return f"{kind!r} object has no attribute {name!r}. {_METHODS.get(name, '')}".strip()
+
+
+def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
+    """The error message for a name that a module does not have; it suggests an equivalent or similar names.
+
+    ``known`` are the names of the module, and those of fnn with "fnn." in front.
 
     >>> missing("Conv2D", [])
     "fnn has no 'Conv2D'. It is called fnn.Conv here."
     >>> missing("Drpout", ["Dropout", "Dense"])
     "fnn has no 'Drpout'. Did you mean fnn.Dropout?"
+    >>> missing("MeanSquaredError", ["mean_squared_error"], "fnn.losses")
+    "fnn.losses has no 'MeanSquaredError'. It is called fnn.losses.mean_squared_error here."
     """
-    message = f"fnn has no {name!r}."
+    message = f"{module} has no {name!r}."
+    names = {one if one.startswith("fnn.") else f"{module}.{one}": one.removeprefix("fnn.") for one in known}
+
+    def other_kind(path: str) -> bool:  # a class where a function was meant, or the reverse
+        return path.rpartition(".")[2][:1].isupper() != name[:1].isupper()
+
+    plain = {_plain(names[path]): path for path in reversed(sorted(names, key=other_kind))}
+    if f"fnn.{name}" in names and module != "fnn":
+        return f"{message} It is called fnn.{name} here."
     if name in _EQUIVALENTS:
         return f"{message} It is called fnn.{_EQUIVALENTS[name]} here."
-    close = difflib.get_close_matches(name, list(known), n=2)
-    return f"{message} Did you mean {' or '.join(f'fnn.{other}' for other in close)}?" if close else message
+    if found := plain.get(_plain(name), plain.get(_plain(name.removesuffix("Loss").removesuffix("Layer")))):
+        return f"{message} It is called {found} here."
+    close = difflib.get_close_matches(_plain(name), list(plain), n=2)
+    return f"{message} Did you mean {' or '.join(plain[other] for other in close)}?" if close else message
+
+
+def _plain(name: str) -> str:
+    """A name without case and underscores, so that HeNormal and he_normal are one."""
+    return name.replace("_", "").lower()

@@ -1,8 +1,8 @@
-"""Penalties and constraints on parameters chosen by path, for ``Task(penalty=..., constraint=...)``.
+"""Penalties and constraints on parameters chosen by path, for ``Task(penalty=..., constraint=...)``, or on one array.
 
 A penalty is a function ``params -> scalar`` that is added to the loss, a constraint a function ``params -> params``
 that is applied after each update; any function of your own will do. Those made here are Keras's regularizers and
-constraints. In Keras they belong to a layer's constructor, here to the task: the same model trains with or without.
+constraints. As in Keras, a layer takes them too: ``Dense(64, kernel_regularizer=fnn.penalties.l2(1e-4))``.
 
 Numbers may be traced, so that each trial under ``vmap`` may have its own. Two penalties or constraints made alike from
 plain numbers are equal, so that tasks made alike share their compiled programs.
@@ -68,17 +68,22 @@ def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> No
 
 
 def _chosen(where: str, params: Params, patterns: Where) -> dict[str, Array]:
-    """The parameters that match, by path; refuses a pattern without a match, and dtypes that are not floating-point."""
-    for pattern in patterns if isinstance(patterns, tuple) else (patterns,):
-        check_matches(where, pattern, paths(params))
-    chosen = {path: w for path, w in paths(params).items() if matches(patterns, path)}
+    """The parameters that match, by path; refuses a pattern without a match, and dtypes that are not floating-point.
+
+    A single array, as a layer's ``kernel_regularizer`` receives it, is chosen whatever the pattern.
+    """
+    given = paths(params)
+    alone = given.keys() == {""}
+    for pattern in () if alone else patterns if isinstance(patterns, tuple) else (patterns,):
+        check_matches(where, pattern, given)
+    chosen = {path: w for path, w in given.items() if alone or matches(patterns, path)}
     for path, w in chosen.items():
         if not is_float(w):
             fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
     return chosen
 
 
-def _sum_of(parts: list[Array]) -> Array:
+def sum_of(parts: list[Array]) -> Array:
     """The sum in the widest dtype among the parts, float32 at least."""
     wide = widest(*(part.dtype for part in parts))
     return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
@@ -93,7 +98,7 @@ def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], A
 
     def penalty(params: Params) -> Array:
         ws = [widened(w) for w in _chosen(label, params, where).values()]
-        return _sum_of([jnp.asarray(rate, w.dtype) * jnp.sum(fn(w)) for w in ws for rate, fn in rates])
+        return sum_of([jnp.asarray(rate, w.dtype) * jnp.sum(fn(w)) for w in ws for rate, fn in rates])
 
     return DescribedFunction(penalty)
 
@@ -162,7 +167,7 @@ def total(*parts: Penalty) -> Penalty:
         for part, value in zip(parts, values, strict=True):
             if value.shape != ():
                 fail(f"penalties.total, {in_words(part)}", expected="a scalar", got=describe(value))
-        return _sum_of(values)
+        return sum_of(values)
 
     return DescribedFunction(penalty)
 
@@ -264,3 +269,11 @@ def chain(*parts: Constraint) -> Constraint:
     """
     _check_functions("penalties.chain", parts)
     return DescribedFunction(lambda params: functools.reduce(lambda params, part: part(params), parts, params))
+
+
+PENALTIES: dict[str, Penalty] = {"l1": l1(0.01), "l2": l2(0.01), "l1_l2": l1l2(0.01, 0.01), "l1l2": l1l2(0.01, 0.01)}
+"""Penalties of a layer's parameter by name, with Keras's rates."""
+CONSTRAINTS: dict[str, Constraint] = {
+    "max_norm": max_norm(2.0), "unit_norm": unit_norm(), "non_neg": non_negative(), "non_negative": non_negative(),
+}  # fmt: skip
+"""Constraints of a layer's parameter by name, with Keras's limit."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ._core.arrays import as_array
 from ._core.checks import check_count, check_float, check_key, check_range, is_concrete
+from ._core.described import Described
 from ._core.dtypes import at_least_float32
 from ._core.errors import InputError, describe, fail, kind_of, located
 from ._core.jaxprs import last_operations
@@ -24,11 +26,12 @@ Step = Callable[[Carry, Array], tuple[Carry, Array]]  # (carry, symbol) -> (carr
 _ENCODE = "Encode it first: vocabulary.encode(text)."
 
 
-class Vocabulary(NamedTuple):
-    """The symbols of a text; the index of a symbol is its id.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Vocabulary(Described):
+    """The symbols of a text; the index of a symbol is its id. ``len(vocabulary)`` is their number.
 
     >>> vocabulary = Vocabulary.of("banana")
-    >>> vocabulary.size, vocabulary.symbols, vocabulary.encode("nab").tolist(), vocabulary.decode([1, 0, 2])
+    >>> len(vocabulary), vocabulary.symbols, vocabulary.encode("nab").tolist(), vocabulary.decode([1, 0, 2])
     (3, 'abn', [2, 0, 1], 'ban')
     """
 
@@ -41,8 +44,17 @@ class Vocabulary(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Number of symbols, e.g. for the units of the last layer. (``len`` counts the fields of the tuple.)"""
+        """Number of symbols, e.g. for the units of the last layer."""
         return len(self.symbols)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in list(self.symbols)
 
     def encode(self, text: str, unknown: str | None = None) -> np.ndarray:
         """Convert a text to symbol ids, (length,) int32.

@@ -12,7 +12,7 @@ import fnn
 
 # From the ground up: a room imports rooms that stand before it here, and no other.
 FLOORS = [
-    "_version", "_core", "_names", "nn", "losses", "optimizers", "metrics", "penalties", "training", "checkpoint",
+    "_version", "_names", "_core", "penalties", "nn", "losses", "optimizers", "metrics", "training", "checkpoint",
     "fitting", "trials", "inspection", "text", "data", "classic", "plot",
 ]  # fmt: skip
 ROOT = Path(fnn.__file__).parent

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._names import missing_attribute, unexpected_argument
 from .errors import kind_of
 
 P = ParamSpec("P")
@@ -107,8 +108,7 @@ class Described:
     if not TYPE_CHECKING:  # or a type checker would accept any attribute
 
         def __getattr__(self, name):
-            hint = "; use .replace(...)" if name == "_replace" else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name, obj=self)
+            raise AttributeError(missing_attribute(type(self).__name__, name), name=name, obj=self)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -125,9 +125,12 @@ class DescribedFunction(Described, Generic[P, T]):
 def described(make: Callable[P, T]) -> Callable[P, T]:
     """Wrap a constructor so that its result records the call. The module docstring explains how arguments compare."""
     signature = inspect.signature(make)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
     @functools.wraps(make)
     def remember(*args: P.args, **kwargs: P.kwargs) -> T:
+        if not open_ended and (unknown := kwargs.keys() - signature.parameters.keys()):
+            raise TypeError(unexpected_argument(make.__name__, min(unknown)))
         made = make(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()

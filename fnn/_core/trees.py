@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -102,3 +103,17 @@ def check_matches(place: str, where: Where, available: Iterable[str]) -> None:
 def map_with_path(fn: Callable[..., PyTree], tree: PyTree, *rest: PyTree) -> PyTree:
     """``jax.tree.map`` that also passes ``fn`` the path as text, as first argument."""
     return jax.tree_util.tree_map_with_path(lambda path, *leaves: fn(path_text(path), *leaves), tree, *rest)
+
+
+def at(tree: PyTree, path: Sequence[str | int]) -> PyTree:
+    """The part of nested dicts and lists at a path."""
+    return functools.reduce(lambda part, entry: part[entry], path, tree)
+
+
+def changed_at(tree: PyTree, path: Sequence[str | int], fn: Callable[[PyTree], PyTree]) -> PyTree:
+    """Nested dicts and lists with a function applied to the part at a path."""
+    if not path:
+        return fn(tree)
+    new: Any = dict(tree) if isinstance(tree, Mapping) else list(tree)
+    new[path[0]] = changed_at(tree[path[0]], path[1:], fn)
+    return new

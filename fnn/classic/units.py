@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from jax.typing import DTypeLike
 from .._core.checks import check_count, is_concrete
 from .._core.described import in_words
 from .._core.errors import describe, fail, listed, located
+from .._core.tables import Table
 from .._core.types import Array, Params
 from ..nn.activations import step
 from ..nn.dense import dense
@@ -22,8 +24,9 @@ Bits = int | np.ndarray | Array  # 0 or 1, or an array of them
 _MAX_TABLE_INPUTS = 12  # a larger truth table has too many rows to read
 
 
-class TruthTable(NamedTuple):
-    """The outputs for every combination of inputs; prints as a table.
+@dataclasses.dataclass(frozen=True, repr=False)
+class TruthTable(Table[tuple[int, ...]]):
+    """The outputs for every combination of inputs; prints as a table. It iterates over its rows.
 
     Attributes:
       inputs: names of the input columns.

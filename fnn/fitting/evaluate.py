@@ -19,7 +19,7 @@ from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
 from .inputs import CHUNK_BYTES, Data
-from .progress import as_floats
+from .progress import Scores, as_floats
 
 _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
 _merge = jax.jit(merge, static_argnums=0)
@@ -30,6 +30,9 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
     """Refuse calls that a driver cannot serve: other arguments, or a call inside a JAX transformation."""
     check_task(task)
     check_state(ts)
+    if data is None:
+        hint = f"Write fnn.{where}(task, ts, {'x' if where == 'predict' else '(x, y)'})."
+        fail(where, expected="data as third argument", got="none", hint=hint)
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three positional arguments", got=str(3 + len(extra)), hint=hint)
@@ -66,8 +69,8 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
 
 
 def evaluate(
-    task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], *extra: object, batch_size: int = 256
-) -> dict[str, float]:
+    task: Task, ts: TrainState, data: PyTree | Iterable[PyTree] = None, *extra: object, batch_size: int = 256
+) -> Scores:
     """Loss and metrics on data, without training.
 
     Args:
@@ -77,7 +80,7 @@ def evaluate(
       batch_size: examples computed at a time, at most; default 256. It does not change the result.
 
     Returns:
-      A dict of floats: "loss" and the task's metrics.
+      `Scores`, a dict of floats: "loss" and the task's metrics. It unpacks to the values: ``loss, accuracy = ...``.
 
     Raises:
       InputError: as `fit`; for sample weights that are all 0.
@@ -91,10 +94,10 @@ def evaluate(
         parsed = arrays_to_measure(task, ts, parsed, "data")
     logs, nan_rows = measure_data(task, ts, parsed, int(batch_size))
     inputs.warn_of_nan("evaluate", nan_rows)
-    return logs
+    return Scores(logs)
 
 
-def predict(task: Task, ts: TrainState, x: PyTree, *, batch_size: int = 256) -> PyTree:
+def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 256) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
 
     Args:

@@ -19,7 +19,7 @@ from .progress import History
 def fit(
     task: Task,
     ts: TrainState,
-    data: PyTree | Iterable[PyTree],
+    data: PyTree | Iterable[PyTree] = None,
     *extra: object,
     epochs: int = 1,
     batch_size: int = 32,

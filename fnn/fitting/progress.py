@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 
@@ -12,7 +13,7 @@ from .._core.types import Array
 
 
 class History(dict[str, list[float]]):
-    """The values of each epoch of `fit`: lists with one entry per epoch.
+    """The values of each epoch of `fit`: lists with one entry per epoch. As in Keras, ``history.history`` is the dict.
 
     Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
     epoch with its validation.
@@ -23,10 +24,40 @@ class History(dict[str, list[float]]):
 
     interrupted: bool = False
 
+    @property
+    def history(self) -> History:
+        """The history itself."""
+        return self
+
     def record(self, logs: dict[str, float]) -> None:
         """Append the values of one epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
+
+
+class Scores(dict[str, float]):
+    """Loss and metrics by name, which unpack to their values: ``loss, accuracy = fnn.evaluate(...)``.
+
+    Iteration gives the values, in the order of the names in ``keys()``; otherwise it is a dict.
+
+    >>> scores = Scores(loss=0.5, accuracy=0.75)
+    >>> loss, accuracy = scores
+    >>> scores["accuracy"] == accuracy, list(scores.keys())
+    (True, ['loss', 'accuracy'])
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+
+jax.tree_util.register_pytree_with_keys(
+    Scores,
+    lambda scores: (
+        tuple((jax.tree_util.DictKey(name), value) for name, value in scores.items()),
+        tuple(scores.keys()),
+    ),
+    lambda names, values: Scores(zip(names, values, strict=True)),
+)
 
 
 class Progress:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
 
 from .._core.errors import InputError, fail, shape_text
 from .._core.jaxprs import multiply_adds
-from .._core.tables import bytes_text, table_lines
+from .._core.tables import Table, bytes_text, table_lines
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, example_of
 from ..nn.masks import pairs
@@ -44,8 +45,9 @@ class CheckRow(NamedTuple):
     size: int
 
 
-class Check(NamedTuple):
-    """Shapes and cost of a model, layer by layer; printed as a table.
+@dataclasses.dataclass(frozen=True, repr=False)
+class Check(Table[CheckRow]):
+    """Shapes and cost of a model, layer by layer; printed as a table. It iterates over its rows.
 
     Attributes:
       rows: a `CheckRow` per layer, in order of computation, layers inside others indented.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from .._core.checks import is_concrete
 from .._core.dtypes import is_float
 from .._core.errors import fail
 from .._core.jaxprs import last_operations
-from .._core.tables import table_lines
+from .._core.tables import Table, table_lines
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..fitting.inputs import check_data
@@ -72,8 +73,11 @@ class NonFinite(NamedTuple):
     param_gradients: int = 0
 
 
-class LayerReport(NamedTuple):
+@dataclasses.dataclass(frozen=True, repr=False)
+class LayerReport(Table[LayerRow]):
     """Activations, gradients and updates of each layer in one training step; printed as a table with notes.
+
+    It iterates over its rows.
 
     Attributes:
       rows: a `LayerRow` per layer, in order of computation.

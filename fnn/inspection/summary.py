@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from typing import NamedTuple
 
 import jax
 
 from .._core.errors import shape_text
-from .._core.tables import bytes_text, table_lines
+from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import Where, check_matches, matches, paths
 from .._core.types import PyTree
 from ..nn.layer import Layer, example_of
@@ -44,8 +45,9 @@ class Row(NamedTuple):
     connected: tuple[str, ...] = ()
 
 
-class Summary(NamedTuple):
-    """Layers, shapes and sizes of a model; printed as a table.
+@dataclasses.dataclass(frozen=True, repr=False)
+class Summary(Table[Row]):
+    """Layers, shapes and sizes of a model; printed as a table. It iterates over its rows.
 
     Attributes:
       rows: a `Row` per layer, in order of computation, layers inside others indented.

@@ -15,7 +15,7 @@ from .._core.errors import describe, fail, located
 from .._core.random import child_keys
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
-from .layer import Layer, Output, call_hint
+from .layer import Layer, Output, call_hint, penalties_inside
 from .masks import Masked, sequence_of
 from .observe import call, inside
 
@@ -90,7 +90,9 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
             x, new_state[layer_name] = call(layer_name, places[i], layer, p, s, x, key=layer_key, train=train)
         return x, _without_empty(new_state)
 
-    return Layer(init, apply, name, "Sequential", all(layer.per_example for layer in layers))
+    per_example = all(layer.per_example for layer in layers)
+    inner = penalties_inside({(layer_name,): layer for layer_name, layer in zip(names, layers, strict=True)})
+    return Layer(init, apply, name, "Sequential", per_example, **inner)
 
 
 def _check_layer(where: str, layer: object) -> None:
@@ -150,7 +152,9 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
             outputs[part], new_state[part] = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
         return _add_outputs(name, outputs["body"], outputs["shortcut"], other), _without_empty(new_state)
 
-    return Layer(init, apply, name, "Residual", all(layer.per_example for layer in parts.values()))
+    per_example = all(layer.per_example for layer in parts.values())
+    inner = penalties_inside({(part,): layer for part, layer in parts.items()})
+    return Layer(init, apply, name, "Residual", per_example, **inner)
 
 
 def _add_outputs(name: str, body: PyTree, shortcut: PyTree, other: str) -> PyTree:

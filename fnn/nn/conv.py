@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Unpack
 
 import jax.numpy as jnp
 
@@ -25,6 +26,7 @@ from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, initialize, param_dtype, parametric
+from .regularized import KernelOptions, regularized
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 
@@ -343,6 +345,7 @@ def Conv(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType | None = None,
     name: str = "conv",
+    **weights: Unpack[KernelOptions],
 ) -> Layer:
     """A convolutional layer over 1, 2 or 3 spatial axes, ``activation(conv(x, kernel) + bias)``; see `conv`.
 
@@ -350,7 +353,7 @@ def Conv(
       filters: channels of the output.
       kernel_size: size of the window, one integer for every spatial axis or one for each.
       strides, padding, dilation_rate, groups: as in `conv`.
-      activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Dense`.
+      activation, use_bias, kernel_initializer, bias_initializer, dtype, name, **weights: as in `Dense`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters); the spatial rank is that of ``x``. Errors
     as in `conv` and `conv_init`, and for unknown names.
@@ -369,7 +372,7 @@ def Conv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_init, filters=filters, groups=groups, use_bias=use_bias, **initializers)
     fn = partial(conv, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups)
-    return _conv_layer("Conv", name, init, fn, kernel_size, activation, dtype)
+    return regularized(_conv_layer("Conv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions)
 
 
 @described
@@ -386,13 +389,14 @@ def DepthwiseConv(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType | None = None,
     name: str = "depthwise_conv",
+    **weights: Unpack[KernelOptions],
 ) -> Layer:
     """A layer that convolves each channel separately, ``activation(depthwise_conv(x, kernel) + bias)``.
 
     Args:
       depth_multiplier: filters for each channel.
       kernel_size, strides, padding, dilation_rate, activation, use_bias: as in `Conv`.
-      kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
+      kernel_initializer, bias_initializer, dtype, name, **weights: as in `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, in_features * depth_multiplier). Errors as in `Conv`
     and `depthwise_conv`.
@@ -408,7 +412,9 @@ def DepthwiseConv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(depthwise_conv_init, depth_multiplier=depth_multiplier, use_bias=use_bias, **initializers)
     fn = partial(depthwise_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
-    return _conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype)
+    return regularized(
+        _conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
+    )
 
 
 @described
@@ -426,12 +432,14 @@ def ConvTranspose(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType | None = None,
     name: str = "conv_transpose",
+    **weights: Unpack[KernelOptions],
 ) -> Layer:
     """A transposed convolution as a layer, ``activation(conv_transpose(x, kernel) + bias)``; see `conv_transpose`.
 
     Args:
       strides, padding, output_padding, dilation_rate: as in `conv_transpose`.
-      filters, kernel_size, activation, use_bias, kernel_initializer, bias_initializer, dtype, name: as in `Conv`.
+      filters, kernel_size, activation, use_bias, kernel_initializer, bias_initializer, dtype, name, **weights: as in
+        `Conv`.
 
     Shapes: (batch, *spatial, in_features) to (batch, *positions, filters). Errors as in `Conv` and `conv_transpose`.
 
@@ -449,4 +457,6 @@ def ConvTranspose(
     fn = partial(
         conv_transpose, strides=strides, padding=padding, output_padding=output_padding, dilation_rate=dilation_rate
     )
-    return _conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype)
+    return regularized(
+        _conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
+    )

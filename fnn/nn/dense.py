@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Unpack
 
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, initialize, param_dtype, parametric
+from .regularized import KernelOptions, regularized
 
 
 def dense_init(
@@ -93,6 +95,7 @@ def Dense(
     *,
     dtype: DType | None = None,
     name: str = "dense",
+    **weights: Unpack[KernelOptions],
 ) -> Layer:
     """A dense layer, ``activation(x @ kernel + bias)``.
 
@@ -103,6 +106,9 @@ def Dense(
       kernel_initializer, bias_initializer: a name or a function ``(key, shape, dtype) -> array``.
       dtype: of the parameters; default that of ``x``.
       name: base name in `Sequential`.
+      **weights: kernel_regularizer, bias_regularizer, kernel_constraint, bias_constraint: a name, such as "l2" with
+        Keras's rate of 0.01, or a function of the array, such as ``fnn.penalties.l2(1e-4)``; default none. A `Task`
+        adds the penalties to the loss and applies the constraints after each update.
 
     Shapes: (batch, ..., in_features) to (batch, ..., units); a `Masked` keeps its mask.
 
@@ -127,4 +133,5 @@ def Dense(
         _check_batch(x)
         return act(dense(params, x))
 
-    return parametric(init, apply, name, "Dense", per_example=are_per_example(activation), mask="keep")
+    layer = parametric(init, apply, name, "Dense", per_example=are_per_example(activation), mask="keep")
+    return regularized(layer, weights, KernelOptions)

@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, sequence_of
 from .observe import setting
+from .regularized import EmbeddingOptions, regularized
 
 # For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
 # Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
@@ -156,6 +157,7 @@ def Embedding(
     *,
     dtype: DType | None = None,
     name: str = "embedding",
+    **weights: Unpack[EmbeddingOptions],
 ) -> Layer:
     """A learned vector for every integer id.
 
@@ -166,6 +168,7 @@ def Embedding(
       mask_zero: whether id 0 is padding. Then the output is ``Masked(vectors, ids != 0)``, and recurrent layers skip
         the padded steps. The mask of a `Masked` input is combined with this one.
       dtype: of the vectors; default float32.
+      **weights: embeddings_regularizer, embeddings_constraint; as in `Dense`.
 
     Shapes: (batch, ...) integers to (batch, ..., output_dim). Errors as in `embedding`, for unknown
     names, and for sizes below 1.
@@ -194,7 +197,7 @@ def Embedding(
             mask = real if mask is None else real & mask
         return vectors if mask is None else Masked(vectors, mask)
 
-    return parametric(init, apply, name, "Embedding", mask="read")
+    return regularized(parametric(init, apply, name, "Embedding", mask="read"), weights, EmbeddingOptions)
 
 
 def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:

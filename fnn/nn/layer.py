@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,9 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.random import split
-from .._core.trees import shape_of
+from .._core.trees import at, changed_at, shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
+from ..penalties import sum_of
 from .initializers import Initializer, get_initializer
 from .masks import array_of, over_steps, sequence_of
 
@@ -41,6 +42,8 @@ class Layer(Described):
       per_example: whether the output for an example depends only on that example, not on the rest of its batch, as in
         every layer of the library except `BatchNorm`. If so, the smaller last batch of an epoch is padded and shares
         the compiled program of the others. Default False, which is safe for any function.
+      penalty: a function of the layer's parameters, ``params -> scalar``, that a `Task` adds to the loss; default none.
+      constraint: a function ``params -> params`` that a `Task` applies after each update; default none.
 
     Any two such functions make a custom layer:
 
@@ -60,6 +63,29 @@ class Layer(Described):
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
+    penalty: Callable[[Params], Array] | None = None
+    constraint: Callable[[Params], Params] | None = None
+
+    def __call__(self, *args: object, **kwargs: object) -> NoReturn:
+        """Refuse a call, which means one thing in Keras and another in PyTorch."""
+        text = "A layer is applied as y, state = layer.apply(params, state, x)."
+        raise TypeError(f"{text} To connect layers, write fnn.Sequential(...) or fnn.Model(forward, ...).")
+
+
+def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str, Callable[[Params], PyTree] | None]:
+    """The penalty and the constraint of a layer that holds others, by the paths of their parameters, as fields."""
+    penalties = {path: layer.penalty for path, layer in layers.items() if layer.penalty is not None}
+    constraints = {path: layer.constraint for path, layer in layers.items() if layer.constraint is not None}
+
+    def penalty(params: Params) -> Array:
+        return sum_of([jnp.asarray(fn(at(params, path))) for path, fn in penalties.items()])
+
+    def constraint(params: Params) -> Params:
+        for path, fn in constraints.items():
+            params = changed_at(params, path, fn)
+        return params
+
+    return {"penalty": penalty if penalties else None, "constraint": constraint if constraints else None}
 
 
 def call_hint(made: object) -> str:

@@ -20,7 +20,7 @@ from .._core.jaxprs import trace_state
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
 from .added_loss import AddedLoss, is_added_loss
-from .layer import Layer, Output, call_hint
+from .layer import Layer, Output, call_hint, penalties_inside
 from .observe import call, inside, setting
 
 Path = tuple[str | int, ...]
@@ -109,7 +109,7 @@ def Model(
         y = evaluation.run(x)
         return y, _mirror(layers, {path: evaluation.new_state(path) for path in network.flat})
 
-    return Layer(init, apply, name, "Model", per_example)
+    return Layer(init, apply, name, "Model", per_example, **penalties_inside(network.flat))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, 
 from .initializers import Initializer
 from .layer import Layer, Output, initialize, param_dtype, parametric
 from .masks import Masked, kept, sequence_of
+from .regularized import ScaleOptions, regularized
 
 
 def batch_norm_init(
@@ -171,6 +173,7 @@ def BatchNorm(
     *,
     dtype: DType | None = None,
     name: str = "batch_norm",
+    **weights: Unpack[ScaleOptions],
 ) -> Layer:
     """Batch normalization over all axes but the last; its state holds the running mean and variance.
 
@@ -180,6 +183,7 @@ def BatchNorm(
       epsilon: added to the variance.
       center, scale: whether to add ``beta`` and to multiply by ``gamma``.
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
+      **weights: gamma_regularizer, beta_regularizer, gamma_constraint, beta_constraint; as in `Dense`.
 
     Shapes: (batch, ..., features), unchanged. See `batch_norm` for the equation and errors. For a `Masked`, only the
     steps that the mask keeps count in the statistics, as in Keras.
@@ -196,7 +200,7 @@ def BatchNorm(
         y, state = batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon, mask=mask)
         return (y if mask is None else Masked(y, mask)), state
 
-    return Layer(init, apply, name, "BatchNorm")
+    return regularized(Layer(init, apply, name, "BatchNorm"), weights, ScaleOptions)
 
 
 @described
@@ -207,6 +211,7 @@ def LayerNorm(
     *,
     dtype: DType | None = None,
     name: str = "layer_norm",
+    **weights: Unpack[ScaleOptions],
 ) -> Layer:
     """Layer normalization over the last axis; see `layer_norm` for the equation.
 
@@ -217,4 +222,5 @@ def LayerNorm(
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
-    return parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")
+    layer = parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")
+    return regularized(layer, weights, ScaleOptions)

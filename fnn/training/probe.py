@@ -14,6 +14,7 @@ from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, carry_note, observe
+from ..penalties import sum_of
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import scores_of
 from .segments import zeros
@@ -130,11 +131,11 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)
         return out, (state, scores_of(task, out), OrderedDict((name, trace.y) for name, trace in seen.items()))
 
-    penalty = task.penalty
+    penalties = task.penalties
     probed = task.replace(
         model=Layer(task.model.init, apply),
         metrics=(),
-        penalty=None if penalty is None else lambda pair: penalty(pair[0]),
+        penalty=(lambda pair: sum_of([penalty(pair[0]) for penalty in penalties])) if penalties else None,
     )
     start = ts._replace(params=(ts.params, probes))
     (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch, valid)

@@ -36,8 +36,8 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     grads, state, totals = gradients(task, ts, batch, valid)
     updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
     params = apply_updates(ts.params, updates)
-    if task.constraint is not None:
-        params = task.constraint(params)
+    for constraint in task.constraints:
+        params = constraint(params)
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 

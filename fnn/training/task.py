@@ -106,6 +106,16 @@ class Task(Described):
         return Task(**{"model": self.model, **self.config.kwargs, **changes})
 
     @property
+    def penalties(self) -> tuple[Callable[[Params], Array], ...]:
+        """The penalty of the model's layers and that of the task, those that there are."""
+        return tuple(penalty for penalty in (self.model.penalty, self.penalty) if penalty is not None)
+
+    @property
+    def constraints(self) -> tuple[Callable[[Params], Params], ...]:
+        """The constraint of the model's layers and that of the task, those that there are."""
+        return tuple(constraint for constraint in (self.model.constraint, self.constraint) if constraint is not None)
+
+    @property
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
         return self.equality_key.traced
@@ -114,12 +124,12 @@ class Task(Described):
 def check_penalties(task: Task, params: Params) -> None:
     """Trace penalty and constraint once, so that mistakes such as a pattern without a match are found at once."""
     params = shape_of(params)
-    if task.penalty is not None:
-        out = jax.eval_shape(task.penalty, params)
+    for penalty in task.penalties:
+        out = jax.eval_shape(penalty, params)
         if getattr(out, "shape", None) != ():
             fail("penalty", expected="a function params -> scalar", got=f"one that returns {describe(out)}")
-    if task.constraint is not None:
-        out = jax.eval_shape(task.constraint, params)
+    for constraint in task.constraints:
+        out = jax.eval_shape(constraint, params)
         before, after = ({path: describe(leaf) for path, leaf in paths(tree).items()} for tree in (params, out))
         if before != after:
             changed = sorted(before.items() ^ after.items())

@@ -178,8 +178,7 @@ def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
 
 def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
     """The terms that the task's penalty and the layers add to the loss."""
-    own = [] if task.penalty is None else [jnp.asarray(task.penalty(params))]
-    return [*own, *added_losses(state)]
+    return [*(jnp.asarray(penalty(params)) for penalty in task.penalties), *added_losses(state)]
 
 
 def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import difflib
 import io
 import os
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -24,8 +25,9 @@ Label = str | float | None
 """An argument or a figure of a trial as a table shows it."""
 
 
-class Sweep(NamedTuple):
-    """The results of a sweep; prints as a table, best trial first.
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """The results of a sweep; prints as a table, best trial first. Its length is the number of trials.
 
     Attributes:
       configs: the arguments of each trial, in the order given.
@@ -47,6 +49,9 @@ class Sweep(NamedTuple):
     rising: bool
     ts: PyTree
     states: list[PyTree]
+
+    def __len__(self) -> int:
+        return len(self.configs)
 
     @property
     def order(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import itertools
 import sys
@@ -278,7 +279,7 @@ def _monitoring(found: Sweep, history: Mapping[str, PyTree], mode: str | None) -
     validated = any(name.startswith("val_") for name in history)
     hint = "Pass validation_data to fnn.run." if monitor.startswith("val_") and not validated else ""
     check_known("an entry of the history to monitor", monitor, history, hint)
-    return found._replace(monitor=monitor, rising=is_rising("sweep", monitor, mode))
+    return dataclasses.replace(found, monitor=monitor, rising=is_rising("sweep", monitor, mode))
 
 
 def _added(found: Sweep, indices: list[int], states: PyTree, history: Mapping[str, Array], finite: Array) -> Sweep:
@@ -296,4 +297,4 @@ def _added(found: Sweep, indices: list[int], states: PyTree, history: Mapping[st
     best = found.order[0]
     if found.failed[best] or best not in indices:
         return found
-    return found._replace(ts=jax.tree.map(lambda a: a[indices.index(best)], states))
+    return dataclasses.replace(found, ts=jax.tree.map(lambda a: a[indices.index(best)], states))

@@ -1,5 +1,7 @@
 """Pictures of layer reports, activation functions and training runs, tested for their contents."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -43,7 +45,7 @@ def test_layer_report_marks_non_finite_layers_and_writes_zeros():
         layer_row("log", None, np.nan, None, std=None, param_gradient_norm=None, non_finite=NonFinite(2, 1)),
         layer_row("last", 0.1, 0.2, None, non_finite=NonFinite(0, 0, 5, 0)),
     )  # fmt: skip
-    outputs, gradients, updates = fnn.plot.layer_report(REPORT._replace(rows=rows))
+    outputs, gradients, updates = fnn.plot.layer_report(dataclasses.replace(REPORT, rows=rows))
     shown(outputs)
     assert [label.get_text() for label in updates.get_xticklabels()] == ["Mine", "log", "last"]
     assert [sorted(texts(ax)) for ax in (outputs, gradients, updates)] == [
@@ -57,7 +59,7 @@ def test_layer_report_marks_non_finite_layers_and_writes_zeros():
 
 
 def test_layer_report_rejects_other_objects():
-    for wrong in ({"dense": 1.0}, fnn.summary(fnn.Dense(2), (3,)), REPORT._replace(rows=())):
+    for wrong in ({"dense": 1.0}, fnn.summary(fnn.Dense(2), (3,)), dataclasses.replace(REPORT, rows=())):
         with pytest.raises(fnn.InputError, match=r"layer_report: expected a report from fnn\.layer_report"):
             fnn.plot.layer_report(wrong)
 

@@ -12,7 +12,7 @@ from ..._core.described import described, in_words
 from ..._core.errors import describe, fail
 from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
-from ..layer import Layer, Output, call_hint
+from ..layer import Layer, Output, call_hint, penalties_inside
 from ..masks import Masked, kept, sequence_of
 from ..observe import call
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
@@ -96,7 +96,9 @@ def Bidirectional(
         out = _merge_outputs(name, outputs, mask, merge_mode)
         return ((out, tuple(carries)) if carries else out), new_state
 
-    return Layer(init, apply, name, "Bidirectional", all(one.per_example for one in layers.values()))
+    per_example = all(one.per_example for one in layers.values())
+    inner = penalties_inside({(part,): one for part, one in layers.items()})
+    return Layer(init, apply, name, "Bidirectional", per_example, **inner)
 
 
 def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from ..activations import ActivationLike, are_per_example, get_activation
 from ..initializers import Initializer, Initializers, get_initializer
 from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
+from ..regularized import RecurrentOptions, regularized
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
 from .sequence import IDS_HINT
 
@@ -95,6 +96,7 @@ def SimpleRNN(
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "simple_rnn",
+    **weights: Unpack[RecurrentOptions],
 ) -> Layer:
     """An Elman recurrent layer; see `simple_rnn_cell` for the equation and `LSTM` for inputs, outputs and errors.
 
@@ -107,7 +109,11 @@ def SimpleRNN(
     initializers = (kernel_initializer, recurrent_initializer, bias_initializer)
     options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
     init = partial(simple_rnn_init, use_bias=use_bias)
-    return _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options)
+    return regularized(
+        _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options),
+        weights,
+        RecurrentOptions,
+    )
 
 
 @described
@@ -127,6 +133,7 @@ def LSTM(
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "lstm",
+    **weights: Unpack[RecurrentOptions],
 ) -> Layer:
     """A long short-term memory layer; see `lstm_cell` for the equation.
 
@@ -144,6 +151,7 @@ def LSTM(
         is reversed with them (Keras does not reverse it).
       input_dim: number of symbols; required for integer ids (batch, time), which stand for one-hot rows.
       dtype: of the parameters; default that of ``x``, float32 for ids.
+      **weights: those of `Dense`, recurrent_regularizer and recurrent_constraint.
 
     Shapes: (batch, time, features) or integers (batch, time) to (batch, units) or (batch, time, units). Errors as in
     `lstm` and `lstm_init`, for unknown names, and for integers without ``input_dim``.
@@ -158,7 +166,7 @@ def LSTM(
     options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
     init = partial(lstm_init, use_bias=use_bias, unit_forget_bias=unit_forget_bias)
     acts = {"activation": activation, "recurrent_activation": recurrent_activation}
-    return _recurrent_layer("LSTM", name, init, lstm, acts, options)
+    return regularized(_recurrent_layer("LSTM", name, init, lstm, acts, options), weights, RecurrentOptions)
 
 
 @described
@@ -178,6 +186,7 @@ def GRU(
     input_dim: int | None = None,
     dtype: DType | None = None,
     name: str = "gru",
+    **weights: Unpack[RecurrentOptions],
 ) -> Layer:
     """A layer of gated recurrent units; see `gru_cell` for the equation and `LSTM` for inputs, outputs and errors.
 
@@ -191,4 +200,8 @@ def GRU(
     options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
     init = partial(gru_init, use_bias=use_bias, reset_after=reset_after)
     acts = {"activation": activation, "recurrent_activation": recurrent_activation}
-    return _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options)
+    return regularized(
+        _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options),
+        weights,
+        RecurrentOptions,
+    )

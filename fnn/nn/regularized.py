@@ -1,0 +1,91 @@
+"""Penalties and constraints that belong to a layer: the options of its constructor, and those of layers inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypedDict
+
+import jax.numpy as jnp
+
+from .._core.checks import resolve
+from .._core.errors import describe, fail
+from .._core.types import Array, Params
+from .._names import unexpected_argument
+from ..penalties import CONSTRAINTS, PENALTIES, sum_of
+from .layer import Layer
+
+OfArray = str | Callable[[Array], Array] | None
+"""A penalty or a constraint of one parameter: a name, a function such as ``fnn.penalties.l2(1e-4)``, or None."""
+
+
+class KernelOptions(TypedDict, total=False):
+    """Options of layers with a kernel and a bias."""
+
+    kernel_regularizer: OfArray
+    bias_regularizer: OfArray
+    kernel_constraint: OfArray
+    bias_constraint: OfArray
+
+
+class RecurrentOptions(KernelOptions, total=False):
+    """Options of recurrent layers."""
+
+    recurrent_regularizer: OfArray
+    recurrent_constraint: OfArray
+
+
+class EmbeddingOptions(TypedDict, total=False):
+    """Options of `Embedding`."""
+
+    embeddings_regularizer: OfArray
+    embeddings_constraint: OfArray
+
+
+class ScaleOptions(TypedDict, total=False):
+    """Options of normalization layers."""
+
+    gamma_regularizer: OfArray
+    beta_regularizer: OfArray
+    gamma_constraint: OfArray
+    beta_constraint: OfArray
+
+
+_PARAMETERS = {"recurrent": "recurrent_kernel"}  # others are called as in the option
+
+
+class _Keys(Protocol):
+    __optional_keys__: frozenset[str]
+
+
+def regularized(layer: Layer, options: Mapping[str, Any], known: _Keys) -> Layer:
+    """The layer with the penalties and constraints of its constructor's options, which are the keys of ``known``.
+
+    Raises:
+      TypeError: for another option, as Python does for an unknown argument.
+      InputError: for an unknown name, or anything but a function.
+    """
+    found: dict[str, dict[str, Callable[[Array], Array]]] = {"regularizer": {}, "constraint": {}}
+    for option, given in options.items():
+        if option not in known.__optional_keys__:
+            raise TypeError(unexpected_argument(layer.kind, option))
+        if given is not None:
+            parameter, _, role = option.rpartition("_")
+            table = PENALTIES if role == "regularizer" else CONSTRAINTS
+            found[role][_PARAMETERS.get(parameter, parameter)] = resolve(option, given, table)
+    if not any(found.values()):
+        return layer
+    penalties, constraints = found["regularizer"], found["constraint"]
+
+    # A parameter that the layer does without, such as a bias, has no penalty.
+    def penalty(params: Params) -> Array:
+        values = {name: jnp.asarray(fn(params[name])) for name, fn in penalties.items() if name in params}
+        for name, value in values.items():
+            if value.shape != ():
+                where, expected = f"{layer.kind}, penalty of {name!r}", "a function of an array that returns a scalar"
+                fail(where, expected=expected, got=f"one that returns {describe(value)}")
+        return sum_of(list(values.values()))
+
+    def constraint(params: Params) -> Params:
+        return {name: constraints[name](w) if name in constraints else w for name, w in params.items()}
+
+    return layer.replace(penalty=penalty if penalties else None, constraint=constraint if constraints else None)

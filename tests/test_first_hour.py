@@ -1,0 +1,146 @@
+"""Habits from other libraries: each works, or one line says what to write."""
+
+import copy
+import inspect
+import json
+import pickle
+
+import jax
+import numpy as np
+import pytest
+
+import fnn
+
+X = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
+Y = np.array([0, 1, 1, 0], "int32")
+TASK = fnn.Task(fnn.Dense(2), "sparse_categorical_crossentropy", metrics=("accuracy",))
+TS = fnn.init(TASK, jax.random.key(0), X[:1])
+
+
+def public_modules():
+    found = {f"fnn.{name}": value for name, value in vars(fnn).items() if inspect.ismodule(value)}
+    return {name: module for name, module in found.items() if not name.startswith("fnn._")}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("layers", "called fnn.Dense"),
+        ("nn.Linear", "fnn.nn has no 'Linear'. It is called fnn.Dense"),
+        ("nn.LSTM", "It is called fnn.LSTM"),
+        ("nn.ReLU", 'called fnn.Activation("relu")'),
+        ("optimizers.Adam", "called fnn.adam"),
+        ("optimizers.schedules.CosineDecay", "called fnn.schedules.cosine_decay"),
+        ("losses.MeanSquaredError", "called fnn.losses.mean_squared_error"),
+        ("losses.CrossEntropyLoss", "called fnn.losses.sparse_categorical_crossentropy"),
+        ("initializers.HeNormal", "called fnn.initializers.he_normal"),
+        ("activations.ReLU", 'fnn.Activation("relu")'),
+        ("penalties.L2", "fnn.penalties.l2"),
+        ("metrics.Acuracy", "Did you mean fnn.metrics.accuracy"),
+        ("data.load_iris", "called fnn.data.iris"),
+        ("plot.plot_history", "called fnn.plot.learning_curves"),
+        ("text.Tokenizer", "called fnn.text.Vocabulary"),
+        ("classic.Perceptrons", "fnn.classic has no"),
+        ("Drpout", "fnn.Dropout"),
+    ],
+)
+def test_names_of_other_libraries_anywhere(path, words):
+    *modules, name = path.split(".")
+    module = fnn
+    for step in modules:
+        module = getattr(module, step)
+    with pytest.raises(AttributeError) as error:
+        getattr(module, name)
+    assert words in str(error.value)
+
+
+def test_every_name_that_a_hint_mentions_exists():
+    hints = [*fnn._names._EQUIVALENTS.values(), *fnn._names._ARGUMENTS.values(), *fnn._names._METHODS.values()]
+    for hint in [f"fnn.{hints[i]}" if i < len(fnn._names._EQUIVALENTS) else hints[i] for i in range(len(hints))]:
+        for word in hint.replace("(", " ").replace(",", " ").replace(")", " ").split():
+            if word.startswith("fnn.") and word != "fnn.":
+                found = fnn
+                for step in word.rstrip(".:").split(".")[1:]:
+                    found = getattr(found, step)
+
+
+def test_every_public_module_hints():
+    for name, module in public_modules().items():
+        if "__path__" in vars(module) and name.count(".") == 1 and not hasattr(module, "__all__"):
+            continue  # a package whose parts are in fnn
+        with pytest.raises(AttributeError, match="has no"):
+            _ = module.no_such_name_at_all
+        with pytest.raises(AttributeError, match="has no attribute '_private'"):
+            _ = module._private
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fnn.Dense(3, input_shape=(4,)), r"Dense\(\) got an unexpected.*'input_shape'\. Leave it out"),
+        (lambda: fnn.Flatten(input_shape=(28, 28)), r"Flatten\(\) got an unexpected.*'input_shape'\. Leave it out"),
+        (lambda: fnn.Dropout(p=0.5), "'p'. It is called rate"),
+        (lambda: fnn.Dense(3, bias=False), "'bias'. It is called use_bias"),
+        (lambda: fnn.Dense(3, trainable=False), "fnn.freeze"),
+        (lambda: fnn.Conv(8, 3, stride=2), "'stride'. It is called strides"),
+        (lambda: fnn.LSTM(3, dropout=0.1), "fnn.Dropout"),
+        (lambda: fnn.Dense(), "missing 1 required positional argument: 'units'"),
+        (lambda: TASK.model(X), r"layer\.apply\(params, state, x\).*fnn\.Model"),
+    ],
+)
+def test_arguments_of_other_libraries(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+@pytest.mark.parametrize("name", ["add", "compile", "fit", "predict", "evaluate", "summary", "layers", "get_weights"])
+def test_methods_of_other_libraries(name):
+    for thing in (TASK.model, TASK):
+        assert not hasattr(thing, name)
+        with pytest.raises(AttributeError, match=rf"has no attribute '{name}'\. \w"):
+            getattr(thing, name)
+
+
+def test_scores_unpack_to_values():
+    scores = fnn.evaluate(TASK, TS, (X, Y))
+    loss, accuracy = scores
+    assert (loss, accuracy) == (scores["loss"], scores["accuracy"]) and isinstance(loss, float)
+    plain = {"loss": loss, "accuracy": accuracy}
+    assert scores == plain == dict(scores) == {**scores} == dict(scores.items()) and list(scores.keys()) == list(plain)
+    assert "loss" in scores and 0.5 not in scores and len(scores) == 2 and repr(scores) == repr(plain)
+    assert json.loads(json.dumps(scores)) == plain
+    assert pickle.loads(pickle.dumps(scores)) == copy.copy(scores) == scores
+    assert scores | {"other": 1.0} == {**plain, "other": 1.0}
+    assert jax.tree.map(lambda value: 2 * value, scores)["loss"] == 2 * loss
+
+
+def test_history_as_in_keras():
+    _, history = fnn.fit(TASK, TS, (X, Y), epochs=2, verbose=0)
+    assert history.history["loss"] == history["loss"] and len(history.history["accuracy"]) == 2
+
+
+def test_results_are_measured_and_iterated_by_their_rows():
+    vocabulary = fnn.text.Vocabulary.of("banana")
+    assert len(vocabulary) == vocabulary.size == 3 and list(vocabulary) == ["a", "b", "n"]
+    assert "a" in vocabulary and "an" not in vocabulary and "" not in vocabulary
+    assert vocabulary == fnn.text.Vocabulary("abn") != fnn.text.Vocabulary("ab")
+    assert hash(vocabulary) == hash(fnn.text.Vocabulary("abn")) and repr(vocabulary) == "Vocabulary('abn')"
+    assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
+    assert fnn.Dense(len(vocabulary)) == fnn.Dense(3)
+    model = fnn.Sequential(fnn.Dense(4), fnn.Dense(2))
+    for table in (fnn.summary(model, X), fnn.check(model, X), fnn.layer_report(TASK, TS, (X, Y))):
+        assert len(table) == len(table.rows) and [*table] == [*table.rows] and table[-1] is table.rows[-1]
+    truth = fnn.classic.formula("a and b").table()
+    assert len(truth) == 4 and truth[3] == (1, 1, 1)
+    found = fnn.sweep(
+        lambda rate: fnn.run(TASK.replace(optimizer=fnn.sgd(rate)), TS, (X, Y)), {"rate": [0.1, 0.2, 0.3]}, verbose=0
+    )
+    assert len(found) == 3
+
+
+def test_fit_without_init():
+    with pytest.raises(fnn.InputError, match=r"fnn\.init\(task, key, x\)"):
+        fnn.fit(TASK, (X, Y))
+    for call in (fnn.fit, fnn.evaluate, fnn.predict):
+        with pytest.raises(fnn.InputError, match=r"expected data as third argument, got none\. Write fnn\."):
+            call(TASK, TS)
