@@ -182,7 +182,9 @@ def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
     def other_kind(path: str) -> bool:  # a class where a function was meant, or the reverse
         return path.rpartition(".")[2][:1].isupper() != name[:1].isupper()
 
-    plain = {_plain(names[path]): path for path in reversed(sorted(names, key=other_kind))}
+    plain: dict[str, str] = {}
+    for path in sorted(names, key=other_kind):
+        plain.setdefault(_plain(names[path]), path)
     if f"fnn.{name}" in names and module != "fnn":
         return f"{message} It is called fnn.{name} here."
     if name in _EQUIVALENTS:

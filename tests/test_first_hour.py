@@ -104,10 +104,15 @@ def test_methods_of_other_libraries(name):
 def test_scores_unpack_to_values():
     scores = fnn.evaluate(TASK, TS, (X, Y))
     loss, accuracy = scores
-    assert (loss, accuracy) == (scores["loss"], scores["accuracy"]) and isinstance(loss, float)
+    assert (loss, accuracy) == (scores["loss"], scores["accuracy"])
+    assert isinstance(loss, float)
     plain = {"loss": loss, "accuracy": accuracy}
-    assert scores == plain == dict(scores) == {**scores} == dict(scores.items()) and list(scores.keys()) == list(plain)
-    assert "loss" in scores and 0.5 not in scores and len(scores) == 2 and repr(scores) == repr(plain)
+    assert scores == plain == dict(scores) == {**scores} == dict(scores.items())
+    assert list(scores.keys()) == list(plain)
+    assert "loss" in scores
+    assert 0.5 not in scores
+    assert len(scores) == 2
+    assert repr(scores) == repr(plain)
     assert json.loads(json.dumps(scores)) == plain
     assert pickle.loads(pickle.dumps(scores)) == copy.copy(scores) == scores
     assert scores | {"other": 1.0} == {**plain, "other": 1.0}
@@ -116,24 +121,32 @@ def test_scores_unpack_to_values():
 
 def test_history_as_in_keras():
     _, history = fnn.fit(TASK, TS, (X, Y), epochs=2, verbose=0)
-    assert history.history["loss"] == history["loss"] and len(history.history["accuracy"]) == 2
+    assert history.history["loss"] == history["loss"]
+    assert len(history.history["accuracy"]) == 2
 
 
 def test_results_are_measured_and_iterated_by_their_rows():
     vocabulary = fnn.text.Vocabulary.of("banana")
-    assert len(vocabulary) == vocabulary.size == 3 and list(vocabulary) == ["a", "b", "n"]
-    assert "a" in vocabulary and "an" not in vocabulary and "" not in vocabulary
+    assert len(vocabulary) == vocabulary.size == 3
+    assert list(vocabulary) == ["a", "b", "n"]
+    assert "a" in vocabulary
+    assert "an" not in vocabulary
+    assert "" not in vocabulary
     assert vocabulary == fnn.text.Vocabulary("abn") != fnn.text.Vocabulary("ab")
-    assert hash(vocabulary) == hash(fnn.text.Vocabulary("abn")) and repr(vocabulary) == "Vocabulary('abn')"
+    assert hash(vocabulary) == hash(fnn.text.Vocabulary("abn"))
+    assert repr(vocabulary) == "Vocabulary('abn')"
     assert pickle.loads(pickle.dumps(vocabulary)) == vocabulary
     assert fnn.Dense(len(vocabulary)) == fnn.Dense(3)
     model = fnn.Sequential(fnn.Dense(4), fnn.Dense(2))
     for table in (fnn.summary(model, X), fnn.check(model, X), fnn.layer_report(TASK, TS, (X, Y))):
-        assert len(table) == len(table.rows) and [*table] == [*table.rows] and table[-1] is table.rows[-1]
+        assert len(table) == len(table.rows)
+        assert [*table] == [*table.rows]
+        assert table[-1] is table.rows[-1]
     truth = fnn.classic.formula("a and b").table()
-    assert len(truth) == 4 and truth[3] == (1, 1, 1)
+    assert len(truth) == 4
+    assert truth[3] == (1, 1, 1)
     found = fnn.sweep(
-        lambda rate: fnn.run(TASK.replace(optimizer=fnn.sgd(rate)), TS, (X, Y)), {"rate": [0.1, 0.2, 0.3]}, verbose=0
+        lambda rate: fnn.run(TASK.replace(optimizer=fnn.adam(rate)), TS, (X, Y)), {"rate": [0.1, 0.2, 0.3]}, verbose=0
     )
     assert len(found) == 3
 
