@@ -60,7 +60,7 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     ts, batch = state.tree(), data.tree()
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
-        for part in task.outputs:
+        for part in task.parts:
             _check_part(part, predictions, batch, where)
     if train:
         _check_opt_state(task, ts)
@@ -72,7 +72,7 @@ def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str)
     """Refuse targets and weights whose shapes do not fit an output, and losses or metrics of another shape."""
     rows, predictions = rows_of(batch), part.of("predictions", predictions)
     flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(part.of("targets", batch.y)))
-    with located(part.where) if part.path else contextlib.nullcontext():
+    with located(part.where):
         losses = jax.eval_shape(part.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     if losses.shape != (math.prod(steps),):
@@ -96,8 +96,10 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
         def note(kind: str, ids: Array, count: int) -> None:
-            if id(ids) in names:
-                limits[names[id(ids)]] = kind, count
+            # Of several layers that read the same ids, the one with the fewest rows decides.
+            path = names.get(id(ids))
+            if path is not None and count < limits.get(path, (kind, count + 1))[1]:
+                limits[path] = kind, count
 
         with observe_ids(note):
             return task.model.apply(params, state, x)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 
@@ -17,7 +17,7 @@ from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
-from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, check_outputs, leaf_paths, parse_outputs
+from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, check_outputs, is_named, leaf_paths, parse_outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -61,7 +61,7 @@ class Task(Described):
     metrics: tuple[Metric, ...] | dict[str, tuple[Metric, ...]]
     penalty: Callable[[Params], Array] | None
     constraint: Callable[[Params], Params] | None
-    outputs: tuple[OutputLoss, ...]
+    parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
 
     def __init__(
@@ -69,11 +69,11 @@ class Task(Described):
         model: Layer,
         loss: LossTree,
         optimizer: str | OptimizerLike = "adam",
-        metrics: MetricTree = (),
+        metrics: MetricTree | None = (),
         penalty: Callable[[Params], Array] | None = None,
         constraint: Callable[[Params], Params] | None = None,
         *,
-        loss_weights: Mapping[str, PyTree] | None = None,
+        loss_weights: PyTree = None,
     ) -> None:
         """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
@@ -82,7 +82,7 @@ class Task(Described):
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
             if fn is not None and not callable(fn):
                 fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
-        metrics = metrics if isinstance(metrics, Mapping) else as_tuple(metrics)
+        metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
@@ -94,7 +94,7 @@ class Task(Described):
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,
-            "outputs": found.parts,
+            "parts": found.parts,
             "without_loss": found.without_loss,
         }
         written = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
@@ -132,9 +132,9 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model once: the shapes of its predictions, after a check that the loss fits its last operation."""
     forward = jax.make_jaxpr(lambda p, s, x: task.model.apply(p, s, x)[0], return_shape=True)
     program, out = forward(*shape_of((params, state, x)))
-    check_outputs(task.outputs, task.without_loss, out)
+    check_outputs(task.parts, task.without_loss, out)
     endings = list(zip(leaf_paths(out), last_operations(program), strict=True))
-    for part in task.outputs:
+    for part in task.parts:
         ending = next(last for path, last in endings if path[: len(part.path)] == part.path)
         if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid"):
             place = f" in {part.name!r}" if part.path else ""
