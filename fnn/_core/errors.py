@@ -37,6 +37,20 @@ def located(where: str | Callable[[Exception], str]) -> Iterator[None]:
         raise
 
 
+@contextlib.contextmanager
+def hinted(hint: Callable[[Exception], str]) -> Iterator[None]:
+    """Add advice to errors raised inside, which follows from the error; empty text adds nothing."""
+    try:
+        yield
+    except Exception as error:
+        text = hint(error)
+        if text and isinstance(error, InputError):
+            raise InputError(f"{error} {text}") from None
+        if text:
+            error.add_note(text)
+        raise
+
+
 def describe(x: object) -> str:
     """Dtype and shape of an array in a short form: ``float32[32, 784]``; for anything else its type: ``a list``."""
     if hasattr(x, "shape") and hasattr(x, "dtype"):

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_count
+from .._core.checks import check_count, check_name
 from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
@@ -60,6 +60,9 @@ class Layer(Described):
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
+
+    def __post_init__(self) -> None:
+        check_name(f"{self.kind}, name", self.name)
 
 
 def call_hint(made: object) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import InputError, describe, fail, located
+from .._core.errors import describe, fail, hinted, located
 from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
@@ -115,18 +114,9 @@ def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
     check_ids_in_range(limits, x, "x")
 
 
-@contextlib.contextmanager
-def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> Iterator[None]:
+def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> AbstractContextManager[None]:
     """Add the likely cause to an error."""
-    try:
-        yield
-    except Exception as error:
-        hint = _cause(task, shape_of(ts), shape_of(x), shape_of(y))
-        if hint and isinstance(error, InputError):
-            raise InputError(f"{error} {hint}") from None
-        if hint:
-            error.add_note(hint)
-        raise
+    return hinted(lambda error: _cause(task, shape_of(ts), shape_of(x), shape_of(y)))
 
 
 def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import jax
 
-from .._core.described import Config, Described, in_words
+from .._core.described import Config, Described, in_words, unshared
 from .._core.errors import describe, fail
 from .._core.jaxprs import last_operations
 from .._core.trees import paths, shape_of
@@ -97,7 +97,7 @@ class Task(Described):
             "parts": found.parts,
             "without_loss": found.without_loss,
         }
-        written = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
+        written = {name: unshared(value) for name, value in given.items() if name == "loss" or value != defaults[name]}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
             object.__setattr__(self, name, value)
 
