@@ -102,6 +102,10 @@ def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[L
 
             with observe(note):
                 y = layer.apply(params, state, x)[0]
+            if "Model" in (layer.kind, *(trace.layer.kind for trace in traces)):
+                known = {trace.place for trace in traces}
+                with observe(lambda trace: None if trace.place in known else note(trace)):  # what only training calls
+                    layer.apply(params, state, x, key=jax.random.key(0), train=True)
             if unclaimed or not traces:  # arrays of the model itself, such as a user-defined layer with others inside
                 path = () if traces else (layer.name,)
                 traces.append(without_values(Trace(path, layer, params, state, x, y)))
