@@ -36,7 +36,7 @@ Data = Batch | Iterable[PyTree]
 _seen_finite: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
 
-def check_finite(data: PyTree, where: str, offset: int = 0, counts: np.ndarray | None = None) -> None:
+def check_finite(data: PyTree, where: str, offset: int = 0, counts: Array | None = None) -> None:
     """Refuse NaN, infinity and values beyond JAX's dtypes, and say where, in rows counted from ``offset``.
 
     Rows that do not count, by ``counts`` (batch,), may hold NaN and infinity.
@@ -105,7 +105,7 @@ def check_data(task: Task, expected: Expected, data: Batch, where: str = "data",
                 check_labels(part.metrics, part.loss, predictions, targets)
 
 
-def _rows(tree: T, counts: np.ndarray | None) -> T:
+def _rows(tree: T, counts: Array | None) -> T:
     return tree if counts is None or counts.all() else jax.tree.map(lambda a: a[counts], tree)
 
 

@@ -59,13 +59,15 @@ def Model(
         ``(a, b)``, and ``layers.stem.params`` are its parameters, for weights that two places share.
       name: base name in a `Sequential`.
       per_example: whether the output for an example depends only on that example; see `Layer`. Default False, since
-        ``forward`` may mix the rows of a batch.
+        ``forward`` may mix the rows of a batch. True is refused if a layer mixes them.
       **layers: layers by name; also lists, tuples and dicts of layers: ``layers.blocks[0](x)``.
 
     Raises:
-      InputError: for an item that is not a Layer and for no layers; from ``init`` for a layer that is never called;
-        from either function for an unknown layer, for a layer with state called inside ``scan``, ``vmap``, ``jit`` or
-        ``cond``, where its new state would be lost, and for any error of a layer, with the line of ``forward``.
+      InputError: for an item that is not a Layer, no layers, names with "/" or a leading "_", and a ``forward`` that
+        needs other arguments; from ``init`` for a layer that is never called; from either function for an unknown
+        layer, a ``forward`` that returns nothing, and any error of a layer, with the line of ``forward``. Inside
+        ``scan``, ``vmap``, ``jit``, ``cond`` or ``checkpoint``, a layer with state would lose it, and one that draws
+        random numbers would repeat them: both are refused there.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> def forward(layers, x):
@@ -126,9 +128,7 @@ class _Network:
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
-    def apply(
-        self, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-    ) -> Output:
+    def apply(self, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         """The output of ``forward`` and the state after it."""
         trees = (("parameters", params), ("state", state))
         given = (_entries(self.name, kind, self.layers, tree) for kind, tree in trees)

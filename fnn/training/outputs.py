@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 
-from .._core.checks import check_name, check_range
+from .._core.checks import check_name, check_range, is_concrete
 from .._core.described import in_words
 from .._core.errors import describe, fail, listed
 from .._core.types import Array, PyTree, Scalar
@@ -48,6 +48,12 @@ class OutputLoss(NamedTuple):
     def key(self, name: str) -> str:
         """The key of the loss or of a metric in logs and history: "digit_loss", or "loss" if there is one loss."""
         return "_".join(map(str, (*self.path, name)))
+
+    @property
+    def counts(self) -> Array | bool:
+        """Whether the weight is other than 0; a Python bool if it is known."""
+        counts = self.weight != 0
+        return bool(counts) if is_concrete(counts) else counts
 
     @property
     def subscript(self) -> str:
@@ -165,7 +171,9 @@ def check_outputs(parts: Sequence[OutputLoss], without_loss: Sequence[Path], pre
         own = [output for output in outputs if output[: len(part.path)] == part.path]
         if len(own) > 1 and facts_of(part.loss).per_example:
             hint = "Write loss={...} with a loss for each."
-            fail("Task", expected="a loss for each output", got=f"{loss_name(part.loss)!r} for {_names(own)}", hint=hint)
+            fail(
+                "Task", expected="a loss for each output", got=f"{loss_name(part.loss)!r} for {_names(own)}", hint=hint
+            )
 
 
 def _check_form(loss: LossTree, metrics: Any) -> None:

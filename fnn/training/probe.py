@@ -33,7 +33,7 @@ class LayerValues(NamedTuple):
     """
 
     outputs: ByLayer  # trees if they are, such as a Masked
-    losses: Array  # (batch,), of each example, before weights; of a Masked output (batch, time), 0 where masked
+    losses: Array  # (batch,), of each example, before weights but 0 for weight 0; of a Masked output (batch, time)
     loss: Array  # of the batch, as train_step reports it
     penalty: Array  # the part of it that the task's penalty and the layers (AddedLoss) add
     output_gradients: ByLayer  # by each output; None for arrays without a floating-point dtype
@@ -131,7 +131,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=losses_of(task, predictions, batch.y),
+        losses=losses_of(task, predictions, batch),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

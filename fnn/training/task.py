@@ -17,7 +17,17 @@ from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
-from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, check_outputs, is_named, leaf_paths, parse_outputs
+from .outputs import (
+    LossTree,
+    MetricTree,
+    OutputLoss,
+    Path,
+    as_tuple,
+    check_outputs,
+    is_named,
+    leaf_paths,
+    parse_outputs,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -32,16 +42,18 @@ class Task(Described):
         losses with the outputs' names (or a tuple, or nested, as the outputs are); None leaves an output out.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`. With losses
-        by output, a dict from outputs to metrics.
+        by output, a dict from outputs to metrics; with a tuple of losses, also a list with an entry for each.
       penalty: a function of the parameters that is added to the loss, ``params -> scalar``, e.g.
         ``fnn.penalties.l2(1e-4)``.
       constraint: a function applied to the parameters after each update, ``params -> params``, e.g.
         ``fnn.penalties.max_norm(3.0)``.
-      loss_weights: with losses by output, a dict from outputs to numbers; default 1 each.
+      loss_weights: with losses by output, numbers in the form of the metrics; default 1 each. 0 leaves a loss out, even
+        if it is not finite.
 
     Raises:
       InputError: for unknown names, a model that is not a `Layer`, a penalty or constraint that is not callable, two
-        metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss.
+        metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss; for names
+        that would stand twice in the history, such as an output named "val".
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
     Two tasks made alike are equal and share their compiled programs. With losses by output, targets (and sample

@@ -24,13 +24,15 @@ Logs = dict[str, Array]
 
 
 def _stop_gradients(predictions: PyTree, counts: Array | bool) -> PyTree:
-    """The same predictions; where ``counts``, of each row or of all, is False, they pass no gradient, not even NaN."""
+    """The same predictions; rows that do not count, or all for False, pass no gradient, not even NaN."""
+    if counts is True:
+        return predictions
+    counts = jnp.asarray(counts)
 
     def selected(p: PyTree) -> PyTree:
-        rows = jnp.shape(counts)
-        if p.shape[: len(rows)] != rows or not jnp.issubdtype(p.dtype, jnp.inexact):
+        if p.shape[: counts.ndim] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
             return p
-        return jnp.where(along_rows(counts, p) if rows else counts, p, jax.lax.stop_gradient(p))
+        return jnp.where(along_rows(counts, p) if counts.ndim else counts, p, jax.lax.stop_gradient(p))
 
     return jax.tree.map(selected, predictions)
 
@@ -69,25 +71,26 @@ def flatten_time_steps(
     return flat(values), jax.tree.map(flat, y), weight, counts.reshape(-1)
 
 
-def losses_of(task: Task, predictions: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time), 0 where masked.
+def losses_of(task: Task, predictions: PyTree, batch: Batch) -> Array:
+    """The loss of each example, (batch,); for a `Masked` output of each step, (batch, time).
 
-    With several losses it is their weighted sum, (batch,), in which the steps of an example are added up.
+    With several losses it is their weighted sum, (batch,), in which the steps of an example are added up. Steps and
+    targets that do not count, by mask or weight 0, have the loss 0.
     """
-    first, *others = (_times(part.weight, _losses_of(part, predictions, y)) for part in task.parts)
+    first, *others = (_times(part, _losses_of(part, predictions, batch)) for part in task.parts)
     if not others:
         return first
     first, *others = (losses.reshape(losses.shape[0], -1).sum(1) for losses in (first, *others))
     return sum(others, start=first)
 
 
-def _losses_of(part: OutputLoss, predictions: PyTree, y: PyTree) -> Array:
-    predictions = part.of("predictions", predictions)
-    flat, targets, _, valid = flatten_time_steps(predictions, part.of("targets", y))
+def _losses_of(part: OutputLoss, predictions: PyTree, batch: Batch) -> Array:
+    predictions, y = part.of("predictions", predictions), part.of("targets", batch.y)
+    flat, targets, weight, counts = flatten_time_steps(predictions, y, part.weight_of(batch.weight))
     losses = part.loss(flat, targets)
-    if not isinstance(predictions, Masked) or valid is None:
-        return losses
-    return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(predictions.mask.shape)
+    for rows in (counts, None if weight is None else weight != 0):
+        losses = losses if rows is None else jnp.where(rows, losses, jnp.zeros_like(losses))
+    return losses.reshape(predictions.mask.shape) if isinstance(predictions, Masked) else losses
 
 
 def measure(
@@ -101,7 +104,7 @@ def measure(
     losses = []
     for part in task.parts:
         loss, own = _measure(part, predictions, batch, valid)
-        losses.append(_times(part.weight, loss))
+        losses.append(_times(part, loss))
         totals |= {part.key(name): total for name, total in own.items()}
     loss = sum(losses[1:], start=losses[0])
     added = [penalty.astype(loss.dtype) for penalty in penalties]
@@ -112,10 +115,11 @@ def measure(
     return sum(added, start=loss), {**totals, "loss": (total, count)}
 
 
-def _times(weight: Scalar, loss: Array) -> Array:
+def _times(part: OutputLoss, loss: Array) -> Array:
     """A loss times its weight; 0 for the weight 0, whatever the loss, and with derivatives of 0."""
-    counts, zeros = weight != 0, jnp.zeros_like(loss)
-    return jnp.where(counts, jnp.where(counts, loss, zeros) * jnp.asarray(weight, loss.dtype), zeros)
+    if part.counts is not True:
+        loss = jnp.where(part.counts, loss, jnp.zeros_like(loss))
+    return loss * jnp.asarray(part.weight, loss.dtype)
 
 
 def _mean(total: Array, count: Array) -> Array:
@@ -128,8 +132,7 @@ def _measure(part: OutputLoss, predictions: PyTree, batch: Batch, valid: Array |
     with located(part.where):
         predictions, y = part.of("predictions", predictions), part.of("targets", batch.y)
         predictions, y, weight, valid = flatten_time_steps(predictions, y, part.weight_of(batch.weight), valid)
-        counts = part.weight != 0 if weight is None else (weight != 0) & (part.weight != 0)
-        predictions = _stop_gradients(predictions, counts)
+        predictions = _stop_gradients(predictions, part.counts if weight is None else (weight != 0) & part.counts)
         values = part.loss(predictions, y)
         total, count = weighted_sum(values, weight, valid)
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
@@ -156,13 +159,13 @@ def results(task: Task, totals: Totals) -> Logs:
         logs[part.key("loss")] = _mean(*totals[part.key("loss")])
         for metric in part.metrics:
             logs[part.key(metric.name)] = metric.result(totals[part.key(metric.name)])
-    each = [_times(part.weight, logs[part.key("loss")]) for part in task.parts if part.path]
+    each = [_times(part, logs[part.key("loss")]) for part in task.parts if part.path]
     return {**logs, "loss": sum(each, start=logs["loss"])}
 
 
 def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
     """The totals from which the loss is computed."""
-    return [totals["loss"], *(totals[part.key("loss")] for part in task.parts if part.weight != 0)]
+    return [totals["loss"], *(totals[part.key("loss")] for part in task.parts if part.counts)]
 
 
 def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
