@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree, Scalar, State
+from .._core.types import Array, Params, PyTree, State
 from ..losses.weighting import weighted_sum
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
@@ -25,9 +25,8 @@ Logs = dict[str, Array]
 
 def _stop_gradients(predictions: PyTree, counts: Array | bool) -> PyTree:
     """The same predictions; rows that do not count, or all for False, pass no gradient, not even NaN."""
-    if counts is True:
-        return predictions
-    counts = jnp.asarray(counts)
+    if isinstance(counts, bool):
+        return predictions if counts else jax.lax.stop_gradient(predictions)
 
     def selected(p: PyTree) -> PyTree:
         if p.shape[: counts.ndim] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
