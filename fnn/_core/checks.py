@@ -77,6 +77,12 @@ def check_count(where: str, name: str, value: object, least: int = 1) -> None:
         fail(where, expected=f"{name} to be an integer of at least {least}", got=in_words(value))
 
 
+def check_name(where: str, name: object) -> None:
+    """Refuse a name that cannot stand in a path: text without "/" that does not begin with "_"."""
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("_"):
+        fail(where, expected="a name without '/' that does not begin with '_'", got=repr(name))
+
+
 def check_float(where: str, x: Shaped, hint: str = "") -> None:
     """Require a floating-point dtype."""
     if not is_float(x):

@@ -17,7 +17,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -135,8 +135,8 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
-        given = types.MappingProxyType({name: _unshared(value) for name, value in kwargs.items()})
-        config = Config(remember, tuple(map(_unshared, args)), given)
+        given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})
+        config = Config(remember, tuple(map(unshared, args)), given)
         key = EqualityKey.of(remember, *((name, _dtype_name(name, value)) for name, value in bound.arguments.items()))
         # In __dict__, equality_key replaces the cached_property of that name.
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
@@ -145,9 +145,14 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     return remember
 
 
-def _unshared(value: object) -> object:
-    """A copy of a list, which its owner may change later; anything else as it is."""
-    return list(value) if type(value) is list else value
+def unshared(value: T) -> T:
+    """A copy of lists and dicts, nested ones too, which their owner may change later; anything else as it is."""
+    copy: Any = value
+    if type(copy) is dict:
+        copy = {name: unshared(part) for name, part in copy.items()}
+    elif type(copy) in (list, tuple):
+        copy = type(copy)(map(unshared, copy))
+    return cast(T, copy)
 
 
 def _dtype_name(name: str, value: Any) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
 
@@ -21,15 +21,33 @@ def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
 
 
 @contextlib.contextmanager
-def located(where: str) -> Iterator[None]:
-    """Prefix errors raised inside with a place, outermost first: a layer, a metric, a batch."""
+def located(where: str | Callable[[Exception], str]) -> Iterator[None]:
+    """Prefix errors raised inside with a place, outermost first: a layer, a metric, a batch.
+
+    The place may be a function of the error, such as the line that it came through.
+    """
     try:
         yield
-    except InputError as error:
-        raise InputError(f"{where} > {error}") from None
     except Exception as error:
+        place = where(error) if callable(where) else where
+        if isinstance(error, InputError):
+            raise InputError(f"{place} > {error}") from None
         # User code may raise anything; its type and text stay, the place is added as a note.
-        error.add_note(f"in {where}")
+        error.add_note(f"in {place}")
+        raise
+
+
+@contextlib.contextmanager
+def hinted(hint: Callable[[Exception], str]) -> Iterator[None]:
+    """Add advice to errors raised inside, which follows from the error; empty text adds nothing."""
+    try:
+        yield
+    except Exception as error:
+        text = hint(error)
+        if text and isinstance(error, InputError):
+            raise InputError(f"{error} {text}") from None
+        if text:
+            error.add_note(text)
         raise
 
 

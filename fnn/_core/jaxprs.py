@@ -172,19 +172,23 @@ def origins(
     """
     jaxpr = program.jaxpr
     made_by = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
-    known = {v: label for v, label in zip(jaxpr.invars, inputs, strict=True) if label is not None}
-    known |= {jaxpr.outvars[i]: label for i, label in labels.items()}
-    seen, found, left = set[Value](), set[T](), [jaxpr.outvars[i] for i in results]
+    known: dict[Value, list[T]] = {
+        v: [label] for v, label in zip(jaxpr.invars, inputs, strict=True) if label is not None
+    }
+    for i, label in labels.items():
+        if not isinstance(v := jaxpr.outvars[i], Literal):
+            known[v] = [*known.get(v, ()), label]
+    seen, found, left = set[Value](), set[T | None](), [jaxpr.outvars[i] for i in results]
     while left:
         v = left.pop()
         if isinstance(v, Literal) or v in seen:
             continue
         seen.add(v)
         if v in known:
-            found.add(known[v])
+            found.update(known[v])
         elif v in made_by:
             left += made_by[v].invars
-    return [label for label in dict.fromkeys((*inputs, *labels.values())) if label in found]
+    return [label for label in dict.fromkeys((*inputs, *labels.values())) if label is not None and label in found]
 
 
 def last_operations(program: ClosedJaxpr) -> list[str | None]:

@@ -9,6 +9,7 @@ while the values of every layer are observed.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import NoReturn
 
 import jax
@@ -17,7 +18,8 @@ import numpy as np
 
 from .._core.trees import copied, paths
 from .._core.types import Array, PyTree
-from ..training.batch import Batch, neutralize_zero_weights, take
+from ..nn.graph import Source, call_name, graph_of
+from ..training.batch import Batch, neutralize_zero_weights, rows_that_count, take
 from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState
 from ..training.step import train_step
@@ -25,6 +27,8 @@ from ..training.task import Task
 from ..training.totals import Logs, Totals, loss_totals
 from .pieces import Call, advance
 from .progress import History
+
+Graph = dict[str, tuple[str, list[str]]]
 
 # Interval between finiteness checks, in seconds, and the bytes of streamed data that may be kept in between.
 _PERIOD, _BYTES = 1.0, 256 * 2**20
@@ -150,12 +154,11 @@ _layer_values = jax.jit(layer_values, static_argnums=0)
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     """Where the first non-finite value of a step arises, in the order of computation, in words."""
     harmless = neutralize_zero_weights(task.model, batch)
-    for name, part in zip(("x", "y", "sample_weight"), harmless, strict=True):
-        for path, leaf in paths(part).items():
-            if bad := _bad(leaf):
-                return f"input {name}{f'[{path}]' if path else ''} has {bad}"
+    if bad := _bad_input(task, harmless):
+        return bad
+    graph = _graph(task, ts, harmless.x)
     values: LayerValues = _layer_values(task, ts, batch)
-    if forward := _forward(values, harmless.x):
+    if forward := _forward(values, harmless.x, graph):
         return forward
     name, out = next(reversed(values.outputs.items()))
     ending = f"the largest absolute value of the output of {_layer(name)} is {_largest(out)}"
@@ -164,10 +167,10 @@ def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     names = list(values.output_gradients)
     for i in reversed(range(len(names))):
         if bad := _bad(values.output_gradients[names[i]]):
-            following = _layer(names[i + 1]) if i + 1 < len(names) else "the loss"
             return (
-                f"backward through {following}: the gradient at the output of {_layer(names[i])} has {bad}, while all "
-                f"values forward are finite (the largest loss of an example is {_largest(values.losses)})"
+                f"backward through {_readers(i, names, graph)}: the gradient at the output of {_layer(names[i])} has "
+                f"{bad}, while all values forward are finite (the largest loss of an example is "
+                f"{_largest(values.losses)})"
             )
     gradients = paths(values.gradients)
 
@@ -186,11 +189,56 @@ def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     return f"forward: the losses of the epoch, which overflow in their sum; {ending}"
 
 
-def _forward(values: LayerValues, x: PyTree) -> str:
+def _bad_input(task: Task, batch: Batch) -> str:
+    """The first array of a batch that is not finite, in words; targets of weight 0 may be."""
+    given = [("x", batch.x)]
+    for part in task.parts:
+        y, counts = part.of("targets", batch.y), rows_that_count(part.weight_of(batch.weight))
+        given.append((f"y{part.subscript}", y if counts is None else take(y, jnp.flatnonzero(counts))))
+    for name, tree in (*given, ("sample_weight", batch.weight)):
+        for path, leaf in paths(tree).items():
+            if bad := _bad(leaf):
+                return f"input {name}{f'[{path}]' if path else ''} has {bad}"
+    return ""
+
+
+def _graph(task: Task, ts: TrainState, x: PyTree) -> Graph:
+    """For each layer called by a `Model`, that model and the layers that it reads, by the names of `LayerValues`."""
+    found, _ = graph_of(task.model, ts.params, ts.state, x, train=True)
+    names: dict[Source, str] = {}
+    counts = Counter[str]()
+    for place in found:
+        path = "/".join(name for name, _ in place)
+        counts[path] += 1
+        names[place] = call_name(path, counts[path])
+    parents = {place: names.get(place[:-1], "/".join(name for name, _ in place[:-1])) for place in found}
+    return {
+        names[place]: (parents[place], [names[source] for source in sources if source in names])
+        for place, sources in found.items()
+    }
+
+
+def _readers(i: int, names: list[str], graph: Graph) -> str:
+    """The layers that read the output of layer ``i``, in words."""
+    following = names[i + 1 : i + 2]
+    if names[i] in graph:
+        parent = graph[names[i]][0]
+        following = [name for name, (_, sources) in graph.items() if names[i] in sources]
+        following = following or [parent] * (parent in names)
+    return " and ".join(map(_layer, following)) or "the loss"
+
+
+def _forward(values: LayerValues, x: PyTree, graph: Graph) -> str:
     """The first layer with a non-finite output, or the loss, in words; empty if all are finite."""
     before, size = "the input", _largest(x)
     for name, out in values.outputs.items():
         if bad := _bad(out):
+            parent, sources = graph.get(name, ("", []))
+            if sources:
+                before = f"the output of {' and '.join(map(_layer, sources))}"
+                size = _largest([values.outputs[source] for source in sources])
+            elif name in graph and not parent:
+                before, size = "the input", _largest(x)
             return f"forward: the output of {_layer(name)} has {bad}; the largest absolute value of {before} is {size}"
         before, size = f"the output of {_layer(name)}", _largest(out)
     if bad := _bad(values.losses):

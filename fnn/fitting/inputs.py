@@ -36,7 +36,7 @@ Data = Batch | Iterable[PyTree]
 _seen_finite: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
 
-def check_finite(data: PyTree, where: str, offset: int = 0, counts: np.ndarray | None = None) -> None:
+def check_finite(data: PyTree, where: str, offset: int = 0, counts: Array | None = None) -> None:
     """Refuse NaN, infinity and values beyond JAX's dtypes, and say where, in rows counted from ``offset``.
 
     Rows that do not count, by ``counts`` (batch,), may hold NaN and infinity.
@@ -60,7 +60,7 @@ def check_finite(data: PyTree, where: str, offset: int = 0, counts: np.ndarray |
                 first = (row + offset, *inner)
                 got = f"{int((~finite).sum())} NaN or infinite values, the first at index {first}"
                 fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
-        if isinstance(leaf, jax.Array) and counts is None:
+        if isinstance(leaf, jax.Array) and (counts is None or counts.all()):
             _seen_finite[id(leaf)] = leaf
 
 
@@ -81,50 +81,43 @@ def check_some_weight(data: Batch, where: str) -> None:
 
 def check_data(task: Task, expected: Expected, data: Batch, where: str = "data", offset: int = 0) -> None:
     """Refuse values that are not finite or out of range, and negative weights; examples of weight 0 may hold any."""
-    x, y, weight = data.x, data.y, data.weight
-    counts = _rows_that_count(weight)
-    check_finite(x, f"{where}, x", offset, counts)
-    own = [(part, _rows_that_count(part.weight_of(weight))) for part in task.outputs]
-    for part, rows in own:
-        check_finite(part.of("targets", y), f"{where}, y{part.subscript}", offset, rows)
+    weight = jax.tree.map(np.asarray, data.weight)
+    counts = rows_that_count(weight)
+    check_finite(data.x, f"{where}, x", offset, counts)
+    own = [(part, part.of("targets", data.y), rows_that_count(part.weight_of(weight))) for part in task.parts]
+    for part, targets, rows in own:
+        check_finite(targets, f"{where}, y{part.subscript}", offset, rows)
     check_finite(weight, f"{where}, sample_weight", offset)
     for leaf in jax.tree.leaves(weight):
         if (least := float(leaf.min())) < 0:
             fail(f"{where}, sample_weight", expected="weights of at least 0", got=f"{least:g}")
     if counts is not None and not counts.any():
         return
-    check_ids_in_range(expected.ids, _rows(x, counts), f"{where}, x")
-    for part, rows in own:
-        predictions, targets = part.of("predictions", expected.predictions), part.of("targets", y)
+    check_ids_in_range(expected.ids, _rows(data.x, counts), f"{where}, x")
+    for part, targets, rows in own:
+        predictions = part.of("predictions", expected.predictions)
         predictions = predictions.x if isinstance(predictions, Masked) else predictions
         known = isinstance(targets, (jax.Array, np.ndarray)) and hasattr(predictions, "shape")
         if known and (rows is None or rows.any()):
+            targets = _rows(targets, rows)
             with located(f"{where}, output {part.name!r}" if part.path else where):
-                check_targets(part.loss, predictions, _rows(targets, rows))
-                check_labels(part.metrics, part.loss, predictions, _rows(targets, rows))
+                check_targets(part.loss, predictions, targets)
+                check_labels(part.metrics, part.loss, predictions, targets)
 
 
-def _rows(tree: T, counts: np.ndarray | None) -> T:
-    return tree if counts is None else jax.tree.map(lambda a: a[counts], tree)
-
-
-def _rows_that_count(weight: PyTree) -> np.ndarray | None:
-    """(batch,) booleans, False for an example whose weights are all 0; None where every row counts."""
-    counts = rows_that_count(jax.tree.map(np.asarray, weight))
-    return None if counts is None or counts.all() else np.asarray(counts)
+def _rows(tree: T, counts: Array | None) -> T:
+    return tree if counts is None or counts.all() else jax.tree.map(lambda a: a[counts], tree)
 
 
 @functools.lru_cache(maxsize=64)
 def with_nan_row_metric(task: Task) -> Task:
     """The task with a metric that counts rows whose predictions hold NaN, for `warn_of_nan`."""
-    if not task.outputs[0].path:
-        return task.replace(metrics=(*task.metrics, NAN_ROWS))
-    return task.replace(metrics=by_output({part.path: (*part.metrics, NAN_ROWS) for part in task.outputs}))
+    return task.replace(metrics=by_output({part.path: (*part.metrics, NAN_ROWS) for part in task.parts}))
 
 
 def pop_nan_rows(task: Task, logs: MutableMapping[str, T]) -> float:
     """Take the result of `NAN_ROWS` out of logs; with several outputs the largest."""
-    return max(float(np.asarray(logs.pop(part.key(NAN_ROWS.name)))) for part in task.outputs)
+    return max(float(np.asarray(logs.pop(part.key(NAN_ROWS.name)))) for part in task.parts)
 
 
 def warn_of_nan(where: str, rows: float) -> bool:
@@ -175,17 +168,18 @@ def copied_to_device(batch: Batch) -> Batch:
 
 def weigh(task: Task, data: Batch, class_weight: ClassWeight) -> Batch:
     """Data with class weights multiplied into the sample weights; labels of examples of weight 0 are ignored."""
-    y, weight = data.y, data.weight
-    if task.outputs[0].path:
+    part, *others = task.parts
+    if others:
         hint = "Pass sample weights by output, (x, y, sample_weight); fnn.class_weights makes them."
         fail("class_weight", expected="a task with one loss", got="losses by output", hint=hint)
-    if several_labels(task.outputs[0].loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
+    y, weight = part.of("targets", data.y), part.weight_of(data.weight)
+    if several_labels(part.loss) and getattr(y, "ndim", 1) > 1 and y.shape[-1] > 1:
         # Rows that happen to be one-hot are labels too, not classes.
         hint = "Pass a weight for each example, (x, y, sample_weight), or weight the labels in a custom loss."
         got = f"rows of {y.shape[-1]} yes/no labels, {describe(y)}"
         fail("class_weight", expected="one class for each example", got=got, hint=hint)
-    counts = _rows_that_count(weight)
-    if counts is None:
+    counts = rows_that_count(jax.tree.map(np.asarray, weight))
+    if counts is None or counts.all():
         own = class_weights(y, class_weight)
     else:
         found = np.zeros(len(counts), np.float32)

@@ -97,11 +97,18 @@ def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[L
             names = {id(leaf): name for name, leaf in unclaimed.items()}
 
             def note(trace: Trace) -> None:
+                # A container that finished before may hold the arrays of a layer that it calls only in training.
+                around = [own for other, own in zip(traces, owned, strict=True) if _is_around(other.path, trace.path)]
+                claims = [_claim(trace, arrays, names) for arrays in (unclaimed, *around)]
                 traces.append(without_values(trace))
-                owned.append(_claim(trace, unclaimed, names))
+                owned.append({name: leaf for own in claims for name, leaf in own.items()})
 
             with observe(note):
                 y = layer.apply(params, state, x)[0]
+            if "Model" in (layer.kind, *(trace.layer.kind for trace in traces)):
+                known = {trace.place for trace in traces}
+                with observe(lambda trace: None if trace.place in known else note(trace)):
+                    layer.apply(params, state, x, key=jax.random.key(0), train=True)
             if unclaimed or not traces:  # arrays of the model itself, such as a user-defined layer with others inside
                 path = () if traces else (layer.name,)
                 traces.append(without_values(Trace(path, layer, params, state, x, y)))
@@ -113,6 +120,10 @@ def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[L
 
     two, own = trace(2)
     return paired(two, trace(3)[0], own)
+
+
+def _is_around(path: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return len(path) < len(other) and path == other[: len(path)]
 
 
 def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -> Arrays:

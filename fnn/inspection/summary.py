@@ -12,11 +12,11 @@ from .._core.errors import shape_text
 from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import Where, check_matches, matches, paths
 from .._core.types import PyTree
+from ..nn.graph import call_name, connections, source_name
 from ..nn.layer import Layer, example_of
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
-from .graph import call_name, connections
-from .layers import count_of, layer_calls, layer_of
+from .layers import count_of, layer_calls, layer_of, resized
 
 _MOST_NAMED = 6  # frozen parameters listed below the table
 
@@ -139,7 +139,8 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
         check_matches("summary, frozen", frozen, paths(params))
     fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
     calls = layer_calls(layer, params, state, x)  # first, since a function jitted by the user is traced only once
-    edges, _ = connections(layer, params, state, x)
+    has_model = "Model" in (layer.kind, *(call.two.layer.kind for call in calls))
+    edges = connections(layer, params, state, resized(x, 2))[0] if has_model else {}
     rows: list[Row] = []
     for call in calls:
         count, size = count_of(call.own)
@@ -148,7 +149,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
         if any(number > 1 for _, number in place[:-1]):  # inside a repeated call
             continue
         number = place[-1][1] if place else 1
-        connected = tuple(edges.get(place, ()))
+        connected = tuple(map(source_name, edges.get(place, ())))
         row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0], number, connected)
         # A repeated call owns nothing; without a number it equals an earlier row.
         if call.own or number > 1 or not any(row[:3] == earlier[:3] for earlier in rows):

@@ -52,10 +52,12 @@ DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {name: facts.bette
 def direction(name: str) -> str | None:
     """Which way a value of the logs is better: "min" or "max", or None for one that the library does not know.
 
-    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_f1"), direction("val_auc")
+    The key of an output's loss or metric ends in its name, after that of the output.
+
+    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_digit_f1"), direction("val_auc")
     ('min', 'min', 'max', None)
     """
-    return "min" if name.endswith("_loss") else DIRECTIONS.get(name.removeprefix("val_"))
+    return next((way for known, way in DIRECTIONS.items() if name == known or name.endswith(f"_{known}")), None)
 
 
 def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: losses.Loss | None = None) -> Metric:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_count
+from .._core.checks import check_count, check_name
 from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
@@ -65,6 +65,9 @@ class Layer(Described):
     per_example: bool = False
     penalty: Callable[[Params], Array] | None = None
     constraint: Callable[[Params], Params] | None = None
+
+    def __post_init__(self) -> None:
+        check_name(f"{self.kind}, name", self.name)
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Refuse a call, which means one thing in Keras and another in PyTorch."""

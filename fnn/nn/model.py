@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import dataclasses
+import functools
 import inspect
 import linecache
 import zlib
@@ -14,8 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._core.described import described, in_words
-from .._core.errors import InputError, describe, fail, listed, located
+from .._core.checks import check_name
+from .._core.described import described, in_words, unshared, written
+from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
@@ -26,6 +28,9 @@ from .observe import call, inside, setting
 Path = tuple[str | int, ...]
 Entries = Mapping[Path, PyTree]  # parameters or state by layer
 Nested = Layer | Sequence["Nested"] | Mapping[str, "Nested"]
+_OTHER_NAMES = {"training": "train", "is_training": "train", "deterministic": "train", "rng": "key", "rngs": "key"}
+_TRANSFORMATIONS = "jax.lax.scan, vmap, jit, cond or checkpoint"
+_OUTSIDE = "Call it outside, or use fnn.Repeated or fnn.Rematerialized."
 _SHAPES: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("shapes", default=None)
 
 
@@ -54,13 +59,15 @@ def Model(
         ``(a, b)``, and ``layers.stem.params`` are its parameters, for weights that two places share.
       name: base name in a `Sequential`.
       per_example: whether the output for an example depends only on that example; see `Layer`. Default False, since
-        ``forward`` may mix the rows of a batch.
+        ``forward`` may mix the rows of a batch. True is refused if a layer mixes them.
       **layers: layers by name; also lists, tuples and dicts of layers: ``layers.blocks[0](x)``.
 
     Raises:
-      InputError: for an item that is not a Layer and for no layers; from ``init`` for a layer that is never called;
-        from either function for an unknown layer, for a layer with state called inside ``scan``, ``vmap``, ``jit`` or
-        ``cond``, where its new state would be lost, and for any error of a layer, with the line of ``forward``.
+      InputError: for an item that is not a Layer, no layers, names with "/" or a leading "_", and a ``forward`` that
+        needs other arguments; from ``init`` for a layer that is never called; from either function for an unknown
+        layer, a ``forward`` that returns nothing, and any error of a layer, with the line of ``forward``. Inside
+        ``scan``, ``vmap``, ``jit``, ``cond`` or ``checkpoint``, a layer with state would lose it, and one that draws
+        random numbers would repeat them: both are refused there.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> def forward(layers, x):
@@ -86,30 +93,15 @@ def Model(
         if not isinstance(value, kind):
             hint = f"{option} is an option of Model; give the layer another name."
             fail("Model", expected=f"{option} to be a {kind.__name__}", got=in_words(value), hint=hint)
-    network = _Network(name, forward, layers, dict(_flatten("Model", (), layers)), _options(forward))
+    network = _Network(name, forward, unshared(layers), dict(_flatten((), layers)), _options(forward))
     if not network.flat:
-        fail("Model", expected="layers by name", got="none", hint="Pass them by name: Model(forward, stem=Dense(8)).")
-
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        with _shared_shapes() as known:
-            x = shape_of(x)
-            place = network, _signature(x)
-            if place not in known:
-                known[place] = _first_inputs(network, key, x)
-            made = {}
-            for path, layer in network.flat.items():
-                with inside(_text(path)):
-                    made[path] = layer.init(_child(key, path), known[place][path])
-        params, state = (_mirror(layers, {path: out[i] for path, out in made.items()}) for i in range(2))
-        return params, state
-
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        given = (_entries(name, kind, layers, tree) for kind, tree in (("parameters", params), ("state", state)))
-        evaluation = _Evaluation(network, *given, key=key, train=train)
-        y = evaluation.run(x)
-        return y, _mirror(layers, {path: evaluation.new_state(path) for path in network.flat})
-
-    return Layer(init, apply, name, "Model", per_example, **penalties_inside(network.flat))
+        got = f"none in {listed(layers, 'and')}" if layers else "none"
+        fail("Model", expected="layers by name", got=got, hint="Pass them by name: Model(forward, stem=Dense(8)).")
+    mixing = [f"{_text(path)} ({layer.kind})" for path, layer in network.flat.items() if not layer.per_example]
+    if per_example and mixing:
+        expected = "layers that treat each example alone, as per_example=True promises"
+        fail("Model", expected=expected, got=", ".join(mixing), hint="Leave per_example out.")
+    return Layer(network.init, network.apply, name, "Model", per_example, **penalties_inside(network.flat))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -121,6 +113,44 @@ class _Network:
     layers: Mapping[str, Nested]
     flat: dict[Path, Layer]
     options: set[str]
+
+    def init(self, key: Key, x: PyTree) -> tuple[Params, State]:
+        """Parameters and state, from the shape of each layer's first input."""
+        with _shared_shapes() as known:
+            x = shape_of(x)
+            place = self, _signature(x)
+            if place not in known:
+                known[place] = self._first_inputs(key, x)
+            made = {}
+            for path, layer in self.flat.items():
+                with inside(_text(path)):
+                    made[path] = layer.init(_child(key, path), known[place][path])
+        params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
+        return params, state
+
+    def apply(self, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        """The output of ``forward`` and the state after it."""
+        trees = (("parameters", params), ("state", state))
+        given = (_entries(self.name, kind, self.layers, tree) for kind, tree in trees)
+        evaluation = _Evaluation(self, *given, key=key, train=train)
+        y = evaluation.run(x)
+        return y, _mirror(self.layers, {path: evaluation.new_state(path) for path in self.flat})
+
+    def _first_inputs(self, key: Key, x: PyTree) -> dict[Path, PyTree]:
+        """The shape of the first input of each layer; a layer without one is refused."""
+        first: dict[Path, PyTree] = {}
+
+        def trace(key: Key, x: PyTree) -> PyTree:
+            evaluation = _ShapeEvaluation(self, key)
+            y = evaluation.run(x)
+            first.update(evaluation.first)
+            return y
+
+        jax.eval_shape(trace, key, x)
+        if missing := [_text(path) for path in self.flat if path not in first]:
+            hint = "Call it there, or leave it out. init calls forward with train=True."
+            fail(self.name, expected="forward to call every layer", got=f"no call of {listed(missing)}", hint=hint)
+        return first
 
 
 class _Evaluation:
@@ -138,8 +168,16 @@ class _Evaluation:
         """The output of ``forward``."""
         network = self.network
         options: dict[str, Key | bool | None] = {"key": self.key_of((), None), "train": self.train}
-        with _at_line(network.name, network.forward):
-            return network.forward(_Layers(self), x, **{name: options[name] for name in network.options})
+        with located(lambda error: f"{network.name}{_line(network.forward, error)}"):
+            y = network.forward(_Layers(self), x, **{name: options[name] for name in network.options})
+        for leaf in (leaves := jax.tree.leaves(y)):
+            if not hasattr(leaf, "dtype") and not isinstance(leaf, (int, float, complex)):
+                hint = "Call the layer." if isinstance(leaf, BoundLayer) else ""
+                fail(network.name, expected="forward to return arrays", got=kind_of(leaf), hint=hint)
+        if not leaves:
+            hint = "Does it end in a return?" if y is None else ""
+            fail(network.name, expected="forward to return arrays", got=in_words(y), hint=hint)
+        return _arrays(y)
 
     def key_of(self, path: Path, count: int | None) -> Key | None:
         """The key of a call of a layer; that of ``forward`` has the empty path and no count."""
@@ -159,15 +197,22 @@ class _Evaluation:
     def call(self, path: Path, x: PyTree) -> PyTree:
         """The output of a layer."""
         where, layer = _place(path), self.network.flat[path]
-        key = self.key_of(path, self.calls[path])
+        outside = trace_state() == self.transformations
+        # Inside a scan or vmap every round would draw the same numbers; a cached trace of jit or checkpoint too.
+        key = self.key_of(path, self.calls[path]) if outside else None
         self.calls[path] += 1
-        params, state = self.params_of(path), self.state_of(path)
-        if jax.tree.leaves(state) and trace_state() != self.transformations:
-            hint = "Call it outside, or repeat it with a Python loop."
-            expected = "a layer without state inside jax.lax.scan, vmap, jit, cond or checkpoint"
-            fail(where, expected=expected, got=f"{layer.kind} with state, which would be lost", hint=hint)
         number = self.calls[path]
-        y, new = call(_text(path), where, layer, params, state, x, number=number, key=key, train=self.train)
+        params, state = self.params_of(path), self.state_of(path)
+        if not outside and jax.tree.leaves(state):
+            expected = f"a layer without state inside {_TRANSFORMATIONS}"
+            fail(where, expected=expected, got=f"{layer.kind} with state, which would be lost", hint=_OUTSIDE)
+
+        def hint(error: Exception) -> str:
+            withheld = not outside and self.train and self.key is not None and "key" in str(error)
+            return f"A layer has no key inside {_TRANSFORMATIONS}. {_OUTSIDE}" if withheld else ""
+
+        with hinted(hint):
+            y, new = call(_text(path), where, layer, params, state, x, number=number, key=key, train=self.train)
         self.keep(path, new)
         return y
 
@@ -245,9 +290,16 @@ class _Layers:
         return self._bound[name]
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("_"):
             raise AttributeError(name)
-        return self[name]
+        try:
+            return self[name]
+        except InputError as error:
+            raise _NoLayerError(str(error)) from None
+
+
+class _NoLayerError(InputError, AttributeError):
+    """An unknown layer, for which `hasattr` is False."""
 
 
 class BoundLayer:
@@ -256,11 +308,14 @@ class BoundLayer:
     def __init__(self, evaluation: _Evaluation, path: Path) -> None:
         self._evaluation, self._path = evaluation, path
 
-    def __call__(self, *x: PyTree) -> PyTree:
+    def __call__(self, *x: PyTree, **options: object) -> PyTree:
         """The output for one input, or for several as a tuple."""
+        if options:
+            got, hint = ", ".join(f"{name}=" for name in options), "The model passes key and train to its layers."
+            fail(_place(self._path), expected="inputs without options", got=got, hint=hint)
         if not x:
             fail(_place(self._path), expected="an input", got="none")
-        return self._evaluation.call(self._path, x[0] if len(x) == 1 else x)
+        return self._evaluation.call(self._path, _arrays(x[0] if len(x) == 1 else x))
 
     @property
     def params(self) -> Params:
@@ -276,23 +331,19 @@ def _bound(evaluation: _Evaluation, path: Path, layers: Nested) -> object:
     return [_bound(evaluation, (*path, i), layer) for i, layer in enumerate(layers)]
 
 
-def _flatten(where: str, path: Path, layers: object) -> Iterator[tuple[Path, Layer]]:
+def _flatten(path: Path, layers: object) -> Iterator[tuple[Path, Layer]]:
     """Every layer with its path; anything else among them is refused."""
-    if isinstance(layers, dict):
-        for name, layer in layers.items():
-            if not isinstance(name, str):
-                fail(f"{where}, layers {_text(path)!r}", expected="names as keys", got=in_words(name))
-            yield from _flatten(where, (*path, name), layer)
-    elif isinstance(layers, (list, tuple)):
-        for i, layer in enumerate(layers):
-            yield from _flatten(where, (*path, i), layer)
+    where = f"Model, {_text(path)}" if path else "Model"
+    if isinstance(layers, (dict, list, tuple)):
+        for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
+            if isinstance(layers, dict):
+                check_name(where, name)
+            yield from _flatten((*path, name), layer)
     elif isinstance(layers, Layer):
         yield path, layers
     else:
         hint = call_hint(layers) or "Functions need no layer: call them inside forward."
-        fail(
-            f"{where}, {_text(path)}", expected="a Layer, or a list or dict of layers", got=in_words(layers), hint=hint
-        )
+        fail(where, expected="a Layer, or a list or dict of layers", got=in_words(layers), hint=hint)
 
 
 def _mirror(layers: Nested, values: Entries, path: Path = ()) -> PyTree:
@@ -332,32 +383,28 @@ def _entries(where: str, kind: str, layers: Nested, tree: PyTree, path: Path = (
     return found
 
 
-def _first_inputs(network: _Network, key: Key, x: PyTree) -> dict[Path, PyTree]:
-    """The shape of the first input of each layer; a layer without one is refused."""
-    first: dict[Path, PyTree] = {}
-
-    def trace(key: Key, x: PyTree) -> PyTree:
-        evaluation = _ShapeEvaluation(network, key)
-        y = evaluation.run(x)
-        first.update(evaluation.first)
-        return y
-
-    jax.eval_shape(trace, key, x)
-    if missing := [_text(path) for path in network.flat if path not in first]:
-        hint = "Call it there, or leave it out. init calls forward with train=True."
-        fail(network.name, expected="forward to call every layer", got=f"no call of {listed(missing)}", hint=hint)
-    return first
-
-
 def _options(forward: Callable[..., PyTree]) -> set[str]:
-    """Which of key and train a function takes by name."""
+    """Which of key and train a function takes by name; one that needs anything else is refused."""
     try:
-        parameters = inspect.signature(forward).parameters.values()
+        parameters = (signature := inspect.signature(forward)).parameters
     except (TypeError, ValueError):  # written in C
         return set()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return {"key", "train"}
-    return {p.name for p in parameters if p.name in ("key", "train") and p.kind is not p.POSITIONAL_ONLY}
+    given = getattr(forward, "keywords", {})  # of a functools.partial
+    any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    options = {name for name in ("key", "train") if (any_name or name in parameters) and name not in given}
+    others = [name for name in _OTHER_NAMES if name in parameters and name not in given]
+    try:
+        signature.bind(None, None, **dict.fromkeys(options))
+    except TypeError:
+        fits = False
+    else:
+        fits = not others
+    if not fits:
+        hint = "Pass several inputs as one tuple or dict."
+        hint = f"Write {_OTHER_NAMES[others[0]]} for {others[0]}." if others else hint
+        got = f"{written(forward)}({', '.join(parameters)})"
+        fail("Model", expected="forward(layers, x), with key or train by name if it needs them", got=got, hint=hint)
+    return options
 
 
 def _child(key: Key, path: Path) -> Key:
@@ -374,14 +421,13 @@ def _place(path: Path) -> str:
 
 
 def _zeros(shapes: PyTree) -> PyTree:
-    """Arrays of given shapes, in the current trace."""
-    return jax.tree.map(_zero, shapes)
+    """Arrays of given shapes, keys included, in the current trace."""
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
-def _zero(a: jax.ShapeDtypeStruct) -> jax.Array:
-    if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-        return jnp.broadcast_to(jax.random.key(0), a.shape)
-    return jnp.zeros(a.shape, a.dtype)
+def _arrays(tree: PyTree) -> PyTree:
+    """A tree with arrays in place of Python numbers."""
+    return jax.tree.map(lambda a: a if hasattr(a, "dtype") else jnp.asarray(a), tree)
 
 
 def _signature(x: PyTree) -> Hashable:
@@ -401,21 +447,12 @@ def _shared_shapes() -> Iterator[dict[Hashable, Any]]:
         yield known
 
 
-@contextlib.contextmanager
-def _at_line(name: str, forward: Callable[..., PyTree]) -> Iterator[None]:
-    """Prefix errors raised inside with the line of ``forward`` that runs."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{name}{_line(forward, error)} > {error}") from None
-    except Exception as error:
-        error.add_note(f"in {name}{_line(forward, error)}")
-        raise
-
-
 def _line(forward: Callable[..., PyTree], error: Exception) -> str:
     """The line of a function that an error came through, as text to be appended to a name."""
-    code = getattr(inspect.unwrap(forward), "__code__", None)
+    while isinstance(forward, functools.partial):
+        forward = forward.func
+    forward = inspect.unwrap(forward)
+    code = getattr(forward, "__code__", None) or getattr(type(forward).__call__, "__code__", None)
     traceback, found = error.__traceback__, None
     while traceback is not None:
         if traceback.tb_frame.f_code is code:

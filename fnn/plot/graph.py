@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from .._core.types import PyTree
-from ..inspection.graph import call_name, connections
-from ..inspection.layers import layer_of
+from ..inspection.layers import layer_of, resized
 from ..inspection.summary import Row, shape_cell, summary
+from ..nn.graph import Source, call_name, connections, leaf_names, source_name
 from ..nn.layer import Layer, example_of
 from ..training.task import Task
 from ._columns import Place, columns_of
@@ -57,40 +57,41 @@ def model(model: Layer | Task, x: PyTree, *, ax: Axes | None = None) -> Axes:
     heights = [_height(column, boxes) for column in columns]
     for chain in chains.values():
         _draw_edge(ax, chain, places, boxes, heights)
-    for name, box in boxes.items():
-        _draw_box(ax, box, places[name], width)
+    for key, box in boxes.items():
+        _draw_box(ax, box, places[key], width)
     ax.set(xlim=(-wide, wide), ylim=(-tall, top))
     ax.set_axis_off()
     return ax
 
 
 def _graph(layer: Layer, x: PyTree) -> tuple[dict[str, _Box], list[tuple[str, str]]]:
-    """Boxes by name, and edges between them."""
+    """Boxes by key, and edges between them."""
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
     rows = summary(layer, x).rows
-    names = [f"x{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(x)]
-    shapes = [(None, *leaf.shape[1:]) for leaf in jax.tree.leaves(x)]
-    boxes = {name: _Box(name, (shape_cell(shape),), "0.93") for name, shape in zip(names, shapes, strict=True)}
-    top = [row for row in rows if len(row.path) == 1]
-    for row in top:
-        boxes[call_name(row.path[0], row.call)] = _box_of(row, rows)
-    y = jax.tree_util.tree_leaves_with_path(jax.eval_shape(lambda p, s, x: layer.apply(p, s, x)[0], params, state, x))
-    ends = [f"y{jax.tree_util.keystr(path)}" for path, _ in y]
-    boxes |= {
-        end: _Box(end, (shape_cell((None, *leaf.shape[1:])),), "0.93") for end, (_, leaf) in zip(ends, y, strict=True)
-    }
-    if layer.kind == "Model":
-        found, origins = connections(layer, params, state, x)
-        edges = [
-            (source, call_name(*place[0])) for place, sources in found.items() if len(place) == 1 for source in sources
-        ]
-        return boxes, [
-            *edges,
-            *((source, end) for end, sources in zip(ends, origins, strict=True) for source in sources),
-        ]
-    chain = [call_name(row.path[0], row.call) for row in top]
-    edges = [(name, chain[0]) for name in names] + list(itertools.pairwise(chain))
-    return boxes, [*edges, *((chain[-1], end) for end in ends)]
+    y = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x)[0], params, state, x)
+    starts, ends = _ends("x", x), _ends("y", y)
+    top = {f"layer {call_name(row.path[0], row.call)}": _box_of(row, rows) for row in rows if len(row.path) == 1}
+    boxes = {**starts, **top, **ends}
+    if layer.kind != "Model":
+        chain = list(top)
+        edges = [(name, chain[0]) for name in starts] + list(itertools.pairwise(chain))
+        return boxes, [*edges, *((chain[-1], end) for end in ends)]
+    found, origins = connections(layer, params, state, resized(x, 2))
+    targets = {f"layer {source_name(place)}": sources for place, sources in found.items() if len(place) == 1}
+    targets |= zip(ends, origins, strict=True)
+    return boxes, [(_key(source), target) for target, sources in targets.items() for source in sources]
+
+
+def _ends(side: str, tree: PyTree) -> dict[str, _Box]:
+    """The boxes of the inputs "x" or of the outputs "y"."""
+    shapes = [shape_cell((None, *leaf.shape[1:])) for leaf in jax.tree.leaves(tree)]
+    named = zip(leaf_names(side, tree), shapes, strict=True)
+    return {f"{side} {name}": _Box(name, (shape,), "0.93") for name, shape in named}
+
+
+def _key(source: Source) -> str:
+    """The key of a box. A layer may have the name of an input or an output."""
+    return f"{'x' if isinstance(source, str) else 'layer'} {source_name(source)}"
 
 
 def _box_of(row: Row, rows: tuple[Row, ...]) -> _Box:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import InputError, describe, fail, located
+from .._core.errors import describe, fail, hinted, located
 from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.embedding import observe_ids
@@ -61,7 +60,7 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     ts, batch = state.tree(), data.tree()
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
-        for part in task.outputs:
+        for part in task.parts:
             _check_part(part, predictions, batch, where)
     if train:
         _check_opt_state(task, ts)
@@ -73,7 +72,7 @@ def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str)
     """Refuse targets and weights whose shapes do not fit an output, and losses or metrics of another shape."""
     rows, predictions = rows_of(batch), part.of("predictions", predictions)
     flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(part.of("targets", batch.y)))
-    with located(part.where) if part.path else contextlib.nullcontext():
+    with located(part.where):
         losses = jax.eval_shape(part.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     if losses.shape != (math.prod(steps),):
@@ -97,8 +96,10 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
         def note(kind: str, ids: Array, count: int) -> None:
-            if id(ids) in names:
-                limits[names[id(ids)]] = kind, count
+            # Of several layers that read the same ids, the one with the fewest rows decides.
+            path = names.get(id(ids))
+            if path is not None and count < limits.get(path, (kind, count + 1))[1]:
+                limits[path] = kind, count
 
         with observe_ids(note):
             return task.model.apply(params, state, x)[0]
@@ -114,18 +115,9 @@ def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
     check_ids_in_range(limits, x, "x")
 
 
-@contextlib.contextmanager
-def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> Iterator[None]:
+def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> AbstractContextManager[None]:
     """Add the likely cause to an error."""
-    try:
-        yield
-    except Exception as error:
-        hint = _cause(task, shape_of(ts), shape_of(x), shape_of(y))
-        if hint and isinstance(error, InputError):
-            raise InputError(f"{error} {hint}") from None
-        if hint:
-            error.add_note(hint)
-        raise
+    return hinted(lambda error: _cause(task, shape_of(ts), shape_of(x), shape_of(y)))
 
 
 def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:

@@ -40,9 +40,10 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
     check_state(ts)
     size_of(batch)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
-    if isinstance(out, Masked):
-        hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
-        fail(where, expected="a model with one output for each example", got=repr(out), hint=hint)
+    for own in (part.of("predictions", out) for part in task.parts):
+        if isinstance(own, Masked):
+            hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
+            fail(where, expected="a model with one output for each example", got=repr(own), hint=hint)
 
 
 @parsing("batch")

@@ -52,7 +52,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
 
 def pads_last_batch(task: Task) -> bool:
     """Whether a smaller batch may be padded with rows that do not count."""
-    return task.model.per_example and all(is_per_example(part.loss) for part in task.outputs)
+    return task.model.per_example and all(is_per_example(part.loss) for part in task.parts)
 
 
 def padded_order(order: Array, batch_size: int) -> Array:

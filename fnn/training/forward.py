@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
 
 import jax
 
@@ -12,21 +12,34 @@ from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs
-from .outputs import Path, check_outputs, leaf_paths
+from .outputs import OutputLoss, Path, check_outputs, leaf_paths
 from .task import Task
 
 
-class Outputs(NamedTuple):
-    """The outputs of a model.
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """The outputs of a model; a pytree.
 
     Attributes:
       predictions: as the model returns them.
       scores: the same tree, with logits in place of probabilities where a loss takes logits and the model ends in the
         softmax or sigmoid that belongs to it. Losses and metrics of classes read these.
+      activated: the paths of those probabilities.
     """
 
     predictions: PyTree
     scores: PyTree
+    activated: tuple[Path, ...] = ()
+
+    def of(self, part: OutputLoss) -> tuple[PyTree, PyTree]:
+        """Predictions and scores that belong to a loss; one object if they are equal."""
+        scores = part.of("predictions", self.scores)
+        if any(path[: len(part.path)] == part.path for path in self.activated):
+            return part.of("predictions", self.predictions), scores
+        return scores, scores
+
+
+jax.tree_util.register_dataclass(Outputs, ["predictions", "scores"], ["activated"])
 
 
 def forward(
@@ -35,22 +48,22 @@ def forward(
     """The outputs of a task's model, and its new state."""
     with noting_inputs():
         predictions, state = task.model.apply(params, state, x, key=key, train=train)
-        return Outputs(predictions, scores_of(task, predictions)), state
+        return outputs_of(task, predictions), state
 
 
-def scores_of(task: Task, predictions: PyTree) -> PyTree:
-    """See `Outputs`; inside ``noting_inputs()``, around the call of the model."""
+def outputs_of(task: Task, predictions: PyTree) -> Outputs:
+    """`Outputs` from the model's own, inside ``noting_inputs()`` around the call of the model."""
     leaves, treedef = jax.tree.flatten(predictions)
-    logits = [_logits(task, path, leaf) for path, leaf in zip(leaf_paths(predictions), leaves, strict=True)]
-    if all(one is None for one in logits):
-        return predictions
-    scores = [leaf if one is None else one for leaf, one in zip(leaves, logits, strict=True)]
-    return jax.tree.unflatten(treedef, scores)
+    paths = leaf_paths(predictions)
+    logits = {path: _logits(task, path, leaf) for path, leaf in zip(paths, leaves, strict=True)}
+    scores = [leaf if logits[path] is None else logits[path] for path, leaf in zip(paths, leaves, strict=True)]
+    activated = tuple(path for path, one in logits.items() if one is not None)
+    return Outputs(predictions, jax.tree.unflatten(treedef, scores), activated)
 
 
 def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
     """The logits from which a prediction was computed, if its loss takes them and they are known."""
-    for part in task.outputs:
+    for part in task.parts:
         if path[: len(part.path)] == part.path and expects(part.loss) == "logits":
             return noted_input(activation_of(part.loss), prediction)
     return None
@@ -58,19 +71,15 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
 
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model once: the shapes of its predictions, after a check that the losses fit its last operations."""
-    found: list[bool] = []
-
-    def trace(params: Params, state: State, x: PyTree) -> PyTree:
-        (predictions, scores), _ = forward(task, params, state, x)
-        found.extend(p is not s for p, s in zip(*map(jax.tree.leaves, (predictions, scores)), strict=True))
-        return predictions
-
-    program, out = jax.make_jaxpr(trace, return_shape=True)(*shape_of((params, state, x)))
-    check_outputs(task.outputs, task.without_loss, out)
-    endings = list(zip(leaf_paths(out), last_operations(program), found, strict=True))
-    for part in task.outputs:
-        ending, has_logits = next((last, has) for path, last, has in endings if path[: len(part.path)] == part.path)
-        if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid") and not has_logits:
+    program, outputs = jax.make_jaxpr(lambda *args: forward(task, *args)[0], return_shape=True)(
+        *shape_of((params, state, x))
+    )
+    out = outputs.predictions
+    check_outputs(task.parts, task.without_loss, out)
+    endings = list(zip(leaf_paths(out), last_operations(program), strict=False))  # those of the scores follow
+    for part in task.parts:
+        path, ending = next((path, last) for path, last in endings if path[: len(part.path)] == part.path)
+        if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid") and path not in outputs.activated:
             place = f" in {part.name!r}" if part.path else ""
             expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
             hint = (

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 
-from .._core.checks import check_range
+from .._core.checks import check_name, check_range, is_concrete
 from .._core.described import in_words
 from .._core.errors import describe, fail, listed
 from .._core.types import Array, PyTree, Scalar
@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 LossTree = str | Loss | None | Mapping[str, "LossTree"] | Sequence["LossTree"]
 """A loss, or losses in a tree like the model's outputs."""
 MetricLike = str | Metric | Callable[..., Array]
-MetricTree = MetricLike | Sequence[MetricLike] | Mapping[str, "MetricTree"]
+MetricTree = MetricLike | Sequence["MetricTree"] | Mapping[str, "MetricTree"]
 """Metrics, or metrics by output."""
 
 
@@ -47,7 +47,13 @@ class OutputLoss(NamedTuple):
 
     def key(self, name: str) -> str:
         """The key of the loss or of a metric in logs and history: "digit_loss", or "loss" if there is one loss."""
-        return f"{self.name}_{name}" if self.path else name
+        return "_".join(map(str, (*self.path, name)))
+
+    @property
+    def counts(self) -> Array | bool:
+        """Whether the weight is other than 0; a Python bool if it is known."""
+        counts = self.weight != 0
+        return bool(counts) if is_concrete(counts) else counts
 
     @property
     def subscript(self) -> str:
@@ -62,17 +68,19 @@ class OutputLoss(NamedTuple):
     def of(self, where: str, tree: PyTree) -> PyTree:
         """The part of a tree of outputs, targets or weights that belongs to this output."""
         for i, entry in enumerate(self.path):
-            if not _has(tree, entry):
+            entries = entries_of(tree) or {}
+            if entry not in entries:
                 hint = f"Give one for each loss, as a {'dict' if isinstance(entry, str) else 'tuple'}."
                 place = f"{where}, {_text(self.path[:i])}" if i else where
-                fail(place, expected=f"an entry {entry!r}", got=_entries_text(tree), hint=hint)
-            tree = tree[entry]
+                named = isinstance(tree, Mapping) and tree
+                got = f"entries {listed(entries, 'and')}" if named else describe(tree)
+                fail(place, expected=f"an entry {entry!r}", got=got, hint=hint)
+            tree = entries[entry]
         return tree
 
     def weight_of(self, weight: PyTree) -> Array | None:
         """The sample weights of this output: its entry in a tree of them, or the array for all outputs."""
-        is_tree = isinstance(weight, (dict, tuple, list)) and self.path
-        return self.of("sample_weight", weight) if is_tree else weight
+        return weight if entries_of(weight) is None else self.of("sample_weight", weight)
 
 
 class Outputs(NamedTuple):
@@ -80,7 +88,7 @@ class Outputs(NamedTuple):
 
     Attributes:
       loss: a loss, or losses in the form in which they were given.
-      metrics: those of the one output, or by the name of each output.
+      metrics: those of the one loss, or by the name of each output.
       parts: one for each loss.
       without_loss: the outputs that have none.
     """
@@ -93,41 +101,41 @@ class Outputs(NamedTuple):
 
 def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> Outputs:
     """Look up losses and metrics by name; ``metrics`` and ``weights`` may name a part of the outputs."""
-    if not _is_tree(loss):
-        if isinstance(metrics, Mapping):
-            hint = "Give the losses in the same form."
-            fail("Task", expected="a list of metrics for one loss", got="metrics by output", hint=hint)
-        if weights is not None:
-            fail("Task", expected="loss_weights with losses by output alone", got=f"one loss and {in_words(weights)}")
-        found = get_loss(cast(str | Loss, loss))
-        only = OutputLoss((), found, _metrics_of("Task", metrics, found))
-        return Outputs(found, only.metrics, (only,), ())
-    losses = {path: get_loss(one) for path, one in _flatten(loss) if one is not None}
-    if not losses:
+    every = dict(_flatten(loss))
+    without = tuple(path for path, one in every.items() if one is None and path)
+    if len(without) == len(every):
         fail("Task", expected="a loss for at least one output", got="none")
-    every = [path for path, _ in _flatten(loss)]
-    if not (isinstance(metrics, Mapping) or not as_tuple(metrics)):
-        example = f"metrics={{{every[0][0]!r}: {in_words(list(as_tuple(metrics)))}}}"
-        fail("Task", expected="metrics by output, as the losses", got=in_words(list(metrics)), hint=f"Write {example}.")
-    given = dict(_by_output("metrics", metrics or {}, every))
-    by_weight = dict(_by_output("loss_weights", {} if weights is None else weights, every))
+    if () in every and weights is not None:
+        fail("Task", expected="loss_weights with losses by output alone", got=f"one loss and {in_words(weights)}")
+    _check_form(loss, metrics)
+    own = dict(_by_output("metrics", metrics, tuple(every)))
+    by_weight = dict(_by_output("loss_weights", weights, tuple(every)))
+    for path in without:
+        if as_tuple(own.get(path)) or by_weight.get(path) is not None:
+            hint = "Give it a loss; with loss_weights 0 it stays out of training."
+            got = f"metrics or a weight for {_text(path)!r}, which has the loss None"
+            fail("Task", expected="metrics and loss_weights of outputs with a loss", got=got, hint=hint)
     for path, weight in by_weight.items():
-        check_range("Task", f"loss_weights of {_text(path)!r}", weight, 0)
+        if weight is not None:
+            check_range("Task", f"loss_weights of {_text(path)!r}", weight, 0)
 
-    def part(path: Path, one: Loss) -> OutputLoss:
-        own = _metrics_of(f"metrics of {_text(path)!r}", given.get(path, ()), one)
-        return OutputLoss(path, one, own, by_weight.get(path, 1.0))
+    def part(path: Path, one: str | Loss) -> OutputLoss:
+        found = get_loss(one)
+        own_metrics = tuple(get_metric(metric, found) for metric in as_tuple(own.get(path)))
+        weight = by_weight.get(path)
+        return OutputLoss(path, found, own_metrics, 1.0 if weight is None else weight)
 
-    parts = tuple(part(path, one) for path, one in losses.items())
-    keys = ["loss", *(part.key(name) for part in parts for name in ("loss", *(m.name for m in part.metrics)))]
-    if len(set(keys)) < len(keys):
-        fail("Task", expected="outputs and metrics with different names in the history", got=str(keys[1:]))
-    without = tuple(path for path in every if path not in losses)
+    parts = tuple(part(path, one) for path, one in every.items() if path not in without)
+    _check_keys(parts)
+    if () in every:
+        return Outputs(parts[0].loss, parts[0].metrics, parts, ())
     return Outputs(_map(get_loss, loss), {part.name: part.metrics for part in parts}, parts, without)
 
 
 def by_output(values: Mapping[Path, T]) -> PyTree:
-    """Nested dicts with a value at each path."""
+    """Nested dicts with a value at each path; the value itself at the empty path."""
+    if () in values:
+        return values[()]
     tree: dict[str | int, PyTree] = {}
     for path, value in values.items():
         node = tree
@@ -139,62 +147,102 @@ def by_output(values: Mapping[Path, T]) -> PyTree:
 
 def leaf_paths(tree: PyTree, is_leaf: Callable[[object], bool] | None = None) -> list[Path]:
     """The path of each leaf."""
+
+    def entry(key: Any) -> str | int:
+        return cast(str | int, next(getattr(key, kind) for kind in ("key", "idx", "name") if hasattr(key, kind)))
+
     leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)
-    return [tuple(getattr(entry, "key", getattr(entry, "idx", str(entry))) for entry in path) for path, _ in leaves]
+    return [tuple(map(entry, path)) for path, _ in leaves]
 
 
 def check_outputs(parts: Sequence[OutputLoss], without_loss: Sequence[Path], predictions: PyTree) -> None:
     """Refuse a loss without an output, an output without a loss, and one known loss for several outputs."""
     outputs = leaf_paths(predictions, lambda node: isinstance(node, Masked))
-    names = ", ".join(repr(_text(path)) for path in outputs)
-    if not parts[0].path:
-        if len(outputs) > 1 and facts_of(parts[0].loss).per_example:
-            hint = "Write loss={...} with a loss for each."
-            fail("Task", expected="a loss for each output", got=f"{loss_name(parts[0].loss)!r} for {names}", hint=hint)
-        return
     every = [*(part.path for part in parts), *without_loss]
     for path in every:
         if not any(output[: len(path)] == path for output in outputs):
-            expected = f"losses for the outputs {names}" if outputs[0] else "one loss for the one output"
+            expected = f"losses for the outputs {_names(outputs)}" if outputs[0] else "one loss for the one output"
             fail("Task", expected=expected, got=f"a loss for {_text(path)!r}")
     for output in outputs:
         if not any(output[: len(path)] == path for path in every):
             hint = f"Write {_text(output)!r}: None in loss to train without it."
             fail("Task", expected="a loss for each output", got=f"none for {_text(output)!r}", hint=hint)
+    for part in parts:
+        own = [output for output in outputs if output[: len(part.path)] == part.path]
+        if len(own) > 1 and facts_of(part.loss).per_example:
+            hint = "Write loss={...} with a loss for each."
+            fail(
+                "Task", expected="a loss for each output", got=f"{loss_name(part.loss)!r} for {_names(own)}", hint=hint
+            )
 
 
-def _metrics_of(where: str, metrics: Any, loss: Loss) -> tuple[Metric, ...]:
-    found = tuple(get_metric(metric, loss) for metric in as_tuple(metrics))
-    names = ["loss", *(metric.name for metric in found)]
-    if len(set(names)) < len(names):
-        fail(where, expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
-    return found
+def _check_form(loss: LossTree, metrics: Any) -> None:
+    """Refuse metrics in another form than the losses: a list for one loss, and by output for several."""
+    entries = entries_of(loss)
+    if entries is None:
+        if isinstance(metrics, Mapping):
+            hint = "Give the losses in the same form."
+            fail("Task", expected="a list of metrics for one loss", got="metrics by output", hint=hint)
+    elif isinstance(next(iter(entries)), str) and not is_named(metrics) and (given := list(as_tuple(metrics))):
+        hint = f"Write metrics={{{next(iter(entries))!r}: {in_words(given)}}}."
+        fail("Task", expected="metrics by output, as the losses", got=in_words(given), hint=hint)
 
 
-def as_tuple(metrics: MetricLike | Sequence[MetricLike]) -> tuple[MetricLike, ...]:
-    """Metrics as a tuple, also if there is only one."""
+def _check_keys(parts: Sequence[OutputLoss]) -> None:
+    """Refuse names that would stand twice in the history, or for another value."""
+    for part in parts:
+        names = ["loss", *(metric.name for metric in part.metrics)]
+        if len(set(names)) < len(names):
+            where = f"metrics of {_text(part.path)!r}" if part.path else "Task"
+            fail(where, expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
+    keys = [part.key(name) for part in parts for name in ("loss", *(metric.name for metric in part.metrics))]
+    if len(set(keys)) < len(keys):
+        fail("Task", expected="outputs and metrics with different names in the history", got=str(keys))
+    for key in keys:
+        if key == "seconds" or key.startswith("val_"):
+            hint = "Rename the output or the metric: fit adds 'seconds', and 'val_...' for validation data."
+            fail("Task", expected="another name in the history", got=repr(key), hint=hint)
+
+
+def as_tuple(metrics: Any) -> tuple[Any, ...]:
+    """Metrics as a tuple, also if there is only one, or None."""
+    if metrics is None:
+        return ()
     return (metrics,) if isinstance(metrics, (str, Metric)) or callable(metrics) else tuple(metrics)
 
 
-def _is_tree(node: object) -> bool:
-    return isinstance(node, (Mapping, tuple, list))
+def is_named(tree: object) -> bool:
+    """Whether a tree has entries with names: a dict or a named tuple."""
+    return isinstance(tree, Mapping) or (isinstance(tree, tuple) and hasattr(tree, "_fields"))
+
+
+def entries_of(tree: PyTree) -> dict[Any, Any] | None:
+    """The entries of a dict, a tuple or a list, or the fields of a named tuple; None for anything else."""
+    if is_named(tree):
+        return dict(tree if isinstance(tree, Mapping) else tree._asdict())
+    return dict(enumerate(tree)) if isinstance(tree, (tuple, list)) else None
 
 
 def _flatten(tree: PyTree, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    if not _is_tree(tree):
+    entries = entries_of(tree)
+    if entries is None:
         yield path, tree
         return
-    for name, entry in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+    for name, entry in entries.items():
+        if isinstance(name, str):
+            check_name("Task, loss", name)
         yield from _flatten(entry, (*path, name))
 
 
 def _map(fn: Callable[[Any], object], tree: PyTree) -> PyTree:
     """The tree with a function applied to each loss."""
+    entries = entries_of(tree)
+    if entries is None:
+        return None if tree is None else fn(tree)
+    made = {name: _map(fn, entry) for name, entry in entries.items()}
     if isinstance(tree, Mapping):
-        return {name: _map(fn, entry) for name, entry in tree.items()}
-    if isinstance(tree, (tuple, list)):
-        return tuple(_map(fn, entry) for entry in tree)
-    return None if tree is None else fn(tree)
+        return made
+    return type(tree)(**made) if is_named(tree) else tuple(made.values())
 
 
 def _by_output(argument: str, tree: PyTree, every: Sequence[Path], path: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -202,25 +250,23 @@ def _by_output(argument: str, tree: PyTree, every: Sequence[Path], path: Path = 
     if path in every:
         yield path, tree
         return
-    below = [output for output in every if output[: len(path)] == path]
-    names = list(dict.fromkeys(output[len(path)] for output in below))
-    if not _is_tree(tree):
+    if tree is None or (isinstance(tree, (tuple, list)) and not tree):
+        return
+    names = list(dict.fromkeys(output[len(path)] for output in every if output[: len(path)] == path))
+    entries = entries_of(tree)
+    if entries is None:
         place = f"{argument} of {_text(path)!r}" if path else argument
         fail("Task", expected=f"{place} by output, for {listed(names)}", got=in_words(tree))
-    for name, entry in tree.items() if isinstance(tree, Mapping) else enumerate(tree):
+    for name, entry in entries.items():
         if name not in names:
             fail("Task", expected=f"{argument} for the outputs {listed(names)}", got=f"an entry {name!r}")
         yield from _by_output(argument, entry, every, (*path, name))
+    if not is_named(tree) and len(entries) < len(names):
+        fail("Task", expected=f"{argument} for each of the outputs {listed(names, 'and')}", got=in_words(tree))
 
 
-def _has(tree: PyTree, entry: str | int) -> bool:
-    if isinstance(tree, Mapping):
-        return entry in tree
-    return isinstance(tree, (tuple, list)) and isinstance(entry, int) and entry < len(tree)
-
-
-def _entries_text(tree: PyTree) -> str:
-    return f"entries {listed(tree, 'and')}" if isinstance(tree, Mapping) and tree else describe(tree)
+def _names(outputs: Sequence[Path]) -> str:
+    return ", ".join(repr(_text(path)) for path in outputs)
 
 
 def _text(path: Path) -> str:

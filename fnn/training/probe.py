@@ -16,7 +16,7 @@ from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, carry_note, observe
 from ..penalties import sum_of
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
-from .forward import scores_of
+from .forward import outputs_of
 from .segments import zeros
 from .state import TrainState, check_state, check_task
 from .step import gradients
@@ -36,7 +36,7 @@ class LayerValues(NamedTuple):
     """
 
     outputs: ByLayer  # trees if they are, such as a Masked
-    losses: Array  # (batch,), of each example, before weights; of a Masked output (batch, time), 0 where masked
+    losses: Array  # (batch,), of each example, before weights but 0 for weight 0; of a Masked output (batch, time)
     loss: Array  # of the batch, as train_step reports it
     penalty: Array  # the part of it that the task's penalty and the layers (AddedLoss) add
     # By each output, or by the input of a softmax that the loss reads; None for arrays without a floating-point dtype.
@@ -129,7 +129,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     ) -> Output:
         params, probes = pair
         (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)
-        return out, (state, scores_of(task, out), OrderedDict((name, trace.y) for name, trace in seen.items()))
+        return out, (state, outputs_of(task, out).scores, OrderedDict((name, trace.y) for name, trace in seen.items()))
 
     penalties = task.penalties
     probed = task.replace(
@@ -143,7 +143,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     loss = results(probed, totals)["loss"]
     return LayerValues(
         outputs=outputs,
-        losses=losses_of(task, scores, batch.y),
+        losses=losses_of(task, scores, batch),
         loss=loss,
         penalty=sum((one.astype(loss.dtype) for one in added), jnp.zeros((), loss.dtype)),
         output_gradients=at_outputs,

@@ -159,7 +159,7 @@ def early_stopping(
       min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
         "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
-        losses, also with "val_" before them; any other name needs a mode.
+        losses, also with "val_" or an output's name before them; any other name needs a mode.
       restore_best: whether training returns the state of the best epoch, optimizer and step included, instead of the
         last, ended early or not; default True. Ctrl-C returns the current state.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 
-from .._core.described import Config, Described, in_words
+from .._core.described import Config, Described, in_words, unshared
 from .._core.errors import describe, fail
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree
@@ -15,7 +15,7 @@ from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
 from ..optimizers.rules import get_optimizer
-from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, parse_outputs
+from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, init=False)
@@ -31,16 +31,18 @@ class Task(Described):
         leaves an output out.
       optimizer: a name, an fnn optimizer, or an optax one; default "adam".
       metrics: names, `fnn.Metric`s, or functions ``(predictions, targets) -> (batch,)``; see `fnn.metrics`. With losses
-        by output, a dict from outputs to metrics.
+        by output, a dict from outputs to metrics; with a tuple of losses, also a list with an entry for each.
       penalty: a function of the parameters that is added to the loss, ``params -> scalar``, e.g.
         ``fnn.penalties.l2(1e-4)``.
       constraint: a function applied to the parameters after each update, ``params -> params``, e.g.
         ``fnn.penalties.max_norm(3.0)``.
-      loss_weights: with losses by output, a dict from outputs to numbers; default 1 each.
+      loss_weights: with losses by output, numbers in the form of the metrics; default 1 each. 0 leaves a loss out, even
+        if it is not finite.
 
     Raises:
       InputError: for unknown names, a model that is not a `Layer`, a penalty or constraint that is not callable, two
-        metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss.
+        metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss; for names
+        that would stand twice in the history, such as an output named "val".
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
     Two tasks made alike are equal and share their compiled programs. With losses by output, targets (and sample
@@ -60,7 +62,7 @@ class Task(Described):
     metrics: tuple[Metric, ...] | dict[str, tuple[Metric, ...]]
     penalty: Callable[[Params], Array] | None
     constraint: Callable[[Params], Params] | None
-    outputs: tuple[OutputLoss, ...]
+    parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
 
     def __init__(
@@ -68,11 +70,11 @@ class Task(Described):
         model: Layer,
         loss: LossTree,
         optimizer: str | OptimizerLike = "adam",
-        metrics: MetricTree = (),
+        metrics: MetricTree | None = (),
         penalty: Callable[[Params], Array] | None = None,
         constraint: Callable[[Params], Params] | None = None,
         *,
-        loss_weights: Mapping[str, PyTree] | None = None,
+        loss_weights: PyTree = None,
     ) -> None:
         """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
@@ -81,7 +83,7 @@ class Task(Described):
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
             if fn is not None and not callable(fn):
                 fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
-        metrics = metrics if isinstance(metrics, Mapping) else as_tuple(metrics)
+        metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
@@ -93,10 +95,10 @@ class Task(Described):
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,
-            "outputs": found.parts,
+            "parts": found.parts,
             "without_loss": found.without_loss,
         }
-        written = {name: value for name, value in given.items() if name == "loss" or value != defaults[name]}
+        written = {name: unshared(value) for name, value in given.items() if name == "loss" or value != defaults[name]}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
             object.__setattr__(self, name, value)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree, Scalar, State
+from .._core.types import Array, Params, PyTree, State
 from ..losses.weighting import weighted_sum
 from ..metrics.names import reads_scores
 from ..nn.added_loss import added_losses
@@ -21,18 +21,19 @@ from .state import TrainState
 from .task import Task
 
 Totals = dict[str, PyTree]
+"""By key of the logs. With losses by output "loss" holds what penalties and layers add; else the one loss too."""
 Logs = dict[str, Array]
-PENALTY = "penalty"  # in totals with losses by output
 
 
-def _stop_zero_weight_gradients(predictions: PyTree, weight: Array) -> PyTree:
-    """The same predictions; rows of weight 0 pass no gradient, not even NaN."""
-    counts = weight != 0
+def _stop_gradients(predictions: PyTree, counts: Array | bool) -> PyTree:
+    """The same predictions; rows that do not count, or all for False, pass no gradient, not even NaN."""
+    if isinstance(counts, bool):
+        return predictions if counts else jax.lax.stop_gradient(predictions)
 
     def selected(p: PyTree) -> PyTree:
-        if p.shape[:1] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
+        if p.shape[: counts.ndim] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
             return p
-        return jnp.where(along_rows(counts, p), p, jax.lax.stop_gradient(p))
+        return jnp.where(along_rows(counts, p) if counts.ndim else counts, p, jax.lax.stop_gradient(p))
 
     return jax.tree.map(selected, predictions)
 
@@ -71,26 +72,26 @@ def flatten_time_steps(
     return flat(values), jax.tree.map(flat, y), weight, counts.reshape(-1)
 
 
-def losses_of(task: Task, scores: PyTree, y: PyTree) -> Array:
-    """The loss of each example, (batch,), from `Outputs.scores`; of each step (batch, time) for a `Masked` output.
+def losses_of(task: Task, scores: PyTree, batch: Batch) -> Array:
+    """The loss of each example, (batch,), from `Outputs.scores`; for a `Masked` output of each step, (batch, time).
 
-    Masked steps have the loss 0.
-    With losses by output it is their weighted sum, (batch,), in which the steps of an example are added up.
+    With several losses it is their weighted sum, (batch,), in which the steps of an example are added up. Steps and
+    targets that do not count, by mask or weight 0, have the loss 0.
     """
-    if not task.outputs[0].path:
-        return _losses_of(task.outputs[0], scores, y)
-    each = [_times(part.weight, _losses_of(part, scores, y)) for part in task.outputs]
-    first, *others = (losses.reshape(losses.shape[0], -1).sum(1) for losses in each)
+    first, *others = (_times(part, _losses_of(part, scores, batch)) for part in task.parts)
+    if not others:
+        return first
+    first, *others = (losses.reshape(losses.shape[0], -1).sum(1) for losses in (first, *others))
     return sum(others, start=first)
 
 
-def _losses_of(part: OutputLoss, scores: PyTree, y: PyTree) -> Array:
-    scores = part.of("predictions", scores)
-    flat, targets, _, valid = flatten_time_steps(scores, part.of("targets", y))
+def _losses_of(part: OutputLoss, scores: PyTree, batch: Batch) -> Array:
+    scores, y = part.of("predictions", scores), part.of("targets", batch.y)
+    flat, targets, weight, counts = flatten_time_steps(scores, y, part.weight_of(batch.weight))
     losses = part.loss(flat, targets)
-    if not isinstance(scores, Masked) or valid is None:
-        return losses
-    return jnp.where(valid, losses, jnp.zeros_like(losses)).reshape(scores.mask.shape)
+    for rows in (counts, None if weight is None else weight != 0):
+        losses = losses if rows is None else jnp.where(rows, losses, jnp.zeros_like(losses))
+    return losses.reshape(scores.mask.shape) if isinstance(scores, Masked) else losses
 
 
 def measure(
@@ -100,80 +101,76 @@ def measure(
 
     ``valid`` (batch,) is False for padding rows.
     """
-    if not task.outputs[0].path:
-        return _measure(task.outputs[0], outputs, batch, valid, penalties)
     totals: Totals = {}
     losses = []
-    for part in task.outputs:
+    for part in task.parts:
         loss, own = _measure(part, outputs, batch, valid)
-        losses.append(_times(part.weight, loss))
+        losses.append(_times(part, loss))
         totals |= {part.key(name): total for name, total in own.items()}
     loss = sum(losses[1:], start=losses[0])
-    added = sum((penalty.astype(loss.dtype) for penalty in penalties), start=jnp.zeros((), loss.dtype))
+    added = [penalty.astype(loss.dtype) for penalty in penalties]
     rows = jnp.asarray(rows_of(batch), loss.dtype) if valid is None else jnp.sum(valid, dtype=loss.dtype)
-    return loss + added, {**totals, PENALTY: (added * rows, rows)}
+    total, count = totals.get("loss", (jnp.zeros_like(loss), rows))
+    if added:  # once per example, so that the mean over an epoch includes them once
+        total = sum(added, start=_mean(total, count)) * count
+    return sum(added, start=loss), {**totals, "loss": (total, count)}
 
 
-def _times(weight: Scalar, loss: Array) -> Array:
-    return loss * jnp.asarray(weight, loss.dtype)
+def _times(part: OutputLoss, loss: Array) -> Array:
+    """A loss times its weight; 0 for the weight 0, whatever the loss, and with derivatives of 0."""
+    if part.counts is not True:
+        loss = jnp.where(part.counts, loss, jnp.zeros_like(loss))
+    return loss * jnp.asarray(part.weight, loss.dtype)
 
 
-def _measure(
-    part: OutputLoss, outputs: Outputs, batch: Batch, valid: Array | None, penalties: Sequence[Array] = ()
-) -> tuple[Array, Totals]:
+def _mean(total: Array, count: Array) -> Array:
+    """The mean over examples; 0 over none, as where the mask of an output keeps no step."""
+    return total / jnp.maximum(count, jnp.ones_like(count))
+
+
+def _measure(part: OutputLoss, outputs: Outputs, batch: Batch, valid: Array | None) -> tuple[Array, Totals]:
     """The loss of one output, and its totals."""
     with located(part.where):
-        predictions, scores = (part.of("predictions", tree) for tree in outputs)
-        masked, same, y = isinstance(scores, Masked), predictions is scores, part.of("targets", batch.y)
+        (predictions, scores), y = outputs.of(part), part.of("targets", batch.y)
+        same = predictions is scores
         if not same:
             predictions = flatten_time_steps(predictions, y)[0]
         scores, y, weight, valid = flatten_time_steps(scores, y, part.weight_of(batch.weight), valid)
-        if weight is not None:
-            scores = _stop_zero_weight_gradients(scores, weight)
+        scores = _stop_gradients(scores, part.counts if weight is None else (weight != 0) & part.counts)
         values = part.loss(scores, y)
         total, count = weighted_sum(values, weight, valid)
-    # With a masked output a whole batch may be padding.
-    loss = total / (jnp.maximum(count, jnp.ones_like(count)) if masked else count)
-    for penalty in penalties:
-        loss = loss + penalty.astype(total.dtype)
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
     if valid is not None:
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))
-    # A penalty counts once per example, so that the mean over an epoch includes it once.
-    totals: Totals = {"loss": (loss * count if penalties else total, count)}
+    totals: Totals = {"loss": (total, count)}
     for metric in part.metrics:
         with located(f"metric {metric.name!r}"):
             read = scores if same or reads_scores(metric) else predictions
             totals[metric.name] = metric.measure(read, y, weights)
-    return loss, totals
+    return _mean(total, count), totals
 
 
 def merge(task: Task, a: Totals, b: Totals) -> Totals:
     """The totals of two parts of the data together."""
-    merges = {part.key(metric.name): metric.merge for part in task.outputs for metric in part.metrics}
+    merges = {part.key(metric.name): metric.merge for part in task.parts for metric in part.metrics}
     add = partial(jax.tree.map, jnp.add)
     return {name: merges.get(name, add)(a[name], b[name]) for name in a}
 
 
 def results(task: Task, totals: Totals) -> Logs:
     """The values of loss and metrics from totals; with losses by output, also those of each."""
-    logs: Logs = {}
-    for part in task.outputs:
-        loss, count = totals[part.key("loss")]
-        logs[part.key("loss")] = loss / count
+    logs: Logs = {"loss": _mean(*totals["loss"])}
+    for part in task.parts:
+        logs[part.key("loss")] = _mean(*totals[part.key("loss")])
         for metric in part.metrics:
             logs[part.key(metric.name)] = metric.result(totals[part.key(metric.name)])
-    if not task.outputs[0].path:
-        return logs
-    losses = [_times(part.weight, logs[part.key("loss")]) for part in task.outputs]
-    added, rows = totals[PENALTY]
-    return {"loss": sum(losses, start=added / rows), **logs}
+    each = [_times(part, logs[part.key("loss")]) for part in task.parts if part.path]
+    return {**logs, "loss": sum(each, start=logs["loss"])}
 
 
 def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
     """The totals from which the loss is computed."""
-    every = [totals[part.key("loss")] for part in task.outputs]
-    return [*every, totals[PENALTY]] if task.outputs[0].path else every
+    return [totals["loss"], *(totals[part.key("loss")] for part in task.parts if part.counts)]
 
 
 def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -142,10 +143,12 @@ def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[Outputs, State]:
 def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions | dict[str, PyTree]:
     """See `Ensemble.predict`."""
     outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0].scores, x, batch_size, axis=1))
-    if not task.outputs[0].path:
-        return _predictions(task.outputs[0].loss, outputs)
-    found = {part.path: _predictions(part.loss, part.of("predictions", outputs)) for part in task.outputs}
-    return by_output(found)
+    return _by_loss(_predictions, task, outputs)
+
+
+def _by_loss(fn: Callable[[Loss, PyTree], PyTree], task: Task, outputs: PyTree) -> PyTree:
+    """A function of each loss and its output; one value, or nested dicts by output."""
+    return by_output({part.path: fn(part.loss, part.of("predictions", outputs)) for part in task.parts})
 
 
 def _predictions(loss: Loss, outputs: PyTree) -> Predictions:
@@ -189,14 +192,8 @@ def _log_mean(log_p: Array) -> Array:
     return jnp.where(jnp.isnan(log_p).any(0), jnp.asarray(np.nan, log_p.dtype), together)
 
 
-def _together(task: Task, outputs: PyTree) -> PyTree:
-    """The joint prediction as outputs (rows, ...) in the form that the task's losses take."""
-    if not task.outputs[0].path:
-        return _joined(task.outputs[0].loss, outputs)
-    return by_output({part.path: _joined(part.loss, part.of("predictions", outputs)) for part in task.outputs})
-
-
 def _joined(loss: Loss, outputs: PyTree) -> PyTree:
+    """The joint prediction as outputs (rows, ...) in the form that the loss takes."""
     if isinstance(outputs, Masked):
         return Masked(_joined(loss, outputs.x), outputs.mask.all(0))
     kind, outputs = facts_of(loss).outputs, widened(outputs)
@@ -241,6 +238,15 @@ def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     return total, jnp.maximum(total - entropy(p).mean(0), jnp.zeros_like(total))  # rounding may make it negative
 
 
+def _together(task: Task, outputs: Outputs) -> Outputs:
+    """The joint outputs of the members."""
+    scores = _by_loss(_joined, task, outputs.scores)
+    if not outputs.activated:
+        return Outputs(scores, scores)
+    means = {part.path: _predictions(part.loss, part.of("predictions", outputs.scores)).mean for part in task.parts}
+    return Outputs(by_output(means), scores, outputs.activated)
+
+
 @partial(jax.jit, static_argnums=(0, 3))
 def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) -> tuple[Logs, Logs]:
     """Results of the ensemble, and of each member, from one pass over the data; see `measure_all`."""
@@ -249,8 +255,7 @@ def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) 
         batch = neutralize_zero_weights(task.model, batch)
         outputs, after = _forward(task, ts, batch.x)
         added = jax.vmap(partial(penalties_of, task))(ts.params, after)
-        together = _together(task, outputs.scores)
-        own = measure(task, Outputs(together, together), batch, valid, [a.mean(0) for a in added])[1]
+        own = measure(task, _together(task, outputs), batch, valid, [a.mean(0) for a in added])[1]
         each = jax.vmap(lambda out, added: measure(task, out, batch, valid, added)[1])(outputs, added)
         return own, each
 

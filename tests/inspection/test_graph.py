@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import fnn
+from fnn.nn.graph import connections, source_name
 
 
 def edges(model, x):
@@ -62,6 +63,57 @@ def test_calls_inside_transformations_have_no_connections():
     model = fnn.Model(forward, cell=fnn.Dense(3), out=fnn.Dense(3))
     # The scan's result is computed from x; the call inside it is not seen.
     assert edges(model, jnp.ones((4, 2, 3))) == {"cell": (), "out": ("x",), "out 2": ("x",)}
+
+
+def test_constants_and_inputs_given_twice():
+    """A constant comes from nowhere, and one value given as two inputs is both of them."""
+    both = fnn.Model(lambda layers, x: (layers.m(x[0]), x[1] * 2, 3.0), m=fnn.Dense(2))
+
+    def forward(layers, x):
+        h = layers.a(x)
+        twice, once = layers.both(h, h), layers.both(h, 1.0)
+        return twice[0] + once[0], jnp.float32(1), 2.0, layers.c(jnp.ones((2, 3)))
+
+    model = fnn.Model(forward, a=fnn.Dense(3), both=both, c=fnn.Dense(1))
+    assert edges(model, (3,)) == {
+        "a": ("x",),
+        "both": ("a",),
+        "both/m": ("x[0]", "x[1]"),
+        "both 2": ("a",),
+        "c": (),
+    }
+    x = jnp.ones((2, 3))
+    params, state = jax.eval_shape(model.init, jax.random.key(0), x)
+    found, ends = connections(model, params, state, x)
+    assert [list(map(source_name, end)) for end in ends] == [["both", "both (call 2)"], [], [], ["c"]]
+    assert [found[(("both", 2), ("m", 1))]] == [["x[0]"]]
+
+
+def test_a_layer_called_only_in_training_has_a_row():
+    def forward(layers, x, *, train):
+        h = layers.noise(layers.a(x)) if train else layers.a(x)
+        return (h, layers.aux(h)) if train else (h,)
+
+    aux = fnn.Sequential(fnn.Dense(7), fnn.Dropout(0.5))
+    model = fnn.Model(forward, a=fnn.Dense(3), noise=fnn.Dropout(0.5), aux=aux)
+    for nested in (model, fnn.Sequential(fnn.Dense(3), model)):
+        table = fnn.summary(nested, (3,))
+        own = [row for row in table.rows if row.path[-1] != "model" and row.path[0] != "dense"]
+        assert [(row.path[-1], row.params) for row in own] == [
+            ("a", 12), ("noise", 0), ("aux", 0), ("dense", 28), ("dropout", 0)
+        ]  # fmt: skip
+        assert [row.connected for row in own] == [("x",), ("a",), ("noise",), (), ()]
+        assert sum(row.params for row in table.rows) == table.total == 40 + 12 * (nested is not model)
+        assert [row.params for row in fnn.check(nested, (3,)).rows] == [row.params for row in table.rows]
+
+
+def test_models_without_a_model_are_not_traced_again(monkeypatch):
+    calls = []
+    monkeypatch.setattr("fnn.inspection.summary.connections", lambda *args: calls.append(args) or ({}, []))
+    fnn.summary(fnn.Sequential(fnn.Dense(2), fnn.Residual(fnn.Dense(2))), (3,))
+    assert not calls
+    fnn.summary(fnn.Residual(fnn.Model(lambda layers, x: layers.a(x), a=fnn.Dense(3))), (3,))
+    assert len(calls) == 1
 
 
 def test_the_table_shows_connections_and_repeats_no_parameters():

@@ -1,5 +1,6 @@
 """Model: values and gradients against Keras's functional models, keys, state, shapes, and errors with their line."""
 
+import functools
 import pickle
 
 import jax
@@ -279,6 +280,42 @@ def test_state_inside_a_transformation_is_refused(transformation):
         model.init(KEY, draw(4, 2, 3))
 
 
+def draws(layers, x, call):
+    """Two rounds of a layer inside a transformation."""
+    rounds = {
+        "scan": lambda: jax.lax.scan(lambda c, row: (c, layers.a(row)), 0, x)[1],
+        "vmap": lambda: jax.vmap(layers.a)(x),
+        "jit": lambda: (lambda fn: fn(x) + fn(x))(jax.jit(lambda x: layers.a(x))),
+        "cond": lambda: jax.lax.cond(True, layers.a, lambda x: x, x),
+        "checkpoint": lambda: (lambda fn: fn(x) + fn(x))(jax.checkpoint(lambda x: layers.a(x))),
+    }
+    return rounds[call]()
+
+
+@pytest.mark.parametrize("transformation", ["scan", "vmap", "jit", "cond", "checkpoint"])
+def test_random_numbers_inside_a_transformation_are_refused_in_training(transformation):
+    """Each round would draw the same ones; Dropout inside a Sequential too, and with a key of the user's layer."""
+    forward = functools.partial(draws, call=transformation)
+    noise = fnn.Layer(
+        lambda key, x: ({}, {}),
+        lambda p, s, x, *, key=None, train=False: (x + jax.random.normal(key, x.shape) if train else x, s),
+    )
+    x = draw(2, 3)
+    for layer, error in (
+        (fnn.Dropout(0.5), r"layer 'a' > dropout: expected a key.*no key inside.*fnn\.Repeated"),
+        (fnn.Sequential(fnn.Dropout(0.5)), r"'dropout' \(position 0\) > dropout: .*no key inside.*fnn\.Repeated"),
+    ):
+        model = fnn.Model(forward, a=layer)
+        with pytest.raises(fnn.InputError, match=error):
+            model.init(KEY, x)
+        assert jax.eval_shape(lambda x, m=model: m.apply({}, {}, x, key=KEY)[0], x).shape == (2, 3)
+        with pytest.raises(fnn.InputError, match=r"a key in training, got key=None\. Call apply\([^()]*\)\.$"):
+            model.apply({}, {}, x, train=True)  # without a key there is nothing to explain
+    with pytest.raises(Exception, match="key") as raised:
+        fnn.Model(forward, a=noise).init(KEY, x)
+    assert any("fnn.Repeated" in note for note in raised.value.__notes__)
+
+
 # --------------------------------------------------------------------------------------------------- shapes and nesting
 def test_init_traces_each_model_once_per_shape():
     counts = []
@@ -361,6 +398,115 @@ def test_models_print_compare_and_pickle():
     assert list(fnn.Sequential(model, model).init(KEY, draw(2, 2))[0]) == ["pair", "pair_1"]
 
 
+def test_containers_changed_later_do_not_change_the_model():
+    def make(blocks, tail):
+        return fnn.Model(lambda layers, x: layers.tail["out"](layers.blocks[0][0](x)), blocks=blocks, tail=tail)
+
+    blocks, tail = [[fnn.Dense(2)]], {"out": fnn.Dense(3)}
+    model, same = make(blocks, tail), make([[fnn.Dense(2)]], {"out": fnn.Dense(3)})
+    blocks[0].append(fnn.Dense(4))
+    blocks.append(fnn.Dense(4))
+    tail["out"] = fnn.Dense(9)
+    tail["more"] = fnn.Dense(9)
+    assert model == same
+    assert hash(model) == hash(same)
+    assert repr(model) == repr(same)
+    assert make(blocks, tail) != model
+    params, _ = jax.eval_shape(model.init, KEY, draw(2, 2))
+    assert jax.tree.map(lambda a: a.shape, params["tail"]) == {"out": {"bias": (3,), "kernel": (2, 3)}}
+
+
+class Forward:
+    """Functions of other kinds, which all scale by three."""
+
+    def __call__(self, layers, x):
+        return layers.a(x) * 3
+
+    def method(self, layers, x, *, train):
+        return layers.a(x) * (3 if train else 4)
+
+
+def scaled(layers, x, scale, *, train):
+    return layers.a(x) * (scale if train else scale + 1)
+
+
+def logged(fn):
+    @functools.wraps(fn)
+    def wrapper(*args, **kwargs):
+        return fn(*args, **kwargs)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("forward", "evaluated"),
+    [
+        (functools.partial(scaled, scale=3), 4),
+        (functools.partial(scaled, scale=3, train=True), 3),
+        (functools.partial(functools.partial(scaled, train=False), scale=2), 3),
+        (Forward(), 3),
+        (Forward().method, 4),
+        (logged(Forward().method), 4),
+        (lambda *args, **options: args[0].a(args[1]) * (3 if options["train"] else 4), 4),
+        (lambda layers, x, scale=3: layers.a(x) * scale, 3),
+    ],
+)
+def test_forward_may_be_any_callable(forward, evaluated):
+    model = fnn.Model(forward, a=fnn.Activation("linear"))
+    x = draw(2, 3)
+    np.testing.assert_allclose(model.apply({}, {}, x, key=KEY, train=True)[0], 3 * x, 1e-6)
+    np.testing.assert_allclose(model.apply({}, {}, x)[0], evaluated * x, 1e-6)
+    assert "a=Activation('linear')" in repr(model)
+
+
+@pytest.mark.parametrize(
+    ("forward", "name"),
+    [
+        (functools.partial(lambda layers, x, scale: layers.a(x[0, 0]), scale=1), "<lambda>"),
+        (type("Fails", (), {"__call__": lambda self, layers, x: layers.a(x[0, 0])})(), "<lambda>"),
+    ],
+)
+def test_errors_name_the_line_of_any_callable(forward, name):
+    with pytest.raises(
+        fnn.InputError, match=rf"^model, line \d+ of {name}: .*layers.a\(x\[0, 0\]\).* > layer 'a' > Dense"
+    ):
+        fnn.Model(forward, a=fnn.Dense(2)).init(KEY, draw(2, 3))
+
+
+def test_a_forward_may_ask_for_a_layer():
+    def forward(layers, x):
+        assert hasattr(layers, "a")
+        assert not hasattr(layers, "b")
+        assert getattr(layers, "b", None) is None
+        return layers.a(x, 2.0)  # a Python number among the inputs
+
+    inner = fnn.Model(lambda layers, x: (x[0] * x[1], 5.0), unused=[], a=fnn.Dense(1))
+    with pytest.raises(fnn.InputError, match="got no call of 'a'"):
+        fnn.Model(forward, a=inner).init(KEY, draw(2, 3))
+    inner = fnn.Model(lambda layers, x: (layers.a(x[0]) * x[1], 5.0), unused=[], a=fnn.Dense(1))
+    params, state = fnn.Model(forward, a=inner).init(KEY, draw(2, 3))
+    assert list(params["a"]) == ["a"]
+    assert fnn.Model(forward, a=inner).apply(params, state, draw(2, 3))[0][1] == 5
+
+
+def test_keys_of_every_kind():
+    """In init the values of parameters are not known, those of keys neither."""
+    seen = []
+    keyed = fnn.Layer(lambda key, x: ({"key": jax.random.key(1, impl="rbg")}, {}), lambda p, s, x, **_: (x, s))
+
+    def forward(layers, x, *, key):
+        y = layers.a(x)
+        seen.append((key.dtype, layers.a.params["key"].dtype))
+        return y
+
+    model = fnn.Model(forward, a=keyed)
+    for impl in ("rbg", "threefry2x32"):
+        key = jax.random.key(0, impl=impl)
+        params, state = model.init(key, draw(2, 3))
+        model.apply(params, state, draw(2, 3), key=key)
+        assert seen[-2:] == [(key.dtype, params["key" if "key" in params else "a"]["key"].dtype)] * 2
+
+
 # -------------------------------------------------------------------------------------------------------------- errors
 def test_errors_name_the_line_of_forward():
     def forward(layers, x):
@@ -390,7 +536,7 @@ def test_errors_name_the_line_of_forward():
         (lambda: fnn.Model(plain("a"), a=jax.nn.relu), "Model, a: expected a Layer.*got the function relu. Functions"),
         (lambda: fnn.Model(plain("a"), a=fnn.Dense), r"Model, a: .*got the function Dense. Call it: Dense\(\.\.\.\)"),
         (lambda: fnn.Model(plain("a"), a=[fnn.Dense(2), 3]), "Model, a/1: expected a Layer.*got 3"),
-        (lambda: fnn.Model(plain("a"), a={1: fnn.Dense(2)}), "Model, layers 'a': expected names as keys, got 1"),
+        (lambda: fnn.Model(plain("a"), a={1: fnn.Dense(2)}), "Model, a: expected a name without '/' that .* got 1"),
         (
             lambda: fnn.Model(plain("a"), a=fnn.Dense(2), b=fnn.Dense(3), c=fnn.Dense(4)).init(KEY, draw(2, 3)),
             "model: expected forward to call every layer, got no call of 'b' or 'c'",
@@ -414,6 +560,45 @@ def test_errors_name_the_line_of_forward():
         (
             lambda: fnn.Model(plain("a"), a=fnn.Dense(2)).apply({"dense": {}}, {}, draw(2, 3)),
             r"model: expected parameters of the layers 'a', got \['dense'\]\. Are they another model's\?",
+        ),
+        (lambda: fnn.Model(plain("a"), **{"a/b": fnn.Dense(2)}), "Model: expected a name without '/'.* got 'a/b'"),
+        (lambda: fnn.Model(plain("a"), _bound=fnn.Dense(2)), "Model: expected a name .* begin with '_', got '_bound'"),
+        (lambda: fnn.Model(plain("a"), a={"": fnn.Dense(2)}), "Model, a: expected a name without '/'.* got ''"),
+        (lambda: fnn.Model(plain("a"), a=fnn.Dense(2), name="a/b"), "Model, name: expected a name .* got 'a/b'"),
+        (lambda: fnn.Dense(2, name="a/b"), "Dense, name: expected a name without '/'.* got 'a/b'"),
+        (lambda: fnn.Sequential(fnn.Dense(2), name=3), "Sequential, name: expected a name .* got 3"),
+        (lambda: fnn.Layer(None, None, name="_a"), "Layer, name: expected a name .* got '_a'"),
+        (lambda: fnn.Model(plain("a"), blocks=[], heads={}), "layers by name, got none in 'blocks' and 'heads'"),
+        (
+            lambda: fnn.Model(plain("a"), a=[fnn.Sequential(fnn.BatchNorm())], b=fnn.Dense(1), per_example=True),
+            r"alone, as per_example=True promises, got a/0 \(Sequential\)\. Leave",
+        ),
+        (lambda: fnn.Model(lambda layers, x, *, training: x, a=fnn.Dense(2)), "got <lambda>.*Write train for training"),
+        (lambda: fnn.Model(lambda layers, x, training=False: x, a=fnn.Dense(2)), "Write train for training"),
+        (lambda: fnn.Model(lambda layers, x, rng: x, a=fnn.Dense(2)), r"\(layers, x, rng\)\. Write key for rng"),
+        (lambda: fnn.Model(lambda x: x, a=fnn.Dense(2)), r"forward\(layers, x\), .* got <lambda>\(x\)\."),
+        (lambda: fnn.Model(lambda layers, a, b: a, a=fnn.Dense(2)), "Pass several inputs as one tuple or dict"),
+        (lambda: fnn.Model(lambda layers, x, key, /: x, a=fnn.Dense(2)), r"got <lambda>\(layers, x, key\)"),
+        (
+            lambda: fnn.Model(lambda layers, x: None, a=fnn.Dense(2), name="net").init(KEY, draw(2, 3)),
+            r"^net: expected forward to return arrays, got None\. Does it end in a return\?",
+        ),
+        (
+            lambda: fnn.Model(lambda layers, x: {"y": layers.a}, a=fnn.Dense(2)).init(KEY, draw(2, 3)),
+            r"model: expected forward to return arrays, got a BoundLayer\. Call the layer",
+        ),
+        (
+            lambda: fnn.Model(lambda layers, x: {}, a=fnn.Dense(2)).init(KEY, draw(2, 3)),
+            r"model: expected forward to return arrays, got \{\}\.",
+        ),
+        *(
+            (
+                lambda option=option: fnn.Model(
+                    lambda layers, x: layers.a(x, **{option: True}), a=fnn.Dense(2)
+                ).init(KEY, draw(2, 3)),
+                rf"layer 'a': expected inputs without options, got {option}=\. The model passes key and train",
+            )
+            for option in ("training", "train", "key")
         ),
         (
             lambda: fnn.Model(plain("a"), a=[fnn.Dense(2)]).apply({"a": []}, {}, draw(2, 3)),

@@ -59,6 +59,26 @@ def test_boxes_do_not_overlap_and_lines_pass_between_them():
             assert not inside.any()
 
 
+def test_layers_called_as_inputs_and_outputs():
+    """Layers have boxes of their own, beside those of the input x and the output y; constants have no line."""
+    model = fnn.Model(lambda layers, x: (layers.y(layers.x(x)), 1.0 + jnp.zeros(2)), x=fnn.Dense(2), y=fnn.Dense(1))
+    ax = fnn.plot.model(model, (3,))
+    assert [text for text in texts(ax) if text[0] in "xy"] == ["x", "x", "y", "y[0]", "y[1]"]
+    boxes, lines = boxes_and_lines(ax)
+    assert (len(boxes), len(lines)) == (5, 3)
+
+
+def test_a_layer_of_training_alone_is_drawn():
+    def forward(layers, x, *, train):
+        h = layers.a(x)
+        return (h, layers.aux(h)) if train else h
+
+    ax = fnn.plot.model(fnn.Model(forward, a=fnn.Dense(2), aux=fnn.Dense(7)), (3,))
+    assert "aux" in texts(ax)
+    boxes, lines = boxes_and_lines(ax)
+    assert (len(boxes), len(lines)) == (4, 3)  # x-a, a-aux, a-y
+
+
 def test_a_sequential_is_a_chain():
     ax = fnn.plot.model(fnn.Sequential(fnn.Flatten(), fnn.Dense(10)), (28, 28))
     assert [text for text in texts(ax) if "param" in text] == ["7,850 parameters"]

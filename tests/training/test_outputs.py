@@ -1,6 +1,8 @@
 """Losses, metrics and sample weights by output: against Keras, and in every call that trains or measures."""
 
 import math
+import re
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,12 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn.fitting import checkpoints, guard
+from fnn.fitting.inputs import weigh
+from fnn.training.batch import Batch
+from fnn.training.checks import check_fit, check_input
 from fnn.training.probe import layer_values
+from fnn.training.totals import loss_totals, measure, results
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(0)
@@ -173,6 +180,132 @@ def test_outputs_in_tuples_and_nested():
     assert (ts.params["b"]["kernel"] != start["b"]["kernel"]).all()
 
 
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+PAIRS = fnn.Model(lambda layers, x: Pair(layers.a(x), layers.b(x)), a=fnn.Dense(1), b=fnn.Dense(2))
+TUPLES = fnn.Model(lambda layers, x: (layers.a(x), layers.b(x)), a=fnn.Dense(1), b=fnn.Dense(2))
+TARGETS = X[:, :1], X[:, :2]
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "metrics", "weights", "y", "names"),
+    [
+        (PAIRS, Pair("mse", "mae"), Pair(["mae"], None), Pair(1.0, 0.5), Pair(*TARGETS), ("left", "right")),
+        (PAIRS, {"right": "mae", "left": "mse"}, {"left": "mae"}, {"right": 0.5}, Pair(*TARGETS), ("left", "right")),
+        (TUPLES, ["mse", "mae"], [["mae"], []], [1.0, 0.5], TARGETS, ("0", "1")),
+        (TUPLES, ("mse", "mae"), ["mae", None], (None, 0.5), list(TARGETS), ("0", "1")),
+    ],
+)
+def test_named_tuples_and_lists(model, loss, metrics, weights, y, names):
+    task = fnn.Task(model, loss, fnn.sgd(0.1), metrics=metrics, loss_weights=weights)
+    params = {"a": {"kernel": np.ones((3, 1), "f"), "bias": np.zeros(1, "f")},
+              "b": {"kernel": np.full((3, 2), 0.5, "f"), "bias": np.zeros(2, "f")}}  # fmt: skip
+    ts = fnn.TrainState(params, {}, task.optimizer.init(params), KEY, jnp.int32(0))
+    logs = jax.jit(lambda ts, y: measure(task, model.apply(ts.params, {}, X)[0], Batch(X, y))[1])(ts, y)
+    logs = results(task, logs)
+    left, right = X.sum(1, keepdims=True) - TARGETS[0], X.sum(1, keepdims=True) / 2 - TARGETS[1]
+    want = {f"{names[0]}_loss": np.mean(left**2), f"{names[0]}_mae": np.abs(left).mean(),
+            f"{names[1]}_loss": np.abs(right).mean()}  # fmt: skip
+    want["loss"] = want[f"{names[0]}_loss"] + 0.5 * want[f"{names[1]}_loss"]
+    assert {name: float(value) for name, value in logs.items()} == pytest.approx(want, rel=1e-5)
+    assert type(task.loss) is (type(loss) if type(loss) is not list else tuple)
+    check_fit(task, ts, Batch(X, y))
+
+
+def test_losses_and_metrics_changed_later_do_not_change_the_task():
+    loss, metrics = dict(LOSS), {"digit": ["accuracy"]}
+    task = fnn.Task(MODEL, loss, "sgd", metrics=metrics)
+    text = repr(task)
+    loss["more"] = "mse"
+    metrics["digit"].append("precision")
+    assert repr(task) == text
+    assert task == task.replace()
+    assert [part.name for part in task.replace(optimizer="adam").parts] == ["digit", "angle"]
+
+
+def test_an_output_whose_mask_keeps_nothing_adds_nothing():
+    steps = fnn.Masked(np.ones((2, 3, 1), "f"), np.zeros((2, 3), bool))
+    model = fnn.Model(lambda layers, x: {"steps": layers.a(x["s"]), "rows": layers.b(x["r"])},
+                      a=fnn.Dense(1), b=fnn.Dense(1))  # fmt: skip
+    x, y = {"s": steps, "r": X[:2]}, {"steps": np.ones((2, 3, 1), "f"), "rows": np.ones((2, 1), "f")}
+    task = fnn.Task(model, {"steps": "mse", "rows": "mse"}, fnn.sgd(0.1), penalty=fnn.penalties.l2(0.1))
+    ts = fnn.init(task, KEY, x)
+    after, logs = fnn.train_step(task, ts, (x, y))
+    penalty = 0.1 * sum(float(np.square(p["kernel"]).sum()) for p in ts.params.values())
+    assert float(logs["steps_loss"]) == 0
+    assert float(logs["loss"]) == pytest.approx(float(logs["rows_loss"]) + penalty, rel=1e-5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
+    whole, counted = fnn.Task(model, {"steps": "mse", "rows": None}, "sgd"), Batch(x, y)
+    predictions = model.apply(ts.params, {}, x)[0]
+    assert float(results(whole, measure(whole, predictions, counted)[1])["loss"]) == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_loss_of_weight_zero_may_be_anything(known):
+    """As a sample weight of 0, it passes no gradient either, whether it is known before compilation or not."""
+
+    def forward(layers, x):
+        b = layers.b(x)
+        return {"a": layers.a(x), "b": jnp.sqrt(b * 0 - 1) / 0 if known else b}
+
+    model = fnn.Model(forward, a=fnn.Dense(1), b=fnn.Dense(1))
+    params = {name: {"kernel": jnp.ones((3, 1)), "bias": jnp.zeros(1)} for name in "ab"}
+    batch = Batch(X, {"a": X[:, :1], "b": X[:, :1] * np.nan})
+
+    def loss(weight, params):
+        task = fnn.Task(model, {"a": "mse", "b": "mse"}, loss_weights={"b": weight})
+        return measure(task, model.apply(params, {}, X)[0], batch)[0]
+
+    if known:
+        value, grads = jax.jit(jax.value_and_grad(lambda params: loss(0.0, params)))(params)
+    else:
+        value, (slope, grads) = jax.jit(jax.value_and_grad(loss, (0, 1)))(0.0, params)
+        assert float(slope) == 0
+    want = X.sum(1, keepdims=True) - X[:, :1]
+    assert float(value) == pytest.approx(np.mean(want**2), rel=1e-5)
+    np.testing.assert_allclose(grads["a"]["kernel"], 2 * X.T @ want / ROWS, 1e-4, 1e-5)
+    assert not np.any(grads["b"]["kernel"])
+    task = fnn.Task(model, {"a": "mse", "b": "mse"}, loss_weights={"b": 0})
+    totals = measure(task, model.apply(params, {}, X)[0], batch)[1]
+    assert len(loss_totals(task, totals)) == 2  # check="finite" does not watch it
+    assert float(results(task, totals)["loss"]) == pytest.approx(float(value), rel=1e-5)
+
+
+@pytest.mark.parametrize(("first", "second"), [("big", "small"), ("small", "big")])
+def test_ids_read_by_two_embeddings_fit_both(first, second):
+    model = fnn.Model(lambda layers, x: layers[first](x["ids"]) + layers[second](x["ids"]) + layers.other(x["more"]),
+                      big=fnn.Embedding(9, 1), small=fnn.Embedding(5, 1), other=fnn.Embedding(7, 1))  # fmt: skip
+    task = fnn.Task(model, "mse")
+    x = {"ids": np.array([[0], [4]], "int32"), "more": np.array([[6], [1]], "int32")}
+    ts = fnn.init(task, KEY, x)
+    check_input(task, ts, x)
+    for name, most in (("ids", 5), ("more", 7)):
+        wrong = {**x, name: np.array([[0], [most]], "int32")}
+        with pytest.raises(
+            fnn.InputError, match=rf"x\[{name}\]: expected ids in \[0, {most}\) .* got ids from 0 to {most}"
+        ):
+            check_input(task, ts, wrong)
+
+
+def test_gradients_of_examples_refuse_masked_outputs():
+    model = fnn.Model(lambda layers, x: {"steps": layers.a(x["s"]), "rows": layers.b(x["r"])},
+                      a=fnn.Dense(1), b=fnn.Dense(1))  # fmt: skip
+    x = {"s": fnn.Masked(np.ones((2, 3, 1), "f"), np.ones((2, 3), bool)), "r": X[:2]}
+    y = {"steps": np.ones((2, 3, 1), "f"), "rows": np.ones((2, 1), "f")}
+    for losses in ({"steps": "mse", "rows": "mse"}, {"steps": "mse", "rows": None}):
+        task = fnn.Task(model, losses)
+        with pytest.raises(
+            fnn.InputError, match=r"example_gradients: expected a model with one output for each.*Masked"
+        ):
+            fnn.example_gradients(task, fnn.init(task, KEY, x), (x, y))
+    task = fnn.Task(model, {"steps": None, "rows": "mse"})  # its loss is of whole rows
+    ts = fnn.init(task, KEY, x)
+    assert fnn.example_gradients(task, ts, (x, {"rows": y["rows"]}))["b"]["kernel"].shape == (2, 3, 1)
+
+
 # ------------------------------------------------------------------------------------------------------- in every call
 def test_callbacks_and_weights_of_losses_in_a_sweep(ts):
     def trial(weight):
@@ -206,7 +339,7 @@ def test_ensembles(task):
     assert logs["angle_loss"] == pytest.approx(want, rel=1e-5)
 
 
-def test_reports_and_checks(task, ts, tmp_path):
+def test_reports_and_checks(task, ts):
     values = layer_values(task, ts, (X, Y))
     want = reference(ts)
     np.testing.assert_allclose(values.losses, want["digit"] + 0.3 * want["angle"], 1e-5)
@@ -215,13 +348,86 @@ def test_reports_and_checks(task, ts, tmp_path):
     assert "digit" in str(fnn.check(task, X))
     options = {"epochs": 2, "batch_size": 11, "verbose": 0}
     whole, _ = fnn.fit(task, ts, (X, Y), **options)
-    fnn.fit(task, ts, (X, Y), **{**options, "epochs": 1}, checkpoint=tmp_path / "run")
     with pytest.raises(fnn.NonFiniteError):
         fnn.fit(
             task_of(optimizer=fnn.sgd(1e20), loss_weights={"angle": 1e20}), ts, (X, Y), check="finite", **options
         )  # fmt: skip
     finite, _ = fnn.fit(task, ts, (X, Y), check="finite", **options)
     assert fnn.fingerprint(finite) == fnn.fingerprint(whole)
+
+
+def test_a_run_killed_within_an_epoch_ends_with_the_same_bits(task, ts, tmp_path, monkeypatch):
+    """The checkpoint holds the totals of each output and of the penalties."""
+    task = task.replace(penalty=fnn.penalties.l2(0.01))
+    original, calls = checkpoints.save_with, []
+
+    def save(*args, **kwargs):
+        original(*args, **kwargs)
+        calls.append(1)
+        if len(calls) == 3:  # of two steps in each epoch
+            raise RuntimeError("killed")
+
+    def train(**options):
+        return fnn.fit(task, ts, (X, Y), epochs=2, batch_size=11, verbose=0, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_with", save)
+        with pytest.raises(Exception, match="killed"):
+            train(checkpoint=tmp_path, every=1)
+    assert len(calls) == 3
+    (resumed, seen), (whole, history) = train(checkpoint=tmp_path, every=1), train()
+    assert fnn.fingerprint(resumed) == fnn.fingerprint(whole)
+    assert {**seen, "seconds": 0} == {**history, "seconds": 0}
+
+
+@pytest.mark.parametrize("broken", ["forward", "targets"])
+def test_the_place_of_a_failure_is_named_by_the_graph(broken):
+    """The layer called next in `forward` reads another value; targets of weight 0 may be NaN."""
+
+    @jax.custom_vjp
+    def breaks(x):
+        return x
+
+    breaks.defvjp(lambda x: (x, None), lambda _, g: (g * jnp.nan,))
+    layer = fnn.Activation((lambda x: x / 0) if broken == "forward" else breaks)
+
+    def forward(layers, x):
+        h, other = layers.first(x), layers.second[0](x)
+        return {"digit": layers.digit(layers.broken(h)), "angle": layers.angle(other)}
+
+    model = fnn.Model(forward, first=fnn.Dense(2), second=[fnn.Dense(2)], broken=layer, digit=fnn.Dense(3),
+                      angle=fnn.Dense(1))  # fmt: skip
+    task = fnn.Task(model, LOSS, fnn.sgd(0.1))
+    y = {**Y, "angle": np.where(np.arange(ROWS)[:, None] % 2 == 0, np.nan, Y["angle"]).astype("float32")}
+    weights = {"digit": np.ones(ROWS, "float32"), "angle": (np.arange(ROWS) % 2).astype("float32")}
+    ts, data = fnn.init(task, KEY, X), Batch(X, y, weights) if broken == "targets" else Batch(X, Y)
+    data = jax.tree.map(jnp.asarray, data)
+    place = guard._place(task, ts, data, ts)
+    if broken == "forward":
+        assert re.match(
+            r"forward: the output of layer 'broken' has .*; the largest .* of the output of layer 'first' is", place
+        )
+    else:
+        assert place.startswith(
+            "backward through layer 'broken': the gradient at the output of layer 'first' has 44 NaN"
+        )
+
+
+@pytest.mark.parametrize("prefix", ["", "val_", "digit_", "val_my_digit_"])
+def test_callbacks_know_which_way_is_better_for_an_output(prefix):
+    for name, rising in {"accuracy": True, "top_k_accuracy": True, "r2": True, "loss": False, "mae": False}.items():
+        assert fnn.early_stopping(prefix + name).watch.rising is rising
+        assert fnn.reduce_on_plateau(prefix + name).watch.rising is rising
+    with pytest.raises(fnn.InputError, match="expected mode='max' or mode='min' for an unknown metric"):
+        fnn.early_stopping(f"{prefix}inaccuracy")
+
+
+def test_class_weights_of_the_one_loss_of_a_dict():
+    task = fnn.Task(MODEL, {"digit": LOSS["digit"], "angle": None}, fnn.sgd(0.1))
+    only = fnn.Task(MODEL, lambda p, y: fnn.losses.sparse_categorical_crossentropy(p["digit"], y), fnn.sgd(0.1))
+    weighed = [weigh(one, Batch(X, y), "balanced").weight for one, y in ((task, Y), (only, Y["digit"]))]
+    np.testing.assert_array_equal(*weighed)
+    assert len(set(weighed[0].tolist())) == 3
 
 
 def test_nan_in_one_output_is_told(task, ts):
@@ -234,6 +440,7 @@ def test_nan_in_one_output_is_told(task, ts):
 
 # -------------------------------------------------------------------------------------------------------------- errors
 ANGLE = {"angle": Y["angle"]}
+UNKNOWN = {"digit": LOSS["digit"], "angle": None}
 
 
 @pytest.mark.parametrize(
@@ -251,6 +458,20 @@ ANGLE = {"angle": Y["angle"]}
         ({"loss": {}, "metrics": ()}, "a loss for at least one output, got none"),
         ({"loss": {"a": {"b": "mse"}, "a_b": "mse"}, "metrics": ()}, "different names in the history"),
         ({"loss": {"digit": "mean_sq"}, "metrics": ()}, "the name of a known loss"),
+        ({"loss": {"digit": None, "angle": None}, "metrics": ()}, "a loss for at least one output, got none"),
+        ({"loss": UNKNOWN}, "metrics or a weight for 'angle', which has the loss None. Give it a loss; with"),
+        ({"loss": UNKNOWN, "metrics": (), "loss_weights": {"angle": 2}}, "or a weight for 'angle', which has the"),
+        ({"loss": {"val": "mse", "digit": "mse"}, "metrics": ()}, "in the history, got 'val_loss'. Rename"),
+        ({"loss": {"val_digit": "mse", "digit": "mse"}, "metrics": ()}, "in the history, got 'val_digit_loss'"),
+        ({"loss": "mse", "metrics": [fnn.Metric("val_loss", None, None)]}, "in the history, got 'val_loss'"),
+        ({"loss": "mse", "metrics": [fnn.Metric("seconds", None, None)]}, "in the history, got 'seconds'"),
+        ({"loss": {"a/b": "mse"}, "metrics": ()}, "Task, loss: expected a name without '/'.* got 'a/b'"),
+        ({"loss": {"digit": {"_b": "mse"}}, "metrics": ()}, "does not begin with '_', got '_b'"),
+        ({"loss": ["mse", "mae"], "metrics": [["mae"]]}, r"for each of the outputs 0 and 1, got \(\['mae'\],\)"),
+        ({"loss": ["mse", "mae"], "metrics": ["mae", "mae", "mae"]}, "metrics for the outputs 0 or 1, got an entry 2"),
+        ({"loss": ["mse", "mae"], "metrics": "mae"}, r"metrics for each of the outputs 0 and 1, got \('mae',\)"),
+        ({"loss": ["mse", "mae"], "metrics": (), "loss_weights": [1]}, r"loss_weights for each of the .* got \[1\]"),
+        ({"loss_weights": [1, 2]}, "loss_weights for the outputs 'digit' or 'angle', got an entry 0"),
     ],
 )  # fmt: skip
 def test_tasks_that_do_not_fit_are_refused(options, message):
