@@ -73,7 +73,8 @@ from .nn.rnn.layers import GRU, LSTM, SimpleRNN
 from .nn.shape import Flatten, Reshape, flatten, reshape
 from .optimizers import schedules
 from .optimizers.base import Optimizer, OptState, apply_updates, from_rule, get_hyper, set_hyper
-from .optimizers.rules import adadelta, adagrad, adam, adamax, nadam, rmsprop, sgd
+from .optimizers.groups import by_path
+from .optimizers.rules import adadelta, adagrad, adam, adamax, adamw, nadam, rmsprop, sgd
 from .optimizers.transforms import (
     accumulate,
     averaged,
@@ -116,9 +117,9 @@ __all__ = [
     "ActivityRegularization", "AddedLoss",
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
-    "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam",
-    "accumulate", "averaged", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema", "freeze",
-    "global_norm", "schedules",
+    "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "adamax", "nadam",
+    "accumulate", "averaged", "by_path", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema",
+    "freeze", "global_norm", "schedules",
     # 4. tasks
     "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "sweep", "Sweep",
     "ensemble", "Ensemble", "Predictions",

@@ -722,6 +722,7 @@ OPTIMIZER_UNITS = [
         lambda n: fnn.adam(0.1, weight_decay=n, weight_decay_where="*kernel", amsgrad=True),
         name="adam amsgrad, weight decay",
     ),
+    _optimizer(lambda n: fnn.adamw(n), fnn.adamw, name="adamw"),
     _optimizer(lambda n: fnn.adamax(n), fnn.adamax, name="adamax"),
     _optimizer(lambda n: fnn.nadam(n), fnn.nadam, name="nadam"),
     _optimizer(
@@ -740,6 +741,7 @@ OPTIMIZER_UNITS = [
     _optimizer(lambda n: fnn.accumulate(fnn.adam(n), 2), fnn.accumulate, name="accumulate"),
     _optimizer(lambda n: fnn.freeze(fnn.adam(n), "dense/*"), fnn.freeze, name="freeze"),
     _optimizer(lambda n: fnn.ema(fnn.sgd(n), 0.9), fnn.ema, name="ema"),
+    _optimizer(lambda n: fnn.by_path({"head": fnn.adam(n), "*": fnn.sgd(n, 0.5)}), fnn.by_path, name="by_path"),
 ]
 
 

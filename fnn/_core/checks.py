@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeGuard, TypeVar
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import jax
 import numpy as np
 
-from .described import in_words
+from .described import in_words, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
 from .types import Array, ArrayLike, Params, Shaped
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -127,3 +129,26 @@ def check_key(where: str, key: object) -> None:
     if not (typed or raw):
         hint = f"Pass jax.random.key({key})." if isinstance(key, int) else "Pass jax.random.key(seed)."
         fail(where, expected="one PRNG key", got=repr(key) if isinstance(key, int) else describe(key), hint=hint)
+
+
+def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Refuse the arguments of other libraries: ``renamed(lr="learning_rate={}")`` says what to write instead."""
+
+    def decorate(fn: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(fn)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in names:
+                if name in kwargs:
+                    value = written(kwargs[name])
+                    expected = f"the arguments of fnn.{fn.__name__}"
+                    fail(
+                        fn.__name__,
+                        expected=expected,
+                        got=f"{name}={value}",
+                        hint=f"Write {names[name].format(value)}.",
+                    )
+            return fn(*args, **kwargs)
+
+        return checked
+
+    return decorate

@@ -143,8 +143,8 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
 
 
 def _unshared(value: object) -> object:
-    """A copy of a list, which its owner may change later; anything else as it is."""
-    return list(value) if type(value) is list else value
+    """A copy of a list or dict, which its owner may change later; anything else as it is."""
+    return type(value)(value) if type(value) in (list, dict) else value  # type: ignore[call-arg]
 
 
 def _dtype_name(name: str, value: Any) -> object:
