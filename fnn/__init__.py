@@ -13,7 +13,7 @@ from ._core.trees import paths
 from ._names import missing as _missing
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
-from .fitting.callbacks import csv_log, model_checkpoint
+from .fitting.callbacks import csv_log, model_checkpoint, on_batch
 from .fitting.checkpoints import CheckpointError
 from .fitting.evaluate import evaluate, predict
 from .fitting.fit import fit
@@ -126,7 +126,8 @@ __all__ = [
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
-    "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo", "CheckpointError", "NonFiniteError",
+    "csv_log", "model_checkpoint", "on_batch", "save", "load", "load_info", "CheckpointInfo", "CheckpointError",
+    "NonFiniteError",
     # data, inspection, pictures
     "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "layer_report",
     "LayerReport", "classification_report", "plot", "classic",
