@@ -45,8 +45,9 @@ _EQUIVALENTS = {
     "CSVLogger": "csv_log",
     "BackupAndRestore": "fit(checkpoint=...)",
     "TerminateOnNaN": "fit(check='finite')",
+    **dict.fromkeys(("LambdaCallback", "Callback"), "fit(callbacks=[fn]) with fn(epoch, logs), or on_batch(fn)"),
     "to_categorical": "one_hot",
-    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function works)",
+    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint, on_batch; any function works)",
     "datasets": "data",
     "layers": "Dense (all layers are directly in fnn)",
 }

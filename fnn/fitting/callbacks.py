@@ -55,6 +55,7 @@ def as_callback(given: object, where: str = "callback", number: str = "epoch") -
         return WithoutState(given)
     name = getattr(given, "__name__", type(given).__name__)
     hint = f"If it makes a callback, call it: {name}(...)."
+    hint = f"A function of ({number}, logs) works too." if name == "<lambda>" else hint
     fail(where, expected=expected, got=f"{name}, which does not accept these arguments", hint=hint)
 
 
