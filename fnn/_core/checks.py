@@ -132,21 +132,15 @@ def check_key(where: str, key: object) -> None:
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Refuse the arguments of other libraries: ``renamed(lr="learning_rate={}")`` says what to write instead."""
+    """Say what to write for arguments of other libraries, ``renamed(lr="learning_rate={}")``, in the `TypeError`."""
 
     def decorate(fn: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(fn)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
             for name in names:
                 if name in kwargs:
-                    value = written(kwargs[name])
-                    expected = f"the arguments of fnn.{fn.__name__}"
-                    fail(
-                        fn.__name__,
-                        expected=expected,
-                        got=f"{name}={value}",
-                        hint=f"Write {names[name].format(value)}.",
-                    )
+                    advice = names[name].format(written(kwargs[name]))
+                    raise TypeError(f"{fn.__name__}() got an unexpected keyword argument {name!r}. Write {advice}.")
             return fn(*args, **kwargs)
 
         return checked

@@ -71,7 +71,8 @@ class Options:
             fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
         every = None if self.every == "epoch" else self.every
         counts = {"chunk_bytes": self.chunk_bytes, "every": every, "keep": self.keep}
-        for name, count in {**counts, "steps_per_epoch": self.steps_per_epoch}.items():
+        counts["steps_per_epoch"] = self.steps_per_epoch
+        for name, count in counts.items():
             if count is not None:
                 check_count("fit", name, count)
         if self.check not in (None, "finite"):
@@ -189,7 +190,7 @@ def _checkpoints(
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    names = ("batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight")
-    named = {name: getattr(options, name) for name in (*names, "steps_per_epoch")}
+    names = ["batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
+    named = {name: getattr(options, name) for name in [*names, "steps_per_epoch"]}
     settings = settings_of(task, ts, data, validating, options.callbacks, **named)
     return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))

@@ -137,10 +137,14 @@ class Watch(NamedTuple):
         """A value with the sign that makes less better."""
         return jnp.asarray(value, jnp.float32) * (-1 if self.rising else 1)
 
+    def beats(self, value: Array, best: Array) -> Array:
+        """Whether a signed value improves on another; NaN never does."""
+        return value < best - self.min_delta
+
     def step(self, memory: Watched, logs: Values) -> tuple[Watched, Array]:
-        """The memory after an epoch, and whether the value improved; NaN never does."""
+        """The memory after an epoch, and whether the value improved."""
         value, (best, waited) = self.value(logs), memory
-        better = value < best - self.min_delta
+        better = self.beats(value, best)
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
 
 
@@ -202,10 +206,9 @@ class _EarlyStopping(PureCallback):
     def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
         (before, waited), best, number = memory
         value, watching = self.watch.value(logs), jnp.asarray(epoch) >= self.first
-        better = watching & (value < before - self.watch.min_delta)
-        passed = better
+        passed = better = watching & self.watch.beats(value, before)
         if self.baseline is not None:
-            passed = better & (value < self.watch.signed(self.baseline) - self.watch.min_delta)
+            passed = better & self.watch.beats(value, self.watch.signed(self.baseline))
         waited = jnp.where(passed, 0, waited + watching.astype(jnp.int32))
         if self.restore_best:
             best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))

@@ -441,12 +441,16 @@ def test_bad_input():
         (fnn.early_stopping, {"baseline": "loss"}, "early_stopping: expected baseline to be a number, got 'loss'"),
         (fnn.early_stopping, {"start_from_epoch": -1}, "start_from_epoch to be an integer of at least 0, got -1"),
         (fnn.early_stopping, {"min_delta": -0.1}, r"min_delta in \[0, inf\), got -0.1"),
-        (fnn.early_stopping, {"restore_best_weights": True}, "Write restore_best=True"),
         (fnn.reduce_on_plateau, {"cooldown": 1.5}, "cooldown to be an integer of at least 0, got 1.5"),
-        (fnn.reduce_on_plateau, {"min_lr": 1e-5}, "got min_lr=1e-05. Write min_rate=1e-05"),
     ):
         with pytest.raises(fnn.InputError, match=message):
             make(**options)
+    with pytest.raises(
+        TypeError, match=r"early_stopping\(\) got .* 'restore_best_weights'\. Write restore_best=True\."
+    ):
+        fnn.early_stopping(restore_best_weights=True)
+    with pytest.raises(TypeError, match=r"reduce_on_plateau\(\) got .* 'min_lr'\. Write min_rate=1e-05\."):
+        fnn.reduce_on_plateau(min_lr=1e-5)
     assert fnn.early_stopping(mode="auto") == fnn.early_stopping() != fnn.early_stopping(baseline=1.0)
     with pytest.raises(fnn.InputError, match=r"model_checkpoint: expected a monitor with a mode, got mode='min' alone"):
         fnn.model_checkpoint("a.safetensors", mode="min")

@@ -53,7 +53,7 @@ CASES = {
     "an iterator for two epochs": lambda: fnn.fit(TASK, state(), iter([(X, CLASSES)]), epochs=2),
     "an endless iterator": lambda: fnn.fit(TASK, state(), itertools.cycle([(X, CLASSES)])),
     "steps per epoch with arrays": lambda: fit(steps_per_epoch=10),
-    "validation steps": lambda: fit(validation_steps=10),
+    "validation steps": (TypeError, lambda: fit(validation_steps=10)),
     "a function of one argument for batches": lambda: fnn.on_batch(lambda logs: None),
     "every without a folder": lambda: fit(every=100),
     "the name of a file as checkpoint folder": lambda: fit(checkpoint="model.keras"),

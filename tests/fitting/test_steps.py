@@ -288,13 +288,20 @@ def test_a_killed_run_continues_at_its_batch(stateful, every, ts, tmp_path, monk
         (itertools.repeat(BATCHES[0]), {"epochs": 1}, r"an iterable that ends, got a repeat, which is endless"),
         (endless(), {"epochs": 2}, r"once per epoch, got a generator\. .* For an endless one, pass steps_per_epoch"),
         (endless(), {"steps_per_epoch": 2, "validation_data": endless()}, "validation_data that can be iterated"),
-        (BATCHES, {"validation_steps": 3}, r"Write validation_data=list\(itertools.islice\(batches, 3\)\)"),
-        (BATCHES, {"validation_batch_size": 3}, r"Write eval_batch_size=3\."),
     ],
 )
 def test_errors_of_steps_per_epoch(data, options, message, ts):
     with pytest.raises(fnn.InputError, match=message):
         fit(ts, data, **options)
+
+
+def test_arguments_of_keras(ts):
+    with pytest.raises(
+        TypeError, match=r"'validation_steps'\. Write validation_data=list\(itertools.islice\(batches, 3\)\)\."
+    ):
+        fit(ts, validation_steps=3)
+    with pytest.raises(TypeError, match=r"'validation_batch_size'\. Write eval_batch_size=3\."):
+        fit(ts, validation_batch_size=3)
 
 
 def test_a_finite_repetition_needs_no_steps(ts):

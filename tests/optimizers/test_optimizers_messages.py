@@ -43,8 +43,8 @@ CASES = {
     "a rate for a group that does not exist": lambda: fnn.set_hyper(
         fnn.by_path({"dense": "adam"}).init(PARAMS), "conv", learning_rate=0.1
     ),
-    "the learning rate by its old name": lambda: fnn.adam(lr=1e-3),
-    "clipping as an argument": lambda: fnn.sgd(0.1, clipnorm=1.0),
+    "the learning rate by its old name": (TypeError, lambda: fnn.adam(lr=1e-3)),
+    "clipping as an argument": (TypeError, lambda: fnn.sgd(0.1, clipnorm=1.0)),
     "integer parameters": lambda: fnn.adam().init({"table": jnp.arange(3)}),
     "a hyper-parameter by its short name": lambda: set_hyper(fnn.adam(), lr=1e-4),
     "a misspelled hyper-parameter": lambda: set_hyper(fnn.adam(), learning_rat=1e-4),
