@@ -14,7 +14,7 @@ from ._core.trees import paths
 from ._names import missing as _missing
 from ._version import __version__
 from .checkpoint import CheckpointInfo, load, load_info, save
-from .fitting.callbacks import csv_log, model_checkpoint
+from .fitting.callbacks import csv_log, model_checkpoint, on_batch
 from .fitting.checkpoints import CheckpointError
 from .fitting.evaluate import evaluate, predict
 from .fitting.fit import fit
@@ -74,7 +74,8 @@ from .nn.rnn.layers import GRU, LSTM, SimpleRNN
 from .nn.shape import Flatten, Reshape, flatten, reshape
 from .optimizers import schedules
 from .optimizers.base import Optimizer, OptState, apply_updates, from_rule, get_hyper, set_hyper
-from .optimizers.rules import adadelta, adagrad, adam, adamax, nadam, rmsprop, sgd
+from .optimizers.groups import by_path
+from .optimizers.rules import adadelta, adagrad, adam, adamax, adamw, nadam, rmsprop, sgd
 from .optimizers.transforms import (
     accumulate,
     averaged,
@@ -117,16 +118,17 @@ __all__ = [
     "ActivityRegularization", "AddedLoss",
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
-    "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax", "nadam",
-    "accumulate", "averaged", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema", "freeze",
-    "global_norm", "schedules",
+    "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "adamax", "nadam",
+    "accumulate", "averaged", "by_path", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema",
+    "freeze", "global_norm", "schedules",
     # 4. tasks
     "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "sweep", "Sweep",
     "ensemble", "Ensemble", "Predictions",
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
-    "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo", "CheckpointError", "NonFiniteError",
+    "csv_log", "model_checkpoint", "on_batch", "save", "load", "load_info", "CheckpointInfo", "CheckpointError",
+    "NonFiniteError",
     # data, inspection, pictures
     "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "layer_report",
     "LayerReport", "classification_report", "plot", "classic",

@@ -20,8 +20,8 @@ _EQUIVALENTS = {
     **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
     **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
     **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
-    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")},
-    **dict.fromkeys(("AdamW", "adamw"), "adam(weight_decay=...)"),
+    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")},
+    **dict.fromkeys(("multi_transform", "partition"), "by_path"),
     **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
     "compile": "Task(model, loss, optimizer)",
     **dict.fromkeys(("regularizers", "constraints"), "penalties"),
@@ -45,8 +45,9 @@ _EQUIVALENTS = {
     "CSVLogger": "csv_log",
     "BackupAndRestore": "fit(checkpoint=...)",
     "TerminateOnNaN": "fit(check='finite')",
+    **dict.fromkeys(("LambdaCallback", "Callback"), "fit(callbacks=[fn]) with fn(epoch, logs), or on_batch(fn)"),
     "to_categorical": "one_hot",
-    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint; any function works)",
+    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint, on_batch; any function works)",
     "datasets": "data",
     "layers": "Dense (all layers are directly in fnn)",
     **dict.fromkeys(("models", "linen", "nnx"), "Sequential (all layers are directly in fnn)"),
@@ -79,10 +80,10 @@ _EQUIVALENTS = {
     **dict.fromkeys(("StepLR", "PiecewiseConstantDecay"), "schedules.piecewise_constant"),
     **dict.fromkeys(("ExponentialLR", "ExponentialDecay"), "schedules.exponential_decay"),
     **dict.fromkeys(("CosineAnnealingLR", "CosineDecay"), "schedules.cosine_decay"),
-    "LambdaCallback": "fit(callbacks=[fn]) with any function fn(epoch, ts, logs)",
     "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
 }
 
+# With {} for the value given.
 _ARGUMENTS = {
     **dict.fromkeys(
         ("input_shape", "input_dim", "batch_input_shape", "batch_shape", "in_features", "in_channels"),
@@ -91,27 +92,27 @@ _ARGUMENTS = {
     "activity_regularizer": "Add fnn.ActivityRegularization(l1=..., l2=...) after the layer.",
     "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
     "weights": "Replace values in the state: ts._replace(params=...).",
-    "lr": "It is called learning_rate here.",
-    "learn_rate": "It is called learning_rate here.",
-    "bias": "It is called use_bias here.",
-    "out_features": "It is called units here.",
-    "features": "It is called units in Dense and filters in Conv.",
-    "out_channels": "It is called filters here.",
-    "stride": "It is called strides here.",
-    "dilation": "It is called dilation_rate here.",
-    "p": "It is called rate here.",
-    "eps": "It is called epsilon here.",
+    **dict.fromkeys(("lr", "learn_rate"), "Write learning_rate={}."),
+    "bias": "Write use_bias={}.",
+    "out_features": "Write units={}.",
+    "features": "Write units={}; in Conv it is filters={}.",
+    "out_channels": "Write filters={}.",
+    "stride": "Write strides={}.",
+    "dilation": "Write dilation_rate={}.",
+    "p": "Write rate={}.",
+    "eps": "Write epsilon={}.",
+    "betas": "Write beta_1=..., beta_2=... for {}.",
     "axis": "The layer works on the last axis.",
     "data_format": "Channels are last: (batch, height, width, channels).",
-    "seed": "Randomness comes from the key of fnn.init(task, key, x).",
-    "rngs": "Randomness comes from the key of fnn.init(task, key, x).",
+    **dict.fromkeys(("seed", "rngs"), "Randomness comes from the key of fnn.init(task, key, x)."),
     "stateful": "Pass the carry yourself: return_state=True and fnn.lstm(params, x, carry).",
-    "dropout": "Add fnn.Dropout(rate) before the layer.",
-    "clipnorm": "Write fnn.chain(fnn.clip_by_norm(1.0), fnn.adam()).",
-    "global_clipnorm": "Write fnn.chain(fnn.clip_by_global_norm(1.0), fnn.adam()).",
-    "clipvalue": "Write fnn.chain(fnn.clip_by_value(1.0), fnn.adam()).",
-    "ema_momentum": "Write fnn.ema(fnn.adam()).",
-    "use_ema": "Write fnn.ema(fnn.adam()).",
+    "dropout": "Add fnn.Dropout({}) before the layer.",
+    "clipnorm": "Write fnn.chain(fnn.clip_by_norm({}), optimizer).",
+    "global_clipnorm": "Write fnn.chain(fnn.clip_by_global_norm({}), optimizer).",
+    "clipvalue": "Write fnn.chain(fnn.clip_by_value({}), optimizer).",
+    "use_ema": "Write fnn.ema(optimizer).",
+    "ema_momentum": "Write fnn.ema(optimizer, {}).",
+    "gradient_accumulation_steps": "Write fnn.accumulate(optimizer, {}).",
 }
 
 _VALUES = "Values are in the state: ts.params['dense']['kernel']"
@@ -146,13 +147,14 @@ _METHODS = {
 }
 
 
-def unexpected_argument(function: str, name: str) -> str:
-    """The error message for an argument that a function does not have.
+def unexpected_argument(function: str, name: str, value: str) -> str:
+    """The error message for an argument that a function does not have, and its value as text.
 
-    >>> unexpected_argument("Dense", "lr")
-    "Dense() got an unexpected keyword argument 'lr'. It is called learning_rate here."
+    >>> unexpected_argument("adam", "lr", "0.1")
+    "adam() got an unexpected keyword argument 'lr'. Write learning_rate=0.1."
     """
-    return f"{function}() got an unexpected keyword argument {name!r}. {_ARGUMENTS.get(name, '')}".strip()
+    advice = _ARGUMENTS.get(name, "").replace("{}", value)
+    return f"{function}() got an unexpected keyword argument {name!r}. {advice}".strip()
 
 
 def missing_attribute(kind: str, name: str) -> str:

@@ -722,6 +722,7 @@ OPTIMIZER_UNITS = [
         lambda n: fnn.adam(0.1, weight_decay=n, weight_decay_where="*kernel", amsgrad=True),
         name="adam amsgrad, weight decay",
     ),
+    _optimizer(lambda n: fnn.adamw(n), fnn.adamw, name="adamw"),
     _optimizer(lambda n: fnn.adamax(n), fnn.adamax, name="adamax"),
     _optimizer(lambda n: fnn.nadam(n), fnn.nadam, name="nadam"),
     _optimizer(
@@ -740,6 +741,7 @@ OPTIMIZER_UNITS = [
     _optimizer(lambda n: fnn.accumulate(fnn.adam(n), 2), fnn.accumulate, name="accumulate"),
     _optimizer(lambda n: fnn.freeze(fnn.adam(n), "dense/*"), fnn.freeze, name="freeze"),
     _optimizer(lambda n: fnn.ema(fnn.sgd(n), 0.9), fnn.ema, name="ema"),
+    _optimizer(lambda n: fnn.by_path({"head": fnn.adam(n), "*": fnn.sgd(n, 0.5)}), fnn.by_path, name="by_path"),
 ]
 
 
@@ -924,6 +926,7 @@ NOT_UNITS: dict[str, str] = {
     "Masked": "test_masks.py",
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
     **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
+    "on_batch": "test_steps.py",
     **dict.fromkeys(("data.Shuffled", "data.Stream"), "test_streams.py"),
     "NonFiniteError": "test_finite.py",
     "CheckpointError": "test_resume.py",

@@ -79,10 +79,10 @@ def test_every_public_module_hints():
     [
         (lambda: fnn.Dense(3, input_shape=(4,)), r"Dense\(\) got an unexpected.*'input_shape'\. Leave it out"),
         (lambda: fnn.Flatten(input_shape=(28, 28)), r"Flatten\(\) got an unexpected.*'input_shape'\. Leave it out"),
-        (lambda: fnn.Dropout(p=0.5), "'p'. It is called rate"),
-        (lambda: fnn.Dense(3, bias=False), "'bias'. It is called use_bias"),
+        (lambda: fnn.Dropout(p=0.5), "'p'. Write rate=0.5"),
+        (lambda: fnn.Dense(3, bias=False), "'bias'. Write use_bias=False"),
         (lambda: fnn.Dense(3, trainable=False), "fnn.freeze"),
-        (lambda: fnn.Conv(8, 3, stride=2), "'stride'. It is called strides"),
+        (lambda: fnn.Conv(8, 3, stride=2), "'stride'. Write strides=2"),
         (lambda: fnn.LSTM(3, dropout=0.1), "fnn.Dropout"),
         (lambda: fnn.Dense(), "missing 1 required positional argument: 'units'"),
         (lambda: TASK.model(X), r"layer\.apply\(params, state, x\).*fnn\.Model"),

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeGuard, TypeVar
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import jax
 import numpy as np
 
-from .described import in_words
+from .described import in_words, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
 from .types import Array, ArrayLike, Params, Shaped
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -133,3 +135,20 @@ def check_key(where: str, key: object) -> None:
     if not (typed or raw):
         hint = f"Pass jax.random.key({key})." if isinstance(key, int) else "Pass jax.random.key(seed)."
         fail(where, expected="one PRNG key", got=repr(key) if isinstance(key, int) else describe(key), hint=hint)
+
+
+def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Say what to write for arguments of other libraries, ``renamed(lr="learning_rate={}")``, in the `TypeError`."""
+
+    def decorate(fn: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(fn)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+            for name in names:
+                if name in kwargs:
+                    advice = names[name].format(written(kwargs[name]))
+                    raise TypeError(f"{fn.__name__}() got an unexpected keyword argument {name!r}. Write {advice}.")
+            return fn(*args, **kwargs)
+
+        return checked
+
+    return decorate

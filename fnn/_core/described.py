@@ -130,7 +130,7 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(make)
     def remember(*args: P.args, **kwargs: P.kwargs) -> T:
         if not open_ended and (unknown := kwargs.keys() - signature.parameters.keys()):
-            raise TypeError(unexpected_argument(make.__name__, min(unknown)))
+            raise TypeError(unexpected_argument(make.__name__, name := min(unknown), written(kwargs[name])))
         made = make(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()

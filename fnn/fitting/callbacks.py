@@ -1,14 +1,17 @@
-"""Callbacks of the host: logs, checkpoints and stopping."""
+"""Callbacks of the host: logs, checkpoints, and functions of the user's own."""
 
 from __future__ import annotations
 
 import csv
+import inspect
 import os
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
-from .._core.errors import fail
+from .._core.checks import check_count
+from .._core.errors import fail, kind_of
 from .._core.files import check_ending
 from .._core.types import PyTree
 from ..checkpoint import save
@@ -17,6 +20,91 @@ from ..training.stopping import Watch
 
 Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
 Path = str | os.PathLike[str]
+
+
+class _Wrapper:
+    """A callback around a function; checkpoints save the function's state if it has one."""
+
+    def __init__(self, fn: Callable[..., object]) -> None:
+        self.fn = fn
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("state", "restore"):
+            raise AttributeError(name)
+        return getattr(self.fn, name)
+
+
+class WithoutState(_Wrapper):
+    """A callback that does not see the state, such as Keras's ``on_epoch_end(epoch, logs)``; its result is ignored."""
+
+    def __call__(self, number: int, ts: TrainState, logs: dict[str, float]) -> None:
+        """Call the function without the state."""
+        self.fn(number, logs)
+
+
+def as_callback(given: object, where: str = "callback", number: str = "epoch") -> Callback:
+    """A function of (number, ts, logs) as it is, and one of (number, logs); anything else is refused."""
+    expected = f"a function callback({number}, ts, logs)"
+    if not callable(given):
+        hint = f"Keras's callbacks need a Keras model; write a function of ({number}, logs)."
+        hint = hint if hasattr(given, "on_epoch_end") else ""
+        fail(where, expected=expected, got=kind_of(given), hint=hint)
+    if _accepts(given, 3):
+        return given
+    if _accepts(given, 2):
+        return WithoutState(given)
+    name = getattr(given, "__name__", type(given).__name__)
+    hint = f"If it makes a callback, call it: {name}(...)."
+    hint = f"A function of ({number}, logs) works too." if name == "<lambda>" else hint
+    fail(where, expected=expected, got=f"{name}, which does not accept these arguments", hint=hint)
+
+
+def _accepts(fn: Callable[..., object], count: int) -> bool:
+    """Whether a function accepts this number of arguments."""
+    try:
+        inspect.signature(fn).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # compiled functions may hide their arguments
+        pass
+    return True
+
+
+def on_batch(fn: Callable[..., object], *, every: int = 1) -> Callback:
+    """Call a function after training steps, for `fit`; without one, `fit` runs as fast as ever.
+
+    Args:
+      fn: ``fn(step, logs)`` or ``fn(step, ts, logs)``. ``step`` is ``ts.step``, the number of steps made. ``logs``
+        holds loss and metrics of the epoch so far, as the progress bar shows them. A function of three arguments may
+        return a TrainState to continue with. `StopTraining` ends the epoch after this step; its validation and the
+        callbacks of epochs still run.
+      every: the interval in steps of this `fit`; default 1. Each call waits for the device and copies the state if the
+        function receives it, so a larger interval is faster.
+
+    Raises:
+      InputError: for anything but such a function, or an interval below 1.
+
+    The compiled loop ends where a call is due. The trained bits do not depend on that.
+
+    >>> import fnn
+    >>> losses = []
+    >>> callback = fnn.on_batch(lambda step, logs: losses.append(logs["loss"]), every=10)
+    """
+    check_count("on_batch", "every", every)
+    return OnBatch(as_callback(fn, "on_batch", "step"), int(every))
+
+
+class OnBatch(_Wrapper):
+    """See `on_batch`."""
+
+    fn: Callback
+
+    def __init__(self, fn: Callback, every: int) -> None:
+        super().__init__(fn)
+        self.every = every
+
+    def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        """Nothing: `fit` calls the function itself, after steps."""
 
 
 def csv_log(path: Path, *, append: bool = False) -> Callback:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .._core.checks import renamed
 from .._core.types import PyTree
 from ..training.state import TrainState
 from ..training.task import Task
@@ -16,6 +17,10 @@ from .plan import Options, make_plan
 from .progress import History
 
 
+@renamed(
+    validation_steps="validation_data=list(itertools.islice(batches, {}))",
+    validation_batch_size="eval_batch_size={}",
+)
 def fit(
     task: Task,
     ts: TrainState,
@@ -36,6 +41,7 @@ def fit(
     every: int | str = "epoch",
     keep: int | None = 2,
     check: str | None = None,
+    steps_per_epoch: int | None = None,
 ) -> tuple[TrainState, History]:
     """Train with progress, validation and callbacks; the given state stays valid.
 
@@ -58,7 +64,8 @@ def fit(
       callbacks: functions ``callback(epoch, ts, logs)``, called after each epoch (counted from 0). A callback may
         return a TrainState to continue with, such as ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise
         `StopTraining`; its own state stays valid. Every callback runs each epoch, even if an earlier one asked to stop.
-        See `early_stopping`, `reduce_on_plateau`, `csv_log` and `model_checkpoint`.
+        A function of two arguments receives ``(epoch, logs)``. See `early_stopping`, `reduce_on_plateau`, `csv_log`,
+        `model_checkpoint`, and `on_batch` for functions that are called after steps.
       verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays. By default they are copied to the device whole, except memory-mapped ones
@@ -75,6 +82,9 @@ def fit(
       check: "finite" stops at the first NaN or infinite value in a training step. The `NonFiniteError` names the step
         and the layer, parameter or input, and holds the state before it. The cost is negligible. Metrics and validation
         are not checked.
+      steps_per_epoch: for iterables, the number of batches in an epoch; required if the iterable is endless. Each epoch
+        takes the next batches, and a new pass begins when one ends, within an epoch too. Training ends with a warning
+        when an iterator runs out. By default an epoch is a pass.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -121,6 +131,7 @@ def fit(
         every=every,
         keep=keep,
         check=check,
+        steps_per_epoch=steps_per_epoch,
     ).checked()
     plan = make_plan(task, ts, data, options)
     with interrupts() as interrupted, plan.opened():

@@ -6,7 +6,7 @@ import functools
 import math
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Generic, TypeGuard, TypeVar
+from typing import Generic, NoReturn, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -157,8 +157,13 @@ def batches(stream: Iterable[PyTree], where: str, first: int = 0) -> Iterator[Ba
     for count, batch in enumerate(stream, first + 1):
         yield as_batch(batch, f"{where}, batch {count - 1}")
     if count == 0:
-        hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
-        fail(where, expected="at least one batch", got="none", hint=hint)
+        refuse_empty(where)
+
+
+def refuse_empty(where: str) -> NoReturn:
+    """Refuse an iterable without batches."""
+    hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
+    fail(where, expected="at least one batch", got="none", hint=hint)
 
 
 def copied_to_device(batch: Batch) -> Batch:

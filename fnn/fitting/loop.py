@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import numpy as np
 
@@ -16,12 +16,12 @@ from .._core.types import Array
 from .._core.warn import warn
 from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
-from .callbacks import Callback
+from .callbacks import Callback, OnBatch, WithoutState
 from .checkpoints import RunPosition
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
-from .pieces import EpochPosition
+from .pieces import EpochPosition, EpochUpdate
 from .plan import Plan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
@@ -33,6 +33,7 @@ class Loop:
     def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
         self.plan, self.options, self.interrupted = plan, plan.options, interrupted
         self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
+        self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]
         self.progress = Progress(self.options.verbose, self.options.epochs)
         self.saved: object = None  # the identity of the position that was written last
         self.warned_of_nan = False
@@ -41,11 +42,14 @@ class Loop:
         """Train from the given state, or continue from a checkpoint of the same run."""
         position = self._resume(ts) or self._begin(ts)
         history = position.history
-        while position.epoch < self.options.epochs and not position.stopped:
+        while position.epoch < self.options.epochs and not (position.stopped or self.source.exhausted):
             position = self._epoch(position)
             if self.interrupted():
                 break
-        over = position.epoch >= self.options.epochs and not position.stopped
+        if self.source.exhausted:
+            asked = f"{self.options.epochs} epochs of {self.source.total} steps"
+            warn(f"fit: the iterable ran out of batches after step {position.made} of {asked}. Training ends here.")
+        over = not position.stopped and (position.epoch >= self.options.epochs or self.source.exhausted)
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.within_epoch is None:
             self._save(position)
@@ -108,9 +112,10 @@ class Loop:
         history, within = position.history, position.within_epoch
         self.progress.start(position.epoch, self.source.total, 0 if within is None else within.done)
         logs: dict[str, float] = {}
+        before = position
         try:
             position, logs = self._steps(position, started)
-            if position.within_epoch is None:
+            if position.within_epoch is None and logs:
                 logs |= self._validate(position.ts)
         except NonFiniteError as error:
             error.history = History({name: values[: error.epoch] for name, values in history.items()})
@@ -119,9 +124,12 @@ class Loop:
             self.progress.end(position.epoch, logs, time.perf_counter() - started)
         if position.within_epoch is not None:
             return position
+        if not logs:  # the iterable ran out before the first step
+            return before
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.hooks.guard is not None)
-        ts, stop = _call_back(self.callbacks, position.epoch, position.ts, history)
+        latest = {name: values[-1] for name, values in history.items()}
+        ts, stop = _call_back(self.callbacks, position.epoch, position.ts, latest, position.stopped)
         position = position._replace(
             ts=ts,
             epoch=position.epoch + 1,
@@ -155,10 +163,13 @@ class Loop:
         logs: Mapping[str, Array | float] = position.logs
         made, shown, refreshed = position.made, done, time.perf_counter()
         updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=within)
+        changed, stopped = None, False
         with contextlib.closing(updates):
-            for update in updates:
+            while not stopped and (update := _next(updates, changed)) is not None:
                 ts, totals, logs = update.ts, update.totals, update.logs
                 done, made, now = done + update.steps, made + update.steps, time.perf_counter()
+                changed, stopped = self._after_steps(first_step + done, made, update)
+                ts = changed or ts
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
                 if progress.bar is not None and now - refreshed >= progress.period:
                     progress.advance(done - shown, as_floats(logs))
@@ -189,7 +200,27 @@ class Loop:
             last = position.epoch + 1 == self.options.epochs or self.interrupted()
             if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
                 guard.look(ts, totals)
-        return RunPosition(ts, position.history, made=made, epoch=position.epoch), values
+        return RunPosition(ts, position.history, made=made, epoch=position.epoch, stopped=stopped), values
+
+    def _after_steps(self, step: int, made: int, update: EpochUpdate) -> tuple[TrainState | None, bool]:
+        """Call the functions that are due: the state to continue with if they changed it, and whether one stopped."""
+        due = [callback.fn for callback in self.on_batch if made % callback.every == 0]
+        if not due:
+            return None, False
+        ts, stop = _call_back(due, step, update.ts, as_floats(update.logs), False)
+        if ts is update.ts:
+            return None, stop
+        if self.source.hooks.guard is not None:
+            self.source.hooks.guard.look(update.ts, update.totals)  # it cannot repeat such a change
+        return ts, stop
+
+
+def _next(updates: Generator[EpochUpdate, TrainState | None, None], ts: TrainState | None) -> EpochUpdate | None:
+    """The next update, from another state if one is given; None after the last."""
+    try:
+        return updates.send(ts)
+    except StopIteration:
+        return None
 
 
 def _warn_once(history: History, guarded: bool) -> None:
@@ -206,16 +237,18 @@ def _warn_once(history: History, guarded: bool) -> None:
         )
 
 
-def _call_back(callbacks: Sequence[Callback], epoch: int, ts: TrainState, history: History) -> tuple[TrainState, bool]:
-    """Call every callback: the state after their changes, and whether one asked to stop.
+def _call_back(
+    callbacks: Sequence[Callback], number: int, ts: TrainState, logs: dict[str, float], stop: bool
+) -> tuple[TrainState, bool]:
+    """Call every callback: the state after their changes, and whether one asked to stop, or ``stop`` said so before.
 
     All of them run, so that a log gets its last row. The first request with a state decides which one to return.
     """
-    chosen, stop = None, False
+    chosen = None
     for callback in callbacks:
         # A callback may keep its state, so it gets a copy that no later step donates.
         try:
-            changed = callback(epoch, copied(ts), {name: values[-1] for name, values in history.items()})
+            changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
         except StopTraining as request:
             if request.ts is not None:
                 check_state(request.ts, "StopTraining", "a TrainState to return")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
+import itertools
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
@@ -21,7 +22,7 @@ from ..training.epoch import check_sizes
 from ..training.state import TrainState
 from ..training.task import Task
 from . import inputs
-from .callbacks import Callback, Path
+from .callbacks import Callback, OnBatch, Path, as_callback
 from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
@@ -49,6 +50,7 @@ class Options:
     every: int | str
     keep: int | None
     check: str | None
+    steps_per_epoch: int | None
 
     def checked(self) -> Options:
         """The same options, with counts as Python integers and callbacks as a tuple; refuses invalid values."""
@@ -65,12 +67,12 @@ class Options:
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
         several = isinstance(self.callbacks, Iterable) and not callable(self.callbacks)
         callbacks = tuple(self.callbacks) if several else (cast(Callback, self.callbacks),)
-        for callback in callbacks:
-            _check_callback(callback)
         if isinstance(self.every, str) and self.every != "epoch":
             fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
         every = None if self.every == "epoch" else self.every
-        for name, count in (("chunk_bytes", self.chunk_bytes), ("every", every), ("keep", self.keep)):
+        counts = {"chunk_bytes": self.chunk_bytes, "every": every, "keep": self.keep}
+        counts["steps_per_epoch"] = self.steps_per_epoch
+        for name, count in counts.items():
             if count is not None:
                 check_count("fit", name, count)
         if self.check not in (None, "finite"):
@@ -84,23 +86,8 @@ class Options:
             epochs=int(self.epochs),
             batch_size=int(self.batch_size),
             eval_batch_size=int(self.eval_batch_size),
-            callbacks=callbacks,
+            callbacks=tuple(map(as_callback, callbacks)),
         )
-
-
-def _check_callback(callback: object) -> None:
-    """Refuse anything that cannot be called with (epoch, ts, logs), such as a function that makes a callback."""
-    expected = "a function callback(epoch, ts, logs)"
-    if not callable(callback):
-        fail("callback", expected=expected, got=kind_of(callback))
-    name = getattr(callback, "__name__", type(callback).__name__)
-    try:
-        inspect.signature(callback).bind(0, None, {})
-    except TypeError:
-        hint = f"If it makes a callback, call it: {name}(...)."
-        fail("callback", expected=expected, got=f"{name}, which does not accept these arguments", hint=hint)
-    except ValueError:  # compiled functions may hide their arguments
-        pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +111,16 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     if validating is not None:
         validating = inputs.as_data(validating, "validation_data")
     for name, stream in (("data", parsed), ("validation_data", validating)):
-        if options.epochs > 1 and isinstance(stream, Iterator):
+        endless = name == "data" and options.steps_per_epoch is not None
+        if options.epochs > 1 and isinstance(stream, Iterator) and not endless:
             hint = "Pass a list, or an object whose __iter__ starts anew."
+            hint += " For an endless one, pass steps_per_epoch." if name == "data" else ""
             expected = f"{name} that can be iterated over once per epoch"
             fail("fit", expected=expected, got=kind_of(stream), hint=hint)
     hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
+        call_every=tuple(callback.every for callback in options.callbacks if isinstance(callback, OnBatch)),
         record_stream_state=options.checkpoint is not None,
     )
     chunk_bytes = options.chunk_bytes
@@ -158,13 +148,20 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
     if options.drop_remainder:
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
-    return StreamSource(task, hooks, stream, options.class_weight)
+    endless = isinstance(stream, (itertools.cycle, itertools.count, itertools.repeat))
+    if endless and operator.length_hint(stream, -1) < 0 and options.steps_per_epoch is None:
+        hint = "Pass steps_per_epoch, the number of batches in an epoch."
+        fail("fit", expected="an iterable that ends", got=f"{kind}, which is endless", hint=hint)
+    return StreamSource(task, hooks, stream, options.class_weight, options.steps_per_epoch)
 
 
 def _arrays(
     task: Task, ts: TrainState, data: Batch, options: Options, hooks: StepHooks, chunk_bytes: int | None
 ) -> tuple[Source, Batch | None]:
     """Checked arrays as a source, and the rows that ``validation_split`` holds out."""
+    if options.steps_per_epoch is not None:
+        hint = "Leave it out: an epoch is one pass over the arrays."
+        fail("fit", expected="an iterable of batches with steps_per_epoch", got="arrays", hint=hint)
     held_out = None
     batch_size, drop = options.batch_size, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
@@ -193,7 +190,7 @@ def _checkpoints(
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    names = ("batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight")
-    named = {name: getattr(options, name) for name in names}
+    names = ["batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
+    named = {name: getattr(options, name) for name in [*names, "steps_per_epoch"]}
     settings = settings_of(task, ts, data, validating, options.callbacks, **named)
     return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))

@@ -30,11 +30,17 @@ class StepHooks(NamedTuple):
 
     guard: Guard | None = None  # checks every new state
     checkpoint_every: int | None = None  # update at each multiple of this number of steps in the run
+    call_every: tuple[int, ...] = ()  # likewise, for functions that are called after steps
     record_stream_state: bool = False  # whether to ask an iterable for its state after each batch
 
     def until_checkpoint(self, made: int) -> int | None:
         """Steps from step ``made`` of the run to the next checkpoint."""
         return None if self.checkpoint_every is None else self.checkpoint_every - made % self.checkpoint_every
+
+    def until_stop(self, made: int) -> int | None:
+        """Steps from step ``made`` of the run to the next checkpoint or function call."""
+        intervals = [*self.call_every, *([] if self.checkpoint_every is None else [self.checkpoint_every])]
+        return min((every - made % every for every in intervals), default=None)
 
 
 class Source(abc.ABC):
@@ -42,6 +48,7 @@ class Source(abc.ABC):
 
     total: int | None  # steps in an epoch; None if unknown
     resumable: bool = True  # whether training can continue in the middle of an epoch
+    exhausted: bool = False  # whether an iterable ran out of batches before the epoch was complete
 
     def __init__(self, task: Task, hooks: StepHooks) -> None:
         self.task, self.hooks = task, hooks
@@ -61,10 +68,11 @@ class Source(abc.ABC):
 
     def steps(
         self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
-    ) -> Generator[EpochUpdate, None, None]:
+    ) -> Generator[EpochUpdate, TrainState | None, None]:
         """Train for one epoch, or the rest of one from ``position``, with an update about every ``period`` seconds.
 
-        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far.
+        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far. A state that is sent
+        replaces the current one.
         """
         skipped = in_epoch = 0 if position is None else position.done
         totals: Totals | None = None
@@ -79,7 +87,7 @@ class Source(abc.ABC):
             pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
             while in_piece < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
-                count = min(wanted, piece.whole - in_piece, self.hooks.until_checkpoint(made) or piece.whole)
+                count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
                 started = time.perf_counter()
                 ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == skipped))
                 if pace is not None:
@@ -87,11 +95,12 @@ class Source(abc.ABC):
                     if count == wanted:  # the end of an epoch may be too short to measure
                         pace.note(count, time.perf_counter() - started)
                 in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
-                yield EpochUpdate(ts, totals, logs, count, piece.stream if in_piece == piece.whole else None)
+                stream = piece.stream if in_piece == piece.whole else None
+                ts = (yield EpochUpdate(ts, totals, logs, count, stream)) or ts
             if piece.rest:
                 ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 1, epoch, in_epoch == skipped))
                 in_epoch, made = in_epoch + 1, made + 1
-                yield EpochUpdate(ts, totals, logs, 1, piece.stream)
+                ts = (yield EpochUpdate(ts, totals, logs, 1, piece.stream)) or ts
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""

@@ -15,11 +15,11 @@ from .._core.checks import keeps_state
 from .._core.errors import located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, Signature, rows_of
+from ..training.batch import Batch, Signature, as_batch, rows_of
 from ..training.epoch import pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
-from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, weigh
+from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, refuse_empty, weigh
 from .pieces import Piece
 from .sources import Source, StepHooks
 
@@ -49,16 +49,26 @@ def restore_stream(stream: object, state: object) -> None:
 
 
 class StreamSource(Source):
-    """An iterable of batches; those that arrive faster than the device trains are gathered into one call."""
+    """An iterable of batches; those that arrive faster than the device trains are gathered into one call.
+
+    An epoch is a pass, or the next ``steps_per_epoch`` batches of passes that follow each other.
+    """
 
     def __init__(
-        self, task: Task, hooks: StepHooks, stream: Iterable[PyTree], class_weight: ClassWeight | None
+        self,
+        task: Task,
+        hooks: StepHooks,
+        stream: Iterable[PyTree],
+        class_weight: ClassWeight | None,
+        steps_per_epoch: int | None,
     ) -> None:
         super().__init__(task, hooks)
         self.stream, self.class_weight = stream, class_weight
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
-        self.total = None if length < 0 else length
+        self.steps_per_epoch = steps_per_epoch
+        self.total = steps_per_epoch or (None if length < 0 else length)
+        self.passes: Iterator[PyTree] | None = None  # the batches of the coming epochs, with steps_per_epoch
         self.first: Signature | None = None  # the shapes of the first batch; batches like it can be gathered
         self.batch_size = 0  # its rows
         self.most = 1  # batches to gather; raised once that pays off
@@ -78,7 +88,8 @@ class StreamSource(Source):
         gathered: list[Batch] = []
         started, count = time.perf_counter(), 0
         state: object = None
-        for number, batch in enumerate(self._batches(done), done):
+        given = self._pass(done) if self.steps_per_epoch is None else self._share(self.steps_per_epoch, done, made)
+        for number, batch in enumerate(given, done):
             with located(f"batch {number}"):
                 shapes = self.check(ts, batch)
             if self.class_weight is not None:
@@ -116,8 +127,34 @@ class StreamSource(Source):
         if gathered:
             yield self._piece(gathered, state)
 
-    def _batches(self, done: int) -> Iterator[Batch]:
-        """The batches of an epoch from number ``done`` on; an iterable with a state is already there."""
+    def _share(self, count: int, done: int, made: int) -> Iterator[Batch]:
+        """The batches of an epoch of ``count`` from number ``done`` on; fewer if the iterable runs out."""
+        if self.passes is None:
+            self.passes = self._passes(made)
+        number = done
+        for batch in itertools.islice(self.passes, count - done):
+            yield as_batch(batch, f"fit, batch {number}")
+            number += 1
+        if number == made == 0:
+            refuse_empty("fit")
+        self.exhausted = number < count
+
+    def _passes(self, made: int) -> Iterator[PyTree]:
+        """Pass after pass; a list from its batch for step ``made`` of the run on, an iterable with a state from it."""
+        skip, given = 0, True
+        if isinstance(self.stream, Sequence) and not keeps_state(self.stream):
+            skip = made % max(1, len(self.stream))
+        while given:
+            given = False
+            for batch in itertools.islice(self.stream, skip, None):
+                given = True
+                yield batch
+            if isinstance(self.stream, Iterator):
+                return
+            skip = 0
+
+    def _pass(self, done: int) -> Iterator[Batch]:
+        """The batches of a pass from number ``done`` on; an iterable with a state is already there."""
         rest = itertools.islice(self.stream, done, None) if done and not keeps_state(self.stream) else self.stream
         count = done
         for batch in batches(rest, "fit", done):

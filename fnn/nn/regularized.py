@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypedDict
 import jax.numpy as jnp
 
 from .._core.checks import resolve
+from .._core.described import written
 from .._core.errors import describe, fail
 from .._core.types import Array, Params
 from .._names import unexpected_argument
@@ -67,7 +68,7 @@ def regularized(layer: Layer, options: Mapping[str, Any], known: _Keys) -> Layer
     found: dict[str, dict[str, Callable[[Array], Array]]] = {"regularizer": {}, "constraint": {}}
     for option, given in options.items():
         if option not in known.__optional_keys__:
-            raise TypeError(unexpected_argument(layer.kind, option))
+            raise TypeError(unexpected_argument(layer.kind, option, written(given)))
         if given is not None:
             parameter, _, role = option.rpartition("_")
             table = PENALTIES if role == "regularizer" else CONSTRAINTS

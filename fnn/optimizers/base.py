@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeGuard, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -224,26 +224,72 @@ def _apply_rule(
     return delta.astype(wide), {name: new[name].astype(slot.dtype) for name, slot in slots.items()}
 
 
-def _is_opt_state(node: object) -> TypeGuard[OptState]:
-    return isinstance(node, OptState)
+class GroupState(NamedTuple):
+    """State of `fnn.by_path`.
+
+    Attributes:
+      groups: by pattern, the state of its rule; None where the parameters are frozen.
+    """
+
+    groups: dict[str, PyTree]
+
+
+Groups = tuple[str, ...]
+"""The patterns of the `fnn.by_path`s around a state, outermost first."""
+
+
+def map_opt_states(fn: Callable[[Groups, OptState], OptState], tree: S, groups: Groups = ()) -> S:
+    """A tree with ``fn(groups, state)`` in place of each `OptState`."""
+
+    def change(node: PyTree) -> PyTree:
+        if isinstance(node, GroupState):
+            return GroupState({name: map_opt_states(fn, part, (*groups, name)) for name, part in node.groups.items()})
+        return fn(groups, node) if isinstance(node, OptState) else node
+
+    return jax.tree.map(change, tree, is_leaf=lambda node: isinstance(node, (OptState, GroupState)))
+
+
+def opt_states(tree: PyTree) -> list[tuple[Groups, OptState]]:
+    """Every `OptState` in a tree, with its groups."""
+    found: list[tuple[Groups, OptState]] = []
+
+    def note(groups: Groups, node: OptState) -> OptState:
+        found.append((groups, node))
+        return node
+
+    map_opt_states(note, tree)
+    return found
 
 
 def get_hyper(state: PyTree) -> dict[str, PyTree]:
     """All hyper-parameters inside a TrainState or an optimizer's state, by name.
 
-    If several transforms share a name, the last one counts.
+    Those of `by_path` are in a dict for each pattern. If several transforms share a name, the last one counts.
+
+    >>> import jax.numpy as jnp, fnn
+    >>> optimizer = fnn.by_path({"head": fnn.sgd(0.5), "*": fnn.sgd(0.25)})
+    >>> hyper = get_hyper(optimizer.init({"body": jnp.zeros(3), "head": jnp.zeros(3)}))
+    >>> print(hyper["head"]["learning_rate"], hyper["*"]["learning_rate"])
+    0.5 0.25
     """
-    nodes = jax.tree.leaves(state, is_leaf=_is_opt_state)
-    return {name: value for node in nodes if _is_opt_state(node) for name, value in node.hyper.items()}
+    found: dict[str, PyTree] = {}
+    for groups, node in opt_states(state):
+        place = found
+        for name in groups:
+            place = place.setdefault(name, {})
+        place |= node.hyper
+    return found
 
 
-def set_hyper(state: S, **values: PyTree) -> S:
+def set_hyper(state: S, group: str | None = None, **values: PyTree) -> S:
     """A TrainState, or an optimizer's state, with other hyper-parameters; the given one stays, nothing is recompiled.
 
     Args:
       state: a TrainState, or the state of any fnn optimizer, chained and wrapped ones too.
+      group: for `by_path`, the pattern whose parameters to change; default all that have the name.
       **values: new values by name, traced or not; for a hyper-parameter that follows a `Schedule`, a dict of the
-        numbers to change. Every transform that has the name is changed.
+        numbers to change. Every transform that has the name is changed. Dicts by pattern, as `get_hyper` returns them,
+        are accepted.
 
     Raises:
       InputError: for a name that no optimizer in ``state`` has, or a value of another shape or out of range.
@@ -253,28 +299,45 @@ def set_hyper(state: S, **values: PyTree) -> S:
     >>> print(state.hyper["learning_rate"])
     0.5
     """
-    known = get_hyper(state)
-    for name in values:
-        if name not in known:
+    states = opt_states(state)
+    patterns = {groups[0]: None for groups, _ in states if groups}
+    if group is not None and group not in patterns:
+        expected, hint = "a pattern of by_path in this state", f"Patterns: {list(patterns)}."
+        fail("set_hyper", expected=expected, got=repr(group), hint=hint)
+    values = values if group is None else {group: values}
+    _check_names(states, values)
+
+    def change(groups: Groups, node: OptState) -> OptState:
+        own = values
+        for name in groups:
+            own = {**own, **own.get(name, {})}
+        new = {n: _new_leaves(n, v, own[n]) for n, v in node.hyper.items() if n in own}
+        for name, value in new.items():
+            check_leaves("set_hyper", name, value, RANGES.get(name))
+        return node._replace(hyper={**node.hyper, **new})
+
+    return map_opt_states(change, state)
+
+
+def _check_names(states: list[tuple[Groups, OptState]], values: Mapping[str, PyTree]) -> None:
+    """Refuse values whose name no state has."""
+    known = {name for _, node in states for name in node.hyper}
+    patterns = {groups[0] for groups, _ in states if groups}
+    for name, value in values.items():
+        if name in patterns:
+            if not isinstance(value, Mapping):
+                fail(f"set_hyper, {name!r}", expected="a dict of hyper-parameters", got=in_words(value))
+            _check_names([(groups[1:], node) for groups, node in states if groups[:1] == (name,)], value)
+        elif name not in known:
             close = ["learning_rate"] if name == "lr" else difflib.get_close_matches(name, known, n=2)
             hint = f"Known here: {', '.join(sorted(known)) or 'none'}."
-            if close and set(close) <= known.keys():
+            if close and set(close) <= known:
                 hint = f"Use {' or '.join(close)}."
             if name in ("momentum", "decay", "weight_decay"):
                 hint += f" A {name} of plain 0 is left out when the optimizer is made; pass jnp.zeros(()) to keep it."
             elif name == "learning_rate" and known:
                 hint += " It follows a function of the step; use a schedule from fnn.schedules to have leaves."
             fail("set_hyper", expected="the name of a hyper-parameter of this state", got=repr(name), hint=hint)
-
-    def change(node: PyTree) -> PyTree:
-        if not _is_opt_state(node):
-            return node
-        new = {n: _new_leaves(n, v, values[n]) for n, v in node.hyper.items() if n in values}
-        for name, value in new.items():
-            check_leaves("set_hyper", name, value, RANGES.get(name))
-        return node._replace(hyper={**node.hyper, **new})
-
-    return jax.tree.map(change, state, is_leaf=_is_opt_state)
 
 
 def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:

@@ -45,7 +45,9 @@ def in_range(hyper: Mapping[str, PyTree], trials: int) -> np.ndarray:
     """Whether each trial's known hyper-parameters, arrays (trials,) by name, are finite and in range; (trials,)."""
     good = np.ones(trials, bool)
     for name, value in hyper.items():
-        if name in RANGES and np.shape(value) == (trials,):
+        if isinstance(value, Mapping):  # those of a pattern in by_path, or the numbers of a schedule
+            good &= in_range(value, trials)
+        elif name in RANGES and np.shape(value) == (trials,):
             numbers, limits = np.asarray(value), RANGES[name]
             above = numbers > limits.low if limits.open_low else numbers >= limits.low
             below = numbers < limits.high if limits.open_high else numbers <= limits.high

@@ -62,6 +62,11 @@ def _optimizer(
     )
 
 
+def _epsilon(given: Number | None) -> Number:
+    """Keras's default for None."""
+    return 1e-7 if given is None else given
+
+
 def _squarable(g: Array, headroom: float = 1.0) -> Array:
     """A gradient whose square is finite: finite elements are clipped to 1.8e19 in float32 and 1.3e154 in float64.
 
@@ -126,7 +131,7 @@ def sgd(
 def adagrad(
     learning_rate: Number = 0.01,
     initial_accumulator_value: Scalar = 0.1,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
@@ -145,7 +150,7 @@ def adagrad(
         return -learning_rate * g * _inverse_root(a + epsilon), {"a": a}
 
     fill = functools.partial(jnp.full_like, fill_value=initial_accumulator_value)
-    slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": epsilon}
+    slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": _epsilon(epsilon)}
     return _optimizer("adagrad", equation, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
 
 
@@ -154,7 +159,7 @@ def rmsprop(
     learning_rate: Number = 0.001,
     rho: Number = 0.9,
     momentum: Number = 0.0,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     centered: bool = False,
     *,
     decay: Number = 0.0,
@@ -192,7 +197,7 @@ def rmsprop(
         return delta, {"v": v, "mean": mean, "m": m}
 
     slots = {"v": "velocity", **({"mean": "average"} if centered else {}), "m": "momentum"}
-    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon, "momentum": momentum}
+    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": _epsilon(epsilon), "momentum": momentum}
     return _optimizer("rmsprop", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
@@ -200,7 +205,7 @@ def rmsprop(
 def adadelta(
     learning_rate: Number = 1.0,
     rho: Number = 0.95,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
@@ -220,7 +225,7 @@ def adadelta(
         return learning_rate * d, {"a": a, "u": u}
 
     slots = {"a": "squared_gradient", "u": "squared_delta"}
-    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": epsilon}
+    hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": _epsilon(epsilon)}
     return _optimizer("adadelta", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
@@ -229,14 +234,14 @@ def adam(
     learning_rate: Number = 0.001,
     beta_1: Number = 0.9,
     beta_2: Number = 0.999,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     amsgrad: bool = False,
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
     weight_decay_where: Where = "*",
 ) -> Optimizer:
-    """Adam (Kingma and Ba 2014, arXiv:1412.6980); with ``weight_decay`` AdamW (arXiv:1711.05101).
+    """Adam (Kingma and Ba 2014, arXiv:1412.6980); with ``weight_decay`` it is `adamw`.
 
     ``m += (1 - beta_1)(g - m)``, ``v += (1 - beta_2)(g^2 - v)``, and
     ``p -= lr sqrt(1 - beta_2^t) / (1 - beta_1^t) m / (sqrt(v) + epsilon)``.
@@ -266,8 +271,32 @@ def adam(
         return delta, {"m": m, "v": v, "v_max": v_max}
 
     slots = {"m": "momentum", "v": "velocity", **({"v_max": "velocity_max"} if amsgrad else {})}
-    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
     return _optimizer("adam", equation, slots, hyper, decay, weight_decay, weight_decay_where)
+
+
+@described
+def adamw(
+    learning_rate: Number = 0.001,
+    weight_decay: Number = 0.004,
+    beta_1: Number = 0.9,
+    beta_2: Number = 0.999,
+    epsilon: Number | None = 1e-7,
+    amsgrad: bool = False,
+    *,
+    decay: Number = 0.0,
+    weight_decay_where: Where = "*",
+) -> Optimizer:
+    """AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101): `adam` with ``p -= lr weight_decay p`` beside its update.
+
+    Every parameter decays, biases too, as in Keras, PyTorch and optax; ``weight_decay_where="*kernel"`` leaves biases
+    and the scales of normalization out. The default of ``weight_decay`` is Keras's (PyTorch 0.01, optax 1e-4). Other
+    arguments and errors as in `adam`; their order is Keras's.
+    """
+    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
+    decays = {"decay": decay, "weight_decay": weight_decay}
+    check_hyper("adamw", {**hyper, **decays})
+    return adam(**hyper, **decays, amsgrad=amsgrad, weight_decay_where=weight_decay_where)
 
 
 @described
@@ -275,7 +304,7 @@ def adamax(
     learning_rate: Number = 0.002,
     beta_1: Number = 0.9,
     beta_2: Number = 0.999,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
@@ -295,7 +324,7 @@ def adamax(
         return -learning_rate / (1 - beta_1**t) * divided(m, u + epsilon), {"m": m, "u": u}
 
     slots = {"m": "momentum", "u": "norm"}
-    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
     return _optimizer("adamax", equation, slots, hyper, decay, weight_decay, weight_decay_where)
 
 
@@ -304,7 +333,7 @@ def nadam(
     learning_rate: Number = 0.002,
     beta_1: Number = 0.9,
     beta_2: Number = 0.999,
-    epsilon: Number = 1e-7,
+    epsilon: Number | None = 1e-7,
     *,
     decay: Number = 0.0,
     weight_decay: Number = 0.0,
@@ -342,15 +371,17 @@ def nadam(
         return jnp.ones((), at_least_float32(p.dtype))
 
     slots = {"m": "momentum", "v": "velocity", "P": "product"}
-    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
     return _optimizer("nadam", equation, slots, hyper, decay, weight_decay, weight_decay_where, product=one)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     make.__name__: make for make in (sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam)
 }
+"""The optimizers with an equation of their own."""
+_NAMES = {**OPTIMIZERS, "adamw": adamw}
 # One object for each name, so that tasks made alike have equal optimizers.
-_named = functools.cache(lambda name: OPTIMIZERS[name]())
+_named = functools.cache(lambda name: _NAMES[name]())
 
 
 def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
@@ -360,5 +391,5 @@ def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     if callable(optimizer):
         name = getattr(optimizer, "__name__", "optimizer")
         fail("optimizer", expected="an Optimizer or a name", got=f"the function {name}", hint=f"Call it: {name}(1e-3).")
-    lookup("optimizer", optimizer, OPTIMIZERS, or_else=" or an Optimizer")
+    lookup("optimizer", optimizer, _NAMES, or_else=" or an Optimizer")
     return _named(str(optimizer).lower())

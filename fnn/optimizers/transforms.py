@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -31,7 +31,7 @@ from .rules import get_optimizer
 from .schedules import as_hyper
 
 
-def _inner(optimizer: OptimizerLike | str) -> OptimizerLike:
+def inner_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     """The optimizer inside a wrapper; one of optax gets gradients and parameters in float32 at least.
 
     Optax's optimizers would keep slots in the dtype of the parameters.
@@ -60,7 +60,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     >>> print(updates.round(4))
     [-0.06 -0.08]
     """
-    parts = tuple(_inner(optimizer) for optimizer in optimizers)
+    parts = tuple(inner_optimizer(optimizer) for optimizer in optimizers)
 
     def init(params: Params) -> PyTree:
         return tuple(part.init(params) for part in parts)
@@ -173,7 +173,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
       every: calls per update, at least 1.
     """
     check_count("accumulate", "every", every)
-    inner = _inner(optimizer)
+    inner = inner_optimizer(optimizer)
 
     def init(params: Params) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
@@ -201,8 +201,14 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
 _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("frozen", default=None)
 
 
+def note_frozen(paths: Iterable[str]) -> None:
+    """Called by the ``init`` of a transform that keeps these parameters fixed, for `frozen_paths`."""
+    if (found := _frozen.get()) is not None:
+        found.update(paths)
+
+
 def frozen_paths(optimizer: OptimizerLike, params: Params) -> set[str]:
-    """The paths of all parameters that a `freeze` anywhere in an optimizer keeps fixed; optax's is not detected."""
+    """The paths of all parameters that `freeze` or `by_path` keeps fixed in an optimizer; optax's are not detected."""
     found: set[str] = set()
     token = _frozen.set(found)
     try:
@@ -229,15 +235,14 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
     >>> print(updates["body"], updates["head"])
     [0. 0.] [-0.5 -0.5]
     """
-    inner = _inner(optimizer)
+    inner = inner_optimizer(optimizer)
 
     def trained(tree: Params) -> Params:
         return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
 
     def init(params: Params) -> PyTree:
         check_matches("freeze", where, paths(params))
-        if (found := _frozen.get()) is not None:
-            found.update(path for path in paths(params) if matches(where, path))
+        note_frozen(path for path in paths(params) if matches(where, path))
         return inner.init(trained(params))
 
     def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
@@ -266,7 +271,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
       decay: share of the old average kept at each step, in [0, 1]; `set_hyper` calls it ``ema_decay``.
     """
     check_hyper("ema", {"ema_decay": decay}, "decay")
-    inner = _inner(optimizer)
+    inner = inner_optimizer(optimizer)
     leaves, schedules = split_schedules({"ema_decay": decay})
 
     def init(params: Params) -> EmaState:

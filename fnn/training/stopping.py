@@ -10,18 +10,18 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import check_count, check_range
+from .._core.checks import check_count, check_range, renamed
 from .._core.errors import fail, kind_of, listed
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
-from ..optimizers.base import get_hyper, set_hyper
+from ..optimizers.base import Groups, OptState, map_opt_states, opt_states
 from .state import TrainState
 
 T = TypeVar("T")
 Values = Mapping[str, Scalar]
 After = tuple[PyTree, TrainState, bool | Array]
 Watched = tuple[Array, Array]
-"""The best value so far, with the sign that makes less better, and the epochs since."""
+"""The best value so far, with the sign that makes less better, and the epochs since it improved."""
 
 
 class StopTraining(Exception):  # noqa: N818 (a request, not an error)
@@ -38,6 +38,7 @@ class StopTraining(Exception):  # noqa: N818 (a request, not an error)
 
 def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
     """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
+    mode = None if mode == "auto" else mode  # as Keras calls it
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
     mode = mode or direction(monitor)
@@ -121,8 +122,8 @@ class Watch(NamedTuple):
         """The memory before the first epoch."""
         return jnp.float32(jnp.inf), jnp.int32(0)
 
-    def step(self, memory: Watched, logs: Values) -> tuple[Watched, Array]:
-        """The memory after an epoch, and whether the value improved; NaN never does."""
+    def value(self, logs: Values) -> Array:
+        """The watched value, with the sign that makes less better."""
         if self.monitor not in logs:
             hint = ""
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
@@ -130,9 +131,20 @@ class Watch(NamedTuple):
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
                 hint = f"Did you mean {listed(close)}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
-        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if self.rising else 1)
-        best, waited = memory
-        better = value < best - self.min_delta
+        return self.signed(logs[self.monitor])
+
+    def signed(self, value: Scalar) -> Array:
+        """A value with the sign that makes less better."""
+        return jnp.asarray(value, jnp.float32) * (-1 if self.rising else 1)
+
+    def beats(self, value: Array, best: Array) -> Array:
+        """Whether a signed value improves on another; NaN never does."""
+        return value < best - self.min_delta
+
+    def step(self, memory: Watched, logs: Values) -> tuple[Watched, Array]:
+        """The memory after an epoch, and whether the value improved."""
+        value, (best, waited) = self.value(logs), memory
+        better = self.beats(value, best)
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
 
 
@@ -143,23 +155,29 @@ def _choose(condition: Array, a: T, b: T) -> T:
     return a if condition else b
 
 
+@renamed(restore_best_weights="restore_best={}")
 def early_stopping(
     monitor: str = "val_loss",
     *,
     patience: int = 5,
     min_delta: float = 0.0,
     mode: str | None = None,
+    baseline: float | None = None,
+    start_from_epoch: int = 0,
     restore_best: bool = True,
 ) -> PureCallback:
     """End training when a value has not improved for several epochs; for `fit` and `run`.
 
     Args:
       monitor: a key of the logs; default "val_loss".
-      patience: epochs without improvement until training ends; default 5.
+      patience: epochs without improvement until training ends, at least 1 (Keras's 0 acts like 1); default 5.
       min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
         "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
         losses, also with "val_" or an output's name before them; any other name needs a mode.
+      baseline: a value to beat by more than ``min_delta``: epochs that do not beat it count as waiting, even if they
+        improve on those before; default none.
+      start_from_epoch: epochs at the beginning that are not watched, whose states are never the best; default 0.
       restore_best: whether training returns the state of the best epoch, optimizer and step included, instead of the
         last, ended early or not; default True. Ctrl-C returns the current state.
 
@@ -169,46 +187,61 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
-    return _EarlyStopping(Watch.of("early_stopping", monitor, patience, min_delta, mode), restore_best)
+    watch = Watch.of("early_stopping", monitor, patience, min_delta, mode)
+    check_count("early_stopping", "start_from_epoch", start_from_epoch, least=0)
+    if baseline is not None:
+        check_range("early_stopping", "baseline", baseline)
+    return _EarlyStopping(watch, restore_best, baseline, start_from_epoch)
 
 
 class _EarlyStopping(PureCallback):
-    def __init__(self, watch: Watch, restore_best: bool) -> None:
-        super().__init__(watch, restore_best)
-        self.watch, self.restore_best = watch, restore_best
+    def __init__(self, watch: Watch, restore_best: bool, baseline: float | None, first: int) -> None:
+        # Checkpoints hold the settings; those of version 0.1 know neither of the last two.
+        super().__init__(watch, restore_best, *([] if (baseline, first) == (None, 0) else [baseline, first]))
+        self.watch, self.restore_best, self.baseline, self.first = watch, restore_best, baseline, first
 
     def start(self, ts: TrainState) -> PyTree:
         return self.watch.start(), (ts if self.restore_best else None), jnp.int32(-1)
 
     def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
-        watched, best, number = memory
-        watched, better = self.watch.step(watched, logs)
+        (before, waited), best, number = memory
+        value, watching = self.watch.value(logs), jnp.asarray(epoch) >= self.first
+        passed = better = watching & self.watch.beats(value, before)
+        if self.baseline is not None:
+            passed = better & self.watch.beats(value, self.watch.signed(self.baseline))
+        waited = jnp.where(passed, 0, waited + watching.astype(jnp.int32))
         if self.restore_best:
             best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))
-        return (watched, best, number), ts, ~better & (watched[1] >= self.watch.patience)
+        memory = (jnp.where(better, value, before), waited), best, number
+        return memory, ts, watching & ~better & (waited >= self.watch.patience)
 
     def end(self, memory: PyTree, ts: TrainState, epoch: T) -> tuple[TrainState, Array | T]:
         _, best, number = memory
         return _choose(number >= 0, (best, number), (ts, epoch)) if self.restore_best else (ts, epoch)
 
 
+@renamed(min_lr="min_rate={}", epsilon="min_delta={}")
 def reduce_on_plateau(
     monitor: str = "val_loss",
     *,
     factor: float = 0.1,
     patience: int = 5,
+    cooldown: int = 0,
     min_delta: float = 1e-4,
     min_rate: float = 0.0,
     mode: str | None = None,
 ) -> PureCallback:
     """Multiply the learning rate by ``factor`` when a value has not improved for several epochs; for `fit` and `run`.
 
-    The rate is a leaf of the optimizer's state, so nothing is recompiled.
+    The rate is a leaf of the optimizer's state, so nothing is recompiled. With `by_path` the rates of all groups fall
+    together.
 
     Args:
       monitor, mode: as in `early_stopping`.
       factor: in [0, 1]; default 0.1.
-      patience: epochs without improvement until the rate falls; default 5.
+      patience: epochs without improvement until the rate falls, at least 1 (Keras's 0 acts like 1); default 5.
+      cooldown: epochs after a reduction before waiting begins again; default 0. The last of them counts as waiting, as
+        in Keras, so that 1 acts like 0.
       min_delta: the smallest improvement that counts; default 1e-4.
       min_rate: the lowest rate; default 0.
 
@@ -216,29 +249,45 @@ def reduce_on_plateau(
       InputError: for arguments out of range, a value missing from the logs, or an optimizer whose learning rate is not
         a number (a schedule, or an optax optimizer).
     """
+    watch = Watch.of("reduce_on_plateau", monitor, patience, min_delta, mode)
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)
-    return _Plateau(Watch.of("reduce_on_plateau", monitor, patience, min_delta, mode), factor, min_rate)
+    check_count("reduce_on_plateau", "cooldown", cooldown, least=0)
+    return _Plateau(watch, factor, min_rate, cooldown)
 
 
 class _Plateau(PureCallback):
-    def __init__(self, watch: Watch, factor: float, min_rate: float) -> None:
-        super().__init__(watch, factor, min_rate)
-        self.watch, self.factor, self.min_rate = watch, factor, min_rate
+    def __init__(self, watch: Watch, factor: float, min_rate: float, cooldown: int) -> None:
+        # Checkpoints hold the settings; those of version 0.1 know no cooldown.
+        super().__init__(watch, factor, min_rate, *([cooldown] if cooldown else []))
+        self.watch, self.factor, self.min_rate, self.cooldown = watch, factor, min_rate, cooldown
 
     def start(self, ts: TrainState) -> PyTree:
         return self.watch.start()
 
     def after(self, memory: PyTree, epoch: int | Array, ts: TrainState, logs: Values) -> After:
-        (best, waited), better = self.watch.step(memory, logs)
+        (best, _), better = self.watch.step(memory, logs)
+        waited = memory[1]  # negative during a cooldown: minus the epochs left of it
+        waited = jnp.where(waited < -1, waited + 1, jnp.where(better, 0, jnp.maximum(waited, 0) + 1))
         lower = ~better & (waited >= self.watch.patience)
-        memory = best, jnp.where(lower, 0, waited)
         if isinstance(lower, jax.core.Tracer) or lower:
-            rate = get_hyper(ts).get("learning_rate")
+            ts = self._reduced(ts, lower)
+        return (best, jnp.where(lower, -self.cooldown, waited)), ts, False
+
+    def _reduced(self, ts: TrainState, lower: Array) -> TrainState:
+        """The state with lower rates if ``lower``."""
+        rates = [node.hyper["learning_rate"] for _, node in opt_states(ts) if "learning_rate" in node.hyper]
+        for rate in rates or [None]:
             if rate is None or isinstance(rate, dict):
                 hint = "Use an fnn optimizer with a plain learning rate."
                 fail("reduce_on_plateau", expected="a learning rate that is a number", got=kind_of(rate), hint=hint)
+
+        def reduced(groups: Groups, node: OptState) -> OptState:
+            rate = node.hyper.get("learning_rate")
+            if rate is None:
+                return node
             # A rate that is already below min_rate stays as it is.
-            reduced = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
-            ts = set_hyper(ts, learning_rate=_choose(lower, reduced, rate))
-        return memory, ts, False
+            least = jnp.minimum(rate, jnp.maximum(rate * self.factor, self.min_rate)).astype(rate.dtype)
+            return node._replace(hyper={**node.hyper, "learning_rate": _choose(lower, least, rate)})
+
+        return map_opt_states(reduced, ts)

@@ -3,6 +3,8 @@
 import csv
 import functools
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
@@ -130,6 +132,9 @@ class Twin:
     def __init__(self, rate):
         self.optimizer, self.stop_training, self.metrics = keras.optimizers.SGD(rate), False, []
 
+    def get_weights(self):
+        return [0]
+
 
 def keras_s(callback, values, rate=0.1):
     """The epoch in which a Keras callback stops training, and the rates."""
@@ -165,6 +170,90 @@ def test_callbacks_act_in_the_same_epochs_as_in_keras(patience, min_delta, mode)
         expected = keras_s(plateau, values)[1]
         assert play(ours, values)[2] == expected
         assert patience == 5 or expected[-1] < 0.1, "it must have acted"
+
+
+SIXTEENTHS = st.integers(-6, 5).map(lambda step: step / 16)
+SETTINGS = st.fixed_dictionaries(
+    {
+        "patience": st.integers(1, 4),
+        "min_delta": st.sampled_from([0.0, 1 / 16, 1 / 4]),
+        "mode": st.sampled_from(["min", "max"]),
+    }
+)
+
+
+@hypothesis.given(
+    st.lists(SIXTEENTHS, min_size=1, max_size=16),
+    SETTINGS,
+    st.one_of(st.none(), st.sampled_from([-1.0, -0.25, 0.0, 0.5])),
+    st.integers(0, 4),
+)
+def test_early_stopping_decides_as_keras_does(noise, settings, baseline, first):
+    """On random series: the epoch in which it stops, and the state that it returns."""
+    values, options = np.cumsum(noise).tolist(), {**settings, "baseline": baseline, "start_from_epoch": first}
+    theirs = keras.callbacks.EarlyStopping("val_loss", **options, restore_best_weights=True)
+    stopped, _ = keras_s(theirs, values)
+    ours = fnn.early_stopping("val_loss", **options)
+    epoch, step, _ = play(ours, values)
+    assert epoch == stopped
+    _, ts = state()
+    returned = int(ours.finish(ts._replace(step=np.int32(-1))).step) if step is None else step
+    assert returned == (theirs.best_epoch if first < len(values) else -1)
+    assert play(fnn.early_stopping("val_loss", restore_best=False, **options), values)[0] == stopped
+
+
+@hypothesis.given(
+    st.lists(SIXTEENTHS, min_size=1, max_size=16),
+    SETTINGS,
+    st.integers(0, 4),
+    st.sampled_from([0.0, 0.03]),
+    st.sampled_from([0.5, 0.125]),
+)
+def test_reduce_on_plateau_decides_as_keras_does(noise, settings, cooldown, least, factor):
+    """The rate after each epoch of a random series."""
+    values, options = np.cumsum(noise).tolist(), {**settings, "cooldown": cooldown, "factor": factor}
+    theirs = keras.callbacks.ReduceLROnPlateau("val_loss", min_lr=least, **options)
+    ours = fnn.reduce_on_plateau("val_loss", min_rate=least, **options)
+    assert play(ours, values)[2] == keras_s(theirs, values)[1]
+
+
+def test_a_cooldown_pauses_reductions():
+    flat = [1.0] * 8
+    assert play(fnn.reduce_on_plateau(patience=1, factor=0.5, min_rate=1e-6), flat)[2] == pytest.approx(
+        [0.1, 0.05, 0.025, 0.0125, 0.00625, 0.003125, 0.001563, 0.000781], abs=1e-6
+    )
+    paused = play(fnn.reduce_on_plateau(patience=1, factor=0.5, cooldown=3), flat)[2]
+    assert paused == [0.1, 0.05, 0.05, 0.05, 0.025, 0.025, 0.025, 0.0125]
+
+
+def test_a_baseline_must_be_beaten():
+    falling = [1.0, 0.9, 0.8, 0.7, 0.6]
+    assert play(fnn.early_stopping(patience=3, baseline=0.5), falling)[:2] == (None, None)  # it still improves
+    assert play(fnn.early_stopping(patience=3, baseline=0.5), [1.0, 0.9, 0.95])[:2] == (2, 1)
+    assert play(fnn.early_stopping(patience=3), [1.0, 0.9, 0.95])[:2] == (None, None)
+
+
+def test_decisions_are_the_same_inside_a_program(rng):
+    """As `run` makes them, and in strict promotion."""
+    values = (np.cumsum(rng.integers(-3, 4, 24)) / 16).astype("f")
+    stop = fnn.early_stopping(patience=4, baseline=-0.5, start_from_epoch=3, min_delta=1 / 16)
+    plateau = fnn.reduce_on_plateau(patience=1, cooldown=3, factor=0.5)
+    _, ts = state()
+
+    def body(carry, now):
+        (memory, waiting, ts), (epoch, value) = carry, now
+        logs = {"val_loss": value}
+        memory, ts, stopped = stop.after(memory, epoch, ts, logs)
+        waiting, ts, _ = plateau.after(waiting, epoch, ts, logs)
+        return (memory, waiting, ts), (stopped, fnn.get_hyper(ts)["learning_rate"])
+
+    start = stop.start(ts), plateau.start(ts), ts
+    with jax.numpy_dtype_promotion("strict"):
+        _, (stopped, rates) = jax.jit(lambda *xs: jax.lax.scan(body, start, xs))(np.arange(24, dtype=np.uint32), values)
+    assert int(np.argmax(stopped)) == play(stop, values.tolist())[0] > 4
+    want = play(plateau, values.tolist())[2]
+    np.testing.assert_allclose(rates, want, 1e-2)
+    assert want[-1] < 0.05
 
 
 # -------------------------------------------------------------------------------------------------------------- CSV log
@@ -347,6 +436,22 @@ def test_bad_input():
         fnn.reduce_on_plateau(mode="up")
     with pytest.raises(fnn.InputError, match=r"factor in \[0, 1\]"):
         fnn.reduce_on_plateau(factor=2.0)
+    for make, options, message in (
+        (fnn.early_stopping, {"baseline": float("nan")}, "early_stopping: expected baseline to be finite, got nan"),
+        (fnn.early_stopping, {"baseline": "loss"}, "early_stopping: expected baseline to be a number, got 'loss'"),
+        (fnn.early_stopping, {"start_from_epoch": -1}, "start_from_epoch to be an integer of at least 0, got -1"),
+        (fnn.early_stopping, {"min_delta": -0.1}, r"min_delta in \[0, inf\), got -0.1"),
+        (fnn.reduce_on_plateau, {"cooldown": 1.5}, "cooldown to be an integer of at least 0, got 1.5"),
+    ):
+        with pytest.raises(fnn.InputError, match=message):
+            make(**options)
+    with pytest.raises(
+        TypeError, match=r"early_stopping\(\) got .* 'restore_best_weights'\. Write restore_best=True\."
+    ):
+        fnn.early_stopping(restore_best_weights=True)
+    with pytest.raises(TypeError, match=r"reduce_on_plateau\(\) got .* 'min_lr'\. Write min_rate=1e-05\."):
+        fnn.reduce_on_plateau(min_lr=1e-5)
+    assert fnn.early_stopping(mode="auto") == fnn.early_stopping() != fnn.early_stopping(baseline=1.0)
     with pytest.raises(fnn.InputError, match=r"model_checkpoint: expected a monitor with a mode, got mode='min' alone"):
         fnn.model_checkpoint("a.safetensors", mode="min")
     with pytest.raises(fnn.InputError, match=r"mode 'min', 'max' or None, got 'up'"):

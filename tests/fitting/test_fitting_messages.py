@@ -1,6 +1,7 @@
 """The full text of messages of fit, evaluate, predict and their callbacks; see helpers.check_messages."""
 
 import functools
+import itertools
 from pathlib import Path
 
 import jax
@@ -50,6 +51,10 @@ CASES = {
     "inputs of another width": lambda: fit(x=X[:, :3]),
     "a class without a weight": lambda: fit(class_weight=[1.0, 2.0]),
     "an iterator for two epochs": lambda: fnn.fit(TASK, state(), iter([(X, CLASSES)]), epochs=2),
+    "an endless iterator": lambda: fnn.fit(TASK, state(), itertools.cycle([(X, CLASSES)])),
+    "steps per epoch with arrays": lambda: fit(steps_per_epoch=10),
+    "validation steps": (TypeError, lambda: fit(validation_steps=10)),
+    "a function of one argument for batches": lambda: fnn.on_batch(lambda logs: None),
     "every without a folder": lambda: fit(every=100),
     "the name of a file as checkpoint folder": lambda: fit(checkpoint="model.keras"),
     "another batch size in a run that continues": continued,

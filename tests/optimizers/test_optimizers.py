@@ -29,6 +29,7 @@ RULES = {
     "adadelta": (fnn.adadelta, K.Adadelta, {}, ("rho", "epsilon")),
     "adam": (fnn.adam, K.Adam, {}, ("beta_1", "beta_2", "epsilon")),
     "adam amsgrad": (fnn.adam, K.Adam, {"amsgrad": True}, ("beta_1", "beta_2", "epsilon")),
+    "adamw": (fnn.adamw, K.AdamW, {}, ("beta_1", "beta_2", "epsilon")),
     "adamax": (fnn.adamax, K.Adamax, {}, ("beta_1", "beta_2", "epsilon")),
     "nadam": (fnn.nadam, K.Nadam, {}, ("beta_1", "beta_2", "epsilon")),
 }
@@ -375,6 +376,8 @@ ADAM = fnn.adam()
         (lambda: fnn.adadelta(rho=-1), r"adadelta: expected rho in \[0, 1\], got -1"),
         (lambda: fnn.adadelta(epsilon=-1), r"adadelta: expected epsilon in \[0, inf\), got -1"),
         (lambda: fnn.adam(beta_1=1), r"adam: expected beta_1 below 1, got 1"),
+        (lambda: fnn.adamw(1e-3, -1), r"adamw: expected weight_decay in \[0, inf\), got -1"),
+        (lambda: fnn.adam(None), r"adam: expected learning_rate to be a number, got None"),
         (lambda: fnn.adamax(beta_2=1.5), r"adamax: expected beta_2 in \[0, 1\], got 1\.5"),
         (lambda: fnn.nadam(epsilon=-1), r"nadam: expected epsilon in \[0, inf\), got -1"),
         (lambda: get_optimizer("adm"), r"optimizer: .* got 'adm'\. Did you mean 'adam'"),
@@ -435,10 +438,55 @@ def test_errors(call, message):
         call()
 
 
+@pytest.mark.parametrize("make", [*OPTIMIZERS.values(), fnn.adamw], ids=lambda make: make.__name__)
+def test_epsilon_may_be_none_and_lr_is_explained(make):
+    if "epsilon" in inspect.signature(make).parameters:
+        hyper = fnn.get_hyper(make(epsilon=None).init(jnp.ones(1)))
+        assert hyper == fnn.get_hyper(make().init(jnp.ones(1)))
+        assert hyper["epsilon"] == np.float32(1e-7)
+    for name, value, advice in (
+        ("lr", 0.5, "learning_rate"),
+        ("clipvalue", 0.5, "fnn.clip_by_value"),
+        ("clipnorm", 0.5, "fnn.clip_by_norm"),
+        ("global_clipnorm", 0.5, "fnn.clip_by_global_norm"),
+        ("use_ema", True, "fnn.ema"),
+        ("gradient_accumulation_steps", 4, r"fnn.accumulate\(optimizer, 4\)"),
+        ("betas", (0.9, 0.99), "beta_1=..., beta_2=..."),
+        ("eps", 1e-8, "epsilon"),
+    ):
+        with pytest.raises(TypeError, match=rf"^{make.__name__}\(\) got an unexpected .* '{name}'\. .*{advice}"):
+            make(**{name: value})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'rate'"):
+        make(rate=0.5)
+
+
+def test_adamw_is_adam_with_a_decay():
+    ours, theirs = (inspect.signature(make).parameters for make in (fnn.adamw, K.AdamW))
+    shared = ["learning_rate", "weight_decay", "beta_1", "beta_2", "epsilon", "amsgrad"]
+    assert list(ours)[:6] == list(theirs)[:6] == shared
+    assert [ours[name].default for name in shared] == [theirs[name].default for name in shared]
+    params, noise = trajectories.start(7)
+    for ours, same in (
+        (fnn.adamw(0.1, 0.3), fnn.adam(0.1, weight_decay=0.3)),
+        (
+            fnn.adamw(0.1, weight_decay=0.3, weight_decay_where="*kernel", amsgrad=True, decay=0.1),
+            fnn.adam(0.1, weight_decay=0.3, weight_decay_where="*kernel", amsgrad=True, decay=0.1),
+        ),
+    ):
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            trajectories.ours(ours, params, noise),
+            trajectories.ours(same, params, noise),
+        )
+    assert repr(fnn.adamw(0.1)) == "adamw(0.1)"
+    assert fnn.adamw(0.1) == fnn.adamw(0.1) != fnn.adam(0.1)
+
+
 def test_names_give_the_defaults():
     for name, make in OPTIMIZERS.items():
         state, want = get_optimizer(name).init(jnp.ones(1)), make().init(jnp.ones(1))
         assert jax.tree.map(float, state.hyper) == jax.tree.map(float, want.hyper)
+    assert get_optimizer("AdamW") == fnn.adamw()
     own = fnn.Optimizer(lambda p: (), lambda g, s, p=None: (g, s))
     assert get_optimizer(own) is own
 
@@ -554,7 +602,11 @@ def test_constructors_refuse_numbers_out_of_range(name):
     numbers = [n for n, p in inspect.signature(make).parameters.items() if isinstance(p.default, float)]
     assert {"learning_rate", "decay", "weight_decay"} <= set(numbers)
     for number in numbers:
-        for value in [*BAD, jnp.array(jnp.nan), fnn.schedules.Schedule(None, {"value": -1.0})]:
+        for value in [
+            *(bad for bad in BAD if (number, bad) != ("epsilon", None)),
+            jnp.array(jnp.nan),
+            fnn.schedules.Schedule(None, {"value": -1.0}),
+        ]:
             with pytest.raises(fnn.InputError, match=rf"{name}: expected {number}"):
                 make(**{number: value})
     assert make(jnp.float32(0.1), decay=np.float64(0.1), weight_decay=0)

@@ -36,6 +36,15 @@ CASES = {
     "weight decay without the parameters": lambda: update(fnn.adam(weight_decay=0.01)),
     "the state of another optimizer": lambda: fnn.adam().update(PARAMS, fnn.sgd(0.1, 0.9).init(PARAMS)),
     "a pattern that matches nothing": lambda: fnn.freeze("adam", "conv*").init(PARAMS),
+    "a pattern that matches nothing in by_path": lambda: fnn.by_path({"conv": "adam", "*": "sgd"}).init(PARAMS),
+    "a parameter without a pattern": lambda: fnn.by_path({"dense/kernel": "adam"}).init(PARAMS),
+    "a pattern after the one for everything": lambda: fnn.by_path({"*": "sgd", "dense": "adam"}).init(PARAMS),
+    "one optimizer in place of rules": lambda: fnn.by_path(fnn.adam()),
+    "a rate for a group that does not exist": lambda: fnn.set_hyper(
+        fnn.by_path({"dense": "adam"}).init(PARAMS), "conv", learning_rate=0.1
+    ),
+    "the learning rate by its old name": (TypeError, lambda: fnn.adam(lr=1e-3)),
+    "clipping as an argument": (TypeError, lambda: fnn.sgd(0.1, clipnorm=1.0)),
     "integer parameters": lambda: fnn.adam().init({"table": jnp.arange(3)}),
     "a hyper-parameter by its short name": lambda: set_hyper(fnn.adam(), lr=1e-4),
     "a misspelled hyper-parameter": lambda: set_hyper(fnn.adam(), learning_rat=1e-4),

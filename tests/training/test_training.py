@@ -528,6 +528,7 @@ STOPS = [
     (fnn.early_stopping(patience=2),),
     (fnn.early_stopping("val_mae", patience=1, restore_best=False),),
     (fnn.reduce_on_plateau(patience=1, factor=0.2), fnn.early_stopping(patience=3, min_delta=0.05)),
+    (fnn.reduce_on_plateau(cooldown=3, patience=1), fnn.early_stopping(patience=4, baseline=0.1, start_from_epoch=2)),
 ]
 
 

@@ -59,6 +59,8 @@ CASES = {
     "a batch size of 0": lambda: run(X, Y, batch_size=0),
     "a callback of fit in run": lambda: run(X, Y, callbacks=[lambda epoch, ts, logs: ts]),
     "a metric of unknown direction": lambda: fnn.early_stopping("profit"),
+    "weights to restore, as in Keras": (TypeError, lambda: fnn.early_stopping(restore_best_weights=True)),
+    "a baseline as text": lambda: fnn.early_stopping(baseline="0.5"),
     "no validation data to watch": lambda: follow(fnn.early_stopping("val_loss"), None, loss=1.0),
     "a misspelled name in the logs": lambda: follow(
         fnn.early_stopping("val_los", mode="min"), None, loss=1.0, val_loss=2.0
