@@ -12,8 +12,8 @@ import fnn
 
 # From the ground up: a room imports rooms that stand before it here, and no other.
 FLOORS = [
-    "_version", "_core", "_names", "nn", "losses", "optimizers", "metrics", "penalties", "training", "checkpoint",
-    "fitting", "trials", "inspection", "text", "data", "classic", "plot",
+    "_version", "_core", "_names", "nn", "losses", "optimizers", "metrics", "penalties", "training", "architecture",
+    "checkpoint", "fitting", "trials", "inspection", "text", "data", "classic", "plot",
 ]  # fmt: skip
 ROOT = Path(fnn.__file__).parent
 

@@ -93,16 +93,21 @@ class Described:
             return functools.partial(self.config.make, *self.config.args, **self.config.kwargs), ()
         return type(self), self._values()
 
-    def __repr__(self) -> str:
+    @property
+    def call(self) -> Config:
+        """The call that made this object, or one that makes the same from its fields."""
         if self.config is not None:
-            return repr(self.config)
+            return self.config
         needed, options = [], {}
         for field, value in zip(dataclasses.fields(self), self._values(), strict=True):
             if field.default is dataclasses.MISSING:
                 needed.append(value)
             elif value is not field.default:
                 options[field.name] = value
-        return repr(Config(type(self), tuple(needed), options))
+        return Config(type(self), tuple(needed), options)
+
+    def __repr__(self) -> str:
+        return repr(self.call)
 
     if not TYPE_CHECKING:  # or a type checker would accept any attribute
 
@@ -139,7 +144,18 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
 
+    _CONSTRUCTORS.add(remember)
     return remember
+
+
+_CONSTRUCTORS: set[Callable[..., object]] = set()
+
+
+def is_constructor(make: object) -> bool:
+    """Whether calling this makes a described object: a function decorated with `described`, or a class of them."""
+    if isinstance(make, type):
+        return issubclass(make, Described)
+    return isinstance(make, types.FunctionType) and make in _CONSTRUCTORS
 
 
 def _unshared(value: object) -> object:
