@@ -28,9 +28,9 @@ _OUTSIDE = {
         "standardize swish tanh"
     ),
     "jax.numpy": (
-        "abs arcsinh arctan cos cosh exp expm1 log log1p max maximum mean min minimum negative ones_like reciprocal "
-        "sign sin sinc sinh sqrt square sum tan tanh zeros_like bfloat16 float16 float32 float64 float8_e4m3fn "
-        "float8_e5m2 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool_ complex64 complex128"
+        "abs arcsinh arctan cos cosh exp expm1 full_like log log1p max maximum mean min minimum negative ones_like "
+        "reciprocal sign sin sinc sinh sqrt square sum tan tanh zeros_like bfloat16 float16 float32 float64 "
+        "float8_e4m3fn float8_e5m2 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool_ complex64 complex128"
     ),
     "numpy": "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool_ complex64 complex128",
     "builtins": "bool complex float int",

@@ -17,11 +17,20 @@ from ..training.task import Task
 from .names import is_callable_part, parts
 from .write import FORMAT, Json, defaults_of
 
+ReadArray = Callable[[int, str], PyTree]
+"""Reads an array among the arguments by its number and kind, "jax" or "numpy"."""
+
 
 def read_task(
-    json: Mapping[str, Json], arrays: Mapping[str, Any], custom: Mapping[str, object], where: str
+    json: Mapping[str, Json], array: ReadArray, custom: Mapping[str, object], where: str
 ) -> tuple[Task, PyTree, PyTree]:
     """The task of a description, and trees like its parameters and its layer state.
+
+    Args:
+      json: the description.
+      array: reads the arrays among the arguments.
+      custom: functions of the user's own by name.
+      where: the place for messages.
 
     Raises:
       InputError: for functions of the user's own that are missing in ``custom``, for parts that this version does not
@@ -32,7 +41,7 @@ def read_task(
         given = ", ".join(f"{name!r}: {name if name.isidentifier() else '...'}" for name in missing)
         expected = f"the functions that the file calls {listed(missing, 'and')}"
         fail(where, expected=expected, got="none", hint=f"Write fnn.load(path, custom={{{given}}}).")
-    reader = _Reader(json, arrays, custom)
+    reader = _Reader(json, array, custom)
     try:
         task, params, state = (reader.value(json[name], where) for name in ("task", "params", "state"))
     except InputError:
@@ -64,9 +73,9 @@ def _custom_names(node: Json) -> Iterator[str]:
 class _Reader:
     """Turns JSON into values; the inverse of `Writer`."""
 
-    def __init__(self, json: Mapping[str, Json], arrays: Mapping[str, Any], custom: Mapping[str, object]) -> None:
+    def __init__(self, json: Mapping[str, Json], array: ReadArray, custom: Mapping[str, object]) -> None:
         self.version, self.defaults = json.get("version"), json["defaults"]
-        self.arrays, self.custom = arrays, custom
+        self.array, self.custom = array, custom
 
     def value(self, node: Json, place: str) -> Any:
         """The value that a node stands for."""
@@ -80,8 +89,7 @@ class _Reader:
             args, kwargs = self._arguments(node, place)
             return functools.partial(self.value(node["partial"], place), *args, **kwargs)
         if "array" in node:
-            array = self.arrays[str(node["array"])]
-            return array if node["kind"] == "jax" else np.asarray(array)
+            return self.array(node["array"], node["kind"])
         if "scalar" in node:
             return np.dtype(node["dtype"]).type(self.value(node["scalar"], place))
         tag, content = next(iter(node.items()))

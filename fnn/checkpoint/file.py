@@ -199,17 +199,11 @@ def load_info(path: FilePath) -> CheckpointInfo:
 def load_beside(path: FilePath) -> dict[str, PyTree]:
     """The arrays that `save_with` wrote beside the state, by path."""
     with opened(path) as file:
-        return arrays_beside(file)
-
-
-def arrays_beside(file: File, prefix: str = "") -> dict[str, PyTree]:
-    """The arrays beside the state whose path begins with a prefix, by the rest of their path."""
-    start = BESIDE + prefix
-    return {
-        name.removeprefix(start): restored(file, name, name, struct_of(file.place, leaf))
-        for name, leaf in file.leaves.items()
-        if leaf.beside and name.startswith(start)
-    }
+        return {
+            name.removeprefix(BESIDE): restored(file, name, name, struct_of(file.place, leaf))
+            for name, leaf in file.leaves.items()
+            if leaf.beside and not name.startswith(f"{BESIDE}{OF_TASK}/")
+        }
 
 
 def struct_of(place: str, leaf: Leaf) -> jax.ShapeDtypeStruct:

@@ -17,7 +17,7 @@ from ..architecture.compare import differences
 from ..architecture.read import check_format, read_task
 from ..training.state import TrainState
 from ..training.task import Task
-from .file import NUMBERS, OF_TASK, File, Leaf, arrays_beside, check_custom, opened, restored, struct_of, widens
+from .file import BESIDE, NUMBERS, OF_TASK, File, Leaf, check_custom, opened, restored, struct_of, widens
 
 _SHOWN = 4  # differences of each kind in a message
 
@@ -95,7 +95,14 @@ def _load_task(file: File, custom: Mapping[str, object]) -> tuple[Task, TrainSta
     if json is None:
         hint = "Write fnn.load(path, ts), with ts = fnn.init(task, key, x) for the values to replace."
         fail(file.place, expected="a file saved with its task, fnn.save(path, ts, task)", got="one without", hint=hint)
-    task, params, state = read_task(json, arrays_beside(file, f"{OF_TASK}/"), custom, file.place)
+
+    def array(index: int, kind: str) -> PyTree:
+        name = f"{BESIDE}{OF_TASK}/{index}"
+        leaf = file.leaves[name]
+        spec = np.empty((), leaf.dtype) if kind == "numpy" else struct_of(file.place, leaf)
+        return restored(file, name, name, spec)
+
+    task, params, state = read_task(json, array, custom, file.place)
     specs = {name: struct_of(file.place, leaf) for name, leaf in file.leaves.items() if not leaf.beside}
     like = TrainState(params, state, {}, jnp.zeros(()), jnp.zeros(()))
     like = map_with_path(lambda name, leaf: specs.get(name, jax.ShapeDtypeStruct((), "float32")), like)
