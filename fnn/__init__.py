@@ -20,6 +20,7 @@ from .fitting.fit import fit
 from .fitting.guard import NonFiniteError
 from .fitting.progress import History
 from .inspection.check import Check, check
+from .inspection.outputs import outputs
 from .inspection.report import LayerReport, layer_report
 from .inspection.summary import Summary, devices, summary
 from .losses import class_weights
@@ -127,8 +128,8 @@ __all__ = [
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     "csv_log", "model_checkpoint", "save", "load", "load_info", "CheckpointInfo", "CheckpointError", "NonFiniteError",
     # data, inspection, pictures
-    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "layer_report",
-    "LayerReport", "classification_report", "plot", "classic",
+    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "outputs",
+    "layer_report", "LayerReport", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
 

@@ -48,7 +48,7 @@ class Config:
         line = f"{name}({', '.join(given)})"
         values = (*self.args, *self.kwargs.values())
         nested = sum(isinstance(value, Described) and "(" in repr(value) for value in values)
-        if len(line) <= 88 and nested < 2:
+        if len(line) <= 88 and nested < 2 and "\n" not in line:
             return line
         lines = "\n".join(f"{text}," for text in given).replace("\n", "\n    ")
         return f"{name}(\n    {lines}\n)"
