@@ -15,7 +15,7 @@ from ..nn.initializers import INITIALIZERS
 from ..nn.layer import Layer
 from ..training.task import Task
 from .names import name_of
-from .write import Json, Writer, text
+from .write import Json, Writer, defaults_of, text
 
 _SHOWN = 80  # characters of a value in a message
 _TRAINING = ("loss", "optimizer", "penalty", "constraint", "loss_weights")
@@ -82,7 +82,7 @@ class _Comparison:
                 bound[name] = {"tuple": _items(items[0]) or items if len(items) == 1 else items}
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 bound[name] = {"dict": [[key, item] for key, item in bound[name].items()]}
-        return self.defaults.get(str(node["call"]), {}) | bound
+        return self.defaults.get(str(node["call"]), defaults_of(make)) | bound
 
 
 def _ours(value: Described) -> dict[str, Any]:

@@ -92,7 +92,8 @@ class _Reader:
             return self.array(node["array"], node["kind"])
         if "scalar" in node:
             return np.dtype(node["dtype"]).type(self.value(node["scalar"], place))
-        tag, content = next(iter(node.items()))
+        first: tuple[str, Json] = next(iter(node.items()), ("nothing", None))
+        tag, content = first
         if tag == "tuple":
             return tuple(self.value(item, place) for item in content)
         if tag == "dict":

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 
 from .._core.described import Config, Described, EqualityKey, in_words
-from .._core.errors import describe, fail
+from .._core.errors import InputError, describe, fail
 from .._core.fingerprint import fingerprint
 from .._version import __version__
 from ..training.state import TrainState
@@ -32,13 +33,15 @@ class Description(NamedTuple):
     arrays: dict[str, Any]
 
 
-def describe_task(task: Task, ts: TrainState, custom: Mapping[str, object], *, where: str = "save") -> Description:
+def describe_task(
+    task: Task, ts: TrainState, custom: Mapping[str, object], *, where: str = "save", by_own_name: bool = False
+) -> Description:
     """The description of a task and of the trees of its state.
 
     Raises:
       InputError: for an argument that cannot be written, with its place in the task.
     """
-    writer = Writer(custom)
+    writer = Writer(custom, by_own_name=by_own_name)
     written = writer.value(task, where)
     trees = {
         name: writer.value(jax.tree.map(lambda _: 0, getattr(ts, name)), f"{where}, {kind}")
@@ -48,19 +51,32 @@ def describe_task(task: Task, ts: TrainState, custom: Mapping[str, object], *, w
     return Description(json, {str(i): array for i, array in enumerate(writer.arrays)})
 
 
+def describe_by_own_names(task: Task, ts: TrainState) -> Description | None:
+    """A description in which functions of the user's own have the names that they were defined under.
+
+    None if that is impossible: for a lambda, two functions of one name, or an optimizer of optax.
+    """
+    try:
+        return describe_task(task, ts, {}, by_own_name=True)
+    except InputError:
+        return None
+
+
 class Writer:
     """Turns values into JSON.
 
     ``strict`` refuses what has no name; otherwise it becomes ``{"unnamed": text}``, which can be compared only.
+    ``by_own_name`` gives functions of the user's own the names that they were defined under.
 
     Attributes:
       arrays: those met so far.
       defaults: by constructor met so far, the default of each argument.
     """
 
-    def __init__(self, custom: Mapping[str, object], *, strict: bool = True) -> None:
+    def __init__(self, custom: Mapping[str, object], *, strict: bool = True, by_own_name: bool = False) -> None:
         self.custom = {EqualityKey.of(value): name for name, value in custom.items()}
-        self.strict = strict
+        self.strict, self.by_own_name = strict, by_own_name
+        self.own: dict[str, types.FunctionType] = {}
         self.arrays: list[Any] = []
         self.defaults: dict[str, dict[str, Json]] = {}
 
@@ -146,16 +162,21 @@ class Writer:
         if not self.strict:
             return {"unnamed": in_words(value)}
         name = str(getattr(value, "__name__", place.rpartition(", ")[2]))
-        name = name if name.isidentifier() else "mine"
-        got, hint = in_words(value), f"Name it here and in load: custom={{{name!r}: {name}}}."
-        if isinstance(value, functools.partial | tuple) or dataclasses.is_dataclass(value):
-            got = describe(value)
-        if str(getattr(value, "__module__", "")).startswith(f"{ROOT}."):
+        inside = str(getattr(value, "__module__", "")).startswith(f"{ROOT}.")
+        nameable = isinstance(value, types.FunctionType) and value.__name__.isidentifier() and not inside
+        if self.by_own_name and nameable and self.own.setdefault(name, value) is value:
+            return {"custom": name}
+        shown = name if name.isidentifier() else "mine"
+        expected, got = "a function of the library, or one named in custom", in_words(value)
+        hint = f"Write custom={{{shown!r}: {shown}}} here and in load."
+        if not callable(value):
+            expected, got = "a number, a text, an array, a described object, or one named in custom", describe(value)
+        if inside:
             got += " from inside the library"
             hint = "replace drops a description: call the constructor again, or name the whole layer in custom."
         elif name in self.custom.values():
             got += f", which is not custom[{name!r}]"
-        fail(place, expected="a value, or a function that a file can name", got=got, hint=hint)
+        fail(place, expected=expected, got=got, hint=hint)
 
 
 def labels(make: Callable[..., object], count: int) -> dict[int, str]:

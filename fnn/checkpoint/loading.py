@@ -77,9 +77,11 @@ def load(
     ):
         hint = "fnn.load(path) returns (task, ts)."
         fail("load", expected="load(path, ts, task)", got=f"{kind_of(like)} and {kind_of(task)}", hint=hint)
-    if task is not None and (like is None or where is not None):
-        got = "a task without one" if like is None else "a task and where"
-        fail("load", expected="a task to compare with the whole file, and a tree like its state", got=got)
+    if task is not None and like is None:
+        hint = "Write fnn.load(path, ts, task), or fnn.load(path) for the task and state of the file."
+        fail("load", expected="a state with the task", got="none", hint=hint)
+    if task is not None and where is not None:
+        fail("load", expected="a task or where, since whole tasks are compared", got="both")
     names = check_custom("load", custom)
     with opened(path) as file:
         if like is None:
@@ -119,7 +121,7 @@ def _compare(file: File, task: Task, custom: Mapping[str, object], *, training: 
     check_format(json, file.place)
     if found := differences(json, task, custom, training=training):
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        hint = "Load it without a task to use its values all the same."
+        hint = "fnn.load(path) returns the task of the file; fnn.load(path, ts) compares shapes alone."
         listing = "; ".join(found[:_SHOWN]) + more
         raise InputError(f"{file.place}: the task differs from that of the file. {listing}. {hint}")
 
