@@ -321,7 +321,7 @@ def metadata(path):
         (small(gate), r"layer 'dense': activation 'relu' in the file, the function gate in the task"),
         (small(optimizer=fnn.adam(1e-2)), r"optimizer: learning_rate 0.001 in the file, 0.01 in the task"),
         (small(optimizer="nadam"), r"optimizer 'adam' in the file, nadam\(\) in the task"),
-        (small(loss="mae"), r"file. loss 'mse' in the file, 'mae' in the task"),
+        (small(loss="mae"), r"got another: loss 'mse' in the file, 'mae' in the task"),
         (small(penalty=penalties.l2(0.1)), r"penalty None in the file, l2\(0.1\) in the task"),
         (
             fnn.Task(fnn.Dense(3), "mse"),

@@ -110,6 +110,7 @@ TASKS = {
     )(0.1),
     "task: functions as a list": lambda: fnn.save("own", state(OWN), OWN, custom=[doubled]),
     "task: before the state": lambda: fnn.save("own", SMALL, state(SMALL)),
+    "task: with another optimizer": lambda: fnn.save("own", state(SMALL), SMALL.replace(optimizer="adam")),
     "task: with parameters alone": lambda: fnn.save("own", state(SMALL).params, SMALL),
     "task: loaded from a file without one": lambda: fnn.load("small"),
     "task: loaded without its functions": lambda: fnn.load("own"),

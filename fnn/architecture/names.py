@@ -73,9 +73,3 @@ def is_callable_part(name: object) -> bool:
     value = parts().get(name) if isinstance(name, str) else None
     is_class = isinstance(value, type) and value.__module__.startswith(f"{ROOT}.")
     return name == _GET_METRIC or is_class or is_constructor(value)
-
-
-def is_layer(name: object) -> bool:
-    """Whether the part of this name makes a layer."""
-    value = parts().get(name) if isinstance(name, str) else None
-    return getattr(value, "__annotations__", {}).get("return") == "Layer"

@@ -34,17 +34,24 @@ class Description(NamedTuple):
 
 
 def describe_task(
-    task: Task, ts: TrainState, custom: Mapping[str, object], *, where: str = "save", by_own_name: bool = False
+    task: Task, ts: TrainState, custom: Mapping[str, object], *, by_own_name: bool = False
 ) -> Description:
     """The description of a task and of the trees of its state.
 
     Raises:
-      InputError: for an argument that cannot be written, with its place in the task.
+      InputError: for an argument that cannot be written, with its place in the task, and for the state of another
+        optimizer.
     """
+    wanted, given = (
+        jax.tree.structure(tree) for tree in (jax.eval_shape(task.optimizer.init, ts.params), ts.opt_state)
+    )
+    if wanted != given:
+        hint = "Pass the task that the state was made for."
+        fail("save", expected="a state of the task", got="one with the state of another optimizer", hint=hint)
     writer = Writer(custom, by_own_name=by_own_name)
-    written = writer.value(task, where)
+    written = writer.value(task, "save")
     trees = {
-        name: writer.value(jax.tree.map(lambda _: 0, getattr(ts, name)), f"{where}, {kind}")
+        name: writer.value(jax.tree.map(lambda _: 0, getattr(ts, name)), f"save, {kind}")
         for name, kind in (("params", "parameters"), ("state", "layer state"))
     }
     json = {"format": FORMAT, "version": __version__, "task": written, "defaults": writer.defaults, **trees}
@@ -170,7 +177,10 @@ class Writer:
         expected, got = "a function of the library, or one named in custom", in_words(value)
         hint = f"Write custom={{{shown!r}: {shown}}} here and in load."
         if not callable(value):
-            expected, got = "a number, a text, an array, a described object, or one named in custom", describe(value)
+            expected, got = (
+                "a number, a text, an array, a part of the library, or an object named in custom",
+                describe(value),
+            )
         if inside:
             got += " from inside the library"
             hint = "replace drops a description: call the constructor again, or name the whole layer in custom."

@@ -122,8 +122,8 @@ def _compare(file: File, task: Task, custom: Mapping[str, object], *, training: 
     if found := differences(json, task, custom, training=training):
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         hint = "fnn.load(path) returns the task of the file; fnn.load(path, ts) compares shapes alone."
-        listing = "; ".join(found[:_SHOWN]) + more
-        raise InputError(f"{file.place}: the task differs from that of the file. {listing}. {hint}")
+        got = f"another: {'; '.join(found[:_SHOWN])}{more}"
+        fail(file.place, expected="the task of the file", got=got, hint=hint)
 
 
 def _load_tree(file: File, like: PyTree, where: Where | None) -> PyTree:
