@@ -26,6 +26,7 @@ def doubled(x):
 
 
 OWN = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Activation(doubled), fnn.Dense(1)), "mse", fnn.sgd(0.1))
+OPTAX = SMALL.replace(optimizer=optax.sgd(0.1))
 
 
 @functools.cache
@@ -98,7 +99,7 @@ TASKS = {
     "task: a function without a name": lambda: fnn.save("own", state(OWN), OWN),
     "task: a lambda": lambda: fnn.save("own", state(SMALL), SMALL.replace(loss=lambda p, t: (p - t)[:, 0])),
     "task: another function of that name": lambda: fnn.save("own", state(OWN), OWN, custom={"doubled": step}),
-    "task: an optimizer of optax": lambda: fnn.save("own", state(SMALL), SMALL.replace(optimizer=optax.sgd(0.1))),
+    "task: an optimizer of optax": lambda: fnn.save("own", state(OPTAX), OPTAX),
     "task: a layer changed by replace": lambda: fnn.save(
         "own", state(SMALL), SMALL.replace(model=fnn.Dense(1).replace(name="last"))
     ),

@@ -41,9 +41,9 @@ class _Comparison:
 
     def of(self, node: Json, value: Any, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
-        mine = Writer(self.custom, strict=False).value(value, "")
+        mine = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
-        if _same(known, mine):
+        if _same(known, mine) or (label == "dtype" and _short(node).strip("'") == _short(mine).strip("'")):
             return
         in_path = f"layer {'/'.join(path)!r}" if path and isinstance(value, Layer) else ""
         if isinstance(value, Described) and isinstance(known, dict) and known.get("call") == mine.get("call"):
@@ -59,10 +59,7 @@ class _Comparison:
                 yield from self.of(theirs, ours, place, f"{label}[{name}]", (*path, name) if layers else path)
         elif isinstance(value, Mapping) and (entries := _entries(known)).keys() == value.keys():
             for name, theirs in entries.items():
-                below = (
-                    (*path, str(name)) if label != "layers" or isinstance(value[name], (Layer, list, dict)) else path
-                )
-                yield from self.of(theirs, value[name], place, f"{label}[{name!r}]", below)
+                yield from self.of(theirs, value[name], place, f"{label}[{name!r}]", (*path, str(name)))
         else:
             start = in_path or (f"{place}: {label}" if place else label)
             yield f"{start} {_short(node)} in the file, {_short(mine)} in the task"
@@ -103,7 +100,8 @@ def _items(node: Json) -> list[Json]:
 
 
 def _entries(node: Json) -> dict[Any, Json]:
-    return dict(node["dict"]) if isinstance(node, dict) and "dict" in node else {}
+    pairs = node.get("dict", []) if isinstance(node, dict) else []
+    return {text(key) if isinstance(key, (dict, list)) else key: item for key, item in pairs}
 
 
 def _canonical(node: Json) -> Json:

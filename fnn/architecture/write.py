@@ -42,10 +42,8 @@ def describe_task(
       InputError: for an argument that cannot be written, with its place in the task, and for the state of another
         optimizer.
     """
-    wanted, given = (
-        jax.tree.structure(tree) for tree in (jax.eval_shape(task.optimizer.init, ts.params), ts.opt_state)
-    )
-    if wanted != given:
+    wanted: object = jax.tree.structure(jax.eval_shape(task.optimizer.init, ts.params))
+    if wanted != jax.tree.structure(ts.opt_state):
         hint = "Pass the task that the state was made for."
         fail("save", expected="a state of the task", got="one with the state of another optimizer", hint=hint)
     writer = Writer(custom, by_own_name=by_own_name)
@@ -174,11 +172,12 @@ class Writer:
         if self.by_own_name and nameable and self.own.setdefault(name, value) is value:
             return {"custom": name}
         shown = name if name.isidentifier() else "mine"
-        expected, got = "a function of the library, or one named in custom", in_words(value)
         hint = f"Write custom={{{shown!r}: {shown}}} here and in load."
-        if not callable(value):
+        if callable(value):
+            expected, got = "a function of the library, or one named in custom", in_words(value)
+        else:
             expected, got = (
-                "a number, a text, an array, a part of the library, or an object named in custom",
+                "a number, text, array or part of the library, or an object named in custom",
                 describe(value),
             )
         if inside:
