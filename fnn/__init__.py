@@ -21,6 +21,7 @@ from .fitting.fit import fit
 from .fitting.guard import NonFiniteError
 from .fitting.progress import History
 from .inspection.check import Check, check
+from .inspection.outputs import outputs
 from .inspection.report import LayerReport, layer_report
 from .inspection.summary import Summary, devices, summary
 from .losses import class_weights
@@ -130,8 +131,8 @@ __all__ = [
     "csv_log", "model_checkpoint", "on_batch", "save", "load", "load_info", "CheckpointInfo", "CheckpointError",
     "NonFiniteError",
     # data, inspection, pictures
-    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "layer_report",
-    "LayerReport", "classification_report", "plot", "classic",
+    "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "outputs",
+    "layer_report", "LayerReport", "classification_report", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
 

@@ -934,6 +934,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "fingerprint": "test_fingerprint.py",
     **dict.fromkeys(("Check", "LayerReport", "check", "layer_report"), "test_inspection.py"),
+    "outputs": "test_inner_outputs.py",
     "InputError": "test_layer.py",
     **dict.fromkeys(("text.Vocabulary", "text.windows", "text.generate_text"), "test_text.py"),
     **dict.fromkeys((f"classic.{name}" for name in ("IDENTITY", "NOT", "AND", "OR", "NAND", "NOR")), "test_classic.py"),

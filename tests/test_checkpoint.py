@@ -24,7 +24,7 @@ import safetensors
 from safetensors.numpy import load_file, save_file
 
 import fnn
-from fnn import checkpoint
+from fnn.checkpoint import file, saving
 
 KEY = jax.random.key(5)
 
@@ -184,7 +184,7 @@ def test_metadata_of_a_file(path, state):
     fnn.save(path, ts._replace(step=jnp.int32(7)), history=history, extra=extra)
     info = fnn.load_info(path)
     assert isinstance(info, fnn.CheckpointInfo)
-    assert info.format == checkpoint.FORMAT == 1
+    assert info.format == file.FORMAT == 1
     assert info.version == fnn.__version__
     assert info.step == 7
     assert info.history["loss"][::2] == [1.5, 0.1]
@@ -362,7 +362,7 @@ def test_other_file_types_are_rejected(path, tmp_path, state):
 
 
 def test_a_newer_version(path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    monkeypatch.setattr(saving, "FORMAT", 2)
     fnn.save(path, {"a": jnp.ones(2)})
     monkeypatch.undo()
     with pytest.raises(
@@ -414,7 +414,7 @@ def rewrite(path, change):
     about = json.loads(header["__metadata__"]["fnn"])
     change(header, about)
     text = json.dumps(about)
-    header["__metadata__"] |= {"fnn": text, "fnn_checksum": checkpoint._checksum(text.encode())}
+    header["__metadata__"] |= {"fnn": text, "fnn_checksum": file.checksum(text.encode())}
     encoded = json.dumps(header).encode()
     path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + raw[8 + size :])
 
@@ -595,7 +595,7 @@ def test_folders_links_and_modes(tmp_path):
 
 def test_names_of_dtypes_are_those_of_numpy():
     assert issubclass(safetensors.SafetensorError, Exception)
-    assert {np.dtype(name).name for name in checkpoint._NATIVE} == set(checkpoint._NATIVE)
+    assert {np.dtype(name).name for name in file.NATIVE} == set(file.NATIVE)
     assert ml_dtypes.bfloat16 == np.dtype("bfloat16")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from helpers import check_messages
 
 import fnn
@@ -18,6 +19,14 @@ LARGE = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(1)), "mse", fnn.sgd(0.1)
 VOCABULARY = text.Vocabulary.of("hello world")
 LOGITS = np.zeros((1, 8), "f")
 LSTM = fnn.Sequential(fnn.LSTM(4, input_dim=8), fnn.Dense(8))
+
+
+def doubled(x):
+    return 2 * x
+
+
+OWN = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Activation(doubled), fnn.Dense(1)), "mse", fnn.sgd(0.1))
+OPTAX = SMALL.replace(optimizer=optax.sgd(0.1))
 
 
 @functools.cache
@@ -51,7 +60,9 @@ def test_messages(tmp_path, monkeypatch):
     Path("runs").mkdir()
     fnn.save("small", state(SMALL))
     fnn.save("params", state(SMALL).params)
-    check_messages(path, PENALTIES | CHECKPOINTS | TEXT)
+    fnn.save("with_task", state(SMALL), SMALL)
+    fnn.save("own", state(OWN), OWN, custom={"doubled": doubled})
+    check_messages(path, PENALTIES | CHECKPOINTS | TASKS | TEXT)
 
 
 PENALTIES = {
@@ -83,6 +94,31 @@ CHECKPOINTS = {
     "checkpoint: parameters into a state": lambda: fnn.load("params", state(SMALL)),
     "checkpoint: a pattern that matches nothing": lambda: fnn.load("small", state(SMALL), where="conv*"),
     "checkpoint: a damaged array": lambda: damaged(-1),
+}
+TASKS = {
+    "task: a function without a name": lambda: fnn.save("own", state(OWN), OWN),
+    "task: a lambda": lambda: fnn.save("own", state(SMALL), SMALL.replace(loss=lambda p, t: (p - t)[:, 0])),
+    "task: another function of that name": lambda: fnn.save("own", state(OWN), OWN, custom={"doubled": step}),
+    "task: an optimizer of optax": lambda: fnn.save("own", state(OPTAX), OPTAX),
+    "task: a layer changed by replace": lambda: fnn.save(
+        "own", state(SMALL), SMALL.replace(model=fnn.Dense(1).replace(name="last"))
+    ),
+    "task: a set as an argument": lambda: fnn.save(
+        "own", state(SMALL), SMALL.replace(loss=functools.partial(fnn.losses.huber, delta={1, 2}))
+    ),
+    "task: a traced number": lambda: jax.jit(
+        lambda rate: fnn.save("own", state(SMALL), SMALL.replace(optimizer=fnn.sgd(rate)))
+    )(0.1),
+    "task: functions as a list": lambda: fnn.save("own", state(OWN), OWN, custom=[doubled]),
+    "task: before the state": lambda: fnn.save("own", SMALL, state(SMALL)),
+    "task: with another optimizer": lambda: fnn.save("own", state(SMALL), SMALL.replace(optimizer="adam")),
+    "task: with parameters alone": lambda: fnn.save("own", state(SMALL).params, SMALL),
+    "task: loaded from a file without one": lambda: fnn.load("small"),
+    "task: loaded without its functions": lambda: fnn.load("own"),
+    "task: in place of a state": lambda: fnn.load("with_task", SMALL),
+    "task: without a state": lambda: fnn.load("with_task", task=SMALL),
+    "task: of a part of the file": lambda: fnn.load("with_task", state(SMALL), SMALL, where="dense"),
+    "task: another network": lambda: fnn.load("with_task", state(LARGE), LARGE),
 }
 TEXT = {
     "text: a symbol outside the vocabulary": lambda: VOCABULARY.encode("Hello!"),

@@ -49,7 +49,7 @@ class Config:
         line = f"{name}({', '.join(given)})"
         values = (*self.args, *self.kwargs.values())
         nested = sum(isinstance(value, Described) and "(" in repr(value) for value in values)
-        if len(line) <= 88 and nested < 2:
+        if len(line) <= 88 and nested < 2 and "\n" not in line:
             return line
         lines = "\n".join(f"{text}," for text in given).replace("\n", "\n    ")
         return f"{name}(\n    {lines}\n)"
@@ -94,16 +94,21 @@ class Described:
             return functools.partial(self.config.make, *self.config.args, **self.config.kwargs), ()
         return type(self), self._values()
 
-    def __repr__(self) -> str:
+    @property
+    def call(self) -> Config:
+        """The call that made this object, or one that makes the same from its fields."""
         if self.config is not None:
-            return repr(self.config)
+            return self.config
         needed, options = [], {}
         for field, value in zip(dataclasses.fields(self), self._values(), strict=True):
             if field.default is dataclasses.MISSING:
                 needed.append(value)
             elif value is not field.default:
                 options[field.name] = value
-        return repr(Config(type(self), tuple(needed), options))
+        return Config(type(self), tuple(needed), options)
+
+    def __repr__(self) -> str:
+        return repr(self.call)
 
     if not TYPE_CHECKING:  # or a type checker would accept any attribute
 
@@ -142,7 +147,18 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
 
+    _CONSTRUCTORS.add(remember)
     return remember
+
+
+_CONSTRUCTORS: set[Callable[..., object]] = set()
+
+
+def is_constructor(make: object) -> bool:
+    """Whether calling this makes a described object: a function decorated with `described`, or a class of them."""
+    if isinstance(make, type):
+        return issubclass(make, Described)
+    return isinstance(make, types.FunctionType) and make in _CONSTRUCTORS
 
 
 def unshared(value: T) -> T:

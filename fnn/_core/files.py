@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import secrets
+import zipfile
 from collections.abc import Iterable
 
 from .errors import fail
@@ -69,3 +70,41 @@ def temporary_files(folder: str) -> list[str]:
     """Temporary files that killed writers left in a folder."""
     names = glob.glob(os.path.join(glob.escape(folder), ".*.tmp"))
     return [name for name in names if re.fullmatch(r"\..+\.[0-9a-f]{8}\.tmp", os.path.basename(name))]
+
+
+_ELSEWHERE = "Load it with the library that wrote it and copy its arrays into a tree like ts.params"
+# Other kinds of files, by a pattern of their first bytes, and for zip files by the end of a member's name.
+_KINDS = {
+    rb"\Z": "an empty file",
+    rb"\x89HDF\r\n\x1a\n": f"an HDF5 file, as written by Keras. {_ELSEWHERE}",
+    rb"\x93NUMPY": "a NumPy array. Read it with numpy.load",
+    rb"\x80[\x02-\x05]": f"a pickle, as written by torch.save and joblib. {_ELSEWHERE}",
+    rb"\x1f\x8b": "a gzip file. Unpack it first",
+}
+_ZIPPED = {
+    "data.pkl": f"a file written by torch.save. {_ELSEWHERE}",
+    ".weights.h5": f"a Keras model. {_ELSEWHERE}",
+    ".npy": "NumPy arrays. Read them with numpy.load",
+}
+
+
+def foreign_kind(path: str) -> str:
+    """The kind of a file that is no checkpoint, empty if unknown; nothing in it is executed."""
+    with open(path, "rb") as file:
+        head = file.read(512)
+    if head.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            return "a damaged zip file"
+        return next((kind for end, kind in _ZIPPED.items() if any(name.endswith(end) for name in names)), "a zip file")
+    for start, kind in _KINDS.items():
+        if re.match(start, head):
+            return kind
+    if path.lower().endswith(".onnx"):
+        return f"an ONNX model. {_ELSEWHERE}"
+    with contextlib.suppress(UnicodeDecodeError):
+        # A safetensors file is never text: it begins with the length of its header.
+        return "a text file" if head.decode() and b"\0" not in head else ""
+    return ""

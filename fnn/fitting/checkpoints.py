@@ -24,6 +24,7 @@ from .._core.trees import from_paths, shape_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from .._version import __version__
+from ..architecture.write import describe_by_own_names
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..training.batch import Batch, rows_of
 from ..training.state import TrainState
@@ -77,7 +78,10 @@ class Checkpoints:
     """A folder with the checkpoints of one run.
 
     ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
-    continues; ``model`` describes the model.
+    continues.
+
+    The files hold the description of ``task`` too, so that ``fnn.load(file)`` returns task and state. Functions of the
+    user's own are stored under their names; a task that holds an unnamed one, or two of the same name, is left out.
     """
 
     def __init__(
@@ -87,9 +91,9 @@ class Checkpoints:
         keep: int | None,
         callbacks: Sequence[Callback],
         settings: Mapping[str, object],
-        model: str,
+        task: Task,
     ) -> None:
-        self.folder, self.keep, self.settings, self.model = os.fspath(folder), keep, settings, model
+        self.folder, self.keep, self.settings, self.task = os.fspath(folder), keep, settings, task
         self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
 
@@ -206,7 +210,9 @@ class Checkpoints:
         about["start"] = None if within is None else [within.first_step, within.done]
         path = os.path.join(self.folder, _NAME.format(position.made))
         try:
-            save_with(path, position.ts, beside, history=position.history, extra={"fit": about}, model=self.model)
+            description = describe_by_own_names(self.task, position.ts)
+            more = {"history": position.history, "extra": {"fit": about}, "model": self.task}
+            save_with(path, position.ts, beside, description=description, **more)
         except (OSError, InputError) as error:
             good = [found for found in self.paths() if found != path]
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"

@@ -193,4 +193,4 @@ def _checkpoints(
     names = ["batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
     named = {name: getattr(options, name) for name in [*names, "steps_per_epoch"]}
     settings = settings_of(task, ts, data, validating, options.callbacks, **named)
-    return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, repr(task))
+    return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, task)

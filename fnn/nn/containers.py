@@ -24,7 +24,7 @@ def _without_empty(entries: dict[str, PyTree]) -> dict[str, PyTree]:
     return {name: tree for name, tree in entries.items() if not (isinstance(tree, dict) and not tree)}
 
 
-def _unique_names(layers: tuple[Layer, ...]) -> list[str]:
+def unique_names(layers: tuple[Layer, ...]) -> list[str]:
     """Number repeated names as Keras does: dense, dense_1, dense_2; the first layer of a name keeps it."""
     names: list[str] = []
     for layer in layers:
@@ -63,7 +63,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         layers = tuple(layers[0])
     for position, layer in enumerate(layers):
         _check_layer(f"Sequential, position {position}", layer)
-    names = _unique_names(layers)
+    names = unique_names(layers)
     places = tuple(f"layer {name!r} (position {i})" for i, name in enumerate(names))
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fnn
-from fnn import checkpoint
+from fnn.checkpoint import saving
 from fnn.fitting import checkpoints, pace, pieces, streams
 
 SIZE, BATCH = 70, 16  # 5 steps in an epoch, the last of 6 rows
@@ -460,7 +460,7 @@ def test_files_not_written_by_fit(run, ts, tmp_path, monkeypatch):
         run()
     os.unlink(tmp_path / "run" / "step-000000007.safetensors")
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 99)
+        patch.setattr(saving, "FORMAT", 99)
         run(epochs=1)
     with pytest.raises(fnn.InputError, match=r"format 99, written by fnn .*\. Update fnn"):
         run()

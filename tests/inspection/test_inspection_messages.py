@@ -42,4 +42,8 @@ CASES = {
     "a report without targets": lambda: fnn.layer_report(TASK, fnn.init(TASK, jax.random.key(0), ROWS), ROWS),
     "a report of NaN": lambda: report(ROWS * np.nan, Y),
     "a report of inputs of another width": lambda: report(ROWS[:, :3], Y),
+    "the output of a layer that is not there": lambda: fnn.outputs(
+        TASK, fnn.init(TASK, jax.random.key(0), ROWS), ROWS, "conv_2"
+    ),
+    "the output of a layer by number": lambda: fnn.outputs(TASK, fnn.init(TASK, jax.random.key(0), ROWS), ROWS, 2),
 }

@@ -1,0 +1,97 @@
+"""Outputs of inner layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import cast
+
+import jax
+
+from .._core.checks import is_concrete
+from .._core.described import in_words
+from .._core.errors import fail, listed
+from .._core.inputs import as_arrays
+from .._core.trees import shape_of
+from .._core.types import Array, Params, PyTree, State
+from ..fitting.evaluate import predict
+from ..nn.layer import Layer, Output
+from ..nn.observe import Trace
+from ..training.batch import size_of
+from ..training.probe import observed
+from ..training.state import TrainState, check_state, check_task
+from ..training.task import Task
+
+
+def outputs(
+    task: Task, ts: TrainState, x: PyTree, names: str | Sequence[str], *, batch_size: int = 256
+) -> PyTree | dict[str, PyTree]:
+    """The outputs of inner layers for many examples, in batches, with training mode off.
+
+    Under ``jit``, ``vmap`` or ``grad`` it is a pure function of ``ts`` and ``x``, and computes all examples at once.
+
+    Args:
+      task, ts: the `Task` and the `TrainState`.
+      x: the input, as for `predict`.
+      names: a layer by its name, ``"conv_2"``, or by its path if several have that name, ``"encoder/conv_2"``; or
+        several of them. `summary` shows the names. The second call of a shared layer is ``"stem (call 2)"``.
+      batch_size: examples computed at a time; default 256.
+
+    Returns:
+      The output of that layer, with the examples along the first axis; for several names a dict by name.
+
+    Raises:
+      InputError: for a name that no layer or more than one layer has, with the paths there are; for a layer inside a
+        loop or a ``vmap`` of your own, whose values do not exist outside it; and as `predict`.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))
+    >>> task, x = fnn.Task(model, "mse"), jnp.ones((3, 5))
+    >>> ts = fnn.init(task, jax.random.key(0), x)
+    >>> fnn.outputs(task, ts, x, "dense").shape
+    (3, 4)
+    """
+    check_task(task)
+    check_state(ts)
+    wanted = tuple(names) if isinstance(names, (list, tuple)) else (names,)
+    if not wanted or not all(isinstance(name, str) for name in wanted):
+        fail("outputs", expected="the name of a layer, or several", got=in_words(names))
+    inner = partial(_inner, task.model, cast(tuple[str, ...], wanted))
+    if all(map(is_concrete, jax.tree.leaves((ts, x)))) and _by_row(inner, ts, x):
+        view = task.replace(model=Layer(task.model.init, inner, per_example=task.model.per_example))
+        found = predict(view, ts, x, batch_size=batch_size)
+    else:
+        found = inner(ts.params, ts.state, as_arrays(x))[0]
+    return found[names] if isinstance(names, str) else {name: found[name] for name in wanted}
+
+
+def _by_row(inner: Callable[..., Output], ts: TrainState, x: PyTree) -> bool:
+    """Whether the first axis of each output has an entry for each example."""
+    x = shape_of(as_arrays(x, defer_checks=True))
+    found = jax.eval_shape(lambda *args: inner(*args)[0], ts.params, ts.state, x)
+    return all(leaf.shape[:1] == (size_of(x),) for leaf in jax.tree.leaves(found))
+
+
+def _inner(
+    model: Layer,
+    names: tuple[str, ...],
+    params: Params,
+    state: State,
+    x: PyTree,
+    *,
+    key: Array | None = None,
+    train: bool = False,
+) -> Output:
+    """Apply a model and return the outputs of inner layers by name."""
+    (_, state), seen = observed(model, None, params, state, x, key=key, train=train)
+    by_path = {path or model.name: trace for path, trace in seen.items()}
+    return {name: _find(name, by_path).y for name in names}, state
+
+
+def _find(name: str, by_path: Mapping[str, Trace]) -> Trace:
+    found = [path for path in by_path if path == name] or [path for path in by_path if path.endswith(f"/{name}")]
+    if len(found) == 1:
+        return by_path[found[0]]
+    if found:
+        fail("outputs", expected=f"the path of one of {listed(found)}", got=repr(name))
+    fail("outputs", expected=f"one of the layers {listed(by_path)}", got=repr(name))
