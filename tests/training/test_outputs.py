@@ -14,8 +14,8 @@ from fnn.fitting import checkpoints, guard
 from fnn.fitting.inputs import weigh
 from fnn.training.batch import Batch
 from fnn.training.checks import check_fit, check_input
+from fnn.training.forward import forward as outputs_of
 from fnn.training.probe import layer_values
-from fnn.training.forward import forward
 from fnn.training.totals import loss_totals, measure, results
 
 RNG = np.random.default_rng(0)
@@ -205,7 +205,7 @@ def test_named_tuples_and_lists(model, loss, metrics, weights, y, names):
     params = {"a": {"kernel": np.ones((3, 1), "f"), "bias": np.zeros(1, "f")},
               "b": {"kernel": np.full((3, 2), 0.5, "f"), "bias": np.zeros(2, "f")}}  # fmt: skip
     ts = fnn.TrainState(params, {}, task.optimizer.init(params), KEY, jnp.int32(0))
-    logs = jax.jit(lambda ts, y: measure(task, forward(task, ts.params, {}, X)[0], Batch(X, y))[1])(ts, y)
+    logs = jax.jit(lambda ts, y: measure(task, outputs_of(task, ts.params, {}, X)[0], Batch(X, y))[1])(ts, y)
     logs = results(task, logs)
     left, right = X.sum(1, keepdims=True) - TARGETS[0], X.sum(1, keepdims=True) / 2 - TARGETS[1]
     want = {f"{names[0]}_loss": np.mean(left**2), f"{names[0]}_mae": np.abs(left).mean(),
