@@ -59,7 +59,7 @@ def fit(
         return a TrainState to continue with, such as ``fnn.set_hyper(ts, learning_rate=1e-4)``, or raise
         `StopTraining`; its own state stays valid. Every callback runs each epoch, even if an earlier one asked to stop.
         See `early_stopping`, `reduce_on_plateau`, `csv_log` and `model_checkpoint`.
-      verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
+      verbose: 0 silent, 1 a progress bar per epoch, which says "compiling" while JAX compiles, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays. By default they are copied to the device whole, except memory-mapped ones
         (``np.load(path, mmap_mode="r")``), which are read in chunks of 64 MiB, each while the device trains on the one
