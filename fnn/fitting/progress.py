@@ -62,7 +62,7 @@ class Progress:
             self.values, self.compiling, self.thread = "", False, threading.get_ident()
             jax.monitoring.register_event_duration_secs_listener(self._on_jax_event)
 
-    def _on_jax_event(self, event: str, seconds: float, **details: str | int) -> None:
+    def _on_jax_event(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """Show "compiling" until the last stage of a compilation, XLA's, has ended.
 
         JAX announces the end of each stage, and nothing for a program that is already compiled.

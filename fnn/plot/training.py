@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
 from ..inspection.report import PASSING, LayerReport, LayerRow
-from ._draw import COLORS, WRONG, Axes, Style, as_float64, line_style, many_axes, one_axes, tick_tilt
+from ._draw import COLORS, WRONG, Axes, Style, as_float64, line_style, many_axes, one_axes, tick_tilt, write_title
+from ._legend import place_legend
 
 _TYPICAL_RATIO = 1e-3  # of an update to its parameters
 
@@ -52,9 +53,10 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
             ax.plot(epochs, middle, **line, linewidth=2.2, label=f"{label} (median of {len(members)})")
         else:
             ax.plot(epochs, members[0], **line, label=label)
-    ax.set(xlabel="epoch", ylabel=metric, title=metric)
+    ax.set(xlabel="epoch", ylabel=metric)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.legend(frameon=False)
+    write_title(ax, metric)
+    place_legend(ax)
     return ax
 
 
@@ -161,7 +163,7 @@ def _draw_layers(
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     if len(runs) > 1:
-        ax.legend(frameon=False)
+        place_legend(ax)
 
 
 def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.ndarray:
@@ -208,7 +210,7 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     guide = grid[2].axhline(_TYPICAL_RATIO, **style, label="customary $10^{-3}$")
     low, high = grid[2].get_ylim() if grid[2].get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
     grid[2].set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
-    grid[2].legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
+    place_legend(grid[2], [guide])
     for ax in grid[1:3]:
         if ax.get_yscale() == "log":  # tick labels at powers of ten only, with at least two in view
             low, high = np.log10(ax.get_ylim())
