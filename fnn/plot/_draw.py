@@ -93,16 +93,21 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
     return int(value)
 
 
-def characters_across(ax: Axes, fontsize: float) -> int:
-    """About how many characters fit beside each other across the axes."""
-    return int(ax.bbox.width / ax.figure.dpi * 72 / (0.55 * fontsize))
+def characters_within(ax: Axes, fontsize: float, *, upright: bool = False) -> int:
+    """About how many characters fit in a line across the axes, or along their height."""
+    pixels = 0.7 * ax.bbox.height if upright else ax.bbox.width  # title and legend may take some of the height
+    return max(6, int(pixels / ax.figure.dpi * 72 / (0.55 * fontsize)))
 
 
 def write_title(ax: Axes, text: str, fontsize: float = 12, **style: Any) -> None:
     """Set the title, with line breaks where it is wider than the axes."""
-    width = max(6, characters_across(ax, fontsize))
-    lines = (textwrap.fill(line, width) for line in text.split("\n"))
+    lines = (textwrap.fill(line, characters_within(ax, fontsize)) for line in text.split("\n"))
     ax.set_title("\n".join(lines), fontsize=fontsize, **style)
+
+
+def write_ylabel(ax: Axes, text: str) -> None:
+    """Label the y axis, with line breaks where the text is longer than the axis."""
+    ax.set_ylabel(textwrap.fill(text, characters_within(ax, 10, upright=True)))
 
 
 def line_style(i: int) -> Style:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ._draw import Artist, Axes, characters_across
+from ._draw import Artist, Axes, characters_within
 
 if TYPE_CHECKING:  # matplotlib loads on first use
     from matplotlib.axes._base import _AxesBase
@@ -36,9 +36,10 @@ def place_legend(
     """
     handles = list(ax.get_legend_handles_labels()[0] if handles is None else handles)
     look = {"frameon": False, "fontsize": 9, **look}
-    width = characters_across(ax, look["fontsize"]) - 5  # the line beside the text
+    width = max(12, characters_within(ax, look["fontsize"]) - 5)  # beside the line
     texts = [str(handle.get_label()) for handle in handles] if labels is None else labels
-    texts = [textwrap.fill(text, max(12, width)) for text in texts]
+    texts = [textwrap.fill(text, width) for text in texts]
+    ax.autoscale_view()  # matplotlib puts it off until it draws
     room = _Room(ax.legend(handles, texts, loc="upper right", **look), corners)
     if not room.find_corner():
         look |= {"frameon": False, "labelspacing": 0.3}
@@ -58,30 +59,30 @@ class _Room:
     """The place of a legend, and the room that it takes above the axes."""
 
     def __init__(self, legend: Legend, corners: Sequence[Corner]) -> None:
-        self.legend, self.corners = legend, tuple(corners)
+        self.ax, self.legend, self.corners = legend.axes, legend, tuple(corners)
 
     def find_corner(self, renderer: RendererBase | None = None) -> bool:
         """Move the legend into a corner without data if there is one, else above the axes."""
-        legend, ax = self.legend, self.legend.axes
+        legend = self.legend
         legend.set_bbox_to_anchor(None)
         for corner in self.corners:
             legend.set_loc(corner)
-            if not _covers_data(ax, legend.get_window_extent(renderer).padded(_MARGIN)):
+            if not _covers_data(self.ax, legend.get_window_extent(renderer).padded(_MARGIN)):
                 return True
         legend.set_loc("lower left")
-        legend.set_bbox_to_anchor((0, 1), ax.transAxes)
+        legend.set_bbox_to_anchor((0, 1), self.ax.transAxes)
         return False
 
     def __call__(self, child: _AxesBase, renderer: RendererBase | None) -> Bbox:
         """The room above the axes, as a box in the figure, for matplotlib, which calls it before it draws."""
         from matplotlib.transforms import Bbox
 
-        ax, height = self.legend.axes, 0.0
-        replaced = self.legend not in ax.get_children()  # by another legend of the user
-        if not replaced and not self.find_corner(renderer):
-            height = self.legend.get_window_extent(renderer).height
-        left, _, right, top = ax.bbox.extents
-        return Bbox([[left, top], [right, top + height]]).transformed(ax.figure.transSubfigure.inverted())
+        left, _, right, top = self.ax.bbox.extents
+        high = top
+        shown = self.legend in self.ax.get_children()  # unless the user replaced or removed it
+        if shown and not self.find_corner(renderer):
+            high = self.legend.get_window_extent(renderer).y1
+        return Bbox([[left, top], [right, high]]).transformed(self.ax.figure.transSubfigure.inverted())
 
 
 def _covers_data(ax: Axes, box: Bbox) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .._core.checks import check_count
 from ..trials.results import Sweep
-from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes, write_title
+from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes, write_title, write_ylabel
 from ._legend import place_legend
 from ._sweep_axes import (
     Argument,
@@ -75,7 +75,8 @@ def sweep_curves(
     low, high = ax.get_ylim()
     # Where nothing finite precedes the failure, the cross is at the worse edge, or in the middle if all failed.
     handles += _draw_failed(ax, found, curves, (low if rising else high) if good else (low + high) / 2)
-    ax.set(xlabel="epoch", ylabel=name, ylim=(low, high))
+    ax.set(xlabel="epoch", ylim=(low, high))
+    write_ylabel(ax, name)
     ax.set_title(count_text(found), fontsize=11)
     longest = max(map(len, curves), default=1)
     room = 0.04 * (longest - 1) if longest > 1 else 0.5
@@ -230,7 +231,8 @@ def sweep_line(
         edge = np.full(int(found.failed.sum()), low if rising else high)
         cross: Style = {"marker": "x", "linestyle": "", "color": _FAILED, "clip_on": False, "zorder": 5}
         ax.plot(trials[found.failed], edge, **cross, label="failed")
-    ax.set(ylabel=name, ylim=(low, high))
+    ax.set_ylim(low, high)
+    write_ylabel(ax, name)
     mark_axis(ax, "x", argument, 44)
     ax.set_xlim(*argument.edges[[0, -1]])
     ax.grid(axis="y", color="0.9")

@@ -186,9 +186,7 @@ def test_images_reject_bad_input():
         with pytest.raises(fnn.InputError, match="cmap as 'gray', 'gray_r', 'viridis' or another of matplotlib, got"):
             fnn.plot.images(PHOTO, cmap=wrong)
     for path in ("cat.png", ["cat.png"], [Path("cat.png")]):
-        with pytest.raises(
-            fnn.InputError, match=r"x: expected images, got a path. Read it: plt.imread\(path\)"
-        ):
+        with pytest.raises(fnn.InputError, match=r"x: expected images, got a path. Read it: plt.imread\(path\)"):
             fnn.plot.images(path)
     with pytest.raises(fnn.InputError, match=r"at most 400 images, got 401. Select some, e.g. x\[:40\]"):
         fnn.plot.images(np.zeros((401, 2, 2)))
