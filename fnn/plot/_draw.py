@@ -47,6 +47,8 @@ class AxesArray(np.ndarray):
     def __repr__(self) -> str:
         return f"<{self.size} axes>"
 
+    __str__ = __repr__
+
     def _ipython_display_(self) -> None:
         pass
 

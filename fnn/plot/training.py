@@ -250,10 +250,9 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
 def _name_layers(ax: Axes, layers: Sequence[str], fontsize: float) -> None:
     """The names of the layers below the axes, at most 60 of them."""
     step = -(-len(layers) // 60)
-    names, room = list(layers)[::step], 48 if fontsize == 10 else 60
-    ax.set_xticks(
-        np.arange(len(layers))[::step], names, fontsize=fontsize, **tick_tilt(names, 60 if fontsize < 10 else 48)
-    )
+    names = list(layers)[::step]
+    tilt = tick_tilt(names, 48 if fontsize == 10 else 60)
+    ax.set_xticks(np.arange(len(layers))[::step], names, fontsize=fontsize, **tilt)
 
 
 def _finite(rows: Sequence[LayerRow], name: str) -> np.ndarray:
