@@ -97,7 +97,7 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
 
 def characters_within(ax: Axes, fontsize: float, *, upright: bool = False) -> int:
     """About how many characters fit in a line across the axes, or along their height."""
-    pixels = 0.7 * ax.bbox.height if upright else ax.bbox.width  # title and legend may take some of the height
+    pixels = 0.85 * ax.bbox.height if upright else ax.bbox.width  # title and legend may take some of the height
     return max(6, int(pixels / ax.figure.dpi * 72 / (0.55 * fontsize)))
 
 

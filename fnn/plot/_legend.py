@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # matplotlib loads on first use
 
 Corner = Literal["upper right", "upper left", "lower left", "lower right"]
 CORNERS: tuple[Corner, ...] = ("upper right", "upper left", "lower left", "lower right")
-_MARGIN = 4.0  # pixels around the legend, for markers and wide lines
+_MARGIN = 10.0  # pixels around the legend, for markers and wide lines
 
 
 def place_legend(

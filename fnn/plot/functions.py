@@ -113,7 +113,7 @@ def activations(
         activation(name, low=low, high=high, ax=ax)
         handles = ax.lines[-2:]
         ax.get_legend().remove()
-        write_title(ax, ax.get_title().replace("\n", " ").removesuffix(", first output"), 9)
+        write_title(ax, ax.get_title().replace("\n", " ").removesuffix(", first output"), 8)
         lowest = i >= len(names) - columns  # nothing drawn below
         ax.set_xlabel("x" if lowest else "", fontsize=8)
         ax.tick_params(labelsize=7, labelbottom=lowest)
