@@ -133,6 +133,7 @@ def layer_statistics(
             table[i, layers.index(str(layer))] = _layer_number(where, str(layer), value, log)
     ax = one_axes(where, ax, (float(np.clip(0.55 * len(layers) + 1.5, 4.5, 14)), 3.4))
     _draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
+    write_ylabel(ax, ylabel)
     return ax
 
 
@@ -172,8 +173,7 @@ def _draw_layers(
         if zeros:
             ax.set_ylim(bottom=low / max(2.0, (high / low) ** 0.2))
     _name_layers(ax, layers, 10 if len(layers) <= 20 else 8)
-    ax.set(xlabel="layer, from input to output", xlim=(-0.5, len(layers) - 0.5))
-    write_ylabel(ax, ylabel)
+    ax.set(xlabel="layer, from input to output", ylabel=ylabel, xlim=(-0.5, len(layers) - 0.5))
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     if len(runs) > 1:
