@@ -132,13 +132,15 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
     ),
     Entry(
         "Images",
-        "A grid of images with their labels.",
-        "fnn.plot.images(x_train[:16], y_train[:16])",
+        "Images with their labels. Small numbers are black by default; `gray_r` shows digits as ink on paper.",
+        'fnn.plot.images(x_train[:16], y_train[:16], cmap="gray_r")',
     ),
     Entry(
         "Images with predictions",
         "Titles show predicted (true): green if correct, red and bold if wrong. Here the errors come first.",
-        "fnn.plot.images(x_test[order[:24]], y_test[order[:24]], predicted[order[:24]])",
+        """\
+first = order[:24]
+fnn.plot.images(x_test[first], y_test[first], predicted[first], cmap="gray_r")""",
         'order = np.argsort(predicted == y_test, kind="stable")',
     ),
     Entry(
@@ -149,7 +151,7 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
     Entry(
         "Images with class probabilities",
         "Images next to bars of their class probabilities, green if correct and red if wrong.",
-        "fnn.plot.predictions(x_test[some], p[some], y_test[some])",
+        'fnn.plot.predictions(x_test[some], p[some], y_test[some], cmap="gray_r")',
         "some = order[[0, 1, 2, -3, -2, -1]]",
     ),
     Entry(

@@ -96,7 +96,7 @@ def learn_rates(args: argparse.Namespace, axes: Any) -> None:
     learned = f"learned, momentum {momentum:.2f}"
     axes[0].plot(numbers, np.exp(found["log rates"]), "s-", color=fnn.plot.COLORS[0], label=learned)
     axes[0].set(xlabel="epoch", ylabel="learning rate", title="The learning rate of each epoch")
-    axes[0].set_ylim(0, 1.1 * axes[0].get_ylim()[1])
+    axes[0].set_ylim(0, 1.4 * axes[0].get_ylim()[1])  # room for the legend
     axes[0].legend(frameon=False)
     axes[1].plot(losses, color=fnn.plot.COLORS[0])
     axes[1].set(xlabel="training runs", ylabel="validation loss at the end", title="Each point is a whole training run")

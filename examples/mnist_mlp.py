@@ -60,7 +60,8 @@ def train(
         fnn.plot.learning_curves(history, metric, ax=ax)
     predicted = np.asarray(fnn.predict(task, ts, x_test[:30])).argmax(-1)
     truth = [data.classes[i] for i in data.y_test[:30]]
-    fnn.plot.images(data.x_test[:30], truth, [data.classes[i] for i in predicted], axes=below.subplots(3, 10))
+    guesses = [data.classes[i] for i in predicted]
+    fnn.plot.images(data.x_test[:30], truth, guesses, cmap="gray_r", axes=below.subplots(3, 10))
     below.suptitle("the first test images: predicted (true)")
     experiment.save(figure, args, f"{name}.png")
     return seen

@@ -72,7 +72,7 @@ def draw(history, x, y, predicted, path: Path) -> None:
         fnn.plot.learning_curves(history, metric, ax=ax)
     order = np.argsort(predicted == y, kind="stable")[:30]
     below.suptitle("test digits: predicted (true), mistakes first")
-    fnn.plot.images(x[order], y[order], predicted[order], axes=below.subplots(3, 10))
+    fnn.plot.images(x[order], y[order], predicted[order], cmap="gray_r", axes=below.subplots(3, 10))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"\npicture: {path}")

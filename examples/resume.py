@@ -104,7 +104,7 @@ def main() -> None:
     ax.set(xlabel="epoch", ylabel="validation loss", xlim=(0, epochs + 0.2), yscale="log")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_title(f"Killed {kills} times: the same bits" if same else "Killed: NOT the same")
-    ax.legend()
+    ax.legend(frameon=False, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     experiment.save(ax, args, "resume.png")
     if not same:
         raise SystemExit(1)

@@ -66,7 +66,7 @@ def fit(
         `StopTraining`; its own state stays valid. Every callback runs each epoch, even if an earlier one asked to stop.
         A function of two arguments receives ``(epoch, logs)``. See `early_stopping`, `reduce_on_plateau`, `csv_log`,
         `model_checkpoint`, and `on_batch` for functions that are called after steps.
-      verbose: 0 silent, 1 a progress bar per epoch, 2 a line per epoch.
+      verbose: 0 silent, 1 a progress bar per epoch, which says "compiling" while JAX compiles, 2 a line per epoch.
       eval_batch_size: examples per batch of validation; default 256.
       chunk_bytes: for arrays. By default they are copied to the device whole, except memory-mapped ones
         (``np.load(path, mmap_mode="r")``), which are read in chunks of 64 MiB, each while the device trains on the one

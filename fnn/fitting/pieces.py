@@ -15,6 +15,7 @@ from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.task import Task
 from ..training.totals import Logs, Totals, merge, results
+from .progress import announce_compilation
 
 Advanced = tuple[TrainState, Totals, Logs]
 
@@ -33,6 +34,7 @@ def _advance(
     batch_size: int,
 ) -> Advanced:
     """`steps`, with traced counts: calls of every length share a program."""
+    announce_compilation()
     ts, totals = steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
     return ts, totals, results(task, totals)
 
@@ -40,6 +42,7 @@ def _advance(
 @functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
 def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array) -> Advanced:
     """One step on the given rows: the last, smaller batch."""
+    announce_compilation()
     ts, batch_totals = step_and_totals(task, ts, take(data, rows))
     totals = merge(task, totals, batch_totals)
     return ts, totals, results(task, totals)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.monitoring
 
 from .._core.types import Array
 
@@ -58,6 +61,12 @@ jax.tree_util.register_pytree_with_keys(
     ),
     lambda names, values: Scores(zip(names, values, strict=True)),
 )
+_COMPILING = "/jax/core/compile/"  # how JAX's events of compilation begin
+
+
+def announce_compilation() -> None:
+    """Tell a bar that compilation begins, from inside a compiled function: its Python code runs only then."""
+    jax.monitoring.record_event_duration_secs(f"{_COMPILING}begin", 0.0)
 
 
 class Progress:
@@ -65,6 +74,8 @@ class Progress:
 
     def __init__(self, verbose: int, epochs: int) -> None:
         self.verbose, self.epochs, self.bar = verbose, epochs, None
+        self.values = ""  # of loss and metrics, as the bar shows them
+        self.compiling = False
         # The bar moves a few times a second; without a bar, the chunk length only bounds the delay of Ctrl-C.
         self.period = 0.2 if verbose == 1 else 1.0
 
@@ -77,18 +88,33 @@ class Progress:
 
                 name = f"epoch {epoch + 1}/{self.epochs}"
                 self.bar = tqdm(total=total, initial=done, desc=name, unit="step", file=sys.stdout)
+            self.values, self.compiling, self.thread = "", False, threading.get_ident()
+            jax.monitoring.register_event_duration_secs_listener(self._on_jax_event)
+
+    def _on_jax_event(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
+        """Show "compiling" until the last stage of a compilation, XLA's, has ended.
+
+        JAX announces the end of each stage, and nothing for a program that is already compiled.
+        """
+        if event.startswith(_COMPILING) and threading.get_ident() == self.thread and self.bar is not None:
+            compiling = not event.endswith("backend_compile_duration")
+            if compiling != self.compiling:
+                self.compiling = compiling
+                self.bar.set_postfix_str("compiling" if compiling else self.values)
 
     def advance(self, count: int, logs: dict[str, float]) -> None:
         """Move the bar by ``count`` steps."""
         if self.bar is not None:
-            self.bar.set_postfix_str(_format(logs), refresh=False)
+            self.values, self.compiling = _format(logs), False
+            self.bar.set_postfix_str(self.values, refresh=False)
             self.bar.update(count)
 
     def end(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         """Close the bar, or print the epoch's line."""
         if self.bar is not None:
-            if logs:
-                self.bar.set_postfix_str(_format(logs), refresh=True)
+            with contextlib.suppress(AssertionError, ValueError):  # a callback may have cleared JAX's listeners
+                jax.monitoring.unregister_event_duration_listener(self._on_jax_event)
+            self.bar.set_postfix_str(_format(logs) or self.values, refresh=True)
             self.bar.close()
             self.bar = None
         elif self.verbose == 2 and logs:

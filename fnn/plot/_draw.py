@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -40,9 +41,21 @@ def one_axes(where: str, ax: Axes | None, size: tuple[float, float]) -> Axes:
     return ax
 
 
+class AxesArray(np.ndarray):
+    """A flat array of axes. A notebook shows the picture and nothing for the array."""
+
+    def __repr__(self) -> str:
+        return f"<{self.size} axes>"
+
+    __str__ = __repr__
+
+    def _ipython_display_(self) -> None:
+        pass
+
+
 def many_axes(
     where: str, axes: ArrayLike | None, count: int, columns: int, cell: tuple[float, float], **options: Any
-) -> np.ndarray:
+) -> AxesArray:
     """At least ``count`` axes as a flat array: the given ones, or those of a new figure, each of size ``cell``."""
     check_count(where, "columns", columns)
     if axes is None:
@@ -51,13 +64,13 @@ def many_axes(
         columns = min(columns, count)
         rows = -(-count // columns)
         size = (cell[0] * columns, cell[1] * rows)
-        axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **options)[1]
+        axes = plt.subplots(rows, columns, figsize=size, **{"layout": "constrained", **options})[1]
     flat = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if not all(hasattr(ax, "add_patch") for ax in flat):
         fail(where, expected="axes to be an array of matplotlib axes", got=kind_of(axes))
     if len(flat) < count:
         fail(where, expected=f"{count} axes", got=str(len(flat)))
-    return flat
+    return flat.view(AxesArray)
 
 
 def as_float64(where: str, name: str, x: ArrayLike) -> np.ndarray:
@@ -80,6 +93,23 @@ def class_label(where: str, label: ArrayLike, count: int) -> int:
     if not isinstance(value, (bool, int, float)) or not 0 <= value < count or int(value) != value:
         fail(where, expected=f"a class label in [0, {count})", got=in_words(label))
     return int(value)
+
+
+def characters_within(ax: Axes, fontsize: float, *, upright: bool = False) -> int:
+    """About how many characters fit in a line across the axes, or along their height."""
+    pixels = 0.85 * ax.bbox.height if upright else ax.bbox.width  # title and legend may take some of the height
+    return max(6, int(pixels / ax.figure.dpi * 72 / (0.55 * fontsize)))
+
+
+def write_title(ax: Axes, text: str, fontsize: float = 12, **style: Any) -> None:
+    """Set the title, with line breaks where it is wider than the axes."""
+    lines = (textwrap.fill(line, characters_within(ax, fontsize)) for line in text.split("\n"))
+    ax.set_title("\n".join(lines), fontsize=fontsize, **style)
+
+
+def write_ylabel(ax: Axes, text: str) -> None:
+    """Label the y axis, with line breaks where the text is longer than the axis."""
+    ax.set_ylabel(textwrap.fill(text, characters_within(ax, 10, upright=True)))
 
 
 def line_style(i: int) -> Style:

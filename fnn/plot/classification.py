@@ -13,80 +13,103 @@ from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.errors import describe, fail
 from .._core.inputs import as_labels
-from ._draw import COLORS, RIGHT, WRONG, Axes, as_float64, class_label, class_names, many_axes, one_axes, tick_tilt
-
-_MOST_IMAGES = 400  # more take minutes to draw and cannot be viewed
-
-
-def _as_images(where: str, images: ArrayLike) -> np.ndarray:
-    """Images as an array, (count, height, width) or (count, height, width, 3 or 4); floats in float32."""
-    x = np.asarray(as_array(f"{where}, x", images, fits=False))
-    if x.ndim == 4 and x.shape[-1] == 1:
-        x = x[..., 0]
-    if x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[-1] not in (3, 4)) or x.size == 0:
-        fail(where, expected="x of shape (count, height, width[, channels])", got=f"shape {x.shape}")
-    if len(x) > _MOST_IMAGES:
-        fail(where, expected=f"at most {_MOST_IMAGES} images", got=str(len(x)), hint="Select some, e.g. x[:40].")
-    if not np.issubdtype(x.dtype, np.integer) and x.dtype != bool:
-        x = x.astype(np.float32)
-        if x.ndim == 4 and not (x.min() >= 0 and x.max() <= 1):
-            got = f"numbers from {x.min():g} to {x.max():g}"
-            fail(where, expected="colour images in [0, 1], or integers in [0, 255]", got=got)
-    return x
+from ._draw import (
+    COLORS,
+    RIGHT,
+    WRONG,
+    Axes,
+    Style,
+    as_float64,
+    class_label,
+    class_names,
+    many_axes,
+    one_axes,
+    tick_tilt,
+    write_title,
+)
+from ._images import as_images, cell_size, grey_scales
 
 
 def images(
-    x: ArrayLike,
+    x: ArrayLike | Sequence[ArrayLike],
     labels: ArrayLike | None = None,
     predictions: ArrayLike | None = None,
     *,
     names: Sequence[object] | None = None,
-    columns: int = 8,
+    columns: int | None = None,
+    cmap: object = "gray",
     axes: ArrayLike | None = None,
 ) -> np.ndarray:
-    """Draw a grid of images with labels or "predicted (true)" as titles: correct ones green, wrong ones red and bold.
+    """Draw one image or a grid, with labels or "predicted (true)" as titles: correct ones green, wrong ones red, bold.
 
-    Grey images share one scale: the smallest value of all is white, the largest black.
+    Grey images share one scale (integers and floats each their own): the smallest value of all is black, the largest
+    white. Digits as in MNIST look like ink on paper with ``cmap="gray_r"``. Colours are integers in [0, 255], or floats
+    in [0, 1] or [0, 255]; those of another range, such as standardized ones, are scaled to [0, 1], all images alike.
 
     Args:
-      x: (count, height, width) or (count, height, width, channels) with 1, 3 or 4 channels.
+      x: (height, width) or (height, width, channels) for one image, (count, height, width) or
+        (count, height, width, channels) for several, with 1, 3 or 4 channels; or a list of images, which may differ in
+        size, or of PIL images. Three axes are one image if the last is 1, 3 or 4 long and not as long as the second.
       labels: the true label of each image; optional.
       predictions: the predicted label of each image; optional, with ``labels``.
       names: of the classes, if labels and predictions are integer class labels; optional.
-      columns: images per row.
+      columns: images per row; default 8, or more if there are more than 64 images.
+      cmap: the matplotlib colour map of grey images; default "gray".
       axes: an array of axes to draw into, at least one per image; default a new figure.
 
     Returns:
       The flat array of axes.
 
     Raises:
-      InputError: for arrays that are not images, more than 400 of them, or too few axes or labels.
+      InputError: for arrays that are not images, more than 400 of them, too few axes or labels, or an unknown ``cmap``.
 
     >>> axes = images(np.eye(16).reshape(4, 4, 4, 4)[0], [0, 1, 0, 1], [0, 1, 1, 1], names=["cat", "dog"])
     >>> [ax.get_title() for ax in axes]
     ['cat (cat)', 'dog (dog)', 'dog (cat)', 'dog (dog)']
     """
-    x = _as_images("images", x)
+    where = "images"
+    pictures = as_images(where, x)
+    if len(pictures) == 1 and getattr(x, "ndim", 0) == 2 and labels is not None and np.size(labels) > 1:
+        got, hint = "several", "Reshape rows to images, e.g. x.reshape(-1, 28, 28)."
+        fail(where, expected=f"one label for one image of shape {pictures[0].shape}", got=got, hint=hint)
     true, predicted = (
-        None if values is None else _label_texts(name, values, len(x), names)
+        [None] * len(pictures) if values is None else _label_texts(name, values, len(pictures), names)
         for name, values in (("labels", labels), ("predictions", predictions))
     )
-    longest = max(map(len, [*(true or ()), *(predicted or ())]), default=0)
+    titles = [_title(*pair) for pair in zip(true, predicted, strict=True)]
+    scales = grey_scales(where, pictures, cmap)
+    if columns is None:
+        columns = max(8, int(np.ceil(len(pictures) ** 0.5)))
+    check_count(where, "columns", columns)
     # Two long names, of the predicted and the true class, need a wider title.
-    width = 1.7 if longest >= 7 and true and predicted else 1.25
-    grid = many_axes("images", axes, len(x), columns, (width, 1.5))
+    least = 1.7 if any("\n" in title for title in titles) else 1.25
+    size = cell_size(pictures, min(columns, len(pictures)), titles, least)
+    # Constrained layout cuts off titles of axes with a fixed aspect, and compressed layout shrinks unequal ones.
+    layout = "compressed" if len({picture.shape[:2] for picture in pictures}) == 1 else "constrained"
+    grid = many_axes(where, axes, len(pictures), columns, size, layout=layout)
     for ax in grid:
         ax.set_axis_off()
-    scale = {"cmap": "gray_r", "vmin": x.min(), "vmax": x.max()} if x.ndim == 3 else {}
-    for i, (ax, image) in enumerate(zip(grid, x, strict=False)):
-        ax.imshow(image, **scale)
-        _title(ax, true[i] if true else None, predicted[i] if predicted else None)
+    for ax, picture, scale in zip(grid, pictures, scales, strict=False):
+        ax.imshow(picture, **scale)
+    for ax, title, label, prediction in zip(grid, titles, true, predicted, strict=False):
+        _write_title(ax, title, None if prediction is None else label in (None, prediction))
     return grid
+
+
+def _write_title(ax: Axes, title: str, right: bool | None) -> None:
+    """Write the title of an image, coloured if it holds a prediction."""
+    size = 7 if ax.bbox.width < 0.6 * ax.figure.dpi else 9 if "\n" in title else 10
+    style: Style = {}
+    if right is not None:
+        style = {"color": RIGHT if right else WRONG, "fontweight": "normal" if right else "bold"}
+    write_title(ax, title, size, **style)
 
 
 def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[object] | None) -> list[str]:
     """The label of each image as text, by its class name if there are names."""
     labels = as_labels(f"images, {name}", values)
+    if count == 1 and labels.ndim == 0:
+        labels = labels[None]
     if labels.ndim != 1:
         hint = "Use scores.argmax(-1)."
         fail("images", expected=f"one {name[:-1]} per image", got=f"shape {labels.shape}", hint=hint)
@@ -98,16 +121,12 @@ def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[objec
     return [texts[class_label("images", label, len(texts))] for label in labels[:count]]
 
 
-def _title(ax: Axes, label: str | None, prediction: str | None) -> None:
-    if prediction is None:
-        if label is not None:
-            ax.set_title(label, fontsize=10)
-        return
-    right = label is None or prediction == label
-    text = prediction if label is None else f"{prediction} ({label})"
-    # Long names go on two lines.
-    text, size = (text.replace(" (", "\n("), 9) if len(text) > 16 else (text, 10)
-    ax.set_title(text, fontsize=size, color=RIGHT if right else WRONG, fontweight="normal" if right else "bold")
+def _title(label: str | None, prediction: str | None) -> str:
+    """The title of an image, long names on two lines."""
+    if label is None or prediction is None:
+        return label or prediction or ""
+    text = f"{prediction} ({label})"
+    return text.replace(" (", "\n(") if len(text) > 16 else text
 
 
 def _as_probabilities(where: str, values: ArrayLike) -> np.ndarray:
@@ -197,12 +216,13 @@ def predictions(
     *,
     names: Sequence[object] | None = None,
     columns: int = 3,
+    cmap: object = "gray",
     axes: ArrayLike | None = None,
 ) -> np.ndarray:
     """Draw images, each beside the bars of its class probabilities.
 
     Args:
-      x: images as in `images`.
+      x, cmap: images as in `images`.
       p: (count, classes) probabilities.
       labels: the true class of each image, an integer; optional.
       names: of the classes; default their labels.
@@ -216,7 +236,10 @@ def predictions(
       InputError: as in `images` and `probabilities`.
     """
     where = "predictions"
-    x = _as_images(where, x)
+    x = as_images(where, x)
+    if len(x) == 1:
+        p = np.reshape(p, (1, -1)) if np.ndim(p) == 1 else p
+        labels = np.reshape(labels, 1) if labels is not None and np.ndim(labels) == 0 else labels
     if np.ndim(p) != 2 or np.shape(p)[0] < len(x):
         fail(where, expected=f"p of shape ({len(x)}, classes)", got=f"shape {np.shape(p)}")
     p = _as_probabilities(where, p)[: len(x)]
@@ -228,7 +251,7 @@ def predictions(
     ratios = [1.45, 1.9 + 0.07 * max(map(len, texts))]
     cell = (sum(ratios) / 2, max(1.6, 0.5 + 0.16 * min(p.shape[1], 20)))
     grid = many_axes(where, axes, 2 * len(x), 2 * columns, cell, width_ratios=ratios * columns)
-    images(x, labels, p.argmax(-1), names=texts, axes=grid[: 2 * len(x) : 2])
+    images(x, labels, p.argmax(-1), names=texts, cmap=cmap, axes=grid[: 2 * len(x) : 2])
     for i in range(len(x)):
         ax = probabilities(p[i], label=None if labels is None else labels[i], names=texts, ax=grid[2 * i + 1])
         ax.set_xlabel("")

@@ -29,9 +29,12 @@ from ._draw import (
     line_style,
     many_axes,
     one_axes,
+    write_title,
 )
+from ._legend import place_legend
 
 _CLASS_COLORS = (*COLORS, "#882255", "#999933", "#332288", "#661100", "#8C8C8C")  # further ones of Paul Tol
+_FRAME: Style = {"frameon": True, "framealpha": 0.85, "fontsize": 8}  # a legend on a coloured background
 Predict = Callable[[np.ndarray], ArrayLike]
 
 
@@ -72,8 +75,9 @@ def activation(
     ax.axvline(0, color="0.8", linewidth=0.8, zorder=0)
     ax.plot(x, y, color=COLORS[0], linewidth=2, label=label)
     ax.plot(x, slope, color=COLORS[1], linestyle="--", label="derivative")
-    ax.set(xlabel="x", title=f"{label} of (x, 0), first output" if vector else label)
-    ax.legend(frameon=False)
+    ax.set_xlabel("x")
+    write_title(ax, f"{label} of (x, 0), first output" if vector else label)
+    place_legend(ax)
     return ax
 
 
@@ -109,7 +113,7 @@ def activations(
         activation(name, low=low, high=high, ax=ax)
         handles = ax.lines[-2:]
         ax.get_legend().remove()
-        ax.set_title(ax.get_title().removesuffix(", first output"), fontsize=9)
+        write_title(ax, ax.get_title().replace("\n", " ").removesuffix(", first output"), 8)
         lowest = i >= len(names) - columns  # nothing drawn below
         ax.set_xlabel("x" if lowest else "", fontsize=8)
         ax.tick_params(labelsize=7, labelbottom=lowest)
@@ -117,9 +121,11 @@ def activations(
     for ax in grid[len(names) :]:
         ax.set_axis_off()
     # The legend goes into an empty place if there is one.
-    empty = len(grid) > len(names)
-    ax = grid[len(names) if empty else 0]
-    ax.legend(handles, ["f(x)", "derivative"], fontsize=8, frameon=False, loc="center" if empty else "best")
+    labels = ["f(x)", "derivative"]
+    if len(grid) > len(names):
+        grid[len(names)].legend(handles, labels, fontsize=8, frameon=False, loc="center")
+    else:
+        place_legend(grid[0], handles, labels, fontsize=8)
     return grid
 
 
@@ -198,7 +204,7 @@ def decision_boundary(
         for i in np.unique(classes).tolist():
             style: Style = {"color": _CLASS_COLORS[i % len(_CLASS_COLORS)], "marker": MARKERS[i % len(MARKERS)]}
             _draw_points(ax, x[classes == i], len(x), **style, label=texts[i])
-        _legend_in_corner(ax, x)
+        place_legend(ax, **_FRAME)
     ax.set(xlabel="$x_1$", ylabel="$x_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
     return ax
 
@@ -346,7 +352,7 @@ def optimizer_paths(
         star: Style = {"marker": "*", "markersize": 14, "markerfacecolor": "gold", "markeredgecolor": "black"}
         ax.plot(*best[:, None], **star, linestyle="none", label="minimum", zorder=4)
     ax.set(xlabel="$w_1$", ylabel="$w_2$", xlim=(a[0], a[-1]), ylim=(b[0], b[-1]))
-    _legend_in_corner(ax, np.concatenate([*lines.values(), *([] if best is None else [best[None]])]))
+    place_legend(ax, **_FRAME)
     return ax
 
 
@@ -372,12 +378,3 @@ def _heights(where: str, surface: Callable[[Array], Array], points: np.ndarray) 
         got = "a constant" if np.isfinite(heights).all() else "NaN or infinity"
         fail(where, expected="a surface of finite numbers that differ", got=got)
     return heights
-
-
-def _legend_in_corner(ax: Axes, points: np.ndarray) -> None:
-    """A legend in the corner whose nearest point is farthest away."""
-    low, high = np.array([ax.get_xlim(), ax.get_ylim()]).T
-    places = ((points - low) / (high - low))[np.isfinite(points).all(1)]
-    corners = {"upper right": (1, 1), "upper left": (0, 1), "lower left": (0, 0), "lower right": (1, 0)}
-    corner: Style = {"loc": max(corners, key=lambda name: np.hypot(*(places - corners[name]).T).min())}
-    ax.legend(fontsize=8, framealpha=0.85, **corner)

@@ -8,7 +8,8 @@ import numpy as np
 
 from .._core.checks import check_count
 from ..trials.results import Sweep
-from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes
+from ._draw import COLORS, MARKERS, STYLES, Artist, Axes, Mappable, Style, one_axes, write_title, write_ylabel
+from ._legend import place_legend
 from ._sweep_axes import (
     Argument,
     best_of,
@@ -74,13 +75,15 @@ def sweep_curves(
     low, high = ax.get_ylim()
     # Where nothing finite precedes the failure, the cross is at the worse edge, or in the middle if all failed.
     handles += _draw_failed(ax, found, curves, (low if rising else high) if good else (low + high) / 2)
-    ax.set(xlabel="epoch", ylabel=name, title=count_text(found), ylim=(low, high))
+    ax.set(xlabel="epoch", ylim=(low, high))
+    write_ylabel(ax, name)
+    ax.set_title(count_text(found), fontsize=11)
     longest = max(map(len, curves), default=1)
     room = 0.04 * (longest - 1) if longest > 1 else 0.5
     ax.set_xlim(1 - room, max(longest, 1) + room)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if handles:
-        _legend_above(ax, count_text(found), 1, handles)
+        place_legend(ax, handles, corners=(), fontsize=8)
     _explain_colours(ax, argument)
     return ax
 
@@ -115,15 +118,6 @@ def _draw_failed(ax: Axes, found: Sweep, curves: list[np.ndarray], edge: float) 
         end = (epochs[seen[-1]], np.clip(curves[i][seen[-1]], low, high)) if len(seen) else (1, edge)
         crosses += ax.plot(*end, **look, marker="x", clip_on=False, label="failed", zorder=5)
     return crosses[:1]
-
-
-def _legend_above(ax: Axes, title: str, columns: int, handles: list[Artist] | None = None) -> None:
-    """A legend between the picture and its title, where it covers nothing."""
-    place: Style = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "borderaxespad": 0.1, "frameon": False}
-    shown: Style = {} if handles is None else {"handles": handles}
-    legend = ax.legend(**place, fontsize=8, ncols=columns, labelspacing=0.3, **shown)
-    rows = -(-len(legend.get_texts()) // columns)
-    ax.set_title(title, pad=7 + 12.5 * rows, fontsize=11)
 
 
 def _limit(ax: Axes, curves: list[np.ndarray], rising: bool) -> None:
@@ -237,12 +231,14 @@ def sweep_line(
         edge = np.full(int(found.failed.sum()), low if rising else high)
         cross: Style = {"marker": "x", "linestyle": "", "color": _FAILED, "clip_on": False, "zorder": 5}
         ax.plot(trials[found.failed], edge, **cross, label="failed")
-    ax.set(ylabel=name, ylim=(low, high))
+    ax.set_ylim(low, high)
+    write_ylabel(ax, name)
     mark_axis(ax, "x", argument, 44)
     ax.set_xlim(*argument.edges[[0, -1]])
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
-    _legend_above(ax, count_text(found), 2)
+    ax.set_title(count_text(found), fontsize=11)
+    place_legend(ax, corners=(), fontsize=8)
     return ax
 
 
@@ -327,7 +323,7 @@ def sweep_map(
     mark_axis(ax, "x", across, 48)
     mark_axis(ax, "y", up, 0)
     ax.set(xlim=across.edges[[0, -1]], ylim=up.edges[[0, -1]])
-    ax.set_title(title, fontsize=10)
+    write_title(ax, title, 10)
     return ax
 
 
@@ -394,4 +390,4 @@ def _draw_points(
     i, j = np.nonzero((failed > 0) & ~np.isfinite(means))
     if len(i):
         ax.plot(across.places[j], up.places[i], "x", color=_FAILED, label="failed", zorder=2)
-        ax.legend(framealpha=0.85, edgecolor="none", fontsize=8)
+        place_legend(ax, fontsize=8)

@@ -10,7 +10,20 @@ from numpy.typing import ArrayLike
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
 from ..inspection.report import PASSING, LayerReport, LayerRow
-from ._draw import COLORS, WRONG, Axes, Style, as_float64, line_style, many_axes, one_axes, tick_tilt
+from ._draw import (
+    COLORS,
+    WRONG,
+    Axes,
+    Style,
+    as_float64,
+    line_style,
+    many_axes,
+    one_axes,
+    tick_tilt,
+    write_title,
+    write_ylabel,
+)
+from ._legend import place_legend
 
 _TYPICAL_RATIO = 1e-3  # of an update to its parameters
 
@@ -52,9 +65,11 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
             ax.plot(epochs, middle, **line, linewidth=2.2, label=f"{label} (median of {len(members)})")
         else:
             ax.plot(epochs, members[0], **line, label=label)
-    ax.set(xlabel="epoch", ylabel=metric, title=metric)
+    ax.set_xlabel("epoch")
+    write_ylabel(ax, metric)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.legend(frameon=False)
+    write_title(ax, metric)
+    place_legend(ax)
     return ax
 
 
@@ -116,8 +131,9 @@ def layer_statistics(
     for i, by_layer in enumerate(runs.values()):
         for layer, value in by_layer.items():
             table[i, layers.index(str(layer))] = _layer_number(where, str(layer), value, log)
-    ax = one_axes(where, ax, (max(4.5, 0.55 * len(layers) + 1.5), 3.4))
+    ax = one_axes(where, ax, (float(np.clip(0.55 * len(layers) + 1.5, 4.5, 14)), 3.4))
     _draw_layers(ax, layers, dict(zip(map(str, runs), table, strict=True)), ylabel, log)
+    write_ylabel(ax, ylabel)
     return ax
 
 
@@ -156,12 +172,12 @@ def _draw_layers(
         low, high = positive.min(), positive.max()
         if zeros:
             ax.set_ylim(bottom=low / max(2.0, (high / low) ** 0.2))
-    ax.set_xticks(places, layers, **tick_tilt(layers, 48))
+    _name_layers(ax, layers, 10 if len(layers) <= 20 else 8)
     ax.set(xlabel="layer, from input to output", ylabel=ylabel, xlim=(-0.5, len(layers) - 0.5))
     ax.grid(axis="y", color="0.9")
     ax.set_axisbelow(True)
     if len(runs) > 1:
-        ax.legend(frameon=False)
+        place_legend(ax)
 
 
 def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.ndarray:
@@ -208,7 +224,7 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
     guide = grid[2].axhline(_TYPICAL_RATIO, **style, label="customary $10^{-3}$")
     low, high = grid[2].get_ylim() if grid[2].get_yscale() == "log" else (_TYPICAL_RATIO, _TYPICAL_RATIO)
     grid[2].set(yscale="log", ylim=(min(low, _TYPICAL_RATIO / 5), max(high, _TYPICAL_RATIO * 5)))
-    grid[2].legend(handles=[guide], framealpha=0.85, edgecolor="none", fontsize=9)
+    place_legend(grid[2], [guide])
     for ax in grid[1:3]:
         if ax.get_yscale() == "log":  # tick labels at powers of ten only, with at least two in view
             low, high = np.log10(ax.get_ylim())
@@ -224,11 +240,19 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
                 _write(ax, place, "not finite")
     for i, ax in enumerate(grid[:3]):
         ax.set_xlim(-0.5, len(rows) - 0.5)
-        ax.set_xticks(np.arange(len(rows)), names, fontsize=8, **tick_tilt(names, 60))
+        _name_layers(ax, names, 8)
         if axes is None and i < 2:
             ax.tick_params(labelbottom=False)
             ax.set_xlabel("")
     return grid
+
+
+def _name_layers(ax: Axes, layers: Sequence[str], fontsize: float) -> None:
+    """The names of the layers below the axes, at most 60 of them."""
+    step = -(-len(layers) // 60)
+    names = list(layers)[::step]
+    tilt = tick_tilt(names, 48 if fontsize == 10 else 60)
+    ax.set_xticks(np.arange(len(layers))[::step], names, fontsize=fontsize, **tilt)
 
 
 def _finite(rows: Sequence[LayerRow], name: str) -> np.ndarray:

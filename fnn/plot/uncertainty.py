@@ -11,6 +11,7 @@ from .._core.checks import check_count
 from .._core.errors import describe, fail, kind_of
 from ..metrics.calibration import CoverageCurve, Reliability
 from ._draw import COLORS, RIGHT, WRONG, Axes, Style, as_float64, lighten, line_style, one_axes
+from ._legend import Corner, place_legend
 
 _FEW = 10  # a bin with fewer examples says little: the standard error of a fraction near 0.5 is then above 0.16
 
@@ -49,7 +50,7 @@ def reliability(
         fail("reliability", expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
     classes = kinds == {Reliability}
     ax = one_axes("reliability", ax, (4.6, 4.4))
-    ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=1)
+    ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=0.5)
     for i, (name, curve) in enumerate(by_name.items()):
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
         error = float(curve.error)
@@ -61,7 +62,7 @@ def reliability(
             bins, width = len(counts), 0.9 / len(counts) / len(by_name)
             places = (np.arange(bins) + 0.5) / bins + width * (i - (len(by_name) - 1) / 2)
             look: Style = {"color": lighten(style["color"], 0.75), "label": "" if i else "share of the examples"}
-            bars = ax.bar(places, counts / max(counts.sum(), 1), width, **look, zorder=0)
+            bars = ax.bar(places, counts / max(counts.sum(), 1), width, **look, zorder=1)
             if len(by_name) == 1 and bins <= 15:
                 ax.bar_label(bars, [f"{n:,}" if n else "" for n in counts], padding=1, fontsize=7, color="0.35")
             drawn = counts >= _FEW
@@ -74,31 +75,9 @@ def reliability(
     ax.set(xlim=(0, 1), ylim=(0, 1), xlabel=names[0], ylabel=names[1], aspect="equal")
     ax.set_title("reliability" if classes else "coverage of intervals")
     # Bars are usually on the right, and the lower right is free in a coverage curve near the diagonal.
-    _legend_aside(ax, "upper left" if classes else "lower right")
+    first: tuple[Corner, Corner] = ("upper left", "lower right") if classes else ("lower right", "upper left")
+    place_legend(ax, corners=(*first, "lower left"))
     return ax
-
-
-def _legend_aside(ax: Axes, place: str) -> None:
-    """A legend at ``place`` or, if it would cover a curve or bar there, in another corner, else below the axes."""
-    from matplotlib.patches import Rectangle
-
-    drawn = [np.zeros((0, 2))]
-    for line in ax.lines[1:]:  # the first is the diagonal
-        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
-        if len(x):
-            steps = np.linspace(0, len(x) - 1, 40 * len(x))
-            drawn.append(np.stack([np.interp(steps, np.arange(len(x)), values) for values in (x, y)], 1))
-    for bar in (patch for patch in ax.patches if isinstance(patch, Rectangle)):
-        middle, low, height = bar.get_x() + bar.get_width() / 2, bar.get_y(), bar.get_height()
-        if height:
-            drawn.append(np.stack([np.full(9, middle), np.linspace(low, low + height, 9)], 1))
-    drawn += [np.asarray(marks.get_offsets()) for marks in ax.collections]
-    points = ax.transData.transform(np.concatenate(drawn))
-    for loc in (place, "upper left", "lower right", "lower left"):
-        look: Style = {"frameon": False, "loc": loc, "fontsize": 9}
-        if not ax.legend(**look).get_window_extent().padded(3).count_contains(points):
-            return
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), fontsize=9)
 
 
 def intervals(
@@ -171,7 +150,7 @@ def intervals(
         ax.scatter(place[hit], shown[hit], s=11, color=RIGHT, label="truth inside", zorder=3)
         ax.scatter(place[~hit], shown[~hit], s=26, color=WRONG, marker="x", label="truth outside", zorder=4)
         ax.set_title(f"{int(inside.sum()):,} of {len(inside):,} rows inside ({100 * inside.mean():.1f} %)")
-    ax.legend(frameon=False, fontsize=9)
+    place_legend(ax)
     return ax
 
 

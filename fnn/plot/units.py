@@ -10,7 +10,7 @@ from .._core.errors import fail, kind_of
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
 from ._columns import columns_of
-from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes
+from ._draw import COLORS, Axes, Style, as_float64, grid_points, level_line, lighten, one_axes, write_title
 
 _RADIUS = 0.34  # of a unit in a network
 _ROW = 1.35  # distance between the units of a column
@@ -121,7 +121,8 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
     for node in nodes:
         _draw_unit(ax, node, positions[node.name], step, result=node is nodes[-1])
     height = (tall - 1) / 2 * _ROW
-    ax.set(title=str(getattr(formula, "text", "")), xlim=(-0.7, right), ylim=(-height - 0.75, height + 0.45))
+    ax.set(xlim=(-0.7, right), ylim=(-height - 0.75, height + 0.45))
+    write_title(ax, str(getattr(formula, "text", "")))
     ax.set_aspect("equal")
     ax.set_axis_off()
     return ax

@@ -11,6 +11,7 @@ from helpers import compilations
 
 import fnn
 from fnn.fitting import pace, pieces
+from fnn.fitting.progress import Progress
 
 
 # Nearly all tests train on 70 rows in batches of 32, and so share compiled programs.
@@ -137,6 +138,55 @@ def test_verbose_line_and_silence(task, ts, data, capsys):
     assert len(lines) == 2
     assert lines[1].startswith("epoch 2/2: loss ")
     fnn.fit(task, ts, data, verbose=0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_says_compiling_while_it_does(capsys):
+    def uneven(outputs, y):  # a loss that no other test has compiled
+        return jnp.abs(outputs - y[:, None]).sum(-1) * 1.25
+
+    x = np.linspace(-1, 1, 21, dtype="float32").reshape(7, 3)
+    data, val = (x, x[:, 0]), (x[:5], x[:5, 0])
+    task = fnn.Task(fnn.Dense(2), uneven)
+    ts = fnn.init(task, jax.random.key(0), x)
+
+    def frames(**options):
+        fnn.fit(task, ts, data, batch_size=3, **options)
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out.replace("\n", "\r").split("\r")
+
+    first = frames(epochs=2, validation_data=val)
+    compiling = ["compiling" in frame for frame in first]
+    values = ["loss" in frame for frame in first]
+    assert compiling.index(True) < values.index(True), "before the first step"
+    assert not any(c and v for c, v in zip(compiling, values, strict=True))
+    last = max(i for i, frame in enumerate(first) if "compiling" in frame)
+    assert "3/3" in first[last], "the validation compiles after the last step"
+    assert "loss" in first[last + 1], "the values of the epoch return"
+    assert not any("compiling" in frame for frame in first if "epoch 2/2" in frame)
+    again = frames(epochs=1, validation_data=val)
+    assert any("val_loss" in frame for frame in again)
+    assert not any("compiling" in frame for frame in again)
+    task = task.replace(optimizer=fnn.adam())  # compiles again
+    ts = fnn.init(task, jax.random.key(0), x)
+    assert frames(epochs=1, verbose=0) == [""]
+
+
+def test_a_closed_bar_shows_no_later_compilation(task, ts, data, capsys):
+    def batches():
+        yield data
+        raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        fnn.fit(task, ts, batches())
+    fnn.fit(task, ts, data)
+    progress = Progress(1, 1)
+    progress.start(0, 3, 0)
+    jax.monitoring.unregister_event_duration_listener(progress._on_jax_event)  # as jax.monitoring.clear_event_listeners
+    progress.end(0, {}, 0.1)
+    capsys.readouterr()
+    jax.jit(lambda a: a * 3.25)(1.0)
     assert capsys.readouterr() == ("", "")
 
 

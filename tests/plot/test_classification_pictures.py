@@ -1,11 +1,14 @@
 """Pictures of images, class probabilities and confusion matrices, tested for their contents."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from pictures import IMAGES, P, shown, texts
+from PIL import Image
 from sklearn import metrics as sk
 
 import fnn
@@ -50,19 +53,147 @@ def test_images_of_any_dtype(x):
     np.testing.assert_array_equal(np.asarray(axes[1].images[0].get_array(), float), np.asarray(x[1], float))
 
 
+PHOTO = np.linspace(0.1, 0.9, 48, dtype="float32").reshape(6, 8)
+COLOURS = np.stack([PHOTO, PHOTO[::-1], PHOTO[:, ::-1]], -1)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 1), (1, 6, 8), (1, 6, 8, 1)])
+def test_one_grey_image(shape):
+    (ax,) = axes = fnn.plot.images(PHOTO.reshape(shape), 7, 1)
+    assert ax.get_title() == "1 (7)"
+    np.testing.assert_array_equal(ax.images[0].get_array(), PHOTO)
+    pixels = ax.images[0].to_rgba(PHOTO)[..., 0]
+    assert (pixels[0, 0], pixels[-1, -1]) == (0, 1), "a photograph is not inverted"
+    ink = fnn.plot.images(PHOTO.reshape(shape), cmap="gray_r")[0].images[0].to_rgba(PHOTO)[..., 0]
+    np.testing.assert_allclose(ink, 1 - pixels, atol=0.01)
+    assert repr(axes) == "<1 axes>"
+
+
+@pytest.mark.parametrize(
+    ("x", "shown"),
+    [
+        (COLOURS, COLOURS),
+        (COLOURS[None], COLOURS),
+        (jnp.asarray(COLOURS, jnp.float16), COLOURS),
+        ((255 * COLOURS).astype("uint8"), (255 * COLOURS).astype("uint8")),
+        ((255 * COLOURS).astype("int64"), (255 * COLOURS).astype("uint8")),
+        (255.0 * COLOURS, COLOURS),
+        (8 * COLOURS - 4, (COLOURS - 0.1) / 0.8),
+        (np.concatenate([COLOURS, PHOTO[..., None]], -1), np.concatenate([COLOURS, PHOTO[..., None]], -1)),
+    ],
+)
+def test_one_colour_image(x, shown):
+    (ax,) = fnn.plot.images(x)
+    picture = np.asarray(ax.images[0].get_array())
+    assert picture.dtype == shown.dtype
+    np.testing.assert_allclose(picture, shown, atol=1e-3)
+
+
+def test_three_axes_are_several_grey_images_or_one_in_colour():
+    for shape, count in {(5, 3, 3): 5, (4, 4, 4): 4, (5, 3, 4): 1, (2, 2, 3): 1, (3, 8, 8): 3, (5, 28, 28): 5}.items():
+        assert len(fnn.plot.images(np.ones(shape))) == count
+
+
+def test_lists_of_images_and_pil_images():
+    colours = Image.fromarray((255 * COLOURS).astype("uint8"))
+    grey = Image.fromarray((255 * PHOTO).astype("uint8"))
+    given = [PHOTO[:4], COLOURS, grey, colours, colours.convert("P"), grey.convert("LA"), colours.convert("CMYK")]
+    axes = fnn.plot.images(given, list("abcdefg"))
+    assert [ax.get_title() for ax in axes] == list("abcdefg")
+    pictures = [np.asarray(ax.images[0].get_array()) for ax in axes]
+    assert [p.shape for p in pictures] == [(4, 8), (6, 8, 3), (6, 8), (6, 8, 3), (6, 8, 4), (6, 8, 4), (6, 8, 4)]
+    # Integers do not darken floats beside them.
+    assert axes[0].images[0].get_clim() == (PHOTO[:4].min(), PHOTO[:4].max())
+    assert axes[2].images[0].get_clim() == (25, 229)
+    np.testing.assert_array_equal(pictures[3], np.asarray(colours))
+    np.testing.assert_array_equal(pictures[5][..., 0], np.asarray(grey))
+    assert np.abs(pictures[6][..., :3] - np.asarray(colours, int)).max() <= 1
+    (alone,) = fnn.plot.images(colours)
+    np.testing.assert_array_equal(alone.images[0].get_array(), np.asarray(colours))
+    assert len(fnn.plot.images([PHOTO.tolist(), PHOTO.tolist()])) == 2
+
+
+def test_a_constant_image_has_its_shade():
+    for x, shade in (
+        (np.zeros((4, 5)), 0), (np.ones((4, 5)), 1), (np.full((4, 5), 255, "uint8"), 1), (np.full((4, 5), -7.0), 0.5),
+    ):  # fmt: skip
+        image = fnn.plot.images(x)[0].images[0]
+        np.testing.assert_allclose(image.to_rgba(image.get_array())[..., :3], shade, atol=0.01)
+
+
+def inside(figure, box):
+    return box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 9, 9), (1, 40, 9), (3, 9, 40), (9, 9, 9), pytest.param((40, 9, 9), marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("name", ["{}", "class number {}", "a-very-long-name-without-any-space-{}"])
+def test_titles_are_neither_cut_off_nor_covered(shape, name):
+    names = [name.format(i) for i in range(shape[0])]
+    axes = fnn.plot.images(np.random.default_rng(0).random(shape), names, names[::-1])
+    figure = shown(axes[0]).figure
+    width, height = figure.get_size_inches()
+    assert max(width, height) >= 2.5
+    assert width <= 14
+    titles = [ax.title.get_window_extent() for ax in axes[: shape[0]]]
+    pictures = [ax.get_window_extent() for ax in axes[: shape[0]]]
+    assert all(inside(figure, box) for box in titles + pictures)
+    assert all(picture.width > 60 or picture.height > 60 for picture in pictures)
+    for i, box in enumerate(titles):
+        assert not any(box.padded(-2).overlaps(other) for other in titles[:i] + pictures)
+
+
+@pytest.mark.parametrize("sizes", [[(6, 8), (3, 30)], [(30, 9), (9, 30), (9, 9)]])
+def test_titles_of_unequal_images_are_not_cut_off(sizes):
+    axes = fnn.plot.images([np.ones(size) for size in sizes], ["title"] * len(sizes))
+    figure = shown(axes[0]).figure
+    assert all(inside(figure, ax.title.get_window_extent()) for ax in axes)
+
+
+def test_sizes_of_figures():
+    def size(count, **options):
+        return fnn.plot.images(np.ones((count, 4, 5)), **options)[0].figure.get_size_inches()
+
+    assert min(size(1)) > 2
+    assert size(4)[0] > 8, "few images use the width of a page"
+    assert size(9, columns=3)[0] < 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [100, 400])
+def test_figures_of_many_images_are_not_huge(count):
+    assert max(fnn.plot.images(np.ones((count, 4, 5)))[0].figure.get_size_inches()) <= 12.5
+
+
 def test_images_reject_bad_input():
-    with pytest.raises(fnn.InputError, match=r"x of shape \(count, height, width\[, channels\]\), got shape \(4, 4\)"):
-        fnn.plot.images(np.zeros((4, 4)))
-    with pytest.raises(fnn.InputError, match=r"channels\]\), got shape \(0, 4, 4\)"):
+    form = r"x of shape \(\[count, \]height, width\[, channels\]\), got shape"
+    with pytest.raises(fnn.InputError, match=form + r" \(4,\)"):
+        fnn.plot.images(np.zeros(4))
+    with pytest.raises(fnn.InputError, match=form + r" \(0, 4, 4\)"):
         fnn.plot.images(np.zeros((0, 4, 4)))
+    with pytest.raises(fnn.InputError, match=form + r" \(2, 3, 8, 8\). Move the channels to the end: np.moveaxis"):
+        fnn.plot.images(np.zeros((2, 3, 8, 8)))
+    with pytest.raises(fnn.InputError, match=form):
+        fnn.plot.images(np.zeros((2, 8, 8, 2)))
+    with pytest.raises(fnn.InputError, match=r"x\[1\]: expected an image of shape \(height, width\[, channels\]\)"):
+        fnn.plot.images([np.zeros((4, 4)), np.zeros(4)])
+    with pytest.raises(fnn.InputError, match=r"one label for one image of shape \(5, 784\), got several. Reshape rows"):
+        fnn.plot.images(np.zeros((5, 784)), [1, 2, 3, 4, 5])
+    with pytest.raises(fnn.InputError, match="finite numbers in x, got NaN or infinity"):
+        fnn.plot.images(np.full((2, 4, 4), np.nan))
+    for wrong in ("grey2", 3, None):
+        with pytest.raises(fnn.InputError, match="cmap as 'gray', 'gray_r', 'viridis' or another of matplotlib, got"):
+            fnn.plot.images(PHOTO, cmap=wrong)
+    for path in ("cat.png", ["cat.png"], [Path("cat.png")]):
+        with pytest.raises(fnn.InputError, match=r"x: expected images, got a path. Read it: plt.imread\(path\)"):
+            fnn.plot.images(path)
     with pytest.raises(fnn.InputError, match=r"at most 400 images, got 401. Select some, e.g. x\[:40\]"):
         fnn.plot.images(np.zeros((401, 2, 2)))
     with pytest.raises(fnn.InputError, match="expected 3 labels, got 2"):
-        fnn.plot.images(np.zeros((3, 4, 4)), [1, 2])
+        fnn.plot.images(np.zeros((3, 4, 5)), [1, 2])
     with pytest.raises(fnn.InputError, match=r"one prediction per image, got shape \(3, 10\). Use scores.argmax\(-1\)"):
-        fnn.plot.images(np.zeros((3, 4, 4)), [1, 2, 3], np.zeros((3, 10)))
-    with pytest.raises(fnn.InputError, match=r"colour images in \[0, 1\], or integers in \[0, 255\], got numbers"):
-        fnn.plot.images(np.full((2, 4, 4, 3), 255.0))
+        fnn.plot.images(np.zeros((3, 4, 5)), [1, 2, 3], np.zeros((3, 10)))
     assert not plt.get_fignums()
 
 

@@ -210,6 +210,13 @@ def test_layer_statistics():
     assert plain.lines[0].get_ydata().tolist() == [-1, 2]
 
 
+def test_layer_statistics_of_many_layers_fit_a_page():
+    ax = shown(fnn.plot.layer_statistics({f"layer_{i}": 1.0 + i for i in range(150)}))
+    assert ax.figure.get_size_inches()[0] <= 14
+    assert [label.get_text() for label in ax.get_xticklabels()][:3] == ["layer_0", "layer_3", "layer_6"]
+    assert len(ax.lines[0].get_ydata()) == 150
+
+
 def test_layer_statistics_write_zeros_below_the_lowest_point():
     ax = fnn.plot.layer_statistics({"a": {"x": 0.0, "y": 1e-4, "z": 1.0}, "b": {"x": 0.0, "y": 1e-2}})
     assert texts(ax) == ["0", "0"]

@@ -37,8 +37,9 @@ def test_messages():
 CASES = {
     "the pair that fit returns": lambda: plot.learning_curves((None, HISTORY)),
     "a metric that is not in the history": lambda: plot.learning_curves(HISTORY, "mae"),
-    "a single image": lambda: plot.images(IMAGES[0]),
-    "standardized images": lambda: plot.images(np.full((1, 8, 8, 3), -1.5, "f")),
+    "images with the channels first": lambda: plot.images(np.zeros((5, 3, 8, 8), "f")),
+    "images as rows": lambda: plot.images(np.zeros((3, 784), "f"), LABELS[:3]),
+    "an unknown colour map": lambda: plot.images(IMAGES, cmap="greys"),
     "scores in place of labels": lambda: plot.images(IMAGES, PROBABILITIES),
     "too few names": lambda: plot.predictions(IMAGES, PROBABILITIES, names=["cat", "dog"]),
     "logits in place of probabilities": lambda: plot.probabilities(np.array([2.0, -1.0, 0.5], "f")),

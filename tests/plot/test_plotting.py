@@ -82,6 +82,18 @@ def test_a_grid_uses_the_given_axes_or_one_new_figure(name):
         draw([1, 2, 3])
 
 
+@pytest.mark.parametrize("name", MANY_AXES)
+def test_a_notebook_shows_no_array_of_axes(name):
+    formatters = pytest.importorskip("IPython.core.formatters")
+    axes = MANY_AXES[name](None)
+    assert formatters.DisplayFormatter().format(axes) == ({}, {})
+    assert formatters.DisplayFormatter().format(axes[:2]) == ({}, {})
+    assert str(axes) == f"<{len(axes)} axes>"
+    assert isinstance(axes, np.ndarray)
+    assert axes[0].figure.axes[: len(axes)] == list(axes.flat)
+    assert len(plt.get_fignums()) == 1, "the picture stays open, so that the notebook shows it once"
+
+
 def test_every_function_is_in_these_tables():
     functions = {name for name in fnn.plot.__all__ if callable(getattr(fnn.plot, name))}
     assert functions == {*ONE_AX, *MANY_AXES}

@@ -53,7 +53,7 @@ x_train, x_test, y_train, y_test = fnn.data.train_test_split(
 )
 print("x_train:", x_train.shape, x_train.dtype)
 print("y_train:", y_train.shape, y_train.dtype)
-axes = fnn.plot.images(x_train[:16], y_train[:16])
+fnn.plot.images(x_train[:16], y_train[:16], cmap="gray_r")
 # %% [markdown] en
 # ## Model
 #
@@ -197,7 +197,7 @@ print(fnn.classification_report(logits, y_test))
 # %%
 predicted = np.asarray(logits.argmax(-1))
 order = np.argsort(predicted == y_test, kind="stable")[:16]
-axes = fnn.plot.images(x_test[order], y_test[order], predicted[order])
+fnn.plot.images(x_test[order], y_test[order], predicted[order], cmap="gray_r")
 # %% [markdown] en
 # How confident was the network? These are the images whose most likely digit has the lowest probability.
 # %% [markdown] es
@@ -205,7 +205,7 @@ axes = fnn.plot.images(x_test[order], y_test[order], predicted[order])
 # %%
 p = np.asarray(fnn.activations.softmax(logits))
 doubtful = np.argsort(p.max(-1))[:3]
-axes = fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful])
+fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful], cmap="gray_r")
 # %% [markdown] en
 # ## Why a pure function is useful
 #

@@ -62,7 +62,7 @@ if QUICK:
     x_train, y_train = x_train[:600], y_train[:600]
     x_test, y_test = x_test[:400], y_test[:400]
 print(x_train.shape, x_test.shape)
-axes = fnn.plot.images(x_train[:16], y_train[:16])
+fnn.plot.images(x_train[:16], y_train[:16], cmap="gray_r")
 # %% [markdown] en
 # An image has three axes: height, width and **channels**. A grey image has one channel, a colour image three. The
 # first axis of `x_train` counts the images.
@@ -217,14 +217,16 @@ p = np.asarray(fnn.activations.softmax(logits))
 wrong = np.flatnonzero(predicted != y_test)
 wrong = wrong[np.argsort(-p[wrong].max(-1))]
 print(f"{len(wrong)} / {len(y_test)}")
-axes = fnn.plot.images(x_test[wrong[:16]], y_test[wrong[:16]], predicted[wrong[:16]])
+fnn.plot.images(
+    x_test[wrong[:16]], y_test[wrong[:16]], predicted[wrong[:16]], cmap="gray_r"
+)
 # %% [markdown] en
 # And the images it was least sure about, with the probability of each digit.
 # %% [markdown] es
 # Y las imágenes en las que estaba menos segura, con la probabilidad de cada dígito.
 # %%
 doubtful = np.argsort(p.max(-1))[:3]
-axes = fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful])
+fnn.plot.predictions(x_test[doubtful], p[doubtful], y_test[doubtful], cmap="gray_r")
 # %% [markdown] en
 # ## What has it learned?
 #

@@ -183,7 +183,7 @@ _ = play(fnn.data.xor, [8], "relu", epochs=100, ax=axes[1])
 # Sin activación, muchas capas no serían más que una: un producto de matrices vuelve a ser una matriz. Estas son las
 # activaciones más usuales; las líneas discontinuas son sus derivadas.
 # %%
-axes = fnn.plot.activations(["step", "sigmoid", "tanh", "relu"])
+fnn.plot.activations(["step", "sigmoid", "tanh", "relu"])
 # %% [markdown] en
 # ## A playground
 #
