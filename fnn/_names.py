@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 _WITH_RANK = {
     "Conv": "Conv",
-    "SeparableConv": "DepthwiseConv, followed by fnn.Conv(filters, 1)",
+    "SeparableConv": "SeparableConv",
     "DepthwiseConv": "DepthwiseConv",
     "MaxPooling": "MaxPool",
     "MaxPool": "MaxPool",
@@ -15,6 +15,12 @@ _WITH_RANK = {
     "AvgPool": "AvgPool",
     "GlobalMaxPooling": "GlobalMaxPool",
     "GlobalAveragePooling": "GlobalAvgPool",
+    "SpatialDropout": "SpatialDropout",
+    "Dropout": "SpatialDropout",
+    "ZeroPadding": "ZeroPadding",
+    "ZeroPad": "ZeroPadding",
+    "Cropping": "Cropping",
+    "UpSampling": "UpSampling",
 }
 _EQUIVALENTS = {
     **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
@@ -30,6 +36,10 @@ _EQUIVALENTS = {
     "BatchNormalization": "BatchNorm",
     "LayerNormalization": "LayerNorm",
     "Linear": "Dense",
+    "Upsample": "UpSampling",
+    **{name: name.capitalize() for name in ("add", "subtract", "multiply", "average", "maximum", "minimum")},
+    **dict.fromkeys(("concatenate", "Concat"), "Concatenate"),
+    **dict.fromkeys(("Lambda", "Identity"), "Activation, which takes any function"),
     "Module": "Layer, two pure functions",
     "ReLU": 'Activation("relu")',
     "LeakyReLU": 'Activation("leaky_relu")',
