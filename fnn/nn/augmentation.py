@@ -177,7 +177,8 @@ def _random_layer(
         return x if is_float(x) else x.astype(jnp.float32)
 
     def fn(key: Key, x: Array) -> Array:
-        return change(floats(x), uniform(key, (x.shape[0], draws)))
+        x = floats(x)
+        return change(x, uniform(key, (x.shape[0], draws), at_least_float32(x.dtype)))
 
     return randomized(fn, name, kind, otherwise=lambda x: otherwise(floats(x)))
 
@@ -220,6 +221,9 @@ def RandomFlip(mode: str = "horizontal_and_vertical", *, name: str = "random_fli
     >>> images = jnp.arange(12).reshape(3, 1, 4, 1)
     >>> y, _ = RandomFlip("horizontal").apply({}, {}, images, key=jax.random.key(0), train=True)
     >>> print(y[:, 0, :, 0])
+    [[ 3.  2.  1.  0.]
+     [ 4.  5.  6.  7.]
+     [11. 10.  9.  8.]]
     """
     vertical, horizontal = lookup("mode of RandomFlip", mode, _MODES, or_else="")
 
@@ -341,8 +345,8 @@ def RandomContrast(factor: Factor, value_range: Sequence[float] = (0, 255), *, n
     low, high = _value_range("RandomContrast", value_range)
 
     def change(x: Array, shares: Array) -> Array:
-        wide = x.astype(at_least_float32(x.dtype))
-        contrast = _between((1 - less, 1 + more), shares[:, 0].astype(wide.dtype))[:, None, None, None]
+        wide = x.astype(shares.dtype)
+        contrast = _between((1 - less, 1 + more), shares[:, 0])[:, None, None, None]
         mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
         return jnp.clip(mean + contrast * (wide - mean), low, high).astype(x.dtype)
 
@@ -365,9 +369,8 @@ def RandomBrightness(
     low, high = _value_range("RandomBrightness", value_range)
 
     def change(x: Array, shares: Array) -> Array:
-        wide = x.astype(at_least_float32(x.dtype))
-        added = (high - low) * _between(ends, shares[:, 0].astype(wide.dtype))
-        return jnp.clip(wide + added[:, None, None, None], low, high).astype(x.dtype)
+        added = (high - low) * _between(ends, shares[:, 0])
+        return jnp.clip(x.astype(shares.dtype) + added[:, None, None, None], low, high).astype(x.dtype)
 
     return _random_layer("RandomBrightness", name, 1, change)
 

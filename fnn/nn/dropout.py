@@ -138,4 +138,4 @@ def _with_noise(where: str, key: Key, x: Array) -> tuple[Array, Array]:
     """``x`` and standard normal noise of its shape, in float32 at least."""
     check_float(where, x)
     wide = at_least_float32(x.dtype)
-    return x.astype(wide), normal(key, x.shape).astype(wide)
+    return x.astype(wide), normal(key, x.shape, wide)

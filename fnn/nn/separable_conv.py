@@ -33,9 +33,9 @@ def separable_conv_init(
 ) -> dict[str, Array]:
     """Parameters of `separable_conv`.
 
-    They are ``depthwise_kernel`` (*kernel_size, 1, in_features * depth_multiplier), as in `depthwise_conv_init`,
-    ``pointwise_kernel`` (*ones, in_features * depth_multiplier, filters), with a 1 for each entry of ``kernel_size``,
-    and ``bias`` (filters,). Errors as in `conv_init`.
+    They are ``depthwise_kernel`` (*kernel_size, 1, channels) with ``in_features * depth_multiplier`` channels, which
+    its initializer sees as in `depthwise_conv_init`, ``pointwise_kernel`` (*ones, channels, filters) and ``bias``
+    (filters,). Errors as in `conv_init`.
     """
     check_count("separable_conv_init", "filters", filters)
     depthwise_key, pointwise_key = split(key, 2)
@@ -70,7 +70,7 @@ def separable_conv(
     >>> import jax.numpy as jnp
     >>> params = {"depthwise_kernel": jnp.ones((2, 1, 2)), "pointwise_kernel": jnp.array([[[1.0], [10.0]]])}
     >>> print(separable_conv(params, jnp.arange(6.0).reshape(1, 3, 2))[0, :, 0])
-    [ 42.  86.]
+    [42. 86.]
     """
     depthwise = {"kernel": leaf("separable_conv", params, "depthwise_kernel")}
     pointwise = {"kernel": leaf("separable_conv", params, "pointwise_kernel")}

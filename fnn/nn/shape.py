@@ -151,8 +151,10 @@ def Cropping(cropping: Sides, *, name: str = "cropping") -> Layer:
 def _sides(where: str, name: str, value: Sides, x: Array) -> Pairs:
     """The (low, high) pair of each spatial axis; for sequences, two integers are the pair, as in Keras."""
     rank = spatial_rank(where, x)
-    if rank == 1 and isinstance(value, Sequence) and len(value) == 2 and not isinstance(value[0], Sequence):
-        return sides_of(where, name, (tuple(value),), rank)
+    if rank == 1 and isinstance(value, Sequence) and len(value) == 2:
+        low, high = value
+        if not isinstance(low, Sequence) and not isinstance(high, Sequence):
+            value = [(low, high)]
     return sides_of(where, name, value, rank)
 
 
