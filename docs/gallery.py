@@ -137,16 +137,17 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
     ),
     Entry(
         "Augmented images",
-        "Digits in the first row; below, three draws of the layers that rotate, shift and zoom them in training.",
-        "fnn.plot.images(np.concatenate([x_train[:8], *drawn]))",
+        "Enlarged digits in the first row; below, three draws of the layers that rotate, shift and zoom in training.",
+        "fnn.plot.images(np.concatenate([large, *drawn]))",
         """\
 augmentation = fnn.Sequential(
     fnn.RandomRotation(0.05, "constant"),
     fnn.RandomTranslation(0.1, 0.1, "constant"),
     fnn.RandomZoom(0.2, fill_mode="constant"),
 )
+large, _ = fnn.UpSampling(3, "bilinear").apply({}, {}, x_train[:8])
 drawn = [
-    augmentation.apply({}, {}, x_train[:8], key=jax.random.key(seed), train=True)[0]
+    augmentation.apply({}, {}, large, key=jax.random.key(seed), train=True)[0]
     for seed in range(3)
 ]""",
     ),
