@@ -256,8 +256,8 @@ def RandomTranslation(
 
     Shapes: (batch, height, width, channels), unchanged. Dtypes and errors as in `RandomFlip`.
     """
-    down = _ends("RandomTranslation", "height_factor", height_factor, -1)
-    right = _ends("RandomTranslation", "width_factor", width_factor, -1)
+    down = _ends("RandomTranslation", "height_factor (of the height)", height_factor, -1)
+    right = _ends("RandomTranslation", "width_factor (of the width)", width_factor, -1)
 
     def matrix_of(shares: Array, height: int, width: int) -> Array:
         zero, one = jnp.zeros_like(shares[:, 0]), jnp.ones_like(shares[:, 0])
@@ -285,7 +285,7 @@ def RandomRotation(
 
     Shapes: (batch, height, width, channels), unchanged. Dtypes and errors as in `RandomFlip`.
     """
-    turn = _ends("RandomRotation", "factor", factor, -1)
+    turn = _ends("RandomRotation", "factor (of a whole turn)", factor, -1)
 
     def matrix_of(shares: Array, height: int, width: int) -> Array:
         angle = 2 * np.pi * _between(turn, shares[:, 0])

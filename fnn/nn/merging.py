@@ -27,8 +27,9 @@ def _parts(kind: str, inputs: PyTree) -> tuple[list[Array], list[Array]]:
     if any(x.dtype != values[0].dtype or x.ndim == 0 or x.shape[0] != values[0].shape[0] for x in values):
         _refuse(kind, "arrays of one dtype and one batch size", values)
     if any(mask is None for mask in masks) and any(mask is not None for mask in masks):
+        got = ", ".join(repr(x) if isinstance(x, Masked) else describe(x) for x in inputs)
         hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
-        fail(kind, expected="a mask with every input, or with none", got=", ".join(map(repr, inputs)), hint=hint)
+        fail(kind, expected="a mask with every input, or with none", got=got, hint=hint)
     return list(values), [mask for mask in masks if mask is not None]
 
 

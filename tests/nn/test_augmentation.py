@@ -254,10 +254,16 @@ IMAGES = np.ones((2, 5, 4, 3), "float32")
     ("call", "message"),
     [
         (lambda: fnn.RandomFlip("sideways"), r"mode of RandomFlip: expected the name of a known .* got 'sideways'"),
-        (lambda: fnn.RandomTranslation(1.5, 0), r"RandomTranslation: expected height_factor in \[-1, 1\], got 1\.5"),
-        (lambda: fnn.RandomTranslation(0, (0, 0.1, 2)), r"expected width_factor to be a number or a pair of them"),
-        (lambda: fnn.RandomRotation("0.1"), r"RandomRotation: expected factor to be a number, got '0\.1'"),
-        (lambda: fnn.RandomRotation(30), r"RandomRotation: expected factor in \[-1, 1\], got 30"),
+        (
+            lambda: fnn.RandomTranslation(1.5, 0),
+            r"RandomTranslation: expected height_factor \(of the height\) in \[-1, 1\], got 1\.5",
+        ),
+        (
+            lambda: fnn.RandomTranslation(0, (0, 0.1, 2)),
+            r"expected width_factor \(of the width\) to be a number or a pair of them",
+        ),
+        (lambda: fnn.RandomRotation("0.1"), r"RandomRotation: expected factor .* to be a number, got '0\.1'"),
+        (lambda: fnn.RandomRotation(30), r"RandomRotation: expected factor \(of a whole turn\) in \[-1, 1\], got 30"),
         (
             lambda: fnn.RandomRotation(0.1, "mirror"),
             r"expected fill_mode to be one of constant, nearest, reflect, wrap",
