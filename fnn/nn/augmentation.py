@@ -402,12 +402,12 @@ def RandomCrop(height: int, width: int, *, name: str = "random_crop") -> Layer:
 
     def change(x: Array, shares: Array) -> Array:
         free = _free(name, x, height, width)
-        starts = (jnp.floor(shares * jnp.asarray([n + 1 for n in free], shares.dtype))).astype(jnp.int32)
+        top, left = (jnp.floor(shares[:, i] * (n + 1)).astype(jnp.int32) for i, n in enumerate(free))
 
-        def cut(image: Array, start: Array) -> Array:
-            return jax.lax.dynamic_slice(image, (start[0], start[1], jnp.int32(0)), (height, width, image.shape[-1]))
+        def cut(image: Array, top: Array, left: Array) -> Array:
+            return jax.lax.dynamic_slice(image, (top, left, jnp.int32(0)), (height, width, image.shape[-1]))
 
-        return jax.vmap(cut)(x, starts)
+        return jax.vmap(cut)(x, top, left)
 
     def centre(x: Array) -> Array:
         top, left = (n // 2 for n in _free(name, x, height, width))
