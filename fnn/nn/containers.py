@@ -16,7 +16,7 @@ from .._core.random import child_keys
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer, Output, call_hint
-from .masks import Masked, sequence_of
+from .masks import Masked, array_of, sequence_of
 from .observe import call, inside
 
 
@@ -146,6 +146,7 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _check_entries(name, "parameters", params, [layer.name])
+        _check_entries(name, "state", state, [layer.name])
         values, p, s = _steps(name, x), params.get(layer.name, {}), state.get(layer.name, {})
         if isinstance(x, Masked) and jax.tree.leaves(s):
             hint = "BatchNorm takes a Masked by itself."
@@ -154,7 +155,7 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
         rows = values.reshape(lead[0] * lead[1], *values.shape[2:])
         y, s = call(layer.name, place, layer, p, s, rows, key=key, train=train)
         y = jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), y)
-        return (Masked(y, x.mask) if isinstance(x, Masked) else y), _without_empty({layer.name: s})
+        return (Masked(array_of(name, y), x.mask) if isinstance(x, Masked) else y), _without_empty({layer.name: s})
 
     return Layer(init, apply, name, "TimeDistributed", layer.per_example)
 

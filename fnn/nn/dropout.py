@@ -18,6 +18,7 @@ from .layer import Layer, randomized
 from .windows import spatial_rank
 
 NoiseShape = Sequence[int | None]
+"""An entry for each axis: 1 where all elements are dropped together, else None or the size."""
 
 
 def dropout(key: Key, x: Array, rate: Scalar, *, noise_shape: NoiseShape | None = None) -> Array:
