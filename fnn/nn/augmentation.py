@@ -209,7 +209,7 @@ def RandomFlip(mode: str = "horizontal_and_vertical", *, name: str = "random_fli
 
     Args:
       mode: "horizontal" (left and right), "vertical" (top and bottom), or "horizontal_and_vertical" (the default):
-        each with probability 1/2, independently.
+        each with probability 1/2, independently. (Keras draws once for both.)
       name: base name in `Sequential`.
 
     Shapes: (batch, height, width, channels), unchanged. Integer images become float32, in training and outside it.
