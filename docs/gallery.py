@@ -136,6 +136,22 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
         'fnn.plot.images(x_train[:16], y_train[:16], cmap="gray_r")',
     ),
     Entry(
+        "Augmented images",
+        "Enlarged digits in the first row; below, three draws of the layers that rotate, shift and zoom in training.",
+        "fnn.plot.images(np.concatenate([large, *drawn]))",
+        """\
+augmentation = fnn.Sequential(
+    fnn.RandomRotation(0.05, "constant"),
+    fnn.RandomTranslation(0.1, 0.1, "constant"),
+    fnn.RandomZoom(0.2, fill_mode="constant"),
+)
+large, _ = fnn.UpSampling(3, "bilinear").apply({}, {}, x_train[:8])
+drawn = [
+    augmentation.apply({}, {}, large, key=jax.random.key(seed), train=True)[0]
+    for seed in range(3)
+]""",
+    ),
+    Entry(
         "Images with predictions",
         "Titles show predicted (true): green if correct, red and bold if wrong. Here the errors come first.",
         """\

@@ -29,7 +29,17 @@ from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
-from .nn.containers import Residual, Sequential
+from .nn.augmentation import (
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    affine_transform,
+)
+from .nn.containers import Residual, Sequential, TimeDistributed
 from .nn.conv import (
     Conv,
     ConvTranspose,
@@ -42,10 +52,11 @@ from .nn.conv import (
     depthwise_conv_init,
 )
 from .nn.dense import Dense, dense, dense_init
-from .nn.dropout import Dropout, dropout
+from .nn.dropout import Dropout, GaussianDropout, GaussianNoise, SpatialDropout, dropout
 from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer
 from .nn.masks import Masked
+from .nn.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 from .nn.model import Model
 from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
 from .nn.pooling import (
@@ -72,7 +83,19 @@ from .nn.rnn.functions import (
     simple_rnn_init,
 )
 from .nn.rnn.layers import GRU, LSTM, SimpleRNN
-from .nn.shape import Flatten, Reshape, flatten, reshape
+from .nn.separable_conv import SeparableConv, separable_conv, separable_conv_init
+from .nn.shape import (
+    Cropping,
+    Flatten,
+    Permute,
+    RepeatVector,
+    Rescaling,
+    Reshape,
+    UpSampling,
+    ZeroPadding,
+    flatten,
+    reshape,
+)
 from .optimizers import schedules
 from .optimizers.base import Optimizer, OptState, apply_updates, from_rule, get_hyper, set_hyper
 from .optimizers.groups import by_path
@@ -106,15 +129,21 @@ __all__ = [
     "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init",
     "dense", "dense_init", "flatten", "reshape", "dropout", "embedding", "embedding_init", "one_hot",
     "conv", "conv_init", "depthwise_conv", "depthwise_conv_init", "conv_transpose", "conv_transpose_init",
+    "separable_conv", "separable_conv_init", "affine_transform",
     "max_pool", "avg_pool", "global_max_pool", "global_avg_pool",
     "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",
     "lstm", "lstm_cell", "lstm_init", "LSTMCarry",
     "gru", "gru_cell", "gru_init", "GRUCarry",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual", "Model", "Masked",
-    "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
-    "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
+    "Layer", "Sequential", "Residual", "Model", "Masked", "TimeDistributed",
+    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
+    "Dense", "Activation", "Flatten", "Reshape", "Permute", "RepeatVector", "Rescaling",
+    "ZeroPadding", "Cropping", "UpSampling", "OneHot", "Embedding",
+    "Dropout", "SpatialDropout", "GaussianDropout", "GaussianNoise",
+    "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom",
+    "RandomContrast", "RandomBrightness", "RandomCrop",
+    "Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
     "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
     "ActivityRegularization", "AddedLoss",
     # 3. optimizers

@@ -221,6 +221,8 @@ INITIALIZER_UNITS = [
 ]
 
 # --------------------------------------------------------------------------------------------------------------- layers
+_MERGING = (fnn.Add, fnn.Subtract, fnn.Multiply, fnn.Average, fnn.Maximum, fnn.Minimum)
+
 LAYER_UNITS = [
     layer(lambda d: fnn.Dense(4, activation="tanh", dtype=d), fnn.Dense, x=(4, 3), name="Dense"),
     layer(lambda d: fnn.Dense(4, use_bias=False), x=(2, 5, 3), name="Dense without bias, on sequences"),
@@ -289,6 +291,57 @@ LAYER_UNITS = [
     layer(lambda d: fnn.Bidirectional(fnn.LSTM(3)), fnn.Bidirectional, x=(2, 4, 3), name="Bidirectional"),
     layer(lambda d: fnn.Embedding(7, 3, dtype=d), fnn.Embedding, x=((2, 5), 7), name="Embedding"),
     layer(lambda d: fnn.OneHot(7, dtype=d), fnn.OneHot, x=((2, 5), 7), name="OneHot"),
+    layer(
+        lambda d: fnn.SeparableConv(4, 3, padding="same", depth_multiplier=2),
+        fnn.SeparableConv,
+        x=(2, 5, 4, 3),
+        name="SeparableConv",
+    ),
+    layer(
+        lambda d: fnn.Sequential(
+            *(fnn.TimeDistributed(fnn.Dense(3)), fnn.Rescaling(0.7, offset=(0.1, 0.2, 0.3))),
+            *(fnn.ZeroPadding((1, 2)), fnn.UpSampling(2, "bilinear"), fnn.Cropping(1), fnn.Permute((2, 1))),
+        ),
+        *(fnn.TimeDistributed, fnn.Rescaling, fnn.ZeroPadding, fnn.UpSampling, fnn.Cropping, fnn.Permute),
+        x=(2, 3, 2),
+        name="layers of shape",
+    ),
+    layer(lambda d: fnn.RepeatVector(3), fnn.RepeatVector, x=(2, 4), name="RepeatVector"),
+    layer(
+        lambda d: fnn.Sequential(
+            *(fnn.RandomFlip(), fnn.RandomTranslation(0.3, 0.2, "wrap", "nearest")),
+            *(fnn.RandomRotation(0.1, "constant"), fnn.RandomZoom(0.3, 0.2, "nearest", "nearest")),
+            *(fnn.RandomContrast(0.3, (-9, 9)), fnn.RandomBrightness(0.1, (-9, 9)), fnn.RandomCrop(3, 3)),
+        ),
+        *(fnn.RandomFlip, fnn.RandomTranslation, fnn.RandomRotation, fnn.RandomZoom),
+        *(fnn.RandomContrast, fnn.RandomBrightness, fnn.RandomCrop),
+        x=(2, 5, 4, 2),
+        name="augmentation in training",
+        train=True,
+        key=True,
+    ),
+    layer(
+        lambda d: fnn.Sequential(fnn.SpatialDropout(0.4), fnn.GaussianNoise(0.3), fnn.GaussianDropout(0.3)),
+        *(fnn.SpatialDropout, fnn.GaussianNoise, fnn.GaussianDropout),
+        x=(4, 3, 5),
+        name="noise in training",
+        train=True,
+        key=True,
+    ),
+    function(
+        lambda a, b: [make().apply({}, {}, (a, b))[0] for make in _MERGING],
+        lambda draw, d: (draw.normal(2, 1, 3, dtype=d), draw.normal(2, 4, 3, dtype=d)),
+        *_MERGING,
+        name="merging",
+        grad=(0, 1),
+    ),
+    function(
+        lambda a, b: fnn.Concatenate(1).apply({}, {}, (a, b))[0],
+        lambda draw, d: (draw.normal(2, 1, 3, dtype=d), draw.normal(2, 4, 3, dtype=d)),
+        fnn.Concatenate,
+        name="Concatenate",
+        grad=(0, 1),
+    ),
 ]
 
 
@@ -351,6 +404,7 @@ _CONV = (3, 4, (2, 3))
 FUNCTION_UNITS = [
     *_with_params(partial(fnn.conv, strides=(2, 1)), fnn.conv_init, _CONV, (2, 5, 4, 3), "conv"),
     *_with_params(fnn.depthwise_conv, fnn.depthwise_conv_init, (3, (2, 3)), (2, 5, 4, 3)),
+    *_with_params(fnn.separable_conv, fnn.separable_conv_init, _CONV, (2, 5, 4, 3)),
     *_with_params(
         partial(fnn.conv_transpose, strides=2), fnn.conv_transpose_init, _CONV, (2, 3, 2, 3), "conv_transpose"
     ),
@@ -360,6 +414,13 @@ FUNCTION_UNITS = [
     _cell(fnn.simple_rnn_cell, fnn.simple_rnn_init, fnn.SimpleRNNCarry),
     _cell(fnn.lstm_cell, fnn.lstm_init, fnn.LSTMCarry),
     _cell(fnn.gru_cell, fnn.gru_init, fnn.GRUCarry),
+    function(
+        partial(fnn.affine_transform, fill_mode="reflect"),
+        lambda draw, d: (*_image(draw, d), draw.normal(2, 2, 3, dtype=d)),
+        fnn.affine_transform,
+        name="affine_transform",
+        grad=(0, 1),
+    ),
     function(fnn.max_pool, _image, name="max_pool", grad=(0,)),
     function(fnn.avg_pool, _image, name="avg_pool", grad=(0,)),
     function(fnn.global_max_pool, _image, name="global_max_pool", grad=(0,)),

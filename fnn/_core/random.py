@@ -93,6 +93,19 @@ def bernoulli(key: Key, probability: Array, shape: Shape) -> Array:
     return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
 
 
+def uniform(key: Key, shape: Shape, dtype: DType) -> Array:
+    """Multiples of 2^-24 in [0, 1), at least float32; those of a row do not depend on the number of rows after it."""
+    return ((bits(key, math.prod(shape)) >> jnp.uint32(8)).astype(dtype) * 2**-24).reshape(shape)
+
+
+def normal(key: Key, shape: Shape, dtype: DType) -> Array:
+    """Standard normal numbers, at least float32; those of a row do not depend on the number of rows after it."""
+    # The odd multiples of 2^-23 in (-1, 1), through the inverse of the normal distribution.
+    index = (bits(key, math.prod(shape)) >> jnp.uint32(9)).astype(dtype)
+    symmetric = (index + 0.5) * 2**-22 - 1
+    return (math.sqrt(2) * jax.lax.erf_inv(symmetric)).reshape(shape)
+
+
 # Up to this size a permutation is a sort, which draws all permutations with equal probability and costs little.
 _SORTED = 4096
 _ROUNDS = 8

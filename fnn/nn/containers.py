@@ -1,4 +1,4 @@
-"""Layers made of layers: `Sequential` and `Residual`.
+"""Layers made of layers: `Sequential`, `TimeDistributed` and `Residual`.
 
 A container keeps the parameters and state of each layer under its name, gives each layer a key by ``fold_in``, and
 calls it through `fnn.nn.observe.call`, so that observers and errors know its path.
@@ -14,9 +14,9 @@ from .._core.described import described, in_words
 from .._core.errors import describe, fail, located
 from .._core.random import child_keys
 from .._core.trees import shape_of
-from .._core.types import Key, Params, PyTree, State
+from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer, Output, call_hint, penalties_inside
-from .masks import Masked, sequence_of
+from .masks import Masked, array_of, sequence_of
 from .observe import call, inside
 
 
@@ -110,6 +110,63 @@ def _check_entries(name: str, kind: str, tree: PyTree, names: list[str]) -> None
     if not isinstance(tree, dict) or not tree.keys() <= set(names):
         got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
         fail(name, expected=f"{kind} of the layers {names}", got=str(got), hint="Are they another model's?")
+
+
+@described
+def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
+    """A layer applied to each step of a sequence, with the same parameters at every step.
+
+    The steps become rows of one batch, (batch * time, ...), so dropout draws a mask for each step, and a `BatchNorm`
+    inside takes its statistics over all steps. (Keras calls the layer step by step, with the statistics of one step.)
+    `Dense`, `Activation` and other layers over the last axis need no `TimeDistributed`.
+
+    Args:
+      layer: a layer for inputs (batch, ...).
+      name: base name in `Sequential`.
+
+    Shapes: (batch, time, ...) to (batch, time, *output). A `Masked` keeps its mask; the layer sees masked steps too.
+
+    Raises:
+      InputError: for other than a Layer; when applied to fewer than 3 axes, or to a `Masked` if the layer has state,
+        whose statistics would include masked steps; and as the layer.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> video = jnp.ones((2, 5, 8, 8, 3))
+    >>> layer = TimeDistributed(fnn.Conv(4, 3))
+    >>> params, state = layer.init(jax.random.key(0), video)
+    >>> layer.apply(params, state, video)[0].shape, sorted(params)
+    ((2, 5, 6, 6, 4), ['conv'])
+    """
+    _check_layer("TimeDistributed", layer)
+    place = f"{name} {layer.name!r}"
+
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+        x = shape_of(_steps(name, x))
+        with located(place), inside(layer.name):
+            params, state = layer.init(key, jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype))
+        return _without_empty({layer.name: params}), _without_empty({layer.name: state})
+
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        _check_entries(name, "parameters", params, [layer.name])
+        _check_entries(name, "state", state, [layer.name])
+        values, p, s = _steps(name, x), params.get(layer.name, {}), state.get(layer.name, {})
+        if isinstance(x, Masked) and jax.tree.leaves(s):
+            hint = "BatchNorm takes a Masked by itself."
+            fail(name, expected="a layer without state for a Masked", got=f"{layer.kind} with state", hint=hint)
+        lead = values.shape[:2]
+        rows = values.reshape(lead[0] * lead[1], *values.shape[2:])
+        y, s = call(layer.name, place, layer, p, s, rows, key=key, train=train)
+        y = jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), y)
+        return (Masked(array_of(name, y), x.mask) if isinstance(x, Masked) else y), _without_empty({layer.name: s})
+
+    return Layer(init, apply, name, "TimeDistributed", layer.per_example, **penalties_inside({(layer.name,): layer}))
+
+
+def _steps(name: str, x: PyTree) -> Array:
+    values, _ = sequence_of(name, x)
+    if len(values.shape) < 3:
+        fail(name, expected="x of shape (batch, time, ...) with at least 3 axes", got=describe(values))
+    return values
 
 
 @described

@@ -311,7 +311,7 @@ def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:
     return per_axis(where, "kernel_size", kernel_size, rank)
 
 
-def _conv_layer(
+def conv_layer(
     kind: str,
     name: str,
     init_fn: Callable[..., dict[str, Array]],
@@ -372,7 +372,7 @@ def Conv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_init, filters=filters, groups=groups, use_bias=use_bias, **initializers)
     fn = partial(conv, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups)
-    return regularized(_conv_layer("Conv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions)
+    return regularized(conv_layer("Conv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions)
 
 
 @described
@@ -413,7 +413,7 @@ def DepthwiseConv(
     init = partial(depthwise_conv_init, depth_multiplier=depth_multiplier, use_bias=use_bias, **initializers)
     fn = partial(depthwise_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
     return regularized(
-        _conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
+        conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
     )
 
 
@@ -458,5 +458,5 @@ def ConvTranspose(
         conv_transpose, strides=strides, padding=padding, output_padding=output_padding, dilation_rate=dilation_rate
     )
     return regularized(
-        _conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
+        conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
     )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_count, check_name
+from .._core.checks import check_count, check_key, check_name
 from .._core.described import Described
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail
@@ -21,7 +21,7 @@ from .._core.trees import at, changed_at, shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from ..penalties import sum_of
 from .initializers import Initializer, get_initializer
-from .masks import array_of, over_steps, sequence_of
+from .masks import Masked, array_of, over_steps, sequence_of
 
 Output = tuple[PyTree, State]
 """The output of a layer and its new state."""
@@ -152,6 +152,33 @@ def parametric(
         return fn(params, x if mask == "read" else array_of(kind, x)), state
 
     return Layer(init, apply, name, kind, per_example)
+
+
+def randomized(
+    fn: Callable[[Key, Array], Array],
+    name: str,
+    kind: str,
+    *,
+    otherwise: Callable[[Array], Array] = lambda x: x,
+    mask: MaskMode = "refuse",
+) -> Layer:
+    """Make a layer of ``fn(key, x)`` in training and ``otherwise(x)``, by default the identity, outside it.
+
+    What it draws for a row must not depend on the rows after it. ``mask`` is "refuse" or "keep", as in `parametric`.
+    """
+
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        values = array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0]
+        if not train:
+            y = otherwise(values)
+        elif key is None:
+            fail(name, expected="a key in training", got="key=None", hint="Call apply(..., key=key, train=True).")
+        else:
+            check_key(name, key)
+            y = fn(key, values)
+        return (Masked(y, x.mask) if isinstance(x, Masked) else y), state
+
+    return Layer(lambda key, x: ({}, {}), apply, name, kind, per_example=True)
 
 
 def param_dtype(x: ArraySpec, dtype: DType | None = None) -> np.dtype:

@@ -35,6 +35,17 @@ class RecurrentOptions(KernelOptions, total=False):
     recurrent_constraint: OfArray
 
 
+class SeparableOptions(TypedDict, total=False):
+    """Options of `SeparableConv`."""
+
+    depthwise_regularizer: OfArray
+    pointwise_regularizer: OfArray
+    bias_regularizer: OfArray
+    depthwise_constraint: OfArray
+    pointwise_constraint: OfArray
+    bias_constraint: OfArray
+
+
 class EmbeddingOptions(TypedDict, total=False):
     """Options of `Embedding`."""
 
@@ -51,7 +62,8 @@ class ScaleOptions(TypedDict, total=False):
     beta_constraint: OfArray
 
 
-_PARAMETERS = {"recurrent": "recurrent_kernel"}  # others are called as in the option
+# Others are called as in the option.
+_PARAMETERS = {name: f"{name}_kernel" for name in ("recurrent", "depthwise", "pointwise")}
 
 
 class _Keys(Protocol):

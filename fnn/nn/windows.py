@@ -15,8 +15,10 @@ Size = int | Sequence[int]
 """One integer for every spatial axis, or one for each."""
 Pairs = tuple[tuple[int, int], ...]
 """One (low, high) pair for each spatial axis."""
-Padding = str | int | Sequence[int] | Sequence[tuple[int, int]]
-"""A name, one integer, or one integer or (low, high) pair for each spatial axis."""
+Sides = int | Sequence[int] | Sequence[tuple[int, int]]
+"""One integer for both sides of every spatial axis, or one integer or (low, high) pair for each axis."""
+Padding = str | Sides
+"""A name, or explicit."""
 
 
 def spatial_rank(where: str, x: ArraySpec, hint: str = "") -> int:
@@ -62,17 +64,32 @@ def check_padding(where: str, padding: Padding, known: Sequence[str] = ("valid",
     if isinstance(padding, str):
         if padding not in known:
             fail(where, expected=f"padding to be one of {', '.join(known)}, or explicit", got=repr(padding))
-    elif not isinstance(padding, Sequence):
-        check_count(where, "padding", padding, 0)
-    elif not 1 <= len(padding) <= 3:
-        fail(where, expected="padding for 1, 2 or 3 spatial axes", got=repr(padding), hint="Pairs are [(low, high)].")
     else:
-        for item in padding:
+        check_sides(where, "padding", padding)
+
+
+def check_sides(where: str, name: str, value: Sides) -> None:
+    """Refuse anything but an integer of at least 0, or one to three of them or of (low, high) pairs."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        check_count(where, name, value, 0)
+    elif not 1 <= len(value) <= 3:
+        fail(where, expected=f"{name} for 1, 2 or 3 spatial axes", got=repr(value), hint="Pairs are [(low, high)].")
+    else:
+        for item in value:
             pair = item if isinstance(item, Sequence) and not isinstance(item, str) else (item, item)
             if len(pair) != 2:
-                fail(where, expected="padding of one axis to be an integer or (low, high)", got=repr(item))
-            for value in pair:
-                check_count(where, "padding", value, 0)
+                fail(where, expected=f"{name} of one axis to be an integer or (low, high)", got=repr(item))
+            for n in pair:
+                check_count(where, name, n, 0)
+
+
+def sides_of(where: str, name: str, value: Sides, rank: int) -> Pairs:
+    """Expand what `check_sides` accepts to a (low, high) pair for each of ``rank`` spatial axes."""
+    items: list[Any] = list(value) if isinstance(value, Sequence) else [value] * rank
+    if len(items) != rank:
+        hint = "Pairs are [(low, high)], one for each axis."
+        fail(where, expected=f"{name} for {rank} spatial axes", got=repr(value), hint=hint)
+    return tuple((int(low), int(high)) for low, high in (p if isinstance(p, Sequence) else (p, p) for p in items))
 
 
 def pads(where: str, padding: Padding, size: Shape, window: Shape, strides: Shape, dilation: Shape) -> Pairs:
@@ -86,11 +103,8 @@ def pads(where: str, padding: Padding, size: Shape, window: Shape, strides: Shap
         total = [max((-(-n // s) - 1) * s + r - n, 0) for n, s, r in zip(size, strides, reach, strict=True)]
         pairs = [(t // 2, t - t // 2) for t in total]
     else:
-        items: list[Any] = list(padding) if isinstance(padding, Sequence) else [padding] * len(size)
-        if len(items) != len(size):
-            hint = "Pairs are [(low, high)], one for each axis."
-            fail(where, expected=f"padding for {len(size)} spatial axes", got=repr(padding), hint=hint)
-        pairs = [(int(low), int(high)) for low, high in (p if isinstance(p, Sequence) else (p, p) for p in items)]
+        assert not isinstance(padding, str)  # check_padding knows the names
+        pairs = list(sides_of(where, "padding", padding, len(size)))
     for axis, (n, r, (low, high)) in enumerate(zip(size, reach, pairs, strict=True)):
         if low + n + high < r:
             expected = f"at least {r} elements on spatial axis {axis}, the extent of the window"

@@ -1,4 +1,6 @@
-"""Dropout: its distribution, its gradient, its key, and its errors."""
+"""Dropout and noise: their distributions, gradients, keys, and errors."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +91,76 @@ def test_the_scale_is_computed_in_float32_for_half_precision():
     assert set(np.unique(y)) <= {0, float(jnp.bfloat16(1.5 / 0.87))}
 
 
+# ------------------------------------------------------------------------------------------- whole channels, and noise
+@pytest.mark.parametrize("spatial", [(6,), (3, 2), (2, 1, 3)])
+def test_spatial_dropout_drops_whole_channels(rng, spatial):
+    x = rng.normal(size=(40, *spatial, 25)).astype("float32")
+    y = np.asarray(fnn.SpatialDropout(0.3).apply({}, {}, x, key=KEY, train=True)[0])
+    kept = (y != 0).reshape(40, -1, 25)
+    assert (kept == kept[:, :1]).all()
+    np.testing.assert_allclose(y, np.where(y != 0, x / np.float32(0.7), 0), 1e-5)
+    assert kept[:, 0].mean() == pytest.approx(0.7, abs=4 * (0.21 / 1000) ** 0.5)
+    assert len(np.unique(kept[:, 0], axis=0)) == 40, "each example draws its own channels"
+    shape = (None, *(1 for _ in spatial), 25)
+    np.testing.assert_array_equal(fnn.Dropout(0.3, shape).apply({}, {}, x, key=KEY, train=True)[0], y)
+
+
+def test_noise_has_its_distribution(rng):
+    x = rng.normal(size=(100, 200)).astype("float32")
+
+    @jax.jit
+    def both(x):
+        layers = fnn.GaussianNoise(1.7), fnn.GaussianDropout(0.3)
+        return [layer.apply({}, {}, x, key=KEY, train=True)[0] for layer in layers]
+
+    added, factor = both(x)
+    for noise in ((added - x) / 1.7, (factor / x - 1) / (0.3 / 0.7) ** 0.5):
+        values = np.sort(np.asarray(noise, "float64").ravel())
+        shares = np.array([0.5 * (1 + math.erf(v / 2**0.5)) for v in values[::20]])
+        assert np.abs(shares - (np.arange(0, x.size, 20) + 0.5) / x.size).max() < 1.95 / x.size**0.5
+        assert np.abs(np.corrcoef(np.asarray(noise)[:, :50], rowvar=False) - np.eye(50)).max() < 0.5
+
+
+def test_noise_in_half_precision_is_rounded_once(rng):
+    x = rng.normal(size=(4, 5)).astype(jnp.bfloat16)
+    layer = fnn.GaussianNoise(0.3)
+    half, single = (layer.apply({}, {}, a, key=KEY, train=True)[0] for a in (x, x.astype("float32")))
+    np.testing.assert_array_equal(half, single.astype(jnp.bfloat16))
+
+
+LAYERS = [fnn.Dropout(0.4), fnn.SpatialDropout(0.4), fnn.GaussianNoise(0.4), fnn.GaussianDropout(0.4)]
+
+
+def test_rows_draw_the_same_whatever_follows_and_masks_pass_on(rng):
+    x, mask = rng.normal(size=(7, 3, 5)).astype("float32"), rng.random((7, 3)) < 0.5
+    for kind in ("threefry2x32", "rbg"):
+        key = jax.random.key(5, impl=kind)
+
+        @jax.jit
+        def apply(x, mask, key=key):
+            return [layer.apply({}, {}, fnn.Masked(x, mask), key=key, train=True)[0] for layer in LAYERS]
+
+        for whole, part in zip(apply(x, mask), apply(x[:2], mask[:2]), strict=True):
+            np.testing.assert_array_equal(part.x, whole.x[:2])
+            np.testing.assert_array_equal(whole.mask, mask)
+            assert not np.array_equal(whole.x, x)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.kind)
+def test_noise_is_for_training_alone(layer):
+    x = jnp.ones((2, 3, 4))
+    assert layer.apply({}, {}, x)[0] is x
+    assert layer.per_example
+    with pytest.raises(fnn.InputError, match="expected a key in training"):
+        layer.apply({}, {}, x, train=True)
+
+
+def test_strengths_are_swept_under_vmap():
+    x = np.zeros(2000, "float32")
+    swept = jax.jit(jax.vmap(lambda s: fnn.GaussianNoise(s).apply({}, {}, x, key=KEY, train=True)[0]))
+    np.testing.assert_allclose(swept(np.float32([0, 0.1, 2])).std(1), [0, 0.1, 2], rtol=0.07)
+
+
 X = jnp.ones((2, 3))
 
 
@@ -104,6 +176,23 @@ X = jnp.ones((2, 3))
         (lambda: fnn.dropout(KEY, X, 1j), r"dropout: expected rate to be a number, got 1j"),
         (lambda: fnn.Dropout("half"), r"Dropout: expected rate to be a number, got 'half'"),
         (lambda: fnn.Dropout([0.1, 0.2]), r"Dropout: expected rate to be a number, got \[0\.1, 0\.2\]"),
+        (lambda: fnn.Dropout(0.5, 3), r"Dropout: expected noise_shape with an entry for each axis, .* got 3"),
+        (
+            lambda: fnn.Dropout(0.5, (None, 2)).apply({}, {}, X, key=KEY, train=True),
+            r"dropout: expected x that fits noise_shape=\(None, 2\), where an entry is .* got float32\[2, 3\]",
+        ),
+        (lambda: fnn.dropout(KEY, X, 0.5, noise_shape=(1,)), r"expected x that fits noise_shape=\(1,\)"),
+        (lambda: fnn.SpatialDropout(2), r"SpatialDropout: expected rate in \[0, 1\], got 2"),
+        (
+            lambda: fnn.SpatialDropout(0.5).apply({}, {}, X, key=KEY, train=True),
+            r"spatial_dropout: expected x of shape \(batch, \*spatial, channels\) with 1 to 3 spatial axes",
+        ),
+        (lambda: fnn.GaussianNoise(-1), r"GaussianNoise: expected stddev in \[0, inf\), got -1"),
+        (lambda: fnn.GaussianDropout(1), r"GaussianDropout: expected rate in \[0, 0\.999999\], got 1"),
+        (
+            lambda: fnn.GaussianNoise(1).apply({}, {}, X.astype(int), key=KEY, train=True),
+            r"gaussian_noise: expected a floating-point x, got int32",
+        ),
         (lambda: fnn.dropout(KEY, X, 2), r"dropout: expected rate in \[0, 1\], got 2"),
         (lambda: fnn.dropout(KEY, X.astype(int), 0.5), r"dropout: expected a floating-point x, got int32\[2, 3\]"),
         (lambda: fnn.dropout(3, X, 0.5), r"dropout: expected one PRNG key, got 3\. Pass jax\.random\.key\(3\)"),
