@@ -12,7 +12,7 @@ from .._core.errors import describe, fail
 from .._core.types import Array, PyTree
 
 Loss = Callable[[PyTree, PyTree], Array]
-FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions."
+FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions; predictions come first."
 EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or take their logarithm
 
 
