@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,8 +63,7 @@ def auc(
     positives, negatives = (jnp.sum(jnp.where(labels == k, w[:, None], 0 * w[:, None]), 0) for k in (1, 0))
     if is_concrete(positives):
         _check_both(np.asarray(positives), np.asarray(negatives))
-    areas = jax.vmap(lambda p, t: _exact_area(p, t, w, curve), 1)(scores, labels)
-    return _mean_of_known(areas, (positives > 0) & (negatives > 0))
+    return _mean_of_known(_exact_areas(scores, labels, w, curve), (positives > 0) & (negatives > 0))
 
 
 @described
@@ -156,22 +157,30 @@ def _columns(p: Array, t: Array, w: Array, several: bool) -> tuple[Array, Array,
     return jnp.where(jnp.isnan(p), worst, p), labels, jnp.repeat(w, steps)
 
 
-def _exact_area(p: Array, t: Array, w: Array, curve: str) -> Array:
-    """The area under the curve of one column, with a point for each distinct score."""
-    order = jnp.argsort(-p)
-    p, t, w = p[order], t[order], w[order]
-    last = jnp.concatenate([p[1:] != p[:-1], jnp.ones(1, bool)])  # of equal scores
-    sums = (jnp.cumsum(jnp.where(t == k, w, jnp.zeros_like(w))) for k in (1, 0))
-    tp, fp = (jax.lax.cummax(jnp.where(last, total, jnp.zeros_like(total))) for total in sums)
-    if curve == "roc":
-        return _roc_area(tp, fp)
-    return divided(jnp.sum((tp - _before(tp)) * divided(tp, tp + fp)), tp[-1])
+@functools.partial(jax.jit, static_argnums=3)
+def _exact_areas(scores: Array, labels: Array, w: Array, curve: str) -> Array:
+    """The area under the curve of each column, with a point for each distinct score."""
+
+    def area(p: Array, t: Array) -> Array:
+        order = jnp.argsort(-p)
+        p, sorted_w = p[order], w[order]
+        last = jnp.concatenate([p[1:] != p[:-1], jnp.ones(1, bool)])  # of equal scores
+        sums = (jnp.cumsum(jnp.where(t[order] == k, sorted_w, jnp.zeros_like(w))) for k in (1, 0))
+        tp, fp = (jax.lax.cummax(jnp.where(last, total, jnp.zeros_like(total))) for total in sums)
+        return _roc_area(tp, fp) if curve == "roc" else _average_precision(tp, fp)
+
+    return jax.vmap(area, 1)(scores, labels)
 
 
 def _roc_area(tp: Array, fp: Array) -> Array:
     """Trapezoids below the true positives over the false positives, both as fractions."""
     area = jnp.sum((fp - _before(fp)) * (tp + _before(tp))) / 2
     return divided(area, tp[-1] * fp[-1])
+
+
+def _average_precision(tp: Array, fp: Array) -> Array:
+    """Precision at each point, weighted by the growth of recall to it."""
+    return divided(jnp.sum((tp - _before(tp)) * divided(tp, tp + fp)), tp[-1])
 
 
 def _interpolated_pr_area(tp: Array, fp: Array) -> Array:

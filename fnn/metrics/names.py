@@ -83,8 +83,8 @@ _OWN = {
 _OF_LOSSES = {loss_name(facts.loss): _facts_of_loss(facts) for facts in LOSS_FACTS}
 _TAKEN = {name for own, facts in _OWN.items() for name in (own, *facts.also)}
 _FACTS = _OWN | {name: facts for name, facts in _OF_LOSSES.items() if name not in _TAKEN}
-METRICS: tuple[str, ...] = tuple(_FACTS)
-"""The names that `Task` knows, without synonyms such as "acc"."""
+METRICS: tuple[str, ...] = tuple(_OWN)
+"""The metrics that `Task` knows by name, without synonyms such as "acc"; names of losses are metrics too."""
 _SPECS = {name: spec for spec, facts in _FACTS.items() for name in (spec, *facts.also)}
 DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {
     name: _FACTS[spec].better for name, spec in _SPECS.items()
