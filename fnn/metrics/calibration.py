@@ -71,7 +71,7 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
 def _reliability(where: str, probabilities: ArrayLike, targets: ArrayLike, bins: int) -> Reliability:
     check_count(where, "bins", bins)
     p = numeric_array(where, "probabilities", probabilities)
-    check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
+    check_float(where, p, "Probabilities come first, such as fnn.activations.softmax(logits), then targets.")
     hint = "For several yes/no labels pass p.ravel() and y.ravel()."
     given = class_arguments(where, p, targets, None, False, scores=False, hint=hint)
     p, single = widened(p), is_single_score(p)

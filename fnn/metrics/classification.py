@@ -68,7 +68,8 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     predictions = jnp.asarray(predictions)
     if predictions.ndim < 2 or predictions.shape[-1] < 2 or not is_float(predictions):
         got = f"{describe(predictions)} and {describe(targets)}"
-        fail(TOP_K, expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
+        expected = "predictions (batch, ..., classes) and class numbers or one-hot rows"
+        fail(TOP_K, expected=expected, got=got, hint="Predictions come first, then targets.")
     best, t = paired_classes(TOP_K, predictions, targets)
     # The rank of the true class; of equal scores the lower class comes first, as in argmax.
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
