@@ -160,8 +160,8 @@ def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
         if metric.config is None:
             return metric
         implied = {"from_logits": threshold(loss) == 0, "multi_label": several}
-        options = {name: True for name, holds in implied.items() if holds}
-        return binned_auc(*metric.config.args, **options | dict(metric.config.kwargs))
+        options = {name: value for name, value in metric.config.kwargs.items() if name not in implied}
+        return binned_auc(*metric.config.args, **options, **{name: True for name, holds in implied.items() if holds})
     made = get_metric(metric.name if _SPECS.get(metric.name) == metric.spec else str(metric.spec), loss)
     return made if made.name == metric.name else made.replace(name=metric.name)
 

@@ -158,8 +158,8 @@ def early_stopping(
       patience: epochs without improvement until training ends; default 5.
       min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
-        "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
-        losses, also with "val_" before them; any other name needs a mode.
+        "acc", "f1", "auc", "r2" and others, "min" for "loss", "rmse" and the losses, also with "val_" before them; any
+        other name needs a mode. See `fnn.metrics.direction`.
       restore_best: whether training returns the state of the best epoch, optimizer and step included, instead of the
         last, ended early or not; default True. Ctrl-C returns the current state.
 

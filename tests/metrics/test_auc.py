@@ -110,11 +110,11 @@ def test_a_task_bins_scores_by_its_loss(rng):
 def test_the_metric_says_that_it_is_binned():
     assert repr(get_metric("auc")) == "binned_auc('roc')"
     assert repr(get_metric("AUC", losses.binary_crossentropy)) == (
-        "binned_auc('roc', from_logits=True, multi_label=True, name='AUC')"
+        "binned_auc('roc', name='AUC', from_logits=True, multi_label=True)"
     )
     assert repr(get_metric("pr_auc", losses.mean_squared_error)) == "binned_auc('pr')"
     given = metrics.binned_auc(thresholds=50, from_logits=False)
-    assert repr(get_metric(given, losses.categorical_crossentropy)) == "binned_auc(from_logits=False, thresholds=50)"
+    assert repr(get_metric(given, losses.categorical_crossentropy)) == "binned_auc(thresholds=50, from_logits=True)"
     assert get_metric(metrics.auc, losses.hinge) == get_metric("auc", losses.hinge)
     names = [get_metric(name).name for name in ("auc", "AUC", "roc_auc", "pr_auc", metrics.binned_auc("pr", name="a"))]
     assert names == ["auc", "AUC", "roc_auc", "pr_auc", "a"]
