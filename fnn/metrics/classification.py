@@ -380,8 +380,8 @@ def mean_iou(
 def _count_outcomes(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Counts:
     """Counts (1, classes), or (labels, 2) of no and yes."""
     if several:
-        each = (count_labels(*((a == k).astype(jnp.int32) for a in (p, t)), weights) for k in (0, 1))
-        return Counts(*(jnp.stack(pair, -1) for pair in zip(*each, strict=True)))
+        no, yes = (count_labels((p == k).astype(jnp.int32), (t == k).astype(jnp.int32), weights) for k in (0, 1))
+        return Counts(*(jnp.stack(pair, -1) for pair in zip(no, yes, strict=True)))
     return Counts(*(a[None] for a in count_classes(p, t, weights, classes)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, cast
 
 import jax
 import jax.numpy as jnp
@@ -133,7 +133,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
     if spec == TOP_K and loss is not None and losses.several_labels(loss):
         _refuse_top_k(metric, loss)
     if spec in _CURVES:
-        made = binned_auc(_CURVES[spec], **({} if metric == spec else {"name": metric}))
+        made = binned_auc(_CURVES[spec]) if metric == spec else binned_auc(_CURVES[spec], name=metric)
         return made if loss is None else _adapted(made, loss)
     return _get_metric(metric) if loss is None or facts_of(loss).outputs == VALUES else _get_metric(metric, loss)
 
@@ -161,7 +161,8 @@ def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
             return metric
         implied = {"from_logits": threshold(loss) == 0, "multi_label": several}
         options = {name: value for name, value in metric.config.kwargs.items() if name not in implied}
-        return binned_auc(*metric.config.args, **options, **{name: True for name, holds in implied.items() if holds})
+        options |= {name: True for name, holds in implied.items() if holds}
+        return cast(Metric, metric.config.make(*metric.config.args, **options))
     made = get_metric(metric.name if _SPECS.get(metric.name) == metric.spec else str(metric.spec), loss)
     return made if made.name == metric.name else made.replace(name=metric.name)
 

@@ -156,10 +156,15 @@ CASES = {
 }
 
 
-# All losses on sequences, and on plain rows one of each kind; the other pairs are slow.
+# Losses on sequences, and on plain rows one of each kind; the other pairs, and variants of new losses, are slow.
 PLAIN_ROWS = ("mse", "cce", "sparse")
+VARIANTS = ("hinge of 0 and 1", "binary focal", "focal smoothed", "focal of probabilities", "kl of probabilities")
 SHAPES = [
-    pytest.param(name, shape, marks=() if len(shape) == 3 or name in PLAIN_ROWS else pytest.mark.slow)
+    pytest.param(
+        name,
+        shape,
+        marks=pytest.mark.slow if name in VARIANTS or (len(shape) == 2 and name not in PLAIN_ROWS) else (),
+    )
     for name in CASES
     for shape in ((5, 3), (3, 2, 4))
 ]
@@ -350,7 +355,11 @@ def test_examples_of_half_precision():
 # By default float16 for losses that may leave its range, and bfloat16 for the others.
 FLOAT16 = ("mse", "msle", "bce of probabilities", "cce smoothed", "sparse of probabilities", "gaussian")
 HALF = [
-    pytest.param(name, dtype, marks=() if (dtype == "float16") == (name in FLOAT16) else pytest.mark.slow)
+    pytest.param(
+        name,
+        dtype,
+        marks=() if (dtype == "float16") == (name in FLOAT16) and name not in VARIANTS else pytest.mark.slow,
+    )
     for name in [*CASES, "logistic", "gaussian"]
     for dtype in ("bfloat16", "float16")
 ]

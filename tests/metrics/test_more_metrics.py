@@ -32,10 +32,10 @@ def data():
     return p, t, rng.uniform(0, 2, 40).astype("float32")
 
 
-@pytest.mark.filterwarnings("ignore:y_pred contains classes")
+@pytest.mark.filterwarnings("ignore:y_pred contains classes", "ignore:Explicitly requested dtype int64")
 def test_classes_match_scikit_learn_and_keras(data):
     p, t, w = data
-    best = p.argmax(1)
+    best = p.argmax(1).astype("int32")
     theirs = keras.metrics.MeanIoU(5)
     theirs.update_state(t, best)
     assert float(theirs.result()) == pytest.approx(sk.jaccard_score(t, best, average="macro"), 1e-5)
