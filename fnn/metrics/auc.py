@@ -133,10 +133,10 @@ def _check_curve(where: str, curve: str) -> None:
 
 
 def _check_both(positives: np.ndarray, negatives: np.ndarray) -> None:
-    for found, missing in ((positives, "of class 1"), (negatives, "of class 0")):
+    for found, number, text in ((positives, 1, "no example of"), (negatives, 0, "only examples of")):
         if (found == 0).any():
-            which = f" for column {int(np.argmax(found == 0))}" if len(found) > 1 else ""
-            fail(AUC, expected="targets with examples of both classes", got=f"none {missing}{which}")
+            got = f"none of class {number}" if len(found) == 1 else f"{text} column {int(np.argmax(found == 0))}"
+            fail(AUC, expected="targets with examples of both classes, in each column", got=got)
 
 
 def _columns(p: Array, t: Array, w: Array, several: bool) -> tuple[Array, Array, Array]:

@@ -122,8 +122,8 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
     if isinstance(metric, Metric):
         return metric if metric.spec is None or loss is None else _adapted(metric, loss)
     if callable(metric):
-        named = {facts.function: name for name, facts in _FACTS.items() if facts.function is not None}
-        if metric is losses.cosine_similarity:
+        named = {facts.function: name for name, facts in _OWN.items() if facts.function is not None}
+        if losses.base(metric) is losses.cosine_similarity:
             hint = "Write 'cosine_similarity', the name, for the similarity."
             fail("metric", expected="a metric", got="a loss, minus the cosine similarity", hint=hint)
         if metric not in named:
@@ -163,7 +163,8 @@ def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
         options = {name: value for name, value in metric.config.kwargs.items() if name not in implied}
         options |= {name: True for name, holds in implied.items() if holds}
         return cast(Metric, metric.config.make(*metric.config.args, **options))
-    made = get_metric(metric.name if _SPECS.get(metric.name) == metric.spec else str(metric.spec), loss)
+    known = _SPECS.get(canonical(metric.name, _SPECS)) == metric.spec
+    made = get_metric(metric.name if known else str(metric.spec), loss)
     return made if made.name == metric.name else made.replace(name=metric.name)
 
 

@@ -220,3 +220,15 @@ def test_invalid_targets_are_refused(loss, targets, message):
         losses.check_targets(get_loss(loss), P, np.array(targets))
     losses.check_targets(losses.hinge, P, np.array([0, 1]))
     losses.check_targets(losses.hinge, P, np.array([-1, 1]))
+
+
+def test_an_ensemble_averages_scores_of_margins(rng):
+    """Hinge losses give no probabilities: the joint prediction is the mean score."""
+    x, y = rng.normal(size=(8, 2)).astype("float32"), rng.integers(0, 2, 8)
+    task = fnn.Task(fnn.Dense(1), "hinge", metrics=["accuracy"])
+    group = fnn.Ensemble.of(task, [fnn.init(task, jax.random.key(seed), x) for seed in range(3)])
+    predictions = group.predict(x)
+    assert predictions.kind == "values"
+    np.testing.assert_allclose(predictions.mean, predictions.members.mean(0), 1e-5)
+    logs = group.evaluate((x, y))
+    assert logs["accuracy"] == pytest.approx(((np.asarray(predictions.mean)[:, 0] > 0) == y).mean())

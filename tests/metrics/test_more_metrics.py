@@ -128,6 +128,7 @@ def test_keras_names_are_the_keys_as_they_are_written():
 
 
 def test_a_metric_keeps_its_name_with_another_loss():
+    assert repr(get_metric(get_metric("Accuracy"), losses.hinge)) == "get_metric('Accuracy', hinge)"
     for given, name in ((get_metric("acc"), "acc"), (get_metric("accuracy").replace(name="hits"), "hits")):
         made = get_metric(given, losses.binary_crossentropy)
         assert made.name == name
@@ -212,6 +213,8 @@ def test_custom_functions_that_mix_rows_are_refused():
         evaluate(squares, "mae", y)
     with pytest.raises(fnn.InputError, match=rf"metric 'squares': .*{hint}"):
         evaluate("mse", squares, y)
+    with pytest.raises(fnn.InputError, match=hint):
+        evaluate(squares, "mae", y.astype("int64"))
     logs = evaluate(squares, squares, y[:, None])
     assert logs["loss"] == pytest.approx(logs["squares"])
     assert evaluate(squares_of_columns, squares_of_columns, y)["loss"] == pytest.approx(logs["loss"])
