@@ -579,6 +579,18 @@ def _signs(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(4, dtype=dtype), to_jax(draw.rng.choice([-1, 1], 4).astype("int32"))
 
 
+def _one_hot(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype), to_jax(np.eye(3)[draw.rng.integers(0, 3, 4)].astype(dtype))
+
+
+def _distributions(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.normal(4, 3, dtype=dtype), to_jax(draw.rng.dirichlet([1, 2, 3], 4).astype(dtype))
+
+
+def _two_distributions(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return tuple(to_jax(draw.rng.dirichlet([1, 2, 3], 4).astype(dtype)) for _ in range(2))
+
+
 def _loss(loss: Any, args: Any, note: str = "", grad: tuple[int, ...] = (0,), **options: Any) -> Unit:
     fn = partial(loss, **options) if options else loss
     name = f"losses.{loss.__name__} {note}".strip()
@@ -591,6 +603,17 @@ LOSS_UNITS = [
     _loss(losses.mean_absolute_percentage_error, _values),
     _loss(losses.mean_squared_logarithmic_error, _positive_values, grad=(0, 1)),
     _loss(losses.huber, _values, "0.7", delta=0.7),
+    _loss(losses.log_cosh, _values, grad=(0, 1)),
+    _loss(losses.poisson, _positive_values, grad=(0, 1)),
+    _loss(losses.cosine_similarity, _values, grad=(0, 1)),
+    _loss(losses.hinge, _signs),
+    _loss(losses.squared_hinge, _signs),
+    _loss(losses.categorical_hinge, _one_hot),
+    _loss(losses.kl_divergence, _distributions, grad=(0, 1)),
+    _loss(losses.kl_divergence, _two_distributions, "of probabilities", from_logits=False),
+    _loss(losses.binary_focal_crossentropy, _labels, grad=(0, 1)),
+    _loss(losses.categorical_focal_crossentropy, _labels, grad=(0, 1)),
+    _loss(losses.sparse_categorical_focal_crossentropy, _classes),
     _loss(losses.binary_crossentropy, _labels, grad=(0, 1)),
     _loss(losses.binary_crossentropy, _labels, "smoothed", label_smoothing=0.2),
     _loss(losses.binary_crossentropy, _label_probabilities, "of probabilities", from_logits=False),
@@ -652,6 +675,10 @@ def _metric(name: str, args: Any, *covers: Any) -> Unit:
     return Unit(f"metric {name}", (name, *covers), lambda dtype: fn, make_args, out=at_least_float32)
 
 
+def _yes_or_no_scores(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    return draw.probabilities(8, dtype=dtype), to_jax(draw.rng.permutation([0, 1, 0, 1, 1, 0, 0, 1]).astype("int32"))
+
+
 def _many_classes(draw: Draw, dtype: Any) -> tuple[Any, ...]:
     return draw.normal(8, 7, dtype=dtype), draw.integers(7, 8)
 
@@ -674,6 +701,13 @@ METRIC_UNITS = [
     _metric("accuracy", _classes),
     _metric("binary_accuracy", _yes_or_no),
     _metric("top_k_accuracy", _many_classes),
+    _metric("categorical_accuracy", _classes),
+    _metric("balanced_accuracy", _classes),
+    _metric("mean_iou", _classes),
+    _metric("auc", _yes_or_no_scores, metrics.binned_auc),
+    _metric("pr_auc", _yes_or_no_scores),
+    _metric("mape", _positive_values),
+    _metric("cosine_similarity", _values),
     _metric("precision", _classes),
     _metric("recall", _classes),
     _metric("f1", _classes),
@@ -693,6 +727,10 @@ METRIC_UNITS = [
     ),
     function(metrics.rmse, _values, name="metrics.rmse", grad=(0, 1), out=at_least_float32),
     function(metrics.mae, _values, name="metrics.mae", grad=(0, 1), out=at_least_float32),
+    function(metrics.mape, _positive_values, name="metrics.mape", grad=(0, 1), out=at_least_float32),
+    function(metrics.auc, _yes_or_no_scores, name="metrics.auc", out=default_float),
+    function(metrics.balanced_accuracy, _classes, name="metrics.balanced_accuracy", out=lambda d: jnp.dtype("float32")),
+    function(metrics.mean_iou, _classes, name="metrics.mean_iou", out=lambda d: jnp.dtype("float32")),
     function(metrics.r2_score, _values, name="metrics.r2_score", grad=(0, 1), out=at_least_float32),
     function(metrics.confusion_matrix, _classes, name="metrics.confusion_matrix"),
     function(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Container, Mapping
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import jax
@@ -112,10 +113,17 @@ def leaf(where: str, params: Params, name: str) -> Params:
     return params[name]
 
 
+def canonical(name: str, names: Container[str]) -> str:
+    """The spelling of a name in a table: as it is, in lower case, or as mean_squared_error for MeanSquaredError."""
+    words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    spellings = name, name.lower(), re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
+    return next((spelling for spelling in spellings if spelling in names), name)
+
+
 def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " or a function") -> T:
-    """Look up a name in a table; the error suggests close matches."""
-    if isinstance(name, str) and (name in table or name.lower() in table):
-        return table[name if name in table else name.lower()]
+    """Look up a name in a table, see `canonical`; the error suggests close matches."""
+    if isinstance(name, str) and canonical(name, table) in table:
+        return table[canonical(name, table)]
     options = sorted(table)
     close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
     hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(options)}."

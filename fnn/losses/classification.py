@@ -9,7 +9,7 @@ from .._core.checks import check_float, check_range
 from .._core.dtypes import lift, widened
 from .._core.errors import describe, fail, shape_text
 from .._core.types import Array, Scalar
-from ..nn.activations import log_softmax, softplus
+from ..nn.activations import log_softmax, sigmoid, softplus
 from .common import EPSILON, FLOATING_HINT, align, mean_per_example
 
 
@@ -28,13 +28,7 @@ def binary_crossentropy(
     """
     check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)
     p, t = align("binary_crossentropy", predictions, targets)
-    smoothing = jnp.asarray(label_smoothing, p.dtype)
-    t = t * (1 - smoothing) + 0.5 * smoothing
-    if from_logits:
-        # Not softplus(p) - t * p, which cancels: at p = 17 and t = 1 it is 0 in float32 instead of 4e-8.
-        return mean_per_example(_weighted(t, softplus(-p)) + _weighted(1 - t, softplus(p)))
-    p = jnp.clip(p, EPSILON, 1 - EPSILON)
-    return mean_per_example(-t * jnp.log(p) - (1 - t) * jnp.log(1 - p))
+    return mean_per_example(_binary_crossentropies(p, _smoothed(t, label_smoothing, 2), from_logits))
 
 
 def categorical_crossentropy(
@@ -52,14 +46,15 @@ def categorical_crossentropy(
       label_smoothing: targets become ``t (1 - s) + s / classes``; in [0, 1], may be traced.
     """
     check_range("categorical_crossentropy", "label_smoothing", label_smoothing, 0, 1)
-    _check_classes("categorical_crossentropy", predictions)
+    check_classes("categorical_crossentropy", predictions)
     p, t = align("categorical_crossentropy", predictions, targets)
-    smoothing = jnp.asarray(label_smoothing, p.dtype)
-    t = t * (1 - smoothing) + smoothing / p.shape[-1]
+    t = _smoothed(t, label_smoothing, p.shape[-1])
     return mean_per_example(jnp.sum(_weighted(t, -_log_probabilities(p, from_logits)), -1))
 
 
-def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
+def sparse_categorical_crossentropy(
+    predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
+) -> Array:
     """Cross-entropy ``-log(p_t)`` of integer class labels, the mean of each example, (batch,).
 
     Args:
@@ -67,21 +62,127 @@ def sparse_categorical_crossentropy(predictions: Array, targets: Array, *, from_
       targets: (batch, ...) or (batch, ..., 1), integers in [0, classes); other dtypes are refused. A label outside
         gives NaN here, and an error in `fnn.fit` and `fnn.evaluate`, which see the values.
       from_logits: as in `binary_crossentropy`, and so are result and errors.
+      label_smoothing: as in `categorical_crossentropy` of one-hot rows.
 
     >>> import jax.numpy as jnp
     >>> print(sparse_categorical_crossentropy(jnp.zeros((1, 4)), jnp.array([2])))
     [1.3862944]
     """
-    targets = _class_targets("sparse_categorical_crossentropy", predictions, targets)
-    classes = predictions.shape[-1]
-    # A comparison and a sum instead of a gather: the gradient needs no scatter, and a label outside is noticed.
-    numbers = jnp.arange(classes, dtype=jax.dtypes.canonicalize_dtype(targets.dtype))
-    chosen = targets[..., None] == lift(numbers, targets[..., None])
+    where = "sparse_categorical_crossentropy"
+    check_range(where, "label_smoothing", label_smoothing, 0, 1)
+    chosen, inside = _chosen_classes(where, predictions, targets)
     log_p = _log_probabilities(widened(predictions), from_logits)
-    log_p_t = jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
-    inside = (targets >= 0) & (targets < classes)
-    # 0 / 0 gives NaN for a label outside, and for no other, since `jax.debug_nans` may be on.
-    return mean_per_example(jnp.zeros_like(log_p_t) / inside.astype(log_p_t.dtype) - log_p_t)
+    if isinstance(label_smoothing, (int, float)) and label_smoothing == 0:
+        values = -jnp.sum(jnp.where(chosen, log_p, jnp.zeros_like(log_p)), -1)
+    else:
+        t = _smoothed(chosen.astype(log_p.dtype), label_smoothing, log_p.shape[-1])
+        values = jnp.sum(_weighted(t, -log_p), -1)
+    return mean_per_example(_nan_outside(values, inside))
+
+
+def binary_focal_crossentropy(
+    predictions: Array,
+    targets: Array,
+    *,
+    apply_class_balancing: bool = False,
+    alpha: Scalar = 0.25,
+    gamma: Scalar = 2.0,
+    from_logits: bool = True,
+    label_smoothing: Scalar = 0.0,
+) -> Array:
+    """Focal loss of yes/no labels, ``-(1 - p_t)^gamma log(p_t)``, the mean over the outputs of each example, (batch,).
+
+    ``p_t`` is the probability of the label: ``p`` where it is 1, else ``1 - p``. Examples that are already predicted
+    well count less than in `binary_crossentropy`, which this is with ``gamma=0`` (Lin et al. 2017, arXiv:1708.02002).
+
+    Args:
+      predictions, targets, from_logits, label_smoothing: as in `binary_crossentropy`, and so are result and errors.
+      apply_class_balancing: whether labels of 1 weigh ``alpha`` and labels of 0 ``1 - alpha``; default False, as in
+        Keras.
+      alpha: in [0, 1]; default 0.25. May be traced, as may ``gamma``.
+      gamma: at least 0; default 2.
+
+    >>> import jax.numpy as jnp
+    >>> print(binary_focal_crossentropy(jnp.array([0.0, 2.0]), jnp.array([1, 0])).round(4))
+    [0.1733 1.6501]
+    """
+    where = "binary_focal_crossentropy"
+    _check_focus(where, alpha, gamma, label_smoothing)
+    p, t = align(where, predictions, targets)
+    t = _smoothed(t, label_smoothing, 2)
+    yes, no = (sigmoid(p), sigmoid(-p)) if from_logits else (p, 1 - p)
+    values = _power(t * no + (1 - t) * yes, gamma) * _binary_crossentropies(p, t, from_logits)
+    if apply_class_balancing:
+        a = jnp.asarray(alpha, p.dtype)
+        values = values * (t * a + (1 - t) * (1 - a))
+    return mean_per_example(values)
+
+
+def categorical_focal_crossentropy(
+    predictions: Array,
+    targets: Array,
+    *,
+    alpha: Scalar = 0.25,
+    gamma: Scalar = 2.0,
+    from_logits: bool = True,
+    label_smoothing: Scalar = 0.0,
+) -> Array:
+    """Focal loss ``-alpha sum_k t_k (1 - p_k)^gamma log(p_k)`` of distributions, the mean of each example, (batch,).
+
+    Args:
+      predictions, targets, from_logits, label_smoothing: as in `categorical_crossentropy`, and so are result and
+        errors.
+      alpha: a weight of all classes, in [0, 1]; default 0.25. Weights by class are ``class_weight`` in `fnn.fit`.
+      gamma: as in `binary_focal_crossentropy`.
+    """
+    where = "categorical_focal_crossentropy"
+    _check_focus(where, alpha, gamma, label_smoothing)
+    check_classes(where, predictions)
+    p, t = align(where, predictions, targets)
+    return mean_per_example(_focal(p, _smoothed(t, label_smoothing, p.shape[-1]), alpha, gamma, from_logits))
+
+
+def sparse_categorical_focal_crossentropy(
+    predictions: Array,
+    targets: Array,
+    *,
+    alpha: Scalar = 0.25,
+    gamma: Scalar = 2.0,
+    from_logits: bool = True,
+    label_smoothing: Scalar = 0.0,
+) -> Array:
+    """`categorical_focal_crossentropy` of integer class labels, the mean of each example, (batch,).
+
+    Args:
+      predictions, targets: as in `sparse_categorical_crossentropy`, and so are result and errors.
+      alpha, gamma, from_logits, label_smoothing: as in `categorical_focal_crossentropy`.
+    """
+    where = "sparse_categorical_focal_crossentropy"
+    _check_focus(where, alpha, gamma, label_smoothing)
+    chosen, inside = _chosen_classes(where, predictions, targets)
+    p = widened(predictions)
+    t = _smoothed(chosen.astype(p.dtype), label_smoothing, p.shape[-1])
+    return mean_per_example(_nan_outside(_focal(p, t, alpha, gamma, from_logits), inside))
+
+
+def kl_divergence(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
+    """Kullback-Leibler divergence ``sum_k t_k log(t_k / p_k)`` of distributions, the mean of each example, (batch,).
+
+    It is the cross-entropy less the entropy of the targets: 0 where they agree. With ``from_logits=False`` it is
+    Keras's, in which probabilities are clipped to [1e-7, 1], but not divided by their sum.
+
+    Args:
+      predictions, targets: as in `categorical_crossentropy`, and so are result and errors.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+
+    >>> import jax.numpy as jnp
+    >>> print(kl_divergence(jnp.zeros((2, 2)), jnp.array([[0.5, 0.5], [1.0, 0.0]])))
+    [0.        0.6931472]
+    """
+    check_classes("kl_divergence", predictions)
+    p, t = align("kl_divergence", predictions, targets)
+    log_p = log_softmax(p) if from_logits else jnp.log(jnp.clip(p, EPSILON, 1))
+    return mean_per_example(jnp.sum(_weighted(t, jnp.log(jnp.maximum(t, EPSILON)) - log_p), -1))
 
 
 def logistic(predictions: Array, targets: Array) -> Array:
@@ -93,7 +194,8 @@ def logistic(predictions: Array, targets: Array) -> Array:
     return mean_per_example(softplus(-t * f))
 
 
-def _check_classes(where: str, predictions: Array) -> None:
+def check_classes(where: str, predictions: Array) -> None:
+    """Require predictions (batch, ..., classes)."""
     check_float(where, predictions, FLOATING_HINT)
     if predictions.ndim < 2 or predictions.shape[-1] < 2:
         expected = "predictions of shape (batch, ..., classes) with at least 2 classes"
@@ -103,7 +205,7 @@ def _check_classes(where: str, predictions: Array) -> None:
 
 def _class_targets(where: str, predictions: Array, targets: Array) -> Array:
     """Integer targets in the shape of the predictions without their last axis, in at least 32 bits."""
-    _check_classes(where, predictions)
+    check_classes(where, predictions)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         hint = "Use y.astype('int32'), or categorical_crossentropy for one-hot rows."
         fail(where, expected="integer class numbers as targets", got=describe(targets), hint=hint)
@@ -114,6 +216,53 @@ def _class_targets(where: str, predictions: Array, targets: Array) -> Array:
         hint = "Use categorical_crossentropy for one-hot rows." if targets.shape == predictions.shape else ""
         fail(where, expected=expected, got=describe(targets), hint=hint)
     return targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
+
+
+def _chosen_classes(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]:
+    """Of each class whether it is the label, (batch, ..., classes), and whether the label is a class, (batch, ...)."""
+    targets = _class_targets(where, predictions, targets)
+    classes = predictions.shape[-1]
+    # A comparison and a sum instead of a gather: the gradient needs no scatter, and a label outside is noticed.
+    numbers = jnp.arange(classes, dtype=jax.dtypes.canonicalize_dtype(targets.dtype))
+    chosen = targets[..., None] == lift(numbers, targets[..., None])
+    return chosen, (targets >= 0) & (targets < classes)
+
+
+def _nan_outside(values: Array, inside: Array) -> Array:
+    # 0 / 0 gives NaN for a label outside, and for no other, since `jax.debug_nans` may be on.
+    return jnp.zeros_like(values) / inside.astype(values.dtype) + values
+
+
+def _smoothed(t: Array, smoothing: Scalar, classes: int) -> Array:
+    s = jnp.asarray(smoothing, t.dtype)
+    return t * (1 - s) + s / classes
+
+
+def _binary_crossentropies(p: Array, t: Array, from_logits: bool) -> Array:
+    """The cross-entropy of each output."""
+    if from_logits:
+        # Not softplus(p) - t * p, which cancels: at p = 17 and t = 1 it is 0 in float32 instead of 4e-8.
+        return _weighted(t, softplus(-p)) + _weighted(1 - t, softplus(p))
+    p = jnp.clip(p, EPSILON, 1 - EPSILON)
+    return -t * jnp.log(p) - (1 - t) * jnp.log(1 - p)
+
+
+def _focal(p: Array, t: Array, alpha: Scalar, gamma: Scalar, from_logits: bool) -> Array:
+    """The focal loss of each row; ``1 - p`` is computed without cancellation from ``log(p)``."""
+    log_p = _log_probabilities(p, from_logits)
+    focus = jnp.asarray(alpha, p.dtype) * _power(-jnp.expm1(log_p), gamma)
+    return jnp.sum(focus * _weighted(t, -log_p), -1)
+
+
+def _power(q: Array, gamma: Scalar) -> Array:
+    """``q^gamma``, with a finite derivative at 0 for any ``gamma``."""
+    return jnp.power(jnp.maximum(q, jnp.finfo(q.dtype).tiny), jnp.asarray(gamma, q.dtype))
+
+
+def _check_focus(where: str, alpha: Scalar, gamma: Scalar, label_smoothing: Scalar) -> None:
+    check_range(where, "alpha", alpha, 0, 1)
+    check_range(where, "gamma", gamma, 0)
+    check_range(where, "label_smoothing", label_smoothing, 0, 1)
 
 
 def _log_probabilities(p: Array, from_logits: bool) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_float
@@ -12,13 +13,40 @@ from .._core.errors import describe, fail
 from .._core.types import Array, PyTree
 
 Loss = Callable[[PyTree, PyTree], Array]
-FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions."
+FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions; predictions come first."
 EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or take their logarithm
 
 
 def mean_per_example(values: Array) -> Array:
     """The mean over all axes after the batch."""
     return jnp.mean(values, tuple(range(1, values.ndim)))
+
+
+def check_rows_apart(where: str, fn: Loss, predictions: PyTree, targets: PyTree) -> None:
+    """Refuse a custom function that compares every row with every other: ``p - t`` of shapes (n, 1) and (n,) is (n, n).
+
+    Such a function also takes targets of another length, and fails where arrays of two ranks do not broadcast.
+    """
+    shapes = [tuple(getattr(a, "shape", ())) for a in (predictions, targets)]
+    if shapes[0] != (*shapes[1], 1) and shapes[1] != (*shapes[0], 1):
+        return
+    p, t = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (predictions, targets))
+    if not _traces(fn, p, jax.ShapeDtypeStruct((t.shape[0] + 1, *t.shape[1:]), t.dtype)):
+        return
+    with jax.numpy_rank_promotion("raise"):
+        apart = _traces(fn, p, t)
+    if not apart:
+        got = f"predictions {describe(p)} and targets {describe(t)}, which it broadcasts against each other"
+        hint = "Give the targets the predictions' shape, e.g. y[:, None], or write predictions[:, 0] in the function."
+        fail(where, expected="a function that compares each prediction with its target", got=got, hint=hint)
+
+
+def _traces(fn: Loss, *args: jax.ShapeDtypeStruct) -> bool:
+    try:
+        jax.eval_shape(fn, *args)
+    except Exception:  # whatever a user's function raises
+        return False
+    return True
 
 
 def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ import numpy as np
 from .._core.checks import resolve
 from .._core.errors import fail
 from .._core.types import ArrayLike, ArraySpec
-from . import classification, gaussian, regression
+from . import classification, gaussian, margins, regression
 from .common import Loss
 
 CLASSES, LABELS, GAUSSIAN, VALUES = "classes", "yes or no", "gaussian", "values"
@@ -23,9 +23,10 @@ class Facts(NamedTuple):
     """Facts about a loss; the defaults are those of a custom loss."""
 
     loss: Loss
-    short: str = ""  # its short name
+    also: tuple[str, ...] = ()  # its other names
     outputs: str = VALUES
     logits: bool = False  # whether it takes logits, unless from_logits=False
+    margin: bool = False  # whether it takes scores around 0 that stand for no probabilities
     per_example: bool = False  # whether its value for an example depends on that example alone
     check: Callable[[str, ArraySpec, ArrayLike], None] | None = None  # refuses invalid targets, given the loss's name
 
@@ -69,6 +70,19 @@ def _check_signs(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
         fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
 
 
+def _check_labels(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+    t = np.asarray(targets)
+    if not (np.isin(t, (0, 1)).all() or np.isin(t, (-1, 1)).all()):
+        low, high = _extremes(t)
+        fail(name, expected="targets of 0 and 1, or -1 and +1", got=f"targets from {low:g} to {high:g}")
+
+
+def _check_counts(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+    low, high = _extremes(targets)
+    if not low >= 0:
+        fail(name, expected="counts of at least 0 as targets", got=f"targets from {low:g} to {high:g}")
+
+
 def check_distributions(where: str, rows: np.ndarray) -> None:
     """Refuse rows (..., classes) that do not sum to 1, such as rows of zeros."""
     # Half precision rounds each of many probabilities.
@@ -93,27 +107,56 @@ def _extremes(x: ArrayLike) -> tuple[float, float]:
 
 _known = functools.partial(Facts, per_example=True)
 _on_logits = functools.partial(_known, logits=True)
+_of_margins = functools.partial(_known, margin=True)
 FACTS: tuple[Facts, ...] = (
-    _known(regression.mean_squared_error, "mse"),
-    _known(regression.mean_absolute_error, "mae"),
-    _known(regression.mean_absolute_percentage_error, "mape"),
-    _known(regression.mean_squared_logarithmic_error, "msle"),
+    _known(regression.mean_squared_error, ("mse",)),
+    _known(regression.mean_absolute_error, ("mae",)),
+    _known(regression.mean_absolute_percentage_error, ("mape",)),
+    _known(regression.mean_squared_logarithmic_error, ("msle",)),
     _known(regression.huber),
-    _on_logits(classification.binary_crossentropy, outputs=LABELS, check=_check_probabilities),
+    _known(regression.log_cosh, ("logcosh", "log_cosh_error")),
+    _known(regression.poisson, check=_check_counts),
+    _known(regression.cosine_similarity),
+    _on_logits(classification.binary_crossentropy, ("bce",), outputs=LABELS, check=_check_probabilities),
+    _on_logits(classification.binary_focal_crossentropy, outputs=LABELS, check=_check_probabilities),
     _on_logits(classification.categorical_crossentropy, outputs=CLASSES, check=_check_rows),
+    _on_logits(classification.categorical_focal_crossentropy, outputs=CLASSES, check=_check_rows),
     _on_logits(classification.sparse_categorical_crossentropy, outputs=CLASSES, check=_check_class_numbers),
+    _on_logits(classification.sparse_categorical_focal_crossentropy, outputs=CLASSES, check=_check_class_numbers),
+    _on_logits(
+        classification.kl_divergence, ("kld", "kullback_leibler_divergence"), outputs=CLASSES, check=_check_rows
+    ),
     _on_logits(classification.logistic, outputs=LABELS, check=_check_signs),
+    _of_margins(margins.hinge, outputs=LABELS, check=_check_labels),
+    _of_margins(margins.squared_hinge, outputs=LABELS, check=_check_labels),
+    _of_margins(margins.categorical_hinge, outputs=CLASSES, check=_check_rows),
     _known(gaussian.gaussian_nll, outputs=GAUSSIAN),
 )
-LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss_name(facts.loss), facts.short) if name}
+LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss_name(facts.loss), *facts.also)}
+
+_ELSEWHERE = {
+    **dict.fromkeys(("crossentropy", "crossentropyloss"), "sparse_categorical_crossentropy"),
+    **dict.fromkeys(("binarycrossentropywithlogits", "bcewithlogitsloss", "bceloss"), "binary_crossentropy"),
+    **dict.fromkeys(("mseloss", "squarederror"), "mean_squared_error"),
+    **dict.fromkeys(("l1loss", "absoluteerror"), "mean_absolute_error"),
+    **dict.fromkeys(("smoothl1loss", "huberloss"), "huber"),
+    "kldivloss": "kl_divergence",
+    "poissonnllloss": "poisson",
+    "gaussiannllloss": "gaussian_nll",
+}
+"""Names of PyTorch and scikit-learn, without case and underscores."""
 
 
 def get_loss(loss: str | Loss) -> Loss:
     """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
 
+    Names are Keras's: "mse", "mean_squared_error" and "MeanSquaredError" are one loss.
     For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``. An unknown name raises
     `InputError` with the close matches.
     """
+    if isinstance(loss, str) and (here := _ELSEWHERE.get(loss.lower().replace("_", ""))):
+        hint = f"It is called {here!r} here."
+        fail("loss", expected="the name of a known loss or a function", got=repr(loss), hint=hint)
     return resolve("loss", loss, LOSSES)
 
 
@@ -139,6 +182,17 @@ def expects(loss: Loss) -> str:
 def activation_of(loss: Loss) -> str:
     """The activation that turns the logits of a loss into probabilities."""
     return "softmax" if of_classes(loss) else "sigmoid"
+
+
+def threshold(loss: Loss) -> float:
+    """The score above which a model with this loss says yes: 0 for logits and margins, else 0.5."""
+    return 0.0 if expects(loss) == "logits" or facts_of(loss).margin else 0.5
+
+
+def distribution(loss: Loss) -> str:
+    """The meaning of outputs that stand for probabilities or moments; `VALUES` for any other, margins included."""
+    facts = facts_of(loss)
+    return VALUES if facts.margin else facts.outputs
 
 
 def several_labels(loss: Loss) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 
 from .._core.checks import check_range
+from .._core.errors import describe, fail
+from .._core.norms import divided, norm
 from .._core.types import Array, Scalar
 from .common import EPSILON, align, mean_per_example
 
@@ -62,3 +65,62 @@ def huber(predictions: Array, targets: Array, *, delta: Scalar = 1.0) -> Array:
     error, d = jnp.abs(p - t), jnp.asarray(delta, p.dtype)
     small = jnp.where(error <= d, error, d)
     return mean_per_example(0.5 * jnp.square(small) + d * (error - small))
+
+
+def log_cosh(predictions: Array, targets: Array) -> Array:
+    """``log(cosh(e))`` with ``e = p - t``, the mean of each example: ``e^2 / 2`` near 0, ``|e| - log(2)`` far from it.
+
+    Stable for any ``e``, and accurate near 0, where Keras's formula cancels. Shapes and errors as in
+    `mean_squared_error`.
+
+    >>> import jax.numpy as jnp
+    >>> print(log_cosh(jnp.array([0.0, 90.0]), jnp.zeros(2)))
+    [ 0.       89.306854]
+    """
+    p, t = align("log_cosh", predictions, targets)
+    error = jnp.abs(p - t)
+    near = error < 1
+    # cosh(e) = 1 + 2 sinh(e / 2)^2 there, and exp(e) (1 + exp(-2 e)) / 2 elsewhere.
+    small = jnp.log1p(2 * jnp.square(jnp.sinh(jnp.where(near, error, jnp.zeros_like(error)) / 2)))
+    large = error + jnp.log1p(jnp.exp(-2 * error)) - np.log(2).astype(p.dtype)
+    return mean_per_example(jnp.where(near, small, large))
+
+
+def poisson(predictions: Array, targets: Array) -> Array:
+    """Poisson loss ``p - t log(p)`` of counts ``t``, the mean of each example; predictions are rates, above 0.
+
+    The negative log-likelihood less a constant, with 1e-7 added inside the logarithm, as in Keras. End the model with
+    an activation that keeps rates positive, such as ``Dense(1, activation="softplus")``. PyTorch's default takes the
+    logarithm of the rate. Shapes and errors as in `mean_squared_error`.
+    """
+    p, t = align("poisson", predictions, targets)
+    return mean_per_example(p - t * jnp.log(p + EPSILON))
+
+
+def cosine_similarity(predictions: Array, targets: Array) -> Array:
+    """Minus the cosine of the angle between vectors, ``-p . t / (|p| |t|)``, the mean of each example.
+
+    -1 where they point the same way, 1 where opposite, and 0 (with gradient 0) where one is shorter than 1e-7. The
+    metric "cosine_similarity" has the other sign, as in Keras.
+
+    Args:
+      predictions: (batch, ..., features), floating point.
+      targets: (batch, ..., features), the same shape.
+
+    Raises:
+      InputError: when the shapes differ, or there is no axis of features.
+
+    >>> import jax.numpy as jnp
+    >>> print(cosine_similarity(jnp.array([[3.0, 0.0], [3.0, 0.0]]), jnp.array([[5.0, 0.0], [1.0, 1.0]])))
+    [-1.         -0.70710677]
+    """
+    p, t = align("cosine_similarity", predictions, targets)
+    if p.ndim < 2:
+        fail("cosine_similarity", expected="vectors of shape (batch, ..., features)", got=describe(predictions))
+    return -mean_per_example(jnp.sum(_direction(p) * _direction(t), -1))
+
+
+def _direction(v: Array) -> Array:
+    """Vectors of length 1, and 0 for those without a length."""
+    length = norm(v, axes=(-1,))
+    return divided(v, jnp.where(length < EPSILON, jnp.zeros_like(length), length))

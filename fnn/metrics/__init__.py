@@ -6,6 +6,7 @@ see values: there a prediction that holds NaN, or a label outside the classes, c
 never counts, whatever it holds.
 """
 
+from .auc import auc, binned_auc
 from .calibration import (
     LEVELS,
     CoverageCurve,
@@ -21,8 +22,10 @@ from .calibration import (
 from .classification import (
     ClassScores,
     accuracy,
+    balanced_accuracy,
     binary_accuracy,
     confusion_matrix,
+    mean_iou,
     precision_recall_f1,
     scores_from_confusion,
     top_k,
@@ -30,13 +33,13 @@ from .classification import (
 )
 from .metric import Metric, Totals, mean_metric
 from .names import DIRECTIONS, METRICS, NAN_ROWS, check_labels, direction, get_metric
-from .regression import mae, r2_score, rmse
+from .regression import mae, mape, r2_score, rmse
 from .report import classification_report
 
 __all__ = [
     "DIRECTIONS", "LEVELS", "METRICS", "NAN_ROWS", "ClassScores", "CoverageCurve", "Interval", "Metric",
-    "Reliability", "Totals", "accuracy", "binary_accuracy", "calibration_error", "check_labels",
-    "classification_report", "confusion_matrix", "coverage", "coverage_curve", "direction", "gaussian_interval",
-    "get_metric", "interval_width", "mae", "mean_metric", "precision_recall_f1", "r2_score", "reliability", "rmse",
-    "scores_from_confusion", "top_k", "top_k_accuracy",
+    "Reliability", "Totals", "accuracy", "auc", "balanced_accuracy", "binary_accuracy", "binned_auc",
+    "calibration_error", "check_labels", "classification_report", "confusion_matrix", "coverage", "coverage_curve",
+    "direction", "gaussian_interval", "get_metric", "interval_width", "mae", "mape", "mean_iou", "mean_metric",
+    "precision_recall_f1", "r2_score", "reliability", "rmse", "scores_from_confusion", "top_k", "top_k_accuracy",
 ]  # fmt: skip

@@ -161,6 +161,16 @@ def _check_scores(where: str, p: np.ndarray, probabilities: bool) -> None:
         fail(where, expected="probabilities in [0, 1], to be thresholded at 0.5", got=got, hint=hint)
 
 
+def check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> None:
+    """Refuse values outside [0, 1] and, unless single, rows that do not sum to 1, with a hint."""
+    low, high, sums = float(p.min()), float(p.max()), p.sum(-1)
+    if not (low >= 0 and high <= 1):
+        logits = f"For logits pass fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
+        fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=logits)
+    if not single and not np.allclose(sums, 1, atol=0.02):
+        fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
+
+
 def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str) -> None:
     """Refuse targets ``t`` that are not labels for predictions ``p``, or, with ``several``, not yes/no labels.
 

@@ -17,7 +17,7 @@ from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.types import Array, ArrayLike
 from ..losses.common import align
-from .arguments import class_arguments, host_values, is_single_score, numeric_array, to_widest
+from .arguments import check_probabilities, class_arguments, host_values, is_single_score, numeric_array, to_widest
 from .classification import paired_classes
 from .metric import float64_on_host
 
@@ -71,26 +71,17 @@ def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10)
 def _reliability(where: str, probabilities: ArrayLike, targets: ArrayLike, bins: int) -> Reliability:
     check_count(where, "bins", bins)
     p = numeric_array(where, "probabilities", probabilities)
-    check_float(where, p, "Pass probabilities, such as fnn.activations.softmax(logits).")
+    check_float(where, p, "Probabilities come first, such as fnn.activations.softmax(logits), then targets.")
     hint = "For several yes/no labels pass p.ravel() and y.ravel()."
     given = class_arguments(where, p, targets, None, False, scores=False, hint=hint)
     p, single = widened(p), is_single_score(p)
     if is_concrete(p):
-        _check_probabilities(where, np.asarray(p), single, hint)
+        check_probabilities(where, np.asarray(p), single, hint)
     confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
     predicted, t = paired_classes(where, p, given.targets)
     right = t == 1 if single else predicted == t
     with jax.debug_nans(False):  # the mean of an empty bin is NaN
         return _by_bins(confidence.ravel(), right.ravel(), bins)
-
-
-def _check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> None:
-    low, high, sums = float(p.min()), float(p.max()), p.sum(-1)
-    if not (low >= 0 and high <= 1):
-        logits = f"For logits pass fnn.activations.{'sigmoid' if single else 'softmax'}(logits)."
-        fail(where, expected="probabilities in [0, 1]", got=f"values from {low:g} to {high:g}", hint=logits)
-    if not single and not np.allclose(sums, 1, atol=0.02):
-        fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
 
 
 @functools.partial(jax.jit, static_argnums=2)

@@ -37,7 +37,7 @@ def paired_classes(where: str, predictions: Array, targets: Array, threshold: Sc
     if is_single_score(p):
         p, t = paired_labels(where, p, t, threshold)
         return (p[..., 0], t[..., 0]) if p.ndim > 1 else (p, t)
-    t = _true_classes(p, t)
+    t = _true_classes(where, p, t)
     if is_float(p):
         p = jnp.where(jnp.isnan(p).any(-1), _NO_ANSWER, jnp.argmax(p, -1).astype(jnp.int32))
     else:
@@ -47,7 +47,7 @@ def paired_classes(where: str, predictions: Array, targets: Array, threshold: Sc
     return p, t
 
 
-def _true_classes(predictions: Array, targets: Array) -> Array:
+def _true_classes(where: str, predictions: Array, targets: Array) -> Array:
     """Classes from targets, which are one-hot rows if they have the shape of predictions that are scores."""
     if is_float(predictions) and targets.shape == predictions.shape:
         top = jnp.max(targets, -1)
@@ -55,7 +55,7 @@ def _true_classes(predictions: Array, targets: Array) -> Array:
         return jnp.where(top > 0, jnp.argmax(targets, -1).astype(jnp.int32), _NO_CLASS)
     if is_float(targets):
         hint = "Use y.astype('int32'). Predictions come first, then targets."
-        fail("targets", expected="integer class numbers, or one-hot rows", got=describe(targets), hint=hint)
+        fail(f"{where}, targets", expected="integer class numbers, or one-hot rows", got=describe(targets), hint=hint)
     return _squeezed(targets.astype(jnp.int32))
 
 
@@ -68,7 +68,8 @@ def _top_k_hits(predictions: Array, targets: Array, k: int) -> Array:
     predictions = jnp.asarray(predictions)
     if predictions.ndim < 2 or predictions.shape[-1] < 2 or not is_float(predictions):
         got = f"{describe(predictions)} and {describe(targets)}"
-        fail(TOP_K, expected="predictions (batch, ..., classes) and class numbers or one-hot rows", got=got)
+        expected = "predictions (batch, ..., classes) and class numbers or one-hot rows"
+        fail(TOP_K, expected=expected, got=got, hint="Predictions come first, then targets.")
     best, t = paired_classes(TOP_K, predictions, targets)
     # The rank of the true class; of equal scores the lower class comes first, as in argmax.
     known = (t >= 0) & (t < predictions.shape[-1]) & (best >= 0)
@@ -326,6 +327,79 @@ def precision_recall_f1(
     return class_scores(count_labels(p, t, w) if given.several else count_classes(p, t, w, classes))
 
 
+@float64_on_host
+def balanced_accuracy(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    num_classes: int | None = None,
+    threshold: Scalar | None = None,
+    multi_label: bool | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Array:
+    """The mean over classes of the fraction of their examples predicted correctly (the mean recall).
+
+    Every class counts alike, however rare; one without examples does not count, as in scikit-learn. For several yes/no
+    labels it is the mean over labels of that of yes and no. Arguments and errors as in `precision_recall_f1`.
+
+    >>> print(balanced_accuracy([0, 0, 0, 1], [0, 0, 1, 1]))
+    0.75
+    """
+    where = "balanced_accuracy"
+    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
+    pairs = pairs_and_number(where, given, num_classes)
+    return _mean_recall(_count_outcomes(*pairs, given.weights, given.several))
+
+
+@float64_on_host
+def mean_iou(
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    num_classes: int | None = None,
+    threshold: Scalar | None = None,
+    multi_label: bool | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> Array:
+    """The mean intersection over union (Jaccard index), for segmentation: ``right / (predicted + true - right)``.
+
+    The mean is over classes that are predicted or true somewhere, as in Keras; for several yes/no labels over all of
+    them, of yes alone, as in scikit-learn. Pixels are axes between batch and classes: predictions of shape (batch,
+    height, width, classes), targets of shape (batch, height, width). Arguments and errors as in `precision_recall_f1`.
+
+    >>> print(mean_iou([0, 1, 1, 1], [0, 0, 1, 1]))
+    0.5833334
+    """
+    where = "mean_iou"
+    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
+    p, t, classes = pairs_and_number(where, given, num_classes)
+    counts = count_labels(p, t, given.weights) if given.several else count_classes(p, t, given.weights, classes)
+    return _mean_overlap(counts, given.several)
+
+
+def _count_outcomes(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Counts:
+    """Counts (1, classes), or (labels, 2) of no and yes."""
+    if several:
+        no, yes = (count_labels((p == k).astype(jnp.int32), (t == k).astype(jnp.int32), weights) for k in (0, 1))
+        return Counts(*(jnp.stack(pair, -1) for pair in zip(no, yes, strict=True)))
+    return Counts(*(a[None] for a in count_classes(p, t, weights, classes)))
+
+
+def _mean_recall(counts: Counts) -> Array:
+    recall = class_scores(counts).recall
+    seen = (counts.true > 0).astype(recall.dtype)
+    return jnp.mean(divided(jnp.sum(recall * seen, -1), jnp.sum(seen, -1)))
+
+
+def _mean_overlap(counts: Counts, several: bool) -> Array:
+    """The mean intersection over union of all labels, or of the classes that occur."""
+    f1 = class_scores(counts).f1
+    overlap = f1 / (2 - f1)  # F1 is twice the intersection over the sum, this the intersection over the union
+    if several:
+        return jnp.mean(overlap)
+    return divided(jnp.sum(overlap), jnp.sum(counts.predicted + counts.true > 0, dtype=overlap.dtype))
+
+
 def streaming_accuracy(threshold: Scalar, several: bool, name: str = "accuracy") -> Metric:
     """The mean of correct classes, or of correct labels."""
     pairs = paired_labels if several else paired_classes
@@ -358,3 +432,31 @@ def streaming_class_score(name: str, threshold: Scalar, several: bool) -> Metric
         return scores[1] if not several and scores.shape[0] == 2 else jnp.mean(scores)
 
     return Metric(name, measure, result)
+
+
+def streaming_balanced_accuracy(threshold: Scalar, several: bool) -> Metric:
+    """`balanced_accuracy` from counts of outcomes."""
+    name = "balanced_accuracy"
+
+    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
+        return _count_outcomes(*_pairs(name, predictions, targets, threshold, several), weights, several)
+
+    return Metric(name, measure, _mean_recall)
+
+
+def streaming_mean_iou(threshold: Scalar, several: bool) -> Metric:
+    """`mean_iou` from counts of classes or labels."""
+
+    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
+        p, t, classes = _pairs("mean_iou", predictions, targets, threshold, several)
+        return count_labels(p, t, weights) if several else count_classes(p, t, weights, classes)
+
+    return Metric("mean_iou", measure, lambda counts: _mean_overlap(counts, several))
+
+
+def _pairs(
+    where: str, predictions: Array, targets: Array, threshold: Scalar, several: bool
+) -> tuple[Array, Array, int]:
+    """Classes or labels predicted and true, and the number of classes; of a single score two, no and yes."""
+    pairs = (paired_labels if several else paired_classes)(where, predictions, targets, threshold)
+    return *pairs, 2 if is_single_score(predictions) else predictions.shape[-1]

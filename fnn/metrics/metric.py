@@ -17,6 +17,7 @@ from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.norms import divided
 from .._core.types import Array, PyTree
+from ..losses.common import check_rows_apart
 
 Totals = PyTree
 _P = ParamSpec("_P")
@@ -55,6 +56,7 @@ def mean_metric(name: str, fn: Callable[[PyTree, PyTree], Array]) -> Metric:
     """
 
     def measure(predictions: PyTree, targets: PyTree, weights: Array) -> Totals:
+        check_rows_apart(f"metric {name!r}", fn, predictions, targets)
         values = jnp.asarray(fn(predictions, targets))
         if values.shape != weights.shape:
             fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))

@@ -2,50 +2,93 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import losses
-from .._core.checks import lookup
+from .._core.checks import canonical, lookup
 from .._core.described import described
 from .._core.dtypes import is_float
-from .._core.errors import fail
+from .._core.errors import fail, located
 from .._core.types import Array, ArrayLike, ArraySpec, PyTree, Scalar
-from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of, loss_name
+from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, facts_of, loss_name, threshold
+from ..losses.facts import FACTS as LOSS_FACTS
+from ..losses.facts import Facts as LossFacts
 from . import classification, regression
 from .arguments import check_class_labels, is_single_score
+from .auc import AUC, PR_AUC, auc, binned_auc
 from .classification import TOP_K, streaming_accuracy, streaming_class_score
 from .metric import Metric, mean_metric
+from .regression import mean_of_loss
+
+ONE_CLASS = "one class"  # targets have one class, whatever the loss
 
 
 class _Facts(NamedTuple):
     make: Callable[[Scalar, bool], Metric]  # from the threshold of yes/no scores, and whether rows hold several labels
-    reads: str  # targets as CLASSES, LABELS or VALUES
+    reads: str  # targets as CLASSES, LABELS, VALUES or ONE_CLASS
     function: Callable[..., Array] | None = None  # of whole arrays, which a task takes in place of the name
     better: str = "max"  # or "min"
+    also: tuple[str, ...] = ()  # other names, mostly Keras's
+    loss: losses.Loss | None = None  # whose mean it is, and whose targets it takes
 
 
-_BINARY = "binary_accuracy"
-_FACTS = {
-    "accuracy": _Facts(streaming_accuracy, CLASSES, classification.accuracy),
+def _facts_of_loss(facts: LossFacts) -> _Facts:
+    """A loss as a metric: of logits or probabilities, as the task's loss."""
+    name, loss = loss_name(facts.loss), facts.loss
+
+    def make(cut: Scalar, _: bool) -> Metric:
+        options = {"from_logits": cut == 0} if "from_logits" in inspect.signature(loss).parameters else {}
+        return mean_of_loss(name, partial(loss, **options))
+
+    return _Facts(make, facts.outputs, None, "min", facts.also, loss)
+
+
+_CURVES = {AUC: "roc", PR_AUC: "pr"}
+_BINARY, _CATEGORICAL = "binary_accuracy", "categorical_accuracy"
+_OWN = {
+    "accuracy": _Facts(streaming_accuracy, CLASSES, classification.accuracy, also=("acc",)),
     _BINARY: _Facts(lambda cut, _: streaming_accuracy(cut, True, _BINARY), LABELS, classification.binary_accuracy),
-    TOP_K: _Facts(lambda *_: classification.top_k(5), CLASSES, classification.top_k_accuracy),
+    _CATEGORICAL: _Facts(
+        lambda cut, _: streaming_accuracy(cut, False, _CATEGORICAL), ONE_CLASS, also=("sparse_categorical_accuracy",)
+    ),
+    TOP_K: _Facts(
+        lambda *_: classification.top_k(5),
+        ONE_CLASS,
+        classification.top_k_accuracy,
+        also=("top_k", "top_k_categorical_accuracy", "sparse_top_k_categorical_accuracy"),
+    ),
+    "balanced_accuracy": _Facts(classification.streaming_balanced_accuracy, CLASSES, classification.balanced_accuracy),
     "precision": _Facts(partial(streaming_class_score, "precision"), CLASSES),
     "recall": _Facts(partial(streaming_class_score, "recall"), CLASSES),
-    "f1": _Facts(partial(streaming_class_score, "f1"), CLASSES),
-    "rmse": _Facts(lambda *_: regression.RMSE, VALUES, regression.rmse, "min"),
-    "mae": _Facts(lambda *_: regression.MAE, VALUES, regression.mae, "min"),
-    "mse": _Facts(lambda *_: regression.MSE, VALUES, better="min"),
-    "r2": _Facts(lambda *_: regression.R2, VALUES, regression.r2_score),
+    "f1": _Facts(partial(streaming_class_score, "f1"), CLASSES, also=("f1_score",)),
+    "mean_iou": _Facts(
+        classification.streaming_mean_iou, CLASSES, classification.mean_iou, also=("mean_io_u", "one_hot_mean_io_u")
+    ),
+    AUC: _Facts(lambda *_: binned_auc("roc"), CLASSES, auc, also=("roc_auc",)),
+    PR_AUC: _Facts(lambda *_: binned_auc("pr"), CLASSES, also=("auc_pr",)),
+    "rmse": _Facts(lambda *_: regression.RMSE, VALUES, regression.rmse, "min", ("root_mean_squared_error",)),
+    "mae": _Facts(lambda *_: regression.MAE, VALUES, regression.mae, "min", ("mean_absolute_error",)),
+    "mse": _Facts(lambda *_: regression.MSE, VALUES, None, "min", ("mean_squared_error",)),
+    "mape": _Facts(lambda *_: regression.MAPE, VALUES, regression.mape, "min", ("mean_absolute_percentage_error",)),
+    "r2": _Facts(lambda *_: regression.R2, VALUES, regression.r2_score, also=("r2_score",)),
+    "cosine_similarity": _Facts(lambda *_: regression.COSINE, VALUES),
 }
-METRICS: tuple[str, ...] = tuple(_FACTS)
-"""The names that `Task` knows."""
-DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {name: facts.better for name, facts in _FACTS.items()}
+_OF_LOSSES = {loss_name(facts.loss): _facts_of_loss(facts) for facts in LOSS_FACTS}
+_TAKEN = {name for own, facts in _OWN.items() for name in (own, *facts.also)}
+_FACTS = _OWN | {name: facts for name, facts in _OF_LOSSES.items() if name not in _TAKEN}
+METRICS: tuple[str, ...] = tuple(_OWN)
+"""The metrics that `Task` knows by name, without synonyms such as "acc"; names of losses are metrics too."""
+_SPECS = {name: spec for spec, facts in _FACTS.items() for name in (spec, *facts.also)}
+DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {
+    name: _FACTS[spec].better for name, spec in _SPECS.items()
+}
 """Which way is better, by name."""
 
 
@@ -54,53 +97,56 @@ def direction(name: str) -> str | None:
 
     The key of an output's loss or metric ends in its name, after that of the output.
 
-    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_digit_f1"), direction("val_auc")
-    ('min', 'min', 'max', None)
+    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_digit_f1"), direction("val_acc")
+    ('min', 'min', 'max', 'max')
+    >>> direction("val_bias")
     """
-    return next((way for known, way in DIRECTIONS.items() if name == known or name.endswith(f"_{known}")), None)
+    of_output = (way for known, way in DIRECTIONS.items() if name.endswith(f"_{known}"))
+    return DIRECTIONS.get(canonical(name.removeprefix("val_"), DIRECTIONS)) or next(of_output, None)
 
 
 def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: losses.Loss | None = None) -> Metric:
     """A metric by name; a `Metric` is returned unchanged, and a function of predictions and targets is averaged.
 
+    The name is the key in the history as it is written: "acc" is "accuracy" under the key "acc", and "val_acc". Keras's
+    names are known, such as "mean_absolute_error", "MeanAbsoluteError" and "sparse_categorical_accuracy". The name of
+    a loss is the mean of this loss, without penalties; only "cosine_similarity" has the other sign.
+
     Args:
       metric: a name, a `Metric` or a function.
       loss: of the task. If it takes logits, the threshold of yes/no scores is 0 instead of 0.5. With
-        `losses.binary_crossentropy` and `losses.logistic` several outputs are yes/no labels, whatever the targets of a
-        batch look like: "accuracy" is the mean over examples and labels, as Keras's binary accuracy, and "precision",
-        "recall" and "f1" are means over labels (macro). With `losses.gaussian_nll`, metrics of values read the mean.
+        `losses.binary_crossentropy`, `losses.hinge` and others for yes/no labels, several outputs are such labels,
+        whatever the targets of a batch look like: "accuracy" is the mean over examples and labels, as Keras's binary
+        accuracy, and "precision", "recall", "f1", "auc" and others are means over labels (macro). With
+        `losses.gaussian_nll`, metrics of values read the mean.
 
     Raises:
       InputError: for an unknown name, with the close matches; for "top_k_accuracy" with a loss of yes/no labels.
     """
-    several = loss is not None and losses.several_labels(loss)
     if isinstance(metric, Metric):
-        if metric.spec is None or loss is None or (metric.spec == TOP_K and not several):
-            return metric
-        metric = metric.spec
-    named = {facts.function: name for name, facts in _FACTS.items() if facts.function is not None}
+        return metric if metric.spec is None or loss is None else _adapted(metric, loss)
     if callable(metric):
+        named = {facts.function: name for name, facts in _OWN.items() if facts.function is not None}
+        if losses.base(metric) is losses.cosine_similarity:
+            hint = "Write 'cosine_similarity', the name, for the similarity."
+            fail("metric", expected="a metric", got="a loss, minus the cosine similarity", hint=hint)
         if metric not in named:
             return mean_metric(getattr(metric, "__name__", "metric"), metric)
         metric = named[metric]
-    elif metric == "r2_score":
-        metric = "r2"
-    lookup("metric", metric, _FACTS)
-    name = metric.lower()
-    if loss is None or facts_of(loss).outputs == VALUES:
-        return _get_metric(name)
-    if name == TOP_K and several:
-        hint = "Use 'accuracy', 'precision', 'recall' or 'f1', or a categorical loss if each example has one class."
-        got = f"the loss {loss_name(loss)!r}, of yes/no labels"
-        fail(f"metric {TOP_K!r}", expected="a loss of classes", got=got, hint=hint)
-    return _get_metric(name, loss)
+    spec = lookup("metric", metric, _SPECS)
+    if spec == TOP_K and loss is not None and losses.several_labels(loss):
+        _refuse_top_k(metric, loss)
+    if spec in _CURVES:
+        made = binned_auc(_CURVES[spec]) if metric == spec else binned_auc(_CURVES[spec], name=metric)
+        return made if loss is None else _adapted(made, loss)
+    return _get_metric(metric) if loss is None or facts_of(loss).outputs == VALUES else _get_metric(metric, loss)
 
 
 @described
 def _get_metric(name: str, loss: losses.Loss | None = None) -> Metric:
-    threshold = 0.0 if loss is not None and expects(loss) == "logits" else 0.5
-    facts = _FACTS[name]
-    metric = facts.make(threshold, loss is not None and losses.several_labels(loss)).replace(spec=name)
+    spec = lookup("metric", name, _SPECS)
+    facts, cut = _FACTS[spec], 0.5 if loss is None else threshold(loss)
+    metric = facts.make(cut, loss is not None and losses.several_labels(loss)).replace(name=name, spec=spec)
     if loss is None or facts_of(loss).outputs != GAUSSIAN or facts.reads != VALUES:
         return metric
     return metric.replace(measure=lambda p, t, w: metric.measure(losses.gaussian_moments(p).mean, t, w))
@@ -111,26 +157,61 @@ _get_metric.__name__ = "get_metric"  # a metric prints as the call that a user w
 
 def reads_scores(metric: Metric) -> bool:
     """Whether a metric reads logits where the loss does: one of classes or labels, made by name for that loss."""
-    return metric.spec in _FACTS and _FACTS[metric.spec].reads != VALUES
+    return metric.spec in _CURVES or (metric.spec in _FACTS and _FACTS[metric.spec].reads != VALUES)
+
+
+def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
+    """A metric of the library for a task's loss, with its own options and name."""
+    several = losses.several_labels(loss)
+    if metric.spec == TOP_K:
+        return _refuse_top_k(metric.name, loss) if several else metric
+    if metric.spec in _CURVES:
+        if metric.config is None:
+            return metric
+        implied = {"from_logits": threshold(loss) == 0, "multi_label": several}
+        options = {name: value for name, value in metric.config.kwargs.items() if name not in implied}
+        options |= {name: True for name, holds in implied.items() if holds}
+        return cast(Metric, metric.config.make(*metric.config.args, **options))
+    known = _SPECS.get(canonical(metric.name, _SPECS)) == metric.spec
+    made = get_metric(metric.name if known else str(metric.spec), loss)
+    return made if made.name == metric.name else made.replace(name=metric.name)
+
+
+def _refuse_top_k(name: str, loss: losses.Loss) -> NoReturn:
+    hint = "Use 'accuracy', 'precision', 'recall' or 'f1', or a categorical loss if each example has one class."
+    got = f"the loss {loss_name(loss)!r}, of yes/no labels"
+    fail(f"metric {name!r}", expected="a loss of classes", got=got, hint=hint)
 
 
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
-    """Refuse concrete targets that are invalid for a metric of classes; needs values, so the drivers call it.
+    """Refuse concrete targets that are invalid for a metric; needs values, so the drivers call it.
 
-    With a loss of classes or labels there is nothing left to check after `losses.check_targets`.
+    With a loss of classes or labels there is little left to check after `losses.check_targets`.
 
     Raises:
       InputError: for classes without an output, rows that do not sum to 1, and labels not 0 and 1, or -1 and +1.
     """
-    names = [metric.name for metric in metrics if metric.spec in _FACTS and _FACTS[metric.spec].reads == CLASSES]
-    if not names or losses.of_classes(loss) or losses.several_labels(loss):
-        return
+    of_classes, of_labels = losses.of_classes(loss), losses.several_labels(loss)
+    checked = of_classes
+    for metric in metrics:
+        facts = _FACTS.get(str(metric.spec))
+        if facts is None:
+            continue
+        if facts.loss is not None and facts.loss is not losses.base(loss):
+            with located(f"metric {metric.name!r}"):
+                losses.check_targets(facts.loss, predictions, targets)
+        elif not checked and (facts.reads == ONE_CLASS or (facts.reads == CLASSES and not of_labels)):
+            _check_classes(f"metric {metric.name!r}", predictions, targets)
+            checked = True
+
+
+def _check_classes(where: str, predictions: ArraySpec, targets: ArrayLike) -> None:
     labels = np.asarray(targets)
     if is_float(targets) and not is_single_score(predictions) and targets.shape == predictions.shape:
-        losses.check_distributions(f"metric {names[0]!r}", labels)
+        losses.check_distributions(where, labels)
     else:
         hint = "For several yes/no labels use 'binary_accuracy', or the loss 'binary_crossentropy'."
-        check_class_labels(f"metric {names[0]!r}", predictions, labels, False, hint)
+        check_class_labels(where, predictions, labels, False, hint)
 
 
 def _measure_rows(predictions: PyTree, targets: PyTree, weights: Array) -> Array:

@@ -40,6 +40,18 @@ def mae(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike 
 
 
 @float64_on_host
+def mape(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
+    """The mean absolute percentage error over examples and outputs, in percent; arguments as in `rmse`.
+
+    See `fnn.losses.mean_absolute_percentage_error`. scikit-learn's is a fraction: a hundredth of it.
+
+    >>> print(mape([9.0, 2.0], [10.0, 2.5]))
+    15.0
+    """
+    return _value(MAPE, predictions, targets, sample_weight)
+
+
+@float64_on_host
 def r2_score(predictions: ArrayLike, targets: ArrayLike, *, sample_weight: ArrayLike | None = None) -> Array:
     """The coefficient of determination, ``1 - sum (t - p)^2 / sum (t - mean t)^2``, the mean over outputs.
 
@@ -63,8 +75,8 @@ def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_we
     return metric.result(metric.measure(p, t, jnp.ones(p.shape[:1], p.dtype) if weights is None else weights))
 
 
-def _mean(name: str, loss: losses.Loss) -> Metric:
-    """The mean of a loss, computed in float32 at least."""
+def mean_of_loss(name: str, loss: losses.Loss) -> Metric:
+    """The mean of a loss over examples, computed in float32 at least."""
     return mean_metric(name, lambda p, t: loss(widened(jnp.asarray(p)), jnp.asarray(t)))
 
 
@@ -107,6 +119,8 @@ def _result_r2(totals: Totals) -> Array:
     return jnp.mean(jnp.where(flat, constant, score)) * (count / count)  # NaN without rows
 
 
-MAE, MSE = _mean("mae", losses.mean_absolute_error), _mean("mse", losses.mean_squared_error)
-RMSE = _mean("rmse", losses.mean_squared_error).replace(result=lambda totals: jnp.sqrt(MSE.result(totals)))
+MAE, MSE = mean_of_loss("mae", losses.mean_absolute_error), mean_of_loss("mse", losses.mean_squared_error)
+MAPE = mean_of_loss("mape", losses.mean_absolute_percentage_error)
+COSINE = mean_of_loss("cosine_similarity", lambda p, t: -losses.cosine_similarity(p, t))
+RMSE = mean_of_loss("rmse", losses.mean_squared_error).replace(result=lambda totals: jnp.sqrt(MSE.result(totals)))
 R2 = Metric("r2", _measure_r2, _result_r2, _merge_r2)

@@ -200,12 +200,13 @@ def Embedding(
     return regularized(parametric(init, apply, name, "Embedding", mask="read"), weights, EmbeddingOptions)
 
 
-def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
+def one_hot(ids: PyTree, num_classes: int | None = None, dtype: DType = jnp.float32) -> Array:
     """One-hot rows, ``y[..., k] = 1 if ids[...] == k else 0``.
 
     Args:
       ids: (...) integers in [0, num_classes).
-      num_classes: length of the rows.
+      num_classes: length of the rows; default one more than the largest id. Give it where ids are a part of the data,
+        which may lack the last class; it is required inside ``jit``.
       dtype: of the result; default float32.
 
     Returns:
@@ -218,10 +219,15 @@ def one_hot(ids: PyTree, num_classes: int, dtype: DType = jnp.float32) -> Array:
     [[0. 0. 1.]
      [1. 0. 0.]]
     """
-    check_count("one_hot", "num_classes", num_classes)
     ids = as_array("one_hot, ids", ids, fits=False)  # JAX would truncate long integers, some into the range
     _check_ids("one_hot", ids)
     known = is_concrete(ids) and ids.size
+    if num_classes is None:
+        if not known:
+            got = "no ids" if is_concrete(ids) else "ids inside jit, whose values are not known"
+            fail("one_hot", expected="num_classes", got=got, hint="Write one_hot(ids, num_classes).")
+        num_classes = max(int(ids.max()) + 1, 1)
+    check_count("one_hot", "num_classes", num_classes)
     if known and not (int(ids.min()) >= 0 and int(ids.max()) < num_classes):
         hint = "Number the classes from 0: names, y = np.unique(labels, return_inverse=True)."
         fail("one_hot", expected=f"ids in [0, {num_classes})", got=f"ids from {ids.min()} to {ids.max()}", hint=hint)

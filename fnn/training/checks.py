@@ -15,6 +15,8 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located
 from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, State
+from ..losses.common import check_rows_apart
+from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
 from ..nn.masks import Masked
 from .batch import Batch, Signature, rows_of, size_of
@@ -74,6 +76,8 @@ def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str)
     flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(part.of("targets", batch.y)))
     with located(part.where):
         losses = jax.eval_shape(part.loss, flat, targets)
+    if not is_per_example(part.loss):
+        check_rows_apart(part.where, part.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     if losses.shape != (math.prod(steps),):
         fail(part.where, expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))

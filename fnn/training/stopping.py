@@ -173,8 +173,8 @@ def early_stopping(
       patience: epochs without improvement until training ends, at least 1 (Keras's 0 acts like 1); default 5.
       min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
-        "binary_accuracy", "top_k_accuracy", "precision", "recall", "f1" and "r2" and "min" for "loss", "rmse" and the
-        losses, also with "val_" or an output's name before them; any other name needs a mode.
+        "acc", "f1", "auc", "r2" and others, "min" for "loss", "rmse" and the losses, also with "val_" or an output's
+        name before them; any other name needs a mode. See `fnn.metrics.direction`.
       baseline: a value to beat by more than ``min_delta``: epochs that do not beat it count as waiting, even if they
         improve on those before; default none.
       start_from_epoch: epochs at the beginning that are not watched, whose states are never the best; default 0.

@@ -15,7 +15,7 @@ from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
 from .._core.types import Array, PyTree, State
 from ..losses.common import Loss
-from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, expects, facts_of
+from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, distribution, expects
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
 from ..metrics.calibration import Interval, gaussian_interval
 from ..nn.activations import log_sigmoid, log_softmax
@@ -153,7 +153,7 @@ def _by_loss(fn: Callable[[Loss, PyTree], PyTree], task: Task, outputs: PyTree) 
 
 def _predictions(loss: Loss, outputs: PyTree) -> Predictions:
     """The predictions from an output (members, rows, ...) and its loss."""
-    kind, variances, mask = facts_of(loss).outputs, None, None
+    kind, variances, mask = distribution(loss), None, None
     if isinstance(outputs, Masked):
         outputs, mask = outputs.x, outputs.mask.all(0)
     if kind == GAUSSIAN:
@@ -180,7 +180,7 @@ def _over_members(a: Array) -> tuple[Array, Array]:
 def _log_probabilities(loss: Loss, outputs: Array) -> tuple[Array, Array | None]:
     """Log-probabilities from outputs in the form that the task's loss takes; for yes/no labels also those of no."""
     logits = expects(loss) == "logits"
-    if facts_of(loss).outputs == LABELS:
+    if distribution(loss) == LABELS:
         return (log_sigmoid(outputs), log_sigmoid(-outputs)) if logits else (jnp.log(outputs), jnp.log1p(-outputs))
     return log_softmax(outputs) if logits else jnp.log(outputs / jnp.sum(outputs, -1, keepdims=True)), None
 
@@ -196,7 +196,7 @@ def _joined(loss: Loss, outputs: PyTree) -> PyTree:
     """The joint prediction as outputs (rows, ...) in the form that the loss takes."""
     if isinstance(outputs, Masked):
         return Masked(_joined(loss, outputs.x), outputs.mask.all(0))
-    kind, outputs = facts_of(loss).outputs, widened(outputs)
+    kind, outputs = distribution(loss), widened(outputs)
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
     if kind == GAUSSIAN:

@@ -46,6 +46,38 @@ def classes(rng, shape):
     return rng.normal(size=shape) * 4, rng.integers(0, shape[-1], shape[:-1])
 
 
+def signs(rng, shape):
+    return rng.normal(size=shape) * 2, rng.choice([-1.0, 1.0], shape)
+
+
+def bits(rng, shape):
+    return rng.normal(size=shape) * 2, rng.choice([0.0, 1.0], shape)
+
+
+def counts(rng, shape):
+    return rng.uniform(0.01, 5, shape), rng.poisson(2.0, shape)
+
+
+def distributions(rng, shape):
+    return rng.dirichlet(np.ones(shape[-1]), shape[:-1]), rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+
+
+def logits_and_distributions(rng, shape):
+    t = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+    t[0] = np.eye(shape[-1])[1]
+    return rng.normal(size=shape) * 3, t
+
+
+class KerasOfLogits:
+    """A Keras loss of probabilities, given logits."""
+
+    def __init__(self, **options):
+        self.loss = keras.losses.KLDivergence(**options)
+
+    def __call__(self, t, p, **weights):
+        return self.loss(t, jax.nn.softmax(p), **weights)
+
+
 def class_probabilities(rng, shape):
     return rng.dirichlet(np.ones(shape[-1]), shape[:-1]), rng.integers(0, shape[-1], shape[:-1])
 
@@ -77,6 +109,44 @@ CASES = {
         K.CategoricalCrossentropy,
         distribution,
     ),
+    "hinge": (L.hinge, K.Hinge, signs),
+    "hinge of 0 and 1": (L.hinge, K.Hinge, bits),
+    "squared hinge": (L.squared_hinge, K.SquaredHinge, signs),
+    "categorical hinge": (L.categorical_hinge, K.CategoricalHinge, one_hot),
+    "log cosh": (L.log_cosh, K.LogCosh, values),
+    "poisson": (L.poisson, K.Poisson, counts),
+    "cosine": (L.cosine_similarity, K.CosineSimilarity, values),
+    "kl": (L.kl_divergence, KerasOfLogits, logits_and_distributions),
+    "kl of probabilities": (partial(L.kl_divergence, from_logits=False), K.KLDivergence, distributions),
+    "binary focal": (L.binary_focal_crossentropy, partial(K.BinaryFocalCrossentropy, from_logits=True), soft),
+    "binary focal balanced": (
+        partial(L.binary_focal_crossentropy, apply_class_balancing=True, alpha=0.7, gamma=1.5, label_smoothing=0.2),
+        partial(
+            K.BinaryFocalCrossentropy,
+            from_logits=True,
+            apply_class_balancing=True,
+            alpha=0.7,
+            gamma=1.5,
+            label_smoothing=0.2,
+        ),
+        bits,
+    ),
+    "binary focal of probabilities": (
+        partial(L.binary_focal_crossentropy, from_logits=False),
+        K.BinaryFocalCrossentropy,
+        probabilities,
+    ),
+    "focal": (L.categorical_focal_crossentropy, partial(K.CategoricalFocalCrossentropy, from_logits=True), one_hot),
+    "focal smoothed": (
+        partial(L.categorical_focal_crossentropy, alpha=0.6, gamma=0.5, label_smoothing=0.2),
+        partial(K.CategoricalFocalCrossentropy, alpha=0.6, gamma=0.5, label_smoothing=0.2, from_logits=True),
+        one_hot,
+    ),
+    "focal of probabilities": (
+        partial(L.categorical_focal_crossentropy, from_logits=False),
+        K.CategoricalFocalCrossentropy,
+        distribution,
+    ),
     "sparse": (L.sparse_categorical_crossentropy, partial(K.SparseCategoricalCrossentropy, from_logits=True), classes),
     "sparse of probabilities": (
         partial(L.sparse_categorical_crossentropy, from_logits=False),
@@ -86,10 +156,15 @@ CASES = {
 }
 
 
-# All losses on sequences, and on plain rows one of each kind; the other pairs are slow.
+# Losses on sequences, and on plain rows one of each kind; the other pairs, and variants of new losses, are slow.
 PLAIN_ROWS = ("mse", "cce", "sparse")
+VARIANTS = ("hinge of 0 and 1", "binary focal", "focal smoothed", "focal of probabilities", "kl of probabilities")
 SHAPES = [
-    pytest.param(name, shape, marks=() if len(shape) == 3 or name in PLAIN_ROWS else pytest.mark.slow)
+    pytest.param(
+        name,
+        shape,
+        marks=pytest.mark.slow if name in VARIANTS or (len(shape) == 2 and name not in PLAIN_ROWS) else (),
+    )
     for name in CASES
     for shape in ((5, 3), (3, 2, 4))
 ]
@@ -122,7 +197,11 @@ def test_values_gradients_and_weights_match_keras(name, shape, rng):
 
 def test_every_named_loss_is_compared_with_keras_or_with_numpy():
     compared = {losses.base(case[0]) for case in CASES.values()}
-    assert set(LOSSES.values()) - compared == {losses.logistic, losses.gaussian_nll}
+    assert set(LOSSES.values()) - compared == {
+        losses.logistic,
+        losses.gaussian_nll,
+        losses.sparse_categorical_focal_crossentropy,
+    }
 
 
 jitted = {name: jax.jit(fn) for name, fn in LOSSES.items()}
@@ -276,7 +355,11 @@ def test_examples_of_half_precision():
 # By default float16 for losses that may leave its range, and bfloat16 for the others.
 FLOAT16 = ("mse", "msle", "bce of probabilities", "cce smoothed", "sparse of probabilities", "gaussian")
 HALF = [
-    pytest.param(name, dtype, marks=() if (dtype == "float16") == (name in FLOAT16) else pytest.mark.slow)
+    pytest.param(
+        name,
+        dtype,
+        marks=() if (dtype == "float16") == (name in FLOAT16) and name not in VARIANTS else pytest.mark.slow,
+    )
     for name in [*CASES, "logistic", "gaussian"]
     for dtype in ("bfloat16", "float16")
 ]
@@ -403,7 +486,8 @@ def test_no_loss_has_nan_in_its_intermediate_results(eager, rng):
     with jax.debug_nans(True), jax.disable_jit(eager):
         for name, loss in LOSSES.items():
             p, t = jnp.asarray(rng.normal(size=(2, 4)), "float32"), jnp.array([[0, 1, 0, 0], [1, 0, 0, 0]])
-            t = {"sparse_categorical_crossentropy": jnp.array([1, 0]), "gaussian_nll": t[:, :2]}.get(name, t)
+            t = jnp.array([1, 0]) if name.startswith("sparse") else t[:, :2] if name == "gaussian_nll" else t
+            p = jnp.abs(p) if name == "poisson" else p
             jax.value_and_grad(lambda p, loss=loss, t=t: mean_loss(loss, p, t, jnp.array([1.0, 0.0])))(p)
         for loss, t in (
             (losses.sparse_categorical_crossentropy, jnp.array([2, 1])),
@@ -434,20 +518,29 @@ finite = hnp.arrays(np.float32, (3, 4), elements=st.floats(-100, 100, width=32))
 
 
 @hypothesis.given(
-    finite, hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)), st.sampled_from(sorted(LOSSES))
+    finite,
+    hnp.arrays(np.float32, (3, 4), elements=st.floats(0, 1, width=32)),
+    st.sampled_from(sorted({loss.__name__ for loss in LOSSES.values()})),
 )
 def test_losses_are_finite_and_not_negative(p, t, name):
-    if name == "sparse_categorical_crossentropy":
+    if name.startswith("sparse"):
         t = t.argmax(-1).astype("int32")
-    elif name == "logistic":
+    elif name in ("logistic", "hinge", "squared_hinge"):
         t = np.where(t > 0.5, 1, -1)
+    elif name == "categorical_hinge":
+        t = np.eye(4, dtype="float32")[t.argmax(-1)]
+    elif name == "kl_divergence":
+        t = (t + 0.1) / (t + 0.1).sum(-1, keepdims=True)
+    elif name == "poisson":
+        p, t = np.abs(p), np.round(t)
     elif name == "gaussian_nll":
         t = t[:, :2]
     y = np.asarray(jitted[name](p, t))
     assert y.shape == (3,)
     assert np.isfinite(y).all()
-    # A log density has another bound, that of the least variance.
-    assert (y >= (np.log(2e-6 * np.pi) / 2 if name == "gaussian_nll" else 0) - 1e-3).all()
+    # A log density has another bound, that of the least variance; rates of 100 and counts of 1 give -4.6 at least.
+    least = {"gaussian_nll": np.log(2e-6 * np.pi) / 2, "cosine_similarity": -1, "poisson": -np.log(100)}
+    assert (y >= least.get(name, 0) - 1e-3).all()
 
 
 def test_options_may_be_traced(rng):
@@ -455,6 +548,8 @@ def test_options_may_be_traced(rng):
     options = 0.2, 0.9
     for loss, name in (
         (losses.huber, "delta"),
+        (losses.binary_focal_crossentropy, "gamma"),
+        (losses.categorical_focal_crossentropy, "alpha"),
         (losses.binary_crossentropy, "label_smoothing"),
         (losses.categorical_crossentropy, "label_smoothing"),
     ):
@@ -464,7 +559,13 @@ def test_options_may_be_traced(rng):
         np.testing.assert_allclose(both, each, 1e-5)
 
 
-@pytest.mark.parametrize("name", ["mse", "mae", "mape", "msle", "huber", "binary_crossentropy", "logistic"])
+ANY_SHAPE = (
+    "mse", "mae", "mape", "msle", "huber", "log_cosh", "poisson", "binary_crossentropy", "binary_focal_crossentropy",
+    "logistic", "hinge", "squared_hinge",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANY_SHAPE)
 def test_a_last_axis_of_size_1_is_aligned_rather_than_broadcast(name, rng):
     p, t = rng.uniform(0.1, 1, (4, 1)).astype("float32"), rng.uniform(0.1, 1, 4).astype("float32")
     pairs = [(p, t[:, None]), (p, t), (p[:, 0], t[:, None]), (p[:, 0], t)]
@@ -697,11 +798,9 @@ def test_is_per_example_only_for_the_librarys_losses():
 
 
 def test_losses_of_labels_and_of_classes():
-    of_labels, of_classes = (
-        ("binary_crossentropy", "logistic"),
-        ("categorical_crossentropy", "sparse_categorical_crossentropy"),
-    )
-    for name, loss in losses.LOSSES.items():
+    of_labels = "binary_crossentropy", "binary_focal_crossentropy", "logistic", "hinge", "squared_hinge"
+    of_classes = {name for name in losses.LOSSES if "categorical" in name} | {"kl_divergence"}
+    for name, loss in ((loss.__name__, loss) for loss in losses.LOSSES.values()):
         for one in (loss, partial(loss)):
             assert losses.several_labels(one) == (name in of_labels)
             assert losses.of_classes(one) == (name in of_classes)

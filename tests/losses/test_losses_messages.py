@@ -27,6 +27,13 @@ def test_messages():
 CASES = {
     "a misspelled loss": lambda: fnn.Task(fnn.Dense(1), "mean_squared_eror"),
     "a loss of PyTorch": lambda: fnn.Task(fnn.Dense(1), "cross_entropy"),
+    "a class of PyTorch": lambda: fnn.Task(fnn.Dense(1), "BCEWithLogitsLoss"),
+    "labels of three kinds for a hinge loss": lambda: fit("hinge", np.array([[0], [1], [-1], [0]], "f"), units=1),
+    "negative counts": lambda: fit("poisson", np.array([[0], [1], [-1], [0]], "f"), units=1),
+    "numbers in place of vectors": lambda: losses.cosine_similarity(LOGITS[:, 0], LOGITS[:, 0]),
+    "a row of targets for a column of outputs in a custom loss": lambda: fit(
+        lambda p, t: ((p - t) ** 2).mean(-1), np.arange(4, dtype="f"), units=1
+    ),
     "one-hot rows with the loss for class numbers": lambda: losses.sparse_categorical_crossentropy(
         LOGITS, np.eye(3, dtype="f")[CLASSES]
     ),
