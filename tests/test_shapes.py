@@ -36,7 +36,7 @@ FREE = {
     "apply_updates": "trees of any shapes",
     "global_norm": "a tree of any shapes",
     "generate_from": "the carry is a tree of any shapes",
-    "top_k": "makes a metric",
+    **dict.fromkeys(("top_k", "binned_auc"), "makes a metric"),
     **dict.fromkeys(("constant", "normal", "uniform"), "makes an initializer"),
 }
 # The units of functions of arrays; optimizers, penalties and schedules take trees and scalars.

@@ -96,7 +96,8 @@ def binary_focal_crossentropy(
     well count less than in `binary_crossentropy`, which this is with ``gamma=0`` (Lin et al. 2017, arXiv:1708.02002).
 
     Args:
-      predictions, targets, from_logits, label_smoothing: as in `binary_crossentropy`, and so are result and errors.
+      predictions, targets: (batch, ...), as in `binary_crossentropy`, and so are result and errors.
+      from_logits, label_smoothing: as in `binary_crossentropy`.
       apply_class_balancing: whether labels of 1 weigh ``alpha`` and labels of 0 ``1 - alpha``; default False, as in
         Keras.
       alpha: in [0, 1]; default 0.25. May be traced, as may ``gamma``.

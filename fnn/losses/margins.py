@@ -23,7 +23,7 @@ def hinge(predictions: Array, targets: Array) -> Array:
 
 
 def squared_hinge(predictions: Array, targets: Array) -> Array:
-    """``max(0, 1 - t f)^2``, the mean of each example; arguments as in `hinge`."""
+    """``max(0, 1 - t f)^2``, the mean of each example; labels as for `hinge`, shapes as in `mean_squared_error`."""
     return mean_per_example(jnp.square(_shortfalls("squared_hinge", predictions, targets)))
 
 

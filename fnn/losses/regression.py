@@ -70,8 +70,8 @@ def huber(predictions: Array, targets: Array, *, delta: Scalar = 1.0) -> Array:
 def log_cosh(predictions: Array, targets: Array) -> Array:
     """``log(cosh(e))`` with ``e = p - t``, the mean of each example: ``e^2 / 2`` near 0, ``|e| - log(2)`` far from it.
 
-    Stable for any ``e``, and accurate near 0, where Keras's formula cancels. Shapes and errors as in
-    `mean_squared_error`.
+    Stable for any ``e``, and accurate near 0, where Keras's formula cancels.
+    Shapes and errors as in `mean_squared_error`.
 
     >>> import jax.numpy as jnp
     >>> print(log_cosh(jnp.array([0.0, 90.0]), jnp.zeros(2)))
@@ -98,7 +98,7 @@ def poisson(predictions: Array, targets: Array) -> Array:
 
 
 def cosine_similarity(predictions: Array, targets: Array) -> Array:
-    """Minus the cosine of the angle between vectors, ``-p . t / (|p| |t|)``, the mean of each example.
+    """Minus the cosine of the angle between vectors, ``-p . t / (|p| |t|)``, the mean of each example, (batch,).
 
     -1 where they point the same way, 1 where opposite, and 0 (with gradient 0) where one is shorter than 1e-7. The
     metric "cosine_similarity" has the other sign, as in Keras.

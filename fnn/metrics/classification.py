@@ -340,7 +340,8 @@ def balanced_accuracy(
     """The mean over classes of the fraction of their examples predicted correctly (the mean recall).
 
     Every class counts alike, however rare; one without examples does not count, as in scikit-learn. For several yes/no
-    labels it is the mean over labels of that of yes and no. Arguments and errors as in `precision_recall_f1`.
+    labels it is the mean over labels of that of yes and no. Arguments and errors as in `accuracy`, ``num_classes`` as
+    in `confusion_matrix`.
 
     >>> print(balanced_accuracy([0, 0, 0, 1], [0, 0, 1, 1]))
     0.75
@@ -364,8 +365,8 @@ def mean_iou(
     """The mean intersection over union (Jaccard index), for segmentation: ``right / (predicted + true - right)``.
 
     The mean is over classes that are predicted or true somewhere, as in Keras; for several yes/no labels over all of
-    them, of yes alone, as in scikit-learn. Pixels are axes between batch and classes: predictions of shape (batch,
-    height, width, classes), targets of shape (batch, height, width). Arguments and errors as in `precision_recall_f1`.
+    them, of yes alone, as in scikit-learn. Pixels are axes between those of batch and classes.
+    Arguments and errors as in `accuracy`, ``num_classes`` as in `confusion_matrix`.
 
     >>> print(mean_iou([0, 1, 1, 1], [0, 0, 1, 1]))
     0.5833334
