@@ -27,7 +27,9 @@ from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
-from .nn.containers import Residual, Sequential
+from .nn.attention import MultiHeadAttention, attention, multi_head_attention, multi_head_attention_init
+from .nn.cache import KeyValueCache, with_cache
+from .nn.containers import Rematerialized, Repeated, Residual, Sequential
 from .nn.conv import (
     Conv,
     ConvTranspose,
@@ -45,7 +47,19 @@ from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer
 from .nn.masks import Masked
 from .nn.model import Model
-from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
+from .nn.normalization import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+    batch_norm,
+    batch_norm_init,
+    group_norm,
+    layer_norm,
+    layer_norm_init,
+    rms_norm,
+    rms_norm_init,
+)
 from .nn.pooling import (
     AvgPool,
     GlobalAvgPool,
@@ -56,6 +70,7 @@ from .nn.pooling import (
     global_max_pool,
     max_pool,
 )
+from .nn.positions import PositionEmbedding, SinusoidalPositions, rotary, sinusoidal_positions
 from .nn.rnn.bidirectional import Bidirectional
 from .nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 from .nn.rnn.functions import (
@@ -100,19 +115,21 @@ from .trials.sweep import sweep
 
 __all__ = [
     # 1. pure functions
-    "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init",
+    "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init", "group_norm", "rms_norm", "rms_norm_init",
     "dense", "dense_init", "flatten", "reshape", "dropout", "embedding", "embedding_init", "one_hot",
     "conv", "conv_init", "depthwise_conv", "depthwise_conv_init", "conv_transpose", "conv_transpose_init",
     "max_pool", "avg_pool", "global_max_pool", "global_avg_pool",
     "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",
     "lstm", "lstm_cell", "lstm_init", "LSTMCarry",
     "gru", "gru_cell", "gru_init", "GRUCarry",
+    "attention", "multi_head_attention", "multi_head_attention_init", "rotary", "sinusoidal_positions",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual", "Model", "Masked",
+    "Layer", "Sequential", "Residual", "Repeated", "Rematerialized", "Model", "Masked",
     "Dense", "Activation", "Flatten", "Reshape", "Dropout", "OneHot", "Embedding",
     "Conv", "DepthwiseConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
-    "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    "BatchNorm", "LayerNorm", "RMSNorm", "GroupNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    "MultiHeadAttention", "PositionEmbedding", "SinusoidalPositions", "with_cache", "KeyValueCache",
     "ActivityRegularization", "AddedLoss",
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
