@@ -424,11 +424,11 @@ def test_generate_text():
 def test_generate_text_compiles_once_for_all_prompts_of_a_width():
     vocabulary = text.Vocabulary.of("abcd")
     model, params, state = small_model()
-    before = text._generate._cache_size()
+    before = text.generation._generate._cache_size()
     for prompt, temperature in (("abca", 0), ("cabdda", 1.5), ("bbbbbbbb", 0.2)):
         options = {"length": 7, "width": 4, "temperature": temperature}
         text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(0), **options)
-    assert text._generate._cache_size() == before + 1
+    assert text.generation._generate._cache_size() == before + 1
 
 
 def test_generate_text_refuses():

@@ -118,8 +118,8 @@ def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[L
 def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -> Arrays:
     """Move the arrays of a finished layer out of ``unclaimed`` and return them.
 
-    An array is recognized by its identity or, across a transformation such as ``jit``, by its path. Inside a `Repeated`,
-    a layer sees one of several copies, which are stacked in the model's array.
+    An array is recognized by its identity or, across a transformation such as ``jit``, by its path. Inside a
+    `Repeated`, a layer sees one of several copies, which are stacked in the model's array.
     """
     own: Arrays = {}
     for (part, path), leaf in arrays_of(trace.params, trace.state).items():

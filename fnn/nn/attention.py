@@ -21,7 +21,7 @@ from .._core.errors import describe, fail
 from .._core.random import split
 from .._core.trees import shape_of
 from .._core.types import Array, DType, Key, Params, PyTree, Scalar, State
-from .cache import KeyValueCache, cache_length, empty_cache, extend, overflows, steps_from, visible
+from .cache import KeyValueCache, cache_request, empty_cache, extend, overflows, refuse_cache, steps_from, visible
 from .dropout import dropout as drop
 from .initializers import Initializer
 from .layer import Layer, Output, get_initializers, initialize, param_dtype
@@ -468,14 +468,13 @@ def MultiHeadAttention(
             dtype=dt,
             **initializers,
         )
-        length = cache_length()
-        if length is None or not given.is_self:
+        request = cache_request()
+        if request is None or not given.is_self:
             return params, {}
         if not causal:
-            fail(
-                where, expected="causal=True with a cache", got="causal=False", hint="Later steps change earlier ones."
-            )
-        steps = given.query.shape[0], length, key_heads
+            refuse_cache(request, name)
+            return params, {}
+        steps = given.query.shape[0], request.length, key_heads
         return params, {"cache": empty_cache((*steps, key_dim), (*steps, value_dim), dt)}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:

@@ -1,7 +1,7 @@
 """The cache of keys and values with which an attention model reads a sequence piece by piece.
 
-`with_cache` runs a model's ``init`` on shapes with `cache_length` set. Layers that depend on earlier steps then return
-a `KeyValueCache` or a `Position` in their state, and their ``apply`` uses it wherever it finds one.
+`with_cache` runs a model's ``init`` on shapes with a `CacheRequest` set. Layers that depend on earlier steps then
+return a `KeyValueCache` or a `Position` in their state, and their ``apply`` uses it wherever it finds one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._core.checks import check_count, is_concrete
 from .._core.errors import describe, fail, kind_of
 from .._core.types import Array, DType, PyTree, State
 from .layer import Layer, example_of
-from .observe import is_repeated_call, setting
+from .observe import current_path, is_repeated_call, setting
 
 
 class KeyValueCache(NamedTuple):
@@ -46,12 +46,24 @@ class Position(NamedTuple):
     value: Array
 
 
-_length: contextvars.ContextVar[int | None] = contextvars.ContextVar("cache_length", default=None)
+class CacheRequest(NamedTuple):
+    """What `with_cache` asks of ``init``: caches of a length; layers that cannot have one note their path."""
+
+    length: int
+    refusals: list[str]
 
 
-def cache_length() -> int | None:
-    """The length of the caches that ``init`` should make; None without `with_cache`."""
-    return _length.get()
+_request: contextvars.ContextVar[CacheRequest | None] = contextvars.ContextVar("cache_request", default=None)
+
+
+def cache_request() -> CacheRequest | None:
+    """The request of `with_cache`; None in any other ``init``."""
+    return _request.get()
+
+
+def refuse_cache(request: CacheRequest, name: str) -> None:
+    """Note that the current layer cannot have a cache."""
+    request.refusals.append("/".join(current_path()) or name)
 
 
 def empty_cache(keys: tuple[int, ...], values: tuple[int, ...], dtype: DType) -> KeyValueCache:
@@ -115,13 +127,14 @@ def _is_cache(node: object) -> TypeGuard[KeyValueCache | Position]:
     return isinstance(node, (KeyValueCache, Position))
 
 
-def cache_shapes(model: Layer, x: PyTree, length: int) -> State | None:
-    """The shapes of a model's state with caches; None for a model without attention."""
-    with setting(_length, length):
-        # A new function, since JAX remembers what it traced, and the length is no argument.
+def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[State | None, list[str]]:
+    """The shapes of a model's state with caches, None without attention; and the layers that cannot have one."""
+    request = CacheRequest(length, [])
+    with setting(_request, request):
+        # A new function, since JAX remembers what it traced, and the request is no argument.
         _, shapes = jax.eval_shape(lambda key, x: model.init(key, x), jax.random.key(0), x)
     nodes = jax.tree.leaves(shapes, is_leaf=_is_cache)
-    return shapes if any(isinstance(node, KeyValueCache) for node in nodes) else None
+    return (shapes if any(isinstance(node, KeyValueCache) for node in nodes) else None), request.refusals
 
 
 def add_caches(shapes: State, state: State) -> State:
@@ -150,7 +163,7 @@ def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
     Args:
       model: a `Layer` with `MultiHeadAttention(causal=True)` inside.
       state: its state, e.g. ``ts.state``; caches in it are replaced by empty ones.
-      x: an example input, of which the batch size counts, not the number of steps; only its shape and dtype are read.
+      x: an example input with the batch size of the cache and at most ``length`` steps; only shape and dtype are read.
       length: the largest number of steps, in all calls together. Later steps raise an error where their number is
         known, and give NaN inside ``jit``, ``scan`` and ``vmap``.
 
@@ -175,7 +188,15 @@ def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
         hint = "Pass task.model." if hasattr(model, "model") else ""
         fail("with_cache", expected="a Layer as model", got=kind_of(model), hint=hint)
     check_count("with_cache", "length", length)
-    shapes = cache_shapes(model, example_of("with_cache", x), int(length))
+    shapes, refusals = cache_shapes(model, example_of("with_cache", x), int(length))
+    if refusals:
+        hint = "Without it, later steps change earlier ones."
+        fail(
+            "with_cache",
+            expected="causal=True in every self-attention",
+            got=f"causal=False in {refusals[0]!r}",
+            hint=hint,
+        )
     if shapes is None:
         expected = "a model with MultiHeadAttention(causal=True)"
         fail("with_cache", expected=expected, got=f"{model.kind} without attention")

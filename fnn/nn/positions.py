@@ -14,7 +14,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .cache import Position, cache_length, check_called_once, no_steps, steps_from
+from .cache import Position, cache_request, check_called_once, no_steps, steps_from
 from .embedding import take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, Output, param_dtype
@@ -100,7 +100,7 @@ def _check_steps(where: str, x: ArraySpec) -> None:
 
 
 def _first_position() -> State:
-    return {} if cache_length() is None else {"position": Position(no_steps())}
+    return {} if cache_request() is None else {"position": Position(no_steps())}
 
 
 def _next_position(where: str, state: State, x: PyTree) -> tuple[Array | np.ndarray, State]:
@@ -147,9 +147,9 @@ def PositionEmbedding(
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(sequence_of(where, x)[0])
         _check_steps(where, x)
-        if (wanted := cache_length()) is not None and wanted > length:
+        if (request := cache_request()) is not None and request.length > length:
             hint = "Make it longer, or read less."
-            fail(where, expected=f"a cache of at most {length} steps, its length", got=str(wanted), hint=hint)
+            fail(where, expected=f"a cache of at most {length} steps, its length", got=str(request.length), hint=hint)
         return {"embeddings": initializer(key, (length, x.shape[-1]), param_dtype(x, dtype))}, _first_position()
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
