@@ -173,6 +173,7 @@ def _groups(where: str, x: ArraySpec, groups: int) -> int:
     """The number of groups, with -1 replaced; one that does not divide the features is refused."""
     features = _features(where, x)
     count = features if groups == -1 else groups
+    check_count(where, "groups", count)
     if features % count:
         hint = "Pass groups=..., or -1 for one per feature."
         fail(where, expected=f"a number of groups that divides the {features} features", got=str(groups), hint=hint)
@@ -315,8 +316,7 @@ def GroupNorm(
       epsilon, center, scale, dtype: as in `BatchNorm`, and so are shapes and errors. A `Masked` is refused.
     """
     check_range("GroupNorm", "epsilon", epsilon, 0)
-    if groups != -1:
-        check_count("GroupNorm", "groups", groups)
+    check_count("GroupNorm", "groups", 1 if groups == -1 else groups)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         _groups("GroupNorm", x, groups)
