@@ -190,11 +190,10 @@ def multi_head_attention_init(
     bias_initializer: str | Initializer = "zeros",
     dtype: DType = jnp.float32,
 ) -> dict[str, dict[str, Array]]:
-    """Parameters ``query``, ``key``, ``value``, ``output``, each a ``kernel`` and a ``bias``, in Keras's layout.
+    """Parameters of multi-head attention, in Keras's layout.
 
-    The kernels of the first three are (features, heads, size), with biases (heads, size); that of the output is
-    (heads, size, features), with a bias (features,). As in Keras, the fans of ``glorot_uniform`` are those of a
-    convolution of this shape, so kernels start smaller than PyTorch's.
+    As in Keras, the fans of ``glorot_uniform`` are those of a convolution of the same shape, so that kernels start
+    smaller than PyTorch's.
 
     Args:
       key: a PRNG key.
@@ -207,6 +206,11 @@ def multi_head_attention_init(
       use_bias: whether there are biases.
       kernel_initializer, bias_initializer: a name or a function ``(key, shape, dtype) -> array``.
       dtype: of the parameters.
+
+    Returns:
+      A dict with ``query``, ``key``, ``value`` and ``output``, each a ``kernel`` (features, num_heads, key_dim) or
+      (num_heads, value_dim, output_shape) and a ``bias`` (num_heads, key_dim) or (output_shape,). The second forms are
+      those of the output; keys and values have widths, heads and sizes of their own.
 
     Raises:
       InputError: for sizes below 1, key heads that do not divide the heads, and unknown initializers.

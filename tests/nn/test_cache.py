@@ -126,7 +126,9 @@ def test_the_rest_of_the_state_is_kept():
     cached = fnn.with_cache(model, state, x, 4)
     assert sorted(cached) == ["batch_norm", "multi_head_attention"]
     np.testing.assert_array_equal(cached["batch_norm"]["moving_mean"], 5)
-    assert cached["multi_head_attention"]["cache"].key.shape == (1, 4, 4, 2)
+    cache = cached["multi_head_attention"]["cache"]
+    assert isinstance(cache, fnn.KeyValueCache)
+    assert cache.key.shape == (1, 4, 4, 2)
     assert "multi_head_attention" not in state
 
 
