@@ -8,7 +8,7 @@ Args:
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def attention(
     _check_heads(where, query, key, value)
     check_range(where, "dropout", dropout, 0, 1)
     see = _where_to_look(where, mask, causal, query.shape, key.shape)
-    if lookup("implementation", implementation, {"xla": "xla", "cudnn": "cudnn"}, or_else="") == "cudnn":
+    if _known(implementation) == "cudnn":
         return _cudnn(query, key, value, None if mask is None else see, causal=causal, dropout=dropout)
     query = query.reshape(*query.shape[:2], key.shape[2], -1, query.shape[3])
     if see is None:
@@ -91,6 +91,10 @@ def attention(
     if see is not None:
         y = y + jnp.where(spoiled, np.asarray(np.nan, y.dtype), jnp.zeros_like(y))
     return y.reshape(*y.shape[:2], -1, y.shape[-1])
+
+
+def _known(implementation: Implementation) -> Implementation:
+    return lookup("implementation", implementation, {name: name for name in get_args(Implementation)}, or_else="")
 
 
 def _weights(query: Array, key: Array, see: Array | None) -> Array:
@@ -445,6 +449,7 @@ def MultiHeadAttention(
     value_dim = key_dim if value_dim is None else value_dim
     _check_sizes(where, num_heads, key_dim, value_dim, key_heads)
     check_range(where, "dropout", dropout, 0, 1)
+    _known(implementation)
     if rotary and key_dim % 2:
         fail(where, expected="an even key_dim with rotary=True", got=str(key_dim))
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
