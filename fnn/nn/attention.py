@@ -73,24 +73,26 @@ def attention(
     where = "attention"
     _check_heads(where, query, key, value)
     check_range(where, "dropout", dropout, 0, 1)
-    see = _where_to_look(where, mask, causal, query.shape, key.shape)
+    see = _where_to_look(where, mask, causal, query, key)
     if _known(implementation) == "cudnn":
         return _cudnn(query, key, value, None if mask is None else see, causal=causal, dropout=dropout)
-    query = query.reshape(*query.shape[:2], key.shape[2], -1, query.shape[3])
+    query, key, value = map(jnp.asarray, (query, key, value))
+    if (group := query.shape[2] // key.shape[2]) > 1:
+        key, value = jnp.repeat(key, group, axis=2), jnp.repeat(value, group, axis=2)
     if see is None:
         weights = _weights(query, key, None)
     else:
         # 0 times NaN is NaN: rows with a value that is not finite take no part, and spoil what depends on them.
         (query, own), (key, keys), (value, values) = map(_finite_rows, (query, key, value))
         weights = _weights(query, key, see)
-        others = jnp.einsum("bkgts,bsk->btkg", jax.lax.stop_gradient(weights), (keys | values).astype(weights.dtype))
-        spoiled = (own | (others > 0))[..., None]
+        others = jnp.einsum("bnts,bsn->btn", jax.lax.stop_gradient(weights), (keys | values).astype(weights.dtype))
+        spoiled = (own & see.any(-1).swapaxes(1, 2) | (others > 0))[..., None]
     if not (is_concrete(dropout) and float(dropout) == 0):
         weights = _dropped(where, weights, dropout, dropout_key)
-    y = jnp.einsum("bkgts,bskh->btkgh", weights.astype(value.dtype), value)
+    y = jnp.einsum("bnts,bsnh->btnh", weights.astype(value.dtype), value)
     if see is not None:
         y = y + jnp.where(spoiled, np.asarray(np.nan, y.dtype), jnp.zeros_like(y))
-    return y.reshape(*y.shape[:2], -1, y.shape[-1])
+    return y
 
 
 def _known(implementation: Implementation) -> Implementation:
@@ -98,9 +100,9 @@ def _known(implementation: Implementation) -> Implementation:
 
 
 def _weights(query: Array, key: Array, see: Array | None) -> Array:
-    """``softmax(query key^T / sqrt(size))`` over the steps to see, (batch, key_heads, group, time, steps)."""
+    """``softmax(query key^T / sqrt(size))`` over the steps to see, (batch, heads, time, steps)."""
     wide = at_least_float32(query.dtype)
-    scores = jnp.einsum("btkgh,bskh->bkgts", query, key, preferred_element_type=wide) * query.shape[-1] ** -0.5
+    scores = jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide) * query.shape[-1] ** -0.5
     if see is None:
         return jax.nn.softmax(scores)
     low = jnp.asarray(0.7 * jnp.finfo(wide).min, wide)
@@ -119,11 +121,9 @@ def _dropped(where: str, weights: Array, rate: Scalar, key: Key | None) -> Array
     return drop(key, weights, rate)
 
 
-def _where_to_look(
-    where: str, mask: Array | None, causal: bool, queries: tuple[int, ...], keys: tuple[int, ...]
-) -> Array | None:
-    """Mask and causality as one array that broadcasts to (batch, key_heads, group, time, steps)."""
-    (batch, time, heads, _), (_, steps, key_heads, _) = queries, keys
+def _where_to_look(where: str, mask: Array | None, causal: bool, query: Array, key: Array) -> Array | None:
+    """Mask and causality as one array that broadcasts to (batch, heads, time, steps)."""
+    (batch, time, heads, _), steps = query.shape, key.shape[1]
     see = None
     if mask is not None:
         _check_mask(where, mask)
@@ -132,13 +132,12 @@ def _where_to_look(
         if any(m not in (1, n) for m, n in zip(shape, whole, strict=True)):
             expected = f"a mask that broadcasts to (batch, heads, time, steps) = {whole}"
             fail(f"{where}, mask", expected=expected, got=describe(mask))
-        groups = (key_heads, heads // key_heads) if shape[1] == heads else (1, 1)
-        see = jnp.reshape(jnp.asarray(mask), (shape[0], *groups, *shape[2:]))
+        see = jnp.reshape(jnp.asarray(mask), shape)
     if causal:
         if time != steps:
             hint = "Pass a mask, such as jnp.tril(jnp.ones((time, steps), bool), steps - time)[None]."
             fail(where, expected="as many queries as keys for causal=True", got=f"{time} and {steps}", hint=hint)
-        earlier = jnp.tril(jnp.ones((1, 1, 1, time, steps), bool))
+        earlier = jnp.tril(jnp.ones((1, 1, time, steps), bool))
         see = earlier if see is None else see & earlier
     return see
 
@@ -173,9 +172,8 @@ def _cudnn(query: Array, key: Array, value: Array, see: Array | None, *, causal:
         fail(where, expected="float16 or bfloat16", got=str(query.dtype))
     if not (is_concrete(dropout) and float(dropout) == 0):
         fail(where, expected="dropout=0.0", got=str(dropout), hint="Use implementation='xla'.")
-    mask = None if see is None else see.reshape(see.shape[0], -1, *see.shape[3:])
-    causal = causal and mask is None  # a mask includes it
-    return jax.nn.dot_product_attention(query, key, value, mask=mask, is_causal=causal, implementation="cudnn")
+    causal = causal and see is None  # where to look includes it
+    return jax.nn.dot_product_attention(query, key, value, mask=see, is_causal=causal, implementation="cudnn")
 
 
 def multi_head_attention_init(
