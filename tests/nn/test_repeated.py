@@ -94,7 +94,11 @@ def test_rematerialized_gives_the_same_and_stores_less():
 
     def stored(layer):
         """The largest number of elements kept for the gradient, other than parameters and input."""
-        _, back = jax.vjp(lambda params, x: layer.apply(params, state, x, key=KEY, train=True)[0], params, X)
+
+        def backward(params, x):
+            return jax.vjp(lambda params, x: layer.apply(params, state, x, key=KEY, train=True)[0], params, x)[1]
+
+        back = jax.eval_shape(backward, params, X)
         given = {leaf.shape for leaf in jax.tree.leaves((params, state, X))}
         return max((a.size for a in jax.tree.leaves(back) if hasattr(a, "size") and a.shape not in given), default=0)
 
@@ -102,21 +106,33 @@ def test_rematerialized_gives_the_same_and_stores_less():
     assert stored(lean) <= 20
 
 
-def test_training_summary_and_inspection():
+def test_summary_counts_all_copies():
     model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
     rows = {"/".join(row.path): row for row in fnn.summary(model, X).rows}
     assert rows["repeated"].kind == "Repeated x 3"
     assert rows["repeated/body/dense"].params == N * 30
     assert rows["repeated/body/batch_norm"].output_shape == (None, 5)
     assert sum(row.params for row in rows.values()) == fnn.summary(model, X).total
+
+
+@pytest.mark.slow
+def test_training():
+    model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
     task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
     x = np.random.default_rng(1).normal(size=(96, 5)).astype("f")
     y = (x[:, 0] > 0).astype(int)
     ts, history = fnn.fit(task, fnn.init(task, KEY, x), (x, y), epochs=12, batch_size=32, verbose=0)
     assert history["accuracy"][-1] > 0.8
     assert (np.asarray(ts.state["repeated"]["body"]["spread"]["spread"].value) > 0).all()
-    report = fnn.layer_report(task, ts, (x, y))
-    assert "repeated" in str(report)
+
+
+@pytest.mark.slow
+def test_observers_of_values_leave_out_what_is_inside_the_loop():
+    model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    report = fnn.layer_report(task, fnn.init(task, KEY, X), (X, np.arange(4) % 2))
+    assert "repeated (Repeated x 3)" in str(report)
+    assert "batch_norm" not in str(report)
 
 
 def test_containers_refuse():
