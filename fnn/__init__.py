@@ -29,6 +29,7 @@ from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
+from .nn.attention import MultiHeadAttention, attention, multi_head_attention, multi_head_attention_init
 from .nn.augmentation import (
     RandomBrightness,
     RandomContrast,
@@ -39,7 +40,8 @@ from .nn.augmentation import (
     RandomZoom,
     affine_transform,
 )
-from .nn.containers import Residual, Sequential, TimeDistributed
+from .nn.cache import KeyValueCache, with_cache
+from .nn.containers import Rematerialized, Repeated, Residual, Sequential, TimeDistributed
 from .nn.conv import (
     Conv,
     ConvTranspose,
@@ -58,7 +60,19 @@ from .nn.layer import Layer
 from .nn.masks import Masked
 from .nn.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 from .nn.model import Model
-from .nn.normalization import BatchNorm, LayerNorm, batch_norm, batch_norm_init, layer_norm, layer_norm_init
+from .nn.normalization import (
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+    batch_norm,
+    batch_norm_init,
+    group_norm,
+    layer_norm,
+    layer_norm_init,
+    rms_norm,
+    rms_norm_init,
+)
 from .nn.pooling import (
     AvgPool,
     GlobalAvgPool,
@@ -69,6 +83,7 @@ from .nn.pooling import (
     global_max_pool,
     max_pool,
 )
+from .nn.positions import PositionEmbedding, SinusoidalPositions, rotary, sinusoidal_positions
 from .nn.rnn.bidirectional import Bidirectional
 from .nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 from .nn.rnn.functions import (
@@ -126,7 +141,7 @@ from .trials.sweep import sweep
 
 __all__ = [
     # 1. pure functions
-    "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init",
+    "batch_norm", "batch_norm_init", "layer_norm", "layer_norm_init", "group_norm", "rms_norm", "rms_norm_init",
     "dense", "dense_init", "flatten", "reshape", "dropout", "embedding", "embedding_init", "one_hot",
     "conv", "conv_init", "depthwise_conv", "depthwise_conv_init", "conv_transpose", "conv_transpose_init",
     "separable_conv", "separable_conv_init", "affine_transform",
@@ -134,9 +149,10 @@ __all__ = [
     "simple_rnn", "simple_rnn_cell", "simple_rnn_init", "SimpleRNNCarry",
     "lstm", "lstm_cell", "lstm_init", "LSTMCarry",
     "gru", "gru_cell", "gru_init", "GRUCarry",
+    "attention", "multi_head_attention", "multi_head_attention_init", "rotary", "sinusoidal_positions",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual", "Model", "Masked", "TimeDistributed",
+    "Layer", "Sequential", "Residual", "Repeated", "Rematerialized", "Model", "Masked", "TimeDistributed",
     "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
     "Dense", "Activation", "Flatten", "Reshape", "Permute", "RepeatVector", "Rescaling",
     "ZeroPadding", "Cropping", "UpSampling", "OneHot", "Embedding",
@@ -144,7 +160,8 @@ __all__ = [
     "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom",
     "RandomContrast", "RandomBrightness", "RandomCrop",
     "Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose", "MaxPool", "AvgPool", "GlobalMaxPool", "GlobalAvgPool",
-    "BatchNorm", "LayerNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    "BatchNorm", "LayerNorm", "RMSNorm", "GroupNorm", "SimpleRNN", "LSTM", "GRU", "Bidirectional",
+    "MultiHeadAttention", "PositionEmbedding", "SinusoidalPositions", "with_cache", "KeyValueCache",
     "ActivityRegularization", "AddedLoss",
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",

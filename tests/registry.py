@@ -289,6 +289,34 @@ LAYER_UNITS = [
     layer(lambda d: fnn.GRU(4), fnn.GRU, x=(2, 5, 3), name="GRU"),
     layer(lambda d: fnn.GRU(4, reset_after=False, return_sequences=True), x=(2, 5, 3), name="GRU, reset before"),
     layer(lambda d: fnn.Bidirectional(fnn.LSTM(3)), fnn.Bidirectional, x=(2, 4, 3), name="Bidirectional"),
+    layer(lambda d: fnn.RMSNorm(), fnn.RMSNorm, x=(4, 2, 5), name="RMSNorm"),
+    layer(lambda d: fnn.GroupNorm(2), fnn.GroupNorm, x=(3, 2, 2, 4), name="GroupNorm"),
+    layer(
+        lambda d: fnn.MultiHeadAttention(2, 4, 3, dropout=0.3, causal=True, rotary=True),
+        fnn.MultiHeadAttention,
+        x=(2, 4, 3),
+        name="MultiHeadAttention in training",
+        train=True,
+        key=True,
+    ),
+    layer(lambda d: fnn.PositionEmbedding(6), fnn.PositionEmbedding, x=(2, 4, 3), name="PositionEmbedding"),
+    layer(lambda d: fnn.SinusoidalPositions(), fnn.SinusoidalPositions, x=(2, 4, 3), name="SinusoidalPositions"),
+    layer(
+        lambda d: fnn.Repeated(fnn.Sequential(fnn.Dense(3, "tanh"), fnn.BatchNorm(), fnn.Dropout(0.3)), 3),
+        fnn.Repeated,
+        x=(4, 3),
+        name="Repeated in training",
+        train=True,
+        key=True,
+    ),
+    layer(
+        lambda d: fnn.Rematerialized(fnn.Sequential(fnn.Dense(4, "tanh"), fnn.Dropout(0.3), fnn.Dense(2))),
+        fnn.Rematerialized,
+        x=(4, 3),
+        name="Rematerialized in training",
+        train=True,
+        key=True,
+    ),
     layer(lambda d: fnn.Embedding(7, 3, dtype=d), fnn.Embedding, x=((2, 5), 7), name="Embedding"),
     layer(lambda d: fnn.OneHot(7, dtype=d), fnn.OneHot, x=((2, 5), 7), name="OneHot"),
     layer(
@@ -401,7 +429,45 @@ def _table_args(draw: Draw, dtype: Any) -> tuple[Any, ...]:
 
 _CONV = (3, 4, (2, 3))
 
+
+def _heads(draw: Draw, dtype: Any) -> tuple[Any, ...]:
+    """Queries, keys, values and a mask in which the first query of the first sequence may look nowhere."""
+    shapes = (2, 3, 4, 6), (2, 5, 2, 6), (2, 5, 2, 3)
+    mask = np.ones((2, 3, 5), bool)
+    mask[0, 0] = mask[1, :, 2] = False
+    return (*(draw.normal(*shape, dtype=dtype) for shape in shapes), to_jax(mask))
+
+
 FUNCTION_UNITS = [
+    function(fnn.attention, _heads, name="attention", grad=(0, 1, 2)),
+    *_with_params(
+        partial(fnn.multi_head_attention, causal=True),
+        fnn.multi_head_attention_init,
+        (3, 2, 4),
+        (2, 5, 3),
+        "multi_head_attention",
+    ),
+    function(
+        lambda x, positions: fnn.rotary(x, positions),
+        lambda draw, d: (draw.normal(2, 3, 2, 4, dtype=d), draw.integers(9, 2, 3)),
+        fnn.rotary,
+        name="rotary",
+        grad=(0,),
+    ),
+    Unit(
+        "sinusoidal_positions",
+        (fnn.sinusoidal_positions,),
+        lambda d: lambda positions: fnn.sinusoidal_positions(positions, 5, dtype=d),
+        lambda draw, d: (draw.integers(99, 2, 3),),
+    ),
+    *_with_params(fnn.rms_norm, fnn.rms_norm_init, (3,), (4, 3)),
+    function(
+        lambda params, x: fnn.group_norm(params, x, 2),
+        lambda draw, d: (_params(fnn.layer_norm_init, draw, d, 4), draw.normal(3, 2, 4, dtype=d)),
+        fnn.group_norm,
+        name="group_norm",
+        grad=(0, 1),
+    ),
     *_with_params(partial(fnn.conv, strides=(2, 1)), fnn.conv_init, _CONV, (2, 5, 4, 3), "conv"),
     *_with_params(fnn.depthwise_conv, fnn.depthwise_conv_init, (3, (2, 3)), (2, 5, 4, 3)),
     *_with_params(fnn.separable_conv, fnn.separable_conv_init, _CONV, (2, 5, 4, 3)),
@@ -1023,6 +1089,7 @@ NOT_UNITS: dict[str, str] = {
     "activations.are_per_example": "test_activations.py",
     "losses.is_per_example": "test_losses.py",
     "Masked": "test_masks.py",
+    **dict.fromkeys(("KeyValueCache", "with_cache"), "test_cache.py"),
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
     **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
     "on_batch": "test_steps.py",

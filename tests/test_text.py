@@ -424,11 +424,11 @@ def test_generate_text():
 def test_generate_text_compiles_once_for_all_prompts_of_a_width():
     vocabulary = text.Vocabulary.of("abcd")
     model, params, state = small_model()
-    before = text._generate._cache_size()
+    before = text.generation._generate._cache_size()
     for prompt, temperature in (("abca", 0), ("cabdda", 1.5), ("bbbbbbbb", 0.2)):
         options = {"length": 7, "width": 4, "temperature": temperature}
         text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(0), **options)
-    assert text._generate._cache_size() == before + 1
+    assert text.generation._generate._cache_size() == before + 1
 
 
 def test_generate_text_refuses():
@@ -617,3 +617,57 @@ def test_traced_rows_without_a_valid_class_give_minus_one():
     broken = jax.tree.map(lambda a: a * jnp.nan, params)
     with pytest.raises(fnn.InputError, match=r"generate_text: expected a model with finite outputs, got NaN"):
         text.generate_text(model, broken, state, vocabulary, "abc", jax.random.key(0), length=12)
+
+
+# ---------------------------------------------------------------------------------------------------------- attention
+@functools.cache
+def transformer(symbols=4):
+    block = fnn.Residual(fnn.LayerNorm(), fnn.MultiHeadAttention(2, 2, causal=True, rotary=True), fnn.Dense(4, "tanh"))
+    model = fnn.Sequential(
+        fnn.Embedding(symbols, 4), fnn.PositionEmbedding(20), fnn.Repeated(block, 2), fnn.Dense(symbols)
+    )
+    params, state = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 3), jnp.int32))
+    return model, jax.tree.map(lambda a: 4 * a, params), state
+
+
+@pytest.mark.parametrize("prompt", ["abcad", pytest.param("b", marks=pytest.mark.slow)])
+def test_generation_with_a_cache_equals_reading_the_whole_text_each_time(prompt):
+    vocabulary, key, length = text.Vocabulary.of("abcd"), jax.random.key(1), 12
+    model, params, state = transformer()
+
+    # One program for all lengths: what stands after the end is not seen.
+    outputs = jax.jit(lambda ids: model.apply(params, state, ids)[0][0])
+
+    def plain(temperature):
+        ids = vocabulary.encode(prompt).tolist()
+        for k in jax.random.split(key, length):
+            logits = np.asarray(outputs(np.array([ids + [0] * (20 - len(ids))])))[len(ids) - 1]
+            ids.append(plain_sample(k, logits, temperature))
+        return vocabulary.decode(ids[len(prompt) :])
+
+    for temperature in (0, 1.5):
+        new = text.generate_text(model, params, state, vocabulary, prompt, key, length=length, temperature=temperature)
+        assert new == plain(temperature)
+    assert len(set(new)) > 1
+
+
+def test_models_that_a_cache_does_not_suit():
+    vocabulary, key = text.Vocabulary.of("abcd"), jax.random.key(1)
+    model, params, state = transformer()
+
+    def write(model, params, state, **options):
+        return text.generate_text(model, params, state, vocabulary, "abcad", key, length=6, **options)
+
+    with pytest.raises(fnn.InputError, match=r"generating without width= > .*a cache of at most 20 steps.*got 24"):
+        text.generate_text(model, params, state, vocabulary, "abcad", key, length=20)
+    assert write(model, params, state, width=5)[0] == write(model, params, state)[0]
+    mixed = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2, causal=True), fnn.LSTM(4))
+    made = mixed.init(key, jnp.zeros((1, 3), jnp.int32))
+    made = jax.tree.map(lambda a: 4 * a, made)
+    with pytest.raises(fnn.InputError, match=r"generate_text: .*attention alone looks at earlier steps.*width="):
+        write(mixed, *made)
+    assert len(write(mixed, *made, width=5)) == 6
+    # Without causality there is no cache, and the window is read each time.
+    pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.GlobalAvgPool())
+    made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))
+    assert write(pooled, *made) == write(pooled, *made, width=5)

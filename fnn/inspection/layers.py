@@ -129,12 +129,13 @@ def _is_around(path: tuple[str, ...], other: tuple[str, ...]) -> bool:
 def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -> Arrays:
     """Move the arrays of a finished layer out of ``unclaimed`` and return them.
 
-    An array is recognized by its identity or, across a transformation such as ``jit``, by its path.
+    An array is recognized by its identity or, across a transformation such as ``jit``, by its path. Inside a
+    `Repeated`, a layer sees one of several copies, which are stacked in the model's array.
     """
     own: Arrays = {}
     for (part, path), leaf in arrays_of(trace.params, trace.state).items():
         name = names.get(id(leaf), (part, "/".join((*trace.path, path) if path else trace.path)))
-        if name in unclaimed and unclaimed[name].shape == leaf.shape:
+        if name in unclaimed and unclaimed[name].shape[len(unclaimed[name].shape) - leaf.ndim :] == leaf.shape:
             own[name] = shape_of(unclaimed.pop(name))
     return own
 

@@ -1,4 +1,4 @@
-"""Layers made of layers: `Sequential`, `TimeDistributed` and `Residual`.
+"""Layers made of layers: `Sequential`, `Residual`, `TimeDistributed`, `Repeated` and `Rematerialized`.
 
 A container keeps the parameters and state of each layer under its name, gives each layer a key by ``fold_in``, and
 calls it through `fnn.nn.observe.call`, so that observers and errors know its path.
@@ -9,10 +9,12 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 
+from .._core.checks import check_count
 from .._core.described import described, in_words
 from .._core.errors import describe, fail, located
-from .._core.random import child_keys
+from .._core.random import child_keys, children
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer, Output, call_hint, penalties_inside
@@ -227,3 +229,80 @@ def _add_outputs(name: str, body: PyTree, shortcut: PyTree, other: str) -> PyTre
     if mask is None:
         return skip + y
     return Masked(skip + y, mask if mask is skip_mask else mask & skip_mask)
+
+
+@described
+def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
+    """``n`` copies of a layer in order, each with parameters of its own, as one ``jax.lax.scan``.
+
+    Compile time does not grow with ``n``. The parameters and the state are those of the layer, stacked along a new
+    first axis (n, ...). Copy ``i`` receives ``jax.random.fold_in(key, i)``, so that `init` and dropout differ.
+
+    Args:
+      layer: a layer whose output has the shape and dtype of its input, such as a `Residual`.
+      n: number of copies, at least 1.
+
+    Raises:
+      InputError: for anything but a Layer, ``n`` below 1, parameters of another number of copies, and, from ``apply``,
+        for a layer that changes the shape or dtype.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> block = fnn.Residual(fnn.LayerNorm(), fnn.Dense(8, activation="relu"), fnn.Dense(4))
+    >>> params, state = fnn.Repeated(block, 12).init(jax.random.key(0), jnp.ones((1, 4)))
+    >>> params["body"]["dense"]["kernel"].shape
+    (12, 4, 8)
+    """
+    _check_layer("Repeated", layer)
+    check_count("Repeated", "n", n)
+
+    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+        x = shape_of(x)
+        return jax.vmap(lambda key: layer.init(key, x))(children(key, n))
+
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        copies = {leaf.shape[:1] for leaf in jax.tree.leaves((params, state))}
+        if not copies <= {(n,)}:
+            got = f"first axes {sorted(copies)}"
+            fail(name, expected=f"parameters and state of {n} copies", got=got, hint="Are they another model's?")
+        keys = None if key is None else children(key, n)
+
+        def step(x: PyTree, copy: tuple[Params, State, Key | None]) -> tuple[PyTree, State]:
+            params, state, key = copy
+            y, state = layer.apply(params, state, x, key=key, train=train)
+            before, after = (jax.tree.map(describe, tree) for tree in (x, y))
+            if jax.tree.flatten(before) != jax.tree.flatten(after):
+                fail(name, expected=f"a layer that keeps the shape, {before}", got=f"{after} from {layer.kind}")
+            return y, state
+
+        return jax.lax.scan(step, x, (params, state, keys), length=n)
+
+    inner = layer.penalty, layer.constraint
+    penalty, constraint = (None if fn is None else jax.vmap(fn) for fn in inner)
+    total = None if penalty is None else (lambda params: jnp.sum(penalty(params)))
+    return Layer(init, apply, name, f"Repeated x {n}", layer.per_example, total, constraint)
+
+
+@described
+def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
+    """A layer that computes its inner values again for the gradient instead of storing them, by ``jax.checkpoint``.
+
+    The results are the same. Memory in training falls to the input of the layer, at the price of one more forward
+    pass; `Repeated` of a rematerialized block stores one array per copy. Parameters and state are the layer's own.
+
+    Args:
+      layer: any layer.
+      name: base name in `Sequential`; default the layer's.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> block = fnn.Rematerialized(fnn.Sequential(fnn.Dense(64, activation="gelu"), fnn.Dense(4)))
+    >>> params, state = block.init(jax.random.key(0), jnp.ones((1, 4)))
+    >>> block.apply(params, state, jnp.ones((3, 4)))[0].shape
+    (3, 4)
+    """
+    _check_layer("Rematerialized", layer)
+
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        return jax.checkpoint(partial(layer.apply, train=train))(params, state, x, key=key)
+
+    fields = layer.per_example, layer.penalty, layer.constraint
+    return Layer(layer.init, apply, name or layer.name, "Rematerialized", *fields)

@@ -269,7 +269,8 @@ class _ShapeEvaluation(_Evaluation):
         with _shared_shapes() as known, inside(_text(path)), located(_place(path)):
             place = layer, _signature(self.first[path])
             if place not in known:
-                out = jax.eval_shape(layer.init, shape_of(self.key), self.first[path])
+                # A new function, since JAX remembers what it traced, and `init` may depend on `cache_request`.
+                out = jax.eval_shape(lambda key, x: layer.init(key, x), shape_of(self.key), self.first[path])
                 if not (isinstance(out, tuple) and len(out) == 2):
                     fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
                 known[place] = out

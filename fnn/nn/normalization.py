@@ -1,4 +1,4 @@
-"""Normalization: BatchNorm with its running statistics as explicit state, and LayerNorm."""
+"""Normalization: BatchNorm with its running statistics as explicit state, LayerNorm, RMSNorm and GroupNorm."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Unpack
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import check_float, check_range, check_same_dtype, leaf
+from .._core.checks import check_count, check_float, check_range, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
@@ -18,7 +18,7 @@ from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, 
 from .initializers import Initializer
 from .layer import Layer, Output, initialize, param_dtype, parametric
 from .masks import Masked, kept, sequence_of
-from .regularized import ScaleOptions, regularized
+from .regularized import RMSOptions, ScaleOptions, regularized
 
 
 def batch_norm_init(
@@ -115,6 +115,71 @@ def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) ->
     gamma, beta = _affine(params, "layer_norm", x)
     mean, variance = _moments(x, (-1,))
     return _normalize(x, mean, variance, epsilon, gamma, beta)
+
+
+def rms_norm_init(
+    key: Key, features: int, *, scale_initializer: str | Initializer = "ones", dtype: DType = jnp.float32
+) -> dict[str, Array]:
+    """The parameter ``scale`` (features,)."""
+    return initialize(key, dtype, scale=(scale_initializer, (features,)))
+
+
+def rms_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> Array:
+    """``y = scale x / sqrt(mean(x^2) + epsilon)`` over the last axis (Zhang and Sennrich 2019, arXiv:1910.07467).
+
+    Args:
+      params: ``scale`` from `rms_norm_init`. Errors as in `batch_norm`.
+      x: (..., features).
+      epsilon: added to the mean square; 1e-6 as in Keras (the machine epsilon in PyTorch).
+
+    Returns:
+      (..., features).
+    """
+    check_range("rms_norm", "epsilon", epsilon, 0)
+    scale = leaf("rms_norm", params, "scale")
+    check_same_dtype("rms_norm", x, scale, "scale")
+    if x.shape[-1:] != scale.shape:
+        fail("rms_norm", expected=f"x of shape (batch, ..., {scale.shape[0]}) for its scale", got=describe(x))
+    wide = x.astype(at_least_float32(x.dtype))
+    size = jax.lax.rsqrt(jnp.mean(jnp.square(wide), -1, keepdims=True) + jnp.asarray(epsilon, wide.dtype))
+    return (wide * size * lift(scale.astype(wide.dtype), x)).astype(x.dtype)
+
+
+def group_norm(params: dict[str, Array], x: Array, groups: int = 32, *, epsilon: Scalar = 1e-3) -> Array:
+    """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` by example and group of features.
+
+    Mean and biased variance of an example are taken over all axes between the first and the last, and over each of
+    ``groups`` runs of neighbouring features (Wu and He 2018, arXiv:1803.08494).
+
+    Args:
+      params: from `layer_norm_init`; ``gamma`` and ``beta`` are optional. Errors as in `batch_norm`.
+      x: (batch, ..., features).
+      groups: number of groups, a divisor of ``features``; -1 for one per feature (instance normalization).
+      epsilon: added to the variance; 1e-3 as in Keras (1e-5 in PyTorch).
+
+    Returns:
+      (batch, ..., features).
+    """
+    check_range("group_norm", "epsilon", epsilon, 0)
+    check_float("group_norm", x)
+    groups = _groups("group_norm", x, groups)
+    gamma, beta = _affine(params, "group_norm", x)
+    apart = jnp.reshape(x, (*x.shape[:-1], groups, -1))
+    axes = (*range(1, x.ndim - 1), x.ndim)
+    # One number for each feature, as `_normalize` needs.
+    mean, variance = (jnp.repeat(a[..., 0], x.shape[-1] // groups, -1) for a in _moments(apart, axes))
+    return _normalize(x, mean, variance, epsilon, gamma, beta)
+
+
+def _groups(where: str, x: ArraySpec, groups: int) -> int:
+    """The number of groups, with -1 replaced; one that does not divide the features is refused."""
+    features = _features(where, x)
+    count = features if groups == -1 else groups
+    check_count(where, "groups", count)
+    if features % count:
+        hint = "Pass groups=..., or -1 for one per feature."
+        fail(where, expected=f"a number of groups that divides the {features} features", got=str(groups), hint=hint)
+    return count
 
 
 def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
@@ -223,4 +288,53 @@ def LayerNorm(
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     layer = parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")
+    return regularized(layer, weights, ScaleOptions)
+
+
+@described
+def RMSNorm(
+    epsilon: Scalar = 1e-6,
+    *,
+    dtype: DType | None = None,
+    name: str = "rms_norm",
+    **weights: Unpack[RMSOptions],
+) -> Layer:
+    """Normalization by the root mean square over the last axis; see `rms_norm` for the equation.
+
+    Arguments, shapes and errors as in `BatchNorm`; the parameter is called ``scale``, as in Keras.
+    """
+    check_range("RMSNorm", "epsilon", epsilon, 0)
+
+    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
+        return rms_norm_init(key, _features("RMSNorm", x), dtype=param_dtype(x, dtype))
+
+    layer = parametric(init, partial(rms_norm, epsilon=epsilon), name, "RMSNorm", mask="keep")
+    return regularized(layer, weights, RMSOptions)
+
+
+@described
+def GroupNorm(
+    groups: int = 32,
+    epsilon: Scalar = 1e-3,
+    center: bool = True,
+    scale: bool = True,
+    *,
+    dtype: DType | None = None,
+    name: str = "group_norm",
+    **weights: Unpack[ScaleOptions],
+) -> Layer:
+    """Normalization by example and group of features; see `group_norm` for the equation.
+
+    Args:
+      groups: number of groups, a divisor of the features; -1 for one per feature (instance normalization).
+      epsilon, center, scale, dtype: as in `BatchNorm`, and so are shapes and errors. A `Masked` is refused.
+    """
+    check_range("GroupNorm", "epsilon", epsilon, 0)
+    check_count("GroupNorm", "groups", 1 if groups == -1 else groups)
+
+    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
+        _groups("GroupNorm", x, groups)
+        return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
+
+    layer = parametric(init, partial(group_norm, groups=groups, epsilon=epsilon), name, "GroupNorm")
     return regularized(layer, weights, ScaleOptions)

@@ -101,6 +101,16 @@ def inside(name: str, number: int = 1) -> AbstractContextManager[None]:
     return setting(_place, (*_place.get(), (name, number)))
 
 
+def current_path() -> tuple[str, ...]:
+    """Names down to the current layer."""
+    return tuple(name for name, _ in _place.get())
+
+
+def is_repeated_call() -> bool:
+    """Whether a `Model` calls the current layer, or one around it, for the second time or later."""
+    return any(number > 1 for _, number in _place.get())
+
+
 def call(
     name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, *, number: int = 1, **options: Any
 ) -> tuple[PyTree, State]:

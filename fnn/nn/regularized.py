@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from .._core.checks import resolve
 from .._core.described import written
 from .._core.errors import describe, fail
+from .._core.trees import map_with_path, paths
 from .._core.types import Array, Params
 from .._names import unexpected_argument
 from ..penalties import CONSTRAINTS, PENALTIES, sum_of
@@ -20,7 +21,7 @@ OfArray = str | Callable[[Array], Array] | None
 
 
 class KernelOptions(TypedDict, total=False):
-    """Options of layers with a kernel and a bias."""
+    """Options of layers with kernels and biases."""
 
     kernel_regularizer: OfArray
     bias_regularizer: OfArray
@@ -62,12 +63,23 @@ class ScaleOptions(TypedDict, total=False):
     beta_constraint: OfArray
 
 
+class RMSOptions(TypedDict, total=False):
+    """Options of `RMSNorm`."""
+
+    scale_regularizer: OfArray
+    scale_constraint: OfArray
+
+
 # Others are called as in the option.
 _PARAMETERS = {name: f"{name}_kernel" for name in ("recurrent", "depthwise", "pointwise")}
 
 
 class _Keys(Protocol):
     __optional_keys__: frozenset[str]
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def regularized(layer: Layer, options: Mapping[str, Any], known: _Keys) -> Layer:
@@ -91,14 +103,15 @@ def regularized(layer: Layer, options: Mapping[str, Any], known: _Keys) -> Layer
 
     # A parameter that the layer does without, such as a bias, has no penalty.
     def penalty(params: Params) -> Array:
-        values = {name: jnp.asarray(fn(params[name])) for name, fn in penalties.items() if name in params}
-        for name, value in values.items():
+        chosen = [(penalties[_name(path)], w) for path, w in paths(params).items() if _name(path) in penalties]
+        values = [jnp.asarray(fn(w)) for fn, w in chosen]
+        for value in values:
             if value.shape != ():
-                where, expected = f"{layer.kind}, penalty of {name!r}", "a function of an array that returns a scalar"
-                fail(where, expected=expected, got=f"one that returns {describe(value)}")
-        return sum_of(list(values.values()))
+                expected = "a function of an array that returns a scalar"
+                fail(f"{layer.kind}, regularizer", expected=expected, got=f"one that returns {describe(value)}")
+        return sum_of(values)
 
     def constraint(params: Params) -> Params:
-        return {name: constraints[name](w) if name in constraints else w for name, w in params.items()}
+        return map_with_path(lambda path, w: constraints[_name(path)](w) if _name(path) in constraints else w, params)
 
     return layer.replace(penalty=penalty if penalties else None, constraint=constraint if constraints else None)

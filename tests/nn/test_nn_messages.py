@@ -13,6 +13,7 @@ KEY = jax.random.key(0)
 IMAGES = np.ones((2, 8, 8, 3), "f")
 ROWS = np.ones((2, 4), "f")
 STEPS = np.ones((2, 5, 3), "f")
+ATTENTION = fnn.MultiHeadAttention(2, 4)
 
 
 def apply(layer, x, given, **options):
@@ -65,6 +66,31 @@ CASES = {
     "rows without a time axis": lambda: fnn.summary(fnn.LSTM(8), ROWS),
     "a mask of another length": lambda: apply(fnn.LSTM(8), STEPS, fnn.Masked(STEPS, np.ones((2, 4), bool))),
     "a body that changes the shape": lambda: fnn.summary(fnn.Residual(fnn.Dense(3)), ROWS),
+    "attention to a sequence of another width": lambda: apply(ATTENTION, (STEPS, ROWS[None]), (ROWS[None], ROWS[None])),
+    "attention without a time axis": lambda: fnn.summary(ATTENTION, ROWS),
+    "four sequences": lambda: fnn.summary(ATTENTION, (STEPS,) * 4),
+    "a mask by another name": lambda: fnn.summary(ATTENTION, {"query": STEPS, "attention_mask": STEPS}),
+    "a mask without a batch axis": lambda: apply(ATTENTION, STEPS, {"query": STEPS, "mask": np.ones((5, 5), bool)}),
+    "a mask of numbers": lambda: apply(ATTENTION, STEPS, {"query": STEPS, "mask": np.ones((2, 5, 5))}),
+    "a mask of another length, for attention": lambda: apply(
+        ATTENTION, STEPS, {"query": STEPS, "mask": np.ones((2, 5, 4), bool)}
+    ),
+    "causal attention to a longer sequence": lambda: apply(
+        fnn.MultiHeadAttention(2, 4, causal=True), (STEPS, STEPS), (STEPS, STEPS[:, :4])
+    ),
+    "key heads that do not divide the heads": lambda: fnn.MultiHeadAttention(4, 8, num_key_value_heads=3),
+    "no heads": lambda: fnn.MultiHeadAttention(0, 8),
+    "attention in bfloat16, parameters in float32": lambda: apply(ATTENTION, STEPS, jnp.ones((2, 5, 3), jnp.bfloat16)),
+    "attention dropout without a key": lambda: apply(
+        fnn.MultiHeadAttention(2, 4, dropout=0.5), STEPS, STEPS, train=True
+    ),
+    "an unknown implementation": lambda: fnn.MultiHeadAttention(2, 4, implementation="flash"),
+    "cuDNN without a GPU": lambda: fnn.attention(*[np.ones((1, 5, 2, 4), "f")] * 3, implementation="cudnn"),
+    "heads that differ": lambda: fnn.attention(*(np.ones((1, 5, n, 4), "f") for n in (3, 2, 2))),
+    "a cache of a model that is not causal": lambda: fnn.with_cache(fnn.Residual(ATTENTION), {}, STEPS, 9),
+    "a sequence longer than its positions": lambda: apply(fnn.PositionEmbedding(4), STEPS[:, :2], STEPS),
+    "groups that do not divide the features": lambda: fnn.summary(fnn.GroupNorm(), STEPS),
+    "a repeated layer that changes the shape": lambda: apply(fnn.Repeated(fnn.Dense(4), 2), STEPS, STEPS),
     "a function among the layers of a Model": lambda: fnn.Model(chain, a=jax.nn.relu),
     "a layer of a Model that is called name": lambda: fnn.Model(chain, name=fnn.Dense(3)),
     "a Model without layers": lambda: fnn.Model(chain),

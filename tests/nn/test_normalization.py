@@ -280,3 +280,85 @@ def test_no_false_alarm_under_strict_settings():
                 return sum(layer.apply(params, state, x, train=train)[0].sum() for train in (True, False))
 
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(params)))
+
+
+NEW_CASES = [
+    (fnn.RMSNorm(), "RMSNormalization", {}, (4, 3, 5)),
+    (fnn.RMSNorm(0.5), "RMSNormalization", {"epsilon": 0.5}, (6, 5)),
+    (fnn.GroupNorm(2), "GroupNormalization", {"groups": 2}, (3, 2, 4, 6)),
+    (
+        fnn.GroupNorm(-1, 0.1, center=False),
+        "GroupNormalization",
+        {"groups": -1, "epsilon": 0.1, "center": False},
+        (3, 4, 6),
+    ),
+]
+
+
+@pytest.mark.parametrize(("ours", "kind", "options", "shape"), NEW_CASES, ids=lambda case: str(case)[:24])
+def test_rms_and_group_norm_equal_keras(ours, kind, options, shape, rng):
+    theirs = getattr(keras.layers, kind)(**options)
+    theirs.build(shape)
+    x = (rng.normal(size=shape) * 2 + 1).astype("float32")
+    params, state = jax.eval_shape(ours.init, KEY, x)
+    assert state == {}
+    assert params.keys() == {v.name for v in theirs.weights}
+    params = randomize(params, rng)
+    weights = [params[v.name] for v in theirs.weights]
+    cotangent = rng.normal(size=shape).astype("float32")
+
+    @jax.jit
+    def both(params, weights, x):
+        y, back = jax.vjp(lambda params, x: ours.apply(params, {}, x)[0], params, x)
+        right, right_back = jax.vjp(lambda weights, x: theirs.stateless_call(weights, [], x)[0], weights, x)
+        return (y, back(cotangent)), (right, right_back(cotangent))
+
+    (y, (slope, x_slope)), (right, (right_slope, right_x_slope)) = both(params, weights, x)
+    np.testing.assert_allclose(y, right, 1e-5, 1e-5)
+    np.testing.assert_allclose(x_slope, right_x_slope, 1e-4, 2e-5)
+    for v, want in zip(theirs.weights, right_slope, strict=True):
+        np.testing.assert_allclose(slope[v.name], want, 1e-5, 2e-5)
+
+
+def test_rms_and_group_norm_equal_torch(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is the second reference")
+    x = (rng.normal(size=(3, 2, 4, 6)) * 3 + 1).astype("float32")
+    gamma, beta = rng.normal(size=(2, 6)).astype("float32")
+    right = torch.nn.functional.group_norm(
+        torch.tensor(x.transpose(0, 3, 1, 2), dtype=torch.float64),
+        3,
+        *map(torch.tensor, (gamma.astype(float), beta.astype(float))),
+        1e-3,
+    )
+    y = fnn.group_norm({"gamma": gamma, "beta": beta}, jnp.asarray(x), 3)
+    np.testing.assert_allclose(y, right.numpy().transpose(0, 2, 3, 1), 1e-5, 1e-5)
+    right = torch.nn.functional.rms_norm(
+        torch.tensor(x, dtype=torch.float64), (6,), torch.tensor(gamma.astype(float)), 1e-6
+    )
+    np.testing.assert_allclose(fnn.rms_norm({"scale": gamma}, jnp.asarray(x)), right, 1e-5, 1e-5)
+
+
+def test_rms_and_group_norm_refuse():
+    x = np.ones((2, 3, 6), "f")
+    for call, message in (
+        (lambda: fnn.GroupNorm(), None),
+        (lambda: fnn.summary(fnn.GroupNorm(), x), r"GroupNorm: .*divides the 6 features, got 32\. Pass groups=\.\.\."),
+        (lambda: fnn.GroupNorm(0), "GroupNorm: expected groups to be an integer of at least 1, got 0"),
+        (
+            lambda: fnn.group_norm({}, x, 4),
+            "group_norm: expected a number of groups that divides the 6 features, got 4",
+        ),
+        (lambda: fnn.group_norm({"gamma": x[0, 0, :3]}, x, 2), r"group_norm: .*\(batch, \.\.\., 3\) for its gamma"),
+        (
+            lambda: fnn.summary(fnn.GroupNorm(2), fnn.Masked(x, x[..., 0] > 0)),
+            "GroupNorm: expected one array, got Masked",
+        ),
+        (lambda: fnn.rms_norm({"scale": x[0, 0, :3]}, x), r"rms_norm: expected x of shape \(batch, \.\.\., 3\)"),
+        (lambda: fnn.rms_norm({}, x), "rms_norm: expected parameters with a leaf 'scale'"),
+        (lambda: fnn.RMSNorm(-1), "RMSNorm: expected epsilon"),
+    ):
+        if message is None:
+            call()
+            continue
+        with pytest.raises(fnn.InputError, match=message):
+            call()

@@ -116,7 +116,7 @@ def test_mistakes():
     with pytest.raises(TypeError, match=r"'activity_regularizer'\. Add fnn\.ActivityRegularization"):
         fnn.Dense(3, activity_regularizer="l2")
     task = fnn.Task(fnn.Dense(2, kernel_regularizer=jnp.abs), "mse")
-    with pytest.raises(fnn.InputError, match=r"Dense, penalty of 'kernel': .*returns a scalar.*float32\[3, 2\]"):
+    with pytest.raises(fnn.InputError, match=r"Dense, regularizer: .*returns a scalar.*float32\[3, 2\]"):
         fnn.init(task, KEY, X[:, 0])
     task = fnn.Task(fnn.Dense(2, kernel_constraint=jnp.transpose), "mse")
     with pytest.raises(fnn.InputError, match=r"constraint: expected a function params -> params that keeps"):

@@ -1,133 +1,28 @@
-"""Character-level text models: a vocabulary, training windows, sampling and generation."""
+"""Sampling symbols, and generating texts from models."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._core.arrays import as_array
-from ._core.checks import check_count, check_float, check_key, check_range, is_concrete
-from ._core.described import Described
-from ._core.dtypes import at_least_float32
-from ._core.errors import InputError, describe, fail, kind_of, located
-from ._core.jaxprs import last_operations
-from ._core.types import Array, Params, PyTree, State
-from .nn.layer import Layer
+from .._core.arrays import as_array
+from .._core.checks import check_count, check_float, check_key, check_range, is_concrete
+from .._core.dtypes import at_least_float32
+from .._core.errors import describe, fail, kind_of, located
+from .._core.jaxprs import last_operations
+from .._core.types import Array, Params, PyTree, State
+from ..nn.cache import add_caches, cache_shapes
+from ..nn.layer import Layer
+from .vocabulary import ENCODE_HINT, Vocabulary
 
 Carry = TypeVar("Carry")
 Step = Callable[[Carry, Array], tuple[Carry, Array]]  # (carry, symbol) -> (carry, logits of the next symbol)
-_ENCODE = "Encode it first: vocabulary.encode(text)."
-
-
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Vocabulary(Described):
-    """The symbols of a text; the index of a symbol is its id. ``len(vocabulary)`` is their number.
-
-    >>> vocabulary = Vocabulary.of("banana")
-    >>> len(vocabulary), vocabulary.symbols, vocabulary.encode("nab").tolist(), vocabulary.decode([1, 0, 2])
-    (3, 'abn', [2, 0, 1], 'ban')
-    """
-
-    symbols: str
-
-    @classmethod
-    def of(cls, text: str | Iterable[str]) -> Vocabulary:
-        """Build a vocabulary from the sorted symbols of one or several texts."""
-        return cls("".join(sorted(set("".join(text)))))
-
-    @property
-    def size(self) -> int:
-        """Number of symbols, e.g. for the units of the last layer."""
-        return len(self.symbols)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.symbols)
-
-    def __contains__(self, symbol: object) -> bool:
-        return symbol in list(self.symbols)
-
-    def encode(self, text: str, unknown: str | None = None) -> np.ndarray:
-        """Convert a text to symbol ids, (length,) int32.
-
-        Args:
-          text: a string of any length.
-          unknown: the symbol of the vocabulary that replaces characters outside it; by default they raise an error.
-
-        Raises:
-          InputError: if a character or ``unknown`` is not in the vocabulary.
-
-        >>> Vocabulary("abn ").encode("an bad", unknown=" ").tolist()
-        [0, 2, 3, 1, 0, 3]
-        """
-        if not isinstance(text, str):
-            fail("encode", expected="a string", got=describe(text))
-        id_of = {symbol: i for i, symbol in enumerate(self.symbols)}
-        known = f"the {self.size} symbols of the vocabulary"
-        if unknown is not None and unknown not in id_of:
-            fail("encode", expected=f"unknown to be one of {known}", got=repr(unknown))
-        outside = sorted(set(text) - id_of.keys())
-        if outside and unknown is None:
-            text = f"encode: expected only {known}, but the text also contains {outside[:10]}."
-            raise InputError(f"{text} Pass unknown=' ', or another symbol, to replace them.")
-        other = 0 if unknown is None else id_of[unknown]
-        return np.array([id_of.get(c, other) for c in text], np.int32)
-
-    def decode(self, numbers: ArrayLike) -> str:
-        """Convert symbol ids back to a text.
-
-        Raises:
-          InputError: for anything but integers in ``[0, size)``.
-        """
-        ids = np.asarray(as_array("decode", numbers, fits=False))
-        if not ids.size:
-            return ""
-        if not np.issubdtype(ids.dtype, np.integer):
-            fail("decode", expected="integers", got=describe(ids), hint="Pass symbol ids, not logits.")
-        if ids.min() < 0 or ids.max() >= self.size:
-            fail("decode", expected=f"numbers in [0, {self.size})", got=f"{ids.min()} to {ids.max()}")
-        return "".join(self.symbols[i] for i in ids.ravel())
-
-
-def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Cut a sequence into overlapping windows, each paired with the symbol that follows it.
-
-    Args:
-      ids: (total,) integers.
-      length: symbols per window.
-      step: distance between the starts of consecutive windows.
-
-    Returns:
-      ``(x, y)``: (count, length) and (count,), with ``count = ceil((total - length) / step)``.
-
-    Raises:
-      InputError: if the sequence is not longer than a window.
-
-    >>> x, y = windows([0, 1, 2, 3, 4], length=3)
-    >>> x.tolist(), y.tolist()
-    ([[0, 1, 2], [1, 2, 3]], [3, 4])
-    """
-    check_count("windows", "length", length)
-    check_count("windows", "step", step)
-    if isinstance(ids, str):
-        fail("windows", expected="numbers", got="a string", hint=_ENCODE)
-    sequence = np.asarray(as_array("windows, ids", ids, fits=False))
-    if sequence.ndim != 1:
-        fail("windows", expected="a sequence of numbers, (total,)", got=describe(sequence))
-    if len(sequence) <= length:
-        hint = "The symbol that follows a window is needed too."
-        fail("windows", expected=f"a sequence of more than {length} symbols", got=f"{len(sequence)} symbols", hint=hint)
-    starts = np.arange(0, len(sequence) - length, step)
-    return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]
 
 
 def _check_sampling(where: str, key: Array, temperature: ArrayLike, top_k: int | None, length: int = 1) -> None:
@@ -231,7 +126,7 @@ def _last_operation(fn: Callable[..., PyTree], *args: PyTree) -> tuple[str | Non
 def _as_ids(where: str, name: str, ids: ArrayLike) -> Array:
     """Convert a sequence of at least one symbol id to an int32 array."""
     if isinstance(ids, str):
-        fail(where, expected=f"{name} of numbers", got="a string", hint=_ENCODE)
+        fail(where, expected=f"{name} of numbers", got="a string", hint=ENCODE_HINT)
     sequence = jnp.asarray(as_array(f"{where}, {name}", ids))
     if sequence.ndim != 1 or sequence.shape[0] == 0:
         fail(where, expected=f"{name} of at least one symbol, (length,)", got=f"shape {sequence.shape}")
@@ -378,7 +273,7 @@ def generate(
     return _generation_loop(step, (jnp.roll(ids, 1), ids[-1]), key, length, draw)
 
 
-@partial(jax.jit, static_argnames=("model", "length", "top_k", "symbols", "from_logits"))
+@partial(jax.jit, static_argnames=("model", "length", "top_k", "symbols", "from_logits", "rereads"))
 def _generate(
     model: Layer,
     params: Params,
@@ -391,22 +286,72 @@ def _generate(
     top_k: int | None,
     symbols: int,
     from_logits: bool | None,
-) -> tuple[Array, Array]:
-    """Generated ids, and whether outputs treated as logits look like probabilities."""
+    rereads: bool,
+) -> tuple[Array, Array, Array]:
+    """Generated ids, whether outputs treated as logits look like probabilities, and whether a cache changes them."""
+
+    def read(state: State, ids: Array) -> tuple[State, Array]:
+        """The new state, and the outputs for the symbol after ``ids`` (1, steps)."""
+        logits, state = model.apply(params, state, ids)
+        if jnp.ndim(logits) == 3:  # an output for each step
+            logits = logits[:, -1]
+        if jnp.ndim(logits) == 2 and logits.shape[1] != symbols:
+            fail("generate_text", expected=f"logits of the vocabulary's {symbols} symbols", got=describe(logits))
+        return state, logits
 
     def predict(ids: Array) -> Array:
         with located(f"a prompt of {ids.shape[1]} characters"):
-            logits = model.apply(params, state, ids)[0]
-        if jnp.ndim(logits) == 2 and logits.shape[1] != symbols:
-            fail("generate_text", expected=f"logits of the vocabulary's {symbols} symbols", got=describe(logits))
-        return logits
+            return read(state, ids)[1]
 
-    ids = generate(predict, key, window, length, temperature, top_k, from_logits=from_logits)
+    draw: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "from_logits": from_logits}
+    caches = None if rereads else _caches(model, len(window) + length - 1)
+    differs = jnp.zeros((), bool)
+    if caches is None:
+        ids = generate(predict, key, window, length, **draw)
+    else:
+        with located("generating without width="):
+            ids, first = _generate_cached(read, add_caches(caches, state), key, window, length, draw)
+        # Only if other layers treat each step alone does a cache leave the outputs as they are.
+        differs = ~_nearly_equal(first, predict(window[None])[0])
     if from_logits is not None or _last_operation(predict, window[None])[0] is not None:
-        return ids, jnp.zeros((), bool)
+        return ids, jnp.zeros((), bool), differs
     row = predict(window[None])[0]
     row = row.astype(at_least_float32(row.dtype))
-    return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01)  # within the rounding of half precision
+    # Within the rounding of half precision.
+    return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01), differs
+
+
+def _caches(model: Layer, length: int) -> State | None:
+    """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
+    with located("generating without width="):
+        shapes, refusals = cache_shapes(model, jax.ShapeDtypeStruct((1, 1), jnp.int32), length)
+    return None if refusals else shapes
+
+
+def _generate_cached(
+    read: Callable[[State, Array], tuple[State, Array]],
+    state: State,
+    key: Array,
+    window: Array,
+    length: int,
+    draw: dict[str, Any],
+) -> tuple[Array, Array]:
+    """Generated ids, and the outputs from which the first one was drawn."""
+    if len(window) > 1:
+        state, _ = read(state, window[None, :-1])
+
+    def step(state: State, symbol: Array) -> tuple[State, Array]:
+        state, logits = read(state, symbol[None, None])
+        return state, logits[0]
+
+    return generate_from(step, state, window[-1:], key, length, **draw), step(state, window[-1])[1]
+
+
+def _nearly_equal(a: Array, b: Array) -> Array:
+    """Whether rows of outputs agree to rounding; NaN agrees with NaN."""
+    a, b = (row.astype(at_least_float32(row.dtype)) for row in (a, b))
+    tolerance = 0.02 * jnp.maximum(jnp.nanmax(jnp.abs(b)), jnp.ones((), b.dtype))
+    return ((jnp.abs(a - b) <= tolerance) | jnp.isnan(a) | jnp.isnan(b)).all()
 
 
 def generate_text(
@@ -424,10 +369,14 @@ def generate_text(
     unknown: str | None = None,
     from_logits: bool | None = None,
 ) -> str:
-    """Continue a text with a windowed model, compiled once per model, window width, length and ``top_k``.
+    """Continue a text with a model, compiled once per model, window width, length and ``top_k``.
+
+    A model with causal attention (`fnn.MultiHeadAttention`) reads each character once, with a cache, and looks back at
+    the whole text. Any other model, and any model with ``width``, reads a window again for each character.
 
     Args:
-      model: a `Layer`, e.g. ``task.model``, from ids (batch, width) to logits or probabilities (batch, symbols).
+      model: a `Layer`, e.g. ``task.model``, from ids (batch, width) to logits or probabilities (batch, symbols), or
+        (batch, width, symbols), of which the last step counts.
       params, state: the model's parameters and state, e.g. ``ts.params, ts.state``.
       vocabulary: the model's symbols.
       prompt: the text to continue.
@@ -435,7 +384,8 @@ def generate_text(
       length: number of characters to generate.
       temperature, top_k: see `sample`.
       width: window width; only the last ``width`` characters of the prompt are used. Default: the whole prompt. Set it
-        to the length of the training windows if the prompt is longer, since the model has never seen longer ones.
+        to the length of the training windows if the prompt is longer, since the model has never seen longer ones; with
+        attention, also if the prompt and the new text together are.
       unknown: the symbol that replaces characters outside the vocabulary; by default they raise an error.
       from_logits: True for logits, False for probabilities; both give the same text. Default None: probabilities if
         the model ends in a softmax, else logits; other outputs that look like probabilities raise an error.
@@ -473,7 +423,7 @@ def generate_text(
         fail(where, expected="a prompt of at least one character", got="an empty one")
     window = jnp.asarray(vocabulary.encode(prompt, unknown))
     _are_logits(where, None, from_logits)
-    ids, unclear = _generate(
+    ids, unclear, differs = _generate(
         model,
         params,
         state,
@@ -484,7 +434,12 @@ def generate_text(
         top_k=None if top_k is None else int(top_k),
         symbols=vocabulary.size,
         from_logits=None if from_logits is None else bool(from_logits),
+        rereads=width is not None,
     )
+    if differs:
+        hint = "Pass width=..., to read a window again for each character."
+        expected = "a model in which attention alone looks at earlier steps"
+        fail(where, expected=expected, got="other outputs with a cache", hint=hint)
     if unclear:
         fail(where, expected="logits", got="outputs that sum to 1, like probabilities", hint=_SAY_WHICH)
     if (np.asarray(ids) < 0).any():

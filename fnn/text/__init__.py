@@ -1,0 +1,6 @@
+"""Character-level text models: a vocabulary, training windows, sampling and generation."""
+
+from .generation import generate, generate_from, generate_text, sample
+from .vocabulary import Vocabulary, windows
+
+__all__ = ["Vocabulary", "generate", "generate_from", "generate_text", "sample", "windows"]
