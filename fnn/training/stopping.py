@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -36,11 +36,18 @@ class StopTraining(Exception):  # noqa: N818 (a request, not an error)
         self.ts = ts
 
 
-def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
+def known_rising(where: str, monitor: str, mode: str | None = None) -> bool | None:
+    """`is_rising` before there are logs; None for what may be a metric of an output, which they decide."""
+    if mode is None and not direction(monitor) and any(monitor.endswith(f"_{name}") for name in DIRECTIONS):
+        return None
+    return is_rising(where, monitor, mode)
+
+
+def is_rising(where: str, monitor: str, mode: str | None = None, logs: Collection[str] = ()) -> bool:
     """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
-    mode = mode or direction(monitor)
+    mode = mode or direction(monitor, logs)
     if mode is None:
         known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
         close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
@@ -108,14 +115,14 @@ class Watch(NamedTuple):
     monitor: str
     patience: int
     min_delta: float
-    rising: bool
+    rising: bool | None  # None if the logs decide
 
     @classmethod
     def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
         """A watch with checked settings."""
         check_count(where, "patience", patience)
         check_range(where, "min_delta", min_delta, 0)
-        return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
+        return cls(where, monitor, patience, min_delta, known_rising(where, monitor, mode))
 
     def start(self) -> Watched:
         """The memory before the first epoch."""
@@ -130,7 +137,8 @@ class Watch(NamedTuple):
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
                 hint = f"Did you mean {listed(close)}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
-        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if self.rising else 1)
+        rising = is_rising(self.where, self.monitor, None, logs) if self.rising is None else self.rising
+        value = jnp.asarray(logs[self.monitor], jnp.float32) * (-1 if rising else 1)
         best, waited = memory
         better = value < best - self.min_delta
         return (jnp.where(better, value, best), jnp.where(better, 0, waited + 1)), better
