@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import NamedTuple, NoReturn, cast
 
@@ -92,17 +92,22 @@ DIRECTIONS = dict.fromkeys(("loss", *losses.LOSSES), "min") | {
 """Which way is better, by name."""
 
 
-def direction(name: str) -> str | None:
+def direction(name: str, logs: Collection[str] = ()) -> str | None:
     """Which way a value of the logs is better: "min" or "max", or None for one that the library does not know.
 
-    The key of an output's loss or metric ends in its name, after that of the output.
+    With "digit_loss" in ``logs``, "digit_accuracy" is the accuracy of an output; else it may be any function of a user.
 
-    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_digit_f1"), direction("val_acc")
-    ('min', 'min', 'max', 'max')
-    >>> direction("val_bias")
+    >>> direction("val_loss"), direction("val_digit_loss"), direction("val_acc"), direction("val_bias")
+    ('min', 'min', 'max', None)
+    >>> direction("digit_accuracy"), direction("val_digit_accuracy", ["loss", "digit_loss", "digit_accuracy"])
+    (None, 'max')
     """
-    of_output = (way for known, way in DIRECTIONS.items() if name.endswith(f"_{known}"))
-    return DIRECTIONS.get(canonical(name.removeprefix("val_"), DIRECTIONS)) or next(of_output, None)
+    name = name.removeprefix("val_")
+    if name.endswith("_loss"):
+        return "min"
+    outputs = {known: name.removesuffix(f"_{known}") for known in DIRECTIONS}
+    of_output = (known for known, output in outputs.items() if output != name and f"{output}_loss" in logs)
+    return DIRECTIONS.get(canonical(name, DIRECTIONS)) or DIRECTIONS.get(next(of_output, ""))
 
 
 def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: losses.Loss | None = None) -> Metric:

@@ -28,7 +28,13 @@ from .observe import call, inside, setting
 Path = tuple[str | int, ...]
 Entries = Mapping[Path, PyTree]  # parameters or state by layer
 Nested = Layer | Sequence["Nested"] | Mapping[str, "Nested"]
-_OTHER_NAMES = {"training": "train", "is_training": "train", "deterministic": "train", "rng": "key", "rngs": "key"}
+_OTHER_NAMES = {
+    "training": "train",
+    "is_training": "train",
+    "deterministic": "train, the opposite,",
+    "rng": "key",
+    "rngs": "key",
+}
 _TRANSFORMATIONS = "jax.lax.scan, vmap, jit, cond or checkpoint"
 _OUTSIDE = "Call it outside, or use fnn.Repeated or fnn.Rematerialized."
 _SHAPES: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("shapes", default=None)

@@ -116,7 +116,7 @@ def scores_of(where: str, found: Sweep, metric: str | None, mode: str | None) ->
         name, values = metric, np.asarray(found.column(metric), float)
     # A metric has the same direction in training and validation.
     same = mode is None and name.removeprefix("val_") == found.monitor.removeprefix("val_")
-    rising = found.rising if same else is_rising(where, name, mode)
+    rising = found.rising if same else is_rising(where, name, mode, found.histories[0])
     return name, np.where(found.failed, np.nan, values), rising
 
 

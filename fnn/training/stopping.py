@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -36,12 +36,19 @@ class StopTraining(Exception):  # noqa: N818 (a request, not an error)
         self.ts = ts
 
 
-def is_rising(where: str, monitor: str, mode: str | None = None) -> bool:
+def known_rising(where: str, monitor: str, mode: str | None = None) -> bool | None:
+    """`is_rising` before there are logs; None for what may be a metric of an output, which they decide."""
+    if mode is None and not direction(monitor) and any(monitor.endswith(f"_{name}") for name in DIRECTIONS):
+        return None
+    return is_rising(where, monitor, mode)
+
+
+def is_rising(where: str, monitor: str, mode: str | None = None, logs: Collection[str] = ()) -> bool:
     """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
     mode = None if mode == "auto" else mode  # as Keras calls it
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
-    mode = mode or direction(monitor)
+    mode = mode or direction(monitor, logs)
     if mode is None:
         known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
         close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
@@ -109,14 +116,14 @@ class Watch(NamedTuple):
     monitor: str
     patience: int
     min_delta: float
-    rising: bool
+    rising: bool | None  # None if the logs decide
 
     @classmethod
     def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
         """A watch with checked settings."""
         check_count(where, "patience", patience)
         check_range(where, "min_delta", min_delta, 0)
-        return cls(where, monitor, patience, min_delta, is_rising(where, monitor, mode))
+        return cls(where, monitor, patience, min_delta, known_rising(where, monitor, mode))
 
     def start(self) -> Watched:
         """The memory before the first epoch."""
@@ -131,11 +138,12 @@ class Watch(NamedTuple):
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
                 hint = f"Did you mean {listed(close)}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
-        return self.signed(logs[self.monitor])
+        return self.signed(logs[self.monitor], logs)
 
-    def signed(self, value: Scalar) -> Array:
+    def signed(self, value: Scalar, logs: Values) -> Array:
         """A value with the sign that makes less better."""
-        return jnp.asarray(value, jnp.float32) * (-1 if self.rising else 1)
+        rising = is_rising(self.where, self.monitor, None, logs) if self.rising is None else self.rising
+        return jnp.asarray(value, jnp.float32) * (-1 if rising else 1)
 
     def beats(self, value: Array, best: Array) -> Array:
         """Whether a signed value improves on another; NaN never does."""
@@ -208,7 +216,7 @@ class _EarlyStopping(PureCallback):
         value, watching = self.watch.value(logs), jnp.asarray(epoch) >= self.first
         passed = better = watching & self.watch.beats(value, before)
         if self.baseline is not None:
-            passed = better & self.watch.beats(value, self.watch.signed(self.baseline))
+            passed = better & self.watch.beats(value, self.watch.signed(self.baseline, logs))
         waited = jnp.where(passed, 0, waited + watching.astype(jnp.int32))
         if self.restore_best:
             best, number = _choose(better, (ts, jnp.asarray(epoch, jnp.int32)), (best, number))

@@ -20,7 +20,7 @@ from .._core.warn import warn
 from ..optimizers.base import get_hyper
 from ..optimizers.hyper import in_range
 from ..training.state import TrainState
-from ..training.stopping import is_rising
+from ..training.stopping import is_rising, known_rising
 from .many import many
 from .programs import Program, bytes_available, bytes_needed, compile_program, trace_trial
 from .results import Config, Sweep, check_known, has_arrays, last_value, trials_text
@@ -84,7 +84,7 @@ def sweep(
     if members is not None:
         check_count("sweep", "members", members)
     if monitor is not None or mode is not None:
-        is_rising("sweep", monitor or "loss", mode)
+        known_rising("sweep", monitor or "loss", mode)
     structural = (structural,) if isinstance(structural, str) else tuple(structural)
     for name in structural:
         check_known("swept arguments in structural", name, configs[0])
@@ -279,7 +279,7 @@ def _monitoring(found: Sweep, history: Mapping[str, PyTree], mode: str | None) -
     validated = any(name.startswith("val_") for name in history)
     hint = "Pass validation_data to fnn.run." if monitor.startswith("val_") and not validated else ""
     check_known("an entry of the history to monitor", monitor, history, hint)
-    return dataclasses.replace(found, monitor=monitor, rising=is_rising("sweep", monitor, mode))
+    return dataclasses.replace(found, monitor=monitor, rising=is_rising("sweep", monitor, mode, history))
 
 
 def _added(found: Sweep, indices: list[int], states: PyTree, history: Mapping[str, Array], finite: Array) -> Sweep:

@@ -416,11 +416,18 @@ def test_the_place_of_a_failure_is_named_by_the_graph(broken):
 
 @pytest.mark.parametrize("prefix", ["", "val_", "digit_", "val_my_digit_"])
 def test_callbacks_know_which_way_is_better_for_an_output(prefix):
+    output = prefix.removeprefix("val_")
     for name, rising in {"accuracy": True, "top_k_accuracy": True, "r2": True, "loss": False, "mae": False}.items():
-        assert fnn.early_stopping(prefix + name).watch.rising is rising
-        assert fnn.reduce_on_plateau(prefix + name).watch.rising is rising
-    with pytest.raises(fnn.InputError, match="expected mode='max' or mode='min' for an unknown metric"):
-        fnn.early_stopping(f"{prefix}inaccuracy")
+        logs = {"loss": 1.0, f"{output}loss": 1.0, output + name: 2.0, prefix + name: 2.0}
+        for callback in (fnn.early_stopping(prefix + name), fnn.reduce_on_plateau(prefix + name)):
+            assert float(callback.watch.step(callback.watch.start(), logs)[0][0]) == (-2 if rising else 2)
+
+
+@pytest.mark.parametrize("name", ["my_accuracy", "neg_mse", "val_neg_mse"])
+def test_a_function_named_like_the_metric_of_an_output_needs_a_mode(name):
+    watch = fnn.early_stopping(name).watch
+    with pytest.raises(fnn.InputError, match=f"mode='max' or mode='min' for an unknown metric, got monitor='{name}'"):
+        watch.step(watch.start(), {"loss": 1.0, "val_loss": 1.0, name: 2.0})
 
 
 def test_class_weights_of_the_one_loss_of_a_dict():
