@@ -35,6 +35,23 @@ def pytest_configure(config):
             os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 
 
+_STATES = {}
+
+
+def pytest_collection_finish(session):
+    """Note the state of each file's generator, from which files draw weights and rows."""
+    for item in session.items:
+        if isinstance(generator := getattr(item.module, "RNG", None), np.random.Generator):
+            _STATES.setdefault(id(generator), generator.bit_generator.state)
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers_in_any_order(request):
+    """Let each test begin with its file's generator in the same state, whatever tests came before it."""
+    if isinstance(generator := getattr(request.module, "RNG", None), np.random.Generator):
+        generator.bit_generator.state = _STATES[id(generator)]
+
+
 @pytest.fixture
 def rng():
     """A NumPy generator; draw weights and rows from it, so that all differ."""

@@ -36,7 +36,7 @@ CASES = {
     "a layer in the middle that does not fit": lambda: fnn.check(CONV, (28, 28, 1)),
     "a shape for ids": lambda: fnn.check(fnn.Sequential(fnn.Embedding(10, 4), fnn.LSTM(8)), (12,)),
     "probabilities with a loss of logits": lambda: fnn.check(
-        fnn.Task(fnn.Dense(1, activation="sigmoid"), "binary_crossentropy"), ROWS
+        fnn.Task(fnn.Dense(1, activation=jax.nn.sigmoid), "binary_crossentropy"), ROWS
     ),
     "a report without a state": lambda: fnn.layer_report(TASK, (ROWS, Y), None),
     "a report without targets": lambda: fnn.layer_report(TASK, fnn.init(TASK, jax.random.key(0), ROWS), ROWS),

@@ -132,7 +132,7 @@ def test_gradients_at_outputs_match_finite_differences(x64):
             moves[path][place] = 1e-5
             quotient = (float(loss(moves)) - float(loss({path: -by for path, by in moves.items()}))) / 2e-5
             assert abs(quotient) > 1e-3
-            np.testing.assert_allclose(values.output_gradients[path][place], quotient, rtol=1e-8)
+            np.testing.assert_allclose(values.output_gradients[path][place], quotient, rtol=1e-8, atol=1e-10)
 
 
 def test_masked_sequences_are_seen_without_a_gradient_for_the_mask():
