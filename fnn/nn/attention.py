@@ -479,7 +479,7 @@ def MultiHeadAttention(
         if request is None or not given.is_self:
             return params, {}
         if not causal:
-            refuse_cache(request, name)
+            refuse_cache(name, "causal=False")
             return params, {}
         steps = given.query.shape[0], request.length, key_heads
         return params, {"cache": empty_cache((*steps, key_dim), (*steps, value_dim), dt)}
