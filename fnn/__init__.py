@@ -27,7 +27,7 @@ from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
-from .nn.attention import MultiHeadAttention, attention, multi_head_attention, multi_head_attention_init
+from .nn.attention import attention
 from .nn.cache import KeyValueCache, with_cache
 from .nn.containers import Rematerialized, Repeated, Residual, Sequential
 from .nn.conv import (
@@ -47,6 +47,7 @@ from .nn.embedding import Embedding, OneHot, embedding, embedding_init, one_hot
 from .nn.layer import Layer
 from .nn.masks import Masked
 from .nn.model import Model
+from .nn.multi_head_attention import MultiHeadAttention, multi_head_attention, multi_head_attention_init
 from .nn.normalization import (
     BatchNorm,
     GroupNorm,
