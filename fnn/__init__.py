@@ -29,7 +29,7 @@ from .metrics import Metric, classification_report
 from .nn import activations, initializers
 from .nn.activations import Activation
 from .nn.added_loss import ActivityRegularization, AddedLoss, activity_penalty
-from .nn.attention import MultiHeadAttention, attention, multi_head_attention, multi_head_attention_init
+from .nn.attention import attention
 from .nn.augmentation import (
     RandomBrightness,
     RandomContrast,
@@ -60,6 +60,7 @@ from .nn.layer import Layer
 from .nn.masks import Masked
 from .nn.merging import Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract
 from .nn.model import Model
+from .nn.multi_head_attention import MultiHeadAttention, multi_head_attention, multi_head_attention_init
 from .nn.normalization import (
     BatchNorm,
     GroupNorm,

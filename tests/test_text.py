@@ -661,13 +661,14 @@ def test_models_that_a_cache_does_not_suit():
     with pytest.raises(fnn.InputError, match=r"generating without width= > .*a cache of at most 20 steps.*got 24"):
         text.generate_text(model, params, state, vocabulary, "abcad", key, length=20)
     assert write(model, params, state, width=5)[0] == write(model, params, state)[0]
-    mixed = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2, causal=True), fnn.LSTM(4))
+    mean = fnn.Activation(lambda x: x.mean(1))
+    mixed = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2, causal=True), mean)
     made = mixed.init(key, jnp.zeros((1, 3), jnp.int32))
     made = jax.tree.map(lambda a: 4 * a, made)
     with pytest.raises(fnn.InputError, match=r"generate_text: .*attention alone looks at earlier steps.*width="):
         write(mixed, *made)
     assert len(write(mixed, *made, width=5)) == 6
-    # Without causality there is no cache, and the window is read each time.
-    pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.GlobalAvgPool())
+    # Without causality, or with a recurrent layer, there is no cache, and the window is read each time.
+    pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.LSTM(4))
     made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))
     assert write(pooled, *made) == write(pooled, *made, width=5)

@@ -47,7 +47,7 @@ class Position(NamedTuple):
 
 
 class CacheRequest(NamedTuple):
-    """What `with_cache` asks of ``init``: caches of a length; layers that cannot have one note their path."""
+    """What `with_cache` asks of ``init``: caches of a length; `refuse_cache` notes the layers that cannot have one."""
 
     length: int
     refusals: list[str]
@@ -61,9 +61,11 @@ def cache_request() -> CacheRequest | None:
     return _request.get()
 
 
-def refuse_cache(request: CacheRequest, name: str) -> None:
-    """Note that the current layer cannot have a cache."""
-    request.refusals.append("/".join(current_path()) or name)
+def refuse_cache(name: str, reason: str) -> None:
+    """Note that the current layer cannot read a sequence piece by piece, if `with_cache` asks."""
+    if (request := cache_request()) is not None:
+        place = "/".join(current_path()) or name
+        request.refusals.append(f"{reason} in {place!r}")
 
 
 def empty_cache(keys: tuple[int, ...], values: tuple[int, ...], dtype: DType) -> KeyValueCache:
@@ -156,7 +158,7 @@ def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
     With such a state, each call of ``apply`` continues where the last one ended: attention sees the keys and values of
     all earlier steps, and positions go on counting. The same ``apply`` thus reads a prompt at once and then one symbol
     at a time, also inside ``jax.lax.scan``. The outputs are those of reading everything at once, if all other layers
-    treat each step alone; recurrent layers, convolutions over time and pooling do not.
+    treat each step alone; convolutions over time and pooling do not.
 
     Padding is read as a `Masked`. Steps that follow may be plain arrays.
 
@@ -171,8 +173,8 @@ def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
       The state with a `KeyValueCache` for each attention.
 
     Raises:
-      InputError: for a model without causal self-attention or with another one; for positions shorter than ``length``;
-        from ``apply``, for another batch size, and for an attention that a `Model` calls twice.
+      InputError: for a model without causal self-attention, with another one or with a recurrent layer; for positions
+        shorter than ``length``; from ``apply``, for another batch size and for an attention that a `Model` calls twice.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(8), fnn.MultiHeadAttention(2, 4, causal=True))
@@ -190,13 +192,8 @@ def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
     check_count("with_cache", "length", length)
     shapes, refusals = cache_shapes(model, example_of("with_cache", x), int(length))
     if refusals:
-        hint = "Without it, later steps change earlier ones."
-        fail(
-            "with_cache",
-            expected="causal=True in every self-attention",
-            got=f"causal=False in {refusals[0]!r}",
-            hint=hint,
-        )
+        expected = "layers that read a sequence piece by piece, such as attention with causal=True"
+        fail("with_cache", expected=expected, got=refusals[0])
     if shapes is None:
         expected = "a model with MultiHeadAttention(causal=True)"
         fail("with_cache", expected=expected, got=f"{model.kind} without attention")

@@ -329,6 +329,25 @@ def test_forms_of_the_input_agree():
     assert not np.allclose(a, still, atol=1e-3)
 
 
+def test_masks_of_padding_and_of_the_user_are_joined():
+    x, _, _ = sequences()
+    layer = fnn.MultiHeadAttention(2, 3)
+    params = randomized(layer, x)
+    real, mask = np.arange(4) < [[4], [2], [3]], np.arange(4) <= np.arange(4)[:, None]
+
+    @jax.jit
+    def outputs(params):
+        both = layer.apply(params, {}, {"query": fnn.Masked(x, real), "mask": mask[None]})[0].x
+        return both, fnn.multi_head_attention(params, x, mask=mask & real[:, None])
+
+    joined, right = outputs(params)
+    np.testing.assert_allclose(joined[real], right[real], 1e-5, 1e-6)
+    with pytest.raises(
+        fnn.InputError, match=r"MultiHeadAttention, mask: expected a mask that broadcasts to .*\(3, 2, 4, 4"
+    ):
+        layer.apply(params, {}, {"query": fnn.Masked(x, real), "mask": mask[None, :, :3]})
+
+
 def test_several_arguments_in_a_model():
     q, v, _ = sequences()
     model = fnn.Model(lambda layers, x: layers.cross(x["a"], x["b"]), cross=fnn.MultiHeadAttention(2, 3, 3))

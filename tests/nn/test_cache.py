@@ -152,8 +152,10 @@ def test_steps_past_the_end():
 def test_caches_refuse():
     x = np.ones((2, 3, 4), "f")
     key = jax.random.key(0)
-    with pytest.raises(fnn.InputError, match=r"with_cache: .*causal=True in every.*causal=False in 'body/multi_head"):
+    with pytest.raises(fnn.InputError, match=r"with_cache: .*with causal=True, got causal=False in 'body/multi_head"):
         fnn.with_cache(fnn.Residual(fnn.MultiHeadAttention(2, 2)), {}, x, 4)
+    with pytest.raises(fnn.InputError, match="got LSTM, which starts anew with each piece, in 'lstm'"):
+        fnn.with_cache(fnn.Sequential(attend(), fnn.LSTM(4)), {}, x, 4)
     with pytest.raises(fnn.InputError, match="with_cache: expected a model with MultiHeadAttention"):
         fnn.with_cache(fnn.Dense(3), {}, x, 4)
     with pytest.raises(fnn.InputError, match=r"with_cache: expected a Layer as model, got a Task\. Pass task\.model"):

@@ -14,6 +14,7 @@ from ..._core.described import described
 from ..._core.errors import describe, fail
 from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
 from ..activations import ActivationLike, are_per_example, get_activation
+from ..cache import refuse_cache
 from ..initializers import Initializer, Initializers, get_initializer
 from ..layer import Layer, param_dtype, parametric
 from ..masks import Masked, sequence_of
@@ -52,6 +53,7 @@ def _recurrent_layer(
     chosen = dict(zip(names, map(get_initializer, initializers), strict=True))
 
     def init(key: Key, x: ArraySpec) -> Params:
+        refuse_cache(name, f"{kind}, which starts anew with each piece,")
         return init_fn(key, _features(kind, x, input_dim), units, dtype=param_dtype(x, dtype), **chosen)
 
     def apply(params: Params, x: PyTree) -> PyTree:
