@@ -132,9 +132,23 @@ __all__ = [
     "InputError", "__version__",
 ]  # fmt: skip
 
-if not TYPE_CHECKING:  # type checkers know the names
+# They need scikit-learn, which is optional: imported on first use, and not by ``from fnn import *``.
+_ESTIMATORS = ("Classifier", "Regressor", "GridSearch")
+
+if TYPE_CHECKING:
+    from .estimators import Classifier as Classifier
+    from .estimators import GridSearch as GridSearch
+    from .estimators import Regressor as Regressor
+else:  # type checkers know the names
 
     def __getattr__(name):
-        """Name the equivalent of another library's name."""
+        """Import the estimators, or name the equivalent of another library's name."""
+        if name in _ESTIMATORS:
+            from . import estimators
+
+            return getattr(estimators, name)
         plain = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(plain if name.startswith("_") else _missing(name, __all__))
+        raise AttributeError(plain if name.startswith("_") else _missing(name, (*__all__, *_ESTIMATORS)))
+
+    def __dir__():
+        return [*globals(), *_ESTIMATORS]
