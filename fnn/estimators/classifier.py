@@ -108,22 +108,6 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         return tags
 
     # -------------------------------------------------------------------------------------------------------- training
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train a new network.
-
-        Args:
-          X: (rows, features), or more axes.
-          y: (rows,) classes of any kind, or (rows, labels) of 0 and 1.
-          sample_weight: (rows,), at least 0. Only proportions matter: the weights are scaled to a mean of 1.
-
-        Raises:
-          InputError: as `fit`; for a model with another number of outputs, unknown settings, or weights that are
-            negative or all zero. scikit-learn's checks of ``X`` and ``y`` raise a ValueError too.
-        """
-        X, y = self._read(X, y, reset=True)
-        self._set_classes(y)
-        return self._fit(X, y, self._weight(sample_weight, y))
-
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, classes: ArrayLike = None, sample_weight: ArrayLike | None = None
     ) -> Self:
@@ -136,14 +120,12 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         Raises:
           InputError: as ``fit``; for classes that the first call did not have.
         """
-        new = not hasattr(self, "state_")
-        X, y = self._read(X, y, reset=new)
-        if new:
-            self._set_classes(y if classes is None or y.ndim == 2 else np.asarray(classes))
+        X, y = self._read(X, y, reset=not hasattr(self, "state_"), classes=classes)
         return self._partial(X, y, self._weight(sample_weight, y))
 
-    def _read(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Checked arrays; ``y`` holds classes (rows,), or labels (rows, labels)."""
+    def _read(
+        self, X: ArrayLike, y: ArrayLike, *, reset: bool, classes: ArrayLike = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         X, y = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True)
         y = y.toarray() if hasattr(y, "toarray") else y
         if y.ndim == 2 and y.shape[1] == 1:
@@ -152,16 +134,18 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         if kind not in ("binary", "multiclass", "multilabel-indicator"):
             hint = "Numbers are for fnn.Regressor." if kind.startswith("continuous") else ""
             fail("Classifier, y", expected="classes, or rows of 0 and 1", got=f"Unknown label type: {kind}", hint=hint)
+        if reset:
+            self._several = y.ndim == 2
+            self.classes_ = np.arange(y.shape[1]) if self._several else np.unique(y if classes is None else classes)
+            if len(self.classes_) == 1 and not self._several:
+                fail("Classifier, y", expected="at least two classes", got=f"one class, {self.classes_.tolist()}")
         return X, y
 
-    def _set_classes(self, y: np.ndarray) -> None:
-        self._several = y.ndim == 2
-        self.classes_ = np.arange(y.shape[1]) if self._several else np.unique(y)
-        if len(self.classes_) == 1 and not self._several:
-            fail("Classifier, y", expected="at least two classes", got=f"one class, {self.classes_[0]!r}")
+    def _groups(self, y: np.ndarray) -> np.ndarray | None:
+        return None if self._several else y.reshape(len(y), -1)
 
     def _weight(self, sample_weight: ArrayLike | None, y: np.ndarray) -> np.ndarray | None:
-        weight = super()._weight(sample_weight, y)
+        weight = self._sample_weight(sample_weight, y)
         if self.class_weight is None:
             return weight
         own = compute_sample_weight(self.class_weight, y)

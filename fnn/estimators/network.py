@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -59,6 +59,14 @@ class Rows(NamedTuple):
     train_weight: np.ndarray | None
     stop: np.ndarray | None
     stop_weight: np.ndarray | None
+
+    def take(self, x: ArrayLike, y: ArrayLike) -> tuple[tuple[ArrayLike, ...], tuple[ArrayLike, ...] | None]:
+        """The data for training and for early stopping, as `fit` and `run` take them."""
+
+        def taken(rows: ArrayLike, weight: ArrayLike | None) -> tuple[ArrayLike, ...]:
+            return (x[rows], y[rows]) if weight is None else (x[rows], y[rows], weight)
+
+        return taken(self.train, self.train_weight), None if self.stop is None else taken(self.stop, self.stop_weight)
 
 
 class NetworkEstimator(BaseEstimator):
@@ -189,6 +197,32 @@ class NetworkEstimator(BaseEstimator):
         return random.randint(2**31 - 1) if seed is None or isinstance(seed, np.random.RandomState) else seed
 
     # -------------------------------------------------------------------------------------------------------- training
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train a new network.
+
+        Args:
+          X: (rows, features), or more axes.
+          y: (rows,) classes or numbers, or (rows, targets) labels of 0 and 1 or numbers.
+          sample_weight: (rows,), at least 0. Only proportions matter: the weights are scaled to a mean of 1.
+
+        Raises:
+          InputError: as `fnn.fit`; for a model with another number of outputs, unknown settings, or weights that are
+            negative or all zero. scikit-learn's checks of ``X`` and ``y`` raise a ValueError too.
+        """
+        X, y = self._read(X, y, reset=True)
+        weight = self._weight(sample_weight, y)
+        task, x, targets = self._prepare(X, y)
+        rows = self._rows(task, x, targets, weight, np.arange(len(x)))
+        return self._train(task, self._start(task, x), x, targets, rows, self.epochs)
+
+    def _read(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Checked arrays. With ``reset`` it remembers the features and the targets, else it compares with them."""
+        raise NotImplementedError
+
+    def _groups(self, y: np.ndarray) -> np.ndarray | None:
+        """The classes by which rows for early stopping are chosen."""
+        return None
+
     def _prepare(self, X: np.ndarray, y: np.ndarray) -> tuple[Task, np.ndarray, np.ndarray]:
         """The task, its inputs and its targets."""
         task = self._make(X)
@@ -202,31 +236,27 @@ class NetworkEstimator(BaseEstimator):
         """Which of the rows ``of`` to train on: those of weight 0 are left out, some held out for early stopping."""
         rows, stop = of if weight is None else of[weight[of] > 0], None
         if self.early_stopping:
-            classes = y[rows].reshape(len(rows), -1) if is_classifier(self) else None
             rows, stop = train_test_split(
-                rows, test_size=self.validation_fraction, random_state=self.random_state, stratify=classes
+                rows,
+                test_size=self.validation_fraction,
+                random_state=self.random_state,
+                stratify=self._groups(y[rows]),
             )
         elif len(rows) <= self.batch_size and task.model.per_example:
             rows, weight = _distinct(rows, x, y, weight)
         return Rows(rows, _scaled(rows, weight), stop, _scaled(stop, weight))
 
-    def _fit(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Self:
-        """Train a new network."""
-        task, x, targets = self._prepare(X, y)
-        rows = self._rows(task, x, targets, weight, np.arange(len(x)))
-        return self._train(task, self._start(task, x), x, targets, rows, self.epochs)
-
     def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: Rows, epochs: int) -> Self:
-        callbacks = list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
-        validation = None
-        if rows.stop is not None:
-            callbacks.insert(0, early_stopping(patience=self.patience))
-            validation = taken(x, y, rows.stop, rows.stop_weight)
+        data, validation = rows.take(x, y)
         options = {"epochs": epochs, "batch_size": self.batch_size, "verbose": self.verbose}
-        data = taken(x, y, rows.train, rows.train_weight)
+        callbacks = self._callbacks(rows)
         self.state_, self.history_ = fit(task, ts, data, validation_data=validation, callbacks=callbacks, **options)
         self.task_ = task
         return self
+
+    def _callbacks(self, rows: Rows) -> list[Callback]:
+        given = list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
+        return given if rows.stop is None else [early_stopping(patience=self.patience), *given]
 
     def _partial(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Self:
         """One more epoch, from the state of the last training if there is one."""
@@ -240,6 +270,10 @@ class NetworkEstimator(BaseEstimator):
         return self._train(task, ts, x, targets, rows, 1)
 
     def _weight(self, sample_weight: ArrayLike | None, y: np.ndarray) -> np.ndarray | None:
+        """The weights of rows."""
+        return self._sample_weight(sample_weight, y)
+
+    def _sample_weight(self, sample_weight: ArrayLike | None, y: np.ndarray) -> np.ndarray | None:
         """Sample weights in float64, checked."""
         if sample_weight is None:
             return None
@@ -256,7 +290,7 @@ class NetworkEstimator(BaseEstimator):
         """The outputs of the model, (rows, outputs)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, allow_nd=True)
-        return np.asarray(predict(self.task_, self.state_, np.asarray(X, self._input_dtype)), np.float32)
+        return np.asarray(predict(self.task_, self.state_, np.asarray(X, self._input_dtype)), np.float64)
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -293,8 +327,3 @@ def _scaled(rows: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | 
     if rows is None or weight is None:
         return None
     return np.asarray(weight[rows] / weight[rows].mean(), np.float32)
-
-
-def taken(x: ArrayLike, y: ArrayLike, rows: ArrayLike, weight: ArrayLike | None) -> tuple[ArrayLike, ...]:
-    """Rows of the data for `fit` or `run`."""
-    return (x[rows], y[rows]) if weight is None else (x[rows], y[rows], weight)

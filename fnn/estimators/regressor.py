@@ -85,20 +85,6 @@ class Regressor(RegressorMixin, NetworkEstimator):
         return tags
 
     # -------------------------------------------------------------------------------------------------------- training
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Train a new network.
-
-        Args:
-          X: (rows, features), or more axes.
-          y: (rows,) or (rows, targets) numbers.
-          sample_weight: as in `Classifier`.
-
-        Raises:
-          InputError: as in `Classifier`.
-        """
-        X, y = self._read(X, y, reset=True)
-        return self._fit(X, y, self._weight(sample_weight, y))
-
     def partial_fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one more epoch, from the state of the last call; without early stopping.
 
@@ -109,7 +95,6 @@ class Regressor(RegressorMixin, NetworkEstimator):
         return self._partial(X, y, self._weight(sample_weight, y))
 
     def _read(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Checked arrays; ``predict`` returns the shape of ``y``."""
         X, y = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True, y_numeric=True)
         if not reset and y.shape[1:] != self._target_shape:
             fail("Regressor, y", expected=f"targets of shape {('rows', *self._target_shape)}", got=describe(y))
