@@ -16,12 +16,12 @@ from sklearn.utils.validation import validate_data
 from .._core.errors import fail
 from .._core.types import ArrayLike, Scalar
 from ..fitting.callbacks import Callback
+from ..losses.classification import logistic
 from ..losses.common import Loss
-from ..losses.classification import logistic, sparse_categorical_crossentropy
-from ..losses.facts import LOSSES, base, expects, loss_name, of_classes, several_labels
+from ..losses.facts import LOSSES, base, loss_name, of_classes, several_labels
 from ..optimizers.base import OptimizerLike
 from ..training.task import Task
-from .network import Model, NetworkEstimator
+from .network import Model, NetworkEstimator, loss_of
 
 
 class Classifier(ClassifierMixin, NetworkEstimator):
@@ -161,13 +161,13 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         return {"loss": loss, "metrics": ("accuracy",)}
 
     def _targets(self, task: Task, y: np.ndarray) -> np.ndarray:
-        yes_or_no = several_labels(task.loss)
-        self._check_loss(task.loss, yes_or_no)
+        yes_or_no = several_labels(loss_of(task))
+        self._check_loss(loss_of(task), yes_or_no)
         numbers = y if self._several else self._numbers(y)
         if yes_or_no:
             labels = numbers.reshape(len(y), -1).astype(np.float32)
-            return 2 * labels - 1 if base(task.loss) is logistic else labels
-        one_hot = of_classes(task.loss) and base(task.loss) is not sparse_categorical_crossentropy
+            return 2 * labels - 1 if base(loss_of(task)) is logistic else labels
+        one_hot = of_classes(loss_of(task)) and not loss_name(loss_of(task)).startswith("sparse")
         return np.eye(len(self.classes_), dtype=np.float32)[numbers] if one_hot else numbers.astype(np.int32)
 
     def _check_loss(self, loss: Loss, yes_or_no: bool) -> None:
@@ -198,8 +198,8 @@ class Classifier(ClassifierMixin, NetworkEstimator):
 
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """The probability of each class in the order of ``classes_``, or of yes for each label; (rows, classes)."""
-        outputs, loss = self._outputs(X), self.task_.loss
-        ready = expects(loss) == "probabilities"
+        outputs, loss = self._outputs(X), loss_of(self.task_)
+        ready = self._ends_in_probabilities
         if several_labels(loss):
             p = outputs if ready else expit(outputs)
             return p if self._several else np.concatenate([1 - p, p], 1)

@@ -15,15 +15,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._core.checks import check_count, is_concrete
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
-from .._core.types import ArrayLike, DType, Scalar
+from .._core.jaxprs import last_operations
+from .._core.types import Array, ArrayLike, DType, Scalar
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
 from ..fitting.fit import fit
 from ..losses.common import Loss
-from ..losses.facts import get_loss
+from ..losses.facts import expects, get_loss
 from ..nn.activations import ActivationLike
 from ..nn.containers import Sequential
 from ..nn.dense import Dense
@@ -37,12 +37,24 @@ from ..training.task import Task
 
 Model = Layer | Task | Callable[..., Layer | Task] | None
 
+_ELSEWHERE = {
+    "hidden_layer_sizes": "hidden",
+    "solver": "optimizer",
+    "learning_rate_init": "learning_rate",
+    "lr": "learning_rate",
+    "max_iter": "epochs",
+    "max_epochs": "epochs",
+    "n_iter_no_change": "patience",
+    "seed": "random_state",
+}
+"""Parameters of other libraries, and what they are called here."""
+
 
 def mlp(
-    outputs: int, hidden: Sequence[int] = (100,), activation: ActivationLike = "relu", dropout: Scalar = 0.0
+    outputs: int, hidden: int | Sequence[int] = (100,), activation: ActivationLike = "relu", dropout: Scalar = 0.0
 ) -> Layer:
     """The default model: for each width in ``hidden`` a Dense layer and Dropout, then ``Dense(outputs)``."""
-    widths = (hidden,) if np.ndim(hidden) == 0 else tuple(hidden)
+    widths = hidden if isinstance(hidden, Sequence) else (hidden,)
     layers = [layer for units in widths for layer in (Dense(units, activation=activation), Dropout(dropout))]
     return Sequential(Flatten(), *layers, Dense(outputs))
 
@@ -69,6 +81,11 @@ class Rows(NamedTuple):
         return taken(self.train, self.train_weight), None if self.stop is None else taken(self.stop, self.stop_weight)
 
 
+def loss_of(task: Task) -> Loss:
+    """The one loss of a task."""
+    return task.outputs[0].loss
+
+
 class NetworkEstimator(BaseEstimator):
     """What `Classifier` and `Regressor` share. Subclasses say what targets are, and how outputs become predictions."""
 
@@ -82,7 +99,7 @@ class NetworkEstimator(BaseEstimator):
     validation_fraction: float
     patience: int
     callbacks: Sequence[Callback]
-    random_state: int | np.random.RandomState | None
+    random_state: int | np.random.RandomState | Array | None
     verbose: int
     task_: Task
     state_: TrainState
@@ -138,40 +155,43 @@ class NetworkEstimator(BaseEstimator):
             self._refuse_setting(name, [*self._get_param_names(), *list(known)[1:]])
 
     def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
-        close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+        """Refuse an unknown parameter, and suggest one."""
+        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
         hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
         where = type(self).__name__
         fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)
 
     # ----------------------------------------------------------------------------------------------------------- model
     def _make(self, X: np.ndarray) -> Task:
-        """The task for these data. It also sets the dtype of the input: integers if the model takes ids."""
+        """The task for these data. It also notes what the model takes and returns."""
         given = {name: getattr(self, name) for name in ("loss", "optimizer") if getattr(self, name) is not None}
-        known = given.get("loss") or (self.model.loss if isinstance(self.model, Task) else None)
-        made = self._made(self._count(known if known is None else get_loss(known)))
+        known = get_loss(given["loss"]) if "loss" in given else None
+        if known is None and isinstance(self.model, Task):
+            known = loss_of(self.model)
+        made = self._made(self._count(known))
         layer = made.model if isinstance(made, Task) else made
         self._input_dtype = _input_dtype(layer, X)
-        example = jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype)
-        out = jax.eval_shape(lambda x: layer.apply(*layer.init(jax.random.key(0), x), x)[0], example)
+        program, out = _traced(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
         found = out.shape[1] if hasattr(out, "shape") and len(out.shape) == 2 else 0
         task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
         if task.outputs[0].path:
             fail(type(self).__name__, expected="a task with one loss", got="losses by output")
-        if found != (count := self._count(task.loss)):
+        if found != (count := self._count(loss_of(task))):
             hint = f"End it with Dense({count}), or pass a function: lambda outputs: fnn.Sequential(...)."
             got = describe(out) if hasattr(out, "shape") else kind_of(out)
             fail(type(self).__name__, expected=f"a model with outputs (batch, {count})", got=got, hint=hint)
+        ending = last_operations(program)[0]
+        self._ends_in_probabilities = expects(loss_of(task)) == "probabilities" or ending in ("softmax", "sigmoid")
         return task
 
     def _made(self, outputs: int) -> Layer | Task:
         """The model, or what its function returns."""
         where, model = type(self).__name__, mlp if self.model is None else self.model
         expected = "a Layer, a Task, or a function (outputs, ...) that returns one, as model"
-        is_made = isinstance(model, (Layer, Task))
-        if not is_made and (not callable(model) or isinstance(model, type)):
+        if not isinstance(model, (Layer, Task)) and (not callable(model) or isinstance(model, type)):
             fail(where, expected=expected, got=in_words(model))
         self._check_settings()
-        made = model if is_made else model(outputs, **self._settings)
+        made = model if isinstance(model, (Layer, Task)) else model(outputs, **self._settings)
         if not isinstance(made, (Layer, Task)):
             fail(where, expected=expected, got=f"one that returns {in_words(made)}")
         return made
@@ -191,10 +211,10 @@ class NetworkEstimator(BaseEstimator):
 
     def _seed(self) -> Scalar:
         seed = self.random_state
-        if not is_concrete(seed):
+        if isinstance(seed, jax.Array):
             return seed
         random = check_random_state(seed)
-        return random.randint(2**31 - 1) if seed is None or isinstance(seed, np.random.RandomState) else seed
+        return random.randint(2**31 - 1) if seed is None or isinstance(seed, np.random.RandomState) else int(seed)
 
     # -------------------------------------------------------------------------------------------------------- training
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -248,9 +268,16 @@ class NetworkEstimator(BaseEstimator):
 
     def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: Rows, epochs: int) -> Self:
         data, validation = rows.take(x, y)
-        options = {"epochs": epochs, "batch_size": self.batch_size, "verbose": self.verbose}
-        callbacks = self._callbacks(rows)
-        self.state_, self.history_ = fit(task, ts, data, validation_data=validation, callbacks=callbacks, **options)
+        self.state_, self.history_ = fit(
+            task,
+            ts,
+            data,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            validation_data=validation,
+            callbacks=self._callbacks(rows),
+            verbose=self.verbose,
+        )
         self.task_ = task
         return self
 
@@ -307,6 +334,12 @@ def _input_dtype(layer: Layer, X: np.ndarray) -> DType:
         else:
             return jnp.dtype(jnp.int32)
     return jnp.result_type(float)
+
+
+def _traced(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[Any, Any]:
+    """The program of a layer outside training, and the shapes of its outputs."""
+    params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
+    return jax.make_jaxpr(lambda *args: layer.apply(*args)[0], return_shape=True)(params, state, x)
 
 
 def _distinct(

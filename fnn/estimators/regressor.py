@@ -19,7 +19,7 @@ from ..losses.facts import GAUSSIAN, facts_of, loss_name, of_classes, several_la
 from ..losses.gaussian import gaussian_moments
 from ..optimizers.base import OptimizerLike
 from ..training.task import Task
-from .network import Model, NetworkEstimator
+from .network import Model, NetworkEstimator, loss_of
 
 
 class Regressor(RegressorMixin, NetworkEstimator):
@@ -45,6 +45,8 @@ class Regressor(RegressorMixin, NetworkEstimator):
     >>> regressor.predict(X[:3]).shape, regressor.score(X, X[:, 0] ** 2) > 0.9
     ((3,), True)
     """
+
+    _target_shape: tuple[int, ...]
 
     def __init__(
         self,
@@ -109,8 +111,8 @@ class Regressor(RegressorMixin, NetworkEstimator):
         return {"loss": "mse"}
 
     def _targets(self, task: Task, y: np.ndarray) -> np.ndarray:
-        if of_classes(task.loss) or several_labels(task.loss):
-            got = f"the loss {loss_name(task.loss)!r}"
+        if of_classes(loss_of(task)) or several_labels(loss_of(task)):
+            got = f"the loss {loss_name(loss_of(task))!r}"
             fail("Regressor", expected="a loss of numbers, such as 'mse'", got=got, hint="Use fnn.Classifier.")
         return y.reshape(len(y), -1).astype(jnp.result_type(float))
 
@@ -124,10 +126,10 @@ class Regressor(RegressorMixin, NetworkEstimator):
         """
         outputs = self._outputs(X)
         shape = (len(outputs), *self._target_shape)
-        if facts_of(self.task_.loss).outputs == GAUSSIAN:
+        if facts_of(loss_of(self.task_)).outputs == GAUSSIAN:
             mean, variance = (np.asarray(part).reshape(shape) for part in gaussian_moments(jnp.asarray(outputs)))
             return (mean, np.sqrt(variance)) if return_std else mean
         if return_std:
-            got = f"the loss {loss_name(self.task_.loss)!r}"
+            got = f"the loss {loss_name(loss_of(self.task_))!r}"
             fail("predict", expected="the loss 'gaussian_nll' with return_std", got=got)
         return outputs.reshape(shape)
