@@ -13,7 +13,7 @@ import fnn
 # From the ground up: a room imports rooms that stand before it here, and no other.
 FLOORS = [
     "_version", "_core", "_names", "nn", "losses", "optimizers", "metrics", "penalties", "training", "checkpoint",
-    "fitting", "trials", "inspection", "text", "data", "classic", "plot",
+    "fitting", "trials", "estimators", "inspection", "text", "data", "classic", "plot",
 ]  # fmt: skip
 ROOT = Path(fnn.__file__).parent
 

@@ -34,7 +34,8 @@ class Regressor(RegressorMixin, NetworkEstimator):
       loss: default "mse", or the loss of the Task.
       optimizer, learning_rate, epochs, batch_size: as in `Classifier`.
       early_stopping, validation_fraction, patience: as in `Classifier`.
-      callbacks, random_state, verbose, **settings: as in `Classifier`.
+      callbacks, random_state, verbose: as in `Classifier`.
+      **settings: as in `Classifier`.
 
     Attributes:
       task_, state_, history_, n_features_in_, feature_names_in_: as in `Classifier`.

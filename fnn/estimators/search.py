@@ -99,7 +99,7 @@ class GridSearch(GridSearchCV):
         """Train every setting on every fold, then the best one on all rows.
 
         Args:
-          X, y, sample_weight: as in `Classifier`; the scores are not weighted.
+          X, y, sample_weight: as in `Classifier`; the scores are weighted as in ``GridSearchCV``.
           groups: (rows,), for splitters that need them.
 
         Raises:
@@ -231,12 +231,14 @@ class _Trials:
 
     def scored(self, found: Sweep, scorer: Callable[..., float], X: ArrayLike, y: ArrayLike) -> Sweep:
         """The results with a score for each trial, in place of the outputs."""
+        weighted = getattr(scorer, "_accept_sample_weight", lambda: False)()  # since scikit-learn 1.9
         for i, (fold, history) in enumerate(zip(self.folds, found.histories, strict=True)):
             known, outputs = copy.copy(self.estimators[i // self.splits]), history.pop("outputs").astype(np.float64)
             known.task_, known._outputs = self.made[i // self.splits][0], lambda X, outputs=outputs: outputs
+            weight = {"sample_weight": self.weight[fold.test]} if weighted and self.weight is not None else {}
             score = np.nan
             if not found.failed[i]:
-                score = scorer(known, _safe_indexing(X, fold.test), _safe_indexing(y, fold.test))
+                score = scorer(known, _safe_indexing(X, fold.test), _safe_indexing(y, fold.test), **weight)
             found.scores[i], history["score"] = score, np.array([score])
             own = found.configs[i]
             del own[_FOLD], own[_SIZES]
