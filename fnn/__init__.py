@@ -151,4 +151,6 @@ else:  # type checkers know the names
         raise AttributeError(plain if name.startswith("_") else _missing(name, (*__all__, *_ESTIMATORS)))
 
     def __dir__():
-        return [*globals(), *_ESTIMATORS]
+        from importlib.util import find_spec
+
+        return [*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())]

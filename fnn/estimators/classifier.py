@@ -180,7 +180,8 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         else:
             fits = of_classes(loss) or base(loss) not in LOSSES.values()
         if not fits:
-            fail("Classifier", expected=expected, got=f"the loss {loss_name(loss)!r} for {len(self.classes_)} classes")
+            targets = f"{len(self.classes_)} {'labels' if self._several else 'classes'}"
+            fail("Classifier", expected=expected, got=f"the loss {loss_name(loss)!r} for {targets}")
 
     def _numbers(self, y: np.ndarray) -> np.ndarray:
         """The number of each row's class."""

@@ -156,7 +156,8 @@ class NetworkEstimator(BaseEstimator):
 
     def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
         """Refuse an unknown parameter, and suggest one."""
-        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else close
         hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
         where = type(self).__name__
         fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)

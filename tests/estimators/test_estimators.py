@@ -48,6 +48,10 @@ def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
+def assert_close(a, b):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b)
+
+
 # --------------------------------------------------------------------------------------------------------- conventions
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -74,6 +78,7 @@ import fnn
 from fnn import *
 assert "sklearn" not in sys.modules and "Classifier" in dir(fnn)
 sys.modules["sklearn"] = None
+assert "Classifier" not in dir(fnn)
 try:
     fnn.Classifier
 except ImportError as error:
@@ -141,7 +146,7 @@ def test_models_are_layers_tasks_or_functions():
     for model in (two_layers(1), single, lambda outputs: single):
         estimator = quick(model=model, optimizer="sgd").fit(X, two)
         ts, _ = hand_fit(single, (X, numbers), 0.05)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), estimator.state_.params, ts.params)
+        assert_close(estimator.state_.params, ts.params)
         p = estimator.predict_proba(X)
         assert p.shape == (48, 2)
         np.testing.assert_allclose(p.sum(1), 1)
@@ -164,6 +169,7 @@ def test_a_loss_of_your_own_gets_class_numbers():
     assert quick(loss=wrong_class, epochs=30).fit(X, LABELS).score(X, LABELS) > 0.85
 
 
+@pytest.mark.slow
 def test_probabilities_of_a_model_that_ends_in_them():
     def network(outputs):
         return fnn.Sequential(fnn.Dense(outputs), fnn.Activation("softmax"))
@@ -192,6 +198,7 @@ def test_integers_stay_integers_for_layers_that_take_ids():
     quick().fit(ids, LABELS)  # Dense takes floats
 
 
+@pytest.mark.slow
 def test_images():
     images = X.reshape(48, 3, 1, 1)
     estimator = quick(model=lambda outputs: fnn.Sequential(fnn.Flatten(), fnn.Dense(outputs))).fit(images, LABELS)
@@ -218,9 +225,9 @@ def test_class_weights():
     given = quick().fit(X, LABELS, sample_weight=[by_class[label] for label in LABELS])
     assert_same(own.state_.params, given.state_.params)
     balanced = quick(class_weight="balanced").fit(X, LABELS)
-    counts = {label: np.mean(LABELS == label) for label in set(LABELS)}
+    counts = {label: (label == LABELS).mean() for label in set(LABELS)}
     given = quick().fit(X, LABELS, sample_weight=[1 / counts[label] for label in LABELS])
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), balanced.state_.params, given.state_.params)
+    assert_close(balanced.state_.params, given.state_.params)
 
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -325,6 +332,7 @@ def test_search_with_pipelines_widths_unequal_folds_weights_and_early_stopping()
     assert_same_search(quick(), {"rate": [0.1, 0.2]}, (X > 0).astype(int), cv=2)
 
 
+@pytest.mark.slow
 def test_search_marks_trials_that_diverge_and_passes_groups():
     groups = np.arange(48) // 24
     grid = {"learning_rate": [0.01, 1e30]}
@@ -358,9 +366,9 @@ def test_errors():
     refused("one loss", quick(model=fnn.Task(fnn.Dense(3), {"a": "mse"})))
     with pytest.raises(NotFittedError):
         quick().predict(X)
-    with pytest.raises(fnn.InputError, match="got 'epoch'. Did you mean 'epochs'"):
+    with pytest.raises(fnn.InputError, match=r"got 'epoch'. Did you mean 'epochs'"):
         fnn.Classifier(epoch=3)
-    with pytest.raises(fnn.InputError, match="got 'hidden_layer_sizes'. Did you mean 'hidden'"):
+    with pytest.raises(fnn.InputError, match=r"got 'hidden_layer_sizes'. Did you mean 'hidden'"):
         fnn.Classifier(hidden_layer_sizes=(3,))
     with pytest.raises(fnn.InputError, match="got 'width'"):
         quick().set_params(width=3)
@@ -375,7 +383,8 @@ def test_errors_of_a_search():
 
     refused("GridSearch: expected an fnn.Classifier or fnn.Regressor", MLPClassifier(), {"alpha": [1]})
     pipeline = make_pipeline(StandardScaler(), quick())
-    refused("begin with 'classifier__', got 'standardscaler__with_mean'", pipeline, {"standardscaler__with_mean": [True]})
+    grid = {"standardscaler__with_mean": [True]}
+    refused("begin with 'classifier__', got 'standardscaler__with_mean'", pipeline, grid)
     refused("got 'width'", quick(), {"width": [1, 2]})
     printing = quick(callbacks=(lambda epoch, ts, logs: None,))
     refused("Functions with side effects belong in fit", printing, {"rate": [0.1]})
