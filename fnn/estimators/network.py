@@ -37,6 +37,7 @@ from ..training.task import Task
 
 Model = Layer | Task | Callable[..., Layer | Task] | None
 
+_PREDICTED = 256  # rows of a batch
 _ELSEWHERE = {
     "hidden_layer_sizes": "hidden",
     "solver": "optimizer",
@@ -317,8 +318,9 @@ class NetworkEstimator(BaseEstimator):
     def _outputs(self, X: ArrayLike) -> np.ndarray:
         """The outputs of the model, (rows, outputs)."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True)
-        return np.asarray(predict(self.task_, self.state_, np.asarray(X, self._input_dtype)), np.float64)
+        x = np.asarray(validate_data(self, X, reset=False, allow_nd=True), self._input_dtype)
+        outputs = predict(self.task_, self.state_, _padded(x), batch_size=_PREDICTED)
+        return np.asarray(outputs, np.float64)[: len(x)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -341,6 +343,17 @@ def _traced(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[Any, Any]:
     """The program of a layer outside training, and the shapes of its outputs."""
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
     return jax.make_jaxpr(lambda *args: layer.apply(*args)[0], return_shape=True)(params, state, x)
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """The rows, padded by copies of the first, so that few programs serve any number of rows.
+
+    No row is then in the remainder of a vectorized loop, where the last bits may differ from those of other rows.
+    """
+    size = len(x)
+    if size < _PREDICTED:
+        size = max(16, 1 << (size - 1).bit_length())
+    return np.concatenate([x, np.repeat(x[:1], -len(x) % min(size, _PREDICTED), 0)])
 
 
 def _distinct(

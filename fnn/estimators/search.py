@@ -69,7 +69,7 @@ class GridSearch(GridSearchCV):
     Attributes:
       cv_results_, best_index_, best_params_, best_score_, best_estimator_, n_splits_: as in ``GridSearchCV``. Times are
         those of all trials divided by their number. The score of a trial that became non-finite is NaN.
-      sweep_: the `Sweep`, with the loss of each epoch and the score of each trial.
+      sweep_: the `Sweep`, with the loss of each epoch and the score of each trial, without states.
 
     >>> import numpy as np, fnn
     >>> X, y = np.linspace(-1, 1, 40)[:, None], np.repeat(["low", "high"], 20)
@@ -118,6 +118,8 @@ class GridSearch(GridSearchCV):
         found = trials.train(self.structural, self.verbose)
         self.sweep_ = trials.scored(found, self.scorer_, X, y)
         scores = self.sweep_.scores.reshape(len(candidates), len(splits))
+        if np.isnan(scores).all():
+            fail("GridSearch", expected="a trial with a finite result", got=f"none of {scores.size}")
         self.n_splits_ = len(splits)
         seconds = (time.perf_counter() - started) / scores.size
         self.cv_results_ = _results(candidates, scores, seconds)
@@ -243,7 +245,7 @@ class _Trials:
             own = found.configs[i]
             del own[_FOLD], own[_SIZES]
             own["fold"] = fold.number
-        return found._replace(monitor="score", rising=True)
+        return found._replace(monitor="score", rising=True, ts=None)
 
 
 def _whole_numbers(configs: list[Config]) -> list[str]:
@@ -268,6 +270,6 @@ def _results(candidates: list[Config], scores: np.ndarray, seconds: float) -> di
         results[f"param_{name}"] = column
     results["params"] = candidates
     results |= {f"split{i}_test_score": scores[:, i] for i in range(scores.shape[1])}
-    worst = np.nanmin(mean, initial=np.inf) - 1
-    ranks = rankdata(-np.nan_to_num(mean, nan=worst), method="min").astype(np.int32)
+    # Settings with a failed trial share the last rank.
+    ranks = rankdata(-np.where(np.isnan(mean), -np.inf, mean), method="min").astype(np.int32)
     return results | {"mean_test_score": mean, "std_test_score": scores.std(1), "rank_test_score": ranks}

@@ -265,6 +265,15 @@ def test_seeds():
     assert not np.array_equal(params(3)[-1], params(4)[-1])
 
 
+def test_predictions_of_any_number_of_rows():
+    estimator = quick().fit(X, LABELS)
+    many = np.tile(X, (6, 1))[:270]
+    found = estimator.predict_proba(many)
+    assert found.shape == (270, 3)
+    np.testing.assert_allclose(found[-1], estimator.predict_proba(many[-1:])[0], rtol=1e-6)
+    np.testing.assert_allclose(found[100:130], estimator.predict_proba(many[100:130]), rtol=1e-6)
+
+
 def test_callbacks_are_called():
     seen = []
     quick(callbacks=[lambda epoch, ts, logs: seen.append(logs["accuracy"])]).fit(X, LABELS)
