@@ -183,12 +183,19 @@ __all__ = [
     "InputError", "__version__",
 ]  # fmt: skip
 
-if not TYPE_CHECKING:  # type checkers know the names
+# They need scikit-learn, which is optional: imported on first use, and not by ``from fnn import *``.
+_ESTIMATORS = ("Classifier", "Regressor", "GridSearch")
+
+if TYPE_CHECKING:
+    from .estimators import Classifier as Classifier
+    from .estimators import GridSearch as GridSearch
+    from .estimators import Regressor as Regressor
+else:  # type checkers know the names
 
     def _hinted(module):
         """A module's ``__getattr__`` that names the equivalent of another library's name."""
         plain = [] if hasattr(module, "__path__") else [name for name in vars(module) if not name.startswith("_")]
-        known = [*getattr(module, "__all__", plain), *(f"fnn.{name}" for name in __all__)]
+        known = [*getattr(module, "__all__", plain), *(f"fnn.{name}" for name in (*__all__, *_ESTIMATORS))]
         place = "fnn" if module.__name__ == "fnn" else f"fnn.{module.__name__.rpartition('.')[2]}"
 
         def missing(name):
@@ -197,7 +204,20 @@ if not TYPE_CHECKING:  # type checkers know the names
 
         return missing
 
-    __getattr__ = _hinted(_sys.modules[__name__])
     for _module in (activations, classic, data, initializers, losses, metrics, nn, optimizers, penalties, plot, text):
         _module.__getattr__ = _hinted(_module)
     schedules.__getattr__ = _hinted(schedules)
+    _unknown = _hinted(_sys.modules[__name__])
+
+    def __getattr__(name):
+        """Import the estimators, or name the equivalent of another library's name."""
+        if name in _ESTIMATORS:
+            from . import estimators
+
+            return getattr(estimators, name)
+        return _unknown(name)
+
+    def __dir__():
+        from importlib.util import find_spec
+
+        return [*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())]

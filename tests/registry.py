@@ -1099,6 +1099,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("CheckpointInfo", "load", "load_info", "save"), "test_checkpoint.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     "fingerprint": "test_fingerprint.py",
+    **dict.fromkeys(("Classifier", "GridSearch", "Regressor"), "test_estimators.py"),
     **dict.fromkeys(("Check", "LayerReport", "check", "layer_report"), "test_inspection.py"),
     "outputs": "test_inner_outputs.py",
     "InputError": "test_layer.py",

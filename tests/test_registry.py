@@ -185,7 +185,7 @@ def public():
             own = module is fnn or f"{getattr(value, '__module__', '')}.".startswith(f"{module.__name__}.")
             if not name.startswith("_") and own and callable(value) and not isinstance(value, types.GenericAlias):
                 found[prefix + name] = value
-    return found
+    return found | {name: getattr(fnn, name) for name in fnn._ESTIMATORS}
 
 
 def test_every_public_name_is_in_the_table():

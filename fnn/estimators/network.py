@@ -1,0 +1,376 @@
+"""`NetworkEstimator`: the model, the training and the parameters of a `Classifier` and a `Regressor`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .._core.described import in_words
+from .._core.errors import describe, fail, kind_of, listed
+from .._core.jaxprs import last_operations
+from .._core.types import Array, ArrayLike, DType, Scalar
+from ..fitting.callbacks import Callback
+from ..fitting.evaluate import predict
+from ..fitting.fit import fit
+from ..losses.common import Loss
+from ..losses.facts import expects, get_loss
+from ..nn.activations import ActivationLike
+from ..nn.containers import Sequential
+from ..nn.dense import Dense
+from ..nn.dropout import Dropout
+from ..nn.layer import Layer
+from ..nn.shape import Flatten
+from ..optimizers.base import OptimizerLike, set_hyper
+from ..training.state import TrainState, init
+from ..training.stopping import early_stopping
+from ..training.task import Task
+
+Model = Layer | Task | Callable[..., Layer | Task] | None
+
+_PREDICTED = 256  # rows of a batch
+_ELSEWHERE = {
+    "hidden_layer_sizes": "hidden",
+    "solver": "optimizer",
+    "learning_rate_init": "learning_rate",
+    "lr": "learning_rate",
+    "max_iter": "epochs",
+    "max_epochs": "epochs",
+    "n_iter_no_change": "patience",
+    "seed": "random_state",
+}
+"""Parameters of other libraries, and what they are called here."""
+
+
+def mlp(
+    outputs: int, hidden: int | Sequence[int] = (100,), activation: ActivationLike = "relu", dropout: Scalar = 0.0
+) -> Layer:
+    """The default model: for each width in ``hidden`` a Dense layer and Dropout, then ``Dense(outputs)``."""
+    widths = hidden if isinstance(hidden, Sequence) else (hidden,)
+    layers = [layer for units in widths for layer in (Dense(units, activation=activation), Dropout(dropout))]
+    return Sequential(Flatten(), *layers, Dense(outputs))
+
+
+class Rows(NamedTuple):
+    """The rows of a data set that a fit uses, and their weights.
+
+    Attributes:
+      train, stop: row numbers for training, and for early stopping (None without it).
+      train_weight, stop_weight: their weights, None if all are 1.
+    """
+
+    train: np.ndarray
+    train_weight: np.ndarray | None
+    stop: np.ndarray | None
+    stop_weight: np.ndarray | None
+
+    def take(self, x: ArrayLike, y: ArrayLike) -> tuple[tuple[ArrayLike, ...], tuple[ArrayLike, ...] | None]:
+        """The data for training and for early stopping, as `fit` and `run` take them."""
+
+        def taken(rows: ArrayLike, weight: ArrayLike | None) -> tuple[ArrayLike, ...]:
+            return (x[rows], y[rows]) if weight is None else (x[rows], y[rows], weight)
+
+        return taken(self.train, self.train_weight), None if self.stop is None else taken(self.stop, self.stop_weight)
+
+
+def loss_of(task: Task) -> Loss:
+    """The one loss of a task."""
+    return task.outputs[0].loss
+
+
+class NetworkEstimator(BaseEstimator):
+    """What `Classifier` and `Regressor` share. Subclasses say what targets are, and how outputs become predictions."""
+
+    model: Model
+    loss: str | Loss | None
+    optimizer: str | OptimizerLike | None
+    learning_rate: Scalar | None
+    epochs: int
+    batch_size: int
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
+    callbacks: Sequence[Callback]
+    random_state: int | np.random.RandomState | Array | None
+    verbose: int
+    task_: Task
+    state_: TrainState
+
+    def __init__(self, settings: Mapping[str, Any], **params: Any) -> None:
+        for name, value in params.items():
+            setattr(self, name, value)
+        self._settings = dict(settings)
+        if params["model"] is None or inspect.isfunction(params["model"]):
+            self._check_settings()
+
+    # ------------------------------------------------------------------------------------------------------ parameters
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name, with those of the model's function that were given.
+
+        Args:
+          deep: whether to include the defaults of the model's function; default True.
+        """
+        given = super().get_params(deep) | self._settings
+        return self._settings_of_model() | given if deep else given
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, those of the model's function too.
+
+        Raises:
+          InputError: for a name that neither has.
+        """
+        own = self._get_param_names()
+        super().set_params(**{name: value for name, value in params.items() if name in own})
+        known = self.get_params()
+        for name in params.keys() - known.keys():
+            self._refuse_setting(name, known)
+        self._settings = self._settings | {name: value for name, value in params.items() if name not in own}
+        return self
+
+    def _settings_of_model(self) -> dict[str, Any]:
+        """The arguments of the model's function with their defaults, without its first one, the number of outputs."""
+        model = mlp if self.model is None else self.model
+        if isinstance(model, (Layer, Task)) or not callable(model):
+            return {}
+        try:
+            _, *others = inspect.signature(model).parameters.values()
+        except (TypeError, ValueError):
+            return {}
+        return {p.name: p.default for p in others if p.default is not p.empty}
+
+    def _check_settings(self) -> None:
+        model = mlp if self.model is None else self.model
+        known = {} if isinstance(model, (Layer, Task)) else inspect.signature(model).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            return
+        for name in self._settings.keys() - list(known)[1:]:
+            self._refuse_setting(name, [*self._get_param_names(), *list(known)[1:]])
+
+    def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
+        """Refuse an unknown parameter, and suggest one."""
+        close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else close
+        hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
+        where = type(self).__name__
+        fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)
+
+    # ----------------------------------------------------------------------------------------------------------- model
+    def _make(self, X: np.ndarray) -> Task:
+        """The task for these data. It also notes what the model takes and returns."""
+        given = {name: getattr(self, name) for name in ("loss", "optimizer") if getattr(self, name) is not None}
+        known = get_loss(given["loss"]) if "loss" in given else None
+        if known is None and isinstance(self.model, Task):
+            known = loss_of(self.model)
+        made = self._made(self._count(known))
+        layer = made.model if isinstance(made, Task) else made
+        self._input_dtype = _input_dtype(layer, X)
+        program, out = _traced(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
+        found = out.shape[1] if hasattr(out, "shape") and len(out.shape) == 2 else 0
+        task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
+        if task.outputs[0].path:
+            fail(type(self).__name__, expected="a task with one loss", got="losses by output")
+        if found != (count := self._count(loss_of(task))):
+            hint = f"End it with Dense({count}), or pass a function: lambda outputs: fnn.Sequential(...)."
+            got = describe(out) if hasattr(out, "shape") else kind_of(out)
+            fail(type(self).__name__, expected=f"a model with outputs (batch, {count})", got=got, hint=hint)
+        ending = last_operations(program)[0]
+        self._ends_in_probabilities = expects(loss_of(task)) == "probabilities" or ending in ("softmax", "sigmoid")
+        return task
+
+    def _made(self, outputs: int) -> Layer | Task:
+        """The model, or what its function returns."""
+        where, model = type(self).__name__, mlp if self.model is None else self.model
+        expected = "a Layer, a Task, or a function (outputs, ...) that returns one, as model"
+        if not isinstance(model, (Layer, Task)) and (not callable(model) or isinstance(model, type)):
+            fail(where, expected=expected, got=in_words(model))
+        self._check_settings()
+        made = model if isinstance(model, (Layer, Task)) else model(outputs, **self._settings)
+        if not isinstance(made, (Layer, Task)):
+            fail(where, expected=expected, got=f"one that returns {in_words(made)}")
+        return made
+
+    def _count(self, loss: Loss | None) -> int:
+        """The number of outputs of the model with this loss; None is the default loss."""
+        raise NotImplementedError
+
+    def _defaults(self, outputs: int) -> dict[str, Any]:
+        """Loss and metrics for a model with this many outputs, where none are given."""
+        raise NotImplementedError
+
+    def _start(self, task: Task, x: ArrayLike) -> TrainState:
+        """The initial state."""
+        ts = init(task, jax.random.key(self._seed()), x[:1])
+        return ts if self.learning_rate is None else set_hyper(ts, learning_rate=self.learning_rate)
+
+    def _seed(self) -> Scalar:
+        seed = self.random_state
+        if isinstance(seed, jax.Array):
+            return seed
+        random = check_random_state(seed)
+        return random.randint(2**31 - 1) if seed is None or isinstance(seed, np.random.RandomState) else int(seed)
+
+    # -------------------------------------------------------------------------------------------------------- training
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Train a new network.
+
+        Args:
+          X: (rows, features), or more axes.
+          y: (rows,) classes or numbers, or (rows, targets) labels of 0 and 1 or numbers.
+          sample_weight: (rows,), at least 0. Only proportions matter: the weights are scaled to a mean of 1.
+
+        Raises:
+          InputError: as `fnn.fit`; for a model with another number of outputs, unknown settings, or weights that are
+            negative or all zero. scikit-learn's checks of ``X`` and ``y`` raise a ValueError too.
+        """
+        X, y = self._read(X, y, reset=True)
+        weight = self._weight(sample_weight, y)
+        task, x, targets = self._prepare(X, y)
+        rows = self._rows(task, x, targets, weight, np.arange(len(x)))
+        return self._train(task, self._start(task, x), x, targets, rows, self.epochs)
+
+    def _read(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Checked arrays. With ``reset`` it remembers the features and the targets, else it compares with them."""
+        raise NotImplementedError
+
+    def _groups(self, y: np.ndarray) -> np.ndarray | None:
+        """The classes by which rows for early stopping are chosen."""
+        return None
+
+    def _prepare(self, X: np.ndarray, y: np.ndarray) -> tuple[Task, np.ndarray, np.ndarray]:
+        """The task, its inputs and its targets."""
+        task = self._make(X)
+        return task, np.asarray(X, self._input_dtype), self._targets(task, y)
+
+    def _targets(self, task: Task, y: np.ndarray) -> np.ndarray:
+        """Targets in the form that the loss takes."""
+        raise NotImplementedError
+
+    def _rows(self, task: Task, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, of: np.ndarray) -> Rows:
+        """Which of the rows ``of`` to train on: those of weight 0 are left out, some held out for early stopping."""
+        rows, stop = of if weight is None else of[weight[of] > 0], None
+        if self.early_stopping:
+            rows, stop = train_test_split(
+                rows,
+                test_size=self.validation_fraction,
+                random_state=self.random_state,
+                stratify=self._groups(y[rows]),
+            )
+        elif len(rows) <= self.batch_size and task.model.per_example:
+            rows, weight = _distinct(rows, x, y, weight)
+        return Rows(rows, _scaled(rows, weight), stop, _scaled(stop, weight))
+
+    def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: Rows, epochs: int) -> Self:
+        data, validation = rows.take(x, y)
+        self.state_, self.history_ = fit(
+            task,
+            ts,
+            data,
+            epochs=epochs,
+            batch_size=self.batch_size,
+            validation_data=validation,
+            callbacks=self._callbacks(rows),
+            verbose=self.verbose,
+        )
+        self.task_ = task
+        return self
+
+    def _callbacks(self, rows: Rows) -> list[Callback]:
+        given = list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
+        return given if rows.stop is None else [early_stopping(patience=self.patience), *given]
+
+    def _partial(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Self:
+        """One more epoch, from the state of the last training if there is one."""
+        rows = Rows(np.arange(len(y)), _scaled(np.arange(len(y)), weight), None, None)
+        if hasattr(self, "state_"):
+            task, ts = self.task_, self.state_
+            x, targets = np.asarray(X, self._input_dtype), self._targets(task, y)
+        else:
+            task, x, targets = self._prepare(X, y)
+            ts = self._start(task, x)
+        return self._train(task, ts, x, targets, rows, 1)
+
+    def _weight(self, sample_weight: ArrayLike | None, y: np.ndarray) -> np.ndarray | None:
+        """The weights of rows."""
+        return self._sample_weight(sample_weight, y)
+
+    def _sample_weight(self, sample_weight: ArrayLike | None, y: np.ndarray) -> np.ndarray | None:
+        """Sample weights in float64, checked."""
+        if sample_weight is None:
+            return None
+        where = f"{type(self).__name__}, sample_weight"
+        weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+        if weight.shape != (len(y),):
+            fail(where, expected=f"shape ({len(y)},), a weight for each row", got=describe(weight))
+        if weight.min() < 0 or not weight.any():
+            fail(where, expected="weights of at least 0, not all zero", got=f"{weight.min():g} to {weight.max():g}")
+        return weight
+
+    # ------------------------------------------------------------------------------------------------------ prediction
+    def _outputs(self, X: ArrayLike) -> np.ndarray:
+        """The outputs of the model, (rows, outputs)."""
+        check_is_fitted(self)
+        x = np.asarray(validate_data(self, X, reset=False, allow_nd=True), self._input_dtype)
+        outputs = predict(self.task_, self.state_, _padded(x), batch_size=_PREDICTED)
+        return np.asarray(outputs, np.float64)[: len(x)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return state | {"state_": jax.device_get(state["state_"])} if "state_" in state else state
+
+
+def _input_dtype(layer: Layer, X: np.ndarray) -> DType:
+    """The default float dtype, or int32 for integers that the layer takes as they are."""
+    if X.dtype.kind in "iu":
+        try:
+            jax.eval_shape(layer.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *X.shape[1:]), jnp.int32))
+        except Exception:  # the layer takes floats
+            pass
+        else:
+            return jnp.dtype(jnp.int32)
+    return jnp.result_type(float)
+
+
+def _traced(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[Any, Any]:
+    """The program of a layer outside training, and the shapes of its outputs."""
+    params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
+    return jax.make_jaxpr(lambda *args: layer.apply(*args)[0], return_shape=True)(params, state, x)
+
+
+def _padded(x: np.ndarray) -> np.ndarray:
+    """The rows, padded by copies of the first, so that few programs serve any number of rows.
+
+    No row is then in the remainder of a vectorized loop, where the last bits may differ from those of other rows.
+    """
+    size = len(x)
+    if size < _PREDICTED:
+        size = max(16, 1 << (size - 1).bit_length())
+    return np.concatenate([x, np.repeat(x[:1], -len(x) % min(size, _PREDICTED), 0)])
+
+
+def _distinct(
+    rows: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Rows of one batch with equal ones merged, so that a weight of 2 and a repeated row train alike, bit for bit."""
+    table = np.concatenate([a[rows].reshape(len(rows), -1) for a in (x, y)], 1)
+    _, first, group = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    if weight is None and len(first) == len(rows):
+        return rows, None
+    merged = np.zeros(len(y))
+    merged[rows[first]] = np.bincount(group.ravel(), None if weight is None else weight[rows])
+    return rows[first], merged
+
+
+def _scaled(rows: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:
+    """The weights of rows, scaled to a mean of 1."""
+    if rows is None or weight is None:
+        return None
+    return np.asarray(weight[rows] / weight[rows].mean(), np.float32)
