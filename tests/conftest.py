@@ -41,7 +41,7 @@ _STATES = {}
 def pytest_collection_finish(session):
     """Note the state of each file's generator, from which files draw weights and rows."""
     for item in session.items:
-        if isinstance(generator := getattr(item.module, "RNG", None), np.random.Generator):
+        if isinstance(generator := getattr(getattr(item, "module", None), "RNG", None), np.random.Generator):
             _STATES.setdefault(id(generator), generator.bit_generator.state)
 
 
