@@ -84,7 +84,7 @@ class Rows(NamedTuple):
 
 def loss_of(task: Task) -> Loss:
     """The one loss of a task."""
-    return task.outputs[0].loss
+    return task.parts[0].loss
 
 
 class NetworkEstimator(BaseEstimator):
@@ -176,7 +176,7 @@ class NetworkEstimator(BaseEstimator):
         program, out = _traced(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
         found = out.shape[1] if hasattr(out, "shape") and len(out.shape) == 2 else 0
         task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
-        if task.outputs[0].path:
+        if task.parts[0].path:
             fail(type(self).__name__, expected="a task with one loss", got="losses by output")
         if found != (count := self._count(loss_of(task))):
             hint = f"End it with Dense({count}), or pass a function: lambda outputs: fnn.Sequential(...)."

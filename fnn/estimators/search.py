@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -245,7 +246,7 @@ class _Trials:
             own = found.configs[i]
             del own[_FOLD], own[_SIZES]
             own["fold"] = fold.number
-        return found._replace(monitor="score", rising=True, ts=None)
+        return dataclasses.replace(found, monitor="score", rising=True, ts=None)
 
 
 def _whole_numbers(configs: list[Config]) -> list[str]:

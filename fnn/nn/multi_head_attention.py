@@ -319,6 +319,9 @@ def MultiHeadAttention(
     if rotary and key_dim % 2:
         fail(where, expected="an even key_dim with rotary=True", got=str(key_dim))
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
+    sizes = {"value_dim": value_dim, "num_key_value_heads": key_heads, "output_shape": output_shape}
+    options = {"num_heads": num_heads, "key_dim": key_dim, "use_bias": use_bias, **sizes, **initializers}
+    make = partial(multi_head_attention_init, **options)
 
     def inputs(x: PyTree) -> _Inputs:
         given = _inputs(where, x)
@@ -328,20 +331,8 @@ def MultiHeadAttention(
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         given = inputs(x)
-        params = multi_head_attention_init(
-            key,
-            given.query.shape[-1],
-            num_heads,
-            key_dim,
-            value_dim=value_dim,
-            num_key_value_heads=key_heads,
-            key_features=given.key.shape[-1],
-            value_features=given.value.shape[-1],
-            output_shape=output_shape,
-            use_bias=use_bias,
-            dtype=param_dtype(shape_of(given.query), dtype),
-            **initializers,
-        )
+        query, widths = given.query, {"key_features": given.key.shape[-1], "value_features": given.value.shape[-1]}
+        params = make(key, query.shape[-1], dtype=param_dtype(shape_of(query), dtype), **widths)
         return params, _first_state(name, given, params, causal)
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
@@ -351,8 +342,8 @@ def MultiHeadAttention(
         # Padding may hold anything, and 0 times NaN is NaN in the gradients of the projections.
         query, value, other = map(_without_padding, given[:3], (given.query_real, given.real, given.real))
         heads = _projected(where, params, query, value, other)
-        options = _Options(causal, rotary, dropout if train else 0.0, key, implementation)
-        y, cache = _attended(where, heads, given.mask, given.real, cache, options)
+        how = _Options(causal, rotary, dropout if train else 0.0, key, implementation)
+        y, cache = _attended(where, heads, given.mask, given.real, cache, how)
         y = _joined(params, y)
         new_state = state if cache is None else {"cache": cache}
         return (y if given.query_real is None else Masked(y, given.query_real)), new_state
