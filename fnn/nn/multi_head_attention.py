@@ -7,6 +7,7 @@ Args:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, Unpack
 
@@ -321,7 +322,7 @@ def MultiHeadAttention(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     sizes = {"value_dim": value_dim, "num_key_value_heads": key_heads, "output_shape": output_shape}
     options = {"num_heads": num_heads, "key_dim": key_dim, "use_bias": use_bias, **sizes, **initializers}
-    make = partial(multi_head_attention_init, **options)
+    make: Callable[..., Params] = partial(multi_head_attention_init, **options)
 
     def inputs(x: PyTree) -> _Inputs:
         given = _inputs(where, x)
