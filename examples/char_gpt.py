@@ -7,6 +7,9 @@ all those before it: four blocks of attention and dense layers (pre-norm, rotary
 Both models train for the time that the LSTM takes for two epochs, and both are evaluated on the last 5 % of the text.
 Then the transformer continues a passage at four temperatures. With its cache of keys and values, each character is
 read once; without one, the whole window is read again for every character.
+
+On two busy CPU cores, with 192 seconds each, the LSTM reached 1.57 and the transformer 2.01 after 150 steps: on a CPU,
+the small LSTM learns more per second.
 """
 
 import argparse

@@ -668,6 +668,10 @@ def test_models_that_a_cache_does_not_suit():
     with pytest.raises(fnn.InputError, match=r"generate_text: .*attention alone looks at earlier steps.*width="):
         write(mixed, *made)
     assert len(write(mixed, *made, width=5)) == 6
+    # A convolution over the prompt has no cache either, and is not applied to a single step.
+    conv = fnn.Sequential(fnn.Embedding(4, 4), fnn.Conv(4, 3), fnn.GlobalAvgPool())
+    made = conv.init(key, jnp.zeros((1, 5), jnp.int32))
+    assert write(conv, *made) == write(conv, *made, width=5)
     # Without causality, or with a recurrent layer, there is no cache, and the window is read each time.
     pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.LSTM(4))
     made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))

@@ -16,6 +16,7 @@ from .._core.checks import check_count, check_float, check_key, check_range, is_
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, kind_of, located
 from .._core.jaxprs import last_operations
+from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
@@ -304,7 +305,7 @@ def _generate(
             return read(state, ids)[1]
 
     draw: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "from_logits": from_logits}
-    caches = None if rereads else _caches(model, len(window) + length - 1)
+    caches = None if rereads else _caches(model, window[None], length)
     differs = jnp.zeros((), bool)
     if caches is None:
         ids = generate(predict, key, window, length, **draw)
@@ -321,10 +322,10 @@ def _generate(
     return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01), differs
 
 
-def _caches(model: Layer, length: int) -> State | None:
+def _caches(model: Layer, window: Array, length: int) -> State | None:
     """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
     with located("generating without width="):
-        shapes, refusals = cache_shapes(model, jax.ShapeDtypeStruct((1, 1), jnp.int32), length)
+        shapes, refusals = cache_shapes(model, shape_of(window), window.shape[1] + length - 1)
     return None if refusals else shapes
 
 
