@@ -19,7 +19,16 @@ SCRIPTS = (
     "housing", "iris", "multilabel", "playground", "dense_or_conv", "optimizer_race",
 )  # fmt: skip
 # Scripts without a reference experiment; run them separately.
-OTHERS = ("quickstart", "char_gpt", "sweep", "ensemble_housing", "learn_the_learning_rate", "resume")
+OTHERS = (
+    "quickstart",
+    "char_gpt",
+    "two_inputs",
+    "siamese",
+    "sweep",
+    "ensemble_housing",
+    "learn_the_learning_rate",
+    "resume",
+)
 NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "shipping": 9, "housing": 10}
 
 PAGE = """# Reference experiments
