@@ -90,10 +90,9 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
     digits = np.asarray(predicted["digit"]).argmax(-1)
     fnn.plot.confusion_matrix(digits, unseen[1]["digit"], ax=right)
     experiment.save(figure, args, "two_inputs.png")
-    gains = [
-        b["digit_accuracy"] - a["digit_accuracy"] for a, b in zip(found["row",], found["image", "row"], strict=True)
-    ]
-    errors = [b["angle_mae"] / a["angle_mae"] for a, b in zip(found["row",], found["image", "row"], strict=True)]
+    alone, together = found["row",], found["image", "row"]
+    gains = [b["digit_accuracy"] - a["digit_accuracy"] for a, b in zip(alone, together, strict=True)]
+    errors = [b["angle_mae"] / a["angle_mae"] for a, b in zip(alone, together, strict=True)]
     return [
         experiment.Figure(15, "two inputs: digit accuracy above that without the picture", gains, 0.5),
         experiment.Figure(15, "two inputs: error of the angle, in those of the row alone", errors, 1.0, "at most"),
