@@ -23,7 +23,7 @@ import numpy as np
 
 from ._core.checks import check_range
 from ._core.described import DescribedFunction, described, in_words
-from ._core.dtypes import is_float, widened, widest
+from ._core.dtypes import is_float, sum_of, widened
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
 from ._core.trees import Where, check_matches, map_with_path, matches, paths
@@ -81,12 +81,6 @@ def _chosen(where: str, params: Params, patterns: Where) -> dict[str, Array]:
         if not is_float(w):
             fail(f"{where}, parameter {path!r}", expected="a floating-point dtype", got=describe(w))
     return chosen
-
-
-def sum_of(parts: list[Array]) -> Array:
-    """The sum in the widest dtype among the parts, float32 at least."""
-    wide = widest(*(part.dtype for part in parts))
-    return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
 
 
 def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], Array]]) -> Penalty:

@@ -467,7 +467,7 @@ def test_generate_text_refuses():
 def test_vocabulary_size_and_a_task_passed_as_model():
     vocabulary = text.Vocabulary.of("banana")
     assert vocabulary.size == len(vocabulary.symbols) == 3
-    assert vocabulary._replace(symbols="ab").size == 2
+    assert vocabulary.replace(symbols="ab").size == 2
     task = fnn.Task(fnn.Dense(3), "mse")
     with pytest.raises(
         fnn.InputError, match=r"generate_text: expected a Layer as model, got a Task\. Pass task\.model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 import jax
@@ -38,6 +39,12 @@ def widened(tree: PyTree) -> PyTree:
         return is_float(leaf) and jnp.finfo(leaf.dtype).bits < 32
 
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if is_half(leaf) else leaf, tree)
+
+
+def sum_of(parts: Sequence[Array]) -> Array:
+    """The sum in the widest dtype among the parts, float32 at least."""
+    wide = widest(*(part.dtype for part in parts))
+    return sum((part.astype(wide) for part in parts), jnp.zeros((), wide))
 
 
 def lift(v: A, like: AnyArray) -> A:

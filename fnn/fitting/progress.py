@@ -52,6 +52,10 @@ class Scores(dict[str, float]):
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values())
 
+    def __missing__(self, name: object) -> float:
+        hint = ". Iteration gives values; the names are in .keys()" if isinstance(name, float) else ""
+        raise KeyError(f"{name!r}{hint}")
+
 
 jax.tree_util.register_pytree_with_keys(
     Scores,

@@ -13,13 +13,12 @@ import numpy as np
 
 from .._core.checks import check_count, check_key, check_name
 from .._core.described import Described
-from .._core.dtypes import is_float
+from .._core.dtypes import is_float, sum_of
 from .._core.errors import describe, fail
 from .._core.inputs import leaves, with_shapes
 from .._core.random import split
 from .._core.trees import at, changed_at, shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
-from ..penalties import sum_of
 from .initializers import Initializer, get_initializer
 from .masks import Masked, array_of, over_steps, sequence_of
 

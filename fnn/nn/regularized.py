@@ -9,11 +9,12 @@ import jax.numpy as jnp
 
 from .._core.checks import resolve
 from .._core.described import written
+from .._core.dtypes import sum_of
 from .._core.errors import describe, fail
 from .._core.trees import map_with_path, paths
 from .._core.types import Array, Params
 from .._names import unexpected_argument
-from ..penalties import CONSTRAINTS, PENALTIES, sum_of
+from ..penalties import CONSTRAINTS, PENALTIES
 from .layer import Layer
 
 OfArray = str | Callable[[Array], Array] | None

@@ -9,12 +9,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._core.dtypes import is_float
+from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, carry_note, observe
-from ..penalties import sum_of
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import outputs_of
 from .segments import zeros

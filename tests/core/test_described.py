@@ -207,7 +207,7 @@ def test_replace_drops_the_description():
     assert layer.config is None
     task = fnn.Task(fnn.Dense(4), "mse").replace(optimizer="sgd")
     assert repr(task) == "Task(Dense(4), loss='mse', optimizer='sgd')"
-    with pytest.raises(AttributeError, match=r"use \.replace\(\.\.\.\)"):
+    with pytest.raises(AttributeError, match=r"Write \.replace\(\.\.\.\)"):
         task._replace(loss="mae")
     with pytest.raises(AttributeError, match="has no attribute 'units'"):
         getattr(layer, "units")  # noqa: B009 (the message is the point)

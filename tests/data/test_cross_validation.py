@@ -86,7 +86,7 @@ def test_weighted_means_equal_those_of_the_fold(rng):
             np.testing.assert_array_equal(data[0], x[rows])
             expected = fnn.evaluate(task, ts, (x[own], y[own]))
             seen = fnn.evaluate(task, ts, data)
-            for name in expected:
+            for name in expected.keys():  # noqa: SIM118 - iteration gives values
                 assert seen[name] == pytest.approx(expected[name], rel=1e-5)
     assert lengths == {(4, 4), (4, 3), (8, 8), (8, 7)}
 

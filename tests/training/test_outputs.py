@@ -240,8 +240,8 @@ def test_an_output_whose_mask_keeps_nothing_adds_nothing():
     assert float(logs["loss"]) == pytest.approx(float(logs["rows_loss"]) + penalty, rel=1e-5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after.params))
     whole, counted = fnn.Task(model, {"steps": "mse", "rows": None}, "sgd"), Batch(x, y)
-    predictions = model.apply(ts.params, {}, x)[0]
-    assert float(results(whole, measure(whole, predictions, counted)[1])["loss"]) == 0
+    outputs = outputs_of(whole, ts.params, {}, x)[0]
+    assert float(results(whole, measure(whole, outputs, counted)[1])["loss"]) == 0
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -258,7 +258,7 @@ def test_a_loss_of_weight_zero_may_be_anything(known):
 
     def loss(weight, params):
         task = fnn.Task(model, {"a": "mse", "b": "mse"}, loss_weights={"b": weight})
-        return measure(task, model.apply(params, {}, X)[0], batch)[0]
+        return measure(task, outputs_of(task, params, {}, X)[0], batch)[0]
 
     if known:
         value, grads = jax.jit(jax.value_and_grad(lambda params: loss(0.0, params)))(params)
@@ -270,7 +270,7 @@ def test_a_loss_of_weight_zero_may_be_anything(known):
     np.testing.assert_allclose(grads["a"]["kernel"], 2 * X.T @ want / ROWS, 1e-4, 1e-5)
     assert not np.any(grads["b"]["kernel"])
     task = fnn.Task(model, {"a": "mse", "b": "mse"}, loss_weights={"b": 0})
-    totals = measure(task, model.apply(params, {}, X)[0], batch)[1]
+    totals = measure(task, outputs_of(task, params, {}, X)[0], batch)[1]
     assert len(loss_totals(task, totals)) == 2  # check="finite" does not watch it
     assert float(results(task, totals)["loss"]) == pytest.approx(float(value), rel=1e-5)
 
