@@ -399,8 +399,8 @@ def test_differences_inside_models_name_the_layer(tmp_path):
         return two_inputs(layers, x)
 
     changed = task("relu").replace(model=fnn.Model(other, **task("relu").model.config.kwargs))
-    with pytest.raises(fnn.InputError, match=r"model: forward forward in the file, the function other in the task"):
-        fnn.load(tmp_path / "m", ts, changed, custom=CUSTOM)
+    with pytest.raises(fnn.InputError, match=r"model: forward forward in the file, other in the task"):
+        fnn.load(tmp_path / "m", ts, changed, custom={**CUSTOM, "other": other})
 
 
 def test_parameters_alone_are_compared_by_the_model(saved):
