@@ -119,6 +119,14 @@ def test_scores_unpack_to_values():
     assert jax.tree.map(lambda value: 2 * value, scores)["loss"] == 2 * loss
 
 
+def test_scores_are_saved(tmp_path):
+    scores = fnn.evaluate(TASK, TS, (X, Y))
+    fnn.save(tmp_path / "scores", TS, extra={"scores": scores})
+    assert fnn.load_info(tmp_path / "scores").extra == {"scores": dict(scores)}
+    with pytest.raises(KeyError, match=r"names are in \.keys\(\)"):
+        _ = [scores[name] for name in scores]
+
+
 def test_history_as_in_keras():
     _, history = fnn.fit(TASK, TS, (X, Y), epochs=2, verbose=0)
     assert history.history["loss"] == history["loss"]

@@ -142,7 +142,8 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
         given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})
         config = Config(remember, tuple(map(unshared, args)), given)
-        key = EqualityKey.of(remember, *((name, _dtype_name(name, value)) for name, value in bound.arguments.items()))
+        arguments = flat_arguments(bound)
+        key = EqualityKey.of(remember, *((name, _dtype_name(name, value)) for name, value in arguments.items()))
         # In __dict__, equality_key replaces the cached_property of that name.
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
@@ -159,6 +160,16 @@ def is_constructor(make: object) -> bool:
     if isinstance(make, type):
         return issubclass(make, Described)
     return isinstance(make, types.FunctionType) and make in _CONSTRUCTORS
+
+
+def flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
+    """Arguments by name; of those that ``**options`` gathers, the ones that are not None, in order of their names."""
+    found = dict(bound.arguments)
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given = found.pop(name, {})
+            found |= {option: given[option] for option in sorted(given) if given[option] is not None}
+    return found
 
 
 def unshared(value: T) -> T:

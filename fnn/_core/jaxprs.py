@@ -155,6 +155,8 @@ def loop_carry(eqn: JaxprEqn) -> Sequence[Shaped]:
 # Operations that keep the values, and those that only hold another program.
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
 _CALLS = {"pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "remat2", "checkpoint"}
+# A loop's results are those of its body.
+_INSIDE = _CALLS | {"scan"}
 
 
 def origins(
@@ -224,8 +226,89 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
         above, below = map(maker, eqn.invars)
         if above and below and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum"):
             return "softmax" if maker(below.invars[0]) is above else None  # the sum is of the same exponentials
-    if name in _CALLS:
+    if name in _INSIDE:
         (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         outer: list[Value] = [*eqn.outvars]
         return _last_operation(inner, inner.outvars[outer.index(origin(result))])
     return None
+
+
+# -------------------------------------------------------------------------------------------------------------- bounds
+Bounds = tuple[float, float]
+_ANY = (-math.inf, math.inf)
+_RANGES: dict[str, Bounds] = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0)}
+_NONNEGATIVE = {"abs", "sqrt", "square"}
+_KEEPING = _PASSING | {"reduce_max", "reduce_min", "rev", "dynamic_slice", "gather", "stop_gradient", "squeeze"}
+
+
+def output_bounds(program: ClosedJaxpr) -> list[Bounds]:
+    """Bounds of each result that follow from the operations alone, such as 0 and 1 after a mean of softmaxes.
+
+    They hold for any inputs; an operation that is not known has none.
+    """
+    return _bounds_of(program.jaxpr, [_ANY] * len(program.jaxpr.invars))
+
+
+def _bounds_of(program: Jaxpr, given: Sequence[Bounds]) -> list[Bounds]:
+    known: dict[Var, Bounds] = dict(zip(program.invars, given, strict=True))
+
+    def bounds(v: Value) -> Bounds:
+        if isinstance(v, Literal):
+            with contextlib.suppress(Exception):
+                return float(v.val), float(v.val)
+            return _ANY
+        return known.get(v, _ANY)
+
+    for eqn in program.eqns:
+        found = [_ANY] * len(eqn.outvars)
+        with contextlib.suppress(Exception):
+            found = _bounds_after(program, eqn, [bounds(v) for v in eqn.invars])
+        known |= {out: one for out, one in zip(eqn.outvars, found, strict=True) if isinstance(out, Var)}
+    return [bounds(v) for v in program.outvars]
+
+
+def _bounds_after(program: Jaxpr, eqn: JaxprEqn, given: list[Bounds]) -> list[Bounds]:
+    """The bounds of the results of an operation from those of its operands."""
+    name, (low, high) = eqn.primitive.name, given[0] if given else _ANY
+    if name in _CALLS:
+        (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
+        return _bounds_of(inner, given[-len(inner.invars) :] if inner.invars else [])
+    if name == "div" and _last_operation(program, eqn.outvars[0]) == "softmax":
+        return [(0.0, 1.0)]
+    if name in ("concatenate", "select_n"):
+        cases = given[1:] if name == "select_n" else given
+        return [(min(a for a, _ in cases), max(b for _, b in cases))]
+    if name in _KEEPING:
+        return [(low, high)]
+    if name in ("reduce_sum", "neg", "exp", "add", "sub", "mul", "div", "max", "min", "clamp", "integer_pow"):
+        return [_arithmetic(eqn, name, given)]
+    if name in _NONNEGATIVE:
+        return [(0.0, math.inf)]
+    return [_RANGES.get(name, _ANY)] * len(eqn.outvars)
+
+
+def _arithmetic(eqn: JaxprEqn, name: str, given: list[Bounds]) -> Bounds:
+    (low, high), other = given[0], given[-1]
+    if name == "reduce_sum":
+        count = math.prod(_aval(eqn.invars[0]).shape) // max(math.prod(_aval(eqn.outvars[0]).shape), 1)
+        return (low * count if low else 0.0), (high * count if high else 0.0)
+    if name == "clamp":  # of the middle operand between the others
+        return max(given[0][0], given[1][0]), min(given[2][1], given[1][1])
+    if name == "exp":
+        return math.exp(low) if low > -math.inf else 0.0, math.exp(high) if high < 700 else math.inf
+    if name == "neg":
+        return -high, -low
+    if name == "integer_pow":
+        return (0.0, math.inf) if eqn.params["y"] % 2 == 0 else _ANY
+    if name in ("add", "sub"):
+        a, b = other if name == "add" else (-other[1], -other[0])
+        return low + a, high + b
+    if name in ("max", "min"):
+        choose = max if name == "max" else min
+        return choose(low, other[0]), choose(high, other[1])
+    if name == "div" and other[0] == other[1] and 0 < other[0] < math.inf:
+        return low / other[0], high / other[0]
+    if name == "mul":
+        corners = [a * b for a in (low, high) for b in other]  # NaN for 0 times infinity
+        return _ANY if any(map(math.isnan, corners)) else (min(corners), max(corners))
+    return _ANY

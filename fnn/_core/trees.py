@@ -106,8 +106,12 @@ def map_with_path(fn: Callable[..., PyTree], tree: PyTree, *rest: PyTree) -> PyT
 
 
 def at(tree: PyTree, path: Sequence[str | int]) -> PyTree:
-    """The part of nested dicts and lists at a path."""
-    return functools.reduce(lambda part, entry: part[entry], path, tree)
+    """The part of nested dicts and lists at a path; empty where dicts leave it out."""
+
+    def entry_of(part: PyTree, entry: str | int) -> PyTree:
+        return part.get(entry, {}) if isinstance(part, Mapping) else part[entry]
+
+    return functools.reduce(entry_of, path, tree)
 
 
 def changed_at(tree: PyTree, path: Sequence[str | int], fn: Callable[[PyTree], PyTree]) -> PyTree:

@@ -7,12 +7,13 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .._core.described import Described
+from .._core.described import Described, flat_arguments
 from ..losses import LOSSES
 from ..nn.activations import ACTIVATIONS, linear
 from ..nn.containers import unique_names
 from ..nn.initializers import INITIALIZERS
 from ..nn.layer import Layer
+from ..penalties import CONSTRAINTS, PENALTIES
 from ..training.task import Task
 from .names import name_of
 from .write import Json, Writer, defaults_of, text
@@ -72,13 +73,14 @@ class _Comparison:
             bound = dict(signature.bind(*args, **kwargs).arguments)
         except TypeError:  # another version had other arguments
             bound = dict(kwargs)
-        for name in bound:
+        for name in list(bound):
             kind = signature.parameters[name].kind if name in signature.parameters else None
             if kind is inspect.Parameter.VAR_POSITIONAL:
                 items = list(bound[name])
                 bound[name] = {"tuple": _items(items[0]) or items if len(items) == 1 else items}
             elif kind is inspect.Parameter.VAR_KEYWORD:
-                bound[name] = {"dict": [[key, item] for key, item in bound[name].items()]}
+                gathered = bound.pop(name)
+                bound |= {option: item for option, item in gathered.items() if item is not None}
         return self.defaults.get(str(node["call"]), defaults_of(make)) | bound
 
 
@@ -87,7 +89,7 @@ def _ours(value: Described) -> dict[str, Any]:
     call = value.call
     bound = inspect.signature(call.make).bind(*call.args, **call.kwargs)
     bound.apply_defaults()
-    found = dict(bound.arguments)
+    found = flat_arguments(bound)
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL and len(found[name]) == 1 and isinstance(found[name][0], list):
             found[name] = tuple(found[name][0])  # Sequential([...]) is Sequential(...)
@@ -108,6 +110,8 @@ def _canonical(node: Json) -> Json:
     """A function of the library in one form, whether it was written by its name or as a function."""
     if not isinstance(node, str):
         return None if node == {"name": name_of(linear)} else node
+    if (described := {**PENALTIES, **CONSTRAINTS}.get(node)) is not None:
+        return Writer({}, strict=False).value(described, "load")
     found = _BY_NAME.get(node, _BY_NAME.get(node.lower()))
     name = name_of(found)
     if found is linear:

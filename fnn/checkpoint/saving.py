@@ -177,7 +177,7 @@ def _prepare(name: str, leaf: object, marks: dict[str, bool]) -> tuple[np.ndarra
 def _as_json(value: object, where: str) -> object:
     """A value in JSON's types: arrays as lists, NumPy and JAX numbers as Python numbers."""
     if isinstance(value, Mapping):
-        for name in value:
+        for name in value.keys():  # noqa: SIM118 - iterating over `Scores` gives values
             if not isinstance(name, str):
                 fail(f"save, {where}", expected="strings as keys", got=repr(name))
         return {name: _as_json(item, f"{where}[{name!r}]") for name, item in value.items()}

@@ -141,11 +141,12 @@ class StreamSource(Source):
 
     def _passes(self, made: int) -> Iterator[PyTree]:
         """Pass after pass; a list from its batch for step ``made`` of the run on, an iterable with a state from it."""
-        skip, given = 0, True
+        # A restored iterable may be at the end of a pass, so its first one may be empty.
+        skip, given, resumed = 0, True, made > 0 and keeps_state(self.stream)
         if isinstance(self.stream, Sequence) and not keeps_state(self.stream):
             skip = made % max(1, len(self.stream))
         while given:
-            given = False
+            given, resumed = resumed, False
             for batch in itertools.islice(self.stream, skip, None):
                 given = True
                 yield batch

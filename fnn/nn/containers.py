@@ -17,9 +17,10 @@ from .._core.errors import describe, fail, located
 from .._core.random import child_keys, children
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
+from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
 from .masks import Masked, array_of, sequence_of
-from .observe import call, inside
+from .observe import call, carry_note, inside
 
 
 def _without_empty(entries: dict[str, PyTree]) -> dict[str, PyTree]:
@@ -157,8 +158,14 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
             fail(name, expected="a layer without state for a Masked", got=f"{layer.kind} with state", hint=hint)
         lead = values.shape[:2]
         rows = values.reshape(lead[0] * lead[1], *values.shape[2:])
-        y, s = call(layer.name, place, layer, p, s, rows, key=key, train=train)
-        y = jax.tree.map(lambda a: a.reshape(*lead, *a.shape[1:]), y)
+        with ids_as(rows, values):
+            y, s = call(layer.name, place, layer, p, s, rows, key=key, train=train)
+
+        def unfolded(a: Array) -> Array:
+            carry_note(a, steps := a.reshape(*lead, *a.shape[1:]), lambda logits: logits.reshape(steps.shape))
+            return steps
+
+        y = jax.tree.map(unfolded, y)
         return (Masked(array_of(name, y), x.mask) if isinstance(x, Masked) else y), _without_empty({layer.name: s})
 
     return Layer(init, apply, name, "TimeDistributed", layer.per_example, **penalties_inside({(layer.name,): layer}))
@@ -277,7 +284,11 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
         return jax.lax.scan(step, x, (params, state, keys), length=n)
 
     inner = layer.penalty, layer.constraint
-    penalty, constraint = (None if fn is None else jax.vmap(fn) for fn in inner)
+    # Of no parameters, vmap could not tell the number of copies.
+    penalty, constraint = (
+        None if fn is None else (lambda params, fn=fn: (jax.vmap(fn) if jax.tree.leaves(params) else fn)(params))
+        for fn in inner
+    )
     total = None if penalty is None else (lambda params: jnp.sum(penalty(params)))
     return Layer(init, apply, name, f"Repeated x {n}", layer.per_example, total, constraint)
 
@@ -302,7 +313,11 @@ def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
     _check_layer("Rematerialized", layer)
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        return jax.checkpoint(partial(layer.apply, train=train))(params, state, x, key=key)
+        def inner(params: Params, state: State, inner_x: PyTree, key: Key | None) -> Output:
+            with ids_as(inner_x, x):
+                return layer.apply(params, state, inner_x, key=key, train=train)
+
+        return jax.checkpoint(inner)(params, state, x, key)
 
     fields = layer.per_example, layer.penalty, layer.constraint
     return Layer(layer.init, apply, name or layer.name, "Rematerialized", *fields)

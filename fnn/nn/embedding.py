@@ -109,6 +109,18 @@ def take_rows(table: Array, ids: Array) -> Array:
     return table.at[ids].get(mode="fill", fill_value=jnp.nan)
 
 
+def ids_as(inner: PyTree, outer: PyTree) -> contextlib.AbstractContextManager[None]:
+    """Inside the block, a layer that reads a leaf of ``inner`` counts as one that reads that leaf of ``outer``.
+
+    A layer inside another trace or after a reshape sees other arrays than those whose values the drivers know.
+    """
+    if (observer := _ids_observer.get()) is None:
+        return contextlib.nullcontext()
+    leaves = zip(jax.tree.leaves(inner), jax.tree.leaves(outer), strict=True)
+    origins = {id(leaf): origin for leaf, origin in leaves}
+    return observe_ids(lambda where, ids, count: observer(where, origins.get(id(ids), ids), count))
+
+
 def embedding_init(
     key: Key,
     input_dim: int,

@@ -84,7 +84,8 @@ def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str,
 
     def constraint(params: Params) -> Params:
         for path, fn in constraints.items():
-            params = changed_at(params, path, fn)
+            if jax.tree.leaves(at(params, path)):
+                params = changed_at(params, path, fn)
         return params
 
     return {"penalty": penalty if penalties else None, "constraint": constraint if constraints else None}

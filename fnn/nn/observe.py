@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar
 
 import jax
 
 from .._core.errors import describe, fail, located
+from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from .layer import Layer
 
@@ -45,8 +46,8 @@ class Trace(NamedTuple):
 
 _observer: contextvars.ContextVar[Callable[[Trace], PyTree] | None] = contextvars.ContextVar("observer", default=None)
 _place: contextvars.ContextVar[tuple[tuple[str, int], ...]] = contextvars.ContextVar("place", default=())
-# By the id of an output: the output, which activation made it, and its input.
-_inputs: contextvars.ContextVar[dict[int, tuple[Array, str, Array]] | None]
+# The trace in which activations are noted; and by the id of an output: the output, which activation made it, its input.
+_inputs: contextvars.ContextVar[tuple[Hashable, dict[int, tuple[Array, str, Array]]] | None]
 _inputs = contextvars.ContextVar("inputs", default=None)
 
 
@@ -72,25 +73,33 @@ def observe(observer: Callable[[Trace], PyTree]) -> AbstractContextManager[None]
 
 
 def noting_inputs() -> AbstractContextManager[None]:
-    """Inside the block, softmax and sigmoid note their inputs: the logits from which a loss is computed stably."""
-    return setting(_inputs, {})
+    """Inside the block, softmax and sigmoid note their inputs: the logits from which a loss is computed stably.
+
+    Those inside another trace, such as the body of a loop, do not: their values mean nothing outside it.
+    """
+    return setting(_inputs, (trace_state(), {}))
 
 
 def note_input(activation: str, x: Array, y: Array) -> None:
     """Note that ``y`` is the output of an activation at ``x``."""
-    if (notes := _inputs.get()) is not None:
-        notes[id(y)] = y, activation, x
+    if (noting := _inputs.get()) is not None and noting[0] == trace_state():
+        noting[1][id(y)] = y, activation, x
 
 
 def noted_input(activation: str, y: Array) -> Array | None:
     """The input of an activation whose output is ``y``; None for any other array."""
-    noted = (_inputs.get() or {}).get(id(y))
+    noted = _notes().get(id(y))
     return noted[2] if noted is not None and noted[1] == activation else None
+
+
+def _notes() -> dict[int, tuple[Array, str, Array]]:
+    noting = _inputs.get()
+    return {} if noting is None else noting[1]
 
 
 def carry_note(old: Array, new: Array, change: Callable[[Array], Array] = lambda x: x) -> None:
     """Note the input of ``old``, changed, for ``new``, which replaces it; unless ``new`` has a note already."""
-    notes = _inputs.get() or {}
+    notes = _notes()
     if id(old) in notes and id(new) not in notes:
         _, activation, x = notes[id(old)]
         note_input(activation, change(x), new)

@@ -7,7 +7,7 @@ import dataclasses
 import jax
 
 from .._core.errors import fail
-from .._core.jaxprs import last_operations
+from .._core.jaxprs import Bounds, last_operations, output_bounds
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
@@ -17,7 +17,7 @@ from .task import Task
 
 
 @dataclasses.dataclass(frozen=True)
-class Outputs:
+class ModelOutputs:
     """The outputs of a model; a pytree.
 
     Attributes:
@@ -39,26 +39,26 @@ class Outputs:
         return scores, scores
 
 
-jax.tree_util.register_dataclass(Outputs, ["predictions", "scores"], ["activated"])
+jax.tree_util.register_dataclass(ModelOutputs, ["predictions", "scores"], ["activated"])
 
 
 def forward(
     task: Task, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-) -> tuple[Outputs, State]:
+) -> tuple[ModelOutputs, State]:
     """The outputs of a task's model, and its new state."""
     with noting_inputs():
         predictions, state = task.model.apply(params, state, x, key=key, train=train)
         return outputs_of(task, predictions), state
 
 
-def outputs_of(task: Task, predictions: PyTree) -> Outputs:
-    """`Outputs` from the model's own, inside ``noting_inputs()`` around the call of the model."""
+def outputs_of(task: Task, predictions: PyTree) -> ModelOutputs:
+    """`ModelOutputs` from the model's own, inside ``noting_inputs()`` around the call of the model."""
     leaves, treedef = jax.tree.flatten(predictions)
     paths = leaf_paths(predictions)
     logits = {path: _logits(task, path, leaf) for path, leaf in zip(paths, leaves, strict=True)}
     scores = [leaf if logits[path] is None else logits[path] for path, leaf in zip(paths, leaves, strict=True)]
     activated = tuple(path for path, one in logits.items() if one is not None)
-    return Outputs(predictions, jax.tree.unflatten(treedef, scores), activated)
+    return ModelOutputs(predictions, jax.tree.unflatten(treedef, scores), activated)
 
 
 def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
@@ -70,21 +70,41 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
 
 
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
-    """Trace the model once: the shapes of its predictions, after a check that the losses fit its last operations."""
-    program, outputs = jax.make_jaxpr(lambda *args: forward(task, *args)[0], return_shape=True)(
-        *shape_of((params, state, x))
-    )
+    """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
+
+    def trace(train: bool) -> tuple[ModelOutputs, list[tuple[Path, str | None, Bounds]]]:
+        """The outputs, and the last operation and the bounds of each prediction."""
+        key = jax.random.key(0) if train else None
+        traced = jax.make_jaxpr(lambda *args: forward(task, *args, key=key, train=train)[0], return_shape=True)
+        program, outputs = traced(*shape_of((params, state, x)))
+        # The scores follow the predictions, so the paths are fewer.
+        ends = zip(leaf_paths(outputs.predictions), last_operations(program), output_bounds(program), strict=False)
+        return outputs, list(ends)
+
+    outputs, ends = trace(train=False)
     out = outputs.predictions
     check_outputs(task.parts, task.without_loss, out)
-    endings = list(zip(leaf_paths(out), last_operations(program), strict=False))  # those of the scores follow
     for part in task.parts:
-        path, ending = next((path, last) for path, last in endings if path[: len(part.path)] == part.path)
-        if expects(part.loss) == "logits" and ending in ("softmax", "sigmoid") and path not in outputs.activated:
-            place = f" in {part.name!r}" if part.path else ""
-            expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
-            hint = (
-                f"Remove the {ending}, make fnn's {activation_of(part.loss)!r} by name the last operation, or use "
-                "functools.partial(loss, from_logits=False)."
-            )
-            fail("Task", expected=expected, got=f"one that ends in {ending}", hint=hint)
+        if expects(part.loss) == "logits":
+            path, ending, bounds = next(end for end in ends if end[0][: len(part.path)] == part.path)
+            _check_logits(part, ending, bounds, path in outputs.activated)
+    # Otherwise the loss of training would not be that of evaluation.
+    if outputs.activated and trace(train=True)[0].activated != outputs.activated:
+        hint = "Put layers that act in training alone, such as Dropout, before the activation."
+        expected = "a model whose softmax or sigmoid is the last operation in training too"
+        fail("Task", expected=expected, got="one where another follows", hint=hint)
     return out
+
+
+def _check_logits(part: OutputLoss, ending: str | None, bounds: Bounds, activated: bool) -> None:
+    """Refuse an output that is a probability, unless it comes from an activation before which the loss reads."""
+    if activated or not (ending in ("softmax", "sigmoid") or 0 <= bounds[0] < bounds[1] <= 1):
+        return
+    place = f" in {part.name!r}" if part.path else ""
+    expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
+    got = f"one that ends in {ending}" if ending else "one whose outputs lie between 0 and 1"
+    hint = (
+        f"Leave the activation out, make fnn's {activation_of(part.loss)!r} by name the last operation, outside of "
+        "Repeated and Rematerialized, or use functools.partial(loss, from_logits=False)."
+    )
+    fail("Task", expected=expected, got=got, hint=hint)

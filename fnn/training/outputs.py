@@ -83,7 +83,7 @@ class OutputLoss(NamedTuple):
         return weight if entries_of(weight) is None else self.of("sample_weight", weight)
 
 
-class Outputs(NamedTuple):
+class ParsedLosses(NamedTuple):
     """Losses and metrics of a task, looked up.
 
     Attributes:
@@ -99,7 +99,7 @@ class Outputs(NamedTuple):
     without_loss: tuple[Path, ...]
 
 
-def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> Outputs:
+def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> ParsedLosses:
     """Look up losses and metrics by name; ``metrics`` and ``weights`` may name a part of the outputs."""
     every = dict(_flatten(loss))
     without = tuple(path for path, one in every.items() if one is None and path)
@@ -128,8 +128,8 @@ def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> Outputs:
     parts = tuple(part(path, one) for path, one in every.items() if path not in without)
     _check_keys(parts)
     if () in every:
-        return Outputs(parts[0].loss, parts[0].metrics, parts, ())
-    return Outputs(_map(get_loss, loss), {part.name: part.metrics for part in parts}, parts, without)
+        return ParsedLosses(parts[0].loss, parts[0].metrics, parts, ())
+    return ParsedLosses(_map(get_loss, loss), {part.name: part.metrics for part in parts}, parts, without)
 
 
 def by_output(values: Mapping[Path, T]) -> PyTree:

@@ -6,9 +6,11 @@ from functools import partial
 
 import jax
 
+from .._core.trees import map_with_path
 from .._core.types import Array, Params, State
 from .._core.xla import after_all
 from ..optimizers.base import apply_updates
+from ..optimizers.transforms import frozen_paths
 from .batch import Batch, neutralize_zero_weights, size_of
 from .entry import compiled, parsing
 from .forward import forward
@@ -36,9 +38,19 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     grads, state, totals = gradients(task, ts, batch, valid)
     updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
     params = apply_updates(ts.params, updates)
-    for constraint in task.constraints:
-        params = constraint(params)
+    if task.model.constraint is not None:
+        params = _constrained_where_trained(task, ts.params, params)
+    if task.constraint is not None:
+        params = task.constraint(params)
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
+
+
+def _constrained_where_trained(task: Task, before: Params, params: Params) -> Params:
+    """The constraints of layers, except on frozen parameters, which keep every bit."""
+    assert task.model.constraint is not None
+    frozen = frozen_paths(task.optimizer, before)
+    constrained = task.model.constraint(params)
+    return map_with_path(lambda path, old, new: old if path in frozen else new, params, constrained)
 
 
 @parsing("batch")

@@ -15,7 +15,7 @@ from ..metrics.names import reads_scores
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked, kept, sequence_of
 from .batch import Batch, along_rows, rows_of
-from .forward import Outputs, forward
+from .forward import ModelOutputs, forward
 from .outputs import OutputLoss
 from .state import TrainState
 from .task import Task
@@ -73,7 +73,7 @@ def flatten_time_steps(
 
 
 def losses_of(task: Task, scores: PyTree, batch: Batch) -> Array:
-    """The loss of each example, (batch,), from `Outputs.scores`; for a `Masked` output of each step, (batch, time).
+    """The loss of each example, (batch,), from `ModelOutputs.scores`; of each step (batch, time) for a `Masked`.
 
     With several losses it is their weighted sum, (batch,), in which the steps of an example are added up. Steps and
     targets that do not count, by mask or weight 0, have the loss 0.
@@ -95,7 +95,7 @@ def _losses_of(part: OutputLoss, scores: PyTree, batch: Batch) -> Array:
 
 
 def measure(
-    task: Task, outputs: Outputs, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
+    task: Task, outputs: ModelOutputs, batch: Batch, valid: Array | None = None, penalties: Sequence[Array] = ()
 ) -> tuple[Array, Totals]:
     """The loss of a batch, and the totals of loss and metrics that are merged over batches.
 
@@ -128,7 +128,7 @@ def _mean(total: Array, count: Array) -> Array:
     return total / jnp.maximum(count, jnp.ones_like(count))
 
 
-def _measure(part: OutputLoss, outputs: Outputs, batch: Batch, valid: Array | None) -> tuple[Array, Totals]:
+def _measure(part: OutputLoss, outputs: ModelOutputs, batch: Batch, valid: Array | None) -> tuple[Array, Totals]:
     """The loss of one output, and its totals."""
     with located(part.where):
         (predictions, scores), y = outputs.of(part), part.of("targets", batch.y)

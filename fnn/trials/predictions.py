@@ -22,7 +22,7 @@ from ..nn.activations import log_sigmoid, log_softmax
 from ..nn.added_loss import added_losses
 from ..nn.masks import Masked
 from ..training.batch import Batch, neutralize_zero_weights
-from ..training.forward import Outputs, forward
+from ..training.forward import ModelOutputs, forward
 from ..training.outputs import by_output
 from ..training.segments import fold_batches, map_batches
 from ..training.state import TrainState
@@ -132,8 +132,8 @@ class Predictions:
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
-def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[Outputs, State]:
-    """`Outputs` (members, rows, ...) and new layer states of all members for one batch."""
+def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[ModelOutputs, State]:
+    """`ModelOutputs` (members, rows, ...) and new layer states of all members for one batch."""
     members = many(lambda ts: forward(task, ts.params, ts.state, x))
     out, state = members(ts._replace(opt_state=()))  # the optimizer's numbers play no part
     return out, state
@@ -238,13 +238,13 @@ def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     return total, jnp.maximum(total - entropy(p).mean(0), jnp.zeros_like(total))  # rounding may make it negative
 
 
-def _together(task: Task, outputs: Outputs) -> Outputs:
+def _together(task: Task, outputs: ModelOutputs) -> ModelOutputs:
     """The joint outputs of the members."""
     scores = _by_loss(_joined, task, outputs.scores)
     if not outputs.activated:
-        return Outputs(scores, scores)
+        return ModelOutputs(scores, scores)
     means = {part.path: _predictions(part.loss, part.of("predictions", outputs.scores)).mean for part in task.parts}
-    return Outputs(by_output(means), scores, outputs.activated)
+    return ModelOutputs(by_output(means), scores, outputs.activated)
 
 
 @partial(jax.jit, static_argnums=(0, 3))

@@ -212,6 +212,32 @@ def test_last_operations(fn, ending):
     assert jaxprs.last_operations(both) == [None, ending]
 
 
+@pytest.mark.parametrize(
+    ("fn", "low", "high"),
+    [
+        (jax.nn.sigmoid, 0, 1),
+        (jax.nn.softmax, 0, 1),
+        (lambda x: jax.nn.softmax(x).mean(-1), 0, 1),
+        (lambda x: jnp.exp(-jnp.square(x).sum(-1)), 0, 1),
+        (lambda x: jnp.clip(x, -2.0, 3.0), -2, 3),
+        (lambda x: 1 - 2 * jax.nn.sigmoid(x), -1, 1),
+        (lambda x: jnp.concatenate([jnp.tanh(x), jax.nn.sigmoid(x)]), -1, 1),
+        (lambda x: jnp.where(x > 0, jax.nn.sigmoid(x), jnp.tanh(x)), -1, 1),
+        (jax.nn.relu, 0, np.inf),
+        (lambda x: x, -np.inf, np.inf),
+        (lambda x: jnp.log(jax.nn.sigmoid(x)), -np.inf, np.inf),
+        (lambda x: jax.nn.sigmoid(x) / jax.nn.sigmoid(-x), -np.inf, np.inf),
+        (lambda x: jnp.sort(x) * jnp.inf, -np.inf, np.inf),
+    ],
+)
+def test_bounds_hold(fn, low, high):
+    program = jax.make_jaxpr(fn)(jnp.zeros((2, 3)))
+    (found,) = jaxprs.output_bounds(program)
+    assert found == pytest.approx((low, high))
+    values = np.asarray(fn(jnp.asarray(np.random.default_rng(0).normal(0, 5, (2, 3)), jnp.float32)))
+    assert ((values >= low - 1e-6) & (values <= high + 1e-6) | np.isnan(values)).all()
+
+
 def test_a_traced_function_accepts_other_constants():
     array = jnp.arange(3.0)
     calls = []

@@ -242,6 +242,30 @@ def test_an_iterator_that_runs_out_ends_the_training_with_a_warning(batches, epo
     assert fnn.fingerprint(result.params) == fnn.fingerprint(fit(ts, longer(batches), epochs=1)[0].params)
 
 
+@pytest.mark.parametrize("saved", [7, 8, 14], ids=["at the end of a pass", "after it", "at the end of the second"])
+def test_a_run_killed_between_passes_continues(saved, ts, tmp_path, monkeypatch):
+    """The stream of a checkpoint at the end of a pass of 6 batches has none left in that pass."""
+    original, saves = checkpoints.save_with, []
+
+    def save(*args, **kwargs):
+        original(*args, **kwargs)
+        saves.append(1)
+        if len(saves) == saved:
+            raise KeyError("killed")
+
+    def train(**options):
+        data = fnn.data.Shuffled(fnn.data.Stream(lambda epoch: BATCHES[:6]), rows=8, seed=1)
+        return fit(ts, data, epochs=5, steps_per_epoch=4, **options)
+
+    want = train()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save_with", save)
+        with pytest.raises(KeyError, match="killed"):
+            train(checkpoint=tmp_path, every=1)
+    assert same(train(checkpoint=tmp_path, every=1), want)
+    assert int(want[0].step) == 20
+
+
 @pytest.mark.parametrize("stateful", [False, True], ids=["a list", "a stream"])
 @pytest.mark.parametrize("every", ["epoch", 3])
 def test_a_killed_run_continues_at_its_batch(stateful, every, ts, tmp_path, monkeypatch):

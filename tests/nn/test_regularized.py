@@ -106,6 +106,61 @@ def test_normalization_and_convolution():
     np.testing.assert_allclose(model.penalty(params), expected, rtol=1e-6)
 
 
+def test_containers_that_repeat_or_rematerialize():
+    block = fnn.Dense(4, "tanh", kernel_regularizer="l2", kernel_constraint=fnn.penalties.max_norm(0.4))
+    model = fnn.Sequential(fnn.Dense(4), fnn.Repeated(fnn.Rematerialized(block), 3))
+    params, _ = model.init(KEY, X[:, 0])
+    stacked = params["repeated"]["kernel"]
+    np.testing.assert_allclose(model.penalty(params), 0.01 * np.square(np.asarray(stacked)).sum(), rtol=1e-5)
+    limited = model.constraint(params)["repeated"]["kernel"]
+    expected = [block.constraint({"kernel": kernel})["kernel"] for kernel in stacked]
+    np.testing.assert_allclose(limited, expected, rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(limited, axis=1).max(), 0.4, rtol=1e-5)
+    steps = fnn.TimeDistributed(fnn.Dense(2, kernel_regularizer="l1"))
+    params, _ = steps.init(KEY, X)
+    np.testing.assert_allclose(
+        steps.penalty(params), 0.01 * np.abs(np.asarray(params["dense"]["kernel"])).sum(), rtol=1e-5
+    )
+
+
+def test_a_layer_without_the_parameter_has_no_penalty():
+    plain = fnn.LayerNorm(center=False, scale=False, gamma_regularizer="l2", gamma_constraint="unit_norm")
+    model = fnn.Sequential(fnn.Dense(3), plain, fnn.Repeated(plain, 2))
+    params, _ = model.init(KEY, X[:, 0])
+    assert float(model.penalty(params)) == 0
+    assert jax.tree.structure(model.constraint(params)) == jax.tree.structure(params)
+
+
+@pytest.mark.parametrize(
+    "frozen", [lambda rule: fnn.freeze(rule, "body"), lambda rule: fnn.by_path({"body": None, "*": rule})]
+)
+def test_constraints_leave_frozen_parameters_alone(frozen):
+    model = fnn.Sequential(
+        fnn.Dense(5, kernel_constraint="unit_norm", name="body"), fnn.Dense(2, kernel_constraint="unit_norm")
+    )
+    task = fnn.Task(model, "mse", frozen(fnn.sgd(0.1)))
+    ts = fnn.init(task, KEY, X[:, 0])
+    after, _ = fnn.train_step(task, ts, (X[:, 0], Y))
+    np.testing.assert_array_equal(after.params["body"]["kernel"], ts.params["body"]["kernel"])
+    np.testing.assert_allclose(np.linalg.norm(after.params["dense"]["kernel"], axis=0), 1, rtol=1e-5)
+
+
+def test_files_compare_the_options_as_arguments(tmp_path):
+    def task(**weights):
+        return fnn.Task(fnn.Dense(2, **weights), "mse")
+
+    ts = fnn.init(task(), KEY, X[:, 0])
+    assert task(kernel_regularizer=None) == task()
+    fnn.save(tmp_path / "plain", ts, task())
+    fnn.load(tmp_path / "plain", ts, task(kernel_regularizer=None))
+    fnn.save(tmp_path / "l2", ts, task(kernel_regularizer="l2"))
+    fnn.load(tmp_path / "l2", ts, task(kernel_regularizer=fnn.penalties.l2(0.01)))
+    with pytest.raises(fnn.InputError, match=r"kernel_regularizer 'l2' in the file, .*l1"):
+        fnn.load(tmp_path / "l2", ts, task(kernel_regularizer="l1"))
+    again, _ = fnn.load(tmp_path / "l2")
+    assert again == task(kernel_regularizer="l2")
+
+
 def test_mistakes():
     with pytest.raises(fnn.InputError, match=r"kernel_regularizer: expected the name.*'l3'.*Did you mean 'l2'"):
         fnn.Dense(3, kernel_regularizer="l3")

@@ -176,6 +176,70 @@ def test_a_softmax_that_does_not_belong_to_the_loss_is_refused():
             start(fnn.Task(fnn.Dense(3, activation), loss))
 
 
+def heads(join, activation="softmax", units=2):
+    layers = {"a": fnn.Dense(units, activation), "b": fnn.Dense(units, activation)}
+    return fnn.Model(lambda layers, x: join(layers.a(x), layers.b(x)), **layers)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        (heads(lambda a, b: jnp.concatenate([a, b], -1), "sigmoid", 1), "binary_crossentropy"),
+        (heads(lambda a, b: (a + b) / 2), "sparse_categorical_crossentropy"),
+        (heads(lambda a, b: 0.3 * a + 0.7 * b), "sparse_categorical_crossentropy"),
+        (heads(lambda a, b: jnp.clip(a, 1e-7, 1 - 1e-7)), "sparse_categorical_crossentropy"),
+        (heads(lambda a, b: jnp.where(b > a, a, b)), "sparse_categorical_crossentropy"),
+        (heads(lambda a, b: jnp.exp(-jnp.sum((a - b) ** 2, -1, keepdims=True)), None), "binary_crossentropy"),
+        (fnn.Sequential(fnn.Dense(3, "softmax"), fnn.Repeated(fnn.Dense(3, "softmax"), 2)), "categorical_crossentropy"),
+        (fnn.Rematerialized(fnn.Dense(3, "softmax")), "categorical_crossentropy"),
+    ],
+)
+def test_probabilities_of_other_forms_are_refused(model, loss):
+    with pytest.raises(fnn.InputError, match=r"(lie between 0 and 1|ends in softmax)"):
+        start(fnn.Task(model, loss))
+    start(fnn.Task(model, "mse"))
+
+
+def test_outputs_that_only_look_like_probabilities_are_accepted():
+    for join in (lambda a, b: a - b, lambda a, b: 2 * a, lambda a, b: jnp.log(a), lambda a, b: a / (b + 1e-3)):
+        start(fnn.Task(heads(join), "sparse_categorical_crossentropy"))
+    start(fnn.Task(fnn.Dense(2, "relu"), "sparse_categorical_crossentropy"))
+
+
+def test_training_and_evaluation_must_read_the_same_logits():
+    model = fnn.Sequential(fnn.Dense(3, "softmax"), fnn.Dropout(0.5))
+    with pytest.raises(fnn.InputError, match=r"last operation in training too.*Put layers"):
+        start(fnn.Task(model, "sparse_categorical_crossentropy"))
+
+
+def test_softmax_of_each_step():
+    x, y = RNG.normal(size=(3, 4, 2)).astype("float32"), RNG.integers(0, 3, (3, 4)).astype("int32")
+    runs = []
+    for activation in (None, "softmax"):
+        model = fnn.TimeDistributed(fnn.Dense(3, activation))
+        task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.5), ("accuracy",))
+        ts, logs = fnn.train_step(task, start(task, x), (x, y))
+        runs.append((ts.params, logs))
+    same(*runs)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        fnn.LSTM(3, activation="relu"),
+        fnn.Repeated(fnn.Dense(4, "sigmoid"), 2),
+        fnn.Rematerialized(fnn.Dense(3, "tanh")),
+    ],
+    ids=lambda layer: layer.kind,
+)
+def test_no_traced_value_is_kept(layer):
+    x = RNG.normal(size=(3, 4, 4)).astype("float32")
+    x = x if layer.kind == "LSTM" else x[:, 0]
+    task = fnn.Task(fnn.Sequential(layer, fnn.Dense(3, "softmax")), "sparse_categorical_crossentropy")
+    with jax.checking_leaks():
+        fnn.train_step(task, start(task, x), (x, CLASSES[:3]))
+
+
 def test_from_logits_false_reads_probabilities_as_before():
     loss = partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False)
     task = fnn.Task(models("softmax", 3)[1], loss)
