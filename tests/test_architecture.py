@@ -116,6 +116,7 @@ print(fnn.fingerprint(ts), fnn.fingerprint(fnn.predict(task, ts, x)), fnn.finger
 SLOW = [pytest.param(make, marks=pytest.mark.slow) for make in (dense, convolutions, recurrent, with_arrays)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [branches, *SLOW])
 def test_a_new_process_continues_bit_for_bit(make, tmp_path):
     task, x, y = make()

@@ -651,6 +651,7 @@ def test_generation_with_a_cache_equals_reading_the_whole_text_each_time(prompt)
     assert len(set(new)) > 1
 
 
+@pytest.mark.slow
 def test_models_that_a_cache_does_not_suit():
     vocabulary, key = text.Vocabulary.of("abcd"), jax.random.key(1)
     model, params, state = transformer()

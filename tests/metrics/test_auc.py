@@ -84,6 +84,7 @@ def test_binned_areas_match_keras_over_any_batches(curve, thresholds, rng):
             assert got == pytest.approx(float(theirs.result()), rel=2e-5)
 
 
+@pytest.mark.slow
 def test_a_task_bins_scores_by_its_loss(rng):
     p, t, w = scores_and_labels(rng, 60, 3)
     classes, q = t.argmax(1), np.asarray(jax.nn.softmax(p))
@@ -168,6 +169,7 @@ def test_errors_of_binned_auc():
         metrics.binned_auc("ROC")
 
 
+@pytest.mark.slow
 def test_history_and_evaluate_know_the_area(rng):
     x = rng.normal(size=(50, 3)).astype("float32")
     y = (x[:, 0] + 0.3 * rng.normal(size=50) > 0).astype("float32")
@@ -185,6 +187,7 @@ def test_history_and_evaluate_know_the_area(rng):
     assert logs["acc"] == pytest.approx(((p > 0) == y).mean())
 
 
+@pytest.mark.slow
 def test_a_sweep_compares_areas(rng):
     x = rng.normal(size=(40, 2)).astype("float32")
     y = (x[:, 0] - x[:, 1] + rng.normal(size=40) > 0).astype("float32")

@@ -146,6 +146,7 @@ def test_categorical_accuracy_is_of_one_class_with_any_loss(rng):
         fnn.evaluate(task, fnn.init(task, jax.random.key(0), x), (x, y))
 
 
+@pytest.mark.slow
 def test_losses_are_metrics_of_the_form_that_the_task_has(rng):
     p, t = rng.normal(size=(9, 3)).astype("float32"), rng.integers(0, 3, 9)
     w, q = rng.uniform(size=9).astype("float32"), np.asarray(jax.nn.softmax(p))

@@ -103,6 +103,7 @@ def test_padded_prompts_of_several_lengths():
         np.testing.assert_allclose(outputs[row, start:], right[0], 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 def test_with_cache_under_vmap_and_on_a_state_that_has_one():
     model, params, state = made("Sequential")
     whole = jax.jit(lambda ids: model.apply(params, state, ids)[0])(IDS)

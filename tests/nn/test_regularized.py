@@ -51,6 +51,7 @@ def test_against_keras():
         np.testing.assert_allclose(params[layer][leaf], theirs, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_layers_and_tasks_agree_in_every_container():
     """The penalties of layers inside others are found under their parameters, however deep."""
 

@@ -60,6 +60,7 @@ def test_masks_pass_on_and_several_outputs_keep_their_steps(rng):
     assert jax.tree.map(jnp.shape, y) == {"a": (2, 3, 4), "b": (2, 3)}
 
 
+@pytest.mark.slow
 def test_a_recurrent_layer_inside_and_around(rng):
     """Sentences of words: one vector for each sentence, then one for the text; trained, summarized and printed."""
     x, y = normal(rng, 6, 3, 4, 2), np.arange(6) % 2

@@ -137,6 +137,7 @@ def test_a_target_of_weight_zero_may_hold_anything(task, ts):
     assert np.isfinite(jax.tree.leaves(after.params)[0]).all()
 
 
+@pytest.mark.slow
 def test_each_step_of_a_masked_output_is_an_example():
     def forward(layers, x):
         h = layers.lstm(layers.words(x))
@@ -308,6 +309,7 @@ def test_gradients_of_examples_refuse_masked_outputs():
 
 
 # ------------------------------------------------------------------------------------------------------- in every call
+@pytest.mark.slow
 def test_callbacks_and_weights_of_losses_in_a_sweep(ts):
     def trial(weight):
         task = task_of(loss_weights={"angle": weight})
@@ -326,6 +328,7 @@ def test_callbacks_and_weights_of_losses_in_a_sweep(ts):
     assert len(history["val_digit_loss"]) == 2
 
 
+@pytest.mark.slow
 def test_ensembles(task):
     members = fnn.ensemble(task, KEY, (X, Y), members=2, epochs=1, batch_size=11, verbose=0)
     logs = members.evaluate((X, Y), batch_size=7)
@@ -340,6 +343,7 @@ def test_ensembles(task):
     assert logs["angle_loss"] == pytest.approx(want, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_reports_and_checks(task, ts):
     values = layer_values(task, ts, (X, Y))
     want = reference(ts)

@@ -49,7 +49,9 @@ def same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["classes", "one label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("one-hot", "labels", "signs"))]
+)
 def test_losses_metrics_and_gradients_are_those_of_logits(case):
     activation, units, loss, y, metrics = CASES[case]
     tasks = [fnn.Task(model, loss, fnn.sgd(0.5), metrics) for model in models(activation, units)]
@@ -144,6 +146,7 @@ def test_masked_steps():
     np.testing.assert_allclose(largest, p.max(-1)[np.asarray(x.mask)].mean(), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_ensembles_reports_and_derivatives():
     logits, probabilities = (
         fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",)) for model in models("softmax", 3)[:2]
