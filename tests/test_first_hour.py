@@ -165,3 +165,46 @@ def test_fit_without_init():
     for call in (fnn.fit, fnn.evaluate, fnn.predict):
         with pytest.raises(fnn.InputError, match=r"expected data as third argument, got none\. Write fnn\."):
             call(TASK, TS)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fnn.fit(TASK, TS, x=X, y=Y), r"Write the data as one tuple, fit\(task, ts, \(x, y\)\)"),
+        (lambda: fnn.fit(TASK, TS, (X, Y), sample_weight=Y), r"Write the data as \(x, y, sample_weight\)"),
+        (lambda: fnn.evaluate(TASK, TS, (X, Y), verbose=0), "Write it without verbose"),
+        (lambda: fnn.predict(TASK, TS, X, verbose=0), "Write it without verbose"),
+        (lambda: fnn.model_checkpoint("a", save_best_only=True), "Write monitor='val_loss'"),
+        (lambda: fnn.data.train_test_split(X, Y, random_state=1), "Write seed=1"),
+    ],
+)
+def test_arguments_of_other_libraries_in_calls(call, words):
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+def test_losses_with_the_targets_first_are_refused():
+    def mine(y_true, y_pred):
+        return (y_true - y_pred) ** 2
+
+    for make in (lambda: fnn.Task(fnn.Dense(2), mine), lambda: fnn.Task(fnn.Dense(2), "mse", metrics=[mine])):
+        with pytest.raises(fnn.InputError, match=r"expected a function \(predictions, targets\).*'y_true' first"):
+            make()
+    fnn.Task(fnn.Dense(2), lambda predictions, targets: mine(targets, predictions))
+
+
+def test_a_monitor_that_the_logs_lack_is_refused_before_training():
+    steps = []
+
+    def trained(step, logs):
+        steps.append(step)
+
+    for callback, words in (
+        (fnn.early_stopping(), "Pass validation data"),
+        (fnn.early_stopping("val_accuracy"), "Pass validation data"),
+        (fnn.reduce_on_plateau("val_acuracy", mode="max"), "Pass validation data"),
+        (fnn.early_stopping("acuracy", mode="max"), "Did you mean 'accuracy'"),
+    ):
+        with pytest.raises(fnn.InputError, match=words):
+            fnn.fit(TASK, TS, (X, Y), callbacks=[fnn.on_batch(trained), callback], verbose=0)
+        assert not steps

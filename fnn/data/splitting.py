@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
-from .._core.checks import check_count, check_key
+from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
 from .._core.inputs import as_arrays, as_labels, as_rows
@@ -25,6 +25,7 @@ from .._core.types import Array, PyTree
 from ..nn.masks import Masked
 
 
+@renamed(random_state="seed={}")
 def train_test_split(
     *arrays: object, test_size: float = 0.25, seed: int = 0, stratify: ArrayLike | None = None
 ) -> tuple[Any, ...]:

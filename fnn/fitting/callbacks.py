@@ -10,7 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from .._core.checks import check_count
+from .._core.checks import check_count, renamed
 from .._core.errors import fail, kind_of
 from .._core.files import check_ending
 from .._core.types import PyTree
@@ -107,6 +107,7 @@ class OnBatch(_Wrapper):
         """Nothing: `fit` calls the function itself, after steps."""
 
 
+@renamed(filename="path={}", separator="it without: a comma separates")
 def csv_log(path: Path, *, append: bool = False) -> Callback:
     """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
 
@@ -181,6 +182,7 @@ def _columns(path: str) -> list[str]:
     return columns
 
 
+@renamed(filepath="path={}", save_best_only="monitor='val_loss', to keep the best alone", verbose="it without verbose")
 def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None = None) -> Callback:
     """Save the TrainState after each epoch, or only when a value improved; see `fnn.save`.
 

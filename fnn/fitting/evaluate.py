@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import check_count
+from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves, on_device
 from .._core.types import PyTree
@@ -68,6 +68,9 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
     return logs, inputs.pop_nan_rows(task, logs)
 
 
+@renamed(
+    verbose="it without verbose: it prints nothing", steps="a list of batches", return_dict="it without: it is a dict"
+)
 def evaluate(
     task: Task, ts: TrainState, data: PyTree | Iterable[PyTree] = None, *extra: object, batch_size: int = 256
 ) -> Scores:
@@ -97,6 +100,7 @@ def evaluate(
     return Scores(logs)
 
 
+@renamed(verbose="it without verbose: it prints nothing", steps="batch_size=...")
 def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 256) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
 

@@ -20,6 +20,10 @@ from .progress import History
 @renamed(
     validation_steps="validation_data=list(itertools.islice(batches, {}))",
     validation_batch_size="eval_batch_size={}",
+    x="the data as one tuple, fit(task, ts, (x, y))",
+    sample_weight="the data as (x, y, sample_weight)",
+    epoch="epochs={}",
+    initial_epoch="checkpoint='folder', which continues an earlier run",
 )
 def fit(
     task: Task,

@@ -20,7 +20,9 @@ from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
 from ..training.state import TrainState
+from ..training.stopping import Watch
 from ..training.task import Task
+from ..training.totals import log_names
 from . import inputs
 from .callbacks import Callback, OnBatch, Path, as_callback
 from .checkpoints import Checkpoints, settings_of
@@ -131,9 +133,19 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     else:
         source, held_out = _stream(task, parsed, options, hooks), None
     validation = validating if held_out is None else held_out
+    _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
         validation = arrays_to_measure(task, ts, validation, "validation_data", chunk_bytes)
     return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
+
+
+def _check_monitors(task: Task, options: Options, validated: bool) -> None:
+    """Refuse callbacks that watch what the logs will not hold."""
+    names = log_names(task)
+    logs = [*names, *(f"val_{name}" for name in names if validated), "seconds"]
+    for callback in options.callbacks:
+        if isinstance(watch := getattr(callback, "watch", None), Watch):
+            watch.check(logs)
 
 
 def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepHooks) -> Source:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections.abc import Callable
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +18,23 @@ from .._core.types import Array, PyTree
 Loss = Callable[[PyTree, PyTree], Array]
 FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions; predictions come first."
 EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or take their logarithm
+
+
+_TARGETS = {"y_true", "true", "target", "targets", "label", "labels", "truth"}
+
+
+def check_order(where: str, fn: object) -> None:
+    """Refuse a function that takes the targets first, as Keras's and PyTorch's modules."""
+    hint = "Write lambda predictions, targets: loss(targets, predictions), or a name such as 'mse'."
+    if type(fn).__module__.partition(".")[0] == "torch":
+        fail(
+            where, expected="a function of JAX arrays", got=f"PyTorch's {type(fn).__name__}", hint="Use a name: 'mse'."
+        )
+    first = ""
+    with contextlib.suppress(TypeError, ValueError):  # written in C
+        first = next(iter(inspect.signature(cast(Loss, fn)).parameters), "")
+    if first in _TARGETS:
+        fail(where, expected="a function (predictions, targets)", got=f"one that takes {first!r} first", hint=hint)
 
 
 def mean_per_example(values: Array) -> Array:

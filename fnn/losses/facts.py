@@ -13,7 +13,7 @@ from .._core.checks import resolve
 from .._core.errors import fail
 from .._core.types import ArrayLike, ArraySpec
 from . import classification, gaussian, margins, regression
-from .common import Loss
+from .common import Loss, check_order
 
 CLASSES, LABELS, GAUSSIAN, VALUES = "classes", "yes or no", "gaussian", "values"
 """The meaning of outputs: classes, one of which is right; labels, any of which is; moments of Gaussians; others."""
@@ -157,6 +157,8 @@ def get_loss(loss: str | Loss) -> Loss:
     if isinstance(loss, str) and (here := _ELSEWHERE.get(loss.lower().replace("_", ""))):
         hint = f"It is called {here!r} here."
         fail("loss", expected="the name of a known loss or a function", got=repr(loss), hint=hint)
+    if callable(loss):
+        check_order("loss", loss)
     return resolve("loss", loss, LOSSES)
 
 

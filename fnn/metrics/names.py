@@ -17,6 +17,7 @@ from .._core.described import described
 from .._core.dtypes import is_float
 from .._core.errors import fail, located
 from .._core.types import Array, ArrayLike, ArraySpec, PyTree, Scalar
+from ..losses.common import check_order
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, facts_of, loss_name, threshold
 from ..losses.facts import FACTS as LOSS_FACTS
 from ..losses.facts import Facts as LossFacts
@@ -136,6 +137,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
             hint = "Write 'cosine_similarity', the name, for the similarity."
             fail("metric", expected="a metric", got="a loss, minus the cosine similarity", hint=hint)
         if metric not in named:
+            check_order("metric", metric)
             return mean_metric(getattr(metric, "__name__", "metric"), metric)
         metric = named[metric]
     spec = lookup("metric", metric, _SPECS)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
-from .._core.checks import check_count, check_float, check_key, check_range, is_concrete
+from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, kind_of, located
 from .._core.jaxprs import last_operations
@@ -355,6 +355,7 @@ def _nearly_equal(a: Array, b: Array) -> Array:
     return ((jnp.abs(a - b) <= tolerance) | jnp.isnan(a) | jnp.isnan(b)).all()
 
 
+@renamed(top_p="top_k=..., the only cut", max_length="length={}")
 def generate_text(
     model: Layer,
     params: Params,

@@ -129,8 +129,8 @@ class Watch(NamedTuple):
         """The memory before the first epoch."""
         return jnp.float32(jnp.inf), jnp.int32(0)
 
-    def value(self, logs: Values) -> Array:
-        """The watched value, with the sign that makes less better."""
+    def check(self, logs: Collection[str]) -> None:
+        """Refuse logs without the watched value."""
         if self.monitor not in logs:
             hint = ""
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
@@ -138,6 +138,10 @@ class Watch(NamedTuple):
             elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
                 hint = f"Did you mean {listed(close)}?"
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
+
+    def value(self, logs: Values) -> Array:
+        """The watched value, with the sign that makes less better."""
+        self.check(logs)
         return self.signed(logs[self.monitor], logs)
 
     def signed(self, value: Scalar, logs: Values) -> Array:
@@ -163,7 +167,7 @@ def _choose(condition: Array, a: T, b: T) -> T:
     return a if condition else b
 
 
-@renamed(restore_best_weights="restore_best={}")
+@renamed(restore_best_weights="restore_best={}", verbose="it without verbose: it prints nothing")
 def early_stopping(
     monitor: str = "val_loss",
     *,

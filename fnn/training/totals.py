@@ -168,6 +168,12 @@ def results(task: Task, totals: Totals) -> Logs:
     return {**logs, "loss": sum(each, start=logs["loss"])}
 
 
+def log_names(task: Task) -> list[str]:
+    """The keys of `results`."""
+    own = [part.key(name) for part in task.parts for name in ("loss", *(metric.name for metric in part.metrics))]
+    return list(dict.fromkeys(["loss", *own]))
+
+
 def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
     """The totals from which the loss is computed."""
     return [totals["loss"], *(totals[part.key("loss")] for part in task.parts if part.counts)]
