@@ -208,3 +208,12 @@ def test_a_monitor_that_the_logs_lack_is_refused_before_training():
         with pytest.raises(fnn.InputError, match=words):
             fnn.fit(TASK, TS, (X, Y), callbacks=[fnn.on_batch(trained), callback], verbose=0)
         assert not steps
+
+
+def test_weights_of_absent_classes_are_refused():
+    for weights in ({0: 1.0, 2: 5.0}, {11: 5.0}, [1.0, 2.0, 3.0]):
+        with pytest.raises(
+            fnn.InputError, match="class_weight: expected weights of the classes 0 to 1, got a weight of"
+        ):
+            fnn.fit(TASK, TS, (X, Y), class_weight=weights, verbose=0)
+    fnn.fit(TASK, TS, (X, Y), class_weight={1: 5.0}, verbose=0)

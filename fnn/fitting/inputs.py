@@ -17,7 +17,7 @@ from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..losses.facts import check_targets, several_labels
+from ..losses.facts import check_targets, of_classes, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS, check_labels
 from ..nn.masks import Masked
@@ -169,6 +169,21 @@ def refuse_empty(where: str) -> NoReturn:
 def copied_to_device(batch: Batch) -> Batch:
     """A batch on the device, copied, since a loader may refill its buffers while the device still reads them."""
     return jax.tree.map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
+
+
+def check_class_weight(task: Task, predictions: PyTree, class_weight: ClassWeight) -> None:
+    """Refuse weights of classes that the model does not have, which would be ignored."""
+    part, *others = task.parts
+    labels = several_labels(part.loss)
+    if others or isinstance(class_weight, str) or not (labels or of_classes(part.loss)):
+        return
+    out = part.of("predictions", predictions)
+    shape = (out.x if isinstance(out, Masked) else out).shape
+    classes = 2 if labels else shape[-1]
+    keys = getattr(class_weight, "keys", lambda: range(len(class_weight)))()
+    if beyond := [key for key in keys if isinstance(key, (int, np.integer)) and key >= classes]:
+        got = f"a weight of the class {beyond[0]}"
+        fail("class_weight", expected=f"weights of the classes 0 to {classes - 1}", got=got)
 
 
 def weigh(task: Task, data: Batch, class_weight: ClassWeight) -> Batch:

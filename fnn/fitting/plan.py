@@ -183,6 +183,7 @@ def _arrays(
         data, held_out = inputs.split_validation(data, options.validation_split)
         check_sizes("fit", rows_of(data), batch_size, drop)
     if options.class_weight is not None:
+        inputs.check_class_weight(task, expected.predictions, options.class_weight)
         data = inputs.weigh(task, data, options.class_weight)
         inputs.check_some_weight(data, "data with class_weight")
     if chunk_bytes is None:
