@@ -246,6 +246,8 @@ def _call_back(
     """
     chosen = None
     for callback in callbacks:
+        if isinstance(callback, OnBatch):  # which is called after steps
+            continue
         # A callback may keep its state, so it gets a copy that no later step donates.
         try:
             changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
