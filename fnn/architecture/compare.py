@@ -50,8 +50,10 @@ class _Comparison:
         if isinstance(value, Described) and isinstance(known, dict) and known.get("call") == mine.get("call"):
             here = in_path or (f"{place}, {label}" if place else label)
             theirs, ours = self.theirs(known, value.call.make), _ours(value)
+            own = inspect.signature(value.call.make).parameters
             for name in dict.fromkeys([*theirs, *ours]):
                 inner = (*path, "body") if known["call"] == "Residual" and name == "layers" else path
+                inner = inner if name in own else (*inner, name)  # a layer of a Model, by its name
                 yield from self.of(theirs.get(name), ours.get(name), here, name, inner)
         elif isinstance(value, (tuple, list)) and len(items := _items(known)) == len(value):
             layers = all(isinstance(one, Layer) for one in value)
