@@ -9,7 +9,7 @@ from typing import Any
 
 import griffe
 
-_SEVERAL = re.compile(r"^(?P<indent> +)(?P<names>\w+(?:, \w+)+): (?P<text>.*)$")
+_SEVERAL = re.compile(r"^(?P<indent> +)(?P<names>\w+(?:, \*{0,2}\w+)+):(?P<text>| .*)$")
 
 
 def fence_doctests(lines: list[str]) -> list[str]:
@@ -47,7 +47,10 @@ def split_arguments(lines: list[str]) -> list[str]:
             rest.append(lines[i])
             i += 1
         for name in several["names"].split(", "):
-            out += [f"{several['indent']}{name}: {several['text']}", *rest]
+            out += [
+                f"{several['indent']}{name}:{several['text'] or ' ' + rest[0].strip()}",
+                *rest[not several["text"] :],
+            ]
     return out
 
 
