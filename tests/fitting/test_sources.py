@@ -176,7 +176,7 @@ def test_validation_by_chunks_equals_the_whole(task, ts, data, mapped, monkeypat
         np.testing.assert_allclose(chunks[name], plain[name], 1e-5)
     monkeypatch.setattr("fnn.fitting.plan.CHUNK_BYTES", 500)
     seen, expected = fnn.evaluate(task, ts, mapped), fnn.evaluate(task, ts, data)
-    assert seen == pytest.approx(expected, rel=1e-5)
+    assert dict(seen) == pytest.approx(dict(expected), rel=1e-5)
     np.testing.assert_allclose(fnn.predict(task, ts, mapped[0]), fnn.predict(task, ts, data[0]), 1e-5, 1e-6)
 
 

@@ -510,8 +510,9 @@ def test_a_thousand_updates_in_half_precision_match_float32(name):
 
     @jax.jit
     def run(grads):
-        state = optimizer.init(jax.tree.map(lambda g: jnp.zeros_like(g[0]), grads))
-        return jax.lax.scan(lambda state, g: optimizer.update(g, state)[::-1], state, grads)
+        params = jax.tree.map(lambda g: jnp.zeros_like(g[0]), grads)  # of which weight decay takes nothing
+        state = optimizer.init(params)
+        return jax.lax.scan(lambda state, g: optimizer.update(g, state, params)[::-1], state, grads)
 
     state, updates = run({**grads, **want})
     for dtype in grads:
