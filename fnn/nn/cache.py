@@ -87,7 +87,7 @@ def steps_from(position: Array | None, steps: int) -> Array | np.ndarray:
 def check_called_once(where: str) -> None:
     """Refuse a cached layer that a `Model` calls again: both calls would share one cache."""
     if is_repeated_call():
-        hint = "Give each call a layer of its own, or generate without a cache."
+        hint = "Use a separate layer for each call, or generate without a cache."
         fail(where, expected="one call of a layer with a cache", got="another call in the same Model", hint=hint)
 
 

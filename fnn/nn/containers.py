@@ -154,7 +154,7 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
         _check_entries(name, "state", state, [layer.name])
         values, p, s = _steps(name, x), params.get(layer.name, {}), state.get(layer.name, {})
         if isinstance(x, Masked) and jax.tree.leaves(s):
-            hint = "BatchNorm takes a Masked by itself."
+            hint = "Use BatchNorm outside TimeDistributed; it accepts a Masked."
             fail(name, expected="a layer without state for a Masked", got=f"{layer.kind} with state", hint=hint)
         lead = values.shape[:2]
         rows = values.reshape(lead[0] * lead[1], *values.shape[2:])
@@ -240,7 +240,7 @@ def _add_outputs(name: str, body: PyTree, shortcut: PyTree, other: str) -> PyTre
 
 @described
 def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
-    """``n`` copies of a layer in order, each with parameters of its own, as one ``jax.lax.scan``.
+    """``n`` copies of a layer in order, each with separate parameters, as one ``jax.lax.scan``.
 
     Compile time does not grow with ``n``. The parameters and the state are those of the layer, stacked along a new
     first axis (n, ...). Copy ``i`` receives ``jax.random.fold_in(key, i)``, so that `init` and dropout differ.

@@ -53,7 +53,7 @@ def dropout(key: Key, x: Array, rate: Scalar, *, noise_shape: NoiseShape | None 
 
 
 def _noise_shape(x: Array, noise_shape: NoiseShape) -> tuple[int, ...]:
-    """``noise_shape`` with the sizes of ``x`` in the place of None."""
+    """``noise_shape`` with None replaced by the sizes of ``x``."""
     fits = len(noise_shape) == x.ndim and all(n in (None, 1, x.shape[i]) for i, n in enumerate(noise_shape))
     if not fits:
         expected = f"x that fits noise_shape={shape_text(noise_shape)}, where an entry is 1, None or a size of x"
