@@ -127,6 +127,7 @@ from .optimizers.transforms import (
     freeze,
     global_norm,
 )
+from .placement.plan import Plan, plan
 from .training.derivatives import example_gradients, hessian_vector_product, influence
 from .training.epoch import epoch_order, train_epoch
 from .training.run import run
@@ -179,7 +180,7 @@ __all__ = [
     "NonFiniteError",
     # data, inspection, pictures
     "data", "text", "summary", "Summary", "paths", "devices", "fingerprint", "check", "Check", "outputs",
-    "layer_report", "LayerReport", "classification_report", "plot", "classic",
+    "layer_report", "LayerReport", "classification_report", "plan", "Plan", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
 

@@ -140,6 +140,25 @@ def multiply_adds(program: Program) -> int:
     return sum(int(times) * one.multiply_adds for one, times in found if one)
 
 
+def multiply_adds_by_scope(program: Program, scope: str = "", times: float = 1.0) -> Iterator[tuple[str, int]]:
+    """Each product or convolution of a program that runs ``times`` times: the names around it, and its multiply-adds.
+
+    The names are those of `jax.named_scope` and of transformations, with "/" between them.
+    """
+    for eqn in program.eqns:
+        inner_scope = f"{scope}/{_scope(eqn)}"
+        if (one := product(eqn)) is not None:
+            yield inner_scope, int(times) * one.multiply_adds
+        for inner, rounds in _inside(eqn, 1.0):
+            yield from multiply_adds_by_scope(inner, inner_scope, times * rounds)
+
+
+def _scope(eqn: JaxprEqn) -> str:
+    with contextlib.suppress(Exception):
+        return str(eqn.source_info.name_stack)
+    return ""
+
+
 def loop_carry(eqn: JaxprEqn) -> Sequence[Shaped]:
     """Shape and dtype of the arrays that a loop carries from round to round; empty for another operation."""
     body_name = {"scan": "jaxpr", "while": "body_jaxpr"}.get(eqn.primitive.name, "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -121,3 +122,13 @@ def changed_at(tree: PyTree, path: Sequence[str | int], fn: Callable[[PyTree], P
     new: Any = dict(tree) if isinstance(tree, Mapping) else list(tree)
     new[path[0]] = changed_at(tree[path[0]], path[1:], fn)
     return new
+
+
+def bytes_of(tree: PyTree) -> int:
+    """The bytes of all arrays in a tree."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def resized(tree: PyTree, rows: int) -> PyTree:
+    """The shapes of a tree with another number of rows."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), tree)

@@ -10,6 +10,7 @@ import jax
 from .._core.errors import InputError, fail, shape_text
 from .._core.jaxprs import multiply_adds
 from .._core.tables import Table, bytes_text, table_lines
+from .._core.trees import bytes_of, resized
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, example_of
 from ..nn.masks import pairs
@@ -17,7 +18,7 @@ from ..nn.observe import Trace, observe
 from ..training.forward import check_output
 from ..training.state import TrainState
 from ..training.task import Task
-from .layers import LayerCall, arrays_of, bytes_of, count_of, layer_calls, layer_of, paired, resized, without_values
+from .layers import LayerCall, arrays_of, count_of, layer_calls, layer_of, paired, without_values
 from .summary import shape_cell
 
 

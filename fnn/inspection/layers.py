@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 
 from .._core.errors import fail, kind_of
-from .._core.trees import paths, shape_of
+from .._core.trees import bytes_of, paths, resized, shape_of
 from .._core.types import Params, PyTree, State
 from ..nn.added_loss import is_added_loss
 from ..nn.layer import Layer
@@ -57,16 +57,6 @@ def count_of(tree: PyTree) -> tuple[int, int]:
     """The number of elements in a tree and their bytes, without what layers add to the loss."""
     leaves = [leaf for leaf in jax.tree.leaves(tree, is_leaf=is_added_loss) if not is_added_loss(leaf)]
     return sum(math.prod(leaf.shape) for leaf in leaves), bytes_of(leaves)
-
-
-def bytes_of(tree: PyTree) -> int:
-    """The bytes of all arrays in a tree."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-def resized(x: PyTree, batch: int) -> PyTree:
-    """The shapes of ``x`` for a batch of this size."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), x)
 
 
 def without_values(trace: Trace) -> Trace:

@@ -123,8 +123,11 @@ def is_repeated_call() -> bool:
 def call(
     name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, *, number: int = 1, **options: Any
 ) -> tuple[PyTree, State]:
-    """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`."""
-    with inside(name, number):
+    """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`.
+
+    The name also stands in the compiled program, where profilers and `fnn.plan` read it.
+    """
+    with inside(name, number), jax.named_scope(name):
         with located(where):
             out = layer.apply(params, state, x, **options)
             if not (isinstance(out, tuple) and len(out) == 2):

@@ -25,8 +25,10 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
-        outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
-        loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
+        with jax.named_scope("model"):
+            outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
+        with jax.named_scope("loss"):
+            loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
         return loss, (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
@@ -36,12 +38,13 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
 def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[TrainState, Totals]:
     """One update on one batch, the step of all training; ``valid`` (batch,) is False for padding rows."""
     grads, state, totals = gradients(task, ts, batch, valid)
-    updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
-    params = apply_updates(ts.params, updates)
-    if task.model.constraint is not None:
-        params = _constrained_where_trained(task, ts.params, params)
-    if task.constraint is not None:
-        params = task.constraint(params)
+    with jax.named_scope("update"):
+        updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
+        params = apply_updates(ts.params, updates)
+        if task.model.constraint is not None:
+            params = _constrained_where_trained(task, ts.params, params)
+        if task.constraint is not None:
+            params = task.constraint(params)
     return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
 
 

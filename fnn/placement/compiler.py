@@ -1,0 +1,115 @@
+"""Compilers of devices that are not there."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from .._core.errors import fail
+from .._core.hlo import Program, read_program
+from .._core.types import Array, PyTree
+from .devices import Target
+
+_NEEDS = {
+    "tpu": (("libtpu", "flatbuffers"), "pip install 'fnn[tpu]'"),
+    "cuda": (("jax_plugins", "flatbuffers"), "pip install 'fnn[cuda]'"),
+}
+
+
+class Compiled(NamedTuple):
+    """A compiled program: what it runs, and bytes on each device.
+
+    Attributes:
+      program: its operations.
+      arguments, results, shared, temporaries: bytes; ``shared`` are those of results that lie where arguments lay.
+      peak: the most bytes in use at a time, as far as the compiler says; else 0.
+    """
+
+    program: Program
+    arguments: int
+    results: int
+    shared: int
+    temporaries: int
+    peak: int
+
+    @property
+    def total(self) -> int:
+        """Bytes that the program needs on each device."""
+        return max(self.arguments + self.results - self.shared + self.temporaries, self.peak)
+
+
+class Request(NamedTuple):
+    """A function to compile for shapes.
+
+    Attributes:
+      function: of the arguments.
+      arguments: trees with shapes in place of arrays.
+      donated: how many of the arguments, from the first, give their memory to the results.
+    """
+
+    function: Callable[..., PyTree]
+    arguments: tuple[PyTree, ...]
+    donated: int
+
+
+def compile_here(request: Request) -> Compiled:
+    """Compile for the machine at hand."""
+    compiled = jax.jit(request.function, donate_argnums=range(request.donated)).lower(*request.arguments).compile()
+    memory = compiled.memory_analysis()
+    names = ("argument_size", "output_size", "alias_size", "temp_size", "peak_memory")
+    sizes = [int(getattr(memory, f"{name}_in_bytes", 0)) for name in names]
+    return Compiled(read_program(compiled.as_text() or ""), *sizes)
+
+
+def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
+    """Compile for devices that are not there, in another process.
+
+    Raises:
+      InputError: if the compiler is not installed, or fails; then with its last words.
+    """
+    platform = target.device.platform
+    modules, command = _NEEDS[platform]
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        fail("plan", expected=f"the compiler of {target.device.kind}", got=f"no {missing[0]}", hint=f"Run {command}.")
+    asked = {
+        "platform": platform,
+        "topology": target.topology,
+        "description": target.description,
+        "count": target.count,
+        "mesh_shape": (target.count,),
+        "axes": ("data",),
+        "programs": [_exported(request, platform) for request in requests],
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        question, answer = Path(folder) / "request", Path(folder) / "response"
+        question.write_bytes(pickle.dumps(asked))
+        script = Path(__file__).with_name("_compile.py")
+        done = subprocess.run([sys.executable, script, question, answer], capture_output=True, text=True, check=False)
+        if done.returncode or not answer.exists():
+            words = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
+            fail("plan", expected=f"a program that compiles for {target.device.kind}", got=f"this:\n{words}\n")
+        results = pickle.loads(answer.read_bytes())
+    return [Compiled(read_program(result["text"]), *result["memory"].values()) for result in results]
+
+
+def _exported(request: Request, platform: str) -> tuple[bytes, tuple[int, ...]]:
+    """The serialized program of a request on flat arguments, and the numbers of those that are donated."""
+    from jax import export
+
+    leaves, tree = jax.tree.flatten(request.arguments)
+    donated = len(jax.tree.leaves(request.arguments[: request.donated]))
+
+    def flat(*leaves: Array) -> list[Array]:
+        return jax.tree.leaves(request.function(*jax.tree.unflatten(tree, leaves)))
+
+    exported = export.export(jax.jit(flat), platforms=[platform])(*leaves)
+    return bytes(exported.serialize()), tuple(range(donated))

@@ -1,0 +1,336 @@
+"""What a training step needs and costs on a device, as its compiler says."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from .._core.checks import check_count
+from .._core.errors import fail
+from .._core.jaxprs import multiply_adds_by_scope
+from .._core.tables import Table, bytes_text, table_lines
+from .._core.trees import bytes_of, resized, shape_of
+from .._core.types import Array, PyTree
+from ..nn.observe import observe
+from ..training.batch import Batch, as_batch, rows_of, size_of
+from ..training.checks import check_fit
+from ..training.epoch import pads_last_batch, steps
+from ..training.state import TrainState, check_task, init
+from ..training.step import step_and_totals
+from ..training.task import Task
+from ..training.totals import Totals, total_shapes
+from .compiler import Compiled, Request, compile_for, compile_here
+from .devices import Device, target
+from .largest import with_largest
+
+READ, LOSS, UPDATE = "(batch)", "(loss)", "(update)"
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanRow:
+    """What a training step spends in one place.
+
+    Attributes:
+      name: a layer's path, such as "residual/body/dense", or what is done outside the layers, in brackets.
+      operations: floating-point operations of its products and convolutions, forward and backward.
+      traffic: bytes of main memory read and written.
+      kernels: operations that the device starts.
+      cycles: the compiler's estimate; 0 where it makes none.
+    """
+
+    name: str
+    operations: int = 0
+    traffic: int = 0
+    kernels: int = 0
+    cycles: int = 0
+
+    def __add__(self, other: PlanRow) -> PlanRow:
+        mine, others = dataclasses.astuple(self)[1:], dataclasses.astuple(other)[1:]
+        return PlanRow(self.name, *(a + b for a, b in zip(mine, others, strict=True)))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Plan(Table[PlanRow]):
+    """What a training step needs and costs on a device; printed as a table. It iterates over its rows.
+
+    Nothing has run: memory, cycles and kernels are what the device's compiler says of the program that `fit` runs, and
+    times are estimates from them.
+
+    Attributes:
+      rows: a `PlanRow` for each layer and for what is done outside the layers.
+      device: facts about the device, a `Device`; None for the machine at hand.
+      batch_size: examples per step.
+      memory: bytes by what they hold: "parameters", "layer state", "optimizer", "data", "temporaries", "other".
+      largest_batch: the largest batch that fits, compiled to make sure; None if it was not asked for or is not known.
+      all_rows: whether that batch is the whole data set.
+      once: what is done once in each call of the program and not in each step.
+    """
+
+    rows: tuple[PlanRow, ...]
+    device: Device | None
+    batch_size: int
+    memory: Mapping[str, int]
+    largest_batch: int | None
+    all_rows: bool
+    once: PlanRow
+
+    @property
+    def step(self) -> PlanRow:
+        """The whole step."""
+        return sum(self.rows, PlanRow("step"))
+
+    @property
+    def bytes_needed(self) -> int:
+        """Bytes of memory in use."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the device has as much memory; None if that is not known."""
+        return None if self.device is None else self.bytes_needed <= self.device.memory
+
+    @property
+    def times(self) -> dict[str, float]:
+        """Seconds that a step would take if nothing but its products, its memory traffic or its starts took time.
+
+        Keys are "products" and "memory", and "launches" on a GPU; empty for the machine at hand.
+        """
+        if self.device is None:
+            return {}
+        step = self.step
+        times = {"products": step.operations / self.device.flops, "memory": step.traffic / self.device.bandwidth}
+        if self.device.launch:
+            times["launches"] = step.kernels * self.device.launch
+        return times
+
+    @property
+    def seconds(self) -> float | None:
+        """An estimate of a step's time: on a TPU the compiler's cycles, else the largest of `times`; or None."""
+        if self.device is None:
+            return None
+        return self.step.cycles / self.device.clock if self.device.clock else max(self.times.values())
+
+    @property
+    def bound(self) -> str:
+        """What takes most of the time: "products", "memory", "launches", or "small operations" on a TPU."""
+        if self.device is None or self.seconds is None:
+            return ""
+        name, most = max(self.times.items(), key=lambda item: item[1])
+        return name if most >= 0.5 * self.seconds else "small operations"
+
+    def __repr__(self) -> str:
+        where = "this machine" if self.device is None else self.device.kind
+        cycles = any(row.cycles for row in self.rows)
+        counted = "cycles" if cycles else "kernels"
+        cells = [
+            (row.name, _short(row.operations), bytes_text(row.traffic), f"{getattr(row, counted):,}")
+            for row in (*self.rows, self.step)
+        ]
+        lines = table_lines([("layer", "operations", "traffic", counted), *cells], left=1)
+        lines.insert(-1, lines[1])
+        title = f"a step of {self.batch_size:,} examples on {where}"
+        return "\n".join([title, "", *lines, lines[1], *self._memory_lines(), *self._time_lines()])
+
+    def _memory_lines(self) -> list[str]:
+        parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in self.memory.items() if size)
+        needed = bytes_text(self.bytes_needed)
+        if self.device is not None:
+            needed += f" of {bytes_text(self.device.memory)}, {self.bytes_needed / self.device.memory:.1%}"
+        lines = [f"memory: {needed}", f"  {parts}"]
+        if self.fits is False:
+            largest = max(self.memory, key=lambda name: self.memory[name])
+            lines.append(f"IT DOES NOT FIT: the largest part is {largest}, {bytes_text(self.memory[largest])}")
+        if self.largest_batch is not None:
+            rows = ", all rows at once" if self.all_rows else ""
+            lines.append(f"largest batch that fits: {self.largest_batch:,}{rows}")
+        return lines
+
+    def _time_lines(self) -> list[str]:
+        if self.device is None or self.seconds is None:
+            return []
+        how = f"the compiler's cycles at {self.device.clock / 1e9:g} GHz" if self.device.clock else "a roofline"
+        parts = ", ".join(f"{name} {_time_text(seconds)}" for name, seconds in self.times.items())
+        return [
+            f"estimated time: {_time_text(self.seconds)} ({how}; nothing was measured)",
+            f"  each alone: {parts}; bound by {self.bound}",
+        ]
+
+
+def plan(
+    task: Task,
+    data: PyTree,
+    *,
+    batch_size: int = 32,
+    device: str | None = None,
+    largest_batch: bool = True,
+) -> Plan:
+    """What a training step needs and costs on a device, which need not be there.
+
+    The loop that `fit` runs is compiled for the device: by JAX for the machine at hand, else by the device's own
+    compiler in another process. Nothing runs.
+
+    Args:
+      task: the `Task`.
+      data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays or `jax.ShapeDtypeStruct`s of the whole data set, which
+        `fit` would hold on the device. With no more rows than ``batch_size`` they are a batch, as of a stream.
+      batch_size: examples per step; default 32.
+      device: one of a100, h100, h200, b200 (needs ``pip install 'fnn[cuda]'``), v4, v5e, v5p, v6e (needs
+        ``pip install 'fnn[tpu]'``); default None, the machine at hand.
+      largest_batch: whether to look for the largest batch that fits, which compiles two or three more programs; default
+        True. It needs a named device, whose memory is known.
+
+    Returns:
+      A `Plan`, which prints as a table.
+
+    Raises:
+      InputError: for an unknown device; for a compiler that is not installed or that fails; and as `fit` for data and
+        model.
+
+    >>> import jax, jax.numpy as jnp, fnn
+    >>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(10))
+    >>> task = fnn.Task(model, "sparse_categorical_crossentropy")
+    >>> x = jax.ShapeDtypeStruct((60_000, 784), jnp.float32)
+    >>> y = jax.ShapeDtypeStruct((60_000,), jnp.int32)
+    >>> plan = fnn.plan(task, (x, y), batch_size=128)
+    >>> plan.memory["parameters"], plan.step.operations
+    (50920, 6524928)
+    """
+    check_task(task)
+    check_count("plan", "batch_size", batch_size)
+    data = _shapes(data)
+    where = None if device is None else target(device)
+    if where is not None and where.count > 1:
+        fail("plan", expected="one device", got=f"{where.count} of {device!r}", hint=f"Write {where.device.name!r}.")
+    ts = jax.eval_shape(partial(init, task), jax.random.key(0), data.x)
+    check_fit(task, ts, data)
+    limit = None if size_of(data) <= batch_size else rows_of(data)
+
+    def compile_sizes(sizes: Sequence[int]) -> list[Compiled]:
+        requests = [_request(task, ts, data if limit else resized(data, size), size) for size in sizes]
+        return list(map(compile_here, requests)) if where is None else compile_for(where, requests)
+
+    largest = None
+    if where is not None and largest_batch:
+        compiled, largest = with_largest(compile_sizes, batch_size, limit, where.device.memory)
+    else:
+        (compiled,) = compile_sizes([batch_size])
+    labels = _Labels(task, ts, data)
+    rows, once = _rows(compiled, labels, _operations(task, ts, resized(data, batch_size), labels))
+    memory = _memory(compiled, ts, data if limit else resized(data, batch_size))
+    named = None if where is None else where.device
+    return Plan(rows, named, batch_size, memory, largest, largest == limit, once)
+
+
+def _shapes(data: PyTree) -> Batch:
+    """A data set with shapes in place of arrays."""
+    leaves = jax.tree.leaves(data)
+    if leaves and all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        return Batch.of(data)
+    return shape_of(as_batch(data))
+
+
+def _request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Request:
+    """The loop over the steps of an epoch, as `fit` compiles it."""
+    size = rows_of(data) if rows_of(data) % batch_size and pads_last_batch(task) else None
+    padded = -(-rows_of(data) // batch_size) * batch_size
+    order, number = jax.ShapeDtypeStruct((padded,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
+    totals = total_shapes(task, ts, resized(data, 1))
+
+    def loop(ts: TrainState, totals: Totals, data: Batch, order: Array, first: Array, count: Array) -> PyTree:
+        return steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
+
+    return Request(loop, (ts, totals, data, order, number, number), donated=2)
+
+
+def _rows(compiled: Compiled, labels: _Labels, operations: Mapping[str, int]) -> tuple[tuple[PlanRow, ...], PlanRow]:
+    """What each place spends in a step, and what is spent once per call."""
+    program = compiled.program
+    body = program.largest_loop()
+    spent = {name: PlanRow(name, count) for name, count in operations.items()}
+    step = PlanRow("")
+    for computation, one, times in program.running(body):
+        name = labels.of(one.scope)
+        row = _row(name, program.traffic(computation, one), one.cycles, times)
+        spent[name] = spent.get(name, PlanRow(name)) + row
+        step += row
+    whole = PlanRow("once")
+    for computation, one, times in program.running(program.entry):
+        whole += _row("", program.traffic(computation, one), one.cycles, times)
+    once = PlanRow("once", 0, whole.traffic - step.traffic, whole.kernels - step.kernels, whole.cycles - step.cycles)
+    order = [name for name in labels.order if name in spent]
+    return tuple(spent[name] for name in order), once
+
+
+def _row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
+    return PlanRow(name, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
+
+
+def _operations(task: Task, ts: TrainState, batch: Batch, labels: _Labels) -> dict[str, int]:
+    """Floating-point operations of the products of a step, by place."""
+    program = jax.make_jaxpr(partial(step_and_totals, task))(ts, batch)
+    counts: dict[str, int] = {}
+    for scope, multiply_adds in multiply_adds_by_scope(program):
+        name = labels.of(scope)
+        counts[name] = counts.get(name, 0) + 2 * multiply_adds
+    return counts
+
+
+class _Labels:
+    """Names of places in a model, found in the scopes of operations."""
+
+    def __init__(self, task: Task, ts: TrainState, data: Batch) -> None:
+        paths: list[tuple[str, ...]] = []
+        with observe(lambda trace: paths.append(trace.path)):
+            apply = partial(task.model.apply, key=jax.random.key(0), train=True)
+            jax.eval_shape(apply, ts.params, ts.state, resized(data.x, 2))
+        self.name = task.model.name
+        self.paths = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+        in_order = dict.fromkeys("/".join(path) for path in paths)
+        self.order = dict.fromkeys((READ, *in_order, *("/".join(path) for path in self.paths), self.name, LOSS, UPDATE))
+
+    def of(self, scope: str) -> str:
+        """The name of the place of an operation."""
+        # Of "transpose(jvp(model))/residual/body/dense/dot_general" the words are model, residual, body, dense.
+        words = [re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in scope.split("/")]
+        start = next((i for i, word in enumerate(words) if word in ("model", "loss", "update")), None)
+        if start is None:
+            return READ
+        if words[start] != "model":
+            return LOSS if words[start] == "loss" else UPDATE
+        path: tuple[str, ...] = ()
+        for word in words[start + 1 :]:
+            if (*path, word) in self.paths:
+                path = (*path, word)
+        return "/".join(path) or self.name
+
+
+def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:
+    """Bytes by what they hold."""
+    parts = {"parameters": ts.params, "layer state": ts.state, "optimizer": ts.opt_state, "data": data}
+    memory = {name: bytes_of(tree) for name, tree in parts.items()}
+    memory["temporaries"] = compiled.temporaries
+    memory["other"] = max(compiled.total - sum(memory.values()), 0)
+    return memory
+
+
+def _short(number: float) -> str:
+    """A count in a readable unit, such as ``6.52 M``."""
+    for unit in ("", " k", " M", " G"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g} T"
+
+
+def _time_text(seconds: float) -> str:
+    """A time in a readable unit, such as ``12.3 us``."""
+    for unit in ("ns", "us", "ms"):
+        seconds *= 1e9 if unit == "ns" else 1e-3
+        if seconds < 1000:
+            return f"{seconds:.3g} {unit}"
+    return f"{seconds / 1000:.3g} s"

@@ -1,0 +1,163 @@
+"""Plans for devices that need not be there."""
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import check_messages
+
+import fnn
+from fnn.placement import compiler
+from fnn.placement.devices import DEVICES, target
+from fnn.placement.largest import with_largest
+
+MODEL = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Residual(fnn.Dense(16)), fnn.Dense(10))
+TASK = fnn.Task(MODEL, "sparse_categorical_crossentropy", fnn.adam(), metrics=["accuracy"])
+X, Y = jax.ShapeDtypeStruct((1000, 20), jnp.float32), jax.ShapeDtypeStruct((1000,), jnp.int32)
+PARAMETERS = 20 * 16 + 16 + 16 * 16 + 16 + 16 * 10 + 10
+
+
+@pytest.fixture(scope="module")
+def here():
+    return fnn.plan(TASK, (X, Y), batch_size=32)
+
+
+def test_memory_by_what_it_holds(here):
+    assert here.memory["parameters"] == 4 * PARAMETERS
+    # Two slots, a count and the hyper-parameters, of which there are fewer than ten.
+    assert 8 * PARAMETERS < here.memory["optimizer"] <= 8 * PARAMETERS + 40
+    assert here.memory["data"] == 1000 * (20 * 4 + 4)
+    assert here.bytes_needed == sum(here.memory.values())
+
+
+def test_operations_by_layer(here):
+    rows = {row.name: row.operations for row in here}
+    # Forward and the kernel's gradient; the gradient of the input only where there is a layer before.
+    assert rows["dense"] == 2 * 32 * 20 * 16 * 2
+    assert rows["residual/body/dense"] == 2 * 32 * 16 * 16 * 3
+    assert rows["dense_1"] == 2 * 32 * 16 * 10 * 3
+    assert here.step.operations == sum(rows.values())
+    assert next(row.name for row in here) == "(batch)"
+    assert {"(loss)", "(update)"} <= rows.keys()
+    assert all(row.kernels > 0 for row in here if row.name.startswith("dense"))
+
+
+def test_a_plan_prints_as_a_table(here):
+    text = str(here)
+    assert text.startswith("a step of 32 examples on this machine")
+    assert "residual/body" in text
+    assert "memory: " in text
+    assert "estimated" not in text
+    assert here.seconds is None
+    assert here.fits is None
+    assert here.bound == ""
+    assert here.largest_batch is None
+
+
+def test_arrays_shapes_and_batches_of_streams_are_taken():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 20)).astype(np.float32), rng.integers(0, 10, 40)
+    arrays = fnn.plan(TASK, (x, y), batch_size=8)
+    assert arrays.memory["data"] == 40 * 84
+    stream = fnn.plan(TASK, (x[:1], y[:1]), batch_size=8)
+    assert stream.memory["data"] == 8 * 84
+    assert arrays.step.operations == stream.step.operations
+
+
+@pytest.mark.parametrize("layer", [fnn.LSTM(8), fnn.Bidirectional(fnn.GRU(4))], ids=lambda layer: layer.kind)
+def test_loops_count_every_round(layer):
+    task = fnn.Task(fnn.Sequential(layer, fnn.Dense(3)), "sparse_categorical_crossentropy")
+    y = jax.ShapeDtypeStruct((16,), jnp.int32)
+    long, half = (
+        fnn.plan(task, (jax.ShapeDtypeStruct((16, time, 5), jnp.float32), y), batch_size=4).step for time in (12, 6)
+    )
+    dense = 2 * 4 * 8 * 3 * 3
+    assert (long.operations - dense) / (half.operations - dense) == pytest.approx(2, rel=0.1)
+    assert long.kernels > 1.4 * half.kernels
+
+
+@pytest.mark.parametrize(("limit", "most"), [(None, 1014), (500, 500), (64, 64), (20, 20)])
+@pytest.mark.parametrize("constant", [0, 5000])
+def test_the_largest_batch_fits(limit, most, constant):
+    """A little more than linear in the batch, above a minimum that hides the growth at first."""
+
+    def total(size):
+        return max(constant, 1000 + 10.3 * size + 5e-5 * size**2)
+
+    tried = []
+
+    def compile_sizes(sizes):
+        tried.extend(sizes)
+        return [compiler.Compiled(None, int(total(size)), 0, 0, 0, 0) for size in sizes]
+
+    size = min(32, limit or 32)
+    program, found = with_largest(compile_sizes, size, limit, 11_500)
+    assert program.total == int(total(size))
+    assert len(tried) <= 6
+    assert 0.75 * most <= found <= most
+
+
+def test_no_batch_fits():
+    sizes_of = lambda sizes: [compiler.Compiled(None, 1000 + size, 0, 0, 0, 0) for size in sizes]  # noqa: E731
+    assert with_largest(sizes_of, 32, None, 500)[1] == 0
+    assert with_largest(sizes_of, 32, None, 1010)[1] in range(7, 11)
+
+
+def test_every_device_has_a_target():
+    for name, device in DEVICES.items():
+        one = target(name)
+        assert one.count == 1
+        assert one.device is device
+        assert device.source
+        assert device.memory > 1e10
+        assert device.flops <= device.half_flops
+        assert bool(one.description) == (device.platform == "cuda")
+    assert target("V5E").device.name == "v5e"
+
+
+def test_bad_input():
+    cases = {
+        "an unknown device": lambda: fnn.plan(TASK, (X, Y), device="h20"),
+        "a number of devices that cannot be read": lambda: fnn.plan(TASK, (X, Y), device="h200:4x"),
+        "several devices": lambda: fnn.plan(TASK, (X, Y), device="v5e:2x2"),
+        "a batch size of 0": lambda: fnn.plan(TASK, (X, Y), batch_size=0),
+        "lengths that differ": lambda: fnn.plan(TASK, (X, jax.ShapeDtypeStruct((999,), jnp.int32))),
+        "a model in place of a task": lambda: fnn.plan(MODEL, (X, Y)),
+    }
+    check_messages(Path(__file__).with_name("messages.txt"), cases)
+
+
+def test_a_missing_compiler_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(fnn.InputError, match=r"pip install 'fnn\[tpu\]'"):
+        fnn.plan(TASK, (X, Y), device="v5e")
+
+
+def test_a_compiler_that_fails_is_quoted(monkeypatch):
+    pytest.importorskip("flatbuffers")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    failed = subprocess.CompletedProcess([], -8, "", "first\nlast words")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: failed)
+    with pytest.raises(fnn.InputError, match="last words"):
+        fnn.plan(TASK, (X, Y), device="v5e", largest_batch=False)
+
+
+@pytest.mark.parametrize("device", ["v5e", "h200"])
+def test_the_compilers_of_accelerators(device):
+    needed = "libtpu" if device == "v5e" else "jax_plugins"
+    if importlib.util.find_spec(needed) is None or importlib.util.find_spec("flatbuffers") is None:
+        pytest.skip(f"needs the compiler of {device}: pip install 'fnn[tpu,cuda]'")
+    plan = fnn.plan(TASK, (X, Y), batch_size=32, device=device)
+    here = fnn.plan(TASK, (X, Y), batch_size=32)
+    assert [row.operations for row in plan if row.operations] == [row.operations for row in here if row.operations]
+    assert plan.fits
+    assert plan.largest_batch == 1000
+    assert plan.all_rows
+    assert plan.memory["parameters"] == here.memory["parameters"]
+    assert 0 < plan.seconds < 1e-3
+    assert (plan.step.cycles > 0) == (device == "v5e")
+    assert "nothing was measured" in str(plan)
