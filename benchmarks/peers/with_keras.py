@@ -44,7 +44,8 @@ def _set_seeds(seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def build(workload: Workload, x: Any, y: Any, seed: int) -> Epoch:
+def model_of(workload: Workload, x: Any, seed: int) -> Any:
+    """The compiled `keras.Sequential`."""
     import keras
     import workloads as w
     from keras import layers as k
@@ -76,6 +77,11 @@ def build(workload: Workload, x: Any, y: Any, seed: int) -> Epoch:
     dense = isinstance(workload.layers[0], w.Dense)
     together = 32 if dense and keras.backend.backend() != "torch" else 1
     model.compile(loss=loss, optimizer=optimizer[workload.optimizer](workload.rate), steps_per_execution=together)
+    return model
+
+
+def build(workload: Workload, x: Any, y: Any, seed: int) -> Epoch:
+    model = model_of(workload, x, seed)
 
     def epoch() -> float:
         return model.fit(x, y, batch_size=workload.batch, verbose=0).history["loss"][0]

@@ -211,7 +211,7 @@ def plan(
     limit = None if size_of(data) <= batch_size else rows_of(data)
 
     def compile_sizes(sizes: Sequence[int]) -> list[Compiled]:
-        requests = [_request(task, ts, data if limit else resized(data, size), size) for size in sizes]
+        requests = [loop_request(task, ts, data if limit else resized(data, size), size) for size in sizes]
         return list(map(compile_here, requests)) if where is None else compile_for(where, requests)
 
     largest = None
@@ -234,7 +234,7 @@ def _shapes(data: PyTree) -> Batch:
     return shape_of(as_batch(data))
 
 
-def _request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Request:
+def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Request:
     """The loop over the steps of an epoch, as `fit` compiles it."""
     size = rows_of(data) if rows_of(data) % batch_size and pads_last_batch(task) else None
     padded = -(-rows_of(data) // batch_size) * batch_size

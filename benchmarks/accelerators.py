@@ -1,0 +1,164 @@
+"""What a training step costs on accelerators that are not here, by their own compilers, for fnn and its peers.
+
+    pip install -e ".[tpu,cuda]" flax equinox dm-haiku keras optax
+    JAX_PLATFORMS=cpu python benchmarks/accelerators.py --json accelerators.json
+    JAX_PLATFORMS=cpu python benchmarks/accelerators.py mlp wide --devices v5e --require 1.0
+
+Nothing runs, so the numbers are the same on every machine. TPUs: the compiler's estimated cycles, summed over a step,
+loops times their rounds. GPUs: the kernels that a step starts. Two comparisons: a step that reads its batch out of
+data of one batch, and a step within an epoch of MNIST's length, where every step reads out of the whole data set; fnn
+runs an epoch as one program, whose cost at its entry is shared by its steps, and its peers one program per step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "jax"
+sys.path.insert(0, str(Path(__file__).parent))
+
+import jax
+import jax.numpy as jnp
+import workloads as w
+from peers import VARIANTS, on_optax, with_fnn, with_keras
+
+import fnn
+from fnn._core.hlo import Program
+from fnn.placement.compiler import Compiled, Request, compile_for
+from fnn.placement.devices import target
+from fnn.placement.plan import loop_request
+from fnn.training.batch import Batch
+
+PEERS = ("flax nnx", "equinox", "haiku", "keras on jax")
+
+
+def workloads() -> dict[str, w.Workload]:
+    """Those of the other benchmarks, and the LSTM in other widths."""
+    lstm = w.WORKLOADS["lstm"]
+    wider = {f"lstm-{units}": lstm._replace(layers=(w.LSTM(units, 57), w.Dense(57))) for units in (256, 512, 1024)}
+    return {**w.WORKLOADS, **{name: workload._replace(name=name) for name, workload in wider.items()}}
+
+
+def shapes(tree: Any, rows: int | None = None) -> Any:
+    """Shapes in place of arrays, with another number of rows if given."""
+    resize = lambda a: a.shape if rows is None else (rows, *a.shape[1:])  # noqa: E731
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(resize(a), a.dtype), tree)
+
+
+def request_of(name: str, workload: w.Workload, rows: int) -> Request:
+    """The program of a library for data of this many rows: a step of a peer, the loop over the steps of fnn."""
+    x, y = map(jnp.asarray, w.data(workload._replace(steps=1)))
+    data = shapes((x, y), rows)
+    if name == "fnn":
+        task = with_fnn.task_of(workload)
+        return loop_request(task, shapes(fnn.init(task, jax.random.key(0), x)), Batch(*data), workload.batch)
+    if name == "keras on jax":
+        return _keras(workload, x, data)
+    epoch = VARIANTS[name].build(workload._replace(steps=1), *w.data(workload._replace(steps=1)), 0)
+    if name == "equinox" and len(workload.shape) == 3:  # which has the channels first
+        data = (jax.ShapeDtypeStruct((rows, *workload.shape[2:], *workload.shape[:2]), x.dtype), data[1])
+    fixed = on_optax.Fixed(*data, jax.ShapeDtypeStruct((rows,), jnp.int32))
+    counters = on_optax.Counters(*shapes((jax.random.key(0), jnp.int32(0), jnp.float32(0))))
+
+    def step(state: Any, counters: Any, fixed: Any) -> Any:
+        return epoch.step(fixed, state, counters)
+
+    return Request(step, (shapes(epoch.state), counters, fixed), donated=2)
+
+
+def _keras(workload: w.Workload, x: Any, data: Any) -> Request:
+    model = with_keras.model_of(workload, x, 0)
+    model.train_on_batch(*map(jnp.zeros_like, w.data(workload._replace(steps=1))))  # which builds the metrics
+    variables = (
+        model.trainable_variables, model.non_trainable_variables, model.optimizer.variables, model.metrics_variables
+    )  # fmt: skip
+    state = [[shapes(variable.value) for variable in several] for several in variables]
+
+    def step(state: Any, order: Any, data: Any) -> Any:
+        rows = jax.lax.dynamic_slice_in_dim(order, 0, workload.batch)
+        x, y = (a.at[rows].get(mode="promise_in_bounds") for a in data)
+        return model.train_step(state, (x, y))
+
+    order = jax.ShapeDtypeStruct((data[1].shape[0],), jnp.int32)
+    return Request(step, (state, order, data), donated=1)
+
+
+def cost(program: Program, computation: str) -> dict[str, float]:
+    """Cycles, kernels and memory traffic of a computation."""
+    ran = list(program.running(computation))
+    return {
+        "cycles": sum(times * (one.cycles or 0) for _, one, times in ran),
+        "kernels": sum(times for _, _, times in ran),
+        "traffic": sum(times * program.traffic(holder, one) for holder, one, times in ran),
+    }
+
+
+def step_cost(name: str, compiled: Compiled, steps: int) -> dict[str, float]:
+    """The cost of one step; of fnn, its share of what an epoch does once included if ``steps`` is above 1."""
+    program = compiled.program
+    whole = cost(program, program.entry)
+    if name == "fnn":
+        inside = cost(program, program.largest_loop())
+        # With data of one batch the loop is left out of the comparison: one round, with its entry.
+        whole = {key: inside[key] + (whole[key] - inside[key]) / steps for key in whole}
+    return {**whole, "temporaries": compiled.temporaries}
+
+
+def measure(workload: w.Workload, device: str, peers: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """A row for each library and comparison."""
+    where = target(device)
+    for steps in (1, workload.steps):
+        requests = {name: request_of(name, workload, steps * workload.batch) for name in ("fnn", *peers)}
+        for name, compiled in zip(requests, compile_for(where, list(requests.values())), strict=True):
+            kind = "step" if steps == 1 else "epoch"
+            yield {"workload": workload.name, "device": device, "in": kind, "library": name} | step_cost(
+                name, compiled, steps
+            )
+
+
+def table(rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    """Print the rows of one workload, device and comparison, and return the ratios of the best peer to fnn."""
+    ratios = []
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["workload"], row["device"], row["in"]), []).append(row)
+    for (workload, device, kind), group in groups.items():
+        counted = "cycles" if any(row["cycles"] for row in group) else "kernels"
+        by_name = {row["library"]: row[counted] for row in group}
+        best = min(value for name, value in by_name.items() if name != "fnn")
+        ratio = best / by_name["fnn"]
+        ratios.append((f"{workload} on {device}, {kind}", ratio))
+        cells = "  ".join(f"{name} {value:,.0f}" for name, value in by_name.items())
+        print(f"{workload:8} {device:5} {kind:5} {counted}: {cells}  best peer / fnn {ratio:.2f}", flush=True)
+    return ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workloads", nargs="*", default=list(w.WORKLOADS), help=f"of {', '.join(workloads())}")
+    parser.add_argument("--devices", nargs="+", default=["v5e", "v6e", "h200"])
+    parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS)
+    parser.add_argument("--json", help="file to write")
+    parser.add_argument("--require", type=float, help="fail if the best peer / fnn is below this anywhere")
+    args = parser.parse_args()
+    rows, ratios = [], []
+    for name in args.workloads:
+        for device in args.devices:
+            found = list(measure(workloads()[name], device, tuple(args.peers)))
+            rows += found
+            ratios += table(found)
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1))
+    below = [f"{what}: {ratio:.2f}" for what, ratio in ratios if args.require is not None and ratio < args.require]
+    if below:
+        sys.exit("below the required ratio: " + "; ".join(below))
+
+
+if __name__ == "__main__":
+    main()
