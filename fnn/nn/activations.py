@@ -157,19 +157,18 @@ def sinc(x: Array) -> Array:
     return jnp.where(near, series, jnp.sin(far) / far)
 
 
-def _below_maximum(x: Array, axis: int) -> Array:
+def below_maximum(x: Array, axis: int) -> Array:
     """``x - max(x)`` along ``axis``; elements equal to an infinite maximum give 0."""
     top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    infinite = jnp.isinf(top)
-    # The limit of large finite values; inf - inf would be NaN.
-    limit = jnp.where(x == top, jnp.zeros_like(x), jnp.full_like(x, -jnp.inf))
-    return jnp.where(infinite, limit, x - jnp.where(infinite, jnp.zeros_like(top), top))
+    # The limit of large finite values; inf - inf would be NaN. Element by element, which costs no operation of its own.
+    infinite = (x == top) & jnp.isinf(x)
+    return jnp.where(infinite, jnp.zeros_like(x), x) - jnp.where(infinite, jnp.zeros_like(x), top)
 
 
 @_rounded_once
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """``f(x)_i = x_i - log(sum_j exp(x_j))`` along ``axis``, stable for large ``x``; see `softmax` for infinities."""
-    shifted = _below_maximum(x, axis)
+    shifted = below_maximum(x, axis)
     return shifted - jnp.log(jnp.sum(jnp.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -185,7 +184,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> print(softmax(jnp.array([0.0, 0.0])))
     [0.5 0.5]
     """
-    powers = jnp.exp(_below_maximum(x, axis))
+    powers = jnp.exp(below_maximum(x, axis))
     return powers / jnp.sum(powers, axis=axis, keepdims=True)
 
 
