@@ -284,6 +284,12 @@ def norms(activation):
     return {name: jnp.linalg.norm(grads[name]["kernel"]) for name in [*names, "output"]}""",
     ),
     Entry(
+        "Plan",
+        "What a training step costs in each layer, and what it needs in memory; with `device=`, on an accelerator that "
+        "need not be there.",
+        "fnn.plot.plan(fnn.plan(task, (x_train, y_train), batch_size=32))",
+    ),
+    Entry(
         "Reliability",
         "Accuracy by confidence, for one network and for an ensemble of ten. With few training rows, each network is "
         "overconfident; the ensemble is less so.",

@@ -54,3 +54,12 @@ def bytes_text(size: float) -> str:
             return f"{size:.2f} {unit}"
         size /= 1024
     return f"{size:.2f} GB"
+
+
+def number_text(number: float) -> str:
+    """A count in a readable unit, such as ``6.52 M``."""
+    for unit in ("", " k", " M", " G"):
+        if number < 1000:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g} T"

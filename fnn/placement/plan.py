@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count
 from .._core.errors import fail
 from .._core.jaxprs import multiply_adds_by_scope
-from .._core.tables import Table, bytes_text, table_lines
+from .._core.tables import Table, bytes_text, number_text, table_lines
 from .._core.trees import bytes_of, resized, shape_of
 from .._core.types import Array, PyTree
 from ..nn.observe import observe
@@ -116,6 +116,11 @@ class Plan(Table[PlanRow]):
         return self.step.cycles / self.device.clock if self.device.clock else max(self.times.values())
 
     @property
+    def time_text(self) -> str:
+        """`seconds` in a readable unit; empty if unknown."""
+        return "" if self.seconds is None else _time_text(self.seconds)
+
+    @property
     def bound(self) -> str:
         """What takes most of the time: "products", "memory", "launches", or "small operations" on a TPU."""
         if self.device is None or self.seconds is None:
@@ -128,7 +133,7 @@ class Plan(Table[PlanRow]):
         cycles = any(row.cycles for row in self.rows)
         counted = "cycles" if cycles else "kernels"
         cells = [
-            (row.name, _short(row.operations), bytes_text(row.traffic), f"{getattr(row, counted):,}")
+            (row.name, number_text(row.operations), bytes_text(row.traffic), f"{getattr(row, counted):,}")
             for row in (*self.rows, self.step)
         ]
         lines = table_lines([("layer", "operations", "traffic", counted), *cells], left=1)
@@ -156,7 +161,7 @@ class Plan(Table[PlanRow]):
         how = f"the compiler's cycles at {self.device.clock / 1e9:g} GHz" if self.device.clock else "a roofline"
         parts = ", ".join(f"{name} {_time_text(seconds)}" for name, seconds in self.times.items())
         return [
-            f"estimated time: {_time_text(self.seconds)} ({how}; nothing was measured)",
+            f"estimated time: {self.time_text} ({how}; nothing was measured)",
             f"  each alone: {parts}; bound by {self.bound}",
         ]
 
@@ -316,15 +321,6 @@ def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:
     memory["temporaries"] = compiled.temporaries
     memory["other"] = max(compiled.total - sum(memory.values()), 0)
     return memory
-
-
-def _short(number: float) -> str:
-    """A count in a readable unit, such as ``6.52 M``."""
-    for unit in ("", " k", " M", " G"):
-        if number < 1000:
-            return f"{number:.3g}{unit}"
-        number /= 1000
-    return f"{number:.3g} T"
 
 
 def _time_text(seconds: float) -> str:

@@ -8,6 +8,7 @@ from ._draw import COLORS, RIGHT, WRONG
 from .classification import confusion_matrix, images, predictions, probabilities
 from .functions import activation, activations, decision_boundary, optimizer_paths
 from .graph import model
+from .plans import plan
 from .sweeps import sweep_curves, sweep_line, sweep_map
 from .training import layer_report, layer_statistics, learning_curves
 from .uncertainty import intervals, reliability
@@ -16,8 +17,8 @@ from .units import network, unit
 __all__ = [
     "COLORS", "RIGHT", "WRONG",
     "activation", "activations", "confusion_matrix", "decision_boundary", "images", "intervals", "layer_report",
-    "layer_statistics", "learning_curves", "model", "network", "optimizer_paths", "predictions", "probabilities",
-    "reliability", "sweep_curves", "sweep_line", "sweep_map", "unit",
+    "layer_statistics", "learning_curves", "model", "network", "optimizer_paths", "plan", "predictions",
+    "probabilities", "reliability", "sweep_curves", "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """Plans for devices that need not be there."""
 
+import dataclasses
 import importlib.util
 import subprocess
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import check_messages
@@ -56,6 +58,31 @@ def test_a_plan_prints_as_a_table(here):
     assert here.fits is None
     assert here.bound == ""
     assert here.largest_batch is None
+
+
+def test_the_picture_shows_every_row_and_part(here):
+    costs, memory = fnn.plot.plan(here)
+    assert [label.get_text() for label in costs.get_yticklabels()] == [row.name for row in here]
+    assert [bar.get_width() for bar in costs.patches] == [row.operations for row in here]
+    assert [label.get_text() for label in memory.get_yticklabels()] == [name for name, n in here.memory.items() if n]
+    assert "32 examples on this machine" in costs.get_title()
+    plt.close(costs.figure)
+    with pytest.raises(fnn.InputError, match="Plan"):
+        fnn.plot.plan(here.memory)
+
+
+def test_estimates_of_a_named_device(here):
+    step = here.step
+    plan = dataclasses.replace(here, device=DEVICES["h200"], largest_batch=500, all_rows=False)
+    assert plan.times["launches"] == pytest.approx(2e-6 * step.kernels)
+    assert plan.times["products"] == pytest.approx(step.operations / 494e12)
+    assert plan.seconds == plan.times["launches"]
+    assert (plan.bound, plan.fits) == ("launches", True)
+    assert "largest batch that fits: 500" in str(plan)
+    small = dataclasses.replace(DEVICES["v5e"], memory=10_000.0)
+    plan = dataclasses.replace(here, device=small, rows=(fnn.placement.PlanRow("dense", 10, 10, 1, 1500),))
+    assert (plan.seconds, plan.bound, plan.fits) == (1e-6, "small operations", False)
+    assert "IT DOES NOT FIT: the largest part is data" in str(plan)
 
 
 def test_arrays_shapes_and_batches_of_streams_are_taken():

@@ -46,7 +46,9 @@ ONE_AX = {
 }
 
 
+PLAN = fnn.placement.Plan((fnn.placement.PlanRow("dense", 10),), None, 32, {"data": 100}, None, False, None)
 MANY_AXES = {
+    "plan": lambda axes: fnn.plot.plan(PLAN, axes=axes),
     "layer_report": lambda axes: fnn.plot.layer_report(REPORT, axes=axes),
     "activations": lambda axes: fnn.plot.activations(["relu", "tanh"], axes=axes),
     "images": lambda axes: fnn.plot.images(IMAGES, axes=axes),
