@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import NoReturn
 
 import jax
 
 from .._core.errors import fail
-from .._core.jaxprs import Bounds, last_operations, output_bounds
+from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
@@ -72,22 +73,21 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
 
-    def trace(train: bool) -> tuple[ModelOutputs, list[tuple[Path, str | None, Bounds]]]:
-        """The outputs, and the last operation and the bounds of each prediction."""
+    def trace(train: bool) -> tuple[ModelOutputs, list[Ending]]:
         key = jax.random.key(0) if train else None
-        traced = jax.make_jaxpr(lambda *args: forward(task, *args, key=key, train=train)[0], return_shape=True)
-        program, outputs = traced(*shape_of((params, state, x)))
-        # The scores follow the predictions, so the paths are fewer.
-        ends = zip(leaf_paths(outputs.predictions), last_operations(program), output_bounds(program), strict=False)
-        return outputs, list(ends)
+        args = shape_of((params, state, x))
+        return traced_endings(lambda *args: forward(task, *args, key=key, train=train)[0], *args)
 
-    outputs, ends = trace(train=False)
+    outputs, found = trace(train=False)
     out = outputs.predictions
+    # The scores follow the predictions, so the paths are fewer.
+    ends = list(zip(leaf_paths(out), found, strict=False))
     check_outputs(task.parts, task.without_loss, out)
     for part in task.parts:
         if expects(part.loss) == "logits":
-            path, ending, bounds = next(end for end in ends if end[0][: len(part.path)] == part.path)
-            _check_logits(part, ending, bounds, path in outputs.activated)
+            path, ending = next(end for end in ends if end[0][: len(part.path)] == part.path)
+            if ending.in_probabilities and path not in outputs.activated:
+                _refuse_probabilities(part, ending)
     # Otherwise the loss of training would not be that of evaluation.
     if outputs.activated and trace(train=True)[0].activated != outputs.activated:
         hint = "Put layers that act in training alone, such as Dropout, before the activation."
@@ -96,13 +96,11 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     return out
 
 
-def _check_logits(part: OutputLoss, ending: str | None, bounds: Bounds, activated: bool) -> None:
-    """Refuse an output that is a probability, unless it comes from an activation before which the loss reads."""
-    if activated or not (ending in ("softmax", "sigmoid") or 0 <= bounds[0] < bounds[1] <= 1):
-        return
+def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
+    """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
     place = f" in {part.name!r}" if part.path else ""
     expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
-    got = f"one that ends in {ending}" if ending else "one whose outputs lie between 0 and 1"
+    got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
     hint = (
         f"Leave the activation out, make fnn's {activation_of(part.loss)!r} by name the last operation, outside of "
         "Repeated and Rematerialized, or use functools.partial(loss, from_logits=False)."
