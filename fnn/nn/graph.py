@@ -10,7 +10,7 @@ from jax.ad_checkpoint import checkpoint_name
 from .._core.jaxprs import origins, trace_state
 from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer
-from .observe import Trace, observe
+from .observe import Trace, call_name, observe
 
 Place = tuple[tuple[str, int], ...]  # as in `Trace`
 Source = str | Place
@@ -29,11 +29,6 @@ class _Call(NamedTuple):
 def leaf_names(name: str, tree: PyTree) -> list[str]:
     """The arrays of a tree as Python writes them: "x['left']"."""
     return [f"{name}{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-def call_name(name: str, number: int) -> str:
-    """A layer's name, with the number of the call if it is not the first."""
-    return name if number == 1 else f"{name} (call {number})"
 
 
 def source_name(source: Source) -> str:

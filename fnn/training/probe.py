@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
-from ..nn.observe import Trace, carry_note, observe
+from ..nn.observe import Trace, call_name, carry_note, observe
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import outputs_of
 from .segments import zeros
@@ -83,11 +84,8 @@ def observed(
         # Values inside a loop or a vmap of a user's layer mean nothing outside; only the layer around it is recorded.
         if trace_state() != here:
             return None
-        path = name = "/".join(trace.path)
-        calls = 1
-        while name in seen:
-            calls += 1
-            name = f"{path} (call {calls})"
+        path = "/".join(trace.path)
+        name = next(name for number in itertools.count(1) if (name := call_name(path, number)) not in seen)
         y = trace.y if probes is None else _tapped(trace.y, probes[name])
         seen[name] = trace._replace(y=y)
         return y
