@@ -19,6 +19,7 @@ from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
 from .._core.jaxprs import Ending, traced_endings
 from .._core.types import Array, ArrayLike, DType, PyTree, Scalar
+from .._names import OF_ESTIMATORS
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
 from ..fitting.fit import fit
@@ -38,17 +39,6 @@ from ..training.task import Task
 Model = Layer | Task | Callable[..., Layer | Task] | None
 
 _PREDICTED = 256  # rows of a batch
-_ELSEWHERE = {
-    "hidden_layer_sizes": "hidden",
-    "solver": "optimizer",
-    "learning_rate_init": "learning_rate",
-    "lr": "learning_rate",
-    "max_iter": "epochs",
-    "max_epochs": "epochs",
-    "n_iter_no_change": "patience",
-    "seed": "random_state",
-}
-"""Parameters of other libraries, and what they are called here."""
 
 
 def mlp(
@@ -158,7 +148,7 @@ class NetworkEstimator(BaseEstimator):
     def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
         """Refuse an unknown parameter, and suggest one."""
         close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else close
+        close = [OF_ESTIMATORS[name]] if OF_ESTIMATORS.get(name) in known else close
         hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
         where = type(self).__name__
         fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)
