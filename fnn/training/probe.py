@@ -81,7 +81,7 @@ def observed(
     here = trace_state()
 
     def note(trace: Trace) -> PyTree:
-        # Values inside a loop or a vmap of a user's layer mean nothing outside; only the layer around it is recorded.
+        # Values inside a loop, a checkpoint or a vmap mean nothing outside; only the layer around it is recorded.
         if trace_state() != here:
             return None
         path = "/".join(trace.path)
@@ -101,9 +101,10 @@ def observed(
 def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> LayerValues:
     """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
 
-    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside
-    `Sequential`, `Residual` and `Bidirectional` are observed at any depth, but not inside a loop, a ``vmap`` or a
-    ``jit`` of your own layer. ``valid`` (batch,) is False for rows that only pad the batch.
+    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside others
+    are observed at any depth, but not inside a `Repeated`, a `Rematerialized`, or a loop, a ``vmap`` or a ``jit`` of
+    your own layer, where the whole counts as one layer; inside a `TimeDistributed` their outputs have a row for each
+    step. ``valid`` (batch,) is False for rows that only pad the batch.
     """
     check_task(task)
     check_state(ts)
