@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NoReturn
+import functools
+from typing import NoReturn, cast
 
 import jax
 
@@ -13,6 +14,7 @@ from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs
+from .batch import Signature
 from .outputs import OutputLoss, Path, check_outputs, leaf_paths
 from .task import Task
 
@@ -73,12 +75,8 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
 
-    def trace(train: bool) -> tuple[ModelOutputs, list[Ending]]:
-        key = jax.random.key(0) if train else None
-        args = shape_of((params, state, x))
-        return traced_endings(lambda *args: forward(task, *args, key=key, train=train)[0], *args)
-
-    outputs, found = trace(train=False)
+    shapes = shape_of((params, state, x))
+    outputs, found = traced_endings(lambda *args: forward(task, *args)[0], *shapes)
     out = outputs.predictions
     # The scores follow the predictions, so the paths are fewer.
     ends = list(zip(leaf_paths(out), found, strict=False))
@@ -89,11 +87,24 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
             if ending.in_probabilities and path not in outputs.activated:
                 _refuse_probabilities(part, ending)
     # Otherwise the loss of training would not be that of evaluation.
-    if outputs.activated and trace(train=True)[0].activated != outputs.activated:
+    if outputs.activated and _activated_in_training(task, *shapes) != outputs.activated:
         hint = "Put layers that act in training alone, such as Dropout, before the activation."
         expected = "a model whose softmax or sigmoid is the last operation in training too"
         fail("Task", expected=expected, got="one where another follows", hint=hint)
     return out
+
+
+def _activated_in_training(task: Task, params: Params, state: State, x: PyTree) -> tuple[Path, ...]:
+    """`ModelOutputs.activated` in training; the model is traced once for any number of rows."""
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
+    trace = _trace_in_training.__wrapped__ if task.traced else _trace_in_training
+    return trace(task, Signature.of((params, state, one)))
+
+
+@functools.lru_cache(maxsize=64)
+def _trace_in_training(task: Task, args: Signature) -> tuple[Path, ...]:
+    traced = jax.eval_shape(lambda *args: forward(task, *args, key=jax.random.key(0), train=True)[0], *args.tree())
+    return cast(ModelOutputs, traced).activated
 
 
 def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:

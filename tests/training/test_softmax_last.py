@@ -215,6 +215,36 @@ def test_training_and_evaluation_must_read_the_same_logits():
         start(fnn.Task(model, "sparse_categorical_crossentropy"))
 
 
+def traces_of(activation):
+    """How often init, fit and evaluate trace a model in training mode, and outside it."""
+    traces, found = [], []
+
+    def apply(params, state, x, *, key=None, train=False):
+        traces.append(train)
+        return x, state
+
+    counter = fnn.Layer(lambda key, x: ({}, {}), apply, per_example=True)
+    task = fnn.Task(fnn.Sequential(counter, fnn.Dense(3, activation)), "sparse_categorical_crossentropy")
+    ts = start(task)
+    for run in (
+        lambda: None,
+        lambda: fnn.fit(task, ts, (X, CLASSES), epochs=1, validation_data=(X[:5], CLASSES[:5]), verbose=0),
+        lambda: fnn.evaluate(task, ts, (X, CLASSES)),
+        lambda: fnn.evaluate(task, ts, (X[:9], CLASSES[:9])),
+    ):
+        run()
+        found.append((traces.count(True), traces.count(False)))
+        traces.clear()
+    return found
+
+
+def test_a_last_softmax_costs_one_trace():
+    (init, *others), (init_of_softmax, *same) = traces_of(None), traces_of("softmax")
+    assert init_of_softmax == (init[0] + 1, init[1])
+    assert same == others
+    assert [train for train, _ in others] == [1, 0, 0]
+
+
 def test_softmax_of_each_step():
     x, y = RNG.normal(size=(3, 4, 2)).astype("float32"), RNG.integers(0, 3, (3, 4)).astype("int32")
     runs = []
