@@ -95,11 +95,12 @@ class NetworkEstimator(BaseEstimator):
     task_: Task
     state_: TrainState
 
-    def __init__(self, settings: Mapping[str, Any], **params: Any) -> None:
-        for name, value in params.items():
-            setattr(self, name, value)
-        self._settings = dict(settings)
-        if params["model"] is None or inspect.isfunction(params["model"]):
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """From the arguments of the subclass, which scikit-learn wants to see in its signature."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+        self._settings = dict(arguments["settings"])
+        if self.model is None or inspect.isfunction(self.model):
             self._check_settings()
 
     # ------------------------------------------------------------------------------------------------------ parameters
