@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,17 @@ def observed(
     return (y, state), seen
 
 
+def _probes(task: Task, ts: TrainState, x: PyTree) -> ByLayer:
+    """Zeros for each float in the output of each layer."""
+
+    def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
+        _, seen = observed(task.model, None, params, state, x, key=key, train=True)
+        floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
+        return OrderedDict(floats)
+
+    return cast(ByLayer, zeros(jax.eval_shape(forward, ts.params, ts.state, x, ts.key)))
+
+
 def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> LayerValues:
     """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
 
@@ -111,14 +122,6 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
     batch = as_batch(batch, "batch")
     size_of(batch)
     batch = neutralize_zero_weights(task.model, batch)
-
-    def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
-        _, seen = observed(task.model, None, params, state, x, key=key, train=True)
-        floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
-        return OrderedDict(floats)
-
-    shapes = jax.eval_shape(forward, ts.params, ts.state, batch.x, ts.key)
-    probes = zeros(shapes)
 
     # The step's own function does the work, on a model whose parameters are pairs (parameters, probes) and whose state
     # includes the observed outputs.
@@ -135,7 +138,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         metrics=(),
         penalty=(lambda pair: sum_of([penalty(pair[0]) for penalty in penalties])) if penalties else None,
     )
-    start = ts._replace(params=(ts.params, probes))
+    start = ts._replace(params=(ts.params, _probes(task, ts, batch.x)))
     (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch, valid)
     added = penalties_of(task, ts.params, state)
     loss = results(probed, totals)["loss"]
