@@ -109,13 +109,13 @@ def _probes(task: Task, ts: TrainState, x: PyTree) -> ByLayer:
     return cast(ByLayer, zeros(jax.eval_shape(forward, ts.params, ts.state, x, ts.key)))
 
 
-def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> LayerValues:
+def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
     """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
 
     The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside others
     are observed at any depth, but not inside a `Repeated`, a `Rematerialized`, or a loop, a ``vmap`` or a ``jit`` of
     your own layer, where the whole counts as one layer; inside a `TimeDistributed` their outputs have a row for each
-    step. ``valid`` (batch,) is False for rows that only pad the batch.
+    step.
     """
     check_task(task)
     check_state(ts)
@@ -139,7 +139,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         penalty=(lambda pair: sum_of([penalty(pair[0]) for penalty in penalties])) if penalties else None,
     )
     start = ts._replace(params=(ts.params, _probes(task, ts, batch.x)))
-    (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch, valid)
+    (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch)
     added = penalties_of(task, ts.params, state)
     loss = results(probed, totals)["loss"]
     return LayerValues(
