@@ -24,6 +24,16 @@ _WITH_RANK = {
     "Cropping": "Cropping",
     "UpSampling": "UpSampling",
 }
+_LOSSES = {
+    **dict.fromkeys(("CrossEntropy", "CrossEntropyLoss"), "sparse_categorical_crossentropy"),
+    **dict.fromkeys(("BCEWithLogitsLoss", "BinaryCrossEntropyWithLogits", "BCELoss"), "binary_crossentropy"),
+    **dict.fromkeys(("MSELoss", "MSE", "squared_error"), "mean_squared_error"),
+    **dict.fromkeys(("L1Loss", "MAE", "absolute_error"), "mean_absolute_error"),
+    **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "huber"),
+    "KLDivLoss": "kl_divergence",
+    "PoissonNLLLoss": "poisson",
+    "GaussianNLLLoss": "gaussian_nll",
+}
 _EQUIVALENTS = {
     **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
     **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
@@ -109,11 +119,7 @@ _EQUIVALENTS = {
         ("TransformerEncoder", "TransformerEncoderLayer"), "Sequential of fnn.Residual and fnn.MultiHeadAttention"
     ),
     "f1_score": 'metrics.precision_recall_f1, and metrics=("f1",) in a task',
-    "CrossEntropyLoss": "losses.sparse_categorical_crossentropy",
-    **dict.fromkeys(("MSELoss", "MSE"), "losses.mean_squared_error"),
-    **dict.fromkeys(("L1Loss", "MAE"), "losses.mean_absolute_error"),
-    **dict.fromkeys(("BCEWithLogitsLoss", "BCELoss"), "losses.binary_crossentropy"),
-    **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "losses.huber"),
+    **{name: f"losses.{here}" for name, here in _LOSSES.items()},
     **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
     "MaxNorm": "penalties.max_norm",
     "UnitNorm": "penalties.unit_norm",
@@ -161,6 +167,24 @@ _ARGUMENTS = {
     "num_thresholds": "It is fixed at 200, as by default in Keras.",
     "gradient_accumulation_steps": "Write fnn.accumulate(optimizer, {}).",
 }
+
+IN_FORWARD = {
+    "training": "train",
+    "is_training": "train",
+    "deterministic": "train, the opposite,",
+    **dict.fromkeys(("rng", "rngs"), "key"),
+}
+"""Arguments of the function of a `Model`."""
+
+OF_ESTIMATORS = {
+    "hidden_layer_sizes": "hidden",
+    "solver": "optimizer",
+    **dict.fromkeys(("learning_rate_init", "lr"), "learning_rate"),
+    **dict.fromkeys(("max_iter", "max_epochs"), "epochs"),
+    "n_iter_no_change": "patience",
+    "seed": "random_state",
+}
+"""Parameters of scikit-learn's networks and of skorch, for a `Classifier` or `Regressor`."""
 
 _VALUES = "Values are in the state: ts.params['dense']['kernel']"
 _METHODS = {
@@ -243,6 +267,15 @@ def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
         return f"{message} It is called {found} here."
     close = difflib.get_close_matches(_plain(name), list(plain), n=2)
     return f"{message} Did you mean {' or '.join(plain[other] for other in close)}?" if close else message
+
+
+def loss_here(name: str) -> str | None:
+    """What a loss of PyTorch or scikit-learn is called here; None for another name.
+
+    >>> loss_here("mse_loss"), loss_here("mine")
+    ('mean_squared_error', None)
+    """
+    return {_plain(other): here for other, here in _LOSSES.items()}.get(_plain(name))
 
 
 def _plain(name: str) -> str:

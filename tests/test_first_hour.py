@@ -1,7 +1,9 @@
 """Habits from other libraries: each works, or one line says what to write."""
 
 import copy
+import csv
 import inspect
+import io
 import json
 import pickle
 
@@ -116,15 +118,40 @@ def test_scores_unpack_to_values():
     assert json.loads(json.dumps(scores)) == plain
     assert pickle.loads(pickle.dumps(scores)) == copy.copy(scores) == scores
     assert scores | {"other": 1.0} == {**plain, "other": 1.0}
-    assert jax.tree.map(lambda value: 2 * value, scores)["loss"] == 2 * loss
+    assert {"other": 1.0} | scores == {"other": 1.0, **plain}
+    assert list(reversed(scores)) == [accuracy, loss]
+    assert scores == pytest.approx(plain)
+    twice = jax.tree.map(lambda a, b: a + b, scores, copy.deepcopy(scores))
+    assert dict(twice) == {name: 2 * value for name, value in plain.items()}
+    assert jax.jit(lambda scores: scores)(scores) == pytest.approx(plain)
+    leaves = jax.tree_util.tree_leaves_with_path(scores)
+    assert {path[0].key: value for path, value in leaves} == plain
+
+
+def test_scores_in_tables():
+    pandas = pytest.importorskip("pandas")
+    scores = fnn.evaluate(TASK, TS, (X, Y))
+    table = pandas.DataFrame([scores, {"loss": 1.0, "accuracy": 0.0}])
+    pandas.testing.assert_frame_equal(table, pandas.DataFrame([dict(scores), {"loss": 1.0, "accuracy": 0.0}]))
+    pandas.testing.assert_series_equal(pandas.Series(scores), pandas.Series(dict(scores)))
+    names = io.StringIO()
+    csv.DictWriter(names, ["loss", "accuracy"]).writerow(scores)
+    assert names.getvalue().split(",") == [str(scores["loss"]), f"{scores['accuracy']}\r\n"]
+
+
+def test_scores_by_other_than_a_name():
+    scores = fnn.evaluate(TASK, TS, (X, Y))
+    for number in (scores["loss"], np.float32(0.5), 0):
+        with pytest.raises(KeyError, match=r"gives values; use scores\.items\(\)"):
+            scores[number]
+    with pytest.raises(KeyError, match=r"'acc'. Known: loss, accuracy\."):
+        scores["acc"]
 
 
 def test_scores_are_saved(tmp_path):
     scores = fnn.evaluate(TASK, TS, (X, Y))
     fnn.save(tmp_path / "scores", TS, extra={"scores": scores})
     assert fnn.load_info(tmp_path / "scores").extra == {"scores": dict(scores)}
-    with pytest.raises(KeyError, match=r"names are in \.keys\(\)"):
-        _ = [scores[name] for name in scores]
 
 
 def test_history_as_in_keras():

@@ -101,7 +101,7 @@ TASKS = {
     "task: another function of that name": lambda: fnn.save("own", state(OWN), OWN, custom={"doubled": step}),
     "task: an optimizer of optax": lambda: fnn.save("own", state(OPTAX), OPTAX),
     "task: a layer changed by replace": lambda: fnn.save(
-        "own", state(SMALL), SMALL.replace(model=fnn.Dense(1).replace(name="last"))
+        "own", state(SMALL), SMALL.replace(model=fnn.Dense(1).replace(per_example=False))
     ),
     "task: a set as an argument": lambda: fnn.save(
         "own", state(SMALL), SMALL.replace(loss=functools.partial(fnn.losses.huber, delta={1, 2}))

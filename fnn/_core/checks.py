@@ -146,7 +146,10 @@ def check_key(where: str, key: object) -> None:
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Say what to write for arguments of other libraries, ``renamed(lr="learning_rate={}")``, in the `TypeError`."""
+    """Say what to write for arguments of other libraries, ``renamed(lr="learning_rate={}")``, in the `TypeError`.
+
+    For advice that depends on the function; `fnn._names` has the rest.
+    """
 
     def decorate(fn: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(fn)

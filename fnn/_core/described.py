@@ -74,7 +74,12 @@ class Described:
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
 
     def replace(self, **changes: object) -> Self:
-        """The same object with other fields. It drops the description, which no longer holds."""
+        """The same object with other fields. A new name enters the description; any other change drops it."""
+        if changes.keys() == {"name"} and self.config is not None:
+            bound = inspect.signature(self.config.make).bind(*self.config.args, **self.config.kwargs)
+            if "name" in bound.signature.parameters:
+                bound.arguments |= changes
+                return cast(Self, self.config.make(*bound.args, **bound.kwargs))
         return dataclasses.replace(self, **changes)
 
     def __eq__(self, other: object) -> bool:

@@ -174,8 +174,6 @@ def loop_carry(eqn: JaxprEqn) -> Sequence[Shaped]:
 # Operations that keep the values, and those that only hold another program.
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
 _CALLS = {"pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "remat2", "checkpoint"}
-# A loop's results are those of its body.
-_INSIDE = _CALLS | {"scan"}
 
 
 def origins(
@@ -212,15 +210,44 @@ def origins(
     return [label for label in dict.fromkeys((*inputs, *labels.values())) if label is not None and label in found]
 
 
-def last_operations(program: ClosedJaxpr) -> list[str | None]:
-    """For each result: "softmax", "sigmoid" or "tanh" if that is its last operation, through reshapes and calls."""
+Bounds = tuple[float, float]
+_ANY = (-math.inf, math.inf)
 
-    def ending(v: Value) -> str | None:
+
+class Ending(NamedTuple):
+    """How a program computes a result.
+
+    Attributes:
+      activation: "softmax", "sigmoid" or "tanh" if that is the last operation, through reshapes and calls; else None.
+      bounds: the bounds that follow from the operations alone, such as 0 and 1 after a mean of softmaxes. They hold for
+        any inputs; an operation that is not known has none.
+    """
+
+    activation: str | None
+    bounds: Bounds
+
+    @property
+    def in_probabilities(self) -> bool:
+        """Whether the result is a probability, whatever the inputs."""
+        return self.activation in ("softmax", "sigmoid") or 0 <= self.bounds[0] < self.bounds[1] <= 1
+
+
+def endings(program: ClosedJaxpr) -> list[Ending]:
+    """How a program computes each of its results."""
+
+    def activation(v: Value) -> str | None:
         with contextlib.suppress(Exception):
             return _last_operation(program.jaxpr, v)
         return None
 
-    return [ending(v) for v in program.jaxpr.outvars]
+    bounds = _bounds_of(program.jaxpr, [_ANY] * len(program.jaxpr.invars))
+    return [Ending(activation(v), one) for v, one in zip(program.jaxpr.outvars, bounds, strict=True)]
+
+
+def traced_endings(fn: Callable[..., PyTree], *args: PyTree) -> tuple[PyTree, list[Ending]]:
+    """The shapes of a function's result, and how it computes each array in it; from one trace."""
+    program, shapes = jax.make_jaxpr(fn, return_shape=True)(*args)
+    return shapes, endings(program)
 
 
 def _last_operation(program: Jaxpr, result: Value) -> str | None:
@@ -245,7 +272,7 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
         above, below = map(maker, eqn.invars)
         if above and below and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum"):
             return "softmax" if maker(below.invars[0]) is above else None  # the sum is of the same exponentials
-    if name in _INSIDE:
+    if name in _CALLS or (name == "scan" and eqn.params["length"]):  # a loop's results are those of its body
         (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         outer: list[Value] = [*eqn.outvars]
         return _last_operation(inner, inner.outvars[outer.index(origin(result))])
@@ -253,19 +280,9 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
 
 
 # -------------------------------------------------------------------------------------------------------------- bounds
-Bounds = tuple[float, float]
-_ANY = (-math.inf, math.inf)
 _RANGES: dict[str, Bounds] = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0)}
 _NONNEGATIVE = {"abs", "sqrt", "square"}
 _KEEPING = _PASSING | {"reduce_max", "reduce_min", "rev", "dynamic_slice", "gather", "stop_gradient", "squeeze"}
-
-
-def output_bounds(program: ClosedJaxpr) -> list[Bounds]:
-    """Bounds of each result that follow from the operations alone, such as 0 and 1 after a mean of softmaxes.
-
-    They hold for any inputs; an operation that is not known has none.
-    """
-    return _bounds_of(program.jaxpr, [_ANY] * len(program.jaxpr.invars))
 
 
 def _bounds_of(program: Jaxpr, given: Sequence[Bounds]) -> list[Bounds]:
@@ -292,6 +309,9 @@ def _bounds_after(program: Jaxpr, eqn: JaxprEqn, given: list[Bounds]) -> list[Bo
     if name in _CALLS:
         (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         return _bounds_of(inner, given[-len(inner.invars) :] if inner.invars else [])
+    if name == "scan" and eqn.params["length"]:  # whatever its rounds begin with
+        (inner,) = _within(eqn.params["jaxpr"])
+        return _bounds_of(inner, [_ANY] * len(inner.invars))
     if name == "div" and _last_operation(program, eqn.outvars[0]) == "softmax":
         return [(0.0, 1.0)]
     if name in ("concatenate", "select_n"):

@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
-from .._core.jaxprs import last_operations
-from .._core.types import Array, ArrayLike, DType, Scalar
+from .._core.jaxprs import Ending, traced_endings
+from .._core.types import Array, ArrayLike, DType, PyTree, Scalar
+from .._names import OF_ESTIMATORS
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
 from ..fitting.fit import fit
@@ -38,17 +39,6 @@ from ..training.task import Task
 Model = Layer | Task | Callable[..., Layer | Task] | None
 
 _PREDICTED = 256  # rows of a batch
-_ELSEWHERE = {
-    "hidden_layer_sizes": "hidden",
-    "solver": "optimizer",
-    "learning_rate_init": "learning_rate",
-    "lr": "learning_rate",
-    "max_iter": "epochs",
-    "max_epochs": "epochs",
-    "n_iter_no_change": "patience",
-    "seed": "random_state",
-}
-"""Parameters of other libraries, and what they are called here."""
 
 
 def mlp(
@@ -105,11 +95,12 @@ class NetworkEstimator(BaseEstimator):
     task_: Task
     state_: TrainState
 
-    def __init__(self, settings: Mapping[str, Any], **params: Any) -> None:
-        for name, value in params.items():
-            setattr(self, name, value)
-        self._settings = dict(settings)
-        if params["model"] is None or inspect.isfunction(params["model"]):
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """From the arguments of the subclass, which scikit-learn wants to see in its signature."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
+        self._settings = dict(arguments["settings"])
+        if self.model is None or inspect.isfunction(self.model):
             self._check_settings()
 
     # ------------------------------------------------------------------------------------------------------ parameters
@@ -158,7 +149,7 @@ class NetworkEstimator(BaseEstimator):
     def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
         """Refuse an unknown parameter, and suggest one."""
         close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-        close = [_ELSEWHERE[name]] if _ELSEWHERE.get(name) in known else close
+        close = [OF_ESTIMATORS[name]] if OF_ESTIMATORS.get(name) in known else close
         hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
         where = type(self).__name__
         fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)
@@ -173,7 +164,7 @@ class NetworkEstimator(BaseEstimator):
         made = self._made(self._count(known))
         layer = made.model if isinstance(made, Task) else made
         self._input_dtype = _input_dtype(layer, X)
-        program, out = _traced(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
+        out, ending = _output_of(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
         found = out.shape[1] if hasattr(out, "shape") and len(out.shape) == 2 else 0
         task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
         if task.parts[0].path:
@@ -182,8 +173,7 @@ class NetworkEstimator(BaseEstimator):
             hint = f"End it with Dense({count}), or pass a function: lambda outputs: fnn.Sequential(...)."
             got = describe(out) if hasattr(out, "shape") else kind_of(out)
             fail(type(self).__name__, expected=f"a model with outputs (batch, {count})", got=got, hint=hint)
-        ending = last_operations(program)[0]
-        self._ends_in_probabilities = expects(loss_of(task)) == "probabilities" or ending in ("softmax", "sigmoid")
+        self._ends_in_probabilities = expects(loss_of(task)) == "probabilities" or ending.in_probabilities
         return task
 
     def _made(self, outputs: int) -> Layer | Task:
@@ -339,10 +329,11 @@ def _input_dtype(layer: Layer, X: np.ndarray) -> DType:
     return jnp.result_type(float)
 
 
-def _traced(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[Any, Any]:
-    """The program of a layer outside training, and the shapes of its outputs."""
+def _output_of(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[PyTree, Ending]:
+    """The shapes of a layer's outputs outside training, and how it computes the first."""
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    return jax.make_jaxpr(lambda *args: layer.apply(*args)[0], return_shape=True)(params, state, x)
+    out, ends = traced_endings(lambda *args: layer.apply(*args)[0], params, state, x)
+    return out, ends[0]
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

@@ -18,7 +18,8 @@ import numpy as np
 
 from .._core.trees import copied, paths
 from .._core.types import Array, PyTree
-from ..nn.graph import Source, call_name, graph_of
+from ..nn.graph import Source, graph_of
+from ..nn.observe import call_name
 from ..training.batch import Batch, neutralize_zero_weights, rows_that_count, take
 from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState

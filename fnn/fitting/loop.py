@@ -16,6 +16,7 @@ from .._core.types import Array
 from .._core.warn import warn
 from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
+from ..training.totals import Totals
 from .callbacks import Callback, OnBatch, WithoutState
 from .checkpoints import RunPosition
 from .evaluate import measure_data
@@ -156,7 +157,7 @@ class Loop:
 
     def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
-        source, progress, guard = self.source, self.progress, self.source.hooks.guard
+        source, progress = self.source, self.progress
         within = position.within_epoch
         first_step, done = (int(position.ts.step), 0) if within is None else within[:2]
         ts, totals = position.ts, None
@@ -178,29 +179,31 @@ class Loop:
                 due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
                 # At the end of an epoch, _epoch saves after validation and callbacks.
                 if done != source.total and (due or interrupted):
-                    if guard is not None:
-                        guard.look(ts, totals)
-                    position = position._replace(
-                        ts=ts,
-                        made=made,
-                        within_epoch=EpochPosition(first_step, done, paths(totals)),
-                        logs=as_floats(logs),
-                        seconds=now - started,
-                        stream=update.stream,
-                        validation=self._validation_state(),
-                    )
-                    if source.resumable:
-                        self._save(position)
+                    self._look(ts, totals)
+                    place = EpochPosition(first_step, done, paths(totals))
+                    position = position._replace(ts=ts, made=made, within_epoch=place, logs=as_floats(logs))
+                    position = self._paused(position, update.stream, now - started)
                     if interrupted:
                         return position, {}
         values = as_floats(logs)
         progress.advance(done - shown, values)
-        if guard is not None and totals is not None:
-            # After the epoch others may read the state; otherwise an occasional check is enough.
-            last = position.epoch + 1 == self.options.epochs or self.interrupted()
-            if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
-                guard.look(ts, totals)
+        # After the epoch others may read the state; otherwise an occasional check is enough.
+        last = position.epoch + 1 == self.options.epochs or self.interrupted()
+        if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
+            self._look(ts, totals)
         return RunPosition(ts, position.history, made=made, epoch=position.epoch, stopped=stopped), values
+
+    def _paused(self, position: RunPosition, stream: object, seconds: float) -> RunPosition:
+        """A position within an epoch with all that it takes to continue from there; saved if that is possible."""
+        position = position._replace(seconds=seconds, stream=stream, validation=self._validation_state())
+        if self.source.resumable:
+            self._save(position)
+        return position
+
+    def _look(self, ts: TrainState, totals: Totals | None) -> None:
+        """Let the guard look at a state before others read it."""
+        if self.source.hooks.guard is not None and totals is not None:
+            self.source.hooks.guard.look(ts, totals)
 
     def _after_steps(self, step: int, made: int, update: EpochUpdate) -> tuple[TrainState | None, bool]:
         """Call the functions that are due: the state to continue with if they changed it, and whether one stopped."""
@@ -210,8 +213,7 @@ class Loop:
         ts, stop = _call_back(due, step, update.ts, as_floats(update.logs), False)
         if ts is update.ts:
             return None, stop
-        if self.source.hooks.guard is not None:
-            self.source.hooks.guard.look(update.ts, update.totals)  # it cannot repeat such a change
+        self._look(update.ts, update.totals)  # the guard cannot repeat such a change
         return ts, stop
 
 

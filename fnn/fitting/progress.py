@@ -41,7 +41,8 @@ class History(dict[str, list[float]]):
 class Scores(dict[str, float]):
     """Loss and metrics by name, which unpack to their values: ``loss, accuracy = fnn.evaluate(...)``.
 
-    Iteration gives the values, in the order of the names in ``keys()``; otherwise it is a dict.
+    Iteration gives the values, in the order of the names in ``keys()``; otherwise it is a dict: ``dict(scores)``,
+    ``scores.items()``, ``"loss" in scores`` and ``scores == {...}`` are by name.
 
     >>> scores = Scores(loss=0.5, accuracy=0.75)
     >>> loss, accuracy = scores
@@ -52,9 +53,14 @@ class Scores(dict[str, float]):
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values())
 
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self.values())
+
     def __missing__(self, name: object) -> float:
-        hint = ". Iteration gives values; the names are in .keys()" if isinstance(name, float) else ""
-        raise KeyError(f"{name!r}{hint}")
+        hint = f"Known: {', '.join(self.keys())}."
+        if not isinstance(name, str):
+            hint = "Iterating over scores gives values; use scores.items() for names and values."
+        raise KeyError(f"{name!r}. {hint}")
 
 
 jax.tree_util.register_pytree_with_keys(

@@ -122,8 +122,7 @@ class StreamSource(Source):
             if count == 2:
                 started = time.perf_counter()  # the first step also compiled
             if self.most == 1 and count == 2 + _LOOK_AFTER and time.perf_counter() - started < _LOOK_AFTER * _SHORT:
-                size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
-                self.most = max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
+                self.most = _most_gathered(batch)
         if gathered:
             yield self._piece(gathered, state)
 
@@ -183,6 +182,12 @@ class StreamSource(Source):
         data, order = jax.tree.map(join, *gathered), jnp.arange(length, dtype=jnp.int32)
         rows = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
         return Piece(data, order, len(gathered), self.batch_size, size=rows, waits=False, stream=state)
+
+
+def _most_gathered(batch: Batch) -> int:
+    """How many batches of this size may be gathered."""
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+    return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
 
 
 def _is_part(batch: Signature, whole: Signature) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -16,7 +16,7 @@ from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..fitting.evaluate import predict
 from ..nn.layer import Layer, Output
-from ..nn.observe import Trace
+from ..nn.observe import Trace, observe
 from ..training.batch import size_of
 from ..training.probe import observed
 from ..training.state import TrainState, check_state, check_task
@@ -42,7 +42,10 @@ def outputs(
 
     Raises:
       InputError: for a name that no layer or more than one layer has, with the paths there are; for a layer inside a
-        loop or a ``vmap`` of your own, whose values do not exist outside it; and as `predict`.
+        `Repeated`, a `Rematerialized`, or a loop, ``jit`` or ``vmap`` of your own, outside of which its values do not
+        exist; and as `predict`.
+
+    Inside a `TimeDistributed` the steps of all examples are rows, (batch * time, ...).
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(4, activation="relu"), fnn.Dense(2))
@@ -85,13 +88,28 @@ def _inner(
     """Apply a model and return the outputs of inner layers by name."""
     (_, state), seen = observed(model, None, params, state, x, key=key, train=train)
     by_path = {path or model.name: trace for path, trace in seen.items()}
-    return {name: _find(name, by_path).y for name in names}, state
+    every = list(by_path)
+    if not all(_named(name, by_path) for name in names):
+        with observe(lambda trace: every.append("/".join(trace.path))):
+            # A new function, since JAX remembers what it traced.
+            jax.eval_shape(lambda *args: model.apply(*args), *shape_of((params, state, x)))
+    return {name: _find(name, by_path, every).y for name in names}, state
 
 
-def _find(name: str, by_path: Mapping[str, Trace]) -> Trace:
-    found = [path for path in by_path if path == name] or [path for path in by_path if path.endswith(f"/{name}")]
+def _named(name: str, paths: Iterable[str]) -> list[str]:
+    """The path of this name, or else those that end in it."""
+    return [path for path in paths if path == name] or [path for path in paths if path.endswith(f"/{name}")]
+
+
+def _find(name: str, by_path: Mapping[str, Trace], every: Iterable[str]) -> Trace:
+    """The layer of this name; ``every`` has the paths of those in loops too."""
+    found = _named(name, by_path)
     if len(found) == 1:
         return by_path[found[0]]
     if found:
         fail("outputs", expected=f"the path of one of {listed(found)}", got=repr(name))
+    for path in _named(name, every):
+        around = next((outer for outer in by_path if path.startswith(f"{outer}/")), list(by_path)[-1])
+        got = f"{path!r}, whose values do not exist outside {around!r}"
+        fail("outputs", expected=f"one of the layers {listed(by_path)}", got=got)
     fail("outputs", expected=f"one of the layers {listed(by_path)}", got=repr(name))

@@ -13,7 +13,7 @@ import numpy as np
 from .._core.checks import is_concrete
 from .._core.dtypes import is_float
 from .._core.errors import fail
-from .._core.jaxprs import last_operations
+from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree, State
@@ -191,14 +191,14 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
             found[name] = trace.layer.kind, own, repeated
         return [trace.y for trace in seen.values()]
 
-    program, outputs = jax.make_jaxpr(forward, return_shape=True)(*shape_of((ts.params, ts.state, batch.x, ts.key)))
-    ends = iter(last_operations(program))
+    outputs, found_ends = traced_endings(forward, *shape_of((ts.params, ts.state, batch.x, ts.key)))
+    ends = iter(found_ends)
     plans = []
     for (name, (kind, own, repeated)), out in zip(found.items(), outputs, strict=True):
-        endings = [next(ends) for _ in jax.tree.leaves(out)]
+        own_ends = [next(ends) for _ in jax.tree.leaves(out)]
         # A Sequential inside the model repeats the output of its last layer.
         if not (kind == "Sequential" and not own and repeated):
-            plans.append(_Plan(name, kind, endings[0] if endings else None, own))
+            plans.append(_Plan(name, kind, own_ends[0].activation if own_ends else None, own))
     return plans
 
 

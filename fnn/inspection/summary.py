@@ -12,8 +12,9 @@ from .._core.errors import shape_text
 from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import Where, check_matches, matches, paths
 from .._core.types import PyTree
-from ..nn.graph import call_name, connections, source_name
+from ..nn.graph import connections, source_name
 from ..nn.layer import Layer, example_of
+from ..nn.observe import call_name
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
 from .layers import count_of, layer_calls, layer_of, resized

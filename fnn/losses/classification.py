@@ -142,7 +142,7 @@ def categorical_focal_crossentropy(
     _check_focus(where, alpha, gamma, label_smoothing)
     check_classes(where, predictions)
     p, t = align(where, predictions, targets)
-    return mean_per_example(_focal(p, _smoothed(t, label_smoothing, p.shape[-1]), alpha, gamma, from_logits))
+    return mean_per_example(_focal(p, t, alpha, gamma, label_smoothing, from_logits))
 
 
 def sparse_categorical_focal_crossentropy(
@@ -164,8 +164,8 @@ def sparse_categorical_focal_crossentropy(
     _check_focus(where, alpha, gamma, label_smoothing)
     chosen, inside = _chosen_classes(where, predictions, targets)
     p = widened(predictions)
-    t = _smoothed(chosen.astype(p.dtype), label_smoothing, p.shape[-1])
-    return mean_per_example(_nan_outside(_focal(p, t, alpha, gamma, from_logits), inside))
+    values = _focal(p, chosen.astype(p.dtype), alpha, gamma, label_smoothing, from_logits)
+    return mean_per_example(_nan_outside(values, inside))
 
 
 def kl_divergence(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
@@ -250,11 +250,11 @@ def _binary_crossentropies(p: Array, t: Array, from_logits: bool) -> Array:
     return -t * jnp.log(p) - (1 - t) * jnp.log(1 - p)
 
 
-def _focal(p: Array, t: Array, alpha: Scalar, gamma: Scalar, from_logits: bool) -> Array:
+def _focal(p: Array, t: Array, alpha: Scalar, gamma: Scalar, label_smoothing: Scalar, from_logits: bool) -> Array:
     """The focal loss of each row; ``1 - p`` is computed without cancellation from ``log(p)``."""
     log_p = _log_probabilities(p, from_logits)
     focus = jnp.asarray(alpha, p.dtype) * _power(-jnp.expm1(log_p), gamma)
-    return jnp.sum(focus * _weighted(t, -log_p), -1)
+    return jnp.sum(focus * _weighted(_smoothed(t, label_smoothing, p.shape[-1]), -log_p), -1)
 
 
 def _power(q: Array, gamma: Scalar) -> Array:

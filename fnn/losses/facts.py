@@ -9,9 +9,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import resolve
+from .._core.checks import canonical, resolve
 from .._core.errors import fail
 from .._core.types import ArrayLike, ArraySpec
+from .._names import loss_here
 from . import classification, gaussian, margins, regression
 from .common import Loss, check_order
 
@@ -134,18 +135,6 @@ FACTS: tuple[Facts, ...] = (
 )
 LOSSES: dict[str, Loss] = {name: facts.loss for facts in FACTS for name in (loss_name(facts.loss), *facts.also)}
 
-_ELSEWHERE = {
-    **dict.fromkeys(("crossentropy", "crossentropyloss"), "sparse_categorical_crossentropy"),
-    **dict.fromkeys(("binarycrossentropywithlogits", "bcewithlogitsloss", "bceloss"), "binary_crossentropy"),
-    **dict.fromkeys(("mseloss", "squarederror"), "mean_squared_error"),
-    **dict.fromkeys(("l1loss", "absoluteerror"), "mean_absolute_error"),
-    **dict.fromkeys(("smoothl1loss", "huberloss"), "huber"),
-    "kldivloss": "kl_divergence",
-    "poissonnllloss": "poisson",
-    "gaussiannllloss": "gaussian_nll",
-}
-"""Names of PyTorch and scikit-learn, without case and underscores."""
-
 
 def get_loss(loss: str | Loss) -> Loss:
     """A loss by name; a function ``(predictions, targets) -> (batch,)`` is returned unchanged.
@@ -154,7 +143,7 @@ def get_loss(loss: str | Loss) -> Loss:
     For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``. An unknown name raises
     `InputError` with the close matches.
     """
-    if isinstance(loss, str) and (here := _ELSEWHERE.get(loss.lower().replace("_", ""))):
+    if isinstance(loss, str) and canonical(loss, LOSSES) not in LOSSES and (here := loss_here(loss)):
         hint = f"It is called {here!r} here."
         fail("loss", expected="the name of a known loss or a function", got=repr(loss), hint=hint)
     if callable(loss):

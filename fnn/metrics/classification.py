@@ -249,9 +249,8 @@ def confusion_matrix(
     [[1 1]
      [0 1]]
     """
-    where = "confusion_matrix"
-    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = pairs_and_number(where, given, num_classes)
+    given = class_arguments("confusion_matrix", predictions, targets, threshold, multi_label, sample_weight)
+    p, t, classes = pairs_and_number("confusion_matrix", given, num_classes)
     w = _weight_of_each(given.weights, p.shape)
     if given.several:
         counts = count_labels(p, t, given.weights)
@@ -321,10 +320,9 @@ def precision_recall_f1(
     >>> print(precision_recall_f1([0, 1, 1], [0, 1, 0]).recall)
     [0.5 1. ]
     """
-    where = "precision_recall_f1"
-    given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    (p, t, classes), w = pairs_and_number(where, given, num_classes), given.weights
-    return class_scores(count_labels(p, t, w) if given.several else count_classes(p, t, w, classes))
+    given = class_arguments("precision_recall_f1", predictions, targets, threshold, multi_label, sample_weight)
+    pairs = pairs_and_number("precision_recall_f1", given, num_classes)
+    return class_scores(count_pairs(*pairs, given.weights, given.several))
 
 
 @float64_on_host
@@ -373,9 +371,13 @@ def mean_iou(
     """
     where = "mean_iou"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = pairs_and_number(where, given, num_classes)
-    counts = count_labels(p, t, given.weights) if given.several else count_classes(p, t, given.weights, classes)
-    return _mean_overlap(counts, given.several)
+    pairs = pairs_and_number(where, given, num_classes)
+    return _mean_overlap(count_pairs(*pairs, given.weights, given.several), given.several)
+
+
+def count_pairs(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Counts:
+    """Counts of each class, or of each of several yes/no labels."""
+    return count_labels(p, t, weights) if several else count_classes(p, t, weights, classes)
 
 
 def _count_outcomes(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Counts:
@@ -449,8 +451,7 @@ def streaming_mean_iou(threshold: Scalar, several: bool) -> Metric:
     """`mean_iou` from counts of classes or labels."""
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        p, t, classes = _pairs("mean_iou", predictions, targets, threshold, several)
-        return count_labels(p, t, weights) if several else count_classes(p, t, weights, classes)
+        return count_pairs(*_pairs("mean_iou", predictions, targets, threshold, several), weights, several)
 
     return Metric("mean_iou", measure, lambda counts: _mean_overlap(counts, several))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,10 @@ class Metric(Described):
     result: Callable[[Totals], Array]
     merge: Callable[[Totals, Totals], Totals] = _add
     spec: str | None = None
+
+    def replace(self, **changes: object) -> Self:
+        """The same metric with other fields; one that computes something else is no longer adapted to a task's loss."""
+        return super().replace(**changes if changes.keys() <= {"name"} else {"spec": None, **changes})
 
 
 @described

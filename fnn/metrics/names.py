@@ -150,13 +150,13 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
 
 
 @described
-def _get_metric(name: str, loss: losses.Loss | None = None) -> Metric:
-    spec = lookup("metric", name, _SPECS)
+def _get_metric(metric: str, loss: losses.Loss | None = None) -> Metric:
+    spec = lookup("metric", metric, _SPECS)
     facts, cut = _FACTS[spec], 0.5 if loss is None else threshold(loss)
-    metric = facts.make(cut, loss is not None and losses.several_labels(loss)).replace(name=name, spec=spec)
+    made = facts.make(cut, loss is not None and losses.several_labels(loss)).replace(name=metric, spec=spec)
     if loss is None or facts_of(loss).outputs != GAUSSIAN or facts.reads != VALUES:
-        return metric
-    return metric.replace(measure=lambda p, t, w: metric.measure(losses.gaussian_moments(p).mean, t, w))
+        return made
+    return made.replace(measure=lambda p, t, w: made.measure(losses.gaussian_moments(p).mean, t, w), spec=spec)
 
 
 _get_metric.__name__ = "get_metric"  # a metric prints as the call that a user would write

@@ -12,7 +12,7 @@ from .._core.errors import fail
 from .._core.tables import table_line
 from .._core.types import ArrayLike, Scalar
 from .arguments import ClassArguments, class_arguments
-from .classification import Counts, class_scores, count_classes, count_labels, pairs_and_number
+from .classification import Counts, class_scores, count_labels, count_pairs, pairs_and_number
 from .metric import float64_on_host
 
 
@@ -74,7 +74,7 @@ def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple
     p, t, classes = pairs_and_number(where, given, None if scored else count)
     if count not in (None, classes):
         fail(where, expected=f"{classes} names", got=f"{count} names")
-    counts = count_labels(p, t, given.weights) if given.several else count_classes(p, t, given.weights, classes)
+    counts = count_pairs(p, t, classes, given.weights, given.several)
     columns = [np.asarray(column) for column in class_scores(counts)[:3]]
     support = np.asarray(counts.true)
     total = support.sum().item()

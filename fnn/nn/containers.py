@@ -245,6 +245,9 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     Compile time does not grow with ``n``. The parameters and the state are those of the layer, stacked along a new
     first axis (n, ...). Copy ``i`` receives ``jax.random.fold_in(key, i)``, so that `init` and dropout differ.
 
+    `fnn.summary` lists the layers inside once, with the parameters of all copies. Values inside the loop do not exist
+    outside it: `fnn.outputs` and `fnn.layer_report` see the output of the last copy alone.
+
     Args:
       layer: a layer whose output has the shape and dtype of its input, such as a `Residual`.
       n: number of copies, at least 1.
@@ -299,6 +302,7 @@ def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
 
     The results are the same. Memory in training falls to the input of the layer, at the price of one more forward
     pass; `Repeated` of a rematerialized block stores one array per copy. Parameters and state are the layer's own.
+    `fnn.outputs` and `fnn.layer_report` see the output of the whole, and not the values that are not stored.
 
     Args:
       layer: any layer.

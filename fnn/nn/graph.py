@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from .._core.jaxprs import origins, trace_state
 from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer
-from .observe import Trace, observe
+from .observe import Trace, call_name, observe
 
 Place = tuple[tuple[str, int], ...]  # as in `Trace`
 Source = str | Place
@@ -29,11 +31,6 @@ class _Call(NamedTuple):
 def leaf_names(name: str, tree: PyTree) -> list[str]:
     """The arrays of a tree as Python writes them: "x['left']"."""
     return [f"{name}{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-def call_name(name: str, number: int) -> str:
-    """A layer's name, with the number of the call if it is not the first."""
-    return name if number == 1 else f"{name} (call {number})"
 
 
 def source_name(source: Source) -> str:
@@ -60,6 +57,42 @@ def graph_of(
 
     Calls inside a ``scan``, ``vmap`` or ``jit`` of the user's have none, since their values do not exist outside it.
     """
+    args = params, state, jax.random.key(0), x
+    calls, origins_of, count = _recorded(layer, args, train)
+    labels: list[Source | None] = [None] * len(jax.tree.leaves(args[:3]))
+    unnamed: list[Source | None] = [*labels, *(None for _ in jax.tree.leaves(x))]
+    labels += leaf_names("x", x)
+    inputs, results, start = list[range](), list[range](), 0
+    for call in calls:
+        inputs.append(range(start, start := start + len(call.inputs)))
+        results.append(range(start, start := start + call.outputs))
+    models = {call.place: i for i, call in enumerate(calls) if call.kind == "Model"}
+
+    def siblings(parent: Place) -> dict[int, Source]:
+        """The results of all calls directly inside a model, by position."""
+        of_parent = [i for i, call in enumerate(calls) if call.place[:-1] == parent]
+        return {position: calls[i].place for i in of_parent for position in results[i]}
+
+    found: dict[Place, list[Source]] = {}
+    for i, call in enumerate(calls):
+        parent = call.place[:-1]
+        if parent in models:
+            above = dict(zip(inputs[models[parent]], calls[models[parent]].inputs, strict=True))
+            found[call.place] = origins_of(inputs[i], above | siblings(parent), unnamed)
+        elif not parent and layer.kind == "Model":
+            found[call.place] = origins_of(inputs[i], siblings(()), labels)
+    if layer.kind != "Model":
+        return found, []
+    return found, [origins_of([i], siblings(()), labels) for i in range(start, count)]
+
+
+def _recorded(
+    layer: Layer, args: tuple[Params, State, Key, PyTree], train: bool
+) -> tuple[list[_Call], Callable[..., list[Source]], int]:
+    """The calls in a layer, and `origins` in a program that returns their inputs and outputs, then those of the layer.
+
+    Last comes the number of all that it returns.
+    """
     calls: list[_Call] = []
 
     def forward(params: Params, state: State, key: Key, x: PyTree) -> list[Array]:
@@ -81,30 +114,5 @@ def graph_of(
             y = layer.apply(params, state, x, key=key, train=train)[0]
         return [*values, *jax.tree.leaves(y)]
 
-    args = params, state, jax.random.key(0), x
     program, shapes = jax.make_jaxpr(forward, return_shape=True)(*args)
-    labels: list[Source | None] = [None] * len(jax.tree.leaves(args[:3]))
-    unnamed: list[Source | None] = [*labels, *(None for _ in jax.tree.leaves(x))]
-    labels += leaf_names("x", x)
-    inputs, results, start = list[range](), list[range](), 0
-    for call in calls:
-        inputs.append(range(start, start := start + len(call.inputs)))
-        results.append(range(start, start := start + call.outputs))
-    models = {call.place: i for i, call in enumerate(calls) if call.kind == "Model"}
-
-    def siblings(parent: Place) -> dict[int, Source]:
-        """The results of all calls directly inside a model, by position."""
-        of_parent = [i for i, call in enumerate(calls) if call.place[:-1] == parent]
-        return {position: calls[i].place for i in of_parent for position in results[i]}
-
-    found: dict[Place, list[Source]] = {}
-    for i, call in enumerate(calls):
-        parent = call.place[:-1]
-        if parent in models:
-            above = dict(zip(inputs[models[parent]], calls[models[parent]].inputs, strict=True))
-            found[call.place] = origins(program, inputs[i], above | siblings(parent), unnamed)
-        elif not parent and layer.kind == "Model":
-            found[call.place] = origins(program, inputs[i], siblings(()), labels)
-    if layer.kind != "Model":
-        return found, []
-    return found, [origins(program, [i], siblings(()), labels) for i in range(start, len(shapes))]
+    return calls, partial(origins, program), len(shapes)

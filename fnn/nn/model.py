@@ -21,6 +21,7 @@ from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, 
 from .._core.jaxprs import trace_state
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
+from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
 from .layer import Layer, Output, call_hint, penalties_inside
 from .observe import call, inside, setting
@@ -28,13 +29,6 @@ from .observe import call, inside, setting
 Path = tuple[str | int, ...]
 Entries = Mapping[Path, PyTree]  # parameters or state by layer
 Nested = Layer | Sequence["Nested"] | Mapping[str, "Nested"]
-_OTHER_NAMES = {
-    "training": "train",
-    "is_training": "train",
-    "deterministic": "train, the opposite,",
-    "rng": "key",
-    "rngs": "key",
-}
 _TRANSFORMATIONS = "jax.lax.scan, vmap, jit, cond or checkpoint"
 _OUTSIDE = "Call it outside, or use fnn.Repeated or fnn.Rematerialized."
 _SHAPES: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("shapes", default=None)
@@ -399,7 +393,7 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
     given = getattr(forward, "keywords", {})  # of a functools.partial
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     options = {name for name in ("key", "train") if (any_name or name in parameters) and name not in given}
-    others = [name for name in _OTHER_NAMES if name in parameters and name not in given]
+    others = [name for name in IN_FORWARD if name in parameters and name not in given]
     try:
         signature.bind(None, None, **dict.fromkeys(options))
     except TypeError:
@@ -408,7 +402,7 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
         fits = not others
     if not fits:
         hint = "Pass several inputs as one tuple or dict."
-        hint = f"Write {_OTHER_NAMES[others[0]]} for {others[0]}." if others else hint
+        hint = f"Write {IN_FORWARD[others[0]]} for {others[0]}." if others else hint
         got = f"{written(forward)}({', '.join(parameters)})"
         fail("Model", expected="forward(layers, x), with key or train by name if it needs them", got=got, hint=hint)
     return options

@@ -115,6 +115,11 @@ def current_path() -> tuple[str, ...]:
     return tuple(name for name, _ in _place.get())
 
 
+def call_name(name: str, number: int) -> str:
+    """A layer's name, with the number of the call if it is not the first."""
+    return name if number == 1 else f"{name} (call {number})"
+
+
 def is_repeated_call() -> bool:
     """Whether a `Model` calls the current layer, or one around it, for the second time or later."""
     return any(number > 1 for _, number in _place.get())

@@ -132,6 +132,13 @@ def _check_state(grads: Params, state: OptState, slots: Iterable[str], hyper: It
                 fail("optimizer", expected=expected, got=describe(slot), hint=hint)
 
 
+def _check_parameters(params: Params) -> None:
+    for path, p in paths(params).items():
+        if not is_float(p):
+            hint = "Keep numbers that are not trained in the layer's state."
+            fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
+
+
 @described
 def from_rule(
     rule: Rule,
@@ -174,10 +181,7 @@ def from_rule(
     leaves, schedules = split_schedules({**hyper, **decays})
 
     def init(params: Params) -> OptState:
-        for path, p in paths(params).items():
-            if not is_float(p):
-                hint = "Keep numbers that are not trained in the layer's state."
-                fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
+        _check_parameters(params)
         if "weight_decay" in decays:
             check_matches("weight_decay_where", weight_decay_where, paths(params))
         # In bfloat16 a slot near 1 stops changing: 1e-3 is rounded away.

@@ -12,8 +12,9 @@ import numpy as np
 from .._core.types import PyTree
 from ..inspection.layers import layer_of, resized
 from ..inspection.summary import Row, shape_cell, summary
-from ..nn.graph import Source, call_name, connections, leaf_names, source_name
+from ..nn.graph import Source, connections, leaf_names, source_name
 from ..nn.layer import Layer, example_of
+from ..nn.observe import call_name
 from ..training.task import Task
 from ._columns import Place, columns_of
 from ._draw import COLORS, Axes, Style, lighten, one_axes

@@ -15,7 +15,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, kind_of, located
-from .._core.jaxprs import last_operations
+from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..nn.cache import add_caches, cache_shapes
@@ -107,21 +107,24 @@ _SAY_WHICH = (
 )
 
 
-def _are_logits(where: str, last_operation: str | None, from_logits: bool | None) -> bool:
-    """Whether a model's outputs are logits, by ``from_logits`` if given, else by the model's last operation."""
+def _are_logits(where: str, ending: Ending | None, from_logits: bool | None) -> bool:
+    """Whether a model's outputs are logits, by ``from_logits`` if given, else by how the model ends."""
     if not (from_logits is None or isinstance(from_logits, (bool, np.bool_))):
         fail(where, expected="from_logits to be True, False or None", got=repr(from_logits))
     if from_logits is not None:
         return bool(from_logits)
-    if last_operation == "sigmoid":
-        fail(where, expected="logits or the output of a softmax", got="the output of a sigmoid", hint=_SAY_WHICH)
-    return last_operation != "softmax"
+    if ending is None or not ending.in_probabilities:
+        return True
+    if ending.activation != "softmax":
+        got = "the output of a sigmoid" if ending.activation else "outputs that lie between 0 and 1"
+        fail(where, expected="logits or the output of a softmax", got=got, hint=_SAY_WHICH)
+    return False
 
 
-def _last_operation(fn: Callable[..., PyTree], *args: PyTree) -> tuple[str | None, PyTree]:
-    """Name of the operation that makes a function's last output, and the shapes of all outputs, from one trace."""
-    closed, out = jax.make_jaxpr(fn, return_shape=True)(*args)
-    return (last_operations(closed) or [None])[-1], out
+def _ending(fn: Callable[..., PyTree], *args: PyTree) -> tuple[Ending | None, PyTree]:
+    """How a function computes its last output, and the shapes of all."""
+    out, ends = traced_endings(fn, *args)
+    return ends[-1] if ends else None, out
 
 
 def _as_ids(where: str, name: str, ids: ArrayLike) -> Array:
@@ -162,7 +165,8 @@ def generate_from(
       key: a PRNG key; the same key gives the same text.
       length: number of symbols to generate.
       temperature, top_k: see `sample`.
-      from_logits: whether ``step`` returns logits, not probabilities; default: unless its last operation is a softmax.
+      from_logits: whether ``step`` returns logits, not probabilities; default: unless its last operation is a softmax;
+        other values that can only lie between 0 and 1 raise an error.
 
     Returns:
       (length,) int32; -1 from the first NaN of ``step`` on.
@@ -198,9 +202,9 @@ def generate_from(
     return _generation_loop(step, (carry, ids[-1]), key, length, draw)
 
 
-def _check_step(where: str, step: Step[Carry], carry: Carry) -> str | None:
-    """Check that ``step`` preserves its carry and returns one row of logits; return the name of its last operation."""
-    last_operation, out = _last_operation(step, carry, jax.ShapeDtypeStruct((), jnp.int32))
+def _check_step(where: str, step: Step[Carry], carry: Carry) -> Ending | None:
+    """Check that ``step`` preserves its carry and returns one row of logits; return how it computes them."""
+    ending, out = _ending(step, carry, jax.ShapeDtypeStruct((), jnp.int32))
     if not (isinstance(out, tuple) and len(out) == 2):
         fail(where, expected="step(carry, symbol) to return (carry, logits)", got=describe(out))
     returned, passed = (jax.tree.map(describe, tree) for tree in (out[0], carry))
@@ -210,7 +214,7 @@ def _check_step(where: str, step: Step[Carry], carry: Carry) -> str | None:
     if jnp.ndim(out[1]) != 1:
         hint = "A step reads one symbol; take row 0 of a batch of one." if jnp.ndim(out[1]) == 2 else ""
         fail(where, expected="step to return logits of shape (symbols,)", got=describe(out[1]), hint=hint)
-    return last_operation
+    return ending
 
 
 def _generation_loop(
@@ -258,8 +262,8 @@ def generate(
     """
     _check_sampling("generate", key, temperature, top_k, length)
     ids = _as_ids("generate", "a window", window)
-    last_operation, _ = _last_operation(predict, jax.ShapeDtypeStruct((1, *ids.shape), jnp.int32))
-    are_logits = _are_logits("generate", last_operation, from_logits)
+    ending, _ = _ending(predict, jax.ShapeDtypeStruct((1, *ids.shape), jnp.int32))
+    are_logits = _are_logits("generate", ending, from_logits)
 
     def step(window: Array, symbol: Array) -> tuple[Array, Array]:
         window = jnp.concatenate([window[1:], symbol[None]])
@@ -314,7 +318,8 @@ def _generate(
             ids, first = _generate_cached(read, add_caches(caches, state), key, window, length, draw)
         # Only if other layers treat each step alone does a cache leave the outputs as they are.
         differs = ~_nearly_equal(first, predict(window[None])[0])
-    if from_logits is not None or _last_operation(predict, window[None])[0] is not None:
+    ending, _ = _ending(predict, window[None])
+    if from_logits is not None or (ending is not None and ending.in_probabilities):
         return ids, jnp.zeros((), bool), differs
     row = predict(window[None])[0]
     row = row.astype(at_least_float32(row.dtype))

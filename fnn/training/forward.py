@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from typing import NoReturn, cast
 
 import jax
 
 from .._core.errors import fail
-from .._core.jaxprs import Bounds, last_operations, output_bounds
+from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs
+from .batch import Signature
 from .outputs import OutputLoss, Path, check_outputs, leaf_paths
 from .task import Task
 
@@ -72,37 +75,43 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
 def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
 
-    def trace(train: bool) -> tuple[ModelOutputs, list[tuple[Path, str | None, Bounds]]]:
-        """The outputs, and the last operation and the bounds of each prediction."""
-        key = jax.random.key(0) if train else None
-        traced = jax.make_jaxpr(lambda *args: forward(task, *args, key=key, train=train)[0], return_shape=True)
-        program, outputs = traced(*shape_of((params, state, x)))
-        # The scores follow the predictions, so the paths are fewer.
-        ends = zip(leaf_paths(outputs.predictions), last_operations(program), output_bounds(program), strict=False)
-        return outputs, list(ends)
-
-    outputs, ends = trace(train=False)
+    shapes = shape_of((params, state, x))
+    outputs, found = traced_endings(lambda *args: forward(task, *args)[0], *shapes)
     out = outputs.predictions
+    # The scores follow the predictions, so the paths are fewer.
+    ends = list(zip(leaf_paths(out), found, strict=False))
     check_outputs(task.parts, task.without_loss, out)
     for part in task.parts:
         if expects(part.loss) == "logits":
-            path, ending, bounds = next(end for end in ends if end[0][: len(part.path)] == part.path)
-            _check_logits(part, ending, bounds, path in outputs.activated)
+            path, ending = next(end for end in ends if end[0][: len(part.path)] == part.path)
+            if ending.in_probabilities and path not in outputs.activated:
+                _refuse_probabilities(part, ending)
     # Otherwise the loss of training would not be that of evaluation.
-    if outputs.activated and trace(train=True)[0].activated != outputs.activated:
+    if outputs.activated and _activated_in_training(task, *shapes) != outputs.activated:
         hint = "Put layers that act in training alone, such as Dropout, before the activation."
         expected = "a model whose softmax or sigmoid is the last operation in training too"
         fail("Task", expected=expected, got="one where another follows", hint=hint)
     return out
 
 
-def _check_logits(part: OutputLoss, ending: str | None, bounds: Bounds, activated: bool) -> None:
-    """Refuse an output that is a probability, unless it comes from an activation before which the loss reads."""
-    if activated or not (ending in ("softmax", "sigmoid") or 0 <= bounds[0] < bounds[1] <= 1):
-        return
+def _activated_in_training(task: Task, params: Params, state: State, x: PyTree) -> tuple[Path, ...]:
+    """`ModelOutputs.activated` in training; the model is traced once for any number of rows."""
+    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
+    trace = _trace_in_training.__wrapped__ if task.traced else _trace_in_training
+    return trace(task, Signature.of((params, state, one)))
+
+
+@functools.lru_cache(maxsize=64)
+def _trace_in_training(task: Task, args: Signature) -> tuple[Path, ...]:
+    traced = jax.eval_shape(lambda *args: forward(task, *args, key=jax.random.key(0), train=True)[0], *args.tree())
+    return cast(ModelOutputs, traced).activated
+
+
+def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
+    """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
     place = f" in {part.name!r}" if part.path else ""
     expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
-    got = f"one that ends in {ending}" if ending else "one whose outputs lie between 0 and 1"
+    got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
     hint = (
         f"Leave the activation out, make fnn's {activation_of(part.loss)!r} by name the last operation, outside of "
         "Repeated and Rematerialized, or use functools.partial(loss, from_logits=False)."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
 from .._core.types import Array, Params, PyTree, State
 from ..nn.layer import Layer, Output
-from ..nn.observe import Trace, carry_note, observe
+from ..nn.observe import Trace, call_name, carry_note, observe
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import outputs_of
 from .segments import zeros
@@ -80,14 +81,11 @@ def observed(
     here = trace_state()
 
     def note(trace: Trace) -> PyTree:
-        # Values inside a loop or a vmap of a user's layer mean nothing outside; only the layer around it is recorded.
+        # Values inside a loop, a checkpoint or a vmap mean nothing outside; only the layer around it is recorded.
         if trace_state() != here:
             return None
-        path = name = "/".join(trace.path)
-        calls = 1
-        while name in seen:
-            calls += 1
-            name = f"{path} (call {calls})"
+        path = "/".join(trace.path)
+        name = next(name for number in itertools.count(1) if (name := call_name(path, number)) not in seen)
         y = trace.y if probes is None else _tapped(trace.y, probes[name])
         seen[name] = trace._replace(y=y)
         return y
@@ -100,26 +98,30 @@ def observed(
     return (y, state), seen
 
 
-def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> LayerValues:
-    """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
-
-    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside
-    `Sequential`, `Residual` and `Bidirectional` are observed at any depth, but not inside a loop, a ``vmap`` or a
-    ``jit`` of your own layer. ``valid`` (batch,) is False for rows that only pad the batch.
-    """
-    check_task(task)
-    check_state(ts)
-    batch = as_batch(batch, "batch")
-    size_of(batch)
-    batch = neutralize_zero_weights(task.model, batch)
+def _probes(task: Task, ts: TrainState, x: PyTree) -> ByLayer:
+    """Zeros for each float in the output of each layer."""
 
     def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
         return OrderedDict(floats)
 
-    shapes = jax.eval_shape(forward, ts.params, ts.state, batch.x, ts.key)
-    probes = zeros(shapes)
+    return cast(ByLayer, zeros(jax.eval_shape(forward, ts.params, ts.state, x, ts.key)))
+
+
+def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
+    """The output of each layer and the gradient at it, in the training step that ``ts`` is about to make.
+
+    The arithmetic is that of `train_step`: the same key, training mode, weights and penalties. Layers inside others
+    are observed at any depth, but not inside a `Repeated`, a `Rematerialized`, or a loop, a ``vmap`` or a ``jit`` of
+    your own layer, where the whole counts as one layer; inside a `TimeDistributed` their outputs have a row for each
+    step.
+    """
+    check_task(task)
+    check_state(ts)
+    batch = as_batch(batch, "batch")
+    size_of(batch)
+    batch = neutralize_zero_weights(task.model, batch)
 
     # The step's own function does the work, on a model whose parameters are pairs (parameters, probes) and whose state
     # includes the observed outputs.
@@ -136,8 +138,8 @@ def layer_values(task: Task, ts: TrainState, batch: Batch, valid: Array | None =
         metrics=(),
         penalty=(lambda pair: sum_of([penalty(pair[0]) for penalty in penalties])) if penalties else None,
     )
-    start = ts._replace(params=(ts.params, probes))
-    (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch, valid)
+    start = ts._replace(params=(ts.params, _probes(task, ts, batch.x)))
+    (grads, at_outputs), (state, scores, outputs), totals = gradients(probed, start, batch)
     added = penalties_of(task, ts.params, state)
     loss = results(probed, totals)["loss"]
     return LayerValues(

@@ -202,6 +202,29 @@ def test_pickle_and_deepcopy():
     jax.tree.map(np.testing.assert_array_equal, there, trained(task, ts, jax.config.read(SPEED)))
 
 
+def _forward(layers, x):
+    return layers.a(x)
+
+
+@pytest.mark.parametrize(
+    ("made", "right"),
+    [
+        (fnn.Dense(4, "relu"), fnn.Dense(4, "relu", name="b")),
+        (fnn.Activation("relu", "a"), fnn.Activation("relu", "b")),
+        (fnn.Sequential(fnn.Dense(4), fnn.Dense(2), name="a"), fnn.Sequential(fnn.Dense(4), fnn.Dense(2), name="b")),
+        (fnn.Repeated(fnn.Dense(4), 2), fnn.Repeated(fnn.Dense(4), 2, name="b")),
+        (fnn.Model(_forward, a=fnn.Dense(4)), fnn.Model(_forward, a=fnn.Dense(4), name="b")),
+        (fnn.metrics.binned_auc("pr", thresholds=9), fnn.metrics.binned_auc("pr", thresholds=9, name="b")),
+    ],
+    ids=lambda made: made.name,
+)
+def test_a_new_name_enters_the_description(made, right):
+    renamed = made.replace(name="b")
+    assert renamed == right != made
+    assert renamed.name == "b"
+    assert renamed.config.make is made.config.make
+
+
 def test_replace_drops_the_description():
     layer = fnn.Dense(4).replace(per_example=False)
     assert layer.config is None

@@ -70,7 +70,7 @@ def test_unknown_operations_are_left_out(name):
     within = {"programs under unknown names": 2, "scan with": 1, "while with": 2, "closed_call": 2}
     inside = max((count for start, count in within.items() if name.startswith(start)), default=0)
     assert jaxprs.multiply_adds(found) == 12 * (1 + inside)
-    assert jaxprs.last_operations(found) == [None]
+    assert [end.activation for end in jaxprs.endings(found)] == [None]
     assert name.split()[0] in jaxprs.program_text(found)
     carried = [jaxprs.loop_carry(eqn) for eqn, _ in jaxprs.operations(found)]
     assert any(carried) == (name == "scan with half of its parameters")  # which returns what its program does
@@ -206,10 +206,14 @@ def test_multiply_adds_of_a_convolution_and_its_gradients(groups):
         (lambda x: jnp.float32(1), None),
     ],
 )
-def test_last_operations(fn, ending):
-    assert jaxprs.last_operations(program(fn, (3, 2))) == [ending]
+def test_endings(fn, ending):
+    assert [end.activation for end in jaxprs.endings(program(fn, (3, 2)))] == [ending]
     both = program(lambda x: (x + 1, fn(x)), (3, 2))
-    assert jaxprs.last_operations(both) == [None, ending]
+    assert [end.activation for end in jaxprs.endings(both)] == [None, ending]
+
+
+def repeated(fn, x, n):
+    return jax.lax.scan(lambda x, _: (fn(x), None), x, length=n)[0]
 
 
 @pytest.mark.parametrize(
@@ -223,6 +227,8 @@ def test_last_operations(fn, ending):
         (lambda x: 1 - 2 * jax.nn.sigmoid(x), -1, 1),
         (lambda x: jnp.concatenate([jnp.tanh(x), jax.nn.sigmoid(x)]), -1, 1),
         (lambda x: jnp.where(x > 0, jax.nn.sigmoid(x), jnp.tanh(x)), -1, 1),
+        (lambda x: repeated(lambda c: (jax.nn.softmax(c) + 1) / 2, x, 2), 0.5, 1),
+        (lambda x: repeated(jax.nn.sigmoid, x, 0), -np.inf, np.inf),
         (jax.nn.relu, 0, np.inf),
         (lambda x: x, -np.inf, np.inf),
         (lambda x: jnp.log(jax.nn.sigmoid(x)), -np.inf, np.inf),
@@ -231,9 +237,9 @@ def test_last_operations(fn, ending):
     ],
 )
 def test_bounds_hold(fn, low, high):
-    program = jax.make_jaxpr(fn)(jnp.zeros((2, 3)))
-    (found,) = jaxprs.output_bounds(program)
-    assert found == pytest.approx((low, high))
+    (found,) = jaxprs.endings(jax.make_jaxpr(fn)(jnp.zeros((2, 3))))
+    assert found.bounds == pytest.approx((low, high))
+    assert found.in_probabilities == (low >= 0 and high == 1)
     values = np.asarray(fn(jnp.asarray(np.random.default_rng(0).normal(0, 5, (2, 3)), jnp.float32)))
     assert ((values >= low - 1e-6) & (values <= high + 1e-6) | np.isnan(values)).all()
 

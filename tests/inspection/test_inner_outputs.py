@@ -130,6 +130,31 @@ def test_names_that_are_not_there(stack, names, message):
         fnn.outputs(*stack, X, names)
 
 
+def test_layers_inside_loops():
+    block = fnn.Residual(fnn.Dense(5, "tanh"))
+    lean = fnn.Rematerialized(fnn.Sequential(fnn.Dense(3), fnn.Dense(4)), name="lean")
+    task = fnn.Task(fnn.Sequential(fnn.Repeated(block, 2), fnn.TimeDistributed(lean), fnn.Dense(2)), "mse")
+    x = np.random.default_rng(0).normal(size=(4, 6, 5)).astype("f")
+    ts = fnn.init(task, jax.random.key(0), x)
+    last = x
+    for i in range(2):
+        last, _ = block.apply(jax.tree.map(lambda a, i=i: a[i], ts.params["repeated"]), {}, last)
+    names = ["repeated", "time_distributed", "lean"]
+    found = fnn.outputs(task, ts, x, names, batch_size=4)
+    close(found["repeated"], last)
+    assert [found[name].shape for name in names[1:]] == [(4, 6, 4), (24, 4)]
+    for name, path, around in (
+        ("repeated/body/dense", "repeated/body/dense", "repeated"),
+        ("body", "repeated/body", "repeated"),
+        ("lean/dense", "time_distributed/lean/dense", "time_distributed/lean"),
+    ):
+        with pytest.raises(fnn.InputError, match=f"got '{path}', whose values do not exist outside '{around}'"):
+            fnn.outputs(task, ts, x, name)
+    inner = fnn.Task(fnn.Repeated(block, 2), "mse")
+    with pytest.raises(fnn.InputError, match="got 'body', whose values do not exist outside 'repeated'"):
+        fnn.outputs(inner, fnn.init(inner, jax.random.key(0), x), x, "body")
+
+
 def test_a_name_of_several_layers_and_bad_input(stack):
     task, ts = stack
     two = fnn.Sequential(*(fnn.Sequential(fnn.Dense(5), name=name) for name in "ab"))

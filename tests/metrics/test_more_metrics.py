@@ -135,6 +135,28 @@ def test_a_metric_keeps_its_name_with_another_loss():
         assert over_batches(made, np.array([[0.2, -3]] * 6, "f"), np.array([[1, 0]] * 6), np.ones(6, "f")) == 1
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1", "mean_iou", "auc", "top_k_accuracy", "mse"])
+def test_a_task_keeps_what_was_replaced_in_a_metric(name, rng):
+    loss = "mse" if name == "mse" else "sparse_categorical_crossentropy"
+    x, y = rng.normal(size=(30, 3)).astype("f"), rng.integers(0, 6, 30)
+    y = np.eye(6, dtype="f")[y] if name == "mse" else y
+    own = get_metric(name, losses.LOSSES[loss])
+    changed = (
+        own.replace(name="half", result=lambda totals: own.result(totals) / 2),
+        own.replace(name="some", measure=lambda p, t, w: own.measure(p, t, w * (p[:, 0] > 0))),
+        own.replace(name="last", merge=lambda a, b: b),
+    )
+    task = fnn.Task(fnn.Dense(6), loss, metrics=[name, get_metric(name).replace(name="other"), *changed])
+    ts = fnn.init(task, jax.random.key(0), x)
+    found = fnn.evaluate(task, ts, (x, y), batch_size=20)
+    chosen = np.flatnonzero(fnn.predict(task, ts, x)[:, 0] > 0)
+    last, some = (fnn.evaluate(task, ts, (x[rows], y[rows]))[name] for rows in (np.arange(20, 30), chosen))
+    assert found["other"] == found[name]
+    assert len({found[name], last, some}) == 3
+    assert found["half"] == pytest.approx(found[name] / 2)
+    assert (found["last"], found["some"]) == (pytest.approx(last), pytest.approx(some))
+
+
 def test_categorical_accuracy_is_of_one_class_with_any_loss(rng):
     p, t, w = rng.normal(size=(12, 3)).astype("float32"), rng.integers(0, 3, 12), rng.uniform(size=12).astype("float32")
     want = sk.accuracy_score(t, p.argmax(1), sample_weight=w)

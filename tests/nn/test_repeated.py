@@ -115,15 +115,36 @@ def test_summary_counts_all_copies():
     assert sum(row.params for row in rows.values()) == fnn.summary(model, X).total
 
 
-@pytest.mark.slow
-def test_training():
-    model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
-    task = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
-    x = np.random.default_rng(1).normal(size=(96, 5)).astype("f")
-    y = (x[:, 0] > 0).astype(int)
-    ts, history = fnn.fit(task, fnn.init(task, KEY, x), (x, y), epochs=12, batch_size=32, verbose=0)
-    assert history["accuracy"][-1] > 0.8
-    assert (np.asarray(ts.state["repeated"]["body"]["spread"]["spread"].value) > 0).all()
+def test_training_equals_that_of_the_layers_one_by_one():
+    """Gradients, updated parameters and state of one step, with a penalty and weights; dropout would draw others."""
+
+    def inner():
+        dense = fnn.Dense(5, "tanh", kernel_regularizer=fnn.penalties.l2(0.1))
+        return fnn.Residual(dense, fnn.BatchNorm(), spread(0.1))
+
+    first, last = fnn.Dense(5), fnn.Dense(2)
+    looped = fnn.Sequential(first, fnn.Repeated(fnn.Rematerialized(inner()), N), last)
+    unrolled = fnn.Sequential(first, *(inner() for _ in range(N)), last)
+    tasks = [fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.5, 0.9)) for model in (looped, unrolled)]
+    at_once = fnn.init(tasks[0], KEY, X)
+
+    def unstacked(tree):
+        """The entries of the unrolled model from those of the other."""
+        names = ("residual", *(f"residual_{i}" for i in range(1, N)))
+        copies = {name: jax.tree.map(lambda a, i=i: a[i], tree["repeated"]) for i, name in enumerate(names)}
+        return {name: entry for name, entry in tree.items() if name != "repeated"} | copies
+
+    one_by_one = fnn.init(tasks[1], KEY, X)._replace(params=unstacked(at_once.params), state=unstacked(at_once.state))
+    batch = X, np.arange(4) % 2, np.array([1, 0.5, 2, 0], "f")
+    (ts, logs), (right, right_logs) = map(fnn.train_step, tasks, (at_once, one_by_one), (batch, batch))
+    close = lambda a, b: np.testing.assert_allclose(a, b, 1e-4, 1e-5)  # noqa: E731
+    velocity = lambda ts: ts.opt_state.slots["momentum"]  # minus half the gradients  # noqa: E731
+    close(logs["loss"], right_logs["loss"])
+    for mine, want in ((velocity(ts), velocity(right)), (ts.params, right.params), (ts.state, right.state)):
+        jax.tree.map(close, unstacked(mine), want)
+    pairs = zip(jax.tree.leaves(ts.params["repeated"]), jax.tree.leaves(at_once.params["repeated"]), strict=True)
+    assert min(np.abs(a - b).reshape(N, -1).max(1).min() for a, b in pairs) > 0.01
+    assert min(value.min() for value in jax.tree.leaves(ts.state["repeated"]["body"]["spread"])) > 0
 
 
 @pytest.mark.slow

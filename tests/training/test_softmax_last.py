@@ -215,6 +215,36 @@ def test_training_and_evaluation_must_read_the_same_logits():
         start(fnn.Task(model, "sparse_categorical_crossentropy"))
 
 
+def traces_of(activation):
+    """How often init, fit and evaluate trace a model in training mode, and outside it."""
+    traces, found = [], []
+
+    def apply(params, state, x, *, key=None, train=False):
+        traces.append(train)
+        return x, state
+
+    counter = fnn.Layer(lambda key, x: ({}, {}), apply, per_example=True)
+    task = fnn.Task(fnn.Sequential(counter, fnn.Dense(3, activation)), "sparse_categorical_crossentropy")
+    ts = start(task)
+    for run in (
+        lambda: None,
+        lambda: fnn.fit(task, ts, (X, CLASSES), epochs=1, validation_data=(X[:5], CLASSES[:5]), verbose=0),
+        lambda: fnn.evaluate(task, ts, (X, CLASSES)),
+        lambda: fnn.evaluate(task, ts, (X[:9], CLASSES[:9])),
+    ):
+        run()
+        found.append((traces.count(True), traces.count(False)))
+        traces.clear()
+    return found
+
+
+def test_a_last_softmax_costs_one_trace():
+    (init, *others), (init_of_softmax, *same) = traces_of(None), traces_of("softmax")
+    assert init_of_softmax == (init[0] + 1, init[1])
+    assert same == others
+    assert [train for train, _ in others] == [1, 0, 0]
+
+
 def test_softmax_of_each_step():
     x, y = RNG.normal(size=(3, 4, 2)).astype("float32"), RNG.integers(0, 3, (3, 4)).astype("int32")
     runs = []
@@ -249,3 +279,68 @@ def test_from_logits_false_reads_probabilities_as_before():
     p = np.asarray(fnn.predict(task, start(task), X), np.float64)
     expected = -np.log(p[np.arange(14), CLASSES]).mean()
     np.testing.assert_allclose(fnn.evaluate(task, start(task), (X, CLASSES))["loss"], expected, rtol=1e-6)
+
+
+def own(fn):
+    """A user's layer without parameters."""
+    return fnn.Layer(lambda key, x: ({}, {}), lambda params, state, x, **_: (fn(x), state), name="own")
+
+
+NESTED = fnn.Sequential(fnn.Dense(5, "tanh"), fnn.Sequential(fnn.Dense(3), fnn.Activation("softmax")))
+SHARED = fnn.Model(lambda layers, x: layers.head(layers.head(x)), head=fnn.Dense(4, "tanh"))
+ENDINGS = {
+    "logits": ("logits", fnn.Dense(3)),
+    "logits of a block": ("logits", fnn.Sequential(SHARED, fnn.Repeated(fnn.Dense(4, "tanh"), 2), fnn.Dense(3))),
+    "differences of probabilities": ("logits", heads(lambda a, b: a - b, units=3)),
+    "nested": ("read", NESTED),
+    "model": ("read", fnn.Model(lambda layers, x: layers.inner(x), inner=NESTED)),
+    "own softmax of fnn": ("read", fnn.Sequential(fnn.Dense(3), own(fnn.activations.softmax))),
+    "jax": ("softmax", fnn.Dense(3, jax.nn.softmax)),
+    "own": ("softmax", fnn.Sequential(fnn.Dense(3), own(jax.nn.softmax))),
+    "repeated": ("softmax", fnn.Sequential(fnn.Dense(3), fnn.Repeated(fnn.Dense(3, "softmax"), 2))),
+    "rematerialized": ("softmax", fnn.Rematerialized(NESTED)),
+    "sigmoid": ("probabilities", fnn.Dense(3, "sigmoid")),
+    "mean": ("probabilities", heads(lambda a, b: (a + b) / 2, units=3)),
+    "own mean": ("probabilities", fnn.Sequential(fnn.Dense(3), own(lambda x: (jax.nn.softmax(x) + 1 / 3) / 2))),
+    "repeated mean": (
+        "probabilities",
+        fnn.Sequential(fnn.Dense(3), fnn.Repeated(heads(lambda a, b: (a + b) / 2, units=3), 2)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_every_door_sees_the_same_ending(name):
+    """A task, an estimator and a text generator, which is to read logits or probabilities alike."""
+    ending, model = ENDINGS[name]
+    params, state = model.init(KEY, X[:1])
+    params = jax.tree.map(lambda a: 4 * a, params)
+    y = np.asarray(model.apply(params, state, X)[0])
+    raw = ending == "logits"
+
+    # A task with a loss that takes logits: it reads those before the softmax, or refuses.
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    if ending in ("logits", "read"):
+        p = np.asarray(jax.nn.softmax(y)) if raw else y
+        loss = fnn.evaluate(task, start(task)._replace(params=params), (X, CLASSES))["loss"]
+        np.testing.assert_allclose(loss, -np.log(p[np.arange(14), CLASSES]).mean(), rtol=1e-5)
+    else:
+        with pytest.raises(fnn.InputError, match="Task: expected a model that ends in logits"):
+            start(task)
+
+    # An estimator with a loss of the user's, whose outputs may be either.
+    fitted = fnn.Classifier(model, loss=lambda p, t: p.sum(-1), epochs=1, batch_size=14, verbose=0).fit(X, CLASSES)
+    outputs = np.asarray(fitted.task_.model.apply(fitted.state_.params, fitted.state_.state, X)[0])
+    p = np.asarray(jax.nn.softmax(outputs)) if raw else outputs / outputs.sum(1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(X), p, rtol=1e-4)
+
+    # A generator, which refuses what may be other than a distribution.
+    def write(from_logits):
+        predict = lambda ids: model.apply(params, state, jnp.asarray(X)[ids[:, -1]])[0]  # noqa: E731
+        return fnn.text.generate(predict, KEY, [0, 1], 60, from_logits=from_logits).tolist()
+
+    if ending == "probabilities":
+        with pytest.raises(fnn.InputError, match="expected logits or the output of a softmax"):
+            write(None)
+    else:
+        assert write(None) == write(raw) != write(not raw)
