@@ -76,8 +76,8 @@ def attention(
         # 0 times NaN is NaN: rows with a value that is not finite take no part, and spoil what depends on them.
         (query, own), (key, keys), (value, values) = map(_finite_rows, (query, key, value))
         weights = _weights(query, key, see)
-        others = _reached(weights, keys | values, causal=mask is None)
-        spoiled = (own & see.any(-1).swapaxes(1, 2) | others)[..., None]
+        others = jnp.einsum("bnts,bsn->btn", jax.lax.stop_gradient(weights), (keys | values).astype(weights.dtype))
+        spoiled = (own & see.any(-1).swapaxes(1, 2) | (others > 0))[..., None]
     if not (is_concrete(dropout) and float(dropout) == 0):
         weights = _dropped(where, weights, dropout, dropout_key)
     y = jnp.einsum("bnts,bsnh->btnh", weights.astype(value.dtype), value)
@@ -105,15 +105,6 @@ def _finite_rows(x: Array) -> tuple[Array, Array]:
     """``x`` with zeros for each last axis that is not finite, and which those are."""
     finite = jnp.isfinite(x).all(-1)
     return jnp.where(finite[..., None], x, jnp.zeros_like(x)), ~finite
-
-
-def _reached(weights: Array, bad: Array, *, causal: bool) -> Array:
-    """Which queries (batch, time, heads) look at one of the ``bad`` steps (batch, steps, heads)."""
-    if not causal:
-        return jnp.einsum("bnts,bsn->btn", jax.lax.stop_gradient(weights), bad.astype(weights.dtype)) > 0
-    # Those from the first such step on: no pass over all weights, which takes some 5 % of a training step on a CPU.
-    steps = jnp.arange(bad.shape[1], dtype=jnp.int32)[:, None]
-    return steps >= jnp.where(bad, steps, jnp.full_like(steps, bad.shape[1])).min(1, keepdims=True)
 
 
 def _dropped(where: str, weights: Array, rate: Scalar, key: Key | None) -> Array:
