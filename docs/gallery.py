@@ -138,7 +138,7 @@ swept = fnn.sweep(swept_trial, space, verbose=0)""",
     Entry(
         "Augmented images",
         "Enlarged digits in the first row; below, three draws of the layers that rotate, shift and zoom in training.",
-        "fnn.plot.images(np.concatenate([large, *drawn]))",
+        'fnn.plot.images(np.concatenate([large, *drawn]), cmap="gray_r")',
         """\
 augmentation = fnn.Sequential(
     fnn.RandomRotation(0.05, "constant"),

@@ -79,11 +79,11 @@ def why(p: fnn.Predictions, y: np.ndarray) -> None:
 
 def picture(p: fnn.Predictions, early: fnn.Predictions, y: np.ndarray, args: argparse.Namespace) -> None:
     """Plot observed against nominal coverage, and test rows with their intervals."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.6), layout="constrained", width_ratios=(1, 1.45))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 5), layout="constrained", width_ratios=(1, 1.35))
     curves = {
         "one network": fnn.metrics.coverage_curve(p.members[0], p.variances[0], y),
         f"ensemble of {len(p.members)}": fnn.metrics.coverage_curve(p.mean, p.variance, y),
-        "stopped early, together": fnn.metrics.coverage_curve(early.mean, early.variance, y),
+        "stopped early": fnn.metrics.coverage_curve(early.mean, early.variance, y),
     }
     fnn.plot.reliability(curves, ax=left)
     left.set_title("test rows")

@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         print(f"{name} after {steps} steps: " + ", ".join(f"{label} {value:.1e}" for label, value in ends.items()))
         fnn.plot.optimizer_paths(surface, paths, low=low, high=high, minimum=minimum, ax=ax)
         ax.set_title(f"{name}, {steps} steps")
+    axes[1].get_legend().remove()  # the same as the first
     experiment.save(figure, args, "optimizer_race.png")
     return []
 

@@ -151,6 +151,8 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         shown = f"test {metric} {np.mean(scores[name]):.3f}"
         print(f"{problem.title}: {shown}")
         draw(problem, jax.tree.map(lambda a: a[0], ts.params), experiment.key(seeds[0]), ax, shown)
+        if ax is not axes[0, 0] and ax.get_legend() is not None:
+            ax.get_legend().remove()  # the first one serves all
     experiment.save(figure, args, "playground.png")
 
     norms = {name: gradient_by_layer(problem, experiment.key(args.seed)) for name, problem in DEEP.items()}

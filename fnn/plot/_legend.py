@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # matplotlib loads on first use
 
 Corner = Literal["upper right", "upper left", "lower left", "lower right"]
 CORNERS: tuple[Corner, ...] = ("upper right", "upper left", "lower left", "lower right")
-_MARGIN = 10.0  # pixels around the legend, for markers and wide lines
+_MARGIN = 0.1  # inches around the legend, for markers and wide lines
 
 
 def place_legend(
@@ -67,7 +67,7 @@ class _Room:
         legend.set_bbox_to_anchor(None)
         for corner in self.corners:
             legend.set_loc(corner)
-            if not _covers_data(self.ax, legend.get_window_extent(renderer).padded(_MARGIN)):
+            if not _covers_data(self.ax, legend.get_window_extent(renderer).padded(_MARGIN * self.ax.figure.dpi)):
                 return True
         legend.set_loc("lower left")
         legend.set_bbox_to_anchor((0, 1), self.ax.transAxes)

@@ -171,7 +171,8 @@ def _draw_layers(
         ax.set_yscale("log")
         low, high = positive.min(), positive.max()
         if zeros:
-            ax.set_ylim(bottom=low / max(2.0, (high / low) ** 0.2))
+            room = max(2.0, (high / low) ** 0.2)
+            ax.set_ylim(low / room, high * room**0.5)
     _name_layers(ax, layers, 10 if len(layers) <= 20 else 8)
     ax.set(xlabel="layer, from input to output", ylabel=ylabel, xlim=(-0.5, len(layers) - 0.5))
     ax.grid(axis="y", color="0.9")

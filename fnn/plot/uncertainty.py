@@ -50,7 +50,7 @@ def reliability(
         fail("reliability", expected="curves of one kind, Reliability or CoverageCurve", got=got, hint=hint)
     classes = kinds == {Reliability}
     ax = one_axes("reliability", ax, (4.6, 4.4))
-    ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="right about itself", zorder=0.5)
+    ax.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="perfect calibration", zorder=0.5)
     for i, (name, curve) in enumerate(by_name.items()):
         claimed, true = (np.asarray(a, np.float64) for a in curve[:2])
         error = float(curve.error)

@@ -174,7 +174,7 @@ def test_picture_of_one_curve(classes):
     heights = [bar.get_height() for bar in ax.patches]
     np.testing.assert_allclose(heights, np.asarray(curve.counts) / 400, 1e-6)
     assert [text.get_text() for text in ax.texts] == [str(n) if n else "" for n in np.asarray(curve.counts)]
-    assert legend(ax) == ["right about itself", f"ECE {float(curve.error):.3f}", "share of the examples"]
+    assert legend(ax) == ["perfect calibration", f"ECE {float(curve.error):.3f}", "share of the examples"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence", "accuracy")
 
 
@@ -209,7 +209,7 @@ def test_picture_of_coverage():
     curve = CoverageCurve(*map(jnp.asarray, ([0.5, 0.9], [0.4, 0.8], [1.0, 2.0])))
     ax = fnn.plot.reliability({"one": curve})
     np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.5, 0.4], [0.9, 0.8]], 1e-6)
-    assert legend(ax) == ["right about itself", "one: off by 0.100"]
+    assert legend(ax) == ["perfect calibration", "one: off by 0.100"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("nominal coverage", "observed coverage")
     assert not ax.patches
 

@@ -142,6 +142,19 @@ def test_nan_in_a_masked_value_does_not_spread(bad):
         np.testing.assert_allclose(got, want, 1e-6, 1e-6)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("which", ["key", "value"])
+def test_from_a_bad_step_on_its_head_alone_is_nan(which, bad):
+    (q, k, v), _ = numbers()
+    clean = fnn.attention(q, k, v, causal=True)
+    heads = {"key": k, "value": v}
+    heads[which] = heads[which].at[1, 2, 0, 1].set(bad)
+    dirty = fnn.attention(q, heads["key"], heads["value"], causal=True)
+    want = np.array(clean)
+    want[1, 2:, 0] = np.nan
+    np.testing.assert_allclose(dirty, want, 1e-6, 1e-6)
+
+
 def test_dropout_of_the_weights():
     (q, k, v), _ = numbers()
     key, rate = jax.random.key(3), 0.4

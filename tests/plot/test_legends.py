@@ -83,6 +83,21 @@ def test_no_legend_covers_data(name):
     check(ax)
 
 
+def test_the_margin_of_a_legend_grows_with_the_resolution():
+    covered = {}
+    for dpi in (100, 400):
+        figure, ax = plt.subplots(figsize=(4, 3), dpi=dpi)
+        ax.plot([0, 1], [0, 0], label="line")
+        fnn.plot._legend.place_legend(ax)
+        box = ax.get_legend().get_window_extent()
+        # A marker whose middle is a little to the left of the legend.
+        beside = ax.transData.inverted().transform((box.x0 - 0.07 * dpi, (box.y0 + box.y1) / 2))
+        ax.plot(*beside, "o", markersize=12)
+        figure.canvas.draw()
+        covered[dpi] = ax.get_legend().get_window_extent().x1 > ax.bbox.x0 + 0.8 * ax.bbox.width
+    assert covered == {100: False, 400: False}, "the legend moved to another corner"
+
+
 def test_beside_other_axes_and_after_more_data():
     figure, axes = plt.subplots(2, 3, figsize=(12, 6), layout="constrained")
     for ax in axes.flat:
