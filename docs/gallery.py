@@ -287,7 +287,14 @@ def norms(activation):
         "Plan",
         "What a training step costs in each layer, and what it needs in memory; with `device=`, on an accelerator that "
         "need not be there.",
-        "fnn.plot.plan(fnn.plan(task, (x_train, y_train), batch_size=32))",
+        "fnn.plot.plan(fnn.plan(photos, (x, y), batch_size=128))",
+        """\
+body = fnn.Sequential(fnn.Conv(16, 3, padding="same", activation="relu"), fnn.BatchNorm())
+head = fnn.MaxPool(2), fnn.Flatten(), fnn.Dense(10)
+model = fnn.Sequential(fnn.Conv(16, 3, activation="relu"), fnn.Residual(body), *head)
+photos = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam())
+x = jax.ShapeDtypeStruct((60_000, 28, 28, 1), jnp.float32)
+y = jax.ShapeDtypeStruct((60_000,), jnp.int32)""",
     ),
     Entry(
         "Reliability",
