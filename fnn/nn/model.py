@@ -19,6 +19,7 @@ from .._core.checks import check_name
 from .._core.described import described, in_words, unshared, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
+from .._core.reading import reading
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
 from .._names import IN_FORWARD
@@ -65,7 +66,8 @@ def Model(
     Raises:
       InputError: for an item that is not a Layer, no layers, names with "/" or a leading "_", and a ``forward`` that
         needs other arguments; from ``init`` for a layer that is never called; from either function for an unknown
-        layer, a ``forward`` that returns nothing, and any error of a layer, with the line of ``forward``. Inside
+        layer, an ``x`` without an entry or a part that ``forward`` reads, a ``forward`` that returns nothing, and any
+        error of a layer, with the line of ``forward``. Inside
         ``scan``, ``vmap``, ``jit``, ``cond`` or ``checkpoint``, a layer with state would lose it, and one that draws
         random numbers would repeat them: both are refused there.
 
@@ -168,7 +170,7 @@ class _Evaluation:
         """The output of ``forward``."""
         network = self.network
         options: dict[str, Key | bool | None] = {"key": self.key_of((), None), "train": self.train}
-        with located(lambda error: f"{network.name}{_line(network.forward, error)}"):
+        with located(lambda error: f"{network.name}{_line(network.forward, error)}"), reading(x):
             y = network.forward(_Layers(self), x, **{name: options[name] for name in network.options})
         for leaf in (leaves := jax.tree.leaves(y)):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, (int, float, complex)):

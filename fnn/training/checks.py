@@ -112,9 +112,9 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     return limits
 
 
-def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
+def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -> None:
     """Refuse an input that does not fit the model, or has ids out of range."""
-    with _hinted(task, ts, x, None):
+    with _hinted(task, ts, x, None), located(where):
         limits = _id_limits(task, ts, x)
     check_ids_in_range(limits, x, "x")
 
