@@ -26,6 +26,7 @@ from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, initialize, param_dtype, parametric
+from .masks import SEQUENCE_HINT
 from .regularized import KernelOptions, regularized
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
@@ -229,7 +230,7 @@ def _rank_hint(ndim: int, rank: int) -> str:
     if ndim == rank + 1:
         return "Add the channels with x[..., None], or the batch with x[None]."
     if ndim == 2:
-        return f"Add Reshape(({', '.join('hwd'[:rank] if rank > 1 else ['steps'])}, c)) before it."
+        return f"Add Reshape(({', '.join('hwd'[:rank] if rank > 1 else ['steps'])}, c)) before it. {SEQUENCE_HINT}"
     return "The spatial rank is that of the kernel."
 
 

@@ -21,7 +21,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.types import Array, PyTree, Shape
 from .layer import Layer, stateless
-from .masks import kept, sequence_of
+from .masks import SEQUENCE_HINT, kept, sequence_of
 from .windows import Padding, Pairs, Size, check_padding, check_sizes, pads, per_axis, spatial_rank
 
 
@@ -133,7 +133,7 @@ def _windows(
     where: str, x: Array, pool_size: Size, strides: Size | None, padding: Padding
 ) -> tuple[Shape, Shape, Pairs]:
     """Window, strides and padding for each spatial axis of ``x``, after all checks."""
-    rank = spatial_rank(where, x, "Add Reshape((h, w, c)) before it." if x.ndim == 2 else "")
+    rank = spatial_rank(where, x, f"Add Reshape((h, w, c)) before it. {SEQUENCE_HINT}" if x.ndim == 2 else "")
     check_float(where, x)
     window = per_axis(where, "pool_size", pool_size, rank)
     steps = window if strides is None else per_axis(where, "strides", strides, rank)
@@ -172,7 +172,7 @@ def _larger(best: Array, other: Array) -> Array:
 
 
 def _spatial_axes(where: str, x: Array, mask: Array | None) -> Shape:
-    rank = spatial_rank(where, x, "It pools over the spatial axes.")
+    rank = spatial_rank(where, x, f"It pools over the spatial axes. {SEQUENCE_HINT}")
     check_float(where, x)
     shape = x.shape[:-1]
     if math.prod(shape[1:]) == 0:
