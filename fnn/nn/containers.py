@@ -204,6 +204,8 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     ['body']
     """
     body = Sequential(*layers)
+    if shortcut is not None:
+        _check_layer("Residual, shortcut", shortcut)
     parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
     other = "its input" if shortcut is None else "that of the shortcut"
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_name
-from .._core.described import described, in_words, unshared, written
+from .._core.described import described, in_words, is_constructor, unshared, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
 from .._core.reading import reading
@@ -88,7 +88,7 @@ def Model(
     >>> y["digit"].shape, y["angle"].shape
     ((2, 10), (2, 1))
     """
-    if not callable(forward) or isinstance(forward, Layer):
+    if not callable(forward) or isinstance(forward, Layer) or is_constructor(forward):
         hint = "Write forward(layers, x), and pass the layers by name."
         fail("Model", expected="a function forward(layers, x)", got=in_words(forward), hint=hint)
     for option, value, kind in (("name", name, str), ("per_example", per_example, bool)):

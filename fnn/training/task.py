@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 
+from .._core.checks import refuse_uncalled
 from .._core.described import Config, Described, in_words, unshared
 from .._core.errors import describe, fail
 from .._core.trees import paths, shape_of
@@ -81,8 +82,10 @@ class Task(Described):
             hint = "Use fnn.Sequential(...) or fnn.Layer(init, apply)."
             fail("Task", expected="a Layer as model", got=in_words(model), hint=call_hint(model) or hint)
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
+            expected = f"a function of the parameters as {name}"
+            refuse_uncalled("Task", expected, fn)
             if fn is not None and not callable(fn):
-                fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
+                fail("Task", expected=expected, got=in_words(fn))
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
