@@ -596,7 +596,11 @@ def test_extreme_logits_and_temperatures(dtype):
         ([0.0, np.nan], {}, r"logits without NaN, got NaN.*diverged"),
         ([[0.0, 1.0], [-np.inf, -np.inf]], {}, r"logits above -infinity in each row"),
         ([0.5, -0.5], {"from_logits": False}, r"probabilities of at least 0"),
-        ([0.0, 0.0], {"from_logits": False}, r"probabilities above 0 in each row"),
+        ([0.0, 0.0], {"from_logits": False}, r"probabilities that sum to 1 in each row, got a row that sums to 0\."),
+        ([[0.5, 0.5], [2.0, 3.0]], {"from_logits": False}, r"that sum to 1.*got a row that sums to 5\..*for logits"),
+        ([0.5, np.nan], {"from_logits": False}, r"probabilities without NaN, got NaN"),
+        ([[0.25, 0.75], [0.0, 1.0]], {}, r"expected logits, got rows that sum to 1, like prob.*from_logits=False"),
+        (np.float16([0.1] * 10), {}, r"rows that sum to 1"),
         ([0.0, 1.0], {"temperature": np.nan}, r"temperature in \[0, inf\), got nan"),
         ([0.0, 1.0], {"temperature": np.inf}, r"temperature in \[0, inf\), got inf"),
         ([0.0, 1.0], {"temperature": -1}, r"temperature in \[0, inf\), got -1"),
@@ -605,6 +609,22 @@ def test_extreme_logits_and_temperatures(dtype):
 def test_sample_refuses_rows_without_a_valid_class(logits, options, message):
     with pytest.raises(fnn.InputError, match=message):
         text.sample(jax.random.key(0), jnp.asarray(logits), **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([[0.25, 0.75], [0.0, 2.0]], {}),  # one row is like probabilities, the other is not
+        ([[1.5, -0.5]], {}),
+        ([[1.0]], {}),  # a single class
+        ([[0.25, 0.75]], {"from_logits": True}),
+        (np.float16([[0.1] * 10]), {"from_logits": False}),
+    ],
+)
+def test_sample_takes_rows_that_may_be_what_it_is_told(rows, options):
+    drawn = text.sample(jax.random.key(0), jnp.asarray(rows), **options)
+    assert drawn.shape == (len(rows),)
+    assert (drawn >= 0).all()
 
 
 def test_traced_rows_without_a_valid_class_give_minus_one():
