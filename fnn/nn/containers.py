@@ -300,7 +300,7 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
         for fn in inner
     )
     total = None if penalty is None else (lambda params: jnp.sum(penalty(params)))
-    return Layer(init, apply, name, f"Repeated x {n}", layer.per_example, total, constraint)
+    return Layer(init, apply, name, f"{layer.kind} x {n}", layer.per_example, total, constraint)
 
 
 @described

@@ -37,9 +37,9 @@ _SHAPES: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.Contex
 
 @described
 def Model(
-    forward: Callable[..., PyTree],
+    forward: Callable[..., PyTree] | None = None,
     /,
-    *,
+    *extra: object,
     name: str = "model",
     per_example: bool = False,
     **layers: Nested,
@@ -88,9 +88,12 @@ def Model(
     >>> y["digit"].shape, y["angle"].shape
     ((2, 10), (2, 1))
     """
+    hint = "Write fnn.Model(forward, stem=fnn.Dense(8)), with def forward(layers, x): return layers.stem(x)."
     if not callable(forward) or isinstance(forward, Layer) or is_constructor(forward):
-        hint = "Write forward(layers, x), and pass the layers by name."
-        fail("Model", expected="a function forward(layers, x)", got=in_words(forward), hint=hint)
+        got = "none" if forward is None else in_words(forward)
+        fail("Model", expected="a function forward(layers, x) as first argument", got=got, hint=hint)
+    if extra:
+        fail("Model", expected="layers by name", got=f"{len(extra) + 1} arguments without one", hint=hint)
     for option, value, kind in (("name", name, str), ("per_example", per_example, bool)):
         if not isinstance(value, kind):
             hint = f"{option} is an option of Model; give the layer another name."

@@ -137,7 +137,7 @@ def _windows(
     check_float(where, x)
     window = per_axis(where, "pool_size", pool_size, rank)
     steps = window if strides is None else per_axis(where, "strides", strides, rank)
-    check_padding(where, padding)
+    padding = check_padding(where, padding)
     pairs = pads(where, padding, x.shape[1:-1], window, steps, (1,) * rank)
     for axis, (n, k, s, (low, high)) in enumerate(zip(x.shape[1:-1], window, steps, pairs, strict=True)):
         last = (n + low + high - k) // s * s - low
