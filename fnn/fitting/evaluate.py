@@ -64,7 +64,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             batch = inputs.copied_to_device(batch)
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
-    logs = as_floats(_results(task, totals))
+    logs = as_floats(task, _results(task, totals))
     return logs, inputs.pop_nan_rows(task, logs)
 
 
@@ -88,7 +88,8 @@ def evaluate(
         is read to its end.
 
     Returns:
-      `Scores`, a dict of floats: "loss" and the task's metrics. It unpacks to the values: ``loss, accuracy = ...``.
+      `Scores`, a dict of floats: "loss", then the task's metrics; with losses by output, then the loss and metrics of
+      each. The order is that in the task. It unpacks to the values: ``loss, accuracy = ...``.
 
     Raises:
       InputError: as `fit`; for sample weights that are all 0; for an endless iterable of `itertools` without ``steps``.
