@@ -697,3 +697,45 @@ def test_models_that_a_cache_does_not_suit():
     pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.LSTM(4))
     made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))
     assert write(pooled, *made) == write(pooled, *made, width=5)
+
+
+def reading_alike(layers, x):
+    return layers.out(layers.attention(layers.attention(layers.embedding(x))))
+
+
+def flattening(layers, x):
+    return layers.out(layers.attention(layers.embedding(x)).reshape(x.shape[0], -1))
+
+
+@pytest.mark.parametrize(
+    ("forward", "prompt", "problem"),
+    [
+        (reading_alike, "hello", "one call of a layer with a cache"),
+        (flattening, "hello", r"kernel of shape \(40, 8\), got float32\[1, 32\]"),
+        (flattening, "h", r"kernel of shape \(40, 8\), got float32\[1, 8\]"),
+    ],
+)
+def test_models_that_cannot_read_symbol_by_symbol_need_a_width(forward, prompt, problem):
+    vocabulary = text.Vocabulary.of("hello world")
+    attention = fnn.MultiHeadAttention(2, 4, causal=True)
+    model = fnn.Model(forward, embedding=fnn.Embedding(8, 8), attention=attention, out=fnn.Dense(8))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    write = functools.partial(text.generate_text, model, params, state, vocabulary, key=jax.random.key(1), length=4)
+    with pytest.raises(fnn.InputError, match=rf"without width= > .*{problem}.* Pass width=\.\.\., the length"):
+        write(prompt)
+    assert len(write("hello", width=5)) == 4
+
+
+def test_a_long_prompt_for_a_model_of_one_width_needs_a_width():
+    vocabulary = text.Vocabulary.of("hello world")
+    model = fnn.Sequential(fnn.Embedding(8, 8), fnn.Flatten(), fnn.Dense(8))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    write = functools.partial(text.generate_text, model, params, state, vocabulary, key=jax.random.key(1), length=4)
+    with pytest.raises(fnn.InputError, match=r"a prompt of 11 characters > .* Pass width=\.\.\."):
+        write("hello world")
+    assert len(write("hello world", width=5)) == 4
+    model, other = fnn.Sequential(model, fnn.Dense(3)), text.Vocabulary.of("hello")
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    with pytest.raises(fnn.InputError, match="logits of the vocabulary's 4 symbols") as caught:
+        text.generate_text(model, params, state, other, "hello", jax.random.key(1), length=4)
+    assert "width=" not in str(caught.value)

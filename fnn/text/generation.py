@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
-from .._core.errors import describe, fail, kind_of, located
+from .._core.errors import describe, fail, hinted, kind_of, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
@@ -317,7 +317,8 @@ def _generate(
 
     def read(state: State, ids: Array) -> tuple[State, Array]:
         """The new state, and the outputs for the symbol after ``ids`` (1, steps)."""
-        logits, state = model.apply(params, state, ids)
+        with hinted(lambda error: "" if rereads else _WIDTH):
+            logits, state = model.apply(params, state, ids)
         if jnp.ndim(logits) == 3:  # an output for each step
             logits = logits[:, -1]
         if jnp.ndim(logits) == 2 and logits.shape[1] != symbols:
@@ -347,9 +348,12 @@ def _generate(
     return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01), differs
 
 
+_WIDTH = "Pass width=..., the length of the training windows, to read a window again for each character."
+
+
 def _caches(model: Layer, window: Array, length: int) -> State | None:
     """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
-    with located("generating without width="):
+    with hinted(lambda error: _WIDTH), located("generating without width="):
         shapes, refusals = cache_shapes(model, shape_of(window), window.shape[1] + length - 1)
     return None if refusals else shapes
 
@@ -464,9 +468,8 @@ def generate_text(
         rereads=width is not None,
     )
     if differs:
-        hint = "Pass width=..., to read a window again for each character."
         expected = "a model in which attention alone looks at earlier steps"
-        fail(where, expected=expected, got="other outputs with a cache", hint=hint)
+        fail(where, expected=expected, got="other outputs with a cache", hint=_WIDTH)
     if unclear:
         fail(where, expected="logits", got="outputs that sum to 1, like probabilities", hint=_SAY_WHICH)
     if (np.asarray(ids) < 0).any():
