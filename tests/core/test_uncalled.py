@@ -71,9 +71,7 @@ def test_what_is_not_called_is_refused_where_it_is_given(place):
 
 
 def test_a_layer_in_place_of_forward():
-    with pytest.raises(
-        fnn.InputError, match=r"a function forward\(layers, x\) as first argument, got the function Dense"
-    ):
+    with pytest.raises(fnn.InputError, match=r"forward\(layers, x\) as first argument, got the function Dense"):
         fnn.Model(fnn.Dense, a=fnn.Dense(3))
 
 
