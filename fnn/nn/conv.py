@@ -228,9 +228,10 @@ def _spatial_names(rank: int) -> tuple[str, ...]:
 
 def _rank_hint(ndim: int, rank: int) -> str:
     if ndim == rank + 1:
-        return "Add the channels with x[..., None], or the batch with x[None]."
+        advice = f" {SEQUENCE_HINT}" if rank == 1 else ""
+        return f"Add the channels with x[..., None], or the batch with x[None].{advice}"
     if ndim == 2:
-        return f"Add Reshape(({', '.join('hwd'[:rank] if rank > 1 else ['steps'])}, c)) before it. {SEQUENCE_HINT}"
+        return f"Add Reshape(({', '.join('hwd'[:rank] if rank > 1 else ['steps'])}, c)) before it."
     return "The spatial rank is that of the kernel."
 
 

@@ -133,7 +133,7 @@ def _windows(
     where: str, x: Array, pool_size: Size, strides: Size | None, padding: Padding
 ) -> tuple[Shape, Shape, Pairs]:
     """Window, strides and padding for each spatial axis of ``x``, after all checks."""
-    rank = spatial_rank(where, x, f"Add Reshape((h, w, c)) before it. {SEQUENCE_HINT}" if x.ndim == 2 else "")
+    rank = spatial_rank(where, x, "Add Reshape((h, w, c)) before it." if x.ndim == 2 else "")
     check_float(where, x)
     window = per_axis(where, "pool_size", pool_size, rank)
     steps = window if strides is None else per_axis(where, "strides", strides, rank)
