@@ -16,6 +16,7 @@ import jax
 
 from .._core.errors import describe, fail, located
 from .._core.jaxprs import trace_state
+from .._core.reading import reading
 from .._core.types import Array, Params, PyTree, State
 from .layer import Layer
 
@@ -130,7 +131,7 @@ def call(
 ) -> tuple[PyTree, State]:
     """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`."""
     with inside(name, number):
-        with located(where):
+        with located(where), reading(x):
             out = layer.apply(params, state, x, **options)
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
