@@ -216,6 +216,7 @@ _METHODS = {
     "backward": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
     "tabulate": "Write print(fnn.summary(model, x[:1])).",
     "_replace": "Write .replace(...).",
+    "replace": "Write ._replace(...).",
 }
 
 

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._core.checks import check_range
+from ._core.checks import check_range, refuse_uncalled
 from ._core.described import DescribedFunction, described, in_words
 from ._core.dtypes import is_float, sum_of, widened
 from ._core.errors import describe, fail
@@ -63,6 +63,7 @@ def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> No
     if not parts:
         fail(where, expected="at least one function of the parameters", got="none")
     for part in parts:
+        refuse_uncalled(where, "functions of the parameters", part)
         if not callable(part):
             fail(where, expected="functions of the parameters", got=in_words(part))
 

@@ -596,7 +596,11 @@ def test_extreme_logits_and_temperatures(dtype):
         ([0.0, np.nan], {}, r"logits without NaN, got NaN.*diverged"),
         ([[0.0, 1.0], [-np.inf, -np.inf]], {}, r"logits above -infinity in each row"),
         ([0.5, -0.5], {"from_logits": False}, r"probabilities of at least 0"),
-        ([0.0, 0.0], {"from_logits": False}, r"probabilities above 0 in each row"),
+        ([0.0, 0.0], {"from_logits": False}, r"probabilities that sum to 1 in each row, got a row that sums to 0\."),
+        ([[0.5, 0.5], [2.0, 3.0]], {"from_logits": False}, r"that sum to 1.*got a row that sums to 5\..*for logits"),
+        ([0.5, np.nan], {"from_logits": False}, r"probabilities without NaN, got NaN"),
+        ([[0.25, 0.75], [0.0, 1.0]], {}, r"expected logits, got rows that sum to 1, like prob.*from_logits=False"),
+        (np.float16([0.1] * 10), {}, r"rows that sum to 1"),
         ([0.0, 1.0], {"temperature": np.nan}, r"temperature in \[0, inf\), got nan"),
         ([0.0, 1.0], {"temperature": np.inf}, r"temperature in \[0, inf\), got inf"),
         ([0.0, 1.0], {"temperature": -1}, r"temperature in \[0, inf\), got -1"),
@@ -605,6 +609,22 @@ def test_extreme_logits_and_temperatures(dtype):
 def test_sample_refuses_rows_without_a_valid_class(logits, options, message):
     with pytest.raises(fnn.InputError, match=message):
         text.sample(jax.random.key(0), jnp.asarray(logits), **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options"),
+    [
+        ([[0.25, 0.75], [0.0, 2.0]], {}),  # one row is like probabilities, the other is not
+        ([[1.5, -0.5]], {}),
+        ([[1.0]], {}),  # a single class
+        ([[0.25, 0.75]], {"from_logits": True}),
+        (np.float16([[0.1] * 10]), {"from_logits": False}),
+    ],
+)
+def test_sample_takes_rows_that_may_be_what_it_is_told(rows, options):
+    drawn = text.sample(jax.random.key(0), jnp.asarray(rows), **options)
+    assert drawn.shape == (len(rows),)
+    assert (drawn >= 0).all()
 
 
 def test_traced_rows_without_a_valid_class_give_minus_one():
@@ -677,3 +697,45 @@ def test_models_that_a_cache_does_not_suit():
     pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.LSTM(4))
     made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))
     assert write(pooled, *made) == write(pooled, *made, width=5)
+
+
+def reading_alike(layers, x):
+    return layers.out(layers.attention(layers.attention(layers.embedding(x))))
+
+
+def flattening(layers, x):
+    return layers.out(layers.attention(layers.embedding(x)).reshape(x.shape[0], -1))
+
+
+@pytest.mark.parametrize(
+    ("forward", "prompt", "problem"),
+    [
+        (reading_alike, "hello", "one call of a layer with a cache"),
+        (flattening, "hello", r"kernel of shape \(40, 8\), got float32\[1, 32\]"),
+        (flattening, "h", r"kernel of shape \(40, 8\), got float32\[1, 8\]"),
+    ],
+)
+def test_models_that_cannot_read_symbol_by_symbol_need_a_width(forward, prompt, problem):
+    vocabulary = text.Vocabulary.of("hello world")
+    attention = fnn.MultiHeadAttention(2, 4, causal=True)
+    model = fnn.Model(forward, embedding=fnn.Embedding(8, 8), attention=attention, out=fnn.Dense(8))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    write = functools.partial(text.generate_text, model, params, state, vocabulary, key=jax.random.key(1), length=4)
+    with pytest.raises(fnn.InputError, match=rf"without width= > .*{problem}.* Pass width=\.\.\., the length"):
+        write(prompt)
+    assert len(write("hello", width=5)) == 4
+
+
+def test_a_long_prompt_for_a_model_of_one_width_needs_a_width():
+    vocabulary = text.Vocabulary.of("hello world")
+    model = fnn.Sequential(fnn.Embedding(8, 8), fnn.Flatten(), fnn.Dense(8))
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    write = functools.partial(text.generate_text, model, params, state, vocabulary, key=jax.random.key(1), length=4)
+    with pytest.raises(fnn.InputError, match=r"a prompt of 11 characters > .* Pass width=\.\.\."):
+        write("hello world")
+    assert len(write("hello world", width=5)) == 4
+    model, other = fnn.Sequential(model, fnn.Dense(3)), text.Vocabulary.of("hello")
+    params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
+    with pytest.raises(fnn.InputError, match="logits of the vocabulary's 4 symbols") as caught:
+        text.generate_text(model, params, state, other, "hello", jax.random.key(1), length=4)
+    assert "width=" not in str(caught.value)

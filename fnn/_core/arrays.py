@@ -106,7 +106,7 @@ def _refuse_kind(where: str, x: object) -> None:
         got = f"a sparse {type(x).__name__}{list(getattr(x, 'shape', ()))}"
         fail(where, expected="an array that is not sparse", got=got, hint=f"Write {write}.")
     if not hasattr(x, "__array__") and isinstance(x, Iterator):
-        _refuse(where, kind_of(x), "Write list(x).")
+        _refuse(where, kind_of(x), "Write list(x), or if it is endless list(itertools.islice(x, count)).")
 
 
 def _check_dtype(where: str, x: AnyArray) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 import jax
 import numpy as np
 
-from .described import in_words, written
+from .described import in_words, is_constructor, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
 from .types import Array, ArrayLike, Params, Shaped
@@ -131,8 +131,15 @@ def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " 
 
 
 def resolve(kind: str, given: str | T, table: Mapping[str, T]) -> T:
-    """A function as given, or the function of that name."""
+    """A function as given, or the function of that name; a constructor that was not called is refused."""
+    refuse_uncalled(kind, f"the name of a known {kind} or a function", given)
     return lookup(kind, given, table) if isinstance(given, str) or not callable(given) else given
+
+
+def refuse_uncalled(where: str, expected: str, given: object) -> None:
+    """Refuse a function or class that makes what is wanted, such as ``fnn.penalties.l2`` for ``l2(1e-4)``."""
+    if is_constructor(given):
+        fail(where, expected=expected, got=in_words(given), hint=f"Call it: {written(given)}(...).")
 
 
 def check_key(where: str, key: object) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
@@ -18,7 +19,7 @@ from .._core.types import ArrayLike, Scalar
 from ..fitting.callbacks import Callback
 from ..losses.classification import logistic
 from ..losses.common import Loss
-from ..losses.facts import LOSSES, base, loss_name, of_classes, several_labels
+from ..losses.facts import LOSSES, base, facts_of, get_loss, loss_name, of_classes, several_labels
 from ..optimizers.base import OptimizerLike
 from ..training.task import Task
 from .network import Model, NetworkEstimator, loss_of
@@ -179,11 +180,41 @@ class Classifier(ClassifierMixin, NetworkEstimator):
     # ------------------------------------------------------------------------------------------------------ prediction
     def predict(self, X: ArrayLike) -> np.ndarray:
         """The most probable class of each row, (rows,), or 0 and 1 for each label, (rows, labels)."""
-        p = self.predict_proba(X)
-        return (p > 0.5).astype(int) if self._several else self.classes_[p.argmax(1)]
+        scores = self.decision_function(X)
+        if self._several:
+            return (scores > 0).astype(int)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
 
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """The model's scores: logits, or the margins of a loss such as "hinge".
+
+        (rows, classes); of two classes (rows,), above 0 for the second; of several yes/no labels (rows, labels), above
+        0 for yes. Probabilities of a model become their logits.
+        """
+        scores, loss = self._outputs(X), loss_of(self.task_)
+        if self._ends_in_probabilities:
+            with np.errstate(divide="ignore"):
+                scores = logit(scores) if several_labels(loss) else np.log(scores)
+        if self._several or len(self.classes_) > 2:
+            return scores
+        return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
+
+    def _gives_probabilities(self) -> bool:
+        """Whether outputs stand for probabilities, as far as the loss is known; an `AttributeError` if not."""
+        made = self.model if isinstance(self.model, Task) else None
+        task = getattr(self, "task_", made)
+        loss = self.loss if task is None or self.loss is not None else loss_of(task)
+        if loss is not None and facts_of(get_loss(loss)).margin:
+            name = loss_name(get_loss(loss))
+            raise AttributeError(f"The loss {name!r} gives margins, not probabilities. Use decision_function.")
+        return True
+
+    @available_if(_gives_probabilities)
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
-        """The probability of each class in the order of ``classes_``, or of yes for each label; (rows, classes)."""
+        """The probability of each class in the order of ``classes_``, or of yes for each label; (rows, classes).
+
+        There is no such method with a loss of margins, such as "hinge": use `decision_function`.
+        """
         outputs, loss = self._outputs(X), loss_of(self.task_)
         ready = self._ends_in_probabilities
         if several_labels(loss):

@@ -64,15 +64,18 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             batch = inputs.copied_to_device(batch)
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
-    logs = as_floats(_results(task, totals))
+    logs = as_floats(task, _results(task, totals))
     return logs, inputs.pop_nan_rows(task, logs)
 
 
-@renamed(
-    verbose="it without verbose: it prints nothing", steps="a list of batches", return_dict="it without: it is a dict"
-)
+@renamed(verbose="it without verbose: it prints nothing", return_dict="it without: it is a dict")
 def evaluate(
-    task: Task, ts: TrainState, data: PyTree | Iterable[PyTree] = None, *extra: object, batch_size: int = 256
+    task: Task,
+    ts: TrainState,
+    data: PyTree | Iterable[PyTree] = None,
+    *extra: object,
+    batch_size: int = 256,
+    steps: int | None = None,
 ) -> Scores:
     """Loss and metrics on data, without training.
 
@@ -81,26 +84,31 @@ def evaluate(
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, which may be memory-mapped, or an iterable of
         such batches.
       batch_size: examples computed at a time, at most; default 256. It does not change the result.
+      steps: for iterables, the number of batches to read; required if the iterable is endless. By default an iterable
+        is read to its end.
 
     Returns:
-      `Scores`, a dict of floats: "loss" and the task's metrics. It unpacks to the values: ``loss, accuracy = ...``.
+      `Scores`, a dict of floats: "loss", then the task's metrics; with losses by output, then the loss and metrics of
+      each. The order is that in the task. It unpacks to the values: ``loss, accuracy = ...``.
 
     Raises:
-      InputError: as `fit`; for sample weights that are all 0.
+      InputError: as `fit`; for sample weights that are all 0; for an endless iterable of `itertools` without ``steps``.
+        (That a generator is endless cannot be known: without ``steps`` it is read forever.)
 
-    If predictions hold NaN, it gives a `RuntimeWarning`; such examples count as wrong in metrics of classes.
+    It gives a `RuntimeWarning` when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
+    examples count as wrong in metrics of classes.
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    parsed = inputs.as_data(data)
+    parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
-        parsed = arrays_to_measure(task, ts, parsed, "data")
+        parsed = arrays_to_measure(task, ts, parsed, "evaluate, data")
     logs, nan_rows = measure_data(task, ts, parsed, int(batch_size))
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
 
 
-@renamed(verbose="it without verbose: it prints nothing", steps="batch_size=...")
+@renamed(verbose="it without verbose: it prints nothing", steps="the examples as one array")
 def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 256) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
 

@@ -18,7 +18,6 @@ from .progress import History
 
 
 @renamed(
-    validation_steps="validation_data=list(itertools.islice(batches, {}))",
     validation_batch_size="eval_batch_size={}",
     x="the data as one tuple, fit(task, ts, (x, y))",
     sample_weight="the data as (x, y, sample_weight)",
@@ -46,6 +45,7 @@ def fit(
     keep: int | None = 2,
     check: str | None = None,
     steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
 ) -> tuple[TrainState, History]:
     """Train with progress, validation and callbacks; the given state stays valid.
 
@@ -89,6 +89,9 @@ def fit(
       steps_per_epoch: for iterables, the number of batches in an epoch; required if the iterable is endless. Each epoch
         takes the next batches, and a new pass begins when one ends, within an epoch too. Training ends with a warning
         when an iterator runs out. By default an epoch is a pass.
+      validation_steps: for an iterable as ``validation_data``, the number of its batches to validate on; required if
+        the iterable is endless. They are read before training and kept in memory, so every epoch is measured on the
+        same ones. By default the iterable is read to its end after each epoch.
 
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
@@ -136,6 +139,7 @@ def fit(
         keep=keep,
         check=check,
         steps_per_epoch=steps_per_epoch,
+        validation_steps=validation_steps,
     ).checked()
     plan = make_plan(task, ts, data, options)
     with interrupts() as interrupted, plan.opened():

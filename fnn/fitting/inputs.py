@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
+import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Generic, NoReturn, TypeGuard, TypeVar
@@ -13,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.arrays import check_fits, read
+from .._core.checks import check_count
 from .._core.dtypes import at_least_float32, is_float
-from .._core.errors import describe, fail, located
+from .._core.errors import describe, fail, kind_of, located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import check_targets, of_classes, several_labels
@@ -144,6 +147,39 @@ def is_stream(data: object) -> TypeGuard[Iterable[PyTree]]:
 def as_data(data: PyTree | Iterable[PyTree], where: str = "data") -> Data:
     """Arrays parsed, or an iterable as it is."""
     return data if is_stream(data) else as_batch(data, where, defer_checks=True)
+
+
+def data_to_measure(data: PyTree | Iterable[PyTree], call: str, where: str, steps: int | None, option: str) -> Data:
+    """Arrays parsed, or an iterable that ends: as it is, or its first ``steps`` batches, in an argument ``option``."""
+    parsed = as_data(data, where)
+    if steps is not None:
+        check_count(call, option, steps)
+    if isinstance(parsed, Batch):
+        if steps is not None:
+            hint = "Leave it out: arrays are measured whole."
+            fail(call, expected=f"an iterable of batches with {option}", got="arrays", hint=hint)
+    elif steps is None:
+        check_ends(call, parsed, option)
+    else:
+        return _first_batches(parsed, steps, where)
+    return parsed
+
+
+def check_ends(call: str, stream: object, option: str) -> None:
+    """Refuse an iterable that is known to be endless, for which ``option`` is the number of batches to read."""
+    endless = isinstance(stream, (itertools.cycle, itertools.count, itertools.repeat))
+    if endless and operator.length_hint(stream, -1) < 0:
+        hint = f"Pass {option}, the number of batches to read."
+        fail(call, expected="an iterable that ends", got=f"{kind_of(stream)}, which is endless", hint=hint)
+
+
+def _first_batches(stream: Iterable[PyTree], steps: int, where: str) -> Iterator[Batch]:
+    """The first batches of an iterable, and a warning if it has fewer."""
+    count = 0
+    for count, batch in enumerate(itertools.islice(stream, steps), 1):
+        yield as_batch(batch, f"{where}, batch {count - 1}")
+    if 0 < count < steps:
+        warn(f"{where}: the iterable gave {count} of {steps} batches.")
 
 
 def is_mapped(data: PyTree) -> bool:

@@ -157,7 +157,7 @@ class Loop:
 
     def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
-        source, progress = self.source, self.progress
+        source, progress, task = self.source, self.progress, self.plan.task
         within = position.within_epoch
         first_step, done = (int(position.ts.step), 0) if within is None else within[:2]
         ts, totals = position.ts, None
@@ -173,7 +173,7 @@ class Loop:
                 ts = changed or ts
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
                 if progress.bar is not None and now - refreshed >= progress.period:
-                    progress.advance(done - shown, as_floats(logs))
+                    progress.advance(done - shown, as_floats(task, logs))
                     refreshed, shown = now, done
                 interrupted = self.interrupted()
                 due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
@@ -181,11 +181,11 @@ class Loop:
                 if done != source.total and (due or interrupted):
                     self._look(ts, totals)
                     place = EpochPosition(first_step, done, paths(totals))
-                    position = position._replace(ts=ts, made=made, within_epoch=place, logs=as_floats(logs))
+                    position = position._replace(ts=ts, made=made, within_epoch=place, logs=as_floats(task, logs))
                     position = self._paused(position, update.stream, now - started)
                     if interrupted:
                         return position, {}
-        values = as_floats(logs)
+        values = as_floats(task, logs)
         progress.advance(done - shown, values)
         # After the epoch others may read the state; otherwise an occasional check is enough.
         last = position.epoch + 1 == self.options.epochs or self.interrupted()
@@ -210,7 +210,7 @@ class Loop:
         due = [callback.fn for callback in self.on_batch if made % callback.every == 0]
         if not due:
             return None, False
-        ts, stop = _call_back(due, step, update.ts, as_floats(update.logs), False)
+        ts, stop = _call_back(due, step, update.ts, as_floats(self.plan.task, update.logs), False)
         if ts is update.ts:
             return None, stop
         self._look(update.ts, update.totals)  # the guard cannot repeat such a change

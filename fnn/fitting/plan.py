@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
@@ -53,6 +51,7 @@ class Options:
     keep: int | None
     check: str | None
     steps_per_epoch: int | None
+    validation_steps: int | None
 
     def checked(self) -> Options:
         """The same options, with counts as Python integers and callbacks as a tuple; refuses invalid values."""
@@ -65,6 +64,8 @@ class Options:
         check_range("fit", "validation_split", split, 0, 1)
         if split and self.validation_data is not None:
             fail("fit", expected="either validation_data or validation_split", got="both")
+        if self.validation_steps is not None and self.validation_data is None:
+            fail("fit", expected="an iterable as validation_data with validation_steps", got="none")
         if self.verbose not in (0, 1, 2):
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
         several = isinstance(self.callbacks, Iterable) and not callable(self.callbacks)
@@ -111,12 +112,13 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     """Check the data, and choose the source of the steps and their interruptions."""
     parsed, validating = inputs.as_data(data), options.validation_data
     if validating is not None:
-        validating = inputs.as_data(validating, "validation_data")
+        validating = _validation_data(validating, options.validation_steps)
     for name, stream in (("data", parsed), ("validation_data", validating)):
         endless = name == "data" and options.steps_per_epoch is not None
         if options.epochs > 1 and isinstance(stream, Iterator) and not endless:
             hint = "Pass a list, or an object whose __iter__ starts anew."
-            hint += " For an endless one, pass steps_per_epoch." if name == "data" else ""
+            option = "steps_per_epoch" if name == "data" else "validation_steps"
+            hint += f" For an endless one, pass {option}."
             expected = f"{name} that can be iterated over once per epoch"
             fail("fit", expected=expected, got=kind_of(stream), hint=hint)
     hooks = StepHooks(
@@ -137,6 +139,15 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     if isinstance(validation, Batch):
         validation = arrays_to_measure(task, ts, validation, "validation_data", chunk_bytes)
     return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
+
+
+def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:
+    """Validation data as parsed; of an iterable the first ``steps`` batches, kept: every epoch is measured on them."""
+    parsed = inputs.data_to_measure(data, "fit", "validation_data", steps, "validation_steps")
+    if steps is None:
+        return parsed
+    batches = [jax.tree.map(np.copy, batch) for batch in parsed]  # a loader may refill its buffers
+    return batches or inputs.refuse_empty("validation_data")
 
 
 def _check_monitors(task: Task, options: Options, validated: bool) -> None:
@@ -160,10 +171,8 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
     if options.drop_remainder:
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
-    endless = isinstance(stream, (itertools.cycle, itertools.count, itertools.repeat))
-    if endless and operator.length_hint(stream, -1) < 0 and options.steps_per_epoch is None:
-        hint = "Pass steps_per_epoch, the number of batches in an epoch."
-        fail("fit", expected="an iterable that ends", got=f"{kind}, which is endless", hint=hint)
+    if options.steps_per_epoch is None:
+        inputs.check_ends("fit", stream, "steps_per_epoch")
     return StreamSource(task, hooks, stream, options.class_weight, options.steps_per_epoch)
 
 
@@ -204,6 +213,6 @@ def _checkpoints(
         got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
     names = ["batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
-    named = {name: getattr(options, name) for name in [*names, "steps_per_epoch"]}
+    named = {name: getattr(options, name) for name in [*names, "steps_per_epoch", "validation_steps"]}
     settings = settings_of(task, ts, data, validating, options.callbacks, **named)
     return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, task)

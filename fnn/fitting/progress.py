@@ -13,6 +13,8 @@ import jax
 import jax.monitoring
 
 from .._core.types import Array
+from ..training.task import Task
+from ..training.totals import log_names
 
 
 class History(dict[str, list[float]]):
@@ -135,7 +137,7 @@ def _format(logs: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in logs.items())
 
 
-def as_floats(logs: Mapping[str, Array | float]) -> dict[str, float]:
-    """Values on the host, the loss first (compiled functions return dicts in the order of their keys)."""
+def as_floats(task: Task, logs: Mapping[str, Array | float]) -> dict[str, float]:
+    """Values on the host, in the order in which the task names them (compiled functions sort the keys of dicts)."""
     host = jax.device_get(logs)
-    return {name: float(host[name]) for name in sorted(host, key=lambda name: (name != "loss", name))}
+    return {name: float(host[name]) for name in log_names(task) if name in host}

@@ -23,7 +23,9 @@ def binary_crossentropy(
 
     Args:
       predictions, targets: as in `mean_squared_error`, and so are result and errors; targets are 0, 1 or between.
-      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities.
+      from_logits: whether predictions are logits (the default, unlike Keras) or probabilities. Values are not checked
+        here, where they may be traced: what lies outside [0, 1] is clipped, and targets out of range raise an error
+        only in `fnn.fit` and `fnn.evaluate`.
       label_smoothing: targets become ``t (1 - s) + s / 2``; in [0, 1], may be traced.
     """
     check_range("binary_crossentropy", "label_smoothing", label_smoothing, 0, 1)

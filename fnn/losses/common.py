@@ -81,7 +81,7 @@ def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]
     elif targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:
         targets = targets[..., 0]
     if predictions.shape != targets.shape or predictions.ndim == 0:
-        sparse = predictions.ndim == targets.ndim + 1
+        sparse = targets.shape == predictions.shape[:-1]
         got = f"predictions {describe(predictions)} and targets {describe(targets)}"
         hint = "For class numbers use a sparse loss, or one_hot(targets, classes)." if sparse else ""
         fail(where, expected="targets of the predictions' shape (batch, ...)", got=got, hint=hint)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import losses
-from .._core.checks import canonical, lookup
+from .._core.checks import canonical, lookup, refuse_uncalled
 from .._core.described import described
 from .._core.dtypes import is_float
 from .._core.errors import fail, located
@@ -131,6 +131,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
     """
     if isinstance(metric, Metric):
         return metric if metric.spec is None or loss is None else _adapted(metric, loss)
+    refuse_uncalled("metric", "a name, a Metric or a function (predictions, targets)", metric)
     if callable(metric):
         named = {facts.function: name for name, facts in _OWN.items() if facts.function is not None}
         if losses.base(metric) is losses.cosine_similarity:

@@ -19,7 +19,7 @@ from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
-from .masks import Masked, array_of, sequence_of
+from .masks import SEQUENCE_HINT, Masked, array_of, sequence_of
 from .observe import call, carry_note, inside
 
 
@@ -174,7 +174,12 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 def _steps(name: str, x: PyTree) -> Array:
     values, _ = sequence_of(name, x)
     if len(values.shape) < 3:
-        fail(name, expected="x of shape (batch, time, ...) with at least 3 axes", got=describe(values))
+        fail(
+            name,
+            expected="x of shape (batch, time, ...) with at least 3 axes",
+            got=describe(values),
+            hint=SEQUENCE_HINT,
+        )
     return values
 
 
@@ -199,6 +204,8 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     ['body']
     """
     body = Sequential(*layers)
+    if shortcut is not None:
+        _check_layer("Residual, shortcut", shortcut)
     parts = {"body": body} if shortcut is None else {"body": body, "shortcut": shortcut}
     other = "its input" if shortcut is None else "that of the shortcut"
 
@@ -293,7 +300,7 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
         for fn in inner
     )
     total = None if penalty is None else (lambda params: jnp.sum(penalty(params)))
-    return Layer(init, apply, name, f"Repeated x {n}", layer.per_example, total, constraint)
+    return Layer(init, apply, name, f"{layer.kind} x {n}", layer.per_example, total, constraint)
 
 
 @described

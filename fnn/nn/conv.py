@@ -26,6 +26,7 @@ from ._conv_primitive import Geometry, bind_conv
 from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer
 from .layer import Layer, get_initializers, initialize, param_dtype, parametric
+from .masks import SEQUENCE_HINT
 from .regularized import KernelOptions, regularized
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
@@ -227,7 +228,8 @@ def _spatial_names(rank: int) -> tuple[str, ...]:
 
 def _rank_hint(ndim: int, rank: int) -> str:
     if ndim == rank + 1:
-        return "Add the channels with x[..., None], or the batch with x[None]."
+        advice = f" {SEQUENCE_HINT}" if rank == 1 else ""
+        return f"Add the channels with x[..., None], or the batch with x[None].{advice}"
     if ndim == 2:
         return f"Add Reshape(({', '.join('hwd'[:rank] if rank > 1 else ['steps'])}, c)) before it."
     return "The spatial rank is that of the kernel."
@@ -258,7 +260,7 @@ def _conv_geometry(
         _fail_channels(where, kernel, x, channels, f" with groups={groups}", hint)
     _check_groups(where, channels, kernel.shape[-1], groups)
     steps, dilation = per_axis(where, "strides", strides, rank), per_axis(where, "dilation_rate", dilation_rate, rank)
-    check_padding(where, padding, ("valid", "same", "causal") if rank == 1 else ("valid", "same"))
+    padding = check_padding(where, padding, ("valid", "same", "causal") if rank == 1 else ("valid", "same"))
     size, window = x.shape[1:-1], kernel.shape[:rank]
     return Geometry(size, window, steps, pads(where, padding, size, window, steps, dilation), dilation, groups)
 
@@ -271,7 +273,7 @@ def _transposed_geometry(
     if x.shape[-1] != kernel.shape[-2]:
         _fail_channels(where, kernel, x, kernel.shape[-2])
     steps, dilation = per_axis(where, "strides", strides, rank), per_axis(where, "dilation_rate", dilation_rate, rank)
-    _check_transposed(where, padding, output_padding)
+    padding = _check_transposed(where, padding, output_padding)
     extra = [None] * rank if output_padding is None else per_axis(where, "output_padding", output_padding, rank, 0)
     window, size, pairs = kernel.shape[:rank], [], []
     for n, k, s, d, more in zip(x.shape[1:-1], window, steps, dilation, extra, strict=True):
@@ -289,10 +291,12 @@ def _transposed_geometry(
     return Geometry(tuple(size), window, steps, tuple(pairs), dilation, 1)
 
 
-def _check_transposed(where: str, padding: str, output_padding: Size | None) -> None:
-    if padding not in ("valid", "same"):
+def _check_transposed(where: str, padding: str, output_padding: Size | None) -> str:
+    """Refuse padding that is invalid for every input; returns its name in lower case."""
+    if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
         fail(where, expected="padding to be one of valid, same", got=repr(padding))
     check_sizes(where, 0, output_padding=0 if output_padding is None else output_padding)
+    return padding.lower()
 
 
 def _window_for(where: str, x: ArraySpec, kernel_size: Size) -> Shape:

@@ -13,6 +13,9 @@ import numpy as np
 from .._core.errors import describe, fail, kind_of
 from .._core.types import Array, PyTree
 
+SEQUENCE_HINT = "A recurrent layer before it needs return_sequences=True."
+"""Advice for a layer over steps that receives an array without them."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Masked:

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_name
-from .._core.described import described, in_words, unshared, written
+from .._core.described import described, in_words, is_constructor, unshared, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
+from .._core.reading import reading
 from .._core.trees import shape_of
 from .._core.types import Key, Params, PyTree, State
 from .._names import IN_FORWARD
@@ -36,9 +37,9 @@ _SHAPES: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.Contex
 
 @described
 def Model(
-    forward: Callable[..., PyTree],
+    forward: Callable[..., PyTree] | None = None,
     /,
-    *,
+    *extra: object,
     name: str = "model",
     per_example: bool = False,
     **layers: Nested,
@@ -65,7 +66,8 @@ def Model(
     Raises:
       InputError: for an item that is not a Layer, no layers, names with "/" or a leading "_", and a ``forward`` that
         needs other arguments; from ``init`` for a layer that is never called; from either function for an unknown
-        layer, a ``forward`` that returns nothing, and any error of a layer, with the line of ``forward``. Inside
+        layer, an ``x`` without an entry or a part that ``forward`` reads, a ``forward`` that returns nothing, and any
+        error of a layer, with the line of ``forward``. Inside
         ``scan``, ``vmap``, ``jit``, ``cond`` or ``checkpoint``, a layer with state would lose it, and one that draws
         random numbers would repeat them: both are refused there.
 
@@ -86,9 +88,12 @@ def Model(
     >>> y["digit"].shape, y["angle"].shape
     ((2, 10), (2, 1))
     """
-    if not callable(forward) or isinstance(forward, Layer):
-        hint = "Write forward(layers, x), and pass the layers by name."
-        fail("Model", expected="a function forward(layers, x)", got=in_words(forward), hint=hint)
+    hint = "Write fnn.Model(forward, stem=fnn.Dense(8)), with def forward(layers, x): return layers.stem(x)."
+    if not callable(forward) or isinstance(forward, Layer) or is_constructor(forward):
+        got = "none" if forward is None else in_words(forward)
+        fail("Model", expected="a function forward(layers, x) as first argument", got=got, hint=hint)
+    if extra:
+        fail("Model", expected="layers by name", got=f"{len(extra) + 1} arguments without one", hint=hint)
     for option, value, kind in (("name", name, str), ("per_example", per_example, bool)):
         if not isinstance(value, kind):
             hint = f"{option} is an option of Model; give the layer another name."
@@ -168,7 +173,7 @@ class _Evaluation:
         """The output of ``forward``."""
         network = self.network
         options: dict[str, Key | bool | None] = {"key": self.key_of((), None), "train": self.train}
-        with located(lambda error: f"{network.name}{_line(network.forward, error)}"):
+        with located(lambda error: f"{network.name}{_line(network.forward, error)}"), reading(x):
             y = network.forward(_Layers(self), x, **{name: options[name] for name in network.options})
         for leaf in (leaves := jax.tree.leaves(y)):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, (int, float, complex)):

@@ -25,7 +25,7 @@ from .attention import Implementation, attention, check_mask, known_implementati
 from .cache import KeyValueCache, cache_request, empty_cache, extend, overflows, refuse_cache, steps_from, visible
 from .initializers import Initializer
 from .layer import Layer, Output, get_initializers, initialize, param_dtype
-from .masks import Masked, kept, sequence_of
+from .masks import SEQUENCE_HINT, Masked, kept, sequence_of
 from .positions import rotary as rotated
 from .regularized import KernelOptions, regularized
 
@@ -232,7 +232,7 @@ def _inputs(where: str, x: PyTree) -> _Inputs:
         sequences.append(sequences[-1] if given is None else sequence_of(f"{where}, {name}", given))
         if len(sequences[-1][0].shape) != 3:
             expected = "an array (batch, time, features)"
-            fail(f"{where}, {name}", expected=expected, got=describe(sequences[-1][0]))
+            fail(f"{where}, {name}", expected=expected, got=describe(sequences[-1][0]), hint=SEQUENCE_HINT)
     (query, query_real), (value, value_real), (key, key_real) = sequences
     real = value_real if key_real is None else key_real
     if real is not None and value_real is not None and real is not value_real:

@@ -16,6 +16,7 @@ import jax
 
 from .._core.errors import describe, fail, located
 from .._core.jaxprs import trace_state
+from .._core.reading import reading
 from .._core.types import Array, Params, PyTree, State
 from .layer import Layer
 
@@ -133,7 +134,7 @@ def call(
     The name also stands in the compiled program, where profilers and `fnn.plan` read it.
     """
     with inside(name, number), jax.named_scope(name):
-        with located(where):
+        with located(where), reading(x):
             out = layer.apply(params, state, x, **options)
             if not (isinstance(out, tuple) and len(out) == 2):
                 fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")

@@ -21,7 +21,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.types import Array, PyTree, Shape
 from .layer import Layer, stateless
-from .masks import kept, sequence_of
+from .masks import SEQUENCE_HINT, kept, sequence_of
 from .windows import Padding, Pairs, Size, check_padding, check_sizes, pads, per_axis, spatial_rank
 
 
@@ -137,7 +137,7 @@ def _windows(
     check_float(where, x)
     window = per_axis(where, "pool_size", pool_size, rank)
     steps = window if strides is None else per_axis(where, "strides", strides, rank)
-    check_padding(where, padding)
+    padding = check_padding(where, padding)
     pairs = pads(where, padding, x.shape[1:-1], window, steps, (1,) * rank)
     for axis, (n, k, s, (low, high)) in enumerate(zip(x.shape[1:-1], window, steps, pairs, strict=True)):
         last = (n + low + high - k) // s * s - low
@@ -172,7 +172,7 @@ def _larger(best: Array, other: Array) -> Array:
 
 
 def _spatial_axes(where: str, x: Array, mask: Array | None) -> Shape:
-    rank = spatial_rank(where, x, "It pools over the spatial axes.")
+    rank = spatial_rank(where, x, f"It pools over the spatial axes. {SEQUENCE_HINT}")
     check_float(where, x)
     shape = x.shape[:-1]
     if math.prod(shape[1:]) == 0:

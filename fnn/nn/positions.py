@@ -18,7 +18,7 @@ from .cache import Position, cache_request, check_called_once, no_steps, steps_f
 from .embedding import take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, Output, param_dtype
-from .masks import over_steps, sequence_of
+from .masks import SEQUENCE_HINT, over_steps, sequence_of
 
 
 def sinusoidal_positions(
@@ -94,7 +94,7 @@ def _angles(where: str, positions: ArrayLike, features: int, max_wavelength: Sca
 
 def _check_steps(where: str, x: ArraySpec) -> None:
     if len(x.shape) != 3:
-        fail(where, expected="x of shape (batch, time, features)", got=describe(x))
+        fail(where, expected="x of shape (batch, time, features)", got=describe(x), hint=SEQUENCE_HINT)
 
 
 def _first_position() -> State:

@@ -59,13 +59,14 @@ def window_of(where: str, kernel_size: Sequence[int]) -> Shape:
     return tuple(map(int, kernel_size))
 
 
-def check_padding(where: str, padding: Padding, known: Sequence[str] = ("valid", "same")) -> None:
-    """Refuse padding that is invalid for every input."""
+def check_padding(where: str, padding: Padding, known: Sequence[str] = ("valid", "same")) -> Padding:
+    """Refuse padding that is invalid for every input; a name is returned in lower case."""
     if isinstance(padding, str):
-        if padding not in known:
+        if padding.lower() not in known:
             fail(where, expected=f"padding to be one of {', '.join(known)}, or explicit", got=repr(padding))
-    else:
-        check_sides(where, "padding", padding)
+        return padding.lower()
+    check_sides(where, "padding", padding)
+    return padding
 
 
 def check_sides(where: str, name: str, value: Sides) -> None:

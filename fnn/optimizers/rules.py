@@ -17,7 +17,7 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import lookup
+from .._core.checks import canonical, lookup
 from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail
@@ -382,6 +382,13 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 _NAMES = {**OPTIMIZERS, "adamw": adamw}
 # One object for each name, so that tasks made alike have equal optimizers.
 _named = functools.cache(lambda name: _NAMES[name]())
+
+
+def is_optimizer(thing: object) -> bool:
+    """Whether something is an optimizer, a name of one, or a function that makes one."""
+    named = isinstance(thing, str) and canonical(thing, _NAMES) in _NAMES
+    made = callable(getattr(thing, "init", None)) and callable(getattr(thing, "update", None))
+    return named or made or any(thing is make for make in _NAMES.values())
 
 
 def get_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:

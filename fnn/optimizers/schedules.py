@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.typing
 
+from .._core.checks import refuse_uncalled
 from .._core.described import Described, described, in_words
 from .._core.errors import fail
 from .._core.types import Array, PyTree, Scalar
@@ -141,6 +142,7 @@ def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -
     >>> [round(float(schedule(step)), 3) for step in (0, 5, 10, 60)]
     [0.0, 0.5, 1.0, 0.5]
     """
+    refuse_uncalled("warmup", "a number or a Schedule to follow", then)
     if isinstance(then, str) or (callable(then) and not isinstance(then, Schedule)):
         fail("warmup", expected="a number or a Schedule to follow", got=in_words(then))
     follow = then if isinstance(then, Schedule) else constant(then)

@@ -12,6 +12,7 @@ import numpy as np
 from .._core.types import PyTree
 from ..inspection.layers import layer_of, resized
 from ..inspection.summary import Row, shape_cell, summary
+from ..nn.containers import Sequential
 from ..nn.graph import Source, connections, leaf_names, source_name
 from ..nn.layer import Layer, example_of
 from ..nn.observe import call_name
@@ -32,7 +33,8 @@ class _Box(NamedTuple):
 def model(model: Layer | Task, x: PyTree, *, ax: Axes | None = None) -> Axes:
     """Draw a model as a graph: each call of a layer with its output shape and parameters, from inputs to outputs.
 
-    Layers inside a `Sequential` are listed in its box. Nothing is computed.
+    Layers inside another one are listed in its box; a `Repeated` is one box, with "x n" after its layers. Nothing is
+    computed.
 
     Args:
       model: a `Layer`, such as a `Model` or a `Sequential`, or a `Task`.
@@ -46,6 +48,8 @@ def model(model: Layer | Task, x: PyTree, *, ax: Axes | None = None) -> Axes:
       InputError: as `fnn.summary`.
     """
     layer = layer_of("model", model)
+    if layer.kind not in ("Sequential", "Model"):
+        layer = Sequential(layer)  # one box
     x = example_of("model", x)
     boxes, edges = _graph(layer, x)
     columns, chains = columns_of(_levels(boxes, edges), edges)
@@ -98,13 +102,31 @@ def _key(source: Source) -> str:
 def _box_of(row: Row, rows: tuple[Row, ...]) -> _Box:
     """The box of a layer: its kind or the layers inside it, its output shape and the number of its parameters."""
     inner = [other for other in rows if other.path[: len(row.path)] == row.path and other is not row and row.call == 1]
-    kinds = ", ".join(other.kind for other in inner if len(other.path) == 2) or row.kind
     count = row.params + sum(other.params for other in inner)
     shared = row.call > 1 and any(other.params for other in rows if other.path[: len(row.path)] == row.path)
-    lines = [*textwrap.wrap(kinds, _WIDEST), shape_cell(row.output_shape)]
+    lines = [*textwrap.wrap(_kinds(row, inner), _WIDEST), shape_cell(row.output_shape)]
     if count or shared:
         lines.append("the same parameters" if shared else f"{count:,} parameters")
     return _Box(call_name(row.path[0], row.call), tuple(lines), COLORS[0] if count or shared else COLORS[4])
+
+
+def _kinds(row: Row, inner: list[Row]) -> str:
+    """The kind of a layer with those of the layers inside it: "Residual (LayerNorm, Dense) x 12" for a `Repeated`."""
+    kind, times, count = row.kind.partition(" x ")
+    listed: list[str] = []
+    opened = {row.path}
+    for other in inner:
+        if other.path[:-1] in opened:
+            if other.kind == "Sequential":
+                opened.add(other.path)
+            else:
+                listed.append(other.kind)
+    if not listed:
+        return row.kind
+    text = ", ".join(listed)
+    if kind in ("Sequential", "Model"):
+        return f"({text}){times}{count}" if times else text
+    return f"{kind} ({text}){times}{count}"
 
 
 def _levels(boxes: dict[str, _Box], edges: list[tuple[str, str]]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
-from .._core.errors import describe, fail, kind_of, located
+from .._core.errors import describe, fail, hinted, kind_of, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
@@ -35,7 +35,12 @@ def _check_sampling(where: str, key: Array, temperature: ArrayLike, top_k: int |
 
 
 def sample(
-    key: Array, logits: ArrayLike, temperature: ArrayLike = 1.0, top_k: int | None = None, *, from_logits: bool = True
+    key: Array,
+    logits: ArrayLike,
+    temperature: ArrayLike = 1.0,
+    top_k: int | None = None,
+    *,
+    from_logits: bool | None = None,
 ) -> Array:
     """Draw a class index from ``softmax(logits / temperature)``; at temperature 0, take the most likely class.
 
@@ -44,13 +49,15 @@ def sample(
       logits: (..., classes).
       temperature: at least 0; may be traced. Lower values favour likely classes, higher values increase variety.
       top_k: draw only from the ``top_k`` most likely classes (ties: the first ones); default all classes.
-      from_logits: False for probabilities p; the logits are then log p, and a class of probability 0 is never drawn.
+      from_logits: True for logits; False for probabilities p, whose logits are log p: a class of probability 0 is never
+        drawn. Default None: logits, but rows that look like probabilities raise an error, unless they are traced.
 
     Returns:
       (...) int32; -1 for a traced row that contains NaN or only -infinity.
 
     Raises:
-      InputError: for a negative temperature or probability, ``top_k`` outside [1, classes], NaN, or rows of -infinity.
+      InputError: for a negative temperature or probability, probabilities that do not sum to 1, logits that do and are
+        not negative (without ``from_logits``), ``top_k`` outside [1, classes], NaN, or rows of -infinity.
 
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)
@@ -67,9 +74,10 @@ def sample(
         fail("sample", expected=f"top_k to be at most {scores.shape[-1]}, the number of classes", got=str(top_k))
     # Half precision has too few distinct values for the noise of an unlikely class.
     wide = scores.astype(at_least_float32(scores.dtype))
-    if not from_logits:
+    if is_concrete(wide):
+        _check_drawable(np.asarray(wide), from_logits)
+    if not _are_logits("sample", None, from_logits):
         wide = jnp.log(wide)  # NaN for a negative probability
-    _check_drawable(wide, from_logits)
     empty = jnp.isnan(wide).any(-1) | (wide == -jnp.inf).all(-1)
     # argmax(logits / t + noise) draws from the softmax (Gumbel 1954). Scaling both terms by t extends this to t = 0;
     # above t = 1, where the scaled noise could overflow, the logits are divided instead.
@@ -88,17 +96,29 @@ def sample(
     return jnp.where(empty, jnp.full_like(drawn, -1), drawn)
 
 
-def _check_drawable(logits: Array, from_logits: bool) -> None:
-    """Reject concrete rows that contain NaN or only -infinity."""
-    if not is_concrete(logits):
-        return
-    if np.isnan(np.asarray(logits)).any():
-        if from_logits:
-            fail("sample", expected="logits without NaN", got="NaN", hint="Has training diverged?")
-        fail("sample", expected="probabilities of at least 0", got="a negative one or NaN")
-    if (np.asarray(logits) == -np.inf).all(-1).any():
-        what = "logits above -infinity" if from_logits else "probabilities above 0"
-        fail("sample", expected=f"{what} in each row", got="a row without any")
+def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
+    """Reject rows that contain NaN, no class to draw, or what belongs to another ``from_logits``."""
+    if np.isnan(rows).any():
+        what = "logits" if from_logits is None or from_logits else "probabilities"
+        fail("sample", expected=f"{what} without NaN", got="NaN", hint="Has training diverged?")
+    if from_logits is not None and not from_logits:
+        if (least := rows.min(initial=0)) < 0:
+            hint = "Are they logits? Leave from_logits=False out."
+            fail("sample", expected="probabilities of at least 0", got=f"{least:g}", hint=hint)
+        wrong = ~_sum_to_1(rows)
+        if wrong.any():
+            got = f"a row that sums to {rows[wrong][0].sum():g}"
+            hint = "Divide by the sum; for logits leave from_logits=False out."
+            fail("sample", expected="probabilities that sum to 1 in each row", got=got, hint=hint)
+    elif (rows == -np.inf).all(-1).any():
+        fail("sample", expected="logits above -infinity in each row", got="a row without any")
+    elif from_logits is None and rows.shape[-1] > 1 and rows.size and (rows >= 0).all() and _sum_to_1(rows).all():
+        fail("sample", expected="logits", got="rows that sum to 1, like probabilities", hint=_SAY_WHICH)
+
+
+def _sum_to_1(rows: np.ndarray) -> np.ndarray:
+    """Whether each row sums to 1, within the rounding of half precision."""
+    return np.abs(rows.sum(-1, dtype=np.float64) - 1) < 0.01
 
 
 _SAY_WHICH = (
@@ -297,7 +317,8 @@ def _generate(
 
     def read(state: State, ids: Array) -> tuple[State, Array]:
         """The new state, and the outputs for the symbol after ``ids`` (1, steps)."""
-        logits, state = model.apply(params, state, ids)
+        with hinted(lambda error: "" if rereads else _WIDTH):
+            logits, state = model.apply(params, state, ids)
         if jnp.ndim(logits) == 3:  # an output for each step
             logits = logits[:, -1]
         if jnp.ndim(logits) == 2 and logits.shape[1] != symbols:
@@ -327,9 +348,12 @@ def _generate(
     return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01), differs
 
 
+_WIDTH = "Pass width=..., the length of the training windows, to read a window again for each character."
+
+
 def _caches(model: Layer, window: Array, length: int) -> State | None:
     """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
-    with located("generating without width="):
+    with hinted(lambda error: _WIDTH), located("generating without width="):
         shapes, refusals = cache_shapes(model, shape_of(window), window.shape[1] + length - 1)
     return None if refusals else shapes
 
@@ -444,9 +468,8 @@ def generate_text(
         rereads=width is not None,
     )
     if differs:
-        hint = "Pass width=..., to read a window again for each character."
         expected = "a model in which attention alone looks at earlier steps"
-        fail(where, expected=expected, got="other outputs with a cache", hint=hint)
+        fail(where, expected=expected, got="other outputs with a cache", hint=_WIDTH)
     if unclear:
         fail(where, expected="logits", got="outputs that sum to 1, like probabilities", hint=_SAY_WHICH)
     if (np.asarray(ids) < 0).any():

@@ -38,7 +38,7 @@ class Batch(NamedTuple):
         if isinstance(data, cls):
             return data
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            hint = "Pass a tuple; a list is read as a list of batches."
+            hint = "Call it." if callable(data) else "Pass a tuple; a list is read as a list of batches."
             got = f"{len(data)} items" if isinstance(data, (tuple, list)) else describe(data)
             if hasattr(data, "opt_state"):
                 got, hint = kind_of(data), f"The order is (task, ts, {where})."

@@ -19,6 +19,7 @@ from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
 from ..nn.masks import Masked
+from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
 from .forward import check_output
 from .outputs import OutputLoss
@@ -26,6 +27,7 @@ from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Totals, flatten_time_steps, total_shapes
 
+_RECURRENT = ("SimpleRNN", "LSTM", "GRU", "Bidirectional")
 Limits = dict[str, tuple[str, int]]
 """For arrays of x that a layer reads as row numbers, by path: the layer's kind and the number of rows."""
 
@@ -63,7 +65,8 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
         for part in task.parts:
-            _check_part(part, predictions, batch, where)
+            with hinted(functools.partial(_steps_hint, task, ts, batch, part, predictions)):
+                _check_part(part, predictions, batch, where)
     if train:
         _check_opt_state(task, ts)
     integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
@@ -92,6 +95,36 @@ def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str)
         fail(f"{where}, sample_weight", expected=f"shape {(rows,)}", got=describe(weight))
 
 
+def _steps_hint(
+    task: Task, ts: TrainState, batch: Batch, part: OutputLoss, predictions: PyTree, error: Exception
+) -> str:
+    """What to change in the model if its output has steps or spatial axes that the targets lack, or the reverse."""
+    out, wanted = _shape(part.of("predictions", predictions)), _shape(part.of("targets", batch.y))
+    if out[:2] == wanted[:2]:
+        return ""
+    calls: list[Trace] = []
+    with observe(calls.append):
+        jax.eval_shape(task.model.apply, ts.params, ts.state, batch.x)
+    recurrent = next((call for call in reversed(calls) if call.layer.kind in _RECURRENT), None)
+    if len(out) > 2 >= len(wanted):
+        if recurrent is not None and _shape(recurrent.y)[:2] == out[:2]:
+            return f"For one output per example, leave return_sequences=True out of {_name(recurrent)}."
+        reader = next((call for call in calls if call.layer.kind == "Dense" and len(_shape(call.x)) > 2), None)
+        return f"For one output per example, add fnn.Flatten(){f' before {_name(reader)}' if reader else ''}."
+    if recurrent is not None and len(out) == len(_shape(recurrent.y)) == 2 and _shape(recurrent.x)[:2] == wanted[:2]:
+        return f"For an output at each step, give {_name(recurrent)} return_sequences=True."
+    return ""
+
+
+def _shape(x: PyTree) -> tuple[int, ...]:
+    """The shape of an array or of a `Masked`; () for several arrays."""
+    return tuple(getattr(x.x if isinstance(x, Masked) else x, "shape", ()))
+
+
+def _name(call: Trace) -> str:
+    return f"layer {'/'.join(call.path)!r}"
+
+
 def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     """The `Limits` of an input, from one trace of the model."""
     limits: Limits = {}
@@ -112,9 +145,9 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     return limits
 
 
-def check_input(task: Task, ts: TrainState, x: PyTree) -> None:
+def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -> None:
     """Refuse an input that does not fit the model, or has ids out of range."""
-    with _hinted(task, ts, x, None):
+    with _hinted(task, ts, x, None), located(where):
         limits = _id_limits(task, ts, x)
     check_ids_in_range(limits, x, "x")
 

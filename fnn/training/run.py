@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, check_key
-from .._core.errors import fail, kind_of
+from .._core.described import in_words
+from .._core.errors import fail
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
 from .entry import compiled
@@ -18,7 +19,7 @@ from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .segments import in_segments, rematerialized, zeros
 from .state import TrainState, check_state, check_task
-from .stopping import PureCallback
+from .stopping import PureCallback, early_stopping, reduce_on_plateau
 from .task import Task
 from .totals import results
 
@@ -90,8 +91,9 @@ def run(
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, PureCallback):
-            hint = "Functions with side effects belong in fit."
-            fail("run", expected="callbacks such as early_stopping()", got=kind_of(callback), hint=hint)
+            made = f"Call it: {callback.__name__}()." if callback in (early_stopping, reduce_on_plateau) else ""
+            hint = made or "Functions with side effects belong in fit."
+            fail("run", expected="callbacks such as early_stopping()", got=in_words(callback), hint=hint)
     sizes = (int(epochs), int(batch_size), shuffle, drop_remainder, int(eval_batch_size), bool(remat))
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from .._core.errors import fail, kind_of
 from .._core.random import split
 from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
+from .._names import missing_attribute
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
 from .forward import check_output
@@ -64,7 +65,15 @@ class TrainState(NamedTuple):
         return f"TrainState(step={step}, {count:,} parameters)"
 
 
-def init(task: Task, key: Array, x: PyTree) -> TrainState:
+def _missing(ts: TrainState, name: str) -> NoReturn:
+    raise AttributeError(missing_attribute("TrainState", name), name=name, obj=ts)
+
+
+if not TYPE_CHECKING:  # or a type checker would accept any attribute
+    TrainState.__getattr__ = _missing
+
+
+def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
     """The initial training state.
 
     Args:
@@ -87,6 +96,10 @@ def init(task: Task, key: Array, x: PyTree) -> TrainState:
     ((4, 3), 0)
     """
     check_task(task)
+    if x is None or key is None:
+        hint = "Write fnn.init(task, jax.random.key(0), x[:1])."
+        got = "no input" if x is None else "no key"
+        fail("init", expected="a PRNG key and an example input after the task", got=got, hint=hint)
     check_key("init", key)
     x = example_of("init", x)
     init_key, train_key = split(key, 2)

@@ -121,7 +121,7 @@ class Watch(NamedTuple):
     @classmethod
     def of(cls, where: str, monitor: str, patience: int, min_delta: float, mode: str | None) -> Watch:
         """A watch with checked settings."""
-        check_count(where, "patience", patience)
+        check_count(where, "patience", patience, least=0)
         check_range(where, "min_delta", min_delta, 0)
         return cls(where, monitor, patience, min_delta, known_rising(where, monitor, mode))
 
@@ -182,7 +182,7 @@ def early_stopping(
 
     Args:
       monitor: a key of the logs; default "val_loss".
-      patience: epochs without improvement until training ends, at least 1 (Keras's 0 acts like 1); default 5.
+      patience: epochs without improvement until training ends; default 5. 0 acts like 1, as in Keras.
       min_delta: the smallest improvement that counts; default any.
       mode: "min" or "max". The names of the library's losses and metrics have a default, "max" for "accuracy",
         "acc", "f1", "auc", "r2" and others, "min" for "loss", "rmse" and the losses, also with "val_" or an output's
@@ -251,7 +251,7 @@ def reduce_on_plateau(
     Args:
       monitor, mode: as in `early_stopping`.
       factor: in [0, 1]; default 0.1.
-      patience: epochs without improvement until the rate falls, at least 1 (Keras's 0 acts like 1); default 5.
+      patience: epochs without improvement until the rate falls; default 5. 0 acts like 1, as in Keras.
       cooldown: epochs after a reduction before waiting begins again; default 0. The last of them counts as waiting, as
         in Keras, so that 1 acts like 0.
       min_delta: the smallest improvement that counts; default 1e-4.

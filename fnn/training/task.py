@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 import jax
 
-from .._core.described import Config, Described, in_words, unshared
+from .._core.checks import refuse_uncalled
+from .._core.described import Config, Described, in_words, unshared, written
 from .._core.errors import describe, fail
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
-from ..optimizers.rules import get_optimizer
+from ..optimizers.rules import get_optimizer, is_optimizer
 from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
 
 
@@ -81,8 +82,11 @@ class Task(Described):
             hint = "Use fnn.Sequential(...) or fnn.Layer(init, apply)."
             fail("Task", expected="a Layer as model", got=in_words(model), hint=call_hint(model) or hint)
         for name, fn in (("penalty", penalty), ("constraint", constraint)):
+            expected = f"a function of the parameters as {name}"
+            refuse_uncalled("Task", expected, fn)
             if fn is not None and not callable(fn):
-                fail("Task", expected=f"a function of the parameters as {name}", got=in_words(fn))
+                fail("Task", expected=expected, got=in_words(fn))
+        _check_order(loss, optimizer)
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
@@ -121,6 +125,17 @@ class Task(Described):
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
         return self.equality_key.traced
+
+
+def _check_order(loss: object, optimizer: object) -> None:
+    """Refuse an optimizer in the place of the loss, and metrics in that of the optimizer."""
+    if is_optimizer(loss):
+        other = "loss" if is_optimizer(optimizer) else written(optimizer)
+        hint = f"Write fnn.Task(model, {other}, {written(loss)})."
+        fail("Task", expected="the loss before the optimizer", got=f"the optimizer {in_words(loss)} as loss", hint=hint)
+    if isinstance(optimizer, (list, tuple)) and not is_optimizer(optimizer):
+        hint = f"Write metrics={written(optimizer)}."
+        fail("Task", expected="an optimizer after the loss", got=in_words(optimizer), hint=hint)
 
 
 def check_penalties(task: Task, params: Params) -> None:

@@ -169,7 +169,7 @@ def results(task: Task, totals: Totals) -> Logs:
 
 
 def log_names(task: Task) -> list[str]:
-    """The keys of `results`."""
+    """The keys of `results`, in order: the loss, then for each output its loss and metrics, as the task has them."""
     own = [part.key(name) for part in task.parts for name in ("loss", *(metric.name for metric in part.metrics))]
     return list(dict.fromkeys(["loss", *own]))
 

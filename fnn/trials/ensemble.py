@@ -28,6 +28,7 @@ from ..training.run import run
 from ..training.state import TrainState, check_task, init
 from ..training.stopping import PureCallback
 from ..training.task import Task
+from ..training.totals import log_names
 from .cost import shape_of_one
 from .many import many
 from .predictions import Predictions, evaluate_ensemble, members_text, predict_ensemble
@@ -159,7 +160,7 @@ class Ensemble:
         task = with_nan_row_metric(self.task)
         own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(int(batch_size), size_of(data))))
         warn_of_nan("evaluate", pop_nan_rows(task, own))
-        names = sorted(own, key=lambda name: name != "loss")
+        names = log_names(self.task)
         return {name: float(own[name]) for name in names} | {f"member_{n}": float(np.mean(each[n])) for n in names}
 
     def _working(self) -> TrainState:

@@ -14,10 +14,11 @@ import fnn
 pytest.importorskip("sklearn")
 
 import pandas as pd
+from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import r2_score
+from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, ShuffleSplit, cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -185,6 +186,55 @@ def test_several_labels():
     assert estimator.predict(X).shape == (48, 3)
     assert np.mean(estimator.predict(X) == y) > 0.9
     np.testing.assert_array_equal(estimator.predict(X), estimator.predict_proba(X) > 0.5)
+
+
+# ------------------------------------------------------------------------------------------- margins and probabilities
+@pytest.mark.parametrize(("loss", "classes"), [("hinge", 2), ("squared_hinge", 2), ("categorical_hinge", 3)])
+def test_margins_are_no_probabilities(loss, classes):
+    y = LABELS if classes == 3 else np.where(NUMBERS > 3, "yes", "no")
+    for estimator in (quick(loss=loss), quick(loss=loss, epochs=30).fit(X, y)):
+        assert not hasattr(estimator, "predict_proba")
+        with pytest.raises(AttributeError) as caught:
+            estimator.predict_proba(X)
+        assert "margins, not probabilities. Use decision_function." in str(caught.value.__cause__ or caught.value)
+    outputs = np.asarray(fnn.predict(estimator.task_, estimator.state_, X))
+    scores = estimator.decision_function(X)
+    np.testing.assert_allclose(scores, outputs[:, 0] if classes == 2 else outputs, rtol=1e-5)
+    assert estimator.score(X, y) > 0.85
+    chosen = (scores > 0).astype(int) if classes == 2 else scores.argmax(1)
+    np.testing.assert_array_equal(estimator.predict(X), estimator.classes_[chosen])
+
+
+def test_margins_are_known_from_a_task():
+    task = fnn.Task(two_layers(1), "hinge")
+    assert not hasattr(quick(model=task), "predict_proba")
+    assert hasattr(quick(model=task.replace(loss="binary_crossentropy")), "predict_proba")
+    assert hasattr(quick(model=task, loss="binary_crossentropy"), "predict_proba")
+
+
+def ending_in_softmax(outputs):
+    return fnn.Sequential(fnn.Dense(outputs), fnn.Activation("softmax"))
+
+
+def test_decision_function_gives_logits():
+    two = np.where(NUMBERS > 3, "yes", "no")
+    several = (X > 0).astype(int)
+    ends = functools.partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False)
+    for y, options in (
+        (LABELS, {}),
+        (two, {}),
+        (two, {"loss": "binary_crossentropy"}),
+        (several, {}),
+        (two, {"loss": ends, "model": ending_in_softmax}),
+    ):
+        estimator = quick(epochs=20, **options).fit(X, y)
+        scores, p = estimator.decision_function(X), estimator.predict_proba(X)
+        if y is LABELS:
+            np.testing.assert_allclose(softmax(scores, 1), p, atol=1e-6)
+        else:
+            np.testing.assert_allclose(expit(scores), p if y is several else p[:, 1], atol=1e-6)
+            assert scores.shape == (several.shape if y is several else (len(X),))
+        assert y is not two or roc_auc_score(y == "yes", scores) > 0.8
 
 
 def test_integers_stay_integers_for_layers_that_take_ids():

@@ -151,7 +151,7 @@ def keras_s(callback, values, rate=0.1):
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("min_delta", [0.0, 0.125])
-@pytest.mark.parametrize("patience", [1, 2, 5])
+@pytest.mark.parametrize("patience", [0, 1, 2, 5])
 def test_callbacks_act_in_the_same_epochs_as_in_keras(patience, min_delta, mode):
     for seed in range(3):
         # Sixteenths, so that equal steps are exactly equal, and a trend with relapses.
@@ -175,7 +175,7 @@ def test_callbacks_act_in_the_same_epochs_as_in_keras(patience, min_delta, mode)
 SIXTEENTHS = st.integers(-6, 5).map(lambda step: step / 16)
 SETTINGS = st.fixed_dictionaries(
     {
-        "patience": st.integers(1, 4),
+        "patience": st.integers(0, 4),
         "min_delta": st.sampled_from([0.0, 1 / 16, 1 / 4]),
         "mode": st.sampled_from(["min", "max"]),
     }
@@ -430,8 +430,8 @@ def test_bad_input():
         fnn.early_stopping("val_acuracy")
     with pytest.raises(fnn.InputError, match=r"'val_acc' in the logs, .*\. Did you mean 'val_accuracy'\?"):
         fnn.early_stopping("val_acc")(0, ts, {"loss": 1.0, "val_loss": 1.0, "val_accuracy": 1.0})
-    with pytest.raises(fnn.InputError, match="patience to be an integer of at least 1"):
-        fnn.early_stopping(patience=0)
+    with pytest.raises(fnn.InputError, match="patience to be an integer of at least 0"):
+        fnn.early_stopping(patience=-1)
     with pytest.raises(fnn.InputError, match="mode 'min', 'max' or None, got 'up'"):
         fnn.reduce_on_plateau(mode="up")
     with pytest.raises(fnn.InputError, match=r"factor in \[0, 1\]"):

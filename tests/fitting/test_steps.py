@@ -311,7 +311,11 @@ def test_a_killed_run_continues_at_its_batch(stateful, every, ts, tmp_path, monk
         (itertools.cycle(BATCHES), {"epochs": 1}, r"an iterable that ends, got a cycle, which is endless\. Pass steps"),
         (itertools.repeat(BATCHES[0]), {"epochs": 1}, r"an iterable that ends, got a repeat, which is endless"),
         (endless(), {"epochs": 2}, r"once per epoch, got a generator\. .* For an endless one, pass steps_per_epoch"),
-        (endless(), {"steps_per_epoch": 2, "validation_data": endless()}, "validation_data that can be iterated"),
+        (
+            endless(),
+            {"steps_per_epoch": 2, "validation_data": endless()},
+            "validation_data that .*, pass valid",
+        ),
     ],
 )
 def test_errors_of_steps_per_epoch(data, options, message, ts):
@@ -320,13 +324,74 @@ def test_errors_of_steps_per_epoch(data, options, message, ts):
 
 
 def test_arguments_of_keras(ts):
-    with pytest.raises(
-        TypeError, match=r"'validation_steps'\. Write validation_data=list\(itertools.islice\(batches, 3\)\)\."
-    ):
-        fit(ts, validation_steps=3)
     with pytest.raises(TypeError, match=r"'validation_batch_size'\. Write eval_batch_size=3\."):
         fit(ts, validation_batch_size=3)
 
 
-def test_a_finite_repetition_needs_no_steps(ts):
-    assert int(fit(ts, itertools.repeat(BATCHES[0], 5), epochs=1)[0].step) == 5
+# ------------------------------------------------------------------------------------------ steps, validation_steps
+@pytest.mark.parametrize(
+    "make",
+    [endless, lambda: BATCHES, lambda: itertools.cycle(BATCHES), lambda: fnn.data.Stream(lambda epoch: BATCHES)],
+    ids=["a generator", "a list", "a cycle", "a stream"],
+)
+def test_steps_batches_are_measured(make, ts):
+    want = fnn.evaluate(TASK, ts, BATCHES[:3])
+    assert fnn.evaluate(TASK, ts, make(), steps=3) == want
+    assert want != fnn.evaluate(TASK, ts, BATCHES[:4])
+    history = fit(ts, BATCHES, epochs=2, validation_data=make(), validation_steps=3)[1]
+    assert history["val_loss"] == fit(ts, BATCHES, epochs=2, validation_data=BATCHES[:3])[1]["val_loss"]
+
+
+def test_no_more_batches_are_read_than_asked_for(ts):
+    stream = iter(longer(10))
+    fnn.evaluate(TASK, ts, stream, steps=3)
+    fit(ts, BATCHES, epochs=2, validation_data=stream, validation_steps=2)
+    assert len(list(stream)) == 5
+
+
+def test_a_loader_that_refills_its_buffers_validates_on_what_it_gave(ts):
+    def refilled():
+        x, y = np.empty_like(BATCHES[0][0]), np.empty_like(BATCHES[0][1])
+        for batch in BATCHES:
+            x[:], y[:] = batch
+            yield x, y
+
+    history = fit(ts, BATCHES, epochs=2, validation_data=refilled(), validation_steps=3)[1]
+    assert history["val_loss"] == fit(ts, BATCHES, epochs=2, validation_data=BATCHES[:3])[1]["val_loss"]
+
+
+def test_fewer_batches_than_steps_give_a_warning(ts):
+    count = len(BATCHES)
+    with pytest.warns(RuntimeWarning, match=rf"data: the iterable gave {count} of 100 batches"):
+        assert fnn.evaluate(TASK, ts, BATCHES, steps=100) == fnn.evaluate(TASK, ts, BATCHES)
+    with pytest.warns(RuntimeWarning, match=rf"validation_data: the iterable gave {count} of 100 batches"):
+        fit(ts, BATCHES, validation_data=BATCHES, validation_steps=100)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ((X, Y), {"steps": 5}, r"an iterable of batches with steps, got arrays\. Leave it out"),
+        (BATCHES, {"steps": 0}, "steps to be an integer of at least 1, got 0"),
+        ([], {"steps": 2}, "at least one batch, got none"),
+        (itertools.cycle(BATCHES), {}, r"evaluate: expected an iterable that ends, got a cycle.*endless\. Pass steps"),
+        (itertools.repeat(BATCHES[0]), {}, "an iterable that ends, got a repeat"),
+        (endless, {}, r"got a function\. Call it\."),
+    ],
+)
+def test_errors_of_steps(data, options, message, ts):
+    with pytest.raises(fnn.InputError, match=message):
+        fnn.evaluate(TASK, ts, data, **options)
+    validation = {"validation_steps": options["steps"]} if options else {}
+    message = message.replace("steps", "validation_steps").replace("evaluate", "fit")
+    with pytest.raises(fnn.InputError, match=message):
+        fit(ts, BATCHES, validation_data=data, **validation)
+
+
+def test_validation_steps_without_validation_data(ts):
+    with pytest.raises(fnn.InputError, match=r"an iterable as validation_data with validation_steps, got none"):
+        fit(ts, BATCHES, validation_steps=2)
+
+
+def test_a_bounded_repeat_ends(ts):
+    assert fnn.evaluate(TASK, ts, itertools.repeat(BATCHES[0], 2)) == fnn.evaluate(TASK, ts, BATCHES[:1] * 2)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from recurrent_cases import KINDS, close, draw, kinds, mainly, value_and_gradients
 
+import fnn
 from fnn.nn.containers import Sequential
 from fnn.nn.dense import Dense
 from fnn.nn.embedding import Embedding
@@ -266,3 +267,25 @@ def test_bidirectional_passes_keys_and_state_to_its_layers():
     (forward, backward), state = apply(state, x)
     assert not np.allclose(forward, np.flip(backward, 1))
     assert state == {"forward": {"count": 1.0}, "backward": {"count": 1.0}}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [fnn.Dense(3), fnn.Conv(3, 3, padding="same"), fnn.Dropout(0.1), fnn.MultiHeadAttention(1, 4), fnn.BatchNorm()],
+    ids=lambda layer: layer.kind,
+)
+def test_bidirectional_refuses_layers_without_a_direction(layer):
+    text = r"Bidirectional, {}: expected a layer that reads steps in order, such as LSTM\(64\), got {}\("
+    for inner in (layer, fnn.Sequential(layer), fnn.Rematerialized(layer)):
+        with pytest.raises(fnn.InputError, match=text.format("forward", inner.config.make.__name__)):
+            Bidirectional(inner)
+    with pytest.raises(fnn.InputError, match=text.format("backward", layer.kind)):
+        Bidirectional(LSTM(4), backward_layer=layer)
+
+
+def test_bidirectional_takes_recurrent_layers_inside_others():
+    x = np.ones((2, 3, 4), "float32")
+    for inner in (fnn.Sequential(fnn.Dense(4), fnn.GRU(3)), fnn.Rematerialized(LSTM(3))):
+        layer = Bidirectional(inner)
+        params, state = start(layer, x)
+        assert layer.apply(params, state, x)[0].shape == (2, 6)

@@ -109,7 +109,7 @@ def test_rematerialized_gives_the_same_and_stores_less():
 def test_summary_counts_all_copies():
     model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
     rows = {"/".join(row.path): row for row in fnn.summary(model, X).rows}
-    assert rows["repeated"].kind == "Repeated x 3"
+    assert rows["repeated"].kind == "Rematerialized x 3"
     assert rows["repeated/body/dense"].params == N * 30
     assert rows["repeated/body/batch_norm"].output_shape == (None, 5)
     assert sum(row.params for row in rows.values()) == fnn.summary(model, X).total
@@ -152,7 +152,7 @@ def test_observers_of_values_leave_out_what_is_inside_the_loop():
     model = fnn.Sequential(fnn.Dense(5), fnn.Repeated(fnn.Rematerialized(block()), N), fnn.Dense(2))
     task = fnn.Task(model, "sparse_categorical_crossentropy")
     report = fnn.layer_report(task, fnn.init(task, KEY, X), (X, np.arange(4) % 2))
-    assert "repeated (Repeated x 3)" in str(report)
+    assert "repeated (Rematerialized x 3)" in str(report)
     assert "batch_norm" not in str(report)
 
 

@@ -99,3 +99,29 @@ def test_mistakes():
         fnn.plot.model([], (3,))
     with pytest.raises(fnn.InputError, match="Dense: expected x of shape"):
         fnn.plot.model(fnn.Dense(2), jnp.ones(3))
+
+
+def written(model, x):
+    return " ".join(texts(fnn.plot.model(model, x)))
+
+
+def test_a_repeated_layer_is_one_box_with_its_number():
+    block = fnn.Residual(fnn.LayerNorm(), fnn.Dense(4, activation="relu"), fnn.Dense(3))
+    inside = "repeated Residual (LayerNorm, Dense, Dense) x 12 (None, 3) 444 parameters"
+    assert inside in written(fnn.Sequential(fnn.Dense(3), fnn.Repeated(block, 12), fnn.Dense(2)), (3,))
+    # 12 * (6 + 16 + 15): the model itself is drawn as a box too
+    assert written(fnn.Repeated(block, 12), (3,)) == f"x (None, 3) {inside} y (None, 3)"
+    assert "repeated Dense x 5 (None, 3) 60 parameters" in written(fnn.Repeated(fnn.Dense(3), 5), (3,))
+
+
+def test_repeated_layers_inside_repeated_ones():
+    pair = fnn.Sequential(fnn.Dense(3), fnn.Repeated(fnn.Dense(3), 2))
+    assert "repeated (Dense, Dense x 2) x 4 (None, 3) 144 parameters" in written(fnn.Repeated(pair, 4), (3,))
+
+
+def test_a_wrapper_is_named_before_the_layers_inside_it():
+    assert "residual Residual (Dense) (None, 3)" in written(fnn.Residual(fnn.Dense(3)), (3,))
+    model = fnn.Sequential(fnn.Bidirectional(fnn.LSTM(4, return_sequences=True)), fnn.TimeDistributed(fnn.Dense(2)))
+    found = written(model, (5, 3))
+    assert "Bidirectional (LSTM, LSTM) (None, 5, 8)" in found
+    assert "TimeDistributed (Dense) (None, 5, 2)" in found

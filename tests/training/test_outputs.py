@@ -166,6 +166,34 @@ def test_each_step_of_a_masked_output_is_an_example():
         assert logs["loss"] == pytest.approx(per_step + kind, rel=1e-5)
 
 
+@pytest.mark.parametrize("first", ["digit", "angle"])
+def test_scores_and_history_keep_the_order_of_the_task(first):
+    """The loss first, then each output as the losses are written, with its loss and metrics."""
+    losses = {name: LOSS[name] for name in sorted(LOSS, key=lambda name: name != first)}
+    metrics = {"digit": ["top_k_accuracy", "accuracy"], "angle": ["rmse", "mae"]}
+    task = fnn.Task(MODEL, losses, metrics=metrics)
+    ts = fnn.init(task, KEY, X)
+    names = ["loss", *(f"{one}_{key}" for one in losses for key in ("loss", *metrics[one]))]
+    batches = [(X, Y)] * 2
+    for data in ((X, Y), batches):
+        scores = fnn.evaluate(task, ts, data)
+        assert list(scores.keys()) == names
+        assert list(scores) == [scores[name] for name in names]
+        _, history = fnn.fit(task, ts, data, validation_data=data, verbose=0)
+        assert list(history) == [*names, *(f"val_{name}" for name in names), "seconds"]
+    members = fnn.ensemble(task, KEY, (X, Y), members=2, epochs=1)
+    assert list(members.evaluate((X, Y))) == [*names, *(f"member_{name}" for name in names)]
+
+
+def test_a_resumed_history_keeps_the_order(tmp_path):
+    task = fnn.Task(MODEL, LOSS, metrics={"digit": ["top_k_accuracy", "accuracy"]})
+    ts = fnn.init(task, KEY, X)
+    first = fnn.fit(task, ts, (X, Y), verbose=0, checkpoint=tmp_path)[1]
+    again = fnn.fit(task, ts, (X, Y), verbose=0, checkpoint=tmp_path, epochs=2)[1]
+    names = ["loss", "digit_loss", "digit_top_k_accuracy", "digit_accuracy", "angle_loss", "seconds"]
+    assert list(again) == list(first) == names
+
+
 def test_outputs_in_tuples_and_nested():
     model = fnn.Model(
         lambda layers, x: (layers.a(x), {"left": layers.b(x), "right": layers.c(x)}),

@@ -59,7 +59,8 @@ def Bidirectional(
     The parameters are ``{"forward": ..., "backward": ...}``.
 
     Raises:
-      InputError: for an unknown merge mode, a layer that is not a `Layer`, and as the layers.
+      InputError: for an unknown merge mode, a layer that is not a `Layer` or does not read steps in order (`Dense`,
+        `Conv` and others of the library), and as the layers.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> layer = Bidirectional(fnn.LSTM(8, return_sequences=True))
@@ -73,6 +74,9 @@ def Bidirectional(
     for part, one in layers.items():
         if not isinstance(one, Layer):
             fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=in_words(one), hint=call_hint(one))
+        if not _reads_in_order(one):
+            expected = "a layer that reads steps in order, such as LSTM(64)"
+            fail(f"Bidirectional, {part}", expected=expected, got=in_words(one), hint="Use the layer alone.")
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}
@@ -99,6 +103,14 @@ def Bidirectional(
     per_example = all(one.per_example for one in layers.values())
     inner = penalties_inside({(part,): one for part, one in layers.items()})
     return Layer(init, apply, name, "Bidirectional", per_example, **inner)
+
+
+def _reads_in_order(layer: Layer) -> bool:
+    """Whether a layer is recurrent, holds one that is, or is a custom one, which may be."""
+    if layer.config is None or layer.kind in ("SimpleRNN", "LSTM", "GRU", "Model"):
+        return True
+    given = jax.tree.leaves((layer.config.args, dict(layer.config.kwargs)))
+    return any(isinstance(inner, Layer) and _reads_in_order(inner) for inner in given)
 
 
 def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:

@@ -28,10 +28,10 @@ from ..._core.errors import describe, fail, shape_text, with_article
 from ..._core.types import Array, Params, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
-from ..masks import kept
+from ..masks import SEQUENCE_HINT, kept
 from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
 
-IDS_HINT = "Ids need an integer dtype, x.astype('int32'); a single feature needs its axis, x[..., None]."
+IDS_HINT = f"Ids need an integer dtype, x.astype('int32'); a single feature its axis, x[..., None]. {SEQUENCE_HINT}"
 Activations = tuple[ActivationLike, ActivationLike]
 """The activations of the candidate and of the gates."""
 
