@@ -1,5 +1,6 @@
 """Shared by all tests: Keras runs on JAX, and pictures are drawn without a screen."""
 
+import gc
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -31,8 +32,12 @@ def pytest_configure(config):
     # tests are fully optimized, and so are the default ones with JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment.
     if config.option.markexpr == "not slow" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         jax.config.update("jax_disable_most_optimizations", True)
-        if jax.__version_info__ < (0, 11):  # whose code for fused operations takes a third of the time to compile
-            os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+        if jax.__version_info__ < (0, 11):
+            # Older code for fused operations compiles in a third of the time, and a program as one piece in two thirds.
+            flags = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+            os.environ.setdefault("XLA_FLAGS", flags)
+    # Tracing makes much that lives on, which the collector walks through again and again.
+    gc.set_threshold(20_000, 10, 10)
 
 
 _STATES = {}
@@ -72,8 +77,29 @@ def strict_promotion():
         yield
 
 
+_COMPILED = []
+
+
+@jax.monitoring.register_event_duration_secs_listener
+def _count(event, *args, **kwargs):
+    if event == "/jax/core/compile/backend_compile_duration":
+        _COMPILED.append(event)
+
+
 @pytest.fixture(autouse=True, scope="module")
-def _forget_programs():
-    """Files share few compiled programs, which together would take gigabytes."""
+def _forget_programs(request):
+    """Files share small programs, which all together would take gigabytes; one that patches the library shares none."""
+    alone = any(
+        getattr(item, "module", None) is request.module and "monkeypatch" in item.fixturenames
+        for item in request.session.items
+    )
+    if alone:
+        _forget()
     yield
+    if alone or len(_COMPILED) > 500:
+        _forget()
+
+
+def _forget():
+    _COMPILED.clear()
     jax.clear_caches()

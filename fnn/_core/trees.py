@@ -44,6 +44,12 @@ def copied(tree: PyTree) -> PyTree:
     return jax.tree.map(jnp.copy, tree)
 
 
+@jax.jit
+def rows_at(tree: PyTree, index: Array | int) -> PyTree:
+    """The rows of all arrays at an index, or at each of several, by one program instead of some for each shape."""
+    return jax.tree.map(lambda a: a[index], tree)
+
+
 def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
     """An array of one value. ``like`` tells whether this is a trace.
 

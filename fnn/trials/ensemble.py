@@ -17,7 +17,7 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail, kind_of
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
-from .._core.trees import paths, shape_of
+from .._core.trees import paths, rows_at, shape_of
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows, warn_of_nan, with_nan_row_metric
@@ -107,7 +107,7 @@ class Ensemble:
             fail("ensemble", expected="the number of a member, or a slice", got=describe(i))
         if not -len(self) <= i < len(self):
             raise IndexError(f"ensemble: no member {i}; there are {len(self)}, numbered from 0")
-        return jax.tree.map(lambda a: a[i], self.ts)
+        return rows_at(self.ts, int(i))
 
     def __iter__(self) -> Iterator[TrainState]:
         return (self[i] for i in range(len(self)))

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail, kind_of
+from .._core.trees import rows_at
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
@@ -200,8 +201,7 @@ def _train(
 
     def arguments(start: int, count: int) -> tuple[list[Array], Config]:
         # The last call repeats a trial, so that it needs no other program.
-        rows = np.minimum(np.arange(start, start + count), size - 1)
-        return shared, jax.tree.map(lambda a: a[rows], stacked)
+        return shared, rows_at(stacked, np.minimum(np.arange(start, start + count), size - 1))
 
     each = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
     count, program = _fitting(
@@ -293,8 +293,8 @@ def _added(found: Sweep, indices: list[int], states: PyTree, history: Mapping[st
         figures = [score, *(last_value(own, name) for name in ("loss", "val_loss") if name in own)]
         found.failed[i] = not (good[row] and np.isfinite(figures).all())
         if found.states:
-            found.states[i] = jax.tree.map(lambda a, row=row: a[row], states)
+            found.states[i] = rows_at(states, row)
     best = found.order[0]
     if found.failed[best] or best not in indices:
         return found
-    return dataclasses.replace(found, ts=jax.tree.map(lambda a: a[indices.index(best)], states))
+    return dataclasses.replace(found, ts=rows_at(states, indices.index(best)))
