@@ -1159,9 +1159,3 @@ NOT_UNITS: dict[str, str] = {
 def function_of(unit: Unit, dtype: str) -> Callable[..., Any]:
     """The unit's function, the same object at each call, so that compilations are shared."""
     return unit.make_fn(jnp.dtype(dtype))
-
-
-@functools.cache
-def compiled(unit: Unit, dtype: str) -> Callable[..., Any]:
-    """The unit's function under `jax.jit`."""
-    return jax.jit(function_of(unit, dtype))

@@ -10,19 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import registry
-from registry import UNITS, compiled, function_of, to_jax
+from registry import UNITS, function_of, to_jax
 
 import fnn
 from fnn import activations, initializers, losses, metrics, schedules
 
 
-def with_marks(units=UNITS, slow=()):
+def with_marks(units=UNITS):
     """Units as parameters; further variants of what an earlier unit covers are slow, since compiling takes the time."""
     seen = set()
     for unit in units:
         fresh = {id(thing) for thing in unit.covers} - seen
         seen |= fresh
-        yield pytest.param(unit, id=unit.name, marks=() if fresh and unit not in slow else pytest.mark.slow)
+        yield pytest.param(unit, id=unit.name, marks=() if fresh else pytest.mark.slow)
 
 
 DIFFERENTIABLE = [unit for unit in UNITS if unit.grad]
@@ -62,20 +62,12 @@ def stack(trees):
     return jax.tree.map(join, *trees)
 
 
-# Slow because eager execution compiles every operation by itself; values are compared with references elsewhere.
-@pytest.mark.slow
-@each_unit
-def test_jit_equals_eager(unit):
-    args = unit.args("float32")
-    assert_close(compiled(unit, "float32")(*args), function_of(unit, "float32")(*args), 1e-5, 1e-5)
-
-
-def check_vmap(both, unit, dtype, tol):
-    """``both(stacked, sample)`` is a program that returns the results of all samples under vmap, and of one alone."""
+def check_vmap(both, unit, dtype, tol, *more):
+    """``both(stacked, sample, *more)`` is a program: the results of all samples under vmap, and those of one alone."""
     samples = [unit.args(dtype, seed) for seed in range(3)]
     assert not all(np.array_equal(a, b) for a, b in zip(*map(_plain, samples[:2]), strict=True)), "samples must differ"
     stacked = stack(samples)
-    together, one_by_one = zip(*(both(stacked, sample)[:2] for sample in samples), strict=True)
+    together, one_by_one = zip(*(both(stacked, sample, *more)[:2] for sample in samples), strict=True)
     assert_close(together[0], stack(one_by_one), tol, tol)
     assert both._cache_size() == 1, "the next sample compiles the program again"
 
@@ -86,11 +78,35 @@ def _plain(tree):
     ]
 
 
-# By default, units with a derivative are compared in float64 only, with their gradients below.
-@pytest.mark.parametrize("unit", list(with_marks(slow=DIFFERENTIABLE)))
+# Units with a derivative are compared in float64, with their gradients below.
+@pytest.mark.parametrize("unit", [unit for unit in with_marks() if not (unit.values[0].grad or unit.marks)])
 def test_vmap_equals_a_loop_over_distinct_samples_without_compiling_again(unit):
     fn = function_of(unit, "float32")
     check_vmap(jax.jit(lambda stacked, sample: (jax.vmap(fn)(*stacked), fn(*sample))), unit, "float32", 1e-5)
+
+
+# One optimized program, since compiling takes the time. Eager execution compiles every operation by itself.
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_jit_equals_eager_and_vmap_equals_a_loop_and_bfloat16_is_near_float32(unit):
+    fn, half = function_of(unit, "float32"), function_of(unit, "bfloat16")
+    narrow = unit.args("bfloat16")
+
+    @jax.jit
+    def program(stacked, sample, narrow):
+        return jax.vmap(fn)(*stacked), fn(*sample), half(*narrow)
+
+    check_vmap(program, unit, "float32", 1e-5, narrow)
+    args = unit.args("float32")
+    stacked = stack([args] * 3)
+    assert_close(program(stacked, args, narrow)[1], fn(*args), 1e-5, 1e-5)
+
+    wide = jax.tree.map(lambda a: to_jax(np.asarray(a, np.float32)) if a.dtype == jnp.bfloat16 else a, narrow)
+    _, want, got = program(stacked, wide, narrow)
+    if unit.name.startswith("initializers") or "_init" in unit.name:
+        want = got  # draws differ by dtype; that they are finite is what is left to see
+    assert_close(got, want, 0.06, 0.06)
+    assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in floats(got))
 
 
 @each_unit
@@ -102,18 +118,6 @@ def test_dtype_is_kept(unit, dtype):
     others = [leaf for path, leaf in fnn.paths(out).items() if path not in running]
     assert {leaf.dtype for leaf in floats(others)} <= {jnp.dtype(unit.out(dtype))}
     assert not any(getattr(leaf, "weak_type", False) for leaf in jax.tree.leaves(out))
-
-
-@pytest.mark.slow
-@each_unit
-def test_bfloat16_is_near_float32(unit):
-    args = unit.args("bfloat16")
-    wide = jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.bfloat16 else a, args)
-    got, want = compiled(unit, "bfloat16")(*args), compiled(unit, "float32")(*wide)
-    if unit.name.startswith("initializers") or "_init" in unit.name:
-        want = got  # draws differ by dtype; that they are finite is what is left to see
-    assert_close(got, want, 0.06, 0.06)
-    assert all(np.isfinite(np.asarray(leaf, np.float32)).all() for leaf in floats(got))
 
 
 @each_unit

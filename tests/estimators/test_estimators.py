@@ -23,7 +23,7 @@ from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, ShuffleSplit
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.estimator_checks import check_estimator, estimator_checks_generator
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(48, 3)).astype("f")
@@ -54,22 +54,51 @@ def assert_close(a, b):
 
 
 # --------------------------------------------------------------------------------------------------------- conventions
+@pytest.fixture
+def barely_optimized():
+    """The checks of scikit-learn are about conventions, and spend their time on compiling for many shapes."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        fnn.Classifier(),
-        fnn.Regressor(),
-        fnn.Classifier(hidden=(20,), dropout=0.1, learning_rate=0.01, batch_size=64),
-        fnn.Regressor(two_layers, units=40, loss="huber", learning_rate=0.01, epochs=200),
-    ],
-    ids=["Classifier", "Regressor", "Classifier with settings", "Regressor of a function"],
-)
-def test_scikit_learn_accepts_the_estimators(estimator):
-    results = check_estimator(estimator, on_fail=None, on_skip=None)
+@pytest.mark.parametrize("make", [fnn.Classifier, fnn.Regressor])
+def test_scikit_learn_accepts_the_estimators(make, barely_optimized):
+    results = check_estimator(make(), on_fail=None, on_skip=None)
     failed = {result["check_name"]: result["exception"] for result in results if result["status"] == "failed"}
     assert not failed
     assert len(results) > 50
+
+
+# Those of scikit-learn's checks that networks and their settings decide, rather than what is done with data before.
+OF_SETTINGS = {
+    *("check_parameters_default_constructible", "check_estimator_cloneable", "check_estimator_repr"),
+    *("check_no_attributes_set_in_init", "check_do_not_raise_errors_in_init_or_set_params", "check_set_params"),
+    *("check_get_params_invariance", "check_dont_overwrite_parameters", "check_estimators_overwrite_params"),
+    *("check_estimators_pickle", "check_estimators_unfitted", "check_fit_idempotent", "check_dict_unchanged"),
+    *("check_methods_sample_order_invariance", "check_methods_subset_invariance"),
+    "check_sample_weight_equivalence_on_dense_data",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("estimator", "learns"),
+    [
+        (fnn.Classifier(hidden=(20,), dropout=0.1, learning_rate=0.01, batch_size=64), "check_classifiers_train"),
+        (fnn.Regressor(two_layers, units=40, loss="huber", learning_rate=0.01, epochs=200), "check_regressors_train"),
+    ],
+    ids=["Classifier with settings", "Regressor of a function"],
+)
+def test_scikit_learn_accepts_other_settings(estimator, learns, barely_optimized):
+    passed = set()
+    for same, check in estimator_checks_generator(estimator):
+        if check.func.__name__ in OF_SETTINGS | {learns}:
+            check(same)
+            passed.add(check.func.__name__)
+    assert passed == OF_SETTINGS | {learns}
 
 
 def test_import_leaves_scikit_learn_alone():

@@ -35,16 +35,22 @@ def test_sparse_losses_are_those_of_one_hot_rows(steps, rng):
         (losses.sparse_categorical_focal_crossentropy, losses.categorical_focal_crossentropy, focus),
         (losses.sparse_categorical_crossentropy, losses.categorical_crossentropy, {"label_smoothing": 0.2}),
     )
-    for sparse, dense, options in pairs:
-        for probabilities in (False, True):
-            outputs = np.asarray(jax.nn.softmax(p)) if probabilities else p
-            options = {**options, "from_logits": not probabilities}
-            got = with_slope(partial(sparse, **options), outputs, t)
-            for a, b in zip(got, with_slope(partial(dense, **options), outputs, rows), strict=True):
-                np.testing.assert_allclose(a, b, 1e-5, 1e-6)
-            outside = np.where(np.arange(5).reshape(-1, *[1] * (t.ndim - 1)) == 2, 9, t)
-            y = np.asarray(with_slope(partial(sparse, **options), outputs, outside)[0])
-            assert np.isnan(y).tolist() == [False, False, True, False, False]
+    cases = [(*pair, from_logits) for pair in pairs for from_logits in (True, False)]
+
+    @jax.jit  # one program, since compiling takes the time
+    def every(p, t, rows, outside):
+        found = []
+        for sparse, dense, options, from_logits in cases:
+            outputs = p if from_logits else jax.nn.softmax(p)
+            ours, theirs = (partial(loss, **options, from_logits=from_logits) for loss in (sparse, dense))
+            found.append((with_slope(ours, outputs, t), with_slope(theirs, outputs, rows), ours(outputs, outside)))
+        return found
+
+    outside = np.where(np.arange(5).reshape(-1, *[1] * (t.ndim - 1)) == 2, 9, t)
+    for got, want, y in every(p, t, rows, outside):
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a, b, 1e-5, 1e-6)
+        assert np.isnan(y).tolist() == [False, False, True, False, False]
 
 
 def test_label_smoothing_of_class_numbers_matches_torch(rng):
@@ -97,14 +103,16 @@ def test_focal_losses_without_focus_are_cross_entropies(rng):
 def test_focal_losses_of_extreme_logits_are_finite_and_exact(gamma):
     x = np.array([[200.0], [-200.0], [17.0], [30.0]], "float32")
     wide = x[:, 0].astype("float64")
+    binary = partial(losses.binary_focal_crossentropy, gamma=gamma)
+    categorical = partial(losses.categorical_focal_crossentropy, alpha=1.0, gamma=gamma)
     for t, sign in ((1, 1), (0, -1)):
         want = (1 / (1 + np.exp(sign * wide))) ** gamma * np.logaddexp(0, -sign * wide)
-        y, slope = with_slope(partial(losses.binary_focal_crossentropy, gamma=gamma), x, np.full_like(x, t))
+        y, slope = with_slope(binary, x, np.full_like(x, t))
         np.testing.assert_allclose(y, want, 1e-4, 1e-37)
         assert np.isfinite(slope).all()
         rows = np.eye(2, dtype="float32")[[t] * 4]
         logits = np.concatenate([0 * x, x], 1)
-        y, slope = with_slope(partial(losses.categorical_focal_crossentropy, alpha=1.0, gamma=gamma), logits, rows)
+        y, slope = with_slope(categorical, logits, rows)
         np.testing.assert_allclose(y, want, 1e-4, 1e-7)
         assert np.isfinite(slope).all()
 
@@ -169,8 +177,8 @@ def test_training_with_weights_and_masks(name, rng):
     spoiled = t.copy()
     spoiled[~mask] = np.nan
     spoiled[2] = np.nan
-    values = np.asarray(losses.get_loss(name)(model.apply(ts.params, ts.state, data)[0].x.reshape(18, 2),
-                                              t.reshape(18, 2))).reshape(6, 3)  # fmt: skip
+    outputs = jax.jit(model.apply)(ts.params, ts.state, data)[0].x
+    values = np.asarray(jax.jit(losses.get_loss(name))(outputs.reshape(18, 2), t.reshape(18, 2))).reshape(6, 3)
     counted = np.where(mask, values * w[:, None], 0)
     steps, logs = fnn.train_step(task, ts, (data, spoiled, w))
     assert float(logs["loss"]) == pytest.approx(counted.sum() / mask.sum(), rel=1e-4)

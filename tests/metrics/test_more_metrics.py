@@ -15,11 +15,15 @@ from fnn.metrics import get_metric
 
 
 def over_batches(metric, p, t, w, cuts=(5,)):
-    measure, totals = jax.jit(metric.measure), None
-    for low, high in zip([0, *cuts], [*cuts, len(p)], strict=True):
-        part = measure(p[low:high], t[low:high], w[low:high])
-        totals = metric.merge(jax.tree.map(np.zeros_like, part) if totals is None else totals, part)
-    return float(jax.jit(metric.result)(totals))
+    """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
+
+    @jax.jit
+    def whole(p, t, w):
+        pairs = zip([0, *cuts], [*cuts, len(p)], strict=True)
+        parts = [metric.measure(p[low:high], t[low:high], w[low:high]) for low, high in pairs]
+        return metric.result(functools.reduce(metric.merge, parts, jax.tree.map(jnp.zeros_like, parts[0])))
+
+    return float(whole(p, t, w))
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +48,21 @@ def test_classes_match_scikit_learn_and_keras(data):
         ("mean_iou", functools.partial(sk.jaccard_score, average="macro")),
     ):
         want, fn = reference(t, best, sample_weight=w), getattr(metrics, name)
-        for predictions, targets in ((p, t), (best, t), (p, t[:, None]), (p, np.eye(5)[t]), (best, t.astype("uint8"))):
-            assert float(fn(predictions, targets, sample_weight=w)) == pytest.approx(want, rel=1e-5)
-        assert float(fn(p, t)) == pytest.approx(reference(t, best), rel=1e-5)
-        assert float(jax.jit(fn)(p, t)) == pytest.approx(reference(t, best), rel=1e-5)
+        for pair in ((p, t), (best, t)):
+            assert float(fn(*pair, sample_weight=w)) == pytest.approx(want, rel=1e-5)
+        forms = [(p, t[:, None]), (p, np.eye(5)[t]), (best, t.astype("uint8"))]
+        pixels = p.reshape(5, 4, 2, 5), t.reshape(5, 4, 2)
+
+        @jax.jit  # one program, since compiling takes the time
+        def compiled(forms, w, *plain, fn=fn):
+            weighted = [fn(*pair, num_classes=5, sample_weight=w) for pair in forms]
+            return weighted, [fn(*pair) for pair in plain]
+
+        found, plain = compiled([(p, t), (best, t), *forms], w, (p, t), pixels)
+        assert [float(value) for value in found] == pytest.approx([want] * 5, rel=1e-5)
+        assert [float(value) for value in plain] == pytest.approx([reference(t, best)] * 2, rel=1e-5)
         assert over_batches(get_metric(name, losses.categorical_crossentropy), p, t, w) == pytest.approx(want, rel=1e-5)
         assert over_batches(get_metric(name), p, np.eye(5)[t], w) == pytest.approx(want, rel=1e-5)
-        pixels = fn(p.reshape(5, 4, 2, 5), t.reshape(5, 4, 2))
-        assert float(pixels) == pytest.approx(reference(t, best), rel=1e-5)
 
 
 def test_a_single_score_and_several_labels(rng):
@@ -67,10 +78,17 @@ def test_a_single_score_and_several_labels(rng):
     ):
         fn, metric = getattr(metrics, name), get_metric(name, losses.binary_crossentropy)
         assert float(fn(p, t, sample_weight=w)) == pytest.approx(of_labels, rel=1e-5)
-        assert float(fn(logits, 2 * t - 1, threshold=0, sample_weight=w)) == pytest.approx(of_labels, rel=1e-5)
         assert over_batches(metric, logits, t, w) == pytest.approx(of_labels, rel=1e-5)
-        for one, labels in ((p[:, 0], t[:, 0]), (p[:, :1], t[:, 0]), (p[:, 0], t[:, :1])):
-            assert float(fn(one, labels, sample_weight=w)) == pytest.approx(of_one, rel=1e-5)
+
+        @jax.jit
+        def compiled(p, logits, t, w, fn=fn):
+            several = fn(logits, 2 * t - 1, threshold=0, multi_label=True, sample_weight=w)
+            forms = ((p[:, 0], t[:, 0]), (p[:, :1], t[:, 0]), (p[:, 0], t[:, :1]))
+            return several, [fn(*pair, sample_weight=w) for pair in forms]
+
+        several, one = compiled(p, logits, t, w)
+        assert float(several) == pytest.approx(of_labels, rel=1e-5)
+        assert [float(value) for value in one] == pytest.approx([of_one] * 3, rel=1e-5)
         assert over_batches(get_metric(name), p[:, :1], t[:, 0], w) == pytest.approx(of_one, rel=1e-5)
 
 
@@ -218,8 +236,11 @@ def size(p, t):
 @pytest.mark.parametrize("name", ["rmse", "mae", "mape", "r2_score", "auc", "accuracy", "balanced_accuracy"])
 def test_a_column_and_a_row_are_the_same_targets(name, rng):
     p, t = rng.uniform(size=(9, 1)).astype("float32"), (np.arange(9) % 2).astype("float32")
-    got = [float(getattr(metrics, name)(*pair)) for pair in ((p, t), (p, t[:, None]), (p[:, 0], t[:, None]))]
-    assert got == [float(getattr(metrics, name)(p[:, 0], t))] * 3
+    fn = getattr(metrics, name)
+    pairs = [(p, t), (p, t[:, None]), (p[:, 0], t[:, None]), (p[:, 0], t)]
+    got = [float(value) for value in jax.jit(lambda pairs: [fn(*pair) for pair in pairs])(pairs)]
+    assert got == [got[0]] * 4
+    assert float(fn(*pairs[0])) == pytest.approx(got[0], rel=1e-6)
 
 
 def test_custom_functions_that_mix_rows_are_refused():

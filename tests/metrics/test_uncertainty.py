@@ -1,5 +1,6 @@
 """Calibration: reliability curves and coverage against scikit-learn and NumPy, and their pictures."""
 
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,9 +37,11 @@ def test_reliability_of_one_score_matches_scikit_learn(bins, rng):
     p = rng.beta(0.6, 0.8, 500).astype("float32")
     y = (rng.uniform(size=500) < p**2).astype(int)
     accuracy, confidence = calibration_curve(y, p, n_bins=bins)
-    for probabilities, targets in ((p, y), (p[:, None], y), (p, y[:, None]), (p[:, None], 2 * y - 1), (p, y * 1.0)):
-        found = metrics.reliability(probabilities, targets, bins=bins)
-        full = np.asarray(found.counts) > 0
+    forms = [(p, y), (p[:, None], y), (p, y[:, None]), (p[:, None], 2 * y - 1), (p, y * 1.0)]
+    compiled = jax.jit(lambda forms: [metrics.reliability(*pair, bins=bins) for pair in forms])
+    for found in (metrics.reliability(p, y, bins=bins), *compiled(forms)):
+        found = Reliability(*map(np.asarray, found))
+        full = found.counts > 0
         np.testing.assert_allclose(found.accuracy[full], accuracy, 1e-5)
         np.testing.assert_allclose(found.confidence[full], confidence, 1e-5)
         assert found.counts.sum() == 500
@@ -48,9 +51,9 @@ def test_reliability_of_classes_uses_their_largest_probability(classes):
     p, y = classes
     right = p.argmax(1) == y
     accuracy, confidence = calibration_curve(right, p.max(1), n_bins=10)
-    for targets in (y, np.eye(4)[y]):
-        found = metrics.reliability(p, targets)
-        full = np.asarray(found.counts) > 0
+    for found in (jax.jit(metrics.reliability)(p, np.eye(4)[y]), metrics.reliability(p, y)):
+        found = Reliability(*map(np.asarray, found))
+        full = found.counts > 0
         assert not full[:2].any()  # of four classes the most probable has at least 1/4
         np.testing.assert_allclose(found.accuracy[full], accuracy, 1e-5)
         np.testing.assert_allclose(found.confidence[full], confidence, 1e-5)

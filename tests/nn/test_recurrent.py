@@ -34,6 +34,13 @@ def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
 
 # The loop against the plain one --------------------------------------------------------------------------------------
 
+# Compiling takes the time: in the slow test every example is a program. Other tests here are optimized when slow.
+BARELY_OPTIMIZED = {
+    "xla_backend_optimization_level": 0,
+    "xla_llvm_disable_expensive_passes": True,
+    **({"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}),
+}
+
 
 def check_against_plain(kind, dtype, numbers, seed, reverse, masked, use_bias, with_carry):
     rng = np.random.default_rng(seed)
@@ -50,7 +57,10 @@ def check_against_plain(kind, dtype, numbers, seed, reverse, masked, use_bias, w
             return plain(cell, params, x, carry, mask, reverse)
 
         # The value alone too: without derivatives another function computes it.
-        both = jax.jit(lambda *args: [(fn(*args), value_and_gradients(fn, *args)) for fn in (ours, theirs)])
+        both = jax.jit(
+            lambda *args: [(fn(*args), value_and_gradients(fn, *args)) for fn in (ours, theirs)],
+            compiler_options=BARELY_OPTIMIZED,
+        )
         results = both(params, x, carry) if with_carry else both(params, x)
     tolerance = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.06, 0.15)}[dtype]
     close(*results, *tolerance)

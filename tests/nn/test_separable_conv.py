@@ -37,16 +37,16 @@ def test_values_and_gradients_equal_keras(rng, window, options):
 def test_the_layer():
     layer = fnn.SeparableConv(4, (3, 2), 2, "same", 1, 2, "relu")
     x = np.random.default_rng(0).normal(size=(2, 5, 6, 3)).astype("float32")
-    params, state = layer.init(KEY, x)
+    params, state = jax.jit(layer.init)(KEY, x)
     shapes = {name: leaf.shape for name, leaf in params.items()}
     assert shapes == {"depthwise_kernel": (3, 2, 1, 6), "pointwise_kernel": (1, 1, 6, 4), "bias": (4,)}
     # The limits of "glorot_uniform": fans of (3, 2, 3, 2) and (1, 1, 6, 4).
     for name, fans in (("depthwise_kernel", 6 * 3 + 6 * 2), ("pointwise_kernel", 6 + 4)):
         assert 0.7 * (6 / fans) ** 0.5 < np.abs(params[name]).max() <= (6 / fans) ** 0.5
-    y, _ = layer.apply(params, state, x)
-    want = fnn.separable_conv(params, x, strides=2, padding="same")
+    y, _ = jax.jit(layer.apply)(params, state, x)
+    want = jax.jit(lambda params, x: fnn.separable_conv(params, x, strides=2, padding="same"))(params, x)
     np.testing.assert_array_equal(y, np.maximum(want, 0))
-    assert "bias" not in fnn.SeparableConv(4, 3, use_bias=False).init(KEY, x)[0]
+    assert "bias" not in jax.eval_shape(fnn.SeparableConv(4, 3, use_bias=False).init, KEY, x)[0]
 
 
 X = np.ones((2, 5, 3), "float32")

@@ -15,7 +15,7 @@ def test_it_equals_keras_and_a_loop_over_steps(rng):
     keras = pytest.importorskip("keras")
     x = normal(rng, 2, 3, 5, 4, 2)
     layer = fnn.TimeDistributed(fnn.Sequential(fnn.Conv(3, 2, activation="tanh"), fnn.Flatten(), fnn.Dense(4)))
-    params, state = layer.init(KEY, x)
+    params, state = jax.jit(layer.init)(KEY, x)
     inner = keras.Sequential(
         [keras.layers.Conv2D(3, 2, activation="tanh"), keras.layers.Flatten(), keras.layers.Dense(4)]
     )
@@ -23,26 +23,31 @@ def test_it_equals_keras_and_a_loop_over_steps(rng):
     reference.build(x.shape)
     own = params["sequential"]
     reference.set_weights([own[name][leaf] for name in ("conv", "dense") for leaf in ("kernel", "bias")])
-    y, _ = layer.apply(params, state, x)
-    np.testing.assert_allclose(y, reference(x), 1e-5, 1e-5)
-    for t in range(3):
-        one, _ = layer.config.args[0].apply(own, {}, x[:, t])
-        np.testing.assert_allclose(y[:, t], one, 1e-5, 1e-6)
+
+    @jax.jit
+    def every(params, x):
+        steps = [layer.config.args[0].apply(params["sequential"], {}, x[:, t])[0] for t in range(3)]
+        return layer.apply(params, state, x)[0], reference(x), jnp.stack(steps, 1)
+
+    y, want, steps = every(params, x)
+    np.testing.assert_allclose(y, want, 1e-5, 1e-5)
+    np.testing.assert_allclose(y, steps, 1e-5, 1e-6)
 
 
 def test_each_step_draws_its_own_dropout_and_rows_do_not_depend_on_later_ones():
     layer, x = fnn.TimeDistributed(fnn.Dropout(0.5)), np.ones((4, 3, 64), "float32")
-    y = np.asarray(layer.apply({}, {}, x, key=KEY, train=True)[0])
+    run = jax.jit(lambda x: layer.apply({}, {}, x, key=KEY, train=True)[0])
+    y = np.asarray(run(x))
     assert len(np.unique(y.reshape(12, 64), axis=0)) == 12
-    np.testing.assert_array_equal(layer.apply({}, {}, x[:2], key=KEY, train=True)[0], y[:2])
+    np.testing.assert_array_equal(run(x[:2]), y[:2])
     assert layer.per_example
 
 
 def test_statistics_are_those_of_all_steps(rng):
     x = normal(rng, 3, 4, 5)
     layer = fnn.TimeDistributed(fnn.BatchNorm(momentum=0.5))
-    params, state = layer.init(KEY, x)
-    y, new = layer.apply(params, state, x, train=True)
+    params, state = jax.jit(layer.init)(KEY, x)
+    y, new = jax.jit(lambda x: layer.apply(params, state, x, train=True))(x)
     np.testing.assert_allclose(new["batch_norm"]["moving_mean"], 0.5 * x.mean((0, 1)), 1e-4, 1e-6)
     np.testing.assert_allclose(np.asarray(y).mean((0, 1)), 0, atol=1e-6)
     assert not layer.per_example
