@@ -289,7 +289,8 @@ def norms(activation):
         "need not be there.",
         "fnn.plot.plan(fnn.plan(photos, (x, y), batch_size=128))",
         """\
-body = fnn.Sequential(fnn.Conv(16, 3, padding="same", activation="relu"), fnn.BatchNorm())
+same = fnn.Conv(16, 3, padding="same", activation="relu")
+body = fnn.Sequential(same, fnn.BatchNorm())
 head = fnn.MaxPool(2), fnn.Flatten(), fnn.Dense(10)
 model = fnn.Sequential(fnn.Conv(16, 3, activation="relu"), fnn.Residual(body), *head)
 photos = fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam())

@@ -1098,6 +1098,7 @@ NOT_UNITS: dict[str, str] = {
     "CheckpointError": "test_resume.py",
     **dict.fromkeys(("CheckpointInfo", "load", "load_info", "save"), "test_checkpoint.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
+    **dict.fromkeys(("Plan", "plan"), "test_plan.py"),
     "fingerprint": "test_fingerprint.py",
     **dict.fromkeys(("Classifier", "GridSearch", "Regressor"), "test_estimators.py"),
     **dict.fromkeys(("Check", "LayerReport", "check", "layer_report"), "test_inspection.py"),

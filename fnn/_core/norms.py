@@ -1,4 +1,4 @@
-"""Square roots and Euclidean norms that are accurate over the whole range of a dtype, with finite derivatives at 0."""
+"""Roots, norms and differences that are right over the whole range of a dtype, with finite derivatives."""
 
 from __future__ import annotations
 
@@ -73,3 +73,11 @@ def shrunk(x: Array, scale: Array, norm: Array, limit: Array) -> Array:
     for factor in (scale, 1 / jnp.where(norm == 0, one, norm), limit):  # no product before the last leaves the range
         y = y * jnp.where(over, factor, one)
     return y.astype(x.dtype)
+
+
+def below_maximum(x: Array, axis: int) -> Array:
+    """``x - max(x)`` along ``axis``; elements equal to an infinite maximum give 0."""
+    top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
+    # The limit of large finite values; inf - inf would be NaN. Element by element, which costs no operation of its own.
+    infinite = (x == top) & jnp.isinf(x)
+    return jnp.where(infinite, jnp.zeros_like(x), x) - jnp.where(infinite, jnp.zeros_like(x), top)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from .._core.checks import check_float, check_range
 from .._core.dtypes import lift, widened
 from .._core.errors import describe, fail, shape_text
+from .._core.norms import below_maximum
 from .._core.types import Array, Scalar
-from ..nn.activations import below_maximum, log_softmax, sigmoid, softplus
+from ..nn.activations import log_softmax, sigmoid, softplus
 from .common import EPSILON, FLOATING_HINT, align, mean_per_example
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from .._core.checks import resolve
 from .._core.described import described
 from .._core.dtypes import widened
+from .._core.norms import below_maximum
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
 from .observe import note_input
@@ -155,14 +156,6 @@ def sinc(x: Array) -> Array:
         series = 1.0 - square / ((n - 1) * n) * series
     far = jnp.where(near, jnp.ones_like(x), x)
     return jnp.where(near, series, jnp.sin(far) / far)
-
-
-def below_maximum(x: Array, axis: int) -> Array:
-    """``x - max(x)`` along ``axis``; elements equal to an infinite maximum give 0."""
-    top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    # The limit of large finite values; inf - inf would be NaN. Element by element, which costs no operation of its own.
-    infinite = (x == top) & jnp.isinf(x)
-    return jnp.where(infinite, jnp.zeros_like(x), x) - jnp.where(infinite, jnp.zeros_like(x), top)
 
 
 @_rounded_once
