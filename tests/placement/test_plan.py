@@ -95,7 +95,9 @@ def test_arrays_shapes_and_batches_of_streams_are_taken():
     assert arrays.step.operations == stream.step.operations
 
 
-@pytest.mark.parametrize("layer", [fnn.LSTM(8), fnn.Bidirectional(fnn.GRU(4))], ids=lambda layer: layer.kind)
+@pytest.mark.parametrize(
+    "layer", [fnn.LSTM(8), pytest.param(fnn.Bidirectional(fnn.GRU(4)), marks=pytest.mark.slow)], ids=["LSTM", "GRU"]
+)
 def test_loops_count_every_round(layer):
     task = fnn.Task(fnn.Sequential(layer, fnn.Dense(3)), "sparse_categorical_crossentropy")
     y = jax.ShapeDtypeStruct((16,), jnp.int32)
