@@ -25,14 +25,6 @@ _FREE = {
     "opt-barrier",
     "optimization-barrier",
 }
-_COLLECTIVES = (
-    "all-reduce",
-    "all-gather",
-    "reduce-scatter",
-    "collective-permute",
-    "all-to-all",
-    "collective-broadcast",
-)
 _SLICING = {"dynamic-slice", "gather", "slice"}
 
 
@@ -42,13 +34,13 @@ class Operation(NamedTuple):
     Attributes:
       name, kind: such as "fusion.3" and "fusion".
       size: bytes of its result.
-      far: those of them that lie in main memory; a TPU's compiler keeps others beside the processor.
+      far: those of them that lie in main memory; a TPU's compiler keeps others in on-chip memory.
       operands: names of operations in the same computation.
       scope: the names under which it was traced, with "/" between them; empty if XLA made it.
       cycles: the compiler's estimate, for a TPU; else None.
-      rounds: of a loop, if the compiler says them; else None.
+      rounds: of a loop, if the compiler reports them; else None.
       inside: names of computations that it runs; of a loop, its condition and its body.
-      value: of an integer constant; else None.
+      value: of an integer constant, or the number of a parameter; else None.
     """
 
     name: str
@@ -61,11 +53,6 @@ class Operation(NamedTuple):
     rounds: int | None
     inside: tuple[str, ...]
     value: int | None
-
-    @property
-    def is_collective(self) -> bool:
-        """Whether devices exchange values; of a pair of start and end, only the start."""
-        return self.kind.removesuffix("-start") in _COLLECTIVES
 
 
 class Program(NamedTuple):
@@ -91,11 +78,11 @@ class Program(NamedTuple):
                 yield computation, operation, times
 
     def _rounds(self, loop: Operation) -> int:
-        """The rounds of a loop: as the compiler says, or the constant that ends a count from 0; 1 if unknown."""
+        """The rounds of a loop: as the compiler reports, or the constant that ends a count from 0; 1 if unknown."""
         if loop.rounds is not None:
             return loop.rounds
         condition = self.computations.get(loop.inside[0], {}).values()
-        ends = {one.value for one in condition if one.value is not None}
+        ends = {one.value for one in condition if one.kind == "constant" and one.value is not None}
         return max(ends.pop(), 1) if len(ends) == 1 else 1
 
     def largest_loop(self) -> str:
@@ -130,9 +117,11 @@ class Program(NamedTuple):
     def _fused(self, computation: str, read: list[int]) -> tuple[list[int], int | None]:
         """Bytes read of each operand of a fusion; and bytes written, if it updates part of one in place."""
         body = self.computations.get(computation, {})
-        parameters = [name for name, one in body.items() if one.kind == "parameter"]
+        # In the order of their numbers, which is that of the operands; the text has them in another one.
+        numbers = {one.value: name for name, one in body.items() if one.kind == "parameter"}
         updated = None
-        for i, name in enumerate(parameters[: len(read)]):
+        for i in range(len(read)):
+            name = numbers.get(i, "")
             users = [one for one in body.values() if name in one.operands]
             if users and all(one.kind in _SLICING and one.operands[0] == name for one in users):
                 read[i] = min(read[i], sum(one.size for one in users))
@@ -180,7 +169,7 @@ def _operation(line: str) -> Operation | None:
         int(cycles[1]) if cycles else None,
         int(rounds[1]) if rounds else None,
         _inside(attributes),
-        int(operands) if kind[1] == "constant" and re.fullmatch(r"-?\d+", operands) else None,
+        int(operands) if kind[1] in ("constant", "parameter") and re.fullmatch(r"-?\d+", operands) else None,
     )
 
 

@@ -140,17 +140,17 @@ def multiply_adds(program: Program) -> int:
     return sum(int(times) * one.multiply_adds for one, times in found if one)
 
 
-def multiply_adds_by_scope(program: Program, scope: str = "", times: float = 1.0) -> Iterator[tuple[str, int]]:
-    """Each product or convolution of a program that runs ``times`` times: the names around it, and its multiply-adds.
+def products_by_scope(program: Program, scope: str = "", times: float = 1.0) -> Iterator[tuple[str, Product, int]]:
+    """Each product or convolution of a program that runs ``times`` times: the names around it, and how often it runs.
 
     The names are those of `jax.named_scope` and of transformations, with "/" between them.
     """
     for eqn in program.eqns:
         inner_scope = f"{scope}/{_scope(eqn)}"
         if (one := product(eqn)) is not None:
-            yield inner_scope, int(times) * one.multiply_adds
+            yield inner_scope, one, int(times)
         for inner, rounds in _inside(eqn, 1.0):
-            yield from multiply_adds_by_scope(inner, inner_scope, times * rounds)
+            yield from products_by_scope(inner, inner_scope, times * rounds)
 
 
 def _scope(eqn: JaxprEqn) -> str:

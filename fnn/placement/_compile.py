@@ -1,4 +1,4 @@
-"""Compile exported programs for devices that are not there: run as a script, in a process of its own.
+"""Compile exported programs for a device that this machine does not have: run as a script, in a separate process.
 
 Compilers of accelerators read environment variables when they load, and end the process over a description that they
 cannot read. ``python _compile.py request response`` reads and writes pickles of plain values.
@@ -8,43 +8,45 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
+_SIZES = {"arguments": "argument", "results": "output", "shared": "alias", "temporaries": "temp"}
+Result = tuple[str, dict[str, int]]
 
-def compile_all(request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Compile the programs of a request: their texts and their memory."""
+
+def compile_all(request: dict[str, Any]) -> list[Result]:
+    """Compile the programs of a request: their texts and the fields of `Compiled`."""
     import jax
-    import numpy as np
-    from jax import export
     from jax.experimental import topologies
-    from jax.sharding import Mesh
 
-    options = {"target_config": request["description"]} if request["description"] else {}
+    options = {}
     if request["platform"] == "cuda":
-        options["topology"] = request["topology"]
-    found = topologies.get_topology_desc(
-        platform=request["platform"], topology_name=request["topology"], **options
-    ).devices
-    devices = np.asarray(found[: request["count"]]).reshape(request["mesh_shape"])
-    mesh = Mesh(devices, request["axes"])
-    results = []
-    for program, donated in request["programs"]:
-        exported = export.deserialize(bytearray(program))
-        shardings = exported.in_shardings_jax(mesh)
-        arguments = [
-            jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding or jax.sharding.NamedSharding(mesh, jax.P()))
-            for aval, sharding in zip(exported.in_avals, shardings, strict=True)
-        ]
+        options = {"topology": request["topology"], "target_config": request["description"]}
+    found = topologies.get_topology_desc(platform=request["platform"], topology_name=request["topology"], **options)
+    device = jax.sharding.SingleDeviceSharding(found.devices[0])
+    return [_compile(program, donated, device) for program, donated in request["programs"]]
+
+
+def _compile(program: bytes, donated: tuple[int, ...], device: Any) -> Result:
+    import jax
+    from jax import export
+
+    exported = export.deserialize(bytearray(program))
+    arguments = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=device) for aval in exported.in_avals]
+    try:
         compiled = jax.jit(exported.call, donate_argnums=donated).lower(*arguments).compile()
-        memory = compiled.memory_analysis()
-        sizes = {
-            name: int(getattr(memory, f"{name}_in_bytes", 0))
-            for name in ("argument_size", "output_size", "alias_size", "temp_size", "peak_memory")
-        }
-        results.append({"text": compiled.as_text(), "memory": sizes})
-    return results
+    except jax.errors.JaxRuntimeError as error:
+        needed = re.search(r"(?:required|[Uu]sed|needs?)[^(\d]*\(?([\d.]+)([KMGTP]?)", str(error))
+        if "RESOURCE_EXHAUSTED" not in str(error) or needed is None:
+            raise
+        return "", {"too_much": int(float(needed[1]) * 1024 ** " KMGTP".index(needed[2] or " "))}
+    memory = compiled.memory_analysis()
+    return compiled.as_text() or "", {
+        name: int(getattr(memory, f"{size}_size_in_bytes")) for name, size in _SIZES.items()
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compilers of devices that are not there."""
+"""Compilers of devices that this machine does not have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -25,25 +25,25 @@ _NEEDS = {
 
 
 class Compiled(NamedTuple):
-    """A compiled program: what it runs, and bytes on each device.
+    """A compiled program: what it runs, and bytes on the device.
 
     Attributes:
-      program: its operations.
+      program: its operations; without any if it did not fit.
       arguments, results, shared, temporaries: bytes; ``shared`` are those of results that lie where arguments lay.
-      peak: the most bytes in use at a time, as far as the compiler says; else 0.
+      too_much: the bytes that a program needs whose compiler found that it does not fit; else 0.
     """
 
     program: Program
-    arguments: int
-    results: int
-    shared: int
-    temporaries: int
-    peak: int
+    arguments: int = 0
+    results: int = 0
+    shared: int = 0
+    temporaries: int = 0
+    too_much: int = 0
 
     @property
     def total(self) -> int:
-        """Bytes that the program needs on each device."""
-        return max(self.arguments + self.results - self.shared + self.temporaries, self.peak)
+        """Bytes that the program needs."""
+        return self.too_much or self.arguments + self.results - self.shared + self.temporaries
 
 
 class Request(NamedTuple):
@@ -63,17 +63,21 @@ class Request(NamedTuple):
 def compile_here(request: Request) -> Compiled:
     """Compile for the machine at hand."""
     compiled = jax.jit(request.function, donate_argnums=range(request.donated)).lower(*request.arguments).compile()
-    memory = compiled.memory_analysis()
-    names = ("argument_size", "output_size", "alias_size", "temp_size", "peak_memory")
-    sizes = [int(getattr(memory, f"{name}_in_bytes", 0)) for name in names]
-    return Compiled(read_program(compiled.as_text() or ""), *sizes)
+    memory: Any = compiled.memory_analysis()
+    return Compiled(
+        read_program(compiled.as_text() or ""),
+        arguments=memory.argument_size_in_bytes,
+        results=memory.output_size_in_bytes,
+        shared=memory.alias_size_in_bytes,
+        temporaries=memory.temp_size_in_bytes,
+    )
 
 
 def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
-    """Compile for devices that are not there, in another process.
+    """Compile for a device that this machine does not have, in another process.
 
     Raises:
-      InputError: if the compiler is not installed, or fails; then with its last words.
+      InputError: if the compiler is not installed, or fails; then with the end of its output.
     """
     platform = target.device.platform
     modules, command = _NEEDS[platform]
@@ -84,9 +88,6 @@ def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
         "platform": platform,
         "topology": target.topology,
         "description": target.description,
-        "count": target.count,
-        "mesh_shape": (target.count,),
-        "axes": ("data",),
         "programs": [_exported(request, platform) for request in requests],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +99,7 @@ def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
             words = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
             fail("plan", expected=f"a program that compiles for {target.device.kind}", got=f"this:\n{words}\n")
         results = pickle.loads(answer.read_bytes())
-    return [Compiled(read_program(result["text"]), *result["memory"].values()) for result in results]
+    return [Compiled(read_program(text), **memory) for text, memory in results]
 
 
 def _exported(request: Request, platform: str) -> tuple[bytes, tuple[int, ...]]:

@@ -17,15 +17,14 @@ class Device:
     """Published facts about one accelerator chip.
 
     Attributes:
-      name: by which `plan` knows it, e.g. "v5e".
+      name: the name that `plan` accepts, e.g. "v5e".
       kind: the name in full.
       platform: "tpu", "cuda" or "cpu".
-      memory: bytes.
+      memory: bytes that a program may use.
       bandwidth: bytes of memory read or written per second.
       flops: operations per second of products of float32 numbers, as JAX computes them by default: through bfloat16
         on a TPU, through TF32 on a GPU.
       half_flops: the same for bfloat16.
-      link: bytes per second to other chips, in one direction.
       clock: cycles per second, in which a TPU's compiler counts.
       launch: seconds that a kernel costs, whatever it computes; 0 on a TPU, whose compiler counts it.
       source: where the figures are published.
@@ -38,39 +37,34 @@ class Device:
     bandwidth: float
     flops: float
     half_flops: float
-    link: float
     clock: float = 0.0
     launch: float = 0.0
     source: str = ""
 
 
-def _tpu(
-    name: str, kind: str, memory: float, bandwidth: float, flops: float, link: float, clock: float, page: str
-) -> Device:
+def _tpu(name: str, kind: str, memory: float, bandwidth: float, flops: float, clock: float, page: str) -> Device:
     # The clock follows from the peak and the number of multipliers, which the pages give too.
     source = f"cloud.google.com/tpu/docs/{page}"
-    return Device(name, kind, "tpu", memory, bandwidth, flops, flops, link, clock, 0.0, source)
+    return Device(name, kind, "tpu", memory, bandwidth, flops, flops, clock, 0.0, source)
 
 
-def _gpu(
-    name: str, kind: str, memory: float, bandwidth: float, flops: float, half_flops: float, link: float, page: str
-) -> Device:
+def _gpu(name: str, kind: str, memory: float, bandwidth: float, flops: float, half_flops: float, page: str) -> Device:
     # A launch within a CUDA graph or stream takes about this long on all of them.
     source = f"nvidia.com/en-us/data-center/{page}"
-    return Device(name, kind, "cuda", memory, bandwidth, flops, half_flops, link, 0.0, 2e-6, source)
+    return Device(name, kind, "cuda", memory, bandwidth, flops, half_flops, 0.0, 2e-6, source)
 
 
 DEVICES = {
     d.name: d
     for d in (
-        _tpu("v4", "TPU v4", 32 * _GIB, 1.228e12, 275e12, 0.3e12, 1.05e9, "v4"),
-        _tpu("v5e", "TPU v5e", 16 * _GIB, 0.819e12, 197e12, 0.2e12, 1.5e9, "v5e"),
-        _tpu("v5p", "TPU v5p", 95 * _GIB, 2.765e12, 459e12, 0.6e12, 1.75e9, "v5p"),
-        _tpu("v6e", "TPU v6e (Trillium)", 32 * _GIB, 1.638e12, 918e12, 0.4e12, 1.75e9, "v6e"),
-        _gpu("a100", "NVIDIA A100 SXM 80 GB", 85100068864, 2.039e12, 156e12, 312e12, 0.3e12, "a100"),
-        _gpu("h100", "NVIDIA H100 SXM 80 GB", 84942979072, 3.352e12, 494e12, 989e12, 0.45e12, "h100"),
-        _gpu("h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, 494e12, 989e12, 0.45e12, "h200"),
-        _gpu("b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, 1100e12, 2250e12, 0.9e12, "b200"),
+        _tpu("v4", "TPU v4, one of two cores", 15.25 * _GIB, 0.614e12, 137.5e12, 1.05e9, "v4"),
+        _tpu("v5e", "TPU v5e", 15.75 * _GIB, 0.819e12, 197e12, 1.5e9, "v5e"),
+        _tpu("v5p", "TPU v5p", 95.73 * _GIB, 2.765e12, 459e12, 1.75e9, "v5p"),
+        _tpu("v6e", "TPU v6e (Trillium)", 31.24 * _GIB, 1.638e12, 918e12, 1.75e9, "v6e"),
+        _gpu("a100", "NVIDIA A100 SXM 80 GB", 85100068864, 2.039e12, 156e12, 312e12, "a100"),
+        _gpu("h100", "NVIDIA H100 SXM 80 GB", 84942979072, 3.352e12, 494e12, 989e12, "h100"),
+        _gpu("h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, 494e12, 989e12, "h200"),
+        _gpu("b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, 1100e12, 2250e12, "b200"),
     )
 }
 

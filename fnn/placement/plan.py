@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count
 from .._core.errors import fail
-from .._core.jaxprs import multiply_adds_by_scope
+from .._core.jaxprs import products_by_scope
 from .._core.tables import Table, bytes_text, number_text, table_lines
 from .._core.trees import bytes_of, resized, shape_of
 from .._core.types import Array, PyTree
@@ -28,7 +28,8 @@ from .compiler import Compiled, Request, compile_for, compile_here
 from .devices import Device, target
 from .largest import with_largest
 
-READ, LOSS, UPDATE = "(batch)", "(loss)", "(update)"
+READ, LOSS, UPDATE, OTHER = "(batch)", "(loss)", "(update)", "(other)"
+_MOST_ROWS = 2**31 - 1  # rows are numbered in int32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +39,7 @@ class PlanRow:
     Attributes:
       name: a layer's path, such as "residual/body/dense", or what is done outside the layers, in brackets.
       operations: floating-point operations of its products and convolutions, forward and backward.
+      half: those of them between numbers of 16 bits.
       traffic: bytes of main memory read and written.
       kernels: operations that the device starts.
       cycles: the compiler's estimate; 0 where it makes none.
@@ -45,6 +47,7 @@ class PlanRow:
 
     name: str
     operations: int = 0
+    half: int = 0
     traffic: int = 0
     kernels: int = 0
     cycles: int = 0
@@ -65,8 +68,10 @@ class Plan(Table[PlanRow]):
       rows: a `PlanRow` for each layer and for what is done outside the layers.
       device: facts about the device, a `Device`; None for the machine at hand.
       batch_size: examples per step.
-      memory: bytes by what they hold: "parameters", "layer state", "optimizer", "data", "temporaries", "other".
-      largest_batch: the largest batch that fits, compiled to make sure; None if it was not asked for or is not known.
+      memory: bytes by what they hold: "parameters", "layer state", "optimizer", "data", "temporaries", and "other" (the
+        order of the rows, counters, padding).
+      largest_batch: the largest batch that fits, compiled to make sure; 0 if none was found; None if it was not
+        asked for, or for the machine at hand.
       all_rows: whether that batch is the whole data set.
       once: what is done once in each call of the program and not in each step.
     """
@@ -103,17 +108,22 @@ class Plan(Table[PlanRow]):
         if self.device is None:
             return {}
         step = self.step
-        times = {"products": step.operations / self.device.flops, "memory": step.traffic / self.device.bandwidth}
+        products = (step.operations - step.half) / self.device.flops + step.half / self.device.half_flops
+        times = {"products": products, "memory": step.traffic / self.device.bandwidth}
         if self.device.launch:
             times["launches"] = step.kernels * self.device.launch
         return times
 
     @property
     def seconds(self) -> float | None:
-        """An estimate of a step's time: on a TPU the compiler's cycles, else the largest of `times`; or None."""
-        if self.device is None:
+        """An estimate of a step's time, None if unknown: the largest of `times` and, on a TPU, the compiler's cycles.
+
+        The compiler gives no cycles for some operations, such as reading rows, so it may be too low.
+        """
+        if self.device is None or self.bytes_needed > self.device.memory:
             return None
-        return self.step.cycles / self.device.clock if self.device.clock else max(self.times.values())
+        cycles = self.step.cycles / self.device.clock if self.device.clock else 0.0
+        return max(cycles, *self.times.values())
 
     @property
     def time_text(self) -> str:
@@ -122,11 +132,11 @@ class Plan(Table[PlanRow]):
 
     @property
     def bound(self) -> str:
-        """What takes most of the time: "products", "memory", "launches", or "small operations" on a TPU."""
+        """What takes at least half of the time: "products", "memory", "launches", or "latency" if none of them does."""
         if self.device is None or self.seconds is None:
             return ""
         name, most = max(self.times.items(), key=lambda item: item[1])
-        return name if most >= 0.5 * self.seconds else "small operations"
+        return name if most >= 0.5 * self.seconds else "latency"
 
     def __repr__(self) -> str:
         where = "this machine" if self.device is None else self.device.kind
@@ -152,13 +162,15 @@ class Plan(Table[PlanRow]):
             lines.append(f"IT DOES NOT FIT: the largest part is {largest}, {bytes_text(self.memory[largest])}")
         if self.largest_batch is not None:
             rows = ", all rows at once" if self.all_rows else ""
-            lines.append(f"largest batch that fits: {self.largest_batch:,}{rows}")
+            found = f"largest batch that fits: {self.largest_batch:,}{rows}"
+            lines.append(found if self.largest_batch else "no batch that fits was found")
         return lines
 
     def _time_lines(self) -> list[str]:
         if self.device is None or self.seconds is None:
             return []
-        how = f"the compiler's cycles at {self.device.clock / 1e9:g} GHz" if self.device.clock else "a roofline"
+        cycles = self.device.clock and self.seconds > max(self.times.values())
+        how = f"the compiler's cycles at {self.device.clock / 1e9:g} GHz" if cycles else "a roofline"
         parts = ", ".join(f"{name} {_time_text(seconds)}" for name, seconds in self.times.items())
         return [
             f"estimated time: {self.time_text} ({how}; nothing was measured)",
@@ -174,7 +186,7 @@ def plan(
     device: str | None = None,
     largest_batch: bool = True,
 ) -> Plan:
-    """What a training step needs and costs on a device, which need not be there.
+    """What a training step needs and costs on a device, which you need not have.
 
     The loop that `fit` runs is compiled for the device: by JAX for the machine at hand, else by the device's own
     compiler in another process. Nothing runs.
@@ -208,6 +220,8 @@ def plan(
     check_task(task)
     check_count("plan", "batch_size", batch_size)
     data = _shapes(data)
+    if size_of(data) > _MOST_ROWS:
+        fail("plan", expected=f"at most {_MOST_ROWS:,} rows", got=f"{size_of(data):,}")
     where = None if device is None else target(device)
     if where is not None and where.count > 1:
         fail("plan", expected="one device", got=f"{where.count} of {device!r}", hint=f"Write {where.device.name!r}.")
@@ -228,13 +242,14 @@ def plan(
     rows, once = _rows(compiled, labels, _operations(task, ts, resized(data, batch_size), labels))
     memory = _memory(compiled, ts, data if limit else resized(data, batch_size))
     named = None if where is None else where.device
-    return Plan(rows, named, batch_size, memory, largest, largest == limit, once)
+    return Plan(rows, named, batch_size, memory, largest, largest is not None and largest == limit, once)
 
 
 def _shapes(data: PyTree) -> Batch:
     """A data set with shapes in place of arrays."""
     leaves = jax.tree.leaves(data)
     if leaves and all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
+        data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), data)
         return Batch.of(data)
     return shape_of(as_batch(data))
 
@@ -252,11 +267,10 @@ def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Re
     return Request(loop, (ts, totals, data, order, number, number), donated=2)
 
 
-def _rows(compiled: Compiled, labels: _Labels, operations: Mapping[str, int]) -> tuple[tuple[PlanRow, ...], PlanRow]:
+def _rows(compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]) -> tuple[tuple[PlanRow, ...], PlanRow]:
     """What each place spends in a step, and what is spent once per call."""
     program = compiled.program
     body = program.largest_loop()
-    spent = {name: PlanRow(name, count) for name, count in operations.items()}
     step = PlanRow("")
     for computation, one, times in program.running(body):
         name = labels.of(one.scope)
@@ -266,23 +280,24 @@ def _rows(compiled: Compiled, labels: _Labels, operations: Mapping[str, int]) ->
     whole = PlanRow("once")
     for computation, one, times in program.running(program.entry):
         whole += _row("", program.traffic(computation, one), one.cycles, times)
-    once = PlanRow("once", 0, whole.traffic - step.traffic, whole.kernels - step.kernels, whole.cycles - step.cycles)
+    once = PlanRow("once", 0, 0, whole.traffic - step.traffic, whole.kernels - step.kernels, whole.cycles - step.cycles)
     order = [name for name in labels.order if name in spent]
     return tuple(spent[name] for name in order), once
 
 
 def _row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
-    return PlanRow(name, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
+    return PlanRow(name, 0, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
 
 
-def _operations(task: Task, ts: TrainState, batch: Batch, labels: _Labels) -> dict[str, int]:
-    """Floating-point operations of the products of a step, by place."""
+def _operations(task: Task, ts: TrainState, batch: Batch, labels: _Labels) -> dict[str, PlanRow]:
+    """Rows with the floating-point operations of the products of a step."""
     program = jax.make_jaxpr(partial(step_and_totals, task))(ts, batch)
-    counts: dict[str, int] = {}
-    for scope, multiply_adds in multiply_adds_by_scope(program):
-        name = labels.of(scope)
-        counts[name] = counts.get(name, 0) + 2 * multiply_adds
-    return counts
+    rows: dict[str, PlanRow] = {}
+    for scope, one, times in products_by_scope(program):
+        name, count = labels.of(scope), 2 * times * one.multiply_adds
+        half = all(getattr(a.dtype, "itemsize", 4) <= 2 for a in one.arrays[:2])
+        rows[name] = rows.get(name, PlanRow(name)) + PlanRow(name, count, count if half else 0)
+    return rows
 
 
 class _Labels:
@@ -296,21 +311,22 @@ class _Labels:
         self.name = task.model.name
         self.paths = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
         in_order = dict.fromkeys("/".join(path) for path in paths)
-        self.order = dict.fromkeys((READ, *in_order, *("/".join(path) for path in self.paths), self.name, LOSS, UPDATE))
+        self.order = dict.fromkeys((READ, *in_order, *map("/".join, self.paths), self.name, LOSS, UPDATE, OTHER))
 
     def of(self, scope: str) -> str:
         """The name of the place of an operation."""
         # Of "transpose(jvp(model))/residual/body/dense/dot_general" the words are model, residual, body, dense.
-        words = [re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in scope.split("/")]
-        start = next((i for i, word in enumerate(words) if word in ("model", "loss", "update")), None)
-        if start is None:
-            return READ
-        if words[start] != "model":
-            return LOSS if words[start] == "loss" else UPDATE
+        parts = scope.split("/")
+        words = [re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in parts]
+        places = {"model": self.name, "loss": LOSS, "update": UPDATE, "batch": READ}
+        start = next((i for i, word in enumerate(words) if word in places), None)
+        if start is None or words[start] != "model":
+            return OTHER if start is None else places[words[start]]
         path: tuple[str, ...] = ()
-        for word in words[start + 1 :]:
-            if (*path, word) in self.paths:
-                path = (*path, word)
+        for word in (
+            word for both in zip(parts[start + 1 :], words[start + 1 :], strict=True) for word in dict.fromkeys(both)
+        ):
+            path = (*path, word) if (*path, word) in self.paths else path
         return "/".join(path) or self.name
 
 
@@ -318,9 +334,9 @@ def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:
     """Bytes by what they hold."""
     parts = {"parameters": ts.params, "layer state": ts.state, "optimizer": ts.opt_state, "data": data}
     memory = {name: bytes_of(tree) for name, tree in parts.items()}
-    memory["temporaries"] = compiled.temporaries
-    memory["other"] = max(compiled.total - sum(memory.values()), 0)
-    return memory
+    rest = max(compiled.total - sum(memory.values()), 0)
+    temporaries = rest if compiled.too_much else compiled.temporaries
+    return {**memory, "temporaries": temporaries, "other": rest - temporaries}
 
 
 def _time_text(seconds: float) -> str:

@@ -83,7 +83,9 @@ def steps(
         start = first + i * batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
         valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
-        ts, batch_totals = step_and_totals(task, ts, take(data, rows), valid)
+        with jax.named_scope("batch"):
+            batch = take(data, rows)
+        ts, batch_totals = step_and_totals(task, ts, batch, valid)
         return ts, merge(task, totals, batch_totals)
 
     if remat:

@@ -46,6 +46,7 @@ def test_operations_by_layer(here):
     assert next(row.name for row in here) == "(batch)"
     assert {"(loss)", "(update)"} <= rows.keys()
     assert all(row.kernels > 0 for row in here if row.name.startswith("dense"))
+    assert all(row.half == 0 for row in here)
 
 
 def test_a_plan_prints_as_a_table(here):
@@ -80,9 +81,14 @@ def test_estimates_of_a_named_device(here):
     assert (plan.bound, plan.fits) == ("launches", True)
     assert "largest batch that fits: 500" in str(plan)
     small = dataclasses.replace(DEVICES["v5e"], memory=10_000.0)
-    plan = dataclasses.replace(here, device=small, rows=(fnn.placement.PlanRow("dense", 10, 10, 1, 1500),))
-    assert (plan.seconds, plan.bound, plan.fits) == (1e-6, "small operations", False)
+    plan = dataclasses.replace(here, device=small, rows=(fnn.placement.PlanRow("dense", 10, 0, 10, 1, 1500),))
+    assert (plan.seconds, plan.bound, plan.fits) == (None, "", False)
     assert "IT DOES NOT FIT: the largest part is data" in str(plan)
+    plan = dataclasses.replace(plan, device=DEVICES["v5e"], largest_batch=0)
+    assert (plan.seconds, plan.bound, plan.fits) == (1e-6, "latency", True)
+    assert "no batch that fits was found" in str(plan)
+    half = dataclasses.replace(plan, device=DEVICES["h200"], rows=(fnn.placement.PlanRow("dense", 10**12, 10**12),))
+    assert half.seconds == pytest.approx(1e12 / 989e12)
 
 
 def test_arrays_shapes_and_batches_of_streams_are_taken():
@@ -93,6 +99,19 @@ def test_arrays_shapes_and_batches_of_streams_are_taken():
     stream = fnn.plan(TASK, (x[:1], y[:1]), batch_size=8)
     assert stream.memory["data"] == 8 * 84
     assert arrays.step.operations == stream.step.operations
+    assert not arrays.all_rows
+    wide = jax.ShapeDtypeStruct((40, 20), jnp.dtype("float64")), jax.ShapeDtypeStruct((40,), jnp.dtype("int64"))
+    assert fnn.plan(TASK, wide, batch_size=8).memory == arrays.memory  # narrowed, as JAX narrows arrays
+
+
+def test_products_of_16_bits_are_told_apart():
+    half = fnn.plan(TASK, (jax.ShapeDtypeStruct((64, 20), jnp.bfloat16), jax.ShapeDtypeStruct((64,), jnp.int32)))
+    assert half.step.half == half.step.operations > 0
+
+
+def test_names_with_brackets_keep_their_row():
+    task = fnn.Task(fnn.Sequential(fnn.Dense(4, name="f(x)"), fnn.Dense(3)), "sparse_categorical_crossentropy")
+    assert {row.name for row in fnn.plan(task, (X, Y)) if row.operations} == {"f(x)", "dense"}
 
 
 @pytest.mark.parametrize(
@@ -121,7 +140,7 @@ def test_the_largest_batch_fits(limit, most, constant):
 
     def compile_sizes(sizes):
         tried.extend(sizes)
-        return [compiler.Compiled(None, int(total(size)), 0, 0, 0, 0) for size in sizes]
+        return [compiler.Compiled(None, int(total(size))) for size in sizes]
 
     size = min(32, limit or 32)
     program, found = with_largest(compile_sizes, size, limit, 11_500)
@@ -131,7 +150,7 @@ def test_the_largest_batch_fits(limit, most, constant):
 
 
 def test_no_batch_fits():
-    sizes_of = lambda sizes: [compiler.Compiled(None, 1000 + size, 0, 0, 0, 0) for size in sizes]  # noqa: E731
+    sizes_of = lambda sizes: [compiler.Compiled(None, 1000 + size) for size in sizes]  # noqa: E731
     assert with_largest(sizes_of, 32, None, 500)[1] == 0
     assert with_largest(sizes_of, 32, None, 1010)[1] in range(7, 11)
 
@@ -153,6 +172,9 @@ def test_bad_input():
         "an unknown device": lambda: fnn.plan(TASK, (X, Y), device="h20"),
         "a number of devices that cannot be read": lambda: fnn.plan(TASK, (X, Y), device="h200:4x"),
         "several devices": lambda: fnn.plan(TASK, (X, Y), device="v5e:2x2"),
+        "more rows than can be numbered": lambda: fnn.plan(
+            TASK, (jax.ShapeDtypeStruct((3 * 10**9, 20), jnp.float32), jax.ShapeDtypeStruct((3 * 10**9,), jnp.int32))
+        ),
         "a batch size of 0": lambda: fnn.plan(TASK, (X, Y), batch_size=0),
         "lengths that differ": lambda: fnn.plan(TASK, (X, jax.ShapeDtypeStruct((999,), jnp.int32))),
         "a model in place of a task": lambda: fnn.plan(MODEL, (X, Y)),
@@ -190,3 +212,17 @@ def test_the_compilers_of_accelerators(device):
     assert 0 < plan.seconds < 1e-3
     assert (plan.step.cycles > 0) == (device == "v5e")
     assert "nothing was measured" in str(plan)
+    # A batch is read out of the data: ten times as many rows are no more traffic in a step.
+    more = [jax.ShapeDtypeStruct((10 * a.shape[0], *a.shape[1:]), a.dtype) for a in (X, Y)]
+    larger = fnn.plan(TASK, tuple(more), batch_size=32, device=device, largest_batch=False)
+    assert larger.step.traffic <= 1.1 * plan.step.traffic + 1000
+
+
+def test_what_does_not_fit_a_tpu_is_planned_all_the_same():
+    if importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("flatbuffers") is None:
+        pytest.skip("needs the compiler of v5e: pip install 'fnn[tpu]'")
+    rows = 10**8
+    data = jax.ShapeDtypeStruct((rows, 4096), jnp.float32), jax.ShapeDtypeStruct((rows,), jnp.int32)
+    plan = fnn.plan(fnn.Task(fnn.Dense(10), "sparse_categorical_crossentropy"), data, device="v5e")
+    assert (plan.fits, plan.largest_batch, plan.seconds) == (False, 0, None)
+    assert plan.bytes_needed > rows * 4096 * 4
