@@ -215,7 +215,7 @@ def plan(
     >>> y = jax.ShapeDtypeStruct((60_000,), jnp.int32)
     >>> plan = fnn.plan(task, (x, y), batch_size=128)
     >>> plan.memory["parameters"], plan.step.operations
-    (50920, 6524928)
+    (50920, 6545408)
     """
     check_task(task)
     check_count("plan", "batch_size", batch_size)
