@@ -10,7 +10,8 @@ from typing import NoReturn
 class InputError(ValueError):
     """Bad input, caught before compilation.
 
-    The message says where it happened, what was expected, what was received, and what to do about it.
+    The message says where it happened, what was expected, what was received, and what to do about it. Where a function
+    reads an entry that its input lacks, the error is a `KeyError`, an `IndexError` or a `TypeError` as well.
     """
 
 
@@ -31,7 +32,7 @@ def located(where: str | Callable[[Exception], str]) -> Iterator[None]:
     except Exception as error:
         place = where(error) if callable(where) else where
         if isinstance(error, InputError):
-            raise InputError(f"{place} > {error}") from None
+            raise type(error)(f"{place} > {error}") from None
         # User code may raise anything; its type and text stay, the place is added as a note.
         error.add_note(f"in {place}")
         raise
@@ -45,7 +46,7 @@ def hinted(hint: Callable[[Exception], str]) -> Iterator[None]:
     except Exception as error:
         text = hint(error)
         if text and isinstance(error, InputError):
-            raise InputError(f"{error} {text}") from None
+            raise type(error)(f"{error} {text}") from None
         if text:
             error.add_note(text)
         raise

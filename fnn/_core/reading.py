@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import linecache
@@ -16,25 +17,44 @@ import jax
 from .errors import InputError, describe, fail, listed
 from .types import PyTree
 
-_JAX = jax.__path__[0]
-_UNPACKED = re.compile(r"(?:too many|not enough) values to unpack \(expected (?:at least )?(\d+)")
+_JAX = jax.__file__.rpartition("__init__")[0]  # ends in a separator, so jaxlib is another
+_UNPACKED = re.compile(r"(?:too many|not enough) values to unpack \(expected ((?:at least )?\d+)")
+
+
+class MissingEntryError(InputError, KeyError):
+    """A dict without the entry that is read; a function may catch the `KeyError`."""
+
+    __str__ = ValueError.__str__  # that of a KeyError is a repr
+
+
+class MissingPartError(InputError, IndexError):
+    """A tuple without the part that is read."""
+
+
+class NoDictError(InputError, TypeError):
+    """Something else than the dict that is read."""
+
+
+_KINDS = {KeyError: MissingEntryError, IndexError: MissingPartError, TypeError: NoDictError}
 
 
 @contextlib.contextmanager
 def reading(x: PyTree) -> Iterator[None]:
     """Say what an input has where a function inside looks for something else in it; other errors pass.
 
-    An error is taken for such a one if the expression that failed begins with a variable that holds ``x`` or a part of
-    it, such as ``x["row"]`` or ``a, b = x``.
+    Those are the errors of a subscript of a variable that holds ``x`` or a part of it, such as ``x["row"]``, and of an
+    assignment such as ``a, b = x``. A refusal is of the type of the error too, so what catches that still does.
     """
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        if not isinstance(error, InputError) and (traceback := _last_outside_jax(error.__traceback__)) is not None:
-            try:
-                _refuse(error, traceback, x)
-            except InputError as refusal:  # with the lines of the function, which its place in the message comes from
-                raise refusal.with_traceback(error.__traceback__) from None
+        if isinstance(error, InputError) or (traceback := _last_outside_jax(error.__traceback__)) is None:
+            raise
+        try:
+            _refuse(error, traceback, x)
+        except InputError as refusal:  # with the lines of the function, which its place in the message comes from
+            kind = next((kind for known, kind in _KINDS.items() if isinstance(error, known)), InputError)
+            raise kind(str(refusal)).with_traceback(error.__traceback__) from None
         raise
 
 
@@ -50,25 +70,24 @@ def _last_outside_jax(traceback: TracebackType | None) -> TracebackType | None:
 
 def _refuse(error: Exception, traceback: TracebackType, x: PyTree) -> None:
     """Refuse an input that has no such entry or another number of parts; returns if the error is another one."""
-    unpacked = _UNPACKED.match(str(error))
-    failed = "" if unpacked else _expression(traceback)
-    given = _held(traceback.tb_frame, failed, x)
-    if given is None:
+    source = "".join(linecache.getlines(traceback.tb_frame.f_code.co_filename, traceback.tb_frame.f_globals))
+    failed, read = _failed(traceback, source)
+    given = _value(read, traceback.tb_frame)
+    if not any(given is part for part in _containers(x)):
         return
-    if isinstance(error, KeyError) and isinstance(given, Mapping):
-        close = difflib.get_close_matches(str(error.args[0]), list(map(str, given)), n=1)
-        hint = f"Is {close[0]!r} meant?" if close else ""
-        fail("x", expected=f"an entry {error.args[0]!r}", got=_form(given), hint=hint)
-    if unpacked:
-        fail("x", expected=f"a tuple of {unpacked[1]}", got=_form(given))
-    if isinstance(error, IndexError) and isinstance(given, (tuple, list)):
-        fail("x", expected=f"a tuple with a part for {failed}" if failed else "a longer tuple", got=_form(given))
-    if (
-        isinstance(error, TypeError)
-        and not isinstance(given, Mapping)
-        and re.search("indices|string index", str(error))
-    ):
-        fail("x", expected=f"a dict, for {failed}" if failed else "a dict", got=_form(given))
+    if not isinstance(failed, ast.Subscript):
+        if unpacked := _UNPACKED.match(str(error)):
+            fail("x", expected=f"a tuple of {unpacked[1]}", got=_form(given))
+    elif isinstance(given, Mapping):
+        if isinstance(error, KeyError):
+            close = difflib.get_close_matches(str(error.args[0]), list(map(str, given)), n=1)
+            hint = f"Is {close[0]!r} meant?" if close else ""
+            fail("x", expected=f"an entry {error.args[0]!r}", got=_form(given), hint=hint)
+    elif isinstance(failed.slice, ast.Constant) and isinstance(failed.slice.value, str):
+        fail("x", expected=f"a dict, for {ast.get_source_segment(source, failed)}", got=_form(given))
+    elif isinstance(error, IndexError) and isinstance(given, (tuple, list)):
+        text = ast.get_source_segment(source, failed)
+        fail("x", expected=f"a tuple with a part for {text}", got=_form(given))
 
 
 def _form(given: PyTree) -> str:
@@ -77,22 +96,31 @@ def _form(given: PyTree) -> str:
     return f"a tuple of {len(given)}" if isinstance(given, (tuple, list)) else describe(given)
 
 
-def _expression(traceback: TracebackType) -> str:
-    """The text of the expression that failed; empty where Python does not know it."""
-    code, offset = traceback.tb_frame.f_code, traceback.tb_lasti // 2
-    line, last, start, end = next(islice(code.co_positions(), offset, None), (None,) * 4)
-    if line is None or line != last or start is None:
-        return ""
-    return linecache.getline(code.co_filename, line).encode()[start:end].decode()
+def _failed(traceback: TracebackType, source: str) -> tuple[ast.expr | None, ast.expr | None]:
+    """The subscript that failed and what it is of, or the targets of an assignment and its other side; else None."""
+    code = traceback.tb_frame.f_code
+    place = next(islice(code.co_positions(), traceback.tb_lasti // 2, None), None)
+    with contextlib.suppress(SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, (ast.Subscript, ast.Assign)):
+                continue
+            for part in [node] if isinstance(node, ast.Subscript) else node.targets:
+                is_read = part is node or isinstance(part, (ast.Tuple, ast.List))
+                if is_read and (part.lineno, part.end_lineno, part.col_offset, part.end_col_offset) == place:
+                    return part, node.value
+    return None, None
 
 
-def _held(frame: FrameType, expression: str, x: PyTree) -> PyTree:
-    """The part of an input that an expression begins with, or the first one in a variable of the function."""
-    name = re.match(r"\w*", expression)
-    names = [name[0]] if name and name[0] else list(frame.f_locals)
-    inside = list(_containers(x))
-    values: Iterator[Any] = (frame.f_locals.get(name) for name in names)
-    return next((value for value in values if any(value is part for part in inside)), None)
+def _value(node: ast.expr | None, frame: FrameType) -> PyTree:
+    """The value of a variable, or of an entry of it as in ``x["pair"]``; None for any other expression."""
+    if isinstance(node, ast.Name):
+        return frame.f_locals.get(node.id)
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        key: Any = node.slice.value
+        whole = _value(node.value, frame)
+        with contextlib.suppress(LookupError, TypeError):
+            return whole[key] if isinstance(whole, (Mapping, tuple, list)) else None
+    return None
 
 
 def _containers(x: PyTree) -> Iterator[PyTree]:

@@ -139,7 +139,7 @@ def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 2
         check_input(task, ts, x)
     except InputError as error:
         if isinstance(x, tuple) and len(x) in (2, 3):
-            raise InputError(f"{error} If y is among them, leave it out: predict takes x alone.") from None
+            raise type(error)(f"{error} If y is among them, leave it out: predict takes x alone.") from None
         raise
     inputs.check_finite(x, "x")
     return predict_in_batches(task, ts.params, ts.state, on_device(x), min(int(batch_size), size))

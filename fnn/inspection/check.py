@@ -125,13 +125,13 @@ def check(model: Layer | Task, x: PyTree) -> Check:
             if isinstance(given, (tuple, list)) and isinstance(x, jax.ShapeDtypeStruct):
                 dtype = f'jax.ShapeDtypeStruct({shape_text(x.shape)}, "int32")'
                 hint = f" A shape alone means float32; for integers pass {dtype}."
-            raise InputError(f"{error}{hint}") from None
+            raise type(error)(f"{error}{hint}") from None
         accepted = _accepted(layer, x)
         if not accepted.rows:
             raise
         text = "\n".join(["The layers before it:", *accepted._lines()])
         if isinstance(error, InputError):
-            raise InputError(f"{error}\n{text}") from None
+            raise type(error)(f"{error}\n{text}") from None
         error.add_note(text)
         raise
     if isinstance(model, Task):
