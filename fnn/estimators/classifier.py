@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit, logit, softmax
+from scipy.special import expit, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
@@ -86,7 +86,22 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         verbose: int = 0,
         **settings: Any,
     ) -> None:
-        super().__init__(locals())
+        super().__init__(
+            settings,
+            model=model,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            class_weight=class_weight,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            random_state=random_state,
+            verbose=verbose,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -189,12 +204,9 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         """The model's scores: logits, or the margins of a loss such as "hinge".
 
         (rows, classes); of two classes (rows,), above 0 for the second; of several yes/no labels (rows, labels), above
-        0 for yes. Probabilities of a model become their logits.
+        0 for yes. Probabilities of a model become finite logits: the input of its last softmax or sigmoid, if known.
         """
-        scores, loss = self._outputs(X), loss_of(self.task_)
-        if self._ends_in_probabilities:
-            with np.errstate(divide="ignore"):
-                scores = logit(scores) if several_labels(loss) else np.log(scores)
+        scores = self._outputs(X, logits=True)
         if self._several or len(self.classes_) > 2:
             return scores
         return scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]

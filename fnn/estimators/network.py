@@ -18,18 +18,19 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
 from .._core.jaxprs import Ending, traced_endings
-from .._core.types import Array, ArrayLike, DType, PyTree, Scalar
+from .._core.types import Array, ArrayLike, DType, Key, Params, PyTree, Scalar, State
 from .._names import OF_ESTIMATORS
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
 from ..fitting.fit import fit
 from ..losses.common import Loss
-from ..losses.facts import expects, get_loss
+from ..losses.facts import activation_of, expects, get_loss, several_labels
 from ..nn.activations import ActivationLike
 from ..nn.containers import Sequential
 from ..nn.dense import Dense
 from ..nn.dropout import Dropout
-from ..nn.layer import Layer
+from ..nn.layer import Layer, Output
+from ..nn.observe import noted_input, noting_inputs
 from ..nn.shape import Flatten
 from ..optimizers.base import OptimizerLike, set_hyper
 from ..training.state import TrainState, init
@@ -95,12 +96,11 @@ class NetworkEstimator(BaseEstimator):
     task_: Task
     state_: TrainState
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
-        """From the arguments of the subclass, which scikit-learn wants to see in its signature."""
-        for name in self._get_param_names():
-            setattr(self, name, arguments[name])
-        self._settings = dict(arguments["settings"])
-        if self.model is None or inspect.isfunction(self.model):
+    def __init__(self, settings: Mapping[str, Any], **params: Any) -> None:
+        for name, value in params.items():
+            setattr(self, name, value)
+        self._settings = dict(settings)
+        if params["model"] is None or inspect.isfunction(params["model"]):
             self._check_settings()
 
     # ------------------------------------------------------------------------------------------------------ parameters
@@ -305,12 +305,18 @@ class NetworkEstimator(BaseEstimator):
         return weight
 
     # ------------------------------------------------------------------------------------------------------ prediction
-    def _outputs(self, X: ArrayLike) -> np.ndarray:
-        """The outputs of the model, (rows, outputs)."""
+    def _outputs(self, X: ArrayLike, *, logits: bool = False) -> np.ndarray:
+        """The outputs of the model, (rows, outputs); with ``logits`` those in place of probabilities."""
         check_is_fitted(self)
         x = np.asarray(validate_data(self, X, reset=False, allow_nd=True), self._input_dtype)
-        outputs = predict(self.task_, self.state_, _padded(x), batch_size=_PREDICTED)
+        outputs = predict(
+            self._scoring(self.task_) if logits else self.task_, self.state_, _padded(x), batch_size=_PREDICTED
+        )
         return np.asarray(outputs, np.float64)[: len(x)]
+
+    def _scoring(self, task: Task) -> Task:
+        """The task with logits for outputs; itself if they are no probabilities."""
+        return _with_logits(task) if self._ends_in_probabilities else task
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
@@ -334,6 +340,26 @@ def _output_of(layer: Layer, x: jax.ShapeDtypeStruct) -> tuple[PyTree, Ending]:
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
     out, ends = traced_endings(lambda *args: layer.apply(*args)[0], params, state, x)
     return out, ends[0]
+
+
+def _with_logits(task: Task) -> Task:
+    """The task with logits for outputs, where its model returns probabilities; they stay finite.
+
+    They are the input of a last softmax or sigmoid, which tells rows apart whose probabilities are all 0 or 1.
+    """
+    model, loss = task.model, loss_of(task)
+
+    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        with noting_inputs():
+            p, state = model.apply(params, state, x, key=key, train=train)
+            logits = noted_input(activation_of(loss), p)
+        if logits is None:
+            info = jnp.finfo(p.dtype)
+            p = jnp.clip(p, info.tiny, 1 - info.epsneg)
+            logits = jnp.log(p) - jnp.log1p(-p) if several_labels(loss) else jnp.log(p)
+        return logits, state
+
+    return task.replace(model=model.replace(apply=apply))
 
 
 def _padded(x: np.ndarray) -> np.ndarray:

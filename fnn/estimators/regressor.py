@@ -66,7 +66,21 @@ class Regressor(RegressorMixin, NetworkEstimator):
         verbose: int = 0,
         **settings: Any,
     ) -> None:
-        super().__init__(locals())
+        super().__init__(
+            settings,
+            model=model,
+            loss=loss,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            callbacks=callbacks,
+            random_state=random_state,
+            verbose=verbose,
+        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -19,6 +19,7 @@ from sklearn.utils import _safe_indexing, check_array
 
 from .._core.errors import fail
 from .._core.types import ArrayLike, PyTree
+from ..nn.layer import Layer
 from ..training.run import run
 from ..training.segments import map_batches
 from ..trials.results import Config, Sweep
@@ -229,15 +230,22 @@ class _Trials:
         callbacks = estimator._callbacks(fold.rows)
         ts, history = run(task, ts, data, validation_data=validation, callbacks=callbacks, **options)
         size = min(len(fold.test), 256)
-        outputs = map_batches(lambda rows: task.model.apply(ts.params, ts.state, rows)[0], x[fold.test], size)
-        return ts, {**history, "outputs": outputs}
+
+        def outputs_of(model: Layer) -> PyTree:
+            return map_batches(lambda rows: model.apply(ts.params, ts.state, rows)[0], x[fold.test], size)
+
+        scoring = estimator._scoring(task)
+        logits = {} if scoring is task else {"logits": outputs_of(scoring.model)}
+        return ts, {**history, "outputs": outputs_of(task.model), **logits}
 
     def scored(self, found: Sweep, scorer: Callable[..., float], X: ArrayLike, y: ArrayLike) -> Sweep:
         """The results with a score for each trial, in place of the outputs."""
         weighted = getattr(scorer, "_accept_sample_weight", lambda: False)()  # since scikit-learn 1.9
         for i, (fold, history) in enumerate(zip(self.folds, found.histories, strict=True)):
             known, outputs = copy.copy(self.estimators[i // self.splits]), history.pop("outputs").astype(np.float64)
-            known.task_, known._outputs = self.made[i // self.splits][0], lambda X, outputs=outputs: outputs
+            scores = history.pop("logits", outputs).astype(np.float64)
+            known.task_ = self.made[i // self.splits][0]
+            known._outputs = lambda X, logits=False, both=(outputs, scores): both[logits]
             weight = {"sample_weight": self.weight[fold.test]} if weighted and self.weight is not None else {}
             score = np.nan
             if not found.failed[i]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn.training.evaluation import predict_in_batches
 
 pytest.importorskip("sklearn")
 
@@ -264,6 +265,78 @@ def test_decision_function_gives_logits():
             np.testing.assert_allclose(expit(scores), p if y is several else p[:, 1], atol=1e-6)
             assert scores.shape == (several.shape if y is several else (len(X),))
         assert y is not two or roc_auc_score(y == "yes", scores) > 0.8
+
+
+def clipped_sigmoids(outputs):
+    """Probabilities that no activation made last."""
+    return fnn.Model(
+        lambda layers, x: jax.numpy.clip(layers.dense(x), 0, 1), dense=fnn.Dense(outputs, activation="sigmoid")
+    )
+
+
+FROM_PROBABILITIES = functools.partial(fnn.losses.sparse_categorical_crossentropy, from_logits=False)
+BINARY = functools.partial(fnn.losses.binary_crossentropy, from_logits=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "keeps_order"),
+    [
+        (ending_in_softmax, None, True),
+        (ending_in_softmax, FROM_PROBABILITIES, True),
+        (lambda outputs: fnn.Dense(outputs, activation="sigmoid"), "binary_crossentropy", True),
+        (clipped_sigmoids, BINARY, False),
+    ],
+)
+def test_decision_function_is_finite_where_probabilities_are_0_or_1(model, loss, keeps_order):
+    rows, y = 3000 * X, np.where(NUMBERS > 3, "yes", "no")
+    estimator = quick(model=model, loss=loss, epochs=20).fit(rows, y)
+    p, scores = estimator.predict_proba(rows), estimator.decision_function(rows)
+    assert np.mean((p == 0) | (p == 1)) > 0.5, "the test needs saturated outputs"
+    assert np.isfinite(scores).all()
+    assert scores.shape == (len(X),)
+    np.testing.assert_allclose(expit(scores), p[:, 1], atol=1e-6)
+    assert 0.5 < roc_auc_score(y, scores) <= 1
+    assert (len(np.unique(scores)) == len(X)) == keeps_order
+    compiled = predict_in_batches._cache_size()
+    np.testing.assert_array_equal(estimator.decision_function(rows), scores)
+    assert predict_in_batches._cache_size() == compiled
+
+
+def test_cross_validation_by_auc_of_saturated_outputs():
+    y = np.where(NUMBERS > 3, "yes", "no")
+    rows, estimator = 3000 * X, quick(model=ending_in_softmax)
+    found = cross_val_score(estimator, rows, y, cv=2, scoring="roc_auc")
+    assert np.isfinite(found).all()
+    search = fnn.GridSearch(estimator, {"learning_rate": [0.05]}, cv=2, scoring="roc_auc", refit=False).fit(rows, y)
+    scores = [search.cv_results_[f"split{i}_test_score"][0] for i in range(2)]
+    np.testing.assert_allclose(scores, found, atol=0.02)
+
+
+class Subclass(fnn.Classifier):
+    """A classifier with few parameters, one of its own."""
+
+    def __init__(self, epochs=3, extra=1):
+        super().__init__(epochs=epochs)
+        self.extra = extra
+
+
+class SubRegressor(fnn.Regressor):
+    """A regressor with a default of its own, and settings."""
+
+    def __init__(self, epochs=3, **settings):
+        super().__init__(epochs=epochs, **settings)
+
+
+def test_subclasses_with_their_own_signature():
+    estimator = Subclass(epochs=2, extra=5)
+    assert estimator.get_params(deep=False) == {"epochs": 2, "extra": 5}
+    assert (clone(estimator).extra, estimator.batch_size) == (5, 32)
+    assert estimator.set_params(extra=7, epochs=1).extra == 7
+    assert estimator.fit(X, LABELS).predict(X).shape == (48,)
+    assert len(estimator.history_["loss"]) == 1
+    other = clone(SubRegressor(hidden=(4,)).set_params(epochs=1))
+    assert other.get_params(deep=False) == {"epochs": 1, "hidden": (4,)}
+    assert other.fit(X, NUMBERS).predict(X).shape == (48,)
 
 
 def test_integers_stay_integers_for_layers_that_take_ids():
