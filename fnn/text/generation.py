@@ -18,6 +18,7 @@ from .._core.errors import describe, fail, hinted, kind_of, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
+from .._core.warn import warn
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
 from .vocabulary import ENCODE_HINT, Vocabulary
@@ -50,14 +51,14 @@ def sample(
       temperature: at least 0; may be traced. Lower values favour likely classes, higher values increase variety.
       top_k: draw only from the ``top_k`` most likely classes (ties: the first ones); default all classes.
       from_logits: True for logits; False for probabilities p, whose logits are log p: a class of probability 0 is never
-        drawn. Default None: logits, but rows that look like probabilities raise an error, unless they are traced.
+        drawn. Default None: logits, with a warning for rows that look like probabilities, unless they are traced.
 
     Returns:
       (...) int32; -1 for a traced row that contains NaN or only -infinity.
 
     Raises:
-      InputError: for a negative temperature or probability, probabilities that do not sum to 1, logits that do and are
-        not negative (without ``from_logits``), ``top_k`` outside [1, classes], NaN, or rows of -infinity.
+      InputError: for a negative temperature or probability, probabilities that do not sum to 1, ``top_k`` outside
+        [1, classes], NaN, or rows of -infinity.
 
     >>> logits = jnp.log(jnp.array([0.1, 0.6, 0.3]))
     >>> keys = jax.random.split(jax.random.key(0), 1000)
@@ -97,7 +98,7 @@ def sample(
 
 
 def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
-    """Reject rows that contain NaN, no class to draw, or what belongs to another ``from_logits``."""
+    """Reject rows that contain NaN, no class to draw, or no probabilities; warn of logits that may be some."""
     if np.isnan(rows).any():
         what = "logits" if from_logits is None or from_logits else "probabilities"
         fail("sample", expected=f"{what} without NaN", got="NaN", hint="Has training diverged?")
@@ -113,7 +114,7 @@ def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
     elif (rows == -np.inf).all(-1).any():
         fail("sample", expected="logits above -infinity in each row", got="a row without any")
     elif from_logits is None and rows.shape[-1] > 1 and rows.size and (rows >= 0).all() and _sum_to_1(rows).all():
-        fail("sample", expected="logits", got="rows that sum to 1, like probabilities", hint=_SAY_WHICH)
+        warn(f"sample: takes these rows for logits, but they sum to 1, like probabilities. {_SAY_WHICH}")
 
 
 def _sum_to_1(rows: np.ndarray) -> np.ndarray:
