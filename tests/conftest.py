@@ -80,10 +80,12 @@ def strict_promotion():
 _COMPILED = []
 
 
-@jax.monitoring.register_event_duration_secs_listener
 def _count(event, *args, **kwargs):
     if event == "/jax/core/compile/backend_compile_duration":
         _COMPILED.append(event)
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)  # returns None, so it is no decorator
 
 
 @pytest.fixture(autouse=True, scope="module")

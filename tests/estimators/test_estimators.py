@@ -59,9 +59,11 @@ def assert_close(a, b):
 def barely_optimized():
     """The checks of scikit-learn are about conventions, and spend their time on compiling for many shapes."""
     before = jax.config.values["jax_disable_most_optimizations"]
+    jax.clear_caches()  # jit does not see the option, and would share programs with other tests
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
 
 
 @pytest.mark.slow
