@@ -394,4 +394,5 @@ def test_validation_steps_without_validation_data(ts):
 
 
 def test_a_bounded_repeat_ends(ts):
+    assert int(fit(ts, itertools.repeat(BATCHES[0], 5), epochs=1)[0].step) == 5
     assert fnn.evaluate(TASK, ts, itertools.repeat(BATCHES[0], 2)) == fnn.evaluate(TASK, ts, BATCHES[:1] * 2)
