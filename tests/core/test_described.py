@@ -15,6 +15,8 @@ import pytest
 
 import fnn
 from fnn import initializers, losses, penalties, schedules
+from fnn.nn.activations import ACTIVATIONS
+from fnn.nn.initializers import INITIALIZERS
 
 X, Y = np.random.default_rng(0).normal(size=(8, 3)).astype("f"), np.arange(8) % 2
 
@@ -73,6 +75,11 @@ PAIRS = [
     (network, network),
     (lambda: fnn.Dense(4), lambda: fnn.Dense(units=4, use_bias=True)),
     (lambda: fnn.Dense(4, dtype="float32"), lambda: fnn.Dense(4, dtype=jnp.float32)),
+    (lambda: fnn.Conv(4, 3, padding="SAME"), lambda: fnn.Conv(4, 3, padding="same")),
+    (lambda: fnn.MaxPool(padding="Valid"), lambda: fnn.MaxPool()),
+    (lambda: fnn.Dense(4, "ReLU"), lambda: fnn.Dense(4, activation="relu")),
+    (lambda: fnn.Dense(4, kernel_initializer="HeNormal"), lambda: fnn.Dense(4, kernel_initializer="he_normal")),
+    (lambda: fnn.Bidirectional(fnn.GRU(2), "SUM"), lambda: fnn.Bidirectional(fnn.GRU(2), merge_mode="sum")),
     (lambda: fnn.adam(0.1), lambda: fnn.adam(np.float64(0.1))),
     (lambda: fnn.sgd(schedules.warmup(0.1, 10)), lambda: fnn.sgd(schedules.warmup(0.1, 10))),
     (lambda: optax.adam(0.1), lambda: optax.adam(0.1)),
@@ -102,6 +109,12 @@ def test_equal_constructions_are_equal(one, other):
     assert hash(of(one())) == hash(of(other()))
 
 
+@pytest.mark.parametrize("table", [ACTIVATIONS, INITIALIZERS])
+def test_no_two_functions_differ_by_case_or_underscores_alone(table):
+    names = {name.replace("_", "").lower(): table[name] for name in table}
+    assert all(names[name.replace("_", "").lower()] is fn for name, fn in table.items())
+
+
 SCALE = 2.0
 
 
@@ -112,6 +125,8 @@ def reads_a_number(x):
 DIFFERENT = [
     (lambda: fnn.Dense(4), lambda: fnn.Dense(4, "relu")),
     (lambda: fnn.Dense(4), lambda: fnn.Dense(4, name="other")),
+    (lambda: fnn.Dense(4, name="first"), lambda: fnn.Dense(4, name="First")),
+    (lambda: fnn.Conv(4, 3, padding="same"), lambda: fnn.Conv(4, 3, padding="valid")),
     (lambda: fnn.sgd(1), lambda: fnn.sgd(1.5)),
     (lambda: fnn.Dropout(0.0), lambda: fnn.Dropout(-0.0)),
     (lambda: fnn.Dense(4), lambda: fnn.Dense(4).replace(apply=lambda p, s, x, **_: (x, s))),
