@@ -132,8 +132,17 @@ def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " 
 
 def resolve(kind: str, given: str | T, table: Mapping[str, T]) -> T:
     """A function as given, or the function of that name; a constructor that was not called is refused."""
-    refuse_uncalled(kind, f"the name of a known {kind} or a function", given)
+    expected = f"the name of a known {kind} or a function"
+    if makes_layers(given) or type(given).__name__ == "Layer":
+        got = f"{in_words(given)}, {'which makes layers' if makes_layers(given) else 'a layer'}"
+        fail(kind, expected=expected, got=got, hint=f"Pass a function, or a name such as {next(iter(table))!r}.")
+    refuse_uncalled(kind, expected, given)
     return lookup(kind, given, table) if isinstance(given, str) or not callable(given) else given
+
+
+def makes_layers(given: object) -> bool:
+    """Whether this is a constructor of layers, such as `fnn.Dense`."""
+    return getattr(given, "__annotations__", {}).get("return") == "Layer"
 
 
 def refuse_uncalled(where: str, expected: str, given: object) -> None:

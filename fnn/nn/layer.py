@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_count, check_key, check_name
+from .._core.checks import check_count, check_key, check_name, makes_layers
 from .._core.described import Described
 from .._core.dtypes import is_float, sum_of
 from .._core.errors import describe, fail
@@ -93,8 +93,7 @@ def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str,
 
 def call_hint(made: object) -> str:
     """Advice for a constructor of layers in place of a layer; empty for anything else."""
-    constructor = getattr(made, "__annotations__", {}).get("return") == "Layer"
-    return f"Call it: {getattr(made, '__name__', 'Layer')}(...)." if constructor else ""
+    return f"Call it: {getattr(made, '__name__', 'Layer')}(...)." if makes_layers(made) else ""
 
 
 def example_of(where: str, x: PyTree) -> PyTree:

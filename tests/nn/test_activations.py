@@ -183,6 +183,12 @@ def test_names():
         get_activation(3)
 
 
+@pytest.mark.parametrize("given", [fnn.Activation, fnn.LSTM, fnn.Activation("relu"), fnn.Dropout(0.1)])
+def test_a_layer_is_no_activation(given):
+    with pytest.raises(fnn.InputError, match=r"^activation: .* layers?\. Pass a function, or a name such as '\w+'\.$"):
+        fnn.Dense(3, activation=given)
+
+
 def test_activation_layer(rng):
     x = jnp.asarray(rng.normal(size=(2, 3)).astype("float32"))
     for layer, name, want in (

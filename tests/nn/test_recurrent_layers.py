@@ -271,7 +271,17 @@ def test_bidirectional_passes_keys_and_state_to_its_layers():
 
 @pytest.mark.parametrize(
     "layer",
-    [fnn.Dense(3), fnn.Conv(3, 3, padding="same"), fnn.Dropout(0.1), fnn.MultiHeadAttention(1, 4), fnn.BatchNorm()],
+    [
+        *(
+            fnn.Dense(3, dtype=jnp.float32),
+            fnn.Dropout(0.1),
+            fnn.Activation("relu"),
+            fnn.BatchNorm(),
+            fnn.LayerNorm(),
+            fnn.RMSNorm(),
+        ),
+        *(fnn.Embedding(4, 3), fnn.OneHot(3), fnn.GaussianNoise(0.1), fnn.GlobalAvgPool(), fnn.Rescaling(2.0)),
+    ],
     ids=lambda layer: layer.kind,
 )
 def test_bidirectional_refuses_layers_without_a_direction(layer):
@@ -289,3 +299,26 @@ def test_bidirectional_takes_recurrent_layers_inside_others():
         layer = Bidirectional(inner)
         params, state = start(layer, x)
         assert layer.apply(params, state, x)[0].shape == (2, 6)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        fnn.Conv(3, 2, padding="causal"),
+        fnn.MultiHeadAttention(1, 3, causal=True),
+        fnn.Sequential(fnn.Dense(3), fnn.Residual(fnn.Conv(3, 2, padding="causal"))),
+        fnn.Activation(lambda x: jnp.cumsum(x, 1)),
+    ],
+    ids=lambda layer: layer.kind,
+)
+def test_bidirectional_takes_layers_that_read_earlier_steps(inner):
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype("float32")
+    layer = Bidirectional(inner, "sum")
+    params, _ = start(layer, x)
+    parts = [params.get(part, {}) for part in ("forward", "backward")]
+    forward = inner.apply(parts[0], {}, x)[0]
+    backward = np.flip(inner.apply(parts[1], {}, np.flip(x, 1))[0], 1)
+    np.testing.assert_allclose(layer.apply(params, {}, x)[0], forward + backward, rtol=1e-5, atol=1e-6)
+    later = x.copy()
+    later[:, -1] += 1
+    assert not np.allclose(layer.apply(params, {}, later)[0][:, -2], forward[:, -2] + backward[:, -2])

@@ -59,8 +59,8 @@ def Bidirectional(
     The parameters are ``{"forward": ..., "backward": ...}``.
 
     Raises:
-      InputError: for an unknown merge mode, a layer that is not a `Layer` or does not read steps in order (`Dense`,
-        `Conv` and others of the library), and as the layers.
+      InputError: for an unknown merge mode, a layer that is not a `Layer` or treats all steps alike (`Dense`,
+        `Dropout`, normalizations and others of the library), and as the layers.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> layer = Bidirectional(fnn.LSTM(8, return_sequences=True))
@@ -74,7 +74,7 @@ def Bidirectional(
     for part, one in layers.items():
         if not isinstance(one, Layer):
             fail(f"Bidirectional, {part}", expected="a Layer such as LSTM(64)", got=in_words(one), hint=call_hint(one))
-        if not _reads_in_order(one):
+        if _ignores_order(one):
             expected = "a layer that reads steps in order, such as LSTM(64)"
             fail(f"Bidirectional, {part}", expected=expected, got=in_words(one), hint="Use the layer alone.")
 
@@ -105,12 +105,25 @@ def Bidirectional(
     return Layer(init, apply, name, "Bidirectional", per_example, **inner)
 
 
-def _reads_in_order(layer: Layer) -> bool:
-    """Whether a layer is recurrent, holds one that is, or is a custom one, which may be."""
-    if layer.config is None or layer.kind in ("SimpleRNN", "LSTM", "GRU", "Model"):
-        return True
+# Layers that treat all steps alike, and layers that do so if those inside them do.
+_IGNORE_ORDER = {
+    *("Dense", "Activation", "Dropout", "SpatialDropout", "GaussianNoise", "GaussianDropout", "Rescaling"),
+    *("BatchNorm", "LayerNorm", "RMSNorm", "GroupNorm", "Embedding", "OneHot", "TimeDistributed"),
+    *("GlobalMaxPool", "GlobalAvgPool", "ActivityRegularization"),
+}
+_HOLDERS = {"Sequential", "Residual", "Repeated", "Rematerialized"}
+
+
+def _ignores_order(layer: Layer) -> bool:
+    """Whether a layer of the library is known to treat all steps alike, unless a function given to it does not."""
+    if layer.config is None:
+        return False
+    make = layer.config.make.__name__
     given = jax.tree.leaves((layer.config.args, dict(layer.config.kwargs)))
-    return any(isinstance(inner, Layer) and _reads_in_order(inner) for inner in given)
+    inner = [part for part in given if isinstance(part, Layer)]
+    if any(callable(part) and not isinstance(part, (Layer, type)) for part in given):  # a dtype is a type
+        return False
+    return make in _IGNORE_ORDER or (make in _HOLDERS and all(map(_ignores_order, inner)))
 
 
 def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mode: str | None) -> PyTree:
