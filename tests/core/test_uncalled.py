@@ -30,8 +30,6 @@ PLACES = {
     "embeddings_regularizer": (penalties.l1, lambda made: fnn.Embedding(3, 4, embeddings_regularizer=made)),
     "gamma_constraint": (penalties.unit_norm, lambda made: fnn.BatchNorm(gamma_constraint=made)),
     "initializer": (initializers.uniform, lambda made: fnn.Dense(3, kernel_initializer=made)),
-    "activation": (fnn.Activation, lambda made: fnn.Dense(3, activation=made)),
-    "Activation": (fnn.Activation, lambda made: fnn.Activation(made)),
     "penalty of a task": (penalties.l2, lambda made: fnn.Task(fnn.Dense(1), "mse", penalty=made)),
     "constraint of a task": (penalties.max_norm, lambda made: fnn.Task(fnn.Dense(1), "mse", constraint=made)),
     "a sum of penalties": (penalties.l2, lambda made: penalties.total(penalties.l1(0.1), made)),
