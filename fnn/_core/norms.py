@@ -78,6 +78,6 @@ def shrunk(x: Array, scale: Array, norm: Array, limit: Array) -> Array:
 def below_maximum(x: Array, axis: int) -> Array:
     """``x - max(x)`` along ``axis``; elements equal to an infinite maximum give 0."""
     top = jax.lax.stop_gradient(jnp.max(x, axis=axis, keepdims=True))
-    # The limit of large finite values; inf - inf would be NaN. Element by element, which costs no operation of its own.
+    # The limit of large finite values; inf - inf would be NaN. Element by element, which adds no extra operation.
     infinite = (x == top) & jnp.isinf(x)
     return jnp.where(infinite, jnp.zeros_like(x), x) - jnp.where(infinite, jnp.zeros_like(x), top)

@@ -128,7 +128,7 @@ class Task(Described):
 
 
 def _check_order(loss: object, optimizer: object) -> None:
-    """Refuse an optimizer in the place of the loss, and metrics in that of the optimizer."""
+    """Refuse an optimizer passed as the loss, and metrics passed as the optimizer."""
     if is_optimizer(loss):
         other = "loss" if is_optimizer(optimizer) else written(optimizer)
         hint = f"Write fnn.Task(model, {other}, {written(loss)})."
