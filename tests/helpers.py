@@ -1,10 +1,12 @@
 """Helpers that several test files share."""
 
 import difflib
+import functools
 import textwrap
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -34,6 +36,18 @@ class compilations:
 
     def __exit__(self, *exc):
         self.active = False
+
+
+def over_batches(metric, p, t, w, cuts=(5,)):
+    """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
+
+    @jax.jit
+    def whole(p, t, w):
+        pairs = zip([0, *cuts], [*cuts, len(p)], strict=True)
+        parts = [metric.measure(p[low:high], t[low:high], w[low:high]) for low, high in pairs]
+        return metric.result(functools.reduce(metric.merge, parts, jax.tree.map(jnp.zeros_like, parts[0])))
+
+    return float(whole(p, t, w))
 
 
 def idx(array, code):

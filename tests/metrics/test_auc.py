@@ -1,6 +1,5 @@
 """The area under curves: exact against scikit-learn, binned against Keras, whatever the batches."""
 
-import functools
 from functools import partial
 
 import jax
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from helpers import over_batches
 
 import fnn
 from fnn import losses, metrics
@@ -60,18 +60,6 @@ def test_labels_and_classes_match_scikit_learn(curve, rng):
     steps = metrics.auc(p.reshape(10, 4, 3), t.reshape(10, 4, 3), curve=curve, sample_weight=w[:10])
     want = REFERENCES[curve](t, p, average="macro", sample_weight=np.repeat(w[:10], 4))
     assert float(steps) == pytest.approx(want, rel=1e-6)
-
-
-def over_batches(metric, p, t, w, cuts):
-    """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
-
-    @jax.jit
-    def whole(p, t, w):
-        pairs = zip([0, *cuts], [*cuts, len(p)], strict=True)
-        parts = [metric.measure(p[low:high], t[low:high], w[low:high]) for low, high in pairs]
-        return metric.result(functools.reduce(metric.merge, parts, jax.tree.map(jnp.zeros_like, parts[0])))
-
-    return float(whole(p, t, w))
 
 
 @pytest.mark.parametrize(("curve", "thresholds"), [("roc", 200), ("pr", 200), ("roc", 7), ("pr", 7)])

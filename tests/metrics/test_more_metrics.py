@@ -8,22 +8,11 @@ import keras
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from helpers import over_batches
 
 import fnn
 from fnn import losses, metrics
 from fnn.metrics import get_metric
-
-
-def over_batches(metric, p, t, w, cuts=(5,)):
-    """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
-
-    @jax.jit
-    def whole(p, t, w):
-        pairs = zip([0, *cuts], [*cuts, len(p)], strict=True)
-        parts = [metric.measure(p[low:high], t[low:high], w[low:high]) for low, high in pairs]
-        return metric.result(functools.reduce(metric.merge, parts, jax.tree.map(jnp.zeros_like, parts[0])))
-
-    return float(whole(p, t, w))
 
 
 @pytest.fixture(scope="module")
