@@ -43,10 +43,14 @@ def _compile(program: bytes, donated: tuple[int, ...], device: Any) -> Result:
         if "RESOURCE_EXHAUSTED" not in str(error) or needed is None:
             raise
         return "", {"too_much": int(float(needed[1]) * 1024 ** " KMGTP".index(needed[2] or " "))}
+    return text_and_memory(compiled)
+
+
+def text_and_memory(compiled: Any) -> Result:
+    """The text of a compiled program, and its bytes by the fields of `Compiled`."""
     memory = compiled.memory_analysis()
-    return compiled.as_text() or "", {
-        name: int(getattr(memory, f"{size}_size_in_bytes")) for name, size in _SIZES.items()
-    }
+    sizes = {name: int(getattr(memory, f"{size}_size_in_bytes")) for name, size in _SIZES.items()}
+    return compiled.as_text() or "", sizes
 
 
 if __name__ == "__main__":

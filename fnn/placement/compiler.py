@@ -9,13 +9,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
 from .._core.errors import fail
 from .._core.hlo import Program, read_program
 from .._core.types import Array, PyTree
+from ._compile import Result, text_and_memory
 from .devices import Target
 
 _NEEDS = {
@@ -63,14 +64,12 @@ class Request(NamedTuple):
 def compile_here(request: Request) -> Compiled:
     """Compile for the machine at hand."""
     compiled = jax.jit(request.function, donate_argnums=range(request.donated)).lower(*request.arguments).compile()
-    memory: Any = compiled.memory_analysis()
-    return Compiled(
-        read_program(compiled.as_text() or ""),
-        arguments=memory.argument_size_in_bytes,
-        results=memory.output_size_in_bytes,
-        shared=memory.alias_size_in_bytes,
-        temporaries=memory.temp_size_in_bytes,
-    )
+    return _compiled(text_and_memory(compiled))
+
+
+def _compiled(result: Result) -> Compiled:
+    text, memory = result
+    return Compiled(read_program(text), **memory)
 
 
 def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
@@ -99,7 +98,7 @@ def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
             words = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
             fail("plan", expected=f"a program that compiles for {target.device.kind}", got=f"this:\n{words}\n")
         results = pickle.loads(answer.read_bytes())
-    return [Compiled(read_program(text), **memory) for text, memory in results]
+    return list(map(_compiled, results))
 
 
 def _exported(request: Request, platform: str) -> tuple[bytes, tuple[int, ...]]:
