@@ -18,14 +18,11 @@ Result = tuple[str, dict[str, int]]
 
 
 def compile_all(request: dict[str, Any]) -> list[Result]:
-    """Compile the programs of a request: their texts and the fields of `Compiled`."""
+    """Compile the programs of a request for its topology: their texts and the fields of `Compiled`."""
     import jax
     from jax.experimental import topologies
 
-    options = {}
-    if request["platform"] == "cuda":
-        options = {"topology": request["topology"], "target_config": request["description"]}
-    found = topologies.get_topology_desc(platform=request["platform"], topology_name=request["topology"], **options)
+    found = topologies.get_topology_desc(**request["topology"])
     device = jax.sharding.SingleDeviceSharding(found.devices[0])
     return [_compile(program, donated, device) for program, donated in request["programs"]]
 

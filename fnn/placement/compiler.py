@@ -84,9 +84,7 @@ def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
     if missing:
         fail("plan", expected=f"the compiler of {target.device.kind}", got=f"no {missing[0]}", hint=f"Run {command}.")
     asked = {
-        "platform": platform,
-        "topology": target.topology,
-        "description": target.description,
+        "topology": {"platform": platform, "topology_name": target.topology, **target.options},
         "programs": [_exported(request, platform) for request in requests],
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
+from collections.abc import Mapping
 
+from .._core.checks import lookup
 from .._core.errors import fail
 
 _GIB = 2**30
@@ -19,15 +20,17 @@ class Device:
     Attributes:
       name: the name that `plan` accepts, e.g. "v5e".
       kind: the name in full.
-      platform: "tpu", "cuda" or "cpu".
-      memory: bytes that a program may use.
+      platform: "tpu" or "cuda".
+      memory: bytes of memory: on a TPU those that its compiler gives to programs, on a GPU all.
       bandwidth: bytes of memory read or written per second.
-      flops: operations per second of products of float32 numbers, as JAX computes them by default: through bfloat16
-        on a TPU, through TF32 on a GPU.
+      flops: operations per second of products of dense float32 arrays, as JAX computes them by default: through
+        bfloat16 on a TPU, through TF32 on a GPU.
       half_flops: the same for bfloat16.
+      links: links to other chips: ICI on a TPU, NVLink on a GPU.
+      link_bandwidth: bytes per second that one link carries in each direction.
       clock: cycles per second, in which a TPU's compiler counts.
       launch: seconds that a kernel costs, whatever it computes; 0 on a TPU, whose compiler counts it.
-      source: where the figures are published.
+      source: title and address of the pages with the figures.
     """
 
     name: str
@@ -37,34 +40,54 @@ class Device:
     bandwidth: float
     flops: float
     half_flops: float
+    links: int
+    link_bandwidth: float
     clock: float = 0.0
     launch: float = 0.0
     source: str = ""
 
 
-def _tpu(name: str, kind: str, memory: float, bandwidth: float, flops: float, clock: float, page: str) -> Device:
-    # The clock follows from the peak and the number of multipliers, which the pages give too.
-    source = f"cloud.google.com/tpu/docs/{page}"
-    return Device(name, kind, "tpu", memory, bandwidth, flops, flops, clock, 0.0, source)
+def _tpu(
+    name: str, memory: float, bandwidth: float, flops: float, links: int, link_bandwidth: float, clock: float
+) -> Device:
+    kind = "TPU v6e (Trillium)" if name == "v6e" else f"TPU {name}"
+    source = f"TPU {name}, https://docs.cloud.google.com/tpu/docs/{name}"
+    return Device(name, kind, "tpu", memory, bandwidth, flops, flops, links, link_bandwidth, clock, 0.0, source)
 
 
-def _gpu(name: str, kind: str, memory: float, bandwidth: float, flops: float, half_flops: float, page: str) -> Device:
-    # A launch within a CUDA graph or stream takes about this long on all of them.
-    source = f"nvidia.com/en-us/data-center/{page}"
-    return Device(name, kind, "cuda", memory, bandwidth, flops, half_flops, 0.0, 2e-6, source)
+def _gpu(
+    name: str, kind: str, memory: float, bandwidth: float, flops: float, half_flops: float, links: int,
+    link_bandwidth: float, spec: str, page: str,
+) -> Device:  # fmt: skip
+    source = (
+        f"{spec}.txtpb, https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs; "
+        f"{page}, https://glennklockwood.com/garden/processors/{page}"
+    )
+    # A launch within a CUDA graph or stream takes about 2 microseconds on all of them; not verified.
+    return Device(name, kind, "cuda", memory, bandwidth, flops, half_flops, links, link_bandwidth, 0.0, 2e-6, source)
 
 
+# TPUs: a whole chip, so both cores of v4 and v5p. Peak, bandwidth and links are on the page that is the source, but for
+# the links of v4, from "How to Think About TPUs", https://github.com/jax-ml/scaling-book, tpus.md (six of 45e9 make the
+# 1.1 PB/s per pod of the page). For the others that book has a tenth less than the pages. Memory is what libtpu 0.0.50
+# gives to programs. The clock is the peak over the operations per cycle, which are two for each multiplier in the units
+# on the page; of v6e it names two units, but libtpu counts up to 455,000 operations per cycle, which takes four.
+#
+# GPUs: the SXM form. Memory, bandwidth and number of links are those of the descriptions published with XLA; bandwidth
+# of a link, and number on an A100, of "How to Think About GPUs" in the same book, gpus.md. Peaks are of dense products,
+# half of those with sparsity in the data sheets. They are from pages that quote NVIDIA's papers; in NVIDIA's own pages
+# they are not verified. Those of H100 and H200 follow from the descriptions too; for B200 1113e12 and 2225e12 would.
 DEVICES = {
     d.name: d
     for d in (
-        _tpu("v4", "TPU v4, one of two cores", 15.25 * _GIB, 0.614e12, 137.5e12, 1.05e9, "v4"),
-        _tpu("v5e", "TPU v5e", 15.75 * _GIB, 0.819e12, 197e12, 1.5e9, "v5e"),
-        _tpu("v5p", "TPU v5p", 95.73 * _GIB, 2.765e12, 459e12, 1.75e9, "v5p"),
-        _tpu("v6e", "TPU v6e (Trillium)", 31.24 * _GIB, 1.638e12, 918e12, 1.75e9, "v6e"),
-        _gpu("a100", "NVIDIA A100 SXM 80 GB", 85100068864, 2.039e12, 156e12, 312e12, "a100"),
-        _gpu("h100", "NVIDIA H100 SXM 80 GB", 84942979072, 3.352e12, 494e12, 989e12, "h100"),
-        _gpu("h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, 494e12, 989e12, "h200"),
-        _gpu("b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, 1100e12, 2250e12, "b200"),
+        _tpu("v4", 30.75 * _GIB, 1.2e12, 275e12, 6, 45e9, 1.05e9),
+        _tpu("v5e", 15.75 * _GIB, 0.819e12, 197e12, 4, 50e9, 1.5e9),
+        _tpu("v5p", 95.73 * _GIB, 2.765e12, 459e12, 6, 100e9, 1.75e9),
+        _tpu("v6e", 31.24 * _GIB, 1.638e12, 918e12, 4, 100e9, 1.75e9),
+        _gpu("a100", "NVIDIA A100 SXM 80 GB", 85100068864, 2.039e12, 156e12, 312e12, 12, 25e9, "a100_sxm_80", "A100"),
+        _gpu("h100", "NVIDIA H100 SXM 80 GB", 84942979072, 3.352e12, 494.7e12, 989.4e12, 18, 25e9, "h100_sxm", "h100"),
+        _gpu("h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, 494.7e12, 989.4e12, 18, 25e9, "h200", "h100"),
+        _gpu("b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, 1100e12, 2250e12, 18, 50e9, "b200", "B200"),
     )
 }
 
@@ -77,13 +100,13 @@ class Target:
       device: what each of them is.
       topology: the name by which the compiler knows them together.
       count: how many there are.
-      description: for a GPU, what its compiler must know about it, as text.
+      options: what else `jax.experimental.topologies.get_topology_desc` is to be given.
     """
 
     device: Device
     topology: str
     count: int
-    description: str = ""
+    options: Mapping[str, str]
 
 
 def target(name: str) -> Target:
@@ -93,12 +116,7 @@ def target(name: str) -> Target:
       InputError: for an unknown device, with those of similar names, or a number of devices that cannot be read.
     """
     family, _, size = str(name).strip().lower().partition(":")
-    if family not in DEVICES:
-        close = difflib.get_close_matches(family, DEVICES, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
-        hint += f"Known: {', '.join(DEVICES)}."
-        fail("plan", expected="the name of a device", got=repr(name), hint=hint)
-    device = DEVICES[family]
+    device = lookup("device", family, DEVICES, or_else="")
     form = r"\d+(x\d+)*" if device.platform == "tpu" else r"\d+"
     if size and (not re.fullmatch(form, size) or "0" in size.split("x")):
         example = f"{family}:4x4" if device.platform == "tpu" else f"{family}:8"
@@ -107,13 +125,16 @@ def target(name: str) -> Target:
     if device.platform == "tpu":
         # The smallest slice that the compiler knows; a plan for one chip uses its first.
         smallest = {"v4": "2x2x1", "v5p": "2x2x1"}.get(family, "2x2")
-        return Target(device, f"{family}:{size if count > 1 else smallest}", count)
-    return Target(device, f"1x{count}x1", count, _description(device))
+        # JAX has one device for the two cores of a chip; a description of v4 has two unless it is asked for one.
+        options = {"chip_config_name": "megacore"} if family == "v4" else {}
+        return Target(device, f"{family}:{size if count > 1 else smallest}", count, options)
+    topology = f"1x{count}x1"
+    return Target(device, topology, count, {"topology": topology, "target_config": _description(device)})
 
 
 # By device: processors, float32 units in each, bytes of shared memory in each and of the second-level cache, clock in
 # GHz, compute capability, products per clock of 8-bit, 16-bit, 32-bit and 64-bit numbers of each matrix unit (of which
-# a processor has four) and their clock. From the descriptions published with XLA, xla/backends/gpu/target_config/specs.
+# a processor has four) and their clock; those of 64 bits have the processor's. From the same descriptions.
 _GPUS = {
     "a100": (108, 64, 167936, 41943040, 1.41, (8, 0), None),
     "h100": (132, 128, 233472, 52428800, 1.98, (9, 0), ((1024, 512, 256, 32), 1.82952)),
@@ -158,7 +179,7 @@ def _description(device: Device) -> str:
     if matrix is not None:
         rates = [
             f"    rate_infos {{ key: {key} value "
-            f"{{ clock_rate_ghz: {matrix[1]} units_per_core: 4 ops_per_clock: {ops} }} }}"
+            f"{{ clock_rate_ghz: {clock if keys == (12,) else matrix[1]} units_per_core: 4 ops_per_clock: {ops} }} }}"
             for keys, ops in zip(_TYPES, matrix[0], strict=True)
             for key in keys
         ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import re
 import subprocess
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_estimates_of_a_named_device(here):
     step = here.step
     plan = dataclasses.replace(here, device=DEVICES["h200"], largest_batch=500, all_rows=False)
     assert plan.times["launches"] == pytest.approx(2e-6 * step.kernels)
-    assert plan.times["products"] == pytest.approx(step.operations / 494e12)
+    assert plan.times["products"] == pytest.approx(step.operations / 494.7e12)
     assert plan.seconds == plan.times["launches"]
     assert (plan.bound, plan.fits) == ("launches", True)
     assert "largest batch that fits: 500" in str(plan)
@@ -88,7 +89,7 @@ def test_estimates_of_a_named_device(here):
     assert (plan.seconds, plan.bound, plan.fits) == (1e-6, "latency", True)
     assert "no batch that fits was found" in str(plan)
     half = dataclasses.replace(plan, device=DEVICES["h200"], rows=(fnn.placement.PlanRow("dense", 10**12, 10**12),))
-    assert half.seconds == pytest.approx(1e12 / 989e12)
+    assert half.seconds == pytest.approx(1e12 / 989.4e12)
 
 
 def test_arrays_shapes_and_batches_of_streams_are_taken():
@@ -160,11 +161,37 @@ def test_every_device_has_a_target():
         one = target(name)
         assert one.count == 1
         assert one.device is device
-        assert device.source
-        assert device.memory > 1e10
         assert device.flops <= device.half_flops
-        assert bool(one.description) == (device.platform == "cuda")
+        assert ("target_config" in one.options) == (device.platform == "cuda")
     assert target("V5E").device.name == "v5e"
+
+
+def test_peaks_follow_from_the_units_that_multiply():
+    """Those of TPUs from units of 128 x 128, of which v6e has as many as four of 256 x 256."""
+    for name, units in {"v4": 8, "v5e": 4, "v5p": 8, "v6e": 16}.items():
+        assert 2 * 128**2 * units * DEVICES[name].clock == pytest.approx(DEVICES[name].flops, rel=3e-3)
+    for name in ("h100", "h200", "b200"):
+        text = target(name).options["target_config"]
+        cores = int(re.search(r"core_count: (\d+)", text)[1])
+        rates = re.findall(r"key: (\d+) value \{ clock_rate_ghz: (\S+) units_per_core: 4 ops_per_clock: (\d+)", text)
+        peaks = {int(key): 2 * 4 * cores * int(products) * float(clock) * 1e9 for key, clock, products in rates}
+        float32, bfloat16, float64 = 11, 16, 12
+        rounded = 2e-2 if name == "b200" else 1e-3
+        assert peaks[float32] == pytest.approx(DEVICES[name].flops, rel=rounded)
+        assert peaks[bfloat16] == pytest.approx(DEVICES[name].half_flops, rel=rounded)
+        assert name == "b200" or peaks[float64] == pytest.approx(66.9e12, rel=3e-3)
+
+
+def test_the_page_has_the_facts_of_every_device():
+    page = (Path(__file__).parents[2] / "docs/how-to/plan.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{d.name}` | {d.kind} | {d.memory / 2**30:.1f} GiB | {d.bandwidth / 1e9:,.0f} | {d.flops / 1e12:g} "
+        f"| {d.half_flops / 1e12:g} | {d.links} of {d.link_bandwidth / 1e9:g} |"
+        for d in DEVICES.values()
+    ]
+    addresses = {word.strip(",;") for d in DEVICES.values() for word in d.source.split() if word.startswith("https:")}
+    assert [address for address in addresses if f"({address})" not in page] == []
 
 
 def test_bad_input():
@@ -218,7 +245,18 @@ def test_the_compilers_of_accelerators(device):
     assert larger.step.traffic <= 1.1 * plan.step.traffic + 1000
 
 
-def test_what_does_not_fit_a_tpu_is_planned_all_the_same():
+@pytest.mark.parametrize("name", [name for name, device in DEVICES.items() if device.platform == "tpu"])
+def test_the_compilers_of_tpus_give_programs_the_memory_of_the_table(name):
+    if importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("flatbuffers") is None:
+        pytest.skip(f"needs the compiler of {name}: pip install 'fnn[tpu]'")
+    rows = [int(share * DEVICES[name].memory / 4096) for share in (0.995, 1.005)]
+    arrays = [jax.ShapeDtypeStruct((n, 1024), jnp.float32) for n in rows]
+    fits, does_not = compiler.compile_for(target(name), [compiler.Request(lambda a: 2 * a, (a,), 1) for a in arrays])
+    assert fits.too_much == 0
+    assert does_not.too_much > DEVICES[name].memory
+
+
+def test_the_compilers_of_tpus_plan_what_does_not_fit():
     if importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("flatbuffers") is None:
         pytest.skip("needs the compiler of v5e: pip install 'fnn[tpu]'")
     rows = 10**8
