@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,6 @@ from ..training.batch import Batch, as_batch, rows_of, size_of
 from ..training.checks import check_fit
 from ..training.epoch import pads_last_batch, steps
 from ..training.state import TrainState, check_task, init
-from ..training.step import step_and_totals
 from ..training.task import Task
 from ..training.totals import Totals, total_shapes
 from .compiler import Compiled, Request, compile_for, compile_here
@@ -229,8 +228,12 @@ def plan(
     check_fit(task, ts, data)
     limit = None if size_of(data) <= batch_size else rows_of(data)
 
+    @cache
+    def request_of(size: int) -> Request:
+        return loop_request(task, ts, data if limit else resized(data, size), size)
+
     def compile_sizes(sizes: Sequence[int]) -> list[Compiled]:
-        requests = [loop_request(task, ts, data if limit else resized(data, size), size) for size in sizes]
+        requests = list(map(request_of, sizes))
         return list(map(compile_here, requests)) if where is None else compile_for(where, requests)
 
     largest = None
@@ -239,7 +242,7 @@ def plan(
     else:
         (compiled,) = compile_sizes([batch_size])
     labels = _Labels(task, ts, data)
-    rows, once = _rows(compiled, labels, _operations(task, ts, resized(data, batch_size), labels))
+    rows, once = _rows(compiled, labels, _operations(request_of(batch_size), labels))
     memory = _memory(compiled, ts, data if limit else resized(data, batch_size))
     named = None if where is None else where.device
     return Plan(rows, named, batch_size, memory, largest, largest is not None and largest == limit, once)
@@ -264,7 +267,8 @@ def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Re
     def loop(ts: TrainState, totals: Totals, data: Batch, order: Array, first: Array, count: Array) -> PyTree:
         return steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
 
-    return Request(loop, (ts, totals, data, order, number, number), donated=2)
+    # Traced once, whether its operations are counted or it is compiled; without a call in the compiled program.
+    return Request(jax.jit(loop, inline=True), (ts, totals, data, order, number, number), donated=2)
 
 
 def _rows(compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]) -> tuple[tuple[PlanRow, ...], PlanRow]:
@@ -289,9 +293,9 @@ def _row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
     return PlanRow(name, 0, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
 
 
-def _operations(task: Task, ts: TrainState, batch: Batch, labels: _Labels) -> dict[str, PlanRow]:
-    """Rows with the floating-point operations of the products of a step."""
-    program = jax.make_jaxpr(partial(step_and_totals, task))(ts, batch)
+def _operations(request: Request, labels: _Labels) -> dict[str, PlanRow]:
+    """Rows with the floating-point operations of the products of a step; those of a loop of steps count as one."""
+    program = jax.make_jaxpr(request.function)(*request.arguments)
     rows: dict[str, PlanRow] = {}
     for scope, one, times in products_by_scope(program):
         name, count = labels.of(scope), 2 * times * one.multiply_adds

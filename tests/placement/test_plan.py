@@ -110,6 +110,18 @@ def test_products_of_16_bits_are_told_apart():
     assert half.step.half == half.step.operations > 0
 
 
+def test_a_step_is_traced_once():
+    seen = []
+
+    def apply(params, state, x, *, key=None, train=False):
+        seen.append(x.shape[0])
+        return x, state
+
+    model = fnn.Sequential(fnn.Layer(lambda key, x: ({}, {}), apply), fnn.Dense(10))
+    fnn.plan(fnn.Task(model, "sparse_categorical_crossentropy"), (X, Y), batch_size=96)
+    assert seen.count(96) == 1
+
+
 def test_names_with_brackets_keep_their_row():
     task = fnn.Task(fnn.Sequential(fnn.Dense(4, name="f(x)"), fnn.Dense(3)), "sparse_categorical_crossentropy")
     assert {row.name for row in fnn.plan(task, (X, Y)) if row.operations} == {"f(x)", "dense"}
