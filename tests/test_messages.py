@@ -121,6 +121,7 @@ TASKS = {
     "task: another network": lambda: fnn.load("with_task", state(LARGE), LARGE),
 }
 TEXT = {
+    "text: a text as the symbols of a vocabulary": lambda: text.Vocabulary("hello world"),
     "text: a symbol outside the vocabulary": lambda: VOCABULARY.encode("Hello!"),
     "text: a replacement outside the vocabulary": lambda: VOCABULARY.encode("Hello!", unknown="?"),
     "text: logits to decode": lambda: VOCABULARY.decode(LOGITS),

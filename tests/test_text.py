@@ -52,6 +52,14 @@ def test_unknown_characters_are_replaced(written, unknown):
     assert vocabulary.encode(written, unknown=unknown).dtype == np.int32
 
 
+def test_vocabulary_refuses_what_is_no_series_of_symbols():
+    with pytest.raises(fnn.InputError, match=r"each symbol once, got 'l' 3 times.*Vocabulary\.of"):
+        text.Vocabulary("hello world")
+    with pytest.raises(fnn.InputError, match="expected a string of symbols, got a list"):
+        text.Vocabulary(["a", "b"])
+    assert len(text.Vocabulary("helo wrd")) == 8
+
+
 def test_vocabulary_refuses():
     vocabulary = text.Vocabulary.of("abc")
     with pytest.raises(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.typing
 
-from .._core.checks import refuse_uncalled
+from .._core.checks import real_numbers, refuse_uncalled
 from .._core.described import Described, described, in_words
 from .._core.errors import fail
 from .._core.types import Array, PyTree, Scalar
@@ -47,8 +47,17 @@ def as_hyper(value: jax.typing.ArrayLike) -> Array:
 
 
 def _schedule(where: str, rule: Callable[..., Array], **hyper: PyTree) -> Schedule:
-    """A schedule from its equation, ``rule(step, **hyper) -> value``; numbers out of range are refused."""
+    """A schedule from its equation, ``rule(step, **hyper) -> value``; numbers out of range are refused.
+
+    So are fractions of a step, which come from arguments in the wrong order; `set_hyper` accepts them.
+    """
     check_leaves(where, "", hyper, FINITE)
+    for name in hyper.keys() & {"decay_steps", "warmup_steps", "boundaries"}:
+        for number in jax.tree.leaves(hyper[name]):
+            steps = real_numbers(where, name, number)
+            if steps is not None and ((steps > 0) & (steps < 1)).any():
+                hint = f"It counts updates. The arguments are {', '.join(hyper)}, in this order."
+                fail(where, expected=f"{name} of at least 1", got=f"{steps.min():g}", hint=hint)
     return Schedule(lambda step, hyper: rule(step, **hyper), hyper)
 
 
@@ -64,7 +73,7 @@ def exponential_decay(initial: Scalar, decay_steps: Scalar, decay_rate: Scalar, 
 
     Args:
       initial: the value at step 0.
-      decay_steps: steps after which the value has been multiplied by ``decay_rate`` once, above 0.
+      decay_steps: steps after which the value has been multiplied by ``decay_rate`` once, at least 1.
       decay_rate: the factor, at least 0.
       staircase: whether ``step / decay_steps`` is rounded down.
 
@@ -94,7 +103,7 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
     """``values[i]`` with ``i`` the number of boundaries below the step; a boundary itself has the value before it.
 
     Args:
-      boundaries: increasing steps.
+      boundaries: increasing steps; between 0 and 1 there is none.
       values: one more than boundaries. Errors as in `exponential_decay`, and for another number of values
         or boundaries that do not increase.
 
@@ -135,7 +144,7 @@ def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -
 
     Args:
       then: a number or a `Schedule`, not a plain function.
-      warmup_steps: length of the line, in steps, above 0.
+      warmup_steps: length of the line, in steps, at least 1.
       start: the value at step 0. Errors as in `exponential_decay`, and for a plain function as ``then``.
 
     >>> schedule = warmup(cosine_decay(1.0, 100), warmup_steps=10)
@@ -152,4 +161,4 @@ def warmup(then: Scalar | Schedule, warmup_steps: Scalar, start: Scalar = 0.0) -
         line = start + (after - start) * step / warmup_steps
         return jnp.where(step < warmup_steps, line, after)
 
-    return _schedule("warmup", rule, warmup_steps=warmup_steps, start=start, then=follow.hyper)
+    return _schedule("warmup", rule, then=follow.hyper, warmup_steps=warmup_steps, start=start)

@@ -20,12 +20,28 @@ ENCODE_HINT = "Encode it first: vocabulary.encode(text)."
 class Vocabulary(Described):
     """The symbols of a text; the index of a symbol is its id. ``len(vocabulary)`` is their number.
 
+    Args:
+      symbols: a string of different symbols, in the order of their ids; `Vocabulary.of` finds those of a text.
+
+    Raises:
+      InputError: for a symbol that occurs twice, and for anything but a string.
+
     >>> vocabulary = Vocabulary.of("banana")
     >>> len(vocabulary), vocabulary.symbols, vocabulary.encode("nab").tolist(), vocabulary.decode([1, 0, 2])
     (3, 'abn', [2, 0, 1], 'ban')
     """
 
     symbols: str
+
+    def __post_init__(self) -> None:
+        """Refuse a text in place of its symbols."""
+        hint = "For the symbols of a text write fnn.text.Vocabulary.of(text)."
+        if not isinstance(self.symbols, str):
+            fail("Vocabulary", expected="a string of symbols", got=describe(self.symbols), hint=hint)
+        if len(set(self.symbols)) < len(self.symbols):
+            twice = next(symbol for symbol in self.symbols if self.symbols.count(symbol) > 1)
+            got = f"{twice!r} {self.symbols.count(twice)} times"
+            fail("Vocabulary", expected="each symbol once", got=got, hint=hint)
 
     @classmethod
     def of(cls, text: str | Iterable[str]) -> Vocabulary:

@@ -51,6 +51,8 @@ CASES = {
     "a number for a schedule": lambda: set_hyper(fnn.adam(schedules.cosine_decay(1e-3, 100)), learning_rate=1e-4),
     "as many values as boundaries": lambda: schedules.piecewise_constant([10, 20], [0.1, 0.01]),
     "boundaries that do not increase": lambda: schedules.piecewise_constant([20, 10], [0.1, 0.01, 0.001]),
+    "the rate of a schedule after its steps": lambda: schedules.exponential_decay(100, 1e-2, 0.9),
+    "boundaries as fractions": lambda: schedules.piecewise_constant([0.5, 0.75], [0.1, 0.01, 0.001]),
     "a name after the warm-up": lambda: schedules.warmup("cosine", 100),
     "no averaging to read": lambda: fnn.averaged(fnn.init(fnn.Task(fnn.Dense(1), "mse"), KEY, (2,))),
 }

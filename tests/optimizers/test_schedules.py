@@ -117,6 +117,18 @@ def test_a_schedule_is_swept_under_vmap():
         (lambda: schedules.inverse_time_decay(1, 0.5, -1), r"inverse_time_decay: expected decay_steps"),
         (lambda: schedules.cosine_decay(1, 0), r"cosine_decay: expected decay_steps in \(0, inf\), got 0"),
         (lambda: schedules.warmup(1.0, 0), r"warmup: expected warmup_steps in \(0, inf\), got 0"),
+        (
+            lambda: schedules.exponential_decay(100, 1e-2, 0.9),
+            r"decay_steps of at least 1, got 0\.01\. .*_rate, in",
+        ),
+        (lambda: schedules.exponential_decay(1e-2, 0.9, 100), r"decay_steps of at least 1, got 0\.9"),
+        (lambda: schedules.inverse_time_decay(1e-2, 100, 0.9), r"decay_steps of at least 1, .*decay_rate, decay_steps"),
+        (lambda: schedules.cosine_decay(100, 1e-2), r"cosine_decay: expected decay_steps of at least 1, got 0\.01"),
+        (
+            lambda: schedules.warmup(100, 1e-2),
+            r"warmup_steps of at least 1, .*are then, warmup_steps, start",
+        ),
+        (lambda: schedules.piecewise_constant([0.5, 0.7], [1, 2, 3]), r"boundaries of at least 1, got 0\.5"),
         (lambda: schedules.warmup(lambda step: 1.0, 5), r"warmup: expected a number or a Schedule"),
         (lambda: schedules.constant(float("nan")), r"constant: expected value to be finite, got nan"),
         (lambda: schedules.constant(None), r"constant: expected value to be a number, got None"),
