@@ -231,6 +231,11 @@ class Ending(NamedTuple):
         """Whether the result is a probability, whatever the inputs."""
         return self.activation in ("softmax", "sigmoid") or 0 <= self.bounds[0] < self.bounds[1] <= 1
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether the last operation is a softmax over a single entry, which is 1 whatever the inputs."""
+        return self.activation == "softmax" and self.bounds == (1.0, 1.0)
+
 
 def endings(program: ClosedJaxpr) -> list[Ending]:
     """How a program computes each of its results."""
@@ -250,13 +255,21 @@ def traced_endings(fn: Callable[..., PyTree], *args: PyTree) -> tuple[PyTree, li
     return shapes, endings(program)
 
 
-def _last_operation(program: Jaxpr, result: Value) -> str | None:
-    made_by = {out: eqn for eqn in program.eqns for out in eqn.outvars}
+def _makers(program: Jaxpr) -> dict[Value, JaxprEqn]:
+    """The operation that makes each value."""
+    return {out: eqn for eqn in program.eqns for out in eqn.outvars}
 
-    def origin(v: Value) -> Value:
-        while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _PASSING:
-            v = made_by[v].invars[0]
-        return v
+
+def _origin(made_by: Mapping[Value, JaxprEqn], v: Value) -> Value:
+    """The value before operations that keep it."""
+    while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _PASSING:
+        v = made_by[v].invars[0]
+    return v
+
+
+def _last_operation(program: Jaxpr, result: Value) -> str | None:
+    made_by = _makers(program)
+    origin = functools.partial(_origin, made_by)
 
     def maker(v: Value) -> JaxprEqn | None:
         v = origin(v)
@@ -313,7 +326,9 @@ def _bounds_after(program: Jaxpr, eqn: JaxprEqn, given: list[Bounds]) -> list[Bo
         (inner,) = _within(eqn.params["jaxpr"])
         return _bounds_of(inner, [_ANY] * len(inner.invars))
     if name == "div" and _last_operation(program, eqn.outvars[0]) == "softmax":
-        return [(0.0, 1.0)]
+        made_by = _makers(program)
+        exponentials, total = (math.prod(_aval(_origin(made_by, v)).shape) for v in eqn.invars)
+        return [(float(exponentials == total), 1.0)]  # over an axis of one entry it is always 1
     if name in ("concatenate", "select_n"):
         cases = given[1:] if name == "select_n" else given
         return [(min(a for a, _ in cases), max(b for _, b in cases))]

@@ -82,8 +82,13 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     ends = list(zip(leaf_paths(out), found, strict=False))
     check_outputs(task.parts, task.without_loss, out)
     for part in task.parts:
+        own = [end for end in ends if end[0][: len(part.path)] == part.path]
+        if any(ending.is_constant for _, ending in own):
+            hint = "Leave it out; for yes or no use the loss 'binary_crossentropy' as well."
+            got = "one over a single output, which is always 1"
+            fail("Task", expected=f"a softmax over several outputs{_place(part)}", got=got, hint=hint)
         if expects(part.loss) == "logits":
-            path, ending = next(end for end in ends if end[0][: len(part.path)] == part.path)
+            path, ending = own[0]
             if ending.in_probabilities and path not in outputs.activated:
                 _refuse_probabilities(part, ending)
     # Otherwise the loss of training would not be that of evaluation.
@@ -107,10 +112,13 @@ def _trace_in_training(task: Task, args: Signature) -> tuple[Path, ...]:
     return cast(ModelOutputs, traced).activated
 
 
+def _place(part: OutputLoss) -> str:
+    return f" in {part.name!r}" if part.path else ""
+
+
 def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
     """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
-    place = f" in {part.name!r}" if part.path else ""
-    expected = f"a model that ends in logits{place} for the loss {loss_name(part.loss)!r}"
+    expected = f"a model that ends in logits{_place(part)} for the loss {loss_name(part.loss)!r}"
     got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
     hint = (
         f"Leave the activation out, make fnn's {activation_of(part.loss)!r} by name the last operation, outside of "
