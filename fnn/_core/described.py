@@ -25,6 +25,7 @@ import numpy as np
 
 from .._names import missing_attribute, unexpected_argument
 from .errors import kind_of
+from .flags import flags_checker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,14 +134,19 @@ class DescribedFunction(Described, Generic[P, T]):
 
 
 def described(make: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a constructor so that its result records the call. The module docstring explains how arguments compare."""
+    """Wrap a constructor so that its result records the call. The module docstring explains how arguments compare.
+
+    Arguments annotated as bool are checked.
+    """
     signature = inspect.signature(make)
+    check_flags = flags_checker(make)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
     @functools.wraps(make)
     def remember(*args: P.args, **kwargs: P.kwargs) -> T:
         if not open_ended and (unknown := kwargs.keys() - signature.parameters.keys()):
             raise TypeError(unexpected_argument(make.__name__, name := min(unknown), written(kwargs[name])))
+        check_flags(args, kwargs)
         made = make(*args, **kwargs)
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()

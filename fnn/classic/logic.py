@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located
+from .._core.flags import flagged
 from .._core.types import Params
 from ..nn.containers import Sequential
 from ..nn.dense import Dense
@@ -83,6 +84,7 @@ class Formula(NamedTuple):
                 values[node.name] = node.unit(*(values[name] for name in node.inputs))
         return values
 
+    @flagged
     def table(self, units: bool = False) -> TruthTable:
         """The truth table of the output, or with ``units`` of every unit.
 

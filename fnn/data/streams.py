@@ -12,6 +12,7 @@ import numpy as np
 from .._core.checks import check_count, keeps_state
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
+from .._core.flags import flagged
 from .._core.inputs import as_arrays, is_numbers
 from .._core.types import PyTree
 from ..training.batch import as_batch
@@ -189,6 +190,7 @@ class _Rebatcher:
         self.parts.append(part)
         self.count += len(jax.tree.leaves(part)[0])
 
+    @flagged
     def batches(self, *, last: bool = False) -> Iterator[PyTree]:
         """Every full batch so far; if it is the ``last`` call, also the remaining rows."""
         if self.count < (1 if last else self.size):

@@ -16,6 +16,7 @@ import numpy as np
 
 from .._core.arrays import is_missing
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.inputs import as_column
 from .._core.warn import warn
 
@@ -183,6 +184,7 @@ def _number_array(place: str, cells: list[Any]) -> np.ndarray:
     return array
 
 
+@flagged
 def table_fit(columns: object, *, categorical: Iterable[str] = (), two_as_one: bool = True) -> TableCode:
     """Learn how to encode a table: numbers are kept, text and other categories become one-hot columns.
 

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
+from .._core.flags import check_flags
 from .._core.jaxprs import Ending, traced_endings
 from .._core.types import Array, ArrayLike, DType, Key, Params, PyTree, Scalar, State
 from .._names import OF_ESTIMATORS
@@ -246,6 +247,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _rows(self, task: Task, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, of: np.ndarray) -> Rows:
         """Which of the rows ``of`` to train on: those of weight 0 are left out, some held out for early stopping."""
+        check_flags(type(self).__name__, early_stopping=self.early_stopping)
         rows, stop = of if weight is None else of[weight[of] > 0], None
         if self.early_stopping:
             rows, stop = train_test_split(

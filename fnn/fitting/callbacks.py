@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count, renamed
 from .._core.errors import fail, kind_of
 from .._core.files import check_ending
+from .._core.flags import flagged
 from .._core.types import PyTree
 from ..checkpoint import save
 from ..training.state import TrainState
@@ -108,6 +109,7 @@ class OnBatch(_Wrapper):
 
 
 @renamed(filename="path={}", separator="it without: a comma separates")
+@flagged
 def csv_log(path: Path, *, append: bool = False) -> Callback:
     """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
 

@@ -8,12 +8,14 @@ import jax.numpy as jnp
 from .._core.checks import check_float, check_range
 from .._core.dtypes import lift, widened
 from .._core.errors import describe, fail, shape_text
+from .._core.flags import flagged
 from .._core.norms import below_maximum
 from .._core.types import Array, Scalar
 from ..nn.activations import log_softmax, sigmoid, softplus
 from .common import EPSILON, FLOATING_HINT, align, mean_per_example
 
 
+@flagged
 def binary_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
 ) -> Array:
@@ -34,6 +36,7 @@ def binary_crossentropy(
     return mean_per_example(_binary_crossentropies(p, _smoothed(t, label_smoothing, 2), from_logits))
 
 
+@flagged
 def categorical_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
 ) -> Array:
@@ -55,6 +58,7 @@ def categorical_crossentropy(
     return mean_per_example(jnp.sum(_weighted(t, -_log_probabilities(p, from_logits)), -1))
 
 
+@flagged
 def sparse_categorical_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
 ) -> Array:
@@ -85,6 +89,7 @@ def sparse_categorical_crossentropy(
     return mean_per_example(_nan_outside(values, inside))
 
 
+@flagged
 def binary_focal_crossentropy(
     predictions: Array,
     targets: Array,
@@ -124,6 +129,7 @@ def binary_focal_crossentropy(
     return mean_per_example(values)
 
 
+@flagged
 def categorical_focal_crossentropy(
     predictions: Array,
     targets: Array,
@@ -148,6 +154,7 @@ def categorical_focal_crossentropy(
     return mean_per_example(_focal(p, t, alpha, gamma, label_smoothing, from_logits))
 
 
+@flagged
 def sparse_categorical_focal_crossentropy(
     predictions: Array,
     targets: Array,
@@ -171,6 +178,7 @@ def sparse_categorical_focal_crossentropy(
     return mean_per_example(_nan_outside(values, inside))
 
 
+@flagged
 def kl_divergence(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
     """Kullback-Leibler divergence ``sum_k t_k log(t_k / p_k)`` of distributions, the mean of each example, (batch,).
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from .._core.checks import resolve
 from .._core.described import described
 from .._core.dtypes import widened
+from .._core.flags import flagged
 from .._core.norms import below_maximum
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
@@ -110,6 +111,7 @@ def elu(x: Array, alpha: Scalar = 1.0) -> Array:
     return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(negative))
 
 
+@flagged
 @_rounded_once
 def gelu(x: Array, approximate: bool = False) -> Array:
     """``f(x) = x * Phi(x)`` with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415).

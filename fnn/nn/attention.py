@@ -16,12 +16,14 @@ import numpy as np
 from .._core.checks import check_float, check_range, is_concrete, lookup
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.types import Array, Key, PyTree, Scalar
 from .dropout import dropout as drop
 
 Implementation = Literal["xla", "cudnn"]
 
 
+@flagged
 def attention(
     query: Array,
     key: Array,

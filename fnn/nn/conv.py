@@ -19,6 +19,7 @@ from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
+from .._core.flags import flagged
 from .._core.types import Array, ArraySpec, DType, Key, Shape
 from .._core.warn import warn
 from . import _conv_cpu  # noqa: F401  (registers the forms for the CPU)
@@ -31,6 +32,7 @@ from .regularized import KernelOptions, regularized
 from .windows import Padding, Size, check_padding, check_sizes, pads, per_axis, spatial_rank, window_of
 
 
+@flagged
 def conv_init(
     key: Key,
     in_features: int,
@@ -97,6 +99,7 @@ def conv(
     return y + lift(params["bias"], y) if "bias" in params else y
 
 
+@flagged
 def depthwise_conv_init(
     key: Key,
     in_features: int,
@@ -146,6 +149,7 @@ def depthwise_conv(
     return y + lift(params["bias"], y) if "bias" in params else y
 
 
+@flagged
 def conv_transpose_init(
     key: Key,
     in_features: int,

@@ -11,6 +11,7 @@ from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
+from .._core.flags import flagged
 from .._core.types import Array, ArraySpec, DType, Key
 from .activations import ActivationLike, are_per_example, get_activation
 from .initializers import Initializer
@@ -18,6 +19,7 @@ from .layer import Layer, get_initializers, initialize, param_dtype, parametric
 from .regularized import KernelOptions, regularized
 
 
+@flagged
 def dense_init(
     key: Key,
     in_features: int,

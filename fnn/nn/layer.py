@@ -15,6 +15,7 @@ from .._core.checks import check_count, check_key, check_name, makes_layers
 from .._core.described import Described
 from .._core.dtypes import is_float, sum_of
 from .._core.errors import describe, fail
+from .._core.flags import check_flags
 from .._core.inputs import leaves, with_shapes
 from .._core.random import split
 from .._core.trees import at, changed_at, shape_of
@@ -67,6 +68,7 @@ class Layer(Described):
 
     def __post_init__(self) -> None:
         check_name(f"{self.kind}, name", self.name)
+        check_flags(self.kind, per_example=self.per_example)
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Refuse a call, which means one thing in Keras and another in PyTorch."""

@@ -18,6 +18,7 @@ from .._core.checks import check_count, check_range, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import lift
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.random import split
 from .._core.trees import shape_of
 from .._core.types import Array, DType, Key, Params, PyTree, Scalar, State
@@ -30,6 +31,7 @@ from .positions import rotary as rotated
 from .regularized import KernelOptions, regularized
 
 
+@flagged
 def multi_head_attention_init(
     key: Key,
     features: int,
@@ -106,6 +108,7 @@ def _check_sizes(where: str, num_heads: int, key_dim: int, value_dim: int, key_h
         fail(where, expected=f"num_key_value_heads to divide num_heads, {num_heads}", got=str(key_heads))
 
 
+@flagged
 def multi_head_attention(
     params: Params,
     query: Array,

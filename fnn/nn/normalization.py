@@ -13,6 +13,7 @@ from .._core.checks import check_count, check_float, check_range, check_same_dty
 from .._core.described import described
 from .._core.dtypes import at_least_float32, lift, widest
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.trees import shape_of
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Scalar, State
 from .initializers import Initializer
@@ -21,6 +22,7 @@ from .masks import Masked, kept, sequence_of
 from .regularized import RMSOptions, ScaleOptions, regularized
 
 
+@flagged
 def batch_norm_init(
     features: int, *, center: bool = True, scale: bool = True, dtype: DType = jnp.float32
 ) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -35,6 +37,7 @@ def batch_norm_init(
     return params, {"moving_mean": jnp.zeros(features, wide), "moving_variance": jnp.ones(features, wide)}
 
 
+@flagged
 def batch_norm(
     params: dict[str, Array],
     stats: dict[str, Array],
@@ -82,6 +85,7 @@ def batch_norm(
     return _normalize(x, mean, variance, epsilon, gamma, beta), stats
 
 
+@flagged
 def layer_norm_init(
     key: Key,
     features: int,

@@ -19,6 +19,7 @@ from .._core.checks import check_float
 from .._core.described import described
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.types import Array, PyTree, Shape
 from .layer import Layer, stateless
 from .masks import SEQUENCE_HINT, kept, sequence_of
@@ -83,6 +84,7 @@ def avg_pool(x: Array, pool_size: Size = 2, strides: Size | None = None, padding
     return x.astype(dtype)
 
 
+@flagged
 def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The maximum of each channel over all spatial axes; NaN propagates.
 
@@ -111,6 +113,7 @@ def global_max_pool(x: Array, keepdims: bool = False, *, mask: Array | None = No
     return jnp.where(some, y, jnp.zeros_like(y))
 
 
+@flagged
 def global_avg_pool(x: Array, keepdims: bool = False, *, mask: Array | None = None) -> Array:
     """The mean of each channel over all spatial axes (Lin et al. 2013, arXiv:1312.4400).
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, leaf
 from .._core.described import described
+from .._core.flags import flagged
 from .._core.random import split
 from .._core.types import Array, DType, Key
 from .activations import ActivationLike
@@ -20,6 +21,7 @@ from .regularized import SeparableOptions, regularized
 from .windows import Padding, Size, check_padding, check_sizes
 
 
+@flagged
 def separable_conv_init(
     key: Key,
     in_features: int,

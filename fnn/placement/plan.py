@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count
 from .._core.errors import fail
+from .._core.flags import flagged
 from .._core.jaxprs import products_by_scope
 from .._core.tables import Table, bytes_text, number_text, table_lines
 from .._core.trees import bytes_of, resized, shape_of
@@ -177,6 +178,7 @@ class Plan(Table[PlanRow]):
         ]
 
 
+@flagged
 def plan(
     task: Task,
     data: PyTree,

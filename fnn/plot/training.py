@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
+from .._core.flags import flagged
 from ..inspection.report import PASSING, LayerReport, LayerRow
 from ._draw import (
     COLORS,
@@ -91,6 +92,7 @@ def _curves(history: Mapping[str, ArrayLike], metric: str) -> dict[str, np.ndarr
     return curves
 
 
+@flagged
 def layer_statistics(
     values: Mapping[str, ArrayLike | Mapping[str, ArrayLike]],
     *,

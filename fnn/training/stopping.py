@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range, renamed
 from .._core.errors import fail, kind_of, listed
+from .._core.flags import flagged
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import Groups, OptState, map_opt_states, opt_states
@@ -168,6 +169,7 @@ def _choose(condition: Array, a: T, b: T) -> T:
 
 
 @renamed(restore_best_weights="restore_best={}", verbose="it without verbose: it prints nothing")
+@flagged
 def early_stopping(
     monitor: str = "val_loss",
     *,

@@ -15,6 +15,7 @@ import numpy as np
 from .._core.checks import check_count, check_key
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, kind_of
+from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
 from .._core.trees import paths, rows_at, shape_of
@@ -255,6 +256,7 @@ class _How(NamedTuple):
     at_once: int | None
 
 
+@flagged
 def ensemble(
     task: Task,
     key: Key,

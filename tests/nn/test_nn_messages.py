@@ -41,6 +41,7 @@ CASES = {
     "a layer that is not called": lambda: fnn.Sequential(fnn.Flatten, fnn.Dense(3)),
     "a recurrent layer that is not called": lambda: fnn.Bidirectional(fnn.LSTM),
     "a float of NumPy as units": lambda: fnn.Dense(np.float32(3.0)),
+    "a flag as text": lambda: fnn.Dense(3, use_bias="False"),
     "rows of another width": lambda: apply(fnn.Sequential(fnn.Dense(8), fnn.Dense(3)), ROWS, ROWS[:, :3]),
     "images of bytes": lambda: fnn.summary(fnn.Dense(3), np.ones((2, 784), np.uint8)),
     "parameters in float32, input in bfloat16": lambda: apply(fnn.Dense(3), ROWS, jnp.ones((2, 4), jnp.bfloat16)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from ..._core.checks import check_count
+from ..._core.flags import flagged
 from ..._core.types import Array, DType, Key, Params, Shape
 from ..activations import ActivationLike
 from ..initializers import Initializer, Initializers
@@ -16,6 +17,7 @@ from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GR
 from .sequence import Loop, run_cell, run_sequence
 
 
+@flagged
 def simple_rnn_init(
     key: Key,
     in_features: int,
@@ -62,6 +64,7 @@ def simple_rnn_cell(
     return run_cell("simple_rnn_cell", SIMPLE_RNN, params, carry, x, (activation, None))
 
 
+@flagged
 def simple_rnn(
     params: Params,
     x: Array,
@@ -88,6 +91,7 @@ def simple_rnn(
     return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, (activation, None), loop)
 
 
+@flagged
 def lstm_init(
     key: Key,
     in_features: int,
@@ -141,6 +145,7 @@ def lstm_cell(
     return run_cell("lstm_cell", LSTM_CELL, params, carry, x, (activation, recurrent_activation))
 
 
+@flagged
 def lstm(
     params: Params,
     x: Array,
@@ -185,6 +190,7 @@ def lstm(
     return run_sequence("lstm", LSTM_CELL, params, x, carry, (activation, recurrent_activation), loop)
 
 
+@flagged
 def gru_init(
     key: Key,
     in_features: int,
@@ -207,6 +213,7 @@ def gru_init(
     return _recurrent_init("gru_init", _gru_kind(reset_after), key, (in_features, units), use_bias, initializers, dtype)
 
 
+@flagged
 def gru_cell(
     params: Params,
     carry: GRUCarry,
@@ -237,6 +244,7 @@ def gru_cell(
     return run_cell("gru_cell", _gru_kind(reset_after), params, carry, x, (activation, recurrent_activation))
 
 
+@flagged
 def gru(
     params: Params,
     x: Array,

@@ -1,0 +1,77 @@
+"""Arguments that are True or False: text such as "False", which counts as true, is refused."""
+
+import functools
+import inspect
+
+import jax
+import numpy as np
+import pytest
+
+import fnn
+from fnn._core.flags import check_flags
+
+X, Y = np.ones((4, 2), "f"), np.ones((4, 1), "f")
+TASK = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
+TS = fnn.init(TASK, jax.random.key(0), X)
+# Results, which users read; estimators check in fit, as scikit-learn demands, and compiled functions in a trace.
+MADE_HERE = {f"fnn.{name}" for name in ("Classifier", "Regressor", "Plan", "Sweep", "train_epoch", "epoch_order")}
+
+
+def public():
+    """The public functions and constructors of the library by name, with those of its public modules."""
+    modules = [fnn, fnn.data, fnn.text, fnn.plot, fnn.classic, fnn.losses, fnn.metrics]
+    found = {f"{module.__name__}.{name}": getattr(module, name) for module in modules for name in module.__all__}
+    for module in (fnn.activations, fnn.initializers, fnn.schedules, fnn.penalties):
+        own = {name: fn for name, fn in vars(module).items() if getattr(fn, "__module__", "") == module.__name__}
+        found |= {f"{module.__name__}.{name}": fn for name, fn in own.items() if not name.startswith("_")}
+    return {name: fn for name, fn in found.items() if callable(fn) and name not in MADE_HERE}
+
+
+def flags(fn):
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one.name for one in parameters if one.annotation in (bool, "bool")]
+
+
+FLAGS = [(name, fn, flag) for name, fn in public().items() for flag in flags(fn)]
+
+
+@pytest.mark.parametrize(("name", "fn", "flag"), FLAGS, ids=lambda part: part if isinstance(part, str) else "")
+def test_text_is_no_flag(name, fn, flag):
+    needed = [one.name for one in inspect.signature(fn).parameters.values() if one.default is one.empty]
+    given = {one: None for one in needed if one not in ("layers", "weights", "options")}
+    with pytest.raises(fnn.InputError, match=f"{flag} to be True or False, got 'False'"):
+        fn(**{**given, flag: "False"})
+
+
+def test_the_doors_refuse_text_as_a_flag():
+    assert len(FLAGS) > 60
+    for call in (
+        lambda: fnn.train_epoch(TASK, TS, (X, Y), shuffle="False"),
+        lambda: fnn.train_epoch(TASK, TS, (X, Y), drop_remainder="no"),
+        lambda: fnn.epoch_order(TS, 4, "False"),
+        lambda: fnn.Dense(3, None, "False"),
+        lambda: fnn.Classifier(early_stopping="False").fit(X, [0, 1, 0, 1]),
+        lambda: functools.partial(fnn.losses.binary_crossentropy, from_logits="False")(X, X),
+    ):
+        with pytest.raises(fnn.InputError, match=r"to be True or False, got '(False|no)'"):
+            call()
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_, 0, 1, np.int64(1)])
+def test_what_is_true_or_false_passes(value):
+    check_flags("here", flag=value)
+
+
+@pytest.mark.parametrize("value", [None, 2, 0.0, "", [], np.array([True]), jax.numpy.ones(2, bool)])
+def test_anything_else_is_refused(value):
+    with pytest.raises(fnn.InputError, match="here: expected flag to be True or False"):
+        check_flags("here", flag=value)
+
+
+def test_a_flag_does_not_change_with_its_type():
+    assert "bias" not in fnn.Dense(2, use_bias=np.False_).init(jax.random.key(0), X)[0]
+    one, other = (fnn.run(TASK, TS, (X, Y), shuffle=flag, batch_size=2)[0].params for flag in (0, False))
+    assert fnn.fingerprint(one) == fnn.fingerprint(other)
