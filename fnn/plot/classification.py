@@ -12,6 +12,7 @@ from .. import metrics
 from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.errors import describe, fail
+from .._core.flags import flagged
 from .._core.inputs import as_labels
 from ._draw import (
     COLORS,
@@ -61,7 +62,8 @@ def images(
       The flat array of axes.
 
     Raises:
-      InputError: for arrays that are not images, more than 400 of them, too few axes or labels, or an unknown ``cmap``.
+      InputError: for arrays that are not images, more than 400 of them, too few axes, another number of labels, or an
+        unknown ``cmap``.
 
     >>> axes = images(np.eye(16).reshape(4, 4, 4, 4)[0], [0, 1, 0, 1], [0, 1, 1, 1], names=["cat", "dog"])
     >>> [ax.get_title() for ax in axes]
@@ -113,12 +115,13 @@ def _label_texts(name: str, values: ArrayLike, count: int, names: Sequence[objec
     if labels.ndim != 1:
         hint = "Use scores.argmax(-1)."
         fail("images", expected=f"one {name[:-1]} per image", got=f"shape {labels.shape}", hint=hint)
-    if len(labels) < count:
-        fail("images", expected=f"{count} {name}", got=str(len(labels)))
+    if len(labels) != count:
+        hint = "Pass those of the same rows, such as x[:16] with y[:16]." if len(labels) > count else ""
+        fail("images", expected=f"{count} {name}", got=str(len(labels)), hint=hint)
     if names is None:
-        return [str(label) for label in labels[:count]]
+        return [str(label) for label in labels]
     texts = class_names("images", names, len(names))
-    return [texts[class_label("images", label, len(texts))] for label in labels[:count]]
+    return [texts[class_label("images", label, len(texts))] for label in labels]
 
 
 def _title(label: str | None, prediction: str | None) -> str:
@@ -240,10 +243,10 @@ def predictions(
     if len(x) == 1:
         p = np.reshape(p, (1, -1)) if np.ndim(p) == 1 else p
         labels = np.reshape(labels, 1) if labels is not None and np.ndim(labels) == 0 else labels
-    if np.ndim(p) != 2 or np.shape(p)[0] < len(x):
+    if np.ndim(p) != 2 or np.shape(p)[0] != len(x):
         fail(where, expected=f"p of shape ({len(x)}, classes)", got=f"shape {np.shape(p)}")
-    p = _as_probabilities(where, p)[: len(x)]
-    if labels is not None and (np.ndim(labels) != 1 or len(labels) < len(x)):
+    p = _as_probabilities(where, p)
+    if labels is not None and (np.ndim(labels) != 1 or len(labels) != len(x)):
         fail(where, expected=f"{len(x)} labels", got=f"shape {np.shape(labels)}")
     texts = class_names(where, names, p.shape[1])
     check_count(where, "columns", columns)
@@ -260,6 +263,7 @@ def predictions(
     return grid
 
 
+@flagged
 def confusion_matrix(
     predictions: ArrayLike,
     targets: ArrayLike,

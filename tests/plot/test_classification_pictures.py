@@ -42,6 +42,10 @@ def test_images_with_names():
     assert [ax.title.get_color() for ax in axes] == [RIGHT, WRONG, WRONG]
     with pytest.raises(fnn.InputError, match=r"images: expected a class label in \[0, 2\), got .*2"):
         fnn.plot.images(IMAGES, [0, 1, 2], names=["a", "b"])
+    with pytest.raises(fnn.InputError, match=r"images: expected 3 labels, got 4\. Pass those of the same rows"):
+        fnn.plot.images(IMAGES, [0, 1, 2, 1])
+    with pytest.raises(fnn.InputError, match=r"images: expected 3 predictions, got 5\. Pass those"):
+        fnn.plot.images(IMAGES, [0, 1, 2], np.zeros(5, int))
 
 
 @pytest.mark.parametrize(
@@ -272,6 +276,10 @@ def test_predictions_reject_bad_input():
         fnn.plot.predictions(IMAGES, P[0, 0] * np.ones(3))
     with pytest.raises(fnn.InputError, match=r"predictions: expected 3 labels, got shape \(2,\)"):
         fnn.plot.predictions(IMAGES, P, [1, 1])
+    with pytest.raises(fnn.InputError, match=r"predictions: expected 3 labels, got shape \(4,\)"):
+        fnn.plot.predictions(IMAGES, P, [1, 1, 0, 0])
+    with pytest.raises(fnn.InputError, match=r"predictions: expected p of shape \(3, classes\), got shape \(6, 2\)"):
+        fnn.plot.predictions(IMAGES, np.concatenate([P, P]))
     with pytest.raises(fnn.InputError, match="predictions: expected probabilities"):
         fnn.plot.predictions(IMAGES, 3 * P)
     with pytest.raises(fnn.InputError, match="predictions: expected 2 names, got 1 names"):

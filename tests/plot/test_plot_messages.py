@@ -39,6 +39,7 @@ CASES = {
     "a metric that is not in the history": lambda: plot.learning_curves(HISTORY, "mae"),
     "images with the channels first": lambda: plot.images(np.zeros((5, 3, 8, 8), "f")),
     "images as rows": lambda: plot.images(np.zeros((3, 784), "f"), LABELS[:3]),
+    "labels of more images": lambda: plot.images(IMAGES, np.zeros(100, int)),
     "an unknown colour map": lambda: plot.images(IMAGES, cmap="greys"),
     "scores in place of labels": lambda: plot.images(IMAGES, PROBABILITIES),
     "too few names": lambda: plot.predictions(IMAGES, PROBABILITIES, names=["cat", "dog"]),
