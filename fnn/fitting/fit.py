@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .._core.checks import renamed
+from .._core.flags import flagged
 from .._core.types import PyTree
 from ..training.state import TrainState
 from ..training.task import Task
@@ -24,13 +25,14 @@ from .progress import History
     epoch="epochs={}",
     initial_epoch="checkpoint='folder', which continues an earlier run",
 )
+@flagged
 def fit(
     task: Task,
     ts: TrainState,
     data: PyTree | Iterable[PyTree] = None,
     *extra: object,
     epochs: int = 1,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     validation_data: PyTree | Iterable[PyTree] = None,
     validation_split: float = 0.0,
     shuffle: bool = True,
@@ -51,13 +53,15 @@ def fit(
 
     Args:
       task: the `Task`.
-      ts: the initial `TrainState`, from `init` or an earlier `fit`.
+      ts: the initial `TrainState`, from `init` or an earlier `fit`. Its hyper-parameters count, such as the learning
+        rate, not those of the task's optimizer, from which `init` takes them; `set_hyper` changes them.
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of NumPy or JAX arrays (x may be a dict or tuple of
         arrays), or an iterable of such batches, such as a list or a data loader. Several epochs need one that can
         be iterated over again. Shapes: ``y`` (batch, ...), ``sample_weight`` (batch,), or (batch, time) for a `Masked`
         output.
       epochs: passes over the data; default 1.
-      batch_size: for arrays, examples per step; default 32. The last, smaller batch trains too. An iterable ignores it.
+      batch_size: for arrays, examples per step; default 32. The last, smaller batch trains too. An iterable has its own
+        batches, and batch_size is refused.
       validation_data: data to evaluate after each epoch, in the same forms as ``data``.
       validation_split: fraction of the rows to validate on instead, taken from the end before shuffling.
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.
@@ -106,7 +110,8 @@ def fit(
       CheckpointError: when a checkpoint cannot be written, for example on a full disk; it holds the current state.
       OSError: before training, when the checkpoint folder cannot be created.
 
-    It gives a `RuntimeWarning` when the loss turns NaN or infinite, or predictions on the validation data hold NaN.
+    It gives a `RuntimeWarning` when the loss turns NaN or infinite, or predictions on the validation data hold NaN; and
+    for a state with a hyper-parameter of an optimizer that ``task.replace(optimizer=...)`` replaced.
     Ctrl-C ends the training after the current steps and returns the current state, with
     ``history.interrupted = True``; a second Ctrl-C interrupts at once.
 

@@ -17,18 +17,19 @@ import numpy as np
 from .._core.arrays import check_fits, read
 from .._core.checks import check_count
 from .._core.dtypes import at_least_float32, is_float
-from .._core.errors import describe, fail, kind_of, located
+from .._core.errors import describe, fail, kind_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
-from ..losses.facts import check_targets, of_classes, several_labels
+from ..losses.facts import of_classes, several_labels
 from ..losses.weighting import class_weights
-from ..metrics.names import NAN_ROWS, check_labels
+from ..metrics.names import NAN_ROWS
 from ..nn.masks import Masked
 from ..training.batch import Batch, Signature, as_batch, rows_of, rows_that_count
 from ..training.checks import Expected, check_fit, check_ids_in_range
 from ..training.outputs import by_output
 from ..training.state import TrainState
 from ..training.task import Task
+from ..training.values import check_target_values
 
 T = TypeVar("T")
 ClassWeight = Mapping[int, float] | Sequence[float] | np.ndarray | str
@@ -98,14 +99,9 @@ def check_data(task: Task, expected: Expected, data: Batch, where: str = "data",
         return
     check_ids_in_range(expected.ids, _rows(data.x, counts), f"{where}, x")
     for part, targets, rows in own:
-        predictions = part.of("predictions", expected.predictions)
-        predictions = predictions.x if isinstance(predictions, Masked) else predictions
-        known = isinstance(targets, (jax.Array, np.ndarray)) and hasattr(predictions, "shape")
-        if known and (rows is None or rows.any()):
-            targets = _rows(targets, rows)
-            with located(f"{where}, output {part.name!r}" if part.path else where):
-                check_targets(part.loss, predictions, targets)
-                check_labels(part.metrics, part.loss, predictions, targets)
+        if rows is None or rows.any():
+            predictions = part.of("predictions", expected.predictions)
+            check_target_values(part, predictions, _rows(targets, rows), where)
 
 
 def _rows(tree: T, counts: Array | None) -> T:

@@ -21,6 +21,7 @@ from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
 from ..training.totals import log_names
+from ..training.values import warn_of_former_hyper
 from . import inputs
 from .callbacks import Callback, OnBatch, Path, as_callback
 from .checkpoints import Checkpoints, settings_of
@@ -36,7 +37,7 @@ class Options:
     """The options of `fit`, which documents them."""
 
     epochs: int
-    batch_size: int
+    batch_size: int | None
     validation_data: PyTree | Iterable[PyTree]
     validation_split: float
     shuffle: bool
@@ -55,7 +56,7 @@ class Options:
 
     def checked(self) -> Options:
         """The same options, with counts as Python integers and callbacks as a tuple; refuses invalid values."""
-        for name in ("epochs", "batch_size", "eval_batch_size"):
+        for name in ("epochs", "eval_batch_size"):
             check_count("fit", name, getattr(self, name))
         split = self.validation_split
         if isinstance(split, (int, float, np.number)) and not 0 <= split < 1:
@@ -73,7 +74,7 @@ class Options:
         if isinstance(self.every, str) and self.every != "epoch":
             fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
         every = None if self.every == "epoch" else self.every
-        counts = {"chunk_bytes": self.chunk_bytes, "every": every, "keep": self.keep}
+        counts = {"batch_size": self.batch_size, "chunk_bytes": self.chunk_bytes, "every": every, "keep": self.keep}
         counts["steps_per_epoch"] = self.steps_per_epoch
         for name, count in counts.items():
             if count is not None:
@@ -87,10 +88,15 @@ class Options:
         return dataclasses.replace(
             self,
             epochs=int(self.epochs),
-            batch_size=int(self.batch_size),
+            batch_size=None if self.batch_size is None else int(self.batch_size),
             eval_batch_size=int(self.eval_batch_size),
             callbacks=tuple(map(as_callback, callbacks)),
         )
+
+    @property
+    def rows(self) -> int:
+        """Examples per step, for arrays."""
+        return 32 if self.batch_size is None else self.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +144,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
         validation = arrays_to_measure(task, ts, validation, "validation_data", chunk_bytes)
+    warn_of_former_hyper("fit", task, ts)
     return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
 
 
@@ -169,6 +176,9 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
     if options.chunk_bytes is not None:
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
+    if options.batch_size is not None:
+        hint = "Leave batch_size out: the iterable gives the batches."
+        fail("fit", expected="arrays with batch_size", got=kind, hint=hint)
     if options.drop_remainder:
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     if options.steps_per_epoch is None:
@@ -184,7 +194,7 @@ def _arrays(
         hint = "Leave it out: an epoch is one pass over the arrays."
         fail("fit", expected="an iterable of batches with steps_per_epoch", got="arrays", hint=hint)
     held_out = None
-    batch_size, drop = options.batch_size, options.drop_remainder
+    batch_size, drop = options.rows, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes("fit", size, batch_size, drop)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
@@ -212,7 +222,7 @@ def _checkpoints(
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    names = ["batch_size", "shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
+    names = ["shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
     named = {name: getattr(options, name) for name in [*names, "steps_per_epoch", "validation_steps"]}
-    settings = settings_of(task, ts, data, validating, options.callbacks, **named)
+    settings = settings_of(task, ts, data, validating, options.callbacks, batch_size=options.rows, **named)
     return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, task)

@@ -29,6 +29,9 @@ def classification_report(
 ) -> str:
     """A text table of precision, recall, F1 and support by class or label, with averages.
 
+    Predictions come first; scikit-learn has the other order. Scores as targets are refused, but two arrays of class
+    numbers do not tell which is which.
+
     Classes are followed by the accuracy and the macro and weighted averages; yes/no labels by the micro average (over
     all labels of all examples), the macro and weighted averages (over labels) and the samples average (over examples,
     each by its own labels), as in scikit-learn.

@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail, hinted, located
+from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, State
 from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
+from ..nn.layer import Layer
 from ..nn.masks import Masked
 from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
@@ -64,16 +65,18 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     ts, batch = state.tree(), data.tree()
     with _hinted(task, ts, batch.x, batch.y), located(where):
         predictions = check_output(task, ts.params, ts.state, batch.x)
+    check_params(task, ts, batch.x)
+    with _hinted(task, ts, batch.x, batch.y), located(where):
         for part in task.parts:
             with hinted(functools.partial(_steps_hint, task, ts, batch, part, predictions)):
-                _check_part(part, predictions, batch, where)
+                check_part(part, predictions, batch, where)
     if train:
-        _check_opt_state(task, ts)
+        check_opt_state(task, ts)
     integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
     return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
 
 
-def _check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) -> None:
+def check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) -> None:
     """Refuse targets and weights whose shapes do not fit an output, and losses or metrics of another shape."""
     rows, predictions = rows_of(batch), part.of("predictions", predictions)
     flat, targets, _, _ = jax.eval_shape(flatten_time_steps, predictions, shape_of(part.of("targets", batch.y)))
@@ -149,6 +152,7 @@ def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -
     """Refuse an input that does not fit the model, or has ids out of range."""
     with _hinted(task, ts, x, None), located(where):
         limits = _id_limits(task, ts, x)
+    check_params(task, ts, x)
     check_ids_in_range(limits, x, "x")
 
 
@@ -183,14 +187,46 @@ def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
 
 
-def _check_opt_state(task: Task, ts: TrainState) -> None:
+def check_opt_state(task: Task, ts: TrainState) -> None:
+    """Refuse the optimizer state of another optimizer or other parameters, by its structure and shapes."""
     expected = jax.eval_shape(task.optimizer.init, ts.params)
     want, have = paths(expected), paths(ts.opt_state)
-    hint = "Is it the state of another model or optimizer? Make one with fnn.init, or task.optimizer.init(ts.params)."
+    hint = (
+        "Is it the state of another model or optimizer? Make a new state with fnn.init, or keep the parameters: "
+        "ts._replace(opt_state=task.optimizer.init(ts.params))."
+    )
     structures: list[object] = [jax.tree.structure(tree) for tree in (expected, ts.opt_state)]
     if structures[0] != structures[1]:
         got = other_entries(want, have) or "another tree structure"
         fail("optimizer state", expected="one made for these parameters by this optimizer", got=got, hint=hint)
     for path, leaf in want.items():
         if jnp.shape(have[path]) != leaf.shape:
-            fail(f"optimizer state, {path}", expected=f"shape {leaf.shape}", got=describe(have[path]), hint=hint)
+            expected = f"shape {shape_text(leaf.shape)}"
+            fail(f"optimizer state, {path}", expected=expected, got=describe(have[path]), hint=hint)
+
+
+def check_params(task: Task, ts: TrainState, x: PyTree) -> None:
+    """Refuse the parameters of another model, such as one of other widths, which fit each other and the input."""
+    shapes = _param_shapes.__wrapped__ if task.traced else _param_shapes
+    if (made := shapes(task.model, Signature.of(x))) is None:
+        return
+    want, have = paths(made), paths(ts.params)
+    differ = [path for path in want if path not in have or jnp.shape(have[path]) != want[path].shape]
+    if not differ and len(want) == len(have):
+        return
+    # Where the model refuses the input, its layer says so.
+    jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, x)
+    hint = "Is it the state of another model? Make one for this task with fnn.init(task, key, x[:1])."
+    if got := other_entries(want, have):
+        fail("state", expected="the parameters of the task's model", got=got, hint=hint)
+    expected = f"shape {shape_text(want[differ[0]].shape)}, as the task's model has"
+    fail(f"state, {differ[0]}", expected=expected, got=describe(have[differ[0]]), hint=hint)
+
+
+@functools.lru_cache(maxsize=64)
+def _param_shapes(model: Layer, x: Signature) -> Params | None:
+    """The shapes of a model's parameters; None for a model whose ``init`` cannot be traced."""
+    try:
+        return jax.eval_shape(lambda x: model.init(jax.random.key(0), x)[0], x.tree())
+    except Exception:  # of a user's own layer, which may need values
+        return None

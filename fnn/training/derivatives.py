@@ -12,11 +12,13 @@ from .._core.trees import paths
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
+from .checks import check_params
 from .entry import compiled, parsing
 from .forward import forward
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import measure, penalties_of
+from .values import check_known_targets
 
 
 def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
@@ -39,6 +41,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
     check_task(task)
     check_state(ts)
     size_of(batch)
+    check_params(task, ts, batch.x)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     for own in (part.of("predictions", out) for part in task.parts):
         if isinstance(own, Masked):
@@ -107,6 +110,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     """
     check_task(task)
     check_state(ts)
+    check_params(task, ts, batch.x)
     expected, got = ({path: describe(a) for path, a in paths(tree).items()} for tree in (ts.params, vector))
     if expected != got:
         others = f"others at {sorted({path for path, _ in expected.items() ^ got.items()})}"
@@ -148,6 +152,8 @@ def influence(
     check_count("influence", "iterations", iterations)
     data, test = as_batch(data), as_batch(test, "test")
     _check_examples("influence", task, ts, data)
+    check_known_targets(task, data, "data")
+    check_known_targets(task, test, "test")
     return _influence(task, ts, data, test, damping, iterations)
 
 

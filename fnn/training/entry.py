@@ -13,6 +13,9 @@ import numpy as np
 
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
+from .state import TrainState
+from .task import Task
+from .values import check_known_targets, warn_of_former_hyper
 
 T = TypeVar("T")
 
@@ -36,19 +39,32 @@ def compiled(jitted: F) -> F:
     return cast(F, call)
 
 
-def parsing(name: str) -> Callable[[F], F]:
-    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`."""
+def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
+    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`.
+
+    Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
+    """
 
     def wrap(jitted: F) -> F:
         def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
-            def call(*args: object, **kwargs: object) -> T:
+            def call(*args: PyTree, **kwargs: PyTree) -> T:
                 # A NumPy integer as a static argument would compile the program again.
                 kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
                 if name in kwargs:
                     kwargs[name] = parse(kwargs[name])
-                return fn(*args[:2], *map(parse, args[2:3]), *args[3:], **kwargs)
+                args = (*args[:2], *map(parse, args[2:3]), *args[3:])
+                if fn is jitted:
+                    check(*args, **kwargs)
+                return fn(*args, **kwargs)
 
             return call
+
+        def check(*args: PyTree, **kwargs: PyTree) -> None:
+            given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
+            task, ts, batch = given.get("task"), given.get("ts"), given.get(name)
+            if isinstance(task, Task) and isinstance(ts, TrainState) and isinstance(batch, Batch):
+                warn_of_former_hyper(jitted.__name__, task, ts, wait=wait)
+                check_known_targets(task, batch, name, wait=wait)
 
         parsed = functools.wraps(jitted)(after(functools.partial(as_batch, where=name), jitted))
         for method in _KEPT:  # these take shapes too

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_key
 from .._core.errors import fail
+from .._core.flags import check_flags
 from .._core.random import permutation
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
 from .batch import Batch, rows_of, size_of, take
+from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
@@ -39,6 +41,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     Raises:
       InputError: for an ``order_key`` that is not a key, or one with ``shuffle=False``.
     """
+    check_flags("epoch_order", shuffle=shuffle)
     if order_key is not None:
         check_key("order_key", order_key)
         if not shuffle:
@@ -161,10 +164,14 @@ def train_epoch(
 
     Raises:
       InputError: for a batch size below 1, empty data, lengths that differ, or shapes that do not fit the model.
-        Only `fit` and `evaluate` check values (labels outside the classes, NaN).
+        For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
+        `fit` and `evaluate` look for NaN.
     """
     check_task(task)
     check_state(ts)
+    check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)
     check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
+    check_params(task, ts, data.x)
+    check_opt_state(task, ts)
     ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
     return ts, results(task, totals)

@@ -7,13 +7,14 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.described import in_words
 from .._core.errors import fail
+from .._core.flags import flagged
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
+from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
@@ -22,8 +23,10 @@ from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
 from .task import Task
 from .totals import results
+from .values import check_known_targets, warn_of_former_hyper
 
 
+@flagged
 def run(
     task: Task,
     ts: TrainState,
@@ -86,15 +89,18 @@ def run(
     check_sizes("run", size_of(data), batch_size, drop_remainder)
     if order_key is not None:
         check_key("order_key", order_key)  # before it is folded
-    if not isinstance(remat, (bool, np.bool_)):
-        fail("run", expected="remat to be True or False", got=repr(remat))
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, PureCallback):
             made = f"Call it: {callback.__name__}()." if callback in (early_stopping, reduce_on_plateau) else ""
             hint = made or "Functions with side effects belong in fit."
             fail("run", expected="callbacks such as early_stopping()", got=in_words(callback), hint=hint)
-    sizes = (int(epochs), int(batch_size), shuffle, drop_remainder, int(eval_batch_size), bool(remat))
+    flags = bool(shuffle), bool(drop_remainder), bool(remat)
+    sizes = (int(epochs), int(batch_size), int(eval_batch_size), *flags)
+    warn_of_former_hyper("run", task, ts)
+    check_known_targets(task, data, "data")
+    if validation_data is not None:
+        check_known_targets(task, validation_data, "validation_data")
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake
@@ -118,10 +124,12 @@ def _run(
     validation_data: Batch | None,
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
-    sizes: tuple[int, int, bool, bool, int, bool],
+    sizes: tuple[int, int, int, bool, bool, bool],
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
     """See `run`; with callbacks also which epochs were trained."""
-    epochs, batch_size, shuffle, drop_remainder, eval_batch_size, remat = sizes
+    epochs, batch_size, eval_batch_size, shuffle, drop_remainder, remat = sizes
+    check_params(task, ts, data.x)
+    check_opt_state(task, ts)
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so they share the order.

@@ -12,6 +12,7 @@ from .._core.xla import after_all
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, neutralize_zero_weights, size_of
+from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
 from .forward import forward
 from .state import TrainState, check_state, check_task
@@ -56,7 +57,7 @@ def _constrained_where_trained(task: Task, before: Params, params: Params) -> Pa
     return map_with_path(lambda path, old, new: old if path in frozen else new, params, constrained)
 
 
-@parsing("batch")
+@parsing("batch", wait=False)
 @compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
@@ -71,7 +72,8 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
 
     Raises:
       InputError: for shapes that do not fit, with the layer's name and position; for an empty batch, sample weights of
-        the wrong shape, or arguments that are not a `Task` and a `TrainState`.
+        the wrong shape, the state of another model or optimizer, or arguments that are not a `Task` and a `TrainState`;
+        for labels outside the classes, unless they are traced or not computed yet.
 
     The loss is ``sum_i w_i l_i / batch`` (plus the task's penalty and those of layers, see `AddedLoss`), where each
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
@@ -80,5 +82,7 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     check_task(task)
     check_state(ts)
     size_of(batch)
+    check_params(task, ts, batch.x)
+    check_opt_state(task, ts)
     ts, totals = step_and_totals(task, ts, batch)
     return ts, results(task, totals)

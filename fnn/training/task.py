@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 
@@ -65,6 +66,7 @@ class Task(Described):
     constraint: Callable[[Params], Params] | None
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
+    former: ClassVar[tuple[OptimizerLike, ...]] = ()  # of an instance: the optimizers that `replace` replaced
 
     def __init__(
         self,
@@ -107,9 +109,16 @@ class Task(Described):
             object.__setattr__(self, name, value)
 
     def replace(self, **changes: object) -> Task:
-        """Another task with some parts changed; names are looked up again."""
+        """Another task with some parts changed; names are looked up again.
+
+        A new optimizer needs a new state, or its values in the old one, ``fnn.set_hyper(ts, learning_rate=1e-4)``:
+        hyper-parameters are part of the state, and those of the state count. Training gives a `RuntimeWarning` where a
+        state still has a value of the optimizer that was replaced.
+        """
         assert self.config is not None
-        return Task(**{"model": self.model, **self.config.kwargs, **changes})
+        new = Task(**{"model": self.model, **self.config.kwargs, **changes})
+        object.__setattr__(new, "former", (*self.former, *([self.optimizer] if "optimizer" in changes else [])))
+        return new
 
     @property
     def penalties(self) -> tuple[Callable[[Params], Array], ...]:

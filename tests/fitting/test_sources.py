@@ -104,7 +104,7 @@ def test_a_padded_batch_compiles_nothing(independent, task, data):
     def programs(task, stream):
         ts = fnn.init(task, jax.random.key(0), data[0][:1])
         before = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
-        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=16, verbose=0)
+        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=None if stream else 16, verbose=0)
         after = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
         return after[0] - before[0], after[1] - before[1]
 

@@ -15,6 +15,7 @@ MODEL = fnn.Dense(1)
 TASK = fnn.Task(MODEL, "mse")
 SGD = fnn.Task(MODEL, "mse", fnn.sgd(0.1, momentum=0.9))
 WIDE = fnn.Task(fnn.Dense(8), "mse")
+CLASSES = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy")
 SOFTMAX = fnn.Sequential(fnn.Dense(3), fnn.Activation(jax.nn.softmax))
 
 
@@ -53,6 +54,12 @@ CASES = {
     "four items in a batch": lambda: step(X, Y, Y, Y),
     "fewer targets than inputs": lambda: step(X, Y[:7]),
     "sample weights as a column": lambda: step(X, Y[:, 0], Y),
+    "a softmax over one output": lambda: state(fnn.Task(fnn.Dense(1, "softmax"), "mse")),
+    "the state of a model of another width": lambda: step(X, Y, ts=state(WIDE)),
+    "labels from 1": lambda: fnn.train_step(CLASSES, state(CLASSES), (X, np.arange(8) % 3 + 1)),
+    "the learning rate of an optimizer that was replaced": lambda: fnn.run(
+        TASK.replace(optimizer=fnn.adam(1e-9)), state(), (X, Y)
+    ),
     "the optimizer state of another model": lambda: step(X, Y, ts=state()._replace(opt_state=state(WIDE).opt_state)),
     "the optimizer state of another optimizer": lambda: step(X, Y, ts=state(SGD)),
     "fewer rows than one full batch": lambda: run(X, Y, batch_size=32, drop_remainder=True),
