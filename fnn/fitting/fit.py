@@ -61,7 +61,7 @@ def fit(
         output.
       epochs: passes over the data; default 1.
       batch_size: for arrays, examples per step; default 32. The last, smaller batch trains too. An iterable has its own
-        batches, and batch_size is refused.
+        batches; another batch_size is refused.
       validation_data: data to evaluate after each epoch, in the same forms as ``data``.
       validation_split: fraction of the rows to validate on instead, taken from the end before shuffling.
       shuffle: whether each epoch visits the rows in a new order; for arrays only, default True.

@@ -176,14 +176,11 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with validation_split", got=kind, hint="Use validation_data.")
     if options.chunk_bytes is not None:
         fail("fit", expected="arrays with chunk_bytes", got=kind, hint="Leave chunk_bytes out.")
-    if options.batch_size is not None:
-        hint = "Leave batch_size out: the iterable gives the batches."
-        fail("fit", expected="arrays with batch_size", got=kind, hint=hint)
     if options.drop_remainder:
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     if options.steps_per_epoch is None:
         inputs.check_ends("fit", stream, "steps_per_epoch")
-    return StreamSource(task, hooks, stream, options.class_weight, options.steps_per_epoch)
+    return StreamSource(task, hooks, stream, options.class_weight, options.steps_per_epoch, options.batch_size)
 
 
 def _arrays(

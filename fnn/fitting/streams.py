@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import keeps_state
-from .._core.errors import located
+from .._core.errors import fail, located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, rows_of
@@ -61,9 +61,11 @@ class StreamSource(Source):
         stream: Iterable[PyTree],
         class_weight: ClassWeight | None,
         steps_per_epoch: int | None,
+        asked: int | None,
     ) -> None:
         super().__init__(task, hooks)
         self.stream, self.class_weight = stream, class_weight
+        self.asked = asked  # the batch_size of the call, which the iterable must have
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
         self.steps_per_epoch = steps_per_epoch
@@ -97,6 +99,7 @@ class StreamSource(Source):
                 shapes = Signature.of(batch)
             if self.first is None:
                 self.first, self.batch_size = shapes, rows_of(batch)
+                self._check_size(number)
             part = self.pads and _is_part(shapes, self.first)
             alone = not (part or shapes == self.first) or any(isinstance(a, jax.Array) for a in jax.tree.leaves(batch))
             if alone and gathered:
@@ -125,6 +128,14 @@ class StreamSource(Source):
                 self.most = _most_gathered(batch)
         if gathered:
             yield self._piece(gathered, state)
+
+    def _check_size(self, number: int) -> None:
+        """Refuse a ``batch_size`` other than the rows of the first batch that was read, unless it ends an epoch."""
+        ends = self.total == 1 or number > 0
+        if self.asked is not None and (self.batch_size > self.asked or (self.batch_size < self.asked and not ends)):
+            hint = "The iterable decides: leave batch_size out, or change the iterable."
+            got = f"batches of {self.batch_size}"
+            fail("fit", expected=f"batches of {self.asked} rows, as batch_size says", got=got, hint=hint)
 
     def _share(self, count: int, done: int, made: int) -> Iterator[Batch]:
         """The batches of an epoch of ``count`` from number ``done`` on; fewer if the iterable runs out."""

@@ -52,7 +52,7 @@ CASES = {
     "a class without a weight": lambda: fit(class_weight=[1.0, 2.0]),
     "an iterator for two epochs": lambda: fnn.fit(TASK, state(), iter([(X, CLASSES)]), epochs=2),
     "an endless iterator": lambda: fnn.fit(TASK, state(), itertools.cycle([(X, CLASSES)])),
-    "a batch size with batches": lambda: fnn.fit(TASK, state(), iter([(X, CLASSES)]), batch_size=4),
+    "another batch size than that of the batches": lambda: fnn.fit(TASK, state(), iter([(X, CLASSES)]), batch_size=4),
     "a flag as text": lambda: fit(shuffle="False"),
     "steps per epoch with arrays": lambda: fit(steps_per_epoch=10),
     "validation steps with arrays": lambda: fit(validation_data=(X, CLASSES), validation_steps=10),

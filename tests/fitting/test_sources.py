@@ -104,7 +104,7 @@ def test_a_padded_batch_compiles_nothing(independent, task, data):
     def programs(task, stream):
         ts = fnn.init(task, jax.random.key(0), data[0][:1])
         before = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
-        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=None if stream else 16, verbose=0)
+        fnn.fit(task, ts, Loader(data, 16) if stream else data, batch_size=16, verbose=0)
         after = pieces._advance._cache_size(), pieces._advance_rows._cache_size()
         return after[0] - before[0], after[1] - before[1]
 
@@ -344,3 +344,17 @@ def test_an_iterable_is_iterated_once_per_epoch(task, ts, data):
 
     fnn.fit(task, ts, Loader(), epochs=3, verbose=0)
     assert len(started) == 3
+
+
+def test_a_batch_size_other_than_that_of_the_iterable_is_refused(independent, data):
+    def fit(stream, **options):
+        return fnn.fit(independent, fnn.init(independent, jax.random.key(0), data[0][:1]), stream, verbose=0, **options)
+
+    for size in (7, 17, 32, np.int64(20)):
+        with pytest.raises(fnn.InputError, match=rf"fit: expected batches of {size} rows, as batch_size says, got"):
+            fit(Loader(data, 16), batch_size=size)
+    small = tuple(a[:5] for a in data)
+    for stream, size in ((Loader(data, 16), 16), (Loader(data, 16), None), ([small], 32)):
+        fit(stream, batch_size=size)  # a single batch may be the smaller last one
+    with pytest.raises(fnn.InputError, match="batch_size to be an integer of at least 1, got 0"):
+        fit([small], batch_size=0)
