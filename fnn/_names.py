@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 _WITH_RANK = {
     "Conv": "Conv",
@@ -25,15 +25,83 @@ _WITH_RANK = {
     "UpSampling": "UpSampling",
 }
 _LOSSES = {
-    **dict.fromkeys(("CrossEntropy", "CrossEntropyLoss"), "sparse_categorical_crossentropy"),
-    **dict.fromkeys(("BCEWithLogitsLoss", "BinaryCrossEntropyWithLogits", "BCELoss"), "binary_crossentropy"),
-    **dict.fromkeys(("MSELoss", "MSE", "squared_error"), "mean_squared_error"),
-    **dict.fromkeys(("L1Loss", "MAE", "absolute_error"), "mean_absolute_error"),
+    **dict.fromkeys(
+        ("CrossEntropy", "CrossEntropyLoss", "SCCE", "NLLLoss", "NLL", "softmax_cross_entropy_with_integer_labels"),
+        "sparse_categorical_crossentropy",
+    ),
+    **dict.fromkeys(("CCE", "softmax_cross_entropy"), "categorical_crossentropy"),
+    **dict.fromkeys(
+        ("BCE", "BCELoss", "BCEWithLogits", "BCEWithLogitsLoss", "BinaryCrossEntropyWithLogits"), "binary_crossentropy"
+    ),
+    **dict.fromkeys(("log_loss", "sigmoid_binary_cross_entropy"), "binary_crossentropy"),
+    **dict.fromkeys(("MSELoss", "MSE", "squared_error", "L2Loss", "L2"), "mean_squared_error"),
+    **dict.fromkeys(("RMSE", "root_mean_squared_error"), 'losses.mean_squared_error as loss, with metrics=("rmse",)'),
+    **dict.fromkeys(("L1Loss", "L1", "MAE", "absolute_error"), "mean_absolute_error"),
+    "MAPE": "mean_absolute_percentage_error",
+    "MSLE": "mean_squared_logarithmic_error",
     **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "huber"),
-    "KLDivLoss": "kl_divergence",
+    **dict.fromkeys(("KLDivLoss", "kl_div", "KLD"), "kl_divergence"),
     "PoissonNLLLoss": "poisson",
     "GaussianNLLLoss": "gaussian_nll",
 }
+_INITIALIZERS = {
+    "RandomNormal": "normal",
+    **dict.fromkeys(("Random", "RandomUniform"), "uniform"),
+    **dict.fromkeys(("Xavier", "XavierUniform"), "glorot_uniform"),
+    "XavierNormal": "glorot_normal",
+    **dict.fromkeys(("Kaiming", "KaimingUniform"), "he_uniform"),
+    **dict.fromkeys(("He", "KaimingNormal"), "he_normal"),
+    **dict.fromkeys(("TruncatedNormal", "VarianceScaling"), "initializers.lecun_normal, glorot_normal or he_normal"),
+    **dict.fromkeys(("Constant", "Const"), "initializers.constant(value)"),
+}
+_ACTIVATIONS = {
+    **dict.fromkeys(("logistic", "expit", "sigm"), "sigmoid"),
+    **dict.fromkeys(("identity", "none", "lin"), "linear"),
+    "PReLU": "leaky_relu",
+    "heaviside": "step",
+}
+_METRICS = {
+    **dict.fromkeys(("acc", "accuracy_score"), "accuracy"),
+    "roc_auc_score": "auc",
+    "mse": 'losses.mean_squared_error, or metrics=("mse",) in a task',
+    **{
+        name: f'metrics.precision_recall_f1, or metrics=("{name}",) in a task' for name in ("precision", "recall", "f1")
+    },
+    "f1_score": 'metrics.precision_recall_f1, or metrics=("f1",) in a task',
+    **dict.fromkeys(("categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
+    "r2": "r2_score",
+    "top5": "top_k_accuracy",
+    "iou": "mean_iou",
+}
+_OPTIMIZERS = {
+    "momentum": "sgd(momentum=0.9)",
+    "nesterov": "sgd(momentum=0.9, nesterov=True)",
+}
+_SCHEDULES = {
+    **dict.fromkeys(("StepLR", "step", "staircase"), "schedules.exponential_decay(..., staircase=True)"),
+    **dict.fromkeys(("PiecewiseConstantDecay", "MultiStepLR"), "piecewise_constant"),
+    **dict.fromkeys(("ExponentialLR", "exponential"), "exponential_decay"),
+    **dict.fromkeys(("CosineAnnealingLR", "CosineAnnealing", "cosine"), "cosine_decay"),
+    **dict.fromkeys(("LinearLR", "LinearWarmup"), "warmup"),
+}
+_PLOTS = {
+    **dict.fromkeys(("history", "curves", "loss", "accuracy", "plot_history", "plot_curves"), "learning_curves"),
+    **dict.fromkeys(("decision_regions", "plot_decision_regions"), "decision_boundary"),
+    **dict.fromkeys(("plot_model", "model_graph", "draw_graph", "graph"), "model"),
+    **dict.fromkeys(("image", "imshow", "digits", "kernels", "filters"), "images"),
+    "plot_confusion_matrix": "confusion_matrix",
+    **dict.fromkeys(("calibration", "calibration_curve"), "reliability"),
+}
+_BY_KIND = {
+    "loss": ("losses", _LOSSES),
+    "initializer": ("initializers", _INITIALIZERS),
+    "activation": ("activations", _ACTIVATIONS),
+    "metric": ("metrics", _METRICS),
+    "optimizer": ("optimizers", _OPTIMIZERS),
+    "schedule": ("schedules", _SCHEDULES),
+    "plot": ("plot", _PLOTS),
+}
+"""For each kind of function its module, and the function's name in it, or other code below fnn, by other names."""
 _EQUIVALENTS = {
     **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
     **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
@@ -66,7 +134,7 @@ _EQUIVALENTS = {
     **dict.fromkeys(("concatenate", "Concat"), "Concatenate"),
     "Lambda": "Activation(fn)",
     "Identity": 'Activation("linear")',
-    "Resizing": "Activation(fn), with a function fn that calls jax.image.resize,",
+    "Resizing": "Activation(fn), with a function fn that calls jax.image.resize",
     "Module": "Layer, two pure functions",
     "ReLU": 'Activation("relu")',
     "LeakyReLU": 'Activation("leaky_relu")',
@@ -78,7 +146,6 @@ _EQUIVALENTS = {
     "GRUCell": "gru_cell",
     "SimpleRNNCell": "simple_rnn_cell",
     "RNN": "SimpleRNN, LSTM or GRU",
-    "momentum": "sgd(momentum=0.9)",
     "EarlyStopping": "early_stopping",
     "ReduceLROnPlateau": "reduce_on_plateau",
     "ModelCheckpoint": "model_checkpoint",
@@ -92,9 +159,6 @@ _EQUIVALENTS = {
     "layers": "Dense (all layers are directly in fnn)",
     **dict.fromkeys(("models", "linen", "nnx"), "Sequential (all layers are directly in fnn)"),
     **dict.fromkeys(("utils", "preprocessing"), "data"),
-    **dict.fromkeys(("plot_model", "draw_graph"), "plot.model"),
-    **dict.fromkeys(("plot_history", "plot_curves"), "plot.learning_curves"),
-    "plot_confusion_matrix": "plot.confusion_matrix",
     **dict.fromkeys(("Tokenizer", "TextVectorization", "StringLookup"), "text.Vocabulary.of(text)"),
     "load_iris": "data.iris",
     "load_digits": "data.digits",
@@ -105,29 +169,23 @@ _EQUIVALENTS = {
     **dict.fromkeys(("OneHotEncoder", "CategoryEncoding"), "data.table_encode"),
     **dict.fromkeys(("KFold", "StratifiedKFold"), "data.folds"),
     **dict.fromkeys(("DataLoader", "from_generator"), "data.Stream"),
-    "accuracy_score": "metrics.accuracy",
-    "roc_auc_score": "metrics.auc",
     "train_test_split": "data.train_test_split",
     "confusion_matrix": "metrics.confusion_matrix",
     **dict.fromkeys(("manual_seed", "set_random_seed", "seed_everything"), "init(task, jax.random.key(0), x): the key"),
     **dict.fromkeys(("no_grad", "stop_gradient"), "predict, or jax.lax.stop_gradient"),
     **{name: f"activations.{name}" for name in ("relu", "sigmoid", "softmax", "tanh", "gelu", "softplus", "swish")},
-    **dict.fromkeys(("GELU", "SiLU", "Swish", "Mish", "Softplus", "PReLU"), 'Activation("gelu") and its like'),
-    **dict.fromkeys(("l1", "l2", "l1_l2"), "penalties.l2"),
+    **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus")},
+    "PReLU": 'Activation("leaky_relu"), whose slope is fixed',
+    **{name: f"penalties.{name.replace('_', '')}" for name in ("l1", "l2", "l1_l2")},
     "pad_sequences": "Masked(x, mask), of an array padded with NumPy",
     **dict.fromkeys(
         ("TransformerEncoder", "TransformerEncoderLayer"), "Sequential of fnn.Residual and fnn.MultiHeadAttention"
     ),
-    "f1_score": 'metrics.precision_recall_f1, and metrics=("f1",) in a task',
-    **{name: f"losses.{here}" for name, here in _LOSSES.items()},
     **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
     "MaxNorm": "penalties.max_norm",
     "UnitNorm": "penalties.unit_norm",
     "NonNeg": "penalties.non_negative",
     "LearningRateScheduler": "schedules, e.g. fnn.adam(fnn.schedules.exponential_decay(...))",
-    **dict.fromkeys(("StepLR", "PiecewiseConstantDecay"), "schedules.piecewise_constant"),
-    **dict.fromkeys(("ExponentialLR", "ExponentialDecay"), "schedules.exponential_decay"),
-    **dict.fromkeys(("CosineAnnealingLR", "CosineDecay"), "schedules.cosine_decay"),
     "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
 }
 
@@ -245,38 +303,58 @@ def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
     ``known`` are the names of the module, and those of fnn with "fnn." in front.
 
     >>> missing("Conv2D", [])
-    "fnn has no 'Conv2D'. It is called fnn.Conv here."
+    "fnn has no 'Conv2D'. Use fnn.Conv."
     >>> missing("Drpout", ["Dropout", "Dense"])
     "fnn has no 'Drpout'. Did you mean fnn.Dropout?"
-    >>> missing("MeanSquaredError", ["mean_squared_error"], "fnn.losses")
-    "fnn.losses has no 'MeanSquaredError'. It is called fnn.losses.mean_squared_error here."
+    >>> missing("mse", ["mean_squared_error"], "fnn.losses")
+    "fnn.losses has no 'mse'. Use fnn.losses.mean_squared_error."
     """
     message = f"{module} has no {name!r}."
     names = {one if one.startswith("fnn.") else f"{module}.{one}": one.removeprefix("fnn.") for one in known}
+    if code := _equivalent(name, names, module):
+        return f"{message} Use {code}."
+    # A name of another module is meant only if nearly all of it is the same.
+    own = {_plain(one): path for path, one in names.items() if path.startswith(f"{module}.") and not one.isupper()}
+    others = {_plain(one): path for path, one in names.items()}
+    close = [own[other] for other in difflib.get_close_matches(_plain(name), list(own), n=2)]
+    close = close or [others[other] for other in difflib.get_close_matches(_plain(name), list(others), n=2, cutoff=0.8)]
+    return f"{message} Did you mean {' or '.join(close)}?" if close else message
 
-    def other_kind(path: str) -> bool:  # a class where a function was meant, or the reverse
-        return path.rpartition(".")[2][:1].isupper() != name[:1].isupper()
+
+def _equivalent(name: str, names: Mapping[str, str], module: str) -> str:
+    """The code for a name of another library, or in another spelling; ``names`` are the last parts of known paths."""
+    if f"fnn.{name}" in names and module != "fnn":
+        return f"fnn.{name}"
+    kinds = sorted(_BY_KIND, key=lambda kind: f"fnn.{_BY_KIND[kind][0]}" != module)  # the module's own comes first
+    if f"fnn.{_BY_KIND[kinds[0]][0]}" == module and (code := synonym(kinds[0], name, quoted=False)):
+        return code
+
+    def other_kind(path: str) -> tuple[bool, bool]:  # of another module; a class where a function was meant
+        return not path.startswith(f"{module}."), path.rpartition(".")[2][:1].isupper() != name[:1].isupper()
 
     plain: dict[str, str] = {}
     for path in sorted(names, key=other_kind):
         plain.setdefault(_plain(names[path]), path)
-    if f"fnn.{name}" in names and module != "fnn":
-        return f"{message} It is called fnn.{name} here."
     if name in _EQUIVALENTS:
-        return f"{message} It is called fnn.{_EQUIVALENTS[name]} here."
+        return f"fnn.{_EQUIVALENTS[name]}"
     if found := plain.get(_plain(name), plain.get(_plain(name.removesuffix("Loss").removesuffix("Layer")))):
-        return f"{message} It is called {found} here."
-    close = difflib.get_close_matches(_plain(name), list(plain), n=2)
-    return f"{message} Did you mean {' or '.join(plain[other] for other in close)}?" if close else message
+        return found
+    return next((code for kind in kinds if (code := synonym(kind, name, quoted=False))), "")
 
 
-def loss_here(name: str) -> str | None:
-    """What a loss of PyTorch or scikit-learn is called here; None for another name.
+def synonym(kind: str, name: str, *, quoted: bool = True) -> str:
+    """What a function of another library is here: its name, or code, or "" for an unknown one.
 
-    >>> loss_here("mse_loss"), loss_here("mine")
-    ('mean_squared_error', None)
+    >>> synonym("loss", "mse_loss"), synonym("initializer", "Const"), synonym("loss", "mine")
+    ("'mean_squared_error'", 'fnn.initializers.constant(value)', '')
+    >>> synonym("loss", "mse_loss", quoted=False)
+    'fnn.losses.mean_squared_error'
     """
-    return {_plain(other): here for other, here in _LOSSES.items()}.get(_plain(name))
+    module, table = _BY_KIND.get(kind, ("", {}))
+    here = {_plain(other): code for other, code in table.items()}.get(_plain(name).removesuffix("initializer"), "")
+    if not here.isidentifier():
+        return here and f"fnn.{here}"
+    return repr(here) if quoted else f"fnn.{module}.{here}"
 
 
 def _plain(name: str) -> str:

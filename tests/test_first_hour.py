@@ -27,21 +27,32 @@ def public_modules():
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("layers", "called fnn.Dense"),
-        ("nn.Linear", "fnn.nn has no 'Linear'. It is called fnn.Dense"),
-        ("nn.LSTM", "It is called fnn.LSTM"),
-        ("nn.ReLU", 'called fnn.Activation("relu")'),
-        ("optimizers.Adam", "called fnn.adam"),
-        ("optimizers.schedules.CosineDecay", "called fnn.schedules.cosine_decay"),
-        ("losses.MeanSquaredError", "called fnn.losses.mean_squared_error"),
-        ("losses.CrossEntropyLoss", "called fnn.losses.sparse_categorical_crossentropy"),
-        ("initializers.HeNormal", "called fnn.initializers.he_normal"),
+        ("layers", "Use fnn.Dense"),
+        ("nn.Linear", "fnn.nn has no 'Linear'. Use fnn.Dense"),
+        ("nn.LSTM", "Use fnn.LSTM"),
+        ("nn.ReLU", 'Use fnn.Activation("relu")'),
+        ("optimizers.Adam", "Use fnn.adam"),
+        ("optimizers.schedules.CosineDecay", "Use fnn.schedules.cosine_decay"),
+        ("losses.MeanSquaredError", "Use fnn.losses.mean_squared_error"),
+        ("losses.CrossEntropyLoss", "Use fnn.losses.sparse_categorical_crossentropy"),
+        ("initializers.HeNormal", "Use fnn.initializers.he_normal"),
         ("activations.ReLU", 'fnn.Activation("relu")'),
         ("penalties.L2", "fnn.penalties.l2"),
         ("metrics.Acuracy", "Did you mean fnn.metrics.accuracy"),
-        ("data.load_iris", "called fnn.data.iris"),
-        ("plot.plot_history", "called fnn.plot.learning_curves"),
-        ("text.Tokenizer", "called fnn.text.Vocabulary"),
+        ("data.load_iris", "Use fnn.data.iris"),
+        ("plot.plot_history", "Use fnn.plot.learning_curves"),
+        ("plot.history", "Use fnn.plot.learning_curves."),
+        ("losses.mse", "Use fnn.losses.mean_squared_error."),
+        ("losses.l1", "Use fnn.losses.mean_absolute_error."),
+        ("initializers.RandomNormal", "Use fnn.initializers.normal."),
+        ("initializers.xavier_uniform", "Use fnn.initializers.glorot_uniform."),
+        ("initializers.Const", "Use fnn.initializers.constant(value)."),
+        ("activations.logistic", "Use fnn.activations.sigmoid."),
+        ("metrics.mse", 'Use fnn.losses.mean_squared_error, or metrics=("mse",) in a task.'),
+        ("schedules.StepLR", "Use fnn.schedules.exponential_decay(..., staircase=True)."),
+        ("logistic", "Use fnn.activations.sigmoid."),
+        ("PReLU", 'Use fnn.Activation("leaky_relu"), whose slope is fixed.'),
+        ("text.Tokenizer", "Use fnn.text.Vocabulary"),
         ("classic.Perceptrons", "fnn.classic has no"),
         ("Drpout", "fnn.Dropout"),
     ],
@@ -56,9 +67,41 @@ def test_names_of_other_libraries_anywhere(path, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["qqq", "Msked", "weigth"])
+def test_names_of_other_modules_are_no_guess_for_a_short_name(name):
+    with pytest.raises(AttributeError, match=f"fnn.losses has no '{name}'.( Did you mean fnn.Masked.)?$"):
+        getattr(fnn.losses, name)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fnn.Dense(1, kernel_initializer="RandomNormal"), "Use 'normal'."),
+        (lambda: fnn.Dense(1, kernel_initializer="RandomNormalInitializer"), "Use 'normal'."),
+        (lambda: fnn.Dense(1, kernel_initializer="kaiming_uniform"), "Use 'he_uniform'."),
+        (lambda: fnn.Dense(1, bias_initializer="constant"), "Use fnn.initializers.constant(value)."),
+        (lambda: fnn.Dense(1, activation="logistic"), "Use 'sigmoid'."),
+        (lambda: fnn.Dense(1, activation="leakyrelu"), "Use 'leaky_relu'."),
+        (lambda: fnn.Dense(1, activation="none"), "Use 'linear'."),
+        (lambda: fnn.Task(fnn.Dense(1), "cce"), "Use 'categorical_crossentropy'."),
+        (lambda: fnn.Task(fnn.Dense(1), "categorical_cross_entropy"), "Use 'categorical_crossentropy'."),
+        (lambda: fnn.Task(fnn.Dense(1), "rmse"), 'Use fnn.losses.mean_squared_error as loss, with metrics=("rmse",).'),
+        (lambda: fnn.Task(fnn.Dense(1), "mse", "momentum"), "Use fnn.sgd(momentum=0.9)."),
+        (lambda: fnn.Task(fnn.Dense(1), "mse", metrics="top5"), "Use 'top_k_accuracy'."),
+    ],
+)
+def test_names_of_other_libraries_as_text(make, words):
+    with pytest.raises(fnn.InputError) as error:
+        make()
+    assert str(error.value).endswith(words)
+
+
 def test_every_name_that_a_hint_mentions_exists():
-    hints = [*fnn._names._EQUIVALENTS.values(), *fnn._names._ARGUMENTS.values(), *fnn._names._METHODS.values()]
-    for hint in [f"fnn.{hints[i]}" if i < len(fnn._names._EQUIVALENTS) else hints[i] for i in range(len(hints))]:
+    below = list(fnn._names._EQUIVALENTS.values())
+    for module, table in fnn._names._BY_KIND.values():
+        below += [f"{module}.{code}" if code.isidentifier() else code for code in table.values()]
+    others = [*fnn._names._ARGUMENTS.values(), *fnn._names._METHODS.values()]
+    for hint in [*(f"fnn.{code}" for code in below), *others]:
         for word in hint.replace("(", " ").replace(",", " ").replace(")", " ").split():
             if word.startswith("fnn.") and word != "fnn.":
                 found = fnn

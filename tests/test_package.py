@@ -44,9 +44,10 @@ def test_public_names_are_reachable_from_the_top():
 
 @pytest.mark.parametrize(
     ("name", "here"),
-    [("Conv2D", "Conv here"), ("MaxPooling2D", "MaxPool here"), ("ZeroPadding2D", "ZeroPadding here"),
-     ("SeparableConv2D", "SeparableConv here"), ("SpatialDropout1D", "SpatialDropout here"), ("add", "fnn.Add here"),
-     ("EarlyStopping", "early_stopping here"),
+    [("Conv2D", "Use fnn.Conv.$"), ("MaxPooling2D", "Use fnn.MaxPool.$"), ("ZeroPadding2D", "Use fnn.ZeroPadding.$"),
+     ("SeparableConv2D", "Use fnn.SeparableConv.$"), ("SpatialDropout1D", "Use fnn.SpatialDropout.$"),
+     ("add", "Use fnn.Add.$"),
+     ("EarlyStopping", "Use fnn.early_stopping.$"),
      ("Drpout", "Did you mean fnn.Dropout"), ("qqq", "fnn has no 'qqq'.$")],
 )  # fmt: skip
 def test_names_of_other_libraries_get_a_hint(name, here):

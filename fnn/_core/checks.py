@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 import re
 from collections.abc import Callable, Container, Mapping
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 import jax
 import numpy as np
 
+from .._names import synonym
 from .described import in_words, is_constructor, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
@@ -125,8 +127,14 @@ def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " 
     if isinstance(name, str) and canonical(name, table) in table:
         return table[canonical(name, table)]
     options = sorted(table)
-    close = difflib.get_close_matches(str(name).lower(), options, n=3, cutoff=0.5)
-    hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(options)}."
+    plain = {option.replace("_", ""): option for option in options}
+    close = difflib.get_close_matches(
+        str(name).lower().replace("_", ""), plain, n=3, cutoff=0.6 if len(str(name)) > 2 else 0.5
+    )
+    hint = f"Did you mean {listed(plain[option] for option in close)}?" if close else f"Known: {', '.join(options)}."
+    if isinstance(name, str):
+        same = plain.get(name.lower().replace("_", ""))
+        hint = f"Use {code}." if (code := repr(same) if same else synonym(kind, name)) else hint
     fail(kind, expected=f"the name of a known {kind}{or_else}", got=repr(name), hint=hint)
 
 
@@ -149,6 +157,24 @@ def refuse_uncalled(where: str, expected: str, given: object) -> None:
     """Refuse a function or class that makes what is wanted, such as ``fnn.penalties.l2`` for ``l2(1e-4)``."""
     if is_constructor(given):
         fail(where, expected=expected, got=in_words(given), hint=f"Call it: {written(given)}(...).")
+
+
+def accepts(fn: Callable[..., object], count: int, *names: str) -> bool:
+    """Whether a function accepts this number of arguments, and these by name."""
+    try:
+        inspect.signature(fn).bind(*range(count), **dict.fromkeys(names))
+    except TypeError:
+        return False
+    except ValueError:  # compiled functions may hide their arguments
+        pass
+    return True
+
+
+def check_accepts(where: str, form: str, fn: Callable[..., object], count: int, *names: str) -> None:
+    """Refuse a function that cannot be called in this form, such as ``(predictions, targets)``."""
+    if not accepts(fn, count, *names):
+        got = f"{written(fn)}({', '.join(map(str, inspect.signature(fn).parameters.values()))})"
+        fail(where, expected=f"a function {form}", got=got)
 
 
 def check_key(where: str, key: object) -> None:

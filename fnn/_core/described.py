@@ -17,7 +17,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, Self, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -159,8 +159,17 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
 
+    vars(remember)["__mro_entries__"] = functools.partial(_refuse_subclass, make)
     _CONSTRUCTORS.add(remember)
     return remember
+
+
+def _refuse_subclass(make: Callable[..., object], bases: tuple[object, ...]) -> NoReturn:
+    """Refuse a class statement with a constructor among its bases, which calls this."""
+    text = f"{make.__name__} is a function, not a class to inherit from."
+    if make.__annotations__.get("return") == "Layer":
+        text += " To define a layer, write fnn.Layer(init, apply); to combine layers, write fnn.Model(forward, ...)."
+    raise TypeError(text)
 
 
 _CONSTRUCTORS: set[Callable[..., object]] = set()

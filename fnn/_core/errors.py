@@ -6,6 +6,21 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn
 
+import jax
+
+_TRACED = "JAX traces this function, so its arrays have no values yet."
+_ADVICE = {
+    jax.errors.TracerArrayConversionError: "NumPy cannot read them: write jnp in place of np.",
+    jax.errors.TracerBoolConversionError: "In place of if, write jnp.where(condition, a, b) or jax.lax.cond; in place "
+    "of while, jax.lax.while_loop; in place of and, or and not: &, | and ~.",
+    jax.errors.TracerIntegerConversionError: "In place of for i in range(n), write jax.lax.fori_loop; in place of "
+    "items[i], jnp.stack(items)[i]. Sizes that do not change are in x.shape.",
+    jax.errors.NonConcreteBooleanIndexError: "In place of x[mask], write jnp.where(mask, x, 0).",
+    jax.errors.ConcretizationTypeError: "In place of float(x), int(x) or x.item(), write x, or x.astype(...). Sizes "
+    "that do not change are in x.shape.",
+}
+"""What to write in a traced function, by the error of JAX; the first kind that fits."""
+
 
 class InputError(ValueError):
     """Bad input, caught before compilation.
@@ -32,10 +47,34 @@ def located(where: str | Callable[[Exception], str]) -> Iterator[None]:
     except Exception as error:
         place = where(error) if callable(where) else where
         if isinstance(error, InputError):
-            raise type(error)(f"{place} > {error}") from None
+            is_named = str(error).startswith(f"{place}:")  # by a check that is used in other places too
+            raise type(error)(str(error) if is_named else f"{place} > {error}") from None
         # User code may raise anything; its type and text stay, the place is added as a note.
-        error.add_note(f"in {place}")
+        _note(error, place)
         raise
+
+
+@contextlib.contextmanager
+def noted(where: str, *, innermost: bool = False) -> Iterator[None]:
+    """Note a place on errors of a user's function inside; an `InputError` names its own.
+
+    With ``innermost``, an error that has a place already keeps that alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        has_place = any(note.startswith("in ") for note in getattr(error, "__notes__", ()))
+        if not isinstance(error, InputError) and not (innermost and has_place):
+            _note(error, where)
+        raise
+
+
+def _note(error: Exception, place: str) -> None:
+    """Add a place to an error as a note, after advice on what a traced function can do instead, once."""
+    advice = next((f"{_TRACED} {text}" for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
+    if advice and advice not in getattr(error, "__notes__", ()):
+        error.add_note(advice)
+    error.add_note(f"in {place}")
 
 
 @contextlib.contextmanager
@@ -71,6 +110,11 @@ def with_article(name: str) -> str:
     """The name of a type with its article."""
     vowel = name[0] in "AEIOaeio" or name.startswith(("LSTM", "ndarray"))
     return f"{'an' if vowel else 'a'} {name}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``1 cell``, ``3 cells``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def listed(items: Iterable[object], word: str = "or") -> str:

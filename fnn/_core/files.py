@@ -10,6 +10,7 @@ import secrets
 import zipfile
 from collections.abc import Iterable
 
+from .described import in_words
 from .errors import fail
 
 FilePath = str | os.PathLike[str]
@@ -26,7 +27,9 @@ ENDINGS = {
 
 
 def check_ending(where: str, path: FilePath, right: str, *also: str) -> None:
-    """Refuse a file name with the ending of a format other than ``right`` and ``also``."""
+    """Refuse anything but a file name, and one with the ending of a format other than ``right`` and ``also``."""
+    if not isinstance(path, (str, os.PathLike)):
+        fail(where, expected=f"a file name that ends in {right}", got=in_words(path))
     stem, ending = os.path.splitext(path)
     if ending.lower() in ENDINGS - {right, *also}:
         kind = "a CSV file" if right == ".csv" else "a safetensors file"

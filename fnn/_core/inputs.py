@@ -13,7 +13,7 @@ from jax.tree_util import KeyPath, keystr, tree_map_with_path
 
 from .arrays import BLOCK, LIMITS, as_array, check_fits, fits_within, is_missing, jax_setting, library_of, read
 from .checks import is_concrete
-from .errors import InputError, fail, kind_of
+from .errors import InputError, counted, fail, kind_of
 from .types import AnyArray, Array, ArrayLike, PyTree
 
 
@@ -34,7 +34,7 @@ def refuse_set(data: object, where: str, *, pair: bool) -> None:
         x, y = (f"data.{field}" for field in fields[:2])
         hint = f"Pass the tuple ({x}, {y})." if pair else f"Pass {x}."
         expected = "(x, y) or (x, y, sample_weight)" if pair else "arrays"
-        fail(where, expected=expected, got=f"{kind_of(data)} of {len(fields)} fields", hint=hint)
+        fail(where, expected=expected, got=f"{kind_of(data)} of {counted(len(fields), 'field')}", hint=hint)
 
 
 def with_shapes(where: str, x: PyTree) -> PyTree:

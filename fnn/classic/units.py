@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from .._core.checks import check_count, is_concrete
 from .._core.described import in_words
-from .._core.errors import describe, fail, listed, located
+from .._core.errors import counted, describe, fail, listed, located
 from .._core.tables import Table
 from .._core.types import Array, Params
 from ..nn.activations import step
@@ -87,7 +87,7 @@ class Unit(NamedTuple):
         if len(inputs) != len(weights):
             one = len(inputs) == 1 and np.ndim(inputs[0]) > 0
             hint = "Pass the inputs one by one, e.g. unit(x[:, 0], x[:, 1])." if one else ""
-            fail("Unit", expected=f"{len(weights)} inputs, one per weight", got=str(len(inputs)), hint=hint)
+            fail("Unit", expected=f"{counted(len(weights), 'input')}, one per weight", got=str(len(inputs)), hint=hint)
         bits = [_check_bits("Unit", value) for value in inputs]
         try:
             np.broadcast_shapes(*map(np.shape, bits))

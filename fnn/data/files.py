@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._core.errors import InputError, fail
+from .._core.errors import InputError, counted, fail
 from .._core.files import FilePath
 from .._core.warn import warn
 from .tables import EXACT, has_decimal_comma, integer_array, is_missing_mark
@@ -122,7 +122,12 @@ def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str]
             other = next((d for d in ";\t|," if d != delimiter and d in text.partition("\n")[0]), None)
             hint = f"Is it separated by {other!r}?" if other and min(len(row), len(header)) == 1 else ""
             cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
-            fail(f"{file}, line {line}", expected=f"{len(header)} cells, one for each column", got=cells, hint=hint)
+            fail(
+                f"{file}, line {line}",
+                expected=f"{counted(len(header), 'cell')}, one for each column",
+                got=cells,
+                hint=hint,
+            )
     return TextTable(file, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import as_arrays, as_labels, as_rows
 from .._core.types import Array, PyTree
 from ..nn.masks import Masked
@@ -83,13 +83,15 @@ def _test_count(where: str, test_size: float, rows: int) -> int:
     if isinstance(test_size, (int, np.integer)) and not isinstance(test_size, bool):
         test = int(test_size)
         if not 0 < test < rows:
-            fail(where, expected=f"test_size from 1 to {rows - 1} for {rows} rows", got=str(test))
+            fail(where, expected=f"test_size from 1 to {rows - 1} for {counted(rows, 'row')}", got=str(test))
         return test
     if not isinstance(test_size, (float, np.floating)) or not 0 < test_size < 1:
         fail(where, expected="test_size to be a fraction in (0, 1) or a number of rows", got=in_words(test_size))
     test = math.ceil(float(test_size) * rows)
     if test == rows:
-        fail(where, expected="a test_size that leaves rows for training", got=f"{test_size:g} of {rows} rows")
+        fail(
+            where, expected="a test_size that leaves rows for training", got=f"{test_size:g} of {counted(rows, 'row')}"
+        )
     return test
 
 
@@ -102,7 +104,7 @@ def _read_classes(where: str, stratify: ArrayLike, rows: int, least: int, why: s
     if counts.min() < least:
         few = int(counts.min())
         rare = f"{few} row{'s' * (few > 1)} of class {names[counts.argmin()]}"
-        fail(where, expected=f"at least {least} rows of each class {why}", got=rare)
+        fail(where, expected=f"at least {counted(least, 'row')} of each class {why}", got=rare)
     return names, number, counts
 
 
@@ -333,7 +335,7 @@ def take_fold(fold: Fold, *arrays: PyTree) -> tuple[tuple[PyTree, ...], tuple[Py
     arrays = as_arrays(arrays, "take_fold, arrays")
     for leaf in jax.tree.leaves(arrays):
         if np.ndim(leaf) == 0 or len(leaf) != fold.size:
-            fail("take_fold", expected=f"arrays of {fold.size} rows, as the folds have", got=describe(leaf))
+            fail("take_fold", expected=f"arrays of {counted(fold.size, 'row')}, as the folds have", got=describe(leaf))
     sides = []
     for rows, weight in ((fold.train, fold.train_weight), (fold.test, fold.test_weight)):
         taken = jax.tree.map(lambda a, rows=rows: jnp.asarray(a).at[rows].get(mode="promise_in_bounds"), arrays)

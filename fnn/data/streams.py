@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._core.checks import check_count, keeps_state
+from .._core.checks import check_accepts, check_count, keeps_state
 from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of
 from .._core.flags import flagged
@@ -72,7 +72,10 @@ class Stream(_Passes):
     def __init__(self, make: Callable[[int], Iterable[PyTree]], *, length: int | None = None) -> None:
         if not callable(make):
             hint = "A list of batches needs no Stream." if isinstance(make, Iterable) else ""
+            if isinstance(make, Iterator):  # a generator, or another iterator that is used up after one pass
+                hint = "Pass the function that makes it, uncalled: Stream(batches), with def batches(epoch): ..."
             fail("Stream", expected="a function of the epoch", got=kind_of(make), hint=hint)
+        check_accepts("Stream", "batches(epoch)", make, 1)
         if length is not None:
             check_count("Stream", "length", length)
         super().__init__()

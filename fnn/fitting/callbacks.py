@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import inspect
 import os
 from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
 
-from .._core.checks import check_count, renamed
+from .._core.checks import accepts, check_count, renamed
 from .._core.errors import fail, kind_of
 from .._core.files import check_ending
 from .._core.flags import flagged
@@ -50,25 +49,14 @@ def as_callback(given: object, where: str = "callback", number: str = "epoch") -
         hint = f"Keras's callbacks need a Keras model; write a function of ({number}, logs)."
         hint = hint if hasattr(given, "on_epoch_end") else ""
         fail(where, expected=expected, got=kind_of(given), hint=hint)
-    if _accepts(given, 3):
+    if accepts(given, 3):
         return given
-    if _accepts(given, 2):
+    if accepts(given, 2):
         return WithoutState(given)
     name = getattr(given, "__name__", type(given).__name__)
     hint = f"If it makes a callback, call it: {name}(...)."
     hint = f"A function of ({number}, logs) works too." if name == "<lambda>" else hint
     fail(where, expected=expected, got=f"{name}, which does not accept these arguments", hint=hint)
-
-
-def _accepts(fn: Callable[..., object], count: int) -> bool:
-    """Whether a function accepts this number of arguments."""
-    try:
-        inspect.signature(fn).bind(*range(count))
-    except TypeError:
-        return False
-    except ValueError:  # compiled functions may hide their arguments
-        pass
-    return True
 
 
 def on_batch(fn: Callable[..., object], *, every: int = 1) -> Callback:

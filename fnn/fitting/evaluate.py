@@ -25,6 +25,13 @@ _measure_all = jax.jit(measure_all, static_argnums=(0, 4))
 _merge = jax.jit(merge, static_argnums=0)
 _results = jax.jit(results, static_argnums=0)
 
+_PURE = {
+    "fit": "fnn.run, fnn.train_epoch or fnn.train_step",
+    "evaluate": "fnn.run(..., validation_data=(x, y)), whose history has the values",
+    "predict": "y, _ = task.model.apply(ts.params, ts.state, x)",
+}
+"""The pure function that does the work of a driver."""
+
 
 def check_call(where: str, task: object, ts: object, data: object, extra: tuple[object, ...] = ()) -> None:
     """Refuse calls that a driver cannot serve: other arguments, or a call inside a JAX transformation."""
@@ -37,7 +44,7 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three positional arguments", got=str(3 + len(extra)), hint=hint)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
-        hint = "Inside jit, vmap or grad use fnn.run, fnn.train_epoch or fnn.train_step."
+        hint = f"{where} runs on the host; inside fnn.many, fnn.sweep, jit, vmap or grad write {_PURE[where]}."
         fail(where, expected="concrete values", got="traced ones", hint=hint)
 
 
@@ -134,7 +141,7 @@ def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 2
             inputs.check_finite(part, "x", i * rows)
         parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    size = size_of(x)
+    size = size_of(x, "x")
     try:
         check_input(task, ts, x)
     except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import operator
@@ -17,7 +18,7 @@ import numpy as np
 from .._core.arrays import check_fits, read
 from .._core.checks import check_count
 from .._core.dtypes import at_least_float32, is_float
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import of_classes, several_labels
@@ -125,8 +126,8 @@ def warn_of_nan(where: str, rows: float) -> bool:
         fail(f"{where}, sample_weight", expected="at least one weight above 0", got="none")
     if rows > 0:
         warn(
-            f"{where}: the predictions of {int(rows):,} examples hold NaN. Metrics of classes count them as wrong. "
-            "Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
+            f"{where}: the predictions of {counted(int(rows), 'example')} hold NaN. Metrics of classes count them as "
+            "wrong. Look for the cause with fnn.layer_report, or with fnn.fit(..., check='finite')."
         )
     return rows > 0
 
@@ -142,6 +143,10 @@ def is_stream(data: object) -> TypeGuard[Iterable[PyTree]]:
 
 def as_data(data: PyTree | Iterable[PyTree], where: str = "data") -> Data:
     """Arrays parsed, or an iterable as it is."""
+    if inspect.isgeneratorfunction(data):
+        name = data.__name__
+        hint = f"Pass fnn.data.Stream({name}), with the epoch as its argument: def {name}(epoch): ..."
+        fail(where, expected="(x, y) or an iterable of batches", got="a generator function", hint=hint)
     return data if is_stream(data) else as_batch(data, where, defer_checks=True)
 
 
@@ -194,7 +199,7 @@ def batches(stream: Iterable[PyTree], where: str, first: int = 0) -> Iterator[Ba
 
 def refuse_empty(where: str) -> NoReturn:
     """Refuse an iterable without batches."""
-    hint = "An iterator is used up after one pass: pass a list, or an object whose __iter__ starts anew."
+    hint = "An iterator is used up after one pass: pass a list or an fnn.data.Stream, which start anew."
     fail(where, expected="at least one batch", got="none", hint=hint)
 
 
@@ -277,7 +282,7 @@ def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:
     size = rows_of(data)
     at = math.floor(size * (1 - fraction) + 1e-9)
     if at in (0, size):
-        got = f"{fraction:g} of {size} examples"
+        got = f"{fraction:g} of {counted(size, 'example')}"
         fail("fit", expected="a validation_split that leaves rows on both sides", got=got)
     y = data.y
     if getattr(y, "ndim", 0) == 1 and jnp.issubdtype(y.dtype, jnp.integer):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 import numpy as np
 
 from .._core.checks import keeps_state
-from .._core.errors import describe, fail
+from .._core.errors import counted, describe, fail
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
@@ -48,7 +48,7 @@ class Loop:
             if self.interrupted():
                 break
         if self.source.exhausted:
-            asked = f"{self.options.epochs} epochs of {self.source.total} steps"
+            asked = f"{counted(self.options.epochs, 'epoch')} of {self.source.total} steps"
             warn(f"fit: the iterable ran out of batches after step {position.made} of {asked}. Training ends here.")
         over = not position.stopped and (position.epoch >= self.options.epochs or self.source.exhausted)
         ts = _finish(self.callbacks, position.ts) if over else position.ts
@@ -78,7 +78,7 @@ class Loop:
         folder, epochs = self.checkpoints.folder, self.options.epochs
         if position.epoch > epochs:
             hint = "Raise epochs, or pass another folder."
-            got = f"{epochs}, but the run in {folder!r} has completed {position.epoch} epochs"
+            got = f"{epochs}, but the run in {folder!r} has completed {counted(position.epoch, 'epoch')}"
             fail("fit", expected="a number of epochs that is not exceeded yet", got=got, hint=hint)
         self.saved = position.identity
         over, note = position.stopped or position.epoch >= epochs, ""

@@ -122,7 +122,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     for name, stream in (("data", parsed), ("validation_data", validating)):
         endless = name == "data" and options.steps_per_epoch is not None
         if options.epochs > 1 and isinstance(stream, Iterator) and not endless:
-            hint = "Pass a list, or an object whose __iter__ starts anew."
+            hint = "Pass a list, or fnn.data.Stream(batches) of a generator function batches(epoch)."
             option = "steps_per_epoch" if name == "data" else "validation_steps"
             hint += f" For an endless one, pass {option}."
             expected = f"{name} that can be iterated over once per epoch"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import keeps_state
-from .._core.errors import fail, located
+from .._core.errors import counted, fail, located
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, rows_of
@@ -173,8 +173,8 @@ class StreamSource(Source):
             count += 1
         if self.total is not None and count != self.total:
             warn(
-                f"fit: the iterable has a length of {self.total} but gave {count} batches in this epoch. Does its "
-                "__iter__ start again, and does its length count batches?"
+                f"fit: the iterable has a length of {self.total} but gave {counted(count, 'batch', 'batches')} in this "
+                "epoch. Does its __iter__ start again, and does its length count batches?"
             )
 
     def _piece(self, gathered: list[Batch], state: object) -> Piece:

@@ -220,14 +220,16 @@ def check_classes(where: str, predictions: Array) -> None:
 def _class_targets(where: str, predictions: Array, targets: Array) -> Array:
     """Integer targets in the shape of the predictions without their last axis, in at least 32 bits."""
     check_classes(where, predictions)
+    hint = ""
+    if targets.shape == predictions.shape:
+        hint = f"For one-hot rows write y.argmax(-1), or use the loss {where.removeprefix('sparse_')!r}."
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        hint = "Use y.astype('int32'), or categorical_crossentropy for one-hot rows."
+        hint = hint or "Write y.astype('int32')."
         fail(where, expected="integer class numbers as targets", got=describe(targets), hint=hint)
     if targets.ndim == predictions.ndim and targets.shape[-1] == 1:
         targets = targets[..., 0]
     if targets.shape != predictions.shape[:-1]:
         expected = f"targets of shape {shape_text(predictions.shape[:-1])} for predictions {describe(predictions)}"
-        hint = "Use categorical_crossentropy for one-hot rows." if targets.shape == predictions.shape else ""
         fail(where, expected=expected, got=describe(targets), hint=hint)
     return targets if targets.dtype.itemsize >= 4 else targets.astype(jnp.int32)
 

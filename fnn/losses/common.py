@@ -12,8 +12,8 @@ import jax.numpy as jnp
 
 from .._core.checks import check_float
 from .._core.dtypes import widened
-from .._core.errors import describe, fail
-from .._core.types import Array, PyTree
+from .._core.errors import counted, describe, fail
+from .._core.types import Array, ArraySpec, PyTree, Shape
 
 Loss = Callable[[PyTree, PyTree], Array]
 FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions; predictions come first."
@@ -40,6 +40,13 @@ def check_order(where: str, fn: object) -> None:
 def mean_per_example(values: Array) -> Array:
     """The mean over all axes after the batch."""
     return jnp.mean(values, tuple(range(1, values.ndim)))
+
+
+def per_example_hint(values: ArraySpec) -> str:
+    """What to write in a function whose values are not one per example."""
+    if len(values.shape) > 1:
+        return "Take the mean over the other axes, such as values.mean(-1)."
+    return "" if values.shape else "Leave out the mean or sum over the examples; jnp.mean(values, -1) keeps them."
 
 
 def check_rows_apart(where: str, fn: Loss, predictions: PyTree, targets: PyTree) -> None:
@@ -81,9 +88,19 @@ def align(where: str, predictions: Array, targets: Array) -> tuple[Array, Array]
     elif targets.ndim == predictions.ndim + 1 and targets.shape[-1] == 1:
         targets = targets[..., 0]
     if predictions.shape != targets.shape or predictions.ndim == 0:
-        sparse = targets.shape == predictions.shape[:-1]
         got = f"predictions {describe(predictions)} and targets {describe(targets)}"
-        hint = "For class numbers use a sparse loss, or one_hot(targets, classes)." if sparse else ""
+        hint = _shapes_hint(where, predictions.shape, targets.shape)
         fail(where, expected="targets of the predictions' shape (batch, ...)", got=got, hint=hint)
     predictions = widened(predictions)
     return predictions, targets.astype(predictions.dtype)
+
+
+def _shapes_hint(where: str, predictions: Shape, targets: Shape) -> str:
+    """What to write for targets that differ from the predictions along the last axis alone."""
+    lead, of_classes = predictions[:-1], where.startswith("categorical")
+    if predictions and (targets == lead or (targets == (*lead, 1) and of_classes)):
+        loss = f"the loss 'sparse_{where if of_classes else 'categorical_crossentropy'}'"
+        return f"For class numbers use {loss}, or write fnn.one_hot(y, {predictions[-1]})."
+    if len(predictions) > 1 and lead == targets[:-1]:
+        return f"Give the last layer {counted(targets[-1], 'unit')}."
+    return ""

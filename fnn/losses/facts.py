@@ -9,10 +9,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import canonical, resolve
-from .._core.errors import fail
+from .._core.checks import check_accepts, resolve
+from .._core.errors import counted, fail
 from .._core.types import ArrayLike, ArraySpec
-from .._names import loss_here
 from . import classification, gaussian, margins, regression
 from .common import Loss, check_order
 
@@ -49,7 +48,7 @@ def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) 
     if low < 0 or high >= classes:
         hint = "Number the classes from 0, or give the last layer more units."
         got = f"labels from {low:g} to {high:g}"
-        fail(name, expected=f"labels in [0, {classes}) for {classes} outputs", got=got, hint=hint)
+        fail(name, expected=f"labels in [0, {classes}) for {counted(classes, 'output')}", got=got, hint=hint)
 
 
 def _check_probabilities(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
@@ -143,12 +142,12 @@ def get_loss(loss: str | Loss) -> Loss:
     For options use `functools.partial`, e.g. ``partial(fnn.losses.huber, delta=2.0)``. An unknown name raises
     `InputError` with the close matches.
     """
-    if isinstance(loss, str) and canonical(loss, LOSSES) not in LOSSES and (here := loss_here(loss)):
-        hint = f"It is called {here!r} here."
-        fail("loss", expected="the name of a known loss or a function", got=repr(loss), hint=hint)
     if callable(loss):
         check_order("loss", loss)
-    return resolve("loss", loss, LOSSES)
+    found = resolve("loss", loss, LOSSES)
+    if found is loss:
+        check_accepts("loss", "(predictions, targets)", found, 2)
+    return found
 
 
 def facts_of(loss: Loss) -> Facts:

@@ -10,7 +10,7 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.described import in_words
 from .._core.dtypes import at_least_float32
-from .._core.errors import describe, fail, shape_text
+from .._core.errors import counted, describe, fail, shape_text
 from .._core.types import Array, ArrayLike, PyTree
 from .common import Loss
 from .facts import get_loss
@@ -86,7 +86,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
         if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=in_words(weights))
         if classes.size and classes[-1] >= len(listed):
-            expected = f"{classes[-1] + 1} weights, since labels go up to {classes[-1]}"
+            expected = f"{counted(int(classes[-1]) + 1, 'weight')}, since labels go up to {classes[-1]}"
             fail(where, expected=expected, got=str(len(listed)))
         by_class = dict(enumerate(listed))
     given = dict(_class_and_weight(where, key, weight) for key, weight in by_class.items())

@@ -14,9 +14,11 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
-from .._core.errors import describe, fail, shape_text
+from .._core.errors import counted, describe, fail, shape_text
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar
 from .metric import Metric
+
+_SWAPPED = "Are the arguments swapped? Predictions come first."
 
 Rows = slice | np.ndarray
 
@@ -171,25 +173,26 @@ def check_probabilities(where: str, p: np.ndarray, single: bool, hint: str) -> N
         fail(where, expected="rows that sum to 1", got=f"sums from {sums.min():g} to {sums.max():g}", hint=hint)
 
 
-def check_class_labels(where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str) -> None:
+def check_class_labels(
+    where: str, p: ArraySpec, t: np.ndarray, several: bool, hint: str, cause: str = _SWAPPED
+) -> None:
     """Refuse targets ``t`` that are not labels for predictions ``p``, or, with ``several``, not yes/no labels.
 
-    ``hint`` is advice for rows of yes/no labels where classes were expected.
+    ``hint`` is advice for rows of yes/no labels where classes were expected, ``cause`` for any other targets.
     """
     if t.dtype == bool:
         t = t.astype(np.int8)
     elif is_float(t):
         t = t.astype(at_least_float32(t.dtype))
-    swapped = "Are the arguments swapped? Predictions come first."
     span = f"{describe(t)} with values from {t.min():g} to {t.max():g}" if t.size else describe(t)
     if several or is_single_score(p):
         # The logistic loss has labels -1 and +1.
         if not (np.isin(t, (0, 1)).all() or np.isin(t, (-1, 1)).all()):
-            fail(where, expected="targets of 0 and 1, or -1 and +1", got=span, hint=swapped)
+            fail(where, expected="targets of 0 and 1, or -1 and +1", got=span, hint=cause)
     elif t.ndim > 1 and t.shape[-1] > 1 and (t.dtype.kind == "f" or (is_float(p) and t.shape[1:] == p.shape[1:])):
         if not _one_hot_rows(t).all():
             expected = "targets that are class numbers or one-hot rows (zeros and a single 1)"
-            fail(where, expected=expected, got=span, hint=f"{swapped} {hint}")
+            fail(where, expected=expected, got=span, hint=f"{cause} {hint}")
     elif is_float(p) and t.dtype.kind in "iu" and not (t.min() >= 0 and t.max() < p.shape[-1]):
-        expected = f"class numbers in [0, {p.shape[-1]}) for {p.shape[-1]} scores"
+        expected = f"class numbers in [0, {p.shape[-1]}) for {counted(p.shape[-1], 'score')}"
         fail(where, expected=expected, got=f"numbers from {t.min()} to {t.max()}")

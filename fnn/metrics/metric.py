@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.checks import check_accepts
 from .._core.described import Described, described
 from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.norms import divided
 from .._core.types import Array, PyTree
-from ..losses.common import check_rows_apart
+from ..losses.common import check_rows_apart, per_example_hint
 
 Totals = PyTree
 _P = ParamSpec("_P")
@@ -58,12 +59,17 @@ def mean_metric(name: str, fn: Callable[[PyTree, PyTree], Array]) -> Metric:
 
     It is summed in float32 at least, and 0 if no example has a weight above 0, as the loss is.
     """
+    check_accepts(f"metric {name!r}", "(predictions, targets)", fn, 2)
 
     def measure(predictions: PyTree, targets: PyTree, weights: Array) -> Totals:
         check_rows_apart(f"metric {name!r}", fn, predictions, targets)
-        values = jnp.asarray(fn(predictions, targets))
-        if values.shape != weights.shape:
-            fail(f"metric {name!r}", expected=f"one value per example, of shape {weights.shape}", got=describe(values))
+        values = fn(predictions, targets)
+        if getattr(values, "shape", None) != weights.shape:
+            hint = per_example_hint(values) if hasattr(values, "shape") else ""
+            hint = "Does it end in a return?" if values is None else hint
+            expected = f"one value per example, of shape {weights.shape}"
+            fail(f"metric {name!r}", expected=expected, got=describe(values), hint=hint)
+        values = jnp.asarray(values)
         weights = widened(jnp.asarray(weights))
         values = values.astype(weights.dtype)
         # A row of weight 0 is left out even where its value is not finite.

@@ -209,17 +209,19 @@ def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Arra
             with located(f"metric {metric.name!r}"):
                 losses.check_targets(facts.loss, predictions, targets)
         elif not checked and (facts.reads == ONE_CLASS or (facts.reads == CLASSES and not of_labels)):
-            _check_classes(f"metric {metric.name!r}", predictions, targets)
+            _check_classes(metric.name, predictions, targets)
             checked = True
 
 
-def _check_classes(where: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_classes(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+    where = f"metric {name!r}"
     labels = np.asarray(targets)
     if is_float(targets) and not is_single_score(predictions) and targets.shape == predictions.shape:
         losses.check_distributions(where, labels)
     else:
         hint = "For several yes/no labels use 'binary_accuracy', or the loss 'binary_crossentropy'."
-        check_class_labels(where, predictions, labels, False, hint)
+        cause = f"{name!r} compares classes. For values use 'rmse', 'mae' or 'r2'; for classes a cross-entropy as loss."
+        check_class_labels(where, predictions, labels, False, hint, cause)
 
 
 def _measure_rows(predictions: PyTree, targets: PyTree, weights: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import fail
+from .._core.errors import counted, fail
 from .._core.tables import table_line
 from .._core.types import ArrayLike, Scalar
 from .arguments import ClassArguments, class_arguments
@@ -76,7 +76,7 @@ def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple
     scored, count = given.several or is_float(given.predictions), None if names is None else len(names)
     p, t, classes = pairs_and_number(where, given, None if scored else count)
     if count not in (None, classes):
-        fail(where, expected=f"{classes} names", got=f"{count} names")
+        fail(where, expected=counted(classes, "name"), got=counted(count, "name"))
     counts = count_pairs(p, t, classes, given.weights, given.several)
     columns = [np.asarray(column) for column in class_scores(counts)[:3]]
     support = np.asarray(counts.true)

@@ -18,7 +18,7 @@ from typing import Concatenate, ParamSpec
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import resolve
+from .._core.checks import check_accepts, resolve
 from .._core.described import described
 from .._core.dtypes import widened
 from .._core.flags import flagged
@@ -200,7 +200,10 @@ def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
 
     An unknown name raises `InputError` with the close matches.
     """
-    return linear if activation is None else resolve("activation", activation, ACTIVATIONS)
+    found = linear if activation is None else resolve("activation", activation, ACTIVATIONS)
+    if found is activation:
+        check_accepts("activation", "(x)", found, 1)
+    return found
 
 
 def are_per_example(*activations: ActivationLike) -> bool:

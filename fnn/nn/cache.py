@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, is_concrete
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.types import Array, DType, PyTree, State
 from .layer import Layer, example_of
 from .observe import current_path, is_repeated_call, setting
@@ -102,7 +102,12 @@ def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Arr
     read = int(cache.position) if is_concrete(cache.position) else 0
     if read + steps > length:
         hint = "Make a longer one: fnn.with_cache(model, state, x, length)."
-        fail(where, expected=f"at most {length} steps, the length of its cache", got=str(read + steps), hint=hint)
+        fail(
+            where,
+            expected=f"at most {counted(length, 'step')}, the length of its cache",
+            got=str(read + steps),
+            hint=hint,
+        )
 
     def write(old: Array, new: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(old, new, cache.position, axis=1)

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count
 from .._core.described import described, in_words
-from .._core.errors import describe, fail, located
+from .._core.errors import counted, describe, fail, noted
 from .._core.random import child_keys, children
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
 from .masks import SEQUENCE_HINT, Masked, array_of, sequence_of
-from .observe import call, carry_note, inside
+from .observe import call, carry_note, init_inside, pair_of
 
 
 def _without_empty(entries: dict[str, PyTree]) -> dict[str, PyTree]:
@@ -73,10 +73,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
         params, state = {}, {}
         x, keys = shape_of(x), child_keys(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
-            with located(places[i]), inside(layer_name):
-                out = layer.init(keys[i], x)
-                if not (isinstance(out, tuple) and len(out) == 2):
-                    fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
+            out = init_inside(layer_name, places[i], layer, keys[i], x)
             params[layer_name], state[layer_name] = out
             if i + 1 < len(layers):
                 x, _ = jax.eval_shape(partial(call, layer_name, places[i], layer), *out, x)
@@ -145,8 +142,8 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(_steps(name, x))
-        with located(place), inside(layer.name):
-            params, state = layer.init(key, jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype))
+        rows = jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
+        params, state = init_inside(layer.name, place, layer, key, rows)
         return _without_empty({layer.name: params}), _without_empty({layer.name: state})
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
@@ -212,8 +209,7 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         out = {}
         for i, (part, layer) in enumerate(parts.items()):
-            with located(f"{name} {part}"), inside(part):
-                out[part] = layer.init(jax.random.fold_in(key, i), x)
+            out[part] = init_inside(part, f"{name} {part}", layer, jax.random.fold_in(key, i), x)
         params, state = ({part: made[i] for part, made in out.items()} for i in range(2))
         return _without_empty(params), _without_empty(state)
 
@@ -271,21 +267,33 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     """
     _check_layer("Repeated", layer)
     check_count("Repeated", "n", n)
+    place = f"{name} {layer.name!r}"
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(x)
-        return jax.vmap(lambda key: layer.init(key, x))(children(key, n))
+
+        def one(key: Key) -> tuple[Params, State]:
+            with noted(place):
+                return pair_of("init", "params, state", layer.init(key, x))
+
+        return jax.vmap(one)(children(key, n))
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         copies = {leaf.shape[:1] for leaf in jax.tree.leaves((params, state))}
         if not copies <= {(n,)}:
             got = f"first axes {sorted(copies)}"
-            fail(name, expected=f"parameters and state of {n} copies", got=got, hint="Are they another model's?")
+            fail(
+                name,
+                expected=f"parameters and state of {counted(n, 'copy', 'copies')}",
+                got=got,
+                hint="Are they another model's?",
+            )
         keys = None if key is None else children(key, n)
 
         def step(x: PyTree, copy: tuple[Params, State, Key | None]) -> tuple[PyTree, State]:
             params, state, key = copy
-            y, state = layer.apply(params, state, x, key=key, train=train)
+            with noted(place):
+                y, state = pair_of("apply", "y, state", layer.apply(params, state, x, key=key, train=train))
             before, after = (jax.tree.map(describe, tree) for tree in (x, y))
             if jax.tree.flatten(before) != jax.tree.flatten(after):
                 fail(name, expected=f"a layer that keeps the shape, {before}", got=f"{after} from {layer.kind}")

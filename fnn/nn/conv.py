@@ -298,7 +298,7 @@ def _transposed_geometry(
 def _check_transposed(where: str, padding: str, output_padding: Size | None) -> str:
     """Refuse padding that is invalid for every input; returns its name in lower case."""
     if not isinstance(padding, str) or padding.lower() not in ("valid", "same"):
-        fail(where, expected="padding to be one of valid, same", got=repr(padding))
+        fail(where, expected="padding to be 'valid' or 'same'", got=repr(padding))
     check_sizes(where, 0, output_padding=0 if output_padding is None else output_padding)
     return padding.lower()
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_range, is_concrete, real_numbers, resolve
+from .._core.checks import check_accepts, check_range, is_concrete, real_numbers, resolve
 from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
@@ -183,4 +183,7 @@ def get_initializer(initializer: str | Initializer) -> Initializer:
 
     An unknown name raises `InputError` with the close matches.
     """
-    return resolve("initializer", initializer, INITIALIZERS)
+    found = resolve("initializer", initializer, INITIALIZERS)
+    if found is initializer:
+        check_accepts("initializer", "(key, shape, dtype)", found, 3)
+    return found

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_count, check_key, check_name, makes_layers
+from .._core.checks import check_accepts, check_count, check_key, check_name, makes_layers
 from .._core.described import Described
 from .._core.dtypes import is_float, sum_of
 from .._core.errors import describe, fail
@@ -69,6 +69,18 @@ class Layer(Described):
     def __post_init__(self) -> None:
         check_name(f"{self.kind}, name", self.name)
         check_flags(self.kind, per_example=self.per_example)
+        if callable(self.init) and callable(self.apply):
+            check_accepts(f"{self.kind}, init", "init(key, x)", self.init, 2)
+            form = "apply(params, state, x, *, key=None, train=False)"
+            check_accepts(f"{self.kind}, apply", form, self.apply, 3, "key", "train")
+
+    def __init_subclass__(cls, **options: object) -> None:
+        """Refuse a subclass, which defines a layer in Keras, PyTorch and Flax."""
+        raise TypeError(
+            f"A layer is two functions, not a class to inherit from. In place of class {cls.__name__}, write "
+            "functions init(key, x) and apply(params, state, x, *, key=None, train=False), and fnn.Layer(init, apply). "
+            "To combine layers, write fnn.Sequential(...) or fnn.Model(forward, ...)."
+        )
 
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         """Refuse a call, which means one thing in Keras and another in PyTorch."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import jax.numpy as jnp
 
 from .._core.described import described, in_words
-from .._core.errors import describe, fail
+from .._core.errors import counted, describe, fail
 from .._core.types import Array, PyTree
 from .layer import Layer, stateless
 from .masks import Masked, sequence_of
@@ -43,7 +43,7 @@ def _elementwise(kind: str, name: str, combine: Callable[[list[Array]], Array], 
     def merge(inputs: PyTree) -> PyTree:
         values, masks = _parts(kind, inputs)
         if count is not None and len(values) != count:
-            fail(kind, expected=f"{count} inputs", got=f"{len(values)}")
+            fail(kind, expected=counted(count, "input"), got=f"{len(values)}")
         rank = max(x.ndim for x in values)
         # As in Keras, axes are missing directly after the batch: (batch, features) meets (batch, time, features).
         values = [x.reshape(x.shape[:1] + (1,) * (rank - x.ndim) + x.shape[1:]) for x in values]

@@ -25,7 +25,7 @@ from .._core.types import Key, Params, PyTree, State
 from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
 from .layer import Layer, Output, call_hint, penalties_inside
-from .observe import call, inside, setting
+from .observe import call, init_inside, inside, pair_of, setting
 
 Path = tuple[str | int, ...]
 Entries = Mapping[Path, PyTree]  # parameters or state by layer
@@ -128,8 +128,7 @@ class _Network:
                 known[place] = self._first_inputs(key, x)
             made = {}
             for path, layer in self.flat.items():
-                with inside(_text(path)):
-                    made[path] = layer.init(_child(key, path), known[place][path])
+                made[path] = init_inside(_text(path), _place(path), layer, _child(key, path), known[place][path])
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
@@ -276,9 +275,7 @@ class _ShapeEvaluation(_Evaluation):
             if place not in known:
                 # A new function, since JAX remembers what it traced, and `init` may depend on `cache_request`.
                 out = jax.eval_shape(lambda key, x: layer.init(key, x), shape_of(self.key), self.first[path])
-                if not (isinstance(out, tuple) and len(out) == 2):
-                    fail("init", expected="the pair (params, state)", got=describe(out), hint="Return (params, state).")
-                known[place] = out
+                known[place] = pair_of("init", "params, state", out)
             params, state = known[place]
         return params, state
 

@@ -17,7 +17,7 @@ import jax
 from .._core.errors import describe, fail, located
 from .._core.jaxprs import trace_state
 from .._core.reading import reading
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer
 
 T = TypeVar("T")
@@ -126,6 +126,22 @@ def is_repeated_call() -> bool:
     return any(number > 1 for _, number in _place.get())
 
 
+def pair_of(function: str, form: str, out: object) -> tuple[PyTree, State]:
+    """What ``init`` or ``apply`` of a layer returned; anything but a pair of this form is refused."""
+    if not (isinstance(out, tuple) and len(out) == 2):
+        fail(function, expected=f"the pair ({form})", got=describe(out), hint=f"Return ({form}).")
+    if out[0] is None:
+        hint = "Does a function in it, such as an activation, end without a return?"
+        fail(function, expected=f"the pair ({form})", got=f"None as {form.partition(',')[0]}", hint=hint)
+    return out
+
+
+def init_inside(name: str, where: str, layer: Layer, key: Key, x: PyTree) -> tuple[Params, State]:
+    """The parameters and state of a layer under a name; ``where`` locates it in errors."""
+    with inside(name), located(where):
+        return pair_of("init", "params, state", layer.init(key, x))
+
+
 def call(
     name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, *, number: int = 1, **options: Any
 ) -> tuple[PyTree, State]:
@@ -135,9 +151,7 @@ def call(
     """
     with inside(name, number), jax.named_scope(name):
         with located(where), reading(x):
-            out = layer.apply(params, state, x, **options)
-            if not (isinstance(out, tuple) and len(out) == 2):
-                fail("apply", expected="the pair (y, state)", got=describe(out), hint="Return (y, state).")
+            out = pair_of("apply", "y, state", layer.apply(params, state, x, **options))
         if (observer := _observer.get()) is not None:
             path, numbers = zip(*_place.get(), strict=True)
             replaced = observer(Trace(path, layer, params, state, x, out[0], numbers))

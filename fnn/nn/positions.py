@@ -11,7 +11,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_range, check_same_dtype, leaf
 from .._core.described import described
 from .._core.dtypes import at_least_float32
-from .._core.errors import describe, fail
+from .._core.errors import counted, describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Key, Params, PyTree, Scalar, State
 from .cache import Position, cache_request, check_called_once, no_steps, steps_from
@@ -147,14 +147,23 @@ def PositionEmbedding(
         _check_steps(where, x)
         if (request := cache_request()) is not None and request.length > length:
             hint = "Make it longer, or read less."
-            fail(where, expected=f"a cache of at most {length} steps, its length", got=str(request.length), hint=hint)
+            fail(
+                where,
+                expected=f"a cache of at most {counted(length, 'step')}, its length",
+                got=str(request.length),
+                hint=hint,
+            )
         return {"embeddings": initializer(key, (length, x.shape[-1]), param_dtype(x, dtype))}, _first_position()
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         table = leaf(where, params, "embeddings")
         positions, state = _next_position(where, state, x)
         if len(positions) > len(table):
-            fail(where, expected=f"at most {len(table)} steps, its length", got=f"{len(positions)} steps")
+            fail(
+                where,
+                expected=f"at most {counted(len(table), 'step')}, its length",
+                got=counted(len(positions), "step"),
+            )
 
         def add(x: Array) -> Array:
             check_same_dtype(where, x, table, "embeddings")

@@ -12,7 +12,7 @@ import numpy as np
 from .._core.checks import check_count, check_float, check_inside, real_numbers
 from .._core.described import described, in_words
 from .._core.dtypes import at_least_float32, lift
-from .._core.errors import describe, fail, shape_text
+from .._core.errors import counted, describe, fail, shape_text
 from .._core.types import Array, ArrayLike, Shape
 from .layer import Layer, param_dtype, stateless
 from .windows import Pairs, Sides, Size, check_sides, check_sizes, per_axis, sides_of, spatial_rank
@@ -78,7 +78,7 @@ def Permute(dims: Sequence[int], *, name: str = "permute") -> Layer:
 
     def permute(x: Array) -> Array:
         if x.ndim != len(dims) + 1:
-            fail("permute", expected=f"x with {len(dims)} axes after the batch", got=describe(x))
+            fail("permute", expected=f"x with {counted(len(dims), 'axis', 'axes')} after the batch", got=describe(x))
         return jnp.transpose(x, (0, *dims))
 
     return stateless(permute, name, "Permute")

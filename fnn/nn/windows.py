@@ -63,7 +63,9 @@ def check_padding(where: str, padding: Padding, known: Sequence[str] = ("valid",
     """Refuse padding that is invalid for every input; a name is returned in lower case."""
     if isinstance(padding, str):
         if padding.lower() not in known:
-            fail(where, expected=f"padding to be one of {', '.join(known)}, or explicit", got=repr(padding))
+            names = ", ".join(map(repr, known))
+            explicit = "an integer, or one integer or pair (low, high) for each axis"
+            fail(where, expected=f"padding to be {names}, {explicit}", got=repr(padding))
         return padding.lower()
     check_sides(where, "padding", padding)
     return padding

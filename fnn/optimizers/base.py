@@ -10,11 +10,12 @@ from typing import NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import jax.typing
+import numpy as np
 
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described, in_words
 from .._core.dtypes import is_float, widened, widest
-from .._core.errors import describe, fail, kind_of, shape_text
+from .._core.errors import counted, describe, fail, kind_of, noted, shape_text
 from .._core.trees import Where, check_matches, matches, other_entries, path_text, paths
 from .._core.types import Array, Params, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
@@ -101,7 +102,13 @@ def evaluate_hyper(hyper: Mapping[str, PyTree], schedules: Mapping[str, Follower
     now = step.astype(jnp.result_type(float))
     values = dict(hyper)
     for name, schedule in schedules.items():
-        value = schedule.rule(now, hyper[name]) if isinstance(schedule, Schedule) else schedule(step)
+        if isinstance(schedule, Schedule):
+            values[name] = as_hyper(schedule.rule(now, hyper[name]))
+            continue
+        with noted(f"the function of the step for {name}"):
+            value = schedule(step)
+        if not isinstance(value, (int, float, jax.Array, np.ndarray, np.number)) or jnp.shape(value):
+            fail("optimizer", expected=f"a function of the step that returns a number for {name}", got=describe(value))
         values[name] = as_hyper(value)
     return values
 
@@ -222,7 +229,8 @@ def _apply_rule(
     """One parameter's update and new slots, in the dtype of ``g``; ``decayed`` is the parameter if it has decay."""
     wide = g.dtype
     h = {name: value.astype(wide) for name, value in h.items()}
-    delta, new = rule(g, {name: slot.astype(wide) for name, slot in slots.items()}, h, t.astype(wide))
+    with noted("the rule of from_rule"):
+        delta, new = rule(g, {name: slot.astype(wide) for name, slot in slots.items()}, h, t.astype(wide))
     if decayed is not None:
         delta = delta - h["learning_rate"] * h["weight_decay"] * decayed.astype(wide)
     return delta.astype(wide), {name: new[name].astype(slot.dtype) for name, slot in slots.items()}
@@ -352,7 +360,7 @@ def _new_leaves(name: str, old: PyTree, new: PyTree) -> PyTree:
         return {n: _new_leaves(f"{name}/{n}", v, new[n]) if n in new else v for n, v in old.items()}
     if isinstance(old, tuple):
         if not isinstance(new, (tuple, list)) or len(new) != len(old):
-            fail(f"set_hyper, {name!r}", expected=f"{len(old)} numbers", got=in_words(new))
+            fail(f"set_hyper, {name!r}", expected=counted(len(old), "number"), got=in_words(new))
         return tuple(_new_leaves(name, o, n) for o, n in zip(old, new, strict=True))
     if isinstance(new, (str, Mapping)) or callable(new):
         hint = "Pass a schedule when you make the optimizer: learning_rate=fnn.schedules.cosine_decay(...)."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.checks import check_inside, real_numbers, refuse_uncalled
+from .._core.checks import check_accepts, check_inside, real_numbers, refuse_uncalled
 from .._core.described import in_words
 from .._core.errors import fail
 from .._core.types import PyTree
@@ -64,6 +64,8 @@ def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> Non
         what = shown or name
         refuse_uncalled(where, f"{what} to be a number or a schedule", value)
         numbers = getattr(value, "hyper", None)  # a Schedule's
+        if callable(value) and numbers is None:
+            check_accepts(f"{where}, {what}", "(step)", value, 1)
         if numbers is None and name in RANGES and not callable(value):
             single = real_numbers(where, what, value)
             if single is not None and single.ndim:

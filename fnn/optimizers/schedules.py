@@ -11,7 +11,7 @@ import jax.typing
 
 from .._core.checks import real_numbers, refuse_uncalled
 from .._core.described import Described, described, in_words
-from .._core.errors import fail
+from .._core.errors import counted, fail
 from .._core.types import Array, PyTree, Scalar
 from .hyper import FINITE, check_leaves
 
@@ -112,7 +112,7 @@ def piecewise_constant(boundaries: Sequence[Scalar], values: Sequence[Scalar]) -
     [1.0, 0.5, 0.25]
     """
     if len(values) != len(boundaries) + 1:
-        fail("piecewise_constant", expected=f"{len(boundaries) + 1} values", got=str(len(values)))
+        fail("piecewise_constant", expected=counted(len(boundaries) + 1, "value"), got=str(len(values)))
 
     def rule(step: Array, boundaries: Sequence[Array], values: Sequence[Array]) -> Array:
         value = values[0]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count
 from .._core.described import described
 from .._core.dtypes import at_least_float32, widened
-from .._core.errors import fail, kind_of
+from .._core.errors import counted, fail, kind_of
 from .._core.norms import norm, scaled_norm, shrunk
 from .._core.trees import Where, check_matches, map_with_path, matches, paths
 from .._core.types import Array, Params, PyTree
@@ -67,7 +67,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
     def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(parts):
-            expected = f"a state of {len(parts)} parts from chain(...).init(params)"
+            expected = f"a state of {counted(len(parts), 'part')} from chain(...).init(params)"
             fail("chain", expected=expected, got=kind_of(state))
         grads, new = widened(grads), []
         for part, part_state in zip(parts, state, strict=True):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.described import in_words
-from .._core.errors import fail, kind_of
+from .._core.errors import counted, fail, kind_of
 
 if TYPE_CHECKING:  # matplotlib loads on first use
     from matplotlib import artist, axes, axis, cm
@@ -83,7 +83,11 @@ def class_names(where: str, names: Sequence[object] | None, count: int) -> list[
     if names is None:
         return [str(i) for i in range(count)]
     if isinstance(names, str) or len(names) != count:
-        fail(where, expected=f"{count} names", got=repr(names) if isinstance(names, str) else f"{len(names)} names")
+        fail(
+            where,
+            expected=counted(count, "name"),
+            got=repr(names) if isinstance(names, str) else counted(len(names), "name"),
+        )
     return [str(name) for name in names]
 
 

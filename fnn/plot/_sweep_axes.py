@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from .._core.errors import fail, kind_of
+from .._core.errors import counted, fail, kind_of
 from ..training.stopping import is_rising
-from ..trials.results import Sweep, check_known, trials_text
+from ..trials.results import Sweep, check_known
 from ._draw import Axes, Axis, Style, tick_tilt
 
 FEW_TICKS = 12  # an axis with more values gets fewer ticks
@@ -130,7 +130,7 @@ def best_of(means: np.ndarray, failed: np.ndarray, rising: bool) -> int:
 def count_text(found: Sweep) -> str:
     """The number of trials, and of those that failed."""
     failed = int(found.failed.sum())
-    return trials_text(len(found.configs)) + (f", {failed} failed" if failed else "")
+    return counted(len(found.configs), "trial") + (f", {failed} failed" if failed else "")
 
 
 def value_text(value: object) -> str:

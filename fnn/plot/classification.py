@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .. import metrics
 from .._core.arrays import as_array
 from .._core.checks import check_count
-from .._core.errors import describe, fail
+from .._core.errors import counted, describe, fail
 from .._core.flags import flagged
 from .._core.inputs import as_labels
 from ._draw import (
@@ -247,7 +247,7 @@ def predictions(
         fail(where, expected=f"p of shape ({len(x)}, classes)", got=f"shape {np.shape(p)}")
     p = _as_probabilities(where, p)
     if labels is not None and (np.ndim(labels) != 1 or len(labels) != len(x)):
-        fail(where, expected=f"{len(x)} labels", got=f"shape {np.shape(labels)}")
+        fail(where, expected=counted(len(x), "label"), got=f"shape {np.shape(labels)}")
     texts = class_names(where, names, p.shape[1])
     check_count(where, "columns", columns)
     columns = min(columns, len(x))

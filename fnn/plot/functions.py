@@ -14,6 +14,7 @@ from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
 from .._core.types import Array
 from ..nn import activations as _activations
+from ..nn.layer import Layer
 from ._draw import (
     COLORS,
     MARKERS,
@@ -133,7 +134,7 @@ def decision_boundary(
     predict: Predict,
     x: ArrayLike,
     y: ArrayLike | None = None,
-    *,
+    *extra: object,
     names: Sequence[object] | None = None,
     level: float | None = None,
     resolution: int = 200,
@@ -160,7 +161,8 @@ def decision_boundary(
       The axes.
 
     Raises:
-      InputError: for points without two features, labels or names that do not fit, or outputs of another shape.
+      InputError: for anything but a function as ``predict``, points without two features, labels or names that do not
+        fit, or outputs of another shape.
 
     >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     >>> ax = decision_boundary(lambda p: p.sum(1) - 1.5, x, [0, 0, 0, 1], names=["no", "yes"])
@@ -168,6 +170,7 @@ def decision_boundary(
     ['no', 'yes']
     """
     where = "decision_boundary"
+    _check_predict(where, predict, extra)
     x, y = _points(where, x, y)
     check_count(where, "resolution", resolution, 2)
     check_range(where, "margin", margin, 0)
@@ -225,6 +228,13 @@ def _points(where: str, x: ArrayLike, y: ArrayLike | None) -> tuple[np.ndarray, 
     if not np.isfinite(labels).all():
         fail(where, expected="finite y", got="NaN or infinity")
     return points, labels
+
+
+def _check_predict(where: str, predict: object, extra: tuple[object, ...]) -> None:
+    """Refuse a task or a model in place of a function, such as the arguments of `fnn.predict`."""
+    if extra or isinstance(predict, Layer) or not callable(predict):
+        hint = f"Write fnn.plot.{where}(lambda x: fnn.predict(task, ts, x), x, y)."
+        fail(where, expected="a function of points, then x and y", got=kind_of(predict), hint=hint)
 
 
 def _field(where: str, predict: Predict, grid: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from .._core.errors import fail, kind_of
+from .._core.errors import counted, fail, kind_of
 from ..classic.logic import Formula, Node
 from ..classic.units import Unit
 from ._columns import columns_of
@@ -66,7 +66,7 @@ def _weights_of(unit: Unit) -> tuple[np.ndarray, np.ndarray]:
         fail("unit", expected="finite weights and one finite threshold", got=repr(unit))
     if len(weights) not in (1, 2):
         hint = "fnn.plot.network draws units of more inputs."
-        fail("unit", expected="a threshold unit of one or two inputs", got=f"{len(weights)} weights", hint=hint)
+        fail("unit", expected="a threshold unit of one or two inputs", got=counted(len(weights), "weight"), hint=hint)
     return weights, threshold
 
 
@@ -136,7 +136,7 @@ def _levels(where: str, names: tuple[str, ...], nodes: tuple[Node, ...]) -> dict
         if unknown or not node.inputs:
             fail(where, expected=f"unit {node.name!r} to have inputs that come before it", got=str(unknown))
         if len(node.inputs) != np.size(node.unit.weights):
-            got = f"{len(node.inputs)} inputs and {np.size(node.unit.weights)} weights"
+            got = f"{counted(len(node.inputs), 'input')} and {counted(np.size(node.unit.weights), 'weight')}"
             fail(where, expected=f"a weight for each input of unit {node.name!r}", got=got)
         level[node.name] = 1 + max(level[name] for name in node.inputs)
     return level

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
-from .._core.errors import describe, fail, hinted, kind_of, located
+from .._core.errors import counted, describe, fail, hinted, kind_of, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
@@ -449,7 +449,7 @@ def generate_text(
         check_count(where, "width", width)
         if (lacking := width - len(prompt)) > 0:
             expected = f"a prompt of at least {width} characters, the window width"
-            fail(where, expected=expected, got=f"{len(prompt)} characters, {lacking} too few")
+            fail(where, expected=expected, got=f"{counted(len(prompt), 'character')}, {lacking} too few")
         prompt = prompt[len(prompt) - width :]
     if not prompt:
         fail(where, expected="a prompt of at least one character", got="an empty one")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count
 from .._core.described import Described
-from .._core.errors import InputError, describe, fail
+from .._core.errors import InputError, counted, describe, fail
 
 ENCODE_HINT = "Encode it first: vocabulary.encode(text)."
 
@@ -131,6 +131,11 @@ def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.
         fail("windows", expected="a sequence of numbers, (total,)", got=describe(sequence))
     if len(sequence) <= length:
         hint = "The symbol that follows a window is needed too."
-        fail("windows", expected=f"a sequence of more than {length} symbols", got=f"{len(sequence)} symbols", hint=hint)
+        fail(
+            "windows",
+            expected=f"a sequence of more than {counted(length, 'symbol')}",
+            got=counted(len(sequence), "symbol"),
+            hint=hint,
+        )
     starts = np.arange(0, len(sequence) - length, step)
     return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]

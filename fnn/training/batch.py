@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
+from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import shape_of
 from .._core.types import Array, DType, PyTree, Shape
@@ -39,7 +41,9 @@ class Batch(NamedTuple):
             return data
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             hint = "Call it." if callable(data) else "Pass a tuple; a list is read as a list of batches."
-            got = f"{len(data)} items" if isinstance(data, (tuple, list)) else describe(data)
+            if isinstance(data, Iterator) or inspect.isgeneratorfunction(data):
+                hint = "Pass whole arrays; fnn.fit and fnn.evaluate read batches, such as those of an fnn.data.Stream."
+            got = counted(len(data), "item") if isinstance(data, (tuple, list)) else describe(data)
             if hasattr(data, "opt_state"):
                 got, hint = kind_of(data), f"The order is (task, ts, {where})."
             fail(where, expected="(x, y) or (x, y, sample_weight)", got=got, hint=hint)
@@ -78,20 +82,27 @@ def rows_that_count(weight: PyTree) -> Array | None:
     return functools.reduce(operator.or_, each)
 
 
-def size_of(data: PyTree) -> int:
-    """The number of examples, after a check that all arrays have it as their first axis and there is one."""
+def size_of(data: PyTree, where: str = "data") -> int:
+    """The number of examples, after a check that all arrays have it as their first axis and there is one.
+
+    ``where`` is the name of the data in messages.
+    """
     sizes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(data):
         if not getattr(leaf, "shape", ()):
-            hint = "A list is read as a list of batches; pass the tuple (x, y)."
-            fail("data", expected="arrays with the examples along their first axis", got=describe(leaf), hint=hint)
-        name = jax.tree_util.keystr(path).lstrip(".")
+            hint = (
+                "For one example write (x[None], [y])." if isinstance(data, Batch) else "For one example write x[None]."
+            )
+            fail(where, expected="arrays with the examples along their first axis", got=describe(leaf), hint=hint)
+        name = jax.tree_util.keystr(path)
+        name = name.removeprefix(".") if isinstance(data, Batch) else f"{where}{name}"
         sizes[f"sample_{name}" if name.startswith("weight") else name] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         got = ", ".join(f"{name}: {size}" for name, size in sizes.items())
-        fail("data", expected="arrays of the same length", got=got)
+        hint = "Row i of every array belongs to example i."
+        fail(where, expected="arrays of the same length", got=got, hint=hint)
     if not sizes or 0 in sizes.values():
-        fail("data", expected="at least one example", got="none")
+        fail(where, expected="at least one example", got="none")
     return rows_of(data)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.trees import other_entries, paths, shape_of
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, Params, PyTree, Shape, State
 from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
@@ -56,7 +58,7 @@ def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", trai
     """Refuse data whose shapes do not fit model and loss, or a state that is not of this task."""
     check_task(task)
     check_state(ts)
-    size_of(data)
+    size_of(data, where)
     return _check_shapes(task, Signature.of(ts), Signature.of(data), where, train)
 
 
@@ -85,8 +87,7 @@ def check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) 
     if not is_per_example(part.loss):
         check_rows_apart(part.where, part.loss, flat, targets)
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
-    if losses.shape != (math.prod(steps),):
-        fail(part.where, expected=f"one value per example, of shape {(math.prod(steps),)}", got=describe(losses))
+    part.checked(losses, (math.prod(steps),))
     for metric in part.metrics:
         weights = jax.ShapeDtypeStruct(losses.shape, jnp.float32)
         with located(f"metric {metric.name!r}"):
@@ -165,6 +166,8 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
     numbers = hasattr(x, "shape") and len(x.shape) == 1 and jnp.issubdtype(x.dtype, jnp.integer)
     if numbers and hasattr(y, "shape") and len(y.shape) > 1 and is_float(y):
         return "Are x and y swapped?"
+    if axis := _missing_axis(task, ts, x):
+        return axis
     try:
         params, _ = jax.eval_shape(task.model.init, ts.key, x)
     except Exception:  # the model takes no such input, and the error already says so
@@ -173,6 +176,30 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
     if want.keys() == have.keys() and any(want[path].shape != have[path].shape for path in want):
         return "Was the state made for inputs of another shape? fnn.init takes some rows of the input, such as x[:1]."
     return ""
+
+
+def _missing_axis(task: Task, ts: TrainState, x: PyTree) -> str:
+    """What to write for an input that the model takes with one more axis, of the batch or of the channels, alone."""
+
+    def takes(shape: Callable[[Shape], Shape]) -> bool:
+        given = jax.tree.map(lambda a: jax.ShapeDtypeStruct(shape(a.shape), a.dtype), x)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                jax.eval_shape(task.model.apply, ts.params, ts.state, given)
+        except Exception:  # whatever a layer says of it
+            return False
+        return True
+
+    forms: dict[str, Callable[[Shape], Shape]] = {
+        "[None]": lambda shape: (1, *shape),
+        "[..., None]": lambda shape: (*shape, 1),
+        "[None, ..., None]": lambda shape: (1, *shape, 1),
+    }
+    form = "" if takes(lambda shape: shape) else next((form for form, shape in forms.items() if takes(shape)), "")
+    what = {"[None]": "For one example", "[..., None]": "For one channel or feature"}
+    array = "x" if hasattr(x, "shape") else "each array of x"
+    return form and f"{what.get(form, 'For one example of one channel')}, write {array}{form}."
 
 
 @functools.lru_cache(maxsize=64)

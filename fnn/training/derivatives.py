@@ -40,7 +40,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
     """Refuse batches without examples, and a masked output, whose examples are steps rather than rows."""
     check_task(task)
     check_state(ts)
-    size_of(batch)
+    size_of(batch, "batch")
     check_params(task, ts, batch.x)
     out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     for own in (part.of("predictions", out) for part in task.parts):
@@ -99,7 +99,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
       A tree like ``ts.params``.
 
     Raises:
-      InputError: for a vector unlike the parameters.
+      InputError: for shapes that do not fit, and a vector unlike the parameters.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> task = fnn.Task(fnn.Dense(1, use_bias=False), "mse")
@@ -110,6 +110,7 @@ def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyT
     """
     check_task(task)
     check_state(ts)
+    size_of(batch, "batch")
     check_params(task, ts, batch.x)
     expected, got = ({path: describe(a) for path, a in paths(tree).items()} for tree in (ts.params, vector))
     if expected != got:

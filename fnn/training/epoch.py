@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_key
-from .._core.errors import fail
+from .._core.errors import counted, fail
 from .._core.flags import check_flags
 from .._core.random import permutation
 from .._core.types import Array, PyTree
@@ -129,7 +129,7 @@ def check_sizes(where: str, size: int, batch_size: int, drop_remainder: bool) ->
     check_count(where, "batch_size", batch_size)
     if drop_remainder and batch_size > size:
         hint = "Use a smaller batch_size, or drop_remainder=False."
-        got = f"{size} examples in batches of {batch_size}"
+        got = f"{counted(size, 'example')} in batches of {batch_size}"
         fail(where, expected="at least one full batch with drop_remainder", got=got, hint=hint)
 
 

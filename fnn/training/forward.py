@@ -8,12 +8,12 @@ from typing import NoReturn, cast
 
 import jax
 
-from .._core.errors import fail
+from .._core.errors import fail, noted
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
-from ..nn.observe import noted_input, noting_inputs
+from ..nn.observe import noted_input, noting_inputs, pair_of
 from .batch import Signature
 from .outputs import OutputLoss, Path, check_outputs, leaf_paths
 from .task import Task
@@ -50,7 +50,9 @@ def forward(
 ) -> tuple[ModelOutputs, State]:
     """The outputs of a task's model, and its new state."""
     with noting_inputs():
-        predictions, state = task.model.apply(params, state, x, key=key, train=train)
+        with noted(f"model {task.model.name!r}", innermost=True):
+            out = task.model.apply(params, state, x, key=key, train=train)
+            predictions, state = pair_of("apply", "y, state", out)
         return outputs_of(task, predictions), state
 
 
@@ -121,7 +123,7 @@ def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
     expected = f"a model that ends in logits{_place(part)} for the loss {loss_name(part.loss)!r}"
     got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
     hint = (
-        f"Leave the activation out, make fnn's {activation_of(part.loss)!r} by name the last operation, outside of "
-        "Repeated and Rematerialized, or use functools.partial(loss, from_logits=False)."
+        f"Leave the activation out; or write it by name, {activation_of(part.loss)!r}, in the last layer, outside "
+        "Repeated and Rematerialized; or pass functools.partial(loss, from_logits=False)."
     )
     fail("Task", expected=expected, got=got, hint=hint)

@@ -9,9 +9,10 @@ import jax
 
 from .._core.checks import check_name, check_range, is_concrete
 from .._core.described import in_words
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail, listed
-from .._core.types import Array, PyTree, Scalar
-from ..losses.common import Loss
+from .._core.types import Array, PyTree, Scalar, Shape
+from ..losses.common import Loss, per_example_hint
 from ..losses.facts import facts_of, get_loss, loss_name
 from ..metrics.metric import Metric
 from ..metrics.names import get_metric
@@ -44,6 +45,18 @@ class OutputLoss(NamedTuple):
     def name(self) -> str:
         """The path as text: "digit"."""
         return "_".join(map(str, self.path))
+
+    def checked(self, losses: Array, shape: Shape | None = None) -> Array:
+        """What the loss returned; anything but one floating-point number per example is refused."""
+        given = getattr(losses, "shape", None)
+        if given is None or len(given) != 1 or given != (shape or given):
+            hint = "Does it end in a return?" if losses is None else "" if given is None else per_example_hint(losses)
+            expected = f"one value per example, of shape {shape or '(batch,)'}"
+            fail(self.where, expected=expected, got=describe(losses), hint=hint)
+        if not is_float(losses):
+            hint = "Convert them with .astype('float32')."
+            fail(self.where, expected="floating-point numbers", got=describe(losses), hint=hint)
+        return losses
 
     def key(self, name: str) -> str:
         """The key of the loss or of a metric in logs and history: "digit_loss", or "loss" if there is one loss."""

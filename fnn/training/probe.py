@@ -120,7 +120,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
     check_task(task)
     check_state(ts)
     batch = as_batch(batch, "batch")
-    size_of(batch)
+    size_of(batch, "batch")
     batch = neutralize_zero_weights(task.model, batch)
 
     # The step's own function does the work, on a model whose parameters are pairs (parameters, probes) and whose state

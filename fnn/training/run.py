@@ -83,7 +83,7 @@ def run(
     data = as_batch(data)
     if validation_data is not None:
         validation_data = as_batch(validation_data, "validation_data")
-        size_of(validation_data)
+        size_of(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes("run", size_of(data), batch_size, drop_remainder)

@@ -9,13 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete
-from .._core.errors import fail, kind_of
+from .._core.errors import counted, fail, kind_of, noted
 from .._core.random import split
 from .._core.trees import copied
 from .._core.types import Array, Params, PyTree, State
 from .._names import missing_attribute
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
+from ..nn.observe import pair_of
 from .forward import check_output
 from .task import Task, check_penalties
 
@@ -62,7 +63,7 @@ class TrainState(NamedTuple):
         # A traced step has no value; one with a leading axis holds many trainings.
         known = getattr(self.step, "shape", None) == () and is_concrete(self.step)
         step = int(self.step) if known else self.step
-        return f"TrainState(step={step}, {count:,} parameters)"
+        return f"TrainState(step={step}, {counted(count, 'parameter')})"
 
 
 def _missing(ts: TrainState, name: str) -> NoReturn:
@@ -103,7 +104,8 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
     check_key("init", key)
     x = example_of("init", x)
     init_key, train_key = split(key, 2)
-    params, state = task.model.init(init_key, x)
+    with noted(f"model {task.model.name!r}", innermost=True):
+        params, state = pair_of("init", "params, state", task.model.init(init_key, x))
     check_output(task, params, state, x)
     if task.model.per_example and added_losses(state):
         hint = "Its loss term depends on the whole batch; keep per_example=False."

@@ -81,7 +81,7 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     """
     check_task(task)
     check_state(ts)
-    size_of(batch)
+    size_of(batch, "batch")
     check_params(task, ts, batch.x)
     check_opt_state(task, ts)
     ts, totals = step_and_totals(task, ts, batch)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range, renamed
+from .._core.described import in_words
 from .._core.errors import fail, kind_of, listed
 from .._core.flags import flagged
 from .._core.types import Array, PyTree, Scalar
@@ -37,8 +38,17 @@ class StopTraining(Exception):  # noqa: N818 (a request, not an error)
         self.ts = ts
 
 
+def check_monitor(where: str, monitor: object, **options: type) -> None:
+    """Refuse anything but a name as ``monitor``; a number may be meant for the option of its type."""
+    if not isinstance(monitor, str):
+        meant = next((name for name, kind in options.items() if type(monitor) is kind), "")
+        hint = f"Write {where}({meant}={monitor!r})." if meant else "Write a name, such as monitor='val_loss'."
+        fail(where, expected="the name of a value in the logs as monitor", got=in_words(monitor), hint=hint)
+
+
 def known_rising(where: str, monitor: str, mode: str | None = None) -> bool | None:
     """`is_rising` before there are logs; None for what may be a metric of an output, which they decide."""
+    check_monitor(where, monitor)
     if mode is None and not direction(monitor) and any(monitor.endswith(f"_{name}") for name in DIRECTIONS):
         return None
     return is_rising(where, monitor, mode)
@@ -46,6 +56,7 @@ def known_rising(where: str, monitor: str, mode: str | None = None) -> bool | No
 
 def is_rising(where: str, monitor: str, mode: str | None = None, logs: Collection[str] = ()) -> bool:
     """Whether a higher value in the logs is better, by ``mode`` or else by its name, see `fnn.metrics.direction`."""
+    check_monitor(where, monitor)
     mode = None if mode == "auto" else mode  # as Keras calls it
     if mode not in (None, "min", "max"):
         fail(where, expected="mode 'min', 'max' or None", got=repr(mode))
@@ -201,6 +212,7 @@ def early_stopping(
     >>> import fnn
     >>> stop = fnn.early_stopping("val_accuracy", patience=3)
     """
+    check_monitor("early_stopping", monitor, patience=int, min_delta=float)
     watch = Watch.of("early_stopping", monitor, patience, min_delta, mode)
     check_count("early_stopping", "start_from_epoch", start_from_epoch, least=0)
     if baseline is not None:
@@ -263,6 +275,7 @@ def reduce_on_plateau(
       InputError: for arguments out of range, a value missing from the logs, or an optimizer whose learning rate is not
         a number (a schedule, or an optax optimizer).
     """
+    check_monitor("reduce_on_plateau", monitor, patience=int, factor=float)
     watch = Watch.of("reduce_on_plateau", monitor, patience, min_delta, mode)
     check_range("reduce_on_plateau", "factor", factor, 0, 1)
     check_range("reduce_on_plateau", "min_rate", min_rate, 0)

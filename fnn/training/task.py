@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import jax
 
-from .._core.checks import refuse_uncalled
+from .._core.checks import check_accepts, refuse_uncalled
 from .._core.described import Config, Described, in_words, unshared, written
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, noted
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree
 from ..metrics.metric import Metric
@@ -88,6 +88,8 @@ class Task(Described):
             refuse_uncalled("Task", expected, fn)
             if fn is not None and not callable(fn):
                 fail("Task", expected=expected, got=in_words(fn))
+            if fn is not None:
+                check_accepts("Task", f"{name}(params)", fn, 1)
         _check_order(loss, optimizer)
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
@@ -151,11 +153,13 @@ def check_penalties(task: Task, params: Params) -> None:
     """Trace penalty and constraint once, so that mistakes such as a pattern without a match are found at once."""
     params = shape_of(params)
     for penalty in task.penalties:
-        out = jax.eval_shape(penalty, params)
+        with noted("penalty"):
+            out = jax.eval_shape(penalty, params)
         if getattr(out, "shape", None) != ():
             fail("penalty", expected="a function params -> scalar", got=f"one that returns {describe(out)}")
     for constraint in task.constraints:
-        out = jax.eval_shape(constraint, params)
+        with noted("constraint"):
+            out = jax.eval_shape(constraint, params)
         before, after = ({path: describe(leaf) for path, leaf in paths(tree).items()} for tree in (params, out))
         if before != after:
             changed = sorted(before.items() ^ after.items())

@@ -88,7 +88,7 @@ def losses_of(task: Task, scores: PyTree, batch: Batch) -> Array:
 def _losses_of(part: OutputLoss, scores: PyTree, batch: Batch) -> Array:
     scores, y = part.of("predictions", scores), part.of("targets", batch.y)
     flat, targets, weight, counts = flatten_time_steps(scores, y, part.weight_of(batch.weight))
-    losses = part.loss(flat, targets)
+    losses = part.checked(part.loss(flat, targets))
     for rows in (counts, None if weight is None else weight != 0):
         losses = losses if rows is None else jnp.where(rows, losses, jnp.zeros_like(losses))
     return losses.reshape(scores.mask.shape) if isinstance(scores, Masked) else losses
@@ -138,7 +138,7 @@ def _measure(part: OutputLoss, outputs: ModelOutputs, batch: Batch, valid: Array
         scores, y, weight, valid = flatten_time_steps(scores, y, part.weight_of(batch.weight), valid)
         scores = _stop_gradients(scores, part.counts if weight is None else (weight != 0) & part.counts)
         values = part.loss(scores, y)
-        total, count = weighted_sum(values, weight, valid)
+    total, count = weighted_sum(part.checked(values), weight, valid)
     weights = jnp.ones(values.shape, total.dtype) if weight is None else weight.astype(total.dtype)
     if valid is not None:
         weights = jnp.where(valid, weights, jnp.zeros_like(weights))

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._core.checks import check_count, check_key
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
 from .._core.tables import column_widths, table_line
@@ -129,7 +129,7 @@ class Ensemble:
         """
         check_count("predict", "batch_size", batch_size)
         x = as_arrays(x, defer_checks=True)
-        size = size_of(x)
+        size = size_of(x, "x")
         ts = self._working()
         check_input(self.task, shape_of_one(ts), x)
         check_finite(x, "x")
@@ -332,7 +332,7 @@ def ensemble(
     how = _How(members, bootstrap, same_order, at_once)
     options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:
-        span = f"{epochs} epoch{'s' * (epochs != 1)} of {size_of(data)} rows"
+        span = f"{counted(epochs, 'epoch')} of {counted(size_of(data), 'row')}"
         print(f"ensemble: {members_text(members)}, {span}", flush=True)
     states, history, rows = _train(task, how, tuple(options.items()), key, data, validation_data)
     history = jax.device_get(history)

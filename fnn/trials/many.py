@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .._core.checks import check_count
-from .._core.errors import describe, fail
+from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
@@ -57,7 +57,8 @@ def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[...
 
     def mapped(*args: PyTree) -> T:
         size, one = _trial_count(args), shape_of_one(args)
-        program = traced(trial, *one)  # once, so that the program examined is the one that runs
+        with noted("the trial"):
+            program = traced(trial, *one)  # once, so that the program examined is the one that runs
         run_one = partial(program.run, program.consts)
 
         def grouped(most: int) -> Callable[..., list[Array]]:
@@ -84,7 +85,7 @@ def _trial_count(args: tuple[PyTree, ...]) -> int:
     for path, leaf in jax.tree_util.tree_leaves_with_path(args):
         if not getattr(leaf, "shape", ()):
             where = f"many, argument {jax.tree_util.keystr(path)}"
-            hint = "Values that all trials share belong in the function itself."
+            hint = "Values that all trials share belong in the function, as in lambda key: fnn.run(task, ...)."
             fail(where, expected="an array with the trials along its first axis", got=describe(leaf), hint=hint)
         sizes.add(leaf.shape[0])
     if len(sizes) != 1 or 0 in sizes:

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from .._core.dtypes import is_float
-from .._core.errors import describe, fail, listed
+from .._core.errors import counted, describe, fail, listed
 from .._core.files import FilePath, check_ending, write_whole
 from .._core.random import is_key
 from .._core.tables import column_widths, table_line
@@ -154,7 +154,7 @@ class Sweep:
         lines = [table_line(line, widths) for line in cells]
         lines[1:] = [line + "  failed" * row["failed"] for line, row in zip(lines[1:], shown, strict=True)]
         failed = int(self.failed.sum())
-        tail = f"{trials_text(len(rows))} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
+        tail = f"{counted(len(rows), 'trial')} by {self.monitor}" + (f", {failed} of them failed" if failed else "")
         more = [f"... {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
         return "\n".join([*lines, *more, tail])
 
@@ -213,11 +213,6 @@ def last_value(history: Mapping[str, np.ndarray], name: str) -> float:
     values, epoch = history[name], history.get("epoch")
     # "epoch", which `run` adds for callbacks, is a single number.
     return float(values[int(epoch[0]) if epoch is not None and epoch.size == 1 < values.size else -1])
-
-
-def trials_text(count: int) -> str:
-    """A number of trials in words."""
-    return f"{count} trial{'s' * (count != 1)}"
 
 
 def check_known(expected: str, name: object, options: Iterable[str], hint: str = "", where: str = "sweep") -> None:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count
-from .._core.errors import describe, fail, kind_of
+from .._core.errors import counted, describe, fail, kind_of
 from .._core.trees import rows_at
 from .._core.types import Array, PyTree
 from .._core.warn import warn
@@ -24,7 +24,7 @@ from ..training.state import TrainState
 from ..training.stopping import is_rising, known_rising
 from .many import many
 from .programs import Program, bytes_available, bytes_needed, compile_program, trace_trial
-from .results import Config, Sweep, check_known, has_arrays, last_value, trials_text
+from .results import Config, Sweep, check_known, has_arrays, last_value
 
 Trial = Callable[..., tuple[PyTree, Mapping[str, Array]]]
 
@@ -97,7 +97,7 @@ def sweep(
             found = _train(trial, group, found, bar, mode=mode, members=members, at_once=at_once)
     if found.failed.all():
         warn(
-            f"sweep: {trials_text(size)} became non-finite and none remains, so ts is None. "
+            f"sweep: {counted(size, 'trial')} became non-finite and none remains, so ts is None. "
             "The learning rates may be too high; see histories for the epoch."
         )
     return found

@@ -55,4 +55,7 @@ CASES = {
     "rows of another width": lambda: data.standardize(MOMENTS, X[:, :1]),
     "images that are scaled already": lambda: data.scale_images(np.full((2, 8, 8), 0.5, "f")),
     "an iterator to shuffle": lambda: data.Shuffled(iter([(X, Y)]), rows=4),
+    "a generator in place of its function": lambda: data.Stream(iter([(X, Y)])),
+    "a generator function without the epoch": lambda: data.Stream(lambda: iter([(X, Y)])),
+    "a row with a cell too many in a table of one column": lambda: read("size\n1,2\n"),
 }

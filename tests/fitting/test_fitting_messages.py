@@ -30,6 +30,15 @@ def replaced(array, place, value):
     return array
 
 
+def generator():
+    yield X, CLASSES
+
+
+def accuracy_of_values():
+    task = fnn.Task(fnn.Dense(1), "mse", metrics=["accuracy"])
+    return fnn.fit(task, fnn.init(task, jax.random.key(0), X), (X, X[:, 0]), verbose=0)
+
+
 def continued():
     fit(checkpoint="runs")
     fit(checkpoint="runs", batch_size=4)
@@ -66,4 +75,14 @@ CASES = {
     "input and targets in predict": lambda: fnn.predict(TASK, state(), (X, CLASSES)),
     "a Keras file for model_checkpoint": lambda: fnn.model_checkpoint("best.h5"),
     "a table of something else to append to": lambda: fit(callbacks=[fnn.csv_log("log.csv", append=True)]),
+    "fewer targets than inputs for validation": lambda: fit(validation_data=(X, CLASSES[:7])),
+    "a generator function of batches": lambda: fnn.fit(TASK, state(), generator),
+    "one row in predict": lambda: fnn.predict(TASK, state(), X[0]),
+    "one-hot rows for a sparse loss": lambda: fit(y=np.eye(3, dtype="f")[CLASSES]),
+    "fit in a compiled function": lambda: jax.jit(lambda x: fit(x=x))(X),
+    "evaluate in a compiled function": lambda: jax.jit(lambda x: fnn.evaluate(TASK, state(), (x, CLASSES)))(X),
+    "predict in a compiled function": lambda: jax.jit(lambda x: fnn.predict(TASK, state(), x))(X),
+    "a metric of classes with a loss of values": accuracy_of_values,
+    "a number in place of a file name": lambda: fnn.csv_log(3),
+    "a number in place of the name to watch": lambda: fnn.model_checkpoint("best.safetensors", monitor=3),
 }

@@ -50,4 +50,11 @@ CASES = {
     "a misspelled 'balanced'": lambda: fnn.class_weights(CLASSES, "balance"),
     "fewer class weights than classes": lambda: fnn.class_weights(CLASSES, [1.0, 2.0]),
     "a fraction as a class": lambda: fnn.class_weights(CLASSES, {np.float32(0.5): 1.0}),
+    "a short name of a loss as a function": (AttributeError, lambda: losses.mse),
+    "class numbers for a loss of values": lambda: fit("mse", CLASSES),
+    "one-hot rows for a focal loss of class numbers": lambda: fit(
+        "sparse_categorical_focal_crossentropy", np.eye(3, dtype=int)[CLASSES]
+    ),
+    "more targets than outputs": lambda: fit("binary_crossentropy", np.zeros((4, 2), "f"), units=1),
+    "a metric in place of a loss": lambda: fnn.Task(fnn.Dense(1), "rmse"),
 }

@@ -151,7 +151,7 @@ def test_keras_names():
             assert get_loss(other) is getattr(losses, name)
     task = fnn.Task(fnn.Dense(1), "MeanSquaredError", metrics=["MeanAbsoluteError"])
     assert task.loss is losses.mean_squared_error
-    with pytest.raises(fnn.InputError, match=r"^loss: .* got 'KLDiv'\. Did you mean .*'kld'"):
+    with pytest.raises(fnn.InputError, match=r"^loss: .* got 'KLDiv'\. Use 'kl_divergence'\.$"):
         get_loss("KLDiv")
 
 

@@ -1,5 +1,6 @@
 """The full text of messages about layers; see helpers.check_messages."""
 
+import types
 from pathlib import Path
 
 import jax
@@ -104,4 +105,13 @@ CASES = {
     "a layer in the place of forward": lambda: fnn.Model(fnn.Dense(3), a=fnn.Dense(3)),
     "a layer that forward does not call": lambda: fnn.summary(fnn.Model(chain, a=fnn.Dense(3), b=fnn.Dense(3)), ROWS),
     "the parameters of another Model": lambda: fnn.Model(chain, a=fnn.Dense(3)).apply({"dense": {}}, {}, ROWS),
+    "an initializer of Keras": lambda: fnn.Dense(3, kernel_initializer="RandomNormal"),
+    "an initializer with a value": lambda: fnn.Dense(3, bias_initializer="constant"),
+    "an activation of scikit-learn": lambda: fnn.Dense(3, activation="logistic"),
+    "padding by the word explicit": lambda: fnn.MaxPool(2, padding="explicit"),
+    "an activation of two arguments": lambda: fnn.Dense(3, activation=lambda x, slope: x),
+    "an activation without a return": lambda: apply(fnn.Sequential(fnn.Activation(lambda x: None)), ROWS, ROWS),
+    "a layer whose apply lacks key and train": lambda: fnn.Layer(lambda key, x: ({}, {}), lambda p, s, x: (x, s)),
+    "a class of a layer": (TypeError, lambda: type("Gate", (fnn.Layer,), {})),
+    "a class of a constructor": (TypeError, lambda: types.new_class("Block", (fnn.Sequential,))),
 }

@@ -257,7 +257,7 @@ def test_messages():
         (lambda: max_pool(x, strides=0), "strides to be an integer of at least 1, got 0"),
         (lambda: MaxPool(0), "pool_size to be an integer of at least 1, got 0"),
         (lambda: AvgPool(strides=0.5), "strides to be an integer of at least 1, got 0.5"),
-        (lambda: MaxPool(padding="smae"), "padding to be one of valid, same"),
+        (lambda: MaxPool(padding="smae"), "padding to be 'valid'"),
         (lambda: global_max_pool(x[0, 0]), "1 to 3 spatial axes"),
         (lambda: global_avg_pool(x[:, :0, 0]), "at least one element"),
     ]

@@ -57,7 +57,7 @@ X = np.ones((2, 5, 3), "float32")
     [
         (lambda: fnn.SeparableConv(0, 3), r"SeparableConv: expected filters to be an integer of at least 1"),
         (lambda: fnn.SeparableConv(4, 3, depth_multiplier=0), r"SeparableConv: expected depth_multiplier to be"),
-        (lambda: fnn.SeparableConv(4, 3, padding="full"), r"SeparableConv: expected padding to be one of"),
+        (lambda: fnn.SeparableConv(4, 3, padding="full"), r"SeparableConv: expected padding to be 'valid'"),
         (lambda: fnn.SeparableConv(4, 3).init(KEY, X[0]), r"SeparableConv: expected x of shape"),
         (
             lambda: fnn.separable_conv({"kernel": X}, X),

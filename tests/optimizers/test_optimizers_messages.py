@@ -55,4 +55,6 @@ CASES = {
     "boundaries as fractions": lambda: schedules.piecewise_constant([0.5, 0.75], [0.1, 0.01, 0.001]),
     "a name after the warm-up": lambda: schedules.warmup("cosine", 100),
     "no averaging to read": lambda: fnn.averaged(fnn.init(fnn.Task(fnn.Dense(1), "mse"), KEY, (2,))),
+    "a schedule without an argument": lambda: fnn.adam(lambda: 0.1),
+    "a schedule without a return": lambda: update(fnn.adam(lambda step: None)),
 }

@@ -15,6 +15,7 @@ LABELS = np.array([0, 1, 1, 0])
 IMAGES = np.zeros((3, 8, 8), "f")
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4]], "f")
 HISTORY = {"loss": [2.0, 1.0], "val_loss": [2.5, 1.5], "accuracy": [0.5, 0.7]}
+TASK = fnn.Task(fnn.Dense(1), "mse")
 SWEEP = fnn.Sweep(
     [{"rate": 0.1}, {"rate": 0.01}],
     np.array([1.0, 2.0]),
@@ -54,4 +55,7 @@ CASES = {
     "bounds in the wrong order": lambda: plot.intervals(np.ones(3), np.zeros(3)),
     "an argument that was not swept": lambda: plot.sweep_line(SWEEP, "units"),
     "a metric that was not recorded": lambda: plot.sweep_line(SWEEP, "rate", metric="acuracy"),
+    "a task in place of a function of points": lambda: plot.decision_boundary(TASK, None, POINTS, LABELS),
+    "points in place of a function of them": lambda: plot.decision_boundary(POINTS, LABELS),
+    "a history as in Keras's examples": (AttributeError, lambda: plot.history),
 }

@@ -31,6 +31,11 @@ def run(*data, **options):
     return fnn.run(TASK, state(), data, epochs=1, **options)
 
 
+def run_loss(loss):
+    task = fnn.Task(MODEL, loss)
+    return fnn.train_step(task, state(task), (X, Y))
+
+
 def follow(callback, ts, **logs):
     return callback(0, ts, logs)
 
@@ -72,4 +77,12 @@ CASES = {
     "a misspelled name in the logs": lambda: follow(
         fnn.early_stopping("val_los", mode="min"), None, loss=1.0, val_loss=2.0
     ),
+    "a patience in place of the name to watch": lambda: fnn.early_stopping(3),
+    "a factor in place of the name to watch": lambda: fnn.reduce_on_plateau(0.5),
+    "a loss of one argument": lambda: fnn.Task(MODEL, lambda predictions: predictions),
+    "a loss without a return": lambda: run_loss(lambda predictions, targets: None),
+    "a loss with a value for each output": lambda: run_loss(lambda predictions, targets: predictions - targets),
+    "a loss that is the mean over the batch": lambda: run_loss(lambda predictions, targets: predictions.mean()),
+    "one example without the axis of the batch": lambda: step(X[0], Y[0, 0]),
+    "a generator of batches": lambda: fnn.run(TASK, state(), iter([(X, Y)]), epochs=1),
 }

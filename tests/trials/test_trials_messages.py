@@ -62,4 +62,7 @@ CASES = {
     "a member that does not exist": (IndexError, lambda: members()[2]),
     "probabilities of numbers": lambda: members().predict(X).entropy,
     "an ensemble where a state is needed": lambda: fnn.predict(TASK, members(), X),
+    "a number in place of the name to compare by": lambda: fnn.sweep(trial, {"seed": [0], "rate": [0.1]}, monitor=3),
+    "fit in many": lambda: fnn.many(lambda x: fnn.fit(TASK, state(), (x, Y)))(np.stack([X, X])),
+    "a task among the arguments of trials": lambda: fnn.many(fnn.run)(TASK, state(), (X, Y)),
 }

@@ -14,7 +14,7 @@ from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
 from ..layer import Layer, Output, call_hint, penalties_inside
 from ..masks import Masked, kept, sequence_of
-from ..observe import call
+from ..observe import call, init_inside
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 
 
@@ -79,7 +79,9 @@ def Bidirectional(
             fail(f"Bidirectional, {part}", expected=expected, got=in_words(one), hint="Use the layer alone.")
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
-        made = {p: one.init(jax.random.fold_in(key, i), shape_of(x)) for i, (p, one) in enumerate(layers.items())}
+        made = {}
+        for i, (part, one) in enumerate(layers.items()):
+            made[part] = init_inside(part, f"{name} {part}", one, jax.random.fold_in(key, i), shape_of(x))
         return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
