@@ -166,20 +166,22 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
     numbers = hasattr(x, "shape") and len(x.shape) == 1 and jnp.issubdtype(x.dtype, jnp.integer)
     if numbers and hasattr(y, "shape") and len(y.shape) > 1 and is_float(y):
         return "Are x and y swapped?"
-    if axis := _missing_axis(task, ts, x):
-        return axis
+    axis = _missing_axis(task, ts, x, is_batch=y is not None)
     try:
         params, _ = jax.eval_shape(task.model.init, ts.key, x)
     except Exception:  # the model takes no such input, and the error already says so
-        return ""
+        return axis
     want, have = paths(params), paths(ts.params)
-    if want.keys() == have.keys() and any(want[path].shape != have[path].shape for path in want):
-        return "Was the state made for inputs of another shape? fnn.init takes some rows of the input, such as x[:1]."
-    return ""
+    others = [] if want.keys() != have.keys() else [path for path in want if want[path].shape != have[path].shape]
+    # Kernels of another rank come from an axis too few, and not from a state of other inputs.
+    if others and not (axis and any(want[path].ndim != have[path].ndim for path in others)):
+        state = "the state made for inputs of another shape? fnn.init takes some rows of the input, such as x[:1]."
+        return f"{axis} Or was {state}" if axis else f"Was {state}"
+    return axis
 
 
-def _missing_axis(task: Task, ts: TrainState, x: PyTree) -> str:
-    """What to write for an input that the model takes with one more axis, of the batch or of the channels, alone."""
+def _missing_axis(task: Task, ts: TrainState, x: PyTree, is_batch: bool) -> str:
+    """What to write for an input that the model takes only with another axis: of channels or, unless given, a batch."""
 
     def takes(shape: Callable[[Shape], Shape]) -> bool:
         given = jax.tree.map(lambda a: jax.ShapeDtypeStruct(shape(a.shape), a.dtype), x)
@@ -196,7 +198,8 @@ def _missing_axis(task: Task, ts: TrainState, x: PyTree) -> str:
         "[..., None]": lambda shape: (*shape, 1),
         "[None, ..., None]": lambda shape: (1, *shape, 1),
     }
-    form = "" if takes(lambda shape: shape) else next((form for form, shape in forms.items() if takes(shape)), "")
+    fitting = (form for form, shape in forms.items() if takes(shape) and not (is_batch and form.startswith("[None")))
+    form = "" if takes(lambda shape: shape) else next(fitting, "")
     what = {"[None]": "For one example", "[..., None]": "For one channel or feature"}
     array = "x" if hasattr(x, "shape") else "each array of x"
     return form and f"{what.get(form, 'For one example of one channel')}, write {array}{form}."

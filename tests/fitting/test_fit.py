@@ -296,7 +296,11 @@ ERRORS = {
     "labels above": (lambda d: (d[0], d[1] + 1), {}, r"labels in \[0, 3\) for 3 outputs, got labels from 1 to 3"),
     "labels below": (lambda d: (d[0], d[1] - 1), {}, "labels from -1 to 1"),
     "float labels": (lambda d: (d[0], d[1].astype("float32")), {}, "integer class numbers"),
-    "one-hot labels": (lambda d: (d[0], np.eye(3, dtype="int32")[d[1]]), {}, "Use categorical_crossentropy"),
+    "one-hot labels": (
+        lambda d: (d[0], np.eye(3, dtype="int32")[d[1]]),
+        {},
+        "or use the loss 'categorical_crossentropy'",
+    ),
     "lengths": (lambda d: (d[0], d[1][:-1]), {}, "same length, got x: 70, y: 69"),
     "weights' length": (lambda d: (*d, np.ones(69, "f")), {}, "same length, got x: 70, y: 70, sample_weight: 69"),
     "weights' shape": (
@@ -310,7 +314,7 @@ ERRORS = {
     "a batch of one item": (
         lambda d: [first(d), first(d), (d[0],)],
         {},
-        r"batch 2: expected \(x, y\) or .*, got 1 items",
+        r"batch 2: expected \(x, y\) or .*, got 1 item",
     ),
     "a batch's weights": (
         lambda d: [first(d), (*d, np.ones((len(d[0]), 1)))],
@@ -504,7 +508,7 @@ def test_keras_style_calls_get_a_hint(task, ts, data):
     for call in (fnn.fit, fnn.evaluate, fnn.predict, fnn.train_step, fnn.train_epoch, fnn.run, fnn.init):
         with pytest.raises(fnn.InputError, match=r"an fnn.Task as first argument, got a Layer. Make one"):
             call(task.model, ts, data)
-    with pytest.raises(fnn.InputError, match=r"Inside jit, vmap or grad use fnn\.run"):
+    with pytest.raises(fnn.InputError, match=r"inside fnn\.many, fnn\.sweep, jit, vmap or grad write fnn\.run"):
         jax.vmap(lambda key: fnn.fit(task, ts._replace(key=key), data))(jax.random.split(jax.random.key(0)))
     with pytest.raises(fnn.InputError, match=r"a function callback\(epoch, ts, logs\), got an int"):
         fnn.fit(task, ts, data, callbacks=3)
@@ -622,3 +626,29 @@ def test_counts_may_be_numpy_integers(task, ts, data):
     with compilations() as count:
         calls(np.int64)
     assert count() == 0
+
+
+def test_an_input_without_an_axis_gets_the_one_to_add():
+    def predict(model, shape, given, words):
+        task = fnn.Task(model, "mse")
+        with pytest.raises(fnn.InputError) as caught:
+            fnn.predict(task, fnn.init(task, jax.random.key(0), shape), np.ones(given, "f"))
+        assert str(caught.value).endswith(words)
+
+    images = fnn.Sequential(fnn.Conv(2, 3), fnn.Flatten(), fnn.Dense(3))
+    predict(images, (8, 8, 1), (8, 8, 1), "For one example, write x[None].")
+    predict(images, (8, 8, 1), (5, 8, 8), "For one channel or feature, write x[..., None].")
+    predict(images, (8, 8, 1), (8, 8), "For one example of one channel, write x[None, ..., None].")
+    predict(fnn.LSTM(2), (5, 3), (5, 3), "For one example, write x[None].")
+    flat = fnn.Sequential(fnn.Flatten(), fnn.Dense(3))
+    either = (
+        "For one example, write x[None]. Or was the state made for inputs of another shape? fnn.init takes some rows"
+    )
+    predict(flat, (8, 8, 1), (8, 8, 1), f"{either} of the input, such as x[:1].")
+
+
+def test_no_axis_is_suggested_where_the_input_fits(task, ts, data):
+    x, y = data
+    with pytest.raises(fnn.InputError) as caught:
+        fnn.fit(task, ts, (x, np.stack([y, y], -1)), verbose=0)
+    assert "None]" not in str(caught.value)

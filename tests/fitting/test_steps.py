@@ -376,7 +376,7 @@ def test_fewer_batches_than_steps_give_a_warning(ts):
         ([], {"steps": 2}, "at least one batch, got none"),
         (itertools.cycle(BATCHES), {}, r"evaluate: expected an iterable that ends, got a cycle.*endless\. Pass steps"),
         (itertools.repeat(BATCHES[0]), {}, "an iterable that ends, got a repeat"),
-        (endless, {}, r"got a function\. Call it\."),
+        (endless, {}, r"got a generator function\. Pass fnn\.data\.Stream\(endless\), with the epoch"),
     ],
 )
 def test_errors_of_steps(data, options, message, ts):

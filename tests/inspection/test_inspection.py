@@ -442,7 +442,7 @@ def test_the_report_rejects_traced_values_and_bad_data():
         fnn.layer_report(TASK, ts, (X, Y + 1))
     with pytest.raises(fnn.InputError, match=r"batch, x: expected finite numbers, got 1 NaN .* index \(2, 5\)"):
         fnn.layer_report(TASK, ts, (np.where(np.arange(240).reshape(40, 6) == 17, np.nan, X), Y))
-    with pytest.raises(fnn.InputError, match=r"\(x, y\) or \(x, y, sample_weight\), got 1 items"):
+    with pytest.raises(fnn.InputError, match=r"\(x, y\) or \(x, y, sample_weight\), got 1 item"):
         fnn.layer_report(TASK, ts, (X,))
     with pytest.raises(fnn.InputError, match="of the same length"):
         fnn.layer_report(TASK, ts, (X, Y[:3]))

@@ -282,7 +282,7 @@ def test_predictions_reject_bad_input():
         fnn.plot.predictions(IMAGES, np.concatenate([P, P]))
     with pytest.raises(fnn.InputError, match="predictions: expected probabilities"):
         fnn.plot.predictions(IMAGES, 3 * P)
-    with pytest.raises(fnn.InputError, match="predictions: expected 2 names, got 1 names"):
+    with pytest.raises(fnn.InputError, match="predictions: expected 2 names, got 1 name"):
         fnn.plot.predictions(IMAGES, P, names=["cat"])
 
 

@@ -182,7 +182,7 @@ def test_decision_boundary_of_a_task():
         ),
         ({"predict": lambda p: p, "y": [0, 1, 2, 1]}, r"a class label in \[0, 2\), got"),
         ({"predict": lambda p: p, "y": [0, 1, 0.5, 1]}, r"a class label in \[0, 2\), got"),
-        ({"predict": lambda p: p, "names": ["a"]}, "2 names, got 1 names"),
+        ({"predict": lambda p: p, "names": ["a"]}, "2 names, got 1 name"),
     ],
 )
 def test_decision_boundary_rejects_bad_input(change, message):

@@ -159,7 +159,7 @@ def test_network_minimizes_crossings():
         (by_hand(("x", (), 1.0, ()), names=("a",)), r"unit 'x' to have inputs that come before it, got \[\]"),
         (
             by_hand(("x", (1.0, 2.0), 1.0, ("a",)), names=("a",)),
-            "a weight for each input of unit 'x', got 1 inputs and 2",
+            "a weight for each input of unit 'x', got 1 input and 2",
         ),
     ],
 )
