@@ -60,18 +60,26 @@ _ACTIVATIONS = {
     "PReLU": "leaky_relu",
     "heaviside": "step",
 }
-_METRICS = {
-    **dict.fromkeys(("acc", "accuracy_score"), "accuracy"),
-    "roc_auc_score": "auc",
-    "mse": 'losses.mean_squared_error, or metrics=("mse",) in a task',
+_METRICS = {  # those with a function of another name are known by name to a task alone
     **{
-        name: f'metrics.precision_recall_f1, or metrics=("{name}",) in a task' for name in ("precision", "recall", "f1")
+        f"{here}{ending}": f'metrics.precision_recall_f1, or metrics=("{here}",) in a task'
+        for here in ("precision", "recall", "f1")
+        for ending in ("", "_score")
     },
-    "f1_score": 'metrics.precision_recall_f1, or metrics=("f1",) in a task',
-    **dict.fromkeys(("categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
+    **dict.fromkeys(
+        ("pr_auc", "average_precision", "average_precision_score"),
+        'metrics.binned_auc, or metrics=("pr_auc",) in a task',
+    ),
+    **dict.fromkeys(("mse", "mean_squared_error"), 'losses.mean_squared_error, or metrics=("mse",) in a task'),
+    **dict.fromkeys(("acc", "accuracy_score", "categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
+    **dict.fromkeys(("roc_auc", "roc_auc_score"), "auc"),
     "r2": "r2_score",
-    "top5": "top_k_accuracy",
+    **dict.fromkeys(("top5", "top_k_accuracy_score", "top_k_categorical_accuracy"), "top_k_accuracy"),
+    "sparse_top_k_categorical_accuracy": "top_k_accuracy",
     "iou": "mean_iou",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_error": "mae",
+    "mean_absolute_percentage_error": "mape",
 }
 _OPTIMIZERS = {
     "momentum": "sgd(momentum=0.9)",
@@ -128,6 +136,11 @@ _EQUIVALENTS = {
     **dict.fromkeys(("MLPRegressor", "NeuralNetRegressor", "KerasRegressor"), "Regressor"),
     "GridSearchCV": "GridSearch",
     "Linear": "Dense",
+    "Embed": "Embedding",
+    **{f"Adaptive{kind}Pool{rank}d": f"Global{kind}Pool" for kind in ("Avg", "Max") for rank in (1, 2, 3)},
+    "ModuleList": "Sequential",
+    "TensorBoard": "csv_log, or fit(callbacks=[fn]) with fn(epoch, logs)",
+    **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_"), "clip_by_global_norm"),
     "Masking": "Masked(x, mask)",
     "Upsample": "UpSampling",
     **{name: name.capitalize() for name in ("add", "subtract", "multiply", "average", "maximum", "minimum")},
@@ -171,10 +184,16 @@ _EQUIVALENTS = {
     **dict.fromkeys(("DataLoader", "from_generator"), "data.Stream"),
     "train_test_split": "data.train_test_split",
     "confusion_matrix": "metrics.confusion_matrix",
-    **dict.fromkeys(("manual_seed", "set_random_seed", "seed_everything"), "init(task, jax.random.key(0), x): the key"),
+    **dict.fromkeys(
+        ("manual_seed", "set_random_seed", "seed_everything", "Rngs"), "init(task, jax.random.key(0), x): the key"
+    ),
     **dict.fromkeys(("no_grad", "stop_gradient"), "predict, or jax.lax.stop_gradient"),
-    **{name: f"activations.{name}" for name in ("relu", "sigmoid", "softmax", "tanh", "gelu", "softplus", "swish")},
-    **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus")},
+    **{
+        name: f"activations.{name}"
+        for name in ("relu", "sigmoid", "softmax", "log_softmax", "tanh", "gelu", "softplus", "swish")
+    },
+    **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus", "Softsign")},
+    "LogSoftmax": 'Activation("log_softmax")',
     "PReLU": 'Activation("leaky_relu"), whose slope is fixed',
     **{name: f"penalties.{name.replace('_', '')}" for name in ("l1", "l2", "l1_l2")},
     "pad_sequences": "Masked(x, mask), of an array padded with NumPy",
@@ -189,41 +208,111 @@ _EQUIVALENTS = {
     "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
 }
 
-# With {} for the value given.
+# The names that arguments have here, of which a function has one at most.
+_ARGUMENTS_HERE = {
+    **dict.fromkeys(("lr", "learn_rate"), ("learning_rate",)),
+    **dict.fromkeys(("features", "out_features", "hidden_size", "num_units"), ("units", "filters", "output_dim")),
+    "out_channels": ("filters",),
+    "num_embeddings": ("input_dim",),
+    "embedding_dim": ("output_dim",),
+    **dict.fromkeys(("bias", "with_bias"), ("use_bias",)),
+    "use_bias": ("center",),
+    "use_scale": ("scale",),
+    **dict.fromkeys(("nonlinearity", "fn", "func", "function"), ("activation",)),
+    "stride": ("strides",),
+    **dict.fromkeys(("dilation", "kernel_dilation", "rhs_dilation"), ("dilation_rate",)),
+    **dict.fromkeys(("feature_group_count", "num_groups"), ("groups",)),
+    **dict.fromkeys(("kernel_size", "window_shape"), ("pool_size",)),
+    "scale_factor": ("size",),
+    "mode": ("interpolation",),
+    **dict.fromkeys(("p", "drop_prob", "dropout_rate", "dropout_prob"), ("rate",)),
+    **dict.fromkeys(("std", "sigma"), ("stddev",)),
+    **dict.fromkeys(("eps", "epsilon"), ("epsilon", "min_delta")),
+    **dict.fromkeys(("tol", "threshold"), ("min_delta",)),
+    **{f"{b}{i}": (f"beta_{i}",) for b in ("b", "beta") for i in (1, 2)},
+    "alpha": ("rho",),
+    "decay_rate": ("rho",),
+    **dict.fromkeys(("initial_learning_rate", "initial_value", "init_value"), ("initial",)),
+    **dict.fromkeys(("T_max", "transition_steps"), ("decay_steps",)),
+    "use_causal_mask": ("causal",),
+    "is_causal": ("causal",),
+    "shape": ("target_shape",),
+    "downsample": ("shortcut",),
+    "factor": ("height_factor",),
+    **dict.fromkeys(("epoch", "n_epochs", "num_epochs", "nb_epoch", "max_epochs", "max_iter"), ("epochs",)),
+    **dict.fromkeys(("val_data", "validation", "eval_data", "eval_set"), ("validation_data",)),
+    **dict.fromkeys(("val_split", "validation_fraction"), ("validation_split",)),
+    "steps": ("steps_per_epoch",),
+    **dict.fromkeys(("criterion", "loss_fn", "loss_function", "objective", "losses"), ("loss",)),
+    **dict.fromkeys(("opt", "optim", "optimiser", "solver", "tx"), ("optimizer",)),
+    **dict.fromkeys(("metric", "weighted_metrics", "scoring"), ("metrics",)),
+    **dict.fromkeys(("module", "net", "network"), ("model",)),
+    **dict.fromkeys(("regularizer", "regularization"), ("penalty",)),
+    **dict.fromkeys(("filename", "filepath", "dirpath", "file"), ("path",)),
+    **dict.fromkeys(("min_lr", "min_learning_rate"), ("min_rate",)),
+    "restore_best_weights": ("restore_best",),
+    **dict.fromkeys(("rng", "rngs"), ("key",)),
+    "random_state": ("seed",),
+    "max_length": ("length",),
+    "validation_batch_size": ("eval_batch_size",),
+    **dict.fromkeys(("data", "inputs"), ("x",)),
+    "dataset": ("data",),
+}
+
+# Other advice, with {} for the value given.
 _ARGUMENTS = {
     **dict.fromkeys(
-        ("input_shape", "input_dim", "batch_input_shape", "batch_shape", "in_features", "in_channels"),
+        ("input_shape", "input_dim", "batch_input_shape", "batch_shape", "in_features", "in_channels", "input_length"),
+        "Leave it out: fnn.init(task, key, x) reads the shape from x.",
+    ),
+    **dict.fromkeys(
+        ("input_size", "num_features", "num_channels", "normalized_shape"),
         "Leave it out: fnn.init(task, key, x) reads the shape from x.",
     ),
     "activity_regularizer": "Add fnn.ActivityRegularization(l1=..., l2=...) after the layer.",
     "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
     "weights": "Replace values in the state: ts._replace(params=...).",
-    **dict.fromkeys(("lr", "learn_rate"), "Write learning_rate={}."),
-    "bias": "Write use_bias={}.",
-    "out_features": "Write units={}.",
-    "features": "Write units={}; in Conv it is filters={}.",
-    "out_channels": "Write filters={}.",
-    "stride": "Write strides={}.",
-    "dilation": "Write dilation_rate={}.",
-    "p": "Write rate={}.",
-    "eps": "Write epsilon={}.",
     "betas": "Write beta_1=..., beta_2=... for {}.",
     "data_format": "Channels are last: (batch, height, width, channels).",
-    **dict.fromkeys(("seed", "rngs"), "Randomness comes from the key of fnn.init(task, key, x)."),
+    **dict.fromkeys(("batch_first", "time_major"), "Leave it out: sequences are (batch, time, features)."),
+    "num_layers": "Write {} layers in fnn.Sequential, with return_sequences=True in all but the last.",
+    "bidirectional": "Write fnn.Bidirectional(layer).",
+    **dict.fromkeys(
+        ("seed", "rng", "rngs", "key", "random_state"), "Randomness comes from the key of fnn.init(task, key, x)."
+    ),
     "stateful": "Pass the carry yourself: return_state=True and fnn.lstm(params, x, carry).",
     "dropout": "Add fnn.Dropout({}) before the layer.",
+    **dict.fromkeys(("affine", "elementwise_affine"), "Write center={}, scale={}."),
+    **dict.fromkeys(
+        ("training", "is_training", "deterministic", "use_running_average", "track_running_stats"),
+        "Leave it out: fit trains in training mode, predict and evaluate leave it; by hand, apply(..., train=True).",
+    ),
+    **dict.fromkeys(("start_dim", "end_dim"), "Leave it out: all axes but the batch become one."),
+    "padding_idx": "Write mask_zero=True, for steps of the id 0.",
+    "padding_mode": "Leave it out: padding is with zeros.",
+    "broadcast_dims": "Write noise_shape=..., with 1 for these axes.",
     "clipnorm": "Write fnn.chain(fnn.clip_by_norm({}), optimizer).",
-    "global_clipnorm": "Write fnn.chain(fnn.clip_by_global_norm({}), optimizer).",
+    **dict.fromkeys(
+        ("global_clipnorm", "max_grad_norm", "clip_norm"), "Write fnn.chain(fnn.clip_by_global_norm({}), optimizer)."
+    ),
     "clipvalue": "Write fnn.chain(fnn.clip_by_value({}), optimizer).",
     "use_ema": "Write fnn.ema(optimizer).",
     "ema_momentum": "Write fnn.ema(optimizer, {}).",
+    "params": "Leave it out: fnn.init makes the state of the optimizer.",
     "recurrent_dropout": "It is not included; add fnn.Dropout before or after the layer.",
-    "input_length": "Leave it out: fnn.init(task, key, x) reads the shape from x.",
-    "use_causal_mask": "Write causal={} in the constructor.",
-    "embed_dim": "Write key_dim=..., the size of one head.",
-    **dict.fromkeys(("initial_learning_rate", "initial_value"), "Write initial={}."),
+    **dict.fromkeys(("embed_dim", "qkv_features", "d_model"), "Write key_dim=..., the size of one head."),
+    "decode": "Write fnn.with_cache(model, state, x, length), for a state with caches.",
     "num_thresholds": "It is fixed at 200, as by default in Keras.",
     "gradient_accumulation_steps": "Write fnn.accumulate(optimizer, {}).",
+    "layers": "Write fnn.Sequential(layer, layer, ...).",
+    "weight_decay": "Write kernel_regularizer=fnn.penalties.l2({}), or fnn.adamw(weight_decay={}) as the optimizer.",
+    "size": "Write height=..., width=... for {}.",
+    "degrees": "Write factor={} / 360, the fraction of a turn.",
+    **dict.fromkeys(
+        ("jit_compile", "run_eagerly", "steps_per_execution", "unroll"), "Leave it out: training is always compiled."
+    ),
+    "device": "Leave it out: JAX computes on jax.default_device.",
+    "inplace": "Leave it out: nothing changes in place.",
 }
 
 IN_FORWARD = {
@@ -245,6 +334,7 @@ OF_ESTIMATORS = {
 """Parameters of scikit-learn's networks and of skorch, for a `Classifier` or `Regressor`."""
 
 _VALUES = "Values are in the state: ts.params['dense']['kernel']"
+_SUMMARY = "Write print(fnn.summary(model, x[:1]))."
 _METHODS = {
     **dict.fromkeys(("add", "pop", "append"), "Write all layers at once: fnn.Sequential(layer, layer, ...)."),
     "compile": "Write task = fnn.Task(model, loss, optimizer, metrics).",
@@ -254,7 +344,7 @@ _METHODS = {
     "predict": "Write fnn.predict(task, ts, x).",
     "score": "Write fnn.evaluate(task, ts, (x, y)).",
     "train_on_batch": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
-    "summary": "Write print(fnn.summary(model, x[:1])).",
+    "summary": _SUMMARY,
     "layers": "Keep layers in variables of yours; print(model) shows them.",
     "get_layer": "Write fnn.outputs(task, ts, x, 'conv_2') for its output, ts.params['conv_2'] for its values.",
     **dict.fromkeys(
@@ -272,20 +362,43 @@ _METHODS = {
     "apply_gradients": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
     "zero_grad": "Nothing is accumulated: ts, logs = fnn.train_step(task, ts, (x, y)).",
     "backward": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
-    "tabulate": "Write print(fnn.summary(model, x[:1])).",
+    "tabulate": _SUMMARY,
+    "apply_fn": "Write y, state = task.model.apply(ts.params, ts.state, x).",
+    **{name: f"It is in the task: task.{name}." for name in ("model", "loss", "optimizer", "metrics")},
+    **dict.fromkeys(
+        ("lr", "learning_rate", "set_learning_rate"),
+        "Write fnn.get_hyper(ts)['learning_rate'] to read it, fnn.set_hyper(ts, learning_rate=...) to change it.",
+    ),
+    **dict.fromkeys(("step", "minimize"), "Write ts, logs = fnn.train_step(task, ts, (x, y))."),
+    "param_groups": "Write fnn.by_path({'head/*': fnn.adam(1e-2), '*': fnn.adam(1e-3)}).",
+    **dict.fromkeys(("to", "cuda", "cpu", "device"), "JAX computes on jax.default_device; fnn.devices() lists them."),
+    **dict.fromkeys(("input_shape", "output_shape", "modules", "named_modules", "children"), _SUMMARY),
     "_replace": "Write .replace(...).",
     "replace": "Write ._replace(...).",
 }
 
 
-def unexpected_argument(function: str, name: str, value: str) -> str:
+def unexpected_argument(
+    function: str, name: str, value: str, known: Iterable[str], advice: Mapping[str, str] | None = None
+) -> str:
     """The error message for an argument that a function does not have, and its value as text.
 
-    >>> unexpected_argument("adam", "lr", "0.1")
+    The advice is the function's own, or that for the arguments it has, which are ``known``.
+
+    >>> unexpected_argument("adam", "lr", "0.1", ["learning_rate", "epsilon"])
     "adam() got an unexpected keyword argument 'lr'. Write learning_rate=0.1."
+    >>> unexpected_argument("Dense", "activaton", "'relu'", ["units", "activation"])
+    "Dense() got an unexpected keyword argument 'activaton'. Did you mean 'activation'?"
     """
-    advice = _ARGUMENTS.get(name, "").replace("{}", value)
-    return f"{function}() got an unexpected keyword argument {name!r}. {advice}".strip()
+    known = list(known)
+    options = [
+        (advice or {}).get(name),
+        *(f"Write {other}={{}}." for other in _ARGUMENTS_HERE.get(name, ()) if other in known),
+        _ARGUMENTS.get(name),
+        *(f"Did you mean {other!r}?" for other in difflib.get_close_matches(name, known, n=1)),
+    ]
+    text = next(filter(None, options), "")
+    return f"{function}() got an unexpected keyword argument {name!r}. {text.replace('{}', value)}".strip()
 
 
 def missing_attribute(kind: str, name: str) -> str:
@@ -339,6 +452,8 @@ def _equivalent(name: str, names: Mapping[str, str], module: str) -> str:
         return f"fnn.{_EQUIVALENTS[name]}"
     if found := plain.get(_plain(name), plain.get(_plain(name.removesuffix("Loss").removesuffix("Layer")))):
         return found
+    if other := {_plain(one): here for one, here in _EQUIVALENTS.items()}.get(_plain(name)):
+        return f"fnn.{other}"
     return next((code for kind in kinds if (code := synonym(kind, name, quoted=False))), "")
 
 

@@ -129,7 +129,7 @@ def test_every_public_module_hints():
         (lambda: fnn.Dense(3, trainable=False), "fnn.freeze"),
         (lambda: fnn.Conv(8, 3, stride=2), "'stride'. Write strides=2"),
         (lambda: fnn.LSTM(3, dropout=0.1), "fnn.Dropout"),
-        (lambda: fnn.Dense(), "missing 1 required positional argument: 'units'"),
+        (lambda: fnn.Dense(), r"Dense\(\): missing a required argument: 'units'. Write Dense\(units\)"),
         (lambda: TASK.model(X), r"layer\.apply\(params, state, x\).*fnn\.Model"),
     ],
 )

@@ -1,11 +1,15 @@
 """Spellings of other libraries, and arguments in another order: each works, or one line says what to write."""
 
+import functools
+import inspect
+
 import jax
 import numpy as np
 import optax
 import pytest
 
 import fnn
+from fnn import _names
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("f")
@@ -112,3 +116,139 @@ def test_metrics_in_the_place_of_the_optimizer():
 
 def test_an_optax_optimizer_after_the_loss_is_accepted():
     assert fnn.Task(fnn.Dense(3), "mse", optax.adam(0.1)).loss is fnn.losses.mean_squared_error
+
+
+DATA = np.zeros((8, 4), "f"), np.zeros((8, 3), "f")
+
+
+@pytest.mark.parametrize(
+    ("call", "write"),
+    [
+        (lambda: fnn.LSTM(hidden_size=4), r"Write units=4\."),
+        (lambda: fnn.LSTM(input_size=3, hidden_size=4), r"Leave it out.*shape from x"),
+        (lambda: fnn.LSTM(4, num_layers=2), "Write 2 layers in fnn.Sequential"),
+        (lambda: fnn.GRU(4, batch_first=True), r"Leave it out: sequences are \(batch, time, features\)"),
+        (lambda: fnn.GRU(4, bidirectional=True), r"fnn\.Bidirectional"),
+        (lambda: fnn.SimpleRNN(4, nonlinearity="relu"), "Write activation='relu'"),
+        (lambda: fnn.Conv(3, features=8), r"Write filters=8\."),
+        (
+            lambda: fnn.Conv(3, 16, kernel_size=3),
+            r"multiple values for argument 'kernel_size'\. Write Conv\(filters, ker",
+        ),
+        (lambda: fnn.Conv(8, 3, kernel_dilation=2), "Write dilation_rate=2"),
+        (lambda: fnn.MaxPool(kernel_size=2), "Write pool_size=2"),
+        (lambda: fnn.UpSampling(scale_factor=2), "Write size=2"),
+        (lambda: fnn.Embedding(num_embeddings=9, embedding_dim=2), "Write input_dim=9"),
+        (lambda: fnn.Embedding(9, features=2), "Write output_dim=2"),
+        (lambda: fnn.BatchNorm(num_features=4), "Leave it out"),
+        (lambda: fnn.BatchNorm(use_bias=False), "Write center=False"),
+        (lambda: fnn.LayerNorm(elementwise_affine=False), "Write center=False, scale=False"),
+        (lambda: fnn.GroupNorm(num_groups=2), "Write groups=2"),
+        (lambda: fnn.Dropout(drop_prob=0.5), "Write rate=0.5"),
+        (lambda: fnn.Dropout(0.5, deterministic=True), "Leave it out: fit trains in training mode"),
+        (lambda: fnn.GaussianNoise(std=0.5), "Write stddev=0.5"),
+        (lambda: fnn.Flatten((8, 8)), r"too many positional arguments\. Write Flatten\(\)"),
+        (lambda: fnn.RandomCrop(6), r"missing a required argument: 'width'\. Write RandomCrop\(height, width\)"),
+        (lambda: fnn.Sequential(layers=[fnn.Dense(3)]), r"Write fnn\.Sequential\(layer"),
+        (lambda: fnn.Dense(3, kernel_init="zeros"), "Did you mean 'kernel_initializer'"),
+        (lambda: fnn.Dense(3, kernel_regulariser="l2"), "Did you mean 'kernel_regularizer'"),
+        (lambda: fnn.adam(b1=0.5), "Write beta_1=0.5"),
+        (lambda: fnn.rmsprop(alpha=0.5), "Write rho=0.5"),
+        (lambda: fnn.adam(max_grad_norm=1.0), r"fnn\.clip_by_global_norm\(1\.0\)"),
+        (lambda: fnn.schedules.cosine_decay(0.1, T_max=3), "Write decay_steps=3"),
+        (lambda: fnn.early_stopping(tol=0.1), "Write min_delta=0.1"),
+        (lambda: fnn.Task(fnn.Dense(2), "mse", metric="mae"), "Task.. got an .*Write metrics='mae'"),
+        (lambda: fnn.Task(fnn.Dense(2), criterion="mse"), "Write loss='mse'"),
+        (lambda: fnn.Task(fnn.Dense(2), "mse", lr=0.1), r"Write optimizer=fnn\.adam\(0\.1\)"),
+        (lambda: fnn.Task(fnn.Dense(2)), r"missing a required argument: 'loss'\. Write Task\(model, loss\)"),
+        (lambda: fnn.fit(TASK, TS, DATA, val_split=0.2), "Write validation_split=0.2"),
+        (lambda: fnn.fit(TASK, TS, DATA, learning_rate=0.2), r"Write fnn\.Task\(model, loss, fnn\.adam\(0\.2\)\)"),
+        (lambda: fnn.fit(TASK, TS, DATA, n_epochs=3), "Write epochs=3"),
+        (lambda: fnn.fit(TASK, TS, DATA, key=KEY), "Randomness comes from the key of"),
+        (lambda: fnn.fit(TASK, TS, DATA, batchsize=3), "Did you mean 'batch_size'"),
+        (lambda: fnn.evaluate(TASK, TS, x=X, y=X), r"evaluate\(task, ts, \(x, y\)\)"),
+        (lambda: fnn.init(TASK, seed=3, x=X), r"Write key=jax\.random\.key\(3\)"),
+        (lambda: fnn.summary(TASK), r"missing a required argument: 'x'\. Write summary\(model, x\)"),
+        (lambda: fnn.check(TASK, input_shape=(4,)), r"Write the shape second, fnn\.check\(model, \(4,\)\)"),
+        (lambda: fnn.outputs(TASK, TS, X), r"Write outputs\(task, ts, x, names\)"),
+        (lambda: fnn.losses.huber(delta=2.0), r"Write functools\.partial\(fnn\.losses\.huber, delta=2\.0\)"),
+        (lambda: fnn.losses.mean_squared_error(), r"Write fnn\.losses\.mean_squared_error, without"),
+    ],
+)
+def test_arguments_that_other_libraries_have(call, write):
+    with pytest.raises(TypeError, match=write):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "write"),
+    [
+        (lambda: fnn.Dense(64, 32), r"size of the input is read from x: pass the number of outputs alone, here 32"),
+        (lambda: fnn.LSTM(8, 16), r"pass the number of outputs alone, here 16"),
+        (lambda: fnn.LayerNorm(64), r"LayerNorm: expected epsilon in \[0, 1\], got 64"),
+        (lambda: fnn.set_hyper(TASK, learning_rate=0.1), r"a TrainState.*got a Task\. Write ts = fnn\.set_hyper\(ts"),
+        (lambda: fnn.set_hyper(TS, TS), r"got a TrainState\. Write values by name"),
+        (lambda: fnn.set_hyper(TS, 0.1), "got a float. Write values by name"),
+        (lambda: fnn.get_hyper(TASK), r"got a Task\. Write fnn\.get_hyper\(ts\)"),
+        (lambda: fnn.fit(TASK, TS, DATA, validation_data=[*DATA]), "validation_data, batch 0.*Pass a tuple"),
+    ],
+)
+def test_values_that_other_libraries_take(call, write):
+    with pytest.raises(fnn.InputError, match=write):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "write"),
+    [
+        (fnn.metrics, "precision", r'fnn\.metrics\.precision_recall_f1, or metrics=\("precision",\) in a task'),
+        (fnn.metrics, "Recall", r'metrics=\("recall",\)'),
+        (fnn.metrics, "r2", r"fnn\.metrics\.r2_score"),
+        (fnn.metrics, "MeanSquaredError", r'metrics=\("mse",\)'),
+        (fnn.metrics, "SparseCategoricalAccuracy", r"Use fnn\.metrics\.accuracy\.$"),
+        (fnn.losses, "mse", r"fnn\.losses\.mean_squared_error"),
+        (fnn.losses, "bce_with_logits", r"fnn\.losses\.binary_crossentropy"),
+        (fnn.losses, "nll_loss", r"fnn\.losses\.sparse_categorical_crossentropy"),
+        (fnn, "AdaptiveMaxPool2d", r"fnn\.GlobalMaxPool"),
+        (fnn, "linear", r"fnn\.Dense"),
+        (fnn, "Mish", r'fnn\.Activation\("mish"\)'),
+        (TASK, "learning_rate", r"fnn\.set_hyper\(ts, learning_rate"),
+        (TASK.optimizer, "step", r"fnn\.train_step"),
+        (TS, "optimizer", r"in the task: task\.optimizer"),
+    ],
+)
+def test_names_that_other_libraries_have(module, name, write):
+    with pytest.raises(AttributeError, match=write):
+        getattr(module, name)
+
+
+def test_a_history_names_what_it_holds():
+    history = fnn.History(loss=[1.0], accuracy=[0.5])
+    with pytest.raises(KeyError, match=r"'acc'\. Known: loss, accuracy"):
+        history["acc"]
+    with pytest.raises(AttributeError, match=r"no attribute 'loss'\. Write history\['loss'\]"):
+        _ = history.loss
+    assert history.get("acc") is None
+    history.record({"acc": 1.0})
+    assert history["acc"] == [1.0]
+
+
+def test_arguments_named_in_hints_exist():
+    """Each name that a hint gives for an argument is one of a public function."""
+    made = [getattr(fnn, name) for name in fnn.__all__] + [getattr(fnn.schedules, name) for name in dir(fnn.schedules)]
+    made += [fnn.data.train_test_split, fnn.text.generate_text]
+    known = set()
+    for function in filter(callable, made):
+        try:
+            known |= set(inspect.signature(function).parameters)
+        except ValueError:
+            continue
+    assert {here for names in _names._ARGUMENTS_HERE.values() for here in names} <= known
+
+
+def test_losses_are_called_with_names_too():
+    p, t = np.ones((2, 3), "f"), np.zeros((2, 3), "f")
+    np.testing.assert_array_equal(fnn.losses.huber(predictions=p, targets=t, delta=0.5), [0.375, 0.375])
+    partial = functools.partial(fnn.losses.huber, delta=0.5)
+    np.testing.assert_array_equal(partial(p, t), [0.375, 0.375])
+    assert fnn.Task(fnn.Dense(2), partial) == fnn.Task(fnn.Dense(2), functools.partial(fnn.losses.huber, delta=0.5))

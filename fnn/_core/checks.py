@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from .._names import synonym
-from .described import in_words, is_constructor, written
+from .described import bound_to, in_words, is_constructor, keywords_of, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
 from .types import Array, ArrayLike, Params, Shaped
@@ -188,18 +188,19 @@ def check_key(where: str, key: object) -> None:
 
 
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Say what to write for arguments of other libraries, ``renamed(lr="learning_rate={}")``, in the `TypeError`.
+    """Say in the `TypeError` of a call what to write, ``renamed(lr="learning_rate={}")`` for names of other libraries.
 
     For advice that depends on the function; `fnn._names` has the rest.
     """
+    advice = {name: f"Write {text}." for name, text in names.items()}
 
     def decorate(fn: Callable[P, T]) -> Callable[P, T]:
+        signature, function = inspect.signature(fn), fn.__qualname__.removesuffix(".__init__")
+        keywords = keywords_of(fn, signature)
+
         @functools.wraps(fn)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-            for name in names:
-                if name in kwargs:
-                    advice = names[name].format(written(kwargs[name]))
-                    raise TypeError(f"{fn.__name__}() got an unexpected keyword argument {name!r}. Write {advice}.")
+            bound_to(function, signature, keywords, advice, args, kwargs)
             return fn(*args, **kwargs)
 
         return checked

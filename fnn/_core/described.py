@@ -16,8 +16,21 @@ import inspect
 import sys
 import types
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, ParamSpec, Self, TypeVar, cast
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    NoReturn,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    get_args,
+    get_type_hints,
+    is_typeddict,
+)
 
 import jax
 import jax.numpy as jnp
@@ -140,15 +153,13 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     """
     signature = inspect.signature(make)
     check_flags = flags_checker(make)
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    names = keywords_of(make, signature)
 
     @functools.wraps(make)
     def remember(*args: P.args, **kwargs: P.kwargs) -> T:
-        if not open_ended and (unknown := kwargs.keys() - signature.parameters.keys()):
-            raise TypeError(unexpected_argument(make.__name__, name := min(unknown), written(kwargs[name])))
+        bound = bound_to(make.__name__, signature, names, {}, args, kwargs)
         check_flags(args, kwargs)
         made = make(*args, **kwargs)
-        bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
         given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})
@@ -173,6 +184,45 @@ def _refuse_subclass(make: Callable[..., object], bases: tuple[object, ...]) -> 
 
 
 _CONSTRUCTORS: set[Callable[..., object]] = set()
+_Parameter = inspect.Parameter
+
+
+def keywords_of(make: Callable[..., object], signature: inspect.Signature) -> Collection[str] | None:
+    """The names of keyword arguments, with those of the `TypedDict` that ``**options`` stand for; None for any name."""
+    kinds = {name: parameter.kind for name, parameter in signature.parameters.items()}
+    names = {
+        name for name, kind in kinds.items() if kind in (_Parameter.POSITIONAL_OR_KEYWORD, _Parameter.KEYWORD_ONLY)
+    }
+    for name, kind in kinds.items():
+        if kind is _Parameter.VAR_KEYWORD:
+            options = get_args(get_type_hints(make).get(name))[:1]
+            return {*names, *options[0].__optional_keys__} if any(map(is_typeddict, options)) else None
+    return names
+
+
+def bound_to(
+    function: str,
+    signature: inspect.Signature,
+    names: Collection[str] | None,
+    advice: Mapping[str, str],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> inspect.BoundArguments:
+    """The arguments of a call; the `TypeError` of one that does not fit says what to write.
+
+    ``names`` are those of keyword arguments, None for any, and ``advice`` is for names of other libraries.
+    """
+    unknown = [name for name in kwargs if names is not None and name not in names]
+    if unknown:
+        name, known = unknown[0], sorted(set(names or ()) - kwargs.keys())
+        raise TypeError(unexpected_argument(function, name, written(kwargs[name]), known, advice))
+    try:
+        return signature.bind(*args, **kwargs)
+    except TypeError as error:
+        required = (p for p in signature.parameters.values() if p.default is p.empty)
+        variable = _Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD
+        usage = [p.name for p in required if p.kind not in variable and p.name != "self"]
+        raise TypeError(f"{function}(): {error}. Write {function}({', '.join(usage)}).") from None
 
 
 def is_constructor(make: object) -> bool:
@@ -230,7 +280,8 @@ def written(value: object) -> str:
     if isinstance(value, jax.core.Tracer):
         return f"<traced {value.dtype}{list(value.shape)}>"
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        return repr(value.item()) if value.ndim == 0 else f"<{value.dtype}{list(value.shape)}>"
+        plain = value.ndim == 0 and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # a key has no item
+        return repr(value.item()) if plain else f"<{value.dtype}{list(value.shape)}>"
     if callable(value) and not isinstance(value, Described):
         return str(getattr(value, "__name__", type(value).__name__))
     return repr(value)

@@ -25,7 +25,7 @@ from .._core.types import Array, PyTree
 from ..nn.masks import Masked
 
 
-@renamed(random_state="seed={}")
+@renamed(train_size="test_size=..., the rest", shuffle="it without: rows are shuffled, as by default in scikit-learn")
 def train_test_split(
     *arrays: object, test_size: float = 0.25, seed: int = 0, stratify: ArrayLike | None = None
 ) -> tuple[Any, ...]:

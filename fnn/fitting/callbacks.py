@@ -96,7 +96,7 @@ class OnBatch(_Wrapper):
         """Nothing: `fit` calls the function itself, after steps."""
 
 
-@renamed(filename="path={}", separator="it without: a comma separates")
+@renamed(separator="it without: a comma separates")
 @flagged
 def csv_log(path: Path, *, append: bool = False) -> Callback:
     """Write the values of each epoch as a row of a CSV file, which is complete after every epoch.
@@ -172,7 +172,12 @@ def _columns(path: str) -> list[str]:
     return columns
 
 
-@renamed(filepath="path={}", save_best_only="monitor='val_loss', to keep the best alone", verbose="it without verbose")
+@renamed(
+    save_best_only="monitor='val_loss', to keep the best alone",
+    verbose="it without verbose",
+    save_weights_only="it without: the file holds the whole state",
+    save_freq="it without, for each epoch; fnn.on_batch(fn, every=...) calls a function after steps",
+)
 def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None = None) -> Callback:
     """Save the TrainState after each epoch, or only when a value improved; see `fnn.save`.
 

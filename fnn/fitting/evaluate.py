@@ -75,7 +75,12 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
     return logs, inputs.pop_nan_rows(task, logs)
 
 
-@renamed(verbose="it without verbose: it prints nothing", return_dict="it without: it is a dict")
+@renamed(
+    **dict.fromkeys(("x", "X", "y"), "the data as one tuple, evaluate(task, ts, (x, y))"),
+    sample_weight="the data as (x, y, sample_weight)",
+    verbose="it without verbose: it prints nothing",
+    return_dict="it without: it is a dict",
+)
 def evaluate(
     task: Task,
     ts: TrainState,

@@ -17,13 +17,18 @@ from .loop import Loop
 from .plan import Options, make_plan
 from .progress import History
 
+_TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
+
 
 @renamed(
-    validation_batch_size="eval_batch_size={}",
-    x="the data as one tuple, fit(task, ts, (x, y))",
+    **dict.fromkeys(("x", "X", "y", "train_data"), "the data as one tuple, fit(task, ts, (x, y))"),
     sample_weight="the data as (x, y, sample_weight)",
-    epoch="epochs={}",
     initial_epoch="checkpoint='folder', which continues an earlier run",
+    **dict.fromkeys(("lr", "learning_rate"), "fnn.Task(model, loss, fnn.adam({})): the rate belongs to the optimizer"),
+    **dict.fromkeys(("model", "loss", "optimizer", "metrics"), _TASK),
+    **dict.fromkeys(("early_stopping", "patience"), "callbacks=[fnn.early_stopping(patience=...)]"),
+    validation_freq="it without: fit validates after each epoch",
+    **dict.fromkeys(("workers", "use_multiprocessing", "max_queue_size"), "it without: a loader has its own workers"),
 )
 @flagged
 def fit(

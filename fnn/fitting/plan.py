@@ -151,6 +151,9 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
 def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:
     """Validation data as parsed; of an iterable the first ``steps`` batches, kept: every epoch is measured on them."""
     parsed = inputs.data_to_measure(data, "fit", "validation_data", steps, "validation_steps")
+    if isinstance(parsed, list):
+        for i, batch in enumerate(parsed[:steps]):  # before training, unlike those that arrive one by one
+            Batch.of(batch, f"validation_data, batch {i}")
     if steps is None:
         return parsed
     batches = [jax.tree.map(np.copy, batch) for batch in parsed]  # a loader may refill its buffers

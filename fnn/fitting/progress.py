@@ -7,7 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.monitoring
@@ -16,8 +16,17 @@ from .._core.types import Array
 from ..training.task import Task
 from ..training.totals import log_names
 
+T = TypeVar("T")
 
-class History(dict[str, list[float]]):
+
+class _Named(dict[str, T]):
+    """A dict whose `KeyError` lists the names there are."""
+
+    def __missing__(self, name: object) -> T:
+        raise KeyError(f"{name!r}. Known: {', '.join(self.keys())}.")
+
+
+class History(_Named[list[float]]):
     """The values of each epoch of `fit`: lists with one entry per epoch. As in Keras, ``history.history`` is the dict.
 
     Keys: "loss", the metrics of the task, with validation data "val_loss" and so on, and "seconds", the time of each
@@ -34,13 +43,19 @@ class History(dict[str, list[float]]):
         """The history itself."""
         return self
 
+    if not TYPE_CHECKING:  # or a type checker would accept any attribute
+
+        def __getattr__(self, name):
+            hint = f" Write history[{name!r}]." if name in self else ""
+            raise AttributeError(f"'History' object has no attribute {name!r}.{hint}", name=name, obj=self)
+
     def record(self, logs: dict[str, float]) -> None:
         """Append the values of one epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
 
 
-class Scores(dict[str, float]):
+class Scores(_Named[float]):
     """Loss and metrics by name, which unpack to their values: ``loss, accuracy = fnn.evaluate(...)``.
 
     Iteration gives the values, in the order of the names in ``keys()``; otherwise it is a dict: ``dict(scores)``,
@@ -59,10 +74,9 @@ class Scores(dict[str, float]):
         return reversed(self.values())
 
     def __missing__(self, name: object) -> float:
-        hint = f"Known: {', '.join(self.keys())}."
         if not isinstance(name, str):
-            hint = "Iterating over scores gives values; use scores.items() for names and values."
-        raise KeyError(f"{name!r}. {hint}")
+            raise KeyError(f"{name!r}. Iterating over scores gives values; use scores.items() for names and values.")
+        return super().__missing__(name)
 
 
 jax.tree_util.register_pytree_with_keys(

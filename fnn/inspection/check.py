@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 
+from .._core.checks import renamed
 from .._core.errors import InputError, fail, shape_text
 from .._core.jaxprs import multiply_adds
 from .._core.tables import Table, bytes_text, table_lines
@@ -85,6 +86,7 @@ def _arrays_cell(dtypes: PyTree, shapes: PyTree) -> str:
     return ", ".join(jax.tree.leaves(each))
 
 
+@renamed(input_shape="the shape second, fnn.check(model, {})")
 def check(model: Layer | Task, x: PyTree) -> Check:
     """Trace a model layer by layer to check its shapes; nothing is computed and no parameters are created.
 

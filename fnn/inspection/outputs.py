@@ -8,7 +8,7 @@ from typing import cast
 
 import jax
 
-from .._core.checks import is_concrete
+from .._core.checks import is_concrete, renamed
 from .._core.described import in_words
 from .._core.errors import fail, listed
 from .._core.inputs import as_arrays
@@ -23,6 +23,7 @@ from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 
 
+@renamed()
 def outputs(
     task: Task, ts: TrainState, x: PyTree, names: str | Sequence[str], *, batch_size: int = 256
 ) -> PyTree | dict[str, PyTree]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 
+from .._core.checks import renamed
 from .._core.errors import shape_text
 from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import Where, check_matches, matches, paths
@@ -104,6 +105,7 @@ def shape_cell(shape: PyTree) -> str:
     return ", ".join(map(shape_cell, each))
 
 
+@renamed(input_shape="the shape second, fnn.summary(model, {})")
 def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     """List the layers of a model with output shapes, parameter counts and bytes; nothing is computed.
 

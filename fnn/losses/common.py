@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable
-from typing import cast
+from typing import ParamSpec, cast
 
 import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_float
+from .._core.described import written
 from .._core.dtypes import widened
 from .._core.errors import counted, describe, fail
 from .._core.types import Array, ArraySpec, PyTree, Shape
@@ -18,6 +20,25 @@ from .._core.types import Array, ArraySpec, PyTree, Shape
 Loss = Callable[[PyTree, PyTree], Array]
 FLOATING_HINT = "Losses and metrics take the model's floating-point outputs as predictions; predictions come first."
 EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or take their logarithm
+
+
+P = ParamSpec("P")
+
+
+def of_pairs(fn: Callable[P, Array]) -> Callable[P, Array]:
+    """Say in the `TypeError` of a call with options alone, such as Keras's ``Huber(delta=2.0)``, what to write."""
+
+    @functools.wraps(fn)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> Array:
+        if not args and not kwargs.keys() & {"predictions", "targets"}:
+            options = "".join(f", {name}={written(value)}" for name, value in kwargs.items())
+            name = f"fnn.losses.{fn.__name__}"
+            write = f"functools.partial({name}{options})" if options else f"{name}, without parentheses,"
+            text = f"{fn.__name__}(): expected predictions and targets, got none. Write {write} for the loss of a task."
+            raise TypeError(text)
+        return fn(*args, **kwargs)
+
+    return checked
 
 
 _TARGETS = {"y_true", "true", "target", "targets", "label", "labels", "truth"}

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from .._core.checks import check_accepts, resolve
 from .._core.described import described
 from .._core.dtypes import widened
+from .._core.errors import fail
 from .._core.flags import flagged
 from .._core.norms import below_maximum
 from .._core.types import Array, Scalar
@@ -200,6 +201,9 @@ def get_activation(activation: ActivationLike) -> Callable[[Array], Array]:
 
     An unknown name raises `InputError` with the close matches.
     """
+    if isinstance(activation, int) and not isinstance(activation, bool):
+        hint = f"The size of the input is read from x: pass the number of outputs alone, here {activation}."
+        fail("activation", expected="the name of a known activation or a function", got=str(activation), hint=hint)
     found = linear if activation is None else resolve("activation", activation, ACTIVATIONS)
     if found is activation:
         check_accepts("activation", "(x)", found, 1)

@@ -380,7 +380,7 @@ def Conv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(conv_init, filters=filters, groups=groups, use_bias=use_bias, **initializers)
     fn = partial(conv, strides=strides, padding=padding, dilation_rate=dilation_rate, groups=groups)
-    return regularized(conv_layer("Conv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions)
+    return regularized(conv_layer("Conv", name, init, fn, kernel_size, activation, dtype), weights)
 
 
 @described
@@ -420,9 +420,7 @@ def DepthwiseConv(
     initializers = get_initializers(kernel_initializer=kernel_initializer, bias_initializer=bias_initializer)
     init = partial(depthwise_conv_init, depth_multiplier=depth_multiplier, use_bias=use_bias, **initializers)
     fn = partial(depthwise_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
-    return regularized(
-        conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
-    )
+    return regularized(conv_layer("DepthwiseConv", name, init, fn, kernel_size, activation, dtype), weights)
 
 
 @described
@@ -465,6 +463,4 @@ def ConvTranspose(
     fn = partial(
         conv_transpose, strides=strides, padding=padding, output_padding=output_padding, dilation_rate=dilation_rate
     )
-    return regularized(
-        conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype), weights, KernelOptions
-    )
+    return regularized(conv_layer("ConvTranspose", name, init, fn, kernel_size, activation, dtype), weights)

@@ -136,4 +136,4 @@ def Dense(
         return act(dense(params, x))
 
     layer = parametric(init, apply, name, "Dense", per_example=are_per_example(activation), mask="keep")
-    return regularized(layer, weights, KernelOptions)
+    return regularized(layer, weights)

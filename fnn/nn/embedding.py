@@ -209,7 +209,7 @@ def Embedding(
             mask = real if mask is None else real & mask
         return vectors if mask is None else Masked(vectors, mask)
 
-    return regularized(parametric(init, apply, name, "Embedding", mask="read"), weights, EmbeddingOptions)
+    return regularized(parametric(init, apply, name, "Embedding", mask="read"), weights)
 
 
 def one_hot(ids: PyTree, num_classes: int | None = None, dtype: DType = jnp.float32) -> Array:

@@ -352,4 +352,4 @@ def MultiHeadAttention(
         new_state = state if cache is None else {"cache": cache}
         return (y if given.query_real is None else Masked(y, given.query_real)), new_state
 
-    return regularized(Layer(init, apply, name, where, per_example=True), weights, KernelOptions)
+    return regularized(Layer(init, apply, name, where, per_example=True), weights)

@@ -249,7 +249,7 @@ def BatchNorm(
     Args:
       momentum: weight of the old running value at each training step, in [0, 1]. With Keras's default the running
         values take some 500 steps to converge; use 0.9 for shorter runs, or evaluation looks wrong.
-      epsilon: added to the variance.
+      epsilon: added to the variance, in [0, 1].
       center, scale: whether to add ``beta`` and to multiply by ``gamma``.
       dtype: of the parameters; default that of ``x``. The running values are float32 at least.
       **weights: gamma_regularizer, beta_regularizer, gamma_constraint, beta_constraint; as in `Dense`.
@@ -258,7 +258,7 @@ def BatchNorm(
     steps that the mask keeps count in the statistics, as in Keras.
     """
     check_range("BatchNorm", "momentum", momentum, 0, 1)
-    check_range("BatchNorm", "epsilon", epsilon, 0)
+    check_range("BatchNorm", "epsilon", epsilon, 0, 1)
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(sequence_of("BatchNorm", x)[0])
@@ -269,7 +269,7 @@ def BatchNorm(
         y, state = batch_norm(params, state, x, train=train, momentum=momentum, epsilon=epsilon, mask=mask)
         return (y if mask is None else Masked(y, mask)), state
 
-    return regularized(Layer(init, apply, name, "BatchNorm"), weights, ScaleOptions)
+    return regularized(Layer(init, apply, name, "BatchNorm"), weights)
 
 
 @described
@@ -286,13 +286,13 @@ def LayerNorm(
 
     Arguments, shapes and errors as in `BatchNorm`; the variance is biased.
     """
-    check_range("LayerNorm", "epsilon", epsilon, 0)
+    check_range("LayerNorm", "epsilon", epsilon, 0, 1)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return layer_norm_init(key, _features("LayerNorm", x), center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     layer = parametric(init, partial(layer_norm, epsilon=epsilon), name, "LayerNorm", mask="keep")
-    return regularized(layer, weights, ScaleOptions)
+    return regularized(layer, weights)
 
 
 @described
@@ -307,13 +307,13 @@ def RMSNorm(
 
     Arguments, shapes and errors as in `BatchNorm`; the parameter is called ``scale``, as in Keras.
     """
-    check_range("RMSNorm", "epsilon", epsilon, 0)
+    check_range("RMSNorm", "epsilon", epsilon, 0, 1)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         return rms_norm_init(key, _features("RMSNorm", x), dtype=param_dtype(x, dtype))
 
     layer = parametric(init, partial(rms_norm, epsilon=epsilon), name, "RMSNorm", mask="keep")
-    return regularized(layer, weights, RMSOptions)
+    return regularized(layer, weights)
 
 
 @described
@@ -333,7 +333,7 @@ def GroupNorm(
       groups: number of groups, a divisor of the features; -1 for one per feature (instance normalization).
       epsilon, center, scale, dtype: as in `BatchNorm`, and so are shapes and errors. A `Masked` is refused.
     """
-    check_range("GroupNorm", "epsilon", epsilon, 0)
+    check_range("GroupNorm", "epsilon", epsilon, 0, 1)
     check_count("GroupNorm", "groups", 1 if groups == -1 else groups)
 
     def init(key: Key, x: ArraySpec) -> dict[str, Array]:
@@ -341,4 +341,4 @@ def GroupNorm(
         return layer_norm_init(key, x.shape[-1], center=center, scale=scale, dtype=param_dtype(x, dtype))
 
     layer = parametric(init, partial(group_norm, groups=groups, epsilon=epsilon), name, "GroupNorm")
-    return regularized(layer, weights, ScaleOptions)
+    return regularized(layer, weights)

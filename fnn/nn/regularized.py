@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypedDict
+from typing import Any, TypedDict
 
 import jax.numpy as jnp
 
 from .._core.checks import resolve
-from .._core.described import written
 from .._core.dtypes import sum_of
 from .._core.errors import describe, fail
 from .._core.trees import map_with_path, paths
 from .._core.types import Array, Params
-from .._names import unexpected_argument
 from ..penalties import CONSTRAINTS, PENALTIES
 from .layer import Layer
 
@@ -75,25 +73,18 @@ class RMSOptions(TypedDict, total=False):
 _PARAMETERS = {name: f"{name}_kernel" for name in ("recurrent", "depthwise", "pointwise")}
 
 
-class _Keys(Protocol):
-    __optional_keys__: frozenset[str]
-
-
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def regularized(layer: Layer, options: Mapping[str, Any], known: _Keys) -> Layer:
-    """The layer with the penalties and constraints of its constructor's options, which are the keys of ``known``.
+def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
+    """The layer with the penalties and constraints of its constructor's options.
 
     Raises:
-      TypeError: for another option, as Python does for an unknown argument.
       InputError: for an unknown name, or anything but a function.
     """
     found: dict[str, dict[str, Callable[[Array], Array]]] = {"regularizer": {}, "constraint": {}}
     for option, given in options.items():
-        if option not in known.__optional_keys__:
-            raise TypeError(unexpected_argument(layer.kind, option, written(given)))
         if given is not None:
             parameter, _, role = option.rpartition("_")
             table = PENALTIES if role == "regularizer" else CONSTRAINTS

@@ -132,4 +132,4 @@ def SeparableConv(
     )
     fn = partial(separable_conv, strides=strides, padding=padding, dilation_rate=dilation_rate)
     layer = conv_layer("SeparableConv", name, init, fn, kernel_size, activation, dtype)
-    return regularized(layer, weights, SeparableOptions)
+    return regularized(layer, weights)

@@ -284,6 +284,7 @@ def get_hyper(state: PyTree) -> dict[str, PyTree]:
     >>> print(hyper["head"]["learning_rate"], hyper["*"]["learning_rate"])
     0.5 0.25
     """
+    _check_holds_states("get_hyper", state)
     found: dict[str, PyTree] = {}
     for groups, node in opt_states(state):
         place = found
@@ -311,11 +312,14 @@ def set_hyper(state: S, group: str | None = None, **values: PyTree) -> S:
     >>> print(state.hyper["learning_rate"])
     0.5
     """
+    _check_holds_states("set_hyper", state)
     states = opt_states(state)
     patterns = {groups[0]: None for groups, _ in states if groups}
-    if group is not None and group not in patterns:
+    if group is not None and not (isinstance(group, str) and group in patterns):
         expected, hint = "a pattern of by_path in this state", f"Patterns: {list(patterns)}."
-        fail("set_hyper", expected=expected, got=repr(group), hint=hint)
+        if not isinstance(group, str):
+            hint = "Write values by name: fnn.set_hyper(ts, learning_rate=...)."
+        fail("set_hyper", expected=expected, got=repr(group) if isinstance(group, str) else kind_of(group), hint=hint)
     values = values if group is None else {group: values}
     _check_names(states, values)
 
@@ -329,6 +333,16 @@ def set_hyper(state: S, group: str | None = None, **values: PyTree) -> S:
         return node._replace(hyper={**node.hyper, **new})
 
     return map_opt_states(change, state)
+
+
+def _check_holds_states(where: str, state: object) -> None:
+    """Refuse a task or an optimizer, which says what to learn and holds no values."""
+    if isinstance(state, Described):
+        hint = (
+            "Write ts = fnn.set_hyper(ts, learning_rate=...)." if where == "set_hyper" else "Write fnn.get_hyper(ts)."
+        )
+        expected = "a TrainState, or the state of an optimizer, as first argument"
+        fail(where, expected=expected, got=kind_of(state), hint=hint)
 
 
 def _check_names(states: list[tuple[Groups, OptState]], values: Mapping[str, PyTree]) -> None:

@@ -385,7 +385,7 @@ def _nearly_equal(a: Array, b: Array) -> Array:
     return ((jnp.abs(a - b) <= tolerance) | jnp.isnan(a) | jnp.isnan(b)).all()
 
 
-@renamed(top_p="top_k=..., the only cut", max_length="length={}")
+@renamed(top_p="top_k=..., the only cut")
 def generate_text(
     model: Layer,
     params: Params,

@@ -8,7 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import check_count, check_key
+from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
 from .._core.flags import flagged
@@ -26,6 +26,7 @@ from .totals import results
 from .values import check_known_targets, warn_of_former_hyper
 
 
+@renamed()
 @flagged
 def run(
     task: Task,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 import jax
 import jax.numpy as jnp
 
-from .._core.checks import check_key, is_concrete
+from .._core.checks import check_key, is_concrete, renamed
 from .._core.errors import counted, fail, kind_of, noted
 from .._core.random import split
 from .._core.trees import copied
@@ -74,6 +74,10 @@ if not TYPE_CHECKING:  # or a type checker would accept any attribute
     TrainState.__getattr__ = _missing
 
 
+@renamed(
+    **dict.fromkeys(("input_shape", "shape"), "the shape third, fnn.init(task, key, {})"),
+    **dict.fromkeys(("seed", "random_state"), "key=jax.random.key({})"),
+)
 def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
     """The initial training state.
 

@@ -179,7 +179,7 @@ def _choose(condition: Array, a: T, b: T) -> T:
     return a if condition else b
 
 
-@renamed(restore_best_weights="restore_best={}", verbose="it without verbose: it prints nothing")
+@renamed(verbose="it without verbose: it prints nothing", min_epochs="start_from_epoch={}")
 @flagged
 def early_stopping(
     monitor: str = "val_loss",
@@ -246,7 +246,7 @@ class _EarlyStopping(PureCallback):
         return _choose(number >= 0, (best, number), (ts, epoch)) if self.restore_best else (ts, epoch)
 
 
-@renamed(min_lr="min_rate={}", epsilon="min_delta={}")
+@renamed()
 def reduce_on_plateau(
     monitor: str = "val_loss",
     *,

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import jax
 
-from .._core.checks import check_accepts, refuse_uncalled
+from .._core.checks import check_accepts, refuse_uncalled, renamed
 from .._core.described import Config, Described, in_words, unshared, written
 from .._core.errors import describe, fail, noted
 from .._core.trees import paths, shape_of
@@ -68,6 +68,10 @@ class Task(Described):
     without_loss: tuple[Path, ...]
     former: ClassVar[tuple[OptimizerLike, ...]] = ()  # of an instance: the optimizers that `replace` replaced
 
+    @renamed(
+        **dict.fromkeys(("lr", "learning_rate"), "optimizer=fnn.adam({})"),
+        sample_weight="the data of fit as (x, y, sample_weight)",
+    )
     def __init__(
         self,
         model: Layer,

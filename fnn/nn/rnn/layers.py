@@ -114,7 +114,6 @@ def SimpleRNN(
     return regularized(
         _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options),
         weights,
-        RecurrentOptions,
     )
 
 
@@ -168,7 +167,7 @@ def LSTM(
     options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
     init = partial(lstm_init, use_bias=use_bias, unit_forget_bias=unit_forget_bias)
     acts = {"activation": activation, "recurrent_activation": recurrent_activation}
-    return regularized(_recurrent_layer("LSTM", name, init, lstm, acts, options), weights, RecurrentOptions)
+    return regularized(_recurrent_layer("LSTM", name, init, lstm, acts, options), weights)
 
 
 @described
@@ -205,5 +204,4 @@ def GRU(
     return regularized(
         _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options),
         weights,
-        RecurrentOptions,
     )
