@@ -353,6 +353,8 @@ def test_loading_into_another_task_says_what_differs(saved, task, message):
         small(),
         small(metrics=["mae"]),
         small("ReLU"),
+        small(loss="MSE"),
+        small(loss="MeanSquaredError", optimizer="Adam"),
         small(fnn.activations.relu),
         small(optimizer=fnn.adam()),
         small(optimizer=fnn.adam(learning_rate=1e-3)),
@@ -364,11 +366,25 @@ def test_loading_into_another_task_says_what_differs(saved, task, message):
             "mse",
         ),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_the_same_task_in_other_words_does_not_differ(saved, task):
     path, ts = saved
     assert fnn.fingerprint(fnn.load(path, ts, task)) == fnn.fingerprint(ts)
+
+
+def test_names_in_any_spelling_do_not_differ(tmp_path):
+    def task(initializer, regularizer, padding, activation):
+        conv = fnn.Conv(2, 2, padding=padding, kernel_initializer=initializer, kernel_regularizer=regularizer)
+        return fnn.Task(fnn.Sequential(conv, fnn.Flatten(), fnn.Dense(1, activation)), "mse")
+
+    saved, other = task("HeNormal", "L2", "SAME", "ReLU"), task("he_normal", "l2", "same", "relu")
+    assert saved == other
+    ts = fnn.init(saved, jax.random.key(0), (4, 4, 1))
+    fnn.save(tmp_path / "saved", ts, saved)
+    assert fnn.fingerprint(fnn.load(tmp_path / "saved", ts, other)) == fnn.fingerprint(ts)
+    with pytest.raises(fnn.InputError, match=r"kernel_initializer 'HeNormal' in the file, 'he_uniform' in the task"):
+        fnn.load(tmp_path / "saved", ts, task("he_uniform", "l2", "same", "relu"))
 
 
 def test_differences_inside_models_name_the_layer(tmp_path):

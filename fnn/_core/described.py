@@ -165,7 +165,7 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})
         config = Config(remember, tuple(map(unshared, args)), given)
         arguments = flat_arguments(bound)
-        key = EqualityKey.of(remember, *((name, _one_spelling(name, value)) for name, value in arguments.items()))
+        key = EqualityKey.of(remember, *((name, one_spelling(name, value)) for name, value in arguments.items()))
         # In __dict__, equality_key replaces the cached_property of that name.
         fresh.__dict__.update(made.__dict__, config=config, equality_key=key)
         return fresh
@@ -252,12 +252,15 @@ def unshared(value: T) -> T:
     return cast(T, copy)
 
 
-def _one_spelling(name: str, value: Any) -> object:
+_NAMES_IN_ANY_CASE = "padding", "activation", "initializer", "regularizer", "constraint", "mode"
+
+
+def one_spelling(name: str, value: Any) -> object:
     """One spelling of a dtype, such as "float32" for jnp.float32, and of a known name; other arguments as they are."""
     if name == "dtype" and value is not None:
         with contextlib.suppress(TypeError):
             return jnp.dtype(value).name
-    if isinstance(value, str) and name.endswith(("padding", "activation", "initializer", "mode")):
+    if isinstance(value, str) and name.endswith(_NAMES_IN_ANY_CASE):
         return value.replace("_", "").lower()  # ReLU is relu, HeNormal is he_normal
     return value
 

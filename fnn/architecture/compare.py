@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .._core.described import Described, flat_arguments
+from .._core.checks import canonical
+from .._core.described import Described, flat_arguments, one_spelling
 from ..losses import LOSSES
 from ..nn.activations import ACTIVATIONS, linear
 from ..nn.containers import unique_names
@@ -44,7 +45,12 @@ class _Comparison:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
         mine = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
-        if _same(known, mine) or (label == "dtype" and _short(node).strip("'") == _short(mine).strip("'")):
+        names = isinstance(known, str) and isinstance(mine, str)
+        if (
+            (names and one_spelling(label, known) == one_spelling(label, mine))
+            or _same(known, mine)
+            or (label == "dtype" and _short(node).strip("'") == _short(mine).strip("'"))
+        ):
             return
         in_path = f"layer {'/'.join(path)!r}" if path and isinstance(value, Layer) else ""
         if isinstance(value, Described) and isinstance(known, dict) and known.get("call") == mine.get("call"):
@@ -112,9 +118,10 @@ def _canonical(node: Json) -> Json:
     """A function of the library in one form, whether it was written by its name or as a function."""
     if not isinstance(node, str):
         return None if node == {"name": name_of(linear)} else node
-    if (described := {**PENALTIES, **CONSTRAINTS}.get(node)) is not None:
+    of_arrays = {**PENALTIES, **CONSTRAINTS}
+    if (described := of_arrays.get(canonical(node, of_arrays))) is not None:
         return Writer({}, strict=False).value(described, "load")
-    found = _BY_NAME.get(node, _BY_NAME.get(node.lower()))
+    found = _BY_NAME.get(canonical(node, _BY_NAME))
     name = name_of(found)
     if found is linear:
         return None

@@ -155,7 +155,7 @@ class Checkpoints:
         if about is None:
             hint = "Give each run its own folder."
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
-        self._compare(where, about["settings"])
+        self._compare(where, about["settings"], path)
         state, beside = load(path, ts), load_beside(path)
         within = None
         if about["start"] is not None:
@@ -172,11 +172,11 @@ class Checkpoints:
         history = History({name: list(values) for name, values in (info.history or {}).items()})
         return RunPosition(state, history, within_epoch=within, **{name: about[name] for name in _PLAIN})
 
-    def _compare(self, where: str, theirs: Mapping[str, object]) -> None:
+    def _compare(self, where: str, theirs: Mapping[str, object], path: str) -> None:
         """Refuse the checkpoint of another run, from its settings."""
         for name, ours in self.settings.items():
             old, new = theirs.get(name), ours
-            if old == new:
+            if old == new or (name == "task" and self._holds_task(path)):
                 continue
             expected, got = f"{name} {old}, as in the run saved there", str(new)
             hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
@@ -194,6 +194,14 @@ class Checkpoints:
                     continue  # other versions write them differently
                 expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
             fail(where, expected=expected, got=got, hint=hint)
+
+    def _holds_task(self, path: str) -> bool:
+        """Whether a file holds an equal task, whose text may differ: "MSE" for "mse"."""
+        try:
+            task, _ = load(path)
+        except InputError:  # it holds none, or functions of the user's own
+            return False
+        return bool(task == self.task)
 
     def save(self, position: RunPosition) -> None:
         """Write a checkpoint, then remove the oldest ones."""

@@ -80,6 +80,8 @@ PAIRS = [
     (lambda: fnn.Dense(4, "ReLU"), lambda: fnn.Dense(4, activation="relu")),
     (lambda: fnn.Dense(4, kernel_initializer="HeNormal"), lambda: fnn.Dense(4, kernel_initializer="he_normal")),
     (lambda: fnn.Bidirectional(fnn.GRU(2), "SUM"), lambda: fnn.Bidirectional(fnn.GRU(2), merge_mode="sum")),
+    (lambda: fnn.Dense(4, kernel_regularizer="L2"), lambda: fnn.Dense(4, kernel_regularizer="l2")),
+    (lambda: fnn.Dense(4, bias_constraint="NonNegative"), lambda: fnn.Dense(4, bias_constraint="non_negative")),
     (lambda: fnn.adam(0.1), lambda: fnn.adam(np.float64(0.1))),
     (lambda: fnn.sgd(schedules.warmup(0.1, 10)), lambda: fnn.sgd(schedules.warmup(0.1, 10))),
     (lambda: optax.adam(0.1), lambda: optax.adam(0.1)),

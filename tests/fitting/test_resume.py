@@ -388,6 +388,22 @@ def test_another_run_is_rejected(run, data):
             run(epochs=1, **options)
 
 
+def test_an_equal_task_in_other_words_continues(data, tmp_path):
+    def task(loss, optimizer, activation, **options):
+        return fnn.Task(fnn.Sequential(fnn.Dense(3, activation), fnn.Dense(3)), loss, optimizer, **options)
+
+    first = task("SparseCategoricalCrossentropy", "Adam", "ReLU")
+    ts = fnn.init(first, jax.random.key(0), data[0][:1])
+    call = {"checkpoint": tmp_path, "verbose": 0}
+    fnn.fit(first, ts, data, **call)
+    again = task("sparse_categorical_crossentropy", fnn.adam(), "relu")
+    _, history = fnn.fit(again, ts, data, **call, epochs=2)
+    assert len(history["loss"]) == 2
+    for other in (again.replace(metrics=["acc"]), task("sparse_categorical_crossentropy", "adam", "elu")):
+        with pytest.raises(fnn.InputError, match="the task of the run saved there"):
+            fnn.fit(other, ts, data, **call, epochs=3)
+
+
 def test_another_initial_state_is_rejected(run, task, ts, data, tmp_path):
     run(epochs=1)
     for state in (fnn.init(task, jax.random.key(1), data[0][:1]), fnn.set_hyper(ts, learning_rate=0.5)):
