@@ -45,9 +45,9 @@ class _Comparison:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
         mine = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
-        names = isinstance(known, str) and isinstance(mine, str)
+        in_words = isinstance(known, str) and isinstance(mine, str)
         if (
-            (names and one_spelling(label, known) == one_spelling(label, mine))
+            (in_words and one_spelling(label, known) == one_spelling(label, mine))
             or _same(known, mine)
             or (label == "dtype" and _short(node).strip("'") == _short(mine).strip("'"))
         ):

@@ -106,6 +106,17 @@ def carry_note(old: Array, new: Array, change: Callable[[Array], Array] = lambda
         note_input(activation, change(x), new)
 
 
+def moved(fn: Callable[[Array], Array], x: Array, *, rows: bool = True) -> Array:
+    """``fn(x)`` of a function that only moves or drops elements, such as a reshape; what made ``x`` is noted for it.
+
+    ``rows`` says whether it keeps the rows of the last axis if their length stays; those of a softmax sum to 1.
+    """
+    y = fn(x)
+    if (rows and x.shape[-1:] == y.shape[-1:]) or noted_input("softmax", x) is None:
+        carry_note(x, y, fn)
+    return y
+
+
 def inside(name: str, number: int = 1) -> AbstractContextManager[None]:
     """Extend the path that observers see by a name, and the number of the call of that layer."""
     return setting(_place, (*_place.get(), (name, number)))

@@ -15,6 +15,7 @@ from .._core.dtypes import at_least_float32, lift
 from .._core.errors import counted, describe, fail, shape_text
 from .._core.types import Array, ArrayLike, Shape
 from .layer import Layer, param_dtype, stateless
+from .observe import moved
 from .windows import Pairs, Sides, Size, check_sides, check_sizes, per_axis, sides_of, spatial_rank
 
 
@@ -26,7 +27,7 @@ def flatten(x: Array) -> Array:
     """
     if x.ndim == 0:
         fail("flatten", expected="x with a batch axis", got=describe(x))
-    return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+    return moved(lambda x: x.reshape(x.shape[0], math.prod(x.shape[1:])), x)
 
 
 @described
@@ -48,7 +49,7 @@ def reshape(x: Array, target_shape: Shape) -> Array:
     unknown = target_shape.count(-1)
     if unknown > 1 or (size != known if unknown == 0 else known == 0 or size % known):
         fail("reshape", expected=f"x with {shape_text(('batch', *target_shape))} elements", got=describe(x))
-    return x.reshape(x.shape[0], *target_shape)
+    return moved(lambda x: x.reshape(x.shape[0], *target_shape), x)
 
 
 @described
@@ -79,7 +80,7 @@ def Permute(dims: Sequence[int], *, name: str = "permute") -> Layer:
     def permute(x: Array) -> Array:
         if x.ndim != len(dims) + 1:
             fail("permute", expected=f"x with {counted(len(dims), 'axis', 'axes')} after the batch", got=describe(x))
-        return jnp.transpose(x, (0, *dims))
+        return moved(lambda x: jnp.transpose(x, (0, *dims)), x, rows=dims[-1] == len(dims))
 
     return stateless(permute, name, "Permute")
 
@@ -143,7 +144,8 @@ def Cropping(cropping: Sides, *, name: str = "cropping") -> Layer:
             if low + high >= n:
                 expected = f"more than {low + high} elements on spatial axis {axis}, of which {low} and {high} are cut"
                 fail("cropping", expected=expected, got=f"{n}")
-        return x[(slice(None), *(slice(low, n - high) for n, (low, high) in zip(x.shape[1:-1], sides, strict=True)))]
+        inner = (slice(None), *(slice(low, n - high) for n, (low, high) in zip(x.shape[1:-1], sides, strict=True)))
+        return moved(lambda x: x[inner], x)
 
     return stateless(crop, name, "Cropping")
 

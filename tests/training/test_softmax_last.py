@@ -67,6 +67,48 @@ def test_losses_metrics_and_gradients_are_those_of_logits(case):
     np.testing.assert_allclose(probabilities, getattr(fnn.activations, activation)(logits), rtol=1e-6)
 
 
+IMAGES = RNG.integers(0, 2, (6, 3, 4, 1)).astype("float32")
+AFTER = {
+    "reshape": (fnn.Dense(12), "sigmoid", [fnn.Reshape((3, 4, 1))]),
+    "flatten": (fnn.Dense(1), "sigmoid", [fnn.Flatten(), fnn.Reshape((3, 4, 1))]),
+    "permute": (fnn.Sequential(fnn.Dense(12), fnn.Reshape((4, 3, 1))), "sigmoid", [fnn.Permute((2, 1, 3))]),
+    "cropping": (fnn.Sequential(fnn.Dense(30), fnn.Reshape((5, 6, 1))), "sigmoid", [fnn.Cropping(1)]),
+}
+
+
+@pytest.mark.parametrize("case", AFTER)
+def test_layers_that_move_elements_may_follow(case):
+    head, activation, after = AFTER[case]
+    x = IMAGES if case == "flatten" else IMAGES.reshape(6, 12)
+    runs = []
+    for ending in ([], [fnn.Activation(activation)]):
+        task = fnn.Task(fnn.Sequential(head, *ending, *after), "binary_crossentropy", fnn.sgd(0.5), ["binary_accuracy"])
+        ts = start(task, x)
+        ts, logs = fnn.train_step(task, ts, (x, IMAGES))
+        runs.append((ts.params, logs, fnn.evaluate(task, ts, (x, IMAGES)), fnn.predict(task, ts, x)))
+    same(runs[0][:3], runs[1][:3])
+    np.testing.assert_allclose(runs[1][3], 1 / (1 + np.exp(-np.asarray(runs[0][3]))), rtol=1e-5)
+
+
+def test_whole_rows_of_a_softmax_may_move():
+    x, y = RNG.normal(size=(4, 5)).astype("float32"), RNG.integers(0, 3, (4, 2)).astype("int32")
+    for after in (fnn.Permute((2, 1, 3)), fnn.Reshape((2, 3))):
+        runs = []
+        for ending in ([], [fnn.Activation("softmax")]):
+            shape = (2, 1, 3) if after.kind == "Permute" else (1, 2, 3)
+            layers = fnn.Dense(6), fnn.Reshape(shape), *ending, after, fnn.Reshape((2, 3))
+            task = fnn.Task(fnn.Sequential(*layers), "sparse_categorical_crossentropy", fnn.sgd(0.5))
+            runs.append(fnn.train_step(task, start(task, x), (x, y)))
+        same((runs[0][0].params, runs[0][1]), (runs[1][0].params, runs[1][1]))
+
+
+@pytest.mark.parametrize("after", [fnn.Reshape((3, 2)), fnn.Permute((2, 1)), fnn.Flatten()])
+def test_broken_rows_of_a_softmax_are_refused(after):
+    model = fnn.Sequential(fnn.Dense(6), fnn.Reshape((2, 3)), fnn.Activation("softmax"), after)
+    with pytest.raises(fnn.InputError, match="got one that ends in softmax"):
+        start(fnn.Task(model, "sparse_categorical_crossentropy"))
+
+
 def test_against_keras():
     keras = pytest.importorskip("keras")
     model = models("softmax", 3)[1]
