@@ -40,12 +40,14 @@ def fail(where: str, *, expected: str, got: str, hint: str = "") -> NoReturn:
 def located(where: str | Callable[[Exception], str]) -> Iterator[None]:
     """Prefix errors raised inside with a place, outermost first: a layer, a metric, a batch.
 
-    The place may be a function of the error, such as the line that it came through.
+    The place may be a function of the error, such as the line that it came through. An empty one adds nothing.
     """
     try:
         yield
     except Exception as error:
         place = where(error) if callable(where) else where
+        if not place:
+            raise
         if isinstance(error, InputError):
             is_named = str(error).startswith(f"{place}:")  # by a check that is used in other places too
             raise type(error)(str(error) if is_named else f"{place} > {error}") from None

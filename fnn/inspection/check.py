@@ -19,7 +19,7 @@ from ..nn.observe import Trace, observe
 from ..training.forward import check_output
 from ..training.state import TrainState
 from ..training.task import Task
-from .layers import LayerCall, arrays_of, count_of, layer_calls, layer_of, paired, without_values
+from .layers import LayerCall, arrays_of, count_of, layer_calls, layer_of, paired, rooted, without_values
 from .summary import shape_cell
 
 
@@ -34,6 +34,8 @@ class CheckRow(NamedTuple):
       params: number of elements in its parameters and state, without those of layers inside it.
       operations: multiply-adds per example, without those of layers inside it.
       size: bytes of its output per example.
+
+    Inside a `Repeated` the numbers are those of all copies, inside a `TimeDistributed` those of all steps.
     """
 
     path: tuple[str, ...]
@@ -54,7 +56,8 @@ class Check(Table[CheckRow]):
     Attributes:
       rows: a `CheckRow` per layer, in order of computation, layers inside others indented.
       operations: multiply-adds of the whole model per example.
-      size: bytes of all outputs per example. The output of a `Sequential` is that of its last layer and counts once.
+      size: bytes of all outputs per example. The output of a `Sequential` or a `TimeDistributed` is that of its last
+        layer and counts once.
     """
 
     rows: tuple[CheckRow, ...]
@@ -120,7 +123,7 @@ def check(model: Layer | Task, x: PyTree) -> Check:
     given, x = x, example_of("check", x)
     try:
         params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-        seen = layer_calls(layer, params, state, x)
+        seen = layer_calls(*rooted(layer, params, state), x)
     except Exception as error:
         if isinstance(error, InputError) and given is not x and "expected integer" in str(error):
             hint = ""
@@ -143,12 +146,12 @@ def check(model: Layer | Task, x: PyTree) -> Check:
 
 def _table(seen: list[LayerCall], operations: int | None = None) -> Check:
     """The rows of all calls, and their sums; ``operations`` of the whole model if all of it was traced."""
-    works = [_operations(call.two.layer, call.two.params, call.two.state, call.two.x) for call in seen]
+    works = [_work(call) for call in seen]
     rows, total = [], 0
     for call, work in zip(seen, works, strict=True):
         layer, path = call.two.layer, call.two.path
         of_children = sum(other for child, other in zip(seen, works, strict=True) if child.two.path[:-1] == path)
-        size = bytes_of(call.three.y) - bytes_of(call.two.y)
+        size = (bytes_of(call.three.y) - bytes_of(call.two.y)) * call.two.runs
         rows.append(
             CheckRow(
                 path=call.path,
@@ -162,7 +165,7 @@ def _table(seen: list[LayerCall], operations: int | None = None) -> Check:
                 size=size,
             )
         )
-        total += 0 if call.has_children and layer.kind == "Sequential" else size
+        total += 0 if call.has_children and layer.kind in ("Sequential", "TimeDistributed") else size
     return Check(tuple(rows), sum(row.operations for row in rows) if operations is None else operations, total)
 
 
@@ -195,6 +198,14 @@ def _accepted(layer: Layer, x: PyTree) -> Check:
     parents = {trace.path[:-1] for trace in two}
     own = [{} if trace.path in parents else arrays_of(trace.params, trace.state) for trace in two]
     return _table(paired(two, three, own)) if len(two) == len(three) else Check((), 0, 0)
+
+
+def _work(call: LayerCall) -> int:
+    """Multiply-adds of a layer with those inside it, per example; inside a `TimeDistributed` each step is a row."""
+    two, three = (jax.tree.leaves(trace.x) for trace in (call.two, call.three))
+    rows = max((b.shape[0] - a.shape[0] for a, b in zip(two, three, strict=True) if a.shape), default=1)
+    one = _operations(call.two.layer, call.two.params, call.two.state, call.two.x)
+    return one * max(rows, 1) * call.two.runs
 
 
 def _operations(layer: Layer, params: Params, state: State, x: PyTree) -> int:

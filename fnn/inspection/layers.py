@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,9 +12,10 @@ from .._core.errors import fail, kind_of
 from .._core.trees import bytes_of, paths, resized, shape_of
 from .._core.types import Params, PyTree, State
 from ..nn.added_loss import is_added_loss
-from ..nn.layer import Layer
+from ..nn.containers import Sequential
+from ..nn.layer import Layer, Output
 from ..nn.masks import pairs
-from ..nn.observe import Trace, observe
+from ..nn.observe import Trace, call, observe
 from ..training.task import Task
 
 Arrays = dict[tuple[str, str], PyTree]  # by ("params" or "state", path)
@@ -73,6 +74,23 @@ def arrays_of(params: Params, state: State) -> Arrays:
         for part, tree in (("params", params), ("state", lasting))
         for path, leaf in paths(tree).items()
     }
+
+
+def rooted(layer: Layer, params: Params, state: State) -> tuple[Layer, Params, State]:
+    """A model whose layers are those of a table: the given one, or around a single layer a `Sequential`.
+
+    A `Repeated` or another layer that holds others thus has a row of its own, above theirs. Errors are those of the
+    layer, without a position in a model that the user did not write.
+    """
+    if layer.kind in ("Sequential", "Model"):
+        return layer, params, state
+    name = layer.name
+
+    def apply(params: Params, state: State, x: PyTree, **options: Any) -> Output:
+        y, new = call(name, "", layer, params[name], state[name], x, **options)
+        return y, {name: new}
+
+    return Sequential(layer).replace(apply=apply), {name: params}, {name: state}
 
 
 def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[LayerCall]:

@@ -18,7 +18,7 @@ from ..nn.layer import Layer, example_of
 from ..nn.observe import call_name
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
-from .layers import count_of, layer_calls, layer_of, resized
+from .layers import count_of, layer_calls, layer_of, resized, rooted
 
 _MOST_NAMED = 6  # frozen parameters listed below the table
 
@@ -141,13 +141,16 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     if frozen != ():
         check_matches("summary, frozen", frozen, paths(params))
     fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
-    calls = layer_calls(layer, params, state, x)  # first, since a function jitted by the user is traced only once
+    whole = rooted(layer, params, state)
+    prefix = "" if whole[0] is layer else f"{layer.name}/"
+    calls = layer_calls(*whole, x)  # first, since a function jitted by the user is traced only once
     has_model = "Model" in (layer.kind, *(call.two.layer.kind for call in calls))
-    edges = connections(layer, params, state, resized(x, 2))[0] if has_model else {}
+    edges = connections(*whole, resized(x, 2))[0] if has_model else {}
     rows: list[Row] = []
     for call in calls:
         count, size = count_of(call.own)
-        trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
+        own = {path.removeprefix(prefix): leaf for (part, path), leaf in call.own.items() if part == "params"}
+        trained = [leaf for path, leaf in own.items() if path not in fixed]
         place = call.two.place
         if any(number > 1 for _, number in place[:-1]):  # inside a repeated call
             continue

@@ -20,7 +20,7 @@ from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
 from .masks import SEQUENCE_HINT, Masked, array_of, sequence_of
-from .observe import call, carry_note, init_inside, pair_of
+from .observe import call, carry_note, init_inside, looped, pair_of
 
 
 def _without_empty(entries: dict[str, PyTree]) -> dict[str, PyTree]:
@@ -299,7 +299,8 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
                 fail(name, expected=f"a layer that keeps the shape, {before}", got=f"{after} from {layer.kind}")
             return y, state
 
-        return jax.lax.scan(step, x, (params, state, keys), length=n)
+        with looped(n):
+            return jax.lax.scan(step, x, (params, state, keys), length=n)
 
     inner = layer.penalty, layer.constraint
     # Of no parameters, vmap could not tell the number of copies.

@@ -29,6 +29,7 @@ class Trace(NamedTuple):
     Attributes:
       path: names from the outermost layer inwards.
       numbers: for each name, which call of that layer it is: 1, or more in a `Model` that calls a layer again.
+      runs: how often the call runs; above 1 inside a `Repeated`.
     """
 
     path: tuple[str, ...]
@@ -38,6 +39,7 @@ class Trace(NamedTuple):
     x: PyTree
     y: PyTree
     numbers: tuple[int, ...] = ()
+    runs: int = 1
 
     @property
     def place(self) -> tuple[tuple[str, int], ...]:
@@ -47,6 +49,7 @@ class Trace(NamedTuple):
 
 _observer: contextvars.ContextVar[Callable[[Trace], PyTree] | None] = contextvars.ContextVar("observer", default=None)
 _place: contextvars.ContextVar[tuple[tuple[str, int], ...]] = contextvars.ContextVar("place", default=())
+_runs: contextvars.ContextVar[int] = contextvars.ContextVar("runs", default=1)
 # The trace in which activations are noted; and by the id of an output: the output, which activation made it, its input.
 _inputs: contextvars.ContextVar[tuple[Hashable, dict[int, tuple[Array, str, Array]]] | None]
 _inputs = contextvars.ContextVar("inputs", default=None)
@@ -122,6 +125,11 @@ def inside(name: str, number: int = 1) -> AbstractContextManager[None]:
     return setting(_place, (*_place.get(), (name, number)))
 
 
+def looped(count: int) -> AbstractContextManager[None]:
+    """Inside the block a loop of ``count`` rounds is traced, as observers learn."""
+    return setting(_runs, _runs.get() * count)
+
+
 def current_path() -> tuple[str, ...]:
     """Names down to the current layer."""
     return tuple(name for name, _ in _place.get())
@@ -165,7 +173,7 @@ def call(
             out = pair_of("apply", "y, state", layer.apply(params, state, x, **options))
         if (observer := _observer.get()) is not None:
             path, numbers = zip(*_place.get(), strict=True)
-            replaced = observer(Trace(path, layer, params, state, x, out[0], numbers))
+            replaced = observer(Trace(path, layer, params, state, x, out[0], numbers, _runs.get()))
             if replaced is not None:
                 for old, new in zip(jax.tree.leaves(out[0]), jax.tree.leaves(replaced), strict=False):
                     carry_note(old, new)

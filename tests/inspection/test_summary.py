@@ -135,11 +135,11 @@ INSIDE = [(("dense",), 16, 64), (("batch_norm",), 16, 64), (("dense_1",), 15, 60
 
 def test_every_parameter_is_in_exactly_one_row():
     outer = (("holder",), 12 + 1, 7 * 4 + 2 * 4 + 3 * 2 + 4)
+    nested = [(("holder", *path), count, size) for path, count, size in INSIDE]
     alone = fnn.summary(holder(), (3,))
-    assert [(row.path, row.params, row.size) for row in alone.rows] == [outer, *INSIDE]
+    assert [(row.path, row.params, row.size) for row in alone.rows] == [outer, *nested]
     model = fnn.Sequential(fnn.Dense(3), holder(), fnn.Dense(1))
     table = fnn.summary(model, (3,))
-    nested = [(("holder", *path), count, size) for path, count, size in INSIDE]
     assert [(row.path, row.params, row.size) for row in table.rows] == [
         (("dense",), 12, 48),
         outer,
@@ -172,7 +172,7 @@ def test_parameters_behind_transformations_are_counted_once():
     # The paths of Sequential name the layer, so its parameters are found in a compiled model too.
     inner = fnn.Sequential(fnn.Dense(4), fnn.Dense(2))
     compiled = fnn.Layer(inner.init, jax.jit(inner.apply, static_argnames="train"), name="compiled")
-    assert [row.params for row in fnn.summary(compiled, (3,)).rows] == [16, 10]
+    assert [row.params for row in fnn.summary(compiled, (3,)).rows] == [0, 16, 10]
 
 
 def test_parameters_frozen_by_the_optimizer_are_named():
@@ -235,3 +235,45 @@ def test_totals_match_keras():
     assert [row.params for row in table.rows] == [layer.count_params() for layer in theirs.layers]
     assert table.trainable == sum(int(np.prod(w.shape)) for w in theirs.trainable_weights)
     assert table.non_trainable == sum(int(np.prod(w.shape)) for w in theirs.non_trainable_weights)
+
+
+BLOCK = fnn.Residual(fnn.LayerNorm(), fnn.Dense(8, activation="relu"), fnn.Dense(4))
+INNER = fnn.Sequential(fnn.Conv(4, 3), fnn.Flatten(), fnn.Dense(2))
+HOLDING = {
+    "repeated": (fnn.Repeated(BLOCK, 3), (4,)),
+    "repeated twice": (fnn.Repeated(fnn.Repeated(BLOCK, 2), 3), (4,)),
+    "time_distributed": (fnn.TimeDistributed(INNER), (5, 6, 6, 1)),
+    "time_distributed repeated": (fnn.TimeDistributed(fnn.Repeated(BLOCK, 3)), (5, 4)),
+    "residual": (BLOCK, (4,)),
+    "bidirectional": (fnn.Bidirectional(fnn.LSTM(3)), (5, 4)),
+    "rematerialized": (fnn.Rematerialized(INNER), (6, 6, 1)),
+}
+
+
+@pytest.mark.parametrize("case", HOLDING)
+def test_a_layer_that_holds_others_has_a_row_above_theirs(case):
+    layer, shape = HOLDING[case]
+    for table in (fnn.summary, fnn.check):
+        alone, inside = table(layer, shape), table(fnn.Sequential(layer), shape)
+        assert alone.rows == inside.rows
+        assert alone.rows[0].path == (layer.name,)
+        assert all(row.path[0] == layer.name for row in alone.rows)
+    costs = fnn.check(layer, shape)
+    assert sum(row.operations for row in costs.rows) == costs.operations
+    if case != "bidirectional":  # the others compute nothing but what the layers inside do
+        assert costs.rows[0].operations == 0
+
+
+def test_costs_inside_are_those_of_all_copies_and_steps():
+    rows = {row.path[-1]: row for row in fnn.check(fnn.Repeated(fnn.Repeated(BLOCK, 2), 3), (4,)).rows}
+    assert (rows["dense"].params, rows["dense"].operations, rows["dense"].size) == (6 * 40, 6 * 32, 6 * 32)
+    rows = {row.path[-1]: row for row in fnn.check(fnn.TimeDistributed(INNER), (5, 6, 6, 1)).rows}
+    assert (rows["conv"].params, rows["conv"].operations) == (40, 5 * 16 * 9 * 4)
+    assert (rows["dense"].operations, rows["dense"].size) == (5 * 64 * 2, 5 * 8)
+
+
+def test_frozen_parameters_of_a_single_layer():
+    table = fnn.summary(fnn.Task(fnn.Repeated(BLOCK, 3), "mse", fnn.freeze(fnn.adam(), "body/dense/*")), (4,))
+    assert table.frozen == ("body/dense/bias", "body/dense/kernel")
+    assert [row.path[-1] for row in table.rows if row.trainable < row.params] == ["dense"]
+    assert table.trainable == sum(row.trainable for row in table.rows) == 3 * (8 + 36)
