@@ -70,12 +70,12 @@ def train_lstm(
     return fnn.evaluate(task, ts, fnn.text.windows(held_out, LSTM_WIDTH))["loss"], seconds
 
 
-def write(model: fnn.Layer, ts: fnn.TrainState, vocabulary: fnn.text.Vocabulary, prompt: str, length: int) -> None:
+def write(task: fnn.Task, ts: fnn.TrainState, vocabulary: fnn.text.Vocabulary, prompt: str, length: int) -> None:
     """Continue a passage at four temperatures, and measure the speed with and without the cache."""
 
     def text(**options: float) -> str:
         key = experiment.key(0)
-        return fnn.text.generate_text(model, ts.params, ts.state, vocabulary, prompt, key, length=length, **options)
+        return fnn.text.generate_text(task, ts, vocabulary, prompt, key, length=length, **options)
 
     print(f"\nfrom {prompt!r}")
     for temperature in TEMPERATURES:
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
         steps = int(ts.step)
         print(f"{seconds:.0f} s each: LSTM {target:.4f}, transformer {losses[-1]:.4f} after {steps:,} steps")
 
-    write(model, ts, vocabulary, text[:LSTM_WIDTH], length=20 if args.quick else WIDTH - LSTM_WIDTH)
+    write(task, ts, vocabulary, text[:LSTM_WIDTH], length=20 if args.quick else WIDTH - LSTM_WIDTH)
     what = "transformer on Nietzsche: held-out loss after the time of the LSTM's training"
     return [experiment.Figure(8, what, losses, float(np.mean(targets)), "at most")]
 

@@ -41,9 +41,7 @@ def run(args: argparse.Namespace) -> list[experiment.Figure]:
             print(f"\nafter epoch {epoch + 1}, loss {logs['loss']:.4f}; from {prompt!r}")
             for temperature in TEMPERATURES:
                 options = {"length": 40 if args.quick else 300, "temperature": temperature}
-                new = fnn.text.generate_text(
-                    model, ts.params, ts.state, vocabulary, prompt, jax.random.fold_in(key, epoch), **options
-                )
+                new = fnn.text.generate_text(task, ts, vocabulary, prompt, jax.random.fold_in(key, epoch), **options)
                 print(f"\n--- temperature {temperature}\n{prompt}|{new}")
 
         ts = fnn.init(task, key, x[:1])

@@ -131,7 +131,7 @@ from .placement.plan import Plan, plan
 from .training.derivatives import example_gradients, hessian_vector_product, influence
 from .training.epoch import epoch_order, train_epoch
 from .training.run import run
-from .training.state import TrainState, init
+from .training.state import TrainState, init, with_optimizer
 from .training.step import train_step
 from .training.stopping import StopTraining, early_stopping, reduce_on_plateau
 from .training.task import Task
@@ -171,8 +171,8 @@ __all__ = [
     "accumulate", "averaged", "by_path", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema",
     "freeze", "global_norm", "schedules",
     # 4. tasks
-    "Task", "TrainState", "Metric", "init", "train_step", "train_epoch", "epoch_order", "run", "many", "sweep", "Sweep",
-    "ensemble", "Ensemble", "Predictions",
+    "Task", "TrainState", "Metric", "init", "with_optimizer", "train_step", "train_epoch", "epoch_order", "run",
+    "many", "sweep", "Sweep", "ensemble", "Ensemble", "Predictions",
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
     "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",

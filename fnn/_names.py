@@ -208,6 +208,9 @@ _EQUIVALENTS = {
     "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
 }
 
+_FREEZE = (
+    "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1'); fnn.with_optimizer trains them again later."
+)
 # The names that arguments have here, of which a function has one at most.
 _ARGUMENTS_HERE = {
     **dict.fromkeys(("lr", "learn_rate"), ("learning_rate",)),
@@ -270,7 +273,7 @@ _ARGUMENTS = {
         "Leave it out: fnn.init(task, key, x) reads the shape from x.",
     ),
     "activity_regularizer": "Add fnn.ActivityRegularization(l1=..., l2=...) after the layer.",
-    "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
+    "trainable": _FREEZE,
     "weights": "Replace values in the state: ts._replace(params=...).",
     "betas": "Write beta_1=..., beta_2=... for {}.",
     "data_format": "Channels are last: (batch, height, width, channels).",
@@ -355,7 +358,7 @@ _METHODS = {
     **dict.fromkeys(("save", "save_weights"), "Write fnn.save('model.safetensors', ts, task)."),
     **dict.fromkeys(("load", "load_weights"), "Write task, ts = fnn.load('model.safetensors')."),
     "count_params": "Write fnn.summary(model, x[:1]).total.",
-    "trainable": "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1').",
+    "trainable": _FREEZE,
     "train": "fit trains in training mode; by hand, apply(..., train=True).",
     "eval": "predict and evaluate leave training mode; by hand, apply(..., train=False).",
     **dict.fromkeys(("call", "forward"), "Write y, state = layer.apply(params, state, x)."),

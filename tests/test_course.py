@@ -295,8 +295,7 @@ rnn = fnn.Task(rnn, "sparse_categorical_crossentropy", "rmsprop")
 ts = fnn.init(rnn, key, windows)
 ts, _ = fnn.fit(rnn, ts, (windows, following), verbose=0)
 start, options = text[:10], {"length": 3, "temperature": 0.5}
-values = ts.params, ts.state
-print(fnn.text.generate_text(rnn.model, *values, vocabulary, start, key, **options))
+print(fnn.text.generate_text(rnn, ts, vocabulary, start, key, **options))
 """,
     ),
 }

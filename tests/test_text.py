@@ -1,6 +1,7 @@
 """Text as numbers: vocabulary, windows, sampling and generation, against plain NumPy."""
 
 import functools
+import inspect
 import os
 
 import hypothesis
@@ -481,10 +482,43 @@ def test_vocabulary_size_and_a_task_passed_as_model():
     assert vocabulary.size == len(vocabulary.symbols) == 3
     assert vocabulary.replace(symbols="ab").size == 2
     task = fnn.Task(fnn.Dense(3), "mse")
-    with pytest.raises(
-        fnn.InputError, match=r"generate_text: expected a Layer as model, got a Task\. Pass task\.model"
-    ):
-        text.generate_text(task, {}, {}, vocabulary, "ban", jax.random.key(0))
+    with pytest.raises(fnn.InputError, match=r"a TrainState .* as second argument, got a dict"):
+        text.generate_text(task, {}, vocabulary, "ban", jax.random.key(0))
+    with pytest.raises(fnn.InputError, match=r"an fnn\.Task as first argument, got a dict"):
+        text.generate_text({}, {}, vocabulary, "ban", jax.random.key(0))
+
+
+def test_a_task_and_its_state_or_a_model_and_its_values():
+    vocabulary, key = text.Vocabulary.of("abcd"), jax.random.key(1)
+    model, params, state = small_model()
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    ts = fnn.init(task, key, vocabulary.encode("abc")[None])._replace(params=params, state=state)
+    new = text.generate_text(task, ts, vocabulary, "abc", key, length=12)
+    assert new == text.generate_text(task=task, ts=ts, vocabulary=vocabulary, prompt="abc", key=key, length=12)
+    assert new == text.generate_text(model, params, state, vocabulary, "abc", key, length=12)
+    assert new == text.generate_text(
+        model=model, params=params, state=state, vocabulary=vocabulary, prompt="abc", key=key, length=12
+    )
+    assert text.generate_text(task, ts, vocabulary, "dabc", key, length=12, width=3) == new
+    assert list(inspect.signature(text.generate_text).parameters)[:5] == ["task", "ts", "vocabulary", "prompt", "key"]
+
+
+def test_logits_that_happen_to_sum_to_1_are_logits():
+    """A last product says what its values are; of another function that hides a softmax, only the values can tell."""
+    vocabulary, key = text.Vocabulary.of("abcd"), jax.random.key(1)
+    for last, ready in ((fnn.Dense(4), True), (fnn.Sequential(fnn.Dense(4), fnn.Activation(jnp.abs)), False)):
+        task = fnn.Task(fnn.Sequential(fnn.Embedding(4, 2), fnn.Flatten(), last), "sparse_categorical_crossentropy")
+        ts = fnn.init(task, key, vocabulary.encode("abc")[None])
+        params = jax.tree.map(jnp.zeros_like, ts.params)
+        inner = params["dense"] if ready else params["sequential"]["dense"]
+        inner["bias"] = jnp.array([0.1, 0.2, 0.3, 0.4])
+        ts = ts._replace(params=params)
+        if ready:
+            new = text.generate_text(task, ts, vocabulary, "abc", key, length=12)
+            assert new == text.generate_text(task, ts, vocabulary, "abc", key, length=12, from_logits=True)
+        else:
+            with pytest.raises(fnn.InputError, match="expected logits, got outputs that sum to 1"):
+                text.generate_text(task, ts, vocabulary, "abc", key, length=12)
 
 
 # ------------------------------------------------------------------------------------------- logits and probabilities

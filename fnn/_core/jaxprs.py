@@ -173,6 +173,7 @@ def loop_carry(eqn: JaxprEqn) -> Sequence[Shaped]:
 # -------------------------------------------------------------------------------------------------------------- endings
 # Operations that keep the values, and those that only hold another program.
 _PASSING = {"reshape", "squeeze", "convert_element_type", "copy", "broadcast_in_dim", "transpose", "slice"}
+_PRODUCT, _PRODUCTS = "product", {"dot_general", "conv_general_dilated", "fnn_conv"}
 _CALLS = {"pjit", "jit", "custom_jvp_call", "custom_vjp_call", "closed_call", "remat2", "checkpoint"}
 
 
@@ -221,10 +222,13 @@ class Ending(NamedTuple):
       activation: "softmax", "sigmoid" or "tanh" if that is the last operation, through reshapes and calls; else None.
       bounds: the bounds that follow from the operations alone, such as 0 and 1 after a mean of softmaxes. They hold for
         any inputs; an operation that is not known has none.
+      is_product: whether the last operation is a product with an array that is not computed, such as a kernel, or such
+        a convolution; with or without a bias. Its values are any real numbers.
     """
 
     activation: str | None
     bounds: Bounds
+    is_product: bool = False
 
     @property
     def in_probabilities(self) -> bool:
@@ -240,13 +244,14 @@ class Ending(NamedTuple):
 def endings(program: ClosedJaxpr) -> list[Ending]:
     """How a program computes each of its results."""
 
-    def activation(v: Value) -> str | None:
+    def last(v: Value) -> str | None:
         with contextlib.suppress(Exception):
             return _last_operation(program.jaxpr, v)
         return None
 
     bounds = _bounds_of(program.jaxpr, [_ANY] * len(program.jaxpr.invars))
-    return [Ending(activation(v), one) for v, one in zip(program.jaxpr.outvars, bounds, strict=True)]
+    ends = [(last(v), one) for v, one in zip(program.jaxpr.outvars, bounds, strict=True)]
+    return [Ending(None if name == _PRODUCT else name, one, name == _PRODUCT) for name, one in ends]
 
 
 def traced_endings(fn: Callable[..., PyTree], *args: PyTree) -> tuple[PyTree, list[Ending]]:
@@ -279,6 +284,11 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
     if eqn is None:
         return None
     name = eqn.primitive.name
+    if name in (*_PRODUCTS, "add"):
+        factors = [eqn] if name != "add" else [one for one in map(maker, eqn.invars) if one]
+        # Of two computed values, the product may be a mean of probabilities.
+        given = (one.primitive.name in _PRODUCTS and None in map(maker, one.invars) for one in factors)
+        return _PRODUCT if any(given) else None
     if name in ("logistic", "tanh"):
         return "sigmoid" if name == "logistic" else name
     if name == "div":
@@ -288,7 +298,8 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
     if name in _CALLS or (name == "scan" and eqn.params["length"]):  # a loop's results are those of its body
         (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         outer: list[Value] = [*eqn.outvars]
-        return _last_operation(inner, inner.outvars[outer.index(origin(result))])
+        last = _last_operation(inner, inner.outvars[outer.index(origin(result))])
+        return None if last == _PRODUCT and None not in map(maker, eqn.invars) else last
     return None
 
 

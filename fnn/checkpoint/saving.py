@@ -81,6 +81,8 @@ def save(
     (True, True, 0, {'data': 'mnist'})
     """
     description = None
+    if not isinstance(path, (str, os.PathLike)):
+        fail("save", expected="save(path, ts, task), the path first", got=kind_of(path))
     if isinstance(ts, Task) or not (task is None or isinstance(task, Task)):
         fail("save", expected="save(path, ts, task)", got=f"{kind_of(ts)} and {kind_of(task)} in this order")
     if task is not None:

@@ -14,9 +14,11 @@ from .._core.errors import fail, kind_of
 from .._core.files import check_ending
 from .._core.flags import flagged
 from .._core.types import PyTree
-from ..checkpoint import save
+from ..architecture.write import describe_by_own_names
+from ..checkpoint import save_with
 from ..training.state import TrainState
 from ..training.stopping import Watch
+from ..training.task import Task
 
 Callback = Callable[[int, TrainState, dict[str, float]], TrainState | None]
 Path = str | os.PathLike[str]
@@ -181,7 +183,9 @@ def _columns(path: str) -> list[str]:
 def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None = None) -> Callback:
     """Save the TrainState after each epoch, or only when a value improved; see `fnn.save`.
 
-    The file also holds the history of this `fit` up to that epoch (`fnn.load_info`).
+    The file also holds the task, so that ``task, ts = fnn.load(path)``, and the history of this `fit` up to that epoch
+    (`fnn.load_info`). Functions of your own are stored under their names, as ``custom`` of `fnn.load` takes them. A
+    task that holds an unnamed one, such as a lambda, or an optax optimizer is left out.
 
     Args:
       path: the file, overwritten each time; or a pattern of file names, e.g. ``"run-{epoch:03d}.safetensors"`` or
@@ -203,16 +207,25 @@ def model_checkpoint(path: Path, *, monitor: str | None = None, mode: str | None
         fail("model_checkpoint", expected="a monitor with a mode", got=f"mode={mode!r} alone")
     check_ending("model_checkpoint", path, ".safetensors")
     watch = None if monitor is None else Watch.of("model_checkpoint", monitor, 1, 0.0, mode)
-    return _ModelCheckpoint(os.fspath(path), watch)
+    return ModelCheckpoint(os.fspath(path), watch)
 
 
-class _ModelCheckpoint:
+class ModelCheckpoint:
+    """See `model_checkpoint`.
+
+    Attributes:
+      task: that of the current `fit`, which sets it; None outside.
+    """
+
+    task: Task | None = None
+
     def __init__(self, pattern: str, watch: Watch | None) -> None:
         self.pattern, self.watch = pattern, watch
         self.history: dict[str, list[float]] = {}
         self.memory = None if watch is None else watch.start()
 
     def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        """Save if it is time."""
         if epoch == 0:  # a callback may serve several calls of fit
             self.history.clear()
         for name, value in logs.items():
@@ -226,7 +239,9 @@ class _ModelCheckpoint:
         except (KeyError, IndexError, ValueError) as error:
             expected = f"only {{epoch}} and entries of the logs, {list(logs)}, in braces"
             fail("model_checkpoint", expected=expected, got=f"{self.pattern!r} ({error})")
-        save(target, ts, history=self.history, extra={"epoch": epoch + 1})
+        description = None if self.task is None else describe_by_own_names(self.task, ts)
+        more = {"history": self.history, "extra": {"epoch": epoch + 1}, "model": self.task}
+        save_with(target, ts, {}, description=description, **more)
 
     def state(self) -> PyTree:
         """The best value and the history so far, for a checkpoint of `fit`."""

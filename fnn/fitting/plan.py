@@ -23,7 +23,7 @@ from ..training.task import Task
 from ..training.totals import log_names
 from ..training.values import warn_of_former_hyper
 from . import inputs
-from .callbacks import Callback, OnBatch, Path, as_callback
+from .callbacks import Callback, ModelCheckpoint, OnBatch, Path, as_callback
 from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
@@ -140,6 +140,9 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         source, held_out = _arrays(task, ts, parsed, options, hooks, chunk_bytes)
     else:
         source, held_out = _stream(task, parsed, options, hooks), None
+    for callback in options.callbacks:
+        if isinstance(callback, ModelCheckpoint):
+            callback.task = task
     validation = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):

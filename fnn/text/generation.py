@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +14,19 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
 from .._core.dtypes import at_least_float32
-from .._core.errors import counted, describe, fail, hinted, kind_of, located
+from .._core.errors import counted, describe, fail, hinted, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.types import Array, Params, PyTree, State
 from .._core.warn import warn
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
+from ..training.state import TrainState, check_state, check_task
+from ..training.task import Task
 from .vocabulary import ENCODE_HINT, Vocabulary
 
 Carry = TypeVar("Carry")
+P = ParamSpec("P")
 Step = Callable[[Carry, Array], tuple[Carry, Array]]  # (carry, symbol) -> (carry, logits of the next symbol)
 
 
@@ -341,7 +344,7 @@ def _generate(
         # Only if other layers treat each step alone does a cache leave the outputs as they are.
         differs = ~_nearly_equal(first, predict(window[None])[0])
     ending, _ = _ending(predict, window[None])
-    if from_logits is not None or (ending is not None and ending.in_probabilities):
+    if from_logits is not None or (ending is not None and (ending.in_probabilities or ending.is_product)):
         return ids, jnp.zeros((), bool), differs
     row = predict(window[None])[0]
     row = row.astype(at_least_float32(row.dtype))
@@ -385,11 +388,30 @@ def _nearly_equal(a: Array, b: Array) -> Array:
     return ((jnp.abs(a - b) <= tolerance) | jnp.isnan(a) | jnp.isnan(b)).all()
 
 
+def _or_model(fn: Callable[P, str]) -> Callable[P, str]:
+    """Accept (model, params, state, ...) in place of (task, ts, ...), the form of version 0.1."""
+
+    whole: Callable[..., str] = fn
+
+    def of_model(model: Layer, params: Params, state: State, *args: Any, **options: Any) -> str:
+        # Of the task and its state, only these three are read.
+        ts = TrainState(params, state, (), jnp.zeros(()), jnp.zeros(()))
+        return whole(Task(model, "mse"), ts, *args, **options)
+
+    @wraps(fn)
+    def either(*args: P.args, **options: P.kwargs) -> str:
+        first = args[0] if args else options.get("model")
+        called: Callable[..., str] = of_model if isinstance(first, Layer) else whole
+        return called(*args, **options)
+
+    return either
+
+
+@_or_model
 @renamed(top_p="top_k=..., the only cut")
 def generate_text(
-    model: Layer,
-    params: Params,
-    state: State,
+    task: Task,
+    ts: TrainState,
     vocabulary: Vocabulary,
     prompt: str,
     key: Array,
@@ -407,9 +429,9 @@ def generate_text(
     the whole text. Any other model, and any model with ``width``, reads a window again for each character.
 
     Args:
-      model: a `Layer`, e.g. ``task.model``, from ids (batch, width) to logits or probabilities (batch, symbols), or
-        (batch, width, symbols), of which the last step counts.
-      params, state: the model's parameters and state, e.g. ``ts.params, ts.state``.
+      task, ts: the `Task` and the `TrainState`. The model is from ids (batch, width) to logits or probabilities
+        (batch, symbols), or (batch, width, symbols), of which the last step counts. Three arguments in their place, a
+        model, its parameters and its state, as in version 0.1, are accepted too.
       vocabulary: the model's symbols.
       prompt: the text to continue.
       key: a PRNG key; the same key gives the same text.
@@ -420,28 +442,28 @@ def generate_text(
         attention, also if the prompt and the new text together are.
       unknown: the symbol that replaces characters outside the vocabulary; by default they raise an error.
       from_logits: True for logits, False for probabilities; both give the same text. Default None: probabilities if
-        the model ends in a softmax, else logits; other outputs that look like probabilities raise an error.
+        the model ends in a softmax, logits if it ends in `Dense` or another product; of other models, outputs that
+        look like probabilities raise an error.
 
     Returns:
       The new characters, without the prompt.
 
     Raises:
-      InputError: if ``model`` is not a layer or has another number of symbols, its outputs are NaN or look like
-        probabilities, a character is unknown, or the prompt is empty or shorter than ``width``; as in `generate_from`.
+      InputError: for another number of symbols, outputs that are NaN or look like probabilities, unknown characters,
+        and a prompt that is empty or shorter than ``width``; as in `generate_from`.
 
-    >>> import jax, jax.numpy as jnp, fnn
+    >>> import jax, fnn
     >>> vocabulary = Vocabulary.of("hello world")
     >>> model = fnn.Sequential(fnn.LSTM(8, input_dim=8), fnn.Dense(8))
-    >>> params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
-    >>> new = generate_text(model, params, state, vocabulary, "a whole world", jax.random.key(1), length=20,
-    ...                     width=5, unknown=" ")
+    >>> task = fnn.Task(model, "sparse_categorical_crossentropy")
+    >>> ts = fnn.init(task, jax.random.key(0), vocabulary.encode("hello")[None])
+    >>> new = generate_text(task, ts, vocabulary, "a whole world", jax.random.key(1), length=20, width=5, unknown=" ")
     >>> len(new), set(new) <= set("hello world")
     (20, True)
     """
     where = "generate_text"
-    if not callable(getattr(model, "apply", None)):
-        hint = "Pass task.model." if hasattr(model, "model") else ""
-        fail(where, expected="a Layer as model", got=kind_of(model), hint=hint)
+    check_task(task)
+    check_state(ts)
     _check_sampling(where, key, temperature, top_k, length)
     if not isinstance(prompt, str):
         fail(where, expected="a string as prompt", got=describe(prompt))
@@ -456,9 +478,9 @@ def generate_text(
     window = jnp.asarray(vocabulary.encode(prompt, unknown))
     _are_logits(where, None, from_logits)
     ids, unclear, differs = _generate(
-        model,
-        params,
-        state,
+        task.model,
+        ts.params,
+        ts.state,
         key,
         window,
         temperature=jnp.asarray(temperature, jnp.float32),

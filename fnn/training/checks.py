@@ -222,8 +222,8 @@ def check_opt_state(task: Task, ts: TrainState) -> None:
     expected = jax.eval_shape(task.optimizer.init, ts.params)
     want, have = paths(expected), paths(ts.opt_state)
     hint = (
-        "Is it the state of another model or optimizer? Make a new state with fnn.init, or keep the parameters: "
-        "ts._replace(opt_state=task.optimizer.init(ts.params))."
+        "Is it the state of another model or optimizer? Make one with fnn.init; to continue with another optimizer, "
+        "write task, ts = fnn.with_optimizer(task, ts, optimizer)."
     )
     structures: list[object] = [jax.tree.structure(tree) for tree in (expected, ts.opt_state)]
     if structures[0] != structures[1]:

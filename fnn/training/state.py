@@ -17,6 +17,7 @@ from .._names import missing_attribute
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
 from ..nn.observe import pair_of
+from ..optimizers.base import OptimizerLike
 from .forward import check_output
 from .task import Task, check_penalties
 
@@ -117,3 +118,32 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
     check_penalties(task, params)
     ts = TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
     return copied(ts)  # an initializer or a hyper-parameter may be an array of the user's
+
+
+def with_optimizer(task: Task, ts: TrainState, optimizer: OptimizerLike | str) -> tuple[Task, TrainState]:
+    """Continue a training with another optimizer, such as one without `fnn.freeze`, to train a frozen part again.
+
+    The parameters, the state of the layers, the key and the step stay; the new optimizer starts afresh. To change a
+    number such as the learning rate alone, use `fnn.set_hyper`.
+
+    Args:
+      task, ts: the `Task` and the `TrainState`.
+      optimizer: a name, an fnn optimizer, or an optax one.
+
+    Returns:
+      ``(task, ts)``, the task with this optimizer and the state for it.
+
+    Raises:
+      InputError: for an unknown name, and a pattern that matches no parameter.
+
+    >>> import jax, fnn
+    >>> task = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Dense(1)), "mse", fnn.freeze("adam", "dense"))
+    >>> ts = fnn.init(task, jax.random.key(0), (3,))
+    >>> task, ts = fnn.with_optimizer(task, ts, fnn.adam(1e-4))
+    >>> task.optimizer
+    adam(0.0001)
+    """
+    check_task(task)
+    check_state(ts)
+    task = task.replace(optimizer=optimizer)
+    return task, ts._replace(opt_state=copied(task.optimizer.init(ts.params)))

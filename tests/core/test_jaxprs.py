@@ -216,6 +216,29 @@ def repeated(fn, x, n):
     return jax.lax.scan(lambda x, _: (fn(x), None), x, length=n)[0]
 
 
+KERNEL, MIXED = jnp.ones((2, 2)), jnp.ones((3, 2, 2)) / 2
+
+
+@pytest.mark.parametrize(
+    ("fn", "is_product"),
+    [
+        (lambda x: x @ KERNEL, True),
+        (lambda x: x @ KERNEL + 1, True),
+        (lambda x: (1 + x @ KERNEL)[:, None].astype("float16"), True),
+        (jax.jit(lambda x: x @ KERNEL), True),
+        (lambda x: jnp.abs(x @ KERNEL), False),
+        (lambda x: x @ KERNEL / 2, False),
+        (lambda x: jnp.einsum("bk,bks->bs", jax.nn.relu(x), jnp.abs(MIXED)), False),  # may be a mean of probabilities
+        (jax.jit(lambda x: jnp.einsum("bk,bks->bs", jax.nn.relu(x), jnp.exp(MIXED))), False),
+        (jax.nn.softmax, False),
+    ],
+    ids=range(9),
+)
+def test_products_at_the_end(fn, is_product):
+    (end,) = jaxprs.endings(program(fn, (3, 2)))
+    assert (end.is_product, end.activation is None) == (is_product, fn is not jax.nn.softmax)
+
+
 @pytest.mark.parametrize(
     ("fn", "low", "high"),
     [

@@ -363,6 +363,32 @@ def test_a_checkpoint_for_each_epoch(tmp_path):
         assert info.extra == {"epoch": i + 1}
 
 
+def test_a_checkpoint_holds_the_task(tmp_path):
+    def gate(x):
+        return x * jax.nn.sigmoid(1.7 * x)
+
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("f")
+    path = tmp_path / "best.safetensors"
+    save = fnn.model_checkpoint(path, monitor="loss")
+    for activation, custom in (("relu", None), (gate, {"gate": gate})):
+        task = fnn.Task(fnn.Sequential(fnn.Dense(3, activation), fnn.Dense(1)), "mse", fnn.sgd(0.1), ("mae",))
+        ts = fnn.init(task, jax.random.key(0), x[:1])
+        trained, history = fnn.fit(task, ts, (x, x[:, :1]), epochs=2, verbose=0, callbacks=[save])
+        save = fnn.model_checkpoint(path)
+        back, again = fnn.load(path, custom=custom)
+        assert back == task
+        assert fnn.fingerprint(again) == fnn.fingerprint(trained)
+        assert fnn.load_info(path).history == history
+    # An unnamed function cannot be described; the state is saved as before.
+    task = task.replace(model=fnn.Sequential(fnn.Dense(3, lambda x: x), fnn.Dense(1)))
+    trained, _ = fnn.fit(task, ts, (x, x[:, :1]), verbose=0, callbacks=[save])
+    with pytest.raises(fnn.InputError, match=r"a file saved with its task, .* got one without"):
+        fnn.load(path)
+    assert fnn.fingerprint(fnn.load(path, ts)) == fnn.fingerprint(trained)
+    save(0, ts, {"loss": 1.0})  # by hand, for a state of the same task
+    assert fnn.load(path, ts).step == 0
+
+
 def saved(callback, path, values, key="val_loss"):
     """The epochs, counted from 1, after which the file held another state."""
     _, ts = state()

@@ -624,3 +624,26 @@ def test_gradients_pass_unchanged_and_nan_stays_nan():
     with jax.numpy_dtype_promotion("strict"):
         jax.tree.map(np.testing.assert_array_equal, after_all(grads), grads)
     assert after_all({}) == {}
+
+
+def test_a_frozen_part_trains_again_with_another_optimizer():
+    x, y = np.eye(4, 3, dtype="f"), np.arange(4, dtype="f")
+    model = fnn.Sequential(fnn.Dense(2), fnn.BatchNorm(), fnn.Dense(1))
+    task = fnn.Task(model, "mse", fnn.freeze(fnn.sgd(0.1, momentum=0.9), "dense"), ("mae",))
+    start = fnn.init(task, jax.random.key(0), x[:1])
+    ts, _ = fnn.train_step(task, start, (x, y))
+    np.testing.assert_array_equal(ts.params["dense"]["kernel"], start.params["dense"]["kernel"])
+    with pytest.raises(fnn.InputError, match=r"write task, ts = fnn\.with_optimizer\(task, ts, optimizer\)"):
+        fnn.fit(task.replace(optimizer="adam"), ts, (x, y), verbose=0)
+    fine, fine_ts = fnn.with_optimizer(task, ts, "adam")
+    assert fine == task.replace(optimizer="adam")
+    assert fnn.fingerprint(fine_ts._replace(opt_state=())) == fnn.fingerprint(ts._replace(opt_state=()))
+    assert fnn.fingerprint(fine_ts.opt_state) == fnn.fingerprint(fnn.adam().init(ts.params))
+    moved, _ = fnn.train_step(fine, fine_ts, (x, y))
+    assert (moved.params["dense"]["kernel"] != ts.params["dense"]["kernel"]).any()
+    assert int(moved.step) == 2
+    for arguments, words in (((model, ts), "an fnn.Task"), ((task, x), "a TrainState")):
+        with pytest.raises(fnn.InputError, match=words):
+            fnn.with_optimizer(*arguments, "adam")
+    with pytest.raises(fnn.InputError, match="freeze: expected a pattern that matches"):
+        fnn.with_optimizer(task, ts, fnn.freeze("adam", "convolution"))

@@ -207,9 +207,7 @@ prompt = text[end - WIDTH : end]
 def continuation(ts, temperature, length=300, seed=0):
     key = jax.random.key(seed)
     options = {"length": length, "temperature": temperature}
-    return fnn.text.generate_text(
-        model, ts.params, ts.state, vocabulary, prompt, key, **options
-    )
+    return fnn.text.generate_text(task, ts, vocabulary, prompt, key, **options)
 
 
 def show(temperature, new):
