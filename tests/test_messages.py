@@ -134,9 +134,11 @@ TEXT = {
     "text: logits before the key": lambda: text.sample(LOGITS, KEY),
     "text: an empty prompt": lambda: generate(""),
     "text: a prompt shorter than the window": lambda: generate("hello", width=8),
-    "text: a task in place of its model": lambda: generate(
-        "hello", model=fnn.Task(LSTM, "sparse_categorical_crossentropy")
+    "text: a task in place of its model": (
+        TypeError,
+        lambda: generate("hello", fnn.Task(LSTM, "sparse_categorical_crossentropy")),
     ),
+    "text: parameters in place of the state": lambda: text.generate_text(SMALL, {}, VOCABULARY, "hello", KEY),
     "text: a step that returns only logits": lambda: text.generate_from(lambda c, s: jnp.zeros(8), 0, [1], KEY, 3),
     "text: a prompt of text for a step": lambda: text.generate_from(step, jnp.zeros(4), "hello", KEY, 3),
 }
