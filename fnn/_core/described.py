@@ -35,6 +35,7 @@ from typing import (
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh, Mesh
 
 from .._names import missing_attribute, unexpected_argument
 from .errors import kind_of
@@ -354,7 +355,7 @@ class _Reader:
     def part(self, thing: Any) -> Hashable:
         """The part that a thing is compared by."""
         kind = type(thing)
-        if kind in (int, bool, str, bytes, type(None)):
+        if kind in (int, bool, str, bytes, type(None)) or isinstance(thing, (Mesh, AbstractMesh)):
             return kind, thing
         if isinstance(thing, (float, complex)):  # NumPy's double precision too
             plain = float if isinstance(thing, float) else complex

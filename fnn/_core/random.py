@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .dtypes import at_least_float32
+from .sharding import by_row, is_divided
 from .types import Array, DType, Key, Scalar, Shape
 
 
@@ -83,6 +84,19 @@ def bits(key: Key, count: int) -> Array:
     return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
 
 
+def _shaped_bits(key: Key, shape: Shape) -> Array:
+    """`bits` in a shape. Where rows are divided over devices, each device computes those of its rows alone."""
+    data = jax.random.key_data(key)
+    if not is_divided() or data.shape != (2,) or not shape:
+        return bits(key, math.prod(shape)).reshape(shape)
+    place = jnp.zeros(shape, jnp.uint32)
+    for axis in range(len(shape)):
+        place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(math.prod(shape[axis + 1 :]))
+    run, within = place // (2 * _RUN), place % (2 * _RUN)
+    first, second = _threefry(data, by_row(run * _RUN + within % _RUN))
+    return jnp.where(within < _RUN, first, second)
+
+
 def bernoulli(key: Key, probability: Array, shape: Shape) -> Array:
     """Booleans that are True with a probability, which is rounded to a multiple of 2^-24.
 
@@ -90,20 +104,20 @@ def bernoulli(key: Key, probability: Array, shape: Shape) -> Array:
     """
     wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
-    return (bits(key, math.prod(shape)) >> jnp.uint32(8) < threshold).reshape(shape)
+    return _shaped_bits(key, shape) >> jnp.uint32(8) < threshold
 
 
 def uniform(key: Key, shape: Shape, dtype: DType) -> Array:
     """Multiples of 2^-24 in [0, 1), at least float32; those of a row do not depend on the number of rows after it."""
-    return ((bits(key, math.prod(shape)) >> jnp.uint32(8)).astype(dtype) * 2**-24).reshape(shape)
+    return (_shaped_bits(key, shape) >> jnp.uint32(8)).astype(dtype) * 2**-24
 
 
 def normal(key: Key, shape: Shape, dtype: DType) -> Array:
     """Standard normal numbers, at least float32; those of a row do not depend on the number of rows after it."""
     # The odd multiples of 2^-23 in (-1, 1), through the inverse of the normal distribution.
-    index = (bits(key, math.prod(shape)) >> jnp.uint32(9)).astype(dtype)
+    index = (_shaped_bits(key, shape) >> jnp.uint32(9)).astype(dtype)
     symmetric = (index + 0.5) * 2**-22 - 1
-    return (math.sqrt(2) * jax.lax.erf_inv(symmetric)).reshape(shape)
+    return math.sqrt(2) * jax.lax.erf_inv(symmetric)
 
 
 # Up to this size a permutation is a sort, which draws all permutations with equal probability and costs little.

@@ -275,6 +275,7 @@ def _program(task: Task, ts: TrainState, data: Batch, batch_size: int) -> str:
     """A fingerprint of the traced training step."""
     rows = min(batch_size, rows_of(data))
     batch = jax.tree.map(lambda a: a[:rows], data)
+    task = task.placed(None)  # a run may continue on other devices
     program = jax.make_jaxpr(lambda ts, batch: step_and_totals(task, ts, batch))(*shape_of((ts, batch)))
     return hashlib.blake2b(program_text(program).encode(), digest_size=8).hexdigest()
 

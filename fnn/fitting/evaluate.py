@@ -14,6 +14,7 @@ from .._core.types import PyTree
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
+from ..training.placed import AnyMesh, Shard, on_devices, on_every_device, placed
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -48,6 +49,12 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
         fail(where, expected="concrete values", got="traced ones", hint=hint)
 
 
+def _on_mesh(task: Task, ts: TrainState, mesh: AnyMesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
+    """Task and state on the devices of a mesh."""
+    task = placed(task, ts, mesh, shard)
+    return task, on_devices(task, ts)
+
+
 def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
     """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
     if chunk_bytes is None and inputs.is_mapped(data):
@@ -55,7 +62,7 @@ def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
-    return on_device(data) if chunk_bytes is None else inputs.Slices(data, rows)
+    return on_every_device(task, on_device(data)) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
 def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
@@ -68,7 +75,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
         for batch in inputs.batches(data, "evaluate"):
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
-            batch = inputs.copied_to_device(batch)
+            batch = on_every_device(task, inputs.copied_to_device(batch))
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
     logs = as_floats(task, _results(task, totals))
@@ -88,6 +95,8 @@ def evaluate(
     *extra: object,
     batch_size: int = 256,
     steps: int | None = None,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
 ) -> Scores:
     """Loss and metrics on data, without training.
 
@@ -98,6 +107,7 @@ def evaluate(
       batch_size: examples computed at a time, at most; default 256. It does not change the result.
       steps: for iterables, the number of batches to read; required if the iterable is endless. By default an iterable
         is read to its end.
+      mesh, shard: several devices, as in `fit`; default one device.
 
     Returns:
       `Scores`, a dict of floats: "loss", then the task's metrics; with losses by output, then the loss and metrics of
@@ -112,6 +122,7 @@ def evaluate(
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
+    task, ts = _on_mesh(task, ts, mesh, shard)
     parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "evaluate, data")
@@ -121,7 +132,15 @@ def evaluate(
 
 
 @renamed(verbose="it without verbose: it prints nothing", steps="the examples as one array")
-def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 256) -> PyTree:
+def predict(
+    task: Task,
+    ts: TrainState,
+    x: PyTree = None,
+    *,
+    batch_size: int = 256,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
+) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
 
     Args:
@@ -129,6 +148,7 @@ def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 2
       x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
         ones are read in chunks.
       batch_size: examples computed at a time; default 256.
+      mesh, shard: several devices, as in `fit`; default one device.
 
     Returns:
       The model's outputs, usually logits, with the examples along the first axis. Use ``fnn.activations.softmax`` for
@@ -139,6 +159,7 @@ def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 2
     """
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
+    task, ts = _on_mesh(task, ts, mesh, shard)
     x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
@@ -154,4 +175,6 @@ def predict(task: Task, ts: TrainState, x: PyTree = None, *, batch_size: int = 2
             raise type(error)(f"{error} If y is among them, leave it out: predict takes x alone.") from None
         raise
     inputs.check_finite(x, "x")
-    return predict_in_batches(task, ts.params, ts.state, on_device(x), min(int(batch_size), size))
+    return predict_in_batches(
+        task, ts.params, ts.state, on_every_device(task, on_device(x)), min(int(batch_size), size)
+    )

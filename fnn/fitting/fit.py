@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from .._core.checks import renamed
 from .._core.flags import flagged
 from .._core.types import PyTree
+from ..training.placed import AnyMesh, Shard, placed
 from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback, Path
@@ -53,6 +54,8 @@ def fit(
     check: str | None = None,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
 ) -> tuple[TrainState, History]:
     """Train with progress, validation and callbacks; the given state stays valid.
 
@@ -102,13 +105,23 @@ def fit(
         the iterable is endless. They are read before training and kept in memory, so every epoch is measured on the
         same ones. By default the iterable is read to its end after each epoch.
 
+      mesh: a `jax.sharding.Mesh` of several devices, such as ``jax.make_mesh((8,), ("data",))``. The rows of each batch
+        are divided over its axes, and the results are those of one device to floating-point tolerance: batch
+        normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device.
+      shard: with a mesh, how parameters and the optimizer's slots are divided; by default every device has a copy.
+        "fsdp" divides every parameter of at least 65,536 numbers over the devices, which gather it for each step. A
+        dict from patterns of parameter paths to PartitionSpecs, such as ``{"*/kernel": P(None, "model")}``, divides
+        those that match; the rows are then divided over the mesh axes that no rule uses, and those named "data",
+        "batch" or "fsdp".
+
     Returns:
       ``(ts, history)``: the new state and a `History`, a dict of lists.
 
     Raises:
       InputError: before anything compiles, for shapes that do not fit the model (with the layer's name and
         position), labels outside the classes, NaN or infinity, empty data, lengths that differ, a state of another
-        model, arguments out of range, or a folder with checkpoints of another training. For an iterable, each batch is
+        model, arguments out of range, a rule of ``shard`` that matches no parameter or does not divide it, or a folder
+        with checkpoints of another training. For an iterable, each batch is
         checked when it arrives, also during training. After an epoch, for a callback that returns anything but None or
         a TrainState.
       NonFiniteError: with ``check="finite"``.
@@ -151,6 +164,6 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
     ).checked()
-    plan = make_plan(task, ts, data, options)
+    plan = make_plan(placed(task, ts, mesh, shard), ts, data, options)
     with interrupts() as interrupted, plan.opened():
         return Loop(plan, interrupted).run(ts)

@@ -14,8 +14,10 @@ from .._core.errors import counted, describe, fail
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
+from ..training.placed import on_devices
 from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
+from ..training.task import Task
 from ..training.totals import Totals
 from .callbacks import Callback, OnBatch, WithoutState
 from .checkpoints import RunPosition
@@ -63,7 +65,9 @@ class Loop:
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
-        position = RunPosition(copied(ts), History(), stream=self.source.state(), validation=self._validation_state())
+        position = RunPosition(
+            _owned(self.plan.task, ts), History(), stream=self.source.state(), validation=self._validation_state()
+        )
         if self.checkpoints is not None:
             for callback in self.callbacks:
                 if isinstance(callback, PureCallback):
@@ -95,7 +99,7 @@ class Loop:
             validation_data = self.plan.validation_data
             if is_stream(validation_data) and not isinstance(validation_data, Slices):
                 restore_stream(validation_data, position.validation)
-        return position._replace(ts=copied(position.ts))
+        return position._replace(ts=_owned(self.plan.task, position.ts))
 
     def _validation_state(self) -> object:
         """The saved position of an iterable of validation data."""
@@ -130,7 +134,7 @@ class Loop:
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.hooks.guard is not None)
         latest = {name: values[-1] for name, values in history.items()}
-        ts, stop = _call_back(self.callbacks, position.epoch, position.ts, latest, position.stopped)
+        ts, stop = _call_back(self.plan.task, self.callbacks, position.epoch, position.ts, latest, position.stopped)
         position = position._replace(
             ts=ts,
             epoch=position.epoch + 1,
@@ -210,7 +214,7 @@ class Loop:
         due = [callback.fn for callback in self.on_batch if made % callback.every == 0]
         if not due:
             return None, False
-        ts, stop = _call_back(due, step, update.ts, as_floats(self.plan.task, update.logs), False)
+        ts, stop = _call_back(self.plan.task, due, step, update.ts, as_floats(self.plan.task, update.logs), False)
         if ts is update.ts:
             return None, stop
         self._look(update.ts, update.totals)  # the guard cannot repeat such a change
@@ -239,8 +243,13 @@ def _warn_once(history: History, guarded: bool) -> None:
         )
 
 
+def _owned(task: Task, ts: TrainState) -> TrainState:
+    """The state in buffers of its own, on the devices of the task."""
+    return on_devices(task, copied(ts))
+
+
 def _call_back(
-    callbacks: Sequence[Callback], number: int, ts: TrainState, logs: dict[str, float], stop: bool
+    task: Task, callbacks: Sequence[Callback], number: int, ts: TrainState, logs: dict[str, float], stop: bool
 ) -> tuple[TrainState, bool]:
     """Call every callback: the state after their changes, and whether one asked to stop, or ``stop`` said so before.
 
@@ -264,9 +273,9 @@ def _call_back(
                 if callable(changed) and not isinstance(changed, type):
                     hint = "Is it a function that makes a callback? Call it, and pass what it returns."
                 fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
-            ts = copied(changed)
+            ts = _owned(task, changed)
     if chosen is not None:
-        return copied(chosen), True
+        return _owned(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
 
 

@@ -17,6 +17,7 @@ from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
+from ..training.placed import on_every_device
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -209,7 +210,9 @@ def _arrays(
         data = inputs.weigh(task, data, options.class_weight)
         inputs.check_some_weight(data, "data with class_weight")
     if chunk_bytes is None:
-        return ArraySource(task, hooks, on_device(data), batch_size, shuffle=options.shuffle, drop=drop), held_out
+        return ArraySource(
+            task, hooks, on_every_device(task, on_device(data)), batch_size, shuffle=options.shuffle, drop=drop
+        ), held_out
     data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
     return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
 

@@ -16,6 +16,7 @@ from .._core.trees import from_paths
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, pads_last_batch
+from ..training.placed import on_every_device
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
@@ -177,7 +178,10 @@ class ChunkSource(ArraySource):
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
-                data, in_turn = jax.tree.map(jnp.asarray, chunk), jnp.arange(length, dtype=jnp.int32)
+                data, in_turn = (
+                    on_every_device(self.task, jax.tree.map(jnp.asarray, chunk)),
+                    jnp.arange(length, dtype=jnp.int32),
+                )
                 size = filled if self.pads else None
                 trained = max(0, done - start // self.batch_size)
                 yield Piece(data, in_turn, whole, self.batch_size, rest, size, batches_done=trained)

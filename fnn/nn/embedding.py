@@ -17,6 +17,7 @@ from .._core.checks import check_count, is_concrete, leaf
 from .._core.described import described
 from .._core.dtypes import is_float, lift
 from .._core.errors import describe, fail
+from .._core.sharding import is_divided
 from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
@@ -85,6 +86,8 @@ class Rows(NamedTuple):
 
     def product(self, dtable: Array) -> Array:
         """The same rows of another table, as a product with one-hot rows, whose transpose is fast."""
+        if is_divided():  # merging the axes would gather all ids, as in `all_steps`
+            return _one_hot(self.ids, self.table.shape[0], self.table.dtype) @ dtable
         rows = _one_hot(self.ids.reshape(-1), self.table.shape[0], self.table.dtype) @ dtable
         return rows.reshape(*self.ids.shape, -1)
 

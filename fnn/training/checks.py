@@ -26,6 +26,7 @@ from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
 from .forward import check_output
 from .outputs import OutputLoss
+from .placed import on_every_device
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Totals, flatten_time_steps, total_shapes
@@ -214,7 +215,7 @@ def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """The totals of no example, in new buffers; one row of the data gives the shapes."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
-    return jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes)
+    return on_every_device(task, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
 
 
 def check_opt_state(task: Task, ts: TrainState) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
+from .placed import placed
 from .state import TrainState
 from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
@@ -52,6 +53,9 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
                 kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
                 if name in kwargs:
                     kwargs[name] = parse(kwargs[name])
+                devices = kwargs.pop("mesh", None), kwargs.pop("shard", None)
+                if devices != (None, None):
+                    args = (placed(args[0], args[1], *devices), *args[1:])
                 args = (*args[:2], *map(parse, args[2:3]), *args[3:])
                 if fn is jitted:
                     check(*args, **kwargs)

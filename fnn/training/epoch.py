@@ -11,11 +11,13 @@ from .._core.checks import check_count, check_key
 from .._core.errors import counted, fail
 from .._core.flags import check_flags
 from .._core.random import permutation
+from .._core.sharding import by_row, placing
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
 from .batch import Batch, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
+from .placed import AnyMesh, Shard
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -86,8 +88,8 @@ def steps(
         start = first + i * batch_size
         rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
         valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
-        with jax.named_scope("batch"):
-            batch = take(data, rows)
+        with jax.named_scope("batch"), placing(task.placement):
+            batch = take(data, by_row(rows))
         ts, batch_totals = step_and_totals(task, ts, batch, valid)
         return ts, merge(task, totals, batch_totals)
 
@@ -145,6 +147,8 @@ def train_epoch(
     shuffle: bool = True,
     drop_remainder: bool = False,
     order_key: Array | None = None,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
 ) -> tuple[TrainState, Logs]:
     """One pass over the data, as one compiled program.
 
@@ -158,6 +162,7 @@ def train_epoch(
       order_key: a key that gives the order; by default it follows from ``ts.key`` and ``ts.step``. Networks that train
         together under `many` or `jax.vmap` with one order key visit the rows in the same order: each batch is then
         read once for all of them, which makes small networks about twice as fast. Pass another key for each epoch.
+      mesh, shard: several devices, as in `fnn.fit`; default one device.
 
     Returns:
       ``(ts, logs)``: the new state, and loss and metrics over the epoch, for each batch before its update.
@@ -167,6 +172,7 @@ def train_epoch(
         For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
         `fit` and `evaluate` look for NaN.
     """
+    del mesh, shard  # they are part of the task by now, see `parsing`
     check_task(task)
     check_state(ts)
     check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)

@@ -6,10 +6,12 @@ from functools import partial
 
 import jax
 
+from .._core.sharding import by_row, everywhere, placing
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from .batch import Batch, neutralize_zero_weights
 from .forward import forward
+from .placed import at_work
 from .segments import fold_batches, map_batches
 from .task import Task
 from .totals import Totals, measure, merge, penalties_of
@@ -17,12 +19,15 @@ from .totals import Totals, measure, merge, penalties_of
 
 def measure_all(task: Task, params: Params, state: State, data: Batch, batch_size: int, remat: bool = False) -> Totals:
     """Totals of loss and metrics over a data set, without training."""
+    params = at_work(task, params)
     penalties = penalties_of(task, params)
 
     def totals_of(batch: Batch, valid: Array) -> Totals:
-        batch = neutralize_zero_weights(task.model, batch)
-        outputs, after = forward(task, params, state, batch.x)
-        return measure(task, outputs, batch, valid, [*penalties, *added_losses(after)])[1]
+        with placing(task.placement):
+            batch = neutralize_zero_weights(task.model, by_row(batch))
+            outputs, after = forward(task, params, state, batch.x)
+            totals = measure(task, outputs, batch, valid, [*penalties, *added_losses(after)])[1]
+        return everywhere(task.placement, totals)
 
     # Terms that layers add to the loss depend on all rows of a batch, so the last batch must not repeat any.
     own_shape = bool(added_losses(state))
@@ -32,4 +37,10 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
 @partial(jax.jit, static_argnums=(0, 4))
 def predict_in_batches(task: Task, params: Params, state: State, x: PyTree, batch_size: int) -> PyTree:
     """The model's outputs for all examples."""
-    return map_batches(lambda rows: task.model.apply(params, state, rows)[0], x, batch_size)
+    params = at_work(task, params)
+
+    def outputs_of(rows: PyTree) -> PyTree:
+        with placing(task.placement):
+            return task.model.apply(params, state, by_row(rows))[0]
+
+    return everywhere(task.placement, map_batches(outputs_of, x, batch_size))

@@ -18,6 +18,7 @@ from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
+from .placed import AnyMesh, Shard, placed
 from .segments import in_segments, rematerialized, zeros
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -42,6 +43,8 @@ def run(
     callbacks: Sequence[PureCallback] = (),
     eval_batch_size: int = 256,
     remat: bool = False,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Epochs of training, each followed by validation, as one compiled program.
 
@@ -61,6 +64,7 @@ def run(
       remat: whether a derivative of the run keeps only a few states and recomputes the others (`jax.checkpoint`):
         memory for about ``2 sqrt(epochs) + 2 sqrt(steps of an epoch)`` states instead of every step with its
         intermediate values, for about twice the work. Default False; without a derivative it changes nothing.
+      mesh, shard: several devices, as in `fnn.fit`; default one device.
 
     Returns:
       ``(ts, history)``: the new state, and by name arrays of shape (epochs,): "loss", the task's metrics, and with
@@ -81,6 +85,7 @@ def run(
     """
     check_task(task)
     check_state(ts)
+    task = placed(task, ts, mesh, shard)
     data = as_batch(data)
     if validation_data is not None:
         validation_data = as_batch(validation_data, "validation_data")

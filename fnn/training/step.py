@@ -6,15 +6,16 @@ from functools import partial
 
 import jax
 
+from .._core.sharding import by_row, everywhere, placing
 from .._core.trees import map_with_path
 from .._core.types import Array, Params, State
-from .._core.xla import after_all
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, neutralize_zero_weights, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
 from .forward import forward
+from .placed import AnyMesh, Shard, at_home, at_work, gathered
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -22,7 +23,7 @@ from .totals import Logs, Totals, measure, penalties_of, results
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
-    batch = neutralize_zero_weights(task.model, batch)
+    batch = neutralize_zero_weights(task.model, by_row(batch))
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
@@ -32,21 +33,23 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
             loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
         return loss, (state, totals)
 
-    grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(ts.params)
+    grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(at_work(task, ts.params))
     return grads, state, totals
 
 
 def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[TrainState, Totals]:
     """One update on one batch, the step of all training; ``valid`` (batch,) is False for padding rows."""
-    grads, state, totals = gradients(task, ts, batch, valid)
+    with placing(task.placement):
+        grads, state, totals = gradients(task, ts, batch, valid)
     with jax.named_scope("update"):
-        updates, opt_state = task.optimizer.update(after_all(grads), ts.opt_state, ts.params)
+        updates, opt_state = task.optimizer.update(gathered(task, grads), ts.opt_state, ts.params)
         params = apply_updates(ts.params, updates)
         if task.model.constraint is not None:
             params = _constrained_where_trained(task, ts.params, params)
         if task.constraint is not None:
             params = task.constraint(params)
-    return TrainState(params, state, opt_state, ts.key, ts.step + 1), totals
+    ts = at_home(task, TrainState(params, state, opt_state, ts.key, ts.step + 1))
+    return ts, everywhere(task.placement, totals)
 
 
 def _constrained_where_trained(task: Task, before: Params, params: Params) -> Params:
@@ -60,12 +63,15 @@ def _constrained_where_trained(task: Task, before: Params, params: Params) -> Pa
 @parsing("batch", wait=False)
 @compiled
 @partial(jax.jit, static_argnums=0)
-def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+def train_step(
+    task: Task, ts: TrainState, batch: Batch, *, mesh: AnyMesh | None = None, shard: Shard | None = None
+) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
 
     Args:
       task, ts: the `Task`, and the `TrainState` before.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``, each with the batch as first axis.
+      mesh, shard: several devices, as in `fnn.fit`; default one device.
 
     Returns:
       ``(ts, logs)``: the new state, and the batch's loss and metrics by name, before the update.
@@ -79,6 +85,7 @@ def train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Lo
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
     function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
+    del mesh, shard  # they are part of the task by now, see `parsing`
     check_task(task)
     check_state(ts)
     size_of(batch, "batch")

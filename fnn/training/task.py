@@ -11,6 +11,7 @@ import jax
 from .._core.checks import check_accepts, refuse_uncalled, renamed
 from .._core.described import Config, Described, in_words, unshared, written
 from .._core.errors import describe, fail, noted
+from .._core.sharding import Placement
 from .._core.trees import paths, shape_of
 from .._core.types import Array, Params, PyTree
 from ..metrics.metric import Metric
@@ -67,6 +68,7 @@ class Task(Described):
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
     former: ClassVar[tuple[OptimizerLike, ...]] = ()  # of an instance: the optimizers that `replace` replaced
+    placement: Placement | None  # where it is trained, by which compiled programs differ; no part of the description
 
     @renamed(
         **dict.fromkeys(("lr", "learning_rate"), "optimizer=fnn.adam({})"),
@@ -109,6 +111,7 @@ class Task(Described):
             "constraint": constraint,
             "parts": found.parts,
             "without_loss": found.without_loss,
+            "placement": None,
         }
         written = {name: unshared(value) for name, value in given.items() if name == "loss" or value != defaults[name]}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
@@ -124,7 +127,16 @@ class Task(Described):
         assert self.config is not None
         new = Task(**{"model": self.model, **self.config.kwargs, **changes})
         object.__setattr__(new, "former", (*self.former, *([self.optimizer] if "optimizer" in changes else [])))
-        return new
+        return new.placed(self.placement)
+
+    def placed(self, placement: Placement | None) -> Task:
+        """The same task, for several devices; None is for one."""
+        if placement == self.placement:
+            return self
+        other = object.__new__(Task)
+        other.__dict__.update(self.__dict__, placement=placement)
+        other.__dict__.pop("equality_key", None)  # computed from the fields when it is asked for
+        return other
 
     @property
     def penalties(self) -> tuple[Callable[[Params], Array], ...]:

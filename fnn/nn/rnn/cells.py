@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..._core.dtypes import lift
+from ..._core.sharding import is_divided
 from ..._core.types import Array, Shape
 from ..activations import linear, relu, sigmoid, tanh
 
@@ -95,6 +96,9 @@ class Cell(Generic[Carry]):
 
 def all_steps(xs: Array, kernel: Array) -> Array:
     """``xs @ kernel`` for (time, batch, in) as one product of two matrices."""
+    if is_divided():
+        # Merging time with a divided batch would gather all steps for the gradient of the kernel.
+        return jnp.einsum("tbi,io->tbo", xs, kernel)
     # In two dimensions, since XLA would copy the long operand for a gradient that contracts time and batch separately.
     return (xs.reshape(-1, xs.shape[-1]) @ kernel).reshape(*xs.shape[:-1], kernel.shape[-1])
 

@@ -1,0 +1,178 @@
+"""Placements: on which devices rows and parameters lie, and constraints that keep them there while a program is traced.
+
+Programs are written as for one device. Within `placing`, what reads rows asks for them to be spread over devices; the
+compiler divides the work accordingly and adds the communication. Without a placement nothing is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, TypeVar
+
+import jax
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
+
+from .checks import lookup
+from .errors import describe, fail
+from .trees import check_matches, map_with_path, matches, paths
+from .types import Array, ArraySpec, PyTree
+
+T = TypeVar("T")
+Axes = tuple[str, ...]
+Spec = tuple[Axes, ...]
+"""For each axis of an array, the mesh axes that it is divided over."""
+
+# Smaller arrays stay whole with shard="fsdp": to gather them would take longer than to keep them.
+_LARGE = 2**16
+_ROW_AXES = ("data", "batch", "fsdp")  # usual names of the mesh axis that rows are divided over
+
+
+class Placement(NamedTuple):
+    """Where the arrays of a training lie.
+
+    Attributes:
+      mesh: the devices, with axes whose communication the compiler chooses.
+      rows: the axes that the rows of a batch are divided over.
+      rules: by pattern of parameter paths, how these parameters are divided; the first that matches decides.
+      fully_sharded: whether every large parameter is divided over the axes of the rows.
+    """
+
+    mesh: Mesh | AbstractMesh
+    rows: Axes
+    rules: tuple[tuple[str, Spec], ...] = ()
+    fully_sharded: bool = False
+
+    @property
+    def row_devices(self) -> int:
+        """The number of devices that rows are divided over."""
+        return math.prod(self.mesh.shape[axis] for axis in self.rows)
+
+    def sharding(self, *axes: Axes) -> NamedSharding:
+        """The sharding that divides the first axes of an array over these mesh axes."""
+        return NamedSharding(self.mesh, PartitionSpec(*(one or None for one in axes)))
+
+    def of_parameter(self, path: str, leaf: ArraySpec) -> NamedSharding:
+        """Where a parameter lies."""
+        for pattern, spec in self.rules:
+            if matches(pattern, path):
+                return self.sharding(*spec)
+        count = self.row_devices
+        axes = [i for i, size in enumerate(leaf.shape) if size % count == 0]
+        if not (self.fully_sharded and axes and math.prod(leaf.shape) >= _LARGE):
+            return self.sharding()
+        longest = max(axes, key=lambda i: leaf.shape[i])
+        return self.sharding(*((),) * longest, self.rows)
+
+    def beside(self, params: PyTree, tree: PyTree) -> PyTree:
+        """The shardings of a tree of values for parameters, such as an optimizer's slots.
+
+        A leaf whose path ends in that of a parameter, and which has its shape, lies where the parameter does; all
+        others are copied to every device.
+        """
+        known = paths(params)
+
+        def of(path: str, leaf: Array) -> NamedSharding:
+            for start in (0, *(i + 1 for i, letter in enumerate(path) if letter == "/")):
+                if (end := path[start:]) in known and known[end].shape == leaf.shape:
+                    return self.of_parameter(end, leaf)
+            return self.sharding()
+
+        return map_with_path(of, tree)
+
+    def check(self, params: PyTree) -> None:
+        """Refuse rules that match no parameter, or that do not divide those they match."""
+        known = paths(params)
+        for pattern, spec in self.rules:
+            check_matches("shard", pattern, known)
+            for path in [path for path in known if matches(pattern, path)]:
+                shape = known[path].shape
+                counts = [math.prod(self.mesh.shape[axis] for axis in axes) for axes in spec]
+                if len(counts) > len(shape) or any(n % count for n, count in zip(shape, counts, strict=False)):
+                    expected = f"a parameter that {_spec_text(spec)} divides into {'x'.join(map(str, counts))} parts"
+                    hint = "Give each axis at most one entry, of mesh axes whose size divides it; None leaves it whole."
+                    fail(f"shard[{pattern!r}]", expected=expected, got=f"{path!r}, {describe(known[path])}", hint=hint)
+
+
+def _spec_text(spec: Spec) -> str:
+    names = (axes[0] if len(axes) == 1 else axes or None for axes in spec)
+    return f"P({', '.join(map(repr, names))})"
+
+
+def parse_placement(mesh: object, shard: object) -> Placement | None:
+    """The placement that ``mesh`` and ``shard`` of a public function ask for; None without a mesh."""
+    if mesh is None:
+        if shard is not None:
+            fail("shard", expected="a mesh with it", got="none", hint="Write mesh=jax.make_mesh((8,), ('data',)).")
+        return None
+    if not isinstance(mesh, (Mesh, AbstractMesh)):
+        hint = "Write jax.make_mesh((jax.device_count(),), ('data',))."
+        fail("mesh", expected="a jax.sharding.Mesh", got=describe(mesh), hint=hint)
+    names = tuple(map(str, mesh.axis_names))
+    automatic = (jax.sharding.AxisType.Auto,) * len(names)
+    if isinstance(mesh, Mesh):
+        mesh = Mesh(mesh.devices, names, axis_types=automatic)
+    else:
+        mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=automatic)
+    if shard is not None and shard != "fsdp" and not (isinstance(shard, Mapping) and shard):
+        expected = "'fsdp', or a dict from patterns to PartitionSpecs such as {'*/kernel': P(None, 'model')}"
+        fail("shard", expected=expected, got=describe(shard))
+    rules = (
+        tuple((str(pattern), _spec(pattern, spec, names)) for pattern, spec in shard.items())
+        if (isinstance(shard, Mapping))
+        else ()
+    )
+    used = {axis for _, spec in rules for axes in spec for axis in axes}
+    rows = tuple(axis for axis in names if axis in _ROW_AXES or axis not in used)
+    return Placement(mesh, rows, rules, shard == "fsdp")
+
+
+def _spec(pattern: object, spec: object, names: Axes) -> Spec:
+    """A PartitionSpec as plain tuples, with axes that the mesh has."""
+    if not isinstance(spec, (PartitionSpec, tuple, list)):
+        hint = "from jax.sharding import PartitionSpec as P"
+        fail(f"shard[{pattern!r}]", expected="a PartitionSpec such as P(None, 'model')", got=describe(spec), hint=hint)
+    parsed = tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in spec)
+    for axis in (axis for axes in parsed for axis in axes):
+        lookup("mesh axis", axis, dict.fromkeys(names), or_else=f" in shard[{pattern!r}]")
+    return parsed
+
+
+# ------------------------------------------------------------------------------------------------- while a program is traced
+_current: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
+
+
+@contextlib.contextmanager
+def placing(placement: Placement | None) -> Iterator[None]:
+    """Trace with a placement; without one if None.
+
+    The placement must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
+    """
+    token = _current.set(placement)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def is_divided() -> bool:
+    """Whether rows are divided over devices in the program being traced."""
+    placement = _current.get()
+    return placement is not None and placement.row_devices > 1
+
+
+def by_row(tree: T) -> T:
+    """The same arrays, with their rows, along the first axis, divided over devices."""
+    placement = _current.get()
+    if placement is None:
+        return tree
+    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding(placement.rows)), tree)
+
+
+def everywhere(placement: Placement | None, tree: T) -> T:
+    """The same arrays, whole on every device."""
+    if placement is None:
+        return tree
+    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding()), tree)
