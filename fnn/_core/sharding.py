@@ -140,7 +140,12 @@ def _spec(pattern: object, spec: object, names: Axes) -> Spec:
     return parsed
 
 
-# ------------------------------------------------------------------------------------------------- while a program is traced
+def on_every_device(placement: Placement | None, tree: T) -> T:
+    """Arrays copied to every device of a placement; as they are without one."""
+    return tree if placement is None else jax.device_put(tree, placement.sharding())
+
+
+# ------------------------------------------------------------------------------------- while a program is traced
 _current: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
 
 

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves, on_device
+from .._core.sharding import on_every_device
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.placed import AnyMesh, Shard, on_devices, on_every_device, placed
+from ..training.placed import AnyMesh, Shard, on_devices, placed
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -62,7 +63,7 @@ def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
-    return on_every_device(task, on_device(data)) if chunk_bytes is None else inputs.Slices(data, rows)
+    return on_every_device(task.placement, on_device(data)) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
 def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
@@ -75,7 +76,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
         for batch in inputs.batches(data, "evaluate"):
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
-            batch = on_every_device(task, inputs.copied_to_device(batch))
+            batch = on_every_device(task.placement, inputs.copied_to_device(batch))
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
     logs = as_floats(task, _results(task, totals))
@@ -176,5 +177,5 @@ def predict(
         raise
     inputs.check_finite(x, "x")
     return predict_in_batches(
-        task, ts.params, ts.state, on_every_device(task, on_device(x)), min(int(batch_size), size)
+        task, ts.params, ts.state, on_every_device(task.placement, on_device(x)), min(int(batch_size), size)
     )

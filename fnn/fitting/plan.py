@@ -13,11 +13,11 @@ import numpy as np
 from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
 from .._core.inputs import on_device
+from .._core.sharding import on_every_device
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
-from ..training.placed import on_every_device
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -211,7 +211,12 @@ def _arrays(
         inputs.check_some_weight(data, "data with class_weight")
     if chunk_bytes is None:
         return ArraySource(
-            task, hooks, on_every_device(task, on_device(data)), batch_size, shuffle=options.shuffle, drop=drop
+            task,
+            hooks,
+            on_every_device(task.placement, on_device(data)),
+            batch_size,
+            shuffle=options.shuffle,
+            drop=drop,
         ), held_out
     data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
     return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.sharding import on_every_device
 from .._core.trees import from_paths
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, pads_last_batch
-from ..training.placed import on_every_device
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
@@ -179,7 +179,7 @@ class ChunkSource(ArraySource):
                 rest = self.rest if start == last else 0
                 filled = min(whole * self.batch_size + rest, self.size - start)
                 data, in_turn = (
-                    on_every_device(self.task, jax.tree.map(jnp.asarray, chunk)),
+                    on_every_device(self.task.placement, jax.tree.map(jnp.asarray, chunk)),
                     jnp.arange(length, dtype=jnp.int32),
                 )
                 size = filled if self.pads else None

@@ -13,11 +13,11 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
+from .._core.sharding import on_every_device
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, rows_of
 from ..training.epoch import pads_last_batch
-from ..training.placed import on_every_device
 from ..training.state import TrainState
 from ..training.task import Task
 from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, refuse_empty, weigh
@@ -110,7 +110,7 @@ class StreamSource(Source):
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
-                data, size = on_every_device(self.task, copied_to_device(batch)), rows_of(batch)
+                data, size = on_every_device(self.task.placement, copied_to_device(batch)), rows_of(batch)
                 yield Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
                 continue
             # A loader may refill the same buffer while the device still reads it.
@@ -191,7 +191,7 @@ class StreamSource(Source):
             out[filled:] = out[:1]
             return jnp.asarray(out)
 
-        data = on_every_device(self.task, jax.tree.map(join, *gathered))
+        data = on_every_device(self.task.placement, jax.tree.map(join, *gathered))
         order = jnp.arange(length, dtype=jnp.int32)
         rows = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
         return Piece(data, order, len(gathered), self.batch_size, size=rows, waits=False, stream=state)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located, shape_text
+from .._core.sharding import on_every_device
 from .._core.trees import other_entries, paths, shape_of
 from .._core.types import Array, Params, PyTree, Shape, State
 from ..losses.common import check_rows_apart
@@ -26,7 +27,6 @@ from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
 from .forward import check_output
 from .outputs import OutputLoss
-from .placed import on_every_device
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Totals, flatten_time_steps, total_shapes
@@ -215,7 +215,7 @@ def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """The totals of no example, in new buffers; one row of the data gives the shapes."""
     one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
-    return on_every_device(task, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
+    return on_every_device(task.placement, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
 
 
 def check_opt_state(task: Task, ts: TrainState) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 
 import jax
 from jax.lax import with_sharding_constraint
@@ -16,7 +15,6 @@ from .._core.xla import after_all
 from .state import TrainState
 from .task import Task
 
-T = TypeVar("T")
 AnyMesh = Mesh | AbstractMesh
 Shard = str | Mapping[str, PartitionSpec]
 """How parameters are divided over a mesh; see `fnn.fit`."""
@@ -34,11 +32,6 @@ def placed(task: Task, ts: TrainState, mesh: AnyMesh | None, shard: Shard | None
 def on_devices(task: Task, ts: TrainState) -> TrainState:
     """A state on the devices of the task's placement, each part where it lies between steps."""
     return ts if task.placement is None else jax.device_put(ts, homes(task, ts))
-
-
-def on_every_device(task: Task, tree: T) -> T:
-    """Arrays copied to every device of the task's placement."""
-    return tree if task.placement is None else jax.device_put(tree, task.placement.sharding())
 
 
 def homes(task: Task, ts: TrainState) -> TrainState:

@@ -25,6 +25,7 @@ from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows
 from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
+from ..training.placed import AnyMesh
 from ..training.run import run
 from ..training.state import TrainState, check_task, init
 from ..training.stopping import PureCallback
@@ -254,6 +255,7 @@ class _How(NamedTuple):
     bootstrap: bool
     same_order: bool
     at_once: int | None
+    mesh: AnyMesh | None
 
 
 @flagged
@@ -272,6 +274,7 @@ def ensemble(
     at_once: int | None = None,
     eval_batch_size: int = 256,
     verbose: int = 1,
+    mesh: AnyMesh | None = None,
 ) -> Ensemble:
     """Train several networks of one task, each from its own initialization, in one compiled program.
 
@@ -295,6 +298,7 @@ def ensemble(
         since each batch is read once for all of them; members differ only in initialization (and dropout).
       at_once: the number of members that train as one batch; see `many`, which chooses by default.
       verbose: 0 is silent, 1 prints a line at the start and a table of the members at the end.
+      mesh: devices that the members are divided over; default one device.
 
     Returns:
       An `Ensemble`. A member that becomes non-finite is marked as failed, with a warning; the others are unaffected.
@@ -329,7 +333,7 @@ def ensemble(
     check_sizes("ensemble", size_of(data), batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
-    how = _How(members, bootstrap, same_order, at_once)
+    how = _How(members, bootstrap, same_order, at_once, mesh)
     options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:
         span = f"{counted(epochs, 'epoch')} of {counted(size_of(data), 'row')}"
@@ -393,4 +397,4 @@ def _train(
         return ts, history, rows
 
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(how.members, dtype=jnp.uint32))
-    return many(member, at_once=how.at_once)(keys)
+    return many(member, at_once=how.at_once, mesh=how.mesh)(keys)

@@ -8,18 +8,23 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import AbstractMesh, Mesh
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
+from .._core.sharding import Placement, parse_placement
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
 
 T = TypeVar("T")
 
 
-def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[..., T]:
+def many(
+    trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | AbstractMesh | None = None
+) -> Callable[..., T]:
     """``jax.vmap(trial)``, or one trial after the other where that is faster: many trainings in one compiled program.
 
     On a GPU or TPU all trials run as one batch. On a CPU, trials with small matrix products run in batches that fit the
@@ -31,6 +36,8 @@ def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[...
     Args:
       trial: a pure function of arrays, typically `init`, `set_hyper` and `run`.
       at_once: the number of trials per batch; default None, chosen as above. 1 runs them one after the other.
+      mesh: devices that the trials are divided over, each with equally many but for the last; default one device.
+        They need no communication.
 
     Returns:
       A function of the same positional arguments with a leading axis of trials (pytrees too), which returns the
@@ -55,8 +62,11 @@ def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[...
     if at_once is not None:
         check_count("many", "at_once", at_once)
 
+    placement = parse_placement(mesh, None)
+
     def mapped(*args: PyTree) -> T:
-        size, one = _trial_count(args), shape_of_one(args)
+        trials, one = _trial_count(args), shape_of_one(args)
+        size = trials if placement is None else -(-trials // placement.row_devices)  # on each device
         with noted("the trial"):
             program = traced(trial, *one)  # once, so that the program examined is the one that runs
         run_one = partial(program.run, program.consts)
@@ -71,13 +81,27 @@ def many(trial: Callable[..., T], *, at_once: int | None = None) -> Callable[...
             except NotImplementedError:  # an operation that cannot be batched
                 on_cpu = elsewhere = 1
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(args)]
-        if on_cpu == elsewhere:
-            results = grouped(on_cpu)(*leaves)
-        else:
-            results = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(elsewhere))
+
+        def run_all(*leaves: Array) -> list[Array]:
+            if on_cpu == elsewhere:
+                return grouped(on_cpu)(*leaves)
+            return lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(elsewhere))
+
+        results = run_all(*leaves) if placement is None else _on_mesh(run_all, leaves, trials, placement)
         return jax.tree.unflatten(jax.tree.structure(program.shapes), results)
 
     return mapped
+
+
+def _on_mesh(
+    run_all: Callable[..., list[Array]], leaves: list[Array], trials: int, placement: Placement
+) -> list[Array]:
+    """The results of trials that are divided over devices; the last trial is repeated where they do not divide."""
+    count = placement.row_devices
+    members = np.minimum(np.arange(-(-trials // count) * count), trials - 1)
+    spec = placement.sharding(placement.rows).spec
+    run = jax.shard_map(run_all, mesh=placement.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    return [leaf[:trials] for leaf in jax.jit(run)(*(leaf[members] for leaf in leaves))]
 
 
 def _trial_count(args: tuple[PyTree, ...]) -> int:

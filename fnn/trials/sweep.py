@@ -15,11 +15,13 @@ import numpy as np
 
 from .._core.checks import check_count
 from .._core.errors import counted, describe, fail, kind_of
+from .._core.sharding import on_every_device, parse_placement
 from .._core.trees import rows_at
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
 from ..optimizers.hyper import in_range
+from ..training.placed import AnyMesh
 from ..training.state import TrainState
 from ..training.stopping import is_rising, known_rising
 from .many import many
@@ -40,6 +42,7 @@ def sweep(
     members: int | None = None,
     at_once: int | None = None,
     verbose: int = 1,
+    mesh: AnyMesh | None = None,
 ) -> Sweep:
     """Train many configurations, in as few compiled programs as their shapes allow.
 
@@ -59,6 +62,7 @@ def sweep(
         device's memory, as reported by the compiled program. The bar moves with each call.
       at_once: the number of trials per batch within a call; see `many`, which chooses by default.
       verbose: 0 is silent, 1 shows a bar.
+      mesh: devices that the trials of each call are divided over; default one device.
 
     Returns:
       A `Sweep`. A trial whose monitored value, loss or parameters are not finite at the end is marked as failed; the
@@ -94,7 +98,7 @@ def sweep(
     found = Sweep(configs, np.full(size, np.nan), [{}] * size, np.ones(size, bool), monitor or "", False, None, states)
     with _bar(verbose, size) as bar:
         for group in _groups(configs, structural):
-            found = _train(trial, group, found, bar, mode=mode, members=members, at_once=at_once)
+            found = _train(trial, group, found, bar, mode=mode, members=members, at_once=at_once, mesh=mesh)
     if found.failed.all():
         warn(
             f"sweep: {counted(size, 'trial')} became non-finite and none remains, so ts is None. "
@@ -172,7 +176,15 @@ def _identity(name: str, value: object) -> Hashable:
 
 
 def _train(
-    trial: Trial, group: _Group, found: Sweep, bar: Any, *, mode: str | None, members: int | None, at_once: int | None
+    trial: Trial,
+    group: _Group,
+    found: Sweep,
+    bar: Any,
+    *,
+    mode: str | None,
+    members: int | None,
+    at_once: int | None,
+    mesh: AnyMesh | None,
 ) -> Sweep:
     """Train the trials of a group, in calls of one compiled program, and add their results to those found so far."""
 
@@ -185,27 +197,29 @@ def _train(
     names = [name for name in group.configs[0] if name not in group.fixed]
     stacked = {name: _stack(name, [config[name] for config in group.configs]) for name in names}
     run, consts, shapes = trace_trial(one, stacked, group.configs[0])
-    found = _monitoring(found, shapes[1], mode)
+    found, placement = _monitoring(found, shapes[1], mode), parse_placement(mesh, None)
     # Arrays that the trial closes over, such as the data, become arguments; otherwise the program would contain them.
-    shared = [jnp.asarray(array) for array in consts]
+    shared = on_every_device(placement, [jnp.asarray(array) for array in consts])
 
     @jax.jit
     def batch(shared: list[Array], stacked: Config) -> PyTree:
         if not stacked:  # nothing to batch
             leaves = [leaf[None] for leaf in run(shared)]
         else:
-            leaves = many(lambda one: run(shared, *jax.tree.leaves(one)), at_once=at_once)(stacked)
+            leaves = many(lambda one: run(shared, *jax.tree.leaves(one)), at_once=at_once, mesh=mesh)(stacked)
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
     size = len(group.indices)
 
     def arguments(start: int, count: int) -> tuple[list[Array], Config]:
         # The last call repeats a trial, so that it needs no other program.
-        return shared, rows_at(stacked, np.minimum(np.arange(start, start + count), size - 1))
+        rows = rows_at(stacked, np.minimum(np.arange(start, start + count), size - 1))
+        return shared, on_every_device(placement, rows)
 
     each = sum(leaf.size * getattr(leaf.dtype, "itemsize", 8) for leaf in jax.tree.leaves(shapes))
+    devices = 1 if placement is None else placement.row_devices
     count, program = _fitting(
-        lambda count: compile_program(batch, *arguments(0, count)), size, each, members if names else 1
+        lambda count: compile_program(batch, *arguments(0, count)), size, each / devices, members if names else 1
     )
     for start in range(0, size, count):
         part = group.indices[start : start + count]
@@ -214,10 +228,11 @@ def _train(
     return found
 
 
-def _fitting(make: Callable[[int], Program], trials: int, each: int, members: int | None) -> tuple[int, Program]:
+def _fitting(make: Callable[[int], Program], trials: int, each: float, members: int | None) -> tuple[int, Program]:
     """The number of trials per call, ``members`` or as many as fit into memory, and the program for it.
 
-    ``make`` compiles the program for a number of trials; the results of a trial have ``each`` bytes.
+    ``make`` compiles the program for a number of trials; the results of a trial have ``each`` bytes
+    on a device.
     """
     room = bytes_available()
     count = members or max(1, int(room // max(each, 1)))
