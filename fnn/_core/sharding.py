@@ -16,6 +16,7 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .checks import lookup
+from .described import in_words
 from .errors import describe, fail
 from .trees import check_matches, map_with_path, matches, paths
 from .types import Array, ArraySpec, PyTree
@@ -85,9 +86,11 @@ class Placement(NamedTuple):
     def check(self, params: PyTree) -> None:
         """Refuse rules that match no parameter, or that do not divide those they match."""
         known = paths(params)
+        left = dict.fromkeys(known)
         for pattern, spec in self.rules:
             check_matches("shard", pattern, known)
-            for path in [path for path in known if matches(pattern, path)]:
+            for path in [path for path in left if matches(pattern, path)]:
+                del left[path]
                 shape = known[path].shape
                 counts = [math.prod(self.mesh.shape[axis] for axis in axes) for axes in spec]
                 if len(counts) > len(shape) or any(n % count for n, count in zip(shape, counts, strict=False)):
@@ -101,15 +104,18 @@ def _spec_text(spec: Spec) -> str:
     return f"P({', '.join(map(repr, names))})"
 
 
-def parse_placement(mesh: object, shard: object) -> Placement | None:
-    """The placement that ``mesh`` and ``shard`` of a public function ask for; None without a mesh."""
+def parse_placement(mesh: object, shard: object = None, *, abstract: bool = False) -> Placement | None:
+    """The placement that ``mesh`` and ``shard`` of a public function ask for; None without a mesh.
+
+    With ``abstract``, the mesh may have names and sizes of axes without devices.
+    """
     if mesh is None:
         if shard is not None:
             fail("shard", expected="a mesh with it", got="none", hint="Write mesh=jax.make_mesh((8,), ('data',)).")
         return None
-    if not isinstance(mesh, (Mesh, AbstractMesh)):
+    if not isinstance(mesh, (Mesh, AbstractMesh) if abstract else Mesh):
         hint = "Write jax.make_mesh((jax.device_count(),), ('data',))."
-        fail("mesh", expected="a jax.sharding.Mesh", got=describe(mesh), hint=hint)
+        fail("mesh", expected="a jax.sharding.Mesh of devices", got=in_words(mesh), hint=hint)
     names = tuple(map(str, mesh.axis_names))
     automatic = (jax.sharding.AxisType.Auto,) * len(names)
     if isinstance(mesh, Mesh):
@@ -118,7 +124,7 @@ def parse_placement(mesh: object, shard: object) -> Placement | None:
         mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=automatic)
     if shard is not None and shard != "fsdp" and not (isinstance(shard, Mapping) and shard):
         expected = "'fsdp', or a dict from patterns to PartitionSpecs such as {'*/kernel': P(None, 'model')}"
-        fail("shard", expected=expected, got=describe(shard))
+        fail("shard", expected=expected, got=in_words(shard))
     rules = (
         tuple((str(pattern), _spec(pattern, spec, names)) for pattern, spec in shard.items())
         if (isinstance(shard, Mapping))
@@ -132,11 +138,14 @@ def parse_placement(mesh: object, shard: object) -> Placement | None:
 def _spec(pattern: object, spec: object, names: Axes) -> Spec:
     """A PartitionSpec as plain tuples, with axes that the mesh has."""
     if not isinstance(spec, (PartitionSpec, tuple, list)):
-        hint = "from jax.sharding import PartitionSpec as P"
-        fail(f"shard[{pattern!r}]", expected="a PartitionSpec such as P(None, 'model')", got=describe(spec), hint=hint)
+        hint = "With from jax.sharding import PartitionSpec as P, write P(None, 'model')."
+        fail(f"shard[{pattern!r}]", expected="a PartitionSpec such as P(None, 'model')", got=in_words(spec), hint=hint)
     parsed = tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in spec)
     for axis in (axis for axes in parsed for axis in axes):
         lookup("mesh axis", axis, dict.fromkeys(names), or_else=f" in shard[{pattern!r}]")
+    used = [axis for axes in parsed for axis in axes]
+    if len(set(used)) < len(used):
+        fail(f"shard[{pattern!r}]", expected="each axis of the mesh at most once", got=_spec_text(parsed))
     return parsed
 
 

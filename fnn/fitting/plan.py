@@ -209,16 +209,11 @@ def _arrays(
         inputs.check_class_weight(task, expected.predictions, options.class_weight)
         data = inputs.weigh(task, data, options.class_weight)
         inputs.check_some_weight(data, "data with class_weight")
+    shuffle = options.shuffle
     if chunk_bytes is None:
-        return ArraySource(
-            task,
-            hooks,
-            on_every_device(task.placement, on_device(data)),
-            batch_size,
-            shuffle=options.shuffle,
-            drop=drop,
-        ), held_out
-    data, shuffle = jax.tree.map(np.asarray, data), options.shuffle
+        data = on_every_device(task.placement, on_device(data))
+        return ArraySource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop), held_out
+    data = jax.tree.map(np.asarray, data)
     return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
 
 

@@ -62,7 +62,7 @@ def many(
     if at_once is not None:
         check_count("many", "at_once", at_once)
 
-    placement = parse_placement(mesh, None)
+    placement = parse_placement(mesh)
 
     def mapped(*args: PyTree) -> T:
         trials, one = _trial_count(args), shape_of_one(args)

@@ -197,7 +197,7 @@ def _train(
     names = [name for name in group.configs[0] if name not in group.fixed]
     stacked = {name: _stack(name, [config[name] for config in group.configs]) for name in names}
     run, consts, shapes = trace_trial(one, stacked, group.configs[0])
-    found, placement = _monitoring(found, shapes[1], mode), parse_placement(mesh, None)
+    found, placement = _monitoring(found, shapes[1], mode), parse_placement(mesh)
     # Arrays that the trial closes over, such as the data, become arguments; otherwise the program would contain them.
     shared = on_every_device(placement, [jnp.asarray(array) for array in consts])
 

@@ -1,0 +1,40 @@
+"""The full text of messages about meshes and rules; see helpers.check_messages. One device is enough for these."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from helpers import check_messages
+from jax.sharding import PartitionSpec as P
+
+import fnn
+
+X = jnp.arange(24.0).reshape(6, 4)
+TASK = fnn.Task(fnn.Sequential(fnn.Dense(3), fnn.Dense(5)), "mse")
+# Rules are checked against the names and sizes of axes alone, so one device may stand in every place.
+MESH = jax.sharding.Mesh(np.array(jax.devices() * 8)[:8].reshape(4, 2), ("data", "model"))
+
+
+def fit(**options):
+    ts = fnn.init(TASK, jax.random.key(0), X)
+    fnn.fit(TASK, ts, (X, jnp.zeros((6, 5))), verbose=0, **options)
+
+
+def test_messages():
+    cases = {
+        "a number of devices as mesh": lambda: fit(mesh=8),
+        "a list of devices as mesh": lambda: fit(mesh=jax.devices()),
+        "rules without a mesh": lambda: fit(shard="fsdp"),
+        "an unknown way to divide": lambda: fit(mesh=MESH, shard="ddp"),
+        "no rules": lambda: fit(mesh=MESH, shard={}),
+        "a PartitionSpec for all parameters": lambda: fit(mesh=MESH, shard=P("model")),
+        "an axis in place of a PartitionSpec": lambda: fit(mesh=MESH, shard={"*/kernel": "model"}),
+        "an axis that the mesh lacks": lambda: fit(mesh=MESH, shard={"*/kernel": P(None, "modle")}),
+        "a pattern that matches nothing": lambda: fit(mesh=MESH, shard={"*/kernal": P("model")}),
+        "a rule that does not divide": lambda: fit(mesh=MESH, shard={"*/kernel": P(None, "model")}),
+        "a rule with more axes than the parameter": lambda: fit(mesh=MESH, shard={"dense/*": P(None, "model")}),
+        "an axis that is used twice": lambda: fit(mesh=MESH, shard={"dense/kernel": P("model", "model")}),
+        "a mesh without devices": lambda: fit(mesh=MESH.abstract_mesh),
+    }
+    check_messages(Path(__file__).with_name("mesh_messages.txt"), cases)
