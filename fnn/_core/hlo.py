@@ -25,6 +25,8 @@ _FREE = {
     "opt-barrier",
     "optimization-barrier",
 }
+# Operations in which devices exchange values.
+COLLECTIVES = {"all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"}
 _SLICING = {"dynamic-slice", "gather", "slice"}
 
 
@@ -41,6 +43,7 @@ class Operation(NamedTuple):
       rounds: of a loop, if the compiler reports them; else None.
       inside: names of computations that it runs; of a loop, its condition and its body.
       value: of an integer constant, or the number of a parameter; else None.
+      channel: of an operation in which devices exchange values, its number; else None.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Operation(NamedTuple):
     rounds: int | None
     inside: tuple[str, ...]
     value: int | None
+    channel: int | None = None
 
 
 class Program(NamedTuple):
@@ -97,6 +101,25 @@ class Program(NamedTuple):
             elif operation.kind in ("call", "conditional"):
                 for inside in operation.inside:
                     yield from self._outermost(inside)
+
+    def exchanges(self, computation: str) -> Iterator[tuple[str, int, float]]:
+        """What devices exchange when a computation runs: the kind of operation, bytes of its result, and how often."""
+        seen = set[tuple[str, int | None]]()
+        for place, one, times in self.running(computation):
+            # A TPU's compiler puts them into fusions, and those that overlap with others into several of them.
+            inner = self.computations.get(one.inside[0], {}).values() if one.kind == "fusion" and one.inside else ()
+            for found in (one, *inner):
+                kind = found.kind.removesuffix("-start")
+                if kind not in COLLECTIVES or (found.channel is not None and (kind, found.channel) in seen):
+                    continue
+                seen.add((kind, found.channel))
+                if found is not one and "reduce-scatter" in one.inside[0]:
+                    yield "reduce-scatter", one.size, times
+                else:
+                    around = self.computations[place] if found is one else {}
+                    ends = [other for other in around.values() if other.kind == f"{kind}-done"]
+                    results = [other.size for other in ends if found.name in other.operands]
+                    yield kind, min([found.size, *results]), times
 
     def traffic(self, computation: str, operation: Operation) -> int:
         """Bytes of main memory that an operation reads and writes; of an operand that it slices, only the slices."""
@@ -158,6 +181,7 @@ def _operation(line: str) -> Operation | None:
     operands, attributes = rest[:end], rest[end:]
     scope = re.search(r'op_name="([^"]*)"', attributes)
     cycles = re.search(r'"estimated_cycles":"(\d+)"', attributes)
+    channel = re.search(r"channel_id=(\d+)", attributes)
     rounds = re.search(r'"known_trip_count":\{"n":"(\d+)"', attributes)
     return Operation(
         head[1],
@@ -170,6 +194,7 @@ def _operation(line: str) -> Operation | None:
         int(rounds[1]) if rounds else None,
         _inside(attributes),
         int(operands) if kind[1] in ("constant", "parameter") and re.fullmatch(r"-?\d+", operands) else None,
+        int(channel[1]) if channel else None,
     )
 
 

@@ -17,7 +17,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .checks import lookup
 from .described import in_words
-from .errors import describe, fail
+from .errors import describe, fail, kind_of
 from .trees import check_matches, map_with_path, matches, paths
 from .types import Array, ArraySpec, PyTree
 
@@ -115,7 +115,7 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
         return None
     if not isinstance(mesh, (Mesh, AbstractMesh) if abstract else Mesh):
         hint = "Write jax.make_mesh((jax.device_count(),), ('data',))."
-        fail("mesh", expected="a jax.sharding.Mesh of devices", got=in_words(mesh), hint=hint)
+        fail("mesh", expected="a jax.sharding.Mesh of devices", got=kind_of(mesh), hint=hint)
     names = tuple(map(str, mesh.axis_names))
     automatic = (jax.sharding.AxisType.Auto,) * len(names)
     if isinstance(mesh, Mesh):

@@ -22,17 +22,25 @@ def compile_all(request: dict[str, Any]) -> list[Result]:
     import jax
     from jax.experimental import topologies
 
-    found = topologies.get_topology_desc(**request["topology"])
-    device = jax.sharding.SingleDeviceSharding(found.devices[0])
-    return [_compile(program, donated, device) for program, donated in request["programs"]]
+    devices = topologies.get_topology_desc(**request["topology"]).devices
+    mesh = None
+    if request["mesh"] is not None:
+        sizes, names = request["mesh"]
+        mesh = jax.make_mesh(sizes, names, (jax.sharding.AxisType.Auto,) * len(names), devices=devices)
+    return [_compile(program, donated, devices[0], mesh) for program, donated in request["programs"]]
 
 
-def _compile(program: bytes, donated: tuple[int, ...], device: Any) -> Result:
+def _compile(program: bytes, donated: tuple[int, ...], device: Any, mesh: Any) -> Result:
     import jax
     from jax import export
 
     exported = export.deserialize(bytearray(program))
-    arguments = [jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=device) for aval in exported.in_avals]
+    alone = [jax.sharding.SingleDeviceSharding(device)] * len(exported.in_avals)
+    places = alone if mesh is None else exported.in_shardings_jax(mesh)
+    arguments = [
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=place)
+        for aval, place in zip(exported.in_avals, places, strict=True)
+    ]
     try:
         compiled = jax.jit(exported.call, donate_argnums=donated).lower(*arguments).compile()
     except jax.errors.JaxRuntimeError as error:

@@ -16,6 +16,7 @@ import jax
 from .._core.errors import fail
 from .._core.hlo import Program, read_program
 from .._core.types import Array, PyTree
+from ..training.placed import AnyMesh
 from ._compile import Result, text_and_memory
 from .devices import Target
 
@@ -52,7 +53,7 @@ class Request(NamedTuple):
 
     Attributes:
       function: of the arguments.
-      arguments: trees with shapes in place of arrays.
+      arguments: trees with shapes in place of arrays, with their shardings if there are several devices.
       donated: how many of the arguments, from the first, give their memory to the results.
     """
 
@@ -72,8 +73,8 @@ def _compiled(result: Result) -> Compiled:
     return Compiled(read_program(text), **memory)
 
 
-def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
-    """Compile for a device that this machine does not have, in another process.
+def compile_for(target: Target, requests: Sequence[Request], mesh: AnyMesh | None = None) -> list[Compiled]:
+    """Compile for devices that this machine does not have, in another process.
 
     Raises:
       InputError: if the compiler is not installed, or fails; then with the end of its output.
@@ -85,6 +86,7 @@ def compile_for(target: Target, requests: Sequence[Request]) -> list[Compiled]:
         fail("plan", expected=f"the compiler of {target.device.kind}", got=f"no {missing[0]}", hint=f"Run {command}.")
     asked = {
         "topology": {"platform": platform, "topology_name": target.topology, **target.options},
+        "mesh": None if mesh is None else (mesh.axis_sizes, mesh.axis_names),
         "programs": [_exported(request, platform) for request in requests],
     }
     with tempfile.TemporaryDirectory() as folder:

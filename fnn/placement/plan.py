@@ -9,11 +9,13 @@ from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AbstractMesh
 
 from .._core.checks import check_count
 from .._core.errors import fail
 from .._core.flags import flagged
 from .._core.jaxprs import products_by_scope
+from .._core.sharding import Placement, parse_placement
 from .._core.tables import Table, bytes_text, number_text, table_lines
 from .._core.trees import bytes_of, resized, shape_of
 from .._core.types import Array, PyTree
@@ -21,11 +23,12 @@ from ..nn.observe import observe
 from ..training.batch import Batch, as_batch, rows_of, size_of
 from ..training.checks import check_fit
 from ..training.epoch import pads_last_batch, steps
+from ..training.placed import AnyMesh, Shard, homes
 from ..training.state import TrainState, check_task, init
 from ..training.task import Task
 from ..training.totals import Totals, total_shapes
 from .compiler import Compiled, Request, compile_for, compile_here
-from .devices import Device, target
+from .devices import Device, Target, target
 from .largest import with_largest
 
 READ, LOSS, UPDATE, OTHER = "(batch)", "(loss)", "(update)", "(other)"
@@ -74,6 +77,9 @@ class Plan(Table[PlanRow]):
         asked for, or for the machine at hand.
       all_rows: whether that batch is the whole data set.
       once: what is done once in each call of the program and not in each step.
+      devices: how many there are. Rows, memory and times are those of each of them.
+      collectives: bytes by kind of operation in which devices exchange what they computed, such as "all-reduce", in a
+        step; of each operation, its result counts.
     """
 
     rows: tuple[PlanRow, ...]
@@ -83,6 +89,8 @@ class Plan(Table[PlanRow]):
     largest_batch: int | None
     all_rows: bool
     once: PlanRow
+    devices: int = 1
+    collectives: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def step(self) -> PlanRow:
@@ -103,7 +111,8 @@ class Plan(Table[PlanRow]):
     def times(self) -> dict[str, float]:
         """Seconds that a step would take if nothing but its products, its memory traffic or its starts took time.
 
-        Keys are "products" and "memory", and "launches" on a GPU; empty for the machine at hand.
+        Keys are "products" and "memory", "launches" on a GPU, and "links" with several devices; empty for the machine
+        at hand.
         """
         if self.device is None:
             return {}
@@ -112,6 +121,9 @@ class Plan(Table[PlanRow]):
         times = {"products": products, "memory": step.traffic / self.device.bandwidth}
         if self.device.launch:
             times["launches"] = step.kernels * self.device.launch
+        if self.devices > 1:
+            sent = sum(size * _sent(kind, self.devices) for kind, size in self.collectives.items())
+            times["links"] = sent / (self.device.links * self.device.link_bandwidth)
         return times
 
     @property
@@ -140,6 +152,8 @@ class Plan(Table[PlanRow]):
 
     def __repr__(self) -> str:
         where = "this machine" if self.device is None else self.device.kind
+        if self.devices > 1:
+            where = f"each of {self.devices} {where}" if self.device else f"each of {self.devices} devices"
         cycles = any(row.cycles for row in self.rows)
         counted = "cycles" if cycles else "kernels"
         cells = [
@@ -149,7 +163,9 @@ class Plan(Table[PlanRow]):
         lines = table_lines([("layer", "operations", "traffic", counted), *cells], left=1)
         lines.insert(-1, lines[1])
         title = f"a step of {self.batch_size:,} examples on {where}"
-        return "\n".join([title, "", *lines, lines[1], *self._memory_lines(), *self._time_lines()])
+        sent = ", ".join(f"{kind} {bytes_text(size)}" for kind, size in self.collectives.items()) or "none"
+        exchanged = [f"exchanged: {sent}"] * (self.devices > 1)
+        return "\n".join([title, "", *lines, lines[1], *exchanged, *self._memory_lines(), *self._time_lines()])
 
     def _memory_lines(self) -> list[str]:
         parts = ", ".join(f"{name} {bytes_text(size)}" for name, size in self.memory.items() if size)
@@ -186,8 +202,10 @@ def plan(
     batch_size: int = 32,
     device: str | None = None,
     largest_batch: bool = True,
+    mesh: AnyMesh | None = None,
+    shard: Shard | None = None,
 ) -> Plan:
-    """What a training step needs and costs on a device, which you need not have.
+    """What a training step needs and costs on a device, or on several, which you need not have.
 
     The loop that `fit` runs is compiled for the device: by JAX for the machine at hand, else by the device's own
     compiler in another process. Nothing runs.
@@ -198,16 +216,19 @@ def plan(
         `fit` would hold on the device. With no more rows than ``batch_size`` they are a batch, as of a stream.
       batch_size: examples per step; default 32.
       device: one of a100, h100, h200, b200 (needs ``pip install 'fnn[cuda]'``), v4, v5e, v5p, v6e (needs
-        ``pip install 'fnn[tpu]'``); default None, the machine at hand.
+        ``pip install 'fnn[tpu]'``); default None, the machine at hand. "v5e:4x4" is a slice of 16 chips, "h200:8" a
+        machine with 8 GPUs.
       largest_batch: whether to look for the largest batch that fits, which compiles two or three more programs; default
         True. It needs a named device, whose memory is known.
+      mesh, shard: how rows and parameters are divided over several devices, as in `fit`. Names and sizes of the axes
+        are enough, ``jax.sharding.AbstractMesh((4, 4), ("data", "model"))``; by default rows are divided over all.
 
     Returns:
       A `Plan`, which prints as a table.
 
     Raises:
-      InputError: for an unknown device; for a compiler that is not installed or that fails; and as `fit` for data and
-        model.
+      InputError: for an unknown device; for a mesh of another size than ``device``; for a compiler that is not
+        installed or that fails; and as `fit` for data, model and ``shard``.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(16, activation="relu"), fnn.Dense(10))
@@ -224,10 +245,12 @@ def plan(
     if size_of(data) > _MOST_ROWS:
         fail("plan", expected=f"at most {_MOST_ROWS:,} rows", got=f"{size_of(data):,}")
     where = None if device is None else target(device)
-    if where is not None and where.count > 1:
-        fail("plan", expected="one device", got=f"{where.count} of {device!r}", hint=f"Write {where.device.name!r}.")
     ts = jax.eval_shape(partial(init, task), jax.random.key(0), data.x)
     check_fit(task, ts, data)
+    placement = _placement(where, mesh, shard)
+    if placement is not None:
+        placement.check(ts.params)
+        task = task.placed(placement)
     limit = None if size_of(data) <= batch_size else rows_of(data)
 
     @cache
@@ -236,7 +259,9 @@ def plan(
 
     def compile_sizes(sizes: Sequence[int]) -> list[Compiled]:
         requests = list(map(request_of, sizes))
-        return list(map(compile_here, requests)) if where is None else compile_for(where, requests)
+        if where is None:
+            return list(map(compile_here, requests))
+        return compile_for(where, requests, None if placement is None else placement.mesh)
 
     largest = None
     if where is not None and largest_batch:
@@ -244,10 +269,29 @@ def plan(
     else:
         (compiled,) = compile_sizes([batch_size])
     labels = _Labels(task, ts, data)
-    rows, once = _rows(compiled, labels, _operations(request_of(batch_size), labels))
-    memory = _memory(compiled, ts, data if limit else resized(data, batch_size))
+    request = request_of(batch_size)
+    devices = 1 if placement is None else placement.mesh.size
+    rows, once, collectives = _rows(compiled, labels, _operations(request, labels, devices))
+    memory = _memory(compiled, *request.arguments[0:3:2])
     named = None if where is None else where.device
-    return Plan(rows, named, batch_size, memory, largest, largest is not None and largest == limit, once)
+    all_rows = largest is not None and largest == limit
+    return Plan(rows, named, batch_size, memory, largest, all_rows, once, devices, collectives)
+
+
+def _placement(where: Target | None, mesh: AnyMesh | None, shard: Shard | None) -> Placement | None:
+    """The placement of a plan; None for one device."""
+    count = 1 if where is None else where.count
+    if mesh is None and count > 1:
+        mesh = AbstractMesh((count,), ("data",))
+    placement = parse_placement(mesh, shard, abstract=where is not None)
+    if placement is None or where is None:
+        return placement
+    if placement.mesh.size != count:
+        some = where.device.name + (":4x4" if where.device.platform == "tpu" else ":8")
+        expected = f"as many devices as the mesh has, {placement.mesh.size}"
+        fail("plan", expected=expected, got=str(count), hint=f"Name a number of them, such as {some!r}.")
+    # The devices of a mesh that is here are not those that are planned for.
+    return placement._replace(mesh=placement.mesh.abstract_mesh)
 
 
 def _shapes(data: PyTree) -> Batch:
@@ -269,12 +313,27 @@ def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Re
     def loop(ts: TrainState, totals: Totals, data: Batch, order: Array, first: Array, count: Array) -> PyTree:
         return steps(task, ts, totals, data, order, first, count, batch_size=batch_size, size=size)
 
+    arguments = ts, totals, data, order, number, number
+    if task.placement is not None:
+        whole = task.placement.sharding()
+        places = (homes(task, ts), *(jax.tree.map(lambda _: whole, part) for part in arguments[1:]))
+        arguments = jax.tree.map(
+            lambda a, place: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), arguments, places
+        )
     # Traced once, whether its operations are counted or it is compiled; without a call in the compiled program.
-    return Request(jax.jit(loop, inline=True), (ts, totals, data, order, number, number), donated=2)
+    return Request(jax.jit(loop, inline=True), arguments, donated=2)
 
 
-def _rows(compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]) -> tuple[tuple[PlanRow, ...], PlanRow]:
-    """What each place spends in a step, and what is spent once per call."""
+def _sent(kind: str, devices: int) -> float:
+    """Bytes that a device sends for each byte of the result of a collective operation, around a ring."""
+    others = (devices - 1) / devices
+    return {"all-reduce": 2 * others, "reduce-scatter": devices - 1, "collective-permute": 1.0}.get(kind, others)
+
+
+def _rows(
+    compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]
+) -> tuple[tuple[PlanRow, ...], PlanRow, dict[str, int]]:
+    """What each place spends in a step, what is spent once per call, and bytes by kind of collective operation."""
     program = compiled.program
     body = program.largest_loop()
     step = PlanRow("")
@@ -283,24 +342,30 @@ def _rows(compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]) -> tup
         row = _row(name, program.traffic(computation, one), one.cycles, times)
         spent[name] = spent.get(name, PlanRow(name)) + row
         step += row
+    collectives: dict[str, int] = {}
+    for kind, size, times in program.exchanges(body):
+        collectives[kind] = collectives.get(kind, 0) + int(times * size)
     whole = PlanRow("once")
     for computation, one, times in program.running(program.entry):
         whole += _row("", program.traffic(computation, one), one.cycles, times)
     once = PlanRow("once", 0, 0, whole.traffic - step.traffic, whole.kernels - step.kernels, whole.cycles - step.cycles)
     order = [name for name in labels.order if name in spent]
-    return tuple(spent[name] for name in order), once
+    return tuple(spent[name] for name in order), once, collectives
 
 
 def _row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
     return PlanRow(name, 0, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
 
 
-def _operations(request: Request, labels: _Labels) -> dict[str, PlanRow]:
-    """Rows with the floating-point operations of the products of a step; those of a loop of steps count as one."""
+def _operations(request: Request, labels: _Labels, devices: int) -> dict[str, PlanRow]:
+    """Rows with the floating-point operations of the products of a step, divided evenly over the devices.
+
+    Those of a loop of steps count as one step.
+    """
     program = jax.make_jaxpr(request.function)(*request.arguments)
     rows: dict[str, PlanRow] = {}
     for scope, one, times in products_by_scope(program):
-        name, count = labels.of(scope), 2 * times * one.multiply_adds
+        name, count = labels.of(scope), 2 * times * one.multiply_adds // devices
         half = all(getattr(a.dtype, "itemsize", 4) <= 2 for a in one.arrays[:2])
         rows[name] = rows.get(name, PlanRow(name)) + PlanRow(name, count, count if half else 0)
     return rows
@@ -337,12 +402,18 @@ class _Labels:
 
 
 def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:
-    """Bytes by what they hold."""
+    """Bytes by what they hold, on each device."""
     parts = {"parameters": ts.params, "layer state": ts.state, "optimizer": ts.opt_state, "data": data}
-    memory = {name: bytes_of(tree) for name, tree in parts.items()}
+    memory = {name: bytes_of(jax.tree.map(_on_one, tree)) for name, tree in parts.items()}
     rest = max(compiled.total - sum(memory.values()), 0)
     temporaries = rest if compiled.too_much else compiled.temporaries
     return {**memory, "temporaries": temporaries, "other": rest - temporaries}
+
+
+def _on_one(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """The part of an array that lies on one device."""
+    shape = leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
+    return jax.ShapeDtypeStruct(shape, leaf.dtype)
 
 
 def _time_text(seconds: float) -> str:

@@ -63,6 +63,47 @@ def test_sizes_scopes_and_traffic():
     assert program.traffic("body", body["b"]) == 128
 
 
+EXCHANGES = """HloModule jit_g
+
+%all-reduce-scatter.1 (p: f32[64]) -> f32[8] {
+  %p = f32[64]{0} parameter(0)
+  %sum = f32[64]{0} all-reduce(%p), channel_id=4, to_apply=%add
+  ROOT %part = f32[8]{0} dynamic-slice(%sum), dynamic_slice_sizes={8}
+}
+
+%begin (q: f32[8]) -> f32[64] {
+  %q = f32[8]{0} parameter(0)
+  ROOT %whole = f32[64]{0} all-gather(%q), channel_id=5, dimensions={0}
+}
+
+%finish (r: f32[8]) -> f32[64] {
+  %r = f32[8]{0} parameter(0)
+  ROOT %whole.1 = f32[64]{0} all-gather(%r), channel_id=5, dimensions={0}
+}
+
+ENTRY %main (x: f32[100], y: f32[64]) -> f32[100] {
+  %x = f32[100]{0} parameter(0)
+  %y = f32[64]{0} parameter(1)
+  %start = ((f32[100]{0}), f32[100]{0}) all-reduce-start(%x), channel_id=1, to_apply=%add
+  %done = f32[100]{0} all-reduce-done(%start)
+  %count = (f32[], s32[]) all-reduce(%y, %y), channel_id=2, to_apply=%add
+  %scattered = f32[8]{0} fusion(%y), kind=kCustom, calls=%all-reduce-scatter.1
+  %first = f32[64]{0} fusion(%scattered), kind=kCustom, calls=%begin
+  %second = f32[64]{0} fusion(%scattered), kind=kCustom, calls=%finish
+  ROOT %out = f32[100]{0} negate(%done)
+}
+"""
+
+
+def test_what_devices_exchange():
+    """One that overlaps with others counts once, whether it has a start and an end or stands in several fusions."""
+    program = read_program(EXCHANGES)
+    found = list(program.exchanges(program.entry))
+    assert found == [
+        ("all-reduce", 400, 1), ("all-reduce", 8, 1), ("reduce-scatter", 32, 1), ("all-gather", 256, 1)
+    ]  # fmt: skip
+
+
 def test_unreadable_text_gives_an_empty_program():
     for text in ("", "no program", "ENTRY %main () -> f32[] {\n  nonsense\n}"):
         program = read_program(text)

@@ -66,10 +66,8 @@ def sent(compiled):
     """Bytes by kind of collective operation in a round of the loop."""
     program = read_program(compiled.as_text())
     found = Counter()
-    for _, one, times in program.running(program.entry):
-        kind = one.kind.removesuffix("-start")
-        if kind in ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute"):
-            found[kind] += int(one.size * times)
+    for kind, size, times in program.exchanges(program.entry):
+        found[kind] += int(size * times)
     return dict(found)
 
 

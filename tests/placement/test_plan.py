@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from helpers import check_messages
+from jax.sharding import PartitionSpec as P
 
 import fnn
 from fnn.placement import compiler
@@ -206,11 +207,18 @@ def test_the_page_has_the_facts_of_every_device():
     assert [address for address in addresses if f"({address})" not in page] == []
 
 
+SQUARE = jax.sharding.AbstractMesh((4, 2), ("data", "model"))
+
+
 def test_bad_input():
     cases = {
         "an unknown device": lambda: fnn.plan(TASK, (X, Y), device="h20"),
         "a number of devices that cannot be read": lambda: fnn.plan(TASK, (X, Y), device="h200:4x"),
-        "several devices": lambda: fnn.plan(TASK, (X, Y), device="v5e:2x2"),
+        "a mesh of another size than the devices": lambda: fnn.plan(TASK, (X, Y), device="v5e:2x2", mesh=SQUARE),
+        "a mesh for one device": lambda: fnn.plan(TASK, (X, Y), device="v5e", mesh=SQUARE),
+        "rules for one device": lambda: fnn.plan(TASK, (X, Y), device="v5e", shard="fsdp"),
+        "a rule that matches nothing": lambda: fnn.plan(TASK, (X, Y), device="v5e:2x4", mesh=SQUARE, shard={"a": P()}),
+        "a mesh without devices on this machine": lambda: fnn.plan(TASK, (X, Y), mesh=SQUARE),
         "more rows than can be numbered": lambda: fnn.plan(
             TASK, (jax.ShapeDtypeStruct((3 * 10**9, 20), jnp.float32), jax.ShapeDtypeStruct((3 * 10**9,), jnp.int32))
         ),
@@ -255,6 +263,33 @@ def test_the_compilers_of_accelerators(device):
     more = [jax.ShapeDtypeStruct((10 * a.shape[0], *a.shape[1:]), a.dtype) for a in (X, Y)]
     larger = fnn.plan(TASK, tuple(more), batch_size=32, device=device, largest_batch=False)
     assert larger.step.traffic <= 1.1 * plan.step.traffic + 1000
+
+
+@pytest.mark.parametrize(("device", "shard"), [("v5e:2x4", None), ("v5e:2x4", "fsdp"), ("h200:8", None)])
+def test_the_compilers_of_several_accelerators(device, shard):
+    needed = "libtpu" if device.startswith("v5e") else "jax_plugins"
+    if importlib.util.find_spec(needed) is None or importlib.util.find_spec("flatbuffers") is None:
+        pytest.skip(f"needs the compiler of {device}: pip install 'fnn[tpu,cuda]'")
+    model = fnn.Sequential(fnn.Dense(512, activation="relu"), fnn.Dense(512, activation="relu"), fnn.Dense(10))
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    data = jax.ShapeDtypeStruct((4096, 784), jnp.float32), jax.ShapeDtypeStruct((4096,), jnp.int32)
+    one = fnn.plan(task, data, batch_size=1024, device=device.split(":")[0], largest_batch=False)
+    many = fnn.plan(task, data, batch_size=1024, device=device, shard=shard, largest_batch=False)
+    assert many.devices == 8
+    assert many.step.operations == one.step.operations // 8
+    assert "on each of 8" in str(many)
+    gradients = one.memory["parameters"]
+    if shard is None:
+        assert set(many.collectives) == {"all-reduce"}
+        assert gradients <= many.collectives["all-reduce"] < gradients + 1000
+        assert many.memory["parameters"] == gradients
+        # The slower way: 7 of 8 parts are sent twice, over all links of the chip.
+        links = many.device.links * many.device.link_bandwidth
+        assert many.times["links"] == pytest.approx(many.collectives["all-reduce"] * 2 * 7 / 8 / links)
+    else:
+        assert many.collectives["all-gather"] >= 4 * (784 + 512) * 512
+        assert many.memory["parameters"] == 4 * ((784 + 512) * 512 // 8 + 512 + 512 + 5120 + 10)
+        assert many.memory["optimizer"] < one.memory["optimizer"] / 7
 
 
 @pytest.mark.parametrize("name", [name for name, device in DEVICES.items() if device.platform == "tpu"])
