@@ -28,6 +28,7 @@ OTHERS = (
     "ensemble_housing",
     "learn_the_learning_rate",
     "resume",
+    "many_devices",
 )
 NUMBERS = {"fashion_mlp": 7, "mnist_mlp": 4, "mnist_cnn": 6, "char_lstm": 8, "shipping": 9, "housing": 10}
 
