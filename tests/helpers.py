@@ -50,6 +50,11 @@ def over_batches(metric, p, t, w, cuts=(5,)):
     return float(whole(p, t, w))
 
 
+def some(names, *quick):
+    """Parameters of a test, of which the default run takes some and the slow run the others."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def idx(array, code):
     head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">i4").tobytes()
     return head + array.astype(array.dtype.newbyteorder(">")).tobytes()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import OPTIMIZED
+from helpers import OPTIMIZED, some
 
 import fnn
 from fnn._core.hlo import read_program
@@ -71,7 +71,7 @@ def sent(compiled):
     return dict(found)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some(MODELS, "dense"))
 def test_a_step_sends_the_gradients_and_no_more(name, mesh):
     alone, _ = epoch(name)
     divided, gradients = epoch(name, mesh)
@@ -84,6 +84,7 @@ def test_a_step_sends_the_gradients_and_no_more(name, mesh):
     assert operations[1] < 1.3 / 8 * operations[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "gru with masks"])
 def test_fully_sharded_steps_gather_each_parameter_once(name, mesh):
     divided, parameters = epoch(name, mesh, "fsdp")
@@ -95,6 +96,7 @@ def test_fully_sharded_steps_gather_each_parameter_once(name, mesh):
     assert divided.memory_analysis().argument_size_in_bytes < one - parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "lstm on ids"])
 def test_evaluation_sends_totals_alone(name, mesh):
     task, ts, data = start(name, mesh)
@@ -102,12 +104,14 @@ def test_evaluation_sends_totals_alone(name, mesh):
     assert sum(sent(compiled.compile(OPTIMIZED)).values()) < 100
 
 
+@pytest.mark.slow
 def test_predictions_are_gathered_and_no_more(mesh):
     task, ts, data = start("dense", mesh)
     compiled = predict_in_batches.lower(task, ts.params, ts.state, data.x, BATCH).compile(OPTIMIZED)
     assert sum(sent(compiled).values()) <= ROWS * CLASSES * 4 + 100
 
 
+@pytest.mark.slow
 def test_trials_send_nothing(mesh):
     task = fnn.Task(fnn.Sequential(fnn.Dense(8), fnn.Dense(CLASSES)), "sparse_categorical_crossentropy")
     x, y = jnp.asarray(STEPS[:, 0]), jnp.asarray(LABELS)

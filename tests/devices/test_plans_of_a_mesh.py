@@ -10,6 +10,7 @@ TASK = fnn.Task(fnn.Sequential(fnn.Dense(256), fnn.Dense(256), fnn.Dense(3)), "s
 DATA = jax.ShapeDtypeStruct((1000, 40), jnp.float32), jax.ShapeDtypeStruct((1000,), jnp.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard", [None, "fsdp"])
 def test_plan(shard, mesh):
     one, many = fnn.plan(TASK, DATA, batch_size=64), fnn.plan(TASK, DATA, batch_size=64, mesh=mesh, shard=shard)

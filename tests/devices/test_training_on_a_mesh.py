@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import some
 from jax.sharding import PartitionSpec as P
 
 import fnn
@@ -65,7 +66,7 @@ def trained(task, data, **options):
     return ts, {name: values for name, values in history.items() if name != "seconds"}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some(MODELS, "dropout", "lstm on ids"))
 def test_fit(name, mesh):
     """100 rows in batches of 24: neither the batches nor the last, smaller one divides by eight."""
     x, model = MODELS[name]
@@ -77,6 +78,7 @@ def test_fit(name, mesh):
         np.testing.assert_allclose(others[key], values, rtol=2e-5, err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [7, 8, 50, 100])
 def test_any_batch_size(size, mesh):
     task = task_of(MODELS["dropout"][1])
@@ -86,6 +88,7 @@ def test_any_batch_size(size, mesh):
     )
 
 
+@pytest.mark.slow
 def test_weights(mesh):
     """Rows of weight 0 that hold NaN, too."""
     x, weights = VECTORS.copy(), RNG.integers(0, 3, ROWS).astype("float32")
@@ -98,6 +101,7 @@ WIDE = fnn.Sequential(fnn.Dense(256, activation="relu"), fnn.Dense(256, activati
 X_WIDE = RNG.normal(size=(ROWS, 20)).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shard", "spec"),
     [
@@ -133,6 +137,7 @@ def test_one_program_for_all_steps(mesh):
     assert int(ts.step) == 40
 
 
+@pytest.mark.slow
 def test_streams_and_chunks(mesh):
     task = task_of(MODELS["dropout"][1])
     batches = [(VECTORS[i : i + 30], LABELS[i : i + 30]) for i in range(0, ROWS, 30)]
@@ -156,6 +161,7 @@ def test_evaluate_and_predict(shard, mesh):
     )
 
 
+@pytest.mark.slow
 def test_pure_functions(mesh):
     task, data = task_of(MODELS["batch norm"][1]), (VECTORS, LABELS)
     ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
@@ -167,6 +173,7 @@ def test_pure_functions(mesh):
     same(fnn.train_step(task, ts, data), step(ts, *data))
 
 
+@pytest.mark.slow
 def test_checkpoints_continue_on_other_devices(mesh, square, tmp_path):
     task, data = task_of(WIDE), (X_WIDE, LABELS)
     folder = tmp_path / "run"
@@ -179,6 +186,7 @@ def test_checkpoints_continue_on_other_devices(mesh, square, tmp_path):
     np.testing.assert_allclose(others["loss"], history["loss"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_callbacks_and_finite_checks(mesh):
     task, data = task_of(MODELS["dense"][1]), (VECTORS, LABELS)
 
@@ -192,6 +200,7 @@ def test_callbacks_and_finite_checks(mesh):
         trained(hot, data, mesh=mesh, check="finite")
 
 
+@pytest.mark.slow
 def test_the_callers_state_stays_valid(mesh):
     task = task_of(MODELS["dense"][1])
     ts, _ = trained(task, (VECTORS, LABELS), mesh=mesh)
@@ -200,6 +209,7 @@ def test_the_callers_state_stays_valid(mesh):
     same(before, ts.params)
 
 
+@pytest.mark.slow
 def test_trials_and_members(mesh):
     task, data = task_of(MODELS["dense"][1]), (jnp.asarray(VECTORS), jnp.asarray(LABELS))
 
@@ -220,6 +230,7 @@ def test_trials_and_members(mesh):
     same(one.predict(data[0]).mean, other.predict(data[0]).mean)
 
 
+@pytest.mark.slow
 def test_explicit_axes_are_read_as_automatic(mesh):
     """`jax.make_mesh` gives explicit axes, in which most programs do not trace."""
     assert mesh.axis_types[0] is jax.sharding.AxisType.Explicit

@@ -7,16 +7,23 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted((Path(__file__).parent.parent / "devices").glob("test_*.py"))
+FOLDER = Path(__file__).parents[1] / "devices"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_on_eight_devices(path):
+def run_on_eight_devices(path, which):
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": "8"}
-    for name in ("PYTEST_XDIST_WORKER", "PYTEST_CURRENT_TEST"):
-        environment.pop(name, None)
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=path.parents[2], check=False)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-m", which, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=FOLDER.parents[1], check=False)
     said = done.stdout[-6000:] + done.stderr[-2000:]
     assert done.returncode == 0, said
     assert " passed" in said
+
+
+def test_some_on_eight_devices():
+    run_on_eight_devices(FOLDER, "not slow")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("test_*.py")), ids=lambda path: path.stem)
+def test_the_others_on_eight_devices(path):
+    run_on_eight_devices(path, "slow")
