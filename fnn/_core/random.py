@@ -87,7 +87,7 @@ def bits(key: Key, count: int) -> Array:
 def _shaped_bits(key: Key, shape: Shape) -> Array:
     """`bits` in a shape. Where rows are divided over devices, each device computes those of its rows alone."""
     data = jax.random.key_data(key)
-    if not is_divided() or data.shape != (2,) or not shape:
+    if not is_divided() or data.shape != (2,) or not shape or math.prod(shape) > 2**32:  # positions are uint32
         return bits(key, math.prod(shape)).reshape(shape)
     place = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):

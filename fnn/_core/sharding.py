@@ -89,6 +89,10 @@ class Placement(NamedTuple):
         left = dict.fromkeys(known)
         for pattern, spec in self.rules:
             check_matches("shard", pattern, known)
+            if not any(matches(pattern, path) for path in left):
+                hint = "The first pattern that matches a parameter decides: put this one before it, or leave it out."
+                got = "one that only matches parameters of earlier patterns"
+                fail(f"shard[{pattern!r}]", expected="a pattern that decides about some parameter", got=got, hint=hint)
             for path in [path for path in left if matches(pattern, path)]:
                 del left[path]
                 shape = known[path].shape
@@ -125,14 +129,16 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     if shard is not None and shard != "fsdp" and not (isinstance(shard, Mapping) and shard):
         expected = "'fsdp', or a dict from patterns to PartitionSpecs such as {'*/kernel': P(None, 'model')}"
         fail("shard", expected=expected, got=in_words(shard))
-    rules = (
-        tuple((str(pattern), _spec(pattern, spec, names)) for pattern, spec in shard.items())
-        if (isinstance(shard, Mapping))
-        else ()
-    )
+    given = shard if isinstance(shard, Mapping) else {}
+    rules = tuple((str(pattern), _spec(pattern, spec, names)) for pattern, spec in given.items())
     used = {axis for _, spec in rules for axes in spec for axis in axes}
     rows = tuple(axis for axis in names if axis in _ROW_AXES or axis not in used)
     return Placement(mesh, rows, rules, shard == "fsdp")
+
+
+def _flat(axes: object) -> tuple[object, ...]:
+    """The mesh axes that an entry of a PartitionSpec names."""
+    return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
 
 
 def _spec(pattern: object, spec: object, names: Axes) -> Spec:
@@ -140,7 +146,10 @@ def _spec(pattern: object, spec: object, names: Axes) -> Spec:
     if not isinstance(spec, (PartitionSpec, tuple, list)):
         hint = "With from jax.sharding import PartitionSpec as P, write P(None, 'model')."
         fail(f"shard[{pattern!r}]", expected="a PartitionSpec such as P(None, 'model')", got=in_words(spec), hint=hint)
-    parsed = tuple((axes,) if isinstance(axes, str) else tuple(axes or ()) for axes in spec)
+    if not all(isinstance(axis, (str, type(None))) for axes in spec for axis in _flat(axes)):
+        expected = "names of mesh axes, tuples of them, or None for an axis that stays whole"
+        fail(f"shard[{pattern!r}]", expected=expected, got=in_words(spec))
+    parsed = tuple(tuple(axis for axis in _flat(axes) if isinstance(axis, str)) for axes in spec)
     for axis in (axis for axes in parsed for axis in axes):
         lookup("mesh axis", axis, dict.fromkeys(names), or_else=f" in shard[{pattern!r}]")
     used = [axis for axes in parsed for axis in axes]
@@ -149,9 +158,16 @@ def _spec(pattern: object, spec: object, names: Axes) -> Spec:
     return parsed
 
 
+def put(tree: T, places: PyTree) -> T:
+    """Arrays with values moved to their shardings, wherever they lie; traced ones as they are."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+        return tree
+    return jax.device_put(tree, places)
+
+
 def on_every_device(placement: Placement | None, tree: T) -> T:
     """Arrays copied to every device of a placement; as they are without one."""
-    return tree if placement is None else jax.device_put(tree, placement.sharding())
+    return tree if placement is None else put(tree, placement.sharding())
 
 
 # ------------------------------------------------------------------------------------- while a program is traced

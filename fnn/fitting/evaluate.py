@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
@@ -15,7 +16,7 @@ from .._core.types import PyTree
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.placed import AnyMesh, Shard, on_devices, placed
+from ..training.placed import Shard, placed
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -48,12 +49,6 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
     if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
         hint = f"{where} runs on the host; inside fnn.many, fnn.sweep, jit, vmap or grad write {_PURE[where]}."
         fail(where, expected="concrete values", got="traced ones", hint=hint)
-
-
-def _on_mesh(task: Task, ts: TrainState, mesh: AnyMesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
-    """Task and state on the devices of a mesh."""
-    task = placed(task, ts, mesh, shard)
-    return task, on_devices(task, ts)
 
 
 def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
@@ -96,7 +91,7 @@ def evaluate(
     *extra: object,
     batch_size: int = 256,
     steps: int | None = None,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> Scores:
     """Loss and metrics on data, without training.
@@ -123,7 +118,7 @@ def evaluate(
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    task, ts = _on_mesh(task, ts, mesh, shard)
+    task, ts = placed(task, ts, mesh, shard)
     parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "evaluate, data")
@@ -139,7 +134,7 @@ def predict(
     x: PyTree = None,
     *,
     batch_size: int = 256,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> PyTree:
     """The model's outputs for many examples, in batches, with training mode off.
@@ -160,7 +155,7 @@ def predict(
     """
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
-    task, ts = _on_mesh(task, ts, mesh, shard)
+    task, ts = placed(task, ts, mesh, shard)
     x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)

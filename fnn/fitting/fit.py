@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from jax.sharding import Mesh
+
 from .._core.checks import renamed
 from .._core.flags import flagged
 from .._core.types import PyTree
-from ..training.placed import AnyMesh, Shard, placed
+from ..training.placed import Shard, placed
 from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback, Path
@@ -54,7 +56,7 @@ def fit(
     check: str | None = None,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> tuple[TrainState, History]:
     """Train with progress, validation and callbacks; the given state stays valid.
@@ -164,6 +166,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
     ).checked()
-    plan = make_plan(placed(task, ts, mesh, shard), ts, data, options)
+    task, ts = placed(task, ts, mesh, shard)
+    plan = make_plan(task, ts, data, options)
     with interrupts() as interrupted, plan.opened():
         return Loop(plan, interrupted).run(ts)

@@ -146,7 +146,7 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
         with observe_ids(note):
             return task.model.apply(params, state, x)[0]
 
-    jax.eval_shape(forward, ts.params, ts.state, x)
+    jax.eval_shape(forward, *shape_of((ts.params, ts.state, x)))
     return limits
 
 

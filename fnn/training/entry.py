@@ -10,10 +10,12 @@ from typing import TypeVar, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
+from .._core.sharding import on_every_device
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
-from .placed import placed
+from .placed import Shard, placed
 from .state import TrainState
 from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
@@ -53,15 +55,20 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
                 kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
                 if name in kwargs:
                     kwargs[name] = parse(kwargs[name])
+                args = (*args[:2], *map(parse, args[2:3]), *args[3:])
                 devices = kwargs.pop("mesh", None), kwargs.pop("shard", None)
                 if devices != (None, None):
-                    args = (placed(args[0], args[1], *devices), *args[1:])
-                args = (*args[:2], *map(parse, args[2:3]), *args[3:])
+                    args, kwargs = on_mesh(args, kwargs, *devices)
                 if fn is jitted:
                     check(*args, **kwargs)
                 return fn(*args, **kwargs)
 
             return call
+
+        def on_mesh(args: PyTree, kwargs: PyTree, mesh: Mesh | None, shard: Shard | None) -> PyTree:
+            given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
+            task, ts = placed(given.pop("task", None), given.pop("ts", None), mesh, shard)
+            return (task, ts, on_every_device(task.placement, given.pop(name))), given
 
         def check(*args: PyTree, **kwargs: PyTree) -> None:
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs

@@ -6,6 +6,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .._core.checks import check_count, check_key
 from .._core.errors import counted, fail
@@ -17,7 +18,7 @@ from ..losses.facts import is_per_example
 from .batch import Batch, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
-from .placed import AnyMesh, Shard
+from .placed import Shard
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -147,7 +148,7 @@ def train_epoch(
     shuffle: bool = True,
     drop_remainder: bool = False,
     order_key: Array | None = None,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> tuple[TrainState, Logs]:
     """One pass over the data, as one compiled program.

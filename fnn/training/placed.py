@@ -8,11 +8,12 @@ import jax
 from jax.lax import with_sharding_constraint
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
-from .._core.sharding import everywhere, parse_placement
+from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
 from .._core.types import Params
 from .._core.xla import after_all
-from .state import TrainState
+from .batch import Batch, rows_of
+from .state import TrainState, check_state, check_task
 from .task import Task
 
 AnyMesh = Mesh | AbstractMesh
@@ -20,18 +21,21 @@ Shard = str | Mapping[str, PartitionSpec]
 """How parameters are divided over a mesh; see `fnn.fit`."""
 
 
-def placed(task: Task, ts: TrainState, mesh: AnyMesh | None, shard: Shard | None) -> Task:
-    """The task for the devices of a mesh, after a check of the rules; as it is without a mesh."""
+def placed(task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
+    """Task and state for the devices of a mesh, after a check of the rules; as they are without a mesh."""
     placement = parse_placement(mesh, shard)
     if placement is None:
-        return task
+        return task, ts
+    check_task(task)
+    check_state(ts)
     placement.check(ts.params)
-    return task.placed(placement)
+    task = task.placed(placement)
+    return task, on_devices(task, ts)
 
 
 def on_devices(task: Task, ts: TrainState) -> TrainState:
     """A state on the devices of the task's placement, each part where it lies between steps."""
-    return ts if task.placement is None else jax.device_put(ts, homes(task, ts))
+    return ts if task.placement is None else put(ts, homes(task, ts))
 
 
 def homes(task: Task, ts: TrainState) -> TrainState:
@@ -46,6 +50,15 @@ def homes(task: Task, ts: TrainState) -> TrainState:
 def at_home(task: Task, ts: TrainState) -> TrainState:
     """The same state, with each part where it lies between steps. Otherwise the compiler would choose anew."""
     return ts if task.placement is None else with_sharding_constraint(ts, homes(task, ts))
+
+
+def divided(task: Task, batch: Batch) -> Batch:
+    """A batch with its rows divided over devices, as `by_row`."""
+    placement = task.placement
+    if placement is not None and rows_of(batch) % placement.row_devices:
+        # Otherwise the compiler may divide an argument unevenly, for which JAX has no sharding.
+        batch = everywhere(placement, batch)
+    return by_row(batch)
 
 
 def at_work(task: Task, params: Params) -> Params:

@@ -7,18 +7,20 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
 from .._core.flags import flagged
+from .._core.sharding import on_every_device
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
-from .placed import AnyMesh, Shard, placed
+from .placed import Shard, placed
 from .segments import in_segments, rematerialized, zeros
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -43,7 +45,7 @@ def run(
     callbacks: Sequence[PureCallback] = (),
     eval_batch_size: int = 256,
     remat: bool = False,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> tuple[TrainState, dict[str, Array]]:
     """Epochs of training, each followed by validation, as one compiled program.
@@ -85,10 +87,10 @@ def run(
     """
     check_task(task)
     check_state(ts)
-    task = placed(task, ts, mesh, shard)
-    data = as_batch(data)
+    task, ts = placed(task, ts, mesh, shard)
+    data = on_every_device(task.placement, as_batch(data))
     if validation_data is not None:
-        validation_data = as_batch(validation_data, "validation_data")
+        validation_data = on_every_device(task.placement, as_batch(validation_data, "validation_data"))
         size_of(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+from jax.sharding import Mesh
 
-from .._core.sharding import by_row, everywhere, placing
+from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
 from .._core.types import Array, Params, State
 from ..optimizers.base import apply_updates
@@ -15,7 +16,7 @@ from .batch import Batch, neutralize_zero_weights, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
 from .forward import forward
-from .placed import AnyMesh, Shard, at_home, at_work, gathered
+from .placed import Shard, at_home, at_work, divided, gathered
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -23,7 +24,7 @@ from .totals import Logs, Totals, measure, penalties_of, results
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
-    batch = neutralize_zero_weights(task.model, by_row(batch))
+    batch = neutralize_zero_weights(task.model, divided(task, batch))
     key = jax.random.fold_in(ts.key, ts.step)
 
     def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
@@ -64,7 +65,7 @@ def _constrained_where_trained(task: Task, before: Params, params: Params) -> Pa
 @compiled
 @partial(jax.jit, static_argnums=0)
 def train_step(
-    task: Task, ts: TrainState, batch: Batch, *, mesh: AnyMesh | None = None, shard: Shard | None = None
+    task: Task, ts: TrainState, batch: Batch, *, mesh: Mesh | None = None, shard: Shard | None = None
 ) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
 

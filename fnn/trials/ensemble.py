@@ -11,12 +11,14 @@ from typing import Any, ClassVar, NamedTuple, SupportsIndex, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from .._core.checks import check_count, check_key
 from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
+from .._core.sharding import on_every_device, parse_placement
 from .._core.tables import column_widths, table_line
 from .._core.trees import paths, rows_at, shape_of
 from .._core.types import Array, ArrayLike, Key, PyTree
@@ -25,7 +27,6 @@ from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows
 from ..training.batch import Batch, as_batch, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
-from ..training.placed import AnyMesh
 from ..training.run import run
 from ..training.state import TrainState, check_task, init
 from ..training.stopping import PureCallback
@@ -255,7 +256,7 @@ class _How(NamedTuple):
     bootstrap: bool
     same_order: bool
     at_once: int | None
-    mesh: AnyMesh | None
+    mesh: Mesh | None
 
 
 @flagged
@@ -274,7 +275,7 @@ def ensemble(
     at_once: int | None = None,
     eval_batch_size: int = 256,
     verbose: int = 1,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
 ) -> Ensemble:
     """Train several networks of one task, each from its own initialization, in one compiled program.
 
@@ -333,7 +334,8 @@ def ensemble(
     check_sizes("ensemble", size_of(data), batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
-    how = _How(members, bootstrap, same_order, at_once, mesh)
+    how, placement = _How(members, bootstrap, same_order, at_once, mesh), parse_placement(mesh)
+    key, data, validation_data = on_every_device(placement, (key, data, validation_data))
     options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:
         span = f"{counted(epochs, 'epoch')} of {counted(size_of(data), 'row')}"

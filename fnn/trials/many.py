@@ -10,21 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AbstractMesh, Mesh
+from jax.sharding import Mesh
 
 from .._core.checks import check_count
 from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
-from .._core.sharding import Placement, parse_placement
+from .._core.sharding import Placement, on_every_device, parse_placement, put
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
 
 T = TypeVar("T")
 
 
-def many(
-    trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | AbstractMesh | None = None
-) -> Callable[..., T]:
+def many(trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | None = None) -> Callable[..., T]:
     """``jax.vmap(trial)``, or one trial after the other where that is faster: many trainings in one compiled program.
 
     On a GPU or TPU all trials run as one batch. On a CPU, trials with small matrix products run in batches that fit the
@@ -69,7 +67,7 @@ def many(
         size = trials if placement is None else -(-trials // placement.row_devices)  # on each device
         with noted("the trial"):
             program = traced(trial, *one)  # once, so that the program examined is the one that runs
-        run_one = partial(program.run, program.consts)
+        run_one = partial(program.run, on_every_device(placement, program.consts))
 
         def grouped(most: int) -> Callable[..., list[Array]]:
             return lambda *leaves: _in_groups(lambda leaves: run_one(*leaves), leaves, size, most)
@@ -99,9 +97,10 @@ def _on_mesh(
     """The results of trials that are divided over devices; the last trial is repeated where they do not divide."""
     count = placement.row_devices
     members = np.minimum(np.arange(-(-trials // count) * count), trials - 1)
-    spec = placement.sharding(placement.rows).spec
-    run = jax.shard_map(run_all, mesh=placement.mesh, in_specs=spec, out_specs=spec, check_vma=False)
-    return [leaf[:trials] for leaf in jax.jit(run)(*(leaf[members] for leaf in leaves))]
+    place = placement.sharding(placement.rows)
+    padded = put([leaf[members] for leaf in leaves], place)
+    run = jax.shard_map(run_all, mesh=placement.mesh, in_specs=place.spec, out_specs=place.spec, check_vma=False)
+    return [leaf[:trials] for leaf in jax.jit(run)(*padded)]
 
 
 def _trial_count(args: tuple[PyTree, ...]) -> int:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from .._core.checks import check_count
 from .._core.errors import counted, describe, fail, kind_of
@@ -21,7 +22,6 @@ from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
 from ..optimizers.hyper import in_range
-from ..training.placed import AnyMesh
 from ..training.state import TrainState
 from ..training.stopping import is_rising, known_rising
 from .many import many
@@ -42,7 +42,7 @@ def sweep(
     members: int | None = None,
     at_once: int | None = None,
     verbose: int = 1,
-    mesh: AnyMesh | None = None,
+    mesh: Mesh | None = None,
 ) -> Sweep:
     """Train many configurations, in as few compiled programs as their shapes allow.
 
@@ -184,7 +184,7 @@ def _train(
     mode: str | None,
     members: int | None,
     at_once: int | None,
-    mesh: AnyMesh | None,
+    mesh: Mesh | None,
 ) -> Sweep:
     """Train the trials of a group, in calls of one compiled program, and add their results to those found so far."""
 

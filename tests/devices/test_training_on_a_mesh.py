@@ -173,6 +173,38 @@ def test_pure_functions(mesh):
     same(fnn.train_step(task, ts, data), step(ts, *data))
 
 
+def test_a_loop_of_steps(mesh):
+    """100 rows do not divide, and the state lies on the devices after the first step."""
+    task = task_of(MODELS["dropout"][1])
+    one = other = inside = fnn.init(task, jax.random.key(1), VECTORS[:1])
+    step = jax.jit(lambda ts, x, y: fnn.train_step(task, ts, (x, y), mesh=mesh))
+    for _ in range(3):
+        one, logs = fnn.train_step(task, one, (VECTORS, LABELS))
+        other, others = fnn.train_step(task=task, ts=other, batch=(VECTORS, LABELS), mesh=mesh)
+        inside, _ = step(inside, VECTORS, LABELS)
+    same((one, logs), (other, others))
+    same(one, inside)
+
+
+@pytest.mark.slow
+def test_arguments_on_other_devices(mesh):
+    task, devices = task_of(MODELS["dense"][1]), jax.devices()
+    part = jax.sharding.Mesh(devices[2:5], ("data",))
+    ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
+    data, last = (VECTORS, LABELS), jax.device_put((VECTORS, LABELS), devices[7])
+    whole = jax.sharding.NamedSharding(mesh, P())  # with explicit axes, as jax.make_mesh gives them
+    for state in (ts, jax.device_put(ts, devices[3]), jax.device_put(ts, whole)):
+        for given, where in ((last, part), (jax.device_put(data, whole), mesh)):
+            same(fnn.train_step(task, ts, data), fnn.train_step(task, state, given, mesh=where))
+            same(fnn.run(task, ts, data), fnn.run(task, state, given, mesh=where))
+            same(fnn.predict(task, ts, VECTORS), fnn.predict(task, state, given[0], mesh=where))
+    trial = lambda seed: fnn.run(task, fnn.init(task, jax.random.key(seed), VECTORS[:1]), last)  # noqa: E731
+    seeds = jnp.arange(4)
+    same(fnn.many(trial)(seeds), fnn.many(trial, mesh=part)(jax.device_put(seeds, devices[6])))
+    members = fnn.ensemble(task, jax.random.key(0), last, members=3, verbose=0, mesh=part)
+    same(fnn.ensemble(task, jax.random.key(0), data, members=3, verbose=0).ts, members.ts)
+
+
 @pytest.mark.slow
 def test_checkpoints_continue_on_other_devices(mesh, square, tmp_path):
     task, data = task_of(WIDE), (X_WIDE, LABELS)

@@ -35,6 +35,8 @@ def test_messages():
         "a rule that does not divide": lambda: fit(mesh=MESH, shard={"*/kernel": P(None, "model")}),
         "a rule with more axes than the parameter": lambda: fit(mesh=MESH, shard={"dense/*": P(None, "model")}),
         "an axis that is used twice": lambda: fit(mesh=MESH, shard={"dense/kernel": P("model", "model")}),
+        "a rule after one that matches the same": lambda: fit(mesh=MESH, shard={"*": P(), "*/kernel": P("model")}),
+        "an entry that names no axis": lambda: fit(mesh=MESH, shard={"dense/kernel": P(P.UNCONSTRAINED)}),
         "a mesh without devices": lambda: fit(mesh=MESH.abstract_mesh),
     }
     check_messages(Path(__file__).with_name("mesh_messages.txt"), cases)
