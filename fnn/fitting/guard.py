@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import at_least_float32, is_float
 from .._core.trees import copied, paths
 from .._core.types import Array, PyTree
 from ..nn.graph import Source, graph_of
@@ -150,11 +152,12 @@ def _batch(call: Call, i: int) -> Batch:
 
 
 _layer_values = jax.jit(layer_values, static_argnums=0)
+_harmless = jax.jit(neutralize_zero_weights, static_argnums=0)
 
 
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:
     """Where the first non-finite value of a step arises, in the order of computation, in words."""
-    harmless = neutralize_zero_weights(task.model, batch)
+    harmless = batch if batch.weight is None else _harmless(task.model, batch)
     if bad := _bad_input(task, harmless):
         return bad
     graph = _graph(task, ts, harmless.x)
@@ -194,8 +197,10 @@ def _bad_input(task: Task, batch: Batch) -> str:
     """The first array of a batch that is not finite, in words; targets of weight 0 may be."""
     given = [("x", batch.x)]
     for part in task.parts:
-        y, counts = part.of("targets", batch.y), rows_that_count(part.weight_of(batch.weight))
-        given.append((f"y{part.subscript}", y if counts is None else take(y, jnp.flatnonzero(counts))))
+        y, weight = jax.tree.map(np.asarray, (part.of("targets", batch.y), part.weight_of(batch.weight)))
+        counts = rows_that_count(weight)
+        y = y if counts is None else jax.tree.map(partial(np.compress, counts, axis=0), y)
+        given.append((f"y{part.subscript}", y))
     for name, tree in (*given, ("sample_weight", batch.weight)):
         for path, leaf in paths(tree).items():
             if bad := _bad(leaf):
@@ -259,17 +264,19 @@ def _layer(name: str) -> str:
 
 def _bad(tree: PyTree) -> str:
     """The number of NaN and infinite values, in words; empty if there are none."""
-    nans = infinities = size = 0
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            nans += int(jnp.isnan(leaf).sum())
-            infinities += int(jnp.isinf(leaf).sum())
-            size += leaf.size
-    found = [f"{count:,} {name}" for count, name in ((nans, "NaN"), (infinities, "infinite")) if count]
-    return f"{' and '.join(found)} of {size:,} values" if found else ""
+    values = [_on_host(leaf) for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    counts = (sum(int(np.count_nonzero(kind(a))) for a in values) for kind in (np.isnan, np.isinf))
+    found = [f"{count:,} {name}" for count, name in zip(counts, ("NaN", "infinite"), strict=True) if count]
+    return f"{' and '.join(found)} of {sum(a.size for a in values):,} values" if found else ""
 
 
 def _largest(tree: PyTree) -> str:
     """The largest absolute value in a tree."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if leaf.size and not jnp.issubdtype(leaf.dtype, jnp.bool_)]
-    return f"{max((float(jnp.abs(leaf).max()) for leaf in leaves), default=0.0):.3g}"
+    return f"{max((float(np.abs(_on_host(leaf)).max()) for leaf in leaves), default=0.0):.3g}"
+
+
+def _on_host(leaf: Array) -> np.ndarray:
+    """The values of an array; NumPy compiles no program for each shape, as JAX would."""
+    values = np.asarray(leaf)
+    return values.astype(at_least_float32(values.dtype)) if is_float(values) else values
