@@ -40,8 +40,9 @@ FLAGS = [(name, fn, flag) for name, fn in public().items() for flag in flags(fn)
 
 @pytest.mark.parametrize(("name", "fn", "flag"), FLAGS, ids=lambda part: part if isinstance(part, str) else "")
 def test_text_is_no_flag(name, fn, flag):
-    needed = [one.name for one in inspect.signature(fn).parameters.values() if one.default is one.empty]
-    given = {one: None for one in needed if one not in ("layers", "weights", "options")}
+    variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    parameters = [one for one in inspect.signature(fn).parameters.values() if one.kind not in variable]
+    given = {one.name: None for one in parameters if one.default is one.empty}
     with pytest.raises(fnn.InputError, match=f"{flag} to be True or False, got 'False'"):
         fn(**{**given, flag: "False"})
 

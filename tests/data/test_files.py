@@ -63,7 +63,7 @@ def test_csv(tmp_path):
     assert [columns[name].dtype.kind for name in columns] == ["f", "U", "f", "U"]
     path.write_text("a;b\n1,5;2\n3;4\n")
     assert fnn.data.read_csv(path, delimiter=";")["a"].tolist() == ["1,5", "3"]
-    with pytest.raises(fnn.InputError, match=r"line 2: expected 1 cells, .*, got 2 cells\. Is it separated by ';'\?"):
+    with pytest.raises(fnn.InputError, match=r"line 2: expected 1 cell, .*, got 2 cells\. Is it separated by ';'\?"):
         fnn.data.read_csv(path)
     with pytest.raises(fnn.InputError, match="a delimiter of one character, got ''"):
         fnn.data.read_csv(path, delimiter="")

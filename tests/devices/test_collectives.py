@@ -16,7 +16,7 @@ from fnn.fitting.pieces import _advance
 from fnn.training.batch import Batch
 from fnn.training.checks import zero_totals
 from fnn.training.evaluation import measure_all, predict_in_batches
-from fnn.training.placed import on_devices, placed
+from fnn.training.placed import placed
 
 ROWS, BATCH, CLASSES = 512, 128, 4
 RNG = np.random.default_rng(0)
@@ -50,8 +50,8 @@ def start(name, mesh=None, shard=None):
         fnn.Sequential(*layers, fnn.Dense(CLASSES)), "sparse_categorical_crossentropy", metrics=("accuracy",)
     )
     ts = fnn.init(task, jax.random.key(0), x[:1])
-    task = placed(task, ts, mesh, shard)
-    return task, on_devices(task, ts), on_every_device(task.placement, Batch(x, LABELS))
+    task, ts = placed(task, ts, mesh, shard)
+    return task, ts, on_every_device(task.placement, Batch(x, LABELS))
 
 
 def epoch(name, mesh=None, shard=None):

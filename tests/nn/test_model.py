@@ -533,7 +533,7 @@ def test_errors_name_the_line_of_forward():
     ("call", "message"),
     [
         (lambda: fnn.Model(plain("a"), name=fnn.Dense(2)), r"Model: expected name to be a str, got Dense\(2\)\."),
-        (lambda: fnn.Model(plain("a"), per_example=fnn.Dense(2)), "Model: expected per_example to be a bool"),
+        (lambda: fnn.Model(plain("a"), per_example=fnn.Dense(2)), "Model: expected per_example to be True or False"),
         (lambda: fnn.Model(plain("a")), "Model: expected layers by name, got none"),
         (lambda: fnn.Model(fnn.Dense(2)), r"Model: expected a function forward\(layers, x\) as .*, got Dense\(2\)"),
         (lambda: fnn.Model(plain("a"), a=jax.nn.relu), "Model, a: expected a Layer.*got the function relu. Functions"),

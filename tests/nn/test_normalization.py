@@ -166,8 +166,8 @@ KEY = jax.random.key(0)
     ("call", "message"),
     [
         (lambda: fnn.BatchNorm(momentum=1.5), r"BatchNorm: expected momentum in \[0, 1\], got 1\.5"),
-        (lambda: fnn.BatchNorm(epsilon=-1), r"BatchNorm: expected epsilon in \[0, inf\), got -1"),
-        (lambda: fnn.LayerNorm(epsilon=-1), r"LayerNorm: expected epsilon in \[0, inf\), got -1"),
+        (lambda: fnn.BatchNorm(epsilon=-1), r"BatchNorm: expected epsilon in \[0, 1\], got -1"),
+        (lambda: fnn.LayerNorm(epsilon=-1), r"LayerNorm: expected epsilon in \[0, 1\], got -1"),
         (
             lambda: fnn.BatchNorm().init(KEY, jnp.ones(3)),
             r"BatchNorm: expected x of shape \(batch, \.\.\., features\), got float32\[3\]",
