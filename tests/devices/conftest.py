@@ -6,6 +6,12 @@ import pytest
 collect_ignore_glob = [] if jax.config.jax_num_cpu_devices == 8 else ["test_*.py"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _eight_devices():
+    if jax.device_count() != 8:
+        pytest.skip("needs JAX_NUM_CPU_DEVICES=8")
+
+
 @pytest.fixture(scope="session")
 def mesh():
     """Eight simulated devices in a row."""
