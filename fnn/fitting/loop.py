@@ -244,7 +244,7 @@ def _warn_once(history: History, guarded: bool) -> None:
 
 
 def _owned(task: Task, ts: TrainState) -> TrainState:
-    """The state in buffers of its own, on the devices of the task."""
+    """A copy of the state, on the devices of the task."""
     return on_devices(task, copied(ts))
 
 

@@ -79,7 +79,7 @@ def arrays_of(params: Params, state: State) -> Arrays:
 def rooted(layer: Layer, params: Params, state: State) -> tuple[Layer, Params, State]:
     """A model whose layers are those of a table: the given one, or around a single layer a `Sequential`.
 
-    A `Repeated` or another layer that holds others thus has a row of its own, above theirs. Errors are those of the
+    A layer that holds others, such as `Repeated`, then has a row, above theirs. Errors are those of the
     layer, without a position in a model that the user did not write.
     """
     if layer.kind in ("Sequential", "Model"):
