@@ -5,6 +5,8 @@ Values are checked where they are known; inside compiled code only shapes and dt
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,8 +17,8 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, shape_text
-from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar
-from .metric import Metric
+from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar, Shape
+from .metric import Metric, value_of
 
 _SWAPPED = "Are the arguments swapped? Predictions come first."
 
@@ -84,11 +86,23 @@ class ClassArguments(NamedTuple):
     threshold: Scalar  # for yes/no scores
     rows: Rows  # an index of the rows that count, all rows where the weights are not known
 
-    def value(self, metric: Metric) -> Array:
-        """The value of a metric."""
+    def value(self, make: Callable[..., Metric], *options: bool | int | str) -> Array:
+        """The value of the metric ``make(threshold, *options)``; one program for all thresholds."""
         p, w = self.predictions, self.weights
-        w = jnp.ones(p.shape[:1], jnp.result_type(float)) if w is None else w
-        return metric.result(metric.measure(p, self.targets, w))
+        w = ones(p.shape[:1], jnp.result_type(float)) if w is None else w
+        return _value(make, options, self.threshold, p, self.targets, w)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _value(
+    make: Callable[..., Metric], options: tuple[bool | int | str, ...], threshold: Scalar, p: Array, t: Array, w: Array
+) -> Array:
+    return value_of(make(threshold, *options), p, t, w)
+
+
+def ones(shape: Shape, dtype: DType) -> Array:
+    """Ones that NumPy makes, which compiles nothing."""
+    return jnp.asarray(np.ones(shape, dtype))
 
 
 def class_arguments(

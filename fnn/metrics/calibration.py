@@ -38,9 +38,14 @@ class Reliability(NamedTuple):
     @property
     def error(self) -> Array:
         """The expected calibration error; see `calibration_error`."""
-        gap = jnp.abs(self.confidence - self.accuracy)
-        gap = jnp.where(self.counts > 0, gap, jnp.zeros_like(gap))
-        return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
+        return _mean_gap(self.confidence, self.accuracy, self.counts)
+
+
+@jax.jit
+def _mean_gap(confidence: Array, accuracy: Array, counts: Array) -> Array:
+    gap = jnp.abs(confidence - accuracy)
+    gap = jnp.where(counts > 0, gap, jnp.zeros_like(gap))
+    return jnp.sum(counts.astype(gap.dtype) * gap) / jnp.sum(counts).astype(gap.dtype)
 
 
 def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Reliability:
@@ -77,15 +82,16 @@ def _reliability(where: str, probabilities: ArrayLike, targets: ArrayLike, bins:
     p, single = widened(p), is_single_score(p)
     if is_concrete(p):
         check_probabilities(where, np.asarray(p), single, hint)
-    confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
-    predicted, t = paired_classes(where, p, given.targets)
-    right = t == 1 if single else predicted == t
     with jax.debug_nans(False):  # the mean of an empty bin is NaN
-        return _by_bins(confidence.ravel(), right.ravel(), bins)
+        return _by_bins(where, p, given.targets, bins)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _by_bins(where: str, p: Array, targets: Array, bins: int) -> Reliability:
+    single = is_single_score(p)
+    predicted, t = paired_classes(where, p, targets)
+    confidence = ((p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)).ravel()
+    right = (t == 1 if single else predicted == t).ravel()
     edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
     place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
     inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]

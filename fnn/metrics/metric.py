@@ -53,6 +53,12 @@ class Metric(Described):
         return super().replace(**changes if changes.keys() <= {"name"} else {"spec": None, **changes})
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def value_of(metric: Metric, predictions: PyTree, targets: PyTree, weights: Array) -> Array:
+    """The value of a metric over one batch, as one program: its operations one by one would be a program each."""
+    return metric.result(metric.measure(predictions, targets, weights))
+
+
 @described
 def mean_metric(name: str, fn: Callable[[PyTree, PyTree], Array]) -> Metric:
     """A metric from ``fn(predictions, targets) -> (batch,)``: the mean over all examples, weighted by sample weights.
