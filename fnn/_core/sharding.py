@@ -19,6 +19,7 @@ from .checks import lookup
 from .described import in_words
 from .errors import describe, fail, kind_of
 from .trees import check_matches, map_with_path, matches, paths
+from .typed import device_put, partition_spec, tree_map, with_sharding_constraint
 from .types import Array, ArraySpec, PyTree
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class Placement(NamedTuple):
 
     def sharding(self, *axes: Axes) -> NamedSharding:
         """The sharding that divides the first axes of an array over these mesh axes."""
-        return NamedSharding(self.mesh, PartitionSpec(*(one or None for one in axes)))
+        return NamedSharding(self.mesh, partition_spec(*(one or None for one in axes)))
 
     def of_parameter(self, path: str, leaf: ArraySpec) -> NamedSharding:
         """Where a parameter lies."""
@@ -162,7 +163,7 @@ def put(tree: T, places: PyTree) -> T:
     """Arrays with values moved to their shardings, wherever they lie; traced ones as they are."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
         return tree
-    return jax.device_put(tree, places)
+    return device_put(tree, places)
 
 
 def on_every_device(placement: Placement | None, tree: T) -> T:
@@ -198,11 +199,11 @@ def by_row(tree: T) -> T:
     placement = _current.get()
     if placement is None:
         return tree
-    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding(placement.rows)), tree)
+    return tree_map(lambda a: with_sharding_constraint(a, placement.sharding(placement.rows)), tree)
 
 
 def everywhere(placement: Placement | None, tree: T) -> T:
     """The same arrays, whole on every device."""
     if placement is None:
         return tree
-    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding()), tree)
+    return tree_map(lambda a: with_sharding_constraint(a, placement.sharding()), tree)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Mapping
 
 from .._core.checks import canonical
 from .._core.described import Described, flat_arguments, one_spelling
@@ -21,7 +20,7 @@ from .write import Json, Writer, defaults_of, text
 
 _SHOWN = 80  # characters of a value in a message
 _TRAINING = ("loss", "optimizer", "penalty", "constraint", "loss_weights")
-_BY_NAME = {**INITIALIZERS, **LOSSES, **ACTIVATIONS}
+_BY_NAME: dict[str, object] = {**INITIALIZERS, **LOSSES, **ACTIVATIONS}
 
 
 def differences(json: Mapping[str, Json], task: Task, custom: Mapping[str, object], *, training: bool) -> list[str]:
@@ -41,7 +40,7 @@ class _Comparison:
     def __init__(self, json: Mapping[str, Json], custom: Mapping[str, object]) -> None:
         self.defaults, self.custom = json["defaults"], custom
 
-    def of(self, node: Json, value: Any, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
+    def of(self, node: Json, value: object, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
         mine = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
@@ -67,8 +66,8 @@ class _Comparison:
             for name, theirs, ours in zip(names, items, value, strict=True):
                 yield from self.of(theirs, ours, place, f"{label}[{name}]", (*path, name) if layers else path)
         elif isinstance(value, Mapping) and (entries := _entries(known)).keys() == value.keys():
-            for name, theirs in entries.items():
-                yield from self.of(theirs, value[name], place, f"{label}[{name!r}]", (*path, str(name)))
+            for key, theirs in entries.items():
+                yield from self.of(theirs, value[key], place, f"{label}[{key!r}]", (*path, str(key)))
         else:
             start = in_path or (f"{place}: {label}" if place else label)
             yield f"{start} {_short(node)} in the file, {_short(mine)} in the task"
@@ -89,10 +88,11 @@ class _Comparison:
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 gathered = bound.pop(name)
                 bound |= {option: item for option, item in gathered.items() if item is not None}
-        return self.defaults.get(str(node["call"]), defaults_of(make)) | bound
+        defaults: dict[str, Json] = self.defaults.get(str(node["call"]), defaults_of(make))
+        return defaults | bound
 
 
-def _ours(value: Described) -> dict[str, Any]:
+def _ours(value: Described) -> dict[str, object]:
     """The arguments of the call that made an object by name, with defaults."""
     call = value.call
     bound = inspect.signature(call.make).bind(*call.args, **call.kwargs)
@@ -109,7 +109,7 @@ def _items(node: Json) -> list[Json]:
     return found if isinstance(found, list) else []
 
 
-def _entries(node: Json) -> dict[Any, Json]:
+def _entries(node: Json) -> dict[Hashable, Json]:
     pairs = node.get("dict", []) if isinstance(node, dict) else []
     return {text(key) if isinstance(key, (dict, list)) else key: item for key, item in pairs}
 

@@ -110,20 +110,20 @@ class _Reader:
             return self._part(content, place)
         fail(place, expected=f"values known to fnn {__version__}", got=f"{tag!r}, written by fnn {self.version}")
 
-    def _part(self, name: str, place: str) -> Any:
+    def _part(self, name: str, place: str) -> Callable[..., object]:
         if name not in parts():
             got = f"{name!r}, written by fnn {self.version}"
             fail(place, expected=f"parts known to fnn {__version__}", got=got, hint="Update fnn.")
         return parts()[name]
 
-    def _arguments(self, node: Json, place: str) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments(self, node: Json, place: str) -> tuple[list[object], dict[str, object]]:
         args = [self.value(arg, place) for arg in node.get("args", ())]
         return args, {name: self.value(arg, place) for name, arg in node.get("kwargs", {}).items()}
 
-    def _call(self, node: Json, place: str) -> Any:
+    def _call(self, node: Json, place: str) -> object:
         name = node["call"]
         if isinstance(name, dict):
-            make, label = cast(Callable[..., Any], self.custom[name["custom"]]), name["custom"]
+            make, label = cast(Callable[..., object], self.custom[name["custom"]]), name["custom"]
         else:
             make, label = self._part(name, place), name.rpartition(".")[2]
             if not is_callable_part(name):

@@ -12,6 +12,7 @@ from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves, on_device
 from .._core.sharding import on_every_device
+from .._core.typed import jit
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of, size_of
 from ..training.checks import check_fit, check_input
@@ -24,9 +25,9 @@ from . import inputs
 from .inputs import CHUNK_BYTES, Data
 from .progress import Scores, as_floats
 
-_measure_all = jax.jit(measure_all, static_argnums=(0, 4))
-_merge = jax.jit(merge, static_argnums=0)
-_results = jax.jit(results, static_argnums=0)
+_measure_all = jit(measure_all, static_argnums=(0, 4))
+_merge = jit(merge, static_argnums=0)
+_results = jit(results, static_argnums=0)
 
 _PURE = {
     "fit": "fnn.run, fnn.train_epoch or fnn.train_step",
@@ -74,6 +75,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             batch = on_every_device(task.placement, inputs.copied_to_device(batch))
             part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
             totals = part if totals is None else _merge(task, totals, part)
+    assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))
     return logs, inputs.pop_nan_rows(task, logs)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import jax
-
+from .._core.typed import jit
 from .._core.types import Array
 from ..training.batch import Batch, take
 from ..training.epoch import padded_order, steps
@@ -20,7 +18,7 @@ from .progress import announce_compilation
 Advanced = tuple[TrainState, Totals, Logs]
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
+@jit(static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
 def _advance(
     task: Task,
     ts: TrainState,
@@ -39,7 +37,7 @@ def _advance(
     return ts, totals, results(task, totals)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+@jit(static_argnums=0, donate_argnames=("ts", "totals"))
 def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array) -> Advanced:
     """One step on the given rows: the last, smaller batch."""
     announce_compilation()
@@ -48,7 +46,7 @@ def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows:
     return ts, totals, results(task, totals)
 
 
-padded_order_jit = jax.jit(padded_order, static_argnums=1)
+padded_order_jit = jit(padded_order, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):

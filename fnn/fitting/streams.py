@@ -14,6 +14,7 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
 from .._core.sharding import on_every_device
+from .._core.typed import block_until_ready
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, rows_of
@@ -116,7 +117,7 @@ class StreamSource(Source):
             # A loader may refill the same buffer while the device still reads it.
             gathered.append(jax.tree.map(np.copy, batch))
             if len(gathered) == self.most > 1:
-                jax.block_until_ready(self.running)
+                block_until_ready(self.running)
             # A piece ends where a checkpoint is due, since the iterable's state is known only there.
             due = self.hooks.until_checkpoint(made + number - done) == 1
             if len(gathered) == self.most or part or due or self._idle():
@@ -199,7 +200,7 @@ class StreamSource(Source):
 
 def _most_gathered(batch: Batch) -> int:
     """How many batches of this size may be gathered."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+    size: int = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
     return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from .._core.errors import fail
 from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
 from .._core.trees import paths, shape_of
+from .._core.typed import jit
 from .._core.types import Array, Params, PyTree, State
 from ..fitting.inputs import check_data
 from ..nn.masks import Masked, pairs
@@ -170,7 +170,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     return LayerReport(tuple(rows), tuple(_notes(rows, loss, examples)), loss, examples)
 
 
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Params]:
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]

@@ -17,6 +17,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, shape_text
+from .._core.typed import finfo
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar, Shape
 from .metric import Metric, value_of
 
@@ -39,7 +40,7 @@ def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False)
 def to_widest(*arrays: Array) -> list[Array]:
     """Arrays in the widest floating-point dtype among them, float32 at least."""
     dtypes = [at_least_float32(a.dtype) for a in arrays if is_float(a)]
-    wide = max(dtypes, key=lambda dtype: int(jnp.finfo(dtype).bits))
+    wide = max(dtypes, key=lambda dtype: int(finfo(dtype).bits))
     return [a.astype(wide) for a in arrays]
 
 
@@ -159,7 +160,8 @@ def _looks_multi_label(p: Array, t: Array, rows: Rows) -> bool:
 
 def _one_hot_rows(labels: np.ndarray) -> np.ndarray:
     """Which rows hold zeros and a single 1."""
-    return np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+    found: np.ndarray = np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+    return found
 
 
 def _is_one_hot(x: Array) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +11,7 @@ from .._core.described import described
 from .._core.dtypes import widened
 from .._core.errors import fail
 from .._core.norms import divided
+from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..nn.activations import sigmoid, softmax
 from .arguments import check_probabilities, class_arguments, is_single_score, ones
@@ -157,7 +156,7 @@ def _columns(p: Array, t: Array, w: Array, several: bool) -> tuple[Array, Array,
     return jnp.where(jnp.isnan(p), worst, p), labels, jnp.repeat(w, steps)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
+@jit(static_argnums=(3, 4))
 def _exact_mean(p: Array, t: Array, weights: Array, several: bool, curve: str) -> tuple[Array, Array, Array]:
     """The mean area over columns with both classes, and the weight of the positives and of the negatives of each."""
     scores, labels, w = _columns(p, t, weights, several)

@@ -312,10 +312,10 @@ def scores_from_confusion(matrix: ArrayLike) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels.
     """
-    matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
-    if matrix.ndim == 3:
-        return class_scores(Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
-    return class_scores(Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
+    counts = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
+    if counts.ndim == 3:
+        return class_scores(Counts(counts[:, 1, 1], counts[:, :, 1].sum(1), counts[:, 1].sum(1)))
+    return class_scores(Counts(jnp.diagonal(counts), counts.sum(0), counts.sum(1)))
 
 
 @float64_on_host

@@ -112,6 +112,7 @@ def _merge_r2(a: Totals, b: Totals) -> Totals:
 
 
 def _result_r2(totals: Totals) -> Array:
+    count: Array
     count, _, _, spread, error = totals
     flat = spread == 0
     score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)

@@ -16,6 +16,7 @@ from .._core.described import described, in_words
 from .._core.errors import counted, describe, fail, noted
 from .._core.random import child_keys, children
 from .._core.trees import shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
@@ -142,7 +143,7 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(_steps(name, x))
-        rows = jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
+        rows = array_spec((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
         params, state = init_inside(layer.name, place, layer, key, rows)
         return _without_empty({layer.name: params}), _without_empty({layer.name: state})
 
@@ -337,7 +338,8 @@ def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
             with ids_as(inner_x, x):
                 return layer.apply(params, state, inner_x, key=key, train=train)
 
-        return jax.checkpoint(inner)(params, state, x, key)
+        out: Output = jax.checkpoint(inner)(params, state, x, key)
+        return out
 
     fields = layer.per_example, layer.penalty, layer.constraint
     return Layer(layer.init, apply, name or layer.name, "Rematerialized", *fields)

@@ -65,7 +65,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     >>> print(dense({"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.array([0.5])}, jnp.array([[3.0, 4.0]])))
     [[11.5]]
     """
-    kernel = leaf("dense", params, "kernel")
+    kernel: Array = leaf("dense", params, "kernel")
     _check_operands(kernel, params.get("bias"), x)
     y = x @ kernel
     return y + lift(params["bias"], y) if "bias" in params else y

@@ -7,9 +7,9 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-from jax.ad_checkpoint import checkpoint_name
 
 from .._core.jaxprs import origins, trace_state
+from .._core.typed import checkpoint_name
 from .._core.types import Array, Key, Params, PyTree, State
 from .layer import Layer
 from .observe import Trace, call_name, observe

@@ -19,6 +19,7 @@ from .._core.flags import check_flags
 from .._core.inputs import leaves, with_shapes
 from .._core.random import split
 from .._core.trees import at, changed_at, shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
 from .initializers import Initializer, get_initializer
 from .masks import Masked, array_of, over_steps, sequence_of
@@ -120,7 +121,7 @@ def example_of(where: str, x: PyTree) -> PyTree:
         lengths = x[1:] if x[0] is None else x
         for n in lengths:
             check_count(where, "each length in the input shape", n)
-        return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
+        return array_spec((1, *map(int, lengths)), jnp.float32)
     given, single = leaves(x), (int, float, complex, np.generic)
     # These have no batch axis: a function, an empty tree, or scalars and keys, as in a TrainState.
     if callable(x) or not given or any(isinstance(a, single) or getattr(a, "shape", None) == () for a in given):

@@ -140,7 +140,7 @@ def rms_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> A
       (..., features).
     """
     check_range("rms_norm", "epsilon", epsilon, 0)
-    scale = leaf("rms_norm", params, "scale")
+    scale: Array = leaf("rms_norm", params, "scale")
     check_same_dtype("rms_norm", x, scale, "scale")
     if x.shape[-1:] != scale.shape:
         fail("rms_norm", expected=f"x of shape (batch, ..., {scale.shape[0]}) for its scale", got=describe(x))

@@ -17,6 +17,7 @@ from .._core.described import Described, described, in_words
 from .._core.dtypes import is_float, widened, widest
 from .._core.errors import counted, describe, fail, kind_of, noted, shape_text
 from .._core.trees import Where, check_matches, matches, other_entries, path_text, paths
+from .._core.typed import tree_map
 from .._core.types import Array, Params, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
@@ -258,7 +259,7 @@ def map_opt_states(fn: Callable[[Groups, OptState], OptState], tree: S, groups: 
             return GroupState({name: map_opt_states(fn, part, (*groups, name)) for name, part in node.groups.items()})
         return fn(groups, node) if isinstance(node, OptState) else node
 
-    return jax.tree.map(change, tree, is_leaf=lambda node: isinstance(node, (OptState, GroupState)))
+    return tree_map(change, tree, is_leaf=lambda node: isinstance(node, (OptState, GroupState)))
 
 
 def opt_states(tree: PyTree) -> list[tuple[Groups, OptState]]:

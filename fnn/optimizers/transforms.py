@@ -193,7 +193,8 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
             still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(act)[0])
             return still, AccumulateState(state.calls + 1, total, state.inner)
 
-        return jax.lax.cond(state.calls + 1 >= every, act, wait)
+        out: tuple[Params, AccumulateState] = jax.lax.cond(state.calls + 1 >= every, act, wait)
+        return out
 
     return Optimizer(init, update)
 

@@ -15,6 +15,7 @@ from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import shape_of
+from .._core.typed import array_spec, tree_map
 from .._core.types import Array, DType, PyTree, Shape
 from ..nn.layer import Layer
 
@@ -79,7 +80,8 @@ def rows_that_count(weight: PyTree) -> Array | None:
     if not leaves:
         return None
     each = [(leaf != 0).reshape(leaf.shape[0], -1).any(1) for leaf in leaves]
-    return functools.reduce(operator.or_, each)
+    counts: Array = functools.reduce(operator.or_, each)
+    return counts
 
 
 def size_of(data: PyTree, where: str = "data") -> int:
@@ -108,12 +110,13 @@ def size_of(data: PyTree, where: str = "data") -> int:
 
 def rows_of(data: PyTree) -> int:
     """The number of examples of arrays that `size_of` has checked."""
-    return jax.tree.leaves(data)[0].shape[0]
+    rows: int = jax.tree.leaves(data)[0].shape[0]
+    return rows
 
 
 def take(data: T, rows: Array) -> T:
     """Rows of every array, by numbers known to be in range."""
-    return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+    return tree_map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
 def along_rows(rows: Array, a: Array) -> Array:
@@ -163,4 +166,4 @@ class Signature(NamedTuple):
 
     def tree(self) -> PyTree:
         """The tree with a `jax.ShapeDtypeStruct` for each array."""
-        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
+        return self.treedef.unflatten([array_spec(*leaf) for leaf in self.leaves])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
 from .._core.trees import paths
+from .._core.typed import conjugate_gradient, jit
 from .._core.types import Array, Params, PyTree, Scalar, State
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
@@ -51,7 +50,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
 
 @parsing("batch")
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     """The gradient of each example's loss.
 
@@ -85,7 +84,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
 
 @parsing("batch")
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
 
@@ -159,17 +158,18 @@ def influence(
 
 
 @compiled
-@partial(jax.jit, static_argnums=(0, 5))
+@jit(static_argnums=(0, 5))
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Scalar, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
 
     def system(vector: PyTree) -> PyTree:
         return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
 
-    solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
+    solved, _ = conjugate_gradient(system, target, maxiter=iterations)
 
     # The directional derivative of each example's loss needs no gradient.
     def along(row: Batch) -> Array:
-        return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
+        slope: Array = jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
+        return slope
 
     return -jax.vmap(along)(neutralize_zero_weights(task.model, data))

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._core.sharding import on_every_device
+from .._core.typed import Jitted
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
 from .placed import Shard, placed
@@ -21,6 +22,7 @@ from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 _KEPT = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")  # attributes that a wrapper keeps
 
@@ -42,13 +44,13 @@ def compiled(jitted: F) -> F:
     return cast(F, call)
 
 
-def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
+def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jitted[..., R]]:
     """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`.
 
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """
 
-    def wrap(jitted: F) -> F:
+    def wrap(jitted: Callable[..., R]) -> Jitted[..., R]:
         def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
             def call(*args: PyTree, **kwargs: PyTree) -> T:
                 # A NumPy integer as a static argument would compile the program again.
@@ -81,6 +83,6 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
         for method in _KEPT:  # these take shapes too
             if hasattr(jitted, method):
                 setattr(parsed, method, after(Batch.of, getattr(jitted, method)))
-        return cast(F, parsed)
+        return cast("Jitted[..., R]", parsed)
 
     return wrap

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
-
 from .._core.sharding import by_row, everywhere, placing
+from .._core.typed import jit
 from .._core.types import Array, Params, PyTree, State
 from ..nn.added_loss import added_losses
 from .batch import Batch, neutralize_zero_weights
@@ -34,7 +33,7 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
     return fold_batches(totals_of, partial(merge, task), data, batch_size, own_shape=own_shape, remat=remat)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@jit(static_argnums=(0, 4))
 def predict_in_batches(task: Task, params: Params, state: State, x: PyTree, batch_size: int) -> PyTree:
     """The model's outputs for all examples."""
     params = at_work(task, params)

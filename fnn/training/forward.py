@@ -11,6 +11,7 @@ import jax
 from .._core.errors import fail, noted
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs, pair_of
@@ -103,7 +104,7 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
 
 def _activated_in_training(task: Task, params: Params, state: State, x: PyTree) -> tuple[Path, ...]:
     """`ModelOutputs.activated` in training; the model is traced once for any number of rows."""
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
+    one = jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), x)
     trace = _trace_in_training.__wrapped__ if task.traced else _trace_in_training
     return trace(task, Signature.of((params, state, one)))
 

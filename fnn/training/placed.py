@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import jax
-from jax.lax import with_sharding_constraint
 from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
+from .._core.typed import with_sharding_constraint
 from .._core.types import Params
 from .._core.xla import after_all
 from .batch import Batch, rows_of
@@ -42,7 +42,7 @@ def homes(task: Task, ts: TrainState) -> TrainState:
     """The sharding of each part of a state between steps; ``task`` has a placement."""
     placement = task.placement
     assert placement is not None
-    whole = jax.tree.map(lambda _: placement.sharding(), ts)
+    whole: TrainState = jax.tree.map(lambda _: placement.sharding(), ts)
     params = map_with_path(placement.of_parameter, ts.params)
     return whole._replace(params=params, opt_state=placement.beside(ts.params, ts.opt_state))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,7 @@ from .._core.described import in_words
 from .._core.errors import fail
 from .._core.flags import flagged
 from .._core.sharding import on_every_device
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .batch import Batch, as_batch, size_of
 from .checks import check_opt_state, check_params
@@ -116,7 +116,7 @@ def run(
     return ts, history
 
 
-@jax.jit
+@jit
 def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
     """NaN for epochs after training stopped."""
     filled = {name: jnp.where(trained, a, jnp.full_like(a, jnp.nan)) for name, a in history.items() if name != "epoch"}
@@ -124,7 +124,7 @@ def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
 
 
 @compiled
-@partial(jax.jit, static_argnums=(0, 5, 6))
+@jit(static_argnums=(0, 5, 6))
 def _run(
     task: Task,
     ts: TrainState,

@@ -9,19 +9,22 @@ from typing import TypeVar, cast
 import jax
 import jax.numpy as jnp
 
+from .._core.typed import tree_map
 from .._core.types import Array, F, PyTree
 from .batch import rows_of
 
 T = TypeVar("T")
+R = TypeVar("R")
+Carry = TypeVar("Carry")
 
 
 def zeros(shapes: T) -> T:
     """Zeros of the given shapes and dtypes."""
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return tree_map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def _rows(data: T, start: Array, count: int) -> T:
-    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
+    return tree_map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
 
 
 def _start(i: Array, size: int, batch_size: int) -> Array:
@@ -46,14 +49,14 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
 
 
 def fold_batches(
-    fn: Callable[[T, Array], PyTree],
-    merge: Callable[[PyTree, PyTree], PyTree],
+    fn: Callable[[T, Array], R],
+    merge: Callable[[R, R], R],
     data: T,
     batch_size: int,
     *,
     own_shape: bool,
     remat: bool = False,
-) -> PyTree:
+) -> R:
     """``fn(batch, valid)`` of all batches, merged; ``valid`` (batch,) is False for rows already seen.
 
     With ``own_shape`` a smaller last batch keeps its shape instead of reaching back. For ``remat`` see `run`.
@@ -62,16 +65,16 @@ def fold_batches(
     batch_size = min(batch_size, size)
     whole, rest = divmod(size, batch_size)
 
-    def part(start: Array, count: int, first: Array | int) -> PyTree:
+    def part(start: Array, count: int, first: Array | int) -> R:
         return fn(_rows(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
 
-    def batch(i: Array) -> PyTree:
+    def batch(i: Array) -> R:
         return part(_start(i, size, batch_size), batch_size, i * batch_size)
 
     of_batch = rematerialized(batch) if remat else batch
     count = whole if own_shape else whole + (rest > 0)
     empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
-    merged = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
+    merged: R = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
     return merge(merged, part(jnp.int32(size - rest), rest, size - rest)) if own_shape and rest else merged
 
 
@@ -80,9 +83,7 @@ def rematerialized(fn: F) -> F:
     return cast(F, jax.checkpoint(fn, prevent_cse=False))  # inside loops, across which nothing is merged anyway
 
 
-def in_segments(
-    body: Callable[[PyTree, Array], tuple[PyTree, PyTree]], carry: PyTree, xs: Array
-) -> tuple[PyTree, PyTree]:
+def in_segments(body: Callable[[Carry, Array], tuple[Carry, R]], carry: Carry, xs: Array) -> tuple[Carry, R]:
     """``jax.lax.scan(body, carry, xs)``; its derivative keeps about ``2 sqrt(len(xs))`` carries.
 
     Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
@@ -95,7 +96,7 @@ def in_segments(
         return jax.lax.scan(body, carry, xs)
     whole, rest = divmod(count, length)
 
-    def segment(carry: PyTree, xs: Array) -> tuple[PyTree, PyTree]:
+    def segment(carry: Carry, xs: Array) -> tuple[Carry, R]:
         return jax.lax.scan(body, carry, xs)
 
     carry, ys = jax.lax.scan(rematerialized(segment), carry, xs[: whole * length].reshape(whole, length))

@@ -117,7 +117,8 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
         fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
     ts = TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
-    return copied(ts)  # an initializer or a hyper-parameter may be an array of the user's
+    own: TrainState = copied(ts)
+    return own  # an initializer or a hyper-parameter may be an array of the user's
 
 
 def with_optimizer(task: Task, ts: TrainState, optimizer: OptimizerLike | str) -> tuple[Task, TrainState]:

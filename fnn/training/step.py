@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 from jax.sharding import Mesh
 
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
+from .._core.typed import jit
 from .._core.types import Array, Params, State
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
@@ -63,7 +62,7 @@ def _constrained_where_trained(task: Task, before: Params, params: Params) -> Pa
 
 @parsing("batch", wait=False)
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def train_step(
     task: Task, ts: TrainState, batch: Batch, *, mesh: Mesh | None = None, shard: Shard | None = None
 ) -> tuple[TrainState, Logs]:

@@ -190,4 +190,5 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     def totals(ts: TrainState, batch: Batch) -> Totals:
         return measure(task, forward(task, ts.params, ts.state, batch.x)[0], batch)[1]
 
-    return jax.eval_shape(totals, ts, batch)
+    shapes: Totals = jax.eval_shape(totals, ts, batch)
+    return shapes

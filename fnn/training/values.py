@@ -14,6 +14,7 @@ import numpy as np
 from .._core.checks import is_concrete
 from .._core.errors import located
 from .._core.trees import paths, shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, DType, Params, PyTree, Shape
 from .._core.warn import warn
 from ..losses.facts import check_targets, facts_of
@@ -81,7 +82,7 @@ def _predictions(
     task: Task, treedef: jax.tree_util.PyTreeDef, leaves: tuple[tuple[Shape, DType], ...]
 ) -> list[tuple[OutputLoss, PyTree]]:
     """The outputs whose targets are limited, with the shapes of their predictions; none if the batch does not fit."""
-    batch: Batch = shape_of(treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in leaves]))
+    batch: Batch = shape_of(treedef.unflatten([array_spec(*leaf) for leaf in leaves]))
 
     def predict(x: PyTree) -> PyTree:
         return task.model.apply(*task.model.init(jax.random.key(0), x), x)[0]

@@ -25,6 +25,7 @@ from jax import lax
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import lift
 from ..._core.errors import describe, fail, shape_text, with_article
+from ..._core.typed import tree_map
 from ..._core.types import Array, Params, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
@@ -143,7 +144,7 @@ def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTr
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
     if mask is None:
         return new
-    return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
+    return tree_map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
 
 
 def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) -> Array | Rows:
