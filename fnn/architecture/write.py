@@ -24,7 +24,10 @@ from .names import ROOT, name_of
 
 FORMAT = 1
 """The number of the form of descriptions; files with a higher one are refused."""
-Json = Any
+Json = object
+"""A value of JSON."""
+Node = Mapping[str, Any]
+"""An object of JSON."""
 
 
 class Description(NamedTuple):
@@ -139,17 +142,18 @@ class Writer:
 
     def _call(self, call: Config, value: object, place: str) -> Json:
         """The call of a constructor that a description may name."""
-        name: Json = name_of(call.make)
+        name = name_of(call.make)
+        made: Json = name
         if name is None:
             own = self.custom.get(EqualityKey.of(call.make))
             if own is None:
                 return self._unnamed(value, place)
-            name = {"custom": own}
+            made = {"custom": own}
         elif name not in self.defaults:
             self.defaults[name] = defaults_of(call.make)
         # The message begins with the place of the task itself: save, model > Sequential, position 1.
         inside = place if call.make is Task else f"{place} > {call.make.__name__}"
-        return {"call": name, **self._arguments(call.args, call.kwargs, labels(call.make, len(call.args)), inside)}
+        return {"call": made, **self._arguments(call.args, call.kwargs, labels(call.make, len(call.args)), inside)}
 
     def _arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], names: Mapping[int, str], place: str

@@ -20,7 +20,7 @@ from .._core.errors import describe, fail, kind_of, listed
 from .._core.flags import check_flags
 from .._core.jaxprs import Ending, traced_endings
 from .._core.typed import array_spec, finfo
-from .._core.types import AnyArray, Array, ArrayLike, DType, Key, Params, PyTree, Scalar, State
+from .._core.types import AnyArray, Array, ArrayLike, DType, Key, PyTree, Scalar
 from .._names import OF_ESTIMATORS
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
@@ -353,7 +353,7 @@ def _with_logits(task: Task) -> Task:
     """
     model, loss = task.model, loss_of(task)
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         with noting_inputs():
             p, state = model.apply(params, state, x, key=key, train=train)
             logits = noted_input(activation_of(loss), p)

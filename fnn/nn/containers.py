@@ -270,16 +270,16 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     check_count("Repeated", "n", n)
     place = f"{name} {layer.name!r}"
 
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
         x = shape_of(x)
 
-        def one(key: Key) -> tuple[Params, State]:
+        def one(key: Key) -> tuple[PyTree, PyTree]:
             with noted(place):
                 return pair_of("init", "params, state", layer.init(key, x))
 
         return jax.vmap(one)(children(key, n))
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         copies = {leaf.shape[:1] for leaf in jax.tree.leaves((params, state))}
         if not copies <= {(n,)}:
             got = f"first axes {sorted(copies)}"
@@ -291,7 +291,7 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
             )
         keys = None if key is None else children(key, n)
 
-        def step(x: PyTree, copy: tuple[Params, State, Key | None]) -> tuple[PyTree, State]:
+        def step(x: PyTree, copy: tuple[PyTree, PyTree, Key | None]) -> tuple[PyTree, PyTree]:
             params, state, key = copy
             with noted(place):
                 y, state = pair_of("apply", "y, state", layer.apply(params, state, x, key=key, train=train))
@@ -333,8 +333,8 @@ def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
     """
     _check_layer("Rematerialized", layer)
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        def inner(params: Params, state: State, inner_x: PyTree, key: Key | None) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        def inner(params: PyTree, state: PyTree, inner_x: PyTree, key: Key | None) -> Output:
             with ids_as(inner_x, x):
                 return layer.apply(params, state, inner_x, key=key, train=train)
 

@@ -17,7 +17,7 @@ from .._core.errors import counted, describe, fail, hinted, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.typed import array_spec, jit
-from .._core.types import Array, ArrayLike, Params, PyTree, State
+from .._core.types import Array, ArrayLike, PyTree
 from .._core.warn import warn
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
@@ -305,8 +305,8 @@ def generate(
 @jit(static_argnames=("model", "length", "top_k", "symbols", "from_logits", "rereads"))
 def _generate(
     model: Layer,
-    params: Params,
-    state: State,
+    params: PyTree,
+    state: PyTree,
     key: Array,
     window: Array,
     *,
@@ -319,7 +319,7 @@ def _generate(
 ) -> tuple[Array, Array, Array]:
     """Generated ids, whether outputs treated as logits look like probabilities, and whether a cache changes them."""
 
-    def read(state: State, ids: Array) -> tuple[State, Array]:
+    def read(state: PyTree, ids: Array) -> tuple[PyTree, Array]:
         """The new state, and the outputs for the symbol after ``ids`` (1, steps)."""
         with hinted(lambda error: "" if rereads else _WIDTH):
             logits, state = model.apply(params, state, ids)
@@ -355,7 +355,7 @@ def _generate(
 _WIDTH = "Pass width=..., the length of the training windows, to read a window again for each character."
 
 
-def _caches(model: Layer, window: Array, length: int) -> State | None:
+def _caches(model: Layer, window: Array, length: int) -> PyTree | None:
     """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
     with hinted(lambda error: _WIDTH), located("generating without width="):
         shapes, refusals = cache_shapes(model, shape_of(window), window.shape[1] + length - 1)
@@ -363,8 +363,8 @@ def _caches(model: Layer, window: Array, length: int) -> State | None:
 
 
 def _generate_cached(
-    read: Callable[[State, Array], tuple[State, Array]],
-    state: State,
+    read: Callable[[PyTree, Array], tuple[PyTree, Array]],
+    state: PyTree,
     key: Array,
     window: Array,
     length: int,
@@ -374,7 +374,7 @@ def _generate_cached(
     if len(window) > 1:
         state, _ = read(state, window[None, :-1])
 
-    def step(state: State, symbol: Array) -> tuple[State, Array]:
+    def step(state: PyTree, symbol: Array) -> tuple[PyTree, Array]:
         state, logits = read(state, symbol[None, None])
         return state, logits[0]
 
@@ -393,7 +393,7 @@ def _or_model(fn: Callable[P, str]) -> Callable[P, str]:
 
     whole: Callable[..., str] = fn
 
-    def of_model(model: Layer, params: Params, state: State, *args: Any, **options: Any) -> str:
+    def of_model(model: Layer, params: PyTree, state: PyTree, *args: Any, **options: Any) -> str:
         # Of the task and its state, only these three are read.
         ts = TrainState(params, state, (), jnp.zeros(()), jnp.zeros(()))
         return whole(Task(model, "mse"), ts, *args, **options)

@@ -18,7 +18,7 @@ from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.sharding import on_every_device
 from .._core.trees import other_entries, paths, shape_of
 from .._core.typed import array_spec
-from .._core.types import Array, Params, PyTree, Shape, State
+from .._core.types import Array, PyTree, Shape
 from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
@@ -135,7 +135,7 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     """The `Limits` of an input, from one trace of the model."""
     limits: Limits = {}
 
-    def forward(params: Params, state: State, x: PyTree) -> PyTree:
+    def forward(params: PyTree, state: PyTree, x: PyTree) -> PyTree:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
         def note(kind: str, ids: Array, count: int) -> None:
@@ -256,7 +256,7 @@ def check_params(task: Task, ts: TrainState, x: PyTree) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _param_shapes(model: Layer, x: Signature) -> Params | None:
+def _param_shapes(model: Layer, x: Signature) -> PyTree | None:
     """The shapes of a model's parameters; None for a model whose ``init`` cannot be traced."""
     try:
         return jax.eval_shape(lambda x: model.init(jax.random.key(0), x)[0], x.tree())

@@ -8,7 +8,7 @@ from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
 from .._core.trees import paths
 from .._core.typed import conjugate_gradient, jit
-from .._core.types import Array, Params, PyTree, Scalar, State
+from .._core.types import Array, PyTree, Scalar
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .checks import check_params
@@ -20,17 +20,17 @@ from .totals import measure, penalties_of
 from .values import check_known_targets
 
 
-def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
+def loss_of(task: Task, params: PyTree, state: PyTree, batch: Batch) -> Array:
     """The loss of a batch, with training mode off: ``sum_i w_i l_i / batch + penalty``."""
     return _loss_of_cleaned(task, params, state, neutralize_zero_weights(task.model, batch))
 
 
-def _loss_of_cleaned(task: Task, params: Params, state: State, batch: Batch) -> Array:
+def _loss_of_cleaned(task: Task, params: PyTree, state: PyTree, batch: Batch) -> Array:
     outputs, _ = forward(task, params, state, batch.x)
     return measure(task, outputs, batch, penalties=penalties_of(task, params))[0]
 
 
-def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
+def _loss_of_row(task: Task, params: PyTree, state: PyTree, row: Batch) -> Array:
     """`loss_of` one example of a batch that `neutralize_zero_weights` has made harmless."""
     return _loss_of_cleaned(task, params, state, jax.tree.map(lambda a: a[None], row))
 

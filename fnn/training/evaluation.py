@@ -6,7 +6,7 @@ from functools import partial
 
 from .._core.sharding import by_row, everywhere, placing
 from .._core.typed import jit
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from ..nn.added_loss import added_losses
 from .batch import Batch, neutralize_zero_weights
 from .forward import forward
@@ -16,7 +16,7 @@ from .task import Task
 from .totals import Totals, measure, merge, penalties_of
 
 
-def measure_all(task: Task, params: Params, state: State, data: Batch, batch_size: int, remat: bool = False) -> Totals:
+def measure_all(task: Task, params: PyTree, state: PyTree, data: Batch, batch_size: int, remat: bool = False) -> Totals:
     """Totals of loss and metrics over a data set, without training."""
     params = at_work(task, params)
     penalties = penalties_of(task, params)
@@ -34,7 +34,7 @@ def measure_all(task: Task, params: Params, state: State, data: Batch, batch_siz
 
 
 @jit(static_argnums=(0, 4))
-def predict_in_batches(task: Task, params: Params, state: State, x: PyTree, batch_size: int) -> PyTree:
+def predict_in_batches(task: Task, params: PyTree, state: PyTree, x: PyTree, batch_size: int) -> PyTree:
     """The model's outputs for all examples."""
     params = at_work(task, params)
 

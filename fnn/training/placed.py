@@ -10,7 +10,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
 from .._core.typed import with_sharding_constraint
-from .._core.types import Params
+from .._core.types import PyTree
 from .._core.xla import after_all
 from .batch import Batch, rows_of
 from .state import TrainState, check_state, check_task
@@ -61,7 +61,7 @@ def divided(task: Task, batch: Batch) -> Batch:
     return by_row(batch)
 
 
-def at_work(task: Task, params: Params) -> Params:
+def at_work(task: Task, params: PyTree) -> PyTree:
     """Parameters as the model reads them: whole if every large one is divided to save memory, else where they lie."""
     placement = task.placement
     if placement is None:
@@ -71,7 +71,7 @@ def at_work(task: Task, params: Params) -> Params:
     return with_sharding_constraint(params, map_with_path(placement.of_parameter, params))
 
 
-def gathered(task: Task, grads: Params) -> Params:
+def gathered(task: Task, grads: PyTree) -> PyTree:
     """Gradients as the optimizer reads them: summed over all rows, and where their parameters lie.
 
     They are summed whole and then divided, which takes one collective operation for all of them: left to itself, the

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
 from .._core.typed import jit
-from .._core.types import Array, Params, State
+from .._core.types import Array, PyTree
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, neutralize_zero_weights, size_of
@@ -21,12 +21,12 @@ from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
 
 
-def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
+def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[PyTree, PyTree, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
     batch = neutralize_zero_weights(task.model, divided(task, batch))
     key = jax.random.fold_in(ts.key, ts.step)
 
-    def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
+    def loss_fn(params: PyTree) -> tuple[Array, tuple[PyTree, Totals]]:
         with jax.named_scope("model"):
             outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
         with jax.named_scope("loss"):
@@ -52,7 +52,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return ts, everywhere(task.placement, totals)
 
 
-def _constrained_where_trained(task: Task, before: Params, params: Params) -> Params:
+def _constrained_where_trained(task: Task, before: PyTree, params: PyTree) -> PyTree:
     """The constraints of layers, except on frozen parameters, which keep every bit."""
     assert task.model.constraint is not None
     frozen = frozen_paths(task.optimizer, before)

@@ -14,7 +14,7 @@ import numpy as np
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
 from .._core.typed import jit
-from .._core.types import Array, PyTree, State
+from .._core.types import Array, PyTree
 from ..losses.common import Loss
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, distribution, expects
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
@@ -133,7 +133,7 @@ class Predictions:
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
-def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[ModelOutputs, State]:
+def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[ModelOutputs, PyTree]:
     """`ModelOutputs` (members, rows, ...) and new layer states of all members for one batch."""
     members = many(lambda ts: forward(task, ts.params, ts.state, x))
     out, state = members(ts._replace(opt_state=()))  # the optimizer's numbers play no part
