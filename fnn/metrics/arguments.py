@@ -5,7 +5,6 @@ Values are checked where they are known; inside compiled code only shapes and dt
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, shape_text
-from .._core.typed import finfo
+from .._core.typed import finfo, jit
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar, Shape
 from .metric import Metric, value_of
 
@@ -94,7 +93,7 @@ class ClassArguments(NamedTuple):
         return _value(make, options, self.threshold, p, self.targets, w)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
+@jit(static_argnums=(0, 1))
 def _value(
     make: Callable[..., Metric], options: tuple[bool | int | str, ...], threshold: Scalar, p: Array, t: Array, w: Array
 ) -> Array:

@@ -41,7 +41,7 @@ class Reliability(NamedTuple):
         return _mean_gap(self.confidence, self.accuracy, self.counts)
 
 
-@jax.jit
+@jit
 def _mean_gap(confidence: Array, accuracy: Array, counts: Array) -> Array:
     gap = jnp.abs(confidence - accuracy)
     gap = jnp.where(counts > 0, gap, jnp.zeros_like(gap))

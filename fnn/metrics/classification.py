@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.norms import divided
+from .._core.typed import jit
 from .._core.types import Array, ArrayLike, Scalar, Shape
 from ..losses.common import align, mean_per_example
 from .arguments import ClassArguments, class_arguments, is_single_score, numeric_array
@@ -50,10 +50,10 @@ def paired_classes(where: str, predictions: Array, targets: Array, threshold: Sc
     return p, t
 
 
-compiled_classes = jax.jit(paired_classes, static_argnums=0)
+compiled_classes = jit(paired_classes, static_argnums=0)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def _compiled_labels(where: str, predictions: Array, targets: Array, threshold: Scalar) -> tuple[Array, Array]:
     """`paired_labels` with one column each."""
     p, t = paired_labels(where, predictions, targets, threshold)
@@ -391,7 +391,7 @@ def mean_iou(
     return of_pairs(_iou, *pairs, given.weights, given.several)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 5))
+@jit(static_argnums=(0, 3, 5))
 def of_pairs(fn: Callable[..., _R], p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> _R:
     """``fn`` of classes or labels predicted and true, as one program."""
     return fn(p, t, classes, weights, several)

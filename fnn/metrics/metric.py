@@ -17,7 +17,7 @@ from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.norms import divided
-from .._core.typed import tree_map
+from .._core.typed import jit, tree_map
 from .._core.types import Array, PyTree
 from ..losses.common import check_rows_apart, per_example_hint
 
@@ -54,7 +54,7 @@ class Metric(Described):
         return super().replace(**changes if changes.keys() <= {"name"} else {"spec": None, **changes})
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def value_of(metric: Metric, predictions: PyTree, targets: PyTree, weights: Array) -> Array:
     """The value of a metric over one batch, as one program: its operations one by one would be a program each."""
     return metric.result(metric.measure(predictions, targets, weights))
