@@ -11,7 +11,6 @@ from typing import ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 import jax
 import jax.numpy as jnp
-import jax.scipy
 import numpy as np
 from jax import ad_checkpoint
 from jax.sharding import PartitionSpec, Sharding
@@ -88,4 +87,3 @@ device_put: _Placed = jax.device_put
 with_sharding_constraint: _Placed = jax.lax.with_sharding_constraint
 checkpoint_name: Callable[[Array, str], Array] = ad_checkpoint.checkpoint_name
 wraps: _Wraps = functools.wraps  # type: ignore[assignment]  # for wrappers that take the arguments of what they wrap
-conjugate_gradient: Callable[..., tuple[PyTree, object]] = jax.scipy.sparse.linalg.cg

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
 from .._core.trees import paths
-from .._core.typed import conjugate_gradient, jit
+from .._core.typed import jit
 from .._core.types import Array, PyTree, Scalar
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
@@ -165,7 +167,8 @@ def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Sc
     def system(vector: PyTree) -> PyTree:
         return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
 
-    solved, _ = conjugate_gradient(system, target, maxiter=iterations)
+    solve: Callable[..., tuple[PyTree, object]] = jax.scipy.sparse.linalg.cg  # JAX gives it no type
+    solved, _ = solve(system, target, maxiter=iterations)
 
     # The directional derivative of each example's loss needs no gradient.
     def along(row: Batch) -> Array:
