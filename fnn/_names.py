@@ -81,10 +81,7 @@ _METRICS = {  # those with a function of another name are known by name to a tas
     "mean_absolute_error": "mae",
     "mean_absolute_percentage_error": "mape",
 }
-_OPTIMIZERS = {
-    "momentum": "sgd(momentum=0.9)",
-    "nesterov": "sgd(momentum=0.9, nesterov=True)",
-}
+_OPTIMIZERS = {"momentum": "sgd(momentum=0.9)", "nesterov": "sgd(momentum=0.9, nesterov=True)"}
 _SCHEDULES = {
     **dict.fromkeys(("StepLR", "step", "staircase"), "schedules.exponential_decay(..., staircase=True)"),
     **dict.fromkeys(("PiecewiseConstantDecay", "MultiStepLR"), "piecewise_constant"),
@@ -398,7 +395,7 @@ def unexpected_argument(
         (advice or {}).get(name),
         *(f"Write {other}={{}}." for other in _ARGUMENTS_HERE.get(name, ()) if other in known),
         _ARGUMENTS.get(name),
-        *(f"Did you mean {other!r}?" for other in difflib.get_close_matches(name, known, n=1)),
+        *(f"Did you mean {other!r}?" for other in close_matches(name, known, 1)),
     ]
     text = next(filter(None, options), "")
     return f"{function}() got an unexpected keyword argument {name!r}. {text.replace('{}', value)}".strip()
@@ -429,11 +426,10 @@ def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
     names = {one if one.startswith("fnn.") else f"{module}.{one}": one.removeprefix("fnn.") for one in known}
     if code := _equivalent(name, names, module):
         return f"{message} Use {code}."
+    paths = {one: path for path, one in names.items()}
+    own = [one for path, one in names.items() if path.startswith(f"{module}.") and not one.isupper()]
     # A name of another module is meant only if nearly all of it is the same.
-    own = {_plain(one): path for path, one in names.items() if path.startswith(f"{module}.") and not one.isupper()}
-    others = {_plain(one): path for path, one in names.items()}
-    close = [own[other] for other in difflib.get_close_matches(_plain(name), list(own), n=2)]
-    close = close or [others[other] for other in difflib.get_close_matches(_plain(name), list(others), n=2, cutoff=0.8)]
+    close = [paths[one] for one in close_matches(name, own, 2) or close_matches(name, paths, 2, surely=True)]
     return f"{message} Did you mean {' or '.join(close)}?" if close else message
 
 
@@ -450,12 +446,12 @@ def _equivalent(name: str, names: Mapping[str, str], module: str) -> str:
 
     plain: dict[str, str] = {}
     for path in sorted(names, key=other_kind):
-        plain.setdefault(_plain(names[path]), path)
+        plain.setdefault(_folded(names[path]), path)
     if name in _EQUIVALENTS:
         return f"fnn.{_EQUIVALENTS[name]}"
-    if found := plain.get(_plain(name), plain.get(_plain(name.removesuffix("Loss").removesuffix("Layer")))):
+    if found := plain.get(_folded(name), plain.get(_folded(name.removesuffix("Loss").removesuffix("Layer")))):
         return found
-    if other := {_plain(one): here for one, here in _EQUIVALENTS.items()}.get(_plain(name)):
+    if other := {_folded(one): here for one, here in _EQUIVALENTS.items()}.get(_folded(name)):
         return f"fnn.{other}"
     return next((code for kind in kinds if (code := synonym(kind, name, quoted=False))), "")
 
@@ -469,12 +465,22 @@ def synonym(kind: str, name: str, *, quoted: bool = True) -> str:
     'fnn.losses.mean_squared_error'
     """
     module, table = _BY_KIND.get(kind, ("", {}))
-    here = {_plain(other): code for other, code in table.items()}.get(_plain(name).removesuffix("initializer"), "")
+    here = {_folded(other): code for other, code in table.items()}.get(_folded(name).removesuffix("initializer"), "")
     if not here.isidentifier():
         return here and f"fnn.{here}"
     return repr(here) if quoted else f"fnn.{module}.{here}"
 
 
-def _plain(name: str) -> str:
+def close_matches(name: str, known: Iterable[str], count: int = 3, *, surely: bool = False) -> list[str]:
+    """Known names that ``name`` may be a misspelling of, the closest first, whatever their case and underscores.
+
+    With ``surely``, for a name that may be right as it is, only those that are nearly the same.
+    """
+    plain = {_folded(one): one for one in known}
+    likeness = 0.8 if surely else 0.6 if len(name) > 2 else 0.5  # l1 and l2 share half of their letters
+    return [plain[one] for one in difflib.get_close_matches(_folded(name), plain, count, likeness)]
+
+
+def _folded(name: str) -> str:
     """A name without case and underscores, so that HeNormal and he_normal are one."""
     return name.replace("_", "").lower()

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .dtypes import is_key
 from .errors import InputError, describe, fail, kind_of
 from .types import AnyArray, ArrayLike, Shape
 
@@ -115,7 +116,7 @@ def _check_dtype(where: str, x: AnyArray) -> None:
     # NumPy counts timedelta among the integers.
     if (jnp.issubdtype(dtype, np.number) or dtype == np.bool_) and kind not in ("m", "c"):
         return
-    if jnp.issubdtype(dtype, jax.dtypes.extended):
+    if is_key(x):
         _refuse(where, f"keys, {describe(x)}", "Keys go where an argument is named key.")
     if kind == "c":
         fail(where, expected="real numbers", got=f"complex numbers, {describe(x)}", hint=_COMPLEX)

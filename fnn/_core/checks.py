@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import re
@@ -10,13 +9,12 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._names import synonym
 from .described import bound_to, in_words, is_constructor, keywords_of, written
-from .dtypes import is_float
-from .errors import describe, fail, kind_of, listed
+from .dtypes import is_float, is_key
+from .errors import describe, did_you_mean, fail, kind_of
 from .types import Array, ArrayLike, PyTree, Shaped
 
 P = ParamSpec("P")
@@ -128,13 +126,9 @@ def lookup(kind: str, name: object, table: Mapping[str, T], *, or_else: str = " 
     if isinstance(name, str) and canonical(name, table) in table:
         return table[canonical(name, table)]
     options = sorted(table)
-    plain = {option.replace("_", ""): option for option in options}
-    close = difflib.get_close_matches(
-        str(name).lower().replace("_", ""), plain, n=3, cutoff=0.6 if len(str(name)) > 2 else 0.5
-    )
-    hint = f"Did you mean {listed(plain[option] for option in close)}?" if close else f"Known: {', '.join(options)}."
+    hint = did_you_mean(name, options) or f"Known: {', '.join(options)}."
     if isinstance(name, str):
-        same = plain.get(name.lower().replace("_", ""))
+        same = {option.replace("_", ""): option for option in options}.get(name.lower().replace("_", ""))
         hint = f"Use {code}." if (code := repr(same) if same else synonym(kind, name)) else hint
     fail(kind, expected=f"the name of a known {kind}{or_else}", got=repr(name), hint=hint)
 
@@ -180,10 +174,8 @@ def check_accepts(where: str, form: str, fn: Callable[..., object], count: int, 
 
 def check_key(where: str, key: object) -> None:
     """Require one PRNG key."""
-    shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
-    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
-    raw = dtype is not None and dtype == np.uint32 and shape is not None and len(shape) == 1
-    if not (typed or raw):
+    rank = 0 if is_key(key) else 1  # a raw key is two numbers or more
+    if not (is_key(key) or getattr(key, "dtype", None) == np.uint32) or len(getattr(key, "shape", ())) != rank:
         hint = f"Pass jax.random.key({key})." if isinstance(key, int) else "Pass jax.random.key(seed)."
         fail(where, expected="one PRNG key", got=repr(key) if isinstance(key, int) else describe(key), hint=hint)
 

@@ -38,6 +38,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
 from .._names import missing_attribute, unexpected_argument
+from .dtypes import is_key
 from .errors import kind_of
 from .flags import flags_checker
 
@@ -234,13 +235,18 @@ def is_constructor(make: object) -> bool:
 
 
 def flat_arguments(bound: inspect.BoundArguments) -> dict[str, Any]:
-    """Arguments by name; of those that ``**options`` gathers, the ones that are not None, in order of their names."""
+    """Arguments by name; of those in ``**options``, the ones that are not neutral, in order of their names."""
     found = dict(bound.arguments)
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:
             given = found.pop(name, {})
-            found |= {option: given[option] for option in sorted(given) if given[option] is not None}
+            found |= {option: given[option] for option in sorted(given) if not is_neutral(given[option])}
     return found
+
+
+def is_neutral(option: object) -> bool:
+    """Whether an option does the same as leaving it out: None, and in an optimizer a rate of 0 and all paths."""
+    return option is None or (type(option) in (int, float, str) and option in (0, "*"))
 
 
 def unshared(value: T) -> T:
@@ -284,7 +290,7 @@ def written(value: object) -> str:
     if isinstance(value, jax.core.Tracer):
         return f"<traced {value.dtype}{list(value.shape)}>"
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        plain = value.ndim == 0 and not jnp.issubdtype(value.dtype, jax.dtypes.extended)  # a key has no item
+        plain = value.ndim == 0 and not is_key(value)  # a key has no item
         return repr(value.item()) if plain else f"<{value.dtype}{list(value.shape)}>"
     if callable(value) and not isinstance(value, Described):
         return str(getattr(value, "__name__", type(value).__name__))

@@ -20,6 +20,11 @@ def is_float(x: Shaped) -> bool:
     return bool(jnp.issubdtype(x.dtype, jnp.floating))
 
 
+def is_key(x: object) -> bool:
+    """Whether ``x`` is an array of typed PRNG keys, as made by ``jax.random.key``."""
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
 def at_least_float32(dtype: DType) -> np.dtype:
     """The dtype to compute in: float32 for half precision, else the same.
 

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import jax
 
+from .._names import close_matches
+
 _TRACED = "JAX traces this function, so its arrays have no values yet."
 _ADVICE = {
     jax.errors.TracerArrayConversionError: "NumPy cannot read them: write jnp in place of np.",
@@ -117,6 +119,12 @@ def with_article(name: str) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: ``1 cell``, ``3 cells``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def did_you_mean(name: object, known: Iterable[str], *, surely: bool = False) -> str:
+    """A question that suggests known names close to one; empty if there are none. See `close_matches`."""
+    close = close_matches(str(name), known, surely=surely)
+    return f"Did you mean {listed(close)}?" if close else ""
 
 
 def listed(items: Iterable[object], word: str = "or") -> str:

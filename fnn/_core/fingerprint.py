@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from .dtypes import is_key
 from .errors import describe, fail, kind_of
-from .random import is_key
 from .trees import path_text
 from .types import KeyPath, PyTree
 
@@ -29,9 +29,6 @@ def fingerprint(tree: PyTree) -> str:
     Args:
       tree: a pytree, such as a `TrainState`, of arrays, PRNG keys, Python numbers and strings; a `History` counts as a
         plain dict.
-
-    Returns:
-      The hash.
 
     Raises:
       InputError: for traced values (inside ``jit``, ``grad`` or ``vmap``), arrays donated to another call, and leaves
@@ -63,18 +60,18 @@ def _items(tree: PyTree, path: KeyPath) -> Iterator[Item]:
         return
     yield "node", type(tree).__name__.encode()
     if tree is not None and not isinstance(tree, (dict, list, tuple)):
-        yield from _plain(treedef.node_data()[1], path)  # type: ignore[attr-defined]
+        yield from _python_value(treedef.node_data()[1], path)  # type: ignore[attr-defined]
     yield "children", str(len(children)).encode()
     for keys, child in children:
         # The keys of dicts as values, since 1 and "1" print alike; a class may flatten into several keys.
         key = keys[0]
-        yield from _plain(key.key if isinstance(key, jax.tree_util.DictKey) else path_text(keys), path)
+        yield from _python_value(key.key if isinstance(key, jax.tree_util.DictKey) else path_text(keys), path)
         yield from _items(child, (*path, *keys))
 
 
 def _leaf(leaf: PyTree, path: KeyPath) -> Iterator[Item]:
     if isinstance(leaf, _PLAIN) and not isinstance(leaf, np.generic):
-        yield from _plain(leaf, path)
+        yield from _python_value(leaf, path)
         return
     if isinstance(leaf, jax.core.Tracer):
         hint = "Call it on the result of the compiled function."
@@ -101,7 +98,7 @@ def _leaf(leaf: PyTree, path: KeyPath) -> Iterator[Item]:
     yield "bits", np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
-def _plain(value: object, path: KeyPath) -> Iterator[Item]:
+def _python_value(value: object, path: KeyPath) -> Iterator[Item]:
     """A Python value, with its type."""
     kind = type(value).__name__
     if isinstance(value, float):
@@ -115,7 +112,7 @@ def _plain(value: object, path: KeyPath) -> Iterator[Item]:
     elif isinstance(value, (tuple, list)):
         yield kind, str(len(value)).encode()
         for item in value:
-            yield from _plain(item, path)
+            yield from _python_value(item, path)
     else:
         hint = "Its bits mean nothing in another process."
         fail(_where(path), expected="plain values as keys and static data", got=describe(value), hint=hint)

@@ -41,11 +41,6 @@ def draw(sampler: Callable[..., Array], key: Key, *args: Scalar, shape: Shape, d
     return sampler(key, *args, shape=(math.prod(shape),), dtype=dtype).reshape(shape)
 
 
-def is_key(x: object) -> bool:
-    """Whether ``x`` is an array of typed PRNG keys, as made by ``jax.random.key``."""
-    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 

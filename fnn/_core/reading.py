@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import linecache
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 import jax
 
-from .errors import InputError, describe, fail, listed
+from .errors import InputError, describe, did_you_mean, fail, listed
 from .types import PyTree
 
 _JAX = jax.__file__.rpartition("__init__")[0]  # ends in a separator, so jaxlib is another
@@ -51,7 +50,7 @@ def reading(x: PyTree) -> Iterator[None]:
         if isinstance(error, InputError) or (traceback := _last_outside_jax(error.__traceback__)) is None:
             raise
         try:
-            _refuse(error, traceback, x)
+            _explain(error, traceback, x)
         except InputError as refusal:  # with the lines of the function, which its place in the message comes from
             kind = next((kind for known, kind in _KINDS.items() if isinstance(error, known)), InputError)
             raise kind(str(refusal)).with_traceback(error.__traceback__) from None
@@ -68,7 +67,7 @@ def _last_outside_jax(traceback: TracebackType | None) -> TracebackType | None:
     return found
 
 
-def _refuse(error: Exception, traceback: TracebackType, x: PyTree) -> None:
+def _explain(error: Exception, traceback: TracebackType, x: PyTree) -> None:
     """Refuse an input that has no such entry or another number of parts; returns if the error is another one."""
     source = "".join(linecache.getlines(traceback.tb_frame.f_code.co_filename, traceback.tb_frame.f_globals))
     failed, read = _failed(traceback, source)
@@ -80,8 +79,7 @@ def _refuse(error: Exception, traceback: TracebackType, x: PyTree) -> None:
             fail("x", expected=f"a tuple of {unpacked[1]}", got=_form(given))
     elif isinstance(given, Mapping):
         if isinstance(error, KeyError):
-            close = difflib.get_close_matches(str(error.args[0]), list(map(str, given)), n=1)
-            hint = f"Is {close[0]!r} meant?" if close else ""
+            hint = did_you_mean(error.args[0], map(str, given))
             fail("x", expected=f"an entry {error.args[0]!r}", got=_form(given), hint=hint)
     elif isinstance(failed.slice, ast.Constant) and isinstance(failed.slice.value, str):
         fail("x", expected=f"a dict, for {ast.get_source_segment(source, failed)}", got=_form(given))

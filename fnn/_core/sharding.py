@@ -6,19 +6,20 @@ compiler divides the work accordingly and adds the communication. Without a plac
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import NamedTuple, TypeVar
 
 import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .checks import lookup
+from .context import setting
 from .described import in_words
 from .errors import describe, fail, kind_of
-from .trees import check_matches, map_with_path, matches, paths
+from .trees import check_matches, is_traced, map_with_path, matches, paths
 from .typed import device_put, partition_spec, tree_map, with_sharding_constraint
 from .types import Array, ArraySpec, PyTree
 
@@ -161,7 +162,7 @@ def _spec(pattern: object, spec: object, names: Axes) -> Spec:
 
 def put(tree: T, places: PyTree) -> T:
     """Arrays with values moved to their shardings, wherever they lie; traced ones as they are."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
+    if is_traced(tree):
         return tree
     return device_put(tree, places)
 
@@ -175,17 +176,12 @@ def on_every_device(placement: Placement | None, tree: T) -> T:
 _current: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
 
 
-@contextlib.contextmanager
-def placing(placement: Placement | None) -> Iterator[None]:
+def placing(placement: Placement | None) -> AbstractContextManager[None]:
     """Trace with a placement; without one if None.
 
     The placement must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
     """
-    token = _current.set(placement)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return setting(_current, placement)
 
 
 def is_divided() -> bool:

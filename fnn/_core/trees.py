@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .dtypes import is_float, is_key
 from .errors import describe, fail
 from .typed import array_spec, jit
 from .types import AnyArray, Array, ArraySpec, DType, KeyPath, PyTree, Shape
@@ -23,6 +24,17 @@ A pattern that matches a layer selects everything below it: ``"dense_1"`` means 
 """
 
 
+def is_traced(tree: PyTree) -> bool:
+    """Whether an array in a tree is traced, and has no value yet."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether all floating-point numbers of a tree are finite, a boolean scalar."""
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree) if is_float(leaf)]
+    return jnp.stack(finite).all() if finite else jnp.bool_(True)
+
+
 def path_text(path: KeyPath) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
@@ -32,7 +44,7 @@ def shape_of(x: PyTree) -> PyTree:
     """Shapes and dtypes of a pytree of arrays."""
 
     def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
-        if jnp.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
+        if is_key(a):
             return array_spec(a.shape, a.dtype)
         return array_spec(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
 
@@ -56,7 +68,7 @@ def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
 
     Outside one the array comes from the host, since JAX would compile a program for each shape.
     """
-    if isinstance(like, jax.core.Tracer):
+    if is_traced(like):
         return jnp.full(shape, value, dtype)
     array: Array = jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
     return array

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .._core.checks import canonical
-from .._core.described import Described, flat_arguments, one_spelling
+from .._core.described import Described, flat_arguments, is_neutral, one_spelling
 from ..losses import LOSSES
 from ..nn.activations import ACTIVATIONS, linear
 from ..nn.containers import unique_names
@@ -18,6 +18,10 @@ from ..penalties import CONSTRAINTS, PENALTIES
 from ..training.task import Task
 from .names import name_of
 from .write import Json, Node, Writer, defaults_of, text
+
+Path = tuple[str, ...]
+Part = tuple[Json, Any, str, Path]
+"""A part of a description, the value here, what messages call it, and the path to the layer around it."""
 
 _SHOWN = 80  # characters of a value in a message
 _TRAINING = ("loss", "optimizer", "penalty", "constraint", "loss_weights")
@@ -41,37 +45,37 @@ class _Comparison:
     def __init__(self, json: Node, custom: Mapping[str, object]) -> None:
         self.defaults, self.custom = json["defaults"], custom
 
-    def of(self, node: Json, value: object, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
+    def of(self, node: Json, value: Any, place: str, label: str, path: Path) -> Iterator[str]:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
         mine: Any = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
-        in_words = isinstance(known, str) and isinstance(mine, str)
-        if (
-            (in_words and one_spelling(label, known) == one_spelling(label, mine))
-            or _same(known, mine)
-            or (label == "dtype" and _short(node).strip("'") == _short(mine).strip("'"))
-        ):
+        if _is_spelled_alike(label, known, mine) or _same(known, mine):
             return
-        in_path = f"layer {'/'.join(path)!r}" if path and isinstance(value, Layer) else ""
-        if isinstance(value, Described) and isinstance(known, dict) and known.get("call") == mine.get("call"):
-            here = in_path or (f"{place}, {label}" if place else label)
-            theirs, ours = self.theirs(known, value.call.make), _ours(value)
-            own = inspect.signature(value.call.make).parameters
-            for name in dict.fromkeys([*theirs, *ours]):
-                inner = (*path, "body") if known["call"] == "Residual" and name == "layers" else path
-                inner = inner if name in own else (*inner, name)  # a layer of a Model, by its name
-                yield from self.of(theirs.get(name), ours.get(name), here, name, inner)
-        elif isinstance(value, (tuple, list)) and len(items := _items(known)) == len(value):
-            layers = all(isinstance(one, Layer) for one in value)
-            names = unique_names(tuple(value)) if layers and label == "layers" else list(map(str, range(len(value))))
-            for name, their, our in zip(names, items, value, strict=True):
-                yield from self.of(their, our, place, f"{label}[{name}]", (*path, name) if layers else path)
-        elif isinstance(value, Mapping) and (entries := _entries(known)).keys() == value.keys():
-            for key, their in entries.items():
-                yield from self.of(their, value[key], place, f"{label}[{key!r}]", (*path, str(key)))
-        else:
-            start = in_path or (f"{place}: {label}" if place else label)
-            yield f"{start} {_short(node)} in the file, {_short(mine)} in the task"
+        layer = f"layer {'/'.join(path)!r}" if path and isinstance(value, Layer) else ""
+        parts: Iterable[Part]
+        match value:
+            case Described() if isinstance(known, dict) and "call" in known and known["call"] == mine.get("call"):
+                place = layer or (f"{place}, {label}" if place else label)
+                parts = self._arguments(known, value, path)
+            case tuple() | list() if len(_items(known)) == len(value):
+                parts = _numbered(_items(known), value, label, path)
+            case Mapping() if (entries := _entries(known)).keys() == value.keys():
+                parts = ((old, value[n], f"{label}[{n!r}]", (*path, str(n))) for n, old in entries.items())
+            case _:
+                start = layer or (f"{place}: {label}" if place else label)
+                yield f"{start} {_short(node)} in the file, {_short(mine)} in the task"
+                return
+        for theirs, ours, shown, inner in parts:
+            yield from self.of(theirs, ours, place, shown, inner)
+
+    def _arguments(self, node: Node, value: Described, path: Path) -> Iterator[Part]:
+        """The arguments of two calls of one constructor."""
+        theirs, ours = self.theirs(node, value.call.make), _ours(value)
+        for name in dict.fromkeys([*theirs, *ours]):
+            inner = (*path, "body") if node["call"] == "Residual" and name == "layers" else path
+            if name not in inspect.signature(value.call.make).parameters:  # a layer of a Model, by its name
+                inner = (*inner, name)
+            yield theirs.get(name), ours.get(name), name, inner
 
     def theirs(self, node: Node, make: Callable[..., object]) -> dict[str, Json]:
         """The arguments of a call in the file by name, with the defaults of that time."""
@@ -88,9 +92,20 @@ class _Comparison:
                 bound[name] = {"tuple": _items(items[0]) or items if len(items) == 1 else items}
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 gathered = bound.pop(name)
-                bound |= {option: item for option, item in gathered.items() if item is not None}
+                bound |= {option: item for option, item in gathered.items() if not is_neutral(item)}
         defaults: dict[str, Json] = self.defaults.get(str(node["call"]), defaults_of(make))
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+            # What **options gather now may have been arguments with defaults then.
+            defaults = {name: default for name, default in defaults.items() if name in signature.parameters}
         return defaults | bound
+
+
+def _numbered(items: list[Json], values: Sequence[Any], label: str, path: Path) -> Iterator[Part]:
+    """The items of two lists of one length; layers have their names."""
+    layers = all(isinstance(one, Layer) for one in values)
+    names = unique_names(tuple(values)) if layers and label == "layers" else map(str, range(len(values)))
+    for name, theirs, ours in zip(names, items, values, strict=True):
+        yield theirs, ours, f"{label}[{name}]", (*path, name) if layers else path
 
 
 def _ours(value: Described) -> dict[str, object]:
@@ -127,6 +142,13 @@ def _canonical(node: Json) -> Json:
     if found is linear:
         return None
     return node if name is None else {"name": name}
+
+
+def _is_spelled_alike(label: str, theirs: Json, ours: Json) -> bool:
+    """Whether two nodes are spellings of one name or dtype."""
+    if isinstance(theirs, str) and isinstance(ours, str) and one_spelling(label, theirs) == one_spelling(label, ours):
+        return True
+    return label == "dtype" and _short(theirs).strip("'") == _short(ours).strip("'")
 
 
 def _same(theirs: Json, ours: Json) -> bool:

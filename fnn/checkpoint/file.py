@@ -9,7 +9,6 @@ reader does not know (float8, int4, complex) are stored as raw bytes.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import glob
 import json
@@ -29,6 +28,7 @@ from .._core.errors import InputError, fail, listed
 from .._core.files import FilePath, foreign_kind
 from .._core.typed import array_spec
 from .._core.types import ArraySpec, PyTree
+from .._names import close_matches
 
 FORMAT = 1
 """The number of the file format; files with a higher one are refused."""
@@ -164,7 +164,7 @@ def _found(name: str) -> str:
         fail(f"load {name!r}", expected="the path of a file", got="a device")
     folder, file = os.path.split(name)
     stems = [entry.removesuffix(ENDING) for entry in glob.glob(f"*{ENDING}", root_dir=folder or ".")]
-    near = difflib.get_close_matches(os.path.splitext(file)[0], stems, n=3, cutoff=0.6)
+    near = close_matches(os.path.splitext(file)[0], stems)
     hint = f" (did you mean {listed(os.path.join(folder, stem + ENDING) for stem in near)}?)" if near else ""
     if folder and not os.path.isdir(folder):
         hint = f" (there is no folder {folder!r})"

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.dtypes import is_key
 from .._core.errors import describe, fail, kind_of
 from .._core.files import ENDINGS, FilePath, check_ending, write_whole
-from .._core.random import is_key
 from .._core.trees import path_text
 from .._core.types import PyTree
 from .._version import __version__

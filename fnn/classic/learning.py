@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, check_range, is_concrete
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
 from .._core.typed import jit
 from .._core.types import Array, Params
@@ -221,7 +221,7 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
 def _as_floats(where: str, x: ArrayLike) -> Array:
     """Convert to a floating-point array, which must be finite if concrete."""
     array = as_array(f"{where}, x", x)
-    floats = jnp.asarray(array, None if jnp.issubdtype(array.dtype, jnp.floating) else float)
+    floats = jnp.asarray(array, None if is_float(array) else float)
     if is_concrete(floats) and not (finite := np.isfinite(np.asarray(floats))).all():
         place = tuple(np.argwhere(~finite)[0].tolist())
         fail(where, expected="finite numbers in x", got=f"{np.asarray(floats)[place]} at {place}")

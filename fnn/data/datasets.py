@@ -127,11 +127,7 @@ def fashion_mnist(folder: FilePath | None = None) -> Images:
     Args:
       folder: as in `mnist`, with a subfolder ``fashion-mnist`` or ``fashion_mnist``, or a download of 30 MB.
 
-    Returns:
-      `Images`. Files with fewer images of the same size are accepted.
-
-    Raises:
-      InputError, DownloadError: as in `mnist`; also for files that belong to MNIST.
+    Result and errors as in `mnist`; files that belong to MNIST are an error too.
 
     >>> data = fashion_mnist()  # doctest: +SKIP
     >>> data.classes[data.y_train[0]]  # doctest: +SKIP

@@ -14,12 +14,9 @@ from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
-from .._core.dtypes import lift
+from .._core.dtypes import at_least_float32, is_float, lift
 from .._core.errors import describe, fail, shape_text
-from .._core.typed import finfo
-from .._core.types import Array
-
-AnyArray = Array | np.ndarray
+from .._core.types import AnyArray
 
 
 class Moments(NamedTuple):
@@ -51,15 +48,14 @@ def _as_array(where: str, x: ArrayLike, *, finite: bool = True) -> AnyArray:
 
 
 def _result_dtype(x: AnyArray) -> np.dtype:
-    return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.dtype("float32")
+    return x.dtype if is_float(x) else jnp.dtype("float32")
 
 
 def _work_dtype(x: AnyArray) -> np.dtype:
     """The dtype to compute in: at least float64 in NumPy, where it costs no speed, and at least float32 in JAX."""
     if not isinstance(x, jax.Array):
         return np.promote_types(np.float64, x.dtype) if x.dtype.kind == "f" else np.dtype("float64")
-    dtype = _result_dtype(x)
-    return dtype if finfo(dtype).bits >= 32 else jnp.dtype("float32")
+    return at_least_float32(_result_dtype(x))
 
 
 def standardize_fit(x: ArrayLike) -> Moments:
@@ -196,6 +192,6 @@ def _check_brightness(where: str, images: AnyArray, top: float) -> None:
     if low < 0 or high > top:
         hint = "Give the value of full brightness as top=..." if low >= 0 else ""
         fail(where, expected=f"values from 0 to {top:g}", got=f"{low:g} to {high:g}", hint=hint)
-    if top == 255 and 0 < high <= 1 and jnp.issubdtype(images.dtype, jnp.floating):
+    if top == 255 and 0 < high <= 1 and is_float(images):
         hint = "The images seem to be scaled already: pass top=1, or skip this step."
         fail(where, expected="values up to 255", got=f"values from {low:g} to {high:g}", hint=hint)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
+from .._core.dtypes import is_key
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import as_arrays, as_labels, as_rows
 from .._core.types import Array, PyTree
@@ -197,11 +198,10 @@ def _check_size(where: str, first: str, size: Any) -> None:
 
 def _numpy_generator(seed: Any) -> np.random.Generator:
     """A NumPy generator from an integer or a PRNG key, typed or raw."""
-    if hasattr(seed, "dtype") and np.ndim(seed) == 0 and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        return np.random.default_rng([int(word) for word in np.ravel(jax.random.key_data(seed))])
-    if hasattr(seed, "dtype") and np.ndim(seed) > 0:
+    if is_key(seed) or (hasattr(seed, "dtype") and np.ndim(seed) > 0):
         check_key("folds", seed)
-        return np.random.default_rng([int(word) for word in np.ravel(seed)])
+        words = jax.random.key_data(seed) if is_key(seed) else seed
+        return np.random.default_rng([int(word) for word in np.ravel(words)])
     check_count("folds", "seed", seed, 0)
     return np.random.default_rng(seed)
 
@@ -213,7 +213,7 @@ _PARTITIONS = (
 
 
 def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
-    """Check and convert user-defined folds; each row must be held out exactly once.
+    """Check and convert user-defined folds, to those of `folds`; each row must be held out exactly once.
 
     Args:
       parts: for each fold the indices of the held-out rows, or a pair of training rows and held-out rows, as ``split``
@@ -221,9 +221,6 @@ def folds_from(parts: Iterable[Any], size: int) -> list[Fold]:
         ``StratifiedKFold``, ``StratifiedGroupKFold``, ``LeaveOneOut``, ``LeaveOneGroupOut`` and ``PredefinedSplit``,
         but not ``TimeSeriesSplit``, ``ShuffleSplit`` or the repeated ones.
       size: number of rows of the data.
-
-    Returns:
-      Folds as from `folds`.
 
     Raises:
       InputError: if folds overlap, omit rows, or contain indices beyond the data.

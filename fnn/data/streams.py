@@ -152,16 +152,16 @@ class Shuffled(_Passes):
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
                 out.size = out.size or length
             first = min(length, self.rows - filled)
-            _write_rows(buffer, np.arange(filled, filled + first), _rows(batch, slice(0, first)))
+            _write_rows(buffer, np.arange(filled, filled + first), _taken(batch, slice(0, first)))
             filled += first
             for start in range(first, length, self.rows):
-                new = _rows(batch, slice(start, start + self.rows))
+                new = _taken(batch, slice(start, start + self.rows))
                 places = rng.choice(self.rows, min(self.rows, length - start), replace=False)
-                out.add(_rows(buffer, places))
+                out.add(_taken(buffer, places))
                 _write_rows(buffer, places, new)
                 yield from out.batches()
         if filled:
-            out.add(_rows(buffer, rng.permutation(filled)))
+            out.add(_taken(buffer, rng.permutation(filled)))
             yield from out.batches(last=True)
 
     def state(self) -> dict[str, Any]:
@@ -201,11 +201,11 @@ class _Rebatcher:
         rows = jax.tree.map(lambda *leaves: np.concatenate(leaves), *self.parts)
         whole = self.count - self.count % self.size
         for start in range(0, self.count if last else whole, self.size):
-            yield _rows(rows, slice(start, start + self.size))
-        self.parts, self.count = [_rows(rows, slice(whole, None))], self.count - whole
+            yield _taken(rows, slice(start, start + self.size))
+        self.parts, self.count = [_taken(rows, slice(whole, None))], self.count - whole
 
 
-def _rows(tree: PyTree, rows: slice | np.ndarray) -> PyTree:
+def _taken(tree: PyTree, rows: slice | np.ndarray) -> PyTree:
     return jax.tree.map(lambda a: a[rows], tree)
 
 

@@ -98,14 +98,10 @@ def xor(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
     Points are uniform in the square [-5, 5)^2, then moved away from both axes by 0.3. With ``(a, b) = x + noise * u``
     and ``u`` uniform in [-5, 5)^2, the class is 1 where ``a b >= 0``.
 
-    Args:
-      key, size, noise: as in `circles`.
+    Arguments and errors as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for equal signs, else 0; class sizes are random.
-
-    Raises:
-      InputError: as in `circles`.
 
     >>> x, y, *_ = xor(jax.random.key(0), 100)
     >>> bool(((x[:, 0] * x[:, 1] > 0) == y).all())
@@ -124,14 +120,10 @@ def gaussians(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 
     Half of the points are normal around (2, 2), half around (-2, -2), with variance ``0.5 + 7 noise`` on each axis.
 
-    Args:
-      key, size, noise: as in `circles`.
+    Arguments and errors as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32: 1 for the cloud around (2, 2), 0 for the other.
-
-    Raises:
-      InputError: as in `circles`.
 
     >>> x, y, *_ = gaussians(jax.random.key(0), 1000)
     >>> x[y == 1].mean().round().item(), x[y == 0].mean().round().item()
@@ -153,13 +145,10 @@ def spiral(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 
     Args:
       key, noise: as in `circles`.
-      size: number of points, at least 2; if odd, class 1 has one more.
+      size: number of points, at least 2; if odd, class 1 has one more. Errors as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size,) int32, the number of the arm.
-
-    Raises:
-      InputError: as in `circles`.
 
     >>> data = spiral(jax.random.key(0), 200, noise=0.1)
     >>> data.x.shape, data.y.sum().item(), data.classes
@@ -179,15 +168,11 @@ def plane(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
 
     Points ``x`` are uniform in the square [-6, 6)^2; ``(a, b) = x + noise * u`` with ``u`` uniform in the same square.
 
-    Args:
-      key, size, noise: as in `circles`.
+    Arguments and errors as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) and ``y`` (size, 1), both float32. As in the playground, most ``y`` are in [-1, 1],
       but they reach 1.2 in magnitude at the corners, and 1.8 with full noise.
-
-    Raises:
-      InputError: as in `circles`.
 
     >>> x, y, *_ = plane(jax.random.key(0), 4)
     >>> bool(abs(x.sum(1, keepdims=True) / 10 - y).max() < 1e-6)
@@ -206,14 +191,10 @@ def multi_gaussian(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Datas
     ``y = sum_k s_k max(0, 1 - |p - c_k| / 2)``: hills (``s = 1``) at (-4, 2.5), (4, 2.5) and (0, -2.5), hollows
     (``s = -1``) at (0, 2.5), (-4, -2.5) and (4, -2.5). Each is a cone, although the playground calls it a Gaussian.
 
-    Args:
-      key, size, noise: as in `circles`.
+    Arguments and errors as in `circles`.
 
     Returns:
       `Dataset` with ``x`` (size, 2) float32 and ``y`` (size, 1) float32 in [-1, 1].
-
-    Raises:
-      InputError: as in `circles`.
 
     >>> data = multi_gaussian(jax.random.key(0), 1000)
     >>> data.y.shape, bool(data.y.max() > 0.9), bool(data.y.min() < -0.9)

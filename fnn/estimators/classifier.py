@@ -90,21 +90,21 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         **settings: object,
     ) -> None:
         super().__init__(
-            settings,
-            model=model,
+            model,
             loss=loss,
             optimizer=optimizer,
             learning_rate=learning_rate,
             epochs=epochs,
             batch_size=batch_size,
-            class_weight=class_weight,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             patience=patience,
             callbacks=callbacks,
             random_state=random_state,
             verbose=verbose,
+            **settings,
         )
+        self.class_weight = class_weight
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

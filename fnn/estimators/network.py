@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -16,7 +15,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._core.described import in_words
-from .._core.errors import describe, fail, kind_of, listed
+from .._core.errors import describe, did_you_mean, fail, kind_of
 from .._core.flags import check_flags
 from .._core.jaxprs import Ending, traced_endings
 from .._core.typed import array_spec, finfo
@@ -83,26 +82,32 @@ def loss_of(task: Task) -> Loss:
 class NetworkEstimator(BaseEstimator):
     """What `Classifier` and `Regressor` share. Subclasses say what targets are, and how outputs become predictions."""
 
-    model: Model
-    loss: str | Loss | None
-    optimizer: str | OptimizerLike | None
-    learning_rate: Scalar | None
-    epochs: int
-    batch_size: int
-    early_stopping: bool
-    validation_fraction: float
-    patience: int
-    callbacks: Sequence[Callback]
     random_state: int | np.random.RandomState | Array | None
-    verbose: int
     task_: Task
     state_: TrainState
 
-    def __init__(self, settings: Mapping[str, Any], **params: object) -> None:
-        for name, value in params.items():
-            setattr(self, name, value)
-        self._settings = dict(settings)
-        if params["model"] is None or inspect.isfunction(params["model"]):
+    def __init__(
+        self,
+        model: Model = None,
+        *,
+        loss: str | Loss | None = None,
+        optimizer: str | OptimizerLike | None = None,
+        learning_rate: Scalar | None = None,
+        epochs: int = 100,
+        batch_size: int = 32,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        callbacks: Sequence[Callback] = (),
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+        **settings: Any,
+    ) -> None:
+        self.model, self.loss, self.optimizer, self.learning_rate = model, loss, optimizer, learning_rate
+        self.epochs, self.batch_size, self.early_stopping = epochs, batch_size, early_stopping
+        self.validation_fraction, self.patience, self.callbacks = validation_fraction, patience, callbacks
+        self.random_state, self.verbose, self._settings = random_state, verbose, settings
+        if model is None or inspect.isfunction(model):
             self._check_settings()
 
     # ------------------------------------------------------------------------------------------------------ parameters
@@ -151,9 +156,8 @@ class NetworkEstimator(BaseEstimator):
 
     def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, object]) -> None:
         """Refuse an unknown parameter, and suggest one."""
-        close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
-        close = [OF_ESTIMATORS[name]] if OF_ESTIMATORS.get(name) in known else close
-        hint = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(known))}."
+        meant = OF_ESTIMATORS.get(name, name)
+        hint = did_you_mean(meant if meant in known else name, known) or f"Known: {', '.join(sorted(known))}."
         where = type(self).__name__
         fail(where, expected=f"a parameter of {where} or of its model's function", got=repr(name), hint=hint)
 
@@ -253,10 +257,7 @@ class NetworkEstimator(BaseEstimator):
         rows, stop = of if weight is None else of[weight[of] > 0], None
         if self.early_stopping:
             rows, stop = train_test_split(
-                rows,
-                test_size=self.validation_fraction,
-                random_state=self.random_state,
-                stratify=self._groups(y[rows]),
+                rows, test_size=self.validation_fraction, random_state=self.random_state, stratify=self._groups(y[rows])
             )
         elif len(rows) <= self.batch_size and task.model.per_example:
             rows, weight = _distinct(rows, x, y, weight)

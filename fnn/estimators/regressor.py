@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 import jax.numpy as jnp
@@ -12,14 +11,12 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from .._core.errors import describe, fail
-from .._core.types import ArrayLike, Scalar
-from ..fitting.callbacks import Callback
+from .._core.types import ArrayLike
 from ..losses.common import Loss
 from ..losses.facts import GAUSSIAN, facts_of, loss_name, of_classes, several_labels
 from ..losses.gaussian import gaussian_moments
-from ..optimizers.base import OptimizerLike
 from ..training.task import Task
-from .network import Model, NetworkEstimator, loss_of
+from .network import NetworkEstimator, loss_of
 
 
 class Regressor(RegressorMixin, NetworkEstimator):
@@ -48,39 +45,6 @@ class Regressor(RegressorMixin, NetworkEstimator):
     """
 
     _target_shape: tuple[int, ...]
-
-    def __init__(
-        self,
-        model: Model = None,
-        *,
-        loss: str | Loss | None = None,
-        optimizer: str | OptimizerLike | None = None,
-        learning_rate: Scalar | None = None,
-        epochs: int = 100,
-        batch_size: int = 32,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        patience: int = 10,
-        callbacks: Sequence[Callback] = (),
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-        **settings: object,
-    ) -> None:
-        super().__init__(
-            settings,
-            model=model,
-            loss=loss,
-            optimizer=optimizer,
-            learning_rate=learning_rate,
-            epochs=epochs,
-            batch_size=batch_size,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            callbacks=callbacks,
-            random_state=random_state,
-            verbose=verbose,
-        )
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

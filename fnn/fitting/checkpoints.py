@@ -256,7 +256,9 @@ def settings_of(
     step, which covers everything inside layers and losses but the values of arrays that they close over. Arrays are
     identified by their shape, dtype and some rows, iterables by their type.
     """
-    settings: dict[str, object] = {name: _plain(value) for name, value in {"batch_size": batch_size, **named}.items()}
+    settings: dict[str, object] = {
+        name: _comparable(value) for name, value in {"batch_size": batch_size, **named}.items()
+    }
     versions = f"fnn {__version__}, jax {jax.__version__}"
     settings["task"] = [versions, without_addresses(repr(task))]
     settings["callbacks"] = [
@@ -292,7 +294,7 @@ def _identity(data: Data | None) -> object:
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 
-def _plain(value: object) -> str | float | None:
+def _comparable(value: object) -> str | float | None:
     """A number as Python's, so that equal ones compare equal; anything else as text."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)

@@ -101,9 +101,6 @@ def check(model: Layer | Task, x: PyTree) -> Check:
       model: a `Layer`, or a `Task`, whose loss must then fit the model's last operation.
       x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
 
-    Returns:
-      A `Check`, which prints as a table and holds the numbers.
-
     Raises:
       InputError: when a layer rejects its input, with its name, position and the table so far; a note on other errors.
 

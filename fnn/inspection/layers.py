@@ -95,39 +95,43 @@ def rooted(layer: Layer, params: PyTree, state: PyTree) -> tuple[Layer, PyTree, 
 
 def layer_calls(layer: Layer, params: PyTree, state: PyTree, x: PyTree) -> list[LayerCall]:
     """Every layer call of a model in order of computation, each parent before its children."""
+    two, three = _Recorder(layer), _Recorder(layer)
+    for batch, recorder in ((2, two), (3, three)):
+        jax.eval_shape(recorder.forward, params, state, resized(x, batch))
+    return paired(two.traces, three.traces, two.owned)
 
-    def trace(batch: int) -> tuple[list[Trace], list[Arrays]]:
-        traces: list[Trace] = []
-        owned: list[Arrays] = []
 
-        def forward(params: PyTree, state: PyTree, x: PyTree) -> PyTree:
-            unclaimed = arrays_of(params, state)
-            names = {id(leaf): name for name, leaf in unclaimed.items()}
+class _Recorder:
+    """Records the layer calls of a model while it is traced, and the arrays that each layer owns."""
 
-            def note(trace: Trace) -> None:
-                # A container that finished before may hold the arrays of a layer that it calls only in training.
-                around = [own for other, own in zip(traces, owned, strict=True) if _is_around(other.path, trace.path)]
-                claims = [_claim(trace, arrays, names) for arrays in (unclaimed, *around)]
-                traces.append(without_values(trace))
-                owned.append({name: leaf for own in claims for name, leaf in own.items()})
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+        self.traces: list[Trace] = []
+        self.owned: list[Arrays] = []
 
-            with observe(note):
-                y = layer.apply(params, state, x)[0]
-            if "Model" in (layer.kind, *(trace.layer.kind for trace in traces)):
-                known = {trace.place for trace in traces}
-                with observe(lambda trace: None if trace.place in known else note(trace)):
-                    layer.apply(params, state, x, key=jax.random.key(0), train=True)
-            if unclaimed or not traces:  # arrays of the model itself, such as a user-defined layer with others inside
-                path = () if traces else (layer.name,)
-                traces.append(without_values(Trace(path, layer, params, state, x, y)))
-                owned.append({name: shape_of(leaf) for name, leaf in unclaimed.items()})
-            return y
+    def forward(self, params: PyTree, state: PyTree, x: PyTree) -> PyTree:
+        """The output of the model."""
+        self.unclaimed = arrays_of(params, state)
+        self.names = {id(leaf): name for name, leaf in self.unclaimed.items()}
+        with observe(self._note):
+            y = self.layer.apply(params, state, x)[0]
+        if "Model" in (self.layer.kind, *(trace.layer.kind for trace in self.traces)):
+            known = {trace.place for trace in self.traces}
+            with observe(lambda trace: None if trace.place in known else self._note(trace)):
+                self.layer.apply(params, state, x, key=jax.random.key(0), train=True)
+        if self.unclaimed or not self.traces:  # of the model itself, such as a user-defined layer with others inside
+            path = () if self.traces else (self.layer.name,)
+            self.traces.append(without_values(Trace(path, self.layer, params, state, x, y)))
+            self.owned.append({name: shape_of(leaf) for name, leaf in self.unclaimed.items()})
+        return y
 
-        jax.eval_shape(forward, params, state, resized(x, batch))
-        return traces, owned
-
-    two, own = trace(2)
-    return paired(two, trace(3)[0], own)
+    def _note(self, trace: Trace) -> None:
+        # A container that finished before may hold the arrays of a layer that it calls only in training.
+        before = zip(self.traces, self.owned, strict=True)
+        around = [own for other, own in before if _is_around(other.path, trace.path)]
+        claims = [_claim(trace, arrays, self.names) for arrays in (self.unclaimed, *around)]
+        self.traces.append(without_values(trace))
+        self.owned.append({name: leaf for own in claims for name, leaf in own.items()})
 
 
 def _is_around(path: tuple[str, ...], other: tuple[str, ...]) -> bool:

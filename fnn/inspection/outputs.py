@@ -73,7 +73,8 @@ def _by_row(inner: Callable[..., Output], ts: TrainState, x: PyTree) -> bool:
     """Whether the first axis of each output has an entry for each example."""
     x = shape_of(as_arrays(x, defer_checks=True))
     found = jax.eval_shape(lambda *args: inner(*args)[0], ts.params, ts.state, x)
-    return all(leaf.shape[:1] == (size_of(x, "x"),) for leaf in jax.tree.leaves(found))
+    size = size_of(x, "x")
+    return all(leaf.shape[:1] == (size,) for leaf in jax.tree.leaves(found))
 
 
 def _inner(

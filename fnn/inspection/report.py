@@ -96,15 +96,15 @@ class LayerReport(Table[LayerRow]):
         counts = [zip(names, row.non_finite, strict=True) for row in self.rows]
         columns = {
             "layer (type)": [f"{row.path} ({row.kind})".strip() for row in self.rows],
-            "mean": [_text(row.mean, ".3g") for row in self.rows],
-            "std": [_text(row.std, ".3g") for row in self.rows],
-            "zeros": [_text(row.zeros, ".0%") for row in self.rows],
+            "mean": [_or_dash(row.mean, ".3g") for row in self.rows],
+            "std": [_or_dash(row.std, ".3g") for row in self.rows],
+            "zeros": [_or_dash(row.zeros, ".0%") for row in self.rows],
             "dead": ["-" if row.dead is None else f"{row.dead}/{row.units}" for row in self.rows],
-            "saturated": [_text(row.saturated, ".0%") for row in self.rows],
-            "gradient rms": [_text(row.gradient_rms, ".1e") for row in self.rows],
-            "params": [_text(row.param_norm, ".3g") for row in self.rows],
-            "their gradient": [_text(row.param_gradient_norm, ".1e") for row in self.rows],
-            "update/params": [_text(row.update_ratio, ".1e") for row in self.rows],
+            "saturated": [_or_dash(row.saturated, ".0%") for row in self.rows],
+            "gradient rms": [_or_dash(row.gradient_rms, ".1e") for row in self.rows],
+            "params": [_or_dash(row.param_norm, ".3g") for row in self.rows],
+            "their gradient": [_or_dash(row.param_gradient_norm, ".1e") for row in self.rows],
+            "update/params": [_or_dash(row.update_ratio, ".1e") for row in self.rows],
             "not finite": [", ".join(f"{name} {n:,}" for name, n in pairs if n) or "-" for pairs in counts],
         }
         for optional in ("saturated", "not finite"):
@@ -115,7 +115,7 @@ class LayerReport(Table[LayerRow]):
         return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
 
 
-def _text(value: float | None, form: str) -> str:
+def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
@@ -137,9 +137,6 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
       task: the `Task`.
       ts: the `TrainState`.
       batch: ``(x, y)`` or ``(x, y, sample_weight)``.
-
-    Returns:
-      A `LayerReport`, which prints as a table and holds the numbers.
 
     Raises:
       InputError: for data that does not fit the task or is not finite; for traced values (inside ``jit`` or ``vmap``).

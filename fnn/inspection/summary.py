@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import jax
@@ -18,7 +19,7 @@ from ..nn.layer import Layer, example_of
 from ..nn.observe import call_name
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
-from .layers import count_of, layer_calls, layer_of, rooted
+from .layers import LayerCall, count_of, layer_calls, layer_of, rooted
 
 _MOST_NAMED = 6  # frozen parameters listed below the table
 
@@ -114,9 +115,6 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
       x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
       frozen: paths of further frozen parameters, as in `freeze`; those that a task's optimizer freezes are included.
 
-    Returns:
-      A `Summary`, which prints as a table and holds the numbers.
-
     Raises:
       InputError: when a layer rejects its input, with its name and position; when ``frozen`` matches no parameter.
 
@@ -137,33 +135,34 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     layer = layer_of("summary", model)
     x = example_of("summary", x)
     params, state = jax.eval_shape(layer.init, jax.random.key(0), x)
-    chosen = {path for path in paths(params) if matches(frozen, path)}
     if frozen != ():
         check_matches("summary, frozen", frozen, paths(params))
-    fixed = chosen | (frozen_paths(model.optimizer, params) if isinstance(model, Task) else set())
+    fixed = frozen_paths(model.optimizer, params) if isinstance(model, Task) else set()
+    fixed |= {path for path in paths(params) if matches(frozen, path)}
     whole = rooted(layer, params, state)
     prefix = "" if whole[0] is layer else f"{layer.name}/"
     calls = layer_calls(*whole, x)  # first, since a function jitted by the user is traced only once
     has_model = "Model" in (layer.kind, *(call.two.layer.kind for call in calls))
     edges = connections(*whole, resized(x, 2))[0] if has_model else {}
+    frozen_here = {f"{prefix}{path}" for path in fixed}
     rows: list[Row] = []
     for call in calls:
-        count, size = count_of(call.own)
-        own = {path.removeprefix(prefix): leaf for (part, path), leaf in call.own.items() if part == "params"}
-        trained = [leaf for path, leaf in own.items() if path not in fixed]
-        place = call.two.place
-        if any(number > 1 for _, number in place[:-1]):  # inside a repeated call
-            continue
-        number = place[-1][1] if place else 1
-        connected = tuple(map(source_name, edges.get(place, ())))
-        row = Row(call.path, call.two.layer.kind, call.shape("y"), count, size, count_of(trained)[0], number, connected)
-        # A repeated call owns nothing; without a number it equals an earlier row.
-        if call.own or number > 1 or not any(row[:3] == earlier[:3] for earlier in rows):
+        *around, (_, number) = call.two.place or (("", 1),)
+        row = _row(call, frozen_here, number, map(source_name, edges.get(call.two.place, ())))
+        repeats = number == 1 and not call.own and any(row[:3] == earlier[:3] for earlier in rows)
+        if not repeats and all(outer == 1 for _, outer in around):  # else it is inside a repeated call
             rows.append(row)
     total, size = count_of((params, state))
     trainable = count_of([leaf for path, leaf in paths(params).items() if path not in fixed])[0]
     in_order = tuple(path for path in paths(params) if path in fixed)
     return Summary(tuple(rows), trainable, total - trainable, size, in_order)
+
+
+def _row(call: LayerCall, fixed: Collection[str], number: int, sources: Iterable[str]) -> Row:
+    count, size = count_of(call.own)
+    trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
+    kind, shape = call.two.layer.kind, call.shape("y")
+    return Row(call.path, kind, shape, count, size, count_of(trained)[0], number, tuple(sources))
 
 
 def devices() -> str:

@@ -26,12 +26,7 @@ Factor = Scalar | Sequence[Scalar]
 
 
 def affine_transform(
-    x: Array,
-    matrix: Array,
-    *,
-    interpolation: str = "bilinear",
-    fill_mode: str = "constant",
-    fill_value: Scalar = 0.0,
+    x: Array, matrix: Array, *, interpolation: str = "bilinear", fill_mode: str = "constant", fill_value: Scalar = 0.0
 ) -> Array:
     """Read each image at transformed positions: ``y[i, j] = x[matrix @ (i, j, 1)]``.
 
@@ -68,7 +63,7 @@ def affine_transform(
     wide = widest(x.dtype, matrix.dtype)
     matrix = jnp.broadcast_to(matrix, (x.shape[0], 2, 3)).astype(wide)
     fill = jnp.asarray(fill_value, wide) if fill_mode == "constant" else None
-    read = partial(_INTERPOLATION[interpolation], fold=_FOLD[fill_mode], fill=fill)
+    read = partial(_INTERPOLATION[interpolation], fold=_REINDEX[fill_mode], fill=fill)
     return jax.vmap(read)(x, *_positions(matrix, x.shape[1], x.shape[2])).astype(x.dtype)
 
 
@@ -84,7 +79,7 @@ def _positions(matrix: Array, height: int, width: int) -> tuple[Array, Array]:
     return row, column
 
 
-def _bilinear(image: Array, row: Array, column: Array, *, fold: Fold, fill: Array | None) -> Array:
+def _bilinear(image: Array, row: Array, column: Array, *, fold: Reindex, fill: Array | None) -> Array:
     top, left = jnp.floor(row), jnp.floor(column)
     down, right = (row - top)[..., None], (column - left)[..., None]
     pixel = partial(_pixels, image, fold=fold, fill=fill, dtype=row.dtype)
@@ -93,11 +88,11 @@ def _bilinear(image: Array, row: Array, column: Array, *, fold: Fold, fill: Arra
     return (1 - down) * upper + down * lower
 
 
-def _nearest(image: Array, row: Array, column: Array, *, fold: Fold, fill: Array | None) -> Array:
+def _nearest(image: Array, row: Array, column: Array, *, fold: Reindex, fill: Array | None) -> Array:
     return _pixels(image, jnp.floor(row + 0.5), jnp.floor(column + 0.5), fold=fold, fill=fill, dtype=row.dtype)
 
 
-def _pixels(image: Array, row: Array, column: Array, *, fold: Fold, fill: Array | None, dtype: np.dtype) -> Array:
+def _pixels(image: Array, row: Array, column: Array, *, fold: Reindex, fill: Array | None, dtype: np.dtype) -> Array:
     """The pixels at whole rows and columns, which may lie outside the image."""
     height, width, channels = image.shape
     inner_row, inner_column = fold(row.astype(jnp.int32), height), fold(column.astype(jnp.int32), width)
@@ -109,7 +104,7 @@ def _pixels(image: Array, row: Array, column: Array, *, fold: Fold, fill: Array 
     return jnp.where(inside[..., None], pixels, fill)
 
 
-Fold = Callable[[Array, int], Array]
+Reindex = Callable[[Array, int], Array]
 """``fold(index, size)`` brings an index of any size into [0, size)."""
 
 
@@ -126,13 +121,13 @@ def _wrap(index: Array, size: int) -> Array:
     return index % size
 
 
-_FOLD: dict[str, Fold] = {"constant": _clip, "nearest": _clip, "reflect": _reflect, "wrap": _wrap}
+_REINDEX: dict[str, Reindex] = {"constant": _clip, "nearest": _clip, "reflect": _reflect, "wrap": _wrap}
 _INTERPOLATION: dict[str, Callable[..., Array]] = {"bilinear": _bilinear, "nearest": _nearest}
 _MODES = {"horizontal": (False, True), "vertical": (True, False), "horizontal_and_vertical": (True, True)}
 
 
 def _check_sampling(where: str, interpolation: str, fill_mode: str) -> None:
-    for name, value, table in (("interpolation", interpolation, _INTERPOLATION), ("fill_mode", fill_mode, _FOLD)):
+    for name, value, table in (("interpolation", interpolation, _INTERPOLATION), ("fill_mode", fill_mode, _REINDEX)):
         if value not in table:
             fail(where, expected=f"{name} to be one of {', '.join(table)}", got=repr(value))
 
@@ -198,7 +193,7 @@ def _affine_layer(
     return _random_layer(kind, name, 2, lambda x, shares: read(x, matrix_of(shares, x.shape[1], x.shape[2])))
 
 
-def _rows(a: Array, b: Array, c: Array, d: Array, e: Array, f: Array) -> Array:
+def _matrices(a: Array, b: Array, c: Array, d: Array, e: Array, f: Array) -> Array:
     """The matrices ``[[a, b, c], [d, e, f]]`` of a batch, from its entries (batch,)."""
     return jnp.stack([a, b, c, d, e, f], axis=-1).reshape(-1, 2, 3)
 
@@ -262,7 +257,7 @@ def RandomTranslation(
     def matrix_of(shares: Array, height: int, width: int) -> Array:
         zero, one = jnp.zeros_like(shares[:, 0]), jnp.ones_like(shares[:, 0])
         dy, dx = height * _between(down, shares[:, 0]), width * _between(right, shares[:, 1])
-        return _rows(one, zero, -dy, zero, one, -dx)
+        return _matrices(one, zero, -dy, zero, one, -dx)
 
     return _affine_layer("RandomTranslation", name, matrix_of, fill_mode, interpolation, fill_value)
 
@@ -290,7 +285,7 @@ def RandomRotation(
     def matrix_of(shares: Array, height: int, width: int) -> Array:
         angle = 2 * np.pi * _between(turn, shares[:, 0])
         cos, sin, y, x = jnp.cos(angle), jnp.sin(angle), (height - 1) / 2, (width - 1) / 2
-        return _rows(cos, sin, y - cos * y - sin * x, -sin, cos, x + sin * y - cos * x)
+        return _matrices(cos, sin, y - cos * y - sin * x, -sin, cos, x + sin * y - cos * x)
 
     return _affine_layer("RandomRotation", name, matrix_of, fill_mode, interpolation, fill_value)
 
@@ -322,7 +317,7 @@ def RandomZoom(
         zero = jnp.zeros_like(shares[:, 0])
         y = _between(tall, shares[:, 0])
         x = y if wide is None else _between(wide, shares[:, 1])
-        return _rows(1 + y, zero, -y * ((height - 1) / 2), zero, 1 + x, -x * ((width - 1) / 2))
+        return _matrices(1 + y, zero, -y * ((height - 1) / 2), zero, 1 + x, -x * ((width - 1) / 2))
 
     return _affine_layer("RandomZoom", name, matrix_of, fill_mode, interpolation, fill_value)
 

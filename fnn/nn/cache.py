@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_count, is_concrete
+from .._core.context import setting
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.types import Array, DType, PyTree
 from .layer import Layer, example_of
-from .observe import current_path, is_repeated_call, setting
+from .observe import current_path, is_repeated_call
 
 
 class KeyValueCache(NamedTuple):

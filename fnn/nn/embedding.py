@@ -14,6 +14,7 @@ import numpy as np
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
+from .._core.context import setting
 from .._core.described import described
 from .._core.dtypes import is_float, lift
 from .._core.errors import describe, fail
@@ -22,7 +23,6 @@ from .._core.types import Array, ArraySpec, DType, Key, PyTree
 from .initializers import Initializer, get_initializer
 from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, sequence_of
-from .observe import setting
 from .regularized import EmbeddingOptions, regularized
 
 # For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.

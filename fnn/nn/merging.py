@@ -25,7 +25,7 @@ def _parts(kind: str, inputs: PyTree) -> tuple[list[Array], list[Array]]:
         fail(kind, expected="a tuple or list of arrays", got=got, hint=hint)
     values, masks = zip(*(sequence_of(f"{kind}, input {i}", x) for i, x in enumerate(inputs)), strict=True)
     if any(x.dtype != values[0].dtype or x.ndim == 0 or x.shape[0] != values[0].shape[0] for x in values):
-        _refuse(kind, "arrays of one dtype and one batch size", values)
+        _refuse_shapes(kind, "arrays of one dtype and one batch size", values)
     if any(mask is None for mask in masks) and any(mask is not None for mask in masks):
         got = ", ".join(repr(x) if isinstance(x, Masked) else describe(x) for x in inputs)
         hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
@@ -33,7 +33,7 @@ def _parts(kind: str, inputs: PyTree) -> tuple[list[Array], list[Array]]:
     return list(values), [mask for mask in masks if mask is not None]
 
 
-def _refuse(kind: str, expected: str, values: Sequence[Array]) -> None:
+def _refuse_shapes(kind: str, expected: str, values: Sequence[Array]) -> None:
     fail(kind, expected=expected, got=", ".join(map(describe, values)))
 
 
@@ -48,7 +48,7 @@ def _elementwise(kind: str, name: str, combine: Callable[[list[Array]], Array], 
         # As in Keras, axes are missing directly after the batch: (batch, features) meets (batch, time, features).
         values = [x.reshape(x.shape[:1] + (1,) * (rank - x.ndim) + x.shape[1:]) for x in values]
         if any(len({n for n in sizes if n != 1}) > 1 for sizes in zip(*(x.shape for x in values), strict=True)):
-            _refuse(kind, "arrays of one shape, or of size 1 along some axes", values)
+            _refuse_shapes(kind, "arrays of one shape, or of size 1 along some axes", values)
         y = combine(values)
         return Masked(y, functools.reduce(jnp.logical_or, masks)) if masks else y
 
@@ -109,13 +109,11 @@ def Concatenate(axis: int = -1, *, name: str = "concatenate") -> Layer:
 
     Takes a tuple or list of arrays (batch, ...) of one dtype, which differ along this axis alone. Masks of `Masked`
     inputs are concatenated along the steps; along another axis, a step counts where any mask keeps it, as in Keras.
+    Errors as in `Add`.
 
     Args:
       axis: default the last one; not 0, the batch.
       name: base name in `Sequential`.
-
-    Raises:
-      InputError: as in `Add`.
 
     >>> import jax.numpy as jnp
     >>> print(Concatenate().apply({}, {}, (jnp.array([[1.0, 2.0]]), jnp.array([[3.0]])))[0])
@@ -130,7 +128,7 @@ def Concatenate(axis: int = -1, *, name: str = "concatenate") -> Layer:
         along = axis + rank if axis < 0 else axis
         rests = {x.shape[:along] + x.shape[along + 1 :] for x in values}
         if not 0 < along < rank or any(x.ndim != rank for x in values) or len(rests) > 1:
-            _refuse("Concatenate", f"arrays that differ along axis {axis} alone", values)
+            _refuse_shapes("Concatenate", f"arrays that differ along axis {axis} alone", values)
         y = jnp.concatenate(values, axis=along)
         if not masks:
             return y

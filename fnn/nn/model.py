@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_name
+from .._core.context import setting
 from .._core.described import described, in_words, is_constructor, unshared, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
@@ -25,7 +26,7 @@ from .._core.types import Key, PyTree
 from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
 from .layer import Layer, Output, call_hint, penalties_inside
-from .observe import call, init_inside, inside, pair_of, setting
+from .observe import call, init_inside, inside, pair_of
 
 Path = tuple[str | int, ...]
 Entries = Mapping[Path, PyTree]  # parameters or state by layer
@@ -102,7 +103,7 @@ def Model(
     if not network.flat:
         got = f"none in {listed(layers, 'and')}" if layers else "none"
         fail("Model", expected="layers by name", got=got, hint="Pass them by name: Model(forward, stem=Dense(8)).")
-    mixing = [f"{_text(path)} ({layer.kind})" for path, layer in network.flat.items() if not layer.per_example]
+    mixing = [f"{_joined(path)} ({layer.kind})" for path, layer in network.flat.items() if not layer.per_example]
     if per_example and mixing:
         expected = "layers that treat each example alone, as per_example=True promises"
         fail("Model", expected=expected, got=", ".join(mixing), hint="Leave per_example out.")
@@ -128,7 +129,7 @@ class _Network:
                 known[place] = self._first_inputs(key, x)
             made = {}
             for path, layer in self.flat.items():
-                made[path] = init_inside(_text(path), _place(path), layer, _child(key, path), known[place][path])
+                made[path] = init_inside(_joined(path), _in_layer(path), layer, _child(key, path), known[place][path])
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
@@ -151,7 +152,7 @@ class _Network:
             return y
 
         jax.eval_shape(trace, key, x)
-        if missing := [_text(path) for path in self.flat if path not in first]:
+        if missing := [_joined(path) for path in self.flat if path not in first]:
             hint = "Call it there, or leave it out. init calls forward with train=True."
             fail(self.name, expected="forward to call every layer", got=f"no call of {listed(missing)}", hint=hint)
         return first
@@ -200,7 +201,7 @@ class _Evaluation:
 
     def call(self, path: Path, x: PyTree) -> PyTree:
         """The output of a layer."""
-        where, layer = _place(path), self.network.flat[path]
+        where, layer = _in_layer(path), self.network.flat[path]
         outside = trace_state() == self.transformations
         # Inside a scan or vmap every round would draw the same numbers; a cached trace of jit or checkpoint too.
         key = self.key_of(path, self.calls[path]) if outside else None
@@ -216,7 +217,7 @@ class _Evaluation:
             return f"A layer has no key inside {_TRANSFORMATIONS}. {_OUTSIDE}" if withheld else ""
 
         with hinted(hint):
-            y, new = call(_text(path), where, layer, params, state, x, number=number, key=key, train=self.train)
+            y, new = call(_joined(path), where, layer, params, state, x, number=number, key=key, train=self.train)
         self.keep(path, new)
         return y
 
@@ -258,7 +259,7 @@ class _ShapeEvaluation(_Evaluation):
     def params_of(self, path: Path) -> PyTree:
         if path not in self.first:
             hint = "In init a layer has parameters after its first call."
-            fail(_place(path), expected="a call before its parameters are read", got="none", hint=hint)
+            fail(_in_layer(path), expected="a call before its parameters are read", got="none", hint=hint)
         return _zeros(self._made(path)[0])
 
     def state_of(self, path: Path) -> PyTree:
@@ -270,7 +271,7 @@ class _ShapeEvaluation(_Evaluation):
     def _made(self, path: Path) -> tuple[PyTree, PyTree]:
         """The shapes of a layer's parameters and state."""
         layer = self.network.flat[path]
-        with _shared_shapes() as known, inside(_text(path)), located(_place(path)):
+        with _shared_shapes() as known, inside(_joined(path)), located(_in_layer(path)):
             place = layer, _signature(self.first[path])
             if place not in known:
                 # A new function, since JAX remembers what it traced, and `init` may depend on `cache_request`.
@@ -315,9 +316,9 @@ class BoundLayer:
         """The output for one input, or for several as a tuple."""
         if options:
             got, hint = ", ".join(f"{name}=" for name in options), "The model passes key and train to its layers."
-            fail(_place(self._path), expected="inputs without options", got=got, hint=hint)
+            fail(_in_layer(self._path), expected="inputs without options", got=got, hint=hint)
         if not x:
-            fail(_place(self._path), expected="an input", got="none")
+            fail(_in_layer(self._path), expected="an input", got="none")
         return self._evaluation.call(self._path, _arrays(x[0] if len(x) == 1 else x))
 
     @property
@@ -336,7 +337,7 @@ def _bound(evaluation: _Evaluation, path: Path, layers: Nested) -> object:
 
 def _flatten(path: Path, layers: object) -> Iterator[tuple[Path, Layer]]:
     """Every layer with its path; anything else among them is refused."""
-    where = f"Model, {_text(path)}" if path else "Model"
+    where = f"Model, {_joined(path)}" if path else "Model"
     if isinstance(layers, (dict, list, tuple)):
         for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
             if isinstance(layers, dict):
@@ -371,7 +372,7 @@ def _entries(where: str, kind: str, layers: Nested, tree: PyTree, path: Path = (
     )
     if not fits:
         got = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
-        place = f"{where}, {_text(path)}" if path else where
+        place = f"{where}, {_joined(path)}" if path else where
         fail(
             place,
             expected=f"{kind} of the layers {listed(names, 'and')}",
@@ -412,15 +413,15 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
 
 def _child(key: Key, path: Path) -> Key:
     """The key of a layer, which depends on its path alone; that of ``forward`` has the empty path."""
-    return jax.random.fold_in(key, zlib.crc32(_text(path).encode()))
+    return jax.random.fold_in(key, zlib.crc32(_joined(path).encode()))
 
 
-def _text(path: Path) -> str:
+def _joined(path: Path) -> str:
     return "/".join(map(str, path))
 
 
-def _place(path: Path) -> str:
-    return f"layer {_text(path)!r}"
+def _in_layer(path: Path) -> str:
+    return f"layer {_joined(path)!r}"
 
 
 def _zeros(shapes: PyTree) -> PyTree:

@@ -91,10 +91,7 @@ def multi_head_attention_init(
     }
     return {
         name: initialize(
-            part_key,
-            dtype,
-            kernel=(kernel_initializer, kernel),
-            bias=(bias_initializer, bias) if use_bias else None,
+            part_key, dtype, kernel=(kernel_initializer, kernel), bias=(bias_initializer, bias) if use_bias else None
         )
         for part_key, (name, (kernel, bias)) in zip(split(key, 4), shapes.items(), strict=True)
     }
@@ -183,12 +180,7 @@ def _joined(params: Params, y: Array) -> Array:
 
 
 def _attended(
-    where: str,
-    heads: _Heads,
-    mask: Array | None,
-    real: Array | None,
-    cache: KeyValueCache | None,
-    options: _Options,
+    where: str, heads: _Heads, mask: Array | None, real: Array | None, cache: KeyValueCache | None, options: _Options
 ) -> tuple[Array, KeyValueCache | None]:
     """The output of every head, and the cache after these steps; ``real`` (batch, steps) is False at padding."""
     causal, rotary, rate, key, implementation = options

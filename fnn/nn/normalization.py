@@ -298,11 +298,7 @@ def LayerNorm(
 
 @described
 def RMSNorm(
-    epsilon: Scalar = 1e-6,
-    *,
-    dtype: DType | None = None,
-    name: str = "rms_norm",
-    **weights: Unpack[RMSOptions],
+    epsilon: Scalar = 1e-6, *, dtype: DType | None = None, name: str = "rms_norm", **weights: Unpack[RMSOptions]
 ) -> Layer:
     """Normalization by the root mean square over the last axis; see `rms_norm` for the equation.
 

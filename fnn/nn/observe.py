@@ -6,21 +6,19 @@ each call to the observer, if `observe` set one.
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 
+from .._core.context import setting
 from .._core.errors import describe, fail, located
 from .._core.jaxprs import trace_state
 from .._core.reading import reading
 from .._core.types import Array, Key, PyTree
 from .layer import Layer
-
-T = TypeVar("T")
 
 
 class Trace(NamedTuple):
@@ -53,16 +51,6 @@ _runs: contextvars.ContextVar[int] = contextvars.ContextVar("runs", default=1)
 # The trace in which activations are noted; and by the id of an output: the output, which activation made it, its input.
 _inputs: contextvars.ContextVar[tuple[Hashable, dict[int, tuple[Array, str, Array]]] | None]
 _inputs = contextvars.ContextVar("inputs", default=None)
-
-
-@contextlib.contextmanager
-def setting(variable: contextvars.ContextVar[T], value: T) -> Iterator[None]:
-    """Inside the block, the variable has this value."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
 
 
 def observe(observer: Callable[[Trace], PyTree]) -> AbstractContextManager[None]:

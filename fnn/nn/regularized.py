@@ -73,7 +73,7 @@ class RMSOptions(TypedDict, total=False):
 _PARAMETERS = {name: f"{name}_kernel" for name in ("recurrent", "depthwise", "pointwise")}
 
 
-def _name(path: str) -> str:
+def _leaf(path: str) -> str:
     return path.rpartition("/")[2]
 
 
@@ -95,7 +95,7 @@ def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
 
     # A parameter that the layer does without, such as a bias, has no penalty.
     def penalty(params: PyTree) -> Array:
-        chosen = [(penalties[_name(path)], w) for path, w in paths(params).items() if _name(path) in penalties]
+        chosen = [(penalties[_leaf(path)], w) for path, w in paths(params).items() if _leaf(path) in penalties]
         values = [jnp.asarray(fn(w)) for fn, w in chosen]
         for value in values:
             if value.shape != ():
@@ -104,6 +104,6 @@ def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
         return sum_of(values)
 
     def constraint(params: PyTree) -> PyTree:
-        return map_with_path(lambda path, w: constraints[_name(path)](w) if _name(path) in constraints else w, params)
+        return map_with_path(lambda path, w: constraints[_leaf(path)](w) if _leaf(path) in constraints else w, params)
 
     return layer.replace(penalty=penalty if penalties else None, constraint=constraint if constraints else None)

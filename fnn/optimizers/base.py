@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypedDict, TypeVar, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +14,8 @@ import numpy as np
 from .._core.checks import is_concrete, real_numbers
 from .._core.described import Described, described, in_words
 from .._core.dtypes import is_float, widened, widest
-from .._core.errors import counted, describe, fail, kind_of, noted, shape_text
-from .._core.trees import Where, check_matches, matches, other_entries, path_text, paths
+from .._core.errors import counted, describe, did_you_mean, fail, kind_of, noted, shape_text
+from .._core.trees import Where, check_matches, map_with_path, matches, other_entries, paths
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
@@ -147,15 +146,22 @@ def _check_parameters(params: PyTree) -> None:
             fail(f"optimizer, parameter {path!r}", expected="a floating-point dtype", got=describe(p), hint=hint)
 
 
+class Decays(TypedDict, total=False):
+    """Options that every optimizer has: decay of the learning rate, and of the parameters at some paths."""
+
+    decay: Number
+    weight_decay: Number
+    weight_decay_where: Where
+
+
+def rates_of(decays: Decays) -> dict[str, Number]:
+    """The hyper-parameters among the options."""
+    return {name: cast(Number, rate) for name, rate in decays.items() if name != "weight_decay_where"}
+
+
 @described
 def from_rule(
-    rule: Rule,
-    slots: Mapping[str, Fill],
-    hyper: Mapping[str, Number],
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    rule: Rule, slots: Mapping[str, Fill], hyper: Mapping[str, Number], **decays: Unpack[Decays]
 ) -> Optimizer:
     """Lift a rule on one array to an `Optimizer` on trees; use it to write your own optimizer.
 
@@ -168,9 +174,9 @@ def from_rule(
       slots: by name, ``fill(p) -> array``, the first value of that slot for a parameter ``p`` in float32 at least.
       hyper: hyper-parameters by name, with "learning_rate" among them. A name that an optimizer of the library uses
         has the range that it has there; others must not be NaN.
-      decay: time-based decay, ``lr / (1 + decay * step)``.
-      weight_decay: decoupled decay, ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101).
-      weight_decay_where: the paths it applies to, e.g. ``"*kernel"``.
+      **decays: ``decay=0.0``, time-based decay, ``lr / (1 + decay * step)``; ``weight_decay=0.0``, decoupled decay,
+        ``delta -= lr * weight_decay * p`` (Loshchilov and Hutter 2017, arXiv:1711.05101); ``weight_decay_where="*"``,
+        the paths it applies to, e.g. ``"*kernel"``.
 
     Raises:
       InputError: for a hyper-parameter out of range; from ``init``, for a parameter that is not of a floating-point
@@ -184,14 +190,15 @@ def from_rule(
     >>> print(updates)
     [-0.1  0.1]
     """
-    decays = {name: d for name, d in (("decay", decay), ("weight_decay", weight_decay)) if not is_zero(d)}
-    check_hyper("from_rule", {**hyper, **decays})
-    leaves, schedules = split_schedules({**hyper, **decays})
+    rates = {name: rate for name, rate in rates_of(decays).items() if not is_zero(rate)}
+    where = decays.get("weight_decay_where", "*")
+    check_hyper("from_rule", {**hyper, **rates})
+    leaves, schedules = split_schedules({**hyper, **rates})
 
     def init(params: PyTree) -> OptState:
         _check_parameters(params)
-        if "weight_decay" in decays:
-            check_matches("weight_decay_where", weight_decay_where, paths(params))
+        if "weight_decay" in rates:
+            check_matches("weight_decay_where", where, paths(params))
         # In bfloat16 a slot near 1 stops changing: 1e-3 is rounded away.
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
@@ -200,26 +207,23 @@ def from_rule(
         if not isinstance(state, OptState):
             fail("optimizer", expected="the OptState of optimizer.init(params)", got=kind_of(state))
         _check_state(grads, state, slots, leaves)
-        if "weight_decay" in decays and params is None:
+        if "weight_decay" in rates and params is None:
             fail("optimizer", expected="the parameters, for weight decay", got="None", hint=UPDATE_CALL)
         h = evaluate_hyper(state.hyper, schedules, state.step)
-        if "decay" in decays:
+        if "decay" in rates:
             h["learning_rate"] = h["learning_rate"] / (1 + h["decay"] * state.step.astype(h["decay"].dtype))
         step = state.step + 1
-        flat = jax.tree_util.tree_leaves_with_path(grads)
+
+        def one(path: str, g: Array, p: Array, *own: Array) -> tuple[Array, dict[str, Array]]:
+            decayed = p if "weight_decay" in rates and matches(where, path) else None
+            g = g.astype(widest(g.dtype, p.dtype))
+            return _apply_rule(rule, g, dict(zip(state.slots, own, strict=True)), h, step, decayed)
+
         treedef: PyTree = jax.tree.structure(grads)
-        ps = [None] * len(flat) if params is None else treedef.flatten_up_to(params)
-        columns = {name: treedef.flatten_up_to(tree) for name, tree in state.slots.items()}
-        deltas, new = [], []
-        for i, ((path, g), p) in enumerate(zip(flat, ps, strict=True)):
-            decayed = p if "weight_decay" in decays and matches(weight_decay_where, path_text(path)) else None
-            wide = widest(g.dtype, *([] if p is None else [p.dtype]))
-            own = {name: column[i] for name, column in columns.items()}
-            delta, own = _apply_rule(rule, g.astype(wide), own, h, step, decayed)
-            deltas.append(delta)
-            new.append(own)
-        new_slots = {name: treedef.unflatten([own[name] for own in new]) for name in columns}
-        return treedef.unflatten(deltas), OptState(step, state.hyper, new_slots)
+        done = map_with_path(one, grads, grads if params is None else params, *state.slots.values())
+        done = treedef.flatten_up_to(done)
+        new = {name: treedef.unflatten([slots[name] for _, slots in done]) for name in state.slots}
+        return treedef.unflatten([delta for delta, _ in done]), OptState(step, state.hyper, new)
 
     return Optimizer(init, update)
 
@@ -356,10 +360,8 @@ def _check_names(states: list[tuple[Groups, OptState]], values: Mapping[str, PyT
                 fail(f"set_hyper, {name!r}", expected="a dict of hyper-parameters", got=in_words(value))
             _check_names([(groups[1:], node) for groups, node in states if groups[:1] == (name,)], value)
         elif name not in known:
-            close = ["learning_rate"] if name == "lr" else difflib.get_close_matches(name, known, n=2)
-            hint = f"Known here: {', '.join(sorted(known)) or 'none'}."
-            if close and set(close) <= known:
-                hint = f"Use {' or '.join(close)}."
+            meant = did_you_mean("learning_rate" if name == "lr" else name, known)
+            hint = meant or f"Known here: {', '.join(sorted(known)) or 'none'}."
             if name in ("momentum", "decay", "weight_decay"):
                 hint += f" A {name} of plain 0 is left out when the optimizer is made; pass jnp.zeros(()) to keep it."
             elif name == "learning_rate" and known:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from .._core.norms import divided, root
 from .._core.trees import Where, zeros_like
 from .._core.typed import finfo
 from .._core.types import Array, Scalar
-from .base import Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero
+from .base import Decays, Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero, rates_of
 from .hyper import check_hyper
 
 Delta = tuple[Array, Mapping[str, Array | None]]
@@ -37,17 +37,18 @@ def _optimizer(
     equation: Callable[..., Delta],
     slots: Mapping[str, str],
     hyper: Mapping[str, Number],
-    decay: Number,
-    weight_decay: Number,
-    weight_decay_where: Where,
+    decays: Decays,
     **fills: Fill,
 ) -> Optimizer:
     """An optimizer from its equation, ``equation(g, t, **slots, **hyper) -> Delta``, for `from_rule`.
 
     ``slots`` names the slot in the state for each letter in the equation; ``fills`` gives first values other than 0. A
     ``momentum`` of plain 0 is left out, with the slot of the same name.
+
+    Slots have the names that Keras gives them: Adam's ``m`` is "momentum" and its ``v`` "velocity". They are not the
+    hyper-parameter ``momentum`` of `sgd` and `rmsprop`, which stands in ``hyper``.
     """
-    check_hyper(name, {**hyper, "decay": decay, "weight_decay": weight_decay})
+    check_hyper(name, {**hyper, **rates_of(decays)})
     if "momentum" in hyper and is_zero(hyper["momentum"]):
         hyper = {key: value for key, value in hyper.items() if key != "momentum"}
         slots = {letter: slot for letter, slot in slots.items() if slot != "momentum"}
@@ -58,9 +59,7 @@ def _optimizer(
         return delta, {slots[letter]: value for letter, value in new.items() if value is not None}
 
     starts = {slot: fills.get(slot, zeros_like) for slot in slots.values()}
-    return from_rule(
-        lifted, starts, hyper, decay=decay, weight_decay=weight_decay, weight_decay_where=weight_decay_where
-    )
+    return from_rule(lifted, starts, hyper, **decays)
 
 
 def _epsilon(given: Number | None) -> Number:
@@ -86,13 +85,7 @@ def _inverse_root(v: Array) -> Array:
 
 @described
 def sgd(
-    learning_rate: Number = 0.01,
-    momentum: Number = 0.0,
-    nesterov: bool = False,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    learning_rate: Number = 0.01, momentum: Number = 0.0, nesterov: bool = False, **decays: Unpack[Decays]
 ) -> Optimizer:
     """Stochastic gradient descent, with momentum (Polyak 1964) or Nesterov's momentum (Sutskever et al. 2013).
 
@@ -104,8 +97,8 @@ def sgd(
       learning_rate: a number, a schedule, or a function of the step.
       momentum: 0 for none.
       nesterov: whether to use Nesterov's form.
-      decay: time-based decay of the learning rate, ``lr / (1 + decay * step)``.
-      weight_decay: decoupled weight decay; ``weight_decay_where`` chooses the parameters by path.
+      **decays: ``decay=0.0``, time-based decay of the learning rate, ``lr / (1 + decay * step)``; ``weight_decay=0.0``,
+        decoupled weight decay; ``weight_decay_where="*"``, the paths of the parameters that it applies to.
 
     Raises:
       InputError: for a hyper-parameter out of range, or Nesterov's form without momentum; from ``init``, for a
@@ -125,7 +118,7 @@ def sgd(
         return (momentum * v + delta if nesterov else v), {"v": v}
 
     hyper = {"learning_rate": learning_rate, "momentum": momentum}
-    return _optimizer("sgd", equation, {"v": "momentum"}, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("sgd", equation, {"v": "momentum"}, hyper, decays)
 
 
 @described
@@ -133,10 +126,7 @@ def adagrad(
     learning_rate: Number = 0.01,
     initial_accumulator_value: Scalar = 0.1,
     epsilon: Number | None = 1e-7,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    **decays: Unpack[Decays],
 ) -> Optimizer:
     """Adagrad (Duchi et al. 2011): ``a += g^2``, ``p -= lr g / sqrt(a + epsilon)``.
 
@@ -152,7 +142,7 @@ def adagrad(
 
     fill = functools.partial(jnp.full_like, fill_value=initial_accumulator_value)
     slots, hyper = {"a": "accumulator"}, {"learning_rate": learning_rate, "epsilon": _epsilon(epsilon)}
-    return _optimizer("adagrad", equation, slots, hyper, decay, weight_decay, weight_decay_where, accumulator=fill)
+    return _optimizer("adagrad", equation, slots, hyper, decays, accumulator=fill)
 
 
 @described
@@ -162,10 +152,7 @@ def rmsprop(
     momentum: Number = 0.0,
     epsilon: Number | None = 1e-7,
     centered: bool = False,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    **decays: Unpack[Decays],
 ) -> Optimizer:
     """RMSprop (Tieleman and Hinton 2012): ``v = rho v + (1 - rho) g^2``, ``p -= lr g / sqrt(v + epsilon)``.
 
@@ -199,18 +186,12 @@ def rmsprop(
 
     slots = {"v": "velocity", **({"mean": "average"} if centered else {}), "m": "momentum"}
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": _epsilon(epsilon), "momentum": momentum}
-    return _optimizer("rmsprop", equation, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("rmsprop", equation, slots, hyper, decays)
 
 
 @described
 def adadelta(
-    learning_rate: Number = 1.0,
-    rho: Number = 0.95,
-    epsilon: Number | None = 1e-7,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    learning_rate: Number = 1.0, rho: Number = 0.95, epsilon: Number | None = 1e-7, **decays: Unpack[Decays]
 ) -> Optimizer:
     """Adadelta (Zeiler 2012, arXiv:1212.5701).
 
@@ -227,7 +208,7 @@ def adadelta(
 
     slots = {"a": "squared_gradient", "u": "squared_delta"}
     hyper = {"learning_rate": learning_rate, "rho": rho, "epsilon": _epsilon(epsilon)}
-    return _optimizer("adadelta", equation, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adadelta", equation, slots, hyper, decays)
 
 
 @described
@@ -237,10 +218,7 @@ def adam(
     beta_2: Number = 0.999,
     epsilon: Number | None = 1e-7,
     amsgrad: bool = False,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    **decays: Unpack[Decays],
 ) -> Optimizer:
     """Adam (Kingma and Ba 2014, arXiv:1412.6980); with ``weight_decay`` it is `adamw`.
 
@@ -273,7 +251,7 @@ def adam(
 
     slots = {"m": "momentum", "v": "velocity", **({"v_max": "velocity_max"} if amsgrad else {})}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
-    return _optimizer("adam", equation, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adam", equation, slots, hyper, decays)
 
 
 @described
@@ -306,10 +284,7 @@ def adamax(
     beta_1: Number = 0.9,
     beta_2: Number = 0.999,
     epsilon: Number | None = 1e-7,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    **decays: Unpack[Decays],
 ) -> Optimizer:
     """Adamax (Kingma and Ba 2014, arXiv:1412.6980, section 7).
 
@@ -326,7 +301,7 @@ def adamax(
 
     slots = {"m": "momentum", "u": "norm"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
-    return _optimizer("adamax", equation, slots, hyper, decay, weight_decay, weight_decay_where)
+    return _optimizer("adamax", equation, slots, hyper, decays)
 
 
 @described
@@ -335,10 +310,7 @@ def nadam(
     beta_1: Number = 0.9,
     beta_2: Number = 0.999,
     epsilon: Number | None = 1e-7,
-    *,
-    decay: Number = 0.0,
-    weight_decay: Number = 0.0,
-    weight_decay_where: Where = "*",
+    **decays: Unpack[Decays],
 ) -> Optimizer:
     """Nadam, Adam with Nesterov's momentum and the momentum schedule of Dozat 2016.
 
@@ -373,7 +345,7 @@ def nadam(
 
     slots = {"m": "momentum", "v": "velocity", "P": "product"}
     hyper = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": _epsilon(epsilon)}
-    return _optimizer("nadam", equation, slots, hyper, decay, weight_decay, weight_decay_where, product=one)
+    return _optimizer("nadam", equation, slots, hyper, decays, product=one)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -224,9 +224,6 @@ def plan(
       mesh, shard: how rows and parameters are divided over several devices, as in `fit`. Names and sizes of the axes
         are enough, ``jax.sharding.AbstractMesh((4, 4), ("data", "model"))``; by default rows are divided over all.
 
-    Returns:
-      A `Plan`, which prints as a table.
-
     Raises:
       InputError: for an unknown device; for a mesh of another size than ``device``; for a compiler that is not
         installed or that fails; and as `fit` for data, model and ``shard``.
@@ -243,8 +240,8 @@ def plan(
     check_task(task)
     check_count("plan", "batch_size", batch_size)
     data = _shapes(data)
-    if size_of(data) > _MOST_ROWS:
-        fail("plan", expected=f"at most {_MOST_ROWS:,} rows", got=f"{size_of(data):,}")
+    if (size := size_of(data)) > _MOST_ROWS:
+        fail("plan", expected=f"at most {_MOST_ROWS:,} rows", got=f"{size:,}")
     where = None if device is None else target(device)
     ts = jax.eval_shape(partial(init, task), jax.random.key(0), data.x)
     check_fit(task, ts, data)
@@ -252,7 +249,7 @@ def plan(
     if placement is not None:
         placement.check(ts.params)
         task = task.placed(placement)
-    limit = None if size_of(data) <= batch_size else rows_of(data)
+    limit = None if size <= batch_size else size
 
     @cache
     def request_of(size: int) -> Request:
@@ -272,7 +269,7 @@ def plan(
     labels = _Labels(task, ts, data)
     request = request_of(batch_size)
     devices = 1 if placement is None else placement.mesh.size
-    rows, once, collectives = _rows(compiled, labels, _operations(request, labels, devices))
+    rows, once, collectives = _costs_by_place(compiled, labels, _operations(request, labels, devices))
     memory = _memory(compiled, *request.arguments[0:3:2])
     named = None if where is None else where.device
     all_rows = largest is not None and largest == limit
@@ -298,11 +295,8 @@ def _placement(where: Target | None, mesh: AnyMesh | None, shard: Shard | None) 
 def _shapes(data: PyTree) -> Batch:
     """A data set with shapes in place of arrays."""
     leaves = jax.tree.leaves(data)
-    if leaves and all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-        data = jax.tree.map(lambda a: array_spec(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), data)
-        return Batch.of(data)
-    batch: Batch = shape_of(as_batch(data))
-    return batch
+    given = bool(leaves) and all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
+    return Batch.of(shape_of(data if given else as_batch(data)))
 
 
 def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Request:
@@ -330,7 +324,7 @@ def _sent(kind: str, devices: int) -> float:
     return {"all-reduce": 2 * others, "reduce-scatter": devices - 1, "collective-permute": 1.0}.get(kind, others)
 
 
-def _rows(
+def _costs_by_place(
     compiled: Compiled, labels: _Labels, spent: dict[str, PlanRow]
 ) -> tuple[tuple[PlanRow, ...], PlanRow, dict[str, int]]:
     """What each place spends in a step, what is spent once per call, and bytes by kind of collective operation."""
@@ -387,18 +381,17 @@ class _Labels:
     def of(self, scope: str) -> str:
         """The name of the place of an operation."""
         # Of "transpose(jvp(model))/residual/body/dense/dot_general" the words are model, residual, body, dense.
-        parts = scope.split("/")
-        words = [re.sub(r"^(?:\w+\()+|\)+$", "", part) for part in parts]
+        words = [(part, re.sub(r"^(?:\w+\()+|\)+$", "", part)) for part in scope.split("/")]
         places = {"model": self.name, "loss": LOSS, "update": UPDATE, "batch": READ}
-        start = next((i for i, word in enumerate(words) if word in places), None)
-        if start is None or words[start] != "model":
-            return OTHER if start is None else places[words[start]]
+        start = next((i for i, (_, word) in enumerate(words) if word in places), None)
+        if start is None:
+            return OTHER
         path: tuple[str, ...] = ()
-        for word in (
-            word for both in zip(parts[start + 1 :], words[start + 1 :], strict=True) for word in dict.fromkeys(both)
-        ):
+        # Below the model, the words that lead from a layer to one inside it; a layer may itself be named "f(x)".
+        for word in (word for both in words[start + 1 :] for word in dict.fromkeys(both)):
             path = (*path, word) if (*path, word) in self.paths else path
-        return "/".join(path) or self.name
+        inside = words[start][1] == "model"
+        return ("/".join(path) if inside else "") or places[words[start][1]]
 
 
 def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:

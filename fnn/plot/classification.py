@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from .. import metrics
 from .._core.arrays import as_array
 from .._core.checks import check_count
+from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail
 from .._core.flags import flagged
 from .._core.inputs import as_labels
@@ -56,10 +57,7 @@ def images(
       names: of the classes, if labels and predictions are integer class labels; optional.
       columns: images per row; default 8, or more if there are more than 64 images.
       cmap: the matplotlib colour map of grey images; default "gray".
-      axes: an array of axes to draw into, at least one per image; default a new figure.
-
-    Returns:
-      The flat array of axes.
+      axes: axes to draw into, which are returned as a flat array, at least one per image; default a new figure.
 
     Raises:
       InputError: for arrays that are not images, more than 400 of them, too few axes, another number of labels, or an
@@ -164,10 +162,7 @@ def probabilities(
       label: the true class, an integer; optional.
       names: of the classes; default their labels.
       top: number of classes to show, most probable first, plus the true one; default 10, or all in order if at most 20.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for numbers that are not probabilities, and names or labels that do not fit.
@@ -283,10 +278,7 @@ def confusion_matrix(
       names: of the classes; default their labels.
       normalize: show each count as a percentage of its row, the true class.
       threshold: for scores of one class; default 0.5, for probabilities. Pass 0 for logits.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for class labels without a name, and as `metrics.confusion_matrix`.
@@ -299,7 +291,7 @@ def confusion_matrix(
 
     where = "confusion_matrix"
     scores = jnp.asarray(as_array(f"{where}, predictions", predictions))
-    several = jnp.issubdtype(scores.dtype, jnp.floating) and scores.ndim > 1 and scores.shape[-1] > 1
+    several = is_float(scores) and scores.ndim > 1 and scores.shape[-1] > 1
     # A class for each column of scores or each name.
     count = None if names is None or several else len(names)
     matrix = np.asarray(metrics.confusion_matrix(predictions, targets, num_classes=count, threshold=threshold))

@@ -49,10 +49,7 @@ def activation(
     Args:
       name: the name of an activation, or a function of one array.
       low, high: the range of x.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for an unknown name, with close matches, or an empty range.
@@ -96,10 +93,7 @@ def activations(
       names: the functions, as in `activation`; default all that have a name.
       low, high: the range of x.
       columns: pictures per row.
-      axes: an array of axes to draw into, at least one per function; default a new figure.
-
-    Returns:
-      The flat array of axes.
+      axes: axes to draw into, which are returned as a flat array, at least one per function; default a new figure.
 
     Raises:
       InputError: for an unknown name, an empty list or too few axes.
@@ -155,10 +149,7 @@ def decision_boundary(
       level: the boundary for a single output; default 0.5 if all outputs are in [0, 1] and no label is -1, else 0.
       resolution: points on each axis at which the function is evaluated.
       margin: how far the picture extends beyond the points, as a fraction of their range.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for anything but a function as ``predict``, points without two features, labels or names that do not
@@ -318,10 +309,7 @@ def optimizer_paths(
       low, high: the corners of the picture, two numbers each.
       minimum: the lowest point of the surface, marked by a star; optional.
       resolution: points on each axis at which the surface is evaluated.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for ``low`` not below ``high``, paths of another shape, and a constant or infinite surface.

@@ -40,10 +40,7 @@ def model(model: Layer | Task, x: PyTree, *, ax: Axes | None = None) -> Axes:
     Args:
       model: a `Layer`, such as a `Model` or a `Sequential`, or a `Task`.
       x: an input batch (only its shape and dtype are read), or a shape without the batch, ``(28, 28, 1)``.
-      ax: the axes to draw into; default a new figure as large as the graph.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure as large as the graph.
 
     Raises:
       InputError: as `fnn.summary`.

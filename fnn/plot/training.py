@@ -37,10 +37,7 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
     Args:
       history: the result of `fit` or `run`.
       metric: an entry of the history; default "loss".
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: when the history has no such metric or no epoch.
@@ -106,10 +103,7 @@ def layer_statistics(
       values: layer to number, or run to (layer to number); layers keep their order.
       ylabel: the name of the values.
       log: whether the axis of the values is logarithmic; a 0 is then written at the lower edge.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for nothing to draw, a layer without a single number, or negative numbers on a logarithmic axis.
@@ -194,10 +188,7 @@ def layer_report(report: LayerReport, *, axes: ArrayLike | None = None) -> np.nd
 
     Args:
       report: the result of `fnn.layer_report`.
-      axes: an array of axes to draw into, at least three; default a new figure.
-
-    Returns:
-      The flat array of axes.
+      axes: axes to draw into, which are returned as a flat array, at least three; default a new figure.
 
     Raises:
       InputError: for anything but a report, or too few axes.

@@ -28,10 +28,7 @@ def reliability(
     Args:
       curves: the result of `fnn.metrics.reliability` (classes) or `fnn.metrics.coverage_curve` (intervals of a
         regression), or several of one kind by name, e.g. of a single network and of an ensemble.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for anything but curves, or both kinds in one picture.
@@ -101,10 +98,7 @@ def intervals(
       mean: (rows,) or (rows, 1), the predictions; default the middle.
       x: (rows,) or (rows, 1), the positions of the rows; default their rank by ``mean``.
       most: the largest number of rows to draw, evenly spaced among all; default 120. With ``x`` all are drawn.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for lengths that differ, several numbers in a row, or ends in the wrong order.

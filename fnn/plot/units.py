@@ -21,10 +21,7 @@ def unit(unit: Unit, *, ax: Axes | None = None) -> Axes:
 
     Args:
       unit: a `classic.Unit`, which fires where the weighted sum reaches its ``threshold``.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for another number of inputs.
@@ -87,10 +84,7 @@ def network(formula: Formula, *, ax: Axes | None = None) -> Axes:
 
     Args:
       formula: a `classic.Formula`.
-      ax: the axes to draw into; default a new figure.
-
-    Returns:
-      The axes.
+      ax: the axes to draw into, which are returned; default a new figure.
 
     Raises:
       InputError: for a formula without units, or a unit whose inputs come after it.

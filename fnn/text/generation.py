@@ -17,7 +17,7 @@ from .._core.errors import counted, describe, fail, hinted, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
 from .._core.typed import array_spec, jit
-from .._core.types import Array, ArrayLike, PyTree
+from .._core.types import AnyArray, Array, ArrayLike, PyTree
 from .._core.warn import warn
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
@@ -105,24 +105,25 @@ def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
     if np.isnan(rows).any():
         what = "logits" if from_logits is None or from_logits else "probabilities"
         fail("sample", expected=f"{what} without NaN", got="NaN", hint="Has training diverged?")
+    sums_to_1 = _is_1(rows.sum(-1, dtype=np.float64))
     if from_logits is not None and not from_logits:
         if (least := rows.min(initial=0)) < 0:
             hint = "Are they logits? Leave from_logits=False out."
             fail("sample", expected="probabilities of at least 0", got=f"{least:g}", hint=hint)
-        if (wrong := ~_sum_to_1(rows)).any():
-            got = f"a row that sums to {rows[wrong][0].sum():g}"
+        if not sums_to_1.all():
+            got = f"a row that sums to {rows[~sums_to_1][0].sum():g}"
             hint = "Divide by the sum; for logits leave from_logits=False out."
             fail("sample", expected="probabilities that sum to 1 in each row", got=got, hint=hint)
     elif (rows == -np.inf).all(-1).any():
         fail("sample", expected="logits above -infinity in each row", got="a row without any")
-    elif from_logits is None and rows.shape[-1] > 1 and rows.size and (rows >= 0).all() and _sum_to_1(rows).all():
+    elif from_logits is None and rows.shape[-1] > 1 and rows.size and (rows >= 0).all() and sums_to_1.all():
         warn(f"sample: takes these rows for logits, but they sum to 1, like probabilities. {_SAY_WHICH}")
 
 
-def _sum_to_1(rows: np.ndarray) -> np.ndarray:
-    """Whether each row sums to 1, within the rounding of half precision."""
-    close: np.ndarray = np.abs(rows.sum(-1, dtype=np.float64) - 1) < 0.01
-    return close
+def _is_1(total: AnyArray) -> AnyArray:
+    """Whether sums of probabilities are 1, within the rounding of half precision."""
+    excess = total - 1
+    return (excess < 0.01) & (excess > -0.01)
 
 
 _SAY_WHICH = (
@@ -348,8 +349,7 @@ def _generate(
         return ids, jnp.zeros((), bool), differs
     row = predict(window[None])[0]
     row = row.astype(at_least_float32(row.dtype))
-    # Within the rounding of half precision.
-    return ids, (row >= 0).all() & (jnp.abs(row.sum() - 1) < 0.01), differs
+    return ids, (row >= 0).all() & _is_1(row.sum()), differs
 
 
 _WIDTH = "Pass width=..., the length of the training windows, to read a window again for each character."

@@ -16,7 +16,7 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.sharding import on_every_device
-from .._core.trees import other_entries, paths, shape_of
+from .._core.trees import other_entries, paths, resized, shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, PyTree, Shape
 from ..losses.common import check_rows_apart
@@ -114,11 +114,11 @@ def _steps_hint(
     recurrent = next((call for call in reversed(calls) if call.layer.kind in _RECURRENT), None)
     if len(out) > 2 >= len(wanted):
         if recurrent is not None and _shape(recurrent.y)[:2] == out[:2]:
-            return f"For one output per example, leave return_sequences=True out of {_name(recurrent)}."
+            return f"For one output per example, leave return_sequences=True out of {_layer_name(recurrent)}."
         reader = next((call for call in calls if call.layer.kind == "Dense" and len(_shape(call.x)) > 2), None)
-        return f"For one output per example, add fnn.Flatten(){f' before {_name(reader)}' if reader else ''}."
+        return f"For one output per example, add fnn.Flatten(){f' before {_layer_name(reader)}' if reader else ''}."
     if recurrent is not None and len(out) == len(_shape(recurrent.y)) == 2 and _shape(recurrent.x)[:2] == wanted[:2]:
-        return f"For an output at each step, give {_name(recurrent)} return_sequences=True."
+        return f"For an output at each step, give {_layer_name(recurrent)} return_sequences=True."
     return ""
 
 
@@ -127,7 +127,7 @@ def _shape(x: PyTree) -> tuple[int, ...]:
     return tuple(getattr(x.x if isinstance(x, Masked) else x, "shape", ()))
 
 
-def _name(call: Trace) -> str:
+def _layer_name(call: Trace) -> str:
     return f"layer {'/'.join(call.path)!r}"
 
 
@@ -214,8 +214,7 @@ def _total_shapes(task: Task, state: Signature, batch: Signature) -> Totals:
 
 def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """The totals of no example, in new buffers; one row of the data gives the shapes."""
-    one = jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), data)
-    shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
+    shapes = _total_shapes(task, Signature.of(ts), Signature.of(resized(data, 1)))
     return on_every_device(task.placement, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
 
 

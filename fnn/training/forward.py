@@ -10,8 +10,7 @@ import jax
 
 from .._core.errors import fail, noted
 from .._core.jaxprs import Ending, traced_endings
-from .._core.trees import shape_of
-from .._core.typed import array_spec
+from .._core.trees import resized, shape_of
 from .._core.types import Array, Key, PyTree
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs, pair_of
@@ -89,7 +88,7 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree
         if any(ending.is_constant for _, ending in own):
             hint = "Leave it out; for yes or no use the loss 'binary_crossentropy' as well."
             got = "one over a single output, which is always 1"
-            fail("Task", expected=f"a softmax over several outputs{_place(part)}", got=got, hint=hint)
+            fail("Task", expected=f"a softmax over several outputs{_in_output(part)}", got=got, hint=hint)
         if expects(part.loss) == "logits":
             path, ending = own[0]
             if ending.in_probabilities and path not in outputs.activated:
@@ -104,9 +103,8 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree
 
 def _activated_in_training(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[Path, ...]:
     """`ModelOutputs.activated` in training; the model is traced once for any number of rows."""
-    one = jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), x)
     trace = _trace_in_training.__wrapped__ if task.traced else _trace_in_training
-    return trace(task, Signature.of((params, state, one)))
+    return trace(task, Signature.of((params, state, resized(x, 1))))
 
 
 @functools.lru_cache(maxsize=64)
@@ -115,13 +113,13 @@ def _trace_in_training(task: Task, args: Signature) -> tuple[Path, ...]:
     return cast(ModelOutputs, traced).activated
 
 
-def _place(part: OutputLoss) -> str:
+def _in_output(part: OutputLoss) -> str:
     return f" in {part.name!r}" if part.path else ""
 
 
 def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
     """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
-    expected = f"a model that ends in logits{_place(part)} for the loss {loss_name(part.loss)!r}"
+    expected = f"a model that ends in logits{_in_output(part)} for the loss {loss_name(part.loss)!r}"
     got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
     hint = (
         f"Leave the activation out; or write it by name, {activation_of(part.loss)!r}, in the last layer, outside "

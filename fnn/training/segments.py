@@ -23,7 +23,7 @@ def zeros(shapes: T) -> T:
     return tree_map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
-def _rows(data: T, start: Array, count: int) -> T:
+def _segment(data: T, start: Array, count: int) -> T:
     return tree_map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
 
 
@@ -37,7 +37,7 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
     size = rows_of(x)
     whole, rest = divmod(size, batch_size)
     numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
-    parts = jax.lax.map(lambda i: fn(_rows(x, _start(i, size, batch_size), batch_size)), numbers)
+    parts = jax.lax.map(lambda i: fn(_segment(x, _start(i, size, batch_size), batch_size)), numbers)
 
     def join(a: Array) -> Array:
         a = jnp.moveaxis(a, 0, axis)
@@ -66,7 +66,7 @@ def fold_batches(
     whole, rest = divmod(size, batch_size)
 
     def part(start: Array, count: int, first: Array | int) -> R:
-        return fn(_rows(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
+        return fn(_segment(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
 
     def batch(i: Array) -> R:
         return part(_start(i, size, batch_size), batch_size, i * batch_size)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import NamedTuple, TypeVar
 
-import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range, renamed
 from .._core.described import in_words
-from .._core.errors import fail, kind_of, listed
+from .._core.errors import did_you_mean, fail, kind_of
 from .._core.flags import flagged
+from .._core.trees import is_traced
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
@@ -64,9 +63,8 @@ def is_rising(where: str, monitor: str, mode: str | None = None, logs: Collectio
     mode = mode or direction(monitor, logs)
     if mode is None:
         known = [f"{prefix}{name}" for name in DIRECTIONS for prefix in ("", "val_")]
-        close = difflib.get_close_matches(monitor, known, n=3, cutoff=0.85)
-        hint = "Write mode='max' if higher is better, mode='min' if lower is."
-        hint += f" Or did you mean {listed(close)}?" if close else ""
+        meant = did_you_mean(monitor, known, surely=True)
+        hint = f"Write mode='max' if higher is better, mode='min' if lower is. {meant}".strip()
         expected = "mode='max' or mode='min' for an unknown metric"
         fail(where, expected=expected, got=f"monitor={monitor!r} without a mode", hint=hint)
     return mode == "max"
@@ -148,8 +146,7 @@ class Watch(NamedTuple):
             hint = ""
             if self.monitor.startswith("val_") and not any(name.startswith("val_") for name in logs):
                 hint = "Pass validation data."
-            elif close := difflib.get_close_matches(self.monitor, list(logs), n=3, cutoff=0.6):
-                hint = f"Did you mean {listed(close)}?"
+            hint = hint or did_you_mean(self.monitor, logs)
             fail(self.where, expected=f"{self.monitor!r} in the logs", got=str(list(logs)), hint=hint)
 
     def value(self, logs: Values) -> Array:
@@ -175,7 +172,7 @@ class Watch(NamedTuple):
 
 def _choose(condition: Array, a: T, b: T) -> T:
     """One of two trees; with a known condition no array is touched."""
-    if isinstance(condition, jax.core.Tracer):
+    if is_traced(condition):
         return tree_map(lambda x, y: jnp.where(condition, x, y), a, b)
     return a if condition else b
 
@@ -298,7 +295,7 @@ class _Plateau(PureCallback):
         waited = memory[1]  # negative during a cooldown: minus the epochs left of it
         waited = jnp.where(waited < -1, waited + 1, jnp.where(better, 0, jnp.maximum(waited, 0) + 1))
         lower = ~better & (waited >= self.watch.patience)
-        if isinstance(lower, jax.core.Tracer) or lower:
+        if is_traced(lower) or lower:
             ts = self._reduced(ts, lower)
         return (best, jnp.where(lower, -self.cooldown, waited)), ts, False
 

@@ -8,6 +8,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from .._core.dtypes import is_float
 from .._core.errors import describe, fail, located, shape_text
 from .._core.types import Array, PyTree
 from ..losses.weighting import weighted_sum
@@ -31,7 +32,7 @@ def _stop_gradients(predictions: PyTree, counts: Array | bool) -> PyTree:
         return predictions if counts else jax.lax.stop_gradient(predictions)
 
     def selected(p: PyTree) -> PyTree:
-        if p.shape[: counts.ndim] != counts.shape or not jnp.issubdtype(p.dtype, jnp.inexact):
+        if p.shape[: counts.ndim] != counts.shape or not is_float(p):
             return p
         return jnp.where(along_rows(counts, p) if counts.ndim else counts, p, jax.lax.stop_gradient(p))
 

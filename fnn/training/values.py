@@ -13,15 +13,14 @@ import numpy as np
 
 from .._core.checks import is_concrete
 from .._core.errors import located
-from .._core.trees import paths, shape_of
-from .._core.typed import array_spec
-from .._core.types import Array, DType, PyTree, Shape
+from .._core.trees import paths
+from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import check_targets, facts_of
 from ..metrics.names import check_labels
 from ..nn.masks import Masked
 from ..optimizers.base import OptimizerLike, get_hyper
-from .batch import Batch, rows_that_count
+from .batch import Batch, Signature, rows_that_count
 from .checks import check_part
 from .outputs import OutputLoss
 from .state import TrainState
@@ -49,9 +48,8 @@ def check_known_targets(task: Task, data: Batch, where: str, *, wait: bool = Tru
     values = jax.tree.leaves((data.y, data.weight))
     if not all(_is_known(a, wait) for a in values) or not any(map(_limits_targets, task.parts)):
         return
-    leaves, treedef = jax.tree.flatten(data)
     trace = _predictions.__wrapped__ if task.traced else _predictions
-    for part, predictions in trace(task, treedef, tuple((a.shape, a.dtype) for a in leaves)):
+    for part, predictions in trace(task, Signature.of(data)):
         targets, weight = part.of("targets", data.y), part.weight_of(data.weight)
         key = id(targets), part.loss, part.metrics, getattr(predictions, "shape", None)
         if weight is not None:
@@ -78,11 +76,9 @@ def _limits_targets(part: OutputLoss) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _predictions(
-    task: Task, treedef: jax.tree_util.PyTreeDef, leaves: tuple[tuple[Shape, DType], ...]
-) -> list[tuple[OutputLoss, PyTree]]:
+def _predictions(task: Task, shapes: Signature) -> list[tuple[OutputLoss, PyTree]]:
     """The outputs whose targets are limited, with the shapes of their predictions; none if the batch does not fit."""
-    batch: Batch = shape_of(treedef.unflatten([array_spec(*leaf) for leaf in leaves]))
+    batch: Batch = shapes.tree()
 
     def predict(x: PyTree) -> PyTree:
         return task.model.apply(*task.model.init(jax.random.key(0), x), x)[0]

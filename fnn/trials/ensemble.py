@@ -13,18 +13,17 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._core.checks import check_count, check_key
-from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
 from .._core.sharding import on_every_device, parse_placement
 from .._core.tables import column_widths, table_line
-from .._core.trees import paths, rows_at, shape_of
-from .._core.typed import array_spec, jit, tree_map
+from .._core.trees import all_finite, is_traced, paths, resized, rows_at, shape_of
+from .._core.typed import jit, tree_map
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows, warn_of_nan, with_nan_row_metric
-from ..training.batch import Batch, as_batch, size_of, take
+from ..training.batch import Batch, as_batch, rows_of, size_of, take
 from ..training.checks import check_fit, check_input
 from ..training.epoch import check_sizes
 from ..training.run import run
@@ -162,14 +161,14 @@ class Ensemble:
         ts = self._working()
         data = _checked(self.task, shape_of_one(ts), data, "data", train=False)
         task = with_nan_row_metric(self.task)
-        own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(int(batch_size), size_of(data))))
+        own, each = jax.device_get(evaluate_ensemble(task, ts, data, min(int(batch_size), rows_of(data))))
         warn_of_nan("evaluate", pop_nan_rows(task, own))
         names = log_names(self.task)
         return {name: float(own[name]) for name in names} | {f"member_{n}": float(np.mean(each[n])) for n in names}
 
     def _working(self) -> TrainState:
         """The states of the members that did not fail."""
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(self)):
+        if is_traced(self):
             hint = "Inside jit, vmap or grad, use task.model.apply on ensemble.ts."
             fail("ensemble", expected="members with values", got="traced arrays", hint=hint)
         good = np.flatnonzero(~np.asarray(self.failed))
@@ -228,14 +227,8 @@ def _stacked(states: object) -> TrainState:
     return stacked
 
 
-@jit
-def _finite(ts: TrainState) -> Array:
-    """Whether parameters and layer state of each member are finite, (members,)."""
-    good = jnp.ones(ts.step.shape, bool)
-    for leaf in jax.tree.leaves((ts.params, ts.state)):
-        if is_float(leaf):
-            good &= jnp.isfinite(leaf).reshape(leaf.shape[0], -1).all(1)
-    return good
+# Whether parameters and layer state of each member are finite, (members,).
+_finite = jit(jax.vmap(lambda ts: all_finite((ts.params, ts.state))))
 
 
 def _last(history: Mapping[str, ArrayLike]) -> dict[str, list[float]]:
@@ -333,14 +326,15 @@ def ensemble(
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     ts = _start(task, key, data)
     data = _checked(task, ts, data, "data", train=True)
-    check_sizes("ensemble", size_of(data), batch_size, False)
+    size = rows_of(data)
+    check_sizes("ensemble", size, batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
     how, placement = _How(members, bootstrap, same_order, at_once, mesh), parse_placement(mesh)
     key, data, validation_data = on_every_device(placement, (key, data, validation_data))
     options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:
-        span = f"{counted(epochs, 'epoch')} of {counted(size_of(data), 'row')}"
+        span = f"{counted(epochs, 'epoch')} of {counted(size, 'row')}"
         print(f"ensemble: {members_text(members)}, {span}", flush=True)
     states, history, rows = _train(task, how, tuple(options.items()), key, data, validation_data)
     history = jax.device_get(history)
@@ -363,17 +357,13 @@ def _start(task: Task, key: Key, data: PyTree) -> TrainState:
     if is_stream(data):
         hint = "Gather the batches, or train the members one by one and pass their states to fnn.Ensemble.of."
         fail("ensemble", expected="arrays, (x, y)", got=kind_of(data), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((key, data))):
+    if is_traced((key, data)):
         hint = "Inside jit, vmap or grad, use fnn.run under fnn.many."
         fail("ensemble", expected="concrete values", got="traced ones", hint=hint)
     batch = as_batch(data, defer_checks=True)
     size_of(batch)  # checks it
-    shapes: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
+    shapes: TrainState = jax.eval_shape(lambda: init(task, key, resized(shape_of(batch.x), 1)))
     return shapes
-
-
-def _one_row(x: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), shape_of(x))
 
 
 def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: bool) -> Batch:
@@ -391,14 +381,14 @@ def _train(
     task: Task, how: _How, options: tuple[tuple[str, Any], ...], key: Key, data: Batch, validation_data: Batch | None
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
     """States, history and rows of all members; ``options`` are arguments of `run`."""
-    size, order_key = size_of(data), jax.random.fold_in(key, jnp.uint32(_ORDER)) if how.same_order else None
+    size, order_key = rows_of(data), jax.random.fold_in(key, jnp.uint32(_ORDER)) if how.same_order else None
 
     def member(key: Key) -> tuple[TrainState, dict[str, Array], Array | None]:
         own, rows = data, None
         if how.bootstrap:
             rows = jax.random.randint(jax.random.fold_in(key, jnp.uint32(_ROWS)), (size,), 0, size, jnp.int32)
             own = take(data, rows)
-        ts = init(task, key, _one_row(data.x))
+        ts = init(task, key, resized(data.x, 1))
         ts, history = run(task, ts, own, validation_data=validation_data, order_key=order_key, **dict(options))
         return ts, history, rows
 

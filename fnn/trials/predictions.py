@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.dtypes import at_least_float32, widened
+from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.typed import jit
 from .._core.types import Array, PyTree
@@ -173,7 +173,7 @@ def _over_members(a: Array) -> tuple[Array, Array]:
     They are computed from differences to the first member, which are exact where all agree and lose little precision
     where the outputs are far from 0.
     """
-    a = a.astype(at_least_float32(a.dtype)) if jnp.issubdtype(a.dtype, jnp.inexact) else a.astype(jnp.float32)
+    a = a.astype(at_least_float32(a.dtype) if is_float(a) else jnp.float32)
     shifted = a - a[:1]
     shift = shifted.mean(0)
     return a[0] + shift, jnp.square(shifted - shift[None]).mean(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import difflib
 import io
 import os
 from collections.abc import Hashable, Iterable, Mapping
@@ -13,10 +12,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._core.dtypes import is_float
-from .._core.errors import counted, describe, fail, listed
+from .._core.dtypes import is_float, is_key
+from .._core.errors import counted, describe, did_you_mean, fail
 from .._core.files import FilePath, check_ending, write_whole
-from .._core.random import is_key
 from .._core.tables import column_widths, table_line
 from .._core.types import PyTree
 
@@ -220,6 +218,5 @@ def check_known(expected: str, name: object, options: Iterable[str], hint: str =
     """Refuse a name that is not among the options, and suggest close ones."""
     options = list(options)
     if name not in options:
-        close = difflib.get_close_matches(str(name), options, n=3, cutoff=0.5)
-        guess = f"Did you mean {listed(close)}?" if close else f"Known: {', '.join(sorted(options))}."
-        fail(where, expected=expected, got=repr(name), hint=hint or guess)
+        hint = hint or did_you_mean(name, options) or f"Known: {', '.join(sorted(options))}."
+        fail(where, expected=expected, got=repr(name), hint=hint)

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.sharding import on_every_device, parse_placement
-from .._core.trees import rows_at
+from .._core.trees import all_finite, rows_at
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .._core.warn import warn
@@ -99,7 +99,11 @@ def sweep(
     found = Sweep(configs, np.full(size, np.nan), [{}] * size, np.ones(size, bool), monitor or "", False, None, states)
     with _bar(verbose, size) as bar:
         for group in _groups(configs, structural):
-            found = _train(trial, group, found, bar, mode=mode, members=members, at_once=at_once, mesh=mesh)
+            found, count, train = _program_of(trial, group, found, mode, members, at_once, mesh)
+            for start in range(0, len(group.indices), count):
+                part = group.indices[start : start + count]
+                found = _added(found, part, *train(start))
+                bar.update(len(part))
     if found.failed.all():
         warn(
             f"sweep: {counted(size, 'trial')} became non-finite and none remains, so ts is None. "
@@ -176,24 +180,25 @@ def _identity(name: str, value: object) -> Hashable:
     return value
 
 
-def _train(
+def _program_of(
     trial: Trial,
     group: _Group,
     found: Sweep,
-    bar: Any,
-    *,
     mode: str | None,
     members: int | None,
     at_once: int | None,
     mesh: Mesh | None,
-) -> Sweep:
-    """Train the trials of a group, in calls of one compiled program, and add their results to those found so far."""
+) -> tuple[Sweep, int, Callable[[int], PyTree]]:
+    """The program of a group: the number of trials per call, and ``train(start)``, which trains as many from there on.
+
+    The first entry holds the results so far, with the value to monitor in them.
+    """
 
     def one(varied: Config) -> tuple[PyTree, dict[str, Array], Array]:
         out = trial(**varied, **group.fixed)
         if not (isinstance(out, tuple) and len(out) == 2 and isinstance(out[1], Mapping)):
             fail("sweep", expected="a trial that returns (ts, history), as fnn.run does", got=describe(out))
-        return out[0], dict(out[1]), _is_finite(out[0])
+        return out[0], dict(out[1]), all_finite(out[0].params if isinstance(out[0], TrainState) else ())
 
     names = [name for name in group.configs[0] if name not in group.fixed]
     stacked = {name: _stack(name, [config[name] for config in group.configs]) for name in names}
@@ -222,11 +227,7 @@ def _train(
     count, program = _fitting(
         lambda count: compile_program(batch, *arguments(0, count)), size, each / devices, members if names else 1
     )
-    for start in range(0, size, count):
-        part = group.indices[start : start + count]
-        found = _added(found, part, *program(*arguments(start, count)))
-        bar.update(len(part))
-    return found
+    return found, count, lambda start: program(*arguments(start, count))
 
 
 def _fitting(make: Callable[[int], Program], trials: int, each: float, members: int | None) -> tuple[int, Program]:
@@ -244,13 +245,6 @@ def _fitting(make: Callable[[int], Program], trials: int, each: float, members: 
         if members is not None or count == 1 or needed <= room:
             return count, program
         count = max(1, min(count // 2, int(count * room / needed)))
-
-
-def _is_finite(ts: PyTree) -> Array:
-    """Whether all parameters are finite, traced."""
-    leaves = jax.tree.leaves(ts.params) if isinstance(ts, TrainState) else []
-    finite = [jnp.isfinite(leaf).all() for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.stack(finite).all() if finite else jnp.bool_(True)
 
 
 def _stack(name: str, values: list[PyTree]) -> PyTree:

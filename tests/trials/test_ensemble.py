@@ -543,7 +543,7 @@ NAN = np.where(np.arange(44)[:, None] == 3, np.nan, X).astype("float32")
         (lambda: train(verbose=3), r"expected verbose 0 or 1, got 3"),
         (lambda: train(bootstrap=True, same_order=True), r"expected either bootstrap or same_order, got both"),
         (lambda: train(callbacks=[print]), r"expected callbacks such as early_stopping\(\)"),
-        (lambda: train(callbacks=[fnn.early_stopping("val_los")]), r"did you mean 'val_loss'"),
+        (lambda: train(callbacks=[fnn.early_stopping("val_los")]), r"Did you mean 'val_loss'"),
         (lambda: train(validation_data=(V[0], V[1] + 3)), r"validation_data > .* labels in \[0, 3\) .*from 3 to 5"),
         (lambda: train(validation_data=(V[0][:, :2], V[1])), r"^validation_data > layer 'dense'"),
         (lambda: fnn.ensemble(MODEL, KEY, (X, Y)), r"task: expected an fnn\.Task as first argument"),

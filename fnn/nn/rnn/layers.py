@@ -112,8 +112,7 @@ def SimpleRNN(
     options = _Options(units, initializers, return_sequences, return_state, go_backwards, input_dim, dtype)
     init = partial(simple_rnn_init, use_bias=use_bias)
     return regularized(
-        _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options),
-        weights,
+        _recurrent_layer("SimpleRNN", name, init, simple_rnn, {"activation": activation}, options), weights
     )
 
 
@@ -202,6 +201,5 @@ def GRU(
     init = partial(gru_init, use_bias=use_bias, reset_after=reset_after)
     acts = {"activation": activation, "recurrent_activation": recurrent_activation}
     return regularized(
-        _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options),
-        weights,
+        _recurrent_layer("GRU", name, init, partial(gru, reset_after=reset_after), acts, options), weights
     )
