@@ -50,6 +50,26 @@ class Batch(NamedTuple):
         return cls(*data)
 
 
+class InBatches(NamedTuple):
+    """Rows in the order in which they are read, batch by batch: a device can then hold its rows of each.
+
+    Attributes:
+      whole: a tree of arrays (batches, batch_size, ...).
+      rest: the rows of a last, smaller batch; None without one.
+    """
+
+    whole: PyTree
+    rest: PyTree = None
+
+    @classmethod
+    def of(cls, data: PyTree, batch_size: int) -> InBatches:
+        """Rows as they come, in batches of at most this size."""
+        size = min(batch_size, rows_of(data))
+        count, rest = divmod(rows_of(data), size)
+        whole = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
+        return cls(whole, jax.tree.map(lambda a: a[count * size :], data) if rest else None)
+
+
 def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
     """Parse data as users have it: the one door of every function that takes a batch or a data set.
 
@@ -114,6 +134,11 @@ def rows_of(data: PyTree) -> int:
 def take(data: T, rows: Array) -> T:
     """Rows of every array, by numbers known to be in range."""
     return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+
+
+def batch_at(whole: T, number: Array | int) -> T:
+    """A batch of `InBatches.whole`, by its number."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), whole)
 
 
 def along_rows(rows: Array, a: Array) -> Array:

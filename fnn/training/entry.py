@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from .._core.sharding import on_every_device
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
-from .placed import Shard, placed
+from .placed import Shard, data_on_devices, placed
 from .state import TrainState
 from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
@@ -68,7 +67,7 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
         def on_mesh(args: PyTree, kwargs: PyTree, mesh: Mesh | None, shard: Shard | None) -> PyTree:
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
             task, ts = placed(given.pop("task", None), given.pop("ts", None), mesh, shard)
-            return (task, ts, on_every_device(task.placement, given.pop(name))), given
+            return (task, ts, data_on_devices(task, given.pop(name), in_any_order=name == "data")), given
 
         def check(*args: PyTree, **kwargs: PyTree) -> None:
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs

@@ -15,7 +15,7 @@ from .._core.random import permutation
 from .._core.sharding import by_row, placing
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, rows_of, size_of, take
+from .batch import Batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import compiled, parsing
 from .placed import Shard
@@ -71,7 +71,7 @@ def steps(
     ts: TrainState,
     totals: Totals,
     data: Batch,
-    order: Array,
+    order: Array | None,
     first: Array | int,
     count: Array | int,
     *,
@@ -79,18 +79,21 @@ def steps(
     size: Array | int | None = None,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
-    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
+    """``count`` steps from batch ``first``; with a Python ``count`` it can be differentiated.
 
-    Only the first ``size`` rows of the order count; the others pad the last batch. For ``remat`` see `run`.
+    The rows of ``data`` are read in this ``order``; without one ``data`` is that of `InBatches.whole`. Only the first
+    ``size`` rows count; the others pad the last batch. For ``remat`` see `run`.
     """
 
     def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
         ts, totals = carry
-        start = first + i * batch_size
-        rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        start = (first + i) * batch_size
         valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
         with jax.named_scope("batch"), placing(task.placement):
-            batch = take(data, by_row(rows))
+            if order is None:
+                batch = batch_at(data, first + i)
+            else:
+                batch = take(data, by_row(jax.lax.dynamic_slice_in_dim(order, start, batch_size)))
         ts, batch_totals = step_and_totals(task, ts, batch, valid)
         return ts, merge(task, totals, batch_totals)
 

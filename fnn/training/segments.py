@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.types import Array, F, PyTree
-from .batch import rows_of
+from .batch import InBatches, batch_at, rows_of
 
 T = TypeVar("T")
 
@@ -30,7 +30,14 @@ def _start(i: Array, size: int, batch_size: int) -> Array:
 
 
 def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis: int = 0) -> PyTree:
-    """``fn(x)``, computed for ``batch_size`` rows at a time; ``axis`` is that of the rows in each output."""
+    """``fn(x)``, computed for ``batch_size`` rows at a time; ``axis`` is that of the rows in each output.
+
+    `InBatches` are computed as they come.
+    """
+    if isinstance(x, InBatches):
+        whole, rest = x
+        parts = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, whole))
+        return parts if rest is None else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), parts, fn(rest))
     size = rows_of(x)
     whole, rest = divmod(size, batch_size)
     numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
@@ -56,23 +63,34 @@ def fold_batches(
 ) -> PyTree:
     """``fn(batch, valid)`` of all batches, merged; ``valid`` (batch,) is False for rows already seen.
 
-    With ``own_shape`` a smaller last batch keeps its shape instead of reaching back. For ``remat`` see `run`.
+    With ``own_shape`` a smaller last batch keeps its shape instead of reaching back, as that of `InBatches` does. For
+    ``remat`` see `run`.
     """
-    size = rows_of(data)
-    batch_size = min(batch_size, size)
-    whole, rest = divmod(size, batch_size)
+    if isinstance(data, InBatches):
+        count, last = rows_of(data.whole), data.rest
 
-    def part(start: Array, count: int, first: Array | int) -> PyTree:
-        return fn(_rows(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
+        def batch(i: Array) -> PyTree:
+            return every(batch_at(data.whole, i))
 
-    def batch(i: Array) -> PyTree:
-        return part(_start(i, size, batch_size), batch_size, i * batch_size)
+    else:
+        size = rows_of(data)
+        batch_size = min(batch_size, size)
+        count, rest = divmod(size, batch_size)
+        last = _rows(data, jnp.int32(size - rest), rest) if rest and own_shape else None
+        count += rest > 0 and not own_shape
+
+        def batch(i: Array) -> PyTree:
+            start = _start(i, size, batch_size)
+            valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
+            return fn(_rows(data, start, batch_size), valid)
+
+    def every(rows: PyTree) -> PyTree:
+        return fn(rows, jnp.ones(rows_of(rows), bool))
 
     of_batch = rematerialized(batch) if remat else batch
-    count = whole if own_shape else whole + (rest > 0)
     empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
     merged = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
-    return merge(merged, part(jnp.int32(size - rest), rest, size - rest)) if own_shape and rest else merged
+    return merged if last is None else merge(merged, every(last))
 
 
 def rematerialized(fn: F) -> F:

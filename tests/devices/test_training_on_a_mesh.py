@@ -1,5 +1,7 @@
 """Eight devices give the numbers of one."""
 
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from helpers import some
 from jax.sharding import PartitionSpec as P
 
 import fnn
+from fnn._core.trees import bytes_of
+from fnn.training import placed
 
 ROWS, CLASSES = 100, 3
 RNG = np.random.default_rng(0)
@@ -137,10 +141,59 @@ def test_one_program_for_all_steps(mesh):
     assert int(ts.step) == 40
 
 
+@pytest.fixture
+def received(monkeypatch):
+    """For all data that is put on devices from here on: its bytes, and the most that one device receives."""
+    found, put = [], placed.put
+
+    def noted(tree, places):
+        given = put(tree, places)
+        if not isinstance(tree, fnn.TrainState):
+            held = Counter()
+            for shard in (shard for leaf in jax.tree.leaves(given) for shard in leaf.addressable_shards):
+                held[shard.device] += shard.data.nbytes
+            # Arrays of the host go to each device at once, not to the first and from there to the others.
+            assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree))
+            found.append((bytes_of(tree), max(held.values())))
+        return given
+
+    monkeypatch.setattr(placed, "put", noted)
+    return found
+
+
+def batches_of(size):
+    return [(VECTORS[i : i + size], LABELS[i : i + size]) for i in range(0, ROWS // size * size, size)]
+
+
+def test_devices_receive_only_their_rows(mesh, received):
+    task, data = task_of(fnn.Dense(CLASSES)), (VECTORS, LABELS)
+    ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
+    options = {"mesh": mesh, "verbose": 0}
+    evenly = {
+        "train_step": lambda: fnn.train_step(task, ts, (VECTORS[:48], LABELS[:48]), mesh=mesh),
+        "batches": lambda: fnn.fit(task, ts, batches_of(48), **options),
+        "chunks": lambda: fnn.fit(task, ts, (VECTORS[:96], LABELS[:96]), batch_size=48, chunk_bytes=1400, **options),
+        "evaluate": lambda: fnn.evaluate(task, ts, (VECTORS[:96], LABELS[:96]), batch_size=48, mesh=mesh),
+        "evaluate batches": lambda: fnn.evaluate(task, ts, batches_of(48), batch_size=48, mesh=mesh),
+        "predict": lambda: fnn.predict(task, ts, VECTORS[:96], batch_size=48, mesh=mesh),
+    }
+    for name, call in evenly.items():
+        received.clear()
+        call()
+        assert received, name
+        assert all(8 * own == total for total, own in received), name
+    received.clear()
+    fnn.fit(task, ts, data, batch_size=24, validation_data=(VECTORS[:96], LABELS[:96]), eval_batch_size=48, **options)
+    (every, own), (total, eighth) = received
+    assert every == own
+    assert total == 8 * eighth
+
+
 @pytest.mark.slow
-def test_streams_and_chunks(mesh):
+@pytest.mark.parametrize("size", [30, 24])
+def test_streams_and_chunks(size, mesh):
     task = task_of(MODELS["dropout"][1])
-    batches = [(VECTORS[i : i + 30], LABELS[i : i + 30]) for i in range(0, ROWS, 30)]
+    batches = [(VECTORS[i : i + size], LABELS[i : i + size]) for i in range(0, ROWS, size)]
     ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
     one, other = (fnn.fit(task, ts, batches, epochs=2, verbose=0, mesh=where)[0] for where in (None, mesh))
     same(one, other)
