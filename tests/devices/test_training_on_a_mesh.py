@@ -316,6 +316,19 @@ def test_trials_and_members(mesh):
 
 
 @pytest.mark.slow
+def test_functions_jitted_by_the_user_are_traced_for_each_placement():
+    drop = jax.jit(lambda x, key: fnn.Dropout(0.5).apply({}, {}, x, key=key, train=True)[0])
+    own = fnn.Layer(
+        lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (drop(x, key) if train else x, s)
+    )
+    task, data = task_of(fnn.Sequential(fnn.Dense(8), own, fnn.Dense(CLASSES))), (VECTORS, LABELS)
+    halves = [jax.sharding.Mesh(jax.devices()[i : i + 4], ("data",)) for i in (0, 4)]
+    one, other, last = (trained(task, data, mesh=mesh)[0] for mesh in (None, *halves))
+    same(one, other)
+    same(one, last)
+
+
+@pytest.mark.slow
 def test_explicit_axes_are_read_as_automatic(mesh):
     """`jax.make_mesh` gives explicit axes, in which most programs do not trace."""
     assert mesh.axis_types[0] is jax.sharding.AxisType.Explicit
