@@ -15,10 +15,10 @@ from .._core.random import permutation
 from .._core.sharding import by_row, placing
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, batch_at, rows_of, size_of, take
+from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
-from .entry import compiled, parsing
-from .placed import Shard
+from .entry import calls, compiled, parsing
+from .placed import Shard, data_on_devices, placed
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -142,6 +142,27 @@ def check_sizes(where: str, size: int, batch_size: int, drop_remainder: bool) ->
 @parsing("data")
 @compiled
 @partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
+def _train_epoch(
+    task: Task,
+    ts: TrainState,
+    data: PyTree,
+    *,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    order_key: Array | None = None,
+) -> tuple[TrainState, Logs]:
+    check_task(task)
+    check_state(ts)
+    check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)
+    check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
+    check_params(task, ts, data.x)
+    check_opt_state(task, ts)
+    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
+    return ts, results(task, totals)
+
+
+@calls(_train_epoch)
 def train_epoch(
     task: Task,
     ts: TrainState,
@@ -176,12 +197,15 @@ def train_epoch(
         For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
         `fit` and `evaluate` look for NaN.
     """
-    del mesh, shard  # they are part of the task by now, see `parsing`
-    check_task(task)
-    check_state(ts)
-    check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)
-    check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
-    check_params(task, ts, data.x)
-    check_opt_state(task, ts)
-    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
-    return ts, results(task, totals)
+    task, ts = placed(task, ts, mesh, shard)
+    if mesh is not None:
+        data = data_on_devices(task, as_batch(data), in_any_order=True)
+    return _train_epoch(
+        task,
+        ts,
+        data,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_remainder=drop_remainder,
+        order_key=order_key,
+    )

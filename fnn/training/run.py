@@ -12,7 +12,6 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
-from .._core.flags import flagged
 from .._core.types import Array, PyTree
 from .batch import Batch, InBatches, as_batch, size_of
 from .checks import check_opt_state, check_params
@@ -29,7 +28,6 @@ from .values import check_known_targets, warn_of_former_hyper
 
 
 @renamed()
-@flagged
 def run(
     task: Task,
     ts: TrainState,

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from .._core.checks import check_count, check_range, renamed
 from .._core.described import in_words
 from .._core.errors import fail, kind_of, listed
-from .._core.flags import flagged
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import Groups, OptState, map_opt_states, opt_states
@@ -180,7 +179,6 @@ def _choose(condition: Array, a: T, b: T) -> T:
 
 
 @renamed(verbose="it without verbose: it prints nothing", min_epochs="start_from_epoch={}")
-@flagged
 def early_stopping(
     monitor: str = "val_loss",
     *,
