@@ -12,7 +12,7 @@ from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves
 from .._core.types import PyTree
-from ..training.batch import Batch, InBatches, rows_of, size_of
+from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
 from ..training.placed import Shard, placed, read_in_order
@@ -73,7 +73,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
             size = min(batch_size, rows_of(batch))
-            batch = read_in_order(task, inputs.own_copy(batch), size)
+            batch = read_in_order(task, own_copy(batch), size)
             part = _measure_all(task, ts.params, ts.state, batch, size)
             totals = part if totals is None else _merge(task, totals, part)
     logs = as_floats(task, _results(task, totals))

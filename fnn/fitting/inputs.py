@@ -203,11 +203,6 @@ def refuse_empty(where: str) -> NoReturn:
     fail(where, expected="at least one batch", got="none", hint=hint)
 
 
-def own_copy(batch: Batch) -> Batch:
-    """A batch in arrays of its own, since a loader may refill its buffers while the device still reads them."""
-    return jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
-
-
 def check_class_weight(task: Task, predictions: PyTree, class_weight: ClassWeight) -> None:
     """Refuse weights of classes that the model does not have, which would be ignored."""
     part, *others = task.parts

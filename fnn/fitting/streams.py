@@ -14,11 +14,11 @@ from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
 from .._core.types import PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, Signature, as_batch, rows_of
+from ..training.batch import Batch, Signature, as_batch, own_copy, rows_of
 from ..training.epoch import pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
-from .inputs import BatchCheck, ClassWeight, batches, own_copy, refuse_empty, weigh
+from .inputs import BatchCheck, ClassWeight, batches, refuse_empty, weigh
 from .pieces import Piece
 from .sources import Source, StepHooks
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
@@ -88,6 +89,11 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
         hint = "Write sample_weight[:, 0]."
         fail(f"{where}, sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
     return batch
+
+
+def own_copy(batch: Batch) -> Batch:
+    """A batch in arrays of its own, since a loader may refill its buffers while the device still reads them."""
+    return jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
 
 
 def rows_that_count(weight: PyTree) -> Array | None:

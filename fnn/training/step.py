@@ -12,7 +12,7 @@ from .._core.trees import map_with_path
 from .._core.types import Array, Params, PyTree, State
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
-from .batch import Batch, as_batch, neutralize_zero_weights, size_of
+from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .forward import forward
@@ -99,5 +99,5 @@ def train_step(
     """
     task, ts = placed(task, ts, mesh, shard)
     if mesh is not None:
-        batch = data_on_devices(task, as_batch(batch, "batch"))
+        batch = data_on_devices(task, own_copy(as_batch(batch, "batch")))
     return _train_step(task, ts, batch)

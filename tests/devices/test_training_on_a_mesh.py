@@ -283,6 +283,11 @@ def test_callbacks_and_finite_checks(mesh):
     hot = task.replace(optimizer=fnn.sgd(1e30))
     with pytest.raises(fnn.NonFiniteError, match="not finite since step 1"):
         trained(hot, data, mesh=mesh, check="finite")
+    batches = batches_of(24)
+    with pytest.raises(fnn.NonFiniteError, match="not finite since step 1") as caught:
+        fnn.fit(hot, fnn.init(hot, jax.random.key(1), VECTORS[:1]), batches, verbose=0, mesh=mesh, check="finite")
+    np.testing.assert_array_equal(caught.value.batch[0], batches[caught.value.step][0])
+    assert caught.value.replay()
 
 
 @pytest.mark.slow
