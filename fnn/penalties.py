@@ -27,10 +27,10 @@ from ._core.dtypes import is_float, sum_of, widened
 from ._core.errors import describe, fail
 from ._core.norms import scaled_norm, shrunk
 from ._core.trees import Where, check_matches, map_with_path, matches, paths
-from ._core.types import Array, Params, Scalar
+from ._core.types import Array, PyTree, Scalar
 
-Penalty = Callable[[Params], Array]
-Constraint = Callable[[Params], Params]
+Penalty = Callable[[PyTree], Array]
+Constraint = Callable[[PyTree], PyTree]
 Axis = int | tuple[int, ...]
 _EPSILON = 1e-7  # Keras's backend epsilon
 
@@ -59,7 +59,7 @@ def _axis(where: str, axis: Axis | list[int]) -> Axis:
     return tuple(map(int, axes)) if isinstance(axis, (tuple, list)) else int(axis)
 
 
-def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> None:
+def _check_functions(where: str, parts: tuple[Callable[..., PyTree], ...]) -> None:
     if not parts:
         fail(where, expected="at least one function of the parameters", got="none")
     for part in parts:
@@ -68,7 +68,7 @@ def _check_functions(where: str, parts: tuple[Callable[..., Params], ...]) -> No
             fail(where, expected="functions of the parameters", got=in_words(part))
 
 
-def _chosen(where: str, params: Params, patterns: Where) -> dict[str, Array]:
+def _chosen(where: str, params: PyTree, patterns: Where) -> dict[str, Array]:
     """The parameters that match, by path; refuses a pattern without a match, and dtypes that are not floating-point.
 
     A single array, as a layer's ``kernel_regularizer`` receives it, is chosen whatever the pattern.
@@ -91,7 +91,7 @@ def _penalty(name: str, where: Where, **terms: tuple[Scalar, Callable[[Array], A
     rates = [(rate, fn) for rate, fn in rates if isinstance(rate, jax.Array) or rate != 0]
     where = _patterns(label, where)
 
-    def penalty(params: Params) -> Array:
+    def penalty(params: PyTree) -> Array:
         ws = [widened(w) for w in _chosen(label, params, where).values()]
         return sum_of([jnp.asarray(rate, w.dtype) * jnp.sum(fn(w)) for w in ws for rate, fn in rates])
 
@@ -157,7 +157,7 @@ def total(*parts: Penalty) -> Penalty:
     """
     _check_functions("penalties.total", parts)
 
-    def penalty(params: Params) -> Array:
+    def penalty(params: PyTree) -> Array:
         values = [jnp.asarray(part(params)) for part in parts]
         for part, value in zip(parts, values, strict=True):
             if value.shape != ():
@@ -172,7 +172,7 @@ def _constraint(name: str, where: Where, fn: Callable[[str, Array], Array]) -> C
     label = f"penalties.{name}"
     where = _patterns(label, where)
 
-    def constraint(params: Params) -> Params:
+    def constraint(params: PyTree) -> PyTree:
         chosen = _chosen(label, params, where)
         new = {path: fn(f"{label}, parameter {path!r}", widened(w)).astype(w.dtype) for path, w in chosen.items()}
         return map_with_path(lambda path, w: new.get(path, w), params)

@@ -561,6 +561,7 @@ def test_layers_of_functions_states_of_tuples_and_optax(tmp_path):
     assert fnn.load(tmp_path / "b", custom=whole)[0] == task
 
 
+@pytest.mark.slow
 def test_many_trainings_in_one_state(tmp_path):
     task = small()
     many = jax.vmap(lambda key: fnn.init(task, key, jnp.zeros((1, 5))))(jax.random.split(jax.random.key(0), 3))

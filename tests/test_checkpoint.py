@@ -224,6 +224,7 @@ def test_loaded_arrays_own_their_memory(path):
 
 
 # --------------------------------------------------------------------------------------------------------- exact resume
+@pytest.mark.slow
 def test_six_epochs_equal_three_and_three_more(path, rng):
     x, y = rng.normal(size=(20, 6)).astype("f"), rng.normal(size=(20, 2)).astype("f")
     model = fnn.Sequential(

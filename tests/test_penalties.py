@@ -248,6 +248,7 @@ def test_equal_when_made_alike():
     assert repr(penalties.l1(0.1)) == "l1(0.1)"
 
 
+@pytest.mark.slow
 def test_rates_and_limits_are_swept_under_vmap(data):
     x, y = (a[:3] for a in data[:2])
 
@@ -328,6 +329,7 @@ def test_training_with_an_activity_penalty_equals_keras(data):
     assert streamed == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_run_adds_it_as_fit_does(data):
     x, y, _ = data
     task = fnn.Task(activity_model(), "mse", fnn.sgd(0.1))
@@ -383,6 +385,7 @@ def test_nested_layers_add_the_penalty_of_their_inputs(data):
     assert not task.model.per_example
 
 
+@pytest.mark.slow
 def test_activity_rates_are_swept_under_vmap(data):
     x, y = (a[:3] for a in data[:2])
 

@@ -148,6 +148,7 @@ def test_sample_equals_the_rule_in_numpy(seed, temperature, top_k):
     assert int(draw(key, logits, temperature, top_k)) == plain_sample(key, logits, temperature, top_k)
 
 
+@pytest.mark.slow
 def test_sample_of_many_rows(rng):
     logits = rng.normal(size=(4, 3, 6)).astype("f")
     key = jax.random.key(3)
@@ -321,7 +322,11 @@ def lstm_writer():
 
 @pytest.mark.parametrize(
     ("prompt", "temperature", "top_k"),
-    [([3], 1.0, None), ([3, 1, 4, 1, 0, 2], 0.0, None), ([3, 1, 4, 1, 0, 2], 1.5, 2)],
+    [
+        pytest.param([3], 1.0, None, marks=pytest.mark.slow),
+        pytest.param([3, 1, 4, 1, 0, 2], 0.0, None, marks=pytest.mark.slow),
+        ([3, 1, 4, 1, 0, 2], 1.5, 2),
+    ],
 )
 def test_generate_from_equals_reading_the_whole_text_each_time(prompt, temperature, top_k):
     params, step, start = lstm_model()
@@ -350,6 +355,7 @@ def test_generate_from_continues_from_the_state_of_a_whole_sequence():
     assert write(start, prompt, jax.random.key(6), 1.0).tolist() != whole
 
 
+@pytest.mark.slow
 def test_generate_from_of_many_texts_at_once():
     _, _, start = lstm_model()
     prompts = np.array([[1, 2, 3, 0, 1, 4], [4, 0, 0, 1, 1, 2], [2, 2, 1, 0, 3, 3]])
@@ -705,7 +711,7 @@ def transformer(symbols=4):
     return model, jax.tree.map(lambda a: 4 * a, params), state
 
 
-@pytest.mark.parametrize("prompt", ["abcad", pytest.param("b", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("prompt", [pytest.param("abcad", marks=pytest.mark.slow), "b"])
 def test_generation_with_a_cache_equals_reading_the_whole_text_each_time(prompt):
     vocabulary, key, length = text.Vocabulary.of("abcd"), jax.random.key(1), 12
     model, params, state = transformer()

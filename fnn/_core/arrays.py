@@ -9,7 +9,7 @@ import functools
 import numbers
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def _check_dtype(where: str, x: AnyArray) -> None:
     # NumPy counts timedelta among the integers.
     if (jnp.issubdtype(dtype, np.number) or dtype == np.bool_) and kind not in ("m", "c"):
         return
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+    if jnp.issubdtype(dtype, jax.dtypes.extended):
         _refuse(where, f"keys, {describe(x)}", "Keys go where an argument is named key.")
     if kind == "c":
         fail(where, expected="real numbers", got=f"complex numbers, {describe(x)}", hint=_COMPLEX)
@@ -188,7 +188,7 @@ def read(x: np.ndarray) -> np.ndarray:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
-def _of_list(where: str, x: list[ArrayLike] | tuple[ArrayLike, ...]) -> AnyArray:
+def _of_list(where: str, x: list[Any] | tuple[Any, ...]) -> AnyArray:
     """A list of numbers, of lists of them, or of arrays."""
     kinds = set(map(type, x))
     if all(kind in _PLAIN or issubclass(kind, np.generic) for kind in kinds):
@@ -298,7 +298,10 @@ def _fail_narrow(where: str, x: np.ndarray, flat: int, offset: int) -> NoReturn:
 
 
 # ------------------------------------------------------------------------------------------- frames and other tensors
-def _of_pandas(where: str, x: ArrayLike) -> np.ndarray:
+_Foreign = Any  # an object of a library that is not imported
+
+
+def _of_pandas(where: str, x: _Foreign) -> np.ndarray:
     """A frame as rows and columns, a series or an index as a row of numbers."""
     if is_missing(x):
         fail(where, expected="a number", got=f"a missing value, {x!r}")
@@ -314,7 +317,7 @@ def _of_pandas(where: str, x: ArrayLike) -> np.ndarray:
     _refuse(where, kind_of(x), _DATES if date else "Convert it to a NumPy array.")
 
 
-def _pandas_column(where: str, column: ArrayLike) -> np.ndarray:
+def _pandas_column(where: str, column: _Foreign) -> np.ndarray:
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
         return _native(where, column.to_numpy())
@@ -346,7 +349,7 @@ def _check_missing(where: str, missing: np.ndarray, drop: str, fill: str) -> Non
         fail(where, expected="a number in each row", got=got, hint=f"Write {drop} to drop those rows, or {fill}.")
 
 
-def _of_polars(where: str, x: ArrayLike) -> np.ndarray:
+def _of_polars(where: str, x: _Foreign) -> np.ndarray:
     """A frame as rows and columns, a series as a row of numbers."""
     if hasattr(x, "collect"):
         _refuse(where, "a LazyFrame", "Write x.collect().")
@@ -358,7 +361,7 @@ def _of_polars(where: str, x: ArrayLike) -> np.ndarray:
     return _polars_column(f"{where}, column {x.name!r}" if x.name else where, x)
 
 
-def _polars_column(where: str, column: ArrayLike) -> np.ndarray:
+def _polars_column(where: str, column: _Foreign) -> np.ndarray:
     kind = str(column.dtype)
     if not kind.startswith(("Categorical", "Enum", "String", "Date", "Time", "Duration")):
         _check_missing(where, column.is_null().to_numpy(), "x.drop_nulls()", "x.fill_null(...)")
@@ -387,7 +390,7 @@ def _table(where: str, columns: list[np.ndarray], rows: int) -> np.ndarray:
     return out
 
 
-def _of_torch(where: str, x: ArrayLike) -> np.ndarray:
+def _of_torch(where: str, x: _Foreign) -> np.ndarray:
     """A tensor on the CPU, without a copy."""
     if not hasattr(x, "detach"):
         _refuse(where, f"{kind_of(x)} of torch", "Pass a tensor.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._names import synonym
@@ -17,7 +18,7 @@ from .described import bound_to, in_words, is_constructor, keywords_of, written
 from .dtypes import is_float
 from .errors import describe, fail, kind_of, listed
 from .flags import check_flags, flags_of
-from .types import Array, ArrayLike, Params, Shaped
+from .types import Array, ArrayLike, PyTree, Shaped
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -108,7 +109,7 @@ def check_same_dtype(where: str, x: Array, kernel: Array, name: str = "kernel") 
         fail(where, expected=expected, got=describe(x), hint=hint)
 
 
-def leaf(where: str, params: Params, name: str) -> Params:
+def leaf(where: str, params: PyTree, name: str) -> PyTree:
     """A parameter by name; the error lists the names there are."""
     if not isinstance(params, Mapping) or name not in params:
         got = sorted(params) if isinstance(params, Mapping) else kind_of(params)
@@ -181,7 +182,7 @@ def check_accepts(where: str, form: str, fn: Callable[..., object], count: int, 
 def check_key(where: str, key: object) -> None:
     """Require one PRNG key."""
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
     raw = dtype is not None and dtype == np.uint32 and shape is not None and len(shape) == 1
     if not (typed or raw):
         hint = f"Pass jax.random.key({key})." if isinstance(key, int) else "Pass jax.random.key(seed)."

@@ -284,7 +284,7 @@ def written(value: object) -> str:
     if isinstance(value, jax.core.Tracer):
         return f"<traced {value.dtype}{list(value.shape)}>"
     if isinstance(value, (jax.Array, np.ndarray, np.generic)):
-        plain = value.ndim == 0 and not jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)  # a key has no item
+        plain = value.ndim == 0 and not jnp.issubdtype(value.dtype, jax.dtypes.extended)  # a key has no item
         return repr(value.item()) if plain else f"<{value.dtype}{list(value.shape)}>"
     if callable(value) and not isinstance(value, Described):
         return str(getattr(value, "__name__", type(value).__name__))

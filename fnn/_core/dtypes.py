@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .typed import finfo
 from .types import AnyArray, Array, DType, PyTree, Shaped
 
 A = TypeVar("A", bound=AnyArray)
@@ -24,7 +25,7 @@ def at_least_float32(dtype: DType) -> np.dtype:
 
     Strict promotion refuses ``jnp.promote_types(dtype, float32)`` for bfloat16 and float16.
     """
-    return jnp.dtype("float32" if jnp.finfo(dtype).bits < 32 else dtype)
+    return jnp.dtype("float32" if finfo(dtype).bits < 32 else dtype)
 
 
 def widest(*dtypes: DType) -> np.dtype:
@@ -36,7 +37,7 @@ def widened(tree: PyTree) -> PyTree:
     """A tree with its half-precision leaves in float32; other leaves are returned as they are."""
 
     def is_half(leaf: Array) -> bool:
-        return is_float(leaf) and jnp.finfo(leaf.dtype).bits < 32
+        return is_float(leaf) and finfo(leaf.dtype).bits < 32
 
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if is_half(leaf) else leaf, tree)
 

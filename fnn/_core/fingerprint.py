@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from jax.tree_util import KeyPath
 
 from .errors import describe, fail, kind_of
 from .random import is_key
 from .trees import path_text
-from .types import PyTree
+from .types import KeyPath, PyTree
 
 Item = tuple[str, bytes | memoryview]
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.tree_util import KeyPath, keystr, tree_map_with_path
+from jax.tree_util import keystr, tree_map_with_path
 
 from .arrays import BLOCK, LIMITS, as_array, check_fits, fits_within, is_missing, jax_setting, library_of, read
 from .checks import is_concrete
 from .errors import InputError, counted, fail, kind_of
-from .types import AnyArray, Array, ArrayLike, PyTree
+from .types import AnyArray, Array, ArrayLike, KeyPath, PyTree
 
 
 # --------------------------------------------------------------------------------------------------- trees of arrays

@@ -43,7 +43,8 @@ def traced(fn: Callable[..., PyTree], *args: PyTree) -> Traced:
 
 def trace_state() -> Hashable:
     """The active transformations; equal at two places that see the same values."""
-    return get_opaque_trace_state(convention="fnn")
+    state: Callable[..., Hashable] = get_opaque_trace_state
+    return state(convention="fnn")
 
 
 def program_text(program: object) -> str:

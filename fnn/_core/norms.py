@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from .dtypes import widest
+from .typed import finfo
 from .types import Array
 
 
@@ -43,17 +44,18 @@ def scaled_norm(*arrays: Array, axes: tuple[int, ...] | None = None) -> tuple[Ar
         sizes = [jnp.max(jnp.abs(jax.lax.stop_gradient(p)), axes, keepdims=keep, initial=0) for p in parts]
         largest = functools.reduce(jnp.maximum, sizes, jnp.zeros((), wide))
         # For float32: above 2^40 times 2^-80, below 2^-40 times 2^80. Then squares stay between 2^-92 and 2^96.
-        far = jnp.finfo(wide).maxexp * 5 // 16
+        far = finfo(wide).maxexp * 5 // 16
         up, down, one = (jnp.full_like(largest, 2.0**power) for power in (2 * far, -2 * far, 0))
         scale = jnp.where(largest > 2.0**far, down, jnp.where(largest < 2.0**-far, up, one))
         return scale, root(squares(scale))
 
     total = squares()
     # Squares that underflowed are too small beside this total to matter.
-    enough = jnp.finfo(wide).tiny / jnp.finfo(wide).eps ** 2
+    enough = finfo(wide).tiny / finfo(wide).eps ** 2
     ordinary = jnp.all((total >= enough) & (total < jnp.inf))
     # A condition rather than a selection: a second pass over the arrays would double the time of clipping on a CPU.
-    return jax.lax.cond(ordinary, lambda: (jnp.ones_like(total), root(total)), rescaled)
+    scale_and_norm: tuple[Array, Array] = jax.lax.cond(ordinary, lambda: (jnp.ones_like(total), root(total)), rescaled)
+    return scale_and_norm
 
 
 def norm(*arrays: Array, axes: tuple[int, ...] | None = None) -> Array:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from .dtypes import at_least_float32
 from .sharding import by_row, is_divided
+from .typed import jit, uint32
 from .types import Array, DType, Key, Scalar, Shape
 
 
@@ -20,14 +20,14 @@ def children(key: Key, count: int) -> Key:
 
 
 # Op by op, each of these would be some four programs: the hash, its counters, and a slice and a reshape for a key.
-@partial(jax.jit, static_argnums=1, inline=True)
+@jit(static_argnums=1, inline=True)
 def child_keys(key: Key, count: int) -> tuple[Key, ...]:
     """The keys of `children`, one by one."""
     keys = children(key, count)
     return tuple(keys[i] for i in range(count))
 
 
-@partial(jax.jit, static_argnums=1, inline=True)
+@jit(static_argnums=1, inline=True)
 def split(key: Key, count: int) -> tuple[Key, ...]:
     """The keys of `jax.random.split`, one by one."""
     return tuple(jax.random.split(key, count))
@@ -43,7 +43,7 @@ def draw(sampler: Callable[..., Array], key: Key, *args: Scalar, shape: Shape, d
 
 def is_key(x: object) -> bool:
     """Whether ``x`` is an array of typed PRNG keys, as made by ``jax.random.key``."""
-    return hasattr(x, "dtype") and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -55,15 +55,15 @@ def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
     JAX loops over the rounds on the CPU, which takes three to six times as long.
     """
     k0, k1 = key
-    schedule = (k0, k1, k0 ^ k1 ^ jnp.uint32(0x1BD11BDA))
+    schedule = (k0, k1, k0 ^ k1 ^ uint32(0x1BD11BDA))
     x0, x1 = jnp.zeros_like(counters) + k0, counters + k1
     for i in range(5):
         for rotation in _ROTATIONS[i % 2]:
             x0 = x0 + x1
-            x1 = (x1 << jnp.uint32(rotation)) | (x1 >> jnp.uint32(32 - rotation))
+            x1 = (x1 << uint32(rotation)) | (x1 >> uint32(32 - rotation))
             x1 = x1 ^ x0
         x0 = x0 + schedule[(i + 1) % 3]
-        x1 = x1 + schedule[(i + 2) % 3] + jnp.uint32(i + 1)
+        x1 = x1 + schedule[(i + 2) % 3] + uint32(i + 1)
     return x0, x1
 
 
@@ -91,7 +91,7 @@ def _shaped_bits(key: Key, shape: Shape) -> Array:
         return bits(key, math.prod(shape)).reshape(shape)
     place = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
-        place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(math.prod(shape[axis + 1 :]))
+        place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * uint32(math.prod(shape[axis + 1 :]))
     run, within = place // (2 * _RUN), place % (2 * _RUN)
     first, second = _threefry(data, by_row(run * _RUN + within % _RUN))
     return jnp.where(within < _RUN, first, second)
@@ -104,18 +104,18 @@ def bernoulli(key: Key, probability: Array, shape: Shape) -> Array:
     """
     wide = probability.astype(at_least_float32(probability.dtype))
     threshold = jnp.round(wide * 2**24).astype(jnp.uint32)
-    return _shaped_bits(key, shape) >> jnp.uint32(8) < threshold
+    return _shaped_bits(key, shape) >> uint32(8) < threshold
 
 
 def uniform(key: Key, shape: Shape, dtype: DType) -> Array:
     """Multiples of 2^-24 in [0, 1), at least float32; those of a row do not depend on the number of rows after it."""
-    return (_shaped_bits(key, shape) >> jnp.uint32(8)).astype(dtype) * 2**-24
+    return (_shaped_bits(key, shape) >> uint32(8)).astype(dtype) * 2**-24
 
 
 def normal(key: Key, shape: Shape, dtype: DType) -> Array:
     """Standard normal numbers, at least float32; those of a row do not depend on the number of rows after it."""
     # The odd multiples of 2^-23 in (-1, 1), through the inverse of the normal distribution.
-    index = (_shaped_bits(key, shape) >> jnp.uint32(9)).astype(dtype)
+    index = (_shaped_bits(key, shape) >> uint32(9)).astype(dtype)
     symmetric = (index + 0.5) * 2**-22 - 1
     return math.sqrt(2) * jax.lax.erf_inv(symmetric)
 
@@ -138,7 +138,7 @@ def permutation(key: Key, size: int) -> Array:
     width = math.isqrt(size - 1) + 1
     height = -(-size // width)
     round_keys = bits(key, 2 * _ROUNDS)
-    h, w = jnp.uint32(height), jnp.uint32(width)
+    h, w = uint32(height), uint32(width)
 
     def shuffle(number: Array) -> Array:
         high, low = number // w, number % w
@@ -158,7 +158,7 @@ def permutation(key: Key, size: int) -> Array:
 
 def _hash(x: Array, multiplier: Array, offset: Array) -> Array:
     """A keyed hash of uint32 numbers: a random affine map, then the finalizer of MurmurHash3."""
-    x = x * (multiplier | jnp.uint32(1)) + offset
-    x = (x ^ (x >> jnp.uint32(16))) * jnp.uint32(0x85EBCA6B)
-    x = (x ^ (x >> jnp.uint32(13))) * jnp.uint32(0xC2B2AE35)
-    return x ^ (x >> jnp.uint32(16))
+    x = x * (multiplier | uint32(1)) + offset
+    x = (x ^ (x >> uint32(16))) * uint32(0x85EBCA6B)
+    x = (x ^ (x >> uint32(13))) * uint32(0xC2B2AE35)
+    return x ^ (x >> uint32(16))

@@ -18,6 +18,7 @@ from .checks import lookup
 from .described import in_words
 from .errors import describe, fail, kind_of
 from .trees import check_matches, map_with_path, matches, paths
+from .typed import UserContext, device_put, make_user_context, partition_spec, tree_map, with_sharding_constraint
 from .types import Array, ArraySpec, PyTree
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class Placement(NamedTuple):
 
     def sharding(self, *axes: Axes) -> NamedSharding:
         """The sharding that divides the first axes of an array over these mesh axes."""
-        return NamedSharding(self.mesh, PartitionSpec(*(one or None for one in axes)))
+        return NamedSharding(self.mesh, partition_spec(*(one or None for one in axes)))
 
     def of_parameter(self, path: str, leaf: ArraySpec) -> NamedSharding:
         """Where a parameter lies."""
@@ -177,7 +178,7 @@ def put(tree: T, places: PyTree) -> T:
     """Arrays with values moved to their shardings, wherever they lie; traced ones as they are."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree)):
         return tree
-    return jax.device_put(tree, places)
+    return device_put(tree, places)
 
 
 def on_every_device(placement: Placement | None, tree: T) -> T:
@@ -187,8 +188,8 @@ def on_every_device(placement: Placement | None, tree: T) -> T:
 
 # ------------------------------------------------------------------------------------- while a program is traced
 # JAX caches jitted functions by these too, so those of a user that a model calls are traced anew for each placement.
-_current = jax.make_user_context(None)
-_trials_divided = jax.make_user_context(False)
+_current: UserContext[Placement | None] = make_user_context(None)
+_trials_divided: UserContext[bool] = make_user_context(False)
 
 
 def placing(placement: Placement | None) -> AbstractContextManager[None]:
@@ -203,20 +204,20 @@ def one_device_each(placement: Placement | None) -> AbstractContextManager[None]
 
 def is_divided() -> bool:
     """Whether rows are divided over devices in the program being traced."""
-    placement: Placement | None = _current.value
+    placement = _current.value
     return placement is not None and placement.row_devices > 1
 
 
 def by_row(tree: T) -> T:
     """The same arrays, with their rows, along the first axis, divided over devices."""
-    placement: Placement | None = _current.value
+    placement = _current.value
     if placement is None:
         return tree
-    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding(placement.rows)), tree)
+    return tree_map(lambda a: with_sharding_constraint(a, placement.sharding(placement.rows)), tree)
 
 
 def everywhere(placement: Placement | None, tree: T) -> T:
     """The same arrays, whole on every device."""
     if placement is None:
         return tree
-    return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, placement.sharding()), tree)
+    return tree_map(lambda a: with_sharding_constraint(a, placement.sharding()), tree)

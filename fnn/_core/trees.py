@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .errors import describe, fail
-from .types import Array, ArraySpec, DType, PyTree, Shape
+from .typed import array_spec, jit
+from .types import AnyArray, Array, ArraySpec, DType, KeyPath, PyTree, Shape
 
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
@@ -22,7 +23,7 @@ A pattern that matches a layer selects everything below it: ``"dense_1"`` means 
 """
 
 
-def path_text(path: jax.tree_util.KeyPath) -> str:
+def path_text(path: KeyPath) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
@@ -31,21 +32,21 @@ def shape_of(x: PyTree) -> PyTree:
     """Shapes and dtypes of a pytree of arrays."""
 
     def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
-        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
-            return jax.ShapeDtypeStruct(a.shape, a.dtype)
-        return jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
+        if jnp.issubdtype(a.dtype, jax.dtypes.extended):  # PRNG keys
+            return array_spec(a.shape, a.dtype)
+        return array_spec(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
 
     return jax.tree.map(struct, x)
 
 
-@jax.jit
+@jit
 def copied(tree: PyTree) -> PyTree:
     """The same values in new buffers, copied by one program instead of one per array."""
     return jax.tree.map(jnp.copy, tree)
 
 
-@jax.jit
-def rows_at(tree: PyTree, index: Array | int) -> PyTree:
+@jit
+def rows_at(tree: PyTree, index: AnyArray | int) -> PyTree:
     """The rows of all arrays at an index, or at each of several, by one program instead of some for each shape."""
     return jax.tree.map(lambda a: a[index], tree)
 
@@ -57,7 +58,8 @@ def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
     """
     if isinstance(like, jax.core.Tracer):
         return jnp.full(shape, value, dtype)
-    return jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+    array: Array = jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
+    return array
 
 
 def zeros_like(a: Array) -> Array:
@@ -137,4 +139,4 @@ def bytes_of(tree: PyTree) -> int:
 
 def resized(tree: PyTree, rows: int) -> PyTree:
     """The shapes of a tree with another number of rows."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype), tree)
+    return jax.tree.map(lambda a: array_spec((rows, *a.shape[1:]), a.dtype), tree)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import jax
@@ -21,13 +21,18 @@ Scalar = float | Array
 """A number, possibly traced."""
 ArraySpec = Array | jax.ShapeDtypeStruct
 """An array, or only its shape and dtype."""
+KeyPath = tuple[Hashable, ...]
+"""The keys of JAX from the root of a pytree to a part of it."""
 PyTree = Any
-"""Arrays or specifications of arrays, nested in dicts, tuples, lists or other nodes registered with JAX."""
-Params = PyTree
-"""A pytree of parameters; in the library's layers a dict by name, nested as the layers are."""
-State = PyTree
-"""A pytree of what a layer carries from call to call, such as running means."""
-ArrayLike = Any
+"""Arrays or specifications of arrays, nested in dicts, tuples, lists or other nodes registered with JAX.
+
+Python has no type for that, as any class may be registered; JAX too leaves it open.
+"""
+Params = Mapping[str, PyTree]
+"""The parameters of a layer of the library by name, nested as the layers are. Those of any layer are a `PyTree`."""
+State = Mapping[str, PyTree]
+"""What a layer of the library carries from call to call, such as running means, by name."""
+ArrayLike = object
 """Numbers of any kind: an array of NumPy, JAX or torch, a pandas or polars object, or nested lists."""
 F = TypeVar("F", bound=Callable[..., object])
 

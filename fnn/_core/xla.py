@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from .types import Params
+from .types import PyTree
 
 
-def after_all(grads: Params) -> Params:
+def after_all(grads: PyTree) -> PyTree:
     """The same gradients; on a CPU each depends on all of them, so that parameters are updated in place.
 
     Within a loop, XLA orders operations by their dependencies alone. On a CPU it copies each matrix that the backward
@@ -19,7 +19,7 @@ def after_all(grads: Params) -> Params:
     return jax.lax.platform_dependent(grads, cpu=_ordered, default=lambda grads: grads)
 
 
-def _ordered(grads: Params) -> Params:
+def _ordered(grads: PyTree) -> PyTree:
     # XLA drops an optimization barrier too early to help. It cannot know that this condition is never true.
     leaves = [g for g in jax.tree.leaves(grads) if g.size]
     never = sum(jnp.abs(g.ravel()[0]).astype(jnp.float32) for g in leaves) < -jnp.inf

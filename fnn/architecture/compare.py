@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any
 
 from .._core.checks import canonical
@@ -17,14 +17,14 @@ from ..nn.layer import Layer
 from ..penalties import CONSTRAINTS, PENALTIES
 from ..training.task import Task
 from .names import name_of
-from .write import Json, Writer, defaults_of, text
+from .write import Json, Node, Writer, defaults_of, text
 
 _SHOWN = 80  # characters of a value in a message
 _TRAINING = ("loss", "optimizer", "penalty", "constraint", "loss_weights")
-_BY_NAME = {**INITIALIZERS, **LOSSES, **ACTIVATIONS}
+_BY_NAME: dict[str, object] = {**INITIALIZERS, **LOSSES, **ACTIVATIONS}
 
 
-def differences(json: Mapping[str, Json], task: Task, custom: Mapping[str, object], *, training: bool) -> list[str]:
+def differences(json: Node, task: Task, custom: Mapping[str, object], *, training: bool) -> list[str]:
     """The parts of a task that differ from a description, each in words; only those of the model unless ``training``.
 
     Metrics do not count, since they leave no trace in a state. Functions of the user's own are compared by their names
@@ -38,12 +38,12 @@ def differences(json: Mapping[str, Json], task: Task, custom: Mapping[str, objec
 
 
 class _Comparison:
-    def __init__(self, json: Mapping[str, Json], custom: Mapping[str, object]) -> None:
+    def __init__(self, json: Node, custom: Mapping[str, object]) -> None:
         self.defaults, self.custom = json["defaults"], custom
 
-    def of(self, node: Json, value: Any, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
+    def of(self, node: Json, value: object, place: str, label: str, path: tuple[str, ...]) -> Iterator[str]:
         """The differences between a node of a description and a value; ``path`` leads to the layer around it."""
-        mine = Writer(self.custom, strict=False).value(value, "load")
+        mine: Any = Writer(self.custom, strict=False).value(value, "load")
         known = {"call": node.lower()} if label == "optimizer" and isinstance(node, str) else node
         in_words = isinstance(known, str) and isinstance(mine, str)
         if (
@@ -64,16 +64,16 @@ class _Comparison:
         elif isinstance(value, (tuple, list)) and len(items := _items(known)) == len(value):
             layers = all(isinstance(one, Layer) for one in value)
             names = unique_names(tuple(value)) if layers and label == "layers" else list(map(str, range(len(value))))
-            for name, theirs, ours in zip(names, items, value, strict=True):
-                yield from self.of(theirs, ours, place, f"{label}[{name}]", (*path, name) if layers else path)
+            for name, their, our in zip(names, items, value, strict=True):
+                yield from self.of(their, our, place, f"{label}[{name}]", (*path, name) if layers else path)
         elif isinstance(value, Mapping) and (entries := _entries(known)).keys() == value.keys():
-            for name, theirs in entries.items():
-                yield from self.of(theirs, value[name], place, f"{label}[{name!r}]", (*path, str(name)))
+            for key, their in entries.items():
+                yield from self.of(their, value[key], place, f"{label}[{key!r}]", (*path, str(key)))
         else:
             start = in_path or (f"{place}: {label}" if place else label)
             yield f"{start} {_short(node)} in the file, {_short(mine)} in the task"
 
-    def theirs(self, node: Json, make: Callable[..., object]) -> dict[str, Json]:
+    def theirs(self, node: Node, make: Callable[..., object]) -> dict[str, Json]:
         """The arguments of a call in the file by name, with the defaults of that time."""
         args, kwargs = node.get("args", []), node.get("kwargs", {})
         signature = inspect.signature(make)
@@ -89,10 +89,11 @@ class _Comparison:
             elif kind is inspect.Parameter.VAR_KEYWORD:
                 gathered = bound.pop(name)
                 bound |= {option: item for option, item in gathered.items() if item is not None}
-        return self.defaults.get(str(node["call"]), defaults_of(make)) | bound
+        defaults: dict[str, Json] = self.defaults.get(str(node["call"]), defaults_of(make))
+        return defaults | bound
 
 
-def _ours(value: Described) -> dict[str, Any]:
+def _ours(value: Described) -> dict[str, object]:
     """The arguments of the call that made an object by name, with defaults."""
     call = value.call
     bound = inspect.signature(call.make).bind(*call.args, **call.kwargs)
@@ -109,7 +110,7 @@ def _items(node: Json) -> list[Json]:
     return found if isinstance(found, list) else []
 
 
-def _entries(node: Json) -> dict[Any, Json]:
+def _entries(node: Json) -> dict[Hashable, Json]:
     pairs = node.get("dict", []) if isinstance(node, dict) else []
     return {text(key) if isinstance(key, (dict, list)) else key: item for key, item in pairs}
 

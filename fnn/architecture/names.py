@@ -5,8 +5,7 @@ from __future__ import annotations
 import builtins
 import functools
 import importlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -39,10 +38,10 @@ _MODULES = {"jax.nn": jax.nn, "jax.numpy": jnp, "numpy": np, "builtins": builtin
 
 
 @functools.cache
-def parts() -> Mapping[str, Any]:
+def parts() -> Mapping[str, Callable[..., object]]:
     """Everything that a description may name, by name."""
     package = importlib.import_module(ROOT)  # which is complete when the first file is written or read
-    found: dict[str, Any] = {"Task": Task}
+    found: dict[str, Callable[..., object]] = {"Task": Task}
     for namespace in _NAMESPACES:
         module = getattr(package, namespace) if namespace else package
         for name, value in vars(module).items():

@@ -15,15 +15,13 @@ from .._core.types import PyTree
 from .._version import __version__
 from ..training.task import Task
 from .names import is_callable_part, parts
-from .write import FORMAT, Json, defaults_of
+from .write import FORMAT, Json, Node, defaults_of
 
 ReadArray = Callable[[int, str], PyTree]
 """Reads an array among the arguments by its number and kind, "jax" or "numpy"."""
 
 
-def read_task(
-    json: Mapping[str, Json], array: ReadArray, custom: Mapping[str, object], where: str
-) -> tuple[Task, PyTree, PyTree]:
+def read_task(json: Node, array: ReadArray, custom: Mapping[str, object], where: str) -> tuple[Task, PyTree, PyTree]:
     """The task of a description, and trees like its parameters and its layer state.
 
     Args:
@@ -53,7 +51,7 @@ def read_task(
     return task, params, state
 
 
-def check_format(json: Mapping[str, Json], where: str) -> None:
+def check_format(json: Node, where: str) -> None:
     """Refuse a description in a form that this version does not know."""
     if json.get("format", 0) > FORMAT:
         got = f"one in form {json['format']}, written by fnn {json.get('version')}"
@@ -73,7 +71,7 @@ def _custom_names(node: Json) -> Iterator[str]:
 class _Reader:
     """Turns JSON into values; the inverse of `Writer`."""
 
-    def __init__(self, json: Mapping[str, Json], array: ReadArray, custom: Mapping[str, object]) -> None:
+    def __init__(self, json: Node, array: ReadArray, custom: Mapping[str, object]) -> None:
         self.version, self.defaults = json.get("version"), json["defaults"]
         self.array, self.custom = array, custom
 
@@ -92,7 +90,7 @@ class _Reader:
             return self.array(node["array"], node["kind"])
         if "scalar" in node:
             return np.dtype(node["dtype"]).type(self.value(node["scalar"], place))
-        first: tuple[str, Json] = next(iter(node.items()), ("nothing", None))
+        first: tuple[str, Any] = next(iter(node.items()), ("nothing", None))
         tag, content = first
         if tag == "tuple":
             return tuple(self.value(item, place) for item in content)
@@ -110,20 +108,20 @@ class _Reader:
             return self._part(content, place)
         fail(place, expected=f"values known to fnn {__version__}", got=f"{tag!r}, written by fnn {self.version}")
 
-    def _part(self, name: str, place: str) -> Any:
+    def _part(self, name: str, place: str) -> Callable[..., object]:
         if name not in parts():
             got = f"{name!r}, written by fnn {self.version}"
             fail(place, expected=f"parts known to fnn {__version__}", got=got, hint="Update fnn.")
         return parts()[name]
 
-    def _arguments(self, node: Json, place: str) -> tuple[list[Any], dict[str, Any]]:
+    def _arguments(self, node: Node, place: str) -> tuple[list[object], dict[str, object]]:
         args = [self.value(arg, place) for arg in node.get("args", ())]
         return args, {name: self.value(arg, place) for name, arg in node.get("kwargs", {}).items()}
 
-    def _call(self, node: Json, place: str) -> Any:
+    def _call(self, node: Node, place: str) -> object:
         name = node["call"]
         if isinstance(name, dict):
-            make, label = cast(Callable[..., Any], self.custom[name["custom"]]), name["custom"]
+            make, label = cast(Callable[..., object], self.custom[name["custom"]]), name["custom"]
         else:
             make, label = self._part(name, place), name.rpartition(".")[2]
             if not is_callable_part(name):

@@ -16,6 +16,7 @@ import numpy as np
 from .._core.described import Config, Described, EqualityKey, in_words
 from .._core.errors import InputError, describe, fail
 from .._core.fingerprint import fingerprint
+from .._core.types import AnyArray
 from .._version import __version__
 from ..training.state import TrainState
 from ..training.task import Task
@@ -23,14 +24,17 @@ from .names import ROOT, name_of
 
 FORMAT = 1
 """The number of the form of descriptions; files with a higher one are refused."""
-Json = Any
+Json = object
+"""A value of JSON."""
+Node = Mapping[str, Any]
+"""An object of JSON."""
 
 
 class Description(NamedTuple):
     """A task in JSON, and the arrays among its arguments by name."""
 
     json: dict[str, Json]
-    arrays: dict[str, Any]
+    arrays: dict[str, AnyArray]
 
 
 def describe_task(
@@ -81,11 +85,11 @@ class Writer:
     def __init__(self, custom: Mapping[str, object], *, strict: bool = True, by_own_name: bool = False) -> None:
         self.custom = {EqualityKey.of(value): name for name, value in custom.items()}
         self.strict, self.by_own_name = strict, by_own_name
-        self.own: dict[str, types.FunctionType] = {}
-        self.arrays: list[Any] = []
+        self.own: dict[str, object] = {}
+        self.arrays: list[AnyArray] = []
         self.defaults: dict[str, dict[str, Json]] = {}
 
-    def value(self, value: Any, place: str) -> Json:
+    def value(self, value: object, place: str) -> Json:
         """A value as JSON; a tagged object for what JSON lacks."""
         plain = self._plain(value)
         if plain is not None:
@@ -113,7 +117,7 @@ class Writer:
             return self._call(Config(type(value), fields, {}), value, place)
         return self._unnamed(value, place)
 
-    def _plain(self, value: Any) -> tuple[Json] | None:
+    def _plain(self, value: object) -> tuple[Json] | None:
         """A plain value as JSON, in a tuple; None for anything else."""
         if isinstance(value, np.dtype):
             return ({"dtype": value.name},)
@@ -129,7 +133,7 @@ class Writer:
             return ({"complex": [self.value(value.real, ""), self.value(value.imag, "")]},)
         return None
 
-    def _collection(self, value: list[Any] | tuple[Any, ...] | Mapping[Any, Any], place: str) -> Json:
+    def _collection(self, value: list[object] | tuple[object, ...] | Mapping[object, object], place: str) -> Json:
         if isinstance(value, Mapping):
             pairs = [[self.value(key, place), self.value(item, f"{place}[{key!r}]")] for key, item in value.items()]
             return {"dict": pairs}
@@ -138,17 +142,18 @@ class Writer:
 
     def _call(self, call: Config, value: object, place: str) -> Json:
         """The call of a constructor that a description may name."""
-        name: Json = name_of(call.make)
+        name = name_of(call.make)
+        made: Json = name
         if name is None:
             own = self.custom.get(EqualityKey.of(call.make))
             if own is None:
                 return self._unnamed(value, place)
-            name = {"custom": own}
+            made = {"custom": own}
         elif name not in self.defaults:
             self.defaults[name] = defaults_of(call.make)
         # The message begins with the place of the task itself: save, model > Sequential, position 1.
         inside = place if call.make is Task else f"{place} > {call.make.__name__}"
-        return {"call": name, **self._arguments(call.args, call.kwargs, labels(call.make, len(call.args)), inside)}
+        return {"call": made, **self._arguments(call.args, call.kwargs, labels(call.make, len(call.args)), inside)}
 
     def _arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], names: Mapping[int, str], place: str
@@ -162,7 +167,7 @@ class Writer:
             written["kwargs"] = {name: self.value(arg, f"{place}, {name}") for name, arg in kwargs.items()}
         return written
 
-    def _unnamed(self, value: Any, place: str) -> Json:
+    def _unnamed(self, value: object, place: str) -> Json:
         """A value without a name: refused, or as text that can be compared only."""
         if not self.strict:
             return {"unnamed": in_words(value)}

@@ -27,6 +27,7 @@ from .._core.described import in_words
 from .._core.dtypes import at_least_float32
 from .._core.errors import InputError, fail, listed
 from .._core.files import FilePath, foreign_kind
+from .._core.typed import array_spec
 from .._core.types import ArraySpec, PyTree
 
 FORMAT = 1
@@ -208,13 +209,14 @@ def load_beside(path: FilePath) -> dict[str, PyTree]:
 
 def struct_of(place: str, leaf: Leaf) -> jax.ShapeDtypeStruct:
     """Shape and dtype of a leaf in the tree."""
-    data = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    data = array_spec(leaf.shape, leaf.dtype)
     if leaf.key is None:
         return data
     try:
-        return jax.eval_shape(lambda data: jax.random.wrap_key_data(data, impl=leaf.key), data)
+        key: jax.ShapeDtypeStruct = jax.eval_shape(lambda data: jax.random.wrap_key_data(data, impl=leaf.key), data)
     except ValueError:
         fail(place, expected="PRNG keys of an implementation known to this JAX", got=repr(leaf.key))
+    return key
 
 
 def widens(name: str, ours: np.dtype, theirs: np.dtype) -> bool:

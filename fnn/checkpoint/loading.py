@@ -12,6 +12,7 @@ from .._core.described import Described
 from .._core.errors import InputError, describe, fail, kind_of
 from .._core.files import FilePath
 from .._core.trees import Where, check_matches, map_with_path, matches, paths
+from .._core.typed import array_spec
 from .._core.types import PyTree
 from ..architecture.compare import differences
 from ..architecture.read import check_format, read_task
@@ -107,7 +108,7 @@ def _load_task(file: File, custom: Mapping[str, object]) -> tuple[Task, TrainSta
     task, params, state = read_task(json, array, custom, file.place)
     specs = {name: struct_of(file.place, leaf) for name, leaf in file.leaves.items() if not leaf.beside}
     like = TrainState(params, state, {}, jnp.zeros(()), jnp.zeros(()))
-    like = map_with_path(lambda name, leaf: specs.get(name, jax.ShapeDtypeStruct((), "float32")), like)
+    like = map_with_path(lambda name, leaf: specs.get(name, array_spec((), "float32")), like)
     # Only the structure; many trainings in one state have more axes.
     like = like._replace(opt_state=jax.eval_shape(task.optimizer.init, like.params))
     return task, _load_tree(file, map_with_path(lambda name, leaf: specs.get(name, leaf), like), None)

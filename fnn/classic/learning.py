@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,6 +13,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, check_range, is_concrete
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail, located
+from .._core.typed import jit
 from .._core.types import Array, Params
 from .._core.warn import warn
 from .units import threshold_unit
@@ -143,7 +143,7 @@ def _classes(y: Array) -> Array:
 _LearnState = tuple[Array, Array, tuple[Array, Array], Array, Array, Array]
 
 
-@partial(jax.jit, static_argnames="epochs")
+@jit(static_argnames="epochs")
 def _learn(x: Array, y: Array, key: Array | None, *, epochs: int) -> tuple[Params, Array, Params, Array]:
     """Parameters, errors per epoch, parameters after each epoch, and the number of epochs run."""
     rows, features = x.shape

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._core.errors import counted, describe, fail, located
 from .._core.flags import flagged
-from .._core.types import Params
+from .._core.types import Array
 from ..nn.containers import Sequential
 from ..nn.dense import Dense
 from ..nn.layer import Layer
@@ -225,7 +225,7 @@ class _Parser:
         return self.take(*self.names) or self.refuse("a name, 'not' or '('")
 
 
-def xor_network() -> tuple[Layer, dict[str, Params]]:
+def xor_network() -> tuple[Layer, dict[str, dict[str, Array]]]:
     """XOR wired by hand: a model of two dense layers with step activations, and its parameters.
 
     No single threshold unit computes XOR, since no line separates {(0, 1), (1, 0)} from {(0, 0), (1, 1)} (Minsky and

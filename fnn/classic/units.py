@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -16,7 +16,7 @@ from .._core.checks import check_count, is_concrete
 from .._core.described import in_words
 from .._core.errors import counted, describe, fail, listed, located
 from .._core.tables import Table
-from .._core.types import Array, Params
+from .._core.types import Array
 from ..nn.activations import step
 from ..nn.dense import dense
 
@@ -100,7 +100,7 @@ class Unit(NamedTuple):
         fires = sum(w * bit for w, bit in zip(weights, bits, strict=True)) >= threshold
         return int(fires) if np.ndim(fires) == 0 else np.asarray(fires, np.int32)
 
-    def params(self, dtype: DTypeLike = jnp.float32) -> Params:
+    def params(self, dtype: DTypeLike = jnp.float32) -> dict[str, Array]:
         """The unit as parameters for `fnn.dense`: ``kernel`` (inputs, 1) and ``bias`` (1,), the negative threshold.
 
         >>> print(threshold_unit(OR.params(), jnp.array([[0.0, 0.0], [1.0, 0.0]])))
@@ -175,7 +175,7 @@ NAND = Unit((-1, -1), -1)
 NOR = Unit((-1, -1), 0)
 
 
-def threshold_unit(params: Params, x: Array) -> Array:
+def threshold_unit(params: Mapping[str, Array], x: Array) -> Array:
     """The threshold unit for real inputs, ``y = step(x @ kernel + bias)``.
 
     It is 1 on one side of a line (in general a hyperplane) and on the line, as in `fnn.activations.step`, else 0.

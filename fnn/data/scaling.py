@@ -16,6 +16,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import lift
 from .._core.errors import describe, fail, shape_text
+from .._core.typed import finfo
 from .._core.types import Array
 
 AnyArray = Array | np.ndarray
@@ -58,7 +59,7 @@ def _work_dtype(x: AnyArray) -> np.dtype:
     if not isinstance(x, jax.Array):
         return np.promote_types(np.float64, x.dtype) if x.dtype.kind == "f" else np.dtype("float64")
     dtype = _result_dtype(x)
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.dtype("float32")
+    return dtype if finfo(dtype).bits >= 32 else jnp.dtype("float32")
 
 
 def standardize_fit(x: ArrayLike) -> Moments:
@@ -182,7 +183,7 @@ def scale_images(x: ArrayLike, top: ArrayLike = 255) -> AnyArray:
     if is_concrete(top):
         _check_brightness(where, images, float(np.asarray(top)))
     xp: Any = jnp if isinstance(images, jax.Array) or isinstance(top, jax.Array) else np
-    y = xp.asarray(images, np.float32) / xp.asarray(top, np.float32)
+    y: AnyArray = xp.asarray(images, np.float32) / xp.asarray(top, np.float32)
     return y[..., None] if images.ndim == 3 else y
 
 

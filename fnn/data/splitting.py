@@ -197,7 +197,7 @@ def _check_size(where: str, first: str, size: Any) -> None:
 
 def _numpy_generator(seed: Any) -> np.random.Generator:
     """A NumPy generator from an integer or a PRNG key, typed or raw."""
-    if hasattr(seed, "dtype") and np.ndim(seed) == 0 and jax.dtypes.issubdtype(seed.dtype, jax.dtypes.prng_key):
+    if hasattr(seed, "dtype") and np.ndim(seed) == 0 and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
         return np.random.default_rng([int(word) for word in np.ravel(jax.random.key_data(seed))])
     if hasattr(seed, "dtype") and np.ndim(seed) > 0:
         check_key("folds", seed)

@@ -8,23 +8,25 @@ displaced position, so a point may carry the label of a place nearby. Rows are s
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import cast
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from .._core.checks import check_count, check_key, check_range
-from .._core.types import Array, F
+from .._core.typed import jit, wraps
+from .._core.types import Array
 from .datasets import Dataset
 
+D = TypeVar("D", bound=Callable[..., Dataset])
 _FEATURES = ("x1", "x2")
 
 
-def _checked(draw: F) -> F:
+def _checked(draw: D) -> D:
     """Check the arguments, then call the compiled function; an eager call would run many small programs."""
-    compiled = jax.jit(draw, static_argnums=1)
+    compiled = jit(draw, static_argnums=1)
 
     @wraps(draw)
     def checked(key: Array, size: int = 500, noise: ArrayLike = 0.0) -> Dataset:
@@ -33,7 +35,7 @@ def _checked(draw: F) -> F:
         check_range(draw.__name__, "noise", noise, 0, 0.5)
         return compiled(key, int(size), jnp.asarray(noise, jnp.float32))
 
-    return cast(F, checked)
+    return checked
 
 
 def _uniform(key: Array, count: int, size: int) -> Array:

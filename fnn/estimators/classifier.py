@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import validate_data
 
 from .._core.errors import fail
-from .._core.types import ArrayLike, Scalar
+from .._core.types import ArrayLike, F, Scalar
 from ..fitting.callbacks import Callback
 from ..losses.classification import logistic
 from ..losses.common import Loss
@@ -23,6 +23,9 @@ from ..losses.facts import LOSSES, base, facts_of, get_loss, loss_name, of_class
 from ..optimizers.base import OptimizerLike
 from ..training.task import Task
 from .network import Model, NetworkEstimator, loss_of
+
+# scikit-learn has no types.
+_available_if: Callable[[Callable[[Classifier], bool]], Callable[[F], F]] = available_if
 
 
 class Classifier(ClassifierMixin, NetworkEstimator):
@@ -84,7 +87,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         callbacks: Sequence[Callback] = (),
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         super().__init__(
             settings,
@@ -110,7 +113,11 @@ class Classifier(ClassifierMixin, NetworkEstimator):
 
     # -------------------------------------------------------------------------------------------------------- training
     def partial_fit(
-        self, X: ArrayLike, y: ArrayLike, classes: ArrayLike = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: np.typing.ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> Self:
         """Train for one more epoch, from the state of the last call; without early stopping.
 
@@ -125,22 +132,23 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         return self._partial(X, y, self._weight(sample_weight, y))
 
     def _read(
-        self, X: ArrayLike, y: ArrayLike, *, reset: bool, classes: ArrayLike = None
+        self, X: ArrayLike, y: ArrayLike, *, reset: bool, classes: np.typing.ArrayLike | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True)
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        x, labels = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True)
+        labels = labels.toarray() if hasattr(labels, "toarray") else labels
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = column_or_1d(labels, warn=True)
+        kind = type_of_target(labels, input_name="y", raise_unknown=True)
         if kind not in ("binary", "multiclass", "multilabel-indicator"):
             hint = "Numbers are for fnn.Regressor." if kind.startswith("continuous") else ""
             fail("Classifier, y", expected="classes, or rows of 0 and 1", got=f"Unknown label type: {kind}", hint=hint)
         if reset:
-            self._several = y.ndim == 2
-            self.classes_ = np.arange(y.shape[1]) if self._several else np.unique(y if classes is None else classes)
+            self._several = labels.ndim == 2
+            known: np.typing.ArrayLike = labels if classes is None else classes
+            self.classes_: np.ndarray = np.arange(labels.shape[1]) if self._several else np.unique(known)
             if len(self.classes_) == 1 and not self._several:
                 fail("Classifier, y", expected="at least two classes", got=f"one class, {self.classes_.tolist()}")
-        return X, y
+        return x, labels
 
     def _groups(self, y: np.ndarray) -> np.ndarray | None:
         return None if self._several else y.reshape(len(y), -1)
@@ -149,7 +157,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         weight = self._sample_weight(sample_weight, y)
         if self.class_weight is None:
             return weight
-        own = compute_sample_weight(self.class_weight, y)
+        own: np.ndarray = compute_sample_weight(self.class_weight, y)
         return own if weight is None else own * weight
 
     def _count(self, loss: Loss | None) -> int:
@@ -198,7 +206,8 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         scores = self.decision_function(X)
         if self._several:
             return (scores > 0).astype(int)
-        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+        labels: np.ndarray = self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)]
+        return labels
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """The model's scores: logits, or the margins of a loss such as "hinge".
@@ -221,7 +230,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
             raise AttributeError(f"The loss {name!r} gives margins, not probabilities. Use decision_function.")
         return True
 
-    @available_if(_gives_probabilities)
+    @_available_if(_gives_probabilities)
     def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """The probability of each class in the order of ``classes_``, or of yes for each label; (rows, classes).
 
@@ -229,7 +238,9 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         """
         outputs, loss = self._outputs(X), loss_of(self.task_)
         ready = self._ends_in_probabilities
+        p: np.ndarray
         if several_labels(loss):
             p = outputs if ready else expit(outputs)
             return p if self._several else np.concatenate([1 - p, p], 1)
-        return outputs / outputs.sum(1, keepdims=True) if ready else softmax(outputs, 1)
+        p = outputs / outputs.sum(1, keepdims=True) if ready else softmax(outputs, 1)
+        return p

@@ -19,7 +19,8 @@ from .._core.described import in_words
 from .._core.errors import describe, fail, kind_of, listed
 from .._core.flags import check_flags
 from .._core.jaxprs import Ending, traced_endings
-from .._core.types import Array, ArrayLike, DType, Key, Params, PyTree, Scalar, State
+from .._core.typed import array_spec, finfo
+from .._core.types import AnyArray, Array, ArrayLike, DType, Key, PyTree, Scalar
 from .._names import OF_ESTIMATORS
 from ..fitting.callbacks import Callback
 from ..fitting.evaluate import predict
@@ -65,10 +66,10 @@ class Rows(NamedTuple):
     stop: np.ndarray | None
     stop_weight: np.ndarray | None
 
-    def take(self, x: ArrayLike, y: ArrayLike) -> tuple[tuple[ArrayLike, ...], tuple[ArrayLike, ...] | None]:
+    def take(self, x: AnyArray, y: AnyArray) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...] | None]:
         """The data for training and for early stopping, as `fit` and `run` take them."""
 
-        def taken(rows: ArrayLike, weight: ArrayLike | None) -> tuple[ArrayLike, ...]:
+        def taken(rows: np.ndarray, weight: np.ndarray | None) -> tuple[AnyArray, ...]:
             return (x[rows], y[rows]) if weight is None else (x[rows], y[rows], weight)
 
         return taken(self.train, self.train_weight), None if self.stop is None else taken(self.stop, self.stop_weight)
@@ -97,7 +98,7 @@ class NetworkEstimator(BaseEstimator):
     task_: Task
     state_: TrainState
 
-    def __init__(self, settings: Mapping[str, Any], **params: Any) -> None:
+    def __init__(self, settings: Mapping[str, Any], **params: object) -> None:
         for name, value in params.items():
             setattr(self, name, value)
         self._settings = dict(settings)
@@ -105,16 +106,17 @@ class NetworkEstimator(BaseEstimator):
             self._check_settings()
 
     # ------------------------------------------------------------------------------------------------------ parameters
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, object]:
         """The parameters by name, with those of the model's function that were given.
 
         Args:
           deep: whether to include the defaults of the model's function; default True.
         """
-        given = super().get_params(deep) | self._settings
+        own: dict[str, object] = super().get_params(deep)
+        given = own | self._settings
         return self._settings_of_model() | given if deep else given
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: object) -> Self:
         """Change parameters, those of the model's function too.
 
         Raises:
@@ -128,7 +130,7 @@ class NetworkEstimator(BaseEstimator):
         self._settings = self._settings | {name: value for name, value in params.items() if name not in own}
         return self
 
-    def _settings_of_model(self) -> dict[str, Any]:
+    def _settings_of_model(self) -> dict[str, object]:
         """The arguments of the model's function with their defaults, without its first one, the number of outputs."""
         model = mlp if self.model is None else self.model
         if isinstance(model, (Layer, Task)) or not callable(model):
@@ -147,7 +149,7 @@ class NetworkEstimator(BaseEstimator):
         for name in self._settings.keys() - list(known)[1:]:
             self._refuse_setting(name, [*self._get_param_names(), *list(known)[1:]])
 
-    def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, Any]) -> None:
+    def _refuse_setting(self, name: str, known: Sequence[str] | Mapping[str, object]) -> None:
         """Refuse an unknown parameter, and suggest one."""
         close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
         close = [OF_ESTIMATORS[name]] if OF_ESTIMATORS.get(name) in known else close
@@ -165,7 +167,7 @@ class NetworkEstimator(BaseEstimator):
         made = self._made(self._count(known))
         layer = made.model if isinstance(made, Task) else made
         self._input_dtype = _input_dtype(layer, X)
-        out, ending = _output_of(layer, jax.ShapeDtypeStruct((1, *X.shape[1:]), self._input_dtype))
+        out, ending = _output_of(layer, array_spec((1, *X.shape[1:]), self._input_dtype))
         found = out.shape[1] if hasattr(out, "shape") and len(out.shape) == 2 else 0
         task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
         if task.parts[0].path:
@@ -197,7 +199,7 @@ class NetworkEstimator(BaseEstimator):
         """Loss and metrics for a model with this many outputs, where none are given."""
         raise NotImplementedError
 
-    def _start(self, task: Task, x: ArrayLike) -> TrainState:
+    def _start(self, task: Task, x: AnyArray) -> TrainState:
         """The initial state."""
         ts = init(task, jax.random.key(self._seed()), x[:1])
         return ts if self.learning_rate is None else set_hyper(ts, learning_rate=self.learning_rate)
@@ -299,7 +301,7 @@ class NetworkEstimator(BaseEstimator):
         if sample_weight is None:
             return None
         where = f"{type(self).__name__}, sample_weight"
-        weight = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+        weight: np.ndarray = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
         if weight.shape != (len(y),):
             fail(where, expected=f"shape ({len(y)},), a weight for each row", got=describe(weight))
         if weight.min() < 0 or not weight.any():
@@ -320,8 +322,8 @@ class NetworkEstimator(BaseEstimator):
         """The task with logits for outputs; itself if they are no probabilities."""
         return _with_logits(task) if self._ends_in_probabilities else task
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = super().__getstate__()
         return state | {"state_": jax.device_get(state["state_"])} if "state_" in state else state
 
 
@@ -329,11 +331,11 @@ def _input_dtype(layer: Layer, X: np.ndarray) -> DType:
     """The default float dtype, or int32 for integers that the layer takes as they are."""
     if X.dtype.kind in "iu":
         try:
-            jax.eval_shape(layer.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *X.shape[1:]), jnp.int32))
+            jax.eval_shape(layer.init, jax.random.key(0), array_spec((1, *X.shape[1:]), jnp.int32))
         except Exception:  # the layer takes floats
             pass
         else:
-            return jnp.dtype(jnp.int32)
+            return np.dtype(np.int32)
     return jnp.result_type(float)
 
 
@@ -351,12 +353,12 @@ def _with_logits(task: Task) -> Task:
     """
     model, loss = task.model, loss_of(task)
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         with noting_inputs():
             p, state = model.apply(params, state, x, key=key, train=train)
             logits = noted_input(activation_of(loss), p)
         if logits is None:
-            info = jnp.finfo(p.dtype)
+            info = finfo(p.dtype)
             p = jnp.clip(p, info.tiny, 1 - info.epsneg)
             logits = jnp.log(p) - jnp.log1p(-p) if several_labels(loss) else jnp.log(p)
         return logits, state

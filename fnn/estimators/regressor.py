@@ -64,7 +64,7 @@ class Regressor(RegressorMixin, NetworkEstimator):
         callbacks: Sequence[Callback] = (),
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         super().__init__(
             settings,
@@ -98,11 +98,11 @@ class Regressor(RegressorMixin, NetworkEstimator):
         return self._partial(X, y, self._weight(sample_weight, y))
 
     def _read(self, X: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        X, y = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True, y_numeric=True)
-        if not reset and y.shape[1:] != self._target_shape:
-            fail("Regressor, y", expected=f"targets of shape {('rows', *self._target_shape)}", got=describe(y))
-        self._target_shape = y.shape[1:]
-        return X, y
+        x, targets = validate_data(self, X, y, reset=reset, allow_nd=True, multi_output=True, y_numeric=True)
+        if not reset and targets.shape[1:] != self._target_shape:
+            fail("Regressor, y", expected=f"targets of shape {('rows', *self._target_shape)}", got=describe(targets))
+        self._target_shape = targets.shape[1:]
+        return x, targets
 
     def _count(self, loss: Loss | None) -> int:
         targets = int(np.prod(self._target_shape))

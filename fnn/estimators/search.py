@@ -26,7 +26,7 @@ from ..trials.results import Config, Sweep
 from ..trials.sweep import sweep
 from .network import NetworkEstimator, Rows
 
-Grid = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Sequence[Any]]]
+Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 Split = tuple[np.ndarray, np.ndarray]
 # Arguments of the trials, by names that no function of a model can have.
 _FOLD, _SIZES = "held out", "sizes of the fold"
@@ -88,7 +88,7 @@ class GridSearch(GridSearchCV):
         *,
         scoring: str | Callable[..., float] | None = None,
         refit: bool | Callable[..., int] = True,
-        cv: Any = None,
+        cv: object = None,
         structural: Sequence[str] = (),
         verbose: int = 0,
     ) -> None:
@@ -159,9 +159,7 @@ def _without(prefix: str, candidate: Config) -> Config:
     return {name.removeprefix(prefix): value for name, value in candidate.items()}
 
 
-def _transformed(
-    steps: list[BaseEstimator], X: ArrayLike, y: ArrayLike, train: np.ndarray, test: np.ndarray
-) -> np.ndarray:
+def _transformed(steps: list[BaseEstimator], X: ArrayLike, y: Any, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """The rows of a fold after the first steps of a pipeline, fitted to its training rows; the other rows are 0."""
     pipeline = Pipeline([(str(i), clone(step)) for i, step in enumerate(steps)])
     seen = check_array(pipeline.fit_transform(_safe_indexing(X, train), _safe_indexing(y, train)), allow_nd=True)
@@ -176,7 +174,7 @@ class _Trials:
     def __init__(
         self,
         estimator: NetworkEstimator,
-        features: list[ArrayLike],
+        features: Sequence[ArrayLike],
         y: ArrayLike,
         sample_weight: ArrayLike | None,
         splits: list[Split],
@@ -270,9 +268,10 @@ def _whole_numbers(configs: list[Config]) -> list[str]:
 def _results(candidates: list[Config], scores: np.ndarray, seconds: float) -> dict[str, Any]:
     """The table of a search, in the form of ``GridSearchCV``; ``scores`` is (candidates, folds)."""
     mean, size = scores.mean(1), len(candidates)
+    masked_all: Callable[..., np.ma.MaskedArray] = np.ma.masked_all  # which NumPy leaves without a type
     results: dict[str, Any] = {"mean_fit_time": np.full(size, seconds), "std_fit_time": np.zeros(size)}
     for name in dict.fromkeys(name for candidate in candidates for name in candidate):
-        column = np.ma.masked_all(size, dtype=object)
+        column = masked_all(size, dtype=object)
         for i, candidate in enumerate(candidates):
             if name in candidate:
                 column[i] = candidate[name]

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
 from .._core.inputs import as_arrays, leaves
+from .._core.typed import jit
 from .._core.types import PyTree
 from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
@@ -23,9 +24,9 @@ from . import inputs
 from .inputs import CHUNK_BYTES, Data
 from .progress import Scores, as_floats
 
-_measure_all = jax.jit(measure_all, static_argnums=(0, 4))
-_merge = jax.jit(merge, static_argnums=0)
-_results = jax.jit(results, static_argnums=0)
+_measure_all = jit(measure_all, static_argnums=(0, 4))
+_merge = jit(merge, static_argnums=0)
+_results = jit(results, static_argnums=0)
 
 _PURE = {
     "fit": "fnn.run, fnn.train_epoch or fnn.train_step",
@@ -76,6 +77,7 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
             batch = read_in_order(task, own_copy(batch), size)
             part = _measure_all(task, ts.params, ts.state, batch, size)
             totals = part if totals is None else _merge(task, totals, part)
+    assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))
     return logs, inputs.pop_nan_rows(task, logs)
 

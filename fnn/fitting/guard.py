@@ -19,6 +19,7 @@ import numpy as np
 
 from .._core.dtypes import at_least_float32, is_float
 from .._core.trees import copied, paths
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..nn.graph import Source, graph_of
 from ..nn.observe import call_name
@@ -75,7 +76,7 @@ class NonFiniteError(FloatingPointError):
         return train_step(self.task, self.ts, self.batch)
 
 
-@jax.jit
+@jit
 def _flags(tree: PyTree) -> Array:
     """Whether each leaf is finite."""
     leaves = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
@@ -143,8 +144,8 @@ class Guard:
         raise NonFiniteError(place, self.task, start, first.piece.batch(first.batches_done), first.epoch)
 
 
-_layer_values = jax.jit(layer_values, static_argnums=0)
-_harmless = jax.jit(neutralize_zero_weights, static_argnums=0)
+_layer_values = jit(layer_values, static_argnums=0)
+_harmless = jit(neutralize_zero_weights, static_argnums=0)
 
 
 def _place(task: Task, ts: TrainState, batch: Batch, after: TrainState) -> str:

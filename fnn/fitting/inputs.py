@@ -19,6 +19,7 @@ from .._core.arrays import check_fits, read
 from .._core.checks import check_count
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, kind_of
+from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import of_classes, several_labels
@@ -269,7 +270,7 @@ def take_from_host(data: T, rows: np.ndarray, length: int) -> T:
         out[len(rows) :] = out[:1]
         return out
 
-    return jax.tree.map(gather, data)
+    return tree_map(gather, data)
 
 
 def split_validation(data: Batch, fraction: float) -> tuple[Batch, Batch]:

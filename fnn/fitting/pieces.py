@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
+from .._core.typed import array_spec, jit, tree_map
 from .._core.types import Array
 from ..training.batch import Batch, InBatches, batch_at, rows_of, take
 from ..training.epoch import padded_order, steps
@@ -22,7 +21,7 @@ from .progress import announce_compilation
 Advanced = tuple[TrainState, Totals, Logs]
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
+@jit(static_argnums=0, static_argnames="batch_size", donate_argnames=("ts", "totals"))
 def _advance(
     task: Task,
     ts: TrainState,
@@ -41,7 +40,7 @@ def _advance(
     return ts, totals, results(task, totals)
 
 
-@functools.partial(jax.jit, static_argnums=0, donate_argnames=("ts", "totals"))
+@jit(static_argnums=0, donate_argnames=("ts", "totals"))
 def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array | None) -> Advanced:
     """One step on the given rows, or on all: the last, smaller batch."""
     announce_compilation()
@@ -50,7 +49,7 @@ def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows:
     return ts, totals, results(task, totals)
 
 
-padded_order_jit = jax.jit(padded_order, static_argnums=1)
+padded_order_jit = jit(padded_order, static_argnums=1)
 
 
 class EpochUpdate(NamedTuple):
@@ -97,7 +96,7 @@ class Piece(NamedTuple):
             order = jnp.arange(rows_of(rows), dtype=jnp.int32)
             return cls(data_on_devices(task, rows), order, whole, batch_size, rest, **others)
         start = whole * batch_size
-        last = jax.tree.map(lambda a: a[start : start + rest], rows) if rest else None
+        last = tree_map(lambda a: a[start : start + rest], rows) if rest else None
         data = InBatches.of(rows, batch_size)._replace(rest=last)
         return cls(data_on_devices(task, data), None, whole, batch_size, rest, **others)
 
@@ -105,7 +104,7 @@ class Piece(NamedTuple):
     def one_row(self) -> Batch:
         """The shapes of one row."""
         data, axes = (self.data.whole, 2) if isinstance(self.data, InBatches) else (self.data, 1)
-        return jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[axes:]), a.dtype), data)
+        return tree_map(lambda a: array_spec((1, *a.shape[axes:]), a.dtype), data)
 
     def rows(self, number: int) -> Array:
         """The numbers of the rows of a batch in an order, without padding."""
@@ -118,10 +117,9 @@ class Piece(NamedTuple):
         """A batch, without padding."""
         if not isinstance(self.data, InBatches):
             return take(self.data, self.rows(number))
-        if number == self.whole:
-            return self.data.rest
+        batch: Batch = self.data.rest if number == self.whole else batch_at(self.data.whole, number)
         count = None if self.size is None else self.size - number * self.batch_size
-        return jax.tree.map(lambda a: a[:count], batch_at(self.data.whole, number))
+        return tree_map(lambda a: a[:count], batch)
 
 
 class Call(NamedTuple):

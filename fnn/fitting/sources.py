@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.trees import from_paths
+from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
 from ..training.epoch import epoch_order, pads_last_batch
@@ -91,7 +92,7 @@ class Source(abc.ABC):
                 started = time.perf_counter()
                 ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == skipped))
                 if pace is not None:
-                    jax.block_until_ready(logs)
+                    block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
                         pace.note(count, time.perf_counter() - started)
                 in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count

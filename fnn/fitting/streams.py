@@ -12,6 +12,7 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
+from .._core.typed import block_until_ready
 from .._core.types import PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, own_copy, rows_of
@@ -112,7 +113,7 @@ class StreamSource(Source):
                 continue
             gathered.append(own_copy(batch))
             if len(gathered) == self.most > 1:
-                jax.block_until_ready(self.running)
+                block_until_ready(self.running)
             # A piece ends where a checkpoint is due, since the iterable's state is known only there.
             due = self.hooks.until_checkpoint(made + number - done) == 1
             if len(gathered) == self.most or part or due or self._idle():
@@ -194,7 +195,7 @@ class StreamSource(Source):
 
 def _most_gathered(batch: Batch) -> int:
     """How many batches of this size may be gathered."""
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
+    size: int = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
     return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
 
 

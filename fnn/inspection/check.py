@@ -12,7 +12,7 @@ from .._core.errors import InputError, fail, shape_text
 from .._core.jaxprs import multiply_adds
 from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import bytes_of, resized
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from ..nn.layer import Layer, example_of
 from ..nn.masks import pairs
 from ..nn.observe import Trace, observe
@@ -208,7 +208,7 @@ def _work(call: LayerCall) -> int:
     return one * max(rows, 1) * call.two.runs
 
 
-def _operations(layer: Layer, params: Params, state: State, x: PyTree) -> int:
+def _operations(layer: Layer, params: PyTree, state: PyTree, x: PyTree) -> int:
     """Multiply-adds per example: the difference between batches of three and of two."""
     two, three = (
         multiply_adds(jax.make_jaxpr(lambda p, s, x: layer.apply(p, s, x)[0])(params, state, resized(x, batch)))

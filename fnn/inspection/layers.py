@@ -10,7 +10,7 @@ import jax
 
 from .._core.errors import fail, kind_of
 from .._core.trees import bytes_of, paths, resized, shape_of
-from .._core.types import Params, PyTree, State
+from .._core.types import PyTree
 from ..nn.added_loss import is_added_loss
 from ..nn.containers import Sequential
 from ..nn.layer import Layer, Output
@@ -66,7 +66,7 @@ def without_values(trace: Trace) -> Trace:
     return trace._replace(params=params, state=state, x=x, y=y)
 
 
-def arrays_of(params: Params, state: State) -> Arrays:
+def arrays_of(params: PyTree, state: PyTree) -> Arrays:
     """All arrays of a layer, without what it adds to the loss, which belongs to a batch and not to the model."""
     lasting = jax.tree.map(lambda node: None if is_added_loss(node) else node, state, is_leaf=is_added_loss)
     return {
@@ -76,7 +76,7 @@ def arrays_of(params: Params, state: State) -> Arrays:
     }
 
 
-def rooted(layer: Layer, params: Params, state: State) -> tuple[Layer, Params, State]:
+def rooted(layer: Layer, params: PyTree, state: PyTree) -> tuple[Layer, PyTree, PyTree]:
     """A model whose layers are those of a table: the given one, or around a single layer a `Sequential`.
 
     A layer that holds others, such as `Repeated`, then has a row, above theirs. Errors are those of the
@@ -86,21 +86,21 @@ def rooted(layer: Layer, params: Params, state: State) -> tuple[Layer, Params, S
         return layer, params, state
     name = layer.name
 
-    def apply(params: Params, state: State, x: PyTree, **options: Any) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, **options: Any) -> Output:
         y, new = call(name, "", layer, params[name], state[name], x, **options)
         return y, {name: new}
 
     return Sequential(layer).replace(apply=apply), {name: params}, {name: state}
 
 
-def layer_calls(layer: Layer, params: Params, state: State, x: PyTree) -> list[LayerCall]:
+def layer_calls(layer: Layer, params: PyTree, state: PyTree, x: PyTree) -> list[LayerCall]:
     """Every layer call of a model in order of computation, each parent before its children."""
 
     def trace(batch: int) -> tuple[list[Trace], list[Arrays]]:
         traces: list[Trace] = []
         owned: list[Arrays] = []
 
-        def forward(params: Params, state: State, x: PyTree) -> PyTree:
+        def forward(params: PyTree, state: PyTree, x: PyTree) -> PyTree:
             unclaimed = arrays_of(params, state)
             names = {id(leaf): name for name, leaf in unclaimed.items()}
 

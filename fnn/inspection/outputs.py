@@ -13,7 +13,7 @@ from .._core.described import in_words
 from .._core.errors import fail, listed
 from .._core.inputs import as_arrays
 from .._core.trees import shape_of
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from ..fitting.evaluate import predict
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, observe
@@ -79,8 +79,8 @@ def _by_row(inner: Callable[..., Output], ts: TrainState, x: PyTree) -> bool:
 def _inner(
     model: Layer,
     names: tuple[str, ...],
-    params: Params,
-    state: State,
+    params: PyTree,
+    state: PyTree,
     x: PyTree,
     *,
     key: Array | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,7 +15,8 @@ from .._core.errors import fail
 from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
 from .._core.trees import paths, shape_of
-from .._core.types import Array, Params, PyTree, State
+from .._core.typed import jit
+from .._core.types import Array, PyTree
 from ..fitting.inputs import check_data
 from ..nn.masks import Masked, pairs
 from ..training.batch import Batch, as_batch, size_of
@@ -170,8 +170,8 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     return LayerReport(tuple(rows), tuple(_notes(rows, loss, examples)), loss, examples)
 
 
-@partial(jax.jit, static_argnums=0)
-def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, Params]:
+@jit(static_argnums=0)
+def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, PyTree]:
     values = layer_values(task, ts, batch)
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 
@@ -181,7 +181,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
     found: dict[str, tuple[str, list[str], bool]] = {}
 
     # No traced value may outlive the trace, or jax.checking_leaks would raise.
-    def forward(params: Params, state: State, x: PyTree, key: Array) -> list[PyTree]:
+    def forward(params: PyTree, state: PyTree, x: PyTree, key: Array) -> list[PyTree]:
         unclaimed = {id(leaf): path for path, leaf in paths(params).items()}
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         # Inner layers come first and claim their parameters; the rest belongs to the outer layer.

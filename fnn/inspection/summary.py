@@ -11,14 +11,14 @@ import jax
 from .._core.checks import renamed
 from .._core.errors import shape_text
 from .._core.tables import Table, bytes_text, table_lines
-from .._core.trees import Where, check_matches, matches, paths
+from .._core.trees import Where, check_matches, matches, paths, resized
 from .._core.types import PyTree
 from ..nn.graph import connections, source_name
 from ..nn.layer import Layer, example_of
 from ..nn.observe import call_name
 from ..optimizers.transforms import frozen_paths
 from ..training.task import Task
-from .layers import count_of, layer_calls, layer_of, resized, rooted
+from .layers import count_of, layer_calls, layer_of, rooted
 
 _MOST_NAMED = 6  # frozen parameters listed below the table
 

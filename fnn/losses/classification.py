@@ -10,6 +10,7 @@ from .._core.dtypes import lift, widened
 from .._core.errors import describe, fail, shape_text
 from .._core.flags import flagged
 from .._core.norms import below_maximum
+from .._core.typed import finfo
 from .._core.types import Array, Scalar
 from ..nn.activations import log_softmax, sigmoid, softplus
 from .common import EPSILON, FLOATING_HINT, align, mean_per_example, of_pairs
@@ -280,7 +281,7 @@ def _focal(p: Array, t: Array, alpha: Scalar, gamma: Scalar, label_smoothing: Sc
 
 def _power(q: Array, gamma: Scalar) -> Array:
     """``q^gamma``, with a finite derivative at 0 for any ``gamma``."""
-    return jnp.power(jnp.maximum(q, jnp.finfo(q.dtype).tiny), jnp.asarray(gamma, q.dtype))
+    return jnp.power(jnp.maximum(q, finfo(q.dtype).tiny), jnp.asarray(gamma, q.dtype))
 
 
 def _check_focus(where: str, alpha: Scalar, gamma: Scalar, label_smoothing: Scalar) -> None:

@@ -15,6 +15,7 @@ from .._core.checks import check_float
 from .._core.described import written
 from .._core.dtypes import widened
 from .._core.errors import counted, describe, fail
+from .._core.typed import array_spec
 from .._core.types import Array, ArraySpec, PyTree, Shape
 
 Loss = Callable[[PyTree, PyTree], Array]
@@ -78,8 +79,8 @@ def check_rows_apart(where: str, fn: Loss, predictions: PyTree, targets: PyTree)
     shapes = [tuple(getattr(a, "shape", ())) for a in (predictions, targets)]
     if shapes[0] != (*shapes[1], 1) and shapes[1] != (*shapes[0], 1):
         return
-    p, t = (jax.ShapeDtypeStruct(a.shape, a.dtype) for a in (predictions, targets))
-    if not _traces(fn, p, jax.ShapeDtypeStruct((t.shape[0] + 1, *t.shape[1:]), t.dtype)):
+    p, t = (array_spec(a.shape, a.dtype) for a in (predictions, targets))
+    if not _traces(fn, p, array_spec((t.shape[0] + 1, *t.shape[1:]), t.dtype)):
         return
     with jax.numpy_rank_promotion("raise"):
         apart = _traces(fn, p, t)

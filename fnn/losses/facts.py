@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_accepts, resolve
 from .._core.errors import counted, fail
-from .._core.types import ArrayLike, ArraySpec
+from .._core.typed import finfo
+from .._core.types import AnyArray, ArraySpec
 from . import classification, gaussian, margins, regression
 from .common import Loss, check_order
 
@@ -28,7 +28,7 @@ class Facts(NamedTuple):
     logits: bool = False  # whether it takes logits, unless from_logits=False
     margin: bool = False  # whether it takes scores around 0 that stand for no probabilities
     per_example: bool = False  # whether its value for an example depends on that example alone
-    check: Callable[[str, ArraySpec, ArrayLike], None] | None = None  # refuses invalid targets, given the loss's name
+    check: Callable[[str, ArraySpec, AnyArray], None] | None = None  # refuses invalid targets, given the loss's name
 
 
 def base(loss: Loss) -> Loss:
@@ -43,7 +43,7 @@ def loss_name(loss: Loss) -> str:
     return str(getattr(base(loss), "__name__", "loss"))
 
 
-def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_class_numbers(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     (low, high), classes = _extremes(targets), predictions.shape[-1]
     if low < 0 or high >= classes:
         hint = "Number the classes from 0, or give the last layer more units."
@@ -51,33 +51,33 @@ def _check_class_numbers(name: str, predictions: ArraySpec, targets: ArrayLike) 
         fail(name, expected=f"labels in [0, {classes}) for {counted(classes, 'output')}", got=got, hint=hint)
 
 
-def _check_probabilities(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_probabilities(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     low, high = _extremes(targets)
     if not (low >= 0 and high <= 1):
         hint = "Labels of -1 and +1 belong to the 'logistic' loss." if low == -1 and high == 1 else ""
         fail(name, expected="targets in [0, 1]", got=f"targets from {low:g} to {high:g}", hint=hint)
 
 
-def _check_rows(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_rows(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     _check_probabilities(name, predictions, targets)
     check_distributions(name, np.asarray(targets))
 
 
-def _check_signs(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_signs(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     if not np.isin(np.asarray(targets), (-1, 1)).all():
         low, high = _extremes(targets)
         hint = "Use 2 * y - 1 for labels of 0 and 1."
         fail(name, expected="targets -1 or +1", got=f"targets from {low:g} to {high:g}", hint=hint)
 
 
-def _check_labels(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_labels(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     t = np.asarray(targets)
     if not (np.isin(t, (0, 1)).all() or np.isin(t, (-1, 1)).all()):
         low, high = _extremes(t)
         fail(name, expected="targets of 0 and 1, or -1 and +1", got=f"targets from {low:g} to {high:g}")
 
 
-def _check_counts(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_counts(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     low, high = _extremes(targets)
     if not low >= 0:
         fail(name, expected="counts of at least 0 as targets", got=f"targets from {low:g} to {high:g}")
@@ -86,7 +86,7 @@ def _check_counts(name: str, predictions: ArraySpec, targets: ArrayLike) -> None
 def check_distributions(where: str, rows: np.ndarray) -> None:
     """Refuse rows (..., classes) that do not sum to 1, such as rows of zeros."""
     # Half precision rounds each of many probabilities.
-    tolerance = 1e-3 if rows.dtype.kind in "biu" or jnp.finfo(rows.dtype).bits >= 32 else 0.02
+    tolerance = 1e-3 if rows.dtype.kind in "biu" or finfo(rows.dtype).bits >= 32 else 0.02
     sums = rows.sum(-1, dtype=np.float64)
     good = (np.abs(sums - 1) <= tolerance) & (rows >= 0).all(-1)
     if not good.all():
@@ -100,7 +100,7 @@ def check_distributions(where: str, rows: np.ndarray) -> None:
         fail(where, expected="rows of probabilities or one-hot rows, which sum to 1", got=got, hint=hint)
 
 
-def _extremes(x: ArrayLike) -> tuple[float, float]:
+def _extremes(x: AnyArray) -> tuple[float, float]:
     x = np.asarray(x)
     return float(x.min()), float(x.max())
 
@@ -195,7 +195,7 @@ def of_classes(loss: Loss) -> bool:
     return facts_of(loss).outputs == CLASSES
 
 
-def check_targets(loss: Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
+def check_targets(loss: Loss, predictions: ArraySpec, targets: AnyArray) -> None:
     """Refuse concrete targets that are invalid for a built-in loss; needs values, so the drivers call it.
 
     Raises:

@@ -10,6 +10,7 @@ import numpy as np
 from .._core.checks import check_float
 from .._core.dtypes import widened
 from .._core.errors import describe, fail
+from .._core.typed import finfo
 from .._core.types import Array
 from ..nn.activations import softplus
 from .common import FLOATING_HINT, align, mean_per_example, of_pairs
@@ -57,7 +58,7 @@ def gaussian_outputs(moments: Gaussians) -> Array:
     """The inverse of `gaussian_moments`: outputs (batch, ..., 2 k) with these means and variances."""
     # log(exp(v) - 1) without exp(v), which would overflow. A variance below the least one becomes that.
     wide = widened(moments.variance)
-    v = jnp.maximum(wide - MIN_VARIANCE, jnp.finfo(wide.dtype).tiny)
+    v = jnp.maximum(wide - MIN_VARIANCE, finfo(wide.dtype).tiny)
     raw = v + jnp.log(-jnp.expm1(-v))
     return jnp.concatenate([moments.mean, raw.astype(moments.variance.dtype)], -1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +83,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
     elif callable(items := getattr(weights, "items", None)):  # of a mapping, or a pandas Series by class
         by_class = dict(items())
     else:
-        listed: ArrayLike = weights
+        listed: Any = weights
         if np.ndim(listed) != 1:
             fail(where, expected="a weight for each class, a dict, or 'balanced'", got=in_words(weights))
         if classes.size and classes[-1] >= len(listed):

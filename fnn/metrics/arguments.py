@@ -5,6 +5,7 @@ Values are checked where they are known; inside compiled code only shapes and dt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,8 +16,9 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, shape_text
-from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar
-from .metric import Metric
+from .._core.typed import finfo, jit
+from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar, Shape
+from .metric import Metric, value_of
 
 _SWAPPED = "Are the arguments swapped? Predictions come first."
 
@@ -37,7 +39,7 @@ def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False)
 def to_widest(*arrays: Array) -> list[Array]:
     """Arrays in the widest floating-point dtype among them, float32 at least."""
     dtypes = [at_least_float32(a.dtype) for a in arrays if is_float(a)]
-    wide = max(dtypes, key=lambda dtype: int(jnp.finfo(dtype).bits))
+    wide = max(dtypes, key=lambda dtype: int(finfo(dtype).bits))
     return [a.astype(wide) for a in arrays]
 
 
@@ -84,11 +86,23 @@ class ClassArguments(NamedTuple):
     threshold: Scalar  # for yes/no scores
     rows: Rows  # an index of the rows that count, all rows where the weights are not known
 
-    def value(self, metric: Metric) -> Array:
-        """The value of a metric."""
+    def value(self, make: Callable[..., Metric], *options: bool | int | str) -> Array:
+        """The value of the metric ``make(threshold, *options)``; one program for all thresholds."""
         p, w = self.predictions, self.weights
-        w = jnp.ones(p.shape[:1], jnp.result_type(float)) if w is None else w
-        return metric.result(metric.measure(p, self.targets, w))
+        w = ones(p.shape[:1], jnp.result_type(float)) if w is None else w
+        return _value(make, options, self.threshold, p, self.targets, w)
+
+
+@jit(static_argnums=(0, 1))
+def _value(
+    make: Callable[..., Metric], options: tuple[bool | int | str, ...], threshold: Scalar, p: Array, t: Array, w: Array
+) -> Array:
+    return value_of(make(threshold, *options), p, t, w)
+
+
+def ones(shape: Shape, dtype: DType) -> Array:
+    """Ones that NumPy makes, which compiles nothing."""
+    return jnp.asarray(np.ones(shape, dtype))
 
 
 def class_arguments(
@@ -145,7 +159,8 @@ def _looks_multi_label(p: Array, t: Array, rows: Rows) -> bool:
 
 def _one_hot_rows(labels: np.ndarray) -> np.ndarray:
     """Which rows hold zeros and a single 1."""
-    return np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+    found: np.ndarray = np.isin(labels, (0, 1)).all(-1) & (labels.sum(-1) == 1)
+    return found
 
 
 def _is_one_hot(x: Array) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +11,10 @@ from .._core.described import described
 from .._core.dtypes import widened
 from .._core.errors import fail
 from .._core.norms import divided
+from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..nn.activations import sigmoid, softmax
-from .arguments import check_probabilities, class_arguments, is_single_score
+from .arguments import check_probabilities, class_arguments, is_single_score, ones
 from .classification import paired_classes, paired_labels
 from .metric import Metric, float64_on_host
 
@@ -58,12 +57,12 @@ def auc(
     check_float(AUC, p, "Pass scores, not classes. Predictions come first, then targets.")
     if is_concrete(p) and not (given.several or is_single_score(p)):
         check_probabilities(AUC, np.asarray(widened(p))[given.rows], False, "For yes/no labels use multi_label=True.")
-    weights = jnp.ones(p.shape[:1], jnp.result_type(float)) if given.weights is None else given.weights
-    scores, labels, w = _columns(p, given.targets, weights, given.several)
-    positives, negatives = (jnp.sum(jnp.where(labels == k, w[:, None], 0 * w[:, None]), 0) for k in (1, 0))
+    weights = ones(p.shape[:1], jnp.result_type(float)) if given.weights is None else given.weights
+    with jax.debug_nans(False):  # where a column has no example of a class, as the next lines tell
+        mean, positives, negatives = _exact_mean(p, given.targets, weights, given.several, curve)
     if is_concrete(positives):
         _check_both(np.asarray(positives), np.asarray(negatives))
-    return _mean_of_known(_exact_areas(scores, labels, w, curve), (positives > 0) & (negatives > 0))
+    return mean
 
 
 @described
@@ -157,7 +156,15 @@ def _columns(p: Array, t: Array, w: Array, several: bool) -> tuple[Array, Array,
     return jnp.where(jnp.isnan(p), worst, p), labels, jnp.repeat(w, steps)
 
 
-@functools.partial(jax.jit, static_argnums=3)
+@jit(static_argnums=(3, 4))
+def _exact_mean(p: Array, t: Array, weights: Array, several: bool, curve: str) -> tuple[Array, Array, Array]:
+    """The mean area over columns with both classes, and the weight of the positives and of the negatives of each."""
+    scores, labels, w = _columns(p, t, weights, several)
+    positives, negatives = (jnp.sum(jnp.where(labels == k, w[:, None], 0 * w[:, None]), 0) for k in (1, 0))
+    areas = _exact_areas(scores, labels, w, curve)
+    return _mean_of_known(areas, (positives > 0) & (negatives > 0)), positives, negatives
+
+
 def _exact_areas(scores: Array, labels: Array, w: Array, curve: str) -> Array:
     """The area under the curve of each column, with a point for each distinct score."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from .._core.checks import check_count, check_float, is_concrete
 from .._core.described import in_words
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
+from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..losses.common import align
 from .arguments import check_probabilities, class_arguments, host_values, is_single_score, numeric_array, to_widest
@@ -38,9 +38,14 @@ class Reliability(NamedTuple):
     @property
     def error(self) -> Array:
         """The expected calibration error; see `calibration_error`."""
-        gap = jnp.abs(self.confidence - self.accuracy)
-        gap = jnp.where(self.counts > 0, gap, jnp.zeros_like(gap))
-        return jnp.sum(self.counts.astype(gap.dtype) * gap) / jnp.sum(self.counts).astype(gap.dtype)
+        return _mean_gap(self.confidence, self.accuracy, self.counts)
+
+
+@jit
+def _mean_gap(confidence: Array, accuracy: Array, counts: Array) -> Array:
+    gap = jnp.abs(confidence - accuracy)
+    gap = jnp.where(counts > 0, gap, jnp.zeros_like(gap))
+    return jnp.sum(counts.astype(gap.dtype) * gap) / jnp.sum(counts).astype(gap.dtype)
 
 
 def reliability(probabilities: ArrayLike, targets: ArrayLike, *, bins: int = 10) -> Reliability:
@@ -77,15 +82,16 @@ def _reliability(where: str, probabilities: ArrayLike, targets: ArrayLike, bins:
     p, single = widened(p), is_single_score(p)
     if is_concrete(p):
         check_probabilities(where, np.asarray(p), single, hint)
-    confidence = (p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)
-    predicted, t = paired_classes(where, p, given.targets)
-    right = t == 1 if single else predicted == t
     with jax.debug_nans(False):  # the mean of an empty bin is NaN
-        return _by_bins(confidence.ravel(), right.ravel(), bins)
+        return _by_bins(where, p, given.targets, bins)
 
 
-@functools.partial(jax.jit, static_argnums=2)
-def _by_bins(confidence: Array, right: Array, bins: int) -> Reliability:
+@jit(static_argnums=(0, 3))
+def _by_bins(where: str, p: Array, targets: Array, bins: int) -> Reliability:
+    single = is_single_score(p)
+    predicted, t = paired_classes(where, p, targets)
+    confidence = ((p[..., 0] if p.ndim > 1 else p) if single else jnp.max(p, -1)).ravel()
+    right = (t == 1 if single else predicted == t).ravel()
     edges = jnp.asarray(np.arange(1, bins) / bins, confidence.dtype)
     place = jnp.searchsorted(edges, confidence, side="left").astype(jnp.int32)
     inside = place[:, None] == jnp.arange(bins, dtype=jnp.int32)[None]
@@ -130,10 +136,10 @@ def _bounds(where: str, low: ArrayLike, high: ArrayLike) -> list[Array]:
 
 
 def _without_nan(where: str, name: str, x: ArrayLike) -> Array:
-    x = numeric_array(where, name, x)
-    if is_concrete(x) and is_float(x) and (bad := int(np.isnan(host_values(x)).sum())):
-        fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {x.size}")
-    return x
+    a = numeric_array(where, name, x)
+    if is_concrete(a) and is_float(a) and (bad := int(np.isnan(host_values(a)).sum())):
+        fail(where, expected=f"{name} without NaN", got=f"{bad} NaN of {a.size}")
+    return a
 
 
 @float64_on_host
@@ -270,7 +276,8 @@ def coverage_curve(
     return CoverageCurve(nominal, _within(jnp.abs(targets - mean), deviation, z), 2 * z * jnp.mean(deviation))
 
 
-@jax.jit
+@jit
 def _within(distance: Array, deviation: Array, z: Array) -> Array:
     """For each z, the fraction of distances of at most z deviations; one z at a time, to save memory."""
-    return jax.lax.map(lambda q: jnp.mean(distance <= q * deviation, dtype=z.dtype), z)
+    fractions: Array = jax.lax.map(lambda q: jnp.mean(distance <= q * deviation, dtype=z.dtype), z)
+    return fractions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,13 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.norms import divided
+from .._core.typed import jit
 from .._core.types import Array, ArrayLike, Scalar, Shape
 from ..losses.common import align, mean_per_example
 from .arguments import ClassArguments, class_arguments, is_single_score, numeric_array
 from .metric import Metric, Totals, float64_on_host, mean_metric
 
+_R = TypeVar("_R")
 TOP_K = "top_k_accuracy"
 # Stand for a prediction that holds NaN and for a target that is no class: neither equals the other, or any class.
 _NO_ANSWER, _NO_CLASS = np.int32(-(2**31)), np.int32(-(2**31) + 1)
@@ -45,6 +48,16 @@ def paired_classes(where: str, predictions: Array, targets: Array, threshold: Sc
     if p.shape != t.shape:
         fail(where, expected="targets that fit the predictions", got=f"{describe(predictions)} and {describe(targets)}")
     return p, t
+
+
+compiled_classes = jit(paired_classes, static_argnums=0)
+
+
+@jit(static_argnums=0)
+def _compiled_labels(where: str, predictions: Array, targets: Array, threshold: Scalar) -> tuple[Array, Array]:
+    """`paired_labels` with one column each."""
+    p, t = paired_labels(where, predictions, targets, threshold)
+    return (p[:, None], t[:, None]) if p.ndim == 1 else (p, t)
 
 
 def _true_classes(where: str, predictions: Array, targets: Array) -> Array:
@@ -175,7 +188,7 @@ def accuracy(
     0.8333333
     """
     given = class_arguments("accuracy", predictions, targets, threshold, multi_label, sample_weight)
-    return given.value(streaming_accuracy(given.threshold, given.several))
+    return given.value(streaming_accuracy, given.several)
 
 
 @float64_on_host
@@ -197,7 +210,7 @@ def binary_accuracy(
     0.75
     """
     given = class_arguments("binary_accuracy", predictions, targets, threshold, True, sample_weight)
-    return given.value(streaming_accuracy(given.threshold, True, "binary_accuracy"))
+    return given.value(streaming_accuracy, True, "binary_accuracy")
 
 
 @float64_on_host
@@ -218,7 +231,7 @@ def top_k_accuracy(
     check_count(TOP_K, "k", k)
     hint = "Rows of several labels have no true class; see binary_accuracy."
     given = class_arguments(TOP_K, predictions, targets, None, False, sample_weight, scores=False, hint=hint)
-    return given.value(top_k(k))
+    return given.value(_streaming_top_k, k)
 
 
 @float64_on_host
@@ -250,10 +263,14 @@ def confusion_matrix(
      [0 1]]
     """
     given = class_arguments("confusion_matrix", predictions, targets, threshold, multi_label, sample_weight)
-    p, t, classes = pairs_and_number("confusion_matrix", given, num_classes)
-    w = _weight_of_each(given.weights, p.shape)
-    if given.several:
-        counts = count_labels(p, t, given.weights)
+    pairs = pairs_and_number("confusion_matrix", given, num_classes)
+    return of_pairs(_confusion, *pairs, given.weights, given.several)
+
+
+def _confusion(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Array:
+    w = _weight_of_each(weights, p.shape)
+    if several:
+        counts = count_labels(p, t, weights)
         known = jnp.sum(jnp.where((p >= 0) & (t >= 0), w, jnp.zeros_like(w)).reshape(-1, classes), 0)
         wrong = counts.predicted - counts.right, counts.true - counts.right
         cells = (known - sum(wrong) - counts.right, *wrong, counts.right)
@@ -265,12 +282,11 @@ def confusion_matrix(
 def pairs_and_number(where: str, given: ClassArguments, num_classes: int | None) -> tuple[Array, Array, int]:
     """Classes predicted and true, and their number; or yes/no labels with one column each."""
     if given.several:
-        p, t = paired_labels(where, given.predictions, given.targets, given.threshold)
-        p, t = (p[:, None], t[:, None]) if p.ndim == 1 else (p, t)
+        p, t = _compiled_labels(where, given.predictions, given.targets, given.threshold)
         if num_classes not in (None, p.shape[-1]):
             fail(where, expected=f"num_classes={p.shape[-1]}, the number of labels", got=repr(num_classes))
         return p, t, p.shape[-1]
-    p, t = paired_classes(where, given.predictions, given.targets, given.threshold)
+    p, t = compiled_classes(where, given.predictions, given.targets, given.threshold)
     known = is_concrete(p) and is_concrete(t)
     # Rows of weight 0 may hold any integer.
     seen = np.concatenate([np.asarray(a)[given.rows].ravel() for a in (p, t)]) if known else np.zeros(0, np.int32)
@@ -296,10 +312,10 @@ def scores_from_confusion(matrix: ArrayLike) -> ClassScores:
     Args:
       matrix: (classes, classes), or (labels, 2, 2) for several yes/no labels.
     """
-    matrix = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
-    if matrix.ndim == 3:
-        return class_scores(Counts(matrix[:, 1, 1], matrix[:, :, 1].sum(1), matrix[:, 1].sum(1)))
-    return class_scores(Counts(jnp.diagonal(matrix), matrix.sum(0), matrix.sum(1)))
+    counts = widened(numeric_array("scores_from_confusion", "matrix", matrix, classes=True))
+    if counts.ndim == 3:
+        return class_scores(Counts(counts[:, 1, 1], counts[:, :, 1].sum(1), counts[:, 1].sum(1)))
+    return class_scores(Counts(jnp.diagonal(counts), counts.sum(0), counts.sum(1)))
 
 
 @float64_on_host
@@ -322,7 +338,7 @@ def precision_recall_f1(
     """
     given = class_arguments("precision_recall_f1", predictions, targets, threshold, multi_label, sample_weight)
     pairs = pairs_and_number("precision_recall_f1", given, num_classes)
-    return class_scores(count_pairs(*pairs, given.weights, given.several))
+    return of_pairs(scores_of_pairs, *pairs, given.weights, given.several)
 
 
 @float64_on_host
@@ -347,7 +363,7 @@ def balanced_accuracy(
     where = "balanced_accuracy"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
     pairs = pairs_and_number(where, given, num_classes)
-    return _mean_recall(_count_outcomes(*pairs, given.weights, given.several))
+    return of_pairs(_balanced, *pairs, given.weights, given.several)
 
 
 @float64_on_host
@@ -372,7 +388,26 @@ def mean_iou(
     where = "mean_iou"
     given = class_arguments(where, predictions, targets, threshold, multi_label, sample_weight)
     pairs = pairs_and_number(where, given, num_classes)
-    return _mean_overlap(count_pairs(*pairs, given.weights, given.several), given.several)
+    return of_pairs(_iou, *pairs, given.weights, given.several)
+
+
+@jit(static_argnums=(0, 3, 5))
+def of_pairs(fn: Callable[..., _R], p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> _R:
+    """``fn`` of classes or labels predicted and true, as one program."""
+    return fn(p, t, classes, weights, several)
+
+
+def scores_of_pairs(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> ClassScores:
+    """Precision, recall, F1 and support of each class or label."""
+    return class_scores(count_pairs(p, t, classes, weights, several))
+
+
+def _balanced(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Array:
+    return _mean_recall(_count_outcomes(p, t, classes, weights, several))
+
+
+def _iou(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Array:
+    return _mean_overlap(count_pairs(p, t, classes, weights, several), several)
 
 
 def count_pairs(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Counts:
@@ -418,7 +453,11 @@ def streaming_accuracy(threshold: Scalar, several: bool, name: str = "accuracy")
 def top_k(k: int = 5) -> Metric:
     """`top_k_accuracy` as a metric of a `Task`, under the name ``"top_k_accuracy"``."""
     check_count("top_k", "k", k)
-    return mean_metric(TOP_K, lambda p, t: _top_k_hits(p, t, k)).replace(spec=TOP_K)
+    return _streaming_top_k(None, k).replace(spec=TOP_K)
+
+
+def _streaming_top_k(_threshold: None, k: int) -> Metric:
+    return mean_metric(TOP_K, lambda p, t: _top_k_hits(p, t, k))
 
 
 def streaming_class_score(name: str, threshold: Scalar, several: bool) -> Metric:

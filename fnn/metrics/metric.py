@@ -17,6 +17,7 @@ from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.norms import divided
+from .._core.typed import jit, tree_map
 from .._core.types import Array, PyTree
 from ..losses.common import check_rows_apart, per_example_hint
 
@@ -51,6 +52,12 @@ class Metric(Described):
     def replace(self, **changes: object) -> Self:
         """The same metric with other fields; one that computes something else is no longer adapted to a task's loss."""
         return super().replace(**changes if changes.keys() <= {"name"} else {"spec": None, **changes})
+
+
+@jit(static_argnums=0)
+def value_of(metric: Metric, predictions: PyTree, targets: PyTree, weights: Array) -> Array:
+    """The value of a metric over one batch, as one program: its operations one by one would be a program each."""
+    return metric.result(metric.measure(predictions, targets, weights))
 
 
 @described
@@ -95,6 +102,6 @@ def float64_on_host(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             out = fn(*args, **kwargs)
         # A mean of an empty bin is NaN, and a value may be beyond float32.
         with jax.debug_nans(False), np.errstate(over="ignore"):
-            return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
+            return tree_map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped

@@ -16,7 +16,7 @@ from .._core.checks import canonical, lookup, refuse_uncalled
 from .._core.described import described
 from .._core.dtypes import is_float
 from .._core.errors import fail, located
-from .._core.types import Array, ArrayLike, ArraySpec, PyTree, Scalar
+from .._core.types import AnyArray, Array, ArraySpec, PyTree, Scalar
 from ..losses.common import check_order
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, facts_of, loss_name, threshold
 from ..losses.facts import FACTS as LOSS_FACTS
@@ -191,7 +191,7 @@ def _refuse_top_k(name: str, loss: losses.Loss) -> NoReturn:
     fail(f"metric {name!r}", expected="a loss of classes", got=got, hint=hint)
 
 
-def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: ArrayLike) -> None:
+def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: AnyArray) -> None:
     """Refuse concrete targets that are invalid for a metric; needs values, so the drivers call it.
 
     With a loss of classes or labels there is little left to check after `losses.check_targets`.
@@ -213,7 +213,7 @@ def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: Arra
             checked = True
 
 
-def _check_classes(name: str, predictions: ArraySpec, targets: ArrayLike) -> None:
+def _check_classes(name: str, predictions: ArraySpec, targets: AnyArray) -> None:
     where = f"metric {name!r}"
     labels = np.asarray(targets)
     if is_float(targets) and not is_single_score(predictions) and targets.shape == predictions.shape:

@@ -10,8 +10,8 @@ from .._core.dtypes import widened
 from .._core.norms import divided
 from .._core.types import Array, ArrayLike
 from ..losses.common import FLOATING_HINT, align
-from .arguments import check_lengths, numeric_array, to_widest, weights_array
-from .metric import Metric, Totals, float64_on_host, mean_metric
+from .arguments import check_lengths, numeric_array, ones, to_widest, weights_array
+from .metric import Metric, Totals, float64_on_host, mean_metric, value_of
 
 
 @float64_on_host
@@ -72,7 +72,7 @@ def _value(metric: Metric, predictions: ArrayLike, targets: ArrayLike, sample_we
     check_float(metric.name, p, FLOATING_HINT)
     p, t = to_widest(p, t)
     weights = weights_array(metric.name, sample_weight, p.shape[0], p.dtype)
-    return metric.result(metric.measure(p, t, jnp.ones(p.shape[:1], p.dtype) if weights is None else weights))
+    return value_of(metric, p, t, ones(p.shape[:1], p.dtype) if weights is None else weights)
 
 
 def mean_of_loss(name: str, loss: losses.Loss) -> Metric:
@@ -112,6 +112,7 @@ def _merge_r2(a: Totals, b: Totals) -> Totals:
 
 
 def _result_r2(totals: Totals) -> Array:
+    count: Array
     count, _, _, spread, error = totals
     flat = spread == 0
     score = 1 - error / jnp.where(flat, jnp.ones_like(spread), spread)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import counted, fail
 from .._core.tables import table_line
-from .._core.types import ArrayLike, Scalar
+from .._core.types import Array, ArrayLike, Scalar
 from .arguments import ClassArguments, class_arguments
-from .classification import Counts, class_scores, count_labels, count_pairs, pairs_and_number
+from .classification import ClassScores, class_scores, count_labels, count_pairs, of_pairs, pairs_and_number
 from .metric import float64_on_host
 
 
@@ -77,9 +78,8 @@ def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple
     p, t, classes = pairs_and_number(where, given, None if scored else count)
     if count not in (None, classes):
         fail(where, expected=counted(classes, "name"), got=counted(count, "name"))
-    counts = count_pairs(p, t, classes, given.weights, given.several)
-    columns = [np.asarray(column) for column in class_scores(counts)[:3]]
-    support = np.asarray(counts.true)
+    right, scores, averages = of_pairs(_scores_and_averages, p, t, classes, given.weights, given.several)
+    columns, support = [np.asarray(column) for column in scores[:3]], np.asarray(scores.support)
     total = support.sum().item()
     labels = [str(n) for n in (names if names is not None else range(classes))]
     values = zip(*(column.tolist() for column in columns), strict=True)
@@ -87,14 +87,25 @@ def _report_rows(given: ClassArguments, names: Sequence[object] | None) -> tuple
     means: dict[str, Sequence[float | None]] = {"macro avg": [c.mean() for c in columns]}
     means["weighted avg"] = [(c * support).sum() / total if total else 0.0 for c in columns]
     if given.several:
-        micro = class_scores(Counts(*(jnp.sum(a, keepdims=True) for a in counts)))[:3]
+        micro, samples = averages
         weights = None
         if given.weights is not None:
             each = np.asarray(given.weights).reshape(-1, *(1,) * (p.ndim - 2))
             weights = np.broadcast_to(each, p.shape[:-1]).ravel()
-        samples = class_scores(count_labels(p.reshape(-1, classes).T, t.reshape(-1, classes).T, None))[:3]
-        means = {"micro avg": [c.item() for c in micro], **means}
-        means["samples avg"] = [np.average(np.asarray(c), weights=weights) for c in samples]
+        means = {"micro avg": [c.item() for c in micro[:3]], **means}
+        means["samples avg"] = [np.average(np.asarray(c), weights=weights) for c in samples[:3]]
     else:
-        means = {"accuracy": [None, None, np.asarray(counts.right).sum() / total], **means}
+        means = {"accuracy": [None, None, right.item() / total], **means}
     return rows, [(label, values, total) for label, values in means.items()]
+
+
+def _scores_and_averages(
+    p: Array, t: Array, classes: int, weights: Array | None, several: bool
+) -> tuple[Array, ClassScores, tuple[ClassScores, ...]]:
+    """The weight of what is right, the scores of each class or label, and for labels those of all and of each row."""
+    counts = count_pairs(p, t, classes, weights, several)
+    averages: tuple[ClassScores, ...] = ()
+    if several:
+        micro = class_scores(jax.tree.map(lambda a: jnp.sum(a, keepdims=True), counts))
+        averages = micro, class_scores(count_labels(p.reshape(-1, classes).T, t.reshape(-1, classes).T, None))
+    return jnp.sum(counts.right), class_scores(counts), averages

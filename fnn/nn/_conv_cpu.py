@@ -34,7 +34,8 @@ _MOST_TAPS = 32
 def _conv_on_cpu(a: Array, b: Array, *, result: str, geometry: Geometry, members: bool) -> Array:
     if members:
         # One after the other: as one grouped convolution the members would leave the fast kernel.
-        return lax.map(lambda ab: _conv_on_cpu(*ab, result=result, geometry=geometry, members=False), (a, b))
+        each: Array = lax.map(lambda ab: _conv_on_cpu(*ab, result=result, geometry=geometry, members=False), (a, b))
+        return each
     if 0 in (*a.shape, *b.shape):
         return jnp.zeros(result_shape(a.shape, b.shape, result, geometry), a.dtype)
     if a.dtype in (jnp.float16, jnp.bfloat16):

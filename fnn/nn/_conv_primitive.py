@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax.extend
 import jax.numpy as jnp
 from jax import lax
 from jax.interpreters import ad, batching, mlir
 
+from .._core.typed import array_spec, partition_spec
 from .._core.types import Array, Shape
 from .windows import Pairs
 
@@ -61,6 +62,13 @@ def result_shape(a: Shape, b: Shape, result: str, geometry: Geometry) -> Shape:
 
 
 conv_p = jax.extend.core.Primitive("fnn_conv")
+# JAX leaves these without types.
+_bind: Callable[..., Array] = conv_p.bind
+_set_impl: Callable[[Callable[..., Array]], object] = conv_p.def_impl
+_set_abstract: Callable[[Callable[..., object]], object] = conv_p.def_abstract_eval
+_set_transposes: Callable[[jax.extend.core.Primitive, Callable[..., Array], Callable[..., Array]], None] = (
+    ad.defbilinear
+)
 
 
 def _varying(a: Array) -> frozenset[str]:
@@ -77,7 +85,7 @@ def bind_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: b
     if (over_a := _varying(a)) != (over_b := _varying(b)):
         a = lax.pcast(a, tuple(over_b - over_a), to="varying") if over_b - over_a else a
         b = lax.pcast(b, tuple(over_a - over_b), to="varying") if over_a - over_b else b
-    return cast(Array, conv_p.bind(a, b, result=result, geometry=geometry, members=members))
+    return _bind(a, b, result=result, geometry=geometry, members=members)
 
 
 @functools.cache
@@ -85,18 +93,22 @@ def _jitted(**static: Any) -> Callable[..., Array]:
     return jax.jit(functools.partial(bind_conv, **static))
 
 
-@conv_p.def_impl
 def _impl(a: Array, b: Array, **static: Any) -> Array:
     with jax.disable_jit(False):  # a single operation is always compiled, even under disable_jit
         return _jitted(**static)(a, b)
 
 
-@conv_p.def_abstract_eval
+_set_impl(_impl)
+
+
 def _abstract(a: Any, b: Any, *, result: str, geometry: Geometry, members: bool) -> Any:
     lead = int(members)
     shape = (*a.shape[:lead], *result_shape(a.shape[lead:], b.shape[lead:], result, geometry))
     # Only the shape differs from a's type, which also says how it varies inside shard_map.
-    return a.update(shape=shape, sharding=a.sharding.update(spec=jax.sharding.PartitionSpec(*(None,) * len(shape))))
+    return a.update(shape=shape, sharding=a.sharding.update(spec=partition_spec(*(None,) * len(shape))))
+
+
+_set_abstract(_abstract)
 
 
 def _transpose(position: int, cotangent: Array, a: Array, b: Array, *, result: str, **static: Any) -> Array:
@@ -107,7 +119,7 @@ def _transpose(position: int, cotangent: Array, a: Array, b: Array, *, result: s
     return bind_conv(left, right, result=wanted, **static)
 
 
-ad.defbilinear(conv_p, functools.partial(_transpose, 0), functools.partial(_transpose, 1))
+_set_transposes(conv_p, functools.partial(_transpose, 0), functools.partial(_transpose, 1))
 
 
 def _fold_axis(name: str, other: str, groups: int) -> tuple[int, int]:
@@ -175,10 +187,13 @@ def xla_conv(a: Array, b: Array, *, result: str, geometry: Geometry, members: bo
         return jax.vmap(functools.partial(xla_conv, result=result, geometry=geometry, members=False))(a, b)
     if result == "y":
         return xla_forward(a, b, *geometry[2:])
-    wanted = jax.ShapeDtypeStruct(result_shape(a.shape, b.shape, result, geometry), a.dtype)
+    wanted = array_spec(result_shape(a.shape, b.shape, result, geometry), a.dtype)
+    gradient: Array
     if result == "x":
-        return jax.linear_transpose(lambda x: xla_forward(x, b, *geometry[2:]), wanted)(a)[0]
-    return jax.linear_transpose(lambda kernel: xla_forward(a, kernel, *geometry[2:]), wanted)(b)[0]
+        (gradient,) = jax.linear_transpose(lambda x: xla_forward(x, b, *geometry[2:]), wanted)(a)
+    else:
+        (gradient,) = jax.linear_transpose(lambda kernel: xla_forward(a, kernel, *geometry[2:]), wanted)(b)
+    return gradient
 
 
 def lower_on(platform: str | None, form: Callable[..., Array]) -> None:

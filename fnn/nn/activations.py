@@ -11,9 +11,8 @@ Returns:
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,31 +23,32 @@ from .._core.dtypes import widened
 from .._core.errors import fail
 from .._core.flags import flagged
 from .._core.norms import below_maximum
+from .._core.typed import wraps
 from .._core.types import Array, Scalar
 from .layer import Layer, stateless
 from .observe import note_input
 
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
-_P = ParamSpec("_P")
+_F = TypeVar("_F", bound=Callable[..., Array])
 
 
-def _rounded_once(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Concatenate[Array, _P], Array]:
+def _rounded_once(fn: _F) -> _F:
     """Compute ``fn`` in float32 for half-precision inputs and round the result to their dtype."""
 
-    @functools.wraps(fn)
-    def rounded(x: Array, *args: _P.args, **options: _P.kwargs) -> Array:
+    @wraps(fn)
+    def rounded(x: Array, *args: object, **options: object) -> Array:
         wide = widened(x)
         return fn(x, *args, **options) if wide.dtype == x.dtype else fn(wide, *args, **options).astype(x.dtype)
 
     return rounded
 
 
-def _noted(fn: Callable[Concatenate[Array, _P], Array]) -> Callable[Concatenate[Array, _P], Array]:
+def _noted(fn: _F) -> _F:
     """Note the input, so that a loss that takes logits can read them; for an activation over the last axis alone."""
 
-    @functools.wraps(fn)
-    def noted(x: Array, *args: _P.args, **options: _P.kwargs) -> Array:
+    @wraps(fn)
+    def noted(x: Array, *args: object, **options: object) -> Array:
         y = fn(x, *args, **options)
         if {*args, *options.values()} <= {-1, x.ndim - 1}:
             note_input(fn.__name__, x, y)

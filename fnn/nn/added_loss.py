@@ -41,7 +41,7 @@ def is_added_loss(node: object) -> TypeGuard[AddedLoss]:
     return isinstance(node, AddedLoss)
 
 
-def added_losses(state: State) -> list[Array]:
+def added_losses(state: PyTree) -> list[Array]:
     """The values of every `AddedLoss` in a model's state, as scalars."""
     nodes = jax.tree.leaves(state, is_leaf=is_added_loss)
     return [jnp.sum(widened(jnp.asarray(node.value))) for node in nodes if is_added_loss(node)]

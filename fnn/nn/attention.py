@@ -17,6 +17,7 @@ from .._core.checks import check_float, check_range, is_concrete, lookup
 from .._core.dtypes import at_least_float32
 from .._core.errors import describe, fail
 from .._core.flags import flagged
+from .._core.typed import finfo
 from .._core.types import Array, Key, PyTree, Scalar
 from .dropout import dropout as drop
 
@@ -99,7 +100,7 @@ def _weights(query: Array, key: Array, see: Array | None) -> Array:
     scores = jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide) * query.shape[-1] ** -0.5
     if see is None:
         return jax.nn.softmax(scores)
-    low = jnp.asarray(0.7 * jnp.finfo(wide).min, wide)
+    low = jnp.asarray(0.7 * finfo(wide).min, wide)
     return jnp.where(see, jax.nn.softmax(jnp.where(see, scores, low)), jnp.zeros_like(scores))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._core.checks import check_count, is_concrete
 from .._core.errors import counted, describe, fail, kind_of
-from .._core.types import Array, DType, PyTree, State
+from .._core.types import Array, DType, PyTree
 from .layer import Layer, example_of
 from .observe import current_path, is_repeated_call, setting
 
@@ -134,7 +134,7 @@ def _is_cache(node: object) -> TypeGuard[KeyValueCache | Position]:
     return isinstance(node, (KeyValueCache, Position))
 
 
-def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[State | None, list[str]]:
+def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[PyTree | None, list[str]]:
     """The shapes of a model's state with caches, None without attention; and the layers that cannot have one."""
     request = CacheRequest(length, [])
     with setting(_request, request):
@@ -144,7 +144,7 @@ def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[State | None, li
     return (shapes if any(isinstance(node, KeyValueCache) for node in nodes) else None), request.refusals
 
 
-def add_caches(shapes: State, state: State) -> State:
+def add_caches(shapes: PyTree, state: PyTree) -> PyTree:
     """A model's state with the empty caches of `cache_shapes` added."""
     if _is_cache(shapes):
         return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
@@ -157,7 +157,7 @@ def add_caches(shapes: State, state: State) -> State:
     return state
 
 
-def with_cache(model: Layer, state: State, x: PyTree, length: int) -> State:
+def with_cache(model: Layer, state: PyTree, x: PyTree, length: int) -> PyTree:
     """Add empty caches to a model's state, so that ``apply`` reads a sequence piece by piece.
 
     With such a state, each call of ``apply`` continues where the last one ended: attention sees the keys and values of

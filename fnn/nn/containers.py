@@ -16,6 +16,7 @@ from .._core.described import described, in_words
 from .._core.errors import counted, describe, fail, noted
 from .._core.random import child_keys, children
 from .._core.trees import shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import Layer, Output, call_hint, penalties_inside
@@ -142,7 +143,7 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(_steps(name, x))
-        rows = jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
+        rows = array_spec((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
         params, state = init_inside(layer.name, place, layer, key, rows)
         return _without_empty({layer.name: params}), _without_empty({layer.name: state})
 
@@ -269,16 +270,16 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     check_count("Repeated", "n", n)
     place = f"{name} {layer.name!r}"
 
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
         x = shape_of(x)
 
-        def one(key: Key) -> tuple[Params, State]:
+        def one(key: Key) -> tuple[PyTree, PyTree]:
             with noted(place):
                 return pair_of("init", "params, state", layer.init(key, x))
 
         return jax.vmap(one)(children(key, n))
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         copies = {leaf.shape[:1] for leaf in jax.tree.leaves((params, state))}
         if not copies <= {(n,)}:
             got = f"first axes {sorted(copies)}"
@@ -290,7 +291,7 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
             )
         keys = None if key is None else children(key, n)
 
-        def step(x: PyTree, copy: tuple[Params, State, Key | None]) -> tuple[PyTree, State]:
+        def step(x: PyTree, copy: tuple[PyTree, PyTree, Key | None]) -> tuple[PyTree, PyTree]:
             params, state, key = copy
             with noted(place):
                 y, state = pair_of("apply", "y, state", layer.apply(params, state, x, key=key, train=train))
@@ -332,12 +333,13 @@ def Rematerialized(layer: Layer, *, name: str | None = None) -> Layer:
     """
     _check_layer("Rematerialized", layer)
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        def inner(params: Params, state: State, inner_x: PyTree, key: Key | None) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+        def inner(params: PyTree, state: PyTree, inner_x: PyTree, key: Key | None) -> Output:
             with ids_as(inner_x, x):
                 return layer.apply(params, state, inner_x, key=key, train=train)
 
-        return jax.checkpoint(inner)(params, state, x, key)
+        out: Output = jax.checkpoint(inner)(params, state, x, key)
+        return out
 
     fields = layer.per_example, layer.penalty, layer.constraint
     return Layer(layer.init, apply, name or layer.name, "Rematerialized", *fields)

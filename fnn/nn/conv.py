@@ -9,7 +9,7 @@ convolution; `_conv_cpu` holds the forms that are fast on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Unpack
 
@@ -57,7 +57,7 @@ def conv_init(
 
 
 def conv(
-    params: dict[str, Array],
+    params: Mapping[str, Array],
     x: Array,
     *,
     strides: Size = 1,
@@ -126,7 +126,7 @@ def depthwise_conv_init(
 
 
 def depthwise_conv(
-    params: dict[str, Array], x: Array, *, strides: Size = 1, padding: Padding = "valid", dilation_rate: Size = 1
+    params: Mapping[str, Array], x: Array, *, strides: Size = 1, padding: Padding = "valid", dilation_rate: Size = 1
 ) -> Array:
     """`conv` of each channel separately: a grouped convolution with one group per channel of ``x``.
 
@@ -172,7 +172,7 @@ def conv_transpose_init(
 
 
 def conv_transpose(
-    params: dict[str, Array],
+    params: Mapping[str, Array],
     x: Array,
     *,
     strides: Size = 1,
@@ -323,7 +323,7 @@ def conv_layer(
     kind: str,
     name: str,
     init_fn: Callable[..., dict[str, Array]],
-    fn: Callable[[dict[str, Array], Array], Array],
+    fn: Callable[[Mapping[str, Array], Array], Array],
     kernel_size: Size,
     activation: ActivationLike,
     dtype: DType | None,

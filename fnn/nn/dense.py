@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Unpack
 
 import jax.numpy as jnp
@@ -48,7 +49,7 @@ def dense_init(
     return initialize(key, dtype, kernel=kernel, bias=(bias_initializer, (units,)) if use_bias else None)
 
 
-def dense(params: dict[str, Array], x: Array) -> Array:
+def dense(params: Mapping[str, Array], x: Array) -> Array:
     """``y = x @ kernel + bias`` on the last axis.
 
     Args:
@@ -65,7 +66,7 @@ def dense(params: dict[str, Array], x: Array) -> Array:
     >>> print(dense({"kernel": jnp.array([[1.0], [2.0]]), "bias": jnp.array([0.5])}, jnp.array([[3.0, 4.0]])))
     [[11.5]]
     """
-    kernel = leaf("dense", params, "kernel")
+    kernel: Array = leaf("dense", params, "kernel")
     _check_operands(kernel, params.get("bias"), x)
     y = x @ kernel
     return y + lift(params["bias"], y) if "bias" in params else y
@@ -131,7 +132,7 @@ def Dense(
         _check_batch(x)
         return dense_init(key, x.shape[-1], units, use_bias=use_bias, dtype=param_dtype(x, dtype), **initializers)
 
-    def apply(params: dict[str, Array], x: Array) -> Array:
+    def apply(params: Mapping[str, Array], x: Array) -> Array:
         _check_batch(x)
         return act(dense(params, x))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple, Unpack
 
@@ -138,7 +138,7 @@ def embedding_init(
     return {"embeddings": get_initializer(embeddings_initializer)(key, (input_dim, output_dim), dtype)}
 
 
-def embedding(params: dict[str, Array], ids: Array) -> Array:
+def embedding(params: Mapping[str, Array], ids: Array) -> Array:
     """``y = embeddings[ids]``, a learned vector for every id (Bengio et al. 2003).
 
     An id outside [0, input_dim), including a negative one, gives a row of NaN: values cannot be checked before
@@ -204,7 +204,7 @@ def Embedding(
         vector_dtype = param_dtype(x, dtype)
         return embedding_init(key, input_dim, output_dim, embeddings_initializer=initializer, dtype=vector_dtype)
 
-    def apply(params: dict[str, Array], x: PyTree) -> Array | Masked:
+    def apply(params: Mapping[str, Array], x: PyTree) -> Array | Masked:
         ids, mask = sequence_of("Embedding", x)
         vectors = embedding(params, ids)
         if mask_zero:

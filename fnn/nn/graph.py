@@ -7,10 +7,10 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-from jax.ad_checkpoint import checkpoint_name
 
 from .._core.jaxprs import origins, trace_state
-from .._core.types import Array, Key, Params, PyTree, State
+from .._core.typed import checkpoint_name
+from .._core.types import Array, Key, PyTree
 from .layer import Layer
 from .observe import Trace, call_name, observe
 
@@ -39,7 +39,7 @@ def source_name(source: Source) -> str:
 
 
 def connections(
-    layer: Layer, params: Params, state: State, x: PyTree
+    layer: Layer, params: PyTree, state: PyTree, x: PyTree
 ) -> tuple[dict[Place, list[Source]], list[list[Source]]]:
     """The calls in every `Model`, each with the calls and inputs that its own input comes from; and the outputs.
 
@@ -51,7 +51,7 @@ def connections(
 
 
 def graph_of(
-    layer: Layer, params: Params, state: State, x: PyTree, *, train: bool
+    layer: Layer, params: PyTree, state: PyTree, x: PyTree, *, train: bool
 ) -> tuple[dict[Place, list[Source]], list[list[Source]]]:
     """`connections` in training or outside it, in order of the calls.
 
@@ -87,7 +87,7 @@ def graph_of(
 
 
 def _recorded(
-    layer: Layer, args: tuple[Params, State, Key, PyTree], train: bool
+    layer: Layer, args: tuple[PyTree, PyTree, Key, PyTree], train: bool
 ) -> tuple[list[_Call], Callable[..., list[Source]], int]:
     """The calls in a layer, and `origins` in a program that returns their inputs and outputs, then those of the layer.
 
@@ -95,7 +95,7 @@ def _recorded(
     """
     calls: list[_Call] = []
 
-    def forward(params: Params, state: State, key: Key, x: PyTree) -> list[Array]:
+    def forward(params: PyTree, state: PyTree, key: Key, x: PyTree) -> list[Array]:
         here = trace_state()
         values: list[Array] = []
 

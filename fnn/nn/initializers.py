@@ -22,6 +22,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
 from .._core.random import draw
 from .._core.trees import filled
+from .._core.typed import jit
 from .._core.types import Array, DType, Key, Scalar, Shape
 
 Initializer = Callable[..., Array]
@@ -80,13 +81,13 @@ def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
 
 
 # Compiled for each shape, so that equal shapes share a program, in one model and across models.
-@partial(jax.jit, static_argnums=(3, 4))
+@jit(static_argnums=(3, 4))
 def _uniform(key: Key, low: Array, high: Array, shape: Shape, dtype: DType) -> Array:
     drawn = draw(jax.random.uniform, key, shape=shape, dtype=at_least_float32(dtype))
     return (low + (high - low) * drawn).astype(dtype)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@jit(static_argnums=(3, 4))
 def _normal(key: Key, mean: Array, stddev: Array, shape: Shape, dtype: DType) -> Array:
     drawn = draw(jax.random.normal, key, shape=shape, dtype=at_least_float32(dtype))
     return (mean + stddev * drawn).astype(dtype)
@@ -104,7 +105,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3, 4, 5))
+@jit(static_argnums=(1, 2, 3, 4, 5))
 def _variance_scaling(
     key: Key, shape: Shape, dtype: DType, scale: float, mode: Literal["in", "avg"], distribution: str
 ) -> Array:
@@ -162,7 +163,7 @@ def orthogonal(key: Key, shape: Shape, dtype: DType = jnp.float32) -> Array:
     return _orthogonal(key, tuple(shape), dtype)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@jit(static_argnums=(1, 2))
 def _orthogonal(key: Key, shape: Shape, dtype: DType) -> Array:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only.

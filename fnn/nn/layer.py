@@ -19,11 +19,12 @@ from .._core.flags import check_flags
 from .._core.inputs import leaves, with_shapes
 from .._core.random import split
 from .._core.trees import at, changed_at, shape_of
-from .._core.types import Array, ArraySpec, DType, Key, Params, PyTree, Shape, State
+from .._core.typed import array_spec
+from .._core.types import Array, ArraySpec, DType, Key, PyTree, Shape
 from .initializers import Initializer, get_initializer
 from .masks import Masked, array_of, over_steps, sequence_of
 
-Output = tuple[PyTree, State]
+Output = tuple[PyTree, PyTree]
 """The output of a layer and its new state."""
 MaskMode = Literal["refuse", "read", "keep"]
 """How a layer treats a `Masked`; see `parametric`."""
@@ -58,13 +59,13 @@ class Layer(Described):
     {'dense/bias': (2,), 'dense/kernel': (3, 2), 'scale/scale': (3,)}
     """
 
-    init: Callable[..., tuple[Params, State]]
+    init: Callable[..., tuple[PyTree, PyTree]]
     apply: Callable[..., Output]
     name: str = "layer"
     kind: str = "Layer"
     per_example: bool = False
-    penalty: Callable[[Params], Array] | None = None
-    constraint: Callable[[Params], Params] | None = None
+    penalty: Callable[[PyTree], Array] | None = None
+    constraint: Callable[[PyTree], PyTree] | None = None
 
     def __post_init__(self) -> None:
         check_name(f"{self.kind}, name", self.name)
@@ -88,15 +89,15 @@ class Layer(Described):
         raise TypeError(f"{text} To connect layers, write fnn.Sequential(...) or fnn.Model(forward, ...).")
 
 
-def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str, Callable[[Params], PyTree] | None]:
+def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str, Callable[[PyTree], PyTree] | None]:
     """The penalty and the constraint of a layer that holds others, by the paths of their parameters, as fields."""
     penalties = {path: layer.penalty for path, layer in layers.items() if layer.penalty is not None}
     constraints = {path: layer.constraint for path, layer in layers.items() if layer.constraint is not None}
 
-    def penalty(params: Params) -> Array:
+    def penalty(params: PyTree) -> Array:
         return sum_of([jnp.asarray(fn(at(params, path))) for path, fn in penalties.items()])
 
-    def constraint(params: Params) -> Params:
+    def constraint(params: PyTree) -> PyTree:
         for path, fn in constraints.items():
             if jax.tree.leaves(at(params, path)):
                 params = changed_at(params, path, fn)
@@ -120,7 +121,7 @@ def example_of(where: str, x: PyTree) -> PyTree:
         lengths = x[1:] if x[0] is None else x
         for n in lengths:
             check_count(where, "each length in the input shape", n)
-        return jax.ShapeDtypeStruct((1, *map(int, lengths)), jnp.float32)
+        return array_spec((1, *map(int, lengths)), jnp.float32)
     given, single = leaves(x), (int, float, complex, np.generic)
     # These have no batch axis: a function, an empty tree, or scalars and keys, as in a TrainState.
     if callable(x) or not given or any(isinstance(a, single) or getattr(a, "shape", None) == () for a in given):
@@ -139,8 +140,8 @@ def stateless(
 
 
 def parametric(
-    init_fn: Callable[[Key, jax.ShapeDtypeStruct], Params],
-    fn: Callable[[Params, PyTree], PyTree],
+    init_fn: Callable[[Key, jax.ShapeDtypeStruct], PyTree],
+    fn: Callable[[PyTree, PyTree], PyTree],
     name: str,
     kind: str,
     *,
@@ -156,10 +157,10 @@ def parametric(
     - ``keep``: ``fn`` receives the array, and the mask is passed on.
     """
 
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
         return init_fn(key, shape_of(array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0])), {}
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         if mask == "keep":
             return over_steps(kind, partial(fn, params), x), state
         return fn(params, x if mask == "read" else array_of(kind, x)), state
@@ -180,7 +181,7 @@ def randomized(
     What it draws for a row must not depend on the rows after it. ``mask`` is "refuse" or "keep", as in `parametric`.
     """
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         values = array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0]
         if not train:
             y = otherwise(values)

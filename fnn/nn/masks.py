@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.errors import describe, fail, kind_of
+from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 
 SEQUENCE_HINT = "A recurrent layer before it needs return_sequences=True."
@@ -51,7 +52,7 @@ class Masked:
         if not isinstance(rows, slice) and np.ndim(rows) != 1:
             hint = "Its parts are masked.x and masked.mask."
             fail("Masked", expected="a slice or row numbers (rows,) as index", got=repr(rows), hint=hint)
-        return jax.tree.map(lambda a: a[rows], self)
+        return tree_map(lambda a: a[rows], self)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse conversion to one array, which would lose the mask."""

@@ -21,7 +21,7 @@ from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, 
 from .._core.jaxprs import trace_state
 from .._core.reading import reading
 from .._core.trees import shape_of
-from .._core.types import Key, Params, PyTree, State
+from .._core.types import Key, PyTree
 from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
 from .layer import Layer, Output, call_hint, penalties_inside
@@ -119,7 +119,7 @@ class _Network:
     flat: dict[Path, Layer]
     options: set[str]
 
-    def init(self, key: Key, x: PyTree) -> tuple[Params, State]:
+    def init(self, key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
         """Parameters and state, from the shape of each layer's first input."""
         with _shared_shapes() as known:
             x = shape_of(x)
@@ -132,7 +132,7 @@ class _Network:
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
-    def apply(self, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(self, params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         """The output of ``forward`` and the state after it."""
         trees = (("parameters", params), ("state", state))
         given = (_entries(self.name, kind, self.layers, tree) for kind, tree in trees)
@@ -164,7 +164,7 @@ class _Evaluation:
         self, network: _Network, params: Entries, state: Entries, *, key: Key | None = None, train: bool = False
     ) -> None:
         self.network, self.params, self.before, self.key, self.train = network, params, state, key, train
-        self.after: dict[Path, State] = {}
+        self.after: dict[Path, PyTree] = {}
         self.calls = dict.fromkeys(network.flat, 0)
         self.transformations = trace_state()
 
@@ -190,11 +190,11 @@ class _Evaluation:
         key = _child(self.key, path)
         return key if count is None else jax.random.fold_in(key, count)
 
-    def params_of(self, path: Path) -> Params:
+    def params_of(self, path: Path) -> PyTree:
         """The parameters of a layer."""
         return self.params.get(path, {})
 
-    def state_of(self, path: Path) -> State:
+    def state_of(self, path: Path) -> PyTree:
         """The state of a layer before its next call."""
         return self.after.get(path, self.before.get(path, {}))
 
@@ -220,7 +220,7 @@ class _Evaluation:
         self.keep(path, new)
         return y
 
-    def keep(self, path: Path, state: State) -> None:
+    def keep(self, path: Path, state: PyTree) -> None:
         """Remember the state after a call, with the sum of what all calls add to the loss."""
         if path in self.after:
 
@@ -230,7 +230,7 @@ class _Evaluation:
             state = jax.tree.map(joined, self.after[path], state, is_leaf=is_added_loss)
         self.after[path] = state
 
-    def new_state(self, path: Path) -> State:
+    def new_state(self, path: Path) -> PyTree:
         """The state of a layer after all calls; a layer that was not called adds nothing to the loss."""
 
         def without_loss(node: PyTree) -> PyTree:
@@ -255,19 +255,19 @@ class _ShapeEvaluation(_Evaluation):
         self.first.setdefault(path, shape_of(x))
         return super().call(path, x)
 
-    def params_of(self, path: Path) -> Params:
+    def params_of(self, path: Path) -> PyTree:
         if path not in self.first:
             hint = "In init a layer has parameters after its first call."
             fail(_place(path), expected="a call before its parameters are read", got="none", hint=hint)
         return _zeros(self._made(path)[0])
 
-    def state_of(self, path: Path) -> State:
+    def state_of(self, path: Path) -> PyTree:
         return _zeros(self._made(path)[1])
 
-    def keep(self, path: Path, state: State) -> None:
+    def keep(self, path: Path, state: PyTree) -> None:
         pass
 
-    def _made(self, path: Path) -> tuple[Params, State]:
+    def _made(self, path: Path) -> tuple[PyTree, PyTree]:
         """The shapes of a layer's parameters and state."""
         layer = self.network.flat[path]
         with _shared_shapes() as known, inside(_text(path)), located(_place(path)):
@@ -321,7 +321,7 @@ class BoundLayer:
         return self._evaluation.call(self._path, _arrays(x[0] if len(x) == 1 else x))
 
     @property
-    def params(self) -> Params:
+    def params(self) -> PyTree:
         """The parameters of the layer."""
         return self._evaluation.params_of(self._path)
 

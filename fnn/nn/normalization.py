@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Unpack
 
@@ -39,15 +40,15 @@ def batch_norm_init(
 
 @flagged
 def batch_norm(
-    params: dict[str, Array],
-    stats: dict[str, Array],
+    params: Mapping[str, Array],
+    stats: Mapping[str, Array],
     x: Array,
     *,
     train: bool = False,
     momentum: Scalar = 0.99,
     epsilon: Scalar = 1e-3,
     mask: Array | None = None,
-) -> tuple[Array, dict[str, Array]]:
+) -> tuple[Array, Mapping[str, Array]]:
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy 2015, arXiv:1502.03167).
 
     In training, mean and biased variance are taken over all axes of the batch but the last, and the running values are
@@ -101,7 +102,7 @@ def layer_norm_init(
     return initialize(key, dtype, gamma=gamma, beta=(beta_initializer, (features,)) if center else None)
 
 
-def layer_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:
+def layer_norm(params: Mapping[str, Array], x: Array, *, epsilon: Scalar = 1e-3) -> Array:
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` over the last axis (Ba et al. 2016, arXiv:1607.06450).
 
     Args:
@@ -128,7 +129,7 @@ def rms_norm_init(
     return initialize(key, dtype, scale=(scale_initializer, (features,)))
 
 
-def rms_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> Array:
+def rms_norm(params: Mapping[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> Array:
     """``y = scale x / sqrt(mean(x^2) + epsilon)`` over the last axis (Zhang and Sennrich 2019, arXiv:1910.07467).
 
     Args:
@@ -140,7 +141,7 @@ def rms_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> A
       (..., features).
     """
     check_range("rms_norm", "epsilon", epsilon, 0)
-    scale = leaf("rms_norm", params, "scale")
+    scale: Array = leaf("rms_norm", params, "scale")
     check_same_dtype("rms_norm", x, scale, "scale")
     if x.shape[-1:] != scale.shape:
         fail("rms_norm", expected=f"x of shape (batch, ..., {scale.shape[0]}) for its scale", got=describe(x))
@@ -149,7 +150,7 @@ def rms_norm(params: dict[str, Array], x: Array, *, epsilon: Scalar = 1e-6) -> A
     return (wide * size * lift(scale.astype(wide.dtype), x)).astype(x.dtype)
 
 
-def group_norm(params: dict[str, Array], x: Array, groups: int = 32, *, epsilon: Scalar = 1e-3) -> Array:
+def group_norm(params: Mapping[str, Array], x: Array, groups: int = 32, *, epsilon: Scalar = 1e-3) -> Array:
     """``y = gamma (x - mean) / sqrt(variance + epsilon) + beta`` by example and group of features.
 
     Mean and biased variance of an example are taken over all axes between the first and the last, and over each of
@@ -186,7 +187,7 @@ def _groups(where: str, x: ArraySpec, groups: int) -> int:
     return count
 
 
-def _affine(params: dict[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
+def _affine(params: Mapping[str, Array], where: str, x: Array) -> tuple[Array | None, Array | None]:
     for name in ("gamma", "beta"):
         if name in params and (x.ndim == 0 or params[name].shape != x.shape[-1:]):
             fail(where, expected=f"x of shape (batch, ..., {params[name].shape[-1]}) for its {name}", got=describe(x))

@@ -17,7 +17,7 @@ import jax
 from .._core.errors import describe, fail, located
 from .._core.jaxprs import trace_state
 from .._core.reading import reading
-from .._core.types import Array, Key, Params, PyTree, State
+from .._core.types import Array, Key, PyTree
 from .layer import Layer
 
 T = TypeVar("T")
@@ -34,8 +34,8 @@ class Trace(NamedTuple):
 
     path: tuple[str, ...]
     layer: Layer
-    params: Params
-    state: State
+    params: PyTree
+    state: PyTree
     x: PyTree
     y: PyTree
     numbers: tuple[int, ...] = ()
@@ -145,7 +145,7 @@ def is_repeated_call() -> bool:
     return any(number > 1 for _, number in _place.get())
 
 
-def pair_of(function: str, form: str, out: object) -> tuple[PyTree, State]:
+def pair_of(function: str, form: str, out: object) -> tuple[PyTree, PyTree]:
     """What ``init`` or ``apply`` of a layer returned; anything but a pair of this form is refused."""
     if not (isinstance(out, tuple) and len(out) == 2):
         fail(function, expected=f"the pair ({form})", got=describe(out), hint=f"Return ({form}).")
@@ -155,15 +155,15 @@ def pair_of(function: str, form: str, out: object) -> tuple[PyTree, State]:
     return out
 
 
-def init_inside(name: str, where: str, layer: Layer, key: Key, x: PyTree) -> tuple[Params, State]:
+def init_inside(name: str, where: str, layer: Layer, key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
     """The parameters and state of a layer under a name; ``where`` locates it in errors."""
     with inside(name), located(where):
         return pair_of("init", "params, state", layer.init(key, x))
 
 
 def call(
-    name: str, where: str, layer: Layer, params: Params, state: State, x: PyTree, *, number: int = 1, **options: Any
-) -> tuple[PyTree, State]:
+    name: str, where: str, layer: Layer, params: PyTree, state: PyTree, x: PyTree, *, number: int = 1, **options: Any
+) -> tuple[PyTree, PyTree]:
     """Apply a layer under a name; ``where`` locates it in errors, and the options are those of `Layer.apply`.
 
     The name also stands in the compiled program, where profilers and `fnn.plan` read it.

@@ -11,7 +11,7 @@ from .._core.checks import resolve
 from .._core.dtypes import sum_of
 from .._core.errors import describe, fail
 from .._core.trees import map_with_path, paths
-from .._core.types import Array, Params
+from .._core.types import Array, PyTree
 from ..penalties import CONSTRAINTS, PENALTIES
 from .layer import Layer
 
@@ -94,7 +94,7 @@ def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
     penalties, constraints = found["regularizer"], found["constraint"]
 
     # A parameter that the layer does without, such as a bias, has no penalty.
-    def penalty(params: Params) -> Array:
+    def penalty(params: PyTree) -> Array:
         chosen = [(penalties[_name(path)], w) for path, w in paths(params).items() if _name(path) in penalties]
         values = [jnp.asarray(fn(w)) for fn, w in chosen]
         for value in values:
@@ -103,7 +103,7 @@ def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
                 fail(f"{layer.kind}, regularizer", expected=expected, got=f"one that returns {describe(value)}")
         return sum_of(values)
 
-    def constraint(params: Params) -> Params:
+    def constraint(params: PyTree) -> PyTree:
         return map_with_path(lambda path, w: constraints[_name(path)](w) if _name(path) in constraints else w, params)
 
     return layer.replace(penalty=penalty if penalties else None, constraint=constraint if constraints else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Unpack
 
@@ -58,7 +58,7 @@ def separable_conv_init(
 
 
 def separable_conv(
-    params: dict[str, Array], x: Array, *, strides: Size = 1, padding: Padding = "valid", dilation_rate: Size = 1
+    params: Mapping[str, Array], x: Array, *, strides: Size = 1, padding: Padding = "valid", dilation_rate: Size = 1
 ) -> Array:
     """`depthwise_conv`, then a `conv` with a window of one element (Chollet 2016, arXiv:1610.02357).
 

@@ -193,7 +193,8 @@ def UpSampling(size: Size = 2, interpolation: str = "nearest", *, name: str = "u
             return x
         check_float("up_sampling", x)
         shape = (x.shape[0], *(n * f for n, f in zip(x.shape[1:-1], factors, strict=True)), x.shape[-1])
-        return jax.image.resize(x.astype(at_least_float32(x.dtype)), shape, _RESIZE[interpolation]).astype(x.dtype)
+        y: Array = jax.image.resize(x.astype(at_least_float32(x.dtype)), shape, _RESIZE[interpolation])
+        return y.astype(x.dtype)
 
     return stateless(enlarge, name, "UpSampling")
 

@@ -17,7 +17,8 @@ from .._core.described import Described, described, in_words
 from .._core.dtypes import is_float, widened, widest
 from .._core.errors import counted, describe, fail, kind_of, noted, shape_text
 from .._core.trees import Where, check_matches, matches, other_entries, path_text, paths
-from .._core.types import Array, Params, PyTree
+from .._core.typed import tree_map
+from .._core.types import Array, PyTree
 from .hyper import RANGES, check_hyper, check_leaves
 from .schedules import Schedule, as_hyper
 
@@ -40,7 +41,7 @@ class OptimizerLike(Protocol):
         """``init(params) -> opt_state``."""
 
     @property
-    def update(self) -> Callable[..., tuple[Params, PyTree]]:
+    def update(self) -> Callable[..., tuple[PyTree, PyTree]]:
         """``update(grads, opt_state, params) -> (updates, opt_state)``."""
 
 
@@ -60,8 +61,8 @@ class Optimizer(Described):
     [0.8] 1
     """
 
-    init: Callable[[Params], PyTree]
-    update: Callable[..., tuple[Params, PyTree]]
+    init: Callable[[PyTree], PyTree]
+    update: Callable[..., tuple[PyTree, PyTree]]
 
 
 class OptState(NamedTuple):
@@ -78,7 +79,7 @@ class OptState(NamedTuple):
     slots: Slots
 
 
-def apply_updates(params: Params, updates: Params) -> Params:
+def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     """``params + updates``, leaf by leaf, in the dtype of the parameters.
 
     The sum is computed in the wider dtype of the two, float32 at least, and rounded once.
@@ -120,7 +121,7 @@ def split_schedules(hyper: Mapping[str, Number]) -> tuple[dict[str, PyTree], dic
     return leaves | {name: s.hyper for name, s in schedules.items() if isinstance(s, Schedule)}, schedules
 
 
-def _check_state(grads: Params, state: OptState, slots: Iterable[str], hyper: Iterable[str]) -> None:
+def _check_state(grads: PyTree, state: OptState, slots: Iterable[str], hyper: Iterable[str]) -> None:
     """Refuse the state of another optimizer, or of other parameters."""
     want = [*(f"slots/{name}" for name in slots), *(f"hyper/{name}" for name in hyper)]
     have = [*(f"slots/{name}" for name in state.slots), *(f"hyper/{name}" for name in state.hyper)]
@@ -139,7 +140,7 @@ def _check_state(grads: Params, state: OptState, slots: Iterable[str], hyper: It
                 fail("optimizer", expected=expected, got=describe(slot), hint=hint)
 
 
-def _check_parameters(params: Params) -> None:
+def _check_parameters(params: PyTree) -> None:
     for path, p in paths(params).items():
         if not is_float(p):
             hint = "Keep numbers that are not trained in the layer's state."
@@ -187,7 +188,7 @@ def from_rule(
     check_hyper("from_rule", {**hyper, **decays})
     leaves, schedules = split_schedules({**hyper, **decays})
 
-    def init(params: Params) -> OptState:
+    def init(params: PyTree) -> OptState:
         _check_parameters(params)
         if "weight_decay" in decays:
             check_matches("weight_decay_where", weight_decay_where, paths(params))
@@ -195,7 +196,7 @@ def from_rule(
         state = {name: widened(jax.tree.map(fill, widened(params))) for name, fill in slots.items()}
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), state)
 
-    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
+    def update(grads: PyTree, state: OptState, params: PyTree = None) -> tuple[PyTree, OptState]:
         if not isinstance(state, OptState):
             fail("optimizer", expected="the OptState of optimizer.init(params)", got=kind_of(state))
         _check_state(grads, state, slots, leaves)
@@ -258,7 +259,7 @@ def map_opt_states(fn: Callable[[Groups, OptState], OptState], tree: S, groups: 
             return GroupState({name: map_opt_states(fn, part, (*groups, name)) for name, part in node.groups.items()})
         return fn(groups, node) if isinstance(node, OptState) else node
 
-    return jax.tree.map(change, tree, is_leaf=lambda node: isinstance(node, (OptState, GroupState)))
+    return tree_map(change, tree, is_leaf=lambda node: isinstance(node, (OptState, GroupState)))
 
 
 def opt_states(tree: PyTree) -> list[tuple[Groups, OptState]]:

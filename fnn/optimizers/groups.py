@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from .._core.described import described, in_words
 from .._core.errors import fail, kind_of, located
 from .._core.trees import check_matches, map_with_path, matches, paths
-from .._core.types import Array, Params
+from .._core.types import Array, PyTree
 from .base import GroupState, Optimizer, OptimizerLike
 from .transforms import inner_optimizer, note_frozen
 
@@ -51,11 +51,11 @@ def by_path(rules: Mapping[Pattern, OptimizerLike | str | None]) -> Optimizer:
     """
     groups = _parse(rules)
 
-    def share(name: str, tree: Params) -> Params:
+    def share(name: str, tree: PyTree) -> PyTree:
         """The leaves of a group, and None for the others."""
         return map_with_path(lambda path, leaf: leaf if _owner(groups, path) == name else None, tree)
 
-    def init(params: Params) -> GroupState:
+    def init(params: PyTree) -> GroupState:
         _check_paths(groups, list(paths(params)))
         states = {}
         for name, group in groups.items():
@@ -65,7 +65,7 @@ def by_path(rules: Mapping[Pattern, OptimizerLike | str | None]) -> Optimizer:
             states[name] = None if group.rule is None else group.rule.init(own)
         return GroupState(states)
 
-    def update(grads: Params, state: GroupState, params: Params = None) -> tuple[Params, GroupState]:
+    def update(grads: PyTree, state: GroupState, params: PyTree = None) -> tuple[PyTree, GroupState]:
         if not isinstance(state, GroupState) or state.groups.keys() != groups.keys():
             got = f"one for {list(state.groups)}" if isinstance(state, GroupState) else kind_of(state)
             fail("by_path", expected=f"the state of its init(params), for {list(groups)}", got=got)

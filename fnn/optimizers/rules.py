@@ -23,6 +23,7 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import fail
 from .._core.norms import divided, root
 from .._core.trees import Where, zeros_like
+from .._core.typed import finfo
 from .._core.types import Array, Scalar
 from .base import Fill, Number, Optimizer, OptimizerLike, from_rule, is_zero
 from .hyper import check_hyper
@@ -73,7 +74,7 @@ def _squarable(g: Array, headroom: float = 1.0) -> Array:
     Beyond that ``v`` would be infinite, and the parameter would never move again or become NaN. NaN and infinities
     pass unchanged, so that they stay visible. The limit is divided by ``headroom``.
     """
-    limit = jnp.asarray(0.999 / headroom * float(jnp.finfo(g.dtype).max) ** 0.5, g.dtype)
+    limit = jnp.asarray(0.999 / headroom * float(finfo(g.dtype).max) ** 0.5, g.dtype)
     return jnp.where(jnp.isfinite(g), jnp.clip(g, -limit, limit), g)
 
 

@@ -15,7 +15,7 @@ from .._core.dtypes import at_least_float32, widened
 from .._core.errors import counted, fail, kind_of
 from .._core.norms import norm, scaled_norm, shrunk
 from .._core.trees import Where, check_matches, map_with_path, matches, paths
-from .._core.types import Array, Params, PyTree
+from .._core.types import Array, PyTree
 from .base import (
     UPDATE_CALL,
     Number,
@@ -40,7 +40,7 @@ def inner_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     if isinstance(inner, Optimizer):
         return inner
 
-    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
+    def update(grads: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         return inner.update(widened(grads), state, widened(params))
 
     return Optimizer(lambda params: inner.init(widened(params)), update)
@@ -62,10 +62,10 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """
     parts = tuple(inner_optimizer(optimizer) for optimizer in optimizers)
 
-    def init(params: Params) -> PyTree:
+    def init(params: PyTree) -> PyTree:
         return tuple(part.init(params) for part in parts)
 
-    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
+    def update(grads: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         if not isinstance(state, tuple) or len(state) != len(parts):
             expected = f"a state of {counted(len(parts), 'part')} from chain(...).init(params)"
             fail("chain", expected=expected, got=kind_of(state))
@@ -78,15 +78,15 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     return Optimizer(init, update)
 
 
-def _clipping(where: str, argument: str, fn: Callable[[Params, Array], Params], **hyper: Number) -> Optimizer:
+def _clipping(where: str, argument: str, fn: Callable[[PyTree, Array], PyTree], **hyper: Number) -> Optimizer:
     """A transform ``fn(grads, limit) -> grads``, whose constructor calls the limit ``argument``."""
     check_hyper(where, hyper, argument)
     leaves, schedules = split_schedules(hyper)
 
-    def init(params: Params) -> OptState:
+    def init(params: PyTree) -> OptState:
         return OptState(jnp.zeros((), jnp.int32), jax.tree.map(as_hyper, leaves), {})
 
-    def update(grads: Params, state: OptState, params: Params = None) -> tuple[Params, OptState]:
+    def update(grads: PyTree, state: OptState, params: PyTree = None) -> tuple[PyTree, OptState]:
         if not isinstance(state, OptState):
             fail("transform", expected="the OptState of transform.init(params)", got=kind_of(state))
         (limit,) = evaluate_hyper(state.hyper, schedules, state.step).values()
@@ -115,7 +115,7 @@ def clip_by_value(limit: Number) -> Optimizer:
       InputError: for a limit that is not finite or not above 0.
     """
 
-    def clip(grads: Params, limit: Array) -> Params:
+    def clip(grads: PyTree, limit: Array) -> PyTree:
         def clipped(g: Array) -> Array:
             wide = at_least_float32(g.dtype)  # in float16 a limit above 65504 is infinite, and one below 6e-8 is 0
             return jnp.clip(g.astype(wide), -limit.astype(wide), limit.astype(wide)).astype(g.dtype)
@@ -133,7 +133,7 @@ def clip_by_norm(max_norm: Number) -> Optimizer:
     optax. Errors as in `clip_by_value`.
     """
 
-    def clip(grads: Params, limit: Array) -> Params:
+    def clip(grads: PyTree, limit: Array) -> PyTree:
         return jax.tree.map(lambda g: shrunk(g, *scaled_norm(g), limit), grads)
 
     return _clipping("clip_by_norm", "max_norm", clip, clip_norm=max_norm)
@@ -147,7 +147,7 @@ def clip_by_global_norm(max_norm: Number) -> Optimizer:
     A NaN makes all gradients NaN, and an infinity becomes NaN, as in PyTorch and optax. Errors as in `clip_by_value`.
     """
 
-    def clip(grads: Params, limit: Array) -> Params:
+    def clip(grads: PyTree, limit: Array) -> PyTree:
         scale, scaled = scaled_norm(*jax.tree.leaves(grads))
         return jax.tree.map(lambda g: shrunk(g, scale, scaled, limit), grads)
 
@@ -158,7 +158,7 @@ class AccumulateState(NamedTuple):
     """State of `accumulate`: calls since the last update, the sum of their gradients, and the inner state."""
 
     calls: Array
-    total: Params
+    total: PyTree
     inner: PyTree
 
 
@@ -175,25 +175,26 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
     check_count("accumulate", "every", every)
     inner = inner_optimizer(optimizer)
 
-    def init(params: Params) -> AccumulateState:
+    def init(params: PyTree) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
         total = jax.tree.map(lambda p: jnp.zeros(p.shape, at_least_float32(p.dtype)), params)
         return AccumulateState(jnp.zeros((), jnp.int32), total, inner.init(params))
 
-    def update(grads: Params, state: AccumulateState, params: Params = None) -> tuple[Params, AccumulateState]:
+    def update(grads: PyTree, state: AccumulateState, params: PyTree = None) -> tuple[PyTree, AccumulateState]:
         total = jax.tree.map(lambda t, g: t + g.astype(t.dtype), state.total, grads)
 
-        def act() -> tuple[Params, AccumulateState]:
+        def act() -> tuple[PyTree, AccumulateState]:
             mean = jax.tree.map(lambda t: t / every, total)
             updates, inner_state = inner.update(mean, state.inner, params)
             zeros = jax.tree.map(jnp.zeros_like, total)
             return updates, AccumulateState(jnp.zeros((), jnp.int32), zeros, inner_state)
 
-        def wait() -> tuple[Params, AccumulateState]:
+        def wait() -> tuple[PyTree, AccumulateState]:
             still = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(act)[0])
             return still, AccumulateState(state.calls + 1, total, state.inner)
 
-        return jax.lax.cond(state.calls + 1 >= every, act, wait)
+        out: tuple[PyTree, AccumulateState] = jax.lax.cond(state.calls + 1 >= every, act, wait)
+        return out
 
     return Optimizer(init, update)
 
@@ -207,7 +208,7 @@ def note_frozen(paths: Iterable[str]) -> None:
         found.update(paths)
 
 
-def frozen_paths(optimizer: OptimizerLike, params: Params) -> set[str]:
+def frozen_paths(optimizer: OptimizerLike, params: PyTree) -> set[str]:
     """The paths of all parameters that `freeze` or `by_path` keeps fixed in an optimizer; optax's are not detected."""
     found: set[str] = set()
     token = _frozen.set(found)
@@ -237,15 +238,15 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
     """
     inner = inner_optimizer(optimizer)
 
-    def trained(tree: Params) -> Params:
+    def trained(tree: PyTree) -> PyTree:
         return map_with_path(lambda path, leaf: None if matches(where, path) else leaf, tree)
 
-    def init(params: Params) -> PyTree:
+    def init(params: PyTree) -> PyTree:
         check_matches("freeze", where, paths(params))
         note_frozen(path for path in paths(params) if matches(where, path))
         return inner.init(trained(params))
 
-    def update(grads: Params, state: PyTree, params: Params = None) -> tuple[Params, PyTree]:
+    def update(grads: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
         return jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates), state
 
@@ -274,13 +275,13 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
     inner = inner_optimizer(optimizer)
     leaves, schedules = split_schedules({"ema_decay": decay})
 
-    def init(params: Params) -> EmaState:
+    def init(params: PyTree) -> EmaState:
         hyper = jax.tree.map(as_hyper, leaves)
         # In float32 at least: beside a bfloat16 average the small steps towards the parameters would be lost.
         average = jax.tree.map(lambda p: jnp.array(p, at_least_float32(p.dtype), copy=True), params)
         return EmaState(OptState(jnp.zeros((), jnp.int32), hyper, {"average": average}), inner.init(params))
 
-    def update(grads: Params, state: EmaState, params: Params = None) -> tuple[Params, EmaState]:
+    def update(grads: PyTree, state: EmaState, params: PyTree = None) -> tuple[PyTree, EmaState]:
         if params is None:
             fail("ema", expected="the parameters", got="None", hint=UPDATE_CALL)
         updates, inner_state = inner.update(grads, state.inner, params)

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._core.typed import array_spec
+
 _SIZES = {"arguments": "argument", "results": "output", "shared": "alias", "temporaries": "temp"}
 Result = tuple[str, dict[str, int]]
 
@@ -38,7 +40,7 @@ def _compile(program: bytes, donated: tuple[int, ...], device: Any, mesh: Any) -
     alone = [jax.sharding.SingleDeviceSharding(device)] * len(exported.in_avals)
     places = alone if mesh is None else exported.in_shardings_jax(mesh)
     arguments = [
-        jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=place)
+        array_spec(aval.shape, aval.dtype, sharding=place)
         for aval, place in zip(exported.in_avals, places, strict=True)
     ]
     try:

@@ -15,6 +15,7 @@ import jax
 
 from .._core.errors import fail
 from .._core.hlo import Program, read_program
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..training.placed import AnyMesh
 from ._compile import Result, text_and_memory
@@ -64,7 +65,7 @@ class Request(NamedTuple):
 
 def compile_here(request: Request) -> Compiled:
     """Compile for the machine at hand."""
-    compiled = jax.jit(request.function, donate_argnums=range(request.donated)).lower(*request.arguments).compile()
+    compiled = jit(request.function, donate_argnums=range(request.donated)).lower(*request.arguments).compile()
     return _compiled(text_and_memory(compiled))
 
 

@@ -18,6 +18,7 @@ from .._core.jaxprs import products_by_scope
 from .._core.sharding import Placement, parse_placement
 from .._core.tables import Table, bytes_text, number_text, table_lines
 from .._core.trees import bytes_of, resized, shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, PyTree
 from ..nn.observe import observe
 from ..training.batch import Batch, as_batch, rows_of, size_of
@@ -298,16 +299,17 @@ def _shapes(data: PyTree) -> Batch:
     """A data set with shapes in place of arrays."""
     leaves = jax.tree.leaves(data)
     if leaves and all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-        data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), data)
+        data = jax.tree.map(lambda a: array_spec(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), data)
         return Batch.of(data)
-    return shape_of(as_batch(data))
+    batch: Batch = shape_of(as_batch(data))
+    return batch
 
 
 def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Request:
     """The loop over the steps of an epoch, as `fit` compiles it."""
     size = rows_of(data) if rows_of(data) % batch_size and pads_last_batch(task) else None
     padded = -(-rows_of(data) // batch_size) * batch_size
-    order, number = jax.ShapeDtypeStruct((padded,), jnp.int32), jax.ShapeDtypeStruct((), jnp.int32)
+    order, number = array_spec((padded,), jnp.int32), array_spec((), jnp.int32)
     totals = total_shapes(task, ts, resized(data, 1))
 
     def loop(ts: TrainState, totals: Totals, data: Batch, order: Array, first: Array, count: Array) -> PyTree:
@@ -317,9 +319,7 @@ def loop_request(task: Task, ts: TrainState, data: Batch, batch_size: int) -> Re
     if task.placement is not None:
         whole = task.placement.sharding()
         places = (homes(task, ts), *(jax.tree.map(lambda _: whole, part) for part in arguments[1:]))
-        arguments = jax.tree.map(
-            lambda a, place: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=place), arguments, places
-        )
+        arguments = jax.tree.map(lambda a, place: array_spec(a.shape, a.dtype, sharding=place), arguments, places)
     # Traced once, whether its operations are counted or it is compiled; without a call in the compiled program.
     return Request(jax.jit(loop, inline=True), arguments, donated=2)
 
@@ -413,7 +413,7 @@ def _memory(compiled: Compiled, ts: TrainState, data: Batch) -> dict[str, int]:
 def _on_one(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
     """The part of an array that lies on one device."""
     shape = leaf.shape if leaf.sharding is None else leaf.sharding.shard_shape(leaf.shape)
-    return jax.ShapeDtypeStruct(shape, leaf.dtype)
+    return array_spec(shape, leaf.dtype)
 
 
 def _time_text(seconds: float) -> str:

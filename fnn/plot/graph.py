@@ -9,8 +9,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from .._core.trees import resized
 from .._core.types import PyTree
-from ..inspection.layers import layer_of, resized
+from ..inspection.layers import layer_of
 from ..inspection.summary import Row, shape_cell, summary
 from ..nn.containers import Sequential
 from ..nn.graph import Source, connections, leaf_names, source_name

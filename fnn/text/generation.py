@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_key, check_range, is_concrete, renamed
@@ -17,7 +16,8 @@ from .._core.dtypes import at_least_float32
 from .._core.errors import counted, describe, fail, hinted, located
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
-from .._core.types import Array, Params, PyTree, State
+from .._core.typed import array_spec, jit
+from .._core.types import Array, ArrayLike, PyTree
 from .._core.warn import warn
 from ..nn.cache import add_caches, cache_shapes
 from ..nn.layer import Layer
@@ -109,8 +109,7 @@ def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
         if (least := rows.min(initial=0)) < 0:
             hint = "Are they logits? Leave from_logits=False out."
             fail("sample", expected="probabilities of at least 0", got=f"{least:g}", hint=hint)
-        wrong = ~_sum_to_1(rows)
-        if wrong.any():
+        if (wrong := ~_sum_to_1(rows)).any():
             got = f"a row that sums to {rows[wrong][0].sum():g}"
             hint = "Divide by the sum; for logits leave from_logits=False out."
             fail("sample", expected="probabilities that sum to 1 in each row", got=got, hint=hint)
@@ -122,7 +121,8 @@ def _check_drawable(rows: np.ndarray, from_logits: bool | None) -> None:
 
 def _sum_to_1(rows: np.ndarray) -> np.ndarray:
     """Whether each row sums to 1, within the rounding of half precision."""
-    return np.abs(rows.sum(-1, dtype=np.float64) - 1) < 0.01
+    close: np.ndarray = np.abs(rows.sum(-1, dtype=np.float64) - 1) < 0.01
+    return close
 
 
 _SAY_WHICH = (
@@ -228,7 +228,7 @@ def generate_from(
 
 def _check_step(where: str, step: Step[Carry], carry: Carry) -> Ending | None:
     """Check that ``step`` preserves its carry and returns one row of logits; return how it computes them."""
-    ending, out = _ending(step, carry, jax.ShapeDtypeStruct((), jnp.int32))
+    ending, out = _ending(step, carry, array_spec((), jnp.int32))
     if not (isinstance(out, tuple) and len(out) == 2):
         fail(where, expected="step(carry, symbol) to return (carry, logits)", got=describe(out))
     returned, passed = (jax.tree.map(describe, tree) for tree in (out[0], carry))
@@ -286,7 +286,7 @@ def generate(
     """
     _check_sampling("generate", key, temperature, top_k, length)
     ids = _as_ids("generate", "a window", window)
-    ending, _ = _ending(predict, jax.ShapeDtypeStruct((1, *ids.shape), jnp.int32))
+    ending, _ = _ending(predict, array_spec((1, *ids.shape), jnp.int32))
     are_logits = _are_logits("generate", ending, from_logits)
 
     def step(window: Array, symbol: Array) -> tuple[Array, Array]:
@@ -302,11 +302,11 @@ def generate(
     return _generation_loop(step, (jnp.roll(ids, 1), ids[-1]), key, length, draw)
 
 
-@partial(jax.jit, static_argnames=("model", "length", "top_k", "symbols", "from_logits", "rereads"))
+@jit(static_argnames=("model", "length", "top_k", "symbols", "from_logits", "rereads"))
 def _generate(
     model: Layer,
-    params: Params,
-    state: State,
+    params: PyTree,
+    state: PyTree,
     key: Array,
     window: Array,
     *,
@@ -319,7 +319,7 @@ def _generate(
 ) -> tuple[Array, Array, Array]:
     """Generated ids, whether outputs treated as logits look like probabilities, and whether a cache changes them."""
 
-    def read(state: State, ids: Array) -> tuple[State, Array]:
+    def read(state: PyTree, ids: Array) -> tuple[PyTree, Array]:
         """The new state, and the outputs for the symbol after ``ids`` (1, steps)."""
         with hinted(lambda error: "" if rereads else _WIDTH):
             logits, state = model.apply(params, state, ids)
@@ -355,7 +355,7 @@ def _generate(
 _WIDTH = "Pass width=..., the length of the training windows, to read a window again for each character."
 
 
-def _caches(model: Layer, window: Array, length: int) -> State | None:
+def _caches(model: Layer, window: Array, length: int) -> PyTree | None:
     """The shapes of a state with caches; None for a model without attention, or with one that is not causal."""
     with hinted(lambda error: _WIDTH), located("generating without width="):
         shapes, refusals = cache_shapes(model, shape_of(window), window.shape[1] + length - 1)
@@ -363,8 +363,8 @@ def _caches(model: Layer, window: Array, length: int) -> State | None:
 
 
 def _generate_cached(
-    read: Callable[[State, Array], tuple[State, Array]],
-    state: State,
+    read: Callable[[PyTree, Array], tuple[PyTree, Array]],
+    state: PyTree,
     key: Array,
     window: Array,
     length: int,
@@ -374,7 +374,7 @@ def _generate_cached(
     if len(window) > 1:
         state, _ = read(state, window[None, :-1])
 
-    def step(state: State, symbol: Array) -> tuple[State, Array]:
+    def step(state: PyTree, symbol: Array) -> tuple[PyTree, Array]:
         state, logits = read(state, symbol[None, None])
         return state, logits[0]
 
@@ -393,7 +393,7 @@ def _or_model(fn: Callable[P, str]) -> Callable[P, str]:
 
     whole: Callable[..., str] = fn
 
-    def of_model(model: Layer, params: Params, state: State, *args: Any, **options: Any) -> str:
+    def of_model(model: Layer, params: PyTree, state: PyTree, *args: Any, **options: Any) -> str:
         # Of the task and its state, only these three are read.
         ts = TrainState(params, state, (), jnp.zeros(()), jnp.zeros(()))
         return whole(Task(model, "mse"), ts, *args, **options)

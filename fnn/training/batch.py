@@ -16,6 +16,7 @@ from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
 from .._core.trees import shape_of
+from .._core.typed import array_spec, tree_map
 from .._core.types import Array, DType, PyTree, Shape
 from ..nn.layer import Layer
 
@@ -67,8 +68,8 @@ class InBatches(NamedTuple):
         """Rows as they come, in batches of at most this size."""
         size = min(batch_size, rows_of(data))
         count, rest = divmod(rows_of(data), size)
-        whole = jax.tree.map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
-        return cls(whole, jax.tree.map(lambda a: a[count * size :], data) if rest else None)
+        whole = tree_map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
+        return cls(whole, tree_map(lambda a: a[count * size :], data) if rest else None)
 
 
 def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
@@ -93,7 +94,7 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
 
 def own_copy(batch: Batch) -> Batch:
     """A batch in arrays of its own, since a loader may refill its buffers while the device still reads them."""
-    return jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
+    return tree_map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
 
 
 def rows_that_count(weight: PyTree) -> Array | None:
@@ -105,7 +106,8 @@ def rows_that_count(weight: PyTree) -> Array | None:
     if not leaves:
         return None
     each = [(leaf != 0).reshape(leaf.shape[0], -1).any(1) for leaf in leaves]
-    return functools.reduce(operator.or_, each)
+    counts: Array = functools.reduce(operator.or_, each)
+    return counts
 
 
 def size_of(data: PyTree, where: str = "data") -> int:
@@ -134,17 +136,18 @@ def size_of(data: PyTree, where: str = "data") -> int:
 
 def rows_of(data: PyTree) -> int:
     """The number of examples of arrays that `size_of` has checked."""
-    return jax.tree.leaves(data)[0].shape[0]
+    rows: int = jax.tree.leaves(data)[0].shape[0]
+    return rows
 
 
 def take(data: T, rows: Array) -> T:
     """Rows of every array, by numbers known to be in range."""
-    return jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+    return tree_map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
 def batch_at(whole: T, number: Array | int) -> T:
     """A batch of `InBatches.whole`, by its number."""
-    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), whole)
+    return tree_map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), whole)
 
 
 def along_rows(rows: Array, a: Array) -> Array:
@@ -159,7 +162,7 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
     model makes it infinite. Where an output depends on other rows, as in BatchNorm, the model sees every finite
     example. If none counts, they become zeros, which are valid ids and finite in every product; masks stay.
     """
-    counts = rows_that_count(jax.tree.map(jnp.asarray, batch.weight))
+    counts = rows_that_count(tree_map(jnp.asarray, batch.weight))
     if counts is None:
         return batch
     replaced = ~counts
@@ -176,7 +179,7 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
             one = jnp.where(found, one, jnp.zeros_like(one))
         return jnp.where(along_rows(replaced, a), one, a)
 
-    return Batch(jax.tree.map(cleaned, batch.x), jax.tree.map(cleaned, batch.y), batch.weight)
+    return Batch(tree_map(cleaned, batch.x), tree_map(cleaned, batch.y), batch.weight)
 
 
 class Signature(NamedTuple):
@@ -194,4 +197,4 @@ class Signature(NamedTuple):
 
     def tree(self) -> PyTree:
         """The tree with a `jax.ShapeDtypeStruct` for each array."""
-        return self.treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in self.leaves])
+        return self.treedef.unflatten([array_spec(*leaf) for leaf in self.leaves])

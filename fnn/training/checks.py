@@ -17,7 +17,8 @@ from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.sharding import on_every_device
 from .._core.trees import other_entries, paths, shape_of
-from .._core.types import Array, Params, PyTree, Shape, State
+from .._core.typed import array_spec
+from .._core.types import Array, PyTree, Shape
 from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
@@ -90,7 +91,7 @@ def check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) 
     steps = predictions.mask.shape if isinstance(predictions, Masked) else (rows,)
     part.checked(losses, (math.prod(steps),))
     for metric in part.metrics:
-        weights = jax.ShapeDtypeStruct(losses.shape, jnp.float32)
+        weights = array_spec(losses.shape, jnp.float32)
         with located(f"metric {metric.name!r}"):
             out = jax.eval_shape(lambda *data, m=metric: m.result(m.measure(*data)), flat, targets, weights)
             if getattr(out, "shape", None) != ():
@@ -134,7 +135,7 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     """The `Limits` of an input, from one trace of the model."""
     limits: Limits = {}
 
-    def forward(params: Params, state: State, x: PyTree) -> PyTree:
+    def forward(params: PyTree, state: PyTree, x: PyTree) -> PyTree:
         names = {id(leaf): path for path, leaf in paths(x).items()}
 
         def note(kind: str, ids: Array, count: int) -> None:
@@ -185,7 +186,7 @@ def _missing_axis(task: Task, ts: TrainState, x: PyTree, is_batch: bool) -> str:
     """What to write for an input that the model takes only with another axis: of channels or, unless given, a batch."""
 
     def takes(shape: Callable[[Shape], Shape]) -> bool:
-        given = jax.tree.map(lambda a: jax.ShapeDtypeStruct(shape(a.shape), a.dtype), x)
+        given = jax.tree.map(lambda a: array_spec(shape(a.shape), a.dtype), x)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -213,7 +214,7 @@ def _total_shapes(task: Task, state: Signature, batch: Signature) -> Totals:
 
 def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """The totals of no example, in new buffers; one row of the data gives the shapes."""
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
+    one = jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), data)
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(one))
     return on_every_device(task.placement, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
 
@@ -255,7 +256,7 @@ def check_params(task: Task, ts: TrainState, x: PyTree) -> None:
 
 
 @functools.lru_cache(maxsize=64)
-def _param_shapes(model: Layer, x: Signature) -> Params | None:
+def _param_shapes(model: Layer, x: Signature) -> PyTree | None:
     """The shapes of a model's parameters; None for a model whose ``init`` cannot be traced."""
     try:
         return jax.eval_shape(lambda x: model.init(jax.random.key(0), x)[0], x.tree())

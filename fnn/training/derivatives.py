@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
 from .._core.trees import paths
-from .._core.types import Array, Params, PyTree, Scalar, State
+from .._core.typed import jit
+from .._core.types import Array, PyTree, Scalar
 from ..nn.masks import Masked
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .checks import check_params
@@ -21,17 +22,17 @@ from .totals import measure, penalties_of
 from .values import check_known_targets
 
 
-def loss_of(task: Task, params: Params, state: State, batch: Batch) -> Array:
+def loss_of(task: Task, params: PyTree, state: PyTree, batch: Batch) -> Array:
     """The loss of a batch, with training mode off: ``sum_i w_i l_i / batch + penalty``."""
     return _loss_of_cleaned(task, params, state, neutralize_zero_weights(task.model, batch))
 
 
-def _loss_of_cleaned(task: Task, params: Params, state: State, batch: Batch) -> Array:
+def _loss_of_cleaned(task: Task, params: PyTree, state: PyTree, batch: Batch) -> Array:
     outputs, _ = forward(task, params, state, batch.x)
     return measure(task, outputs, batch, penalties=penalties_of(task, params))[0]
 
 
-def _loss_of_row(task: Task, params: Params, state: State, row: Batch) -> Array:
+def _loss_of_row(task: Task, params: PyTree, state: PyTree, row: Batch) -> Array:
     """`loss_of` one example of a batch that `neutralize_zero_weights` has made harmless."""
     return _loss_of_cleaned(task, params, state, jax.tree.map(lambda a: a[None], row))
 
@@ -51,7 +52,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
 
 @parsing("batch")
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
     """The gradient of each example's loss.
 
@@ -85,7 +86,7 @@ def example_gradients(task: Task, ts: TrainState, batch: Batch) -> PyTree:
 
 @parsing("batch")
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def hessian_vector_product(task: Task, ts: TrainState, batch: Batch, vector: PyTree) -> PyTree:
     """The Hessian of a batch's loss times a vector, without ever forming the Hessian (Pearlmutter 1994).
 
@@ -159,17 +160,19 @@ def influence(
 
 
 @compiled
-@partial(jax.jit, static_argnums=(0, 5))
+@jit(static_argnums=(0, 5))
 def _influence(task: Task, ts: TrainState, data: Batch, test: Batch, damping: Scalar, iterations: int) -> Array:
     target = jax.grad(lambda params: loss_of(task, params, ts.state, test))(ts.params)
 
     def system(vector: PyTree) -> PyTree:
         return jax.tree.map(lambda h, v: h + damping * v, _hvp(task, ts, data, vector), vector)
 
-    solved, _ = jax.scipy.sparse.linalg.cg(system, target, maxiter=iterations)
+    solve: Callable[..., tuple[PyTree, object]] = jax.scipy.sparse.linalg.cg  # JAX gives it no type
+    solved, _ = solve(system, target, maxiter=iterations)
 
     # The directional derivative of each example's loss needs no gradient.
     def along(row: Batch) -> Array:
-        return jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
+        slope: Array = jax.jvp(lambda params: _loss_of_row(task, params, ts.state, row), (ts.params,), (solved,))[1]
+        return slope
 
     return -jax.vmap(along)(neutralize_zero_weights(task.model, data))

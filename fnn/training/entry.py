@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.typed import Jitted
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
 from .state import TrainState
@@ -18,6 +19,8 @@ from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
 
 T = TypeVar("T")
+R = TypeVar("R")
+P = ParamSpec("P")
 
 _KEPT = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")  # attributes that a wrapper keeps
 
@@ -39,24 +42,24 @@ def compiled(jitted: F) -> F:
     return cast(F, call)
 
 
-def calls(compiled_function: Callable[..., object]) -> Callable[[F], F]:
+def calls(compiled_function: Jitted[..., object]) -> Callable[[Callable[P, R]], Jitted[P, R]]:
     """Give a public function ``lower``, ``trace`` and so on of the compiled one that it calls."""
 
-    def wrap(fn: F) -> F:
+    def wrap(fn: Callable[P, R]) -> Jitted[P, R]:
         for method in _KEPT:
             setattr(fn, method, getattr(compiled_function, method))
-        return fn
+        return cast(Jitted[P, R], fn)
 
     return wrap
 
 
-def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
+def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jitted[..., R]]:
     """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`.
 
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """
 
-    def wrap(jitted: F) -> F:
+    def wrap(jitted: Callable[..., R]) -> Jitted[..., R]:
         def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
             def call(*args: PyTree, **kwargs: PyTree) -> T:
                 # A NumPy integer as a static argument would compile the program again.
@@ -81,6 +84,6 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[F], F]:
         for method in _KEPT:  # these take shapes too
             if hasattr(jitted, method):
                 setattr(parsed, method, after(Batch.of, getattr(jitted, method)))
-        return cast(F, parsed)
+        return cast("Jitted[..., R]", parsed)
 
     return wrap

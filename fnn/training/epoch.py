@@ -13,6 +13,7 @@ from .._core.errors import counted, fail
 from .._core.flags import check_flags
 from .._core.random import permutation
 from .._core.sharding import by_row, placing
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
 from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
@@ -28,7 +29,7 @@ from .totals import Logs, Totals, merge, results, total_shapes
 _ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 and never reach it
 
 
-@partial(jax.jit, static_argnames=("size", "shuffle"))
+@jit(static_argnames=("size", "shuffle"))
 def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Array | None = None) -> Array:
     """The order in which an epoch that starts at ``ts`` visits the rows.
 
@@ -100,7 +101,8 @@ def steps(
     if remat:
         numbers = jnp.arange(count, dtype=jnp.int32)
         return in_segments(lambda carry, i: (body(i, carry), None), (ts, totals), numbers)[0]
-    return jax.lax.fori_loop(0, count, body, (ts, totals))
+    after: tuple[TrainState, Totals] = jax.lax.fori_loop(0, count, body, (ts, totals))
+    return after
 
 
 def epoch(
@@ -141,7 +143,7 @@ def check_sizes(where: str, size: int, batch_size: int, drop_remainder: bool) ->
 
 @parsing("data")
 @compiled
-@partial(jax.jit, static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
+@jit(static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
 def _train_epoch(
     task: Task,
     ts: TrainState,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-import jax
-
 from .._core.sharding import by_row, everywhere, placing
-from .._core.types import Array, Params, PyTree, State
+from .._core.typed import jit
+from .._core.types import Array, PyTree
 from ..nn.added_loss import added_losses
 from .batch import Batch, InBatches, neutralize_zero_weights
 from .forward import forward
@@ -18,7 +17,7 @@ from .totals import Totals, measure, merge, penalties_of
 
 
 def measure_all(
-    task: Task, params: Params, state: State, data: Batch | InBatches, batch_size: int, remat: bool = False
+    task: Task, params: PyTree, state: PyTree, data: Batch | InBatches, batch_size: int, remat: bool = False
 ) -> Totals:
     """Totals of loss and metrics over a data set, without training."""
     params = at_work(task, params)
@@ -36,8 +35,8 @@ def measure_all(
     return fold_batches(totals_of, partial(merge, task), data, batch_size, own_shape=own_shape, remat=remat)
 
 
-@partial(jax.jit, static_argnums=(0, 4))
-def predict_in_batches(task: Task, params: Params, state: State, x: PyTree, batch_size: int) -> PyTree:
+@jit(static_argnums=(0, 4))
+def predict_in_batches(task: Task, params: PyTree, state: PyTree, x: PyTree, batch_size: int) -> PyTree:
     """The model's outputs for all examples."""
     params = at_work(task, params)
 

@@ -11,7 +11,8 @@ import jax
 from .._core.errors import fail, noted
 from .._core.jaxprs import Ending, traced_endings
 from .._core.trees import shape_of
-from .._core.types import Array, Key, Params, PyTree, State
+from .._core.typed import array_spec
+from .._core.types import Array, Key, PyTree
 from ..losses.facts import activation_of, expects, loss_name
 from ..nn.observe import noted_input, noting_inputs, pair_of
 from .batch import Signature
@@ -46,8 +47,8 @@ jax.tree_util.register_dataclass(ModelOutputs, ["predictions", "scores"], ["acti
 
 
 def forward(
-    task: Task, params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False
-) -> tuple[ModelOutputs, State]:
+    task: Task, params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False
+) -> tuple[ModelOutputs, PyTree]:
     """The outputs of a task's model, and its new state."""
     with noting_inputs():
         with noted(f"model {task.model.name!r}", innermost=True):
@@ -74,7 +75,7 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
     return None
 
 
-def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
+def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree:
     """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
 
     shapes = shape_of((params, state, x))
@@ -101,9 +102,9 @@ def check_output(task: Task, params: Params, state: State, x: PyTree) -> PyTree:
     return out
 
 
-def _activated_in_training(task: Task, params: Params, state: State, x: PyTree) -> tuple[Path, ...]:
+def _activated_in_training(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[Path, ...]:
     """`ModelOutputs.activated` in training; the model is traced once for any number of rows."""
-    one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), x)
+    one = jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), x)
     trace = _trace_in_training.__wrapped__ if task.traced else _trace_in_training
     return trace(task, Signature.of((params, state, one)))
 

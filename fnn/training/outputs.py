@@ -93,7 +93,8 @@ class OutputLoss(NamedTuple):
 
     def weight_of(self, weight: PyTree) -> Array | None:
         """The sample weights of this output: its entry in a tree of them, or the array for all outputs."""
-        return weight if entries_of(weight) is None else self.of("sample_weight", weight)
+        own: Array | None = weight if entries_of(weight) is None else self.of("sample_weight", weight)
+        return own
 
 
 class ParsedLosses(NamedTuple):

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import jax
 import numpy as np
-from jax.lax import with_sharding_constraint
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .._core.arrays import read
 from .._core.inputs import on_device
 from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
-from .._core.types import Array, Params, PyTree
+from .._core.typed import tree_map, with_sharding_constraint
+from .._core.types import Array, PyTree
 from .._core.xla import after_all
 from .batch import Batch, InBatches, rows_of
 from .state import TrainState, check_state, check_task
@@ -53,16 +53,17 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
     """
     placement = task.placement
     if placement is None:
-        return on_device(data)
+        here: T = on_device(data)
+        return here
 
     def place(a: Array, axis: int = 0) -> NamedSharding:
         divides = not in_any_order and len(a.shape) > axis and a.shape[axis] % placement.row_devices == 0
         return placement.sharding(*((),) * axis, placement.rows) if divides else placement.sharding()
 
-    native = jax.tree.map(lambda a: read(a) if isinstance(a, np.ndarray) else a, data)
-    places: PyTree = jax.tree.map(place, native)
+    native = tree_map(lambda a: read(a) if isinstance(a, np.ndarray) else a, data)
+    places: PyTree = tree_map(place, native)
     if isinstance(data, InBatches):
-        places = InBatches(jax.tree.map(partial(place, axis=1), data.whole), places.rest)
+        places = InBatches(tree_map(partial(place, axis=1), data.whole), places.rest)
     with jax.debug_nans(False):  # rows of weight 0 may hold NaN
         return put(native, places)
 
@@ -76,7 +77,7 @@ def homes(task: Task, ts: TrainState) -> TrainState:
     """The sharding of each part of a state between steps; ``task`` has a placement."""
     placement = task.placement
     assert placement is not None
-    whole = jax.tree.map(lambda _: placement.sharding(), ts)
+    whole: TrainState = tree_map(lambda _: placement.sharding(), ts)
     params = map_with_path(placement.of_parameter, ts.params)
     return whole._replace(params=params, opt_state=placement.beside(ts.params, ts.opt_state))
 
@@ -95,7 +96,7 @@ def divided(task: Task, batch: Batch) -> Batch:
     return by_row(batch)
 
 
-def at_work(task: Task, params: Params) -> Params:
+def at_work(task: Task, params: PyTree) -> PyTree:
     """Parameters as the model reads them: whole if every large one is divided to save memory, else where they lie."""
     placement = task.placement
     if placement is None:
@@ -105,7 +106,7 @@ def at_work(task: Task, params: Params) -> Params:
     return with_sharding_constraint(params, map_with_path(placement.of_parameter, params))
 
 
-def gathered(task: Task, grads: Params) -> Params:
+def gathered(task: Task, grads: PyTree) -> PyTree:
     """Gradients as the optimizer reads them: summed over all rows, and where their parameters lie.
 
     They are summed whole and then divided, which takes one collective operation for all of them: left to itself, the

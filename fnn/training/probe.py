@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, call_name, carry_note, observe
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
@@ -42,7 +42,7 @@ class LayerValues(NamedTuple):
     # By each output, or by the input of a softmax that the loss reads; None for arrays without a floating-point dtype.
     output_gradients: ByLayer
     gradients: PyTree  # by each parameter, a tree like ts.params
-    state: State  # of the layers after the step
+    state: PyTree  # of the layers after the step
 
 
 @jax.custom_jvp
@@ -71,7 +71,7 @@ def _tapped(y: PyTree, probe: PyTree) -> PyTree:
 
 
 def observed(
-    model: Layer, probes: ByLayer | None, params: Params, before: State, x: PyTree, *, key: Array | None, train: bool
+    model: Layer, probes: ByLayer | None, params: PyTree, before: PyTree, x: PyTree, *, key: Array | None, train: bool
 ) -> tuple[Output, dict[str, Trace]]:
     """The model's output, and a `Trace` of each layer by name in order of computation.
 
@@ -101,7 +101,7 @@ def observed(
 def _probes(task: Task, ts: TrainState, x: PyTree) -> ByLayer:
     """Zeros for each float in the output of each layer."""
 
-    def forward(params: Params, state: State, x: PyTree, key: Array) -> ByLayer:
+    def forward(params: PyTree, state: PyTree, x: PyTree, key: Array) -> ByLayer:
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
         return OrderedDict(floats)
@@ -126,7 +126,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
     # The step's own function does the work, on a model whose parameters are pairs (parameters, probes) and whose state
     # includes the observed outputs.
     def apply(
-        pair: tuple[Params, ByLayer], state: State, x: PyTree, *, key: Array | None = None, train: bool = False
+        pair: tuple[PyTree, ByLayer], state: PyTree, x: PyTree, *, key: Array | None = None, train: bool = False
     ) -> Output:
         params, probes = pair
         (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)

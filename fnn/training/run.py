@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .batch import Batch, InBatches, as_batch, size_of
 from .checks import check_opt_state, check_params
@@ -115,7 +115,7 @@ def run(
     return ts, history
 
 
-@jax.jit
+@jit
 def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
     """NaN for epochs after training stopped."""
     filled = {name: jnp.where(trained, a, jnp.full_like(a, jnp.nan)) for name, a in history.items() if name != "epoch"}
@@ -123,7 +123,7 @@ def _filled(history: dict[str, Array], trained: Array) -> dict[str, Array]:
 
 
 @compiled
-@partial(jax.jit, static_argnums=(0, 5, 6))
+@jit(static_argnums=(0, 5, 6))
 def _run(
     task: Task,
     ts: TrainState,

@@ -9,19 +9,22 @@ from typing import TypeVar, cast
 import jax
 import jax.numpy as jnp
 
+from .._core.typed import tree_map
 from .._core.types import Array, F, PyTree
 from .batch import InBatches, batch_at, rows_of
 
 T = TypeVar("T")
+R = TypeVar("R")
+Carry = TypeVar("Carry")
 
 
 def zeros(shapes: T) -> T:
     """Zeros of the given shapes and dtypes."""
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return tree_map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def _rows(data: T, start: Array, count: int) -> T:
-    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
+    return tree_map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, count), data)
 
 
 def _start(i: Array, size: int, batch_size: int) -> Array:
@@ -36,8 +39,8 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
     """
     if isinstance(x, InBatches):
         whole, rest = x
-        parts = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, whole))
-        return parts if rest is None else jax.tree.map(lambda a, b: jnp.concatenate([a, b]), parts, fn(rest))
+        parts = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, whole))
+        return parts if rest is None else tree_map(lambda a, b: jnp.concatenate([a, b]), parts, fn(rest))
     size = rows_of(x)
     whole, rest = divmod(size, batch_size)
     numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
@@ -49,18 +52,18 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
         full = a[*before, :whole].reshape(*a.shape[:axis], whole * batch_size, *a.shape[axis + 2 :])
         return jnp.concatenate([full, a[*before, whole, batch_size - rest :]], axis) if rest else full
 
-    return jax.tree.map(join, parts)
+    return tree_map(join, parts)
 
 
 def fold_batches(
-    fn: Callable[[T, Array], PyTree],
-    merge: Callable[[PyTree, PyTree], PyTree],
+    fn: Callable[[T, Array], R],
+    merge: Callable[[R, R], R],
     data: T,
     batch_size: int,
     *,
     own_shape: bool,
     remat: bool = False,
-) -> PyTree:
+) -> R:
     """``fn(batch, valid)`` of all batches, merged; ``valid`` (batch,) is False for rows already seen.
 
     With ``own_shape`` a smaller last batch keeps its shape instead of reaching back, as that of `InBatches` does. For
@@ -69,7 +72,7 @@ def fold_batches(
     if isinstance(data, InBatches):
         count, last = rows_of(data.whole), data.rest
 
-        def batch(i: Array) -> PyTree:
+        def batch(i: Array) -> R:
             return every(batch_at(data.whole, i))
 
     else:
@@ -79,17 +82,17 @@ def fold_batches(
         last = _rows(data, jnp.int32(size - rest), rest) if rest and own_shape else None
         count += rest > 0 and not own_shape
 
-        def batch(i: Array) -> PyTree:
+        def batch(i: Array) -> R:
             start = _start(i, size, batch_size)
             valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
             return fn(_rows(data, start, batch_size), valid)
 
-    def every(rows: PyTree) -> PyTree:
+    def every(rows: PyTree) -> R:
         return fn(rows, jnp.ones(rows_of(rows), bool))
 
     of_batch = rematerialized(batch) if remat else batch
     empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
-    merged = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
+    merged: R = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
     return merged if last is None else merge(merged, every(last))
 
 
@@ -98,9 +101,7 @@ def rematerialized(fn: F) -> F:
     return cast(F, jax.checkpoint(fn, prevent_cse=False))  # inside loops, across which nothing is merged anyway
 
 
-def in_segments(
-    body: Callable[[PyTree, Array], tuple[PyTree, PyTree]], carry: PyTree, xs: Array
-) -> tuple[PyTree, PyTree]:
+def in_segments(body: Callable[[Carry, Array], tuple[Carry, R]], carry: Carry, xs: Array) -> tuple[Carry, R]:
     """``jax.lax.scan(body, carry, xs)``; its derivative keeps about ``2 sqrt(len(xs))`` carries.
 
     Those between segments are kept, and those within a segment while its derivative is taken (Griewank 1992, with one
@@ -113,12 +114,12 @@ def in_segments(
         return jax.lax.scan(body, carry, xs)
     whole, rest = divmod(count, length)
 
-    def segment(carry: PyTree, xs: Array) -> tuple[PyTree, PyTree]:
+    def segment(carry: Carry, xs: Array) -> tuple[Carry, R]:
         return jax.lax.scan(body, carry, xs)
 
     carry, ys = jax.lax.scan(rematerialized(segment), carry, xs[: whole * length].reshape(whole, length))
-    ys = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
+    ys = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
     if rest:
         carry, last = rematerialized(segment)(carry, xs[whole * length :])
-        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
+        ys = tree_map(lambda a, b: jnp.concatenate([a, b]), ys, last)
     return carry, ys

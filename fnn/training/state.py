@@ -12,7 +12,7 @@ from .._core.checks import check_key, is_concrete, renamed
 from .._core.errors import counted, fail, kind_of, noted
 from .._core.random import split
 from .._core.trees import copied
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from .._names import missing_attribute
 from ..nn.added_loss import added_losses
 from ..nn.layer import Layer, example_of
@@ -53,8 +53,8 @@ class TrainState(NamedTuple):
       step: training steps made, an int32 scalar.
     """
 
-    params: Params
-    state: State
+    params: PyTree
+    state: PyTree
     opt_state: PyTree
     key: Array
     step: Array
@@ -117,7 +117,8 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
         fail("Task", expected="no layer with an AddedLoss that says per_example=True", got="one", hint=hint)
     check_penalties(task, params)
     ts = TrainState(params, state, task.optimizer.init(params), train_key, jnp.zeros((), jnp.int32))
-    return copied(ts)  # an initializer or a hyper-parameter may be an array of the user's
+    own: TrainState = copied(ts)
+    return own  # an initializer or a hyper-parameter may be an array of the user's
 
 
 def with_optimizer(task: Task, ts: TrainState, optimizer: OptimizerLike | str) -> tuple[Task, TrainState]:

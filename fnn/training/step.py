@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import jax
 from jax.sharding import Mesh
 
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
-from .._core.types import Array, Params, PyTree, State
+from .._core.typed import jit
+from .._core.types import Array, PyTree
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
@@ -22,12 +21,12 @@ from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
 
 
-def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[Params, State, Totals]:
+def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[PyTree, PyTree, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
     batch = neutralize_zero_weights(task.model, divided(task, batch))
     key = jax.random.fold_in(ts.key, ts.step)
 
-    def loss_fn(params: Params) -> tuple[Array, tuple[State, Totals]]:
+    def loss_fn(params: PyTree) -> tuple[Array, tuple[PyTree, Totals]]:
         with jax.named_scope("model"):
             outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
         with jax.named_scope("loss"):
@@ -53,7 +52,7 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     return ts, everywhere(task.placement, totals)
 
 
-def _constrained_where_trained(task: Task, before: Params, params: Params) -> Params:
+def _constrained_where_trained(task: Task, before: PyTree, params: PyTree) -> PyTree:
     """The constraints of layers, except on frozen parameters, which keep every bit."""
     assert task.model.constraint is not None
     frozen = frozen_paths(task.optimizer, before)
@@ -63,7 +62,7 @@ def _constrained_where_trained(task: Task, before: Params, params: Params) -> Pa
 
 @parsing("batch", wait=False)
 @compiled
-@partial(jax.jit, static_argnums=0)
+@jit(static_argnums=0)
 def _train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
     check_task(task)
     check_state(ts)

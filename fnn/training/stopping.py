@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count, check_range, renamed
 from .._core.described import in_words
 from .._core.errors import fail, kind_of, listed
+from .._core.typed import tree_map
 from .._core.types import Array, PyTree, Scalar
 from ..metrics.names import DIRECTIONS, direction
 from ..optimizers.base import Groups, OptState, map_opt_states, opt_states
@@ -174,7 +175,7 @@ class Watch(NamedTuple):
 def _choose(condition: Array, a: T, b: T) -> T:
     """One of two trees; with a known condition no array is touched."""
     if isinstance(condition, jax.core.Tracer):
-        return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
+        return tree_map(lambda x, y: jnp.where(condition, x, y), a, b)
     return a if condition else b
 
 

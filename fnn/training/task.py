@@ -12,7 +12,7 @@ from .._core.described import Config, Described, in_words, unshared, written
 from .._core.errors import describe, fail, noted
 from .._core.sharding import Placement
 from .._core.trees import paths, shape_of
-from .._core.types import Array, Params, PyTree
+from .._core.types import Array, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..optimizers.base import OptimizerLike
@@ -62,8 +62,8 @@ class Task(Described):
     loss: LossTree
     optimizer: OptimizerLike
     metrics: tuple[Metric, ...] | dict[str, tuple[Metric, ...]]
-    penalty: Callable[[Params], Array] | None
-    constraint: Callable[[Params], Params] | None
+    penalty: Callable[[PyTree], Array] | None
+    constraint: Callable[[PyTree], PyTree] | None
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
     placement: Placement | None  # where it is trained, by which compiled programs differ; no part of the description
@@ -79,8 +79,8 @@ class Task(Described):
         loss: LossTree,
         optimizer: str | OptimizerLike = "adam",
         metrics: MetricTree | None = (),
-        penalty: Callable[[Params], Array] | None = None,
-        constraint: Callable[[Params], Params] | None = None,
+        penalty: Callable[[PyTree], Array] | None = None,
+        constraint: Callable[[PyTree], PyTree] | None = None,
         *,
         loss_weights: PyTree = None,
     ) -> None:
@@ -141,12 +141,12 @@ class Task(Described):
         return other
 
     @property
-    def penalties(self) -> tuple[Callable[[Params], Array], ...]:
+    def penalties(self) -> tuple[Callable[[PyTree], Array], ...]:
         """The penalty of the model's layers and that of the task, those that there are."""
         return tuple(penalty for penalty in (self.model.penalty, self.penalty) if penalty is not None)
 
     @property
-    def constraints(self) -> tuple[Callable[[Params], Params], ...]:
+    def constraints(self) -> tuple[Callable[[PyTree], PyTree], ...]:
         """The constraint of the model's layers and that of the task, those that there are."""
         return tuple(constraint for constraint in (self.model.constraint, self.constraint) if constraint is not None)
 
@@ -167,7 +167,7 @@ def _check_order(loss: object, optimizer: object) -> None:
         fail("Task", expected="an optimizer after the loss", got=in_words(optimizer), hint=hint)
 
 
-def check_penalties(task: Task, params: Params) -> None:
+def check_penalties(task: Task, params: PyTree) -> None:
     """Trace penalty and constraint once, so that mistakes such as a pattern without a match are found at once."""
     params = shape_of(params)
     for penalty in task.penalties:

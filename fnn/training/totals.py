@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.errors import describe, fail, located, shape_text
-from .._core.types import Array, Params, PyTree, State
+from .._core.types import Array, PyTree
 from ..losses.weighting import weighted_sum
 from ..metrics.names import reads_scores
 from ..nn.added_loss import added_losses
@@ -179,7 +179,7 @@ def loss_totals(task: Task, totals: Totals) -> list[PyTree]:
     return [totals["loss"], *(totals[part.key("loss")] for part in task.parts if part.counts)]
 
 
-def penalties_of(task: Task, params: Params, state: State = None) -> list[Array]:
+def penalties_of(task: Task, params: PyTree, state: PyTree = None) -> list[Array]:
     """The terms that the task's penalty and the layers add to the loss."""
     return [*(jnp.asarray(penalty(params)) for penalty in task.penalties), *added_losses(state)]
 
@@ -190,4 +190,5 @@ def total_shapes(task: Task, ts: TrainState, batch: Batch) -> Totals:
     def totals(ts: TrainState, batch: Batch) -> Totals:
         return measure(task, forward(task, ts.params, ts.state, batch.x)[0], batch)[1]
 
-    return jax.eval_shape(totals, ts, batch)
+    shapes: Totals = jax.eval_shape(totals, ts, batch)
+    return shapes

@@ -14,7 +14,8 @@ import numpy as np
 from .._core.checks import is_concrete
 from .._core.errors import located
 from .._core.trees import paths, shape_of
-from .._core.types import Array, DType, Params, PyTree, Shape
+from .._core.typed import array_spec
+from .._core.types import Array, DType, PyTree, Shape
 from .._core.warn import warn
 from ..losses.facts import check_targets, facts_of
 from ..metrics.names import check_labels
@@ -81,7 +82,7 @@ def _predictions(
     task: Task, treedef: jax.tree_util.PyTreeDef, leaves: tuple[tuple[Shape, DType], ...]
 ) -> list[tuple[OutputLoss, PyTree]]:
     """The outputs whose targets are limited, with the shapes of their predictions; none if the batch does not fit."""
-    batch: Batch = shape_of(treedef.unflatten([jax.ShapeDtypeStruct(*leaf) for leaf in leaves]))
+    batch: Batch = shape_of(treedef.unflatten([array_spec(*leaf) for leaf in leaves]))
 
     def predict(x: PyTree) -> PyTree:
         return task.model.apply(*task.model.init(jax.random.key(0), x), x)[0]
@@ -128,7 +129,7 @@ def _stale(task: Task, ts: TrainState, have: dict[str, Array]) -> Iterator[tuple
             yield name, float(value), float(own)
 
 
-def _described(task: Task, params: Params) -> list[dict[str, np.ndarray]]:
+def _described(task: Task, params: PyTree) -> list[dict[str, np.ndarray]]:
     """The hyper-parameters of the task's optimizer and of former ones, by path; kept with the task."""
     kept: list[dict[str, np.ndarray]] | None = vars(task).get("former_hyper")
     if kept is None:
@@ -136,7 +137,7 @@ def _described(task: Task, params: Params) -> list[dict[str, np.ndarray]]:
     return kept
 
 
-def _hyper(optimizer: OptimizerLike, params: Params) -> dict[str, np.ndarray]:
+def _hyper(optimizer: OptimizerLike, params: PyTree) -> dict[str, np.ndarray]:
     """The hyper-parameters with which an optimizer begins, by path; none of one that these parameters do not suit."""
     # Only the paths of the parameters matter.
     with contextlib.suppress(Exception), jax.ensure_compile_time_eval():

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 
 from .._core.jaxprs import Product, loop_carry, operations, product
+from .._core.typed import array_spec
 from .._core.types import Array, PyTree, Shaped
 
 # On a CPU, a product of small matrices costs little more than its call, which a batch of members shares; a product of
@@ -23,12 +24,12 @@ PROBE = 7919
 
 def shape_of_one(stacked: PyTree) -> PyTree:
     """Shapes and dtypes of one member from arrays with the members along their first axis."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked)
+    return jax.tree.map(lambda a: array_spec(a.shape[1:], a.dtype), stacked)
 
 
 def cpu_batch(trial: Callable[..., list[Array]], arguments: list[jax.ShapeDtypeStruct], size: int) -> int:
     """The best number of trials per batch on a CPU, at most ``size``; ``arguments`` are the shapes of one trial's."""
-    probe = [jax.ShapeDtypeStruct((PROBE, *a.shape), a.dtype) for a in arguments]
+    probe = [array_spec((PROBE, *a.shape), a.dtype) for a in arguments]
     batch = jax.make_jaxpr(jax.vmap(trial))(*probe)
     # Weighted by how often each product runs, since the loop over steps decides. Unknown operations count nothing, so
     # that a program made of them is batched.

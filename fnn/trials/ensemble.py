@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar, NamedTuple, SupportsIndex, overload
 
 import jax
@@ -21,6 +20,7 @@ from .._core.inputs import as_arrays, on_device
 from .._core.sharding import on_every_device, parse_placement
 from .._core.tables import column_widths, table_line
 from .._core.trees import paths, rows_at, shape_of
+from .._core.typed import array_spec, jit, tree_map
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows, warn_of_nan, with_nan_row_metric
@@ -105,12 +105,13 @@ class Ensemble:
         if isinstance(i, slice):
             if len(range(len(self))[i]) == 0:
                 fail("ensemble", expected="a slice with at least one member", got=f"none of {len(self)}")
-            return jax.tree.map(lambda a: a[i], self)
+            return tree_map(lambda a: a[i], self)
         if isinstance(i, bool) or not isinstance(i, (int, np.integer)):
             fail("ensemble", expected="the number of a member, or a slice", got=describe(i))
         if not -len(self) <= i < len(self):
             raise IndexError(f"ensemble: no member {i}; there are {len(self)}, numbered from 0")
-        return rows_at(self.ts, int(i))
+        member: TrainState = rows_at(self.ts, int(i))
+        return member
 
     def __iter__(self) -> Iterator[TrainState]:
         return (self[i] for i in range(len(self)))
@@ -205,7 +206,7 @@ def _stacked(states: object) -> TrainState:
             hint = "Pass a list of them: [ts, ...]." if np.ndim(states.step) == 0 else ""
             got = f"one with step {describe(states.step)}"
             fail("Ensemble.of", expected="a list of TrainStates, or one with a leading axis", got=got, hint=hint)
-        return jax.tree.map(jnp.asarray, states)
+        return tree_map(jnp.asarray, states)
     if not isinstance(states, (list, tuple)):
         fail("Ensemble.of", expected="a list of TrainStates", got=describe(states))
     if not states:
@@ -223,10 +224,11 @@ def _stacked(states: object) -> TrainState:
             expected = f"states of the same shapes; the first has {path}: {first.get(path, 'nothing')}"
             hint = "Members share one task; put networks of other shapes into another ensemble."
             fail(f"Ensemble.of, state {i}", expected=expected, got=f"{own.get(path, 'nothing')}", hint=hint)
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *states)
+    stacked: TrainState = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *states)
+    return stacked
 
 
-@jax.jit
+@jit
 def _finite(ts: TrainState) -> Array:
     """Whether parameters and layer state of each member are finite, (members,)."""
     good = jnp.ones(ts.step.shape, bool)
@@ -366,11 +368,12 @@ def _start(task: Task, key: Key, data: PyTree) -> TrainState:
         fail("ensemble", expected="concrete values", got="traced ones", hint=hint)
     batch = as_batch(data, defer_checks=True)
     size_of(batch)  # checks it
-    return jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
+    shapes: TrainState = jax.eval_shape(lambda: init(task, key, _one_row(batch.x)))
+    return shapes
 
 
 def _one_row(x: PyTree) -> PyTree:
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), shape_of(x))
+    return jax.tree.map(lambda a: array_spec((1, *a.shape[1:]), a.dtype), shape_of(x))
 
 
 def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: bool) -> Batch:
@@ -379,10 +382,11 @@ def _checked(task: Task, ts: TrainState, data: PyTree, where: str, *, train: boo
         fail(where, expected="arrays, (x, y)", got=kind_of(data), hint="Gather the batches first.")
     batch = as_batch(data, where, defer_checks=True)
     check_slices(task, check_fit(task, ts, batch, where, train), batch, size_of(batch), where)
-    return on_device(batch)
+    ready: Batch = on_device(batch)
+    return ready
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@jit(static_argnums=(0, 1, 2))
 def _train(
     task: Task, how: _How, options: tuple[tuple[str, Any], ...], key: Key, data: Batch, validation_data: Batch | None
 ) -> tuple[TrainState, dict[str, Array], Array | None]:

@@ -16,6 +16,7 @@ from .._core.checks import check_count
 from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
 from .._core.sharding import Placement, check_outside, on_every_device, one_device_each, parse_placement, put
+from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
 
@@ -85,10 +86,12 @@ def many(trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | No
         def run_all(*leaves: Array) -> list[Array]:
             if on_cpu == elsewhere:
                 return grouped(on_cpu)(*leaves)
-            return lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(elsewhere))
+            out: list[Array] = lax.platform_dependent(*leaves, cpu=grouped(on_cpu), default=grouped(elsewhere))
+            return out
 
         results = run_all(*leaves) if placement is None else _on_mesh(run_all, leaves, trials, placement)
-        return jax.tree.unflatten(jax.tree.structure(program.shapes), results)
+        out: T = jax.tree.unflatten(jax.tree.structure(program.shapes), results)
+        return out
 
     return mapped
 
@@ -125,9 +128,11 @@ def _in_groups(trial: Callable[..., list[Array]], xs: tuple[Array, ...], size: i
     if rounds == 1:
         return jax.vmap(trial)(xs)
     group = -(-size // rounds)
+    out: list[Array]
     if group == 1:
-        return lax.map(trial, xs)
+        out = lax.map(trial, xs)
+        return out
     members = jnp.minimum(jnp.arange(rounds * group, dtype=jnp.int32), size - 1)
     split = jax.tree.map(lambda a: a[members].reshape(rounds, group, *a.shape[1:]), xs)
     out = lax.map(jax.vmap(trial), split)
-    return jax.tree.map(lambda a: a.reshape(rounds * group, *a.shape[2:])[:size], out)
+    return tree_map(lambda a: a.reshape(rounds * group, *a.shape[2:])[:size], out)

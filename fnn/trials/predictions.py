@@ -13,7 +13,8 @@ import numpy as np
 
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import describe, fail
-from .._core.types import Array, PyTree, State
+from .._core.typed import jit
+from .._core.types import Array, PyTree
 from ..losses.common import Loss
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, distribution, expects
 from ..losses.gaussian import Gaussians, gaussian_moments, gaussian_outputs
@@ -132,18 +133,19 @@ class Predictions:
 jax.tree_util.register_dataclass(Predictions, ("members", "mean", "spread", "variances", "mask"), ("kind",))
 
 
-def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[ModelOutputs, State]:
+def _forward(task: Task, ts: TrainState, x: PyTree) -> tuple[ModelOutputs, PyTree]:
     """`ModelOutputs` (members, rows, ...) and new layer states of all members for one batch."""
     members = many(lambda ts: forward(task, ts.params, ts.state, x))
     out, state = members(ts._replace(opt_state=()))  # the optimizer's numbers play no part
     return out, state
 
 
-@partial(jax.jit, static_argnums=(0, 3))
+@jit(static_argnums=(0, 3))
 def predict_ensemble(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> Predictions | dict[str, PyTree]:
     """See `Ensemble.predict`."""
     outputs = widened(map_batches(lambda rows: _forward(task, ts, rows)[0].scores, x, batch_size, axis=1))
-    return _by_loss(_predictions, task, outputs)
+    found: Predictions | dict[str, PyTree] = _by_loss(_predictions, task, outputs)
+    return found
 
 
 def _by_loss(fn: Callable[[Loss, PyTree], PyTree], task: Task, outputs: PyTree) -> PyTree:
@@ -209,7 +211,7 @@ def _joined(loss: Loss, outputs: PyTree) -> PyTree:
     return _log_mean(yes) if no is None else _log_mean(yes) - _log_mean(no)
 
 
-@partial(jax.jit, static_argnums=2)
+@jit(static_argnums=2)
 def _vote(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     """The majority's choice, and the fraction of members that made it."""
     members = p.shape[0]
@@ -226,7 +228,7 @@ def _vote(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     return vote, count.astype(mean.dtype) / members
 
 
-@partial(jax.jit, static_argnums=2)
+@jit(static_argnums=2)
 def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
     """The entropy of the mean, and by how much it exceeds the mean of the entropies."""
 
@@ -247,7 +249,7 @@ def _together(task: Task, outputs: ModelOutputs) -> ModelOutputs:
     return ModelOutputs(by_output(means), scores, outputs.activated)
 
 
-@partial(jax.jit, static_argnums=(0, 3))
+@jit(static_argnums=(0, 3))
 def evaluate_ensemble(task: Task, ts: TrainState, data: Batch, batch_size: int) -> tuple[Logs, Logs]:
     """Results of the ensemble, and of each member, from one pass over the data; see `measure_all`."""
 

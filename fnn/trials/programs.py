@@ -62,7 +62,7 @@ def bytes_available() -> float:
     device = jax.devices()[0]
     stats = (device.memory_stats() if device.platform != "cpu" else None) or {}
     if "bytes_limit" in stats:
-        return 0.5 * (stats["bytes_limit"] - stats.get("bytes_in_use", 0))
+        return 0.5 * float(stats["bytes_limit"] - stats.get("bytes_in_use", 0))
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -200,7 +200,8 @@ def _content(value: PyTree) -> Hashable:
         hash(value)
     except TypeError:
         return id(value)
-    return value
+    found: Hashable = value
+    return found
 
 
 def has_arrays(value: PyTree) -> bool:

@@ -18,6 +18,7 @@ from .._core.checks import check_count
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.sharding import on_every_device, one_device_each, parse_placement
 from .._core.trees import rows_at
+from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..optimizers.base import get_hyper
@@ -203,7 +204,7 @@ def _train(
     # Arrays that the trial closes over, such as the data, become arguments; otherwise the program would contain them.
     shared = on_every_device(placement, [jnp.asarray(array) for array in consts])
 
-    @jax.jit
+    @jit
     def batch(shared: list[Array], stacked: Config) -> PyTree:
         if not stacked:  # nothing to batch
             leaves = [leaf[None] for leaf in run(shared)]

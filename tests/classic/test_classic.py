@@ -371,6 +371,7 @@ def test_rosenblatts_rule_equals_a_plain_loop(key, rng, x64):
     np.testing.assert_array_equal(found.predict(x), y)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_comes_from_the_key(rng):
     x, y = blobs(rng)
     runs = [perceptron(x, y, key=key) for key in (None, jax.random.key(1), jax.random.key(2), jax.random.key(1))]
@@ -413,6 +414,7 @@ def test_corrections_stay_within_novikoffs_bound(gap, rng):
     assert found.updates == int(np.sum(found.errors))
 
 
+@pytest.mark.slow
 def test_iris():
     """Reference experiment 3."""
     iris = load_iris()
@@ -494,6 +496,7 @@ def test_the_learning_rate_only_scales_the_weights(rng):
     np.testing.assert_array_equal(one.errors, half.errors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "bool"])
 def test_floating_point_dtypes_are_kept(dtype, strict_promotion):
     found = perceptron(jnp.asarray(BITS, dtype), [0, 0, 0, 1])

@@ -73,6 +73,7 @@ def test_folds_depend_on_the_seed_or_key():
     assert rows(jax.random.PRNGKey(3)) == rows(jax.random.key(3))
 
 
+@pytest.mark.slow
 def test_weighted_means_equal_those_of_the_fold(rng):
     x, y = rng.normal(size=(11, 2)).astype("f"), rng.normal(size=(11, 1)).astype("f")
     task = fnn.Task(fnn.Dense(1), "mse", metrics=("mae", "r2"))

@@ -104,6 +104,7 @@ def test_scikit_learn_accepts_other_settings(estimator, learns, barely_optimized
     assert passed == OF_SETTINGS | {learns}
 
 
+@pytest.mark.slow
 def test_import_leaves_scikit_learn_alone():
     code = """
 import sys
@@ -150,6 +151,7 @@ def test_fit_equals_the_drivers_bit_for_bit():
     assert estimator.score(X, LABELS) == np.mean(estimator.predict(X) == LABELS)
 
 
+@pytest.mark.slow
 def test_regressor_equals_the_drivers_and_keeps_the_shape_of_the_targets():
     estimator = quick(fnn.Regressor).fit(X, NUMBERS)
     ts, _ = hand_fit(fnn.Task(two_layers(1), "mse"), (X, NUMBERS[:, None].astype("f")), 0.05)
@@ -162,6 +164,7 @@ def test_regressor_equals_the_drivers_and_keeps_the_shape_of_the_targets():
     assert np.isclose(estimator.score(X, both), r2_score(both, estimator.predict(X)))
 
 
+@pytest.mark.slow
 def test_gaussian_loss_predicts_means_and_standard_deviations():
     estimator = quick(fnn.Regressor, loss="gaussian_nll").fit(X, NUMBERS)
     mean, std = estimator.predict(X, return_std=True)
@@ -172,6 +175,7 @@ def test_gaussian_loss_predicts_means_and_standard_deviations():
 
 
 # -------------------------------------------------------------------------------------------------------------- models
+@pytest.mark.slow
 def test_models_are_layers_tasks_or_functions():
     two = np.where(NUMBERS > 3, "yes", "no")
     numbers = (NUMBERS > 3).astype("f")[:, None]
@@ -187,7 +191,13 @@ def test_models_are_layers_tasks_or_functions():
         np.testing.assert_array_equal(estimator.predict(X) == "yes", p[:, 1] > 0.5)
 
 
-@pytest.mark.parametrize("loss", ["categorical_crossentropy", "binary_crossentropy", "logistic"])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "categorical_crossentropy",
+        *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("binary_crossentropy", "logistic")),
+    ],
+)
 def test_targets_have_the_form_that_the_loss_takes(loss):
     y = LABELS if loss == "categorical_crossentropy" else np.where(NUMBERS > 3, "yes", "no")
     estimator = quick(loss=loss, epochs=30).fit(X, y)
@@ -221,7 +231,13 @@ def test_several_labels():
 
 
 # ------------------------------------------------------------------------------------------- margins and probabilities
-@pytest.mark.parametrize(("loss", "classes"), [("hinge", 2), ("squared_hinge", 2), ("categorical_hinge", 3)])
+@pytest.mark.parametrize(
+    ("loss", "classes"),
+    [
+        ("hinge", 2),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("squared_hinge", 2), ("categorical_hinge", 3))),
+    ],
+)
 def test_margins_are_no_probabilities(loss, classes):
     y = LABELS if classes == 3 else np.where(NUMBERS > 3, "yes", "no")
     for estimator in (quick(loss=loss), quick(loss=loss, epochs=30).fit(X, y)):
@@ -280,6 +296,7 @@ FROM_PROBABILITIES = functools.partial(fnn.losses.sparse_categorical_crossentrop
 BINARY = functools.partial(fnn.losses.binary_crossentropy, from_logits=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "loss", "keeps_order"),
     [
@@ -304,6 +321,7 @@ def test_decision_function_is_finite_where_probabilities_are_0_or_1(model, loss,
     assert predict_in_batches._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_cross_validation_by_auc_of_saturated_outputs():
     y = np.where(NUMBERS > 3, "yes", "no")
     rows, estimator = 3000 * X, quick(model=ending_in_softmax)
@@ -329,6 +347,7 @@ class SubRegressor(fnn.Regressor):
         super().__init__(epochs=epochs, **settings)
 
 
+@pytest.mark.slow
 def test_subclasses_with_their_own_signature():
     estimator = Subclass(epochs=2, extra=5)
     assert estimator.get_params(deep=False) == {"epochs": 2, "extra": 5}
@@ -341,6 +360,7 @@ def test_subclasses_with_their_own_signature():
     assert other.fit(X, NUMBERS).predict(X).shape == (48,)
 
 
+@pytest.mark.slow
 def test_integers_stay_integers_for_layers_that_take_ids():
     def network(outputs):
         return fnn.Sequential(fnn.Embedding(10, 4), fnn.Flatten(), fnn.Dense(outputs))
@@ -361,6 +381,7 @@ def test_images():
 
 
 # ------------------------------------------------------------------------------------------------------------- weights
+@pytest.mark.slow
 def test_weights_are_relative_and_equal_to_repeats():
     weight = RNG.integers(0, 4, 16)
     few, y = X[:16], LABELS[:16]
@@ -373,6 +394,7 @@ def test_weights_are_relative_and_equal_to_repeats():
     assert not np.array_equal(plain.predict_proba(few), weighted.predict_proba(few))
 
 
+@pytest.mark.slow
 def test_class_weights():
     by_class = {"a": 2.0, "b": 0.5, "c": 1.0}
     own = quick(class_weight=by_class).fit(X, LABELS)
@@ -385,6 +407,7 @@ def test_class_weights():
 
 
 # ------------------------------------------------------------------------------------------------------------ training
+@pytest.mark.slow
 def test_early_stopping_holds_out_rows_and_keeps_the_best_state():
     estimator = quick(early_stopping=True, validation_fraction=0.25, patience=2, epochs=60, learning_rate=0.5)
     estimator.fit(X, LABELS)
@@ -445,6 +468,7 @@ def test_pickle_and_data_frames():
         estimator.predict(frame[["w", "v", "u"]])
 
 
+@pytest.mark.slow
 def test_cross_validation_in_a_pipeline():
     scores = cross_val_score(make_pipeline(StandardScaler(), quick(epochs=30)), 100 * X + 7, LABELS, cv=2)
     assert scores.shape == (2,)
@@ -470,6 +494,7 @@ def assert_same_search(estimator, grid, y, sample_weight=None, features=X, toler
     return ours, theirs
 
 
+@pytest.mark.slow
 def test_search_equals_one_fit_after_the_other():
     grid = {"learning_rate": [0.001, 0.1], "rate": [0.0, 0.5]}
     ours, theirs = assert_same_search(quick(epochs=4), grid, LABELS, cv=2, scoring="neg_log_loss")

@@ -71,7 +71,7 @@ def breaking():
 
 
 @pytest.mark.parametrize("period", [-1.0, math.inf])
-@pytest.mark.parametrize("step", [0, 4, 7])
+@pytest.mark.parametrize("step", [pytest.param(0, marks=pytest.mark.slow), 4, 7])
 def test_the_failing_step_is_found_and_can_be_replayed(step, period, breaking, data, monkeypatch):
     """In the first step, the smaller last batch (4), and within the second epoch; looked at each time or at the end."""
     monkeypatch.setattr(guard, "_PERIOD", period)
@@ -100,7 +100,16 @@ def test_the_failing_step_is_found_and_can_be_replayed(step, period, breaking, d
     assert ".replay() repeats the step" in message
 
 
-@pytest.mark.parametrize("options", [{"chunk_bytes": 2 * BATCH * 24}, {"stream": True}, {"stream": True, "most": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stream": True},
+        *(
+            pytest.param(o, marks=pytest.mark.slow)
+            for o in ({"chunk_bytes": 2 * BATCH * 24}, {"stream": True, "most": 4})
+        ),
+    ],
+)
 def test_chunks_and_streams(options, breaking, data, monkeypatch):
     task = breaking
     if options.pop("stream", False):
@@ -114,7 +123,7 @@ def test_chunks_and_streams(options, breaking, data, monkeypatch):
     assert error.step == 8
 
 
-RARE = ("nested", "back", "slope of the loss", "penalty")  # with the slow tests
+RARE = ("nested", "back", "slope of the loss", "penalty", "sum", "gradient")  # with the slow tests
 
 
 def places():

@@ -116,6 +116,7 @@ def test_validation_split_is_the_last_fraction_before_shuffling(task, ts, longer
     assert split["val_loss"] == given["val_loss"]
 
 
+@pytest.mark.slow
 def test_class_weight_equals_sample_weight(task, ts, data):
     weight = np.array([1.0, 5.0, 0.5], "float32")
     a, _ = fnn.fit(task, ts, data, class_weight={1: 5.0, 2: 0.5}, verbose=0)
@@ -173,6 +174,7 @@ def test_the_bar_says_compiling_while_it_does(capsys):
     assert frames(epochs=1, verbose=0) == [""]
 
 
+@pytest.mark.slow
 def test_a_closed_bar_shows_no_later_compilation(task, ts, data, capsys):
     def batches():
         yield data
@@ -408,6 +410,7 @@ def test_states_of_other_models_are_rejected(task, ts, data):
         fnn.fit(ts, task, data, verbose=0)
 
 
+@pytest.mark.slow
 def test_targets_of_other_losses():
     x = np.random.default_rng(0).normal(size=(6, 2)).astype("float32")
     y = np.array([0, 1, 1, 0, 1, 0])
@@ -535,7 +538,7 @@ def test_a_metric_must_return_a_scalar(data):
         fnn.fit(task, fnn.init(task, jax.random.key(0), data[0]), data)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float64", marks=pytest.mark.slow)])
 def test_fit_under_strict_promotion(dtype, data, strict_promotion):
     def penalty(params):
         return sum((p**2).sum() for p in jax.tree.leaves(params))
@@ -549,11 +552,13 @@ def test_fit_under_strict_promotion(dtype, data, strict_promotion):
 @pytest.mark.parametrize(
     "first",
     [
-        fnn.LSTM(3, input_dim=5), fnn.Bidirectional(fnn.GRU(2, input_dim=5)),
-        fnn.Sequential(fnn.Embedding(5, 2), fnn.Flatten()), fnn.Sequential(fnn.OneHot(5), fnn.Flatten()),
+        pytest.param(fnn.LSTM(3, input_dim=5), marks=pytest.mark.slow),
+        pytest.param(fnn.Bidirectional(fnn.GRU(2, input_dim=5)), marks=pytest.mark.slow),
+        fnn.Sequential(fnn.Embedding(5, 2), fnn.Flatten()),
+        fnn.Sequential(fnn.OneHot(5), fnn.Flatten()),
     ],
     ids=["lstm", "gru", "embedding", "one_hot"],
-)  # fmt: skip
+)
 def test_ids_outside_the_embedding_are_rejected_before_training(first):
     task = fnn.Task(fnn.Sequential(first, fnn.Dense(2)), "sparse_categorical_crossentropy", "sgd")
     x, y = np.array([[1, 2, 4], [0, 3, 1]]), np.array([0, 1])
@@ -613,6 +618,7 @@ def test_fit_prints_when_a_callback_stops(task, ts, data, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_counts_may_be_numpy_integers(task, ts, data):
     def calls(integer):
         sizes = {"epochs": integer(1), "batch_size": integer(32)}

@@ -113,7 +113,7 @@ AT_EPOCH_ENDS = ("arrays", "an iterable with a state")  # where those with a sta
 # A source continues within an epoch in its own way.
 @pytest.mark.parametrize(
     ("source", "every"),
-    [(source, 3) for source in SOURCES]
+    [pytest.param(source, 3, marks=[pytest.mark.slow] * (source != "arrays")) for source in SOURCES]
     + [pytest.param(source, "epoch", marks=[pytest.mark.slow] * (source not in AT_EPOCH_ENDS)) for source in SOURCES],
 )
 def test_a_run_killed_at_every_checkpoint_ends_with_the_same_bits(source, every, task, ts, data, tmp_path, monkeypatch):
@@ -270,6 +270,7 @@ def test_resuming_recompiles_nothing(run, monkeypatch):
     assert (pieces._advance._cache_size(), pieces._advance_rows._cache_size()) == before
 
 
+@pytest.mark.slow
 def test_early_stopping_resumes_and_stays_stopped(run, task, ts, data, monkeypatch):
     def callbacks():
         return [

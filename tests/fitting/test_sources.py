@@ -91,7 +91,7 @@ def test_a_padded_batch_equals_the_smaller_batch(independent, data, chunk_bytes)
     np.testing.assert_allclose(got[1]["accuracy"], history["accuracy"], 1e-5)
 
 
-@pytest.mark.parametrize("most", [1, pytest.param(2, marks=pytest.mark.slow), 64])
+@pytest.mark.parametrize("most", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 64])
 def test_a_stream_whose_last_batch_is_padded(independent, data, most, monkeypatch):
     gather(monkeypatch, most)
     ts = fnn.init(independent, jax.random.key(0), data[0][:1])
@@ -114,6 +114,7 @@ def test_a_padded_batch_compiles_nothing(independent, task, data):
     assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch
 
 
+@pytest.mark.slow
 def test_batches_of_dependent_rows_are_not_padded(data):
     """A loss, activation or layer of the user's own may look at the whole batch."""
     from fnn.training.epoch import pads_last_batch
@@ -131,7 +132,7 @@ def test_batches_of_dependent_rows_are_not_padded(data):
 
 
 # 70 rows in batches of 16: four whole batches and a rest of 6. A row has 28 bytes.
-@pytest.mark.parametrize("batches", [pytest.param(1, marks=pytest.mark.slow), 2, 4, 100])
+@pytest.mark.parametrize("batches", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 4, 100])
 def test_chunks_equal_the_whole(task, ts, data, whole, batches):
     got = fnn.fit(task, ts, data, epochs=3, batch_size=16, verbose=0, chunk_bytes=batches * 16 * 28)
     assert_same(got, whole)
@@ -162,7 +163,13 @@ def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypat
     assert read == [32, 38] * 3
 
 
-@pytest.mark.parametrize("options", [{"shuffle": False}, {"drop_remainder": True}, {"class_weight": "balanced"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(pytest.param(o, marks=pytest.mark.slow) for o in ({"shuffle": False}, {"drop_remainder": True})),
+        {"class_weight": "balanced"},
+    ],
+)
 def test_options_have_the_same_effect_with_chunks(task, ts, data, options):
     plain = fnn.fit(task, ts, data, batch_size=16, verbose=0, **options)
     assert_same(fnn.fit(task, ts, data, batch_size=16, verbose=0, chunk_bytes=32 * 28, **options), plain)
@@ -270,7 +277,7 @@ def gather(monkeypatch, most):
 @pytest.mark.parametrize(
     ("most", "pieces"),
     [
-        (1, [1] * 9),
+        pytest.param(1, [1] * 9, marks=pytest.mark.slow),
         pytest.param(2, [1, 1, 1, 2, 2, 1, 1], marks=pytest.mark.slow),
         (64, [1, 1, 1, 5, 1]),
     ],
@@ -304,6 +311,7 @@ def test_batches_of_changing_size(task, ts, data):
     assert int(got.step) == len(sizes)
 
 
+@pytest.mark.slow
 def test_batches_on_the_device(task, ts, data):
     want = fnn.fit(task, ts, data, batch_size=16, shuffle=False, verbose=0)
     stream = [jax.tree.map(jnp.asarray, rows_of(data, i, i + 16)) for i in range(0, 70, 16)]

@@ -130,6 +130,7 @@ def test_names_that_are_not_there(stack, names, message):
         fnn.outputs(*stack, X, names)
 
 
+@pytest.mark.slow
 def test_layers_inside_loops():
     block = fnn.Residual(fnn.Dense(5, "tanh"))
     lean = fnn.Rematerialized(fnn.Sequential(fnn.Dense(3), fnn.Dense(4)), name="lean")

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 import pytest
+from helpers import some
 
 import fnn
 from fnn import losses
@@ -25,7 +26,7 @@ def test_log_cosh_near_0_and_far_away_matches_float64():
     np.testing.assert_allclose(slope, np.tanh(wide), 3e-7)
 
 
-@pytest.mark.parametrize("steps", [None, 2])
+@pytest.mark.parametrize("steps", [pytest.param(None, marks=pytest.mark.slow), 2])
 def test_sparse_losses_are_those_of_one_hot_rows(steps, rng):
     shape = (5, 4) if steps is None else (5, steps, 4)
     p, t = (3 * rng.normal(size=shape)).astype("float32"), rng.integers(0, 4, shape[:-1])
@@ -99,7 +100,7 @@ def test_focal_losses_without_focus_are_cross_entropies(rng):
             np.testing.assert_allclose(a, b, 1e-5, 1e-7)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("gamma", some([0.0, 0.5, 2.0], 0.5))
 def test_focal_losses_of_extreme_logits_are_finite_and_exact(gamma):
     x = np.array([[200.0], [-200.0], [17.0], [30.0]], "float32")
     wide = x[:, 0].astype("float64")
@@ -155,7 +156,14 @@ def test_keras_names():
         get_loss("KLDiv")
 
 
-@pytest.mark.parametrize("name", ["hinge", "kl_divergence", "poisson", "cosine_similarity", "log_cosh"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "hinge",
+        "cosine_similarity",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("kl_divergence", "poisson", "log_cosh")),
+    ],
+)
 def test_training_with_weights_and_masks(name, rng):
     """Steps that a mask leaves out and examples of weight 0 change nothing, even where they are not finite."""
     x = rng.normal(size=(6, 3, 2)).astype("float32")

@@ -235,6 +235,7 @@ def test_ranges_are_swept_under_vmap(rng):
     np.testing.assert_allclose(swept[1], augment(fnn.RandomRotation(0.2), x), 1e-5, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_trains_on_augmented_bytes(rng):
     x, y = rng.integers(0, 256, (10, 6, 6, 1)).astype("uint8"), np.arange(10) % 2
     body = (fnn.RandomFlip("horizontal"), fnn.RandomRotation(0.1), fnn.Rescaling(1 / 255), fnn.GaussianNoise(0.1))

@@ -58,7 +58,9 @@ def made(name):
     return model, noisy, state
 
 
-@pytest.mark.parametrize("name", [pytest.param("Sequential", marks=pytest.mark.slow), "Model", "Repeated"])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("Sequential", "Repeated")), "Model"]
+)
 def test_reading_in_pieces_equals_reading_at_once(name):
     """A prompt of three steps in one call, and then one step at a time in a scan."""
     model, params, state = made(name)
@@ -83,6 +85,7 @@ def test_reading_in_pieces_equals_reading_at_once(name):
     assert all((np.asarray(count) == LENGTH).all() for count in counts)
 
 
+@pytest.mark.slow
 def test_padded_prompts_of_several_lengths():
     """Left padding is never looked at, in the prompt or after it."""
     model = fnn.Sequential(fnn.Dense(WIDTH), attend(rotary=True), fnn.Dense(3))
@@ -134,6 +137,7 @@ def test_the_rest_of_the_state_is_kept():
     assert "multi_head_attention" not in state
 
 
+@pytest.mark.slow
 def test_steps_past_the_end():
     layer = attend()
     x = np.ones((1, 3, 4), "f")

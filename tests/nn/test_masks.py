@@ -267,6 +267,7 @@ def test_pooling_and_batch_norm_match_keras(rng):
 
 
 # ------------------------------------------------------------------------------------------------------ masked outputs
+@pytest.mark.slow
 def test_the_loss_of_a_masked_output_matches_keras(rng):
     """Values and gradients, with and without weights; each step that the mask keeps is an example."""
     keras = pytest.importorskip("keras", reason="Keras is the reference here")

@@ -109,7 +109,9 @@ def nested():
     return model, theirs, {"body/dense": dense, "body/gated/gate": gate, "out": out, "skip": skip}, draw(3, 3)
 
 
-@pytest.mark.parametrize("make", [two_inputs, siamese, skips, sequences, nested])
+@pytest.mark.parametrize(
+    "make", [two_inputs, skips, *(pytest.param(make, marks=pytest.mark.slow) for make in (siamese, sequences, nested))]
+)
 def test_values_and_gradients_match_keras(make):
     model, theirs, places, x = make()
     params = jax.tree.map(lambda a: np.float32(0.4) * draw(*a.shape), jax.eval_shape(model.init, KEY, x)[0])

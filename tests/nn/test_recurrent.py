@@ -127,9 +127,9 @@ def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
 @pytest.mark.parametrize(
     ("kind", "activation", "recurrent_activation"),
     [
-        ("simple_rnn", "relu", None),
+        pytest.param("simple_rnn", "relu", None, marks=pytest.mark.slow),
         ("lstm", "softsign", "sigmoid"),
-        ("gru", "relu", "linear"),
+        pytest.param("gru", "relu", "linear", marks=pytest.mark.slow),
         ("gru_before", "tanh", "softmax"),
     ],
 )

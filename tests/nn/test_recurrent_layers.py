@@ -87,7 +87,7 @@ LAYER_CASES = [
     (True, True, True, True),
     (False, True, True, False),
 ]
-FAST = [("simple_rnn", 0), ("lstm", 0), ("lstm", 1), ("gru", 0), ("gru_before", 1)]
+FAST = [("lstm", 1), ("gru", 0)]
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_the_mask_is_passed_on_with_the_outputs(kind):
     ("merge_mode", "kind", "sequences", "masked"),
     [
         ("concat", "lstm", True, True),
-        ("sum", "simple_rnn", True, False),
-        ("mul", "simple_rnn", False, True),
+        pytest.param("sum", "simple_rnn", True, False, marks=pytest.mark.slow),
         (None, "simple_rnn", True, True),
+        pytest.param("mul", "simple_rnn", False, True, marks=pytest.mark.slow),
         pytest.param("ave", "gru_before", True, True, marks=pytest.mark.slow),
         pytest.param("sum", "gru", True, False, marks=pytest.mark.slow),
         pytest.param(None, "gru", False, False, marks=pytest.mark.slow),
@@ -155,6 +155,7 @@ def test_bidirectional_matches_keras(merge_mode, kind, sequences, masked, rng):
     )
 
 
+@pytest.mark.slow
 def test_bidirectional_returns_states_as_keras_does(rng):
     ours, theirs = keras_twins("lstm", 3, return_sequences=True, return_state=True)
     x = jnp.asarray(rng.normal(size=(4, 5, 2)).astype("float32"))
@@ -245,6 +246,7 @@ def test_parameters_take_the_dtype_of_x_unless_one_is_given():
     np.testing.assert_array_equal(start(LSTM(2, unit_forget_bias=False), x)[0]["bias"], np.zeros(8))
 
 
+@pytest.mark.slow
 def test_bidirectional_takes_two_different_layers_and_draws_two_sets_of_weights(rng):
     x = jnp.asarray(rng.normal(size=(2, 5, 3)).astype("float32"))
     layer = Bidirectional(LSTM(4, return_sequences=True), backward_layer=GRU(2, return_sequences=True))
@@ -293,6 +295,7 @@ def test_bidirectional_refuses_layers_without_a_direction(layer):
         Bidirectional(LSTM(4), backward_layer=layer)
 
 
+@pytest.mark.slow
 def test_bidirectional_takes_recurrent_layers_inside_others():
     x = np.ones((2, 3, 4), "float32")
     for inner in (fnn.Sequential(fnn.Dense(4), fnn.GRU(3)), fnn.Rematerialized(LSTM(3))):
@@ -305,8 +308,10 @@ def test_bidirectional_takes_recurrent_layers_inside_others():
     "inner",
     [
         fnn.Conv(3, 2, padding="causal"),
-        fnn.MultiHeadAttention(1, 3, causal=True),
-        fnn.Sequential(fnn.Dense(3), fnn.Residual(fnn.Conv(3, 2, padding="causal"))),
+        pytest.param(fnn.MultiHeadAttention(1, 3, causal=True), marks=pytest.mark.slow),
+        pytest.param(
+            fnn.Sequential(fnn.Dense(3), fnn.Residual(fnn.Conv(3, 2, padding="causal"))), marks=pytest.mark.slow
+        ),
         fnn.Activation(lambda x: jnp.cumsum(x, 1)),
     ],
     ids=lambda layer: layer.kind,

@@ -22,6 +22,7 @@ def small(task, ts, batch):
     return ts.params, logs["loss"]
 
 
+@pytest.mark.slow
 def test_against_keras():
     keras = pytest.importorskip("keras")
     layers, limit = keras.layers, keras.constraints.MaxNorm(0.5)

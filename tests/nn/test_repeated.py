@@ -61,6 +61,7 @@ def test_repeated_equals_the_copies_one_by_one():
     assert len(np.unique(params["body"]["dense"]["kernel"])) == N * 25
 
 
+@pytest.mark.slow
 def test_a_mask_is_carried():
     x = fnn.Masked(np.ones((2, 4, 3), "f"), np.arange(4) < [[4], [2]])
     layer = fnn.Repeated(fnn.Residual(fnn.LayerNorm(), fnn.MultiHeadAttention(1, 2, causal=True)), 2)
@@ -78,6 +79,7 @@ def test_programs_do_not_grow_with_the_number_of_copies():
     assert length(2) == length(30)
 
 
+@pytest.mark.slow
 def test_rematerialized_gives_the_same_and_stores_less():
     plain = fnn.Sequential(fnn.Dense(64, "tanh"), fnn.Dropout(0.3), fnn.BatchNorm(), fnn.Dense(5))
     lean = fnn.Rematerialized(plain)
@@ -115,6 +117,7 @@ def test_summary_counts_all_copies():
     assert sum(row.params for row in rows.values()) == fnn.summary(model, X).total
 
 
+@pytest.mark.slow
 def test_training_equals_that_of_the_layers_one_by_one():
     """Gradients, updated parameters and state of one step, with a penalty and weights; dropout would draw others."""
 

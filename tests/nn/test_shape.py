@@ -31,6 +31,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_values_and_gradients_equal_keras(rng):
     """In one program, since compiling takes the time."""
     layers = pytest.importorskip("keras").layers

@@ -196,6 +196,7 @@ def test_in_training(tmp_path):
     assert fnn.fingerprint(resumed) == fnn.fingerprint(trained)
 
 
+@pytest.mark.slow
 def test_sweeps_and_plateaus_act_on_every_group():
     task = make_task()
 

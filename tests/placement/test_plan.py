@@ -93,6 +93,7 @@ def test_estimates_of_a_named_device(here):
     assert half.seconds == pytest.approx(1e12 / 989.4e12)
 
 
+@pytest.mark.slow
 def test_arrays_shapes_and_batches_of_streams_are_taken():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 20)).astype(np.float32), rng.integers(0, 10, 40)
@@ -106,6 +107,7 @@ def test_arrays_shapes_and_batches_of_streams_are_taken():
     assert fnn.plan(TASK, wide, batch_size=8).memory == arrays.memory  # narrowed, as JAX narrows arrays
 
 
+@pytest.mark.slow
 def test_products_of_16_bits_are_told_apart():
     half = fnn.plan(TASK, (jax.ShapeDtypeStruct((64, 20), jnp.bfloat16), jax.ShapeDtypeStruct((64,), jnp.int32)))
     assert half.step.half == half.step.operations > 0
@@ -123,6 +125,7 @@ def test_a_step_is_traced_once():
     assert seen.count(96) == 1
 
 
+@pytest.mark.slow
 def test_names_with_brackets_keep_their_row():
     task = fnn.Task(fnn.Sequential(fnn.Dense(4, name="f(x)"), fnn.Dense(3)), "sparse_categorical_crossentropy")
     assert {row.name for row in fnn.plan(task, (X, Y)) if row.operations} == {"f(x)", "dense"}

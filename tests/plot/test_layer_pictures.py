@@ -100,6 +100,7 @@ def test_activation_rejects_bad_input():
         fnn.plot.activation("relu", low=2, high=1)
 
 
+@pytest.mark.slow
 def test_activations_draws_each_function_once():
     names = [name for name in fnn.activations.ACTIVATIONS if name != "silu"]  # an alias of swish
     axes = fnn.plot.activations()

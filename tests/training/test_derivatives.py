@@ -47,7 +47,7 @@ def test_example_gradients_match_the_gradient_of_each_row(make, rng, x64):
     jax.tree.map(lambda g, w: np.testing.assert_allclose(g.mean(0), w, 1e-9, 1e-12), grads, whole)
 
 
-@pytest.mark.parametrize("make", [dense, conv, recurrent])
+@pytest.mark.parametrize("make", [dense, *(pytest.param(make, marks=pytest.mark.slow) for make in (conv, recurrent))])
 def test_hessian_vector_products_match_the_hessian(make, rng, x64):
     task, ts, data = make(rng)
     flat, restore = ravel_pytree(ts.params)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import compilations
+from helpers import compilations, some
 
 import fnn
 
@@ -59,7 +59,7 @@ def by_door(doors):
 
 
 # -------------------------------------------------------------------------------------------------- another optimizer
-@pytest.mark.parametrize("door", TRAIN)
+@pytest.mark.parametrize("door", some(TRAIN, "fit", "run"))
 def test_a_state_with_the_rate_of_a_replaced_optimizer_warns(door):
     message = rf"{door}: the state holds learning_rate 0.1, .* the task's own has 0.001.*set_hyper\(ts, learning_rate="
     with pytest.warns(RuntimeWarning, match=message):
@@ -81,6 +81,7 @@ def test_values_that_were_set_do_not_warn(call):
         call(task, ts, (X, Y))  # warnings are errors
 
 
+@pytest.mark.slow
 def test_a_plateau_does_not_warn_in_the_next_training():
     plateau = fnn.reduce_on_plateau("loss", factor=0.5, patience=1, min_delta=10.0)
     ts, _ = fnn.run(SLOW, state(SLOW), (X, Y), epochs=4, callbacks=plateau)
@@ -93,15 +94,17 @@ def test_a_plateau_does_not_warn_in_the_next_training():
     ("old", "new", "message"),
     [
         (fnn.sgd(0.1, 0.9), fnn.sgd(0.1, 0.5), r"holds momentum 0.9, .*own has 0.5.*set_hyper\(ts, momentum=0.5\)"),
-        (
+        pytest.param(
             fnn.sgd(fnn.schedules.cosine_decay(0.1, 50)),
             fnn.sgd(fnn.schedules.cosine_decay(0.1, 500)),
             r"holds learning_rate/decay_steps 50, .*own has 500. .*Change them with fnn.set_hyper",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             fnn.by_path({"dense": fnn.sgd(0.1), "*": "adam"}),
             fnn.by_path({"dense": fnn.sgd(0.2), "*": "adam"}),
             r"holds dense/learning_rate 0.1, .*own has 0.2.",
+            marks=pytest.mark.slow,
         ),
     ],
     ids=["momentum", "schedule", "by_path"],
@@ -142,7 +145,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    [pytest.param(o, id=name, marks=[] if name == "adam" else pytest.mark.slow) for name, o in OTHERS.items()],
+)
 @by_door(TRAIN)
 def test_the_state_of_another_optimizer_is_refused(call, optimizer):
     task = make(optimizer=optimizer)
@@ -179,6 +185,7 @@ def test_inputs_of_another_width_are_still_told_by_the_layer():
             call(TASK, state(), (X[:, :3], Y))
 
 
+@pytest.mark.slow
 def test_what_a_model_may_have_otherwise_passes():
     half = jax.tree.map(lambda a: a.astype("bfloat16"), state().params)
     ts = state()._replace(params=half, opt_state=TASK.optimizer.init(half))
@@ -224,6 +231,7 @@ def test_labels_are_checked_where_they_are_known():
     assert np.isnan(traced(jnp.asarray(Y + 1))).all()
 
 
+@pytest.mark.slow
 def test_rows_of_weight_0_may_have_any_label():
     labels, weight = np.where(Y == 2, 7, Y), (Y != 2).astype("f")
     for call in TRAIN.values():

@@ -96,6 +96,7 @@ def test_derivatives_with_dropout_and_a_random_order(remat, x64):
     assert_derivatives(compiled(remat, random=True)(*point())[1], differences_of(random=True))
 
 
+@pytest.mark.slow
 def test_remat_does_not_change_training(derivatives):
     ((value, history), slopes), ((other, other_history), other_slopes) = derivatives[False], derivatives[True]
     np.testing.assert_allclose(other, value, 1e-12)
@@ -138,6 +139,7 @@ def test_run_does_not_rematerialize_by_default():
     assert asks(remat=True)
 
 
+@pytest.mark.slow
 def test_remat_without_a_derivative_changes_nothing():
     (ts, history), (ts_again, history_again) = (small_run(epochs=7, remat=remat)(0.1) for remat in (False, True))
     np.testing.assert_allclose(ts_again.params["kernel"], ts.params["kernel"], 1e-6)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import some
 
 import fnn
 
@@ -172,7 +173,7 @@ def cases(names, quick):
             yield pytest.param(name, mode, id=f"{name}-{mode}", marks=() if (name, mode) in quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "mode"), list(cases(MODELS, {("dense", "checks_and_x64")})))
+@pytest.mark.parametrize(("name", "mode"), list(cases(MODELS, set())))
 def test_training_in_every_mode(usual, name, mode):
     compare(usual, name, lambda: main_calls(name), mode)
 
@@ -187,7 +188,7 @@ def test_text_in_every_mode(usual, name, mode):
     compare(usual, name, text_calls, mode)
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", some(MODELS, "dense", "ids"))
 def test_programs_are_traced_under_all_checks(name):
     """Every layer, without compiling; the slow tests above look for leaks, which takes ten times as long."""
     task, x = TASKS[name], MODELS[name][0]

@@ -63,7 +63,7 @@ def reference(ts, weights=None):
     return values | {"accuracy": logits.argmax(1) == Y["digit"], "mae": np.abs(angle - Y["angle"])[:, 0]}
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), WEIGHTS])
 def test_training_matches_keras(task, ts, weights):
     keras = pytest.importorskip("keras", reason="Keras is the reference here")
     inputs = keras.Input((3,))
@@ -85,7 +85,7 @@ def test_training_matches_keras(task, ts, weights):
             np.testing.assert_allclose(after.params[name][want], got, 2e-5, 2e-6)
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), WEIGHTS])
 def test_the_loss_is_the_weighted_sum(task, ts, weights):
     data = (X, Y) if weights is None else (X, Y, weights)
     want = {name: value.mean() for name, value in reference(ts, weights).items()}
@@ -103,6 +103,7 @@ def test_the_loss_is_the_weighted_sum(task, ts, weights):
             assert got["angle_mae"] == pytest.approx(want["mae"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_penalties_count_once(ts):
     def forward(layers, x):
         h = layers.active(layers.body(x))
@@ -167,24 +168,29 @@ def test_each_step_of_a_masked_output_is_an_example():
 
 
 @pytest.mark.parametrize("first", ["digit", "angle"])
-def test_scores_and_history_keep_the_order_of_the_task(first):
+@pytest.mark.parametrize(
+    "source", ["arrays", *(pytest.param(s, marks=pytest.mark.slow) for s in ("batches", "members"))]
+)
+def test_scores_and_history_keep_the_order_of_the_task(first, source):
     """The loss first, then each output as the losses are written, with its loss and metrics."""
     losses = {name: LOSS[name] for name in sorted(LOSS, key=lambda name: name != first)}
     metrics = {"digit": ["top_k_accuracy", "accuracy"], "angle": ["rmse", "mae"]}
     task = fnn.Task(MODEL, losses, metrics=metrics)
     ts = fnn.init(task, KEY, X)
     names = ["loss", *(f"{one}_{key}" for one in losses for key in ("loss", *metrics[one]))]
-    batches = [(X, Y)] * 2
-    for data in ((X, Y), batches):
-        scores = fnn.evaluate(task, ts, data)
-        assert list(scores.keys()) == names
-        assert list(scores) == [scores[name] for name in names]
-        _, history = fnn.fit(task, ts, data, validation_data=data, verbose=0)
-        assert list(history) == [*names, *(f"val_{name}" for name in names), "seconds"]
-    members = fnn.ensemble(task, KEY, (X, Y), members=2, epochs=1)
-    assert list(members.evaluate((X, Y))) == [*names, *(f"member_{name}" for name in names)]
+    data = (X, Y) if source == "arrays" else [(X, Y)] * 2
+    if source == "members":
+        members = fnn.ensemble(task, KEY, (X, Y), members=2, epochs=1)
+        assert list(members.evaluate((X, Y))) == [*names, *(f"member_{name}" for name in names)]
+        return
+    scores = fnn.evaluate(task, ts, data)
+    assert list(scores.keys()) == names
+    assert list(scores) == [scores[name] for name in names]
+    _, history = fnn.fit(task, ts, data, validation_data=data, verbose=0)
+    assert list(history) == [*names, *(f"val_{name}" for name in names), "seconds"]
 
 
+@pytest.mark.slow
 def test_a_resumed_history_keeps_the_order(tmp_path):
     task = fnn.Task(MODEL, LOSS, metrics={"digit": ["top_k_accuracy", "accuracy"]})
     ts = fnn.init(task, KEY, X)

@@ -50,7 +50,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(
-    "case", ["classes", "one label", *(pytest.param(c, marks=pytest.mark.slow) for c in ("one-hot", "labels", "signs"))]
+    "case", ["classes", *(pytest.param(c, marks=pytest.mark.slow) for c in ("one label", "one-hot", "labels", "signs"))]
 )
 def test_losses_metrics_and_gradients_are_those_of_logits(case):
     activation, units, loss, y, metrics = CASES[case]
@@ -76,7 +76,7 @@ AFTER = {
 }
 
 
-@pytest.mark.parametrize("case", AFTER)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c == "reshape" else pytest.mark.slow) for c in AFTER])
 def test_layers_that_move_elements_may_follow(case):
     head, activation, after = AFTER[case]
     x = IMAGES if case == "flatten" else IMAGES.reshape(6, 12)
@@ -90,6 +90,7 @@ def test_layers_that_move_elements_may_follow(case):
     np.testing.assert_allclose(runs[1][3], 1 / (1 + np.exp(-np.asarray(runs[0][3]))), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_whole_rows_of_a_softmax_may_move():
     x, y = RNG.normal(size=(4, 5)).astype("float32"), RNG.integers(0, 3, (4, 2)).astype("int32")
     for after in (fnn.Permute((2, 1, 3)), fnn.Reshape((2, 3))):
@@ -173,6 +174,7 @@ def test_several_outputs():
     same(runs[0], runs[2])
 
 
+@pytest.mark.slow
 def test_masked_steps():
     x = fnn.Masked(RNG.normal(size=(3, 4, 2)).astype("float32"), np.arange(4) < np.array([[4], [2], [3]]))
     y = RNG.integers(0, 3, (3, 4)).astype("int32")
@@ -301,7 +303,7 @@ def test_softmax_of_each_step():
 @pytest.mark.parametrize(
     "layer",
     [
-        fnn.LSTM(3, activation="relu"),
+        pytest.param(fnn.LSTM(3, activation="relu"), marks=pytest.mark.slow),
         fnn.Repeated(fnn.Dense(4, "sigmoid"), 2),
         fnn.Rematerialized(fnn.Dense(3, "tanh")),
     ],
@@ -351,7 +353,10 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("name", ENDINGS)
+QUICK = ("logits", "mean", "model", "nested")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ENDINGS])
 def test_every_door_sees_the_same_ending(name):
     """A task, an estimator and a text generator, which is to read logits or probabilities alike."""
     ending, model = ENDINGS[name]

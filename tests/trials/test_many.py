@@ -48,7 +48,7 @@ def one_by_one(trial):
 @pytest.mark.parametrize(
     "at_once",
     # As chosen is a batch, too.
-    [1, 3, pytest.param(7, marks=pytest.mark.slow), None],
+    [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 7)), None],
     ids=["a loop", "groups of 3", "a batch", "as chosen"],
 )
 def test_many_equals_a_loop(trial, one_by_one, at_once):
@@ -62,6 +62,7 @@ def test_one_trial_is_enough(trial):
     np.testing.assert_array_equal(jax.jit(fnn.many(lambda x: 2 * x))(np.array([3.0], "f")), [6])
 
 
+@pytest.mark.slow
 def test_a_shared_order_is_shared_and_changes_nothing_else(data):
     """With one order key, members that differ only in their own key see equal batches: without dropout, equal runs."""
     task = fnn.Task(fnn.Dense(3), "sparse_categorical_crossentropy", fnn.sgd(0.1))
@@ -177,6 +178,7 @@ def test_a_shared_order_allows_larger_products():
     assert chosen(model, x, y, 32, order_key=jax.random.key(0)) > 1
 
 
+@pytest.mark.slow
 def test_the_batch_fits_the_cache():
     """Of members that carry much, fewer are batched; of few members all."""
     x, y = np.zeros((32, 20), "float32"), np.zeros(32, "int32")

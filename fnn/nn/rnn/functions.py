@@ -5,11 +5,13 @@ Unknown initializers or activations, and sizes below 1, raise `InputError`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 
 from ..._core.checks import check_count
 from ..._core.flags import flagged
-from ..._core.types import Array, DType, Key, Params, Shape
+from ..._core.types import Array, DType, Key, Shape
 from ..activations import ActivationLike
 from ..initializers import Initializer, Initializers
 from ..layer import initialize
@@ -28,7 +30,7 @@ def simple_rnn_init(
     recurrent_initializer: str | Initializer = "orthogonal",
     bias_initializer: str | Initializer = "zeros",
     dtype: DType = jnp.float32,
-) -> Params:
+) -> dict[str, Array]:
     """Parameters of a simple RNN.
 
     ``kernel`` (in_features, units), ``recurrent_kernel`` (units, units) and, unless ``use_bias=False``, ``bias``
@@ -39,7 +41,7 @@ def simple_rnn_init(
 
 
 def simple_rnn_cell(
-    params: Params, carry: SimpleRNNCarry, x: Array, *, activation: ActivationLike = "tanh"
+    params: Mapping[str, Array], carry: SimpleRNNCarry, x: Array, *, activation: ActivationLike = "tanh"
 ) -> tuple[SimpleRNNCarry, Array]:
     """One step, ``h' = activation(x @ kernel + h @ recurrent_kernel + bias)`` (Elman 1990).
 
@@ -66,7 +68,7 @@ def simple_rnn_cell(
 
 @flagged
 def simple_rnn(
-    params: Params,
+    params: Mapping[str, Array],
     x: Array,
     carry: SimpleRNNCarry | None = None,
     *,
@@ -103,7 +105,7 @@ def lstm_init(
     bias_initializer: str | Initializer = "zeros",
     unit_forget_bias: bool = True,
     dtype: DType = jnp.float32,
-) -> Params:
+) -> dict[str, Array]:
     """Parameters of an LSTM, the gates packed in Keras's order i, f, c, o.
 
     ``kernel`` (in_features, 4 units), ``recurrent_kernel`` (units, 4 units) and, unless ``use_bias=False``, ``bias``
@@ -118,7 +120,7 @@ def lstm_init(
 
 
 def lstm_cell(
-    params: Params,
+    params: Mapping[str, Array],
     carry: LSTMCarry,
     x: Array,
     *,
@@ -147,7 +149,7 @@ def lstm_cell(
 
 @flagged
 def lstm(
-    params: Params,
+    params: Mapping[str, Array],
     x: Array,
     carry: LSTMCarry | None = None,
     *,
@@ -202,7 +204,7 @@ def gru_init(
     bias_initializer: str | Initializer = "zeros",
     reset_after: bool = True,
     dtype: DType = jnp.float32,
-) -> Params:
+) -> dict[str, Array]:
     """Parameters of a GRU, the gates packed in Keras's order z, r, h.
 
     ``kernel`` (in_features, 3 units), ``recurrent_kernel`` (units, 3 units) and, unless ``use_bias=False``, ``bias``
@@ -215,7 +217,7 @@ def gru_init(
 
 @flagged
 def gru_cell(
-    params: Params,
+    params: Mapping[str, Array],
     carry: GRUCarry,
     x: Array,
     *,
@@ -246,7 +248,7 @@ def gru_cell(
 
 @flagged
 def gru(
-    params: Params,
+    params: Mapping[str, Array],
     x: Array,
     carry: GRUCarry | None = None,
     *,
@@ -279,7 +281,7 @@ def _gru_kind(reset_after: bool) -> Cell[GRUCarry]:
 
 def _recurrent_init(
     where: str, kind: Cell[Carry], key: Key, size: Shape, use_bias: bool, initializers: Initializers, dtype: DType
-) -> Params:
+) -> dict[str, Array]:
     in_features, units = size
     check_count(where, "in_features", in_features)
     check_count(where, "units", units)

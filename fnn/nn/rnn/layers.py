@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from ..._core.checks import check_count
 from ..._core.described import described
 from ..._core.errors import describe, fail
-from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree
+from ..._core.types import Array, ArraySpec, DType, Key, PyTree
 from ..activations import ActivationLike, are_per_example, get_activation
 from ..cache import refuse_cache
 from ..initializers import Initializer, Initializers, get_initializer
@@ -38,7 +38,7 @@ class _Options(NamedTuple):
 def _recurrent_layer(
     kind: str,
     name: str,
-    init_fn: Callable[..., Params],
+    init_fn: Callable[..., dict[str, Array]],
     fn: Callable[..., tuple[Array, Any]],
     activations: Mapping[str, ActivationLike],
     options: _Options,
@@ -52,11 +52,11 @@ def _recurrent_layer(
     names = ("kernel_initializer", "recurrent_initializer", "bias_initializer")
     chosen = dict(zip(names, map(get_initializer, initializers), strict=True))
 
-    def init(key: Key, x: ArraySpec) -> Params:
+    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
         refuse_cache(name, f"{kind}, which starts anew with each piece,")
         return init_fn(key, _features(kind, x, input_dim), units, dtype=param_dtype(x, dtype), **chosen)
 
-    def apply(params: Params, x: PyTree) -> PyTree:
+    def apply(params: Mapping[str, Array], x: PyTree) -> PyTree:
         x, mask = sequence_of(kind, x)
         y, carry = sequence(params, x, mask=mask)
         if return_sequences and go_backwards:

@@ -15,6 +15,7 @@ JAX code, forward mode, reverse mode, higher derivatives and ``vmap`` all work.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +26,8 @@ from jax import lax
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import lift
 from ..._core.errors import describe, fail, shape_text, with_article
-from ..._core.types import Array, Params, PyTree, Shape
+from ..._core.typed import tree_map
+from ..._core.types import Array, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import SEQUENCE_HINT, kept
@@ -45,7 +47,7 @@ class Loop(NamedTuple):
 
 
 def run_cell(
-    where: str, kind: Cell[Carry], params: Params, carry: Carry, x: Array, activations: Activations
+    where: str, kind: Cell[Carry], params: Mapping[str, Array], carry: Carry, x: Array, activations: Activations
 ) -> tuple[Carry, Array]:
     """One step of a cell: the new carry, and its ``h`` as output."""
     x = jnp.asarray(x)
@@ -58,7 +60,13 @@ def run_cell(
 
 
 def run_sequence(
-    where: str, kind: Cell[Carry], params: Params, x: Array, carry: Carry | None, activations: Activations, loop: Loop
+    where: str,
+    kind: Cell[Carry],
+    params: Mapping[str, Array],
+    x: Array,
+    carry: Carry | None,
+    activations: Activations,
+    loop: Loop,
 ) -> tuple[Array, Carry]:
     """A whole sequence: its outputs, or the last one, and the final carry."""
     x, mask = jnp.asarray(x), loop.mask
@@ -143,7 +151,7 @@ def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTr
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
     if mask is None:
         return new
-    return jax.tree.map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
+    return tree_map(lambda n, o: lax.select(jnp.broadcast_to(mask[:, None], n.shape), n, o), new, old)
 
 
 def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) -> Array | Rows:
@@ -158,7 +166,7 @@ def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) ->
     return y if bias is None else y + lift(bias, y)
 
 
-def _split_weights(where: str, kind: Cell[Carry], params: Params) -> tuple[Array, Array | None, Weights]:
+def _split_weights(where: str, kind: Cell[Carry], params: Mapping[str, Array]) -> tuple[Array, Array | None, Weights]:
     """The kernel, the bias to add to the input projection, and the weights that the loop needs."""
     kernel, recurrent = leaf(where, params, "kernel"), leaf(where, params, "recurrent_kernel")
     width = kind.gates * recurrent.shape[0]
