@@ -15,6 +15,7 @@ from .._names import synonym
 from .described import bound_to, in_words, is_constructor, keywords_of, written
 from .dtypes import is_float, is_key
 from .errors import describe, did_you_mean, fail, kind_of
+from .flags import check_flags, flags_of
 from .types import Array, ArrayLike, PyTree, Shaped
 
 P = ParamSpec("P")
@@ -183,17 +184,18 @@ def check_key(where: str, key: object) -> None:
 def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Say in the `TypeError` of a call what to write, ``renamed(lr="learning_rate={}")`` for names of other libraries.
 
-    For advice that depends on the function; `fnn._names` has the rest.
+    For advice that depends on the function; `fnn._names` has the rest. Arguments annotated as bool are checked.
     """
     advice = {name: f"Write {text}." for name, text in names.items()}
 
     def decorate(fn: Callable[P, T]) -> Callable[P, T]:
         signature, function = inspect.signature(fn), fn.__qualname__.removesuffix(".__init__")
-        keywords = keywords_of(fn, signature)
+        keywords, flags = keywords_of(fn, signature), flags_of(fn)
 
         @functools.wraps(fn)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-            bound_to(function, signature, keywords, advice, args, kwargs)
+            bound = bound_to(function, signature, keywords, advice, args, kwargs)
+            check_flags(function, **{flag: bound.arguments[flag] for flag in flags if flag in bound.arguments})
             return fn(*args, **kwargs)
 
         return checked

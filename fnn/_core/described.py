@@ -40,7 +40,7 @@ from jax.sharding import AbstractMesh, Mesh
 from .._names import missing_attribute, unexpected_argument
 from .dtypes import is_key
 from .errors import kind_of
-from .flags import flags_checker
+from .flags import check_flags, flags_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,7 +84,8 @@ class Described:
     @functools.cached_property
     def equality_key(self) -> EqualityKey:
         """The key that this object is compared and hashed by; equal objects share one key."""
-        return EqualityKey.of(type(self), *self._values())
+        compared = (field.name for field in dataclasses.fields(self) if field.compare)
+        return EqualityKey.of(type(self), *(getattr(self, name) for name in compared))
 
     def _values(self) -> tuple[object, ...]:
         return tuple(getattr(self, field.name) for field in dataclasses.fields(self))
@@ -154,13 +155,12 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     Arguments annotated as bool are checked.
     """
     signature = inspect.signature(make)
-    check_flags = flags_checker(make)
-    names = keywords_of(make, signature)
+    names, flags = keywords_of(make, signature), flags_of(make)
 
     @functools.wraps(make)
     def remember(*args: P.args, **kwargs: P.kwargs) -> T:
         bound = bound_to(make.__name__, signature, names, {}, args, kwargs)
-        check_flags(args, kwargs)
+        check_flags(make.__name__, **{flag: bound.arguments[flag] for flag in flags if flag in bound.arguments})
         made = make(*args, **kwargs)
         bound.apply_defaults()
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description

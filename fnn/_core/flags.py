@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -24,27 +24,19 @@ def check_flags(where: str, **flags: object) -> None:
             fail(where, expected=f"{name} to be True or False", got=got)
 
 
-def flags_checker(fn: Callable[..., object]) -> Callable[[tuple[object, ...], Mapping[str, object]], None]:
-    """A check of the arguments of a function that are annotated as bool."""
-    parameters = inspect.signature(fn).parameters
-    names = list(parameters)
-    flags = {name for name, one in parameters.items() if one.annotation in (bool, "bool")}
-
-    def check(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        if flags:
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            check_flags(fn.__name__, **{name: given[name] for name in names if name in flags and name in given})
-
-    return check
+def flags_of(fn: Callable[..., object]) -> list[str]:
+    """The arguments of a function that are annotated as bool."""
+    return [name for name, one in inspect.signature(fn).parameters.items() if one.annotation in (bool, "bool")]
 
 
 def flagged(fn: Callable[P, T]) -> Callable[P, T]:
-    """Check the arguments of a public function that are annotated as bool."""
-    check = flags_checker(fn)
+    """Check the arguments of a public function that are annotated as bool; `renamed` does so too."""
+    names, flags = list(inspect.signature(fn).parameters), flags_of(fn)
 
     @functools.wraps(fn)
     def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-        check(args, kwargs)
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        check_flags(fn.__name__, **{name: given[name] for name in flags if name in given})
         return fn(*args, **kwargs)
 
     return checked

@@ -6,7 +6,6 @@ compiler divides the work accordingly and adds the communication. Without a plac
 
 from __future__ import annotations
 
-import contextvars
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -16,11 +15,10 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .checks import lookup
-from .context import setting
 from .described import in_words
 from .errors import describe, fail, kind_of
 from .trees import check_matches, is_traced, map_with_path, matches, paths
-from .typed import device_put, partition_spec, tree_map, with_sharding_constraint
+from .typed import UserContext, device_put, make_user_context, partition_spec, tree_map, with_sharding_constraint
 from .types import Array, ArraySpec, PyTree
 
 T = TypeVar("T")
@@ -128,6 +126,10 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
         mesh = Mesh(mesh.devices, names, axis_types=automatic)
     else:
         mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=automatic)
+    if _trials_divided.value:
+        hint = "Leave mesh out inside the trial: each trial trains on one device."
+        fail("mesh", expected="either that of many or sweep, or that of a trial inside", got="both", hint=hint)
+    check_outside(mesh.abstract_mesh)
     if shard is not None and shard != "fsdp" and not (isinstance(shard, Mapping) and shard):
         expected = "'fsdp', or a dict from patterns to PartitionSpecs such as {'*/kernel': P(None, 'model')}"
         fail("shard", expected=expected, got=in_words(shard))
@@ -136,6 +138,18 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     used = {axis for _, spec in rules for axes in spec for axis in axes}
     rows = tuple(axis for axis in names if axis in _ROW_AXES or axis not in used)
     return Placement(mesh, rows, rules, shard == "fsdp")
+
+
+def check_outside(allowed: AbstractMesh | None = None) -> None:
+    """Refuse a call inside of `jax.set_mesh` or `jax.shard_map`, but for one with the same mesh."""
+    around = jax.sharding.get_abstract_mesh()
+    if not around.empty and around != allowed:
+        kinds = ", ".join(
+            f"{name!r} ({kind.name})" for name, kind in zip(around.axis_names, around.axis_types, strict=True)
+        )
+        hint = "The argument mesh says where everything lies; leave the other out."
+        expected = "a call outside of jax.set_mesh and jax.shard_map"
+        fail("mesh", expected=expected, got=f"one inside, with axes {kinds}", hint=hint)
 
 
 def _flat(axes: object) -> tuple[object, ...]:
@@ -173,26 +187,30 @@ def on_every_device(placement: Placement | None, tree: T) -> T:
 
 
 # ------------------------------------------------------------------------------------- while a program is traced
-_current: contextvars.ContextVar[Placement | None] = contextvars.ContextVar("placement", default=None)
+# JAX caches jitted functions by these too, so those of a user that a model calls are traced anew for each placement.
+_current: UserContext[Placement | None] = make_user_context(None)
+_trials_divided: UserContext[bool] = make_user_context(False)
 
 
 def placing(placement: Placement | None) -> AbstractContextManager[None]:
-    """Trace with a placement; without one if None.
+    """Trace with a placement; without one if None."""
+    return _current(placement)
 
-    The placement must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
-    """
-    return setting(_current, placement)
+
+def one_device_each(placement: Placement | None) -> AbstractContextManager[None]:
+    """Trace a trial; one of those that a placement divides may not ask for several devices again."""
+    return _trials_divided(placement is not None or _trials_divided.value)
 
 
 def is_divided() -> bool:
     """Whether rows are divided over devices in the program being traced."""
-    placement = _current.get()
+    placement = _current.value
     return placement is not None and placement.row_devices > 1
 
 
 def by_row(tree: T) -> T:
     """The same arrays, with their rows, along the first axis, divided over devices."""
-    placement = _current.get()
+    placement = _current.value
     if placement is None:
         return tree
     return tree_map(lambda a: with_sharding_constraint(a, placement.sharding(placement.rows)), tree)

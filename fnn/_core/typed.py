@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
 
 import jax
@@ -54,6 +55,21 @@ class _Jit(Protocol):
     def __call__(self, **options: Unpack[_JitOptions]) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 
 
+class UserContext(Protocol[T]):
+    """A value that JAX's caches of compiled functions are keyed by, within a ``with`` statement."""
+
+    @property
+    def value(self) -> T:
+        """The current value."""
+
+    def __call__(self, value: T) -> AbstractContextManager[None]:
+        """Set it."""
+
+
+class _MakeUserContext(Protocol):
+    def __call__(self, default_value: T) -> UserContext[T]: ...
+
+
 class _ArraySpec(Protocol):
     def __call__(self, shape: Shape, dtype: DType, *, sharding: Sharding | None = None) -> jax.ShapeDtypeStruct: ...
 
@@ -79,6 +95,7 @@ class _Placed(Protocol):
 jit: _Jit = jax.jit
 tree_map: _TreeMap = jax.tree.map  # for functions that keep the types of the leaves
 array_spec: _ArraySpec = jax.ShapeDtypeStruct
+make_user_context: _MakeUserContext = jax.make_user_context
 partition_spec: Callable[..., PartitionSpec] = PartitionSpec
 finfo: Callable[[DType], np.finfo[np.floating]] = jnp.finfo
 uint32: Callable[[int], Array] = jnp.uint32

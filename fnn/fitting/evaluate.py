@@ -10,14 +10,13 @@ from jax.sharding import Mesh
 
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail
-from .._core.inputs import as_arrays, leaves, on_device
-from .._core.sharding import on_every_device
+from .._core.inputs import as_arrays, leaves
 from .._core.typed import jit
 from .._core.types import PyTree
-from ..training.batch import Batch, rows_of, size_of
+from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.placed import Shard, placed
+from ..training.placed import Shard, placed, read_in_order
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -52,28 +51,31 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
         fail(where, expected="concrete values", got="traced ones", hint=hint)
 
 
-def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk_bytes: int | None = None) -> Data:
+def arrays_to_measure(
+    task: Task, ts: TrainState, data: Batch, where: str, batch_size: int, chunk_bytes: int | None = None
+) -> Data:
     """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
     if chunk_bytes is None and inputs.is_mapped(data):
         chunk_bytes = CHUNK_BYTES
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
-    return on_every_device(task.placement, on_device(data)) if chunk_bytes is None else inputs.Slices(data, rows)
+    return read_in_order(task, data, batch_size) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
 def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
     """Loss and metrics of checked arrays, or of a stream, which is checked here; and the rows for `warn_of_nan`."""
     task = inputs.with_nan_row_metric(task)
-    if isinstance(data, Batch):
+    if isinstance(data, (Batch, InBatches)):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
         totals, check = None, inputs.BatchCheck(task, train=False)
         for batch in inputs.batches(data, "evaluate"):
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
-            batch = on_every_device(task.placement, inputs.copied_to_device(batch))
-            part = _measure_all(task, ts.params, ts.state, batch, min(batch_size, rows_of(batch)))
+            size = min(batch_size, rows_of(batch))
+            batch = read_in_order(task, own_copy(batch), size)
+            part = _measure_all(task, ts.params, ts.state, batch, size)
             totals = part if totals is None else _merge(task, totals, part)
     assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))
@@ -123,7 +125,7 @@ def evaluate(
     task, ts = placed(task, ts, mesh, shard)
     parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
-        parsed = arrays_to_measure(task, ts, parsed, "evaluate, data")
+        parsed = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
     logs, nan_rows = measure_data(task, ts, parsed, int(batch_size))
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
@@ -173,6 +175,5 @@ def predict(
             raise type(error)(f"{error} If y is among them, leave it out: predict takes x alone.") from None
         raise
     inputs.check_finite(x, "x")
-    return predict_in_batches(
-        task, ts.params, ts.state, on_every_device(task.placement, on_device(x)), min(int(batch_size), size)
-    )
+    rows = min(int(batch_size), size)
+    return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from jax.sharding import Mesh
 
 from .._core.checks import renamed
-from .._core.flags import flagged
 from .._core.types import PyTree
 from ..training.placed import Shard, placed
 from ..training.state import TrainState
@@ -33,7 +32,6 @@ _TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
     validation_freq="it without: fit validates after each epoch",
     **dict.fromkeys(("workers", "use_multiprocessing", "max_queue_size"), "it without: a loader has its own workers"),
 )
-@flagged
 def fit(
     task: Task,
     ts: TrainState,

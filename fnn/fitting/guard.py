@@ -23,7 +23,7 @@ from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..nn.graph import Source, graph_of
 from ..nn.observe import call_name
-from ..training.batch import Batch, neutralize_zero_weights, rows_that_count, take
+from ..training.batch import Batch, neutralize_zero_weights, rows_that_count
 from ..training.probe import LayerValues, layer_values
 from ..training.state import TrainState
 from ..training.step import train_step
@@ -136,20 +136,12 @@ class Guard:
                 before = copied(ts)
                 ts, totals, _ = advance(self.task, ts, totals, call.piece, call.batches_done + i, 1)
                 if not self._good(ts, totals):
-                    batch = _batch(call, i)
+                    batch = call.piece.batch(call.batches_done + i)
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
         last = int(start.step) + sum(call.steps for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
-        raise NonFiniteError(place, self.task, start, _batch(self.calls[0], 0), self.calls[0].epoch)
-
-
-def _batch(call: Call, i: int) -> Batch:
-    """The rows of a call's step ``i``, without padding."""
-    piece, start = call.piece, (call.batches_done + i) * call.piece.batch_size
-    stop = start + (piece.batch_size if call.batches_done < piece.whole else piece.rest)
-    if piece.size is not None:
-        stop = min(stop, piece.size)
-    return take(piece.data, piece.order[start:stop])
+        first = self.calls[0]
+        raise NonFiniteError(place, self.task, start, first.piece.batch(first.batches_done), first.epoch)
 
 
 _layer_values = jit(layer_values, static_argnums=0)

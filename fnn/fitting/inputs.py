@@ -26,7 +26,7 @@ from ..losses.facts import of_classes, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS
 from ..nn.masks import Masked
-from ..training.batch import Batch, Signature, as_batch, rows_of, rows_that_count
+from ..training.batch import Batch, InBatches, Signature, as_batch, rows_of, rows_that_count
 from ..training.checks import Expected, check_fit, check_ids_in_range
 from ..training.outputs import by_output
 from ..training.state import TrainState
@@ -35,8 +35,8 @@ from ..training.values import check_target_values
 
 T = TypeVar("T")
 ClassWeight = Mapping[int, float] | Sequence[float] | np.ndarray | str
-Data = Batch | Iterable[PyTree]
-"""Parsed arrays, or an iterable of batches."""
+Data = Batch | InBatches | Iterable[PyTree]
+"""Parsed arrays, also in batches on several devices, or an iterable of batches."""
 
 # jax.Arrays are immutable, so each needs to be checked only once.
 _seen_finite: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
@@ -202,11 +202,6 @@ def refuse_empty(where: str) -> NoReturn:
     """Refuse an iterable without batches."""
     hint = "An iterator is used up after one pass: pass a list or an fnn.data.Stream, which start anew."
     fail(where, expected="at least one batch", got="none", hint=hint)
-
-
-def copied_to_device(batch: Batch) -> Batch:
-    """A batch on the device, copied, since a loader may refill its buffers while the device still reads them."""
-    return tree_map(lambda a: jnp.asarray(np.copy(a) if isinstance(a, np.ndarray) else a), batch)
 
 
 def check_class_weight(task: Task, predictions: PyTree, class_weight: ClassWeight) -> None:

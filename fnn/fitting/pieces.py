@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .._core.typed import jit
+import jax.numpy as jnp
+
+from .._core.typed import array_spec, jit, tree_map
 from .._core.types import Array
-from ..training.batch import Batch, take
+from ..training.batch import Batch, InBatches, batch_at, rows_of, take
 from ..training.epoch import padded_order, steps
+from ..training.placed import data_on_devices
 from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.task import Task
@@ -24,7 +27,7 @@ def _advance(
     ts: TrainState,
     totals: Totals,
     data: Batch,
-    order: Array,
+    order: Array | None,
     first: int,
     count: int,
     *,
@@ -38,10 +41,10 @@ def _advance(
 
 
 @jit(static_argnums=0, donate_argnames=("ts", "totals"))
-def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array) -> Advanced:
-    """One step on the given rows: the last, smaller batch."""
+def _advance_rows(task: Task, ts: TrainState, totals: Totals, data: Batch, rows: Array | None) -> Advanced:
+    """One step on the given rows, or on all: the last, smaller batch."""
     announce_compilation()
-    ts, batch_totals = step_and_totals(task, ts, take(data, rows))
+    ts, batch_totals = step_and_totals(task, ts, data if rows is None else take(data, rows))
     totals = merge(task, totals, batch_totals)
     return ts, totals, results(task, totals)
 
@@ -71,10 +74,10 @@ class EpochPosition(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Consecutive batches of an epoch, on the device."""
+    """Consecutive batches of an epoch, on the device: rows in an order, or `InBatches`."""
 
-    data: Batch
-    order: Array  # row numbers in training order
+    data: Batch | InBatches
+    order: Array | None  # row numbers in training order; None for batches
     whole: int  # the number of whole batches
     batch_size: int
     rest: int = 0  # rows in a smaller batch after them, a step with another shape
@@ -82,6 +85,41 @@ class Piece(NamedTuple):
     waits: bool = True  # whether to wait for the device between calls, so that the progress bar can move
     batches_done: int = 0  # completed earlier
     stream: object = None  # see EpochUpdate
+
+    @classmethod
+    def of(cls, task: Task, rows: Batch, whole: int, batch_size: int, rest: int = 0, **others: Any) -> Piece:
+        """A piece of rows in training order, some of which may follow its batches; ``others`` are its other fields.
+
+        On one device they are read as those of `ArraySource` are, by the same program, hence with the same bits.
+        """
+        if task.placement is None:
+            order = jnp.arange(rows_of(rows), dtype=jnp.int32)
+            return cls(data_on_devices(task, rows), order, whole, batch_size, rest, **others)
+        start = whole * batch_size
+        last = tree_map(lambda a: a[start : start + rest], rows) if rest else None
+        data = InBatches.of(rows, batch_size)._replace(rest=last)
+        return cls(data_on_devices(task, data), None, whole, batch_size, rest, **others)
+
+    @property
+    def one_row(self) -> Batch:
+        """The shapes of one row."""
+        data, axes = (self.data.whole, 2) if isinstance(self.data, InBatches) else (self.data, 1)
+        return tree_map(lambda a: array_spec((1, *a.shape[axes:]), a.dtype), data)
+
+    def rows(self, number: int) -> Array:
+        """The numbers of the rows of a batch in an order, without padding."""
+        assert self.order is not None
+        start = number * self.batch_size
+        count = self.batch_size if number < self.whole else self.rest
+        return self.order[start : start + count][: None if self.size is None else self.size - start]
+
+    def batch(self, number: int) -> Batch:
+        """A batch, without padding."""
+        if not isinstance(self.data, InBatches):
+            return take(self.data, self.rows(number))
+        batch: Batch = self.data.rest if number == self.whole else batch_at(self.data.whole, number)
+        count = None if self.size is None else self.size - number * self.batch_size
+        return tree_map(lambda a: a[:count], batch)
 
 
 class Call(NamedTuple):
@@ -99,8 +137,10 @@ def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, batches_do
 
     The buffers of ``ts`` and ``totals`` are donated.
     """
-    data, order, size, batch_size = piece.data, piece.order, piece.size, piece.batch_size
-    first = batches_done * batch_size
-    if batches_done == piece.whole:
-        return _advance_rows(task, ts, totals, data, order[first : first + piece.rest])
-    return _advance(task, ts, totals, data, order, first, count, size=size, batch_size=batch_size)
+    data, order, batch_size = piece.data, piece.order, piece.batch_size
+    if batches_done < piece.whole:
+        rows = data.whole if isinstance(data, InBatches) else data
+        return _advance(task, ts, totals, rows, order, batches_done, count, size=piece.size, batch_size=batch_size)
+    if isinstance(data, InBatches):
+        return _advance_rows(task, ts, totals, data.rest, None)
+    return _advance_rows(task, ts, totals, data, piece.rows(batches_done))

@@ -12,12 +12,11 @@ import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
-from .._core.inputs import on_device
-from .._core.sharding import on_every_device
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
+from ..training.placed import data_on_devices
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -147,7 +146,8 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     validation = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
-        validation = arrays_to_measure(task, ts, validation, "validation_data", chunk_bytes)
+        eval_batch_size = options.eval_batch_size
+        validation = arrays_to_measure(task, ts, validation, "validation_data", eval_batch_size, chunk_bytes)
     warn_of_former_hyper("fit", task, ts)
     return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
 
@@ -211,7 +211,7 @@ def _arrays(
         inputs.check_some_weight(data, "data with class_weight")
     shuffle = options.shuffle
     if chunk_bytes is None:
-        data = on_every_device(task.placement, on_device(data))
+        data = data_on_devices(task, data, in_any_order=True)
         return ArraySource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop), held_out
     data = jax.tree.map(np.asarray, data)
     return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core.sharding import on_every_device
 from .._core.trees import from_paths
 from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
@@ -82,11 +81,11 @@ class Source(abc.ABC):
         begin = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
         for piece in self.pieces(begin, skipped, made):
             if totals is None:
-                totals = zero_totals(self.task, ts, piece.data)
+                totals = zero_totals(self.task, ts, piece.one_row)
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
             in_piece = piece.batches_done
-            pace = pace_of(self.task, Signature.of(piece.data), piece.batch_size) if piece.waits else None
+            pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
             while in_piece < piece.whole:
                 wanted = piece.whole if pace is None else pace.steps(period)
                 count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
@@ -178,11 +177,6 @@ class ChunkSource(ArraySource):
                     coming = reader.submit(read, start + rows)
                 whole = min(self.batches, self.whole - start // self.batch_size)
                 rest = self.rest if start == last else 0
-                filled = min(whole * self.batch_size + rest, self.size - start)
-                data, in_turn = (
-                    on_every_device(self.task.placement, jax.tree.map(jnp.asarray, chunk)),
-                    jnp.arange(length, dtype=jnp.int32),
-                )
-                size = filled if self.pads else None
+                size = min(whole * self.batch_size, self.size - start) if self.pads else None
                 trained = max(0, done - start // self.batch_size)
-                yield Piece(data, in_turn, whole, self.batch_size, rest, size, batches_done=trained)
+                yield Piece.of(self.task, chunk, whole, self.batch_size, rest, size=size, batches_done=trained)

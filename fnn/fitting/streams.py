@@ -8,20 +8,18 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
-from .._core.sharding import on_every_device
 from .._core.typed import block_until_ready
-from .._core.types import Array, PyTree
+from .._core.types import PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, Signature, as_batch, rows_of
+from ..training.batch import Batch, Signature, as_batch, own_copy, rows_of
 from ..training.epoch import pads_last_batch
 from ..training.state import TrainState
 from ..training.task import Task
-from .inputs import BatchCheck, ClassWeight, batches, copied_to_device, refuse_empty, weigh
+from .inputs import BatchCheck, ClassWeight, batches, refuse_empty, weigh
 from .pieces import Piece
 from .sources import Source, StepHooks
 
@@ -111,11 +109,9 @@ class StreamSource(Source):
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
-                data, size = on_every_device(self.task.placement, copied_to_device(batch)), rows_of(batch)
-                yield Piece(data, jnp.arange(size, dtype=jnp.int32), 1, size, waits=False, stream=state)
+                yield Piece.of(self.task, own_copy(batch), 1, rows_of(batch), waits=False, stream=state)
                 continue
-            # A loader may refill the same buffer while the device still reads it.
-            gathered.append(jax.tree.map(np.copy, batch))
+            gathered.append(own_copy(batch))
             if len(gathered) == self.most > 1:
                 block_until_ready(self.running)
             # A piece ends where a checkpoint is due, since the iterable's state is known only there.
@@ -183,19 +179,18 @@ class StreamSource(Source):
         """Concatenated batches, padded to the largest number, so that every piece has one shape."""
         length = self.most * self.batch_size
 
-        def join(*parts: np.ndarray) -> Array:
+        def join(*parts: np.ndarray) -> np.ndarray:
             if len(parts[0]) == length:
-                return jnp.asarray(parts[0])  # one batch, already a copy
+                return parts[0]  # one batch, already a copy
             out = np.empty((length, *parts[0].shape[1:]), parts[0].dtype)
             filled = sum(map(len, parts))
             np.concatenate(parts, out=out[:filled])
             out[filled:] = out[:1]
-            return jnp.asarray(out)
+            return out
 
-        data = on_every_device(self.task.placement, jax.tree.map(join, *gathered))
-        order = jnp.arange(length, dtype=jnp.int32)
-        rows = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
-        return Piece(data, order, len(gathered), self.batch_size, size=rows, waits=False, stream=state)
+        size = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
+        data: Batch = jax.tree.map(join, *gathered)
+        return Piece.of(self.task, data, len(gathered), self.batch_size, size=size, waits=False, stream=state)
 
 
 def _most_gathered(batch: Batch) -> int:

@@ -88,9 +88,12 @@ class ClassArguments(NamedTuple):
 
     def value(self, make: Callable[..., Metric], *options: bool | int | str) -> Array:
         """The value of the metric ``make(threshold, *options)``; one program for all thresholds."""
+        return _value(make, options, self.threshold, *self.rows_and_weights())
+
+    def rows_and_weights(self) -> tuple[Array, Array, Array]:
+        """Predictions, targets and weights, which are ones if none were given."""
         p, w = self.predictions, self.weights
-        w = ones(p.shape[:1], jnp.result_type(float)) if w is None else w
-        return _value(make, options, self.threshold, p, self.targets, w)
+        return p, self.targets, ones(p.shape[:1], jnp.result_type(float)) if w is None else w
 
 
 @jit(static_argnums=(0, 1))

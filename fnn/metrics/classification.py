@@ -18,7 +18,7 @@ from .._core.typed import jit
 from .._core.types import Array, ArrayLike, Scalar, Shape
 from ..losses.common import align, mean_per_example
 from .arguments import ClassArguments, class_arguments, is_single_score, numeric_array
-from .metric import Metric, Totals, float64_on_host, mean_metric
+from .metric import Metric, Totals, float64_on_host, mean_metric, value_of
 
 _R = TypeVar("_R")
 TOP_K = "top_k_accuracy"
@@ -231,7 +231,7 @@ def top_k_accuracy(
     check_count(TOP_K, "k", k)
     hint = "Rows of several labels have no true class; see binary_accuracy."
     given = class_arguments(TOP_K, predictions, targets, None, False, sample_weight, scores=False, hint=hint)
-    return given.value(_streaming_top_k, k)
+    return value_of(top_k(k), *given.rows_and_weights())
 
 
 @float64_on_host
@@ -453,11 +453,7 @@ def streaming_accuracy(threshold: Scalar, several: bool, name: str = "accuracy")
 def top_k(k: int = 5) -> Metric:
     """`top_k_accuracy` as a metric of a `Task`, under the name ``"top_k_accuracy"``."""
     check_count("top_k", "k", k)
-    return _streaming_top_k(None, k).replace(spec=TOP_K)
-
-
-def _streaming_top_k(_threshold: None, k: int) -> Metric:
-    return mean_metric(TOP_K, lambda p, t: _top_k_hits(p, t, k))
+    return mean_metric(TOP_K, lambda p, t: _top_k_hits(p, t, k)).replace(spec=TOP_K)
 
 
 def streaming_class_score(name: str, threshold: Scalar, several: bool) -> Metric:

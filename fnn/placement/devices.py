@@ -143,31 +143,31 @@ _GPUS = {
 }
 # XLA's numbers of the types of 8 bits (integers and floats), 16, 32 and 64 bits.
 _TYPES = ((2, 6, 19, 20), (10, 16), (11,), (12,))
+# Limits that all these devices share; without some of them the compiler ends the process.
+_LIMITS = {
+    "threads_per_block_limit": 1024,
+    "threads_per_warp": 32,
+    "shared_memory_per_block": 49152,
+    "threads_per_core_limit": 2048,
+    "block_dim_limit_x": 2147483647,
+    "block_dim_limit_y": 65535,
+    "block_dim_limit_z": 65535,
+    "thread_dim_limit_x": 1024,
+    "thread_dim_limit_y": 1024,
+    "thread_dim_limit_z": 64,
+    "registers_per_core_limit": 65536,
+    "registers_per_block_limit": 65536,
+}
 
 
 def _description(device: Device) -> str:
-    """The text of XLA's GpuTargetConfigProto.
-
-    Limits that all these devices share stand here; without some of them the compiler ends the process.
-    """
+    """The text of XLA's GpuTargetConfigProto."""
     cores, units, shared, cache, clock, (major, minor), matrix = _GPUS[device.name]
-    fields = {
-        "threads_per_block_limit": 1024,
-        "threads_per_warp": 32,
-        "shared_memory_per_block": 49152,
+    fields = _LIMITS | {
         "shared_memory_per_core": shared,
         "shared_memory_per_block_optin": shared - 1024,
-        "threads_per_core_limit": 2048,
         "core_count": cores,
         "fpus_per_core": units,
-        "block_dim_limit_x": 2147483647,
-        "block_dim_limit_y": 65535,
-        "block_dim_limit_z": 65535,
-        "thread_dim_limit_x": 1024,
-        "thread_dim_limit_y": 1024,
-        "thread_dim_limit_z": 64,
-        "registers_per_core_limit": 65536,
-        "registers_per_block_limit": 65536,
         "memory_bandwidth": int(device.bandwidth),
         "l2_cache_size": cache,
         "clock_rate_ghz": clock,

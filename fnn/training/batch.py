@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
@@ -51,6 +52,26 @@ class Batch(NamedTuple):
         return cls(*data)
 
 
+class InBatches(NamedTuple):
+    """Rows in the order in which they are read, batch by batch: a device can then hold its rows of each.
+
+    Attributes:
+      whole: a tree of arrays (batches, batch_size, ...).
+      rest: the rows of a last, smaller batch; None without one.
+    """
+
+    whole: PyTree
+    rest: PyTree = None
+
+    @classmethod
+    def of(cls, data: PyTree, batch_size: int) -> InBatches:
+        """Rows as they come, in batches of at most this size."""
+        size = min(batch_size, rows_of(data))
+        count, rest = divmod(rows_of(data), size)
+        whole = tree_map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
+        return cls(whole, tree_map(lambda a: a[count * size :], data) if rest else None)
+
+
 def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
     """Parse data as users have it: the one door of every function that takes a batch or a data set.
 
@@ -69,6 +90,11 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
         hint = "Write sample_weight[:, 0]."
         fail(f"{where}, sample_weight", expected="weights of shape (batch,)", got=describe(batch.weight), hint=hint)
     return batch
+
+
+def own_copy(batch: Batch) -> Batch:
+    """A batch in arrays of its own, since a loader may refill its buffers while the device still reads them."""
+    return tree_map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
 
 
 def rows_that_count(weight: PyTree) -> Array | None:
@@ -119,6 +145,11 @@ def take(data: T, rows: Array) -> T:
     return tree_map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
 
 
+def batch_at(whole: T, number: Array | int) -> T:
+    """A batch of `InBatches.whole`, by its number."""
+    return tree_map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), whole)
+
+
 def along_rows(rows: Array, a: Array) -> Array:
     """A value for each row, (batch,), in a shape that broadcasts against ``a``."""
     return rows.reshape(-1, *(1,) * (a.ndim - 1))
@@ -131,7 +162,7 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
     model makes it infinite. Where an output depends on other rows, as in BatchNorm, the model sees every finite
     example. If none counts, they become zeros, which are valid ids and finite in every product; masks stay.
     """
-    counts = rows_that_count(jax.tree.map(jnp.asarray, batch.weight))
+    counts = rows_that_count(tree_map(jnp.asarray, batch.weight))
     if counts is None:
         return batch
     replaced = ~counts
@@ -148,7 +179,7 @@ def neutralize_zero_weights(model: Layer, batch: Batch) -> Batch:
             one = jnp.where(found, one, jnp.zeros_like(one))
         return jnp.where(along_rows(replaced, a), one, a)
 
-    return Batch(jax.tree.map(cleaned, batch.x), jax.tree.map(cleaned, batch.y), batch.weight)
+    return Batch(tree_map(cleaned, batch.x), tree_map(cleaned, batch.y), batch.weight)
 
 
 class Signature(NamedTuple):

@@ -1,28 +1,26 @@
-"""Decorators of the public compiled functions: one lets them take data as users have it, the other traced tasks."""
+"""Decorators of compiled functions, for data as users have it and for traced tasks, and of their public callers."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
-from .._core.sharding import on_every_device
 from .._core.typed import Jitted
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
-from .placed import Shard, placed
 from .state import TrainState
 from .task import Task
 from .values import check_known_targets, warn_of_former_hyper
 
 T = TypeVar("T")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 _KEPT = ("lower", "trace", "eval_shape", "clear_cache", "_cache_size")  # attributes that a wrapper keeps
 
@@ -44,6 +42,17 @@ def compiled(jitted: F) -> F:
     return cast(F, call)
 
 
+def calls(compiled_function: Jitted[..., object]) -> Callable[[Callable[P, R]], Jitted[P, R]]:
+    """Give a public function ``lower``, ``trace`` and so on of the compiled one that it calls."""
+
+    def wrap(fn: Callable[P, R]) -> Jitted[P, R]:
+        for method in _KEPT:
+            setattr(fn, method, getattr(compiled_function, method))
+        return cast(Jitted[P, R], fn)
+
+    return wrap
+
+
 def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jitted[..., R]]:
     """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`.
 
@@ -58,25 +67,17 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jit
                 if name in kwargs:
                     kwargs[name] = parse(kwargs[name])
                 args = (*args[:2], *map(parse, args[2:3]), *args[3:])
-                devices = kwargs.pop("mesh", None), kwargs.pop("shard", None)
-                if devices != (None, None):
-                    args, kwargs = on_mesh(args, kwargs, *devices)
                 if fn is jitted:
                     check(*args, **kwargs)
                 return fn(*args, **kwargs)
 
             return call
 
-        def on_mesh(args: PyTree, kwargs: PyTree, mesh: Mesh | None, shard: Shard | None) -> PyTree:
-            given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
-            task, ts = placed(given.pop("task", None), given.pop("ts", None), mesh, shard)
-            return (task, ts, on_every_device(task.placement, given.pop(name))), given
-
         def check(*args: PyTree, **kwargs: PyTree) -> None:
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
             task, ts, batch = given.get("task"), given.get("ts"), given.get(name)
             if isinstance(task, Task) and isinstance(ts, TrainState) and isinstance(batch, Batch):
-                warn_of_former_hyper(jitted.__name__, task, ts, wait=wait)
+                warn_of_former_hyper(jitted.__name__.removeprefix("_"), task, ts, wait=wait)
                 check_known_targets(task, batch, name, wait=wait)
 
         parsed = functools.wraps(jitted)(after(functools.partial(as_batch, where=name), jitted))

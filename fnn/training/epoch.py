@@ -16,10 +16,10 @@ from .._core.sharding import by_row, placing
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, rows_of, size_of, take
+from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
-from .entry import compiled, parsing
-from .placed import Shard
+from .entry import calls, compiled, parsing
+from .placed import Shard, data_on_devices, placed
 from .segments import in_segments, zeros
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -72,7 +72,7 @@ def steps(
     ts: TrainState,
     totals: Totals,
     data: Batch,
-    order: Array,
+    order: Array | None,
     first: Array | int,
     count: Array | int,
     *,
@@ -80,18 +80,21 @@ def steps(
     size: Array | int | None = None,
     remat: bool = False,
 ) -> tuple[TrainState, Totals]:
-    """``count`` steps on batches of ``order`` from row ``first``; with a Python ``count`` it can be differentiated.
+    """``count`` steps from batch ``first``; with a Python ``count`` it can be differentiated.
 
-    Only the first ``size`` rows of the order count; the others pad the last batch. For ``remat`` see `run`.
+    The rows of ``data`` are read in this ``order``; without one ``data`` is that of `InBatches.whole`. Only the first
+    ``size`` rows count; the others pad the last batch. For ``remat`` see `run`.
     """
 
     def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
         ts, totals = carry
-        start = first + i * batch_size
-        rows = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        start = (first + i) * batch_size
         valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
         with jax.named_scope("batch"), placing(task.placement):
-            batch = take(data, by_row(rows))
+            if order is None:
+                batch = batch_at(data, first + i)
+            else:
+                batch = take(data, by_row(jax.lax.dynamic_slice_in_dim(order, start, batch_size)))
         ts, batch_totals = step_and_totals(task, ts, batch, valid)
         return ts, merge(task, totals, batch_totals)
 
@@ -141,6 +144,27 @@ def check_sizes(where: str, size: int, batch_size: int, drop_remainder: bool) ->
 @parsing("data")
 @compiled
 @jit(static_argnums=0, static_argnames=("batch_size", "shuffle", "drop_remainder"))
+def _train_epoch(
+    task: Task,
+    ts: TrainState,
+    data: PyTree,
+    *,
+    batch_size: int = 32,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    order_key: Array | None = None,
+) -> tuple[TrainState, Logs]:
+    check_task(task)
+    check_state(ts)
+    check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)
+    check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
+    check_params(task, ts, data.x)
+    check_opt_state(task, ts)
+    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
+    return ts, results(task, totals)
+
+
+@calls(_train_epoch)
 def train_epoch(
     task: Task,
     ts: TrainState,
@@ -175,12 +199,15 @@ def train_epoch(
         For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
         `fit` and `evaluate` look for NaN.
     """
-    del mesh, shard  # they are part of the task by now, see `parsing`
-    check_task(task)
-    check_state(ts)
-    check_flags("train_epoch", shuffle=shuffle, drop_remainder=drop_remainder)
-    check_sizes("train_epoch", size_of(data), batch_size, drop_remainder)
-    check_params(task, ts, data.x)
-    check_opt_state(task, ts)
-    ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, order_key)
-    return ts, results(task, totals)
+    task, ts = placed(task, ts, mesh, shard)
+    if mesh is not None:
+        data = data_on_devices(task, as_batch(data), in_any_order=True)
+    return _train_epoch(
+        task,
+        ts,
+        data,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_remainder=drop_remainder,
+        order_key=order_key,
+    )

@@ -8,7 +8,7 @@ from .._core.sharding import by_row, everywhere, placing
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..nn.added_loss import added_losses
-from .batch import Batch, neutralize_zero_weights
+from .batch import Batch, InBatches, neutralize_zero_weights
 from .forward import forward
 from .placed import at_work
 from .segments import fold_batches, map_batches
@@ -16,12 +16,14 @@ from .task import Task
 from .totals import Totals, measure, merge, penalties_of
 
 
-def measure_all(task: Task, params: PyTree, state: PyTree, data: Batch, batch_size: int, remat: bool = False) -> Totals:
+def measure_all(
+    task: Task, params: PyTree, state: PyTree, data: Batch | InBatches, batch_size: int, remat: bool = False
+) -> Totals:
     """Totals of loss and metrics over a data set, without training."""
     params = at_work(task, params)
     penalties = penalties_of(task, params)
 
-    def totals_of(batch: Batch, valid: Array) -> Totals:
+    def totals_of(batch: PyTree, valid: Array) -> Totals:
         with placing(task.placement):
             batch = neutralize_zero_weights(task.model, by_row(batch))
             outputs, after = forward(task, params, state, batch.x)

@@ -1,21 +1,27 @@
-"""Where the parts of a training step lie on several devices."""
+"""Where state, data and the parts of a training step lie on several devices."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from typing import TypeVar
 
 import jax
-from jax.sharding import AbstractMesh, Mesh, PartitionSpec
+import numpy as np
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
+from .._core.arrays import read
+from .._core.inputs import on_device
 from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
-from .._core.typed import with_sharding_constraint
-from .._core.types import PyTree
+from .._core.typed import tree_map, with_sharding_constraint
+from .._core.types import Array, PyTree
 from .._core.xla import after_all
-from .batch import Batch, rows_of
+from .batch import Batch, InBatches, rows_of
 from .state import TrainState, check_state, check_task
 from .task import Task
 
+T = TypeVar("T")
 AnyMesh = Mesh | AbstractMesh
 Shard = str | Mapping[str, PartitionSpec]
 """How parameters are divided over a mesh; see `fnn.fit`."""
@@ -38,11 +44,40 @@ def on_devices(task: Task, ts: TrainState) -> TrainState:
     return ts if task.placement is None else put(ts, homes(task, ts))
 
 
+def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
+    """Data on the devices of a task, the door for all rows: a device holds, and receives, only its rows of each batch.
+
+    ``data`` is one batch, with its rows along the first axis, or `InBatches`. Where the rows of a batch do not divide
+    evenly, each device has all of them. So it has of data that is read ``in_any_order``: to gather the rows of a batch
+    from several devices, they would send each other the whole batch in every step.
+    """
+    placement = task.placement
+    if placement is None:
+        here: T = on_device(data)
+        return here
+
+    def place(a: Array, axis: int = 0) -> NamedSharding:
+        divides = not in_any_order and len(a.shape) > axis and a.shape[axis] % placement.row_devices == 0
+        return placement.sharding(*((),) * axis, placement.rows) if divides else placement.sharding()
+
+    native = tree_map(lambda a: read(a) if isinstance(a, np.ndarray) else a, data)
+    places: PyTree = tree_map(place, native)
+    if isinstance(data, InBatches):
+        places = InBatches(tree_map(partial(place, axis=1), data.whole), places.rest)
+    with jax.debug_nans(False):  # rows of weight 0 may hold NaN
+        return put(native, places)
+
+
+def read_in_order(task: Task, data: PyTree, batch_size: int) -> PyTree:
+    """Data on the devices of a task, as `fold_batches` and `map_batches` read it."""
+    return data_on_devices(task, data if task.placement is None else InBatches.of(data, batch_size))
+
+
 def homes(task: Task, ts: TrainState) -> TrainState:
     """The sharding of each part of a state between steps; ``task`` has a placement."""
     placement = task.placement
     assert placement is not None
-    whole: TrainState = jax.tree.map(lambda _: placement.sharding(), ts)
+    whole: TrainState = tree_map(lambda _: placement.sharding(), ts)
     params = map_with_path(placement.of_parameter, ts.params)
     return whole._replace(params=params, opt_state=placement.beside(ts.params, ts.opt_state))
 

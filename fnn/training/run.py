@@ -11,16 +11,14 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
-from .._core.flags import flagged
-from .._core.sharding import on_every_device
 from .._core.typed import jit
 from .._core.types import Array, PyTree
-from .batch import Batch, as_batch, size_of
+from .batch import Batch, InBatches, as_batch, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
-from .placed import Shard, placed
+from .placed import Shard, data_on_devices, placed, read_in_order
 from .segments import in_segments, rematerialized, zeros
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -30,7 +28,6 @@ from .values import check_known_targets, warn_of_former_hyper
 
 
 @renamed()
-@flagged
 def run(
     task: Task,
     ts: TrainState,
@@ -88,9 +85,9 @@ def run(
     check_task(task)
     check_state(ts)
     task, ts = placed(task, ts, mesh, shard)
-    data = on_every_device(task.placement, as_batch(data))
+    data = as_batch(data)
     if validation_data is not None:
-        validation_data = on_every_device(task.placement, as_batch(validation_data, "validation_data"))
+        validation_data = as_batch(validation_data, "validation_data")
         size_of(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
@@ -109,6 +106,8 @@ def run(
     check_known_targets(task, data, "data")
     if validation_data is not None:
         check_known_targets(task, validation_data, "validation_data")
+        validation_data = read_in_order(task, validation_data, int(eval_batch_size))
+    data = data_on_devices(task, data, in_any_order=True)
     ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake
@@ -129,7 +128,7 @@ def _run(
     task: Task,
     ts: TrainState,
     data: Batch,
-    validation_data: Batch | None,
+    validation_data: Batch | InBatches | None,
     order_key: Array | None,
     callbacks: tuple[PureCallback, ...],
     sizes: tuple[int, int, int, bool, bool, bool],

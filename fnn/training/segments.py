@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from .._core.typed import tree_map
 from .._core.types import Array, F, PyTree
-from .batch import rows_of
+from .batch import InBatches, batch_at, rows_of
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,7 +33,14 @@ def _start(i: Array, size: int, batch_size: int) -> Array:
 
 
 def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis: int = 0) -> PyTree:
-    """``fn(x)``, computed for ``batch_size`` rows at a time; ``axis`` is that of the rows in each output."""
+    """``fn(x)``, computed for ``batch_size`` rows at a time; ``axis`` is that of the rows in each output.
+
+    `InBatches` are computed as they come.
+    """
+    if isinstance(x, InBatches):
+        whole, rest = x
+        parts = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, whole))
+        return parts if rest is None else tree_map(lambda a, b: jnp.concatenate([a, b]), parts, fn(rest))
     size = rows_of(x)
     whole, rest = divmod(size, batch_size)
     numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
@@ -45,7 +52,7 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
         full = a[*before, :whole].reshape(*a.shape[:axis], whole * batch_size, *a.shape[axis + 2 :])
         return jnp.concatenate([full, a[*before, whole, batch_size - rest :]], axis) if rest else full
 
-    return jax.tree.map(join, parts)
+    return tree_map(join, parts)
 
 
 def fold_batches(
@@ -59,23 +66,34 @@ def fold_batches(
 ) -> R:
     """``fn(batch, valid)`` of all batches, merged; ``valid`` (batch,) is False for rows already seen.
 
-    With ``own_shape`` a smaller last batch keeps its shape instead of reaching back. For ``remat`` see `run`.
+    With ``own_shape`` a smaller last batch keeps its shape instead of reaching back, as that of `InBatches` does. For
+    ``remat`` see `run`.
     """
-    size = rows_of(data)
-    batch_size = min(batch_size, size)
-    whole, rest = divmod(size, batch_size)
+    if isinstance(data, InBatches):
+        count, last = rows_of(data.whole), data.rest
 
-    def part(start: Array, count: int, first: Array | int) -> R:
-        return fn(_segment(data, start, count), start + jnp.arange(count, dtype=jnp.int32) >= first)
+        def batch(i: Array) -> R:
+            return every(batch_at(data.whole, i))
 
-    def batch(i: Array) -> R:
-        return part(_start(i, size, batch_size), batch_size, i * batch_size)
+    else:
+        size = rows_of(data)
+        batch_size = min(batch_size, size)
+        count, rest = divmod(size, batch_size)
+        last = _segment(data, jnp.int32(size - rest), rest) if rest and own_shape else None
+        count += rest > 0 and not own_shape
+
+        def batch(i: Array) -> R:
+            start = _start(i, size, batch_size)
+            valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
+            return fn(_segment(data, start, batch_size), valid)
+
+    def every(rows: PyTree) -> R:
+        return fn(rows, jnp.ones(rows_of(rows), bool))
 
     of_batch = rematerialized(batch) if remat else batch
-    count = whole if own_shape else whole + (rest > 0)
     empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
     merged: R = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
-    return merge(merged, part(jnp.int32(size - rest), rest, size - rest)) if own_shape and rest else merged
+    return merged if last is None else merge(merged, every(last))
 
 
 def rematerialized(fn: F) -> F:
@@ -100,8 +118,8 @@ def in_segments(body: Callable[[Carry, Array], tuple[Carry, R]], carry: Carry, x
         return jax.lax.scan(body, carry, xs)
 
     carry, ys = jax.lax.scan(rematerialized(segment), carry, xs[: whole * length].reshape(whole, length))
-    ys = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
+    ys = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), ys)
     if rest:
         carry, last = rematerialized(segment)(carry, xs[whole * length :])
-        ys = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), ys, last)
+        ys = tree_map(lambda a, b: jnp.concatenate([a, b]), ys, last)
     return carry, ys

@@ -11,11 +11,11 @@ from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..optimizers.base import apply_updates
 from ..optimizers.transforms import frozen_paths
-from .batch import Batch, neutralize_zero_weights, size_of
+from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
 from .checks import check_opt_state, check_params
-from .entry import compiled, parsing
+from .entry import calls, compiled, parsing
 from .forward import forward
-from .placed import Shard, at_home, at_work, divided, gathered
+from .placed import Shard, at_home, at_work, data_on_devices, divided, gathered, placed
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -63,8 +63,19 @@ def _constrained_where_trained(task: Task, before: PyTree, params: PyTree) -> Py
 @parsing("batch", wait=False)
 @compiled
 @jit(static_argnums=0)
+def _train_step(task: Task, ts: TrainState, batch: Batch) -> tuple[TrainState, Logs]:
+    check_task(task)
+    check_state(ts)
+    size_of(batch, "batch")
+    check_params(task, ts, batch.x)
+    check_opt_state(task, ts)
+    ts, totals = step_and_totals(task, ts, batch)
+    return ts, results(task, totals)
+
+
+@calls(_train_step)
 def train_step(
-    task: Task, ts: TrainState, batch: Batch, *, mesh: Mesh | None = None, shard: Shard | None = None
+    task: Task, ts: TrainState, batch: PyTree, *, mesh: Mesh | None = None, shard: Shard | None = None
 ) -> tuple[TrainState, Logs]:
     """One update of all parameters on one batch.
 
@@ -85,11 +96,7 @@ def train_step(
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
     function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
-    del mesh, shard  # they are part of the task by now, see `parsing`
-    check_task(task)
-    check_state(ts)
-    size_of(batch, "batch")
-    check_params(task, ts, batch.x)
-    check_opt_state(task, ts)
-    ts, totals = step_and_totals(task, ts, batch)
-    return ts, results(task, totals)
+    task, ts = placed(task, ts, mesh, shard)
+    if mesh is not None:
+        batch = data_on_devices(task, own_copy(as_batch(batch, "batch")))
+    return _train_step(task, ts, batch)

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from .._core.checks import check_count, check_range, renamed
 from .._core.described import in_words
 from .._core.errors import did_you_mean, fail, kind_of
-from .._core.flags import flagged
 from .._core.trees import is_traced
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree, Scalar
@@ -178,7 +177,6 @@ def _choose(condition: Array, a: T, b: T) -> T:
 
 
 @renamed(verbose="it without verbose: it prints nothing", min_epochs="start_from_epoch={}")
-@flagged
 def early_stopping(
     monitor: str = "val_loss",
     *,

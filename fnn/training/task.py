@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar
 
 import jax
 
@@ -67,8 +66,8 @@ class Task(Described):
     constraint: Callable[[PyTree], PyTree] | None
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
-    former: ClassVar[tuple[OptimizerLike, ...]] = ()  # of an instance: the optimizers that `replace` replaced
     placement: Placement | None  # where it is trained, by which compiled programs differ; no part of the description
+    former: tuple[OptimizerLike, ...] = dataclasses.field(compare=False)  # the optimizers that `replace` replaced
 
     @renamed(
         **dict.fromkeys(("lr", "learning_rate"), "optimizer=fnn.adam({})"),
@@ -112,6 +111,7 @@ class Task(Described):
             "parts": found.parts,
             "without_loss": found.without_loss,
             "placement": None,
+            "former": (),
         }
         written = {name: unshared(value) for name, value in given.items() if name == "loss" or value != defaults[name]}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
@@ -126,15 +126,17 @@ class Task(Described):
         """
         assert self.config is not None
         new = Task(**{"model": self.model, **self.config.kwargs, **changes})
-        object.__setattr__(new, "former", (*self.former, *([self.optimizer] if "optimizer" in changes else [])))
-        return new.placed(self.placement)
+        replaced = (self.optimizer,) if "optimizer" in changes else ()
+        return new._with(placement=self.placement, former=(*self.former, *replaced))
 
     def placed(self, placement: Placement | None) -> Task:
         """The same task, for several devices; None is for one."""
-        if placement == self.placement:
-            return self
+        return self if placement == self.placement else self._with(placement=placement)
+
+    def _with(self, **fields: object) -> Task:
+        """The same task with other values of fields that its description leaves out."""
         other = object.__new__(Task)
-        other.__dict__.update(self.__dict__, placement=placement)
+        other.__dict__.update(self.__dict__, **fields)
         other.__dict__.pop("equality_key", None)  # computed from the fields when it is asked for
         return other
 

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count
 from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
-from .._core.sharding import Placement, on_every_device, parse_placement, put
+from .._core.sharding import Placement, check_outside, on_every_device, one_device_each, parse_placement, put
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
@@ -66,7 +66,9 @@ def many(trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | No
     def mapped(*args: PyTree) -> T:
         trials, one = _trial_count(args), shape_of_one(args)
         size = trials if placement is None else -(-trials // placement.row_devices)  # on each device
-        with noted("the trial"):
+        if placement is not None:
+            check_outside()
+        with noted("the trial"), one_device_each(placement):
             program = traced(trial, *one)  # once, so that the program examined is the one that runs
         run_one = partial(program.run, on_every_device(placement, program.consts))
 

@@ -10,13 +10,13 @@ from helpers import OPTIMIZED, some
 
 import fnn
 from fnn._core.hlo import read_program
-from fnn._core.sharding import on_every_device, parse_placement
+from fnn._core.sharding import on_every_device, parse_placement, put
 from fnn._core.trees import bytes_of
 from fnn.fitting.pieces import _advance
-from fnn.training.batch import Batch
+from fnn.training.batch import Batch, InBatches
 from fnn.training.checks import zero_totals
 from fnn.training.evaluation import measure_all, predict_in_batches
-from fnn.training.placed import placed
+from fnn.training.placed import data_on_devices, placed, read_in_order
 
 ROWS, BATCH, CLASSES = 512, 128, 4
 RNG = np.random.default_rng(0)
@@ -51,14 +51,30 @@ def start(name, mesh=None, shard=None):
     )
     ts = fnn.init(task, jax.random.key(0), x[:1])
     task, ts = placed(task, ts, mesh, shard)
-    return task, ts, on_every_device(task.placement, Batch(x, LABELS))
+    return task, ts, Batch(x, LABELS)
 
 
-def epoch(name, mesh=None, shard=None):
-    """The compiled loop over the steps of an epoch."""
-    task, ts, data = start(name, mesh, shard)
+def shuffled(task, data):
+    """Data in memory, which are read in any order."""
     order = on_every_device(task.placement, jnp.arange(ROWS, dtype=jnp.int32))
-    arguments = task, ts, zero_totals(task, ts, data), data, order, 0, ROWS // BATCH
+    return data_on_devices(task, data, in_any_order=True), order
+
+
+def streamed(task, data):
+    """The same rows as they come from an iterable, or in a chunk."""
+    return data_on_devices(task, InBatches.of(data, BATCH)).whole, None
+
+
+def scattered(task, data):
+    """What `shuffled` avoids: each device has some rows, which may be in any batch."""
+    whole, order = shuffled(task, data)
+    return put(whole, task.placement.sharding(task.placement.rows)), order
+
+
+def epoch(name, mesh=None, shard=None, data=shuffled):
+    """The compiled loop over the steps of an epoch."""
+    task, ts, rows = start(name, mesh, shard)
+    arguments = task, ts, zero_totals(task, ts, rows), *data(task, rows), 0, ROWS // BATCH
     return _advance.lower(*arguments, size=None, batch_size=BATCH).compile(OPTIMIZED), bytes_of(ts.params)
 
 
@@ -84,6 +100,27 @@ def test_a_step_sends_the_gradients_and_no_more(name, mesh):
     assert operations[1] < 1.3 / 8 * operations[0]
 
 
+@pytest.mark.parametrize("name", some(("dense", "gru with masks", "convolution"), "dense"))
+def test_batches_of_a_stream_lie_where_they_are_computed(name, mesh):
+    alone, gradients = epoch(name, mesh, data=shuffled)
+    divided, _ = epoch(name, mesh, data=streamed)
+    traffic = sent(divided)
+    assert set(traffic) == {"all-reduce"}
+    assert 0.99 * gradients < traffic["all-reduce"] < gradients + 100
+    whole, own = (program.memory_analysis().argument_size_in_bytes for program in (alone, divided))
+    saved = 7 / 8 * bytes_of(Batch(MODELS[name][0], LABELS)) + 4 * ROWS  # there is no order either
+    assert whole - own == pytest.approx(saved, abs=100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dense", "convolution"])
+def test_rows_in_any_order_would_cost_their_batch_in_every_step(name, mesh):
+    """Why data in memory lie whole on every device."""
+    whole, own = (sent(epoch(name, mesh, data=data)[0]) for data in (shuffled, scattered))
+    batch = bytes_of(MODELS[name][0]) * BATCH / ROWS
+    assert sum(own.values()) > sum(whole.values()) + batch
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dense", "gru with masks"])
 def test_fully_sharded_steps_gather_each_parameter_once(name, mesh):
@@ -100,6 +137,7 @@ def test_fully_sharded_steps_gather_each_parameter_once(name, mesh):
 @pytest.mark.parametrize("name", ["dense", "lstm on ids"])
 def test_evaluation_sends_totals_alone(name, mesh):
     task, ts, data = start(name, mesh)
+    data = read_in_order(task, data, BATCH)
     compiled = jax.jit(measure_all, static_argnums=(0, 4)).lower(task, ts.params, ts.state, data, BATCH)
     assert sum(sent(compiled.compile(OPTIMIZED)).values()) < 100
 
@@ -107,7 +145,8 @@ def test_evaluation_sends_totals_alone(name, mesh):
 @pytest.mark.slow
 def test_predictions_are_gathered_and_no_more(mesh):
     task, ts, data = start("dense", mesh)
-    compiled = predict_in_batches.lower(task, ts.params, ts.state, data.x, BATCH).compile(OPTIMIZED)
+    x = read_in_order(task, data.x, BATCH)
+    compiled = predict_in_batches.lower(task, ts.params, ts.state, x, BATCH).compile(OPTIMIZED)
     assert sum(sent(compiled).values()) <= ROWS * CLASSES * 4 + 100
 
 

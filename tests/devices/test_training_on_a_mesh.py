@@ -1,5 +1,7 @@
 """Eight devices give the numbers of one."""
 
+from collections import Counter
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from helpers import some
 from jax.sharding import PartitionSpec as P
 
 import fnn
+from fnn._core.trees import bytes_of
+from fnn.training import placed
 
 ROWS, CLASSES = 100, 3
 RNG = np.random.default_rng(0)
@@ -137,10 +141,59 @@ def test_one_program_for_all_steps(mesh):
     assert int(ts.step) == 40
 
 
+@pytest.fixture
+def received(monkeypatch):
+    """For all data that is put on devices from here on: its bytes, and the most that one device receives."""
+    found, put = [], placed.put
+
+    def noted(tree, places):
+        given = put(tree, places)
+        if not isinstance(tree, fnn.TrainState):
+            held = Counter()
+            for shard in (shard for leaf in jax.tree.leaves(given) for shard in leaf.addressable_shards):
+                held[shard.device] += shard.data.nbytes
+            # Arrays of the host go to each device at once, not to the first and from there to the others.
+            assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(tree))
+            found.append((bytes_of(tree), max(held.values())))
+        return given
+
+    monkeypatch.setattr(placed, "put", noted)
+    return found
+
+
+def batches_of(size):
+    return [(VECTORS[i : i + size], LABELS[i : i + size]) for i in range(0, ROWS // size * size, size)]
+
+
+def test_devices_receive_only_their_rows(mesh, received):
+    task, data = task_of(fnn.Dense(CLASSES)), (VECTORS, LABELS)
+    ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
+    options = {"mesh": mesh, "verbose": 0}
+    evenly = {
+        "train_step": lambda: fnn.train_step(task, ts, (VECTORS[:48], LABELS[:48]), mesh=mesh),
+        "batches": lambda: fnn.fit(task, ts, batches_of(48), **options),
+        "chunks": lambda: fnn.fit(task, ts, (VECTORS[:96], LABELS[:96]), batch_size=48, chunk_bytes=1400, **options),
+        "evaluate": lambda: fnn.evaluate(task, ts, (VECTORS[:96], LABELS[:96]), batch_size=48, mesh=mesh),
+        "evaluate batches": lambda: fnn.evaluate(task, ts, batches_of(48), batch_size=48, mesh=mesh),
+        "predict": lambda: fnn.predict(task, ts, VECTORS[:96], batch_size=48, mesh=mesh),
+    }
+    for name, call in evenly.items():
+        received.clear()
+        call()
+        assert received, name
+        assert all(8 * own == total for total, own in received), name
+    received.clear()
+    fnn.fit(task, ts, data, batch_size=24, validation_data=(VECTORS[:96], LABELS[:96]), eval_batch_size=48, **options)
+    (every, own), (total, eighth) = received
+    assert every == own
+    assert total == 8 * eighth
+
+
 @pytest.mark.slow
-def test_streams_and_chunks(mesh):
+@pytest.mark.parametrize("size", [30, 24])
+def test_streams_and_chunks(size, mesh):
     task = task_of(MODELS["dropout"][1])
-    batches = [(VECTORS[i : i + 30], LABELS[i : i + 30]) for i in range(0, ROWS, 30)]
+    batches = [(VECTORS[i : i + size], LABELS[i : i + size]) for i in range(0, ROWS, size)]
     ts = fnn.init(task, jax.random.key(1), VECTORS[:1])
     one, other = (fnn.fit(task, ts, batches, epochs=2, verbose=0, mesh=where)[0] for where in (None, mesh))
     same(one, other)
@@ -230,6 +283,11 @@ def test_callbacks_and_finite_checks(mesh):
     hot = task.replace(optimizer=fnn.sgd(1e30))
     with pytest.raises(fnn.NonFiniteError, match="not finite since step 1"):
         trained(hot, data, mesh=mesh, check="finite")
+    batches = batches_of(24)
+    with pytest.raises(fnn.NonFiniteError, match="not finite since step 1") as caught:
+        fnn.fit(hot, fnn.init(hot, jax.random.key(1), VECTORS[:1]), batches, verbose=0, mesh=mesh, check="finite")
+    np.testing.assert_array_equal(caught.value.batch[0], batches[caught.value.step][0])
+    assert caught.value.replay()
 
 
 @pytest.mark.slow
@@ -260,6 +318,19 @@ def test_trials_and_members(mesh):
     other = fnn.ensemble(task, jax.random.key(0), data, mesh=mesh, **options)
     same(one.ts, other.ts)
     same(one.predict(data[0]).mean, other.predict(data[0]).mean)
+
+
+@pytest.mark.slow
+def test_functions_jitted_by_the_user_are_traced_for_each_placement():
+    drop = jax.jit(lambda x, key: fnn.Dropout(0.5).apply({}, {}, x, key=key, train=True)[0])
+    own = fnn.Layer(
+        lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (drop(x, key) if train else x, s)
+    )
+    task, data = task_of(fnn.Sequential(fnn.Dense(8), own, fnn.Dense(CLASSES))), (VECTORS, LABELS)
+    halves = [jax.sharding.Mesh(jax.devices()[i : i + 4], ("data",)) for i in (0, 4)]
+    one, other, last = (trained(task, data, mesh=mesh)[0] for mesh in (None, *halves))
+    same(one, other)
+    same(one, last)
 
 
 @pytest.mark.slow

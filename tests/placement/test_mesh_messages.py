@@ -14,6 +14,17 @@ X = jnp.arange(24.0).reshape(6, 4)
 TASK = fnn.Task(fnn.Sequential(fnn.Dense(3), fnn.Dense(5)), "mse")
 # Rules are checked against the names and sizes of axes alone, so one device may stand in every place.
 MESH = jax.sharding.Mesh(np.array(jax.devices() * 8)[:8].reshape(4, 2), ("data", "model"))
+ONE = jax.make_mesh((1,), ("data",))
+
+
+def inside(mesh, call):
+    with jax.set_mesh(mesh):
+        call()
+
+
+def trials(**options):
+    ts, data = fnn.init(TASK, jax.random.key(0), X), (X, jnp.zeros((6, 5)))
+    fnn.many(lambda rate: fnn.run(TASK, fnn.set_hyper(ts, learning_rate=rate), data, **options), mesh=ONE)(jnp.ones(2))
 
 
 def fit(**options):
@@ -38,5 +49,8 @@ def test_messages():
         "a rule after one that matches the same": lambda: fit(mesh=MESH, shard={"*": P(), "*/kernel": P("model")}),
         "an entry that names no axis": lambda: fit(mesh=MESH, shard={"dense/kernel": P(P.UNCONSTRAINED)}),
         "a mesh without devices": lambda: fit(mesh=MESH.abstract_mesh),
+        "a mesh of jax.set_mesh around the call": lambda: inside(ONE, lambda: fit(mesh=ONE)),
+        "a mesh of jax.set_mesh around trials": lambda: inside(ONE, trials),
+        "a mesh inside a trial that has a device": lambda: trials(mesh=ONE),
     }
     check_messages(Path(__file__).with_name("mesh_messages.txt"), cases)
