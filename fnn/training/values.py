@@ -85,7 +85,7 @@ def _predictions(
     batch: Batch = shape_of(treedef.unflatten([array_spec(*leaf) for leaf in leaves]))
 
     def predict(x: PyTree) -> PyTree:
-        return task.model.apply(*task.model.init(jax.random.key(0), x), x)[0]
+        return task.network.apply(*task.network.init(jax.random.key(0), x), x)[0]
 
     with contextlib.suppress(Exception):
         predictions = jax.eval_shape(predict, batch.x)
