@@ -58,6 +58,10 @@ def dynamic_loss_scale(
       initial_scale: the first scale, default 2^15. Powers of 2 leave the gradients' bits alone.
       growth_interval: steps before the scale is doubled; default 2000, as in Keras and PyTorch.
 
+    Raises:
+      InputError: for a scale outside those bounds, a ``growth_interval`` below 1, and, when a step is traced, for an
+        optimizer whose state changes its shapes or dtypes.
+
     Its state is ``ts.opt_state``, a `LossScaleState` with ``loss_scale``, ``good_steps``, ``skipped`` and ``inner``.
 
     >>> import jax.numpy as jnp, fnn
