@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from .._core.dtypes import at_least_float32, computing_in, floats_in, is_float
 from .._core.trees import shape_of
+from .._core.typed import array_spec
 from .._core.types import Array, DType, Key, PyTree
 from .layer import Layer, Output
 from .observe import carry_note, pair_of
@@ -55,7 +56,7 @@ def _widened(y: Array) -> Array:
 
 
 def _widened_shape(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, at_least_float32(leaf.dtype)) if is_float(leaf) else leaf
+    return array_spec(leaf.shape, at_least_float32(leaf.dtype)) if is_float(leaf) else leaf
 
 
 def _as_before(after: PyTree, before: PyTree) -> PyTree:
