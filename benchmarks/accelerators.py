@@ -3,6 +3,7 @@
     pip install -e ".[tpu,cuda]" flax equinox dm-haiku keras optax
     JAX_PLATFORMS=cpu python benchmarks/accelerators.py --json accelerators.json
     JAX_PLATFORMS=cpu python benchmarks/accelerators.py mlp wide --devices v5e --require 1.0
+    JAX_PLATFORMS=cpu python benchmarks/accelerators.py cnn lstm-1024 --devices v5e --compute-dtype bfloat16 --peers
 
 Nothing runs, so the numbers are the same on every machine. TPUs: the compiler's estimated cycles, summed over a step,
 loops times their rounds. GPUs: the kernels that a step starts. Two comparisons: a step that reads its batch out of
@@ -54,11 +55,14 @@ def shapes(tree: Any, rows: int | None = None) -> Any:
 
 
 def request_of(name: str, workload: w.Workload, rows: int) -> Request:
-    """The program of a library for data of this many rows: a step of a peer, the loop over the steps of fnn."""
+    """The program of a library for data of this many rows: a step of a peer, the loop over the steps of fnn.
+
+    "fnn bfloat16" is fnn with that ``compute_dtype``.
+    """
     x, y = map(jnp.asarray, w.data(workload._replace(steps=1)))
     data = shapes((x, y), rows)
-    if name == "fnn":
-        task = with_fnn.task_of(workload)
+    if is_fnn(name):
+        task = with_fnn.task_of(workload).replace(compute_dtype=name.partition(" ")[2] or None)
         ts = shapes(fnn.init(task, jax.random.key(0), x))
         return (
             _step(task, ts, Batch(*data))
@@ -77,6 +81,11 @@ def request_of(name: str, workload: w.Workload, rows: int) -> Request:
         return epoch.step(fixed, state, counters)
 
     return Request(step, (shapes(epoch.state), counters, fixed), donated=2)
+
+
+def is_fnn(name: str) -> bool:
+    """Whether the library is fnn, in whatever dtype."""
+    return name.partition(" ")[0] == "fnn"
 
 
 def _step(task: fnn.Task, ts: Any, data: Batch) -> Request:
@@ -122,17 +131,17 @@ def step_cost(name: str, compiled: Compiled, steps: int) -> dict[str, float]:
     """The cost of one step; of fnn, its share of what an epoch does once included if ``steps`` is above 1."""
     program = compiled.program
     whole = cost(program, program.entry)
-    if name == "fnn" and steps > 1:
+    if is_fnn(name) and steps > 1:
         inside = cost(program, program.largest_loop())
         whole = {key: inside[key] + (whole[key] - inside[key]) / steps for key in whole}
     return {**whole, "temporaries": compiled.temporaries}
 
 
-def measure(workload: w.Workload, device: str, peers: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+def measure(workload: w.Workload, device: str, libraries: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """A row for each library and comparison."""
     where = target(device)
     for steps in (1, workload.steps):
-        requests = {name: request_of(name, workload, steps * workload.batch) for name in ("fnn", *peers)}
+        requests = {name: request_of(name, workload, steps * workload.batch) for name in libraries}
         for name, compiled in zip(requests, compile_for(where, list(requests.values())), strict=True):
             kind = "step" if steps == 1 else "epoch"
             yield {"workload": workload.name, "device": device, "in": kind, "library": name} | step_cost(
@@ -149,11 +158,13 @@ def table(rows: list[dict[str, Any]]) -> list[tuple[str, float]]:
     for (workload, device, kind), group in groups.items():
         counted = "cycles" if any(row["cycles"] for row in group) else "kernels"
         by_name = {row["library"]: row[counted] for row in group}
-        best = min(value for name, value in by_name.items() if name != "fnn")
-        ratio = best / by_name["fnn"]
-        ratios.append((f"{workload} on {device}, {kind}", ratio))
         cells = "  ".join(f"{name} {value:,.0f}" for name, value in by_name.items())
-        print(f"{workload:8} {device:5} {kind:5} {counted}: {cells}  best peer / fnn {ratio:.2f}", flush=True)
+        if peers := [value for name, value in by_name.items() if not is_fnn(name)]:
+            ratios.append((f"{workload} on {device}, {kind}", min(peers) / by_name["fnn"]))
+            cells += f"  best peer / fnn {ratios[-1][1]:.2f}"
+        for name in (name for name in by_name if is_fnn(name) and name != "fnn"):
+            cells += f"  {name} / fnn {by_name[name] / by_name['fnn']:.2f}"
+        print(f"{workload:8} {device:5} {kind:5} {counted}: {cells}", flush=True)
     return ratios
 
 
@@ -161,14 +172,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workloads", nargs="*", default=list(w.WORKLOADS), help=f"of {', '.join(workloads())}")
     parser.add_argument("--devices", nargs="+", default=["v5e", "v6e", "h200"])
-    parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS)
+    parser.add_argument("--peers", nargs="*", default=PEERS, choices=PEERS)
+    parser.add_argument("--compute-dtype", choices=("bfloat16", "float16"), help="fnn in this dtype too")
     parser.add_argument("--json", help="file to write")
     parser.add_argument("--require", type=float, help="fail if the best peer / fnn is below this anywhere")
     args = parser.parse_args()
+    libraries = ("fnn", *([f"fnn {args.compute_dtype}"] if args.compute_dtype else []), *args.peers)
     rows, ratios = [], []
     for name in args.workloads:
         for device in args.devices:
-            found = list(measure(workloads()[name], device, tuple(args.peers)))
+            found = list(measure(workloads()[name], device, libraries))
             rows += found
             ratios += table(found)
     if args.json:

@@ -115,6 +115,7 @@ from .nn.shape import (
 from .optimizers import schedules
 from .optimizers.base import Optimizer, OptState, apply_updates, from_rule, get_hyper, set_hyper
 from .optimizers.groups import by_path
+from .optimizers.loss_scale import dynamic_loss_scale
 from .optimizers.rules import adadelta, adagrad, adam, adamax, adamw, nadam, rmsprop, sgd
 from .optimizers.transforms import (
     accumulate,
@@ -168,8 +169,8 @@ __all__ = [
     # 3. optimizers
     "Optimizer", "OptState", "apply_updates", "from_rule", "get_hyper", "set_hyper",
     "sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "adamax", "nadam",
-    "accumulate", "averaged", "by_path", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "ema",
-    "freeze", "global_norm", "schedules",
+    "accumulate", "averaged", "by_path", "chain", "clip_by_global_norm", "clip_by_norm", "clip_by_value",
+    "dynamic_loss_scale", "ema", "freeze", "global_norm", "schedules",
     # 4. tasks
     "Task", "TrainState", "Metric", "init", "with_optimizer", "train_step", "train_epoch", "epoch_order", "run",
     "many", "sweep", "Sweep", "ensemble", "Ensemble", "Predictions",

@@ -906,6 +906,7 @@ OPTIMIZER_UNITS = [
     _optimizer(lambda n: fnn.accumulate(fnn.adam(n), 2), fnn.accumulate, name="accumulate"),
     _optimizer(lambda n: fnn.freeze(fnn.adam(n), "dense/*"), fnn.freeze, name="freeze"),
     _optimizer(lambda n: fnn.ema(fnn.sgd(n), 0.9), fnn.ema, name="ema"),
+    _optimizer(lambda n: fnn.dynamic_loss_scale(fnn.adam(n)), fnn.dynamic_loss_scale, name="dynamic_loss_scale"),
     _optimizer(lambda n: fnn.by_path({"head": fnn.adam(n), "*": fnn.sgd(n, 0.5)}), fnn.by_path, name="by_path"),
 ]
 

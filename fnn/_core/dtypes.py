@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import contextvars
+from collections.abc import Iterator, Sequence
 from typing import TypeVar, cast
 
 import jax
@@ -47,6 +49,32 @@ def widened(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.astype(jnp.float32) if is_half(leaf) else leaf, tree)
 
 
+def floats_in(dtype: DType, tree: PyTree) -> PyTree:
+    """A tree with its floating-point leaves in a dtype; integers, booleans and keys are returned as they are."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_float(leaf) and leaf.dtype != dtype else leaf, tree)
+
+
+_computing: contextvars.ContextVar[np.dtype | None] = contextvars.ContextVar("computing", default=None)
+
+
+@contextlib.contextmanager
+def computing_in(dtype: DType) -> Iterator[None]:
+    """Trace a model in this dtype, for layers that make floats of integers.
+
+    The dtype must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
+    """
+    token = _computing.set(jnp.dtype(dtype))
+    try:
+        yield
+    finally:
+        _computing.reset(token)
+
+
+def float_of_integers() -> np.dtype:
+    """The dtype of floats that a layer makes of integers: that of `computing_in`, else float32."""
+    return _computing.get() or jnp.dtype("float32")
+
+
 def sum_of(parts: Sequence[Array]) -> Array:
     """The sum in the widest dtype among the parts, float32 at least."""
     wide = widest(*(part.dtype for part in parts))
@@ -60,3 +88,14 @@ def lift(v: A, like: AnyArray) -> A:
     """
     missing = like.ndim - v.ndim
     return v if missing <= 0 else cast(A, v.reshape((1,) * missing + v.shape))
+
+
+def spread(v: Array, like: Array) -> Array:
+    """``v``, such as a bias, to be added to every row of ``like``.
+
+    Its derivative is a sum over rows. In half precision that is taken in float32 and rounded once: in bfloat16, a sum
+    of more than a few hundred equal numbers stops growing.
+    """
+    wide = at_least_float32(v.dtype)
+    lifted = lift(v, like)
+    return lifted if v.dtype == wide else jnp.broadcast_to(lifted.astype(wide), like.shape).astype(v.dtype)

@@ -229,12 +229,12 @@ class _Trials:
         ts, history = run(task, ts, data, validation_data=validation, callbacks=callbacks, **options)
         size = min(len(fold.test), 256)
 
-        def outputs_of(model: Layer) -> PyTree:
-            return map_batches(lambda rows: model.apply(ts.params, ts.state, rows)[0], x[fold.test], size)
+        def outputs_of(network: Layer) -> PyTree:
+            return map_batches(lambda rows: network.apply(ts.params, ts.state, rows)[0], x[fold.test], size)
 
         scoring = estimator._scoring(task)
-        logits = {} if scoring is task else {"logits": outputs_of(scoring.model)}
-        return ts, {**history, "outputs": outputs_of(task.model), **logits}
+        logits = {} if scoring is task else {"logits": outputs_of(scoring.network)}
+        return ts, {**history, "outputs": outputs_of(task.network), **logits}
 
     def scored(self, found: Sweep, scorer: Callable[..., float], X: ArrayLike, y: ArrayLike) -> Sweep:
         """The results with a score for each trial, in place of the outputs."""

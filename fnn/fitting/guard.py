@@ -203,7 +203,7 @@ def _bad_input(task: Task, batch: Batch) -> str:
 
 def _graph(task: Task, ts: TrainState, x: PyTree) -> Graph:
     """For each layer called by a `Model`, that model and the layers that it reads, by the names of `LayerValues`."""
-    found, _ = graph_of(task.model, ts.params, ts.state, x, train=True)
+    found, _ = graph_of(task.network, ts.params, ts.state, x, train=True)
     names: dict[Source, str] = {}
     counts = Counter[str]()
     for place in found:

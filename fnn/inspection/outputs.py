@@ -61,11 +61,11 @@ def outputs(
     if not wanted or not all(isinstance(name, str) for name in wanted):
         fail("outputs", expected="the name of a layer, or several", got=in_words(names))
     inner = partial(_inner, task.model, cast(tuple[str, ...], wanted))
-    if all(map(is_concrete, jax.tree.leaves((ts, x)))) and _by_row(inner, ts, x):
-        view = task.replace(model=Layer(task.model.init, inner, per_example=task.model.per_example))
+    view = task.replace(model=Layer(task.model.init, inner, per_example=task.model.per_example))
+    if all(map(is_concrete, jax.tree.leaves((ts, x)))) and _by_row(view.network.apply, ts, x):
         found = predict(view, ts, x, batch_size=batch_size)
     else:
-        found = inner(ts.params, ts.state, as_arrays(x))[0]
+        found = view.network.apply(ts.params, ts.state, as_arrays(x))[0]
     return found[names] if isinstance(names, str) else {name: found[name] for name in wanted}
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from .._core.checks import is_concrete
-from .._core.dtypes import is_float
+from .._core.dtypes import floats_in, is_float
 from .._core.errors import fail
 from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
@@ -179,6 +179,8 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
 
     # No traced value may outlive the trace, or jax.checking_leaks would raise.
     def forward(params: PyTree, state: PyTree, x: PyTree, key: Array) -> list[PyTree]:
+        if task.compute_dtype is not None:
+            params, x = floats_in(task.compute_dtype, (params, x))
         unclaimed = {id(leaf): path for path, leaf in paths(params).items()}
         _, seen = observed(task.model, None, params, state, x, key=key, train=True)
         # Inner layers come first and claim their parameters; the rest belongs to the outer layer.

@@ -97,11 +97,30 @@ def known_implementation(implementation: Implementation) -> Implementation:
 def _weights(query: Array, key: Array, see: Array | None) -> Array:
     """``softmax(query key^T / sqrt(size))`` over the steps to see, (batch, heads, time, steps)."""
     wide = at_least_float32(query.dtype)
-    scores = jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=wide) * query.shape[-1] ** -0.5
+    scores = (_products if query.dtype == wide else _half_products)(query, key) * query.shape[-1] ** -0.5
     if see is None:
         return jax.nn.softmax(scores)
     low = jnp.asarray(0.7 * finfo(wide).min, wide)
     return jnp.where(see, jax.nn.softmax(jnp.where(see, scores, low)), jnp.zeros_like(scores))
+
+
+def _products(query: Array, key: Array) -> Array:
+    """The product of each query with each key, (batch, heads, time, steps), in float32 at least."""
+    return jnp.einsum("btnh,bsnh->bnts", query, key, preferred_element_type=at_least_float32(query.dtype))
+
+
+@jax.custom_jvp
+def _half_products(query: Array, key: Array) -> Array:
+    """The same; the gradient at them is rounded to half precision, in which its own products are then computed."""
+    return _products(query, key)
+
+
+@_half_products.defjvp
+def _half_products_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (query, key), (dquery, dkey) = primals, tangents
+    products = _half_products(query, key)
+    tangent = jnp.einsum("btnh,bsnh->bnts", dquery, key) + jnp.einsum("btnh,bsnh->bnts", query, dkey)
+    return products, tangent.astype(products.dtype)
 
 
 def _finite_rows(x: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
-from .._core.dtypes import lift
+from .._core.dtypes import spread
 from .._core.errors import describe, fail, shape_text
 from .._core.flags import flagged
 from .._core.types import Array, ArraySpec, DType, Key, Shape
@@ -96,7 +96,7 @@ def conv(
     kernel = leaf("conv", params, "kernel")
     geometry = _conv_geometry("conv", kernel, x, strides, padding, dilation_rate, groups)
     y = bind_conv(x, kernel, result="y", geometry=geometry)
-    return y + lift(params["bias"], y) if "bias" in params else y
+    return y + spread(params["bias"], y) if "bias" in params else y
 
 
 @flagged
@@ -146,7 +146,7 @@ def depthwise_conv(
     _check_depthwise(kernel, x)
     geometry = _conv_geometry("depthwise_conv", kernel, x, strides, padding, dilation_rate, x.shape[-1])
     y = bind_conv(x, kernel, result="y", geometry=geometry)
-    return y + lift(params["bias"], y) if "bias" in params else y
+    return y + spread(params["bias"], y) if "bias" in params else y
 
 
 @flagged
@@ -203,7 +203,7 @@ def conv_transpose(
     kernel = leaf("conv_transpose", params, "kernel")
     geometry = _transposed_geometry(kernel, x, strides, padding, output_padding, dilation_rate)
     y = bind_conv(x, jnp.swapaxes(kernel, -1, -2), result="x", geometry=geometry)
-    return y + lift(params["bias"], y) if "bias" in params else y
+    return y + spread(params["bias"], y) if "bias" in params else y
 
 
 def _check_groups(where: str, in_features: int, filters: int, groups: int) -> None:

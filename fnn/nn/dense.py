@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_same_dtype, leaf
 from .._core.described import described
-from .._core.dtypes import lift
+from .._core.dtypes import spread
 from .._core.errors import describe, fail, shape_text
 from .._core.flags import flagged
 from .._core.types import Array, ArraySpec, DType, Key
@@ -69,7 +69,7 @@ def dense(params: Mapping[str, Array], x: Array) -> Array:
     kernel: Array = leaf("dense", params, "kernel")
     _check_operands(kernel, params.get("bias"), x)
     y = x @ kernel
-    return y + lift(params["bias"], y) if "bias" in params else y
+    return y + spread(params["bias"], y) if "bias" in params else y
 
 
 def _check_operands(kernel: Array, bias: Array | None, x: Array) -> None:

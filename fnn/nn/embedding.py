@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import NamedTuple, Unpack
 
 import jax
@@ -16,7 +15,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
 from .._core.context import setting
 from .._core.described import described
-from .._core.dtypes import is_float, lift
+from .._core.dtypes import at_least_float32, float_of_integers, is_float, lift
 from .._core.errors import describe, fail
 from .._core.sharding import is_divided
 from .._core.types import Array, ArraySpec, DType, Key, PyTree
@@ -109,7 +108,25 @@ def take_rows(table: Array, ids: Array) -> Array:
     ids = _wide(ids)
     # Indexing would count negative ids from the end; here they are out of range.
     ids = jnp.where(ids < 0, jnp.full_like(ids, table.shape[0]), ids)
+    wide = at_least_float32(table.dtype)
+    return _take_many(table, ids) if table.dtype == wide else _take_half(table, ids)
+
+
+def _take_many(table: Array, ids: Array) -> Array:
     return table.at[ids].get(mode="fill", fill_value=jnp.nan)
+
+
+@jax.custom_jvp
+def _take_half(table: Array, ids: Array) -> Array:
+    """Rows of a table in half precision, whose gradient adds up rows in float32."""
+    return _take_many(table, ids)
+
+
+@_take_half.defjvp
+def _take_half_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) -> tuple[Array, Array]:
+    table, ids = primals
+    # In bfloat16, a sum of more than a few hundred equal rows stops growing.
+    return _take_half(table, ids), _take_many(tangents[0].astype(jnp.float32), ids).astype(table.dtype)
 
 
 def ids_as(inner: PyTree, outer: PyTree) -> contextlib.AbstractContextManager[None]:
@@ -257,10 +274,15 @@ def one_hot(ids: PyTree, num_classes: int | None = None, dtype: DType = jnp.floa
 
 
 @described
-def OneHot(num_classes: int, *, dtype: DType = jnp.float32, name: str = "one_hot") -> Layer:
+def OneHot(num_classes: int, *, dtype: DType | None = None, name: str = "one_hot") -> Layer:
     """Integers as one-hot rows, (batch, ...) to (batch, ..., num_classes).
 
-    Arguments and errors as in `one_hot`; ``name`` is the base name in `Sequential`.
+    Arguments and errors as in `one_hot`, except that ``dtype`` is a task's ``compute_dtype`` by default, if it has
+    one; ``name`` is the base name in `Sequential`.
     """
     check_count("OneHot", "num_classes", num_classes)
-    return stateless(partial(one_hot, num_classes=num_classes, dtype=dtype), name, "OneHot", mask="keep")
+
+    def rows(ids: PyTree) -> Array:
+        return one_hot(ids, num_classes, float_of_integers() if dtype is None else dtype)
+
+    return stateless(rows, name, "OneHot", mask="keep")

@@ -16,7 +16,7 @@ import numpy as np
 
 from .._core.checks import check_count, check_range, check_same_dtype, leaf
 from .._core.described import described
-from .._core.dtypes import lift
+from .._core.dtypes import spread
 from .._core.errors import describe, fail
 from .._core.flags import flagged
 from .._core.random import split
@@ -169,14 +169,14 @@ def _projected(where: str, params: Params, query: Array, value: Array, key: Arra
             fail(where, expected=expected, got=describe(x))
         check_same_dtype(f"{where}, {name}", x, kernel)
         y = jnp.einsum("btf,fnh->btnh", x, kernel)
-        heads[name] = y + lift(part["bias"], y) if "bias" in part else y
+        heads[name] = y + spread(part["bias"], y) if "bias" in part else y
     return _Heads(**heads)
 
 
 def _joined(params: Params, y: Array) -> Array:
     part = leaf("multi_head_attention", params, "output")
     y = jnp.einsum("btnh,nhf->btf", y, leaf("multi_head_attention, output", part, "kernel"))
-    return y + lift(part["bias"], y) if "bias" in part else y
+    return y + spread(part["bias"], y) if "bias" in part else y
 
 
 def _attended(

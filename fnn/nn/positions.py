@@ -10,7 +10,7 @@ import numpy as np
 from .._core.arrays import as_array
 from .._core.checks import check_count, check_float, check_range, check_same_dtype, leaf
 from .._core.described import described
-from .._core.dtypes import at_least_float32
+from .._core.dtypes import at_least_float32, spread
 from .._core.errors import counted, describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Key, Params, PyTree, Scalar, State
@@ -170,7 +170,7 @@ def PositionEmbedding(
             if x.shape[-1] != table.shape[-1]:
                 fail(where, expected=f"x of width {table.shape[-1]}, that of its embeddings", got=describe(x))
             rows = table[: len(positions)] if isinstance(positions, np.ndarray) else take_rows(table, positions)
-            return x + rows[None]
+            return x + spread(rows, x)
 
         return over_steps(where, add, x), state
 

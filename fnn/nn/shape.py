@@ -11,10 +11,10 @@ import numpy as np
 
 from .._core.checks import check_count, check_float, check_inside, real_numbers
 from .._core.described import described, in_words
-from .._core.dtypes import at_least_float32, lift
+from .._core.dtypes import at_least_float32, float_of_integers, is_float, lift
 from .._core.errors import counted, describe, fail, shape_text
 from .._core.types import Array, ArrayLike, Shape
-from .layer import Layer, param_dtype, stateless
+from .layer import Layer, stateless
 from .observe import moved
 from .windows import Pairs, Sides, Size, check_sides, check_sizes, per_axis, sides_of, spatial_rank
 
@@ -201,7 +201,7 @@ def UpSampling(size: Size = 2, interpolation: str = "nearest", *, name: str = "u
 
 @described
 def Rescaling(scale: ArrayLike, offset: ArrayLike = 0.0, *, name: str = "rescaling") -> Layer:
-    """Rescale the input, ``y = scale * x + offset``; integers become float32.
+    """Rescale the input, ``y = scale * x + offset``; integers become float32, or a task's ``compute_dtype``.
 
     Args:
       scale, offset: a number, or one for each channel. ``Rescaling(1 / 255)`` takes bytes to [0, 1], and
@@ -220,7 +220,7 @@ def Rescaling(scale: ArrayLike, offset: ArrayLike = 0.0, *, name: str = "rescali
             check_inside("Rescaling", argument, numbers, -np.inf, np.inf, open_low=False)
 
     def rescale(x: Array) -> Array:
-        dtype = param_dtype(x)
+        dtype = x.dtype if is_float(x) else float_of_integers()
         wide = at_least_float32(dtype)
         a, b = jnp.asarray(scale, wide), jnp.asarray(offset, wide)
         if any(v.shape not in ((), (1,), x.shape[-1:]) for v in (a, b)):

@@ -371,7 +371,7 @@ class _Labels:
     def __init__(self, task: Task, ts: TrainState, data: Batch) -> None:
         paths: list[tuple[str, ...]] = []
         with observe(lambda trace: paths.append(trace.path)):
-            apply = partial(task.model.apply, key=jax.random.key(0), train=True)
+            apply = partial(task.network.apply, key=jax.random.key(0), train=True)
             jax.eval_shape(apply, ts.params, ts.state, resized(data.x, 2))
         self.name = task.model.name
         self.paths = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}

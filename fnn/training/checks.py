@@ -110,7 +110,7 @@ def _steps_hint(
         return ""
     calls: list[Trace] = []
     with observe(calls.append):
-        jax.eval_shape(task.model.apply, ts.params, ts.state, batch.x)
+        jax.eval_shape(task.network.apply, ts.params, ts.state, batch.x)
     recurrent = next((call for call in reversed(calls) if call.layer.kind in _RECURRENT), None)
     if len(out) > 2 >= len(wanted):
         if recurrent is not None and _shape(recurrent.y)[:2] == out[:2]:
@@ -145,7 +145,7 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
                 limits[path] = kind, count
 
         with observe_ids(note):
-            return task.model.apply(params, state, x)[0]
+            return task.network.apply(params, state, x)[0]
 
     jax.eval_shape(forward, *shape_of((ts.params, ts.state, x)))
     return limits
@@ -170,7 +170,7 @@ def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:
         return "Are x and y swapped?"
     axis = _missing_axis(task, ts, x, is_batch=y is not None)
     try:
-        params, _ = jax.eval_shape(task.model.init, ts.key, x)
+        params, _ = jax.eval_shape(task.network.init, ts.key, x)
     except Exception:  # the model takes no such input, and the error already says so
         return axis
     want, have = paths(params), paths(ts.params)
@@ -190,7 +190,7 @@ def _missing_axis(task: Task, ts: TrainState, x: PyTree, is_batch: bool) -> str:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                jax.eval_shape(task.model.apply, ts.params, ts.state, given)
+                jax.eval_shape(task.network.apply, ts.params, ts.state, given)
         except Exception:  # whatever a layer says of it
             return False
         return True
@@ -246,7 +246,7 @@ def check_params(task: Task, ts: TrainState, x: PyTree) -> None:
     if not differ and len(want) == len(have):
         return
     # Where the model refuses the input, its layer says so.
-    jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, x)
+    jax.eval_shape(lambda p, s, x: task.network.apply(p, s, x)[0], ts.params, ts.state, x)
     hint = "Is it the state of another model? Make one for this task with fnn.init(task, key, x[:1])."
     if got := other_entries(want, have):
         fail("state", expected="the parameters of the task's model", got=got, hint=hint)

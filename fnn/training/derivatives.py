@@ -43,7 +43,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
     check_state(ts)
     size_of(batch, "batch")
     check_params(task, ts, batch.x)
-    out = jax.eval_shape(lambda p, s, x: task.model.apply(p, s, x)[0], ts.params, ts.state, batch.x)
+    out = jax.eval_shape(lambda p, s, x: task.network.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     for own in (part.of("predictions", out) for part in task.parts):
         if isinstance(own, Masked):
             hint = "With return_sequences=False in the last recurrent layer there is one output for each example."

@@ -42,6 +42,6 @@ def predict_in_batches(task: Task, params: PyTree, state: PyTree, x: PyTree, bat
 
     def outputs_of(rows: PyTree) -> PyTree:
         with placing(task.placement):
-            return task.model.apply(params, state, by_row(rows))[0]
+            return task.network.apply(params, state, by_row(rows))[0]
 
     return everywhere(task.placement, map_batches(outputs_of, x, batch_size))

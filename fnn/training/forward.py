@@ -51,7 +51,7 @@ def forward(
     """The outputs of a task's model, and its new state."""
     with noting_inputs():
         with noted(f"model {task.model.name!r}", innermost=True):
-            out = task.model.apply(params, state, x, key=key, train=train)
+            out = task.network.apply(params, state, x, key=key, train=train)
             predictions, state = pair_of("apply", "y, state", out)
         return outputs_of(task, predictions), state
 

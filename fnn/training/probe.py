@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from .._core.jaxprs import trace_state
 from .._core.types import Array, PyTree
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, call_name, carry_note, observe
+from ..nn.precision import applied_in
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import outputs_of
 from .segments import zeros
@@ -71,11 +72,20 @@ def _tapped(y: PyTree, probe: PyTree) -> PyTree:
 
 
 def observed(
-    model: Layer, probes: ByLayer | None, params: PyTree, before: PyTree, x: PyTree, *, key: Array | None, train: bool
+    model: Layer,
+    probes: ByLayer | None,
+    params: PyTree,
+    before: PyTree,
+    x: PyTree,
+    *,
+    key: Array | None,
+    train: bool,
+    dtype: str | None = None,
 ) -> tuple[Output, dict[str, Trace]]:
     """The model's output, and a `Trace` of each layer by name in order of computation.
 
     ``probes`` has for each layer a tree like the floats of its output; the derivative by it is that by the output.
+    The model is computed in ``dtype``, as in `Task`.
     """
     seen: dict[str, Trace] = {}
     here = trace_state()
@@ -90,19 +100,23 @@ def observed(
         seen[name] = trace._replace(y=y)
         return y
 
-    with observe(note):
-        y, state = model.apply(params, before, x, key=key, train=train)
-    if not seen or next(reversed(seen.values())).y is not y:
-        y = y if probes is None else _tapped(y, probes[""])
-        seen[""] = Trace((), model, params, before, x, y)
-    return (y, state), seen
+    def apply(params: PyTree, before: PyTree, x: PyTree, **options: Any) -> Output:
+        with observe(note):
+            y, state = model.apply(params, before, x, **options)
+        if not seen or next(reversed(seen.values())).y is not y:
+            y = y if probes is None else _tapped(y, probes[""])
+            seen[""] = Trace((), model, params, before, x, y)
+        return y, state
+
+    apply = apply if dtype is None else applied_in(dtype, apply)
+    return apply(params, before, x, key=key, train=train), seen
 
 
 def _probes(task: Task, ts: TrainState, x: PyTree) -> ByLayer:
     """Zeros for each float in the output of each layer."""
 
     def forward(params: PyTree, state: PyTree, x: PyTree, key: Array) -> ByLayer:
-        _, seen = observed(task.model, None, params, state, x, key=key, train=True)
+        _, seen = observed(task.model, None, params, state, x, key=key, train=True, dtype=task.compute_dtype)
         floats = {name: jax.tree.map(lambda a: a if is_float(a) else None, trace.y) for name, trace in seen.items()}
         return OrderedDict(floats)
 
@@ -129,13 +143,16 @@ def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
         pair: tuple[PyTree, ByLayer], state: PyTree, x: PyTree, *, key: Array | None = None, train: bool = False
     ) -> Output:
         params, probes = pair
-        (out, state), seen = observed(task.model, probes, params, state, x, key=key, train=train)
+        (out, state), seen = observed(
+            task.model, probes, params, state, x, key=key, train=train, dtype=task.compute_dtype
+        )
         return out, (state, outputs_of(task, out).scores, OrderedDict((name, trace.y) for name, trace in seen.items()))
 
     penalties = task.penalties
     probed = task.replace(
         model=Layer(task.model.init, apply),
         metrics=(),
+        compute_dtype=None,
         penalty=(lambda pair: sum_of([penalty(pair[0]) for penalty in penalties])) if penalties else None,
     )
     start = ts._replace(params=(ts.params, _probes(task, ts, batch.x)))

@@ -110,7 +110,7 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
     x = example_of("init", x)
     init_key, train_key = split(key, 2)
     with noted(f"model {task.model.name!r}", innermost=True):
-        params, state = pair_of("init", "params, state", task.model.init(init_key, x))
+        params, state = pair_of("init", "params, state", task.network.init(init_key, x))
     check_output(task, params, state, x)
     if task.model.per_example and added_losses(state):
         hint = "Its loss term depends on the whole batch; keep per_example=False."

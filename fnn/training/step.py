@@ -5,11 +5,13 @@ from __future__ import annotations
 import jax
 from jax.sharding import Mesh
 
+from .._core.dtypes import widened
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..optimizers.base import apply_updates
+from ..optimizers.loss_scale import chosen, loss_scale_of, was_made
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
 from .checks import check_opt_state, check_params
@@ -25,15 +27,18 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
     batch = neutralize_zero_weights(task.model, divided(task, batch))
     key = jax.random.fold_in(ts.key, ts.step)
+    scale = loss_scale_of(ts.opt_state)
 
     def loss_fn(params: PyTree) -> tuple[Array, tuple[PyTree, Totals]]:
         with jax.named_scope("model"):
             outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
         with jax.named_scope("loss"):
             loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
-        return loss, (state, totals)
+        return loss if scale is None else loss * scale.astype(loss.dtype), (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(at_work(task, ts.params))
+    if scale is not None:
+        grads = jax.tree.map(lambda g: g / scale.astype(g.dtype), widened(grads))
     return grads, state, totals
 
 
@@ -48,6 +53,8 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
             params = _constrained_where_trained(task, ts.params, params)
         if task.constraint is not None:
             params = task.constraint(params)
+        if (made := was_made(ts.opt_state, opt_state)) is not None:
+            params, state = chosen(made, (params, state), (ts.params, ts.state))
     ts = at_home(task, TrainState(params, state, opt_state, ts.key, ts.step + 1))
     return ts, everywhere(task.placement, totals)
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from .._core.checks import check_accepts, refuse_uncalled, renamed
 from .._core.described import Config, Described, in_words, unshared, written
-from .._core.errors import describe, fail, noted
+from .._core.errors import describe, fail, listed, noted
 from .._core.sharding import Placement
 from .._core.trees import paths, shape_of
-from .._core.types import Array, PyTree
+from .._core.types import Array, DType, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
+from ..nn.precision import in_dtype
 from ..optimizers.base import OptimizerLike
+from ..optimizers.loss_scale import dynamic_loss_scale
 from ..optimizers.rules import get_optimizer, is_optimizer
 from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
 
@@ -40,11 +44,15 @@ class Task(Described):
         ``fnn.penalties.max_norm(3.0)``.
       loss_weights: with losses by output, numbers in the form of the metrics; default 1 each. 0 leaves a loss out, even
         if it is not finite.
+      compute_dtype: the dtype of the model's arithmetic, "bfloat16", "float16", "float32" or "float64"; default that of
+        its parameters. Parameters and inputs are cast to it for the model alone: parameters, slots, running statistics,
+        losses and metrics stay in float32 at least. "float16" adds `fnn.dynamic_loss_scale` to the optimizer.
 
     Raises:
       InputError: for unknown names, a model that is not a `Layer`, a penalty or constraint that is not callable, two
         metrics of the same name, or one named "loss"; for metrics or weights of an output without a loss; for names
-        that would stand twice in the history, such as an output named "val".
+        that would stand twice in the history, such as an output named "val"; for another ``compute_dtype``, and for
+        float64 where JAX has it disabled.
 
     Names are looked up when the task is made: ``task.loss`` is a function and ``task.metrics`` a tuple of `Metric`.
     Two tasks made alike are equal and share their compiled programs. With losses by output, targets (and sample
@@ -66,6 +74,7 @@ class Task(Described):
     constraint: Callable[[PyTree], PyTree] | None
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
+    compute_dtype: str | None
     placement: Placement | None  # where it is trained, by which compiled programs differ; no part of the description
     former: tuple[OptimizerLike, ...] = dataclasses.field(compare=False)  # the optimizers that `replace` replaced
 
@@ -83,6 +92,7 @@ class Task(Described):
         constraint: Callable[[PyTree], PyTree] | None = None,
         *,
         loss_weights: PyTree = None,
+        compute_dtype: DType | None = None,
     ) -> None:
         """Look up names and check the parts."""
         if not (isinstance(model, Layer) and callable(model.init) and callable(model.apply)):
@@ -98,22 +108,25 @@ class Task(Described):
         _check_order(loss, optimizer)
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
-        defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
+        compute_dtype = None if compute_dtype is None else _compute_dtype(compute_dtype)
+        defaults = {"optimizer": "adam", "metrics": ()}
         given = {"loss": loss, "optimizer": optimizer, "metrics": metrics, "penalty": penalty, "constraint": constraint}
-        given |= {"loss_weights": loss_weights}
+        given |= {"loss_weights": loss_weights, "compute_dtype": compute_dtype}
         fields = {
             "model": model,
             "loss": found.loss,
-            "optimizer": get_optimizer(optimizer),
+            "optimizer": _scaled(get_optimizer(optimizer)) if compute_dtype == "float16" else get_optimizer(optimizer),
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,
             "parts": found.parts,
             "without_loss": found.without_loss,
+            "compute_dtype": compute_dtype,
             "placement": None,
             "former": (),
         }
-        written = {name: unshared(value) for name, value in given.items() if name == "loss" or value != defaults[name]}
+        given = {name: value for name, value in given.items() if name == "loss" or value != defaults.get(name)}
+        written = {name: unshared(value) for name, value in given.items()}
         for name, value in (*fields.items(), ("config", Config(Task, (model,), written))):
             object.__setattr__(self, name, value)
 
@@ -140,6 +153,11 @@ class Task(Described):
         other.__dict__.pop("equality_key", None)  # computed from the fields when it is asked for
         return other
 
+    @functools.cached_property
+    def network(self) -> Layer:
+        """The model as training, evaluation and prediction apply it: in the compute dtype."""
+        return self.model if self.compute_dtype is None else in_dtype(self.compute_dtype, self.model)
+
     @property
     def penalties(self) -> tuple[Callable[[PyTree], Array], ...]:
         """The penalty of the model's layers and that of the task, those that there are."""
@@ -154,6 +172,27 @@ class Task(Described):
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
         return self.equality_key.traced
+
+
+def _compute_dtype(dtype: DType) -> str:
+    """The name of a dtype to compute in; another one is refused."""
+    known = "bfloat16", "float16", "float32", "float64"
+    try:
+        name = jnp.dtype(dtype).name
+    except TypeError:
+        name = in_words(dtype)
+    if name not in known:
+        fail("Task", expected=f"compute_dtype to be {listed(known)}", got=name)
+    if name == "float64" and jax.dtypes.canonicalize_dtype(name) != jnp.float64:
+        hint = 'Enable it first: jax.config.update("jax_enable_x64", True).'
+        fail("Task", expected="a compute_dtype that JAX has enabled", got="float64", hint=hint)
+    return name
+
+
+def _scaled(optimizer: OptimizerLike) -> OptimizerLike:
+    """The optimizer with a loss scale, which it may have already."""
+    call = getattr(optimizer, "config", None)
+    return optimizer if call is not None and call.make is dynamic_loss_scale else dynamic_loss_scale(optimizer)
 
 
 def _check_order(loss: object, optimizer: object) -> None:

@@ -81,7 +81,7 @@ def _predictions(task: Task, shapes: Signature) -> list[tuple[OutputLoss, PyTree
     batch: Batch = shapes.tree()
 
     def predict(x: PyTree) -> PyTree:
-        return task.model.apply(*task.model.init(jax.random.key(0), x), x)[0]
+        return task.network.apply(*task.network.init(jax.random.key(0), x), x)[0]
 
     with contextlib.suppress(Exception):
         predictions = jax.eval_shape(predict, batch.x)

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 import jax.numpy as jnp
 from jax import lax
 
-from ..._core.dtypes import lift
+from ..._core.dtypes import lift, spread
 from ..._core.sharding import is_divided
 from ..._core.types import Array, Shape
 from ..activations import linear, relu, sigmoid, tanh
@@ -193,7 +193,7 @@ def _gru_after_forcing(d: Weights, dzx: Array, hs: Array, slopes: Arrays) -> tup
     du = all_steps(hs, d.recurrent)
     if d.bias is not None:
         z, r, q = _split(du, 3)
-        du = jnp.concatenate([z, r, q + lift(d.bias, q)], axis=-1)
+        du = jnp.concatenate([z, r, q + spread(d.bias, q)], axis=-1)
     return dzx, du
 
 

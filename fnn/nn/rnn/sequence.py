@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..._core.checks import check_same_dtype, leaf
-from ..._core.dtypes import lift
+from ..._core.dtypes import spread
 from ..._core.errors import describe, fail, shape_text, with_article
 from ..._core.typed import tree_map
 from ..._core.types import Array, PyTree, Shape
@@ -163,7 +163,7 @@ def _project(kernel: Array, bias: Array | None, x: Array, lazy: bool = False) ->
         return Rows.of(table, x) if lazy else take_rows(table, x)
     else:
         y = take_rows(kernel, x)
-    return y if bias is None else y + lift(bias, y)
+    return y if bias is None else y + spread(bias, y)
 
 
 def _split_weights(where: str, kind: Cell[Carry], params: Mapping[str, Array]) -> tuple[Array, Array | None, Weights]:
