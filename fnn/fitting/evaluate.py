@@ -23,6 +23,7 @@ from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
 from .inputs import CHUNK_BYTES, Data
+from .logits import check_logits
 from .progress import Scores, as_floats
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
@@ -59,6 +60,8 @@ def arrays_to_measure(task: Task, ts: TrainState, data: Batch, where: str, chunk
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
+    if where != "validation_data":  # fit has checked the training data
+        check_logits(task, ts, expected, data.x, "evaluate")
     return on_every_device(task.placement, on_device(data)) if chunk_bytes is None else inputs.Slices(data, rows)
 
 

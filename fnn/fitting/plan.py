@@ -29,6 +29,7 @@ from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import CHUNK_BYTES, ClassWeight, Data
+from .logits import check_logits
 from .sources import ArraySource, ChunkSource, Source, StepHooks
 from .streams import StreamSource, is_repeatable
 
@@ -202,6 +203,7 @@ def _arrays(
     expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes("fit", size, batch_size, drop)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
+    check_logits(task, ts, expected, data.x, "fit")
     if options.validation_split:
         data, held_out = inputs.split_validation(data, options.validation_split)
         check_sizes("fit", rows_of(data), batch_size, drop)
