@@ -479,19 +479,15 @@ def _is_log_softmax(made_by: Makers, eqn: JaxprEqn) -> bool:
         logs, offset = both.invars if _maker(made_by, both.invars[0], "log") else both.invars[::-1]
     if (log := _maker(made_by, logs, "log")) is None:
         return False
-    below = log.invars[0]
-    if absolute := _maker(made_by, below, "abs"):
-        below = absolute.invars[0]
-    summed = _sum_of(made_by, below)
-    exp = None if summed is None else _maker(made_by, summed, "exp")
-    if exp is None:
+    absolute = _maker(made_by, log.invars[0], "abs")
+    summed = _sum_of(made_by, (absolute or log).invars[0])
+    if summed is None or (exp := _maker(made_by, summed, "exp")) is None:
         return False
     if offset is None:
         return _is_same(made_by, exp.invars[0], z)
-    shifted = _maker(made_by, exp.invars[0], "sub")
-    return shifted is not None and all(
-        _is_same(made_by, a, b) for a, b in zip(shifted.invars, (z, offset), strict=True)
-    )
+    if (shifted := _maker(made_by, exp.invars[0], "sub")) is None:
+        return False
+    return _is_same(made_by, shifted.invars[0], z) and _is_same(made_by, shifted.invars[1], offset)
 
 
 def _is_nan_test(made_by: Makers, v: Value) -> bool:

@@ -58,9 +58,10 @@ def _optimizer(
         return delta, {slots[letter]: value for letter, value in new.items() if value is not None}
 
     starts = {slot: fills.get(slot, zeros_like) for slot in slots.values()}
-    return from_rule(
+    made = from_rule(
         lifted, starts, hyper, decay=decay, weight_decay=weight_decay, weight_decay_where=weight_decay_where
     )
+    return made.replace(rules=1)
 
 
 def _epsilon(given: Number | None) -> Number:

@@ -16,7 +16,7 @@ from .._core.trees import paths, shape_of
 from .._core.types import Array, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
-from ..optimizers.base import OptimizerLike
+from ..optimizers.base import OptimizerLike, check_rule
 from ..optimizers.rules import get_optimizer, is_optimizer
 from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
 
@@ -97,6 +97,8 @@ class Task(Described):
             if fn is not None:
                 check_accepts("Task", f"{name}(params)", fn, 1)
         _check_order(loss, optimizer)
+        rule = get_optimizer(optimizer)
+        check_rule("Task, optimizer", rule)
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         defaults = {"optimizer": "adam", "metrics": (), "penalty": None, "constraint": None, "loss_weights": None}
@@ -105,7 +107,7 @@ class Task(Described):
         fields = {
             "model": model,
             "loss": found.loss,
-            "optimizer": get_optimizer(optimizer),
+            "optimizer": rule,
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,
