@@ -14,6 +14,7 @@ from .._core.trees import shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, Key, PyTree
 from ..losses.facts import activation_of, expects, loss_name
+from ..metrics.names import check_bounded_scores
 from ..nn.observe import noted_input, noting_inputs, pair_of
 from .batch import Signature
 from .outputs import OutputLoss, Path, check_outputs, leaf_paths
@@ -104,6 +105,8 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[
                 refuse_probabilities(part, got)
             if ending.activation is None and not ending.is_product and path not in outputs.activated:
                 unclear.append(part.path)
+        elif len(own) == 1 and (own[0][1].is_product or own[0][1].activation == "tanh"):
+            check_bounded_scores(part.metrics)
     # Otherwise the loss of training would not be that of evaluation.
     if outputs.activated and _activated_in_training(task, *shapes) != outputs.activated:
         hint = "Put layers that act in training alone, such as Dropout, before the activation."
