@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
 from typing import cast
 
 import jax
@@ -129,6 +130,10 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
             hint += f" For an endless one, pass {option}."
             expected = f"{name} that can be iterated over once per epoch"
             fail("fit", expected=expected, got=kind_of(stream), hint=hint)
+    if options.steps_per_epoch is not None and isinstance(validating, Iterator) and length_hint(validating, -1) < 0:
+        hint = "It may be endless, as the data with steps_per_epoch. Pass a list if it ends."
+        got = f"{kind_of(validating)} without it"
+        fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
     hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
