@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from .._core.checks import check_count, renamed
-from .._core.errors import InputError, fail
+from .._core.errors import InputError, fail, located
 from .._core.inputs import as_arrays, leaves, on_device
 from .._core.sharding import on_every_device
 from .._core.typed import jit
@@ -22,6 +22,7 @@ from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
+from .batches import input_batches, is_batches, with_hint
 from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
 from .progress import Scores, as_floats
@@ -132,7 +133,7 @@ def evaluate(
     return Scores(logs)
 
 
-@renamed(verbose="it without verbose: it prints nothing", steps="the examples as one array")
+@renamed(verbose="it without verbose: it prints nothing", steps="itertools.islice(batches, steps)")
 def predict(
     task: Task,
     ts: TrainState,
@@ -147,8 +148,10 @@ def predict(
     Args:
       task, ts: the `Task` and the `TrainState`.
       x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
-        ones are read in chunks.
-      batch_size: examples computed at a time; default 256.
+        ones are read in chunks. Or an iterable of batches that ends, such as a data loader, an `fnn.data.Stream`, a
+        generator or a list of pairs, of inputs alone or as `evaluate` takes them: of a tuple or list, ``(x, y)`` or
+        ``(x, y, sample_weight)``, the first entry is the input. A list of arrays is several inputs.
+      batch_size: examples computed at a time, at most; default 256.
       mesh, shard: several devices, as in `fit`; default one device.
 
     Returns:
@@ -161,6 +164,12 @@ def predict(
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
     task, ts = placed(task, ts, mesh, shard)
+    if is_batches(x):
+        parts = []
+        for i, part in enumerate(input_batches(x)):
+            with located(f"x, batch {i}"):
+                parts.append(predict(task, ts, part, batch_size=batch_size))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
@@ -168,13 +177,11 @@ def predict(
             inputs.check_finite(part, "x", i * rows)
         parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    size = size_of(x, "x")
     try:
+        size = size_of(x, "x")
         check_input(task, ts, x)
     except InputError as error:
-        if isinstance(x, tuple) and len(x) in (2, 3):
-            raise type(error)(f"{error} If y is among them, leave it out: predict takes x alone.") from None
-        raise
+        raise with_hint(error, x) from None
     inputs.check_finite(x, "x")
     return predict_in_batches(
         task, ts.params, ts.state, on_every_device(task.placement, on_device(x)), min(int(batch_size), size)

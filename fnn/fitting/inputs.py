@@ -172,7 +172,7 @@ def check_ends(call: str, stream: object, option: str) -> None:
     """Refuse an iterable that is known to be endless, for which ``option`` is the number of batches to read."""
     endless = isinstance(stream, (itertools.cycle, itertools.count, itertools.repeat))
     if endless and operator.length_hint(stream, -1) < 0:
-        hint = f"Pass {option}, the number of batches to read."
+        hint = f"Pass {option}, the number of batches to read." if option else "Write itertools.islice(x, count)."
         fail(call, expected="an iterable that ends", got=f"{kind_of(stream)}, which is endless", hint=hint)
 
 

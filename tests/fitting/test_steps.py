@@ -389,9 +389,7 @@ def test_errors_of_steps(data, options, message, ts):
 
 
 def test_steps_per_epoch_with_an_iterator_to_validate_on_needs_validation_steps(ts):
-    with pytest.raises(
-        fnn.InputError, match=r"validation_steps with an iterator .*, got a generator without"
-    ):
+    with pytest.raises(fnn.InputError, match=r"validation_steps with an iterator .*, got a generator without"):
         fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=endless(), batch_size=None)
     fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=iter(BATCHES), batch_size=None)
 
