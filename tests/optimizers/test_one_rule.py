@@ -75,3 +75,32 @@ def test_a_transform_after_the_rule_is_reported():
         late = fnn.chain(fnn.sgd(2.0), CLIP)
     step, _ = late.update(jnp.ones(1), late.init(jnp.ones(1)))
     assert float(step[0]) == -1
+
+
+PARAMS = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "adamax", "nadam"])
+@pytest.mark.parametrize(
+    ("given", "got"),
+    [(MODEL, r"Dense\(2\)"), (PARAMS, "a dict"), (list(PARAMS.values()), "a list"), (fnn.penalties.l2(0.1), "l2")],
+    ids=["model", "dict", "list", "penalty"],
+)
+def test_rules_refuse_what_other_libraries_pass_first(name, given, got):
+    message = rf"{name}: expected learning_rate to be a number or a schedule, got {got}.*write numbers alone"
+    with pytest.raises(fnn.InputError, match=message):
+        getattr(fnn, name)(given, 1e-3)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fnn.clip_by_norm(MODEL),
+        lambda: fnn.ema("adam", MODEL),
+        lambda: fnn.schedules.exponential_decay(MODEL, 10, 0.9),
+        lambda: fnn.sgd(0.1, MODEL),
+    ],
+)
+def test_other_numbers_are_no_layers(make):
+    with pytest.raises(fnn.InputError, match=r"to be a number or a schedule, got Dense\(2\)"):
+        make()
