@@ -21,6 +21,7 @@ from .types import Array, PyTree, Shaped
 T = TypeVar("T")
 Program = Jaxpr | ClosedJaxpr
 Value = Var | Literal
+Makers = Mapping[Value, JaxprEqn]
 
 
 # --------------------------------------------------------------------------------------------------- a traced function
@@ -266,7 +267,7 @@ def _makers(program: Jaxpr) -> dict[Value, JaxprEqn]:
     return {out: eqn for eqn in program.eqns for out in eqn.outvars}
 
 
-def _origin(made_by: Mapping[Value, JaxprEqn], v: Value) -> Value:
+def _origin(made_by: Makers, v: Value) -> Value:
     """The value before operations that keep it."""
     while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _PASSING:
         v = made_by[v].invars[0]
@@ -295,7 +296,7 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
     if name == "div":
         above, below = map(maker, eqn.invars)
         if above and below and (above.primitive.name, below.primitive.name) == ("exp", "reduce_sum"):
-            return "softmax" if maker(below.invars[0]) is above else None  # the sum is of the same exponentials
+            return "softmax" if _is_same(made_by, below.invars[0], eqn.invars[0]) else None
     if name in _CALLS or (name == "scan" and eqn.params["length"]):  # a loop's results are those of its body
         (inner,) = _within(eqn.params.get("jaxpr", eqn.params.get("call_jaxpr")))
         outer: list[Value] = [*eqn.outvars]
@@ -305,13 +306,19 @@ def _last_operation(program: Jaxpr, result: Value) -> str | None:
 
 
 # -------------------------------------------------------------------------------------------------------------- bounds
-_RANGES: dict[str, Bounds] = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0)}
+_RANGES: dict[str, Bounds] = {"logistic": (0.0, 1.0), "tanh": (-1.0, 1.0), "erf": (-1.0, 1.0), "erfc": (0.0, 2.0)}
 _NONNEGATIVE = {"abs", "sqrt", "square"}
+_INCREASING: dict[str, Callable[[float], float]] = {
+    "exp": lambda a: math.exp(a) if a < 700 else math.inf,
+    "log": lambda a: math.log(a) if 0 < a < math.inf else a if a > 0 else -math.inf,
+    "log1p": lambda a: math.log1p(a) if -1 < a < math.inf else a if a > -1 else -math.inf,
+}
 _KEEPING = _PASSING | {"reduce_max", "reduce_min", "rev", "dynamic_slice", "gather", "stop_gradient", "squeeze"}
 
 
 def _bounds_of(program: Jaxpr, given: Sequence[Bounds]) -> list[Bounds]:
     known: dict[Var, Bounds] = dict(zip(program.invars, given, strict=True))
+    made_by = _makers(program)
 
     def bounds(v: Value) -> Bounds:
         if isinstance(v, Literal):
@@ -324,6 +331,7 @@ def _bounds_of(program: Jaxpr, given: Sequence[Bounds]) -> list[Bounds]:
         found = [_ANY] * len(eqn.outvars)
         with contextlib.suppress(Exception):
             found = _bounds_after(program, eqn, [bounds(v) for v in eqn.invars])
+            found = _related(made_by, bounds, eqn) or found
         known |= {out: one for out, one in zip(eqn.outvars, found, strict=True) if isinstance(out, Var)}
     return [bounds(v) for v in program.outvars]
 
@@ -346,11 +354,26 @@ def _bounds_after(program: Jaxpr, eqn: JaxprEqn, given: list[Bounds]) -> list[Bo
         return [(min(a for a, _ in cases), max(b for _, b in cases))]
     if name in _KEEPING:
         return [(low, high)]
-    if name in ("reduce_sum", "neg", "exp", "add", "sub", "mul", "div", "max", "min", "clamp", "integer_pow"):
+    if name in _INCREASING:
+        return [(_INCREASING[name](low), _INCREASING[name](high))]
+    if name in ("reduce_sum", "neg", "add", "sub", "mul", "div", "max", "min", "clamp", "integer_pow", "pow"):
         return [_arithmetic(eqn, name, given)]
     if name in _NONNEGATIVE:
         return [(0.0, math.inf)]
     return [_RANGES.get(name, _ANY)] * len(eqn.outvars)
+
+
+def _related(made_by: Makers, bounds: Callable[[Value], Bounds], eqn: JaxprEqn) -> list[Bounds] | None:
+    """The bounds that follow from how operands depend on each other, such as those of a part divided by its total."""
+    name, values = eqn.primitive.name, eqn.invars
+    if name == "div" and bounds(values[0])[0] >= 0 and _covers(made_by, bounds, values[1], values[0]):
+        part, total = (math.prod(_aval(_origin(made_by, v)).shape) for v in values)
+        return None if part == total and _sum_of(made_by, values[1]) is not None else [(0.0, 1.0)]
+    if name == "sub" and _is_log_softmax(made_by, eqn):
+        return [(-math.inf, 0.0)]
+    if name == "select_n" and _is_nan_test(made_by, values[0]):
+        return [bounds(values[1])]
+    return None
 
 
 def _arithmetic(eqn: JaxprEqn, name: str, given: list[Bounds]) -> Bounds:
@@ -360,21 +383,114 @@ def _arithmetic(eqn: JaxprEqn, name: str, given: list[Bounds]) -> Bounds:
         return (low * count if low else 0.0), (high * count if high else 0.0)
     if name == "clamp":  # of the middle operand between the others
         return max(given[0][0], given[1][0]), min(given[2][1], given[1][1])
-    if name == "exp":
-        return math.exp(low) if low > -math.inf else 0.0, math.exp(high) if high < 700 else math.inf
     if name == "neg":
         return -high, -low
-    if name == "integer_pow":
-        return (0.0, math.inf) if eqn.params["y"] % 2 == 0 else _ANY
+    if name in ("integer_pow", "pow"):
+        power = eqn.params["y"] if name == "integer_pow" else other[0]
+        if low >= 0 and (name == "integer_pow" or other[0] == other[1]):
+            ends = [end**power if end or power >= 0 else math.inf for end in (low, high)]
+            return min(ends), max(ends)
+        return (0.0, math.inf) if name == "integer_pow" and power % 2 == 0 else _ANY
     if name in ("add", "sub"):
         a, b = other if name == "add" else (-other[1], -other[0])
         return low + a, high + b
     if name in ("max", "min"):
         choose = max if name == "max" else min
         return choose(low, other[0]), choose(high, other[1])
-    if name == "div" and other[0] == other[1] and 0 < other[0] < math.inf:
-        return low / other[0], high / other[0]
+    if name == "div" and other[0] > 0:
+        corners = [a / b for a in (low, high) for b in other]  # NaN for a ratio of infinities
+        return _ANY if any(map(math.isnan, corners)) else (min(corners), max(corners))
     if name == "mul":
         corners = [a * b for a in (low, high) for b in other]  # NaN for 0 times infinity
         return _ANY if any(map(math.isnan, corners)) else (min(corners), max(corners))
     return _ANY
+
+
+# -------------------------------------------------------------------------------- relations between values of a program
+_UNMOVED = {"convert_element_type", "copy", "stop_gradient"}
+
+
+def _unmoved(made_by: Makers, v: Value) -> Value:
+    """The value before operations that keep each element in its place."""
+    while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _UNMOVED:
+        v = made_by[v].invars[0]
+    return v
+
+
+def _maker(made_by: Makers, v: Value, name: str) -> JaxprEqn | None:
+    """The operation that makes a value, if it is of that name."""
+    v = _unmoved(made_by, v)
+    eqn = made_by.get(v) if isinstance(v, Var) else None
+    return eqn if eqn is not None and eqn.primitive.name == name else None
+
+
+def _is_same(made_by: Makers, a: Value, b: Value, depth: int = 8) -> bool:
+    """Whether two values are known to be equal: one value, or the same operations on the same values."""
+    a, b = _unmoved(made_by, a), _unmoved(made_by, b)
+    if isinstance(a, Literal) or isinstance(b, Literal):
+        return isinstance(a, Literal) and isinstance(b, Literal) and bool(a.val == b.val)
+    if a is b:
+        return True
+    one, other = made_by.get(a), made_by.get(b)
+    if one is None or other is None or depth == 0 or one.primitive.name != other.primitive.name:
+        return False
+    if one.params != other.params or one.outvars.index(a) != other.outvars.index(b):
+        return False
+    pairs = zip(one.invars, other.invars, strict=True)
+    return bool(one.invars) and all(_is_same(made_by, *pair, depth - 1) for pair in pairs)
+
+
+def _sum_of(made_by: Makers, v: Value) -> Value | None:
+    """The value of which another is a sum over some axes that are kept with length 1 or repeated."""
+    axes = None
+    if (eqn := _maker(made_by, v, "broadcast_in_dim")) or (eqn := _maker(made_by, v, "reshape")):
+        shape, axes = _aval(v).shape, eqn.params.get("broadcast_dimensions")
+        if axes is None and 1 not in shape:
+            return None
+        v = eqn.invars[0]
+        axes = axes if axes is not None else tuple(i for i, length in enumerate(shape) if length > 1)
+    total = _maker(made_by, v, "reduce_sum")
+    if total is None:
+        return None
+    whole, summed = _aval(total.invars[0]).shape, total.params["axes"]
+    left = tuple(i for i in range(len(whole)) if i not in summed)
+    fits = not left if axes is None else tuple(axes) == left
+    return total.invars[0] if fits else None
+
+
+def _covers(made_by: Makers, bounds: Callable[[Value], Bounds], above: Value, part: Value) -> bool:
+    """Whether a value is at least ``part``, which is at least 0, because it is a sum or a maximum that contains it."""
+    if _is_same(made_by, above, part):
+        return True
+    if (summed := _sum_of(made_by, above)) is not None:
+        return _is_same(made_by, summed, part)
+    for name in ("add", "max"):
+        if eqn := _maker(made_by, above, name):
+            pairs = eqn.invars, eqn.invars[::-1]
+            return any(_covers(made_by, bounds, a, part) and (name == "max" or bounds(b)[0] >= 0) for a, b in pairs)
+    return False
+
+
+def _is_log_softmax(made_by: Makers, eqn: JaxprEqn) -> bool:
+    """Whether a difference is ``z - log(sum(exp(z)))``, or ``z - (log(sum(exp(z - offset))) + offset)``."""
+    z, total = eqn.invars
+    logs, offset = total, None
+    if both := _maker(made_by, total, "add"):
+        logs, offset = both.invars if _maker(made_by, both.invars[0], "log") else both.invars[::-1]
+    if (log := _maker(made_by, logs, "log")) is None:
+        return False
+    absolute = _maker(made_by, log.invars[0], "abs")
+    summed = _sum_of(made_by, (absolute or log).invars[0])
+    if summed is None or (exp := _maker(made_by, summed, "exp")) is None:
+        return False
+    if offset is None:
+        return _is_same(made_by, exp.invars[0], z)
+    if (shifted := _maker(made_by, exp.invars[0], "sub")) is None:
+        return False
+    return _is_same(made_by, shifted.invars[0], z) and _is_same(made_by, shifted.invars[1], offset)
+
+
+def _is_nan_test(made_by: Makers, v: Value) -> bool:
+    """Whether a value is ``a != a``."""
+    eqn = _maker(made_by, v, "ne")
+    return eqn is not None and _is_same(made_by, eqn.invars[0], eqn.invars[1])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from .._core.checks import check_count, renamed
-from .._core.errors import InputError, fail
+from .._core.errors import InputError, fail, located
 from .._core.inputs import as_arrays, leaves
 from .._core.typed import jit
 from .._core.types import PyTree
@@ -21,7 +21,9 @@ from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
+from .batches import input_batches, is_batches, with_hint
 from .inputs import CHUNK_BYTES, Data
+from .logits import check_logits
 from .progress import Scores, as_floats
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
@@ -60,6 +62,8 @@ def arrays_to_measure(
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
+    if where != "validation_data":  # fit has checked the training data
+        check_logits(task, ts, expected, data.x, "evaluate")
     return read_in_order(task, data, batch_size) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
@@ -131,7 +135,7 @@ def evaluate(
     return Scores(logs)
 
 
-@renamed(verbose="it without verbose: it prints nothing", steps="the examples as one array")
+@renamed(verbose="it without verbose: it prints nothing", steps="itertools.islice(batches, steps)")
 def predict(
     task: Task,
     ts: TrainState,
@@ -146,8 +150,10 @@ def predict(
     Args:
       task, ts: the `Task` and the `TrainState`.
       x: the input, an array with the examples along its first axis, or a dict or tuple of such arrays; memory-mapped
-        ones are read in chunks.
-      batch_size: examples computed at a time; default 256.
+        ones are read in chunks. Or an iterable of batches that ends, such as a data loader, an `fnn.data.Stream`, a
+        generator or a list of pairs, of inputs alone or as `evaluate` takes them: of a tuple or list, ``(x, y)`` or
+        ``(x, y, sample_weight)``, the first entry is the input. A list of arrays is several inputs.
+      batch_size: examples computed at a time, at most; default 256.
       mesh, shard: several devices, as in `fit`; default one device.
 
     Returns:
@@ -160,6 +166,12 @@ def predict(
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
     task, ts = placed(task, ts, mesh, shard)
+    if is_batches(x):
+        parts = []
+        for i, part in enumerate(input_batches(x)):
+            with located(f"x, batch {i}"):
+                parts.append(predict(task, ts, part, batch_size=batch_size))
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
@@ -167,13 +179,11 @@ def predict(
             inputs.check_finite(part, "x", i * rows)
         parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    size = size_of(x, "x")
     try:
+        size = size_of(x, "x")
         check_input(task, ts, x)
     except InputError as error:
-        if isinstance(x, tuple) and len(x) in (2, 3):
-            raise type(error)(f"{error} If y is among them, leave it out: predict takes x alone.") from None
-        raise
+        raise with_hint(error, x) from None
     inputs.check_finite(x, "x")
     rows = min(int(batch_size), size)
     return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)

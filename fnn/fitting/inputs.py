@@ -32,6 +32,7 @@ from ..training.outputs import by_output
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.values import check_target_values
+from .logits import check_logits
 
 T = TypeVar("T")
 ClassWeight = Mapping[int, float] | Sequence[float] | np.ndarray | str
@@ -171,7 +172,7 @@ def check_ends(call: str, stream: object, option: str) -> None:
     """Refuse an iterable that is known to be endless, for which ``option`` is the number of batches to read."""
     endless = isinstance(stream, (itertools.cycle, itertools.count, itertools.repeat))
     if endless and operator.length_hint(stream, -1) < 0:
-        hint = f"Pass {option}, the number of batches to read."
+        hint = f"Pass {option}, the number of batches to read." if option else "Write itertools.islice(x, count)."
         fail(call, expected="an iterable that ends", got=f"{kind_of(stream)}, which is endless", hint=hint)
 
 
@@ -254,7 +255,10 @@ class BatchCheck:
         """Check a batch; returns its structure, shapes and dtypes."""
         shapes = Signature.of(batch)
         if shapes not in self.known:
-            self.known[shapes] = check_fit(self.task, ts, batch, train=self.train and not self.known)
+            first = self.train and not self.known
+            self.known[shapes] = check_fit(self.task, ts, batch, train=first)
+            if first:
+                check_logits(self.task, ts, self.known[shapes], batch.x, "fit")
         check_data(self.task, self.known[shapes], batch)
         return shapes
 

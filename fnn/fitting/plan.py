@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from operator import length_hint
 from typing import cast
 
 import jax
@@ -28,6 +29,7 @@ from .checkpoints import Checkpoints, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import CHUNK_BYTES, ClassWeight, Data
+from .logits import check_logits
 from .sources import ArraySource, ChunkSource, Source, StepHooks
 from .streams import StreamSource, is_repeatable
 
@@ -127,6 +129,10 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
             hint += f" For an endless one, pass {option}."
             expected = f"{name} that can be iterated over once per epoch"
             fail("fit", expected=expected, got=kind_of(stream), hint=hint)
+    if options.steps_per_epoch is not None and isinstance(validating, Iterator) and length_hint(validating, -1) < 0:
+        hint = "It may be endless, as the data with steps_per_epoch. Pass a list if it ends."
+        got = f"{kind_of(validating)} without it"
+        fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
     hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
@@ -202,6 +208,7 @@ def _arrays(
     expected, size = check_fit(task, ts, data), rows_of(data)
     check_sizes("fit", size, batch_size, drop)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
+    check_logits(task, ts, expected, data.x, "fit")
     if options.validation_split:
         data, held_out = inputs.split_validation(data, options.validation_split)
         check_sizes("fit", rows_of(data), batch_size, drop)

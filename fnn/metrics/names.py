@@ -177,12 +177,25 @@ def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
         if metric.config is None:
             return metric
         implied = {"from_logits": threshold(loss) == 0, "multi_label": several}
-        options = {name: value for name, value in metric.config.kwargs.items() if name not in implied}
+        custom = facts_of(loss) not in LOSS_FACTS  # of which the metric's own options alone tell
+        options = {name: value for name, value in metric.config.kwargs.items() if custom or name not in implied}
         options |= {name: True for name, holds in implied.items() if holds}
         return cast(Metric, metric.config.make(*metric.config.args, **options))
     known = _SPECS.get(canonical(metric.name, _SPECS)) == metric.spec
     made = get_metric(metric.name if known else str(metric.spec), loss)
     return made if made.name == metric.name else made.replace(name=metric.name)
+
+
+def check_bounded_scores(metrics: Sequence[Metric]) -> None:
+    """Refuse binned metrics that need scores in [0, 1], of a model whose outputs may be any number."""
+    for metric in metrics:
+        if metric.spec in _CURVES and metric.config is not None and not metric.config.kwargs.get("from_logits"):
+            hint = (
+                "End the model in sigmoid or softmax; or, if the loss takes logits, write "
+                "fnn.metrics.binned_auc(from_logits=True); or use fnn.metrics.auc on the predictions for whole arrays."
+            )
+            expected = "scores in [0, 1], which it sorts into bins"
+            fail(f"metric {metric.name!r}", expected=expected, got="outputs that may be any number", hint=hint)
 
 
 def _refuse_top_k(name: str, loss: losses.Loss) -> NoReturn:

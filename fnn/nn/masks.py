@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeGuard
 
@@ -28,6 +29,9 @@ class Masked:
 
     A loss or metric counts each step that the mask keeps as one example.
 
+    ``+ - * / **`` with a number, an array or a `Masked` of the same mask act on ``x`` and keep the mask, such as
+    ``2 * masked`` or ``masked + positions``. For any other function write ``fnn.Masked(f(masked.x), masked.mask)``.
+
     Attributes:
       x: (batch, time, ...), floats or integer ids.
       mask: (batch, time) booleans, False at the padding. Shape and dtype are checked by the layer that reads it.
@@ -44,6 +48,8 @@ class Masked:
     x: PyTree
     mask: PyTree
 
+    __array_priority__ = 1000  # otherwise NumPy would apply its operators to the object, and refuse it
+
     # Otherwise Python would iterate by index, and `x, mask = masked` would give two rows of a batch of two.
     __iter__ = None
 
@@ -53,6 +59,58 @@ class Masked:
             hint = "Its parts are masked.x and masked.mask."
             fail("Masked", expected="a slice or row numbers (rows,) as index", got=repr(rows), hint=hint)
         return tree_map(lambda a: a[rows], self)
+
+    def _with(self, fn: Callable[[PyTree, PyTree], Array], other: PyTree, *, swap: bool = False) -> Masked:
+        """An operator of the arrays, with the mask."""
+        if isinstance(other, Masked):
+            if other.mask is not self.mask:
+                hint = "Write fnn.Masked(a.x + b.x, a.mask & b.mask), or use fnn.Add, which keeps the steps of either."
+                got = "two masks, which may keep different steps"
+                fail("Masked", expected="operands with one mask", got=got, hint=hint)
+            other = other.x
+        values = fn(other, self.x) if swap else fn(self.x, other)
+        if not _leads(self.mask, values):
+            expected = f"an operand that keeps the shape {tuple(self.mask.shape)} of the steps"
+            fail("Masked", expected=expected, got=describe(other))
+        return Masked(values, self.mask)
+
+    def __add__(self, other: PyTree) -> Masked:
+        return self._with(operator.add, other)
+
+    def __radd__(self, other: PyTree) -> Masked:
+        return self._with(operator.add, other, swap=True)
+
+    def __sub__(self, other: PyTree) -> Masked:
+        return self._with(operator.sub, other)
+
+    def __rsub__(self, other: PyTree) -> Masked:
+        return self._with(operator.sub, other, swap=True)
+
+    def __mul__(self, other: PyTree) -> Masked:
+        return self._with(operator.mul, other)
+
+    def __rmul__(self, other: PyTree) -> Masked:
+        return self._with(operator.mul, other, swap=True)
+
+    def __truediv__(self, other: PyTree) -> Masked:
+        return self._with(operator.truediv, other)
+
+    def __rtruediv__(self, other: PyTree) -> Masked:
+        return self._with(operator.truediv, other, swap=True)
+
+    def __pow__(self, other: PyTree) -> Masked:
+        return self._with(operator.pow, other)
+
+    def __neg__(self) -> Masked:
+        return Masked(-self.x, self.mask)
+
+    def __jax_array__(self) -> NoReturn:
+        """Refuse functions of `jax.numpy`, which would lose the mask."""
+        hint = (
+            "For a function f write fnn.Masked(f(masked.x), masked.mask), or use a layer such as fnn.Activation; with "
+            "operators put the Masked first, masked * array."
+        )
+        fail("Masked", expected="one array", got=repr(self), hint=hint)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse conversion to one array, which would lose the mask."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol, TypedDict, TypeVar, Unpack, cast
+from typing import NamedTuple, Protocol, Self, TypedDict, TypeVar, Unpack, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import jax.typing
 import numpy as np
 
 from .._core.checks import is_concrete, real_numbers
-from .._core.described import Described, described, in_words
+from .._core.described import Described, described, in_words, written
 from .._core.dtypes import is_float, widened, widest
 from .._core.errors import counted, describe, did_you_mean, fail, kind_of, noted, shape_text
 from .._core.trees import Where, check_matches, map_with_path, matches, other_entries, paths
@@ -51,6 +51,8 @@ class Optimizer(Described):
     Attributes:
       init: ``init(params) -> opt_state``.
       update: ``update(grads, opt_state, params) -> (updates, opt_state)``; add the updates to the parameters.
+      rules: the number of rules in it, such as `adam`, which turn gradients into steps: 0 for a transform of gradients
+        such as `clip_by_norm`, which is no optimizer alone. None, the default, if that is not known.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer, params = fnn.sgd(0.1), {"w": jnp.array([1.0])}
@@ -62,6 +64,28 @@ class Optimizer(Described):
 
     init: Callable[[PyTree], PyTree]
     update: Callable[..., tuple[PyTree, PyTree]]
+    rules: int | None = None
+
+    def replace(self, **changes: object) -> Self:
+        """The same optimizer with other fields; the rules in other functions are not known."""
+        return super().replace(**{"rules": None, **changes})
+
+
+def check_rule(where: str, optimizer: OptimizerLike, wrap: Callable[[str], str] = str) -> None:
+    """Refuse transforms without a rule, whose updates would climb the loss; ``wrap`` completes the advice."""
+    if isinstance(optimizer, Optimizer) and optimizer.rules == 0:
+        hint = f"Write {wrap(f'fnn.chain({in_code(optimizer)}, fnn.adam())')}."
+        fail(where, expected="a rule such as fnn.adam()", got=f"{in_words(optimizer)} alone", hint=hint)
+
+
+def in_code(optimizer: OptimizerLike) -> str:
+    """An optimizer as a user writes it."""
+    if not isinstance(optimizer, Described) or optimizer.config is None:
+        return "..."
+    args = optimizer.config.args
+    inner = [in_code(arg) if isinstance(arg, Optimizer) else written(arg) for arg in args]
+    inner += [f"{name}={written(value)}" for name, value in optimizer.config.kwargs.items()]
+    return f"fnn.{optimizer.config.make.__name__}({', '.join(inner)})"
 
 
 class OptState(NamedTuple):

@@ -12,7 +12,7 @@ from .._core.described import described, in_words
 from .._core.errors import fail, kind_of, located
 from .._core.trees import check_matches, map_with_path, matches, paths
 from .._core.types import Array, PyTree
-from .base import GroupState, Optimizer, OptimizerLike
+from .base import GroupState, Optimizer, OptimizerLike, check_rule
 from .transforms import inner_optimizer, note_frozen
 
 Pattern = str | tuple[str, ...]
@@ -81,7 +81,7 @@ def by_path(rules: Mapping[Pattern, OptimizerLike | str | None]) -> Optimizer:
 
         return jax.tree.map(chosen, grads, *updates), GroupState(states)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, _rules_of(groups))
 
 
 def _parse(rules: object) -> dict[str, _Group]:
@@ -98,7 +98,21 @@ def _parse(rules: object) -> dict[str, _Group]:
         name = ", ".join(texts)
         with located(f"by_path, {name!r}"):
             groups[name] = _Group(pattern, None if rule is None else inner_optimizer(rule))
+    if any(_counts(group) for group in groups.values()):
+        for name, group in groups.items():
+            if group.rule is not None:
+                check_rule(f"by_path, {name!r}", group.rule)
     return groups
+
+
+def _counts(group: _Group) -> int | None:
+    return getattr(group.rule, "rules", None)
+
+
+def _rules_of(groups: Mapping[str, _Group]) -> int | None:
+    """The number of rules for each parameter: 0 if all groups have transforms alone, None if not known."""
+    counts = {_counts(group) for group in groups.values() if group.rule is not None}
+    return counts.pop() if len(counts) == 1 else None
 
 
 def _owner(groups: Mapping[str, _Group], path: str) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import check_accepts, check_inside, real_numbers, refuse_uncalled
-from .._core.described import in_words
-from .._core.errors import fail
+from .._core.described import Described, in_words
+from .._core.errors import fail, kind_of
 from .._core.types import PyTree
 
 
@@ -63,6 +64,7 @@ def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> Non
     for name, value in hyper.items():
         what = shown or name
         refuse_uncalled(where, f"{what} to be a number or a schedule", value)
+        _refuse_other(where, what, value)
         numbers = getattr(value, "hyper", None)  # a Schedule's
         if callable(value) and numbers is None:
             check_accepts(f"{where}, {what}", "(step)", value, 1)
@@ -71,6 +73,15 @@ def check_hyper(where: str, hyper: Mapping[str, PyTree], shown: str = "") -> Non
             if single is not None and single.ndim:
                 fail(where, expected=f"{what} to be a number", got=in_words(value))
         check_leaves(where, what, value if numbers is None else numbers, RANGES.get(name))
+
+
+def _refuse_other(where: str, name: str, value: object) -> None:
+    """Refuse a layer, parameters or a state, which optimizers of other libraries take, and other objects of fnn."""
+    arrays = isinstance(value, (Mapping, list, tuple)) and any(getattr(a, "ndim", 0) for a in jax.tree.leaves(value))
+    if arrays or (isinstance(value, Described) and not hasattr(value, "hyper")):
+        hint = "It gets the parameters from fnn.init: write numbers alone." if name == "learning_rate" else ""
+        got = kind_of(value) if arrays else in_words(value)
+        fail(where, expected=f"{name} to be a number or a schedule", got=got, hint=hint)
 
 
 def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> None:
@@ -87,6 +98,8 @@ def check_leaves(where: str, name: str, value: PyTree, limits: Range | None) -> 
     elif isinstance(value, tuple):
         for number in value:
             check_leaves(where, name, number, limits)
+    elif callable(value) and isinstance(value, Described):
+        _refuse_other(where, name, value)
     elif not callable(value) and (numbers := real_numbers(where, name, value)) is not None:
         _check_numbers(where, name, numbers, limits)
 

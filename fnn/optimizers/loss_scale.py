@@ -95,7 +95,7 @@ def dynamic_loss_scale(
         skipped = state.skipped + (~made).astype(jnp.int32)
         return updates, LossScaleState(scale, good, skipped, chosen(made, new, state.inner))
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, getattr(inner, "rules", None))
 
 
 def loss_scale_of(opt_state: PyTree) -> Array | None:

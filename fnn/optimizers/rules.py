@@ -59,7 +59,7 @@ def _optimizer(
         return delta, {slots[letter]: value for letter, value in new.items() if value is not None}
 
     starts = {slot: fills.get(slot, zeros_like) for slot in slots.values()}
-    return from_rule(lifted, starts, hyper, **decays)
+    return from_rule(lifted, starts, hyper, **decays).replace(rules=1)
 
 
 def _epsilon(given: Number | None) -> Number:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count
-from .._core.described import described
+from .._core.described import described, in_words
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import counted, fail, kind_of
 from .._core.norms import norm, scaled_norm, shrunk
 from .._core.trees import Where, check_matches, map_with_path, matches, paths
 from .._core.types import Array, PyTree
+from .._core.warn import warn
 from .base import (
     UPDATE_CALL,
     Number,
@@ -23,7 +24,9 @@ from .base import (
     OptimizerLike,
     OptState,
     apply_updates,
+    check_rule,
     evaluate_hyper,
+    in_code,
     split_schedules,
 )
 from .hyper import check_hyper
@@ -46,13 +49,23 @@ def inner_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     return Optimizer(lambda params: inner.init(widened(params)), update)
 
 
+def _wrapper(
+    inner: OptimizerLike, init: Callable[[PyTree], PyTree], update: Callable[..., tuple[PyTree, PyTree]]
+) -> Optimizer:
+    """An optimizer with the rules of the one inside it."""
+    return Optimizer(init, update, getattr(inner, "rules", None))
+
+
 @described
 def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     """Transforms in sequence: each receives the updates of the one before it, in float32 at least.
 
     Args:
       *optimizers: `Optimizer`s, optax's transforms, or names, anything else is refused; the last is usually a rule
-        such as `fnn.adam`.
+        such as `fnn.adam`. After a rule, clipping limits the step, not the gradient, of which a `RuntimeWarning` tells.
+
+    Raises:
+      InputError: for two rules, of which the second would take the steps of the first for gradients.
 
     >>> import jax.numpy as jnp, fnn
     >>> optimizer = chain(clip_by_global_norm(1.0), fnn.sgd(0.1))
@@ -61,6 +74,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
     [-0.06 -0.08]
     """
     parts = tuple(inner_optimizer(optimizer) for optimizer in optimizers)
+    rules = _rules_in_chain(parts)
 
     def init(params: PyTree) -> PyTree:
         return tuple(part.init(params) for part in parts)
@@ -75,7 +89,25 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
             new.append(part_state)
         return grads, tuple(new)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, rules)
+
+
+def _rules_in_chain(parts: Sequence[OptimizerLike]) -> int | None:
+    """The number of rules, None if not known; two are refused, and one before a transform is reported."""
+    counts = [getattr(part, "rules", None) for part in parts]
+    rules = [part for part, count in zip(parts, counts, strict=True) if count]
+    if len(rules) > 1:
+        hint = f"Write one of them, or fnn.by_path({{pattern: {in_code(rules[0])}, '*': {in_code(rules[1])}}})."
+        got = " and ".join(map(in_words, rules))
+        fail("chain", expected="transforms and one rule such as fnn.adam()", got=got, hint=hint)
+    if rules and 0 in counts[(at := counts.index(1)) :]:
+        first = [*(part for part, count in zip(parts, counts, strict=True) if not count), parts[at]]
+        after = parts[counts.index(0, at)]
+        warn(
+            f"chain: {in_words(after)} comes after {in_words(parts[at])} and changes its step, not the gradient. For "
+            f"the gradient write fnn.chain({', '.join(map(in_code, first))})."
+        )
+    return None if None in counts else len(rules)
 
 
 def _clipping(where: str, argument: str, fn: Callable[[PyTree, Array], PyTree], **hyper: Number) -> Optimizer:
@@ -92,7 +124,7 @@ def _clipping(where: str, argument: str, fn: Callable[[PyTree, Array], PyTree], 
         (limit,) = evaluate_hyper(state.hyper, schedules, state.step).values()
         return fn(grads, limit), state._replace(step=state.step + 1)
 
-    return Optimizer(init, update)
+    return Optimizer(init, update, rules=0)
 
 
 def global_norm(tree: PyTree) -> Array:
@@ -174,6 +206,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
     """
     check_count("accumulate", "every", every)
     inner = inner_optimizer(optimizer)
+    check_rule("accumulate", inner, lambda rule: f"fnn.accumulate({rule}, {every})")
 
     def init(params: PyTree) -> AccumulateState:
         # Sums in float32 at least: in bfloat16 small gradients would be lost beside a larger sum.
@@ -196,7 +229,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
         out: tuple[PyTree, AccumulateState] = jax.lax.cond(state.calls + 1 >= every, act, wait)
         return out
 
-    return Optimizer(init, update)
+    return _wrapper(inner, init, update)
 
 
 _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("frozen", default=None)
@@ -250,7 +283,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
         return jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates), state
 
-    return Optimizer(init, update)
+    return _wrapper(inner, init, update)
 
 
 class EmaState(NamedTuple):
@@ -273,6 +306,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
     """
     check_hyper("ema", {"ema_decay": decay}, "decay")
     inner = inner_optimizer(optimizer)
+    check_rule("ema", inner, lambda rule: f"fnn.ema({rule})")
     leaves, schedules = split_schedules({"ema_decay": decay})
 
     def init(params: PyTree) -> EmaState:
@@ -295,7 +329,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
         average = jax.tree.map(move, own.slots["average"], apply_updates(params, updates))
         return updates, EmaState(own._replace(step=own.step + 1, slots={"average": average}), inner_state)
 
-    return Optimizer(init, update)
+    return _wrapper(inner, init, update)
 
 
 def averaged(ts: PyTree) -> PyTree:

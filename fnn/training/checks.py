@@ -27,7 +27,7 @@ from ..nn.masks import Masked
 from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
 from .forward import check_output
-from .outputs import OutputLoss
+from .outputs import OutputLoss, Path
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Totals, flatten_time_steps, total_shapes
@@ -42,6 +42,7 @@ class Expected(NamedTuple):
 
     predictions: PyTree  # their shapes
     ids: Limits
+    unclear: tuple[Path, ...] = ()  # of losses of logits whose predictions may be probabilities
 
 
 def check_ids_in_range(limits: Limits, x: PyTree, where: str) -> None:
@@ -68,7 +69,7 @@ def check_fit(task: Task, ts: TrainState, data: Batch, where: str = "data", trai
 def _check_shapes(task: Task, state: Signature, data: Signature, where: str, train: bool) -> Expected:
     ts, batch = state.tree(), data.tree()
     with _hinted(task, ts, batch.x, batch.y), located(where):
-        predictions = check_output(task, ts.params, ts.state, batch.x)
+        predictions, unclear = check_output(task, ts.params, ts.state, batch.x)
     check_params(task, ts, batch.x)
     with _hinted(task, ts, batch.x, batch.y), located(where):
         for part in task.parts:
@@ -77,7 +78,7 @@ def _check_shapes(task: Task, state: Signature, data: Signature, where: str, tra
     if train:
         check_opt_state(task, ts)
     integers = any(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in jax.tree.leaves(batch.x))
-    return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {})
+    return Expected(predictions, _id_limits(task, ts, batch.x) if integers else {}, unclear)
 
 
 def check_part(part: OutputLoss, predictions: PyTree, batch: Batch, where: str) -> None:

@@ -9,10 +9,11 @@ from typing import NoReturn, cast
 import jax
 
 from .._core.errors import fail, noted
-from .._core.jaxprs import Ending, traced_endings
+from .._core.jaxprs import traced_endings
 from .._core.trees import resized, shape_of
 from .._core.types import Array, Key, PyTree
 from ..losses.facts import activation_of, expects, loss_name
+from ..metrics.names import check_bounded_scores
 from ..nn.observe import noted_input, noting_inputs, pair_of
 from .batch import Signature
 from .outputs import OutputLoss, Path, check_outputs, leaf_paths
@@ -74,8 +75,13 @@ def _logits(task: Task, path: Path, prediction: Array) -> Array | None:
     return None
 
 
-def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree:
-    """Trace the model: the shapes of its predictions, after a check that the losses fit its last operations."""
+def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[PyTree, tuple[Path, ...]]:
+    """Trace the model, and check that the losses fit its last operations.
+
+    Returns:
+      The shapes of its predictions, and the paths of the losses of logits that may be given probabilities: those
+      whose last operation is not known.
+    """
 
     shapes = shape_of((params, state, x))
     outputs, found = traced_endings(lambda *args: forward(task, *args)[0], *shapes)
@@ -83,6 +89,7 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree
     # The scores follow the predictions, so the paths are fewer.
     ends = list(zip(leaf_paths(out), found, strict=False))
     check_outputs(task.parts, task.without_loss, out)
+    unclear = []
     for part in task.parts:
         own = [end for end in ends if end[0][: len(part.path)] == part.path]
         if any(ending.is_constant for _, ending in own):
@@ -92,13 +99,19 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> PyTree
         if expects(part.loss) == "logits":
             path, ending = own[0]
             if ending.in_probabilities and path not in outputs.activated:
-                _refuse_probabilities(part, ending)
+                activation = ending.activation
+                got = f"one that ends in {activation}" if activation else "one whose outputs lie between 0 and 1"
+                refuse_probabilities(part, got)
+            if ending.activation is None and not ending.is_product and path not in outputs.activated:
+                unclear.append(part.path)
+        elif len(own) == 1 and (own[0][1].is_product or own[0][1].activation == "tanh"):
+            check_bounded_scores(part.metrics)
     # Otherwise the loss of training would not be that of evaluation.
     if outputs.activated and _activated_in_training(task, *shapes) != outputs.activated:
         hint = "Put layers that act in training alone, such as Dropout, before the activation."
         expected = "a model whose softmax or sigmoid is the last operation in training too"
         fail("Task", expected=expected, got="one where another follows", hint=hint)
-    return out
+    return out, tuple(unclear)
 
 
 def _activated_in_training(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[Path, ...]:
@@ -117,12 +130,15 @@ def _in_output(part: OutputLoss) -> str:
     return f" in {part.name!r}" if part.path else ""
 
 
-def _refuse_probabilities(part: OutputLoss, ending: Ending) -> NoReturn:
+def refuse_probabilities(part: OutputLoss, got: str) -> NoReturn:
     """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
     expected = f"a model that ends in logits{_in_output(part)} for the loss {loss_name(part.loss)!r}"
-    got = f"one that ends in {ending.activation}" if ending.activation else "one whose outputs lie between 0 and 1"
-    hint = (
+    fail("Task", expected=expected, got=got, hint=probabilities_hint(part))
+
+
+def probabilities_hint(part: OutputLoss) -> str:
+    """What to write for a model that gives a loss of logits probabilities."""
+    return (
         f"Leave the activation out; or write it by name, {activation_of(part.loss)!r}, in the last layer, outside "
         "Repeated and Rematerialized; or pass functools.partial(loss, from_logits=False)."
     )
-    fail("Task", expected=expected, got=got, hint=hint)

@@ -18,7 +18,7 @@ from .._core.types import Array, DType, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..nn.precision import in_dtype
-from ..optimizers.base import OptimizerLike
+from ..optimizers.base import OptimizerLike, check_rule
 from ..optimizers.loss_scale import dynamic_loss_scale
 from ..optimizers.rules import get_optimizer, is_optimizer
 from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
@@ -106,6 +106,8 @@ class Task(Described):
             if fn is not None:
                 check_accepts("Task", f"{name}(params)", fn, 1)
         _check_order(loss, optimizer)
+        rule = get_optimizer(optimizer)
+        check_rule("Task, optimizer", rule)
         metrics = metrics if is_named(metrics) else as_tuple(metrics)
         found = parse_outputs(loss, metrics, loss_weights)
         compute_dtype = None if compute_dtype is None else _compute_dtype(compute_dtype)
@@ -115,7 +117,7 @@ class Task(Described):
         fields = {
             "model": model,
             "loss": found.loss,
-            "optimizer": _scaled(get_optimizer(optimizer)) if compute_dtype == "float16" else get_optimizer(optimizer),
+            "optimizer": _scaled(rule) if compute_dtype == "float16" else rule,
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,

@@ -388,6 +388,12 @@ def test_errors_of_steps(data, options, message, ts):
         fit(ts, BATCHES, validation_data=data, **validation)
 
 
+def test_steps_per_epoch_with_an_iterator_to_validate_on_needs_validation_steps(ts):
+    with pytest.raises(fnn.InputError, match=r"validation_steps with an iterator .*, got a generator without"):
+        fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=endless(), batch_size=None)
+    fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=iter(BATCHES), batch_size=None)
+
+
 def test_validation_steps_without_validation_data(ts):
     with pytest.raises(fnn.InputError, match=r"an iterable as validation_data with validation_steps, got none"):
         fit(ts, BATCHES, validation_steps=2)

@@ -207,3 +207,25 @@ def test_a_sweep_compares_areas(rng):
     for i in range(2):
         for name in ("auc", "mean_iou", "balanced_accuracy", "hinge"):
             assert float(found.histories[i][f"val_{name}"][-1]) == pytest.approx(logs[i][name], rel=1e-4)
+
+
+def test_outputs_that_may_be_any_number_are_refused_in_bins():
+    """They were NaN wherever an output left [0, 1]."""
+    x = np.array([[-2.0], [0.5], [3.0]], np.float32)
+    y = np.array([0.0, 1.0, 1.0], np.float32)
+
+    def evaluate(model, loss, metric):
+        task = fnn.Task(model, loss, metrics=[metric])
+        ts = fnn.init(task, jax.random.key(0), x)
+        return fnn.evaluate(task, ts._replace(params=jax.tree.map(jnp.ones_like, ts.params)), (x, y))
+
+    def own(p, t):
+        return jnp.logaddexp(0.0, p[:, 0]) - t * p[:, 0]
+
+    message = r"metric 'auc': expected scores in \[0, 1\].*any number.*from_logits=True"
+    for model, loss in ((fnn.Dense(1), "mse"), (fnn.Dense(1, "tanh"), "mse"), (fnn.Dense(1), own)):
+        with pytest.raises(fnn.InputError, match=message):
+            evaluate(model, loss, "auc")
+    assert evaluate(fnn.Dense(1), own, metrics.binned_auc(from_logits=True))["auc"] == 1
+    assert evaluate(fnn.Dense(1, "sigmoid"), "mse", "auc")["auc"] == 1
+    fnn.init(fnn.Task(fnn.Dense(1), "hinge", metrics=["auc"]), jax.random.key(0), x)
