@@ -13,6 +13,7 @@ from ._core.fingerprint import fingerprint
 from ._core.trees import paths
 from ._names import missing as _missing
 from ._version import __version__
+from .architecture.names import NAMESPACES as _NAMESPACES
 from .checkpoint import CheckpointInfo, load, load_info, save
 from .fitting.callbacks import csv_log, model_checkpoint, on_batch
 from .fitting.checkpoints import CheckpointError
@@ -184,6 +185,11 @@ __all__ = [
     "layer_report", "LayerReport", "classification_report", "plan", "Plan", "plot", "classic",
     "InputError", "__version__",
 ]  # fmt: skip
+
+# The names that a saved task may hold.
+_NAMESPACES[""] = globals()
+for _module in (activations, initializers, losses, metrics, penalties, schedules):
+    _NAMESPACES[_module.__name__.rpartition(".")[2]] = vars(_module)
 
 # They need scikit-learn, which is optional: imported on first use, and not by ``from fnn import *``.
 _ESTIMATORS = ("Classifier", "Regressor", "GridSearch")
