@@ -16,7 +16,7 @@ from ..training.task import Task
 ROOT = __name__.partition(".")[0]
 # Pure rooms: nothing in them opens a file. A file may name what they define, and nothing else of the library.
 _ROOMS = ("nn", "losses", "optimizers", "metrics", "penalties")
-NAMESPACES: dict[str, Mapping[str, Any]] = {}
+NAMESPACES: dict[str, Mapping[str, object]] = {}
 """The names in each public module, by its name; the package, whose name here is "", fills it when it is loaded."""
 # A function among the constructors: the one that metrics print as.
 _GET_METRIC = "metrics.get_metric"
