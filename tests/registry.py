@@ -1079,11 +1079,12 @@ UNITS: list[Unit] = [
 
 # Public names that are no mathematical units, each with the test file that covers it.
 NOT_UNITS: dict[str, str] = {
-    **dict.fromkeys(("SimpleRNNCarry", "LSTMCarry", "GRUCarry"), "test_recurrent.py"),
+    **dict.fromkeys(("SimpleRNNCarry", "LSTMCarry", "GRUCarry"), "recurrent_cases.py"),
     **dict.fromkeys(
-        ("Task", "TrainState", "init", "with_optimizer", "run", "train_epoch", "train_step", "epoch_order"),
+        ("Task", "init", "with_optimizer", "run", "train_epoch", "train_step", "epoch_order"),
         "test_training.py",
     ),
+    "TrainState": "test_probe.py",
     "many": "test_many.py",
     **dict.fromkeys(("sweep", "Sweep"), "test_sweep.py"),
     **dict.fromkeys(("ensemble", "Ensemble", "Predictions"), "test_ensemble.py"),
@@ -1122,6 +1123,7 @@ NOT_UNITS: dict[str, str] = {
     "data.train_test_split": "test_splitting.py",
     **dict.fromkeys(("data.TableCode", "data.table_encode", "data.table_fit"), "test_tables.py"),
     **dict.fromkeys(("data.Fold", "data.folds", "data.folds_from", "data.take_fold"), "test_cross_validation.py"),
+    **{f"plot.{name}": "test_plotting.py" for name in fnn.plot.__all__ if name.islower()},
     "Layer": "test_layer.py",
     "paths": "test_layer.py",
     "activations.get_activation": "test_activations.py",

@@ -29,6 +29,7 @@ def here():
 
 
 def test_memory_by_what_it_holds(here):
+    assert isinstance(here, fnn.Plan)
     assert here.memory["parameters"] == 4 * PARAMETERS
     # Two slots, a count and the hyper-parameters, of which there are fewer than ten.
     assert 8 * PARAMETERS < here.memory["optimizer"] <= 8 * PARAMETERS + 40
