@@ -118,7 +118,9 @@ def main() -> None:
     paths = sorted(PACKAGE.rglob("*.py"))
     print(f"{'room':14s} {'lines':>7s} {'Any':>5s} {'per 1,000':>10s} {'with aliases':>13s} {'per 1,000':>10s}")
     for name, room in rooms(paths).items():
-        figures = f"{room.uses:5d} {room.per_1000(room.uses):10.1f} {room.aliased:13d} {room.per_1000(room.aliased):10.1f}"
+        figures = (
+            f"{room.uses:5d} {room.per_1000(room.uses):10.1f} {room.aliased:13d} {room.per_1000(room.aliased):10.1f}"
+        )
         print(f"{name:14s} {room.lines:7,d} {figures}")
     print(f"\nlongest function: {max((one for path in paths for one in functions(path)), key=lambda one: one.body)}")
     for place, figures in over_the_limits(paths).items():

@@ -1,4 +1,4 @@
-"""Decorators of compiled functions, for data in any supported form and for traced tasks, and of their public callers."""
+"""Decorators of compiled functions, for data in any supported form and traced tasks, and of their public callers."""
 
 from __future__ import annotations
 
