@@ -286,7 +286,7 @@ def norms(activation):
     Entry(
         "Plan",
         "What a training step costs in each layer, and what it needs in memory; with `device=`, on an accelerator that "
-        "you need not have.",
+        "you do not need to have.",
         "fnn.plot.plan(fnn.plan(photos, (x, y), batch_size=128))",
         """\
 same = fnn.Conv(16, 3, padding="same", activation="relu")

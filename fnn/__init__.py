@@ -11,8 +11,10 @@ from . import classic, data, losses, metrics, nn, optimizers, penalties, plot, t
 from ._core.errors import InputError
 from ._core.fingerprint import fingerprint
 from ._core.trees import paths
+from ._moved import Finder as _Finder
 from ._names import missing as _missing
 from ._version import __version__
+from .architecture.names import NAMESPACES as _NAMESPACES
 from .checkpoint import CheckpointInfo, load, load_info, save
 from .fitting.callbacks import csv_log, model_checkpoint, on_batch
 from .fitting.checkpoints import CheckpointError
@@ -185,6 +187,13 @@ __all__ = [
     "InputError", "__version__",
 ]  # fmt: skip
 
+_sys.meta_path.append(_Finder())  # after those that find modules
+
+# The names that a saved task may hold.
+_NAMESPACES[""] = globals()
+for _module in (activations, initializers, losses, metrics, penalties, schedules):
+    _NAMESPACES[_module.__name__.rpartition(".")[2]] = vars(_module)
+
 # They need scikit-learn, which is optional: imported on first use, and not by ``from fnn import *``.
 _ESTIMATORS = ("Classifier", "Regressor", "GridSearch")
 
@@ -196,8 +205,7 @@ else:  # type checkers know the names
 
     def _hinted(module):
         """A module's ``__getattr__`` that names the equivalent of another library's name."""
-        plain = [] if hasattr(module, "__path__") else [name for name in vars(module) if not name.startswith("_")]
-        known = [*getattr(module, "__all__", plain), *(f"fnn.{name}" for name in (*__all__, *_ESTIMATORS))]
+        known = [*getattr(module, "__all__", ()), *(f"fnn.{name}" for name in (*__all__, *_ESTIMATORS))]
         place = "fnn" if module.__name__ == "fnn" else f"fnn.{module.__name__.rpartition('.')[2]}"
 
         def missing(name):
@@ -206,9 +214,11 @@ else:  # type checkers know the names
 
         return missing
 
-    for _module in (activations, classic, data, initializers, losses, metrics, nn, optimizers, penalties, plot, text):
+    _modules = activations, classic, data, initializers, losses, metrics, penalties, plot, schedules, text
+    for _module in (*_modules, nn, optimizers):
         _module.__getattr__ = _hinted(_module)
-    schedules.__getattr__ = _hinted(schedules)
+    for _module in _modules:
+        _module.__dir__ = _module.__all__.copy
     _unknown = _hinted(_sys.modules[__name__])
 
     def __getattr__(name):

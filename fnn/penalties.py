@@ -29,6 +29,11 @@ from ._core.norms import scaled_norm, shrunk
 from ._core.trees import Where, check_matches, map_with_path, matches, paths
 from ._core.types import Array, PyTree, Scalar
 
+__all__ = [
+    "CONSTRAINTS", "PENALTIES", "Constraint", "Penalty", "chain", "l1", "l1l2", "l2", "max_norm", "non_negative",
+    "total", "unit_norm",
+]  # fmt: skip
+
 Penalty = Callable[[PyTree], Array]
 Constraint = Callable[[PyTree], PyTree]
 Axis = int | tuple[int, ...]

@@ -38,6 +38,46 @@ class compilations:
         self.active = False
 
 
+def _numbers(leaf):
+    """A leaf as NumPy's array, a key by its data."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def _pairs(got, want):
+    """The leaves of two trees of the same structure, by path."""
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for (path, a), b in zip(jax.tree.leaves_with_path(got), jax.tree.leaves(want), strict=True):
+        assert np.shape(a) == np.shape(b), jax.tree_util.keystr(path)
+        yield jax.tree_util.keystr(path), a, b
+
+
+def assert_same(got, want):
+    """Trees bit for bit, with the dtypes and the kinds of arrays."""
+    for path, a, b in _pairs(got, want):
+        assert (type(a), getattr(a, "dtype", None)) == (type(b), getattr(b, "dtype", None)), path
+        if _numbers(a).tobytes() != _numbers(b).tobytes():
+            np.testing.assert_array_equal(_numbers(a), _numbers(b), err_msg=path)
+            raise AssertionError(f"{path}: bits such as the sign of 0 differ")
+
+
+def assert_close(got, want, rtol=1e-5, atol=1e-6, *, dtypes=False):
+    """Trees of finite numbers that differ by rounding; ``dtypes``: whether they must have the same ones too."""
+    pairs = list(_pairs(got, want))
+    assert pairs, "nothing to compare"
+    for path, a, b in pairs:
+        assert not dtypes or a.dtype == b.dtype, path
+        a, b = _numbers(a).astype(np.float64), _numbers(b).astype(np.float64)
+        assert np.isfinite(b).all(), path
+        np.testing.assert_allclose(a, b, rtol, atol, err_msg=path)
+
+
+def assert_same_run(got, want):
+    """Pairs of a state and a history bit for bit, times left out."""
+    assert_same(got[0], want[0])
+    assert {**got[1], "seconds": 0} == {**want[1], "seconds": 0}
+
+
 def over_batches(metric, p, t, w, cuts=(5,)):
     """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
 

@@ -183,22 +183,6 @@ def test_a_page_that_is_wrong_fails(tmp_path, page_folder):
     assert error.traceback[-1].lineno == 3  # counted from 0
 
 
-# Names of modules that are shared inside the library, and of no use outside it.
-INTERNAL = {
-    "activations.are_per_example",
-    "losses.align",
-    "losses.base",
-    "losses.check_distributions",
-    "losses.check_targets",
-    "losses.expects",
-    "losses.is_per_example",
-    "losses.of_classes",
-    "losses.several_labels",
-    "metrics.check_labels",
-    "schedules.as_hyper",
-}
-
-
 def documented():
     """Names that the API pages show: ``::: fnn.name``, and the members listed for a module."""
     found, module = set(), ""
@@ -215,14 +199,14 @@ def documented():
 def test_every_public_name_is_in_the_api_pages():
     wanted = {name for name in fnn.__all__ if not name.startswith("__")} | public().keys()
     aliases = {name for name in wanted if "." in name and name.rpartition(".")[2] in documented()}
-    assert wanted - documented() - aliases - INTERNAL == set()
+    assert wanted - documented() - aliases == set()
 
 
 def test_the_api_pages_name_nothing_that_does_not_exist():
     for name in documented():
         thing = fnn
         for part in name.split("."):
-            assert hasattr(thing, part), f"::: fnn.{name}"
+            assert part in dir(thing), f"::: fnn.{name}"
             thing = getattr(thing, part)
 
 
@@ -251,7 +235,7 @@ def test_pages_show_no_paths_of_a_machine():
 @pytest.mark.parametrize("name", PAGES)
 def test_code_fits_the_column(name):
     for block in blocks(PAGES[name]):
-        if block.language != "text":
+        if "-----" not in block.code:  # printed tables have the widths that they have
             for number, line in enumerate(block.code.splitlines(), block.line):
                 assert len(line) <= 88, f"{name}, line {number}: {line}"
 

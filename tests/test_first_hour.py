@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import importlib
 import inspect
 import io
 import json
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn._moved import MOVED
 
 X = np.linspace(-1, 1, 12, dtype="float32").reshape(4, 3)
 Y = np.array([0, 1, 1, 0], "int32")
@@ -94,6 +96,19 @@ def test_names_of_other_libraries_as_text(make, words):
     with pytest.raises(fnn.InputError) as error:
         make()
     assert str(error.value).endswith(words)
+
+
+def test_importing_a_module_of_version_0_1_names_its_successor():
+    for name, successor in MOVED.items():
+        importlib.import_module(successor)
+        with pytest.raises(ModuleNotFoundError, match=f"No module named '{name}'.*import from {successor}\\.$"):
+            importlib.import_module(name)
+    with pytest.raises(ModuleNotFoundError, match=r"import from fnn\.plot\."):
+        from fnn import plotting  # noqa: F401
+    with pytest.raises(ModuleNotFoundError, match=r"import from fnn\.plot\."):
+        importlib.import_module("fnn.plotting.sweeps")
+    with pytest.raises(ModuleNotFoundError, match=r"No module named 'fnn\.no_such'$"):
+        importlib.import_module("fnn.no_such")
 
 
 def test_every_name_that_a_hint_mentions_exists():

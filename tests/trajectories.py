@@ -68,7 +68,7 @@ def keras_s(optimizer, params, noise):
     return dict(zip(names, values, strict=True)), by_variable
 
 
-def assert_same(path, keras_path, rtol=1e-9):
+def assert_same_path(path, keras_path, rtol=1e-9):
     for name in SHAPES:
         assert path[name].shape == (STEPS, *SHAPES[name])
         np.testing.assert_allclose(path[name], keras_path[name], rtol, rtol / 10, err_msg=name)

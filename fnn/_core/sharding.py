@@ -91,8 +91,9 @@ class Placement(NamedTuple):
             check_matches("shard", pattern, known)
             if not any(matches(pattern, path) for path in left):
                 hint = "The first pattern that matches a parameter decides: put this one before it, or leave it out."
+                expected = "a pattern that applies to at least one parameter"
                 got = "one that only matches parameters of earlier patterns"
-                fail(f"shard[{pattern!r}]", expected="a pattern that decides about some parameter", got=got, hint=hint)
+                fail(f"shard[{pattern!r}]", expected=expected, got=got, hint=hint)
             for path in [path for path in left if matches(pattern, path)]:
                 del left[path]
                 shape = known[path].shape
@@ -115,7 +116,7 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     """
     if mesh is None:
         if shard is not None:
-            fail("shard", expected="a mesh with it", got="none", hint="Write mesh=jax.make_mesh((8,), ('data',)).")
+            fail("shard", expected="mesh= as well", got="none", hint="Write mesh=jax.make_mesh((8,), ('data',)).")
         return None
     if not isinstance(mesh, (Mesh, AbstractMesh) if abstract else Mesh):
         hint = "Write jax.make_mesh((jax.device_count(),), ('data',))."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import functools
-import importlib
 from collections.abc import Callable, Mapping
 
 import jax
@@ -17,7 +16,8 @@ from ..training.task import Task
 ROOT = __name__.partition(".")[0]
 # Pure rooms: nothing in them opens a file. A file may name what they define, and nothing else of the library.
 _ROOMS = ("nn", "losses", "optimizers", "metrics", "penalties")
-_NAMESPACES = ("", "activations", "initializers", "losses", "metrics", "penalties", "schedules")
+NAMESPACES: dict[str, Mapping[str, object]] = {}
+"""The names in each public module, by its name; the package, whose name here is "", fills it when it is loaded."""
 # A function among the constructors: the one that metrics print as.
 _GET_METRIC = "metrics.get_metric"
 _OUTSIDE = {
@@ -40,11 +40,9 @@ _MODULES = {"jax.nn": jax.nn, "jax.numpy": jnp, "numpy": np, "builtins": builtin
 @functools.cache
 def parts() -> Mapping[str, Callable[..., object]]:
     """Everything that a description may name, by name."""
-    package = importlib.import_module(ROOT)  # which is complete when the first file is written or read
     found: dict[str, Callable[..., object]] = {"Task": Task}
-    for namespace in _NAMESPACES:
-        module = getattr(package, namespace) if namespace else package
-        for name, value in vars(module).items():
+    for namespace, members in NAMESPACES.items():
+        for name, value in members.items():
             home = str(getattr(value, "__module__", "")).split(".")
             if callable(value) and not name.startswith("_") and home[0] == ROOT and home[1:2] and home[1] in _ROOMS:
                 found[f"{namespace}.{name}".lstrip(".")] = value

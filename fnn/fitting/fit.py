@@ -104,7 +104,6 @@ def fit(
       validation_steps: for an iterable as ``validation_data``, the number of its batches to validate on; required if
         the iterable is endless. They are read before training and kept in memory, so every epoch is measured on the
         same ones. By default the iterable is read to its end after each epoch.
-
       mesh: a `jax.sharding.Mesh` of several devices, such as ``jax.make_mesh((8,), ("data",))``. The rows of each batch
         are divided over its axes, and the results are those of one device to floating-point tolerance: batch
         normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device.

@@ -42,8 +42,8 @@ def restore_stream(stream: object, state: object) -> None:
         stream.restore(state)
     elif not is_repeatable(stream):
         warn(
-            f"fit: the {type(stream).__name__} cannot tell where it stood, so the epoch begins with whatever it gives "
-            "first now. The result equals that of an uninterrupted training only if it gives the same batches in every "
+            f"fit: the {type(stream).__name__} cannot report its position, so the epoch restarts with the next batch "
+            "it yields. The result equals that of an uninterrupted training only if it gives the same batches in every "
             "pass. With state() and restore(state) it is exact, see docs/how-to/resume.md."
         )
 

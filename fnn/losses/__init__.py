@@ -14,18 +14,8 @@ from .classification import (
     sparse_categorical_crossentropy,
     sparse_categorical_focal_crossentropy,
 )
-from .common import Loss, align
-from .facts import (
-    LOSSES,
-    base,
-    check_distributions,
-    check_targets,
-    expects,
-    get_loss,
-    is_per_example,
-    of_classes,
-    several_labels,
-)
+from .common import Loss
+from .facts import LOSSES, get_loss
 from .gaussian import Gaussians, gaussian_moments, gaussian_nll, gaussian_outputs
 from .margins import categorical_hinge, hinge, squared_hinge
 from .regression import (
@@ -41,11 +31,10 @@ from .regression import (
 from .weighting import class_weights, mean_loss, weighted_sum
 
 __all__ = [
-    "LOSSES", "Gaussians", "Loss", "align", "base", "binary_crossentropy", "binary_focal_crossentropy",
-    "categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge", "check_distributions",
-    "check_targets", "class_weights", "cosine_similarity", "expects", "gaussian_moments", "gaussian_nll",
-    "gaussian_outputs", "get_loss", "hinge", "huber", "is_per_example", "kl_divergence", "log_cosh", "logistic",
+    "LOSSES", "Gaussians", "Loss", "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy",
+    "categorical_focal_crossentropy", "categorical_hinge", "class_weights", "cosine_similarity", "gaussian_moments",
+    "gaussian_nll", "gaussian_outputs", "get_loss", "hinge", "huber", "kl_divergence", "log_cosh", "logistic",
     "mean_absolute_error", "mean_absolute_percentage_error", "mean_loss", "mean_squared_error",
-    "mean_squared_logarithmic_error", "of_classes", "poisson", "several_labels", "sparse_categorical_crossentropy",
+    "mean_squared_logarithmic_error", "poisson", "sparse_categorical_crossentropy",
     "sparse_categorical_focal_crossentropy", "squared_hinge", "weighted_sum",
 ]  # fmt: skip

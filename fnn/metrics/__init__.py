@@ -31,15 +31,15 @@ from .classification import (
     top_k,
     top_k_accuracy,
 )
-from .metric import Metric, Totals, mean_metric
-from .names import DIRECTIONS, METRICS, NAN_ROWS, check_labels, direction, get_metric
+from .metric import Metric, mean_metric
+from .names import METRICS, direction, get_metric
 from .regression import mae, mape, r2_score, rmse
 from .report import classification_report
 
 __all__ = [
-    "DIRECTIONS", "LEVELS", "METRICS", "NAN_ROWS", "ClassScores", "CoverageCurve", "Interval", "Metric",
-    "Reliability", "Totals", "accuracy", "auc", "balanced_accuracy", "binary_accuracy", "binned_auc",
-    "calibration_error", "check_labels", "classification_report", "confusion_matrix", "coverage", "coverage_curve",
-    "direction", "gaussian_interval", "get_metric", "interval_width", "mae", "mape", "mean_iou", "mean_metric",
-    "precision_recall_f1", "r2_score", "reliability", "rmse", "scores_from_confusion", "top_k", "top_k_accuracy",
+    "LEVELS", "METRICS", "ClassScores", "CoverageCurve", "Interval", "Metric", "Reliability", "accuracy", "auc",
+    "balanced_accuracy", "binary_accuracy", "binned_auc", "calibration_error", "classification_report",
+    "confusion_matrix", "coverage", "coverage_curve", "direction", "gaussian_interval", "get_metric", "interval_width",
+    "mae", "mape", "mean_iou", "mean_metric", "precision_recall_f1", "r2_score", "reliability", "rmse",
+    "scores_from_confusion", "top_k", "top_k_accuracy",
 ]  # fmt: skip

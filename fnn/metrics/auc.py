@@ -15,8 +15,8 @@ from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..nn.activations import sigmoid, softmax
 from .arguments import check_probabilities, class_arguments, is_single_score, ones
-from .classification import paired_classes, paired_labels
 from .metric import Metric, float64_on_host
+from .pairs import paired_classes, paired_labels
 
 AUC, PR_AUC = "auc", "pr_auc"
 _NAMES = {"roc": AUC, "pr": PR_AUC}

@@ -18,8 +18,8 @@ from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..losses.common import align
 from .arguments import check_probabilities, class_arguments, host_values, is_single_score, numeric_array, to_widest
-from .classification import paired_classes
 from .metric import float64_on_host
+from .pairs import paired_classes
 
 
 class Reliability(NamedTuple):

@@ -17,6 +17,7 @@ from .._core.described import described
 from .._core.dtypes import is_float
 from .._core.errors import fail, located
 from .._core.types import AnyArray, Array, ArraySpec, PyTree, Scalar
+from ..losses import facts as loss_facts
 from ..losses.common import check_order
 from ..losses.facts import CLASSES, GAUSSIAN, LABELS, VALUES, facts_of, loss_name, threshold
 from ..losses.facts import FACTS as LOSS_FACTS
@@ -134,7 +135,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
     refuse_uncalled("metric", "a name, a Metric or a function (predictions, targets)", metric)
     if callable(metric):
         named = {facts.function: name for name, facts in _OWN.items() if facts.function is not None}
-        if losses.base(metric) is losses.cosine_similarity:
+        if loss_facts.base(metric) is losses.cosine_similarity:
             hint = "Write 'cosine_similarity', the name, for the similarity."
             fail("metric", expected="a metric", got="a loss, minus the cosine similarity", hint=hint)
         if metric not in named:
@@ -142,7 +143,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
             return mean_metric(getattr(metric, "__name__", "metric"), metric)
         metric = named[metric]
     spec = lookup("metric", metric, _SPECS)
-    if spec == TOP_K and loss is not None and losses.several_labels(loss):
+    if spec == TOP_K and loss is not None and loss_facts.several_labels(loss):
         _refuse_top_k(metric, loss)
     if spec in _CURVES:
         made = binned_auc(_CURVES[spec]) if metric == spec else binned_auc(_CURVES[spec], name=metric)
@@ -154,7 +155,7 @@ def get_metric(metric: str | Metric | Callable[[PyTree, PyTree], Array], loss: l
 def _get_metric(metric: str, loss: losses.Loss | None = None) -> Metric:
     spec = lookup("metric", metric, _SPECS)
     facts, cut = _FACTS[spec], 0.5 if loss is None else threshold(loss)
-    made = facts.make(cut, loss is not None and losses.several_labels(loss)).replace(name=metric, spec=spec)
+    made = facts.make(cut, loss is not None and loss_facts.several_labels(loss)).replace(name=metric, spec=spec)
     if loss is None or facts_of(loss).outputs != GAUSSIAN or facts.reads != VALUES:
         return made
     return made.replace(measure=lambda p, t, w: made.measure(losses.gaussian_moments(p).mean, t, w), spec=spec)
@@ -170,7 +171,7 @@ def reads_scores(metric: Metric) -> bool:
 
 def _adapted(metric: Metric, loss: losses.Loss) -> Metric:
     """A metric of the library for a task's loss, with its own options and name."""
-    several = losses.several_labels(loss)
+    several = loss_facts.several_labels(loss)
     if metric.spec == TOP_K:
         return _refuse_top_k(metric.name, loss) if several else metric
     if metric.spec in _CURVES:
@@ -207,20 +208,20 @@ def _refuse_top_k(name: str, loss: losses.Loss) -> NoReturn:
 def check_labels(metrics: Sequence[Metric], loss: losses.Loss, predictions: ArraySpec, targets: AnyArray) -> None:
     """Refuse concrete targets that are invalid for a metric; needs values, so the drivers call it.
 
-    With a loss of classes or labels there is little left to check after `losses.check_targets`.
+    With a loss of classes or labels there is little left to check after `losses.facts.check_targets`.
 
     Raises:
       InputError: for classes without an output, rows that do not sum to 1, and labels not 0 and 1, or -1 and +1.
     """
-    of_classes, of_labels = losses.of_classes(loss), losses.several_labels(loss)
+    of_classes, of_labels = loss_facts.of_classes(loss), loss_facts.several_labels(loss)
     checked = of_classes
     for metric in metrics:
         facts = _FACTS.get(str(metric.spec))
         if facts is None:
             continue
-        if facts.loss is not None and facts.loss is not losses.base(loss):
+        if facts.loss is not None and facts.loss is not loss_facts.base(loss):
             with located(f"metric {metric.name!r}"):
-                losses.check_targets(facts.loss, predictions, targets)
+                loss_facts.check_targets(facts.loss, predictions, targets)
         elif not checked and (facts.reads == ONE_CLASS or (facts.reads == CLASSES and not of_labels)):
             _check_classes(metric.name, predictions, targets)
             checked = True
@@ -230,7 +231,7 @@ def _check_classes(name: str, predictions: ArraySpec, targets: AnyArray) -> None
     where = f"metric {name!r}"
     labels = np.asarray(targets)
     if is_float(targets) and not is_single_score(predictions) and targets.shape == predictions.shape:
-        losses.check_distributions(where, labels)
+        loss_facts.check_distributions(where, labels)
     else:
         hint = "For several yes/no labels use 'binary_accuracy', or the loss 'binary_crossentropy'."
         cause = f"{name!r} compares classes. For values use 'rmse', 'mae' or 'r2'; for classes a cross-entropy as loss."

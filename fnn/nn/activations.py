@@ -28,6 +28,11 @@ from .._core.types import Array, Scalar
 from .layer import Layer, stateless
 from .observe import note_input
 
+__all__ = [
+    "ACTIVATIONS", "elu", "gelu", "get_activation", "leaky_relu", "linear", "log_sigmoid", "log_softmax", "mish",
+    "relu", "sigmoid", "sign", "silu", "sinc", "softmax", "softplus", "softsign", "step", "swish", "tanh",
+]  # fmt: skip
+
 ActivationLike = str | Callable[[Array], Array] | None
 """The name of an activation, a function, or None for the identity."""
 _F = TypeVar("_F", bound=Callable[..., Array])

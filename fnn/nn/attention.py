@@ -38,20 +38,20 @@ def attention(
 ) -> Array:
     """``softmax(query key^T / sqrt(size)) value`` for each head (Vaswani et al. 2017, arXiv:1706.03762).
 
-    The softmax is computed in float32 at least. A query that may look nowhere gives 0, with a gradient of 0. NaN and
-    infinity reach only the queries that may look at them, as NaN. With fewer heads of keys than of queries, each
-    serves a run of neighbouring queries' heads (grouped queries; Ainslie et al. 2023, arXiv:2305.13245).
+    The softmax is computed in float32 at least. A query whose keys are all masked gives 0, with a gradient of
+    0. NaN and infinity reach only the queries that attend to them, as NaN. With fewer key heads than query heads, each
+    key head serves a group of neighbouring query heads (grouped queries; Ainslie et al. 2023, arXiv:2305.13245).
 
     Args:
       query: (batch, time, heads, size).
       key: (batch, steps, key_heads, size); ``heads`` is a multiple of ``key_heads``.
       value: (batch, steps, key_heads, value_size).
-      causal: whether each query looks only at its own and at earlier steps. Then there must be as many queries as
-        keys: libraries disagree on where others start.
+      causal: whether each query attends only to its own and to earlier steps. This needs as many queries as keys,
+        since libraries align sequences of different lengths differently.
       dropout: fraction of the weights dropped, in [0, 1]; may be traced.
       dropout_key: a PRNG key, required if ``dropout`` is not 0.
       implementation: "xla", or "cudnn" for NVIDIA's kernel: on GPUs only, in float16 or bfloat16, without dropout.
-        There, a query that may look nowhere gives the mean of all values, and NaN spreads.
+        There, a query whose keys are all masked gives the mean of all values, and NaN spreads.
 
     Returns:
       (batch, time, heads, value_size).

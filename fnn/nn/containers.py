@@ -280,24 +280,14 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
         return jax.vmap(one)(children(key, n))
 
     def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
-        copies = {leaf.shape[:1] for leaf in jax.tree.leaves((params, state))}
-        if not copies <= {(n,)}:
-            got = f"first axes {sorted(copies)}"
-            fail(
-                name,
-                expected=f"parameters and state of {counted(n, 'copy', 'copies')}",
-                got=got,
-                hint="Are they another model's?",
-            )
+        _check_copies(name, n, (params, state))
         keys = None if key is None else children(key, n)
 
         def step(x: PyTree, copy: tuple[PyTree, PyTree, Key | None]) -> tuple[PyTree, PyTree]:
             params, state, key = copy
             with noted(place):
                 y, state = pair_of("apply", "y, state", layer.apply(params, state, x, key=key, train=train))
-            before, after = (jax.tree.map(describe, tree) for tree in (x, y))
-            if jax.tree.flatten(before) != jax.tree.flatten(after):
-                fail(name, expected=f"a layer that keeps the shape, {before}", got=f"{after} from {layer.kind}")
+            _check_kept(name, layer.kind, x, y)
             return y, state
 
         with looped(n):
@@ -311,6 +301,21 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     )
     total = None if penalty is None else (lambda params: jnp.sum(penalty(params)))
     return Layer(init, apply, name, f"{layer.kind} x {n}", layer.per_example, total, constraint)
+
+
+def _check_copies(name: str, n: int, tree: PyTree) -> None:
+    """Refuse parameters and state of another number of copies."""
+    copies = {leaf.shape[:1] for leaf in jax.tree.leaves(tree)}
+    if not copies <= {(n,)}:
+        expected = f"parameters and state of {counted(n, 'copy', 'copies')}"
+        fail(name, expected=expected, got=f"first axes {sorted(copies)}", hint="Are they another model's?")
+
+
+def _check_kept(name: str, kind: str, x: PyTree, y: PyTree) -> None:
+    """Refuse an output of another shape or dtype than the input."""
+    before, after = (jax.tree.map(describe, tree) for tree in (x, y))
+    if jax.tree.flatten(before) != jax.tree.flatten(after):
+        fail(name, expected=f"a layer that keeps the shape, {before}", got=f"{after} from {kind}")
 
 
 @described

@@ -25,6 +25,11 @@ from .._core.trees import filled
 from .._core.typed import jit
 from .._core.types import Array, DType, Key, Scalar, Shape
 
+__all__ = [
+    "INITIALIZERS", "Initializer", "constant", "fans", "get_initializer", "glorot_normal", "glorot_uniform",
+    "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "normal", "ones", "orthogonal", "uniform", "zeros",
+]  # fmt: skip
+
 Initializer = Callable[..., Array]
 Initializers = Sequence[str | Initializer]
 

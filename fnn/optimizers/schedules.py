@@ -15,6 +15,10 @@ from .._core.errors import counted, fail
 from .._core.types import Array, PyTree, Scalar
 from .hyper import FINITE, check_leaves
 
+__all__ = [
+    "Schedule", "constant", "cosine_decay", "exponential_decay", "inverse_time_decay", "piecewise_constant", "warmup",
+]  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Schedule(Described):

@@ -100,7 +100,7 @@ class Target:
       device: what each of them is.
       topology: the name by which the compiler knows them together.
       count: how many there are.
-      options: what else `jax.experimental.topologies.get_topology_desc` is to be given.
+      options: further arguments for `jax.experimental.topologies.get_topology_desc`.
     """
 
     device: Device

@@ -145,7 +145,7 @@ class Plan(Table[PlanRow]):
 
     @property
     def bound(self) -> str:
-        """What takes at least half of the time: "products", "memory", "launches", or "latency" if none of them does."""
+        """What takes at least half of the time: "products", "memory", "links", "launches"; else "latency"."""
         if self.device is None or self.seconds is None:
             return ""
         name, most = max(self.times.items(), key=lambda item: item[1])
@@ -206,7 +206,7 @@ def plan(
     mesh: AnyMesh | None = None,
     shard: Shard | None = None,
 ) -> Plan:
-    """What a training step needs and costs on a device, or on several, which you need not have.
+    """What a training step needs and costs on a device or on several; you do not need the device.
 
     The loop that `fit` runs is compiled for the device: by JAX for the machine at hand, else by the device's own
     compiler in another process. Nothing runs.

@@ -20,7 +20,3 @@ __all__ = [
     "layer_statistics", "learning_curves", "model", "network", "optimizer_paths", "plan", "predictions",
     "probabilities", "reliability", "sweep_curves", "sweep_line", "sweep_map", "unit",
 ]  # fmt: skip
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

@@ -165,10 +165,7 @@ def decision_boundary(
     x, y = _points(where, x, y)
     check_count(where, "resolution", resolution, 2)
     check_range(where, "margin", margin, 0)
-    low, high = x.min(0), x.max(0)
-    # A constant feature gets a margin too.
-    border = margin * (high - low) + np.where(high > low, 0.0, 0.5)
-    a, b, grid = grid_points(low - border, high + border, resolution)
+    a, b, grid = _grid_around(x, margin, resolution)
     field = _field(where, predict, grid).reshape(resolution, resolution, -1)
     count = field.shape[-1]
     labels = np.zeros(len(x)) if y is None else y
@@ -219,6 +216,13 @@ def _points(where: str, x: ArrayLike, y: ArrayLike | None) -> tuple[np.ndarray, 
     if not np.isfinite(labels).all():
         fail(where, expected="finite y", got="NaN or infinity")
     return points, labels
+
+
+def _grid_around(points: np.ndarray, margin: float, resolution: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates on both axes, and the points of the grid; a constant feature gets a margin too."""
+    low, high = points.min(0), points.max(0)
+    border = margin * (high - low) + np.where(high > low, 0.0, 0.5)
+    return grid_points(low - border, high + border, resolution)
 
 
 def _check_predict(where: str, predict: object, extra: tuple[object, ...]) -> None:

@@ -73,7 +73,7 @@ class InBatches(NamedTuple):
 
 
 def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
-    """Parse data as users have it: the one door of every function that takes a batch or a data set.
+    """Parse data in any supported form; every function that takes a batch or a data set calls this.
 
     It takes ``(x, y)`` or ``(x, y, sample_weight)`` of anything `as_array` takes, as a tuple or, as data loaders give
     it, a list. ``where`` is its name in messages, ``defer_checks`` as in `as_arrays`.

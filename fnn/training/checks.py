@@ -161,8 +161,13 @@ def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -
 
 
 def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> AbstractContextManager[None]:
-    """Add the likely cause to an error."""
-    return hinted(lambda error: _cause(task, shape_of(ts), shape_of(x), shape_of(y)))
+    """Add the likely cause to an error, unless it names the remedy already."""
+
+    def cause(error: Exception) -> str:
+        text = _cause(task, shape_of(ts), shape_of(x), shape_of(y))
+        return "" if text.rpartition(" write ")[2].rstrip(".") in str(error) else text
+
+    return hinted(cause)
 
 
 def _cause(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> str:

@@ -1,4 +1,4 @@
-"""Decorators of compiled functions, for data as users have it and for traced tasks, and of their public callers."""
+"""Decorators of compiled functions, for data in any supported form and traced tasks, and of their public callers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def calls(compiled_function: Jitted[..., object]) -> Callable[[Callable[P, R]], 
 
 
 def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jitted[..., R]]:
-    """Let a compiled function of (task, ts, ``name``, ...) take data as users have it, see `as_batch`.
+    """Let a compiled function of (task, ts, ``name``, ...) take data in any supported form, see `as_batch`.
 
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """

@@ -75,7 +75,7 @@ class Task(Described):
     parts: tuple[OutputLoss, ...]
     without_loss: tuple[Path, ...]
     compute_dtype: str | None
-    placement: Placement | None  # where it is trained, by which compiled programs differ; no part of the description
+    placement: Placement | None  # devices to train on; part of the compilation key, not of the description
     former: tuple[OptimizerLike, ...] = dataclasses.field(compare=False)  # the optimizers that `replace` replaced
 
     @renamed(

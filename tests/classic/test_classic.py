@@ -357,6 +357,7 @@ def test_rosenblatts_rule_equals_a_plain_loop(key, rng, x64):
     )
     history, errors = plain_perceptron(x, y, 0.5, 12, orders)
     found = perceptron(x, y, learning_rate=0.5, epochs=12, key=key)
+    assert isinstance(found, classic.Perceptron)
     assert found.converged is True
     assert found.errors.tolist() == errors
     assert len(errors) > 2

@@ -6,6 +6,7 @@ import inspect
 import jax
 import numpy as np
 import pytest
+from test_registry import public
 
 import fnn
 from fnn._core.flags import check_flags
@@ -14,17 +15,10 @@ X, Y = np.ones((4, 2), "f"), np.ones((4, 1), "f")
 TASK = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
 TS = fnn.init(TASK, jax.random.key(0), X)
 # Results, which users read; estimators check in fit, as scikit-learn demands, and compiled functions in a trace.
-MADE_HERE = {f"fnn.{name}" for name in ("Classifier", "Regressor", "Plan", "Sweep", "train_epoch", "epoch_order")}
+MADE_HERE = {"Classifier", "GridSearch", "Regressor", "Plan", "Sweep", "train_epoch", "epoch_order"}
 
 
-def public():
-    """The public functions and constructors of the library by name, with those of its public modules."""
-    modules = [fnn, fnn.data, fnn.text, fnn.plot, fnn.classic, fnn.losses, fnn.metrics]
-    found = {f"{module.__name__}.{name}": getattr(module, name) for module in modules for name in module.__all__}
-    for module in (fnn.activations, fnn.initializers, fnn.schedules, fnn.penalties):
-        own = {name: fn for name, fn in vars(module).items() if getattr(fn, "__module__", "") == module.__name__}
-        found |= {f"{module.__name__}.{name}": fn for name, fn in own.items() if not name.startswith("_")}
-    return {name: fn for name, fn in found.items() if callable(fn) and name not in MADE_HERE}
+FUNCTIONS = {name: fn for name, fn in public().items() if name not in MADE_HERE}
 
 
 def flags(fn):
@@ -35,7 +29,7 @@ def flags(fn):
     return [one.name for one in parameters if one.annotation in (bool, "bool")]
 
 
-FLAGS = [(name, fn, flag) for name, fn in public().items() for flag in flags(fn)]
+FLAGS = [(name, fn, flag) for name, fn in FUNCTIONS.items() for flag in flags(fn)]
 
 
 @pytest.mark.parametrize(("name", "fn", "flag"), FLAGS, ids=lambda part: part if isinstance(part, str) else "")

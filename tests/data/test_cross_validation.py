@@ -32,6 +32,7 @@ def real(rows, weight):
 def test_each_row_is_held_out_exactly_once(size, k, seed):
     k = min(k, size)
     found = folds(seed, size, k)
+    assert {type(fold) for fold in found} == {fnn.data.Fold}
     assert len(found) == k
     tests = [real(fold.test, fold.test_weight) for fold in found]
     assert sorted(np.concatenate(tests)) == list(range(size))

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers import assert_close, assert_same
 
 import fnn
 from fnn.training.evaluation import predict_in_batches
@@ -44,14 +45,6 @@ def quick(make=fnn.Classifier, model=two_layers, **params):
 def hand_fit(task, data, rate, epochs=2):
     ts = fnn.set_hyper(fnn.init(task, jax.random.key(0), X[:1]), learning_rate=rate)
     return fnn.fit(task, ts, data, epochs=epochs, batch_size=16, verbose=0)
-
-
-def assert_same(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def assert_close(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), a, b)
 
 
 # --------------------------------------------------------------------------------------------------------- conventions

@@ -34,11 +34,6 @@ def task():
     return fnn.Task(model, "sparse_categorical_crossentropy", fnn.adam(1e-2), metrics=("accuracy",))
 
 
-@pytest.fixture(scope="module")
-def ts(task, data):
-    return fnn.init(task, jax.random.key(0), data[0][:1])
-
-
 def values(ts):
     return [np.asarray(a) for a in jax.tree.leaves((ts.params, ts.opt_state, ts.step))]
 

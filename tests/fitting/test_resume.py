@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers import assert_same_run
 
 import fnn
 from fnn.checkpoint import saving
@@ -33,19 +34,6 @@ def task():
     """With state, random numbers in training, and a last batch of its own shape."""
     model = fnn.Sequential(fnn.BatchNorm(), fnn.Dropout(0.1), fnn.Dense(3))
     return fnn.Task(model, "sparse_categorical_crossentropy", fnn.sgd(0.05, momentum=0.9), metrics=("accuracy",))
-
-
-@pytest.fixture(scope="module")
-def ts(task, data):
-    return fnn.init(task, jax.random.key(0), data[0][:1])
-
-
-def assert_same(a, b):
-    """States and histories bit for bit, times left out."""
-    (ts_a, history_a), (ts_b, history_b) = a, b
-    assert jax.tree.structure(ts_a) == jax.tree.structure(ts_b)
-    assert fnn.fingerprint(ts_a) == fnn.fingerprint(ts_b)
-    assert {**history_a, "seconds": 0} == {**history_b, "seconds": 0}
 
 
 class Killed(BaseException):
@@ -135,7 +123,7 @@ def test_a_run_killed_at_every_checkpoint_ends_with_the_same_bits(source, every,
                 except Killed:
                     kills += 1
         assert kills >= (3 if every == "epoch" else 5) - (not after)
-        assert_same(got, want)
+        assert_same_run(got, want)
 
 
 SCRIPT = """
@@ -211,7 +199,7 @@ def names(folder):
 
 
 def test_contents_of_the_folder(run, want, tmp_path, task, ts):
-    assert_same(run(every=4, keep=3), want)
+    assert_same_run(run(every=4, keep=3), want)
     assert names(tmp_path / "run") == [
         "step-000000008.safetensors",
         "step-000000012.safetensors",
@@ -249,7 +237,7 @@ def test_keep_none_keeps_all_files(run, tmp_path):
 def test_a_complete_run_is_not_repeated(run, want, monkeypatch):
     run()
     monkeypatch.setattr(pieces, "_advance", None)
-    assert_same(run(), want)
+    assert_same_run(run(), want)
 
 
 def test_more_epochs_continue_the_run(run, task, ts, data, capsys):
@@ -257,7 +245,7 @@ def test_more_epochs_continue_the_run(run, task, ts, data, capsys):
     capsys.readouterr()
     got = run(every=10, epochs=5, verbose=2)
     assert "resumed at epoch 4, step 15" in capsys.readouterr().out
-    assert_same(got, fnn.fit(task, ts, data, epochs=5, batch_size=BATCH, verbose=0))
+    assert_same_run(got, fnn.fit(task, ts, data, epochs=5, batch_size=BATCH, verbose=0))
 
 
 def test_resuming_recompiles_nothing(run, monkeypatch):
@@ -288,8 +276,8 @@ def test_early_stopping_resumes_and_stays_stopped(run, task, ts, data, monkeypat
             break
         except Killed:
             pass
-    assert_same(got, plain)
-    assert_same(run(epochs=40, callbacks=callbacks()), plain)
+    assert_same_run(got, plain)
+    assert_same_run(run(epochs=40, callbacks=callbacks()), plain)
 
 
 def test_logs_and_best_files_match_an_uninterrupted_run(run, task, ts, data, tmp_path, monkeypatch):
@@ -354,7 +342,7 @@ def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(run, want, monkeypatch, cap
         patch.setattr(pieces, "_advance", advance)
         reached, history = run(verbose=2)
     assert (history.interrupted, int(reached.step), history.get("loss")) == (True, 3, None)
-    assert_same(run(), want)
+    assert_same_run(run(), want)
 
 
 def test_validation_is_part_of_the_history(task, ts, data, tmp_path, monkeypatch):
@@ -368,7 +356,7 @@ def test_validation_is_part_of_the_history(task, ts, data, tmp_path, monkeypatch
         killed_at(patch, 2, after=True)
         with pytest.raises(Killed):
             train(checkpoint=tmp_path, every=2)
-    assert_same(train(checkpoint=tmp_path, every=2), train())
+    assert_same_run(train(checkpoint=tmp_path, every=2), train())
 
 
 # ----------------------------------------------------------------------------------------------------------- what fails
@@ -452,7 +440,7 @@ def test_a_damaged_file_is_reported_and_the_previous_one_used(how, run, want, tm
         RuntimeWarning, match=r"step-000000010.*renamed to \*\.damaged; training continues from the checkpoint before"
     ):
         got = run()
-    assert_same(got, want)
+    assert_same_run(got, want)
     assert names(tmp_path / "run") == [
         "step-000000010.safetensors",
         "step-000000010.safetensors.damaged",
@@ -500,7 +488,7 @@ def test_a_full_disk_loses_nothing(run, want, monkeypatch, tmp_path):
     assert info.value.errno == errno.ENOSPC
     assert (int(info.value.ts.step), len(info.value.history["loss"])) == (10, 2)
     assert names(tmp_path / "run") == ["step-000000000.safetensors", "step-000000005.safetensors"]
-    assert_same(run(), want)
+    assert_same_run(run(), want)
 
 
 def test_unusable_folders(run, tmp_path, monkeypatch):
@@ -565,9 +553,9 @@ def test_an_iterable_without_a_state(run, data, task, ts, monkeypatch, capsys):
         killed_at(patch, 2, after=True)
         with pytest.raises(Killed):
             run(data=Plain(data))
-    with pytest.warns(RuntimeWarning, match="the Plain cannot tell where it stood"):
+    with pytest.warns(RuntimeWarning, match="the Plain cannot report its position"):
         got = run(data=Plain(data))
-    assert_same(got, plain)
+    assert_same_run(got, plain)
 
 
 def test_gathered_batches_between_checkpoints_that_do_not_divide_an_epoch(task, ts, data, tmp_path, monkeypatch):
@@ -595,7 +583,7 @@ def test_gathered_batches_between_checkpoints_that_do_not_divide_an_epoch(task, 
         except Killed:
             newest = sorted(tmp_path.glob("step-*"))[-1]
             assert fnn.load_info(newest).extra["fit"]["stream"] is not None
-    assert_same(got, want)
+    assert_same_run(got, want)
 
 
 def test_a_validation_stream_resumes(task, ts, data, tmp_path, monkeypatch):
@@ -614,7 +602,7 @@ def test_a_validation_stream_resumes(task, ts, data, tmp_path, monkeypatch):
         killed_at(patch, 3, after=True)
         with pytest.raises(Killed):
             train(checkpoint=tmp_path)
-    assert_same(train(checkpoint=tmp_path), train())
+    assert_same_run(train(checkpoint=tmp_path), train())
 
 
 def test_unserializable_callback_state_is_reported_before_training(run, monkeypatch):
@@ -642,7 +630,7 @@ def test_a_reused_callback_starts_afresh(run, want, tmp_path, monkeypatch):
         killed_at(patch, 2, after=True)
         with pytest.raises(Killed):
             run(every=2, callbacks=[stop])
-    assert_same(run(every=2, callbacks=[fnn.early_stopping("loss", patience=50)]), want)
+    assert_same_run(run(every=2, callbacks=[fnn.early_stopping("loss", patience=50)]), want)
 
 
 def test_a_resumed_log_has_no_duplicate_rows(run, tmp_path, monkeypatch):
@@ -688,7 +676,7 @@ def test_a_complete_run_returns_jax_arrays(task, ts, data, tmp_path):
 
 def test_equal_numbers_are_the_same_setting(run, want):
     run(epochs=1, batch_size=np.int64(BATCH), validation_split=0)
-    assert_same(run(), want)
+    assert_same_run(run(), want)
 
 
 def test_the_end_of_a_stream_of_unknown_length(run, data, task, ts, monkeypatch):
@@ -711,7 +699,7 @@ def test_the_end_of_a_stream_of_unknown_length(run, data, task, ts, monkeypatch)
         first = run(data=Batches(data), epochs=1, every=100)
         again = run(data=Batches(data), epochs=1, every=100)
     plain = fnn.fit(task, ts, Batches(data), verbose=0)
-    assert_same(first, plain)
+    assert_same_run(first, plain)
     assert first[1]["seconds"] == again[1]["seconds"]  # it was not made again
 
 

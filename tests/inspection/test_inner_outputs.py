@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import compilations
+from helpers import assert_close, compilations
 
 import fnn
 
@@ -18,10 +18,6 @@ def stack():
     model = fnn.Sequential(encoder, fnn.Residual(fnn.Dense(3)), fnn.Dropout(0.5), fnn.Dense(2))
     task = fnn.Task(model, "mse")
     return task, fnn.init(task, jax.random.key(0), X)
-
-
-def close(got, want):
-    np.testing.assert_allclose(np.asarray(got), want, rtol=2e-6, atol=2e-6)
 
 
 def by_hand(params):
@@ -50,9 +46,9 @@ def test_every_layer_by_path_or_name(stack):
     found = fnn.outputs(task, ts, X, list(want), batch_size=3)
     assert list(found) == list(want)
     for name, value in want.items():
-        close(found[name], value)
-    close(fnn.outputs(task, ts, X, "encoder/dense"), want["encoder/dense"])
-    close(fnn.outputs(task, ts, X.tolist(), ("encoder",))["encoder"], want["encoder"])
+        assert_close(found[name], value, 2e-6, 2e-6)
+    assert_close(fnn.outputs(task, ts, X, "encoder/dense"), want["encoder/dense"], 2e-6, 2e-6)
+    assert_close(fnn.outputs(task, ts, X.tolist(), ("encoder",))["encoder"], want["encoder"], 2e-6, 2e-6)
     assert np.array_equal(fnn.outputs(task, ts, X, "dense"), fnn.predict(task, ts, X))
 
 
@@ -67,12 +63,12 @@ def test_a_second_call_compiles_nothing(stack):
 def test_inside_transformations(stack):
     task, ts = stack
     want = by_hand(ts.params)["encoder"]
-    close(jax.jit(lambda ts, x: fnn.outputs(task, ts, x, "encoder"))(ts, X), want)
-    close(jax.vmap(lambda row: fnn.outputs(task, ts, row[None], "encoder")[0])(jnp.asarray(X)), want)
+    assert_close(jax.jit(lambda ts, x: fnn.outputs(task, ts, x, "encoder"))(ts, X), want, 2e-6, 2e-6)
+    assert_close(jax.vmap(lambda row: fnn.outputs(task, ts, row[None], "encoder")[0])(jnp.asarray(X)), want, 2e-6, 2e-6)
     slope = jax.grad(lambda x: fnn.outputs(task, ts, x, "encoder").sum())(jnp.asarray(X))
     kernels = [np.asarray(ts.params["encoder"][name]["kernel"]) for name in ("dense", "dense_1")]
     first = by_hand(ts.params)["encoder/dense"]
-    close(slope, ((1 - want**2) @ kernels[1].T * (first > 0)) @ kernels[0].T)
+    assert_close(slope, ((1 - want**2) @ kernels[1].T * (first > 0)) @ kernels[0].T, 2e-6, 2e-6)
 
 
 def test_calls_of_a_shared_layer_and_the_model_itself():
@@ -85,9 +81,9 @@ def test_calls_of_a_shared_layer_and_the_model_itself():
     names = ["stem", "stem (call 2)", "stem/dense (call 2)", "model"]
     found = fnn.outputs(task, ts, x, names, batch_size=4)
     kernel = np.asarray(ts.params["stem"]["dense"]["kernel"])
-    close(found["stem"], np.tanh(X @ kernel))
-    close(found["stem/dense (call 2)"], x["b"] @ kernel)
-    close(found["model"], np.tanh(X @ kernel) - 2 * np.tanh(x["b"] @ kernel))
+    assert_close(found["stem"], np.tanh(X @ kernel), 2e-6, 2e-6)
+    assert_close(found["stem/dense (call 2)"], x["b"] @ kernel, 2e-6, 2e-6)
+    assert_close(found["model"], np.tanh(X @ kernel) - 2 * np.tanh(x["b"] @ kernel), 2e-6, 2e-6)
     with pytest.raises(
         fnn.InputError, match=r"one of the layers 'stem/dense', .* 'stem \(call 2\)' or 'model', got 'trunk"
     ):
@@ -105,7 +101,7 @@ def test_masked_outputs_single_layers_and_outputs_without_rows():
 
     single = fnn.Task(fnn.Dense(2, name="only"), "mse")
     ts = fnn.init(single, jax.random.key(0), X)
-    close(fnn.outputs(single, ts, X, "only"), X @ np.asarray(ts.params["kernel"]))
+    assert_close(fnn.outputs(single, ts, X, "only"), X @ np.asarray(ts.params["kernel"]), 2e-6, 2e-6)
 
     def reshaped(*shape):
         return fnn.Layer(lambda key, x: ({}, {}), lambda p, s, x, *, key=None, train=False: (x.reshape(shape), s), "to")
@@ -142,7 +138,7 @@ def test_layers_inside_loops():
         last, _ = block.apply(jax.tree.map(lambda a, i=i: a[i], ts.params["repeated"]), {}, last)
     names = ["repeated", "time_distributed", "lean"]
     found = fnn.outputs(task, ts, x, names, batch_size=4)
-    close(found["repeated"], last)
+    assert_close(found["repeated"], last, 2e-6, 2e-6)
     assert [found[name].shape for name in names[1:]] == [(4, 6, 4), (24, 4)]
     for name, path, around in (
         ("repeated/body/dense", "repeated/body/dense", "repeated"),

@@ -13,7 +13,8 @@ from scipy.stats import norm
 
 import fnn
 from fnn import losses
-from fnn.losses import LOSSES, expects, get_loss, mean_loss, weighted_sum
+from fnn.losses import LOSSES, common, facts, get_loss, mean_loss, weighted_sum
+from fnn.losses.facts import expects
 
 keras = pytest.importorskip("keras", reason="Keras is the reference here")
 
@@ -196,7 +197,7 @@ def test_values_gradients_and_weights_match_keras(name, shape, rng):
 
 
 def test_every_named_loss_is_compared_with_keras_or_with_numpy():
-    compared = {losses.base(case[0]) for case in CASES.values()}
+    compared = {facts.base(case[0]) for case in CASES.values()}
     assert set(LOSSES.values()) - compared == {
         losses.logistic,
         losses.gaussian_nll,
@@ -584,7 +585,7 @@ def test_a_last_axis_of_size_1_is_aligned_rather_than_broadcast(name, rng):
 
 def test_align_casts_targets_to_the_predictions():
     for dtype, wide in (("bfloat16", "float32"), ("float16", "float32"), ("float32", "float32")):
-        p, t = losses.align("here", jnp.ones((3, 1), dtype), np.array([1, 2, 70001]))
+        p, t = common.align("here", jnp.ones((3, 1), dtype), np.array([1, 2, 70001]))
         assert t.shape == (3, 1)
         assert t.dtype == p.dtype == wide
         assert t[2, 0] == 70001  # not narrowed first
@@ -616,7 +617,7 @@ def test_class_weights():
 def test_names_and_what_they_expect():
     assert get_loss("mse") is losses.mean_squared_error
     assert get_loss(pow) is pow
-    assert losses.base(partial(partial(losses.huber, delta=2.0))) is losses.huber
+    assert facts.base(partial(partial(losses.huber, delta=2.0))) is losses.huber
     sparse = losses.sparse_categorical_crossentropy
     assert expects(sparse) == expects(losses.logistic) == expects(partial(sparse)) == "logits"
     assert expects(partial(sparse, from_logits=False)) == "probabilities"
@@ -697,14 +698,14 @@ def test_errors(call, message):
 )
 def test_check_targets(loss, targets, message):
     with pytest.raises(fnn.InputError, match=message):
-        losses.check_targets(get_loss(loss), P, np.array(targets))
+        facts.check_targets(get_loss(loss), P, np.array(targets))
 
 
 def test_check_targets_accepts_valid_targets():
-    losses.check_targets(losses.sparse_categorical_crossentropy, P, np.array([0, 2]))
-    losses.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
-    losses.check_targets(losses.logistic, P, np.array([-1, 1]))
-    losses.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
+    facts.check_targets(losses.sparse_categorical_crossentropy, P, np.array([0, 2]))
+    facts.check_targets(partial(losses.binary_crossentropy, from_logits=False), P, np.array([0, 0.5, 1]))
+    facts.check_targets(losses.logistic, P, np.array([-1, 1]))
+    facts.check_targets(losses.mean_squared_error, P, np.array([-1e9, 1e9]))
 
 
 @pytest.mark.parametrize(
@@ -772,10 +773,10 @@ def test_rows_without_a_class_are_refused():
         (np.full((2, 3), np.nan, "f"), r"expected targets in \[0, 1\], got targets from nan to nan"),
     ):
         with pytest.raises(fnn.InputError, match=f"^categorical_crossentropy: .*{match}"):
-            losses.check_targets(loss, bad, bad)
+            facts.check_targets(loss, bad, bad)
     third = np.full((2, 3), 1 / 3)
     for dtype in ("float64", "float32", "float16", jnp.bfloat16):
-        losses.check_targets(loss, third, third.astype(dtype))
+        facts.check_targets(loss, third, third.astype(dtype))
     x, task = np.ones((4, 2), "float32"), fnn.Task(fnn.Dense(3), loss)
     ts = fnn.init(task, jax.random.key(0), x)
     for call in (fnn.evaluate, partial(fnn.fit, verbose=0)):
@@ -797,10 +798,10 @@ def test_balanced_class_weights_match_scikit_learn():
 
 
 def test_is_per_example_only_for_the_librarys_losses():
-    assert losses.is_per_example(losses.get_loss("mse"))
-    assert losses.is_per_example(partial(losses.binary_crossentropy, from_logits=False))
-    assert not losses.is_per_example(lambda predictions, targets: predictions[:, 0])
-    assert not losses.is_per_example(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
+    assert facts.is_per_example(losses.get_loss("mse"))
+    assert facts.is_per_example(partial(losses.binary_crossentropy, from_logits=False))
+    assert not facts.is_per_example(lambda predictions, targets: predictions[:, 0])
+    assert not facts.is_per_example(partial(lambda predictions, targets, scale: scale * predictions[:, 0], scale=2))
 
 
 def test_losses_of_labels_and_of_classes():
@@ -808,21 +809,21 @@ def test_losses_of_labels_and_of_classes():
     of_classes = {name for name in losses.LOSSES if "categorical" in name} | {"kl_divergence"}
     for name, loss in ((loss.__name__, loss) for loss in losses.LOSSES.values()):
         for one in (loss, partial(loss)):
-            assert losses.several_labels(one) == (name in of_labels)
-            assert losses.of_classes(one) == (name in of_classes)
+            assert facts.several_labels(one) == (name in of_labels)
+            assert facts.of_classes(one) == (name in of_classes)
 
 
 def test_rows_that_are_not_a_distribution_are_refused():
     good = np.array([[0.25, 0.75], [1.0, 0.0]])
-    losses.check_distributions("here", good)
-    losses.check_distributions("here", np.array([[0, 1], [1, 0]]))
+    facts.check_distributions("here", good)
+    facts.check_distributions("here", np.array([[0, 1], [1, 0]]))
     for row, said in (
         ([0.0, 0.0], "sum 0.*row of zeros"),
         ([1.0, 1.0], "sum 2.*binary_crossentropy"),
         ([-0.5, 1.5], "sum 1"),
     ):
         with pytest.raises(fnn.InputError, match=rf"^here: .*1 row that is not, at index 1 \({said}"):
-            losses.check_distributions("here", np.stack([good[0], row]))
+            facts.check_distributions("here", np.stack([good[0], row]))
 
 
 def test_mean_loss_takes_lists_and_refuses_text():

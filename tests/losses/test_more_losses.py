@@ -9,7 +9,7 @@ from helpers import some
 
 import fnn
 from fnn import losses
-from fnn.losses import get_loss
+from fnn.losses import facts, get_loss
 
 
 @partial(jax.jit, static_argnames="loss")
@@ -234,9 +234,9 @@ def test_errors(call, message):
 )
 def test_invalid_targets_are_refused(loss, targets, message):
     with pytest.raises(fnn.InputError, match=message):
-        losses.check_targets(get_loss(loss), P, np.array(targets))
-    losses.check_targets(losses.hinge, P, np.array([0, 1]))
-    losses.check_targets(losses.hinge, P, np.array([-1, 1]))
+        facts.check_targets(get_loss(loss), P, np.array(targets))
+    facts.check_targets(losses.hinge, P, np.array([0, 1]))
+    facts.check_targets(losses.hinge, P, np.array([-1, 1]))
 
 
 def test_an_ensemble_averages_scores_of_margins(rng):

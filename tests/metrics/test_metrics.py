@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import fnn
 from fnn import losses, metrics
 from fnn.metrics import METRICS, get_metric, mean_metric
+from fnn.metrics.names import check_labels
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -803,7 +804,7 @@ def test_labels_are_checked_for_metrics_of_other_losses():
             call(labels.astype("f"), loss=loss)
     found = (get_metric("f1", losses.mean_squared_error),)
     with pytest.raises(fnn.InputError, match=r"^metric 'f1': expected class numbers in"):
-        metrics.check_labels(found, losses.mean_squared_error, jnp.ones((2, 3)), np.array([0, 3]))
+        check_labels(found, losses.mean_squared_error, jnp.ones((2, 3)), np.array([0, 3]))
     assert call(labels, metric="binary_accuracy").keys() == {"loss", "binary_accuracy"}
     with pytest.raises(fnn.InputError, match=r"metric 'accuracy': expected targets of 0 and 1, or -1 and \+1"):
         call(np.array([0, 1, 2, 0]), units=1)

@@ -14,7 +14,7 @@ from fnn.metrics import CoverageCurve, Reliability
 
 
 @pytest.fixture(autouse=True)
-def close():
+def close_figures():
     yield
     plt.close("all")
 

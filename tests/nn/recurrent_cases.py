@@ -2,6 +2,7 @@
 
 import functools
 
+import helpers
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from fnn.nn.rnn import functions as rec
 from fnn.nn.rnn.cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 
+assert_close = functools.partial(helpers.assert_close, dtypes=True)
 KINDS = {
     "simple_rnn": (rec.simple_rnn_init, rec.simple_rnn, rec.simple_rnn_cell, SimpleRNNCarry, 1),
     "lstm": (rec.lstm_init, rec.lstm, rec.lstm_cell, LSTMCarry, 4),
@@ -62,11 +64,3 @@ def value_and_gradients(fn, *args):
     y, pullback = jax.vjp(fn, *args)
     rng = np.random.default_rng(7)
     return y, pullback(jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(leaf.dtype), y))
-
-
-def close(ours, theirs, rtol=1e-5, atol=1e-6):
-    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
-    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
-        assert a.shape == b.shape
-        assert a.dtype == b.dtype
-        np.testing.assert_allclose(np.asarray(a, "float64"), np.asarray(b, "float64"), rtol, atol)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
-from recurrent_cases import KINDS, case, close, draw, kinds, mainly, scalar, value_and_gradients
+from recurrent_cases import KINDS, assert_close, case, draw, kinds, mainly, scalar, value_and_gradients
 
 from fnn._core.errors import InputError
 from fnn.nn.rnn import functions as rec
@@ -63,7 +63,7 @@ def check_against_plain(kind, dtype, numbers, seed, reverse, masked, use_bias, w
         )
         results = both(params, x, carry) if with_carry else both(params, x)
     tolerance = {"float32": (1e-5, 1e-5), "float64": (1e-12, 1e-12), "bfloat16": (0.06, 0.15)}[dtype]
-    close(*results, *tolerance)
+    assert_close(*results, *tolerance)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_returning_only_the_last_output_keeps_the_gradients(kind, reverse, rng):
         calls = [functools.partial(fn, sequences=sequences) for sequences in (False, True)]
         return [(call(*args), value_and_gradients(call, *args)) for call in calls]
 
-    close(*both(params, x, carry))
+    assert_close(*both(params, x, carry))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_other_activations(kind, activation, recurrent_activation, rng):
         fns = functools.partial(sequence, **acts), functools.partial(plain, cell, **acts)
         return [value_and_gradients(fn, *args) for fn in fns]
 
-    close(*both(params, x, carry), 1e-5, 1e-5)
+    assert_close(*both(params, x, carry), 1e-5, 1e-5)
 
 
 @pytest.mark.slow
@@ -170,7 +170,7 @@ def test_second_derivatives_and_forward_mode(kind, rng):
 
         ours = jax.jit(lambda: looks(functools.partial(sequence, mask=mask)))()
         theirs = jax.jit(lambda: looks(functools.partial(plain, cell, mask=mask)))()
-    close(ours, theirs, 1e-10, 1e-10)
+    assert_close(ours, theirs, 1e-10, 1e-10)
 
 
 @mainly("gru")
@@ -180,14 +180,14 @@ def test_two_halves_equal_the_whole(kind, rng):
     ys, last = sequence(params, x, carry)
     first, middle = sequence(params, x[:, :3], carry)
     second, end = sequence(params, x[:, 3:], middle)
-    close((np.concatenate([first, second], 1), end), (ys, last))
+    assert_close((np.concatenate([first, second], 1), end), (ys, last))
     # In reverse the second half comes first.
     ys, last = sequence(params, x, carry, reverse=True)
     second, middle = sequence(params, x[:, 3:], carry, reverse=True)
     first, end = sequence(params, x[:, :3], middle, reverse=True)
-    close((np.concatenate([first, second], 1), end), (ys, last))
+    assert_close((np.concatenate([first, second], 1), end), (ys, last))
     flipped, _ = sequence(params, np.flip(x, 1), carry)
-    close(np.flip(flipped, 1), ys)
+    assert_close(np.flip(flipped, 1), ys)
 
 
 @mainly("lstm")
@@ -201,15 +201,15 @@ def test_values_at_masked_steps_are_ignored(kind, rng):
         return value_and_gradients(lambda p: sequence(p, x, mask=mask), params)
 
     right = both(x, mask)
-    close(both(spoilt, mask), right)
+    assert_close(both(spoilt, mask), right)
     ids = rng.integers(0, 4, (3, 5), "int32")
-    close(both(np.where(mask, ids, np.int32(-1)), mask), both(ids, mask))
+    assert_close(both(np.where(mask, ids, np.int32(-1)), mask), both(ids, mask))
     ys = np.asarray(right[0][0])
     np.testing.assert_array_equal(ys[2], np.zeros_like(ys[2]))  # a row without any step keeps the zero carry
     np.testing.assert_array_equal(ys[0, 2], ys[0, 1])
     # Rows that end early give the output of the shorter sequence.
     full = np.array([[1, 1, 1, 0, 0]] * 3, bool)
-    close(both(x, full)[0][1], jax.jit(sequence)(params, x[:, :3])[1])
+    assert_close(both(x, full)[0][1], jax.jit(sequence)(params, x[:, :3])[1])
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_integers_equal_one_hot(kind, dtype, symbols, rng):
             for x in (ids, rows)
         ]
 
-    close(*both(params, ids, rows), 1e-5, 1e-5)
+    assert_close(*both(params, ids, rows), 1e-5, 1e-5)
     wrong = ids.astype("int32")
     wrong[1, 2], wrong[2, 3] = symbols, -1
     ys = np.asarray(jax.jit(sequence)(params, wrong)[0])
@@ -257,7 +257,7 @@ def test_vmap_over_parameters_equals_a_loop(kind, rng):
 
         together, one = jax.jit(jax.vmap(fn))(many), jax.jit(fn)
         apart = [one(jax.tree.map(lambda p, i=i: p[i], many)) for i in range(3)]
-        close(together, jax.tree.map(lambda *leaves: np.stack(leaves), *apart), 1e-5, 1e-5)
+        assert_close(together, jax.tree.map(lambda *leaves: np.stack(leaves), *apart), 1e-5, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_vmap_over_parameters_equals_a_loop(kind, rng):
 def test_jit_equals_eager(kind, dtype, rng):
     sequence, _, params, x, carry = case(kind, rng, dtype=dtype)
     eager = sequence(*jax.tree.map(jnp.asarray, (params, x, carry)))
-    close(jax.jit(sequence)(params, x, carry), eager, *((1e-5, 1e-6) if dtype == "float32" else (0.05, 0.05)))
+    assert_close(jax.jit(sequence)(params, x, carry), eager, *((1e-5, 1e-6) if dtype == "float32" else (0.05, 0.05)))
 
 
 @kinds
@@ -285,7 +285,7 @@ def test_the_dtype_is_kept(kind, dtype, rng, strict_promotion):
 def test_the_cell_scans(kind, rng):
     sequence, cell, params, x, carry = case(kind, rng)
     last, ys = jax.lax.scan(functools.partial(cell, params), carry, np.swapaxes(x, 0, 1))
-    close((np.swapaxes(ys, 0, 1), last), jax.jit(sequence)(params, x, carry))
+    assert_close((np.swapaxes(ys, 0, 1), last), jax.jit(sequence)(params, x, carry))
 
 
 @mainly("lstm")
@@ -409,7 +409,7 @@ def test_long_sequences_agree_with_the_plain_loop(kind, rng):
         return jnp.swapaxes(ys, 0, 1), last
 
     both = jax.jit(lambda *a: [value_and_gradients(f, *a) for f in (sequence, scan)])
-    close(*both(params, x, carry), 1e-4, 1e-4)
+    assert_close(*both(params, x, carry), 1e-4, 1e-4)
 
 
 def test_gates_of_one_activation_that_is_not_elementwise():

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recurrent_cases import KINDS, close, draw, kinds, mainly, value_and_gradients
+from recurrent_cases import KINDS, assert_close, draw, kinds, mainly, value_and_gradients
 
 import fnn
 from fnn.nn.containers import Sequential
@@ -75,7 +75,7 @@ def against_keras(ours, theirs, x, rng, mask=None, pick=lambda y: y):
         return value_and_gradients(run_ours, params, x), value_and_gradients(run_theirs, flat(params), x)
 
     (y, (slopes, x_slope)), (keras_y, keras_slopes) = both(params, x)
-    close((y, (flat(slopes), x_slope)), (keras_y, keras_slopes), 1e-5, 1e-5)
+    assert_close((y, (flat(slopes), x_slope)), (keras_y, keras_slopes), 1e-5, 1e-5)
 
 
 MASK = np.array([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
@@ -203,7 +203,7 @@ def test_a_masked_stack_matches_keras(rng):
     assert [w.shape for w in weights] == [tuple(w.shape) for w in theirs.weights]
     constants = [v.value for v in theirs.non_trainable_variables]
     both = jax.jit(lambda p, w: (ours.apply(p, {}, ids)[0], theirs.stateless_call(w, constants, ids)[0]))
-    close(*both(params, weights))
+    assert_close(*both(params, weights))
 
 
 @kinds
@@ -253,7 +253,7 @@ def test_bidirectional_takes_two_different_layers_and_draws_two_sets_of_weights(
     params = draw(rng, jax.eval_shape(layer.init, jax.random.key(0), x)[0])
     y, backward = jax.jit(lambda p: (layer.apply(p, {}, x)[0], rec.gru(p["backward"], x, reverse=True)[0]))(params)
     assert y.shape == (2, 5, 6)
-    close(np.asarray(y)[..., 4:], backward)
+    assert_close(np.asarray(y)[..., 4:], backward)
     same, _ = start(Bidirectional(LSTM(4)), x)
     assert not np.allclose(same["forward"]["kernel"], same["backward"]["kernel"])
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import compilations
+from helpers import assert_close, compilations
 
 import fnn
 
@@ -46,10 +46,6 @@ def walk(optimizer, params, noise, state=None):
     state = optimizer.init(params) if state is None else state
     (_, state), path = jax.jit(lambda *start: jax.lax.scan(body, start, noise))(params, state)
     return path, state
-
-
-def assert_close(a, b, rtol=1e-5, atol=1e-6):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol, atol), a, b)
 
 
 def labels(params):

@@ -87,7 +87,7 @@ def test_thirty_steps_match_keras_to_nine_digits(name, extra, float64):
     params, noise = trajectories.start(len(name))
     path, state = trajectories.ours(make(rate, **hyper), params, noise)
     keras_path, _ = trajectories.keras_s(theirs(keras_rate, **keras_hyper), params, noise)
-    trajectories.assert_same(path, keras_path)
+    trajectories.assert_same_path(path, keras_path)
     assert int(state.step) == trajectories.STEPS
 
 
@@ -98,7 +98,7 @@ def test_thirty_steps_match_keras_in_float32(name):
     params, noise = trajectories.start(3)
     path, _ = trajectories.ours(make(0.02, **hyper), params, noise)
     keras_path, _ = trajectories.keras_s(theirs(0.02, **hyper), params, noise)
-    trajectories.assert_same(path, keras_path, 2e-5)
+    trajectories.assert_same_path(path, keras_path, 2e-5)
 
 
 def test_weight_decay_applies_only_to_chosen_parameters(float64):
@@ -107,7 +107,7 @@ def test_weight_decay_applies_only_to_chosen_parameters(float64):
     theirs.exclude_from_weight_decay(var_names=["bias"])
     keras_path, _ = trajectories.keras_s(theirs, params, noise)
     path, _ = trajectories.ours(fnn.adam(0.05, weight_decay=0.3, weight_decay_where="*kernel"), params, noise)
-    trajectories.assert_same(path, keras_path)
+    trajectories.assert_same_path(path, keras_path)
     # A gradient of 0 shows the decay alone.
     zeros = jax.tree.map(np.zeros_like, params)
     for where, bias in (("*kernel", 0), (("ker*", "nothing"), 0), (lambda path: path == "kernel", 0), ("*", -0.06)):
@@ -249,7 +249,7 @@ def test_rules_match_optax_where_they_agree():
     ):
         path, _ = trajectories.ours(ours, params, noise)
         optax_path, _ = trajectories.ours(theirs, params, noise)
-        trajectories.assert_same(path, optax_path, 5e-5)
+        trajectories.assert_same_path(path, optax_path, 5e-5)
 
 
 # -------------------------------------------------------------------------------------------------- hyper-parameters

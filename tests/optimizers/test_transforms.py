@@ -31,7 +31,7 @@ def test_clipping_matches_keras(clip, option):
     params, noise = trajectories.start(4)
     path, _ = trajectories.ours(fnn.chain(clip, fnn.sgd(0.2, 0.6)), params, noise)
     keras_path, _ = trajectories.keras_s(K.SGD(0.2, 0.6, **option), params, noise)
-    trajectories.assert_same(path, keras_path, 2e-5)
+    trajectories.assert_same_path(path, keras_path, 2e-5)
     unclipped, _ = trajectories.ours(fnn.sgd(0.2, 0.6), params, noise)
     assert not np.allclose(unclipped["kernel"], path["kernel"], atol=0.05)
 
@@ -89,14 +89,14 @@ def test_accumulation_matches_keras():
     params, noise = trajectories.start(6)
     path, _ = trajectories.ours(fnn.accumulate(fnn.rmsprop(0.05), 3), params, noise)
     keras_path, _ = trajectories.keras_s(K.RMSprop(0.05, gradient_accumulation_steps=3), params, noise)
-    trajectories.assert_same(path, keras_path, 2e-5)
+    trajectories.assert_same_path(path, keras_path, 2e-5)
 
 
 def test_accumulation_of_an_optax_optimizer():
     params, noise = trajectories.start(6)
     path, _ = trajectories.ours(fnn.accumulate(optax.sgd(0.1, 0.5), 2), params, noise)
     want, _ = trajectories.ours(optax.MultiSteps(optax.sgd(0.1, 0.5), 2), params, noise)
-    trajectories.assert_same(path, want, 1e-5)
+    trajectories.assert_same_path(path, want, 1e-5)
 
 
 def test_frozen_parameters_are_constant_and_have_no_slots():

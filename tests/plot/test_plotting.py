@@ -14,11 +14,6 @@ from fnn import classic
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def test_public_names():
-    assert dir(fnn.plot) == sorted(fnn.plot.__all__)
-    assert all(getattr(fnn.plot, name) is not None for name in fnn.plot.__all__)
-
-
 FOUND = fnn.Sweep(
     [{"rate": rate, "drop": drop} for rate in (0.1, 1.0) for drop in (0.0, 0.5)],
     np.array([0.4, 0.3, 0.6, 0.5]),

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_close, assert_same
 
 import fnn
 from fnn.nn.observe import observe
@@ -26,16 +27,6 @@ def start(task, x=X):
     params = jax.tree.map(lambda a: (RNG.normal(size=a.shape) / 2).astype(a.dtype), params)
     state = jax.tree.map(lambda a: np.ones(a.shape, a.dtype), state)
     return fnn.TrainState(params, state, task.optimizer.init(params), jax.random.key(1), np.int32(7))
-
-
-def close(a, b):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), a, b)
-
-
-def same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_array_equal(np.asarray(left), np.asarray(right))
 
 
 def test_outputs_and_gradients_match_a_handwritten_forward_pass():
@@ -88,8 +79,8 @@ def test_the_probed_step_equals_the_training_step():
     ts = start(task)
     values = values_of(task, ts, (X, Y, W))
     grads, state, totals = step_of(task, ts, (X, Y, W))
-    same(values.gradients, grads)
-    same(values.state, state)
+    assert_same(values.gradients, grads)
+    assert_same(values.state, state)
     total, count = totals["loss"]
     np.testing.assert_allclose(values.loss, total / count, rtol=1e-6)
     np.testing.assert_allclose(values.loss, (values.losses * W).mean() + values.penalty, rtol=1e-6)
@@ -113,8 +104,8 @@ def test_rows_of_weight_0_have_no_gradient():
     np.testing.assert_allclose(filled.loss, alone.loss, rtol=1e-6)
     # The step's own function leaves out rows that pad a batch, whose weights are 1.
     padded, _, totals = step_of(task, ts, (X, Y), np.arange(6) < 4)
-    close(padded, alone.gradients)
-    close(filled.gradients, alone.gradients)
+    assert_close(padded, alone.gradients, 1e-5, 1e-7)
+    assert_close(filled.gradients, alone.gradients, 1e-5, 1e-7)
     np.testing.assert_allclose(totals["loss"][0] / totals["loss"][1], alone.loss, rtol=1e-6)
 
 
@@ -201,7 +192,7 @@ def test_layers_inside_a_custom_layers_transformation_are_not_probed():
     for _ in range(4):
         once = apply_once(once)
     np.testing.assert_allclose(values.outputs["mine/dense_1 (call 2)"], once, rtol=1e-4, atol=1e-6)
-    same(values.gradients, step_of(task, ts, (X, X[:, :1]))[0])
+    assert_same(values.gradients, step_of(task, ts, (X, X[:, :1]))[0])
 
 
 def test_a_tap_does_not_change_any_bit():

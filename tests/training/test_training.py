@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers import OPTIMIZED, compilations, some
+from helpers import OPTIMIZED, assert_close, compilations, some
 
 import fnn
 
@@ -36,15 +36,6 @@ def task():
 @pytest.fixture(scope="module")
 def ts(task, data):
     return fnn.init(task, jax.random.key(3), data[0][:1])
-
-
-def assert_close(a, b, rtol=1e-5, atol=1e-6):
-    def check(path, x, y):
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        np.testing.assert_allclose(x, y, rtol, atol, err_msg=jax.tree_util.keystr(path))
-
-    jax.tree_util.tree_map_with_path(check, a, b)
 
 
 def loop(task, ts, data, epochs, batch_size):

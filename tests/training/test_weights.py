@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import some
+from helpers import assert_close, some
 
 import fnn
 from fnn.losses import weighted_sum
@@ -52,14 +52,6 @@ def put(tree, value):
     return jax.tree.map(one, tree)
 
 
-def assert_same(a, b, rtol=1e-5, atol=1e-6):
-    def close(p, q):
-        assert np.isfinite(np.asarray(p, np.float64)).all()
-        np.testing.assert_allclose(np.asarray(p, np.float64), np.asarray(q, np.float64), rtol, atol)
-
-    jax.tree.map(close, a, b)
-
-
 def start(task, x):
     """A TrainState of random parameters, of which nothing needs to be compiled."""
     rng = np.random.default_rng(7)
@@ -76,10 +68,10 @@ def check(task, good, bad, w, *, ts=None, gone=True, rtol=1e-5, atol=1e-6):
     """Gradients, totals and layer state with a bad row of weight 0 are those with a good one, and without the row."""
     ts = ts or start(task, good[0])
     found, state, totals = _step(task, ts, (*bad, w))
-    assert_same((found, state, totals), _step(task, ts, (*good, w)))
+    assert_close((found, state, totals), _step(task, ts, (*good, w)))
     if gone:
         alone, _, _ = _step(task, ts, (*removed(good), np.delete(w, OUT)))
-        assert_same(found, jax.tree.map(lambda g: np.asarray(g) * (len(w) - 1) / len(w), alone), rtol, atol)
+        assert_close(found, jax.tree.map(lambda g: np.asarray(g) * (len(w) - 1) / len(w), alone), rtol, atol)
     assert any(np.abs(np.asarray(leaf)).max() > 1e-4 for leaf in jax.tree.leaves(found))
     return ts
 
@@ -177,7 +169,7 @@ def test_ids_and_labels_out_of_range(rng):
     w = weights(rng)
     ts = check(task, (ids, y), (bad_ids, bad_y), w)
     # fit and evaluate refuse them only in rows that count.
-    assert_same(fnn.evaluate(task, ts, (bad_ids, bad_y, w)), fnn.evaluate(task, ts, (ids, y, w)))
+    assert_close(fnn.evaluate(task, ts, (bad_ids, bad_y, w)), fnn.evaluate(task, ts, (ids, y, w)))
     counts = np.where(w == 0, 1, w).astype("f")
     with pytest.raises(fnn.InputError, match=r"data, x: expected ids in \[0, 5\)"):
         fnn.evaluate(task, ts, (bad_ids, y, counts))
@@ -271,21 +263,21 @@ def test_fit_with_arrays_chunks_streams_and_class_weights(job):
             end, logs = fnn.fit(task, ts, given(data), **options | more | held_out)
             params.append(end.params)
             history.append({name: values for name, values in logs.items() if name != "seconds"})
-        assert_same(*params)
-        assert_same(*history)
+        assert_close(*params)
+        assert_close(*history)
 
 
 @pytest.mark.slow
 def test_epoch_run_evaluate_and_derivatives(job):
     task, ts, good, bad = job
-    assert_same(fnn.train_epoch(task, ts, bad, batch_size=4)[1], fnn.train_epoch(task, ts, good, batch_size=4)[1])
+    assert_close(fnn.train_epoch(task, ts, bad, batch_size=4)[1], fnn.train_epoch(task, ts, good, batch_size=4)[1])
     ran = [fnn.run(task, ts, data, epochs=2, batch_size=8, validation_data=data)[1] for data in (bad, good)]
-    assert_same(*ran)
+    assert_close(*ran)
     for size in (4, 256):
-        assert_same(*(fnn.evaluate(task, ts, data, batch_size=size) for data in (bad, good)))
-    assert_same(*(fnn.example_gradients(task, ts, data) for data in (bad, good)))
-    assert_same(*(fnn.hessian_vector_product(task, ts, data, ts.params) for data in (bad, good)))
-    assert_same(*(fnn.influence(task, ts, data, data, damping=1.0, iterations=5) for data in (bad, good)))
+        assert_close(*(fnn.evaluate(task, ts, data, batch_size=size) for data in (bad, good)))
+    assert_close(*(fnn.example_gradients(task, ts, data) for data in (bad, good)))
+    assert_close(*(fnn.hessian_vector_product(task, ts, data, ts.params) for data in (bad, good)))
+    assert_close(*(fnn.influence(task, ts, data, data, damping=1.0, iterations=5) for data in (bad, good)))
     report = [fnn.layer_report(task, ts, data) for data in (bad, good)]
     assert report[0].loss == pytest.approx(report[1].loss, rel=1e-5)
 
@@ -307,8 +299,8 @@ def test_rows_of_nonzero_weight_are_still_checked(job):
 def test_an_ensemble(job):
     task, _, good, bad = job
     found = [fnn.ensemble(task, jax.random.key(1), data, members=2, epochs=1, verbose=0) for data in (bad, good)]
-    assert_same(*(one.evaluate(bad) for one in found))
-    assert_same(found[1].evaluate(bad), found[1].evaluate(good))
+    assert_close(*(one.evaluate(bad) for one in found))
+    assert_close(found[1].evaluate(bad), found[1].evaluate(good))
 
 
 def test_derivatives_with_respect_to_the_weights(job, x64):

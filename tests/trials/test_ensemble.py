@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_close
 from scipy.special import expit, log_softmax, softmax
 from scipy.stats import norm
 
@@ -31,8 +32,7 @@ HOW = {"epochs": 4, "batch_size": 8, "validation_data": V}
 train = partial(fnn.ensemble, TASK, KEY, (X, Y), members=3, verbose=0, **HOW)
 
 
-def close(a, b, rtol=1e-4, atol=1e-6):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol, atol), a, b)
+close = partial(assert_close, rtol=1e-4)
 
 
 def start(i, task=TASK):
@@ -176,7 +176,7 @@ def test_mean_and_spread_of_members_far_from_zero():
     biases = np.array([[1e6, 0.1], [1e6 + 0.5, 0.1], [1e6 + 1.125, 0.1]], "float32")
     states = [ts._replace(params={"kernel": ts.params["kernel"] * 0, "bias": jnp.asarray(b)}) for b in biases]
     p = fnn.Ensemble.of(task, states).predict(X[:2])
-    close(p.spread, np.broadcast_to(biases.astype("float64").std(0) * (1, 0), (2, 2)), 1e-6)
+    assert_close(p.spread, np.broadcast_to(biases.astype("float64").std(0) * (1, 0), (2, 2)), 1e-6)
     np.testing.assert_array_equal(p.spread[:, 1], 0)
     np.testing.assert_array_equal(p.mean, np.broadcast_to(biases.astype("float64").mean(0).astype("float32"), (2, 2)))
     mean, variance = module._over_members(jnp.asarray(biases[:, 1:], jnp.bfloat16))
@@ -260,12 +260,12 @@ def test_saved_and_loaded(found, tmp_path):
     other = train()  # something else of the same structure
     again = fnn.load(tmp_path / "whole.safetensors", jax.tree.map(lambda a: a, other))
     assert repr(again) == repr(found)
-    close(again.predict(X).mean, found.predict(X).mean, 0, 0)
+    assert_close(again.predict(X).mean, found.predict(X).mean, 0, 0)
     # The states alone, into an ensemble that was never trained.
     fnn.save(tmp_path / "states.safetensors", found.ts)
     blank = jax.jit(jax.vmap(lambda key: fnn.init(TASK, key, X[:1])))(jax.random.split(jax.random.key(9), 3))
     loaded = fnn.Ensemble.of(TASK, fnn.load(tmp_path / "states.safetensors", blank))
-    close(loaded.predict(X).members, found.predict(X).members, 0, 0)
+    assert_close(loaded.predict(X).members, found.predict(X).members, 0, 0)
     assert fnn.load_info(tmp_path / "states.safetensors").step == [24, 24, 24]
 
 
@@ -313,14 +313,14 @@ def test_predictions_of_classes(found, batch_size):
     want = softmax(outputs_of(found, X), -1)
     close(p.members, want)
     close(p.mean, want.mean(0))
-    close(p.spread, want.std(0), 1e-3, 1e-5)
+    assert_close(p.spread, want.std(0), 1e-3, 1e-5)
     votes = np.stack([np.bincount(column, minlength=3) for column in want.argmax(-1).T])
     clear = (votes == votes.max(1, keepdims=True)).sum(1) == 1
     assert clear.any()
     np.testing.assert_array_equal(np.asarray(p.vote)[clear], votes.argmax(1)[clear])
     close(p.agreement, votes.max(1) / 3)
     close(p.entropy, entropy(want.mean(0), -1))
-    close(p.mutual_information, entropy(want.mean(0), -1) - entropy(want, -1).mean(0), 1e-2, 2e-6)
+    assert_close(p.mutual_information, entropy(want.mean(0), -1) - entropy(want, -1).mean(0), 1e-2, 2e-6)
     assert (p.mutual_information >= 0).all()
     assert repr(p) == "Predictions(3 members, classes, mean float32[44, 3])"
     assert p.variances is None
@@ -409,14 +409,14 @@ def test_predictions_of_gaussians():
     e = untrained(GAUSS)
     p, out = e.predict(X, batch_size=16), outputs_of(e, X)
     means, variances = out[..., :2], np.log1p(np.exp(out[..., 2:])) + 1e-6
-    close(p.members, means, 1e-4, 1e-5)
+    assert_close(p.members, means, 1e-4, 1e-5)
     close(p.variances, variances)
-    close(p.mean, means.mean(0), 1e-4, 1e-5)
+    assert_close(p.mean, means.mean(0), 1e-4, 1e-5)
     total = (variances + means**2).mean(0) - means.mean(0) ** 2  # as the paper writes it
-    close(p.variance, total, 1e-4)
+    assert_close(p.variance, total, 1e-4)
     for level in (0.5, 0.9):
-        close(tuple(p.interval(level)), norm.interval(level, means.mean(0), np.sqrt(total)), 1e-3, 1e-4)
-    close(p.interval(), p.interval(0.9), 0, 0)
+        assert_close(tuple(p.interval(level)), norm.interval(level, means.mean(0), np.sqrt(total)), 1e-3, 1e-4)
+    assert_close(p.interval(), p.interval(0.9), 0, 0)
     got = e.evaluate((X, NUMBERS))
     assert got["loss"] == pytest.approx(-norm.logpdf(NUMBERS, means.mean(0), np.sqrt(total)).mean(), rel=1e-4)
     assert got["rmse"] == pytest.approx(np.sqrt(((means.mean(0) - NUMBERS) ** 2).mean()), rel=1e-4)
@@ -456,8 +456,8 @@ def test_predictions_of_any_tree():
     e = untrained(fnn.Task(fnn.Layer(init, apply), two_heads, fnn.sgd()))
     p, w = e.predict(X, batch_size=20), np.asarray(e.ts.params["w"])
     out = np.einsum("ri,mij->mrj", X, w)
-    close(p.mean, {"a": out.mean(0)[:, :1], "b": out.mean(0)[:, 1:]}, 1e-4, 1e-5)
-    close(p.spread["b"], out.std(0)[:, 1:], 1e-4, 1e-5)
+    assert_close(p.mean, {"a": out.mean(0)[:, :1], "b": out.mean(0)[:, 1:]}, 1e-4, 1e-5)
+    assert_close(p.spread["b"], out.std(0)[:, 1:], 1e-4, 1e-5)
     assert p.kind == "values"
     mean = out.mean(0)
     want = (np.abs(mean[:, 0] - NUMBERS[:, 0]) + (mean[:, 1] - NUMBERS[:, 1]) ** 2).mean()

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import assert_close
 
 import fnn
 from fnn.trials.cost import cpu_batch
@@ -34,10 +35,6 @@ def arguments(count):
     return {"key": jax.random.split(jax.random.key(0), count), "rate": rates}, jnp.linspace(0.5, 1.5, count)
 
 
-def assert_close(a, b):
-    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, 2e-5, 2e-6), a, b)
-
-
 @pytest.fixture(scope="module")
 def one_by_one(trial):
     """The results of seven trials, each from a call of its own."""
@@ -54,7 +51,7 @@ def one_by_one(trial):
 def test_many_equals_a_loop(trial, one_by_one, at_once):
     got = jax.tree.map(np.asarray, jax.jit(fnn.many(trial, at_once=at_once))(*arguments(7)))
     for i, want in enumerate(one_by_one):
-        assert_close(jax.tree.map(lambda a, i=i: a[i], got), want)
+        assert_close(jax.tree.map(lambda a, i=i: a[i], got), want, 2e-5, 2e-6)
 
 
 def test_one_trial_is_enough(trial):

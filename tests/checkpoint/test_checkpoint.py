@@ -21,6 +21,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors
+from helpers import assert_same
 from safetensors.numpy import load_file, save_file
 
 import fnn
@@ -51,20 +52,6 @@ def trained(task, ts):
 
 def is_key(leaf):
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def bits(leaf):
-    """Everything about a leaf that must be restored."""
-    if is_key(leaf):
-        return str(leaf.dtype), leaf.shape, np.asarray(jax.random.key_data(leaf)).tobytes()
-    return str(leaf.dtype), leaf.shape, np.asarray(leaf).tobytes()
-
-
-def assert_same(a, b):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for (where, x), (_, y) in zip(jax.tree.leaves_with_path(a), jax.tree.leaves_with_path(b), strict=True):
-        assert type(x) is type(y), where
-        assert bits(x) == bits(y), where
 
 
 # ------------------------------------------------------------------------------------------------------------ roundtrip

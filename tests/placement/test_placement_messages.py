@@ -1,4 +1,4 @@
-"""The full text of messages about meshes and rules; see helpers.check_messages. One device is enough for these."""
+"""The full text of messages about meshes, rules and plans; see helpers.check_messages. One device is enough."""
 
 from pathlib import Path
 
@@ -27,6 +27,17 @@ def trials(**options):
     fnn.many(lambda rate: fnn.run(TASK, fnn.set_hyper(ts, learning_rate=rate), data, **options), mesh=ONE)(jnp.ones(2))
 
 
+SQUARE = jax.sharding.AbstractMesh((4, 2), ("data", "model"))
+
+
+def shapes(inputs, targets):
+    return jax.ShapeDtypeStruct((inputs, 4), jnp.float32), jax.ShapeDtypeStruct((targets, 5), jnp.float32)
+
+
+def plan(**options):
+    fnn.plan(TASK, shapes(1000, 1000), **options)
+
+
 def fit(**options):
     ts = fnn.init(TASK, jax.random.key(0), X)
     fnn.fit(TASK, ts, (X, jnp.zeros((6, 5))), verbose=0, **options)
@@ -52,5 +63,17 @@ def test_messages():
         "a mesh of jax.set_mesh around the call": lambda: inside(ONE, lambda: fit(mesh=ONE)),
         "a mesh of jax.set_mesh around trials": lambda: inside(ONE, trials),
         "a mesh inside a trial that has a device": lambda: trials(mesh=ONE),
+        # Of plans.
+        "an unknown device": lambda: plan(device="h20"),
+        "a number of devices that cannot be read": lambda: plan(device="h200:4x"),
+        "a mesh of another size than the devices": lambda: plan(device="v5e:2x2", mesh=SQUARE),
+        "a mesh for one device": lambda: plan(device="v5e", mesh=SQUARE),
+        "rules for one device": lambda: plan(device="v5e", shard="fsdp"),
+        "a rule that matches nothing": lambda: plan(device="v5e:2x4", mesh=SQUARE, shard={"a": P()}),
+        "a mesh without devices on this machine": lambda: plan(mesh=SQUARE),
+        "more rows than can be numbered": lambda: fnn.plan(TASK, shapes(3 * 10**9, 3 * 10**9)),
+        "a batch size of 0": lambda: plan(batch_size=0),
+        "lengths that differ": lambda: fnn.plan(TASK, shapes(1000, 999)),
+        "a model in place of a task": lambda: fnn.plan(TASK.model, shapes(6, 6)),
     }
-    check_messages(Path(__file__).with_name("mesh_messages.txt"), cases)
+    check_messages(Path(__file__).with_name("messages.txt"), cases)

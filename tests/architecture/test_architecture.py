@@ -23,6 +23,7 @@ from fnn import losses, metrics, penalties, schedules
 from fnn._core import described
 from fnn.architecture import names, read, write
 from fnn.checkpoint import saving
+from fnn.losses import facts
 
 RNG = np.random.default_rng(3)
 TABLE, IMAGES = RNG.normal(size=(8, 5)).astype("f"), RNG.normal(size=(8, 6, 6, 2)).astype("f")
@@ -221,7 +222,7 @@ def test_every_name_is_that_of_its_part():
 def test_every_metric_and_name_of_a_table():
     for name in metrics.METRICS:
         for loss in (None, losses.get_loss("binary_crossentropy"), losses.mean_squared_error):
-            if not (name == "top_k_accuracy" and loss is not None and losses.several_labels(loss)):
+            if not (name == "top_k_accuracy" and loss is not None and facts.several_labels(loss)):
                 metric = metrics.get_metric(name, loss)
                 assert roundtrip(metric) == metric
     for made in (
