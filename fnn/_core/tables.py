@@ -1,11 +1,14 @@
-"""Text tables and sizes for printed results."""
+"""Results with rows, and those without; text tables and sizes for printed results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar, overload
+
+import numpy as np
 
 Row = TypeVar("Row")
+Kind = TypeVar("Kind", bound=type)
 
 
 class Table(Generic[Row]):
@@ -27,6 +30,30 @@ class Table(Generic[Row]):
 
     def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
         return self.rows[index]
+
+
+def refuse_len(advice: str) -> Callable[[Kind], Kind]:
+    """Decorate a NamedTuple whose fields could be taken for rows: ``len`` fails and says what to write.
+
+    Otherwise it stays a tuple: the `TypeError` also means an unknown length to ``tuple(x)`` and ``list(x)``.
+    """
+
+    def without_len(kind: Kind) -> Kind:
+        def no_len(self: object) -> int:
+            raise TypeError(f"{kind.__name__}: len() would count its fields. {advice}")
+
+        def make(cls: type, fields: Iterable[object]) -> object:  # that of NamedTuple compares lengths
+            return cls(*fields)
+
+        def array(self: tuple[Any, ...], dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+            return np.array(tuple(self), dtype)  # NumPy's own way begins with the length
+
+        methods = {"__len__": no_len, "__bool__": lambda self: True, "__array__": array, "_make": classmethod(make)}
+        for name, method in methods.items():
+            setattr(kind, name, method)
+        return kind
+
+    return without_len
 
 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:

@@ -18,6 +18,7 @@ from jax.tree_util import GetAttrKey, register_pytree_with_keys
 
 from .._core.errors import InputError, fail
 from .._core.files import FilePath
+from .._core.tables import refuse_len
 from .._core.types import Array
 from .._core.warn import warn
 from .download import DownloadError, environment_folder, find_file, first_file, require_file
@@ -25,6 +26,7 @@ from .files import TextTable, parse_numbers, read_idx, read_table, read_text
 from .tables import TableCode, check_columns, table_encode
 
 
+@refuse_len("Write len(data.x_train) or len(data.x_test).")
 class Images(NamedTuple):
     """Labelled images with their published split. The leaves of this pytree are its four arrays.
 
@@ -41,6 +43,7 @@ class Images(NamedTuple):
     classes: tuple[str, ...]
 
 
+@refuse_len("Write len(data.x).")
 class Dataset(NamedTuple):
     """Inputs and targets. The leaves of this pytree are its two arrays.
 

@@ -16,9 +16,11 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float, lift
 from .._core.errors import describe, fail, shape_text
+from .._core.tables import refuse_len
 from .._core.types import AnyArray
 
 
+@refuse_len("Write len(moments.mean) for columns.")
 class Moments(NamedTuple):
     """Mean and standard deviation of each column, from `standardize_fit`.
 

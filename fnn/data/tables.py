@@ -18,11 +18,13 @@ from .._core.arrays import is_missing
 from .._core.errors import describe, fail
 from .._core.flags import flagged
 from .._core.inputs import as_column
+from .._core.tables import refuse_len
 from .._core.warn import warn
 
 Category = str | int | float
 
 
+@refuse_len("Write len(code.columns), or len(code.names) for encoded columns.")
 class TableCode(NamedTuple):
     """The encoding of a table, from `table_fit`.
 

@@ -14,6 +14,7 @@ from .._core.checks import check_count, check_float, is_concrete
 from .._core.described import in_words
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
+from .._core.tables import refuse_len
 from .._core.typed import jit
 from .._core.types import Array, ArrayLike
 from ..losses.common import align
@@ -22,6 +23,7 @@ from .metric import float64_on_host
 from .pairs import paired_classes
 
 
+@refuse_len("Write len(curve.counts) for bins.")
 class Reliability(NamedTuple):
     """Confidence and accuracy by bins of confidence; `fnn.plot.reliability` draws it.
 
@@ -225,6 +227,7 @@ def _quantile(where: str, coverage: float) -> float:
     return NormalDist().inv_cdf((1 + float(coverage)) / 2)
 
 
+@refuse_len("Write len(curve.nominal) for levels.")
 class CoverageCurve(NamedTuple):
     """Observed against nominal coverage of intervals; `fnn.plot.reliability` draws it.
 

@@ -14,6 +14,7 @@ from .._core.described import described
 from .._core.dtypes import at_least_float32, is_float, widened
 from .._core.errors import describe, fail
 from .._core.norms import divided
+from .._core.tables import refuse_len
 from .._core.typed import jit
 from .._core.types import Array, ArrayLike, Scalar, Shape
 from ..losses.common import mean_per_example
@@ -80,6 +81,7 @@ def count_classes(p: Array, t: Array, weights: Array | None, classes: int) -> Co
     return Counts(count(t, jnp.where(p == t, w, jnp.zeros_like(w))), count(p, w), count(t, w))
 
 
+@refuse_len("Write len(scores.f1) for classes.")
 class ClassScores(NamedTuple):
     """Scores by class, or by label where examples have several.
 
