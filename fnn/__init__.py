@@ -206,6 +206,8 @@ else:  # type checkers know the names
     def _hinted(module):
         """A module's ``__getattr__`` that names the equivalent of another library's name."""
         known = [*getattr(module, "__all__", ()), *(f"fnn.{name}" for name in (*__all__, *_ESTIMATORS))]
+        for room in (metrics, losses, schedules, initializers, activations, penalties, data, text, plot):
+            known += [f"fnn.{room.__name__.rpartition('.')[2]}.{name}" for name in room.__all__]
         place = "fnn" if module.__name__ == "fnn" else f"fnn.{module.__name__.rpartition('.')[2]}"
 
         def missing(name):

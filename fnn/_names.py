@@ -1,209 +1,14 @@
-"""Names in other libraries and their equivalents in fnn, for error messages."""
+"""Messages about names and arguments of other libraries, which say what to write in fnn."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
 
-_WITH_RANK = {
-    "Conv": "Conv",
-    "SeparableConv": "SeparableConv",
-    "DepthwiseConv": "DepthwiseConv",
-    "MaxPooling": "MaxPool",
-    "MaxPool": "MaxPool",
-    "AveragePooling": "AvgPool",
-    "AvgPool": "AvgPool",
-    "GlobalMaxPooling": "GlobalMaxPool",
-    "GlobalMaxPool": "GlobalMaxPool",
-    "GlobalAvgPool": "GlobalAvgPool",
-    "GlobalAveragePooling": "GlobalAvgPool",
-    "SpatialDropout": "SpatialDropout",
-    "Dropout": "SpatialDropout",
-    "ZeroPadding": "ZeroPadding",
-    "ZeroPad": "ZeroPadding",
-    "Cropping": "Cropping",
-    "UpSampling": "UpSampling",
-}
-_LOSSES = {
-    **dict.fromkeys(
-        ("CrossEntropy", "CrossEntropyLoss", "SCCE", "NLLLoss", "NLL", "softmax_cross_entropy_with_integer_labels"),
-        "sparse_categorical_crossentropy",
-    ),
-    **dict.fromkeys(("CCE", "softmax_cross_entropy"), "categorical_crossentropy"),
-    **dict.fromkeys(
-        ("BCE", "BCELoss", "BCEWithLogits", "BCEWithLogitsLoss", "BinaryCrossEntropyWithLogits"), "binary_crossentropy"
-    ),
-    **dict.fromkeys(("log_loss", "sigmoid_binary_cross_entropy"), "binary_crossentropy"),
-    **dict.fromkeys(("MSELoss", "MSE", "squared_error", "L2Loss", "L2"), "mean_squared_error"),
-    **dict.fromkeys(("RMSE", "root_mean_squared_error"), 'losses.mean_squared_error as loss, with metrics=("rmse",)'),
-    **dict.fromkeys(("L1Loss", "L1", "MAE", "absolute_error"), "mean_absolute_error"),
-    "MAPE": "mean_absolute_percentage_error",
-    "MSLE": "mean_squared_logarithmic_error",
-    **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "huber"),
-    **dict.fromkeys(("KLDivLoss", "kl_div", "KLD"), "kl_divergence"),
-    "PoissonNLLLoss": "poisson",
-    "GaussianNLLLoss": "gaussian_nll",
-}
-_INITIALIZERS = {
-    "RandomNormal": "normal",
-    **dict.fromkeys(("Random", "RandomUniform"), "uniform"),
-    **dict.fromkeys(("Xavier", "XavierUniform"), "glorot_uniform"),
-    "XavierNormal": "glorot_normal",
-    **dict.fromkeys(("Kaiming", "KaimingUniform"), "he_uniform"),
-    **dict.fromkeys(("He", "KaimingNormal"), "he_normal"),
-    **dict.fromkeys(("TruncatedNormal", "VarianceScaling"), "initializers.lecun_normal, glorot_normal or he_normal"),
-    **dict.fromkeys(("Constant", "Const"), "initializers.constant(value)"),
-}
-_ACTIVATIONS = {
-    **dict.fromkeys(("logistic", "expit", "sigm"), "sigmoid"),
-    **dict.fromkeys(("identity", "none", "lin"), "linear"),
-    "PReLU": "leaky_relu",
-    "heaviside": "step",
-}
-_METRICS = {  # those with a function of another name are known by name to a task alone
-    **{
-        f"{here}{ending}": f'metrics.precision_recall_f1, or metrics=("{here}",) in a task'
-        for here in ("precision", "recall", "f1")
-        for ending in ("", "_score")
-    },
-    **dict.fromkeys(
-        ("pr_auc", "average_precision", "average_precision_score"),
-        'metrics.binned_auc, or metrics=("pr_auc",) in a task',
-    ),
-    **dict.fromkeys(("mse", "mean_squared_error"), 'losses.mean_squared_error, or metrics=("mse",) in a task'),
-    **dict.fromkeys(("acc", "accuracy_score", "categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
-    **dict.fromkeys(("roc_auc", "roc_auc_score"), "auc"),
-    "r2": "r2_score",
-    **dict.fromkeys(("top5", "top_k_accuracy_score", "top_k_categorical_accuracy"), "top_k_accuracy"),
-    "sparse_top_k_categorical_accuracy": "top_k_accuracy",
-    "iou": "mean_iou",
-    "root_mean_squared_error": "rmse",
-    "mean_absolute_error": "mae",
-    "mean_absolute_percentage_error": "mape",
-}
-_OPTIMIZERS = {"momentum": "sgd(momentum=0.9)", "nesterov": "sgd(momentum=0.9, nesterov=True)"}
-_SCHEDULES = {
-    **dict.fromkeys(("StepLR", "step", "staircase"), "schedules.exponential_decay(..., staircase=True)"),
-    **dict.fromkeys(("PiecewiseConstantDecay", "MultiStepLR"), "piecewise_constant"),
-    **dict.fromkeys(("ExponentialLR", "exponential"), "exponential_decay"),
-    **dict.fromkeys(("CosineAnnealingLR", "CosineAnnealing", "cosine"), "cosine_decay"),
-    **dict.fromkeys(("LinearLR", "LinearWarmup"), "warmup"),
-}
-_PLOTS = {
-    **dict.fromkeys(("history", "curves", "loss", "accuracy", "plot_history", "plot_curves"), "learning_curves"),
-    **dict.fromkeys(("decision_regions", "plot_decision_regions"), "decision_boundary"),
-    **dict.fromkeys(("plot_model", "model_graph", "draw_graph", "graph"), "model"),
-    **dict.fromkeys(("image", "imshow", "digits", "kernels", "filters"), "images"),
-    "plot_confusion_matrix": "confusion_matrix",
-    **dict.fromkeys(("calibration", "calibration_curve"), "reliability"),
-}
-_BY_KIND = {
-    "loss": ("losses", _LOSSES),
-    "initializer": ("initializers", _INITIALIZERS),
-    "activation": ("activations", _ACTIVATIONS),
-    "metric": ("metrics", _METRICS),
-    "optimizer": ("optimizers", _OPTIMIZERS),
-    "schedule": ("schedules", _SCHEDULES),
-    "plot": ("plot", _PLOTS),
-}
-"""For each kind of function its module, and the function's name in it, or other code below fnn, by other names."""
-_EQUIVALENTS = {
-    **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
-    **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
-    **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
-    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")},
-    **dict.fromkeys(("multi_transform", "partition"), "by_path"),
-    **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
-    "compile": "Task(model, loss, optimizer)",
-    **dict.fromkeys(("regularizers", "constraints"), "penalties"),
-    **dict.fromkeys(("save_model", "save_weights"), "save"),
-    **dict.fromkeys(("load_model", "load_weights"), "load"),
-    "BatchNormalization": "BatchNorm",
-    "LayerNormalization": "LayerNorm",
-    "RMSNormalization": "RMSNorm",
-    "GroupNormalization": "GroupNorm",
-    **dict.fromkeys(("InstanceNorm", "InstanceNormalization"), "GroupNorm(groups=-1)"),
-    **dict.fromkeys(("MultiheadAttention", "Attention"), "MultiHeadAttention"),
-    "GroupQueryAttention": "MultiHeadAttention(num_key_value_heads=...)",
-    **dict.fromkeys(("scaled_dot_product_attention", "dot_product_attention"), "attention"),
-    **dict.fromkeys(("SinePositionEncoding", "PositionalEncoding"), "SinusoidalPositions()"),
-    **dict.fromkeys(("RotaryEmbedding", "RoPE"), "MultiHeadAttention(rotary=True)"),
-    "remat": "Rematerialized",
-    **dict.fromkeys(("MLPClassifier", "NeuralNetClassifier", "KerasClassifier"), "Classifier"),
-    **dict.fromkeys(("MLPRegressor", "NeuralNetRegressor", "KerasRegressor"), "Regressor"),
-    "GridSearchCV": "GridSearch",
-    "Linear": "Dense",
-    "Embed": "Embedding",
-    **{f"Adaptive{kind}Pool{rank}d": f"Global{kind}Pool" for kind in ("Avg", "Max") for rank in (1, 2, 3)},
-    "ModuleList": "Sequential",
-    "TensorBoard": "csv_log, or fit(callbacks=[fn]) with fn(epoch, logs)",
-    **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_"), "clip_by_global_norm"),
-    "Masking": "Masked(x, mask)",
-    "Upsample": "UpSampling",
-    **{name: name.capitalize() for name in ("add", "subtract", "multiply", "average", "maximum", "minimum")},
-    **dict.fromkeys(("concatenate", "Concat"), "Concatenate"),
-    "Lambda": "Activation(fn)",
-    "Identity": 'Activation("linear")',
-    "Resizing": "Activation(fn), with a function fn that calls jax.image.resize",
-    "Module": "Layer, two pure functions",
-    "ReLU": 'Activation("relu")',
-    "LeakyReLU": 'Activation("leaky_relu")',
-    "ELU": 'Activation("elu")',
-    "Softmax": 'Activation("softmax"), usually omitted, since losses take logits',
-    "Sigmoid": 'Activation("sigmoid"), usually omitted, since losses take logits',
-    "Tanh": 'Activation("tanh")',
-    "LSTMCell": "lstm_cell",
-    "GRUCell": "gru_cell",
-    "SimpleRNNCell": "simple_rnn_cell",
-    "RNN": "SimpleRNN, LSTM or GRU",
-    "EarlyStopping": "early_stopping",
-    "ReduceLROnPlateau": "reduce_on_plateau",
-    "ModelCheckpoint": "model_checkpoint",
-    "CSVLogger": "csv_log",
-    "BackupAndRestore": "fit(checkpoint=...)",
-    "TerminateOnNaN": "fit(check='finite')",
-    **dict.fromkeys(("LambdaCallback", "Callback"), "fit(callbacks=[fn]) with fn(epoch, logs), or on_batch(fn)"),
-    "to_categorical": "one_hot",
-    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint, on_batch; any function works)",
-    "datasets": "data",
-    "layers": "Dense (all layers are directly in fnn)",
-    **dict.fromkeys(("models", "linen", "nnx"), "Sequential (all layers are directly in fnn)"),
-    **dict.fromkeys(("utils", "preprocessing"), "data"),
-    **dict.fromkeys(("Tokenizer", "TextVectorization", "StringLookup"), "text.Vocabulary.of(text)"),
-    "load_iris": "data.iris",
-    "load_digits": "data.digits",
-    "load_data": "data.mnist() and its neighbours",
-    "fetch_california_housing": "data.california_housing",
-    "make_circles": "data.circles",
-    **dict.fromkeys(("StandardScaler", "Normalization"), "data.standardize_fit, with fnn.data.standardize"),
-    **dict.fromkeys(("OneHotEncoder", "CategoryEncoding"), "data.table_encode"),
-    **dict.fromkeys(("KFold", "StratifiedKFold"), "data.folds"),
-    **dict.fromkeys(("DataLoader", "from_generator"), "data.Stream"),
-    "train_test_split": "data.train_test_split",
-    "confusion_matrix": "metrics.confusion_matrix",
-    **dict.fromkeys(
-        ("manual_seed", "set_random_seed", "seed_everything", "Rngs"), "init(task, jax.random.key(0), x): the key"
-    ),
-    **dict.fromkeys(("no_grad", "stop_gradient"), "predict, or jax.lax.stop_gradient"),
-    **{
-        name: f"activations.{name}"
-        for name in ("relu", "sigmoid", "softmax", "log_softmax", "tanh", "gelu", "softplus", "swish")
-    },
-    **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus", "Softsign")},
-    "LogSoftmax": 'Activation("log_softmax")',
-    "PReLU": 'Activation("leaky_relu"), whose slope is fixed',
-    **{name: f"penalties.{name.replace('_', '')}" for name in ("l1", "l2", "l1_l2")},
-    "pad_sequences": "Masked(x, mask), of an array padded with NumPy",
-    **dict.fromkeys(
-        ("TransformerEncoder", "TransformerEncoderLayer"), "Sequential of fnn.Residual and fnn.MultiHeadAttention"
-    ),
-    **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
-    "MaxNorm": "penalties.max_norm",
-    "UnitNorm": "penalties.unit_norm",
-    "NonNeg": "penalties.non_negative",
-    "LearningRateScheduler": "schedules, e.g. fnn.adam(fnn.schedules.exponential_decay(...))",
-    "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
-}
+import jax
+import jax.numpy as jnp
+
+from ._equivalents import BY_KIND, EQUIVALENTS
 
 _FREEZE = (
     "Freeze parameters in the optimizer: fnn.freeze(fnn.adam(), 'dense_1'); fnn.with_optimizer trains them again later."
@@ -212,14 +17,17 @@ _FREEZE = (
 _ARGUMENTS_HERE = {
     **dict.fromkeys(("lr", "learn_rate"), ("learning_rate",)),
     **dict.fromkeys(("features", "out_features", "hidden_size", "num_units"), ("units", "filters", "output_dim")),
-    "out_channels": ("filters",),
+    **dict.fromkeys(("out_channels", "nb_filter"), ("filters",)),
+    "border_mode": ("padding",),
+    **dict.fromkeys(("init", "kernel_init"), ("kernel_initializer",)),
+    "output_dim": ("units",),
     "num_embeddings": ("input_dim",),
     "embedding_dim": ("output_dim",),
     **dict.fromkeys(("bias", "with_bias"), ("use_bias",)),
     "use_bias": ("center",),
     "use_scale": ("scale",),
     **dict.fromkeys(("nonlinearity", "fn", "func", "function"), ("activation",)),
-    "stride": ("strides",),
+    **dict.fromkeys(("stride", "subsample"), ("strides",)),
     **dict.fromkeys(("dilation", "kernel_dilation", "rhs_dilation"), ("dilation_rate",)),
     **dict.fromkeys(("feature_group_count", "num_groups"), ("groups",)),
     **dict.fromkeys(("kernel_size", "window_shape"), ("pool_size",)),
@@ -313,6 +121,8 @@ _ARGUMENTS = {
     ),
     "device": "Leave it out: JAX computes on jax.default_device.",
     "inplace": "Leave it out: nothing changes in place.",
+    "axis": "Leave it out: features are on the last axis; jnp.moveaxis moves others there.",
+    "implementation": "Leave it out: there is one implementation.",
 }
 
 IN_FORWARD = {
@@ -341,7 +151,16 @@ _METHODS = {
     "build": "Write ts = fnn.init(task, jax.random.key(0), x[:1]).",
     "fit": "Write ts, history = fnn.fit(task, ts, (x, y)).",
     "evaluate": "Write fnn.evaluate(task, ts, (x, y)).",
-    "predict": "Write fnn.predict(task, ts, x).",
+    **dict.fromkeys(("predict", "predict_on_batch"), "Write fnn.predict(task, ts, x)."),
+    "predict_classes": "Write fnn.predict(task, ts, x).argmax(-1).",
+    "predict_proba": "Write fnn.activations.softmax(fnn.predict(task, ts, x)).",
+    **dict.fromkeys(("inputs", "input"), "The input is the argument of fnn.predict(task, ts, x)."),
+    **dict.fromkeys(("outputs", "output"), "Write fnn.predict(task, ts, x), or fnn.outputs(task, ts, x, 'conv_2')."),
+    **dict.fromkeys(
+        ("get_config", "to_json", "to_yaml"), "Write print(model) or model.config; fnn.save(path, ts, task) keeps it."
+    ),
+    "history": "fit returns it: ts, history = fnn.fit(task, ts, (x, y)).",
+    "stop_training": "Write raise fnn.StopTraining in a callback.",
     "score": "Write fnn.evaluate(task, ts, (x, y)).",
     "train_on_batch": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
     "summary": _SUMMARY,
@@ -423,37 +242,53 @@ def missing(name: str, known: Iterable[str], module: str = "fnn") -> str:
     "fnn.losses has no 'mse'. Use fnn.losses.mean_squared_error."
     """
     message = f"{module} has no {name!r}."
-    names = {one if one.startswith("fnn.") else f"{module}.{one}": one.removeprefix("fnn.") for one in known}
-    if code := _equivalent(name, names, module):
+    paths = {one if one.startswith("fnn.") else f"{module}.{one}": one.rpartition(".")[2] for one in known}
+    if code := _equivalent(name, paths, module):
         return f"{message} Use {code}."
-    paths = {one: path for path, one in names.items()}
-    own = [one for path, one in names.items() if path.startswith(f"{module}.") and not one.isupper()]
-    # A name of another module is meant only if nearly all of it is the same.
-    close = [paths[one] for one in close_matches(name, own, 2) or close_matches(name, paths, 2, surely=True)]
+    own = {one: path for path, one in paths.items() if _room(path) == module and not one.isupper()}
+    # A name of another room is meant only if the case is the same too.
+    others = {one: path for path, one in paths.items() if one[:1].isupper() == name[:1].isupper()}
+    close = [own[one] for one in close_matches(name, own, 2, surely=True)]
+    close = close or [others[one] for one in close_matches(name, others, 2, surely=True)]
     return f"{message} Did you mean {' or '.join(close)}?" if close else message
 
 
-def _equivalent(name: str, names: Mapping[str, str], module: str) -> str:
-    """The code for a name of another library, or in another spelling; ``names`` are the last parts of known paths."""
-    if f"fnn.{name}" in names and module != "fnn":
+def _room(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _equivalent(name: str, paths: Mapping[str, str], module: str) -> str:
+    """The code for a name of another library, or in another spelling; ``paths`` map to their last parts.
+
+    An exact entry comes first, then the module's own names in another spelling, then those of other modules.
+    """
+    if f"fnn.{name}" in paths and module not in ("fnn", f"fnn.{name}"):
         return f"fnn.{name}"
-    kinds = sorted(_BY_KIND, key=lambda kind: f"fnn.{_BY_KIND[kind][0]}" != module)  # the module's own comes first
-    if f"fnn.{_BY_KIND[kinds[0]][0]}" == module and (code := synonym(kinds[0], name, quoted=False)):
-        return code
-
-    def other_kind(path: str) -> tuple[bool, bool]:  # of another module; a class where a function was meant
-        return not path.startswith(f"{module}."), path.rpartition(".")[2][:1].isupper() != name[:1].isupper()
-
-    plain: dict[str, str] = {}
-    for path in sorted(names, key=other_kind):
-        plain.setdefault(_folded(names[path]), path)
-    if name in _EQUIVALENTS:
-        return f"fnn.{_EQUIVALENTS[name]}"
-    if found := plain.get(_folded(name), plain.get(_folded(name.removesuffix("Loss").removesuffix("Layer")))):
+    kinds = sorted(BY_KIND, key=lambda kind: f"fnn.{BY_KIND[kind][0]}" != module)  # the module's own comes first
+    own = {_folded(one): path for path, one in paths.items() if _room(path) == module}
+    # A class of another library may be a function here, hardly the other way round.
+    others = {_folded(one): path for path, one in [*paths.items()][::-1] if name[:1].isupper() or one[:1].islower()}
+    if module != "fnn" and (found := own.get(_folded(name))):
         return found
-    if other := {_folded(one): here for one, here in _EQUIVALENTS.items()}.get(_folded(name)):
-        return f"fnn.{other}"
-    return next((code for kind in kinds if (code := synonym(kind, name, quoted=False))), "")
+    if f"fnn.{BY_KIND[kinds[0]][0]}" == module and (code := synonym(kinds[0], name, quoted=False)):
+        return code
+    if name in EQUIVALENTS:
+        return _code(EQUIVALENTS[name])
+    shorter = name.removesuffix("Loss").removesuffix("Layer")
+    if found := next((here[_folded(n)] for here in (own, others) for n in (name, shorter) if _folded(n) in here), ""):
+        return found
+    if other := {_folded(one): here for one, here in EQUIVALENTS.items()}.get(_folded(name)):
+        return _code(other)
+    kinds = [kind for kind in kinds if kind != "plot" or "_" in name]  # whose other words say too little elsewhere
+    if code := next((code for kind in kinds if (code := synonym(kind, name, quoted=False))), ""):
+        return f"fnn.Activation({code})" if code.startswith("jax.nn.") and name[:1].isupper() else code
+    outside = {"jax": vars(jax), "jnp": vars(jnp)}
+    return next((f"{place}.{name}" for place, names in outside.items() if module == "fnn" and name in names), "")
+
+
+def _code(here: str) -> str:
+    """An entry of a table as code."""
+    return here.removeprefix("=") if here.startswith("=") else f"fnn.{here}"
 
 
 def synonym(kind: str, name: str, *, quoted: bool = True) -> str:
@@ -464,10 +299,12 @@ def synonym(kind: str, name: str, *, quoted: bool = True) -> str:
     >>> synonym("loss", "mse_loss", quoted=False)
     'fnn.losses.mean_squared_error'
     """
-    module, table = _BY_KIND.get(kind, ("", {}))
+    module, table = BY_KIND.get(kind, ("", {}))
     here = {_folded(other): code for other, code in table.items()}.get(_folded(name).removesuffix("initializer"), "")
+    if kind == "activation" and not here:
+        return {_folded(other): f"jax.nn.{other}" for other in vars(jax.nn)}.get(_folded(name), "")
     if not here.isidentifier():
-        return here and f"fnn.{here}"
+        return here and _code(here)
     return repr(here) if quoted else f"fnn.{module}.{here}"
 
 
@@ -477,7 +314,7 @@ def close_matches(name: str, known: Iterable[str], count: int = 3, *, surely: bo
     With ``surely``, for a name that may be right as it is, only those that are nearly the same.
     """
     plain = {_folded(one): one for one in known}
-    likeness = 0.8 if surely else 0.6 if len(name) > 2 else 0.5  # l1 and l2 share half of their letters
+    likeness = 0.8 if surely else 0.7 if len(name) > 2 else 0.5  # l1 and l2 share half of their letters
     return [plain[one] for one in difflib.get_close_matches(_folded(name), plain, count, likeness)]
 
 

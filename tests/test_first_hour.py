@@ -38,7 +38,7 @@ def public_modules():
         ("losses.MeanSquaredError", "Use fnn.losses.mean_squared_error"),
         ("losses.CrossEntropyLoss", "Use fnn.losses.sparse_categorical_crossentropy"),
         ("initializers.HeNormal", "Use fnn.initializers.he_normal"),
-        ("activations.ReLU", 'fnn.Activation("relu")'),
+        ("activations.ReLU", "Use fnn.activations.relu."),
         ("penalties.L2", "fnn.penalties.l2"),
         ("metrics.Acuracy", "Did you mean fnn.metrics.accuracy"),
         ("data.load_iris", "Use fnn.data.iris"),
@@ -112,11 +112,12 @@ def test_importing_a_module_of_version_0_1_names_its_successor():
 
 
 def test_every_name_that_a_hint_mentions_exists():
-    below = list(fnn._names._EQUIVALENTS.values())
-    for module, table in fnn._names._BY_KIND.values():
+    below = list(fnn._equivalents.EQUIVALENTS.values())
+    for module, table in fnn._equivalents.BY_KIND.values():
         below += [f"{module}.{code}" if code.isidentifier() else code for code in table.values()]
+    below = [code.removeprefix("=") if code.startswith("=") else f"fnn.{code}" for code in below]
     others = [*fnn._names._ARGUMENTS.values(), *fnn._names._METHODS.values()]
-    for hint in [*(f"fnn.{code}" for code in below), *others]:
+    for hint in [*below, *others]:
         for word in hint.replace("(", " ").replace(",", " ").replace(")", " ").split():
             if word.startswith("fnn.") and word != "fnn.":
                 found = fnn

@@ -13,9 +13,9 @@ import fnn
 
 # From the ground up: a room imports rooms that stand before it here, and no other.
 FLOORS = [
-    "_version", "_names", "_moved", "_core", "penalties", "nn", "losses", "optimizers", "metrics", "training",
-    "architecture", "placement", "checkpoint", "fitting", "trials", "estimators", "inspection", "text", "data",
-    "classic", "plot",
+    "_version", "_equivalents", "_names", "_moved", "_core", "penalties", "nn", "losses", "optimizers", "metrics",
+    "training", "architecture", "placement", "checkpoint", "fitting", "trials", "estimators", "inspection", "text",
+    "data", "classic", "plot",
 ]  # fmt: skip
 ROOT = Path(fnn.__file__).parent
 DYNAMIC = "importlib.import_module"

@@ -7,6 +7,7 @@ import sys
 
 import jax
 import numpy as np
+import optax
 import pytest
 from jax import export
 
@@ -57,11 +58,53 @@ def test_names_of_other_libraries_get_a_hint(name, here):
 
 
 def test_hints_name_existing_functions():
-    from fnn._names import _EQUIVALENTS
+    from fnn._equivalents import EQUIVALENTS
 
-    for name, here in _EQUIVALENTS.items():
+    for name, here in EQUIVALENTS.items():
         assert not hasattr(fnn, name), f"{name} is a name of fnn's own"
-        assert hasattr(fnn, re.match(r"\w+", here)[0]), here
+        assert here.startswith("=") or hasattr(fnn, re.match(r"\w+", here)[0]), here
+
+
+@pytest.mark.parametrize(
+    ("name", "here"),
+    [
+        # an exact entry wins over a close match
+        ("activations.selu", "Use jax.nn.selu.$"), ("SELU", r"Use fnn.Activation\(jax.nn.selu\).$"),
+        ("activations.exponential", "Use jnp.exp.$"), ("initializers.Identity", "Use lambda key, shape, dtype"),
+        ("optimizers.Lion", r"Use optax.lion\(1e-3\)"), ("optimizers.masked", "Use fnn.by_path"),
+        ("schedules.PolynomialDecay", "Use a function of the step"), ("Dot", "Use jnp.einsum"),
+        ("metrics.average_precision_score", r'Use fnn.metrics.auc\(p, y, curve="pr"\)'),
+        ("metrics.mcc", "Use sklearn.metrics.matthews_corrcoef"), ("data.LabelEncoder", "np.unique"),
+        ("data.cifar10", "keras.datasets.cifar10"), ("losses.Reduction", "one value per example"),
+        ("losses.focal_loss", "Use fnn.losses.sparse_categorical_focal_crossentropy.$"),
+        ("CenterCrop", "Use fnn.Cropping.$"),
+        # a name of another room, in the same or in Keras's spelling
+        ("r2_score", "Use fnn.metrics.r2_score.$"), ("iris", "Use fnn.data.iris.$"), ("random", "Use jax.random.$"),
+        ("accuracy", "Use fnn.metrics.accuracy.$"),
+        ("optimizers.ExponentialDecay", "Use fnn.schedules.exponential_decay"),
+        ("plot.plot", "Use fnn.plot.learning_curves.$"), ("activations.Relu", "Use fnn.activations.relu.$"),
+        ("penalties.L2", "Use fnn.penalties.l2.$"),
+        # a name of JAX
+        ("grad", "Use jax.grad.$"), ("jit", "Use jax.jit.$"), ("array", "Use jnp.array.$"),
+        # no guess
+        ("penalties.qqq", "has no 'qqq'.$"), ("math", "has no 'math'.$"), ("optimizers.mask", "has no 'mask'.$"),
+    ],
+)  # fmt: skip
+def test_hints_of_every_room(name, here):
+    *room, name = name.split(".")
+    with pytest.raises(AttributeError, match=here):
+        getattr(getattr(fnn, *room) if room else fnn, name)
+
+
+def test_codes_outside_exist():
+    from fnn._equivalents import BY_KIND, EQUIVALENTS
+
+    codes = [*EQUIVALENTS.values(), *(here for _, table in BY_KIND.values() for here in table.values())]
+    found = {code for here in codes if here.startswith("=") for code in re.findall(r"(?:optax|jnp|jax)\.[\w.]+", here)}
+    assert found
+    for code in found:
+        module, _, path = code.partition(".")
+        functools.reduce(getattr, path.split("."), {"optax": optax, "jnp": jax.numpy, "jax": jax}[module])
 
 
 CASES = {

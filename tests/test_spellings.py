@@ -150,7 +150,7 @@ DATA = np.zeros((8, 4), "f"), np.zeros((8, 3), "f")
         (lambda: fnn.Flatten((8, 8)), r"too many positional arguments\. Write Flatten\(\)"),
         (lambda: fnn.RandomCrop(6), r"missing a required argument: 'width'\. Write RandomCrop\(height, width\)"),
         (lambda: fnn.Sequential(layers=[fnn.Dense(3)]), r"Write fnn\.Sequential\(layer"),
-        (lambda: fnn.Dense(3, kernel_init="zeros"), "Did you mean 'kernel_initializer'"),
+        (lambda: fnn.Dense(3, kernel_init="zeros"), "Write kernel_initializer='zeros'"),
         (lambda: fnn.Dense(3, kernel_regulariser="l2"), "Did you mean 'kernel_regularizer'"),
         (lambda: fnn.adam(b1=0.5), "Write beta_1=0.5"),
         (lambda: fnn.rmsprop(alpha=0.5), "Write rho=0.5"),
@@ -171,6 +171,12 @@ DATA = np.zeros((8, 4), "f"), np.zeros((8, 3), "f")
         (lambda: fnn.summary(TASK), r"missing a required argument: 'x'\. Write summary\(model, x\)"),
         (lambda: fnn.check(TASK, input_shape=(4,)), r"Write the shape second, fnn\.check\(model, \(4,\)\)"),
         (lambda: fnn.outputs(TASK, TS, X), r"Write outputs\(task, ts, x, names\)"),
+        (lambda: fnn.BatchNorm(axis=1), "Leave it out: features are on the last axis"),
+        (lambda: fnn.Conv(3, 3, border_mode="same"), "Write padding='same'"),
+        (lambda: fnn.LSTM(3, implementation=2), "Leave it out"),
+        (lambda: fnn.Dense(3, init="zeros"), "Write kernel_initializer='zeros'"),
+        (lambda: fnn.Dense(3, wibble=1), "unexpected keyword argument 'wibble'.$"),
+        (lambda: TASK.model[0], r"A layer has no items, got \[0\]\. Keep layers in variables"),
         (lambda: fnn.losses.huber(delta=2.0), r"Write functools\.partial\(fnn\.losses\.huber, delta=2\.0\)"),
         (lambda: fnn.losses.mean_squared_error(), r"Write fnn\.losses\.mean_squared_error, without"),
     ],
@@ -213,6 +219,9 @@ def test_values_that_other_libraries_take(call, write):
         (fnn, "linear", r"fnn\.Dense"),
         (fnn, "Mish", r'fnn\.Activation\("mish"\)'),
         (TASK, "learning_rate", r"fnn\.set_hyper\(ts, learning_rate"),
+        (TASK.model, "predict_classes", r"fnn\.predict\(task, ts, x\)\.argmax\(-1\)"),
+        (TASK.model, "to_json", r"model\.config"),
+        (TASK.model, "output", r"fnn\.outputs\(task"),
         (TASK.optimizer, "step", r"fnn\.train_step"),
         (TS, "optimizer", r"in the task: task\.optimizer"),
     ],
@@ -220,6 +229,23 @@ def test_values_that_other_libraries_take(call, write):
 def test_names_that_other_libraries_have(module, name, write):
     with pytest.raises(AttributeError, match=write):
         getattr(module, name)
+
+
+@pytest.mark.parametrize(
+    ("make", "write"),
+    [
+        (lambda: fnn.Dense(3, "selu"), r"got 'selu'\. Use jax\.nn\.selu\."),
+        (lambda: fnn.Dense(3, "hardswish"), r"Use jax\.nn\.hard_swish\."),
+        (lambda: fnn.Dense(3, "exponential"), r"Use jnp\.exp\."),
+        (lambda: fnn.Dense(3, "leakyrelu"), "Use 'leaky_relu'"),
+        (lambda: fnn.Task(fnn.Dense(3), "mse", "lion"), r"Use optax\.lion\(1e-3\)"),
+        (lambda: fnn.Task(fnn.Dense(3), "mse", metrics=("mcc",)), r"Use sklearn\.metrics\.matthews_corrcoef"),
+        (lambda: fnn.Task(fnn.Dense(3), "brier"), "got 'brier'. Known: bce"),
+    ],
+)
+def test_names_of_functions_as_text(make, write):
+    with pytest.raises(fnn.InputError, match=write):
+        make()
 
 
 def test_a_history_names_what_it_holds():

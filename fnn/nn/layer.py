@@ -88,6 +88,11 @@ class Layer(Described):
         text = "A layer is applied as y, state = layer.apply(params, state, x)."
         raise TypeError(f"{text} To connect layers, write fnn.Sequential(...) or fnn.Model(forward, ...).")
 
+    def __getitem__(self, index: object) -> NoReturn:
+        """Refuse an index, which means a layer inside in PyTorch."""
+        hint = "Keep layers in variables of yours; print(model) shows them."
+        raise TypeError(f"A layer has no items, got [{index!r}]. {hint}")
+
 
 def penalties_inside(layers: Mapping[tuple[str | int, ...], Layer]) -> dict[str, Callable[[PyTree], PyTree] | None]:
     """The penalty and the constraint of a layer that holds others, by the paths of their parameters, as fields."""

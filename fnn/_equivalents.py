@@ -1,0 +1,253 @@
+"""Names in other libraries and their equivalents below fnn; "=" precedes what is not below fnn."""
+
+from __future__ import annotations
+
+_WITH_RANK = {
+    "Conv": "Conv",
+    "SeparableConv": "SeparableConv",
+    "DepthwiseConv": "DepthwiseConv",
+    "MaxPooling": "MaxPool",
+    "MaxPool": "MaxPool",
+    "AveragePooling": "AvgPool",
+    "AvgPool": "AvgPool",
+    "GlobalMaxPooling": "GlobalMaxPool",
+    "GlobalMaxPool": "GlobalMaxPool",
+    "GlobalAvgPool": "GlobalAvgPool",
+    "GlobalAveragePooling": "GlobalAvgPool",
+    "SpatialDropout": "SpatialDropout",
+    "Dropout": "SpatialDropout",
+    "ZeroPadding": "ZeroPadding",
+    "ZeroPad": "ZeroPadding",
+    "Cropping": "Cropping",
+    "UpSampling": "UpSampling",
+}
+_LOSSES = {
+    **dict.fromkeys(
+        ("CrossEntropy", "CrossEntropyLoss", "SCCE", "NLLLoss", "NLL", "softmax_cross_entropy_with_integer_labels"),
+        "sparse_categorical_crossentropy",
+    ),
+    **dict.fromkeys(("CCE", "softmax_cross_entropy"), "categorical_crossentropy"),
+    **dict.fromkeys(
+        ("BCE", "BCELoss", "BCEWithLogits", "BCEWithLogitsLoss", "BinaryCrossEntropyWithLogits"), "binary_crossentropy"
+    ),
+    **dict.fromkeys(("log_loss", "sigmoid_binary_cross_entropy"), "binary_crossentropy"),
+    **dict.fromkeys(("MSELoss", "MSE", "squared_error", "L2Loss", "L2"), "mean_squared_error"),
+    **dict.fromkeys(("RMSE", "root_mean_squared_error"), 'losses.mean_squared_error as loss, with metrics=("rmse",)'),
+    **dict.fromkeys(("L1Loss", "L1", "MAE", "absolute_error"), "mean_absolute_error"),
+    "MAPE": "mean_absolute_percentage_error",
+    "MSLE": "mean_squared_logarithmic_error",
+    **dict.fromkeys(("SmoothL1Loss", "HuberLoss"), "huber"),
+    **dict.fromkeys(("KLDivLoss", "kl_div", "KLD"), "kl_divergence"),
+    "PoissonNLLLoss": "poisson",
+    "Reduction": "=losses as they are: one value per example, of which fit takes the mean",
+    "GaussianNLLLoss": "gaussian_nll",
+    **dict.fromkeys(("Focal", "FocalLoss"), "sparse_categorical_focal_crossentropy"),
+}
+_INITIALIZERS = {
+    "RandomNormal": "normal",
+    **dict.fromkeys(("Random", "RandomUniform"), "uniform"),
+    **dict.fromkeys(("Xavier", "XavierUniform"), "glorot_uniform"),
+    "XavierNormal": "glorot_normal",
+    "lecun": "lecun_normal",
+    **dict.fromkeys(("Kaiming", "KaimingUniform"), "he_uniform"),
+    **dict.fromkeys(("He", "KaimingNormal"), "he_normal"),
+    **dict.fromkeys(("TruncatedNormal", "VarianceScaling"), "initializers.lecun_normal, glorot_normal or he_normal"),
+    **dict.fromkeys(("Constant", "Const"), "initializers.constant(value)"),
+    **dict.fromkeys(("Identity", "eye"), "=lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)"),
+}
+_ACTIVATIONS = {
+    **dict.fromkeys(("logistic", "expit", "sigm"), "sigmoid"),
+    **dict.fromkeys(("identity", "none", "lin"), "linear"),
+    "PReLU": "leaky_relu",
+    "heaviside": "step",
+    **dict.fromkeys(("exponential", "exp"), "=jnp.exp"),
+    "sine": "=jnp.sin",
+}
+_METRICS = {  # those with a function of another name are known by name to a task alone
+    **{
+        f"{here}{ending}": f'metrics.precision_recall_f1, or metrics=("{here}",) in a task'
+        for here in ("precision", "recall", "f1")
+        for ending in ("", "_score")
+    },
+    **dict.fromkeys(
+        ("pr_auc", "average_precision", "average_precision_score"),
+        'metrics.auc(p, y, curve="pr"), or metrics=("pr_auc",) in a task',
+    ),
+    **dict.fromkeys(("mcc", "matthews_corrcoef"), "=sklearn.metrics.matthews_corrcoef(y, classes), after fnn.predict"),
+    **dict.fromkeys(("brier", "brier_score_loss"), "=sklearn.metrics.brier_score_loss(y, p), after fnn.predict"),
+    "roc_curve": "=sklearn.metrics.roc_curve(y, p), whose area is fnn.metrics.auc(p, y)",
+    **dict.fromkeys(("mse", "mean_squared_error"), 'losses.mean_squared_error, or metrics=("mse",) in a task'),
+    **dict.fromkeys(("acc", "accuracy_score", "categorical_accuracy", "sparse_categorical_accuracy"), "accuracy"),
+    **dict.fromkeys(("roc", "roc_auc", "roc_auc_score"), "auc"),
+    "r2": "r2_score",
+    **dict.fromkeys(("top5", "top_k_accuracy_score", "top_k_categorical_accuracy"), "top_k_accuracy"),
+    "sparse_top_k_categorical_accuracy": "top_k_accuracy",
+    "iou": "mean_iou",
+    "root_mean_squared_error": "rmse",
+    "mean_absolute_error": "mae",
+    "mean_absolute_percentage_error": "mape",
+}
+_OPTIMIZERS = {
+    "momentum": "sgd(momentum=0.9)",
+    "nesterov": "sgd(momentum=0.9, nesterov=True)",
+    **{
+        name: f"=optax.{name}(1e-3) as the optimizer of a task"
+        for name in ("lion", "lamb", "lars", "adafactor", "adabelief", "radam", "lbfgs")
+    },
+    "muon": "=optax.contrib.muon(1e-3) as the optimizer of a task",
+    "ftrl": "adagrad, the nearest rule",
+    "masked": "by_path, or fnn.freeze",
+}
+_SCHEDULES = {
+    **dict.fromkeys(("StepLR", "step", "staircase"), "schedules.exponential_decay(..., staircase=True)"),
+    **dict.fromkeys(("PiecewiseConstantDecay", "MultiStepLR"), "piecewise_constant"),
+    **dict.fromkeys(("ExponentialLR", "exponential"), "exponential_decay"),
+    **dict.fromkeys(("CosineAnnealingLR", "CosineAnnealing", "cosine"), "cosine_decay"),
+    **dict.fromkeys(("LinearLR", "LinearWarmup"), "warmup"),
+    "PolynomialDecay": "=a function of the step, such as optax.polynomial_schedule(1e-2, 1e-4, 2, 1000)",
+    **dict.fromkeys(("OneCycleLR", "OneCycle"), "schedules.warmup(fnn.schedules.cosine_decay(...), warmup_steps)"),
+}
+_PLOTS = {
+    **dict.fromkeys(
+        ("plot", "history", "curves", "loss", "accuracy", "plot_history", "plot_curves"), "learning_curves"
+    ),
+    **dict.fromkeys(("decision_regions", "plot_decision_regions"), "decision_boundary"),
+    **dict.fromkeys(("plot_model", "model_graph", "draw_graph", "graph"), "model"),
+    **dict.fromkeys(("image", "imshow", "digits", "kernels", "filters"), "images"),
+    "plot_confusion_matrix": "confusion_matrix",
+    **dict.fromkeys(("calibration", "calibration_curve"), "reliability"),
+}
+BY_KIND = {
+    "loss": ("losses", _LOSSES),
+    "initializer": ("initializers", _INITIALIZERS),
+    "activation": ("activations", _ACTIVATIONS),
+    "metric": ("metrics", _METRICS),
+    "optimizer": ("optimizers", _OPTIMIZERS),
+    "schedule": ("schedules", _SCHEDULES),
+    "plot": ("plot", _PLOTS),
+}
+"""For each kind of function its module, and the function's name in it, or other code below fnn, by other names."""
+EQUIVALENTS = {
+    **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
+    **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
+    **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
+    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")},
+    **dict.fromkeys(("multi_transform", "partition"), "by_path"),
+    **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
+    "compile": "Task(model, loss, optimizer)",
+    **dict.fromkeys(("regularizers", "constraints"), "penalties"),
+    **dict.fromkeys(("save_model", "save_weights"), "save"),
+    **dict.fromkeys(("load_model", "load_weights"), "load"),
+    "BatchNormalization": "BatchNorm",
+    "LayerNormalization": "LayerNorm",
+    "RMSNormalization": "RMSNorm",
+    "GroupNormalization": "GroupNorm",
+    **dict.fromkeys(("InstanceNorm", "InstanceNormalization"), "GroupNorm(groups=-1)"),
+    **dict.fromkeys(("MultiheadAttention", "Attention"), "MultiHeadAttention"),
+    "GroupQueryAttention": "MultiHeadAttention(num_key_value_heads=...)",
+    **dict.fromkeys(("scaled_dot_product_attention", "dot_product_attention"), "attention"),
+    **dict.fromkeys(("SinePositionEncoding", "PositionalEncoding"), "SinusoidalPositions()"),
+    **dict.fromkeys(("RotaryEmbedding", "RoPE"), "MultiHeadAttention(rotary=True)"),
+    "remat": "Rematerialized",
+    **dict.fromkeys(("MLPClassifier", "NeuralNetClassifier", "KerasClassifier"), "Classifier"),
+    **dict.fromkeys(("MLPRegressor", "NeuralNetRegressor", "KerasRegressor"), "Regressor"),
+    "GridSearchCV": "GridSearch",
+    **dict.fromkeys(("Linear", "linear"), "Dense"),
+    "Embed": "Embedding",
+    **{f"Adaptive{kind}Pool{rank}d": f"Global{kind}Pool" for kind in ("Avg", "Max") for rank in (1, 2, 3)},
+    "ModuleList": "Sequential",
+    "TensorBoard": "csv_log, or fit(callbacks=[fn]) with fn(epoch, logs)",
+    **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_"), "clip_by_global_norm"),
+    "Masking": "Masked(x, mask)",
+    "Upsample": "UpSampling",
+    **{name: name.capitalize() for name in ("add", "subtract", "multiply", "average", "maximum", "minimum")},
+    **dict.fromkeys(("concatenate", "Concat"), "Concatenate"),
+    "Lambda": "Activation(fn)",
+    "Identity": 'Activation("linear")',
+    "Resizing": "Activation(fn), with a function fn that calls jax.image.resize",
+    "Module": "Layer, two pure functions",
+    "ReLU": 'Activation("relu")',
+    "LeakyReLU": 'Activation("leaky_relu")',
+    "ELU": 'Activation("elu")',
+    "Softmax": 'Activation("softmax"), usually omitted, since losses take logits',
+    "Sigmoid": 'Activation("sigmoid"), usually omitted, since losses take logits',
+    "Tanh": 'Activation("tanh")',
+    "LSTMCell": "lstm_cell",
+    "GRUCell": "gru_cell",
+    "SimpleRNNCell": "simple_rnn_cell",
+    "RNN": "SimpleRNN, LSTM or GRU",
+    "EarlyStopping": "early_stopping",
+    "ReduceLROnPlateau": "reduce_on_plateau",
+    "ModelCheckpoint": "model_checkpoint",
+    "CSVLogger": "csv_log",
+    "BackupAndRestore": "fit(checkpoint=...)",
+    "TerminateOnNaN": "fit(check='finite')",
+    **dict.fromkeys(("LambdaCallback", "Callback"), "fit(callbacks=[fn]) with fn(epoch, logs), or on_batch(fn)"),
+    "to_categorical": "one_hot",
+    "callbacks": "early_stopping (and reduce_on_plateau, csv_log, model_checkpoint, on_batch; any function works)",
+    "datasets": "data",
+    "layers": "Dense (all layers are directly in fnn)",
+    **dict.fromkeys(("models", "linen", "nnx"), "Sequential (all layers are directly in fnn)"),
+    **dict.fromkeys(("utils", "preprocessing"), "data"),
+    **dict.fromkeys(("Tokenizer", "TextVectorization", "StringLookup"), "text.Vocabulary.of(text)"),
+    "load_iris": "data.iris",
+    "load_digits": "data.digits",
+    "load_data": "data.mnist() and its neighbours",
+    "fetch_california_housing": "data.california_housing",
+    "make_circles": "data.circles",
+    **dict.fromkeys(("StandardScaler", "Normalization"), "data.standardize_fit, with fnn.data.standardize"),
+    **dict.fromkeys(("OneHotEncoder", "CategoryEncoding"), "data.table_encode"),
+    **dict.fromkeys(("KFold", "StratifiedKFold"), "data.folds"),
+    **dict.fromkeys(("DataLoader", "from_generator"), "data.Stream"),
+    "train_test_split": "data.train_test_split",
+    "confusion_matrix": "metrics.confusion_matrix",  # as plot.confusion_matrix
+    **dict.fromkeys(
+        ("manual_seed", "set_random_seed", "seed_everything", "Rngs"), "init(task, jax.random.key(0), x): the key"
+    ),
+    **dict.fromkeys(("no_grad", "stop_gradient"), "predict, or jax.lax.stop_gradient"),
+    **{
+        name: f"activations.{name}"
+        for name in ("relu", "sigmoid", "softmax", "log_softmax", "tanh", "gelu", "softplus", "swish")
+    },
+    **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus", "Softsign")},
+    "LogSoftmax": 'Activation("log_softmax")',
+    "PReLU": 'Activation("leaky_relu"), whose slope is fixed',
+    **{name: f"penalties.{name.replace('_', '')}" for name in ("l1", "l2", "l1_l2")},
+    "pad_sequences": "Masked(x, mask), of an array padded with NumPy",
+    **dict.fromkeys(
+        ("TransformerEncoder", "TransformerEncoderLayer"), "Sequential of fnn.Residual and fnn.MultiHeadAttention"
+    ),
+    **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
+    "MaxNorm": "penalties.max_norm",
+    "UnitNorm": "penalties.unit_norm",
+    "NonNeg": "penalties.non_negative",
+    "LearningRateScheduler": "schedules, e.g. fnn.adam(fnn.schedules.exponential_decay(...))",
+    "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
+    "Loss": "=a function of (predictions, targets) with one value per example",
+    **dict.fromkeys(("Functional", "compact"), "Model(forward, **layers)"),
+    "Trainer": "fit",
+    "Dot": "=jnp.einsum in the forward of an fnn.Model",
+    "CenterCrop": "Cropping",
+    "ConvLSTM2D": "TimeDistributed(fnn.Conv(...)), with fnn.LSTM after it",
+    "make_causal_mask": "MultiHeadAttention(..., causal=True)",
+    "get_layer": 'outputs(task, ts, x, "conv_2")',
+    "clone_model": "=the model itself: layers hold no values",
+    "model_from_json": "load(path), which rebuilds the task",
+    **dict.fromkeys(("Parameter", "Param", "Variable"), "=arrays in the params of fnn.Layer(init, apply)"),
+    **dict.fromkeys(("tensor", "Tensor", "convert_to_tensor"), "=jnp.asarray"),
+    **dict.fromkeys(("np", "jnp", "ops", "backend"), "=jax.numpy"),
+    "random": "=jax.random",
+    **dict.fromkeys(("keras", "torch", "flax"), "=fnn itself: fnn.Sequential, fnn.Dense, fnn.fit"),
+    "optim": "optimizers",
+    "logistic": "activations.sigmoid",
+    "TensorDataset": "=the tuple (x, y)",
+    "Pipeline": "=sklearn.pipeline.Pipeline with an fnn.Classifier in it",
+    "cross_val_score": "=sklearn.model_selection.cross_val_score of an fnn.Classifier, or fnn.data.folds",
+    "LabelEncoder": "=names, y = np.unique(labels, return_inverse=True)",
+    "get_file": "=pooch.retrieve(url, known_hash=None)",
+    **{
+        name: f"=keras.datasets.{name}.load_data(), whose arrays fit takes"
+        for name in ("cifar10", "cifar100", "imdb", "reuters")
+    },
+    **{name: f"=sklearn.datasets.{name}(return_X_y=True)" for name in ("load_wine", "load_breast_cancer")},
+}
