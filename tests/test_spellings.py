@@ -10,6 +10,7 @@ import pytest
 
 import fnn
 from fnn import _names
+from fnn.fitting.progress import Scores
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("f")
@@ -257,6 +258,19 @@ def test_a_history_names_what_it_holds():
     assert history.get("acc") is None
     history.record({"acc": 1.0})
     assert history["acc"] == [1.0]
+
+
+def test_scores_are_found_by_place_and_a_single_one_is_a_number():
+    one, two = Scores(loss=0.25), Scores(loss=0.25, accuracy=np.float32(0.5))
+    assert (two[0], two[1], two[-1]) == (0.25, 0.5, 0.5)
+    assert (float(one), f"{one:.3f}", f"{one}") == (0.25, "0.250", "{'loss': 0.25}")
+    assert 1 not in two
+    for wrong in (2, -3):
+        with pytest.raises(KeyError, match=rf"{wrong}\. Known: loss, accuracy\."):
+            two[wrong]
+    for number in (float, "{:.3f}".format):
+        with pytest.raises(TypeError, match=r"2 scores.*Write scores\['loss'\] or scores\['accuracy'\]"):
+            number(two)
 
 
 def test_arguments_named_in_hints_exist():

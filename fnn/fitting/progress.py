@@ -59,7 +59,8 @@ class Scores(_Named[float]):
     """Loss and metrics by name, which unpack to their values: ``loss, accuracy = fnn.evaluate(...)``.
 
     Iteration gives the values, in the order of the names in ``keys()``; otherwise it is a dict: ``dict(scores)``,
-    ``scores.items()``, ``"loss" in scores`` and ``scores == {...}`` are by name.
+    ``scores.items()``, ``"loss" in scores`` and ``scores == {...}`` are by name. An integer counts the values:
+    ``scores[1]``. A single score is also a number to ``float`` and to formats such as ``.3f``.
 
     >>> scores = Scores(loss=0.5, accuracy=0.75)
     >>> loss, accuracy = scores
@@ -74,9 +75,20 @@ class Scores(_Named[float]):
         return reversed(self.values())
 
     def __missing__(self, name: object) -> float:
-        if not isinstance(name, str):
+        if isinstance(name, int) and -len(self) <= name < len(self):
+            return list(self.values())[name]
+        if not isinstance(name, (str, int)):
             raise KeyError(f"{name!r}. Iterating over scores gives values; use scores.items() for names and values.")
         return super().__missing__(name)
+
+    def __float__(self) -> float:
+        if len(self) != 1:
+            names = " or ".join(f"scores[{name!r}]" for name in self.keys())
+            raise TypeError(f"{len(self)} scores are not one number. Write {names}.")
+        return float(next(iter(self.values())))
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else str(self)
 
 
 jax.tree_util.register_pytree_with_keys(
