@@ -233,6 +233,27 @@ def test_names_that_other_libraries_have(module, name, write):
 
 
 @pytest.mark.parametrize(
+    "model",
+    [fnn.Sequential(fnn.Dense(3)), fnn.Dense(3), fnn.Model(lambda layers, x: layers.d(x), d=fnn.Dense(3))],
+    ids=str,
+)
+def test_init_and_apply_in_another_form(model):
+    x = np.zeros((2, 4), "f")
+    params, state = model.init(KEY, x)
+    for arguments in ((x, KEY), (KEY,), (0,)):
+        with pytest.raises(TypeError, match=r"init expects.*Write params, state = model\.init\(jax\.random\.key"):
+            model.init(*arguments)
+    with pytest.raises(fnn.InputError, match=r"expected one PRNG key, got 0\. Pass jax\.random\.key\(0\)\."):
+        model.init(0, x)
+    with pytest.raises(fnn.InputError, match=r"expected one PRNG key, got float32\[2, 4\]"):
+        model.init(x, x)
+    for arguments in ((params, x), ({"params": params}, x)):
+        with pytest.raises(TypeError, match=r"apply expects.*Write y, state = model\.apply\(params, state, x\)"):
+            model.apply(*arguments)
+    assert model.apply(params, state, x)[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
     ("make", "write"),
     [
         (lambda: fnn.Dense(3, "selu"), r"got 'selu'\. Use jax\.nn\.selu\."),

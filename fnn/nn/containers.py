@@ -19,7 +19,7 @@ from .._core.trees import shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
-from .layer import Layer, Output, call_hint, penalties_inside
+from .layer import MISSING, Layer, Output, call_hint, check_apply, check_init, penalties_inside
 from .masks import SEQUENCE_HINT, Masked, array_of, sequence_of
 from .observe import call, carry_note, init_inside, looped, pair_of
 
@@ -70,7 +70,8 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
     names = unique_names(layers)
     places = tuple(f"layer {name!r} (position {i})" for i, name in enumerate(names))
 
-    def init(key: Key, x: PyTree) -> tuple[Params, State]:
+    def init(key: Key, x: PyTree = MISSING) -> tuple[Params, State]:
+        check_init(name, key, x)
         params, state = {}, {}
         x, keys = shape_of(x), child_keys(key, len(layers))
         for i, (layer_name, layer) in enumerate(zip(names, layers, strict=True)):
@@ -80,7 +81,10 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
                 x, _ = jax.eval_shape(partial(call, layer_name, places[i], layer), *out, x)
         return _without_empty(params), _without_empty(state)
 
-    def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(
+        params: Params, state: State, x: PyTree = MISSING, *, key: Key | None = None, train: bool = False
+    ) -> Output:
+        check_apply(name, x)
         _check_entries(name, "parameters", params, names)
         _check_entries(name, "state", state, names)
         new_state = {}

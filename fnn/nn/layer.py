@@ -13,7 +13,7 @@ import numpy as np
 
 from .._core.checks import check_accepts, check_count, check_key, check_name, makes_layers
 from .._core.described import Described
-from .._core.dtypes import is_float, sum_of
+from .._core.dtypes import is_float, is_key, sum_of
 from .._core.errors import describe, fail
 from .._core.flags import check_flags
 from .._core.inputs import leaves, with_shapes
@@ -144,6 +144,26 @@ def stateless(
     return layer.replace(init=lambda key, x: ({}, {}))  # any x will do
 
 
+MISSING: Any = object()
+"""The input of an ``init`` or ``apply`` that was called without one."""
+
+
+def check_init(where: str, key: object, x: object) -> None:
+    """Refuse a call of ``init`` in another form than ``init(key, x)``."""
+    if x is MISSING or is_key(x):
+        got = "no input" if x is MISSING else "the key second"
+        hint = "Write params, state = model.init(jax.random.key(0), x)."
+        raise TypeError(f"{where}: init expects a key and an example input, got {got}. {hint}")
+    check_key(where, key)
+
+
+def check_apply(where: str, x: object) -> None:
+    """Refuse a call of ``apply`` without the state, as in Flax."""
+    if x is MISSING:
+        hint = "Write y, state = model.apply(params, state, x), with both from model.init or in ts."
+        raise TypeError(f"{where}: apply expects parameters, state and input, got fewer. {hint}")
+
+
 def parametric(
     init_fn: Callable[[Key, jax.ShapeDtypeStruct], PyTree],
     fn: Callable[[PyTree, PyTree], PyTree],
@@ -162,10 +182,14 @@ def parametric(
     - ``keep``: ``fn`` receives the array, and the mask is passed on.
     """
 
-    def init(key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
+    def init(key: Key, x: PyTree = MISSING) -> tuple[PyTree, PyTree]:
+        check_init(kind, key, x)
         return init_fn(key, shape_of(array_of(kind, x) if mask == "refuse" else sequence_of(kind, x)[0])), {}
 
-    def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(
+        params: PyTree, state: PyTree, x: PyTree = MISSING, *, key: Key | None = None, train: bool = False
+    ) -> Output:
+        check_apply(kind, x)
         if mask == "keep":
             return over_steps(kind, partial(fn, params), x), state
         return fn(params, x if mask == "read" else array_of(kind, x)), state

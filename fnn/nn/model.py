@@ -25,7 +25,7 @@ from .._core.trees import shape_of
 from .._core.types import Key, PyTree
 from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
-from .layer import Layer, Output, call_hint, penalties_inside
+from .layer import MISSING, Layer, Output, call_hint, check_apply, check_init, penalties_inside
 from .observe import call, init_inside, inside, pair_of
 
 Path = tuple[str | int, ...]
@@ -120,8 +120,9 @@ class _Network:
     flat: dict[Path, Layer]
     options: set[str]
 
-    def init(self, key: Key, x: PyTree) -> tuple[PyTree, PyTree]:
+    def init(self, key: Key, x: PyTree = MISSING) -> tuple[PyTree, PyTree]:
         """Parameters and state, from the shape of each layer's first input."""
+        check_init(self.name, key, x)
         with _shared_shapes() as known:
             x = shape_of(x)
             place = self, _signature(x)
@@ -133,8 +134,11 @@ class _Network:
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
-    def apply(self, params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
+    def apply(
+        self, params: PyTree, state: PyTree, x: PyTree = MISSING, *, key: Key | None = None, train: bool = False
+    ) -> Output:
         """The output of ``forward`` and the state after it."""
+        check_apply(self.name, x)
         trees = (("parameters", params), ("state", state))
         given = (_entries(self.name, kind, self.layers, tree) for kind, tree in trees)
         evaluation = _Evaluation(self, *given, key=key, train=train)
