@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags, column_or_1d
 from sklearn.utils.class_weight import compute_sample_weight
@@ -244,3 +244,13 @@ class Classifier(ClassifierMixin, NetworkEstimator):
             return p if self._several else np.concatenate([1 - p, p], 1)
         p = outputs / outputs.sum(1, keepdims=True) if ready else softmax(outputs, 1)
         return p
+
+    @_available_if(_gives_probabilities)
+    def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
+        """The logarithms of `predict_proba`, computed from logits, which keeps them finite; (rows, classes)."""
+        scores = self._outputs(X, logits=True)
+        if not several_labels(loss_of(self.task_)):
+            logs: np.ndarray = log_softmax(scores, 1)
+            return logs
+        yes = log_expit(scores)
+        return yes if self._several else np.concatenate([log_expit(-scores), yes], 1)

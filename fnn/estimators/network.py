@@ -190,6 +190,9 @@ class NetworkEstimator(BaseEstimator):
         if not isinstance(model, (Layer, Task)) and (not callable(model) or isinstance(model, type)):
             fail(where, expected=expected, got=in_words(model))
         self._check_settings()
+        if callable(model) and not inspect.signature(model).parameters:
+            hint = "Write lambda outputs: fnn.Dense(outputs), or pass the model itself."
+            fail(where, expected=expected, got=f"{in_words(model)} without arguments", hint=hint)
         made = model if isinstance(model, (Layer, Task)) else model(outputs, **self._settings)
         if not isinstance(made, (Layer, Task)):
             fail(where, expected=expected, got=f"one that returns {in_words(made)}")

@@ -235,6 +235,7 @@ def test_margins_are_no_probabilities(loss, classes):
     y = LABELS if classes == 3 else np.where(NUMBERS > 3, "yes", "no")
     for estimator in (quick(loss=loss), quick(loss=loss, epochs=30).fit(X, y)):
         assert not hasattr(estimator, "predict_proba")
+        assert not hasattr(estimator, "predict_log_proba")
         with pytest.raises(AttributeError) as caught:
             estimator.predict_proba(X)
         assert "margins, not probabilities. Use decision_function." in str(caught.value.__cause__ or caught.value)
@@ -270,6 +271,7 @@ def test_decision_function_gives_logits():
     ):
         estimator = quick(epochs=20, **options).fit(X, y)
         scores, p = estimator.decision_function(X), estimator.predict_proba(X)
+        np.testing.assert_allclose(np.exp(estimator.predict_log_proba(X)), p, atol=1e-6)
         if y is LABELS:
             np.testing.assert_allclose(softmax(scores, 1), p, atol=1e-6)
         else:
@@ -305,6 +307,7 @@ def test_decision_function_is_finite_where_probabilities_are_0_or_1(model, loss,
     p, scores = estimator.predict_proba(rows), estimator.decision_function(rows)
     assert np.mean((p == 0) | (p == 1)) > 0.5, "the test needs saturated outputs"
     assert np.isfinite(scores).all()
+    assert np.isfinite(estimator.predict_log_proba(rows)).all()
     assert scores.shape == (len(X),)
     np.testing.assert_allclose(expit(scores), p[:, 1], atol=1e-6)
     assert 0.5 < roc_auc_score(y, scores) <= 1

@@ -36,6 +36,7 @@ CASES = {
     "a parameter that the model's function lacks": lambda: fnn.Classifier().set_params(width=3),
     "settings of a model that is built": lambda: fit(model=fnn.Dense(3), hidden=3),
     "a class as the model": lambda: fit(model=dict),
+    "a function without arguments, as in Keras": lambda: fit(model=lambda: fnn.Dense(3)),
     "a model for other classes": lambda: fit(model=fnn.Dense(10)),
     "losses by output": lambda: fit(model=fnn.Task(fnn.Dense(3), {"a": "mse"})),
     "a loss of numbers for classes": lambda: fit(loss="mse"),
