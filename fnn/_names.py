@@ -125,6 +125,12 @@ _ARGUMENTS = {
     "implementation": "Leave it out: there is one implementation.",
 }
 
+INSTEAD = {
+    "top_k": "Of arrays, write fnn.metrics.top_k_accuracy(p, y, k=5).",
+    **dict.fromkeys(("check", "summary"), "It takes no state."),
+}
+"""For functions with too many positional arguments."""
+
 IN_FORWARD = {
     "training": "train",
     "is_training": "train",

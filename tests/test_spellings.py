@@ -149,6 +149,11 @@ DATA = np.zeros((8, 4), "f"), np.zeros((8, 3), "f")
         (lambda: fnn.Dropout(0.5, deterministic=True), "Leave it out: fit trains in training mode"),
         (lambda: fnn.GaussianNoise(std=0.5), "Write stddev=0.5"),
         (lambda: fnn.Flatten((8, 8)), r"too many positional arguments\. Write Flatten\(\)"),
+        (
+            lambda: fnn.metrics.top_k(X, X),
+            r"Write top_k\(k\)\. Of arrays, write fnn\.metrics\.top_k_accuracy\(",
+        ),
+        (lambda: fnn.check(TASK, TS, X), r"too many.*Write check\(model, x\)\. It takes no state\.$"),
         (lambda: fnn.RandomCrop(6), r"missing a required argument: 'width'\. Write RandomCrop\(height, width\)"),
         (lambda: fnn.Sequential(layers=[fnn.Dense(3)]), r"Write fnn\.Sequential\(layer"),
         (lambda: fnn.Dense(3, kernel_init="zeros"), "Write kernel_initializer='zeros'"),

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh
 
-from .._names import missing_attribute, unexpected_argument
+from .._names import INSTEAD, missing_attribute, unexpected_argument
 from .dtypes import is_key
 from .errors import kind_of
 from .flags import check_flags, flags_of
@@ -187,6 +187,7 @@ def _refuse_subclass(make: Callable[..., object], bases: tuple[object, ...]) -> 
 
 _CONSTRUCTORS: set[Callable[..., object]] = set()
 _Parameter = inspect.Parameter
+_VARIABLE = _Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD
 
 
 def keywords_of(make: Callable[..., object], signature: inspect.Signature) -> Collection[str] | None:
@@ -221,10 +222,11 @@ def bound_to(
     try:
         return signature.bind(*args, **kwargs)
     except TypeError as error:
-        required = (p for p in signature.parameters.values() if p.default is p.empty)
-        variable = _Parameter.VAR_POSITIONAL, _Parameter.VAR_KEYWORD
-        usage = [p.name for p in required if p.kind not in variable and p.name != "self"]
-        raise TypeError(f"{function}(): {error}. Write {function}({', '.join(usage)}).") from None
+        own = [p for p in signature.parameters.values() if p.name != "self"]
+        required = [p.name for p in own if p.default is p.empty and p.kind not in _VARIABLE]
+        usage = required or [p.name for p in own if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        more = INSTEAD.get(function, "") if str(error).startswith("too many") else ""
+        raise TypeError(f"{function}(): {error}. Write {function}({', '.join(usage)}). {more}".rstrip()) from None
 
 
 def is_constructor(make: object) -> bool:
