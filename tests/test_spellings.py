@@ -268,6 +268,9 @@ def test_init_and_apply_in_another_form(model):
         (lambda: fnn.Task(fnn.Dense(3), "mse", "lion"), r"Use optax\.lion\(1e-3\)"),
         (lambda: fnn.Task(fnn.Dense(3), "mse", metrics=("mcc",)), r"Use sklearn\.metrics\.matthews_corrcoef"),
         (lambda: fnn.Task(fnn.Dense(3), "brier"), "got 'brier'. Known: bce"),
+        (lambda: fnn.Dense(3, kernel_regularizer=0.01), r"Write kernel_regularizer=fnn\.penalties\.l2\(0\.01\)\."),
+        (lambda: fnn.LSTM(3, bias_constraint=3), r"Write bias_constraint=fnn\.penalties\.max_norm\(3\)\."),
+        (lambda: fnn.Task(fnn.Dense(3), "mse", penalty=0.01), r"Write penalty=fnn\.penalties\.l2\(0\.01\)\."),
     ],
 )
 def test_names_of_functions_as_text(make, write):

@@ -87,7 +87,10 @@ def regularized(layer: Layer, options: Mapping[str, Any]) -> Layer:
     for option, given in options.items():
         if given is not None:
             parameter, _, role = option.rpartition("_")
-            table = PENALTIES if role == "regularizer" else CONSTRAINTS
+            table, usual = (PENALTIES, "l2") if role == "regularizer" else (CONSTRAINTS, "max_norm")
+            if isinstance(given, (int, float)):
+                hint = f"Write {option}=fnn.penalties.{usual}({given!r})."
+                fail(option, expected="the name of a known one or a function", got=repr(given), hint=hint)
             found[role][_PARAMETERS.get(parameter, parameter)] = resolve(option, given, table)
     if not any(found.values()):
         return layer

@@ -102,7 +102,9 @@ class Task(Described):
             expected = f"a function of the parameters as {name}"
             refuse_uncalled("Task", expected, fn)
             if fn is not None and not callable(fn):
-                fail("Task", expected=expected, got=in_words(fn))
+                usual = {"penalty": "l2", "constraint": "max_norm"}[name]
+                hint = f"Write {name}=fnn.penalties.{usual}({fn})." if isinstance(fn, (int, float)) else ""
+                fail("Task", expected=expected, got=in_words(fn), hint=hint)
             if fn is not None:
                 check_accepts("Task", f"{name}(params)", fn, 1)
         _check_order(loss, optimizer)
