@@ -14,6 +14,7 @@ from fnn.fitting.progress import Scores
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("f")
+QUERY = np.ones((1, 3, 2, 4), "f")
 TASK = fnn.Task(fnn.Dense(3), "mse")
 TS = fnn.init(TASK, KEY, (4,))
 PADDED = {
@@ -198,6 +199,10 @@ def test_arguments_that_other_libraries_have(call, write):
         (lambda: fnn.Dense(64, 32), r"size of the input is read from x: pass the number of outputs alone, here 32"),
         (lambda: fnn.LSTM(8, 16), r"pass the number of outputs alone, here 16"),
         (lambda: fnn.LayerNorm(64), r"LayerNorm: expected epsilon in \[0, 1\], got 64"),
+        (
+            lambda: fnn.attention(QUERY, QUERY, QUERY, np.ones((1, 3, 3), "i")),
+            r"got int32\[1, 3, 3\]\. Write mask\.astype\(bool\)",
+        ),
         (lambda: fnn.set_hyper(TASK, learning_rate=0.1), r"a TrainState.*got a Task\. Write ts = fnn\.set_hyper\(ts"),
         (lambda: fnn.set_hyper(TS, TS), r"got a TrainState\. Write values by name"),
         (lambda: fnn.set_hyper(TS, 0.1), "got a float. Write values by name"),

@@ -160,7 +160,8 @@ def check_mask(where: str, mask: PyTree) -> None:
     """Require a boolean mask of rank 3 or 4."""
     shape, dtype = getattr(mask, "shape", ()), getattr(mask, "dtype", None)
     if dtype != np.bool_ or len(shape) not in (3, 4):
-        hint = "Write mask[:, None] for (batch, steps), mask[None] for (time, steps)." if len(shape) == 2 else ""
+        hint = "Write mask.astype(bool)." if str(dtype).startswith(("int", "uint")) else ""
+        hint = "Write mask[:, None] for (batch, steps), mask[None] for (time, steps)." if len(shape) == 2 else hint
         expected = "a boolean array (batch, time, steps) or (batch, heads, time, steps)"
         fail(f"{where}, mask", expected=expected, got=describe(mask), hint=hint)
 
