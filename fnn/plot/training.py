@@ -35,7 +35,7 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
     A history of several runs (`many`, ``vmap``), with leading axes, becomes thin lines and a thick line, their median.
 
     Args:
-      history: the result of `fit` or `run`.
+      history: the result of `fit` or `run`, also as a DataFrame.
       metric: an entry of the history; default "loss".
       ax: the axes to draw into, which are returned; default a new figure.
 
@@ -73,6 +73,8 @@ def learning_curves(history: Mapping[str, ArrayLike], metric: str = "loss", *, a
 
 def _curves(history: Mapping[str, ArrayLike], metric: str) -> dict[str, np.ndarray]:
     """The curves of training and validation, (members, epochs)."""
+    if hasattr(history, "columns"):  # a DataFrame
+        history = {str(name): np.asarray(history[name]) for name in history.columns}
     if not isinstance(history, Mapping):
         fail("learning_curves", expected="a history, a dict of lists", got=kind_of(history))
     known = [key for key in history if not key.startswith("val_")]

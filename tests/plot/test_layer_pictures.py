@@ -151,6 +151,15 @@ def test_learning_curves():
     assert only.lines[0].get_ydata().tolist() == [0.5, 0.75]
 
 
+def test_learning_curves_of_a_data_frame():
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed: its frames are not drawn")
+    history = fnn.History(loss=[3.0, 2.0], val_loss=[4.0, 3.0], seconds=[1.0, 1.0])
+    ax = fnn.plot.learning_curves(pandas.DataFrame(history))
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[3, 2], [4, 3]]
+    with pytest.raises(fnn.InputError, match="learning_curves: expected one of"):
+        fnn.plot.learning_curves(pandas.DataFrame(history), "accuracy")
+
+
 def test_learning_curves_of_many_members():
     members = np.array([[4.0, 3.0, 2.0], [5.0, 1.0, np.nan], [7.0, 2.0, 1.0]])
     ax = fnn.plot.learning_curves({"loss": members, "val_loss": members[:, :2] + 1})
