@@ -51,6 +51,10 @@ def describe_task(
         hint = "Pass the task that the state was made for."
         fail("save", expected="a state of the task", got="one with the state of another optimizer", hint=hint)
     writer = Writer(custom, by_own_name=by_own_name)
+    if not by_own_name:
+        scout = Writer(custom, strict=False)  # finds every function that needs a name, for one message
+        scout.value(task, "save")
+        writer.own = scout.own
     written = writer.value(task, "save")
     trees = {
         name: writer.value(jax.tree.map(lambda _: 0, getattr(ts, name)), f"save, {kind}")
@@ -78,6 +82,7 @@ class Writer:
     ``by_own_name`` gives functions of the user's own the names that they were defined under.
 
     Attributes:
+      own: functions of the user's own met so far, or known beforehand, by name.
       arrays: those met so far.
       defaults: by constructor met so far, the default of each argument.
     """
@@ -169,15 +174,17 @@ class Writer:
 
     def _unnamed(self, value: object, place: str) -> Json:
         """A value without a name: refused, or as text that can be compared only."""
-        if not self.strict:
-            return {"unnamed": in_words(value)}
         name = str(getattr(value, "__name__", place.rpartition(", ")[2]))
         inside = str(getattr(value, "__module__", "")).startswith(f"{ROOT}.")
         nameable = isinstance(value, types.FunctionType) and value.__name__.isidentifier() and not inside
-        if self.by_own_name and nameable and self.own.setdefault(name, value) is value:
+        is_own = nameable and self.own.setdefault(name, value) is value
+        if not self.strict:
+            return {"unnamed": in_words(value)}
+        if self.by_own_name and is_own:
             return {"custom": name}
         shown = name if name.isidentifier() else "mine"
-        hint = f"Write custom={{{shown!r}: {shown}}} here and in load."
+        names = ", ".join(f"{one!r}: {one}" for one in {**self.own, shown: value})
+        hint = f"Write custom={{{names}}} here and in load."
         if callable(value):
             expected, got = "a function of the library, or one named in custom", in_words(value)
         else:

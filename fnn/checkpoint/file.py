@@ -117,6 +117,9 @@ def check_custom(where: str, custom: Mapping[str, object] | None) -> Mapping[str
     if not isinstance(custom, Mapping) or not all(isinstance(name, str) for name in custom):
         hint = "Write custom={'gate': gate}."
         fail(where, expected="custom to be a dict from names to functions", got=in_words(custom), hint=hint)
+    for name, value in custom.items():
+        if value is None or isinstance(value, (str, int, float)):
+            fail(where, expected=f"a function as custom[{name!r}]", got=in_words(value))
     return custom
 
 

@@ -22,6 +22,14 @@ def step(carry, symbol):
     return carry, symbol
 
 
+def mean_squares(p, t):
+    return ((p - t) ** 2).mean(-1)
+
+
+def penalty(params):
+    return 0.0
+
+
 OWN = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Activation(doubled), fnn.Dense(1)), "mse", fnn.sgd(0.1))
 OPTAX = SMALL.replace(optimizer=optax.sgd(0.1))
 
@@ -42,6 +50,10 @@ def test_messages(tmp_path, monkeypatch):
 
 CASES = {
     "a function without a name": lambda: fnn.save("own", state(OWN), OWN),
+    "several functions without names": lambda: fnn.save(
+        "own", state(OWN), OWN.replace(loss=mean_squares, penalty=penalty)
+    ),
+    "a number as a function": lambda: fnn.load("own", custom={"doubled": 3}),
     "a lambda": lambda: fnn.save("own", state(SMALL), SMALL.replace(loss=lambda p, t: (p - t)[:, 0])),
     "another function of that name": lambda: fnn.save("own", state(OWN), OWN, custom={"doubled": step}),
     "an optimizer of optax": lambda: fnn.save("own", state(OPTAX), OPTAX),
