@@ -637,8 +637,9 @@ def test_an_input_without_an_axis_gets_the_one_to_add():
         assert str(caught.value).endswith(words)
 
     images = fnn.Sequential(fnn.Conv(2, 3), fnn.Flatten(), fnn.Dense(3))
-    predict(images, (8, 8, 1), (8, 8, 1), "For one example, write x[None].")
-    predict(images, (8, 8, 1), (5, 8, 8), "For one channel or feature, write x[..., None].")
+    # The layer's own advice names both, so it is not said twice.
+    predict(images, (8, 8, 1), (8, 8, 1), "Add the channels with x[..., None], or the batch with x[None].")
+    predict(images, (8, 8, 1), (5, 8, 8), "Add the channels with x[..., None], or the batch with x[None].")
     predict(images, (8, 8, 1), (8, 8), "For one example of one channel, write x[None, ..., None].")
     predict(fnn.LSTM(2), (5, 3), (5, 3), "For one example, write x[None].")
     flat = fnn.Sequential(fnn.Flatten(), fnn.Dense(3))
