@@ -214,15 +214,18 @@ class ModelCheckpoint:
     """See `model_checkpoint`.
 
     Attributes:
-      task: that of the current `fit`, which sets it; None outside.
+      task: that of the latest `fit`; None before.
     """
-
-    task: Task | None = None
 
     def __init__(self, pattern: str, watch: Watch | None) -> None:
         self.pattern, self.watch = pattern, watch
+        self.task: Task | None = None
         self.history: dict[str, list[float]] = {}
         self.memory = None if watch is None else watch.start()
+
+    def begin(self, task: Task) -> None:
+        """Write this task's architecture into the files; `fit` calls it."""
+        self.task = task
 
     def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
         """Save if it is time."""

@@ -60,6 +60,10 @@ class NonFiniteError(FloatingPointError):
         self.history: History | None = None
         super().__init__(place)
 
+    def keep(self, history: History) -> None:
+        """Hold the history of the completed epochs, which the loop of `fit` knows."""
+        self.history = history
+
     def __reduce__(self) -> tuple[type[FloatingPointError], tuple[str]]:
         # Another process may lack the functions in the task, so only the message goes there.
         return FloatingPointError, (str(self),)
@@ -132,13 +136,13 @@ class Guard:
         for number, call in enumerate(self.calls):
             if call.first and number:
                 totals = jax.tree.map(jnp.zeros_like, totals)
-            for i in range(call.steps):
+            for i in range(call.batches):
                 before = copied(ts)
                 ts, totals, _ = advance(self.task, ts, totals, call.piece, call.batches_done + i, 1)
                 if not self._good(ts, totals):
                     batch = call.piece.batch(call.batches_done + i)
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
-        last = int(start.step) + sum(call.steps for call in self.calls) - 1
+        last = int(start.step) + sum(call.batches for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
         first = self.calls[0]
         raise NonFiniteError(place, self.task, start, first.piece.batch(first.batches_done), first.epoch)

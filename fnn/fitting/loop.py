@@ -123,7 +123,7 @@ class Loop:
             if position.within_epoch is None and logs:
                 logs |= self._validate(position.ts)
         except NonFiniteError as error:
-            error.history = History({name: values[: error.epoch] for name, values in history.items()})
+            error.keep(History({name: values[: error.epoch] for name, values in history.items()}))
             raise
         finally:
             self.progress.end(position.epoch, logs, time.perf_counter() - started)

@@ -127,7 +127,7 @@ class Call(NamedTuple):
 
     piece: Piece
     batches_done: int  # of the piece, before the call
-    steps: int
+    batches: int  # to train on
     epoch: int  # its number
     first: bool  # whether the call begins it
 
@@ -141,6 +141,7 @@ def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, batches_do
     if batches_done < piece.whole:
         rows = data.whole if isinstance(data, InBatches) else data
         return _advance(task, ts, totals, rows, order, batches_done, count, size=piece.size, batch_size=batch_size)
+    # Past the whole batches comes the smaller one.
     if isinstance(data, InBatches):
         return _advance_rows(task, ts, totals, data.rest, None)
     return _advance_rows(task, ts, totals, data, piece.rows(batches_done))

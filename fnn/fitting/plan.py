@@ -148,7 +148,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         source, held_out = _stream(task, parsed, options, hooks), None
     for callback in options.callbacks:
         if isinstance(callback, ModelCheckpoint):
-            callback.task = task
+            callback.begin(task)
     validation = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):

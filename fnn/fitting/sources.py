@@ -90,25 +90,29 @@ class Source(abc.ABC):
                 wanted = piece.whole if pace is None else pace.steps(period)
                 count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
                 started = time.perf_counter()
-                ts, totals, logs = self._call(ts, totals, Call(piece, in_piece, count, epoch, in_epoch == skipped))
+                ts, totals, logs = self._call(
+                    ts, totals, Call(piece, in_piece, batches=count, epoch=epoch, first=in_epoch == skipped)
+                )
                 if pace is not None:
                     block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
                         pace.note(count, time.perf_counter() - started)
                 in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
                 stream = piece.stream if in_piece == piece.whole else None
-                ts = (yield EpochUpdate(ts, totals, logs, count, stream)) or ts
+                ts = (yield EpochUpdate(ts, totals, logs, steps=count, stream=stream)) or ts
             if piece.rest:
-                ts, totals, logs = self._call(ts, totals, Call(piece, piece.whole, 1, epoch, in_epoch == skipped))
+                ts, totals, logs = self._call(
+                    ts, totals, Call(piece, piece.whole, batches=1, epoch=epoch, first=in_epoch == skipped)
+                )
                 in_epoch, made = in_epoch + 1, made + 1
-                ts = (yield EpochUpdate(ts, totals, logs, 1, piece.stream)) or ts
+                ts = (yield EpochUpdate(ts, totals, logs, steps=1, stream=piece.stream)) or ts
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""
         guard = self.hooks.guard
         if guard is not None:
             guard.before(ts, totals, call)
-        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.batches_done, call.steps)
+        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.batches_done, call.batches)
         self.running = logs
         if guard is not None:
             guard.after(ts, totals)
@@ -141,7 +145,7 @@ class ArraySource(Source):
         if self.pads:
             order = padded_order_jit(order, self.batch_size)
         size = self.size if self.pads else None
-        yield Piece(self.data, order, self.whole, self.batch_size, self.rest, size, batches_done=done)
+        yield Piece(self.data, order, self.whole, self.batch_size, rest=self.rest, size=size, batches_done=done)
 
 
 class ChunkSource(ArraySource):

@@ -56,15 +56,21 @@ def _tpu(
 
 
 def _gpu(
-    name: str, kind: str, memory: float, bandwidth: float, flops: float, half_flops: float, links: int,
-    link_bandwidth: float, spec: str, page: str,
-) -> Device:  # fmt: skip
+    name: str,
+    kind: str,
+    memory: float,
+    bandwidth: float,
+    flops: tuple[float, float],  # of 32 bits (TF32) and of 16
+    links: tuple[int, float],  # their number and bandwidth
+    pages: tuple[str, str],  # of XLA's description, and of the peaks
+) -> Device:
+    spec, page = pages
     source = (
         f"{spec}.txtpb, https://github.com/openxla/xla/tree/main/xla/backends/gpu/target_config/specs; "
         f"{page}, https://glennklockwood.com/garden/processors/{page}"
     )
     # A launch within a CUDA graph or stream takes about 2 microseconds on all of them; not verified.
-    return Device(name, kind, "cuda", memory, bandwidth, flops, half_flops, links, link_bandwidth, 0.0, 2e-6, source)
+    return Device(name, kind, "cuda", memory, bandwidth, *flops, *links, launch=2e-6, source=source)
 
 
 # TPUs: a whole chip, so both cores of v4 and v5p. Peak, bandwidth and links are on the page that is the source, but for
@@ -84,10 +90,30 @@ DEVICES = {
         _tpu("v5e", 15.75 * _GIB, 0.819e12, 197e12, 4, 50e9, 1.5e9),
         _tpu("v5p", 95.73 * _GIB, 2.765e12, 459e12, 6, 100e9, 1.75e9),
         _tpu("v6e", 31.24 * _GIB, 1.638e12, 918e12, 4, 100e9, 1.75e9),
-        _gpu("a100", "NVIDIA A100 SXM 80 GB", 85100068864, 2.039e12, 156e12, 312e12, 12, 25e9, "a100_sxm_80", "A100"),
-        _gpu("h100", "NVIDIA H100 SXM 80 GB", 84942979072, 3.352e12, 494.7e12, 989.4e12, 18, 25e9, "h100_sxm", "h100"),
-        _gpu("h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, 494.7e12, 989.4e12, 18, 25e9, "h200", "h100"),
-        _gpu("b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, 1100e12, 2250e12, 18, 50e9, "b200", "B200"),
+        _gpu(
+            "a100",
+            "NVIDIA A100 SXM 80 GB",
+            85100068864,
+            2.039e12,
+            (156e12, 312e12),
+            (12, 25e9),
+            ("a100_sxm_80", "A100"),
+        ),
+        _gpu(
+            "h100",
+            "NVIDIA H100 SXM 80 GB",
+            84942979072,
+            3.352e12,
+            (494.7e12, 989.4e12),
+            (18, 25e9),
+            ("h100_sxm", "h100"),
+        ),
+        _gpu(
+            "h200", "NVIDIA H200 SXM 141 GB", 151397597184, 4.8e12, (494.7e12, 989.4e12), (18, 25e9), ("h200", "h100")
+        ),
+        _gpu(
+            "b200", "NVIDIA B200 SXM 180 GB", 191514411008, 7.672e12, (1100e12, 2250e12), (18, 50e9), ("b200", "B200")
+        ),
     )
 }
 

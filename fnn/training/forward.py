@@ -49,7 +49,11 @@ jax.tree_util.register_dataclass(ModelOutputs, ["predictions", "scores"], ["acti
 def forward(
     task: Task, params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False
 ) -> tuple[ModelOutputs, PyTree]:
-    """The outputs of a task's model, and its new state."""
+    """The outputs of a task's model, and its new state.
+
+    Layers note the input of a last activation beside the array that they return (`fnn.nn.observe`), so that a loss can
+    be computed from logits though the model ends in a softmax or sigmoid.
+    """
     with noting_inputs():
         with noted(f"model {task.model.name!r}", innermost=True):
             out = task.network.apply(params, state, x, key=key, train=train)
