@@ -317,11 +317,14 @@ def synonym(kind: str, name: str, *, quoted: bool = True) -> str:
 def close_matches(name: str, known: Iterable[str], count: int = 3, *, surely: bool = False) -> list[str]:
     """Known names that ``name`` may be a misspelling of, the closest first, whatever their case and underscores.
 
-    With ``surely``, for a name that may be right as it is, only those that are nearly the same.
+    With ``surely``, for a name that may be right as it is, only those that are nearly the same. If none is close, those
+    of which ``name`` is the first word.
     """
     plain = {_folded(one): one for one in known}
     likeness = 0.8 if surely else 0.7 if len(name) > 2 else 0.5  # l1 and l2 share half of their letters
-    return [plain[one] for one in difflib.get_close_matches(_folded(name), plain, count, likeness)]
+    found = [plain[one] for one in difflib.get_close_matches(_folded(name), plain, count, likeness)]
+    first_words = [one for one in plain.values() if not surely and one.startswith(f"{name}_")]
+    return found or first_words[:count]
 
 
 def _folded(name: str) -> str:
