@@ -34,8 +34,9 @@ def check_logits(task: Task, ts: TrainState, expected: Expected, x: PyTree, wher
       InputError: where every row sums to 1, for a loss of classes. Other outputs in [0, 1] give a `RuntimeWarning`.
     """
     parts = [part for part in task.parts if part.path in expected.unclear]
-    if not parts or task.traced or task.placement is not None:
+    if not parts or task.traced:
         return
+    task = task.placed(None)  # the rows are too few to divide
     x = jax.tree.map(lambda a: np.asarray(a[:_ROWS]), x)
     if not any(is_float(leaf) for leaf in jax.tree.leaves((ts.params, x))):
         return

@@ -180,9 +180,9 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
     # No traced value may outlive the trace, or jax.checking_leaks would raise.
     def forward(params: PyTree, state: PyTree, x: PyTree, key: Array) -> list[PyTree]:
         if task.compute_dtype is not None:
-            params, x = floats_in(task.compute_dtype, (params, x))
+            params = floats_in(task.compute_dtype, params)  # the arrays that the layers will hold
         unclaimed = {id(leaf): path for path, leaf in paths(params).items()}
-        _, seen = observed(task.model, None, params, state, x, key=key, train=True)
+        _, seen = observed(task.model, None, params, state, x, key=key, train=True, dtype=task.compute_dtype)
         # Inner layers come first and claim their parameters; the rest belongs to the outer layer.
         for name, trace in seen.items():
             own = [unclaimed.pop(id(leaf)) for leaf in jax.tree.leaves(trace.params) if id(leaf) in unclaimed]

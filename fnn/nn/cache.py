@@ -97,7 +97,9 @@ def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Arr
     check_called_once(where)
     steps, length = key.shape[1], cache.key.shape[1]
     for name, old, new in (("keys", cache.key, key), ("values", cache.value, value)):
-        if (old.shape[0], *old.shape[2:], old.dtype) != (new.shape[0], *new.shape[2:], new.dtype):
+        # A cache of float32 also holds what a task computes in half precision.
+        held = jnp.promote_types(old.dtype, new.dtype) == old.dtype
+        if not held or (old.shape[0], *old.shape[2:]) != (new.shape[0], *new.shape[2:]):
             hint = "A cache belongs to one model and one batch size."
             fail(where, expected=f"{name} like those of its cache, {describe(old)}", got=describe(new), hint=hint)
     read = int(cache.position) if is_concrete(cache.position) else 0
@@ -111,7 +113,7 @@ def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Arr
         )
 
     def write(old: Array, new: Array) -> Array:
-        return jax.lax.dynamic_update_slice_in_dim(old, new, cache.position, axis=1)
+        return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), cache.position, axis=1)
 
     mask = jnp.ones(key.shape[:2], bool) if mask is None else jnp.asarray(mask)
     return KeyValueCache(

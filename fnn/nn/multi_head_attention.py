@@ -196,7 +196,7 @@ def _attended(
             mask = steps_to_see if see is None else steps_to_see & see
         return attend(q, k, v, mask, causal=causal), None
     cache = extend(where, cache, k, v, real)
-    y = attend(q, cache.key, cache.value, visible(cache, steps))
+    y = attend(q, cache.key.astype(q.dtype), cache.value.astype(q.dtype), visible(cache, steps))
     return jnp.where(overflows(cache), np.asarray(np.nan, y.dtype), y), cache
 
 

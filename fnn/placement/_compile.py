@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .._core.typed import array_spec
 
 _SIZES = {"arguments": "argument", "results": "output", "shared": "alias", "temporaries": "temp"}
 Result = tuple[str, dict[str, int]]
@@ -39,9 +38,9 @@ def _compile(program: bytes, donated: tuple[int, ...], device: Any, mesh: Any) -
     exported = export.deserialize(bytearray(program))
     alone = [jax.sharding.SingleDeviceSharding(device)] * len(exported.in_avals)
     places = alone if mesh is None else exported.in_shardings_jax(mesh)
+    spec: Any = jax.ShapeDtypeStruct  # this file runs by itself, without the package
     arguments = [
-        array_spec(aval.shape, aval.dtype, sharding=place)
-        for aval, place in zip(exported.in_avals, places, strict=True)
+        spec(aval.shape, aval.dtype, sharding=place) for aval, place in zip(exported.in_avals, places, strict=True)
     ]
     try:
         compiled = jax.jit(exported.call, donate_argnums=donated).lower(*arguments).compile()

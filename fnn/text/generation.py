@@ -478,7 +478,7 @@ def generate_text(
     window = jnp.asarray(vocabulary.encode(prompt, unknown))
     _are_logits(where, None, from_logits)
     ids, unclear, differs = _generate(
-        task.model,
+        task.network,
         ts.params,
         ts.state,
         key,

@@ -159,7 +159,10 @@ class Task(Described):
 
     @functools.cached_property
     def network(self) -> Layer:
-        """The model as training, evaluation and prediction apply it: in the compute dtype."""
+        """The model as training, evaluation and prediction apply it: in the compute dtype.
+
+        Its outputs are those of `fnn.predict`. ``model`` is what was written; it computes in its parameters' dtype.
+        """
         return self.model if self.compute_dtype is None else in_dtype(self.compute_dtype, self.model)
 
     @property
