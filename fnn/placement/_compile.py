@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
 _SIZES = {"arguments": "argument", "results": "output", "shared": "alias", "temporaries": "temp"}
 Result = tuple[str, dict[str, int]]
 
