@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .typed import finfo
+from .typed import UserContext, finfo, make_user_context
 from .types import AnyArray, Array, DType, PyTree, Shaped
 
 A = TypeVar("A", bound=AnyArray)
@@ -54,25 +53,18 @@ def floats_in(dtype: DType, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_float(leaf) and leaf.dtype != dtype else leaf, tree)
 
 
-_computing: contextvars.ContextVar[np.dtype | None] = contextvars.ContextVar("computing", default=None)
+# JAX caches jitted functions by it too, so those of a user that a model calls are traced anew for each dtype.
+_computing: UserContext[np.dtype | None] = make_user_context(None)
 
 
-@contextlib.contextmanager
-def computing_in(dtype: DType) -> Iterator[None]:
-    """Trace a model in this dtype, for layers that make floats of integers.
-
-    The dtype must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
-    """
-    token = _computing.set(jnp.dtype(dtype))
-    try:
-        yield
-    finally:
-        _computing.reset(token)
+def computing_in(dtype: DType) -> AbstractContextManager[None]:
+    """Set the dtype to which layers convert integers while a model is traced."""
+    return _computing(jnp.dtype(dtype))
 
 
 def float_of_integers() -> np.dtype:
     """The dtype of floats that a layer makes of integers: that of `computing_in`, else float32."""
-    return _computing.get() or jnp.dtype("float32")
+    return _computing.value or jnp.dtype("float32")
 
 
 def sum_of(parts: Sequence[Array]) -> Array:

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 
 from .._core.checks import check_count, check_range
 from .._core.described import described
-from .._core.dtypes import is_float
 from .._core.errors import describe, fail, kind_of
-from .._core.trees import other_entries, paths, shape_of
+from .._core.trees import all_finite, other_entries, paths, shape_of
 from .._core.types import Array, PyTree
 from .base import Optimizer, OptimizerLike
-from .transforms import inner_optimizer
+from .transforms import inner_optimizer, wrapper
 
 SMALLEST, LARGEST = 2.0**-24, 2.0**24
 
@@ -83,7 +82,7 @@ def dynamic_loss_scale(
         if not isinstance(state, LossScaleState):
             expected = "a state from dynamic_loss_scale(...).init(params)"
             fail("dynamic_loss_scale", expected=expected, got=kind_of(state))
-        finite = _all_finite(grads)
+        finite = all_finite(grads)
         made = finite | (state.loss_scale <= SMALLEST)
         # Zeros, since a derivative through a NaN that is not selected is NaN.
         harmless = jax.tree.map(lambda g: jnp.where(made, g, jnp.zeros_like(g)), grads)
@@ -95,7 +94,7 @@ def dynamic_loss_scale(
         skipped = state.skipped + (~made).astype(jnp.int32)
         return updates, LossScaleState(scale, good, skipped, chosen(made, new, state.inner))
 
-    return Optimizer(init, update, getattr(inner, "rules", None))
+    return wrapper(inner, init, update)
 
 
 def loss_scale_of(opt_state: PyTree) -> Array | None:
@@ -111,11 +110,6 @@ def was_made(before: PyTree, after: PyTree) -> Array | None:
 def chosen(made: Array, new: PyTree, old: PyTree) -> PyTree:
     """The new tree if a step was made, else the old one."""
     return jax.tree.map(lambda a, b: jnp.where(made, a, b), new, old)
-
-
-def _all_finite(grads: PyTree) -> Array:
-    leaves = [jnp.isfinite(g).all() for g in jax.tree.leaves(grads) if is_float(g)]
-    return jnp.stack(leaves).all() if leaves else jnp.bool_(True)
 
 
 def _next_scale(state: LossScaleState, finite: Array, growth_interval: int) -> tuple[Array, Array]:

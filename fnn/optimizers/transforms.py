@@ -49,7 +49,7 @@ def inner_optimizer(optimizer: OptimizerLike | str) -> OptimizerLike:
     return Optimizer(lambda params: inner.init(widened(params)), update)
 
 
-def _wrapper(
+def wrapper(
     inner: OptimizerLike, init: Callable[[PyTree], PyTree], update: Callable[..., tuple[PyTree, PyTree]]
 ) -> Optimizer:
     """An optimizer with the rules of the one inside it."""
@@ -229,7 +229,7 @@ def accumulate(optimizer: OptimizerLike | str, every: int) -> Optimizer:
         out: tuple[PyTree, AccumulateState] = jax.lax.cond(state.calls + 1 >= every, act, wait)
         return out
 
-    return _wrapper(inner, init, update)
+    return wrapper(inner, init, update)
 
 
 _frozen: contextvars.ContextVar[set[str] | None] = contextvars.ContextVar("frozen", default=None)
@@ -283,7 +283,7 @@ def freeze(optimizer: OptimizerLike | str, where: Where) -> Optimizer:
         updates, state = inner.update(trained(grads), state, None if params is None else trained(params))
         return jax.tree.map(lambda g, u: jnp.zeros_like(g) if u is None else u, grads, updates), state
 
-    return _wrapper(inner, init, update)
+    return wrapper(inner, init, update)
 
 
 class EmaState(NamedTuple):
@@ -329,7 +329,7 @@ def ema(optimizer: OptimizerLike | str, decay: Number = 0.999) -> Optimizer:
         average = jax.tree.map(move, own.slots["average"], apply_updates(params, updates))
         return updates, EmaState(own._replace(step=own.step + 1, slots={"average": average}), inner_state)
 
-    return _wrapper(inner, init, update)
+    return wrapper(inner, init, update)
 
 
 def averaged(ts: PyTree) -> PyTree:

@@ -97,7 +97,6 @@ def test_scikit_learn_accepts_other_settings(estimator, learns, barely_optimized
     assert passed == OF_SETTINGS | {learns}
 
 
-@pytest.mark.slow
 def test_import_leaves_scikit_learn_alone():
     code = """
 import sys
@@ -144,7 +143,6 @@ def test_fit_equals_the_drivers_bit_for_bit():
     assert estimator.score(X, LABELS) == np.mean(estimator.predict(X) == LABELS)
 
 
-@pytest.mark.slow
 def test_regressor_equals_the_drivers_and_keeps_the_shape_of_the_targets():
     estimator = quick(fnn.Regressor).fit(X, NUMBERS)
     ts, _ = hand_fit(fnn.Task(two_layers(1), "mse"), (X, NUMBERS[:, None].astype("f")), 0.05)
@@ -390,7 +388,6 @@ def test_weights_are_relative_and_equal_to_repeats():
     assert not np.array_equal(plain.predict_proba(few), weighted.predict_proba(few))
 
 
-@pytest.mark.slow
 def test_class_weights():
     by_class = {"a": 2.0, "b": 0.5, "c": 1.0}
     own = quick(class_weight=by_class).fit(X, LABELS)

@@ -258,7 +258,6 @@ def test_resuming_recompiles_nothing(run, monkeypatch):
     assert (pieces._advance._cache_size(), pieces._advance_rows._cache_size()) == before
 
 
-@pytest.mark.slow
 def test_early_stopping_resumes_and_stays_stopped(run, task, ts, data, monkeypatch):
     def callbacks():
         return [

@@ -101,8 +101,7 @@ def test_a_padded_batch_compiles_nothing(independent, task, data):
     assert programs(fresh[2], stream=False) == (1, 1)  # BatchNorm looks at the whole batch
 
 
-@pytest.mark.slow
-def test_batches_of_dependent_rows_are_not_padded(data):
+def test_batches_of_dependent_rows_are_not_padded():
     """A loss, activation or layer of the user's own may look at the whole batch."""
     from fnn.training.epoch import pads_last_batch
 
@@ -113,6 +112,10 @@ def test_batches_of_dependent_rows_are_not_padded(data):
     for layer in (centred, fnn.Activation(lambda x: x), fnn.BatchNorm(), fnn.Layer(known.init, known.apply)):
         assert not pads_last_batch(fnn.Task(fnn.Sequential(known, layer), "mse"))
         assert not pads_last_batch(fnn.Task(fnn.Residual(layer), "mse"))
+
+
+@pytest.mark.slow
+def test_training_on_dependent_rows_equals_a_loop(data):
     task = fnn.Task(fnn.Dense(3, activation=lambda x: x - x.mean(0)), "sparse_categorical_crossentropy", fnn.sgd(0.1))
     ts = fnn.init(task, jax.random.key(0), data[0][:1])
     assert_close_runs(fnn.fit(task, ts, data, epochs=2, batch_size=16, verbose=0), by_hand(task, ts, data, 2))

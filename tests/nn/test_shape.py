@@ -31,6 +31,20 @@ CASES = [
 ]
 
 
+def test_values_are_those_of_numpy(rng):
+    """Which side, which axis and which element: the slow test has gradients and all cases."""
+    x = normal(rng, 2, 4, 6, 2)
+    cases = [
+        (fnn.ZeroPadding(((2, 1), (0, 3))), np.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)))),
+        (fnn.Cropping([(2, 0), (1, 3)]), x[:, 2:, 1:-3]),
+        (fnn.UpSampling((1, 3)), x.repeat(3, 2)),
+        (fnn.Permute((3, 1, 2)), x.transpose(0, 3, 1, 2)),
+    ]
+    found = jax.jit(lambda x: [layer.apply({}, {}, x)[0] for layer, _ in cases])(x)
+    for y, (layer, want) in zip(found, cases, strict=True):
+        np.testing.assert_array_equal(y, want, err_msg=layer.name)
+
+
 @pytest.mark.slow
 def test_values_and_gradients_equal_keras(rng):
     """In one program, since compiling takes the time."""

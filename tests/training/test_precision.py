@@ -281,6 +281,9 @@ def test_inspection():
     assert "" not in values.outputs
     assert values.outputs["dense"].dtype == jnp.bfloat16
     assert "dense" in str(fnn.layer_report(task, ts, (X, Y)))
+    ids = np.arange(14, dtype=np.int32)[:, None] % 3
+    on_ids = fnn.Task(fnn.Sequential(fnn.OneHot(3), fnn.Flatten(), fnn.Dense(2)), "mse", compute_dtype="bfloat16")
+    assert "one_hot" in str(fnn.layer_report(on_ids, start(on_ids, ids), (ids, np.ones((14, 2), "f"))))
     examples = fnn.example_gradients(task, ts, (X, Y))
     np.testing.assert_allclose(examples["dense"]["bias"].mean(0), grads["dense"]["bias"], 0.05, 1e-3)
 

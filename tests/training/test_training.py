@@ -178,7 +178,6 @@ def test_penalty_and_constraint(data):
     assert min(float(p.min()) for p in jax.tree.leaves(new.params)) == 0
 
 
-@pytest.mark.slow
 def test_the_last_smaller_batch_trains_unless_dropped(task, ts, data):
     assert int(fnn.train_epoch(task, ts, data, batch_size=16)[0].step) == 5
     assert int(fnn.fit(task, ts, data, batch_size=16, drop_remainder=True, verbose=0)[0].step) == 4

@@ -175,7 +175,6 @@ def test_a_shared_order_allows_larger_products():
     assert chosen(model, x, y, 32, order_key=jax.random.key(0)) > 1
 
 
-@pytest.mark.slow
 def test_the_batch_fits_the_cache():
     """Of members that carry much, fewer are batched; of few members all."""
     x, y = np.zeros((32, 20), "float32"), np.zeros(32, "int32")
