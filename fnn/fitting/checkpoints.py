@@ -87,6 +87,7 @@ class Checkpoints:
     def __init__(
         self,
         folder: Path,
+        *,
         every: int | str,
         keep: int | None,
         callbacks: Sequence[Callback],

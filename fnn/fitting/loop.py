@@ -66,7 +66,10 @@ class Loop:
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
         position = RunPosition(
-            _owned(self.plan.task, ts), History(), stream=self.source.state(), validation=self._validation_state()
+            ts=_owned(self.plan.task, ts),
+            history=History(),
+            stream=self.source.state(),
+            validation=self._validation_state(),
         )
         if self.checkpoints is not None:
             for callback in self.callbacks:
@@ -163,7 +166,7 @@ class Loop:
         """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
         source, progress, task = self.source, self.progress, self.plan.task
         within = position.within_epoch
-        first_step, done = (int(position.ts.step), 0) if within is None else within[:2]
+        first_step, done = (int(position.ts.step), 0) if within is None else (within.first_step, within.done)
         ts, totals = position.ts, None
         logs: Mapping[str, Array | float] = position.logs
         made, shown, refreshed = position.made, done, time.perf_counter()
@@ -184,7 +187,7 @@ class Loop:
                 # At the end of an epoch, _epoch saves after validation and callbacks.
                 if done != source.total and (due or interrupted):
                     self._look(ts, totals)
-                    place = EpochPosition(first_step, done, paths(totals))
+                    place = EpochPosition(first_step=first_step, done=done, totals=paths(totals))
                     position = position._replace(ts=ts, made=made, within_epoch=place, logs=as_floats(task, logs))
                     position = self._paused(position, update.stream, now - started)
                     if interrupted:
@@ -195,7 +198,8 @@ class Loop:
         last = position.epoch + 1 == self.options.epochs or self.interrupted()
         if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
             self._look(ts, totals)
-        return RunPosition(ts, position.history, made=made, epoch=position.epoch, stopped=stopped), values
+        history, epoch = position.history, position.epoch
+        return RunPosition(ts=ts, history=history, made=made, epoch=epoch, stopped=stopped), values
 
     def _paused(self, position: RunPosition, stream: object, seconds: float) -> RunPosition:
         """A position within an epoch with all that it takes to continue from there; saved if that is possible."""

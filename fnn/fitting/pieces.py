@@ -94,11 +94,11 @@ class Piece(NamedTuple):
         """
         if task.placement is None:
             order = jnp.arange(rows_of(rows), dtype=jnp.int32)
-            return cls(data_on_devices(task, rows), order, whole, batch_size, rest, **others)
+            return cls(data_on_devices(task, rows), order, whole, batch_size, rest=rest, **others)
         start = whole * batch_size
         last = tree_map(lambda a: a[start : start + rest], rows) if rest else None
         data = InBatches.of(rows, batch_size)._replace(rest=last)
-        return cls(data_on_devices(task, data), None, whole, batch_size, rest, **others)
+        return cls(data_on_devices(task, data), None, whole, batch_size, rest=rest, **others)
 
     @property
     def one_row(self) -> Batch:

@@ -155,7 +155,8 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         eval_batch_size = options.eval_batch_size
         validation = arrays_to_measure(task, ts, validation, "validation_data", eval_batch_size, chunk_bytes)
     warn_of_former_hyper("fit", task, ts)
-    return Plan(task, options, source, validation, _checkpoints(task, ts, parsed, validating, options))
+    checkpoints = _checkpoints(task, ts, parsed, validating, options)
+    return Plan(task=task, options=options, source=source, validation_data=validation, checkpoints=checkpoints)
 
 
 def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:
@@ -193,7 +194,14 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     if options.steps_per_epoch is None:
         inputs.check_ends("fit", stream, "steps_per_epoch")
-    return StreamSource(task, hooks, stream, options.class_weight, options.steps_per_epoch, options.batch_size)
+    return StreamSource(
+        task,
+        hooks,
+        stream,
+        class_weight=options.class_weight,
+        steps_per_epoch=options.steps_per_epoch,
+        asked=options.batch_size,
+    )
 
 
 def _arrays(
@@ -238,4 +246,11 @@ def _checkpoints(
     names = ["shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
     named = {name: getattr(options, name) for name in [*names, "steps_per_epoch", "validation_steps"]}
     settings = settings_of(task, ts, data, validating, options.callbacks, batch_size=options.rows, **named)
-    return Checkpoints(options.checkpoint, options.every, options.keep, options.callbacks, settings, task)
+    return Checkpoints(
+        options.checkpoint,
+        every=options.every,
+        keep=options.keep,
+        callbacks=options.callbacks,
+        settings=settings,
+        task=task,
+    )

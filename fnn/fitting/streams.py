@@ -59,6 +59,7 @@ class StreamSource(Source):
         task: Task,
         hooks: StepHooks,
         stream: Iterable[PyTree],
+        *,
         class_weight: ClassWeight | None,
         steps_per_epoch: int | None,
         asked: int | None,
