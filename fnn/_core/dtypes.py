@@ -59,9 +59,9 @@ _computing: contextvars.ContextVar[np.dtype | None] = contextvars.ContextVar("co
 
 @contextlib.contextmanager
 def computing_in(dtype: DType) -> Iterator[None]:
-    """Trace a model in this dtype, for layers that make floats of integers.
+    """Set the dtype to which layers convert integers while a model is traced.
 
-    The dtype must be an argument by which the traced function is cached, as part of its `fnn.Task` is.
+    The dtype must be part of the traced function's cache key, as the `fnn.Task` that holds it is.
     """
     token = _computing.set(jnp.dtype(dtype))
     try:
