@@ -235,9 +235,10 @@ def test_pages_show_no_paths_of_a_machine():
 @pytest.mark.parametrize("name", PAGES)
 def test_code_fits_the_column(name):
     for block in blocks(PAGES[name]):
-        if "-----" not in block.code:  # printed tables have the widths that they have
-            for number, line in enumerate(block.code.splitlines(), block.line):
-                assert len(line) <= 88, f"{name}, line {number}: {line}"
+        # Tables of `check` and `layer_report` are wider, and have no narrower form: readers see what is printed.
+        printed = block.language == "text" and re.search(r"^-{5,}$", block.code, re.MULTILINE)
+        for number, line in enumerate(block.code.splitlines(), block.line):
+            assert len(line) <= (100 if printed else 88), f"{name}, line {number}: {line}"
 
 
 # ------------------------------------------------------------------------------------------------------------ the site

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -11,13 +12,12 @@ import pytest
 
 import fnn
 
-# From the ground up: a room imports rooms that stand before it here, and no other.
-FLOORS = [
-    "_version", "_equivalents", "_names", "_moved", "_core", "penalties", "nn", "losses", "optimizers", "metrics",
-    "training", "architecture", "placement", "checkpoint", "fitting", "trials", "estimators", "inspection", "text",
-    "data", "classic", "plot",
-]  # fmt: skip
 ROOT = Path(fnn.__file__).parent
+# From the ground up: a room imports rooms that stand before it here, and no other. The table of packages in
+# docs/design.md lists them from the top down, without the private modules below `_core`.
+TABLE = (ROOT.parent / "docs" / "design.md").read_text(encoding="utf-8").partition("| package | contents |")[2]
+LISTED = re.findall(r"^\| `(\w+)` \|", TABLE.partition("\n\n")[0], re.MULTILINE)
+FLOORS = ["_version", "_equivalents", "_names", "_moved", *reversed(LISTED)]
 DYNAMIC = "importlib.import_module"
 # Modules of files, clocks, threads and the network, and the built-in function `open`.
 HOSTS = {
@@ -74,6 +74,10 @@ def upward(source, module):
 def hosts(source, module):
     """What the source of a pure module must not use."""
     return {name for name in named(source, module) if HOSTS & {name, name.split(".")[0]}}
+
+
+def test_every_room_has_a_floor():
+    assert sorted(FLOORS) == sorted({name.split(".")[1] for name in MODULES if name != "fnn"})
 
 
 def test_every_room_imports_only_the_rooms_below_it():

@@ -1,4 +1,4 @@
-"""Context variables: what holds while a block runs, in its thread alone."""
+"""Context variables: values set for a `with` block, per thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results with rows, and those without; text tables and sizes for printed results."""
+"""Result types that print as tables; text tables and sizes for printed results."""
 
 from __future__ import annotations
 

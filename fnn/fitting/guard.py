@@ -61,7 +61,7 @@ class NonFiniteError(FloatingPointError):
         super().__init__(place)
 
     def keep(self, history: History) -> None:
-        """Hold the history of the completed epochs, which the loop of `fit` knows."""
+        """Attach the history of the completed epochs."""
         self.history = history
 
     def __reduce__(self) -> tuple[type[FloatingPointError], tuple[str]]:

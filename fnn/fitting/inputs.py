@@ -1,4 +1,4 @@
-"""Checks of values, before training and evaluation: finite numbers, labels in range, rows that count."""
+"""The data of training and evaluation: parsed, checked for invalid values, weighted, split and sliced."""
 
 from __future__ import annotations
 

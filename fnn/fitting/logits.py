@@ -40,11 +40,11 @@ def check_logits(task: Task, ts: TrainState, expected: Expected, x: PyTree, wher
     x = jax.tree.map(lambda a: np.asarray(a[:_ROWS]), x)
     if not any(is_float(leaf) for leaf in jax.tree.leaves((ts.params, x))):
         return
-    with jax.debug_nans(False), jax.debug_infs(False):  # at the larger parameters, where NaN tells nothing
+    with jax.debug_nans(False), jax.debug_infs(False):  # at the larger parameters, where NaN is expected
         found = [jax.tree.map(np.asarray, _counts(task, ts.params, ts.state, x, *scale)) for scale in _SCALES]
     for part in parts:
         own = [counts[task.parts.index(part)] for counts in found]
-        inside = own[0][0]  # with the values themselves; zeros and ones may be the start of anything
+        inside = own[0][0]  # with the values themselves; zeros and ones are inconclusive
         if not inside or any(outside for _, outside, _ in own):
             continue
         if of_classes(part.loss) and not any(others for *_, others in own):

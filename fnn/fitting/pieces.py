@@ -141,7 +141,7 @@ def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, batches_do
     if batches_done < piece.whole:
         rows = data.whole if isinstance(data, InBatches) else data
         return _advance(task, ts, totals, rows, order, batches_done, count, size=piece.size, batch_size=batch_size)
-    # Past the whole batches comes the smaller one.
+    # Only the smaller last batch is left.
     if isinstance(data, InBatches):
         return _advance_rows(task, ts, totals, data.rest, None)
     return _advance_rows(task, ts, totals, data, piece.rows(batches_done))

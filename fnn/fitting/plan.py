@@ -130,7 +130,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
             expected = f"{name} that can be iterated over once per epoch"
             fail("fit", expected=expected, got=kind_of(stream), hint=hint)
     if options.steps_per_epoch is not None and isinstance(validating, Iterator) and length_hint(validating, -1) < 0:
-        hint = "It may be endless, as the data with steps_per_epoch. Pass a list if it ends."
+        hint = "It may be endless, like the training data. Pass a list if it ends."
         got = f"{kind_of(validating)} without it"
         fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
     hooks = StepHooks(

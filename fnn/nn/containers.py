@@ -114,7 +114,7 @@ def _check_layer(where: str, layer: object) -> None:
 def _check_entries(name: str, kind: str, tree: PyTree, names: list[str]) -> None:
     if not isinstance(tree, dict) or not tree.keys() <= set(names):
         got = sorted(tree.keys() - set(names)) if isinstance(tree, dict) else describe(tree)
-        fail(name, expected=f"{kind} of the layers {names}", got=str(got), hint="Are they another model's?")
+        fail(name, expected=f"{kind} of the layers {names}", got=str(got), hint="Do they belong to another model?")
 
 
 @described
@@ -312,7 +312,7 @@ def _check_copies(name: str, n: int, tree: PyTree) -> None:
     copies = {leaf.shape[:1] for leaf in jax.tree.leaves(tree)}
     if not copies <= {(n,)}:
         expected = f"parameters and state of {counted(n, 'copy', 'copies')}"
-        fail(name, expected=expected, got=f"first axes {sorted(copies)}", hint="Are they another model's?")
+        fail(name, expected=expected, got=f"first axes {sorted(copies)}", hint="Do they belong to another model?")
 
 
 def _check_kept(name: str, kind: str, x: PyTree, y: PyTree) -> None:

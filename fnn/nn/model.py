@@ -381,7 +381,7 @@ def _entries(where: str, kind: str, layers: Nested, tree: PyTree, path: Path = (
             place,
             expected=f"{kind} of the layers {listed(names, 'and')}",
             got=str(got),
-            hint="Are they another model's?",
+            hint="Do they belong to another model?",
         )
     found: dict[Path, PyTree] = {}
     for name in names:

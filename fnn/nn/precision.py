@@ -1,4 +1,4 @@
-"""A model computed in another dtype than that of its parameters."""
+"""Run a model in a dtype other than its parameters'."""
 
 from __future__ import annotations
 

@@ -67,12 +67,12 @@ class Optimizer(Described):
     rules: int | None = None
 
     def replace(self, **changes: object) -> Self:
-        """The same optimizer with other fields; the rules in other functions are not known."""
+        """The same optimizer with other fields; resets `rules`, since the new functions may differ."""
         return super().replace(**{"rules": None, **changes})
 
 
 def check_rule(where: str, optimizer: OptimizerLike, wrap: Callable[[str], str] = str) -> None:
-    """Refuse transforms without a rule, whose updates would climb the loss; ``wrap`` completes the advice."""
+    """Refuse transforms without a rule, whose updates would increase the loss; ``wrap`` completes the advice."""
     if isinstance(optimizer, Optimizer) and optimizer.rules == 0:
         hint = f"Write {wrap(f'fnn.chain({in_code(optimizer)}, fnn.adam())')}."
         fail(where, expected="a rule such as fnn.adam()", got=f"{in_words(optimizer)} alone", hint=hint)

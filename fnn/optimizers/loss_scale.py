@@ -1,4 +1,4 @@
-"""Loss scaling for float16: the loss is multiplied before the gradients are taken, by a factor that finds its size."""
+"""Dynamic loss scaling for float16."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def dynamic_loss_scale(
       the scale is halved.
     - After ``growth_interval`` steps with finite gradients in a row, the scale is doubled.
 
-    The scale stays between 2^-24 and 2^24. At 2^-24, gradients that are not finite are no matter of scale: the step is
-    then made, so that `fnn.fit` with ``check="finite"`` reports it.
+    The scale stays between 2^-24 and 2^24. At 2^-24, gradients that are not finite cannot be fixed by a smaller scale:
+    the step is then made, so that `fnn.fit` with ``check="finite"`` reports it.
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name. Its ``update`` must return a state of the shapes and dtypes that
@@ -104,6 +104,7 @@ def loss_scale_of(opt_state: PyTree) -> Array | None:
 
 def was_made(before: PyTree, after: PyTree) -> Array | None:
     """Whether the update between two states of an optimizer was made and not skipped; None without a loss scale."""
+    # The protocol of optimizers has no room for a flag, but a skipped step, and no other, raises the count.
     return after.skipped == before.skipped if isinstance(after, LossScaleState) else None
 
 
@@ -122,7 +123,7 @@ def _next_scale(state: LossScaleState, finite: Array, growth_interval: int) -> t
 
 
 def _check_same(before: PyTree, after: PyTree) -> None:
-    """Refuse an optimizer that changes the shape of its state, between which a skipped step cannot choose."""
+    """Refuse an optimizer that changes the shape of its state, which a skipped step could not restore."""
     expected = "an optimizer whose update returns a state of the shapes and dtypes that it receives"
     want, have = paths(shape_of(before)), paths(shape_of(after))
     same: list[object] = [jax.tree.structure(tree) for tree in (before, after)]

@@ -93,7 +93,7 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
 
 
 def own_copy(batch: Batch) -> Batch:
-    """A batch in arrays of its own, since a loader may refill its buffers while the device still reads them."""
+    """A copy of the batch, since a loader may refill its buffers while the device still reads them."""
     return tree_map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
 
 

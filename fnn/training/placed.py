@@ -1,4 +1,21 @@
-"""Where state, data and the parts of a training step lie on several devices."""
+"""Where state, data and the parts of a training step lie on several devices.
+
+| function | what it places | when |
+|---|---|---|
+| `placed` | a task and its state, after a check of the rules | first in each function with ``mesh=`` |
+| `on_devices` | a state, moved to its `homes` | before the first step |
+| `data_on_devices`, `read_in_order` | batches and whole arrays, moved | before they are read |
+| `homes` | nothing: it says where each part of a state lies between steps | in `on_devices` and `at_home` |
+| `at_home` | the new state, at its `homes` | at the end of a step |
+| `at_work` | the parameters that the model reads: whole with ``shard="fsdp"`` | before the forward pass |
+| `divided` | a batch: each device computes its share of the rows | before the forward pass |
+| `gathered` | gradients: summed over all rows, where their parameters lie | before the optimizer |
+| `by_row`, `everywhere` | any arrays: divided by rows; whole on every device | wherever these are needed |
+
+"Moved" means with `jax.device_put`; everything else is a constraint inside a compiled step. Without a mesh, data goes
+to the default device, and the others return their argument, except `gathered`, which orders the updates, and `homes`,
+which needs a mesh.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +62,10 @@ def on_devices(task: Task, ts: TrainState) -> TrainState:
 
 
 def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
-    """Data on the devices of a task, the door for all rows: a device holds, and receives, only its rows of each batch.
+    """Move data to a task's devices: each holds, and receives, only its rows of each batch.
 
     ``data`` is one batch, with its rows along the first axis, or `InBatches`. Where the rows of a batch do not divide
-    evenly, each device has all of them. So it has of data that is read ``in_any_order``: to gather the rows of a batch
+    evenly, each device has all of them. The same applies to data read ``in_any_order``: to gather the rows of a batch
     from several devices, they would send each other the whole batch in every step.
     """
     placement = task.placement
@@ -111,6 +128,9 @@ def gathered(task: Task, grads: PyTree) -> PyTree:
 
     They are summed whole and then divided, which takes one collective operation for all of them: left to itself, the
     compiler divides the work of each product differently, and can be slower than one device.
+
+    This is also the point at which all gradients exist, so without a mesh it does a second, unrelated job: `after_all`
+    orders the updates after the backward pass, which saves copies on a CPU and changes no value.
     """
     placement = task.placement
     if placement is None:

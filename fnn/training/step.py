@@ -34,6 +34,7 @@ def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = No
             outputs, state = forward(task, params, ts.state, batch.x, key=key, train=True)
         with jax.named_scope("loss"):
             loss, totals = measure(task, outputs, batch, valid, penalties_of(task, params, state))
+        # Keeps float16 gradients from vanishing in the backward pass; divided out of them below, in float32.
         return loss if scale is None else loss * scale.astype(loss.dtype), (state, totals)
 
     grads, (state, totals) = jax.grad(loss_fn, has_aux=True)(at_work(task, ts.params))

@@ -162,6 +162,7 @@ class Task(Described):
         """The model as training, evaluation and prediction apply it: in the compute dtype.
 
         Its outputs are those of `fnn.predict`. ``model`` is what was written; it computes in its parameters' dtype.
+        Call ``network`` to compute; read facts such as ``per_example``, penalties and constraints from ``model``.
         """
         return self.model if self.compute_dtype is None else in_dtype(self.compute_dtype, self.model)
 

@@ -191,7 +191,7 @@ def _program_of(
 ) -> tuple[Sweep, int, Callable[[int], PyTree]]:
     """The program of a group: the number of trials per call, and ``train(start)``, which trains as many from there on.
 
-    The first entry holds the results so far, with the value to monitor in them.
+    Also returns `found` with its monitor set.
     """
 
     def one(varied: Config) -> tuple[PyTree, dict[str, Array], Array]:

@@ -564,7 +564,7 @@ def test_errors_name_the_line_of_forward():
         ),
         (
             lambda: fnn.Model(plain("a"), a=fnn.Dense(2)).apply({"dense": {}}, {}, draw(2, 3)),
-            r"model: expected parameters of the layers 'a', got \['dense'\]\. Are they another model's\?",
+            r"model: expected parameters of the layers 'a', got \['dense'\]\. Do they belong to another model\?",
         ),
         (lambda: fnn.Model(plain("a"), **{"a/b": fnn.Dense(2)}), "Model: expected a name without '/'.* got 'a/b'"),
         (lambda: fnn.Model(plain("a"), _bound=fnn.Dense(2)), "Model: expected a name .* begin with '_', got '_bound'"),

@@ -1,4 +1,4 @@
-"""An optimizer holds exactly one rule; transforms of gradients alone would climb the loss."""
+"""An optimizer holds exactly one rule; transforms of gradients alone would increase the loss."""
 
 import jax.numpy as jnp
 import optax
