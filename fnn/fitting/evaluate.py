@@ -74,7 +74,8 @@ def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tup
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
         totals, check = None, inputs.BatchCheck(task, train=False)
-        for batch in inputs.batches(data, "evaluate"):
+        for count, batch in enumerate(inputs.batches(data, "evaluate"), 1):
+            inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
             size = min(batch_size, rows_of(batch))
@@ -169,6 +170,7 @@ def predict(
     if is_batches(x):
         parts = []
         for i, part in enumerate(input_batches(x)):
+            inputs.warn_of_many("predict", x, i + 1, "pass itertools.islice(x, count)")
             with located(f"x, batch {i}"):
                 parts.append(predict(task, ts, part, batch_size=batch_size))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

@@ -136,6 +136,7 @@ def warn_of_nan(where: str, rows: float) -> bool:
 
 # Data that is not on the device as a whole takes this many bytes there at a time, and twice as many on the host.
 CHUNK_BYTES = 64 * 2**20
+MANY = 10_000  # batches of an iterator that is read to its end
 
 
 def is_stream(data: object) -> TypeGuard[Iterable[PyTree]]:
@@ -174,6 +175,12 @@ def check_ends(call: str, stream: object, option: str) -> None:
     if endless and operator.length_hint(stream, -1) < 0:
         hint = f"Pass {option}, the number of batches to read." if option else "Write itertools.islice(x, count)."
         fail(call, expected="an iterable that ends", got=f"{kind_of(stream)}, which is endless", hint=hint)
+
+
+def warn_of_many(where: str, stream: object, count: int, advice: str) -> None:
+    """Warn once of an iterator that may be endless, which a generator does not tell."""
+    if count == MANY and isinstance(stream, Iterator):
+        warn(f"{where}: {count:,} batches of {kind_of(stream)} were read. If it never ends, {advice}.")
 
 
 def _first_batches(stream: Iterable[PyTree], steps: int, where: str) -> Iterator[Batch]:

@@ -169,6 +169,11 @@ def expects(loss: Loss) -> str:
     return "logits" if keywords.get("from_logits", True) else "probabilities"
 
 
+def states_logits(loss: Loss) -> bool:
+    """Whether a loss was given with ``from_logits=True``, which is the default, so the author means it."""
+    return isinstance(loss, functools.partial) and loss.keywords.get("from_logits") is True
+
+
 def activation_of(loss: Loss) -> str:
     """The activation that turns the logits of a loss into probabilities."""
     return "softmax" if of_classes(loss) else "sigmoid"

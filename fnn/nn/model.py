@@ -177,7 +177,8 @@ class _Evaluation:
         """The output of ``forward``."""
         network = self.network
         options: dict[str, Key | bool | None] = {"key": self.key_of((), None), "train": self.train}
-        with located(lambda error: f"{network.name}{_line(network.forward, error)}"), reading(x):
+        advice = functools.partial(_swapped, network)
+        with located(lambda error: f"{network.name}{_line(network.forward, error)}"), hinted(advice), reading(x):
             y = network.forward(_Layers(self), x, **{name: options[name] for name in network.options})
         for leaf in (leaves := jax.tree.leaves(y)):
             if not hasattr(leaf, "dtype") and not isinstance(leaf, (int, float, complex)):
@@ -413,6 +414,13 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
         got = f"{written(forward)}({', '.join(parameters)})"
         fail("Model", expected="forward(layers, x), with key or train by name if it needs them", got=got, hint=hint)
     return options
+
+
+def _swapped(network: _Network, error: Exception) -> str:
+    """Advice for a ``forward(x, layers)``, which looks for a layer in an array."""
+    names = {path[0] for path in network.flat}
+    looked = isinstance(error, AttributeError) and isinstance(error.obj, jax.Array) and error.name in names
+    return "forward takes the layers first: forward(layers, x)." if looked else ""
 
 
 def _child(key: Key, path: Path) -> Key:

@@ -12,7 +12,7 @@ from .._core.errors import fail, noted
 from .._core.jaxprs import traced_endings
 from .._core.trees import resized, shape_of
 from .._core.types import Array, Key, PyTree
-from ..losses.facts import activation_of, expects, loss_name
+from ..losses.facts import activation_of, expects, loss_name, states_logits
 from ..metrics.names import check_bounded_scores
 from ..nn.observe import noted_input, noting_inputs, pair_of
 from .batch import Signature
@@ -102,11 +102,12 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[
             fail("Task", expected=f"a softmax over several outputs{_in_output(part)}", got=got, hint=hint)
         if expects(part.loss) == "logits":
             path, ending = own[0]
-            if ending.in_probabilities and path not in outputs.activated:
+            bounded = ending.activation is None and states_logits(part.loss)  # on purpose
+            if ending.in_probabilities and path not in outputs.activated and not bounded:
                 activation = ending.activation
                 got = f"one that ends in {activation}" if activation else "one whose outputs lie between 0 and 1"
-                refuse_probabilities(part, got)
-            if ending.activation is None and not ending.is_product and path not in outputs.activated:
+                refuse_probabilities(part, got, surely=activation is not None)
+            if not (ending.activation or ending.is_product or bounded or path in outputs.activated):
                 unclear.append(part.path)
         elif len(own) == 1 and (own[0][1].is_product or own[0][1].activation == "tanh"):
             check_bounded_scores(part.metrics)
@@ -134,15 +135,19 @@ def _in_output(part: OutputLoss) -> str:
     return f" in {part.name!r}" if part.path else ""
 
 
-def refuse_probabilities(part: OutputLoss, got: str) -> NoReturn:
-    """Refuse an output that is a probability, and comes from no activation before which the loss could read."""
+def refuse_probabilities(part: OutputLoss, got: str, *, surely: bool = False) -> NoReturn:
+    """Refuse an output that is a probability, and comes from no activation before which the loss could read.
+
+    Without ``surely`` it may be a logit that is bounded, which the loss can be told.
+    """
     expected = f"a model that ends in logits{_in_output(part)} for the loss {loss_name(part.loss)!r}"
-    fail("Task", expected=expected, got=got, hint=probabilities_hint(part))
+    fail("Task", expected=expected, got=got, hint=probabilities_hint(part, surely))
 
 
-def probabilities_hint(part: OutputLoss) -> str:
+def probabilities_hint(part: OutputLoss, surely: bool = False) -> str:
     """What to write for a model that gives a loss of logits probabilities."""
+    doubt = "" if surely else ", or from_logits=True if they are logits"
     return (
         f"Leave the activation out; or write it by name, {activation_of(part.loss)!r}, in the last layer, outside "
-        "Repeated and Rematerialized; or pass functools.partial(loss, from_logits=False)."
+        f"Repeated and Rematerialized; or pass functools.partial(loss, from_logits=False){doubt}."
     )

@@ -8,7 +8,7 @@ import pytest
 from helpers import compilations
 
 import fnn
-from fnn.fitting import checkpoints
+from fnn.fitting import checkpoints, inputs
 
 TASK = fnn.Task(fnn.Sequential(fnn.Dense(4, activation="tanh"), fnn.Dense(1)), "mse", fnn.adam(0.05), ("mae",))
 X = np.random.default_rng(0).normal(size=(44, 3)).astype("f")
@@ -392,6 +392,15 @@ def test_steps_per_epoch_with_an_iterator_to_validate_on_needs_validation_steps(
     with pytest.raises(fnn.InputError, match=r"validation_steps with an iterator .*, got a generator without"):
         fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=endless(), batch_size=None)
     fit(ts, endless(), epochs=1, steps_per_epoch=2, validation_data=iter(BATCHES), batch_size=None)
+
+
+def test_an_iterator_that_goes_on_and_on_is_told(ts, monkeypatch):
+    monkeypatch.setattr(inputs, "MANY", 2)
+    words = r"evaluate: 2 batches of a list_iterator were read\. If it never ends, pass steps"
+    with pytest.warns(RuntimeWarning, match=words):
+        fnn.evaluate(TASK, ts, iter(BATCHES))
+    with pytest.warns(RuntimeWarning, match=r"If it never ends, pass itertools\.islice"):
+        fnn.predict(TASK, ts, iter(BATCHES))
 
 
 def test_validation_steps_without_validation_data(ts):

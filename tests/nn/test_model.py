@@ -614,3 +614,13 @@ def test_errors_name_the_line_of_forward():
 def test_mistakes_are_explained(call, message):
     with pytest.raises(fnn.InputError, match=message):
         call()
+
+
+def test_swapped_arguments_of_forward_are_told():
+    for forward in (lambda x, layers: layers.a(x), lambda x, layers: jnp.tanh(layers.a(x))):
+        with pytest.raises(AttributeError) as caught:
+            fnn.Model(forward, a=fnn.Dense(2)).init(KEY, draw(2, 3))
+        assert "forward takes the layers first: forward(layers, x)." in caught.value.__notes__
+    with pytest.raises(AttributeError) as caught:  # an error of the user's own
+        fnn.Model(lambda layers, x: x.b, a=fnn.Dense(2)).init(KEY, draw(2, 3))
+    assert not any("layers first" in note for note in caught.value.__notes__)

@@ -1,5 +1,6 @@
 """A sigmoid or softmax written by hand is not taken for logits, and logits are not taken for one."""
 
+import functools
 import warnings
 
 import jax
@@ -130,3 +131,19 @@ def test_usual_models_are_not_computed_for_the_check(monkeypatch):
     for after in (fnn.Activation("linear"), fnn.Activation("softmax"), fnn.Reshape((3,))):
         model = fnn.Sequential(fnn.Dense(3), after)
         fnn.evaluate(*start(model, "sparse_categorical_crossentropy"), (X, CLASSES))
+
+
+def test_logits_between_0_and_1_are_accepted_where_the_loss_says_so():
+    bell = lambda z: jnp.exp(-(z**2))  # noqa: E731
+    for model in (fnn.Dense(1, bell), fnn.Dense(1, unseen)):
+        task, ts = start(model, functools.partial(fnn.losses.binary_crossentropy, from_logits=True))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fnn.fit(task, ts, (X, YES), verbose=0)
+    with pytest.raises(fnn.InputError, match="or from_logits=True if they are logits"):
+        start(fnn.Dense(1, bell), "binary_crossentropy")
+    with pytest.raises(fnn.InputError, match="ends in softmax"):  # of which the name tells that they are none
+        start(
+            fnn.Sequential(fnn.Dense(6), fnn.Reshape((2, 3)), fnn.Activation("softmax"), fnn.Flatten()),
+            functools.partial(fnn.losses.sparse_categorical_crossentropy, from_logits=True),
+        )
