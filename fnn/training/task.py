@@ -190,7 +190,9 @@ def _compute_dtype(dtype: DType) -> str:
     except TypeError:
         name = in_words(dtype)
     if name not in known:
-        fail("Task", expected=f"compute_dtype to be {listed(known)}", got=name)
+        own = dtype.removeprefix("mixed_") if isinstance(dtype, str) else ""  # a policy of Keras
+        hint = f"Write compute_dtype={own!r}." if own in known else ""
+        fail("Task", expected=f"compute_dtype to be {listed(known)}", got=name, hint=hint)
     if name == "float64" and jax.dtypes.canonicalize_dtype(name) != jnp.float64:
         hint = 'Enable it first: jax.config.update("jax_enable_x64", True).'
         fail("Task", expected="a compute_dtype that JAX has enabled", got="float64", hint=hint)

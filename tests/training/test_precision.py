@@ -425,6 +425,7 @@ class Growing:
     ("make", "message"),
     [
         (lambda: task_of(dtype="bf16"), r"Task: expected compute_dtype to be .*bfloat16.*, got 'bf16'"),
+        (lambda: task_of(dtype="mixed_float16"), r"got 'mixed_float16'\. Write compute_dtype='float16'"),
         (lambda: task_of(dtype="int8"), r"Task: expected compute_dtype to be .*, got int8"),
         (lambda: task_of(dtype="float8_e4m3fn"), r"Task: expected compute_dtype to be .*, got float8_e4m3fn"),
         (lambda: task_of(dtype=16), r"Task: expected compute_dtype to be .*, got 16"),
