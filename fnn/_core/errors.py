@@ -82,12 +82,12 @@ def _note(error: Exception, place: str) -> None:
 
 
 @contextlib.contextmanager
-def hinted(hint: Callable[[Exception], str]) -> Iterator[None]:
-    """Add advice to errors raised inside, which follows from the error; empty text adds nothing."""
+def hinted(hint: str | Callable[[Exception], str]) -> Iterator[None]:
+    """Add advice to errors raised inside, which may follow from the error; empty text adds nothing."""
     try:
         yield
     except Exception as error:
-        text = hint(error)
+        text = hint if isinstance(hint, str) else hint(error)
         if text and isinstance(error, InputError):
             raise type(error)(f"{error} {text}") from None
         if text:

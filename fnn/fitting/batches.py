@@ -22,14 +22,22 @@ def is_batches(x: object) -> TypeGuard[Iterable[PyTree]]:
     return not plain and inputs.is_stream(x) and jax.tree_util.all_leaves([x])
 
 
-def input_batches(stream: Iterable[PyTree]) -> Iterator[PyTree]:
-    """The inputs in batches ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, copied: a loader may refill its buffers."""
+_PAIR = "A batch (a, b) is read as inputs and targets; for two inputs write ((a, b),)."
+
+
+def input_batches(stream: Iterable[PyTree]) -> Iterator[tuple[PyTree, str]]:
+    """The inputs in batches ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, with advice for a model that refuses them.
+
+    They are copied, since a loader may refill its buffers.
+    """
     inputs.check_ends("predict", stream, "")
     number = -1
     for number, batch in enumerate(stream):
-        x = batch[0] if isinstance(batch, (tuple, list)) and not is_numbers(batch) else batch
+        several = isinstance(batch, (tuple, list)) and not is_numbers(batch)
+        x = batch[0] if several else batch
         x = as_arrays(x, f"x, batch {number}", defer_checks=True)
-        yield jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, x)
+        own = jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, x)
+        yield own, _PAIR if several and len(batch) > 1 else ""
     if number < 0:
         inputs.refuse_empty("x")
 

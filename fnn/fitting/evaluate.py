@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from .._core.checks import check_count, renamed
-from .._core.errors import InputError, fail, located
+from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
 from .._core.typed import jit
 from .._core.types import PyTree
@@ -169,9 +169,9 @@ def predict(
     task, ts = placed(task, ts, mesh, shard)
     if is_batches(x):
         parts = []
-        for i, part in enumerate(input_batches(x)):
+        for i, (part, advice) in enumerate(input_batches(x)):
             inputs.warn_of_many("predict", x, i + 1, "pass itertools.islice(x, count)")
-            with located(f"x, batch {i}"):
+            with located(f"x, batch {i}"), hinted(advice):
                 parts.append(predict(task, ts, part, batch_size=batch_size))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     x = as_arrays(x, defer_checks=True)

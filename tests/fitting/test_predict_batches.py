@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,3 +82,14 @@ def test_inputs_of_several_arrays():
 def test_what_is_refused(x, message, ts):
     with pytest.raises(fnn.InputError, match=message):
         fnn.predict(TASK, ts, x)
+
+
+def test_two_inputs_in_a_batch_are_told_from_targets():
+    model = fnn.Model(lambda layers, x: layers.d(jnp.concatenate(x, -1)), d=fnn.Dense(3))
+    task = fnn.Task(model, "sparse_categorical_crossentropy")
+    ts = fnn.init(task, jax.random.key(0), (X, X))
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - what forward raises
+        fnn.predict(task, ts, iter([(X, X)]))
+    said = str(caught.value) + " ".join(getattr(caught.value, "__notes__", ()))
+    assert "for two inputs write ((a, b),)" in said
+    np.testing.assert_array_equal(fnn.predict(task, ts, iter([((X, X),)])), fnn.predict(task, ts, (X, X)))
