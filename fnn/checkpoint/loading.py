@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.checks import renamed
 from .._core.described import Described
 from .._core.errors import InputError, describe, fail, kind_of
 from .._core.files import FilePath
@@ -23,6 +24,7 @@ from .file import BESIDE, NUMBERS, OF_TASK, File, Leaf, check_custom, opened, re
 _SHOWN = 4  # differences of each kind in a message
 
 
+@renamed(custom_objects="custom={}")
 def load(
     path: FilePath,
     like: PyTree = None,

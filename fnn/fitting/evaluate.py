@@ -67,15 +67,21 @@ def arrays_to_measure(
     return read_in_order(task, data, batch_size) if chunk_bytes is None else inputs.Slices(data, rows)
 
 
-def measure_data(task: Task, ts: TrainState, data: Data, batch_size: int) -> tuple[dict[str, float], float]:
-    """Loss and metrics of checked arrays, or of a stream, which is checked here; and the rows for `warn_of_nan`."""
+def measure_data(
+    task: Task, ts: TrainState, data: Data, batch_size: int, *, counted: bool = False
+) -> tuple[dict[str, float], float]:
+    """Loss and metrics of checked arrays, or of a stream, which is checked here; and the rows for `warn_of_nan`.
+
+    A stream that is not ``counted`` is read to its end.
+    """
     task = inputs.with_nan_row_metric(task)
     if isinstance(data, (Batch, InBatches)):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
         totals, check = None, inputs.BatchCheck(task, train=False)
         for count, batch in enumerate(inputs.batches(data, "evaluate"), 1):
-            inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
+            if not counted:
+                inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
             if not isinstance(data, inputs.Slices):
                 check(ts, batch)
             size = min(batch_size, rows_of(batch))
@@ -131,7 +137,7 @@ def evaluate(
     parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
         parsed = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
-    logs, nan_rows = measure_data(task, ts, parsed, int(batch_size))
+    logs, nan_rows = measure_data(task, ts, parsed, int(batch_size), counted=steps is not None)
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
 

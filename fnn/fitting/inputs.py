@@ -179,7 +179,7 @@ def check_ends(call: str, stream: object, option: str) -> None:
 
 def warn_of_many(where: str, stream: object, count: int, advice: str) -> None:
     """Warn once of an iterator that may be endless, which a generator does not tell."""
-    if count == MANY and isinstance(stream, Iterator):
+    if count == MANY and isinstance(stream, Iterator) and not isinstance(stream, itertools.islice):
         warn(f"{where}: {count:,} batches of {kind_of(stream)} were read. If it never ends, {advice}.")
 
 

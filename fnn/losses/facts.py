@@ -165,13 +165,24 @@ def expects(loss: Loss) -> str:
     """The kind of predictions a loss takes: "logits", "probabilities", or "values" (also for a loss of your own)."""
     if not facts_of(loss).logits:
         return "values"
-    keywords = loss.keywords if isinstance(loss, functools.partial) else {}  # partial flattens itself
-    return "logits" if keywords.get("from_logits", True) else "probabilities"
+    return "logits" if _options(loss).get("from_logits", True) else "probabilities"
 
 
 def states_logits(loss: Loss) -> bool:
     """Whether a loss was given with ``from_logits=True``, which is the default, so the author means it."""
-    return isinstance(loss, functools.partial) and loss.keywords.get("from_logits") is True
+    return bool(_options(loss).get("from_logits", False))
+
+
+def _options(loss: Loss) -> dict[str, object]:
+    """The options of a loss in `functools.partial`, the outer ones first.
+
+    Python joins a partial of a partial into one, unless the inner one has attributes, which caches may give it.
+    """
+    given: dict[str, object] = {}
+    while isinstance(loss, functools.partial):
+        given = {**loss.keywords, **given}
+        loss = loss.func
+    return given
 
 
 def activation_of(loss: Loss) -> str:

@@ -398,7 +398,9 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
         parameters = (signature := inspect.signature(forward)).parameters
     except (TypeError, ValueError):  # written in C
         return set()
-    given = getattr(forward, "keywords", {})  # of a functools.partial
+    given, inner = set[str](), forward
+    while isinstance(inner, functools.partial):
+        given, inner = given | inner.keywords.keys(), inner.func
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     options = {name for name in ("key", "train") if (any_name or name in parameters) and name not in given}
     others = [name for name in IN_FORWARD if name in parameters and name not in given]
@@ -417,10 +419,11 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
 
 
 def _swapped(network: _Network, error: Exception) -> str:
-    """Advice for a ``forward(x, layers)``, which looks for a layer in an array."""
-    names = {path[0] for path in network.flat}
-    looked = isinstance(error, AttributeError) and isinstance(error.obj, jax.Array) and error.name in names
-    return "forward takes the layers first: forward(layers, x)." if looked else ""
+    """Advice for a ``forward(x, layers)``, which looks for a layer in the input, or computes with the layers."""
+    names, inputs = {path[0] for path in network.flat}, (jax.Array, tuple, list, dict)
+    looked = isinstance(error, AttributeError) and isinstance(error.obj, inputs) and error.name in names
+    computed = isinstance(error, TypeError) and _Layers.__name__ in str(error)
+    return "forward takes the layers first: forward(layers, x)." if looked or computed else ""
 
 
 def _child(key: Key, path: Path) -> Key:

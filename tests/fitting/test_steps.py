@@ -399,6 +399,8 @@ def test_an_iterator_that_goes_on_and_on_is_told(ts, monkeypatch):
     words = r"evaluate: 2 batches of a list_iterator were read\. If it never ends, pass steps"
     with pytest.warns(RuntimeWarning, match=words):
         fnn.evaluate(TASK, ts, iter(BATCHES))
+    fnn.evaluate(TASK, ts, iter(BATCHES), steps=2)
+    fnn.predict(TASK, ts, itertools.islice(iter(BATCHES), 2))
     with pytest.warns(RuntimeWarning, match=r"If it never ends, pass itertools\.islice"):
         fnn.predict(TASK, ts, iter(BATCHES))
 

@@ -839,3 +839,19 @@ def test_int64_labels_and_ids_of_numpy_give_no_warning():
     np.testing.assert_array_equal(fnn.one_hot(labels, 4), [[0, 0, 1, 0]])
     layer = fnn.OneHot(4)
     np.testing.assert_array_equal(layer.apply({}, {}, labels)[0], [[0, 0, 1, 0]])
+
+
+def test_options_count_in_every_partial_of_a_partial():
+    """One with attributes of its own is not joined with the one around it."""
+    inner = partial(losses.binary_crossentropy, from_logits=False)
+    inner.note = "such as a cache leaves"
+    outer = partial(inner, label_smoothing=0.1)
+    assert isinstance(outer.func, partial)
+    assert expects(outer) == "probabilities"
+    assert expects(partial(outer, from_logits=True)) == "logits"
+    assert not facts.states_logits(outer)
+    assert facts.states_logits(partial(outer, from_logits=True))
+    p, t = np.array([[0.2], [0.9]], "f"), np.array([[0.0], [1.0]], "f")
+    task = fnn.Task(fnn.Sequential(fnn.Flatten()), outer)
+    want = float(np.mean(np.asarray(outer(p, t))))
+    assert fnn.evaluate(task, fnn.init(task, jax.random.key(0), p), (p, t))["loss"] == pytest.approx(want, rel=1e-6)

@@ -617,9 +617,17 @@ def test_mistakes_are_explained(call, message):
 
 
 def test_swapped_arguments_of_forward_are_told():
-    for forward in (lambda x, layers: layers.a(x), lambda x, layers: jnp.tanh(layers.a(x))):
-        with pytest.raises(AttributeError) as caught:
-            fnn.Model(forward, a=fnn.Dense(2)).init(KEY, draw(2, 3))
+    def two(x, layers):
+        return layers.a(x[0]) + layers.a(x[1])
+
+    for forward, x in (
+        (lambda x, layers: layers.a(x), draw(2, 3)),
+        (lambda x, layers: jnp.exp(x) + layers.a(x), draw(2, 3)),
+        (two, (draw(2, 3), draw(2, 3))),
+        (two, {0: draw(2, 3), 1: draw(2, 3)}),
+    ):
+        with pytest.raises((AttributeError, TypeError)) as caught:
+            fnn.Model(forward, a=fnn.Dense(2)).init(KEY, x)
         assert "forward takes the layers first: forward(layers, x)." in caught.value.__notes__
     with pytest.raises(AttributeError) as caught:  # an error of the user's own
         fnn.Model(lambda layers, x: x.b, a=fnn.Dense(2)).init(KEY, draw(2, 3))
