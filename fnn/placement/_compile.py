@@ -37,7 +37,7 @@ def _compile(program: bytes, donated: tuple[int, ...], device: Any, mesh: Any) -
     exported = export.deserialize(bytearray(program))
     alone = [jax.sharding.SingleDeviceSharding(device)] * len(exported.in_avals)
     places = alone if mesh is None else exported.in_shardings_jax(mesh)
-    spec: Any = jax.ShapeDtypeStruct  # this file runs by itself, without the package
+    spec: Any = jax.ShapeDtypeStruct  # untyped; nothing of fnn is imported here
     arguments = [
         spec(aval.shape, aval.dtype, sharding=place) for aval, place in zip(exported.in_avals, places, strict=True)
     ]
