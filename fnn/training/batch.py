@@ -192,7 +192,9 @@ class Signature(NamedTuple):
     @classmethod
     def of(cls, tree: PyTree) -> Signature:
         """The signature of a tree of arrays."""
-        leaves, treedef = jax.tree.flatten(shape_of(tree))
+        leaves, treedef = jax.tree.flatten(tree)
+        if not all(isinstance(leaf, jax.Array) for leaf in leaves):  # in each call of train_step they are
+            leaves = jax.tree.leaves(shape_of(tree))
         return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
 
     def tree(self) -> PyTree:
