@@ -273,7 +273,7 @@ def test_parameters_of_another_model():
     for call, message in (
         (
             lambda: model.apply(other, state, X),
-            r"sequential: expected parameters of the layers \['dense', 'dense_1'\], got \['dense_2'\]\. Are they",
+            r"sequential: expected parameters of the layers \['dense', 'dense_1'\], got \['dense_2'\]\. Do they belong",
         ),
         (
             lambda: model.apply(params, {"batch_norm": {}}, X),
