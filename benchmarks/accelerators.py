@@ -30,7 +30,7 @@ import workloads as w
 from peers import VARIANTS, on_optax, with_fnn, with_keras
 
 import fnn
-from fnn._core.hlo import Program
+from fnn._core.hlo import HloProgram
 from fnn.placement.compiler import Compiled, Request, compile_for
 from fnn.placement.devices import target
 from fnn.placement.plan import loop_request
@@ -117,7 +117,7 @@ def _keras(workload: w.Workload, x: Any, data: Any) -> Request:
     return Request(step, (state, order, data), donated=1)
 
 
-def cost(program: Program, computation: str) -> dict[str, float]:
+def cost(program: HloProgram, computation: str) -> dict[str, float]:
     """Cycles, kernels and memory traffic of a computation."""
     ran = list(program.running(computation))
     return {

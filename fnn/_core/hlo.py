@@ -59,7 +59,7 @@ class Operation(NamedTuple):
     channel: int | None = None
 
 
-class Program(NamedTuple):
+class HloProgram(NamedTuple):
     """A compiled program: its computations by name, and which of them runs first."""
 
     computations: dict[str, dict[str, Operation]]
@@ -154,7 +154,7 @@ class Program(NamedTuple):
         return read, updated
 
 
-def read_program(text: str) -> Program:
+def read_program(text: str) -> HloProgram:
     """Read the text of a compiled program."""
     computations: dict[str, dict[str, Operation]] = {}
     entry, current = "", None
@@ -166,7 +166,7 @@ def read_program(text: str) -> Program:
             current = None
         elif current is not None and (operation := _operation(line)) is not None:
             current[operation.name] = operation
-    return Program(computations, entry)
+    return HloProgram(computations, entry)
 
 
 def _operation(line: str) -> Operation | None:

@@ -19,7 +19,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, get_opaq
 from .types import Array, PyTree, Shaped
 
 T = TypeVar("T")
-Program = Jaxpr | ClosedJaxpr
+AnyJaxpr = Jaxpr | ClosedJaxpr
 Value = Var | Literal
 Makers = Mapping[Value, JaxprEqn]
 
@@ -90,7 +90,7 @@ def _inside(eqn: JaxprEqn, unknown: float) -> Iterator[tuple[Jaxpr, float]]:
             yield program, rounds if loops else 1.0
 
 
-def operations(program: Program, unknown: float = 1.0, times: float = 1.0) -> Iterator[tuple[JaxprEqn, float]]:
+def operations(program: AnyJaxpr, unknown: float = 1.0, times: float = 1.0) -> Iterator[tuple[JaxprEqn, float]]:
     """All operations of a program that runs ``times`` times, and of the programs inside it, and how often each runs.
 
     A loop of unknown length counts as ``unknown`` rounds.
@@ -136,13 +136,13 @@ def product(eqn: JaxprEqn) -> Product | None:
     return None
 
 
-def multiply_adds(program: Program) -> int:
+def multiply_adds(program: AnyJaxpr) -> int:
     """Multiply-adds of the products and convolutions of a program; a loop of unknown length counts once."""
     found = ((product(eqn), times) for eqn, times in operations(program))
     return sum(int(times) * one.multiply_adds for one, times in found if one)
 
 
-def products_by_scope(program: Program, scope: str = "", times: float = 1.0) -> Iterator[tuple[str, Product, int]]:
+def products_by_scope(program: AnyJaxpr, scope: str = "", times: float = 1.0) -> Iterator[tuple[str, Product, int]]:
     """Each product or convolution of a program that runs ``times`` times: the names around it, and how often it runs.
 
     The names are those of `jax.named_scope` and of transformations, with "/" between them.

@@ -20,7 +20,7 @@ class DownloadError(OSError):
     """
 
 
-class Source(NamedTuple):
+class RemoteFile(NamedTuple):
     """A published file."""
 
     name: str  # in the cache and in a local folder
@@ -28,14 +28,14 @@ class Source(NamedTuple):
     urls: tuple[str, ...]  # in the order of attempts
 
 
-def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, Source]:
+def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, RemoteFile]:
     """Sources of files that sites publish under the same names."""
-    return {name: Source(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
+    return {name: RemoteFile(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
 
 
 # By data set and file name. The checksums are those of the publishers, torchvision or scikit-learn. Only downloads are
 # verified: a file in a local folder may be compressed differently.
-SOURCES: dict[str, dict[str, Source]] = {
+SOURCES: dict[str, dict[str, RemoteFile]] = {
     "mnist": _mirrored(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
         {
@@ -58,7 +58,7 @@ SOURCES: dict[str, dict[str, Source]] = {
         },
     ),
     "california_housing": {
-        "cal_housing.tgz": Source(
+        "cal_housing.tgz": RemoteFile(
             "cal_housing.tgz",
             "sha256:aaa5c9a6afe2225cc2aed2723682ae403280c4a3695a2ddda4ffb5d8215ea681",
             (
@@ -129,7 +129,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("fnn"))
 
 
-def download(dataset: str, source: Source) -> Path:
+def download(dataset: str, source: RemoteFile) -> Path:
     """The path of a published file in the cache, downloaded if it is missing or its checksum is wrong.
 
     pooch renames its temporary file once the checksum is verified, so the cache never holds a partial file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
@@ -85,6 +86,7 @@ class NetworkEstimator(BaseEstimator):
     random_state: int | np.random.RandomState | Array | None
     task_: Task
     state_: TrainState
+    _known: tuple[np.ndarray, np.ndarray] | None = None
 
     def __init__(
         self,
@@ -264,7 +266,7 @@ class NetworkEstimator(BaseEstimator):
             )
         elif len(rows) <= self.batch_size and task.model.per_example:
             rows, weight = _distinct(rows, x, y, weight)
-        return Rows(rows, _scaled(rows, weight), stop, _scaled(stop, weight))
+        return Rows(rows, _with_mean_one(rows, weight), stop, _with_mean_one(stop, weight))
 
     def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: Rows, epochs: int) -> Self:
         data, validation = rows.take(x, y)
@@ -287,7 +289,7 @@ class NetworkEstimator(BaseEstimator):
 
     def _partial(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Self:
         """One more epoch, from the state of the last training if there is one."""
-        rows = Rows(np.arange(len(y)), _scaled(np.arange(len(y)), weight), None, None)
+        rows = Rows(np.arange(len(y)), _with_mean_one(np.arange(len(y)), weight), None, None)
         if hasattr(self, "state_"):
             task, ts = self.task_, self.state_
             x, targets = np.asarray(X, self._input_dtype), self._targets(task, y)
@@ -316,11 +318,19 @@ class NetworkEstimator(BaseEstimator):
     def _outputs(self, X: ArrayLike, *, logits: bool = False) -> np.ndarray:
         """The outputs of the model, (rows, outputs); with ``logits`` those in place of probabilities."""
         check_is_fitted(self)
+        if self._known is not None:
+            return self._known[logits]
         x = np.asarray(validate_data(self, X, reset=False, allow_nd=True), self._input_dtype)
         outputs = predict(
             self._scoring(self.task_) if logits else self.task_, self.state_, _padded(x), batch_size=_PREDICTED
         )
         return np.asarray(outputs, np.float64)[: len(x)]
+
+    def _with_outputs(self, task: Task, outputs: np.ndarray, logits: np.ndarray) -> Self:
+        """A copy that predicts from outputs already computed, whatever rows it is asked for."""
+        known = copy.copy(self)
+        known.task_, known._known = task, (outputs, logits)
+        return known
 
     def _scoring(self, task: Task) -> Task:
         """The task with logits for outputs; itself if they are no probabilities."""
@@ -394,7 +404,7 @@ def _distinct(
     return rows[first], merged
 
 
-def _scaled(rows: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:
+def _with_mean_one(rows: np.ndarray | None, weight: np.ndarray | None) -> np.ndarray | None:
     """The weights of rows, scaled to a mean of 1."""
     if rows is None or weight is None:
         return None

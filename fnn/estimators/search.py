@@ -34,7 +34,7 @@ _FOLD, _SIZES = "held out", "sizes of the fold"
 _OF_ROWS = ("class_weight", "early_stopping", "validation_fraction")
 
 
-class Fold(NamedTuple):
+class TrialFold(NamedTuple):
     """A split of the data for one trial.
 
     Attributes:
@@ -192,7 +192,7 @@ class _Trials:
         self.made = [estimator._prepare(self.features[0], self.y) for estimator in self.estimators]
         self.folds = [self._fold(i, n, *split) for i in range(len(settings)) for n, split in enumerate(splits)]
 
-    def _fold(self, setting: int, number: int, train: np.ndarray, test: np.ndarray) -> Fold:
+    def _fold(self, setting: int, number: int, train: np.ndarray, test: np.ndarray) -> TrialFold:
         """A split of the data with the rows and weights that the estimator would train on."""
         estimator, (task, _, targets) = self.estimators[setting], self.made[setting]
         x = self.features[number % len(self.features)].astype(estimator._input_dtype)
@@ -201,7 +201,7 @@ class _Trials:
         if own is not None:
             weight = np.zeros(len(x))
             weight[train] = own
-        return Fold(number, estimator._rows(task, x, targets, weight, train), test)
+        return TrialFold(number, estimator._rows(task, x, targets, weight, train), test)
 
     def train(self, structural: Sequence[str], verbose: int) -> Sweep:
         """Train all of them."""
@@ -240,10 +240,9 @@ class _Trials:
         """The results with a score for each trial, in place of the outputs."""
         weighted = getattr(scorer, "_accept_sample_weight", lambda: False)()  # since scikit-learn 1.9
         for i, (fold, history) in enumerate(zip(self.folds, found.histories, strict=True)):
-            known, outputs = copy.copy(self.estimators[i // self.splits]), history.pop("outputs").astype(np.float64)
+            setting, outputs = i // self.splits, history.pop("outputs").astype(np.float64)
             scores = history.pop("logits", outputs).astype(np.float64)
-            known.task_ = self.made[i // self.splits][0]
-            known._outputs = lambda X, logits=False, both=(outputs, scores): both[logits]
+            known = self.estimators[setting]._with_outputs(self.made[setting][0], outputs, scores)
             weight = {"sample_weight": self.weight[fold.test]} if weighted and self.weight is not None else {}
             score = np.nan
             if not found.failed[i]:

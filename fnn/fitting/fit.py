@@ -15,7 +15,7 @@ from .callbacks import Callback, Path
 from .evaluate import check_call
 from .inputs import ClassWeight
 from .interrupts import interrupts
-from .loop import Loop
+from .loop import FitLoop
 from .plan import Options, make_plan
 from .progress import History
 
@@ -166,4 +166,4 @@ def fit(
     task, ts = placed(task, ts, mesh, shard)
     plan = make_plan(task, ts, data, options)
     with interrupts() as interrupted, plan.opened():
-        return Loop(plan, interrupted).run(ts)
+        return FitLoop(plan, interrupted).run(ts)

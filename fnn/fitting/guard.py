@@ -21,7 +21,7 @@ from .._core.dtypes import at_least_float32, is_float
 from .._core.trees import copied, paths
 from .._core.typed import jit
 from .._core.types import Array, PyTree
-from ..nn.graph import Source, graph_of
+from ..nn.graph import Origin, graph_of
 from ..nn.observe import call_name
 from ..training.batch import Batch, neutralize_zero_weights, rows_that_count
 from ..training.probe import LayerValues, layer_values
@@ -208,7 +208,7 @@ def _bad_input(task: Task, batch: Batch) -> str:
 def _graph(task: Task, ts: TrainState, x: PyTree) -> Graph:
     """For each layer called by a `Model`, that model and the layers that it reads, by the names of `LayerValues`."""
     found, _ = graph_of(task.network, ts.params, ts.state, x, train=True)
-    names: dict[Source, str] = {}
+    names: dict[Origin, str] = {}
     counts = Counter[str]()
     for place in found:
         path = "/".join(name for name, _ in place)

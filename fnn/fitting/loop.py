@@ -25,15 +25,15 @@ from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
 from .pieces import EpochPosition, EpochUpdate
-from .plan import Plan
+from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
 
 
-class Loop:
+class FitLoop:
     """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
-    def __init__(self, plan: Plan, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, plan: FitPlan, interrupted: Callable[[], bool]) -> None:
         self.plan, self.options, self.interrupted = plan, plan.options, interrupted
         self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
         self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]

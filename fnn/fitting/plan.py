@@ -102,7 +102,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class FitPlan:
     """What to train, on what, and how."""
 
     task: Task
@@ -116,7 +116,7 @@ class Plan:
         return contextlib.nullcontext() if self.checkpoints is None else self.checkpoints.opened()
 
 
-def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> Plan:
+def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> FitPlan:
     """Check the data, and choose the source of the steps and their interruptions."""
     parsed, validating = inputs.as_data(data), options.validation_data
     if validating is not None:
@@ -156,7 +156,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         validation = arrays_to_measure(task, ts, validation, "validation_data", eval_batch_size, chunk_bytes)
     warn_of_former_hyper("fit", task, ts)
     checkpoints = _checkpoints(task, ts, parsed, validating, options)
-    return Plan(task=task, options=options, source=source, validation_data=validation, checkpoints=checkpoints)
+    return FitPlan(task=task, options=options, source=source, validation_data=validation, checkpoints=checkpoints)
 
 
 def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:

@@ -119,7 +119,7 @@ def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
-class _Plan(NamedTuple):
+class _RowPlan(NamedTuple):
     name: str  # its path
     kind: str
     ending: str | None  # its last operation, if that bounds the output
@@ -162,7 +162,7 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
     rows = []
     for plan in plans:
         own = [[tree[path] for path in plan.params] for tree in (params, grads, moves)]
-        rows.append(_row(plan, values.outputs[plan.name], values.output_gradients[plan.name], *own))
+        rows.append(_report_row(plan, values.outputs[plan.name], values.output_gradients[plan.name], *own))
     loss, examples = float(values.loss), size_of(data)
     return LayerReport(tuple(rows), tuple(_notes(rows, loss, examples)), loss, examples)
 
@@ -173,7 +173,7 @@ def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, PyTree
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 
 
-def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
+def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_RowPlan]:
     """The layers in order of computation, from one trace of the model."""
     found: dict[str, tuple[str, list[str], bool]] = {}
 
@@ -197,7 +197,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_Plan]:
         own_ends = [next(ends) for _ in jax.tree.leaves(out)]
         # A Sequential inside the model repeats the output of its last layer.
         if not (kind == "Sequential" and not own and repeated):
-            plans.append(_Plan(name, kind, own_ends[0].activation if own_ends else None, own))
+            plans.append(_RowPlan(name, kind, own_ends[0].activation if own_ends else None, own))
     return plans
 
 
@@ -235,8 +235,8 @@ _NEAR = 0.01  # outputs this close to a bound are saturated: the slope is below 
 _BOUNDS = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0)}
 
 
-def _row(
-    plan: _Plan, y: PyTree, gradient: PyTree, params: list[Array], grads: list[Array], updates: list[Array]
+def _report_row(
+    plan: _RowPlan, y: PyTree, gradient: PyTree, params: list[Array], grads: list[Array], updates: list[Array]
 ) -> LayerRow:
     """The row of one layer, from its output, the gradient there, its own parameters, their gradients and updates."""
     mean = std = zeros = saturated = units = dead = None

@@ -148,7 +148,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     rows: list[Row] = []
     for call in calls:
         *around, (_, number) = call.two.place or (("", 1),)
-        row = _row(call, frozen_here, number, map(source_name, edges.get(call.two.place, ())))
+        row = _summary_row(call, frozen_here, number, map(source_name, edges.get(call.two.place, ())))
         repeats = number == 1 and not call.own and any(row[:3] == earlier[:3] for earlier in rows)
         if not repeats and all(outer == 1 for _, outer in around):  # else it is inside a repeated call
             rows.append(row)
@@ -158,7 +158,7 @@ def summary(model: Layer | Task, x: PyTree, *, frozen: Where = ()) -> Summary:
     return Summary(tuple(rows), trainable, total - trainable, size, in_order)
 
 
-def _row(call: LayerCall, fixed: Collection[str], number: int, sources: Iterable[str]) -> Row:
+def _summary_row(call: LayerCall, fixed: Collection[str], number: int, sources: Iterable[str]) -> Row:
     count, size = count_of(call.own)
     trained = [leaf for (part, path), leaf in call.own.items() if part == "params" and path not in fixed]
     kind, shape = call.two.layer.kind, call.shape("y")

@@ -88,7 +88,7 @@ class ClassArguments(NamedTuple):
 
     def value(self, make: Callable[..., Metric], *options: bool | int | str) -> Array:
         """The value of the metric ``make(threshold, *options)``; one program for all thresholds."""
-        return _value(make, options, self.threshold, *self.rows_and_weights())
+        return _compiled_value(make, options, self.threshold, *self.rows_and_weights())
 
     def rows_and_weights(self) -> tuple[Array, Array, Array]:
         """Predictions, targets and weights, which are ones if none were given."""
@@ -97,7 +97,7 @@ class ClassArguments(NamedTuple):
 
 
 @jit(static_argnums=(0, 1))
-def _value(
+def _compiled_value(
     make: Callable[..., Metric], options: tuple[bool | int | str, ...], threshold: Scalar, p: Array, t: Array, w: Array
 ) -> Array:
     return value_of(make(threshold, *options), p, t, w)

@@ -15,7 +15,7 @@ from .layer import Layer
 from .observe import Trace, call_name, observe
 
 Place = tuple[tuple[str, int], ...]  # as in `Trace`
-Source = str | Place
+Origin = str | Place
 """An input of a `Model`, such as "x['left']", or the place of a call."""
 
 
@@ -33,14 +33,14 @@ def leaf_names(name: str, tree: PyTree) -> list[str]:
     return [f"{name}{jax.tree_util.keystr(path)}" for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def source_name(source: Source) -> str:
+def source_name(source: Origin) -> str:
     """An input or a call by its name inside its `Model`."""
     return source if isinstance(source, str) else call_name(*source[-1])
 
 
 def connections(
     layer: Layer, params: PyTree, state: PyTree, x: PyTree
-) -> tuple[dict[Place, list[Source]], list[list[Source]]]:
+) -> tuple[dict[Place, list[Origin]], list[list[Origin]]]:
     """The calls in every `Model`, each with the calls and inputs that its own input comes from; and the outputs.
 
     Calls made only in training are included. The second result has the origins of each output of the model itself
@@ -52,15 +52,15 @@ def connections(
 
 def graph_of(
     layer: Layer, params: PyTree, state: PyTree, x: PyTree, *, train: bool
-) -> tuple[dict[Place, list[Source]], list[list[Source]]]:
+) -> tuple[dict[Place, list[Origin]], list[list[Origin]]]:
     """`connections` in training or outside it, in order of the calls.
 
     Calls inside a ``scan``, ``vmap`` or ``jit`` of the user's have none, since their values do not exist outside it.
     """
     args = params, state, jax.random.key(0), x
     calls, origins_of, count = _recorded(layer, args, train)
-    labels: list[Source | None] = [None] * len(jax.tree.leaves(args[:3]))
-    unnamed: list[Source | None] = [*labels, *(None for _ in jax.tree.leaves(x))]
+    labels: list[Origin | None] = [None] * len(jax.tree.leaves(args[:3]))
+    unnamed: list[Origin | None] = [*labels, *(None for _ in jax.tree.leaves(x))]
     labels += leaf_names("x", x)
     inputs, results, start = list[range](), list[range](), 0
     for call in calls:
@@ -68,12 +68,12 @@ def graph_of(
         results.append(range(start, start := start + call.outputs))
     models = {call.place: i for i, call in enumerate(calls) if call.kind == "Model"}
 
-    def siblings(parent: Place) -> dict[int, Source]:
+    def siblings(parent: Place) -> dict[int, Origin]:
         """The results of all calls directly inside a model, by position."""
         of_parent = [i for i, call in enumerate(calls) if call.place[:-1] == parent]
         return {position: calls[i].place for i in of_parent for position in results[i]}
 
-    found: dict[Place, list[Source]] = {}
+    found: dict[Place, list[Origin]] = {}
     for i, call in enumerate(calls):
         parent = call.place[:-1]
         if parent in models:
@@ -88,7 +88,7 @@ def graph_of(
 
 def _recorded(
     layer: Layer, args: tuple[PyTree, PyTree, Key, PyTree], train: bool
-) -> tuple[list[_Call], Callable[..., list[Source]], int]:
+) -> tuple[list[_Call], Callable[..., list[Origin]], int]:
     """The calls in a layer, and `origins` in a program that returns their inputs and outputs, then those of the layer.
 
     Last comes the number of all that it returns.

@@ -138,7 +138,7 @@ def multi_head_attention(
     value = query if value is None else value
     heads = _projected(where, params, query, value, value if key is None else key)
     options = _Options(causal, rotary, dropout, dropout_key, implementation)
-    return _joined(params, _attended(where, heads, mask, None, None, options)[0])
+    return _merged(params, _attended(where, heads, mask, None, None, options)[0])
 
 
 class _Options(NamedTuple):
@@ -173,7 +173,7 @@ def _projected(where: str, params: Params, query: Array, value: Array, key: Arra
     return _Heads(**heads)
 
 
-def _joined(params: Params, y: Array) -> Array:
+def _merged(params: Params, y: Array) -> Array:
     part = leaf("multi_head_attention", params, "output")
     y = jnp.einsum("btnh,nhf->btf", y, leaf("multi_head_attention, output", part, "kernel"))
     return y + spread(part["bias"], y) if "bias" in part else y
@@ -340,7 +340,7 @@ def MultiHeadAttention(
         heads = _projected(where, params, query, value, other)
         how = _Options(causal, rotary, dropout if train else 0.0, key, implementation)
         y, cache = _attended(where, heads, given.mask, given.real, cache, how)
-        y = _joined(params, y)
+        y = _merged(params, y)
         new_state = state if cache is None else {"cache": cache}
         return (y if given.query_real is None else Masked(y, given.query_real)), new_state
 

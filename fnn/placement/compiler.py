@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 
 from .._core.errors import fail
-from .._core.hlo import Program, read_program
+from .._core.hlo import HloProgram, read_program
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..training.placed import AnyMesh
@@ -36,7 +36,7 @@ class Compiled(NamedTuple):
       too_much: the bytes that a program needs whose compiler found that it does not fit; else 0.
     """
 
-    program: Program
+    program: HloProgram
     arguments: int = 0
     results: int = 0
     shared: int = 0

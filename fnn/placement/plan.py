@@ -333,7 +333,7 @@ def _costs_by_place(
     step = PlanRow("")
     for computation, one, times in program.running(body):
         name = labels.of(one.scope)
-        row = _row(name, program.traffic(computation, one), one.cycles, times)
+        row = _plan_row(name, program.traffic(computation, one), one.cycles, times)
         spent[name] = spent.get(name, PlanRow(name)) + row
         step += row
     collectives: dict[str, int] = {}
@@ -341,13 +341,13 @@ def _costs_by_place(
         collectives[kind] = collectives.get(kind, 0) + int(times * size)
     whole = PlanRow("once")
     for computation, one, times in program.running(program.entry):
-        whole += _row("", program.traffic(computation, one), one.cycles, times)
+        whole += _plan_row("", program.traffic(computation, one), one.cycles, times)
     once = PlanRow("once", 0, 0, whole.traffic - step.traffic, whole.kernels - step.kernels, whole.cycles - step.cycles)
     order = [name for name in labels.order if name in spent]
     return tuple(spent[name] for name in order), once, collectives
 
 
-def _row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
+def _plan_row(name: str, traffic: int, cycles: int | None, times: float) -> PlanRow:
     return PlanRow(name, 0, 0, int(times * traffic), int(times), int(times * (cycles or 0)))
 
 

@@ -42,7 +42,7 @@ def argument_of(found: Sweep, name: str) -> Argument:
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) and np.isfinite(v) for v in values)
     if numeric:
         values = sorted(values)
-    scale, places, edges = _scaled(values) if numeric else ("index", *_even(len(values)))
+    scale, places, edges = _most_even_scale(values) if numeric else ("index", *_even(len(values)))
     return Argument(name, values, numeric, scale, places, edges, np.array([values.index(value) for value in column]))
 
 
@@ -55,7 +55,7 @@ def _unevenness(places: np.ndarray) -> float:
     return float(np.diff(places).max() / np.diff(places).min())
 
 
-def _scaled(values: Sequence[float]) -> tuple[str, np.ndarray, np.ndarray]:
+def _most_even_scale(values: Sequence[float]) -> tuple[str, np.ndarray, np.ndarray]:
     """The scale on which the values are most evenly spaced, their places, and the edges between them."""
     linear = np.asarray(values, float)
     if len(linear) == 1:

@@ -14,7 +14,7 @@ from .._core.types import PyTree
 from ..inspection.layers import layer_of
 from ..inspection.summary import Row, shape_cell, summary
 from ..nn.containers import Sequential
-from ..nn.graph import Source, connections, leaf_names, source_name
+from ..nn.graph import Origin, connections, leaf_names, source_name
 from ..nn.layer import Layer, example_of
 from ..nn.observe import call_name
 from ..training.task import Task
@@ -92,7 +92,7 @@ def _ends(side: str, tree: PyTree) -> dict[str, _Box]:
     return {f"{side} {name}": _Box(name, (shape,), "0.93") for name, shape in named}
 
 
-def _key(source: Source) -> str:
+def _key(source: Origin) -> str:
     """The key of a box. A layer may have the name of an input or an output."""
     return f"{'x' if isinstance(source, str) else 'layer'} {source_name(source)}"
 

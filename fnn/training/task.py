@@ -119,7 +119,7 @@ class Task(Described):
         fields = {
             "model": model,
             "loss": found.loss,
-            "optimizer": _scaled(rule) if compute_dtype == "float16" else rule,
+            "optimizer": _with_loss_scale(rule) if compute_dtype == "float16" else rule,
             "metrics": found.metrics,
             "penalty": penalty,
             "constraint": constraint,
@@ -199,7 +199,7 @@ def _compute_dtype(dtype: DType) -> str:
     return name
 
 
-def _scaled(optimizer: OptimizerLike) -> OptimizerLike:
+def _with_loss_scale(optimizer: OptimizerLike) -> OptimizerLike:
     """The optimizer with a loss scale, which it may have already."""
     call = getattr(optimizer, "config", None)
     return optimizer if call is not None and call.make is dynamic_loss_scale else dynamic_loss_scale(optimizer)

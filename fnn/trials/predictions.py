@@ -194,10 +194,10 @@ def _log_mean(log_p: Array) -> Array:
     return jnp.where(jnp.isnan(log_p).any(0), jnp.asarray(np.nan, log_p.dtype), together)
 
 
-def _joined(loss: Loss, outputs: PyTree) -> PyTree:
+def _joint(loss: Loss, outputs: PyTree) -> PyTree:
     """The joint prediction as outputs (rows, ...) in the form that the loss takes."""
     if isinstance(outputs, Masked):
-        return Masked(_joined(loss, outputs.x), outputs.mask.all(0))
+        return Masked(_joint(loss, outputs.x), outputs.mask.all(0))
     kind, outputs = distribution(loss), widened(outputs)
     if kind == VALUES:
         return jax.tree.map(lambda a: _over_members(a)[0].astype(a.dtype), outputs)
@@ -242,7 +242,7 @@ def _entropies(p: Array, mean: Array, kind: str) -> tuple[Array, Array]:
 
 def _together(task: Task, outputs: ModelOutputs) -> ModelOutputs:
     """The joint outputs of the members."""
-    scores = _by_loss(_joined, task, outputs.scores)
+    scores = _by_loss(_joint, task, outputs.scores)
     if not outputs.activated:
         return ModelOutputs(scores, scores)
     means = {part.path: _predictions(part.loss, part.of("predictions", outputs.scores)).mean for part in task.parts}

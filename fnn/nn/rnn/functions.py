@@ -16,7 +16,7 @@ from ..activations import ActivationLike
 from ..initializers import Initializer, Initializers
 from ..layer import initialize
 from .cells import GRU_AFTER, GRU_BEFORE, LSTM_CELL, SIMPLE_RNN, Carry, Cell, GRUCarry, LSTMCarry, SimpleRNNCarry
-from .sequence import Loop, run_cell, run_sequence
+from .sequence import SequenceOptions, run_cell, run_sequence
 
 
 @flagged
@@ -89,8 +89,8 @@ def simple_rnn(
     >>> ys.shape, carry.h.shape
     ((2, 5, 8), (2, 8))
     """
-    loop = Loop(mask, reverse, return_sequences)
-    return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, (activation, None), loop)
+    options = SequenceOptions(mask, reverse, return_sequences)
+    return run_sequence("simple_rnn", SIMPLE_RNN, params, x, carry, (activation, None), options)
 
 
 @flagged
@@ -188,8 +188,8 @@ def lstm(
     >>> ys.shape, carry.c.shape, bool((ys[:, -1] == carry.h).all())
     ((1, 5, 8), (1, 8), True)
     """
-    loop = Loop(mask, reverse, return_sequences)
-    return run_sequence("lstm", LSTM_CELL, params, x, carry, (activation, recurrent_activation), loop)
+    options = SequenceOptions(mask, reverse, return_sequences)
+    return run_sequence("lstm", LSTM_CELL, params, x, carry, (activation, recurrent_activation), options)
 
 
 @flagged
@@ -271,8 +271,8 @@ def gru(
     >>> ys.shape, carry.h.shape
     ((2, 5, 8), (2, 8))
     """
-    loop = Loop(mask, reverse, return_sequences)
-    return run_sequence("gru", _gru_kind(reset_after), params, x, carry, (activation, recurrent_activation), loop)
+    options = SequenceOptions(mask, reverse, return_sequences)
+    return run_sequence("gru", _gru_kind(reset_after), params, x, carry, (activation, recurrent_activation), options)
 
 
 def _gru_kind(reset_after: bool) -> Cell[GRUCarry]:

@@ -38,7 +38,7 @@ Activations = tuple[ActivationLike, ActivationLike]
 """The activations of the candidate and of the gates."""
 
 
-class Loop(NamedTuple):
+class SequenceOptions(NamedTuple):
     """How to run over the steps; the options of `fnn.lstm`."""
 
     mask: Array | None
@@ -66,10 +66,10 @@ def run_sequence(
     x: Array,
     carry: Carry | None,
     activations: Activations,
-    loop: Loop,
+    options: SequenceOptions,
 ) -> tuple[Array, Carry]:
     """A whole sequence: its outputs, or the last one, and the final carry."""
-    x, mask = jnp.asarray(x), loop.mask
+    x, mask = jnp.asarray(x), options.mask
     kernel, bias, weights = _split_weights(where, kind, params)
     _check_x(where, kernel, x, ("batch", "time"))
     if mask is not None:
@@ -82,7 +82,7 @@ def run_sequence(
         carry = kind.carry(*(zeros for _ in kind.carry._fields))
     _check_carry(where, kind, carry, x.shape[0], weights.recurrent)
     acts = CellActivations(*map(get_activation, activations))
-    plan = _Plan(kind, acts, bool(loop.reverse), bool(loop.return_sequences))
+    plan = _Static(kind, acts, bool(options.reverse), bool(options.return_sequences))
     known = all(act in DERIVATIVES for act in acts)
     # Time comes first inside, so that each step reads and writes one block of memory.
     zx = _project(kernel, bias, jnp.swapaxes(x, 0, 1), lazy=known)
@@ -94,7 +94,7 @@ def run_sequence(
     return (carry.h if ys is None else jnp.swapaxes(ys, 0, 1)), carry
 
 
-class _Plan(NamedTuple):
+class _Static(NamedTuple):
     """Everything that is fixed before tracing."""
 
     kind: Cell[Any]
@@ -104,7 +104,7 @@ class _Plan(NamedTuple):
 
 
 def _scan(
-    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None, slopes_of: CellActivations | None
+    plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None, slopes_of: CellActivations | None
 ) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
     """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
 
@@ -122,14 +122,14 @@ def _scan(
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _sequence(
-    plan: _Plan, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+    plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Array | None, Carry]:
     carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
     return ys, carry
 
 
 @_sequence.defjvp
-def _sequence_jvp(plan: _Plan, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
+def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
     weights, zx, carry, mask = primals
     dweights, dzx, dcarry, _ = tangents
     derivatives = CellActivations(*(DERIVATIVES[act] for act in plan.acts))
