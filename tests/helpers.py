@@ -95,6 +95,16 @@ def some(names, *quick):
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
+def few(names, each=3):
+    """Parameters of a test, of which the default run takes every third (or `each`-th) and the slow run the others."""
+    return [name if i % each == 0 else _slow(name) for i, name in enumerate(names)]
+
+
+def _slow(name):
+    values = name if isinstance(name, tuple) else (name,)
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def idx(array, code):
     head = bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">i4").tobytes()
     return head + array.astype(array.dtype.newbyteorder(">")).tobytes()

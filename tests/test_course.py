@@ -325,6 +325,7 @@ def run(library, monkeypatch, folder):
     return names
 
 
+@pytest.mark.slow
 def test_every_cell_runs(monkeypatch, tmp_path):
     names = run(1, monkeypatch, tmp_path)
     np.testing.assert_allclose(names["output"], 0.9994997988929205, rtol=1e-6)

@@ -1,6 +1,7 @@
 """The house: which room may import which, what a pure room must not use, and how long its parts may be."""
 
 import ast
+import functools
 import importlib.util
 import re
 import subprocess
@@ -36,10 +37,15 @@ def name_of(path):
 MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
 
 
+@functools.cache
+def parsed(source):
+    return list(ast.walk(ast.parse(source)))
+
+
 def named(source, module):
     """The full names that the source of a module imports anywhere, and those of calls that import or open unseen."""
     package = module if MODULES[module].name == "__init__.py" else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    for node in parsed(source):
         match node:
             case ast.ImportFrom(module=origin, names=names, level=level):
                 parts = package.split(".")[: package.count(".") + 2 - level] if level else []

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from helpers import some
 from jax import export
 
 import fnn
@@ -125,7 +126,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, "recurrent"))
 def test_everything_lowers_for_cpu_cuda_and_tpu(name):
     model, shape, dtype = CASES[name]
     task = fnn.Task(model, "sparse_categorical_crossentropy", metrics=("accuracy",))

@@ -30,7 +30,9 @@ class RemoteFile(NamedTuple):
 
 def _mirrored(bases: Sequence[str], checksums: Mapping[str, str]) -> dict[str, RemoteFile]:
     """Sources of files that sites publish under the same names."""
-    return {name: RemoteFile(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()}
+    return {
+        name: RemoteFile(name, checksum, tuple(base + name for base in bases)) for name, checksum in checksums.items()
+    }
 
 
 # By data set and file name. The checksums are those of the publishers, torchvision or scikit-learn. Only downloads are

@@ -70,7 +70,7 @@ def trained(task, data, **options):
     return ts, {name: values for name, values in history.items() if name != "seconds"}
 
 
-@pytest.mark.parametrize("name", some(MODELS, "dropout", "lstm on ids"))
+@pytest.mark.parametrize("name", some(MODELS, "dropout"))
 def test_fit(name, mesh):
     """100 rows in batches of 24: neither the batches nor the last, smaller one divides by eight."""
     x, model = MODELS[name]
@@ -201,7 +201,7 @@ def test_streams_and_chunks(size, mesh):
     same(trained(task, (VECTORS, LABELS))[0], trained(task, (VECTORS, LABELS), mesh=mesh, **chunks)[0])
 
 
-@pytest.mark.parametrize("shard", [None, "fsdp"])
+@pytest.mark.parametrize("shard", some([None, "fsdp"], "fsdp"))
 def test_evaluate_and_predict(shard, mesh):
     task = task_of(WIDE)
     ts = fnn.init(task, jax.random.key(1), X_WIDE[:1])
@@ -226,6 +226,7 @@ def test_pure_functions(mesh):
     same(fnn.train_step(task, ts, data), step(ts, *data))
 
 
+@pytest.mark.slow
 def test_a_loop_of_steps(mesh):
     """100 rows do not divide, and the state lies on the devices after the first step."""
     task = task_of(MODELS["dropout"][1])

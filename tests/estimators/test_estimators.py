@@ -256,6 +256,7 @@ def ending_in_softmax(outputs):
     return fnn.Sequential(fnn.Dense(outputs), fnn.Activation("softmax"))
 
 
+@pytest.mark.slow
 def test_decision_function_gives_logits():
     two = np.where(NUMBERS > 3, "yes", "no")
     several = (X > 0).astype(int)
@@ -485,6 +486,10 @@ def assert_same_search(estimator, grid, y, sample_weight=None, features=X, toler
     assert np.isclose(ours.best_score_, theirs.best_score_, atol=tolerance)
     assert ours.n_splits_ == theirs.n_splits_
     return ours, theirs
+
+
+def test_search_trains_what_one_fit_after_the_other_does():
+    assert_same_search(quick(), {"learning_rate": [0.001, 0.1]}, LABELS, cv=2, refit=False)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ def scores_and_labels(rng, rows=40, labels=None):
     return np.round(rng.normal(size=shape) + 0.8 * t, 1).astype("float32"), t, rng.uniform(0, 2, rows).astype("float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curve", some(["roc", "pr"], "roc"))
 def test_scores_in_any_range_match_scikit_learn(curve, rng):
     for seed in range(3):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.metrics as sk
+from helpers import few
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -205,7 +206,7 @@ def gather(name, p, t, w, cuts, width=None):
     return float(results[name](totals))
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", few(METRICS))
 def test_parts_merge_to_the_whole(name):
     @settings(max_examples=8)
     @given(st.lists(st.integers(0, 12), max_size=3), st.integers(0, 2**32 - 1))
@@ -220,7 +221,7 @@ def test_parts_merge_to_the_whole(name):
     check()
 
 
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", few(METRICS))
 def test_rows_of_weight_zero_do_not_count(name):
     p, t = batch_of(name, np.random.default_rng(5), 9)
     w = np.ones(9, "float32")
@@ -450,7 +451,7 @@ def test_all_labels_true_and_predicted():
         pytest.param("float64", False, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", few(range(3)))
 def test_functions_of_several_labels_match_scikit_learn(seed, dtype, weighted):
     p, t, w = labelled(seed)
     w = w if weighted else None
@@ -653,7 +654,7 @@ def test_labels_outside_the_classes_count_as_wrong_in_compiled_code():
 
 
 # -------------------------------------------------------------------------------------------------------------- weights
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", few(METRICS))
 def test_a_row_of_weight_zero_is_ignored(name):
     p, t = batch_of(name, np.random.default_rng(5), 9)
     w = np.random.default_rng(6).uniform(0.5, 2, 9).astype("float32")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import few
 from hypothesis import strategies as st
 
 import fnn
@@ -215,7 +216,7 @@ WIDENED = "log_sigmoid", "elu", "gelu", "softplus", "softsign", "swish", "mish",
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [(name, "bfloat16") for name in WIDENED]
+    few([(name, "bfloat16") for name in WIDENED])
     + [pytest.param(name, "float16", marks=[] if name == "mish" else pytest.mark.slow) for name in WIDENED],
 )
 def test_half_precision_is_rounded_once(name, dtype):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conv_cases import assert_close_in_scale, normal, value_and_pullback
+from helpers import few
 
 import fnn
 
@@ -88,7 +89,7 @@ FIXED = {
 }
 
 
-@pytest.mark.parametrize("name", FIXED)
+@pytest.mark.parametrize("name", few(FIXED))
 def test_layers_equal_keras(rng, name):
     make, arguments = name.partition(",")[0], FIXED[name]
     x = normal(rng, 2, 6, 5, 3)

@@ -286,6 +286,7 @@ def training_loop(conv, pool):
     return train, params, normal(rng, 8, 20, 20, 1)
 
 
+@pytest.mark.slow
 def test_ensemble_takes_the_fast_path_on_the_cpu():
     train, params, x = training_loop(conv, max_pool)
     members = jax.tree.map(lambda p: jax.ShapeDtypeStruct((2, *p.shape), p.dtype), params)
@@ -294,6 +295,7 @@ def test_ensemble_takes_the_fast_path_on_the_cpu():
     assert slow_operations(text) == []
 
 
+@pytest.mark.slow
 def test_training_loop_takes_the_fast_path_on_the_cpu():
     ours, params, x = training_loop(conv, max_pool)
     compiled = jax.jit(ours).lower(params, x).compile(OPTIMIZED)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import few
 
 import fnn
 from fnn.nn.observe import observe
@@ -367,7 +368,7 @@ INDEPENDENT = {
 }
 
 
-@pytest.mark.parametrize("name", INDEPENDENT)
+@pytest.mark.parametrize("name", few(INDEPENDENT))
 def test_per_example_layers_treat_examples_independently(name):
     """Even in training, later rows change nothing, neither by their values nor by their presence."""
     layer, shape = INDEPENDENT[name][0](), INDEPENDENT[name][1]

@@ -244,6 +244,7 @@ def test_integers_equal_one_hot(kind, dtype, symbols, rng):
     assert not np.isnan(ys[~bad]).any()
 
 
+@pytest.mark.slow
 @mainly("lstm")
 def test_vmap_over_parameters_equals_a_loop(kind, rng):
     sequence, _, params, x, _ = case(kind, rng)

@@ -68,6 +68,7 @@ OPTAX = {
 }
 
 
+@pytest.mark.slow
 def test_ten_steps_match_multi_transform(params, noise):
     path, state = walk(fnn.by_path(RULES), params, noise)
     want, _ = walk(optax.multi_transform(OPTAX, labels), params, noise)

@@ -175,6 +175,7 @@ def data(rng):
     return x, y, rng.uniform(0.2, 2.0, 22).astype("f")
 
 
+@pytest.mark.slow
 def test_training_with_penalties_and_constraints_equals_keras(data):
     x, y, weight = data
     model = fnn.Sequential(fnn.Dense(5, activation="tanh"), fnn.Dense(2))
@@ -414,6 +415,7 @@ def test_a_masked_sequence_passes_through(rng):
     np.testing.assert_allclose(state["penalty"].value, np.sum(np.asarray(x) ** 2) / 2, 1e-6)
 
 
+@pytest.mark.slow
 def test_half_precision_models_train(data):
     x, y = (jnp.asarray(a, jnp.bfloat16) for a in data[:2])
     task = fnn.Task(activity_model(), "mse", fnn.sgd(0.1))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import some
 from matplotlib.colors import to_hex
 from pictures import IMAGES, P, shown, texts
 from PIL import Image
@@ -125,6 +126,9 @@ def test_a_constant_image_has_its_shade():
         np.testing.assert_allclose(image.to_rgba(image.get_array())[..., :3], shade, atol=0.01)
 
 
+LONG = "a-very-long-name-without-any-space-{}"
+
+
 def inside(figure, box):
     return box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1
 
@@ -132,7 +136,7 @@ def inside(figure, box):
 @pytest.mark.parametrize(
     "shape", [(1, 9, 9), (1, 40, 9), (3, 9, 40), (9, 9, 9), pytest.param((40, 9, 9), marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("name", ["{}", "class number {}", "a-very-long-name-without-any-space-{}"])
+@pytest.mark.parametrize("name", some(["{}", "class number {}", LONG], LONG))
 def test_titles_are_neither_cut_off_nor_covered(shape, name):
     names = [name.format(i) for i in range(shape[0])]
     axes = fnn.plot.images(np.random.default_rng(0).random(shape), names, names[::-1])

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import few
 from matplotlib.legend import Legend
 from pictures import REPORT
 from test_plotting import FOUND
@@ -70,7 +71,7 @@ def check(ax):
             assert not box.overlaps(text.get_window_extent())
 
 
-@pytest.mark.parametrize("name", FULL_PICTURES)
+@pytest.mark.parametrize("name", few(FULL_PICTURES))
 def test_no_legend_covers_data(name):
     ax = FULL_PICTURES[name](None)
     ax.figure.canvas.draw()

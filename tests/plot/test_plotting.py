@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from helpers import few
 from pictures import IMAGES, REPORT, SQUARE, P
 
 import fnn
@@ -51,7 +52,7 @@ MANY_AXES = {
 }
 
 
-@pytest.mark.parametrize("name", ONE_AX)
+@pytest.mark.parametrize("name", few(ONE_AX))
 def test_a_picture_uses_the_given_axes_or_one_new_figure(name, own):
     draw = ONE_AX[name]
     assert draw(own) is own
@@ -65,7 +66,7 @@ def test_a_picture_uses_the_given_axes_or_one_new_figure(name, own):
     assert len(plt.get_fignums()) == 2
 
 
-@pytest.mark.parametrize("name", MANY_AXES)
+@pytest.mark.parametrize("name", few(MANY_AXES))
 def test_a_grid_uses_the_given_axes_or_one_new_figure(name):
     draw = MANY_AXES[name]
     grid = plt.figure().subplots(2, 4)

@@ -104,6 +104,7 @@ def test_remat_does_not_change_training(derivatives):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-9, 1e-15), other_slopes, slopes)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded(programs):
     plain, few = (programs[remat].memory_analysis().temp_size_in_bytes for remat in (False, True))
     assert few < plain / 4

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import some
 
 import fnn
 from fnn.training.batch import Batch
@@ -72,7 +73,7 @@ def equations(jaxpr):
 
 
 # ------------------------------------------------------------------------------------------------------------- the step
-@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("dtype", some(HALF, "bfloat16"))
 def test_values_and_gradients_are_those_of_explicit_casts(dtype, rng):
     params = {
         "dense": {"kernel": rng.normal(size=(6, 4)), "bias": rng.normal(size=4)},
@@ -119,7 +120,7 @@ def test_values_and_gradients_are_those_of_explicit_casts(dtype, rng):
     assert errors["float32"] > 100 * errors[dtype]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", some(MODELS, "dense", "lstm"))
 def test_products_are_in_half_precision_and_all_else_in_float32(name):
     x = MODELS[name][1]
     task = task_of(name, optimizer=fnn.ema("adam"))
@@ -184,6 +185,7 @@ def test_layer_state_of_the_user_keeps_its_dtype():
 
 
 # ------------------------------------------------------------------------------------------------------------ the doors
+@pytest.mark.slow
 def test_every_way_to_train_and_evaluate():
     task = task_of(metrics=("accuracy", "f1"))
     ts, order = start(task), {"epochs": 2, "batch_size": 5}
@@ -219,6 +221,7 @@ def trial_of(task):
     return trial
 
 
+@pytest.mark.slow
 def test_many_runs_at_once_and_derivatives_through_one():
     trial = trial_of(small("float16", fnn.dynamic_loss_scale("sgd", growth_interval=3)))
     keys = jax.random.split(KEY, 3)
@@ -235,17 +238,20 @@ def test_many_runs_at_once_and_derivatives_through_one():
     np.testing.assert_allclose(slopes[0], slopes[1], 0.02)
 
 
+@pytest.mark.slow
 def test_sweep():
     found = fnn.sweep(trial_of(small("bfloat16")), {"key": [KEY], "learning_rate": [0.1, 0.01]}, verbose=0)
     assert found.histories[0]["loss"][1] < found.histories[1]["loss"][1]
 
 
+@pytest.mark.slow
 def test_ensemble_of_half_precision_networks():
     members = fnn.ensemble(task_of(), KEY, (X, Y), members=2, epochs=1, verbose=0)
     assert members.predict(X).mean.dtype == jnp.float32
     assert set(members.evaluate((X, Y))) >= {"loss", "accuracy"}
 
 
+@pytest.mark.slow
 def test_several_outputs_and_probabilities():
     """A softmax last is read before it, through the casts; the whole model trains as with logits."""
 
@@ -270,6 +276,7 @@ def test_several_outputs_and_probabilities():
     np.testing.assert_allclose(outputs["kind"].sum(1), 1, 0.01)
 
 
+@pytest.mark.slow
 def test_inspection():
     task = small("bfloat16")
     ts = start(task, X)
@@ -289,7 +296,7 @@ def test_inspection():
 
 
 # --------------------------------------------------------------------------------------------------------- descriptions
-@pytest.mark.parametrize("dtype", HALF)
+@pytest.mark.parametrize("dtype", some(HALF, "float16"))
 def test_saved_loaded_and_continued(dtype, tmp_path):
     task = task_with_overflow(dtype)
     data = {"data": (X, 1000 * X[:, :1]), "epochs": 4, "batch_size": 5, "verbose": 0}

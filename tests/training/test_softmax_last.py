@@ -353,7 +353,7 @@ ENDINGS = {
 }
 
 
-QUICK = ("logits", "mean", "model", "nested")
+QUICK = ("logits", "mean")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in ENDINGS])

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from helpers import few
 
 import fnn
 
@@ -39,7 +40,7 @@ def test_images_without_flatten_and_without_dense():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("make", RECURRENT)
+@pytest.mark.parametrize("make", few(RECURRENT))
 def test_sequences_for_one_target(make, loss):
     match = r"For one output per example, leave return_sequences=True out of layer '[a-z_]+_1'\.$"
     with pytest.raises(fnn.InputError, match=match) as caught:

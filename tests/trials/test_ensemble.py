@@ -82,6 +82,7 @@ def test_members_can_share_one_order():
     assert np.abs(same[0].params["dense"]["kernel"] - train(epochs=2)[0].params["dense"]["kernel"]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_bootstrap_draws_rows_with_replacement_for_each_member():
     task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.01))
     x, weights = RNG.normal(size=(600, 1)).astype("float32"), RNG.uniform(0.5, 2, 600).astype("float32")

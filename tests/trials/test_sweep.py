@@ -81,6 +81,7 @@ def test_one_program_gives_one_result_bit_for_bit(parts, second):
     jax.tree.map(np.testing.assert_array_equal, parts.states[3 + second.order[0]].params, second.ts.params)
 
 
+@pytest.mark.slow
 def test_any_number_can_vary_and_a_member_equals_its_own_run():
     """A seed, hyper-parameters of the optimizer, dropout, a penalty, weights of the data, and the fold."""
     parts = fnn.data.folds(0, 48, 5)

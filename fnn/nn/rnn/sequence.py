@@ -104,7 +104,12 @@ class _Static(NamedTuple):
 
 
 def _scan(
-    plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None, slopes_of: CellActivations | None
+    plan: _Static,
+    weights: Weights,
+    zx: Array | Rows,
+    carry: Carry,
+    mask: Array | None,
+    slopes_of: CellActivations | None,
 ) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
     """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
 
