@@ -92,7 +92,7 @@ def over_batches(metric, p, t, w, cuts=(5,)):
 
 def some(names, *quick):
     """Parameters of a test, of which the default run takes some and the slow run the others."""
-    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+    return [name if name in quick else _slow(name) for name in names]
 
 
 def few(names, each=3):

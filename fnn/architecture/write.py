@@ -50,11 +50,12 @@ def describe_task(
     if wanted != jax.tree.structure(ts.opt_state):
         hint = "Pass the task that the state was made for."
         fail("save", expected="a state of the task", got="one with the state of another optimizer", hint=hint)
-    writer = Writer(custom, by_own_name=by_own_name)
+    own: dict[str, object] = {}
     if not by_own_name:
         scout = Writer(custom, strict=False)  # finds every function that needs a name, for one message
         scout.value(task, "save")
-        writer.own = scout.own
+        own = scout.own
+    writer = Writer(custom, by_own_name=by_own_name, own=own)
     written = writer.value(task, "save")
     trees = {
         name: writer.value(jax.tree.map(lambda _: 0, getattr(ts, name)), f"save, {kind}")
@@ -87,10 +88,17 @@ class Writer:
       defaults: by constructor met so far, the default of each argument.
     """
 
-    def __init__(self, custom: Mapping[str, object], *, strict: bool = True, by_own_name: bool = False) -> None:
+    def __init__(
+        self,
+        custom: Mapping[str, object],
+        *,
+        strict: bool = True,
+        by_own_name: bool = False,
+        own: Mapping[str, object] | None = None,
+    ) -> None:
         self.custom = {EqualityKey.of(value): name for name, value in custom.items()}
         self.strict, self.by_own_name = strict, by_own_name
-        self.own: dict[str, object] = {}
+        self.own: dict[str, object] = dict(own or {})
         self.arrays: list[AnyArray] = []
         self.defaults: dict[str, dict[str, Json]] = {}
 

@@ -144,13 +144,13 @@ class Shuffled(_Passes):
     def _shuffle(self, rng: np.random.Generator) -> Iterator[PyTree]:
         """One pass: each new row replaces a random row of the buffer, which is given instead."""
         buffer: PyTree = None
-        filled, out = 0, _Rebatcher(self.batch_size)
+        filled, out = 0, _Rebatcher(self.batch_size or 0)
         for number, batch in enumerate(self.batches):
             batch = jax.tree.map(np.asarray, _converted(batch, f"Shuffled, batch {number}"))
             length = _checked_length(number, batch, buffer)
             if buffer is None:
                 buffer = jax.tree.map(lambda a: np.empty((self.rows, *a.shape[1:]), a.dtype), batch)
-                out.size = out.size or length
+                out = _Rebatcher(self.batch_size or length)
             first = min(length, self.rows - filled)
             _write_rows(buffer, np.arange(filled, filled + first), _taken(batch, slice(0, first)))
             filled += first
@@ -186,8 +186,8 @@ def _converted(batch: PyTree, where: str) -> PyTree:
 class _Rebatcher:
     """Collects rows in parts of any length and returns them in batches of one size."""
 
-    def __init__(self, size: int | None) -> None:
-        self.size, self.parts, self.count = size or 0, list[PyTree](), 0
+    def __init__(self, size: int) -> None:
+        self.size, self.parts, self.count = size, list[PyTree](), 0
 
     def add(self, part: PyTree) -> None:
         self.parts.append(part)

@@ -50,8 +50,17 @@ class CheckpointError(OSError):
       history: the `History` up to it.
     """
 
-    ts: TrainState | None = None
-    history: History | None = None
+    def __init__(
+        self,
+        errno: int | None,
+        message: str,
+        path: str,
+        *,
+        ts: TrainState | None = None,
+        history: History | None = None,
+    ) -> None:
+        super().__init__(errno, message, path)
+        self.ts, self.history = ts, history
 
 
 class RunPosition(NamedTuple):
@@ -161,7 +170,7 @@ class Checkpoints:
         within = None
         if about["start"] is not None:
             first_step, done = about["start"]
-            within = EpochPosition(first_step, done, _below("totals", beside))
+            within = EpochPosition(first_step=first_step, done=done, totals=_below("totals", beside))
         memories = []
         for i, (callback, memory) in enumerate(zip(self.callbacks, about["callbacks"], strict=True)):
             if isinstance(callback, PureCallback) and memory is not None:
@@ -171,7 +180,7 @@ class Checkpoints:
         for callback, memory in zip(self.callbacks, memories, strict=True):
             callback.restore(memory)
         history = History({name: list(values) for name, values in (info.history or {}).items()})
-        return RunPosition(state, history, within_epoch=within, **{name: about[name] for name in _PLAIN})
+        return RunPosition(ts=state, history=history, within_epoch=within, **{name: about[name] for name in _PLAIN})
 
     def _compare(self, where: str, theirs: Mapping[str, object], path: str) -> None:
         """Refuse the checkpoint of another run, from its settings."""
@@ -227,9 +236,8 @@ class Checkpoints:
             last = f"the last good checkpoint is {good[-1]!r}" if good else "there is no earlier checkpoint"
             reason = error.strerror if isinstance(error, OSError) else str(error)
             message = f"{reason}; {last}; the current state is .ts of this error, its history .history"
-            wrapped = CheckpointError(getattr(error, "errno", None), message, path)
-            wrapped.ts, wrapped.history = position.ts, position.history
-            raise wrapped from error
+            number = getattr(error, "errno", None)
+            raise CheckpointError(number, message, path, ts=position.ts, history=position.history) from error
         if self.keep is not None:
             for old in self.paths()[: -self.keep]:
                 with contextlib.suppress(OSError):  # another program may be reading it; it is removed the next time

@@ -49,7 +49,7 @@ def dynamic_loss_scale(
     - After ``growth_interval`` steps with finite gradients in a row, the scale is doubled.
 
     The scale stays between 2^-24 and 2^24. At 2^-24, gradients that are not finite cannot be fixed by a smaller scale:
-    the step is then made, so that `fnn.fit` with ``check="finite"`` reports it.
+    the step is then applied, so that `fnn.fit` with ``check="finite"`` reports it.
 
     Args:
       optimizer: an `Optimizer`, optax's, or a name. Its ``update`` must return a state of the shapes and dtypes that
@@ -83,16 +83,16 @@ def dynamic_loss_scale(
             expected = "a state from dynamic_loss_scale(...).init(params)"
             fail("dynamic_loss_scale", expected=expected, got=kind_of(state))
         finite = all_finite(grads)
-        made = finite | (state.loss_scale <= SMALLEST)
+        applied = finite | (state.loss_scale <= SMALLEST)
         # Zeros, since a derivative through a NaN that is not selected is NaN.
-        harmless = jax.tree.map(lambda g: jnp.where(made, g, jnp.zeros_like(g)), grads)
+        harmless = jax.tree.map(lambda g: jnp.where(applied, g, jnp.zeros_like(g)), grads)
         updates, new = inner.update(harmless, state.inner, params)
         _check_same(state.inner, new)
         # Adding -0.0 keeps every bit; adding 0.0 would turn -0.0 into 0.0.
-        updates = jax.tree.map(lambda u: jnp.where(made, u, jnp.full_like(u, -0.0)), updates)
+        updates = jax.tree.map(lambda u: jnp.where(applied, u, jnp.full_like(u, -0.0)), updates)
         scale, good = _next_scale(state, finite, growth_interval)
-        skipped = state.skipped + (~made).astype(jnp.int32)
-        return updates, LossScaleState(scale, good, skipped, chosen(made, new, state.inner))
+        skipped = state.skipped + (~applied).astype(jnp.int32)
+        return updates, LossScaleState(scale, good, skipped, chosen(applied, new, state.inner))
 
     return wrapper(inner, init, update)
 
@@ -102,15 +102,15 @@ def loss_scale_of(opt_state: PyTree) -> Array | None:
     return opt_state.loss_scale if isinstance(opt_state, LossScaleState) else None
 
 
-def was_made(before: PyTree, after: PyTree) -> Array | None:
+def was_applied(before: PyTree, after: PyTree) -> Array | None:
     """Whether the update between two states of an optimizer was made and not skipped; None without a loss scale."""
     # The protocol of optimizers has no room for a flag, but a skipped step, and no other, raises the count.
     return after.skipped == before.skipped if isinstance(after, LossScaleState) else None
 
 
-def chosen(made: Array, new: PyTree, old: PyTree) -> PyTree:
-    """The new tree if a step was made, else the old one."""
-    return jax.tree.map(lambda a, b: jnp.where(made, a, b), new, old)
+def chosen(applied: Array, new: PyTree, old: PyTree) -> PyTree:
+    """The new tree if a step was applied, else the old one."""
+    return jax.tree.map(lambda a, b: jnp.where(applied, a, b), new, old)
 
 
 def _next_scale(state: LossScaleState, finite: Array, growth_interval: int) -> tuple[Array, Array]:

@@ -13,8 +13,7 @@
 | `by_row`, `everywhere` | any arrays: divided by rows; whole on every device | wherever these are needed |
 
 "Moved" means with `jax.device_put`; everything else is a constraint inside a compiled step. Without a mesh, data goes
-to the default device, and the others return their argument, except `gathered`, which orders the updates, and `homes`,
-which needs a mesh.
+to the default device, and the others return their argument, except `homes`, which needs a mesh.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path
 from .._core.typed import tree_map, with_sharding_constraint
 from .._core.types import Array, PyTree
-from .._core.xla import after_all
 from .batch import Batch, InBatches, rows_of
 from .state import TrainState, check_state, check_task
 from .task import Task
@@ -128,13 +126,10 @@ def gathered(task: Task, grads: PyTree) -> PyTree:
 
     They are summed whole and then divided, which takes one collective operation for all of them: left to itself, the
     compiler divides the work of each product differently, and can be slower than one device.
-
-    This is also the point at which all gradients exist, so without a mesh it does a second, unrelated job: `after_all`
-    orders the updates after the backward pass, which saves copies on a CPU and changes no value.
     """
     placement = task.placement
     if placement is None:
-        return after_all(grads)
+        return grads
     if placement.fully_sharded:
         grads = everywhere(placement, grads)
     return with_sharding_constraint(grads, map_with_path(placement.of_parameter, grads))

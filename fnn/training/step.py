@@ -10,8 +10,9 @@ from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
 from .._core.typed import jit
 from .._core.types import Array, PyTree
+from .._core.xla import after_all
 from ..optimizers.base import apply_updates
-from ..optimizers.loss_scale import chosen, loss_scale_of, was_made
+from ..optimizers.loss_scale import chosen, loss_scale_of, was_applied
 from ..optimizers.transforms import frozen_paths
 from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
 from .checks import check_opt_state, check_params
@@ -48,14 +49,16 @@ def step_and_totals(task: Task, ts: TrainState, batch: Batch, valid: Array | Non
     with placing(task.placement):
         grads, state, totals = gradients(task, ts, batch, valid)
     with jax.named_scope("update"):
-        updates, opt_state = task.optimizer.update(gathered(task, grads), ts.opt_state, ts.params)
+        # Without a mesh, updates after all gradients save copies on a CPU; with one, that would divide the all-reduce.
+        grads = after_all(grads) if task.placement is None else gathered(task, grads)
+        updates, opt_state = task.optimizer.update(grads, ts.opt_state, ts.params)
         params = apply_updates(ts.params, updates)
         if task.model.constraint is not None:
             params = _constrained_where_trained(task, ts.params, params)
-        if task.constraint is not None:
+        if task.constraint is not None:  # its own pattern says what it acts on, frozen or not
             params = task.constraint(params)
-        if (made := was_made(ts.opt_state, opt_state)) is not None:
-            params, state = chosen(made, (params, state), (ts.params, ts.state))
+        if (applied := was_applied(ts.opt_state, opt_state)) is not None:
+            params, state = chosen(applied, (params, state), (ts.params, ts.state))
     ts = at_home(task, TrainState(params, state, opt_state, ts.key, ts.step + 1))
     return ts, everywhere(task.placement, totals)
 

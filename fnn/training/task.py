@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core.checks import check_accepts, refuse_uncalled, renamed
 from .._core.described import Config, Described, in_words, unshared, written
@@ -18,7 +20,7 @@ from .._core.types import Array, DType, PyTree
 from ..metrics.metric import Metric
 from ..nn.layer import Layer, call_hint
 from ..nn.precision import in_dtype
-from ..optimizers.base import OptimizerLike, check_rule
+from ..optimizers.base import OptimizerLike, check_rule, get_hyper
 from ..optimizers.loss_scale import dynamic_loss_scale
 from ..optimizers.rules import get_optimizer, is_optimizer
 from .outputs import LossTree, MetricTree, OutputLoss, Path, as_tuple, is_named, parse_outputs
@@ -176,6 +178,14 @@ class Task(Described):
         """The constraint of the model's layers and that of the task, those that there are."""
         return tuple(constraint for constraint in (self.model.constraint, self.constraint) if constraint is not None)
 
+    def initial_hyper(self, params: PyTree) -> list[dict[str, np.ndarray]]:
+        """The hyper-parameters by path with which its optimizer, and then each former one, begins; found once."""
+        if "_initial_hyper" not in vars(self):
+            found = [_initial_hyper(optimizer, params) for optimizer in (self.optimizer, *self.former)]
+            object.__setattr__(self, "_initial_hyper", found)
+        known: list[dict[str, np.ndarray]] = vars(self)["_initial_hyper"]
+        return known
+
     @property
     def traced(self) -> bool:
         """Whether a part holds traced values, such as an optimizer made inside a trial."""
@@ -197,6 +207,15 @@ def _compute_dtype(dtype: DType) -> str:
         hint = 'Enable it first: jax.config.update("jax_enable_x64", True).'
         fail("Task", expected="a compute_dtype that JAX has enabled", got="float64", hint=hint)
     return name
+
+
+def _initial_hyper(optimizer: OptimizerLike, params: PyTree) -> dict[str, np.ndarray]:
+    """The hyper-parameters with which an optimizer begins, by path; empty if it rejects these parameters."""
+    # Only the paths of the parameters matter.
+    with contextlib.suppress(Exception), jax.ensure_compile_time_eval():
+        small = jax.tree.map(lambda a: jnp.asarray(np.zeros((1,) * len(a.shape), a.dtype)), params)
+        return {name: np.asarray(value) for name, value in paths(get_hyper(optimizer.init(small))).items()}
+    return {}
 
 
 def _with_loss_scale(optimizer: OptimizerLike) -> OptimizerLike:

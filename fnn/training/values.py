@@ -8,7 +8,6 @@ import weakref
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._core.checks import is_concrete
@@ -19,7 +18,7 @@ from .._core.warn import warn
 from ..losses.facts import check_targets, facts_of
 from ..metrics.names import check_labels
 from ..nn.masks import Masked
-from ..optimizers.base import OptimizerLike, get_hyper
+from ..optimizers.base import get_hyper
 from .batch import Batch, Signature, rows_that_count
 from .checks import check_part
 from .outputs import OutputLoss
@@ -116,27 +115,10 @@ def warn_of_former_hyper(where: str, task: Task, ts: TrainState, *, wait: bool =
 
 def _stale(task: Task, ts: TrainState, have: dict[str, Array]) -> Iterator[tuple[str, float, float]]:
     """Hyper-parameters that the state has from a former optimizer: the name, that value, and the one of the task."""
-    now, *before = _described(task, ts.params)
+    now, *before = task.initial_hyper(ts.params)
     if now.keys() != have.keys():  # the state of another optimizer, which is refused
         return
     for name, leaf in have.items():
         value, own = np.asarray(leaf), now[name]
         if value.shape == () and own != value and any(former.get(name) == value for former in before):
             yield name, float(value), float(own)
-
-
-def _described(task: Task, params: PyTree) -> list[dict[str, np.ndarray]]:
-    """The hyper-parameters of the task's optimizer and of former ones, by path; kept with the task."""
-    kept: list[dict[str, np.ndarray]] | None = vars(task).get("former_hyper")
-    if kept is None:
-        kept = vars(task)["former_hyper"] = [_hyper(one, params) for one in (task.optimizer, *task.former)]
-    return kept
-
-
-def _hyper(optimizer: OptimizerLike, params: PyTree) -> dict[str, np.ndarray]:
-    """The hyper-parameters with which an optimizer begins, by path; none of one that these parameters do not suit."""
-    # Only the paths of the parameters matter.
-    with contextlib.suppress(Exception), jax.ensure_compile_time_eval():
-        small = jax.tree.map(lambda a: jnp.asarray(np.zeros((1,) * len(a.shape), a.dtype)), params)
-        return {name: np.asarray(value) for name, value in paths(get_hyper(optimizer.init(small))).items()}
-    return {}

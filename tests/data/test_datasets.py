@@ -178,7 +178,9 @@ def server():
 def publish(monkeypatch, dataset, contents, bases):
     """Let the files of a data set lie under each base address."""
     digest = {name: hashlib.sha256(body).hexdigest() for name, body in contents.items()}
-    files = {name: download.RemoteFile(name, f"sha256:{digest[name]}", tuple(b + name for b in bases)) for name in contents}
+    files = {
+        name: download.RemoteFile(name, f"sha256:{digest[name]}", tuple(b + name for b in bases)) for name in contents
+    }
     monkeypatch.setitem(download.SOURCES, dataset, files)
 
 

@@ -8,7 +8,7 @@ import hypothesis.strategies as st
 import jax
 import numpy as np
 import pytest
-from helpers import few
+from helpers import few, some
 
 import fnn
 
@@ -151,7 +151,7 @@ def keras_s(callback, values, rate=0.1):
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-@pytest.mark.parametrize("min_delta", [0.0, 0.125])
+@pytest.mark.parametrize("min_delta", some([0.0, 0.125], 0.125))
 @pytest.mark.parametrize("patience", few([0, 1, 2, 5]))
 def test_callbacks_act_in_the_same_epochs_as_in_keras(patience, min_delta, mode):
     for seed in range(3):

@@ -78,6 +78,7 @@ def test_a_padded_batch_equals_the_smaller_batch(independent, data, chunk_bytes)
     np.testing.assert_allclose(got[1]["accuracy"], history["accuracy"], 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("most", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 64])
 def test_a_stream_whose_last_batch_is_padded(independent, data, most, monkeypatch):
     gather(monkeypatch, most)
@@ -264,6 +265,7 @@ def gather(monkeypatch, most):
     monkeypatch.setattr(streams.StreamSource, "_idle", lambda self: self.most == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "pieces"),
     [

@@ -395,8 +395,9 @@ def macro(t, p, weights=None):
 @pytest.mark.parametrize(
     ("kind", "steps"),
     [
-        *((kind, None) for kind in ("logits", "probabilities", "logistic")),
         ("logits", 4),
+        ("probabilities", None),
+        *(pytest.param(kind, None, marks=pytest.mark.slow) for kind in ("logits", "logistic")),
         *(pytest.param(kind, 4, marks=pytest.mark.slow) for kind in ("probabilities", "logistic")),
     ],
 )
@@ -445,8 +446,8 @@ def test_all_labels_true_and_predicted():
 @pytest.mark.parametrize(
     ("dtype", "weighted"),
     [
-        ("int64", False),
         ("float32", True),
+        pytest.param("int64", False, marks=pytest.mark.slow),
         pytest.param("bool", True, marks=pytest.mark.slow),
         pytest.param("float64", False, marks=pytest.mark.slow),
     ],

@@ -70,12 +70,12 @@ def check_against_plain(kind, dtype, numbers, seed, reverse, masked, use_bias, w
     ("kind", "dtype", "reverse", "masked", "use_bias", "with_carry"),
     [
         ("simple_rnn", "float64", True, True, True, True),
-        ("simple_rnn", "bfloat16", False, False, False, False),
+        pytest.param("simple_rnn", "bfloat16", False, False, False, False, marks=pytest.mark.slow),
         ("lstm", "float64", False, True, True, True),
         ("lstm", "bfloat16", True, False, False, True),
         ("gru", "float64", True, True, True, False),
-        ("gru", "bfloat16", False, False, False, True),
-        ("gru_before", "float32", True, True, False, True),
+        pytest.param("gru", "bfloat16", False, False, False, True, marks=pytest.mark.slow),
+        pytest.param("gru_before", "float32", True, True, False, True, marks=pytest.mark.slow),
         ("gru_before", "float64", False, False, True, False),
     ],
 )

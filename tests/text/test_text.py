@@ -551,6 +551,7 @@ def weights_of_endings():
     return jax.tree.map(lambda a: 9 * np.asarray(a), params), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [("argument", "jax"), pytest.param(("layer",), marks=pytest.mark.slow)])
 def test_generation_from_probabilities_equals_generation_from_logits(names):
     vocabulary, models = text.Vocabulary.of("abcd"), endings()

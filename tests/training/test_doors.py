@@ -59,7 +59,7 @@ def by_door(doors):
 
 
 # -------------------------------------------------------------------------------------------------- another optimizer
-@pytest.mark.parametrize("door", some(TRAIN, "fit", "run"))
+@pytest.mark.parametrize("door", some(TRAIN, "fit"))
 def test_a_state_with_the_rate_of_a_replaced_optimizer_warns(door):
     message = rf"{door}: the state holds learning_rate 0.1, .* the task's own has 0.001.*set_hyper\(ts, learning_rate="
     with pytest.warns(RuntimeWarning, match=message):
@@ -68,8 +68,9 @@ def test_a_state_with_the_rate_of_a_replaced_optimizer_warns(door):
     assert fnn.fingerprint(warned.params) == fnn.fingerprint(same.params)  # the values of the state count
 
 
-@by_door(TRAIN)
-def test_values_that_were_set_do_not_warn(call):
+@pytest.mark.parametrize("door", some(TRAIN, "fit"))
+def test_values_that_were_set_do_not_warn(door):
+    call = TRAIN[door]
     for task, ts in (
         (TASK, fnn.set_hyper(state(), learning_rate=1e-3)),
         (SLOW, fnn.set_hyper(state(), learning_rate=1e-3)),

@@ -86,6 +86,7 @@ def test_training_matches_keras(task, ts, weights):
             np.testing.assert_allclose(after.params[name][want], got, 2e-5, 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weights", [pytest.param(None, marks=pytest.mark.slow), WEIGHTS])
 def test_the_loss_is_the_weighted_sum(task, ts, weights):
     data = (X, Y) if weights is None else (X, Y, weights)

@@ -49,6 +49,7 @@ def same(a, b):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case", ["classes", *(pytest.param(c, marks=pytest.mark.slow) for c in ("one label", "one-hot", "labels", "signs"))]
 )
