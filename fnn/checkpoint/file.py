@@ -96,7 +96,7 @@ def with_ending(name: str) -> str:
     return name if name.lower().endswith(ENDING) else name + ENDING
 
 
-def bytes_of(array: np.ndarray) -> memoryview:
+def memory_of(array: np.ndarray) -> memoryview:
     """The memory of a contiguous array, not a copy."""
     return array.reshape(-1).view(np.uint8).data
 
@@ -231,7 +231,7 @@ def widens(name: str, ours: np.dtype, theirs: np.dtype) -> bool:
 def restored(file: File, theirs: str, name: str, ours: ArraySpec | np.ndarray | np.generic | complex) -> PyTree:
     """A leaf of the file, with its checksum verified, as the same type of value as ``ours``."""
     leaf, raw = file.leaves[theirs], file.get(theirs)
-    if (raw.dtype, raw.shape) != layout(leaf.dtype, leaf.shape) or checksum(bytes_of(raw)) != leaf.checksum:
+    if (raw.dtype, raw.shape) != layout(leaf.dtype, leaf.shape) or checksum(memory_of(raw)) != leaf.checksum:
         raise _damaged(file.place, f"a damaged one: {theirs!r} does not match its checksum")
     array = raw.reshape(-1).view(leaf.dtype).reshape(leaf.shape)
     if leaf.key is None and not isinstance(ours, NUMBERS) and widens(name, ours.dtype, array.dtype):

@@ -29,10 +29,10 @@ from .file import (
     NATIVE,
     NUMBERS,
     OF_TASK,
-    bytes_of,
     check_custom,
     checksum,
     layout,
+    memory_of,
     with_ending,
 )
 
@@ -142,7 +142,7 @@ def save_with(
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     head = struct.pack("<Q", len(encoded)) + encoded
-    write_whole(with_ending(given), target, itertools.chain([head], (bytes_of(array) for _, array in arrays)))
+    write_whole(with_ending(given), target, itertools.chain([head], (memory_of(array) for _, array in arrays)))
 
 
 def _prepared(tree: PyTree, prefix: str = "", **marks: bool) -> dict[str, tuple[np.ndarray, dict[str, object]]]:
@@ -172,7 +172,7 @@ def _prepare(name: str, leaf: object, marks: dict[str, bool]) -> tuple[np.ndarra
     if array.dtype.kind not in "biufc" and not jnp.issubdtype(array.dtype, jnp.number):
         fail(f"save, leaf {name!r}", expected="numbers or booleans", got=describe(array))
     array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
-    about |= {"dtype": array.dtype.name, "shape": list(array.shape), "checksum": checksum(bytes_of(array))}
+    about |= {"dtype": array.dtype.name, "shape": list(array.shape), "checksum": checksum(memory_of(array))}
     return array, about | marks
 
 

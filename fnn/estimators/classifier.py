@@ -22,7 +22,7 @@ from ..losses.common import Loss
 from ..losses.facts import LOSSES, base, facts_of, get_loss, loss_name, of_classes, several_labels
 from ..optimizers.base import OptimizerLike
 from ..training.task import Task
-from .network import Model, NetworkEstimator, loss_of
+from .network import Model, NetworkEstimator, only_loss_of
 
 # scikit-learn has no types.
 _available_if: Callable[[Callable[[Classifier], bool]], Callable[[F], F]] = available_if
@@ -170,13 +170,13 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         return {"loss": loss, "metrics": ("accuracy",)}
 
     def _targets(self, task: Task, y: np.ndarray) -> np.ndarray:
-        yes_or_no = several_labels(loss_of(task))
-        self._check_loss(loss_of(task), yes_or_no)
+        yes_or_no = several_labels(only_loss_of(task))
+        self._check_loss(only_loss_of(task), yes_or_no)
         numbers = y if self._several else self._numbers(y)
         if yes_or_no:
             labels = numbers.reshape(len(y), -1).astype(np.float32)
-            return 2 * labels - 1 if base(loss_of(task)) is logistic else labels
-        one_hot = of_classes(loss_of(task)) and not loss_name(loss_of(task)).startswith("sparse")
+            return 2 * labels - 1 if base(only_loss_of(task)) is logistic else labels
+        one_hot = of_classes(only_loss_of(task)) and not loss_name(only_loss_of(task)).startswith("sparse")
         return np.eye(len(self.classes_), dtype=np.float32)[numbers] if one_hot else numbers.astype(np.int32)
 
     def _check_loss(self, loss: Loss, yes_or_no: bool) -> None:
@@ -224,7 +224,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
         """Whether outputs stand for probabilities, as far as the loss is known; an `AttributeError` if not."""
         made = self.model if isinstance(self.model, Task) else None
         task = getattr(self, "task_", made)
-        loss = self.loss if task is None or self.loss is not None else loss_of(task)
+        loss = self.loss if task is None or self.loss is not None else only_loss_of(task)
         if loss is not None and facts_of(get_loss(loss)).margin:
             name = loss_name(get_loss(loss))
             raise AttributeError(f"The loss {name!r} gives margins, not probabilities. Use decision_function.")
@@ -236,7 +236,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
 
         There is no such method with a loss of margins, such as "hinge": use `decision_function`.
         """
-        outputs, loss = self._outputs(X), loss_of(self.task_)
+        outputs, loss = self._outputs(X), only_loss_of(self.task_)
         ready = self._ends_in_probabilities
         p: np.ndarray
         if several_labels(loss):
@@ -249,7 +249,7 @@ class Classifier(ClassifierMixin, NetworkEstimator):
     def predict_log_proba(self, X: ArrayLike) -> np.ndarray:
         """The logarithms of `predict_proba`, computed from logits, which keeps them finite; (rows, classes)."""
         scores = self._outputs(X, logits=True)
-        if not several_labels(loss_of(self.task_)):
+        if not several_labels(only_loss_of(self.task_)):
             logs: np.ndarray = log_softmax(scores, 1)
             return logs
         yes = log_expit(scores)

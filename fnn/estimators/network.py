@@ -53,7 +53,7 @@ def mlp(
     return Sequential(Flatten(), *layers, Dense(outputs))
 
 
-class Rows(NamedTuple):
+class RowChoice(NamedTuple):
     """The rows of a data set that a fit uses, and their weights.
 
     Attributes:
@@ -75,7 +75,7 @@ class Rows(NamedTuple):
         return taken(self.train, self.train_weight), None if self.stop is None else taken(self.stop, self.stop_weight)
 
 
-def loss_of(task: Task) -> Loss:
+def only_loss_of(task: Task) -> Loss:
     """The one loss of a task."""
     return task.parts[0].loss
 
@@ -169,7 +169,7 @@ class NetworkEstimator(BaseEstimator):
         given = {name: getattr(self, name) for name in ("loss", "optimizer") if getattr(self, name) is not None}
         known = get_loss(given["loss"]) if "loss" in given else None
         if known is None and isinstance(self.model, Task):
-            known = loss_of(self.model)
+            known = only_loss_of(self.model)
         made = self._made(self._count(known))
         layer = made.model if isinstance(made, Task) else made
         self._input_dtype = _input_dtype(layer, X)
@@ -178,11 +178,11 @@ class NetworkEstimator(BaseEstimator):
         task = made.replace(**given) if isinstance(made, Task) else Task(made, **{**self._defaults(found), **given})
         if task.parts[0].path:
             fail(type(self).__name__, expected="a task with one loss", got="losses by output")
-        if found != (count := self._count(loss_of(task))):
+        if found != (count := self._count(only_loss_of(task))):
             hint = f"End it with Dense({count}), or pass a function: lambda outputs: fnn.Sequential(...)."
             got = describe(out) if hasattr(out, "shape") else kind_of(out)
             fail(type(self).__name__, expected=f"a model with outputs (batch, {count})", got=got, hint=hint)
-        self._ends_in_probabilities = expects(loss_of(task)) == "probabilities" or ending.in_probabilities
+        self._ends_in_probabilities = expects(only_loss_of(task)) == "probabilities" or ending.in_probabilities
         return task
 
     def _made(self, outputs: int) -> Layer | Task:
@@ -256,7 +256,7 @@ class NetworkEstimator(BaseEstimator):
         """Targets in the form that the loss takes."""
         raise NotImplementedError
 
-    def _rows(self, task: Task, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, of: np.ndarray) -> Rows:
+    def _rows(self, task: Task, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None, of: np.ndarray) -> RowChoice:
         """Which of the rows ``of`` to train on: those of weight 0 are left out, some held out for early stopping."""
         check_flags(type(self).__name__, early_stopping=self.early_stopping)
         rows, stop = of if weight is None else of[weight[of] > 0], None
@@ -266,9 +266,9 @@ class NetworkEstimator(BaseEstimator):
             )
         elif len(rows) <= self.batch_size and task.model.per_example:
             rows, weight = _distinct(rows, x, y, weight)
-        return Rows(rows, _with_mean_one(rows, weight), stop, _with_mean_one(stop, weight))
+        return RowChoice(rows, _with_mean_one(rows, weight), stop, _with_mean_one(stop, weight))
 
-    def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: Rows, epochs: int) -> Self:
+    def _train(self, task: Task, ts: TrainState, x: np.ndarray, y: np.ndarray, rows: RowChoice, epochs: int) -> Self:
         data, validation = rows.take(x, y)
         self.state_, self.history_ = fit(
             task,
@@ -283,13 +283,13 @@ class NetworkEstimator(BaseEstimator):
         self.task_ = task
         return self
 
-    def _callbacks(self, rows: Rows) -> list[Callback]:
+    def _callbacks(self, rows: RowChoice) -> list[Callback]:
         given = list(self.callbacks) if isinstance(self.callbacks, Iterable) else [self.callbacks]
         return given if rows.stop is None else [early_stopping(patience=self.patience), *given]
 
     def _partial(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Self:
         """One more epoch, from the state of the last training if there is one."""
-        rows = Rows(np.arange(len(y)), _with_mean_one(np.arange(len(y)), weight), None, None)
+        rows = RowChoice(np.arange(len(y)), _with_mean_one(np.arange(len(y)), weight), None, None)
         if hasattr(self, "state_"):
             task, ts = self.task_, self.state_
             x, targets = np.asarray(X, self._input_dtype), self._targets(task, y)
@@ -365,7 +365,7 @@ def _with_logits(task: Task) -> Task:
 
     They are the input of a last softmax or sigmoid, which tells rows apart whose probabilities are all 0 or 1.
     """
-    model, loss = task.model, loss_of(task)
+    model, loss = task.model, only_loss_of(task)
 
     def apply(params: PyTree, state: PyTree, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         with noting_inputs():

@@ -16,7 +16,7 @@ from ..losses.common import Loss
 from ..losses.facts import GAUSSIAN, facts_of, loss_name, of_classes, several_labels
 from ..losses.gaussian import gaussian_moments
 from ..training.task import Task
-from .network import NetworkEstimator, loss_of
+from .network import NetworkEstimator, only_loss_of
 
 
 class Regressor(RegressorMixin, NetworkEstimator):
@@ -76,8 +76,8 @@ class Regressor(RegressorMixin, NetworkEstimator):
         return {"loss": "mse"}
 
     def _targets(self, task: Task, y: np.ndarray) -> np.ndarray:
-        if of_classes(loss_of(task)) or several_labels(loss_of(task)):
-            got = f"the loss {loss_name(loss_of(task))!r}"
+        if of_classes(only_loss_of(task)) or several_labels(only_loss_of(task)):
+            got = f"the loss {loss_name(only_loss_of(task))!r}"
             fail("Regressor", expected="a loss of numbers, such as 'mse'", got=got, hint="Use fnn.Classifier.")
         return y.reshape(len(y), -1).astype(jnp.result_type(float))
 
@@ -91,10 +91,10 @@ class Regressor(RegressorMixin, NetworkEstimator):
         """
         outputs = self._outputs(X)
         shape = (len(outputs), *self._target_shape)
-        if facts_of(loss_of(self.task_)).outputs == GAUSSIAN:
+        if facts_of(only_loss_of(self.task_)).outputs == GAUSSIAN:
             mean, variance = (np.asarray(part).reshape(shape) for part in gaussian_moments(jnp.asarray(outputs)))
             return (mean, np.sqrt(variance)) if return_std else mean
         if return_std:
-            got = f"the loss {loss_name(loss_of(self.task_))!r}"
+            got = f"the loss {loss_name(only_loss_of(self.task_))!r}"
             fail("predict", expected="the loss 'gaussian_nll' with return_std", got=got)
         return outputs.reshape(shape)

@@ -24,7 +24,7 @@ from ..training.run import run
 from ..training.segments import map_batches
 from ..trials.results import Config, Sweep
 from ..trials.sweep import sweep
-from .network import NetworkEstimator, Rows
+from .network import NetworkEstimator, RowChoice
 
 Grid = Mapping[str, Sequence[object]] | Sequence[Mapping[str, Sequence[object]]]
 Split = tuple[np.ndarray, np.ndarray]
@@ -44,7 +44,7 @@ class TrialFold(NamedTuple):
     """
 
     number: int
-    rows: Rows
+    rows: RowChoice
     test: np.ndarray
 
     @property

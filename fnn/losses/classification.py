@@ -13,10 +13,10 @@ from .._core.norms import below_maximum
 from .._core.typed import finfo
 from .._core.types import Array, Scalar
 from ..nn.activations import log_softmax, sigmoid, softplus
-from .common import EPSILON, FLOATING_HINT, align, mean_per_example, of_pairs
+from .common import EPSILON, FLOATING_HINT, align, mean_per_example, taking_pairs
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def binary_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
@@ -38,7 +38,7 @@ def binary_crossentropy(
     return mean_per_example(_binary_crossentropies(p, _smoothed(t, label_smoothing, 2), from_logits))
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def categorical_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
@@ -61,7 +61,7 @@ def categorical_crossentropy(
     return mean_per_example(jnp.sum(_weighted(t, -_log_probabilities(p, from_logits)), -1))
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def sparse_categorical_crossentropy(
     predictions: Array, targets: Array, *, from_logits: bool = True, label_smoothing: Scalar = 0.0
@@ -93,7 +93,7 @@ def sparse_categorical_crossentropy(
     return mean_per_example(_nan_outside(values, inside))
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def binary_focal_crossentropy(
     predictions: Array,
@@ -134,7 +134,7 @@ def binary_focal_crossentropy(
     return mean_per_example(values)
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def categorical_focal_crossentropy(
     predictions: Array,
@@ -160,7 +160,7 @@ def categorical_focal_crossentropy(
     return mean_per_example(_focal(p, t, alpha, gamma, label_smoothing, from_logits))
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def sparse_categorical_focal_crossentropy(
     predictions: Array,
@@ -185,7 +185,7 @@ def sparse_categorical_focal_crossentropy(
     return mean_per_example(_nan_outside(values, inside))
 
 
-@of_pairs
+@taking_pairs
 @flagged
 def kl_divergence(predictions: Array, targets: Array, *, from_logits: bool = True) -> Array:
     """Kullback-Leibler divergence ``sum_k t_k log(t_k / p_k)`` of distributions, the mean of each example, (batch,).
@@ -207,7 +207,7 @@ def kl_divergence(predictions: Array, targets: Array, *, from_logits: bool = Tru
     return mean_per_example(jnp.sum(_weighted(t, jnp.log(jnp.maximum(t, EPSILON)) - log_p), -1))
 
 
-@of_pairs
+@taking_pairs
 def logistic(predictions: Array, targets: Array) -> Array:
     """Logistic loss of labels -1 and +1, ``log(1 + exp(-t f))``, the mean of each example.
 

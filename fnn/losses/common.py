@@ -26,7 +26,7 @@ EPSILON = 1e-7  # Keras's backend epsilon, for losses that divide by data or tak
 P = ParamSpec("P")
 
 
-def of_pairs(fn: Callable[P, Array]) -> Callable[P, Array]:
+def taking_pairs(fn: Callable[P, Array]) -> Callable[P, Array]:
     """Say in the `TypeError` of a call with options alone, such as Keras's ``Huber(delta=2.0)``, what to write."""
 
     @functools.wraps(fn)

@@ -13,7 +13,7 @@ from .._core.errors import describe, fail
 from .._core.typed import finfo
 from .._core.types import Array
 from ..nn.activations import softplus
-from .common import FLOATING_HINT, align, mean_per_example, of_pairs
+from .common import FLOATING_HINT, align, mean_per_example, taking_pairs
 
 MIN_VARIANCE = 1e-6  # as in Lakshminarayanan et al.; no row can then weigh more than a million others
 
@@ -63,7 +63,7 @@ def gaussian_outputs(moments: Gaussians) -> Array:
     return jnp.concatenate([moments.mean, raw.astype(moments.variance.dtype)], -1)
 
 
-@of_pairs
+@taking_pairs
 def gaussian_nll(predictions: Array, targets: Array) -> Array:
     """``-log N(t; m, v)`` of Gaussians whose mean and variance a network predicts, the mean of each example, (batch,).
 

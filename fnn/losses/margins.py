@@ -6,10 +6,10 @@ import jax.numpy as jnp
 
 from .._core.types import Array
 from .classification import check_classes
-from .common import align, mean_per_example, of_pairs
+from .common import align, mean_per_example, taking_pairs
 
 
-@of_pairs
+@taking_pairs
 def hinge(predictions: Array, targets: Array) -> Array:
     """Hinge loss ``max(0, 1 - t f)`` of labels -1 and +1, the mean of each example (a support vector machine's).
 
@@ -23,13 +23,13 @@ def hinge(predictions: Array, targets: Array) -> Array:
     return mean_per_example(_shortfalls("hinge", predictions, targets))
 
 
-@of_pairs
+@taking_pairs
 def squared_hinge(predictions: Array, targets: Array) -> Array:
     """``max(0, 1 - t f)^2``, the mean of each example; labels as for `hinge`, shapes as in `mean_squared_error`."""
     return mean_per_example(jnp.square(_shortfalls("squared_hinge", predictions, targets)))
 
 
-@of_pairs
+@taking_pairs
 def categorical_hinge(predictions: Array, targets: Array) -> Array:
     """``max(0, 1 + max_k (1 - t_k) f_k - sum_k t_k f_k)`` of scores by class, the mean of each example, (batch,).
 

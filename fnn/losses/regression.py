@@ -9,10 +9,10 @@ from .._core.checks import check_range
 from .._core.errors import describe, fail
 from .._core.norms import divided, norm
 from .._core.types import Array, Scalar
-from .common import EPSILON, align, mean_per_example, of_pairs
+from .common import EPSILON, align, mean_per_example, taking_pairs
 
 
-@of_pairs
+@taking_pairs
 def mean_squared_error(predictions: Array, targets: Array) -> Array:
     """``mean((p - t)^2)`` of each example, (batch,).
 
@@ -31,14 +31,14 @@ def mean_squared_error(predictions: Array, targets: Array) -> Array:
     return mean_per_example(jnp.square(p - t))
 
 
-@of_pairs
+@taking_pairs
 def mean_absolute_error(predictions: Array, targets: Array) -> Array:
     """``mean(|p - t|)`` of each example. Shapes and errors as in `mean_squared_error`."""
     p, t = align("mean_absolute_error", predictions, targets)
     return mean_per_example(jnp.abs(p - t))
 
 
-@of_pairs
+@taking_pairs
 def mean_absolute_percentage_error(predictions: Array, targets: Array) -> Array:
     """``100 mean(|p - t| / max(|t|, 1e-7))`` of each example, in percent.
 
@@ -48,7 +48,7 @@ def mean_absolute_percentage_error(predictions: Array, targets: Array) -> Array:
     return 100.0 * mean_per_example(jnp.abs(p - t) / jnp.maximum(jnp.abs(t), EPSILON))
 
 
-@of_pairs
+@taking_pairs
 def mean_squared_logarithmic_error(predictions: Array, targets: Array) -> Array:
     """``mean((log(1 + p) - log(1 + t))^2)`` of each example, with p and t at least 1e-7, as in Keras.
 
@@ -58,7 +58,7 @@ def mean_squared_logarithmic_error(predictions: Array, targets: Array) -> Array:
     return mean_per_example(jnp.square(jnp.log1p(jnp.maximum(p, EPSILON)) - jnp.log1p(jnp.maximum(t, EPSILON))))
 
 
-@of_pairs
+@taking_pairs
 def huber(predictions: Array, targets: Array, *, delta: Scalar = 1.0) -> Array:
     """Huber's loss (1964), quadratic near 0 and linear beyond ``delta``; the mean of each example.
 
@@ -72,7 +72,7 @@ def huber(predictions: Array, targets: Array, *, delta: Scalar = 1.0) -> Array:
     return mean_per_example(0.5 * jnp.square(small) + d * (error - small))
 
 
-@of_pairs
+@taking_pairs
 def log_cosh(predictions: Array, targets: Array) -> Array:
     """``log(cosh(e))`` with ``e = p - t``, the mean of each example: ``e^2 / 2`` near 0, ``|e| - log(2)`` far from it.
 
@@ -92,7 +92,7 @@ def log_cosh(predictions: Array, targets: Array) -> Array:
     return mean_per_example(jnp.where(near, small, large))
 
 
-@of_pairs
+@taking_pairs
 def poisson(predictions: Array, targets: Array) -> Array:
     """Poisson loss ``p - t log(p)`` of counts ``t``, the mean of each example; predictions are rates, above 0.
 
@@ -104,7 +104,7 @@ def poisson(predictions: Array, targets: Array) -> Array:
     return mean_per_example(p - t * jnp.log(p + EPSILON))
 
 
-@of_pairs
+@taking_pairs
 def cosine_similarity(predictions: Array, targets: Array) -> Array:
     """Minus the cosine of the angle between vectors, ``-p . t / (|p| |t|)``, the mean of each example, (batch,).
 

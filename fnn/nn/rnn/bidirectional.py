@@ -18,11 +18,11 @@ from ..observe import call, init_inside
 from .cells import GRUCarry, LSTMCarry, SimpleRNNCarry
 
 
-def merge(forward: Array, backward: Array, merge_mode: str | None) -> Array | tuple[Array, Array]:
+def merge_directions(forward: Array, backward: Array, merge_mode: str | None) -> Array | tuple[Array, Array]:
     """Join the outputs of two directions: "concat" (last axis), "sum", "mul", "ave", or None for the pair.
 
     >>> import jax.numpy as jnp
-    >>> print(merge(jnp.array([1.0]), jnp.array([3.0]), "ave"))
+    >>> print(merge_directions(jnp.array([1.0]), jnp.array([3.0]), "ave"))
     [2.]
     """
     if merge_mode is None:
@@ -133,7 +133,7 @@ def _merge_outputs(name: str, outputs: list[Array], mask: Array | None, merge_mo
         got = " and ".join(map(describe, outputs))
         fail(name, expected="both directions to return sequences, or neither", got=got)
     if mask is None or outputs[0].ndim != 3:
-        return merge(outputs[0], outputs[1], merge_mode)
+        return merge_directions(outputs[0], outputs[1], merge_mode)
     forward, backward = (kept(jnp.asarray(mask), y) for y in outputs)
-    out = merge(forward, backward, merge_mode)
+    out = merge_directions(forward, backward, merge_mode)
     return tuple(Masked(y, mask) for y in out) if merge_mode is None else Masked(out, mask)
