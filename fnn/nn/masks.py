@@ -131,8 +131,8 @@ def array_of(where: str, x: PyTree) -> Array:
     hint = _conversion_hint(x)
     if isinstance(x, Masked) or _looks_old(x):
         hint = (
-            "It cannot use a mask. Dense, Activation, Dropout, LayerNorm, RMSNorm, BatchNorm, attention, recurrent "
-            "layers and global pooling can; a layer of your own may return masked.x."
+            "It cannot use a mask. docs/how-to/sequences.md lists the layers that can; a layer of your own may return "
+            "masked.x."
         )
     fail(where, expected="one array", got=_got(x), hint=hint)
 
