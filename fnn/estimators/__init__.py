@@ -3,7 +3,7 @@
 try:
     from sklearn.utils.validation import validate_data as _  # noqa: F401 (since 1.6)
 except ImportError:
-    raise ImportError('fnn.Classifier and fnn.Regressor need scikit-learn 1.6: pip install "fnn[examples]"') from None
+    raise ImportError('fnn.Classifier and fnn.Regressor need scikit-learn: pip install "scikit-learn>=1.6"') from None
 
 from .classifier import Classifier
 from .regressor import Regressor

@@ -22,8 +22,8 @@ from ._compile import Result, text_and_memory
 from .devices import Target
 
 _NEEDS = {
-    "tpu": (("libtpu", "flatbuffers"), "pip install 'fnn[tpu]'"),
-    "cuda": (("jax_plugins", "flatbuffers"), "pip install 'fnn[cuda]'"),
+    "tpu": (("libtpu", "flatbuffers"), "pip install -e '.[tpu]' in a clone of fnn"),
+    "cuda": (("jax_plugins", "flatbuffers"), "pip install -e '.[cuda]' in a clone of fnn"),
 }
 
 

@@ -216,9 +216,9 @@ def plan(
       data: ``(x, y)`` or ``(x, y, sample_weight)``, arrays or `jax.ShapeDtypeStruct`s of the whole data set, which
         `fit` would hold on the device. With no more rows than ``batch_size`` they are a batch, as of a stream.
       batch_size: examples per step; default 32.
-      device: one of a100, h100, h200, b200 (needs ``pip install 'fnn[cuda]'``), v4, v5e, v5p, v6e (needs
-        ``pip install 'fnn[tpu]'``); default None, the machine at hand. "v5e:4x4" is a slice of 16 chips, "h200:8" a
-        machine with 8 GPUs.
+      device: one of a100, h100, h200, b200 (needs ``pip install -e '.[cuda]'`` in a clone of fnn), v4, v5e, v5p, v6e
+        (needs ``pip install -e '.[tpu]'`` there); default None, the machine at hand. "v5e:4x4" is a slice of 16 chips,
+        "h200:8" a machine with 8 GPUs.
       largest_batch: whether to look for the largest batch that fits, which compiles two or three more programs; default
         True. It needs a named device, whose memory is known.
       mesh, shard: how rows and parameters are divided over several devices, as in `fit`. Names and sizes of the axes

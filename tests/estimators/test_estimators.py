@@ -108,7 +108,7 @@ assert "Classifier" not in dir(fnn)
 try:
     fnn.Classifier
 except ImportError as error:
-    assert 'pip install "fnn[examples]"' in str(error), error
+    assert 'pip install "scikit-learn>=1.6"' in str(error), error
 else:
     raise AssertionError("imported without scikit-learn")
 """

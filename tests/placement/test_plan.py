@@ -211,7 +211,7 @@ def test_the_page_has_the_facts_of_every_device():
 
 def test_a_missing_compiler_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(fnn.InputError, match=r"pip install 'fnn\[tpu\]'"):
+    with pytest.raises(fnn.InputError, match=r"Run pip install -e '\.\[tpu\]' in a clone of fnn\.$"):
         fnn.plan(TASK, (X, Y), device="v5e")
 
 
@@ -228,7 +228,7 @@ def test_a_compiler_that_fails_is_quoted(monkeypatch):
 def test_the_compilers_of_accelerators(device):
     needed = "libtpu" if device == "v5e" else "jax_plugins"
     if importlib.util.find_spec(needed) is None or importlib.util.find_spec("flatbuffers") is None:
-        pytest.skip(f"needs the compiler of {device}: pip install 'fnn[tpu,cuda]'")
+        pytest.skip(f"needs the compiler of {device}: pip install -e '.[tpu,cuda]'")
     plan = fnn.plan(TASK, (X, Y), batch_size=32, device=device)
     here = fnn.plan(TASK, (X, Y), batch_size=32)
     assert [row.operations for row in plan if row.operations] == [row.operations for row in here if row.operations]
@@ -249,7 +249,7 @@ def test_the_compilers_of_accelerators(device):
 def test_the_compilers_of_several_accelerators(device, shard):
     needed = "libtpu" if device.startswith("v5e") else "jax_plugins"
     if importlib.util.find_spec(needed) is None or importlib.util.find_spec("flatbuffers") is None:
-        pytest.skip(f"needs the compiler of {device}: pip install 'fnn[tpu,cuda]'")
+        pytest.skip(f"needs the compiler of {device}: pip install -e '.[tpu,cuda]'")
     model = fnn.Sequential(fnn.Dense(512, activation="relu"), fnn.Dense(512, activation="relu"), fnn.Dense(10))
     task = fnn.Task(model, "sparse_categorical_crossentropy")
     data = jax.ShapeDtypeStruct((4096, 784), jnp.float32), jax.ShapeDtypeStruct((4096,), jnp.int32)
@@ -275,7 +275,7 @@ def test_the_compilers_of_several_accelerators(device, shard):
 @pytest.mark.parametrize("name", [name for name, device in DEVICES.items() if device.platform == "tpu"])
 def test_the_compilers_of_tpus_give_programs_the_memory_of_the_table(name):
     if importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("flatbuffers") is None:
-        pytest.skip(f"needs the compiler of {name}: pip install 'fnn[tpu]'")
+        pytest.skip(f"needs the compiler of {name}: pip install -e '.[tpu]'")
     rows = [int(share * DEVICES[name].memory / 4096) for share in (0.995, 1.005)]
     arrays = [jax.ShapeDtypeStruct((n, 1024), jnp.float32) for n in rows]
     fits, does_not = compiler.compile_for(target(name), [compiler.Request(lambda a: 2 * a, (a,), 1) for a in arrays])
@@ -285,7 +285,7 @@ def test_the_compilers_of_tpus_give_programs_the_memory_of_the_table(name):
 
 def test_the_compilers_of_tpus_plan_what_does_not_fit():
     if importlib.util.find_spec("libtpu") is None or importlib.util.find_spec("flatbuffers") is None:
-        pytest.skip("needs the compiler of v5e: pip install 'fnn[tpu]'")
+        pytest.skip("needs the compiler of v5e: pip install -e '.[tpu]'")
     rows = 10**8
     data = jax.ShapeDtypeStruct((rows, 4096), jnp.float32), jax.ShapeDtypeStruct((rows,), jnp.int32)
     plan = fnn.plan(fnn.Task(fnn.Dense(10), "sparse_categorical_crossentropy"), data, device="v5e")
