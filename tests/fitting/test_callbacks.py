@@ -334,7 +334,7 @@ def test_existing_files(tmp_path):
         ):
             fnn.csv_log(path, append=True)(0, ts, {"loss": 1.5})
         assert path.read_bytes() == before
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(IsADirectoryError, match="Is a directory"):
         fnn.csv_log(tmp_path)(0, ts, {"loss": 1.0})
 
 

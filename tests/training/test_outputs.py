@@ -389,7 +389,7 @@ def test_reports_and_checks(task, ts):
     assert "digit" in str(fnn.check(task, X))
     options = {"epochs": 2, "batch_size": 11, "verbose": 0}
     whole, _ = fnn.fit(task, ts, (X, Y), **options)
-    with pytest.raises(fnn.NonFiniteError):
+    with pytest.raises(fnn.NonFiniteError, match="not finite since step 1"):
         fnn.fit(
             task_of(optimizer=fnn.sgd(1e20), loss_weights={"angle": 1e20}), ts, (X, Y), check="finite", **options
         )  # fmt: skip
