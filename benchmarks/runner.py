@@ -70,7 +70,7 @@ def _at_least_one(text: str) -> int:
 
 
 def check_names(parser: argparse.ArgumentParser, kind: str, names: Iterable[str], known: Iterable[str]) -> None:
-    """End the program with the names that there are, if one of those given is not among them."""
+    """End the program with the known names if one of those given is not among them."""
     for name in names:
         if name not in known:
             parser.error(f"no {kind} {name!r}; there are: {', '.join(known)}")

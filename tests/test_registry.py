@@ -187,7 +187,7 @@ def public():
     return {name: fn for name, fn in found.items() if callable(fn) and not isinstance(fn, types.GenericAlias)}
 
 
-def test_the_namespaces_are_all_there_are():
+def test_no_other_namespaces():
     """`fnn.nn` and `fnn.optimizers` hold modules alone, whose names are directly in fnn."""
     modules = {name for name, value in vars(fnn).items() if inspect.ismodule(value) and not name.startswith("_")}
     public = {name for name in modules if name in fnn.__all__} - {"nn", "optimizers"}

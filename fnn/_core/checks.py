@@ -108,7 +108,7 @@ def check_same_dtype(where: str, x: Array, kernel: Array, name: str = "kernel") 
 
 
 def leaf(where: str, params: PyTree, name: str) -> PyTree:
-    """A parameter by name; the error lists the names there are."""
+    """A parameter by name; the error lists the known names."""
     if not isinstance(params, Mapping) or name not in params:
         got = sorted(params) if isinstance(params, Mapping) else kind_of(params)
         fail(where, expected=f"parameters with a leaf {name!r}", got=str(got), hint="Are these another layer's?")

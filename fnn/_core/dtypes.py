@@ -53,7 +53,7 @@ def floats_in(dtype: DType, tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.astype(dtype) if is_float(leaf) and leaf.dtype != dtype else leaf, tree)
 
 
-# JAX caches jitted functions by it too, so those of a user that a model calls are traced anew for each dtype.
+# JAX caches jitted functions by it too, so user functions called by a model are retraced for each dtype.
 _computing: UserContext[np.dtype | None] = make_user_context(None)
 
 

@@ -31,7 +31,7 @@ class MissingPartError(InputError, IndexError):
 
 
 class NoDictError(InputError, TypeError):
-    """Something else than the dict that is read."""
+    """An input that is not a dict, read like one."""
 
 
 _KINDS = {KeyError: MissingEntryError, IndexError: MissingPartError, TypeError: NoDictError}

@@ -188,7 +188,7 @@ def on_every_device(placement: Placement | None, tree: T) -> T:
 
 
 # ------------------------------------------------------------------------------------- while a program is traced
-# JAX caches jitted functions by these too, so those of a user that a model calls are traced anew for each placement.
+# JAX caches jitted functions by these too, so user functions called by a model are retraced for each placement.
 _current: UserContext[Placement | None] = make_user_context(None)
 _trials_divided: UserContext[bool] = make_user_context(False)
 

@@ -1,4 +1,4 @@
-"""Functions of JAX and Python that have no types, or less than is known of their results, each typed once.
+"""Functions of JAX and Python whose type annotations are missing or too loose, each typed once.
 
 An assignment suffices: a function without types takes the type of the variable. The functions remain the same.
 """

@@ -31,8 +31,8 @@ _BY_NAME: dict[str, object] = {**INITIALIZERS, **LOSSES, **ACTIVATIONS}
 def differences(json: Node, task: Task, custom: Mapping[str, object], *, training: bool) -> list[str]:
     """The parts of a task that differ from a description, each in words; only those of the model unless ``training``.
 
-    Metrics do not count, since they leave no trace in a state. Functions of the user's own are compared by their names
-    in ``custom``, and not at all without it.
+    Metrics do not count, since they leave no trace in a state. User-defined functions are compared by their names in
+    ``custom``, and not at all without it.
     """
     comparison = _Comparison(json, custom)
     theirs = comparison.theirs(json["task"], Task)
@@ -152,7 +152,7 @@ def _is_spelled_alike(label: str, theirs: Json, ours: Json) -> bool:
 
 
 def _same(theirs: Json, ours: Json) -> bool:
-    """Whether two nodes mean the same; a function of the user's own without a name may be any."""
+    """Whether two nodes mean the same; a user-defined function without a name may be any."""
     theirs, ours = _canonical(theirs), _canonical(ours)
     if isinstance(theirs, dict) and isinstance(ours, dict):
         if "custom" in theirs and "unnamed" in ours:

@@ -27,11 +27,11 @@ def read_task(json: Node, array: ReadArray, custom: Mapping[str, object], where:
     Args:
       json: the description.
       array: reads the arrays among the arguments.
-      custom: functions of the user's own by name.
+      custom: user-defined functions by name.
       where: the place for messages.
 
     Raises:
-      InputError: for functions of the user's own that are missing in ``custom``, for parts that this version does not
+      InputError: for user-defined functions that are missing in ``custom``, for parts that this version does not
         have, and for a description that holds anything else.
     """
     check_format(json, where)

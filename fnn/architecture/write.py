@@ -66,7 +66,7 @@ def describe_task(
 
 
 def describe_by_own_names(task: Task, ts: TrainState) -> Description | None:
-    """A description in which functions of the user's own have the names that they were defined under.
+    """A description in which user-defined functions have the names that they were defined under.
 
     None if that is impossible: for a lambda, two functions of one name, or an optimizer of optax.
     """
@@ -80,10 +80,10 @@ class Writer:
     """Turns values into JSON.
 
     ``strict`` refuses what has no name; otherwise it becomes ``{"unnamed": text}``, which can be compared only.
-    ``by_own_name`` gives functions of the user's own the names that they were defined under.
+    ``by_own_name`` gives user-defined functions the names that they were defined under.
 
     Attributes:
-      own: functions of the user's own met so far, or known beforehand, by name.
+      own: user-defined functions met so far, or known beforehand, by name.
       arrays: those met so far.
       defaults: by constructor met so far, the default of each argument.
     """

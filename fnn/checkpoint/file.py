@@ -112,7 +112,7 @@ def layout(dtype: np.dtype, shape: tuple[int, ...]) -> tuple[np.dtype, tuple[int
 
 
 def check_custom(where: str, custom: Mapping[str, object] | None) -> Mapping[str, object]:
-    """Functions of the user's own by name, as `save` and `load` take them."""
+    """User-defined functions by name, as `save` and `load` take them."""
     custom = {} if custom is None else custom
     if not isinstance(custom, Mapping) or not all(isinstance(name, str) for name in custom):
         hint = "Write custom={'gate': gate}."

@@ -1,4 +1,4 @@
-"""Callbacks of the host: logs, checkpoints, and functions of the user's own."""
+"""Callbacks of the host: logs, checkpoints, and user-defined functions."""
 
 from __future__ import annotations
 

@@ -89,8 +89,8 @@ class Checkpoints:
     ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
     continues.
 
-    The files hold the description of ``task`` too, so that ``fnn.load(file)`` returns task and state. Functions of the
-    user's own are stored under their names; a task that holds an unnamed one, or two of the same name, is left out.
+    The files hold the description of ``task`` too, so that ``fnn.load(file)`` returns task and state. User-defined
+    functions are stored under their names; a task that holds an unnamed one, or two of the same name, is left out.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class Checkpoints:
         """Whether a file holds an equal task, whose text may differ: "MSE" for "mse"."""
         try:
             task, _ = load(path)
-        except InputError:  # it holds none, or functions of the user's own
+        except InputError:  # it holds none, or user-defined functions
             return False
         return bool(task == self.task)
 

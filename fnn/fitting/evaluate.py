@@ -128,7 +128,7 @@ def evaluate(
       InputError: as `fit`; for sample weights that are all 0; for an endless iterable of `itertools` without ``steps``.
         (That a generator is endless cannot be known: without ``steps`` it is read forever.)
 
-    It gives a `RuntimeWarning` when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
+    Warns (`RuntimeWarning`) when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
     examples count as wrong in metrics of classes.
     """
     check_call("evaluate", task, ts, data, extra)

@@ -127,7 +127,7 @@ def fit(
       CheckpointError: when a checkpoint cannot be written, for example on a full disk; it holds the current state.
       OSError: before training, when the checkpoint folder cannot be created.
 
-    It gives a `RuntimeWarning` when the loss turns NaN or infinite, or predictions on the validation data hold NaN; and
+    Warns (`RuntimeWarning`) when the loss turns NaN or infinite, or predictions on the validation data hold NaN; and
     for a state with a hyper-parameter of an optimizer that ``task.replace(optimizer=...)`` replaced.
     Ctrl-C ends the training after the current steps and returns the current state, with
     ``history.interrupted = True``; a second Ctrl-C interrupts at once.

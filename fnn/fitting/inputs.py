@@ -154,7 +154,10 @@ def as_data(data: PyTree | Iterable[PyTree], where: str = "data") -> Data:
 
 
 def data_to_measure(data: PyTree | Iterable[PyTree], call: str, where: str, steps: int | None, option: str) -> Data:
-    """Arrays parsed, or an iterable that ends: as it is, or its first ``steps`` batches, in an argument ``option``."""
+    """Arrays parsed, or an iterable that ends: as it is, or its first ``steps`` batches.
+
+    ``option`` is the name of that argument in messages.
+    """
     parsed = as_data(data, where)
     if steps is not None:
         check_count(call, option, steps)
@@ -178,7 +181,7 @@ def check_ends(call: str, stream: object, option: str) -> None:
 
 
 def warn_of_many(where: str, stream: object, count: int, advice: str) -> None:
-    """Warn once of an iterator that may be endless, which a generator does not tell."""
+    """Warn once if an iterator may be endless; a generator does not say."""
     if count == MANY and isinstance(stream, Iterator) and not isinstance(stream, itertools.islice):
         warn(f"{where}: {count:,} batches of {kind_of(stream)} were read. If it never ends, {advice}.")
 

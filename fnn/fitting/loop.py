@@ -163,7 +163,10 @@ class FitLoop:
         return {f"val_{name}": value for name, value in values.items()}
 
     def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
-        """The position after the epoch's last step, with its logs; after Ctrl-C the position within it, without."""
+        """The position after the epoch's last step, with its logs.
+
+        After Ctrl-C, the position within the epoch and no logs.
+        """
         source, progress, task = self.source, self.progress, self.plan.task
         within = position.within_epoch
         first_step, done = (int(position.ts.step), 0) if within is None else (within.first_step, within.done)

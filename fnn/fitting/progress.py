@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class _Named(dict[str, T]):
-    """A dict whose `KeyError` lists the names there are."""
+    """A dict whose `KeyError` lists the known names."""
 
     def __missing__(self, name: object) -> T:
         raise KeyError(f"{name!r}. Known: {', '.join(self.keys())}.")

@@ -1,4 +1,4 @@
-"""Hinge losses: scores shall be on the right side of 0, or above those of other classes, by a margin of 1."""
+"""Hinge losses: scores should be on the right side of 0, or above those of other classes, by a margin of 1."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def squared_hinge(predictions: Array, targets: Array) -> Array:
 def categorical_hinge(predictions: Array, targets: Array) -> Array:
     """``max(0, 1 + max_k (1 - t_k) f_k - sum_k t_k f_k)`` of scores by class, the mean of each example, (batch,).
 
-    The score of the class shall exceed those of all others, and 0, by 1, as in Keras.
+    The score of the class should exceed those of all others, and 0, by 1, as in Keras.
 
     Args:
       predictions: (batch, ..., classes), scores of any size.

@@ -58,7 +58,7 @@ def auc(
     if is_concrete(p) and not (given.several or is_single_score(p)):
         check_probabilities(AUC, np.asarray(widened(p))[given.rows], False, "For yes/no labels use multi_label=True.")
     weights = ones(p.shape[:1], jnp.result_type(float)) if given.weights is None else given.weights
-    with jax.debug_nans(False):  # where a column has no example of a class, as the next lines tell
+    with jax.debug_nans(False):  # where a column has no example of a class: reported below
         mean, positives, negatives = _exact_mean(p, given.targets, weights, given.several, curve)
     if is_concrete(positives):
         _check_both(np.asarray(positives), np.asarray(negatives))

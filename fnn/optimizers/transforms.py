@@ -62,7 +62,7 @@ def chain(*optimizers: OptimizerLike | str) -> Optimizer:
 
     Args:
       *optimizers: `Optimizer`s, optax's transforms, or names, anything else is refused; the last is usually a rule
-        such as `fnn.adam`. After a rule, clipping limits the step, not the gradient, and gives a `RuntimeWarning`.
+        such as `fnn.adam`. After a rule, clipping limits the step, not the gradient, and warns (`RuntimeWarning`).
 
     Raises:
       InputError: for two rules, of which the second would take the steps of the first for gradients.

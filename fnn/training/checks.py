@@ -219,7 +219,7 @@ def _total_shapes(task: Task, state: Signature, batch: Signature) -> Totals:
 
 
 def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
-    """The totals of no example, in new buffers; one row of the data gives the shapes."""
+    """Totals of zero, in new buffers; one row of the data gives the shapes."""
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(resized(data, 1)))
     return on_every_device(task.placement, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
 

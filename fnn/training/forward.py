@@ -97,7 +97,7 @@ def check_output(task: Task, params: PyTree, state: PyTree, x: PyTree) -> tuple[
     for part in task.parts:
         own = [end for end in ends if end[0][: len(part.path)] == part.path]
         if any(ending.is_constant for _, ending in own):
-            hint = "Leave it out; for yes or no use the loss 'binary_crossentropy' as well."
+            hint = "Leave it out; also use the loss 'binary_crossentropy' for yes/no targets."
             got = "one over a single output, which is always 1"
             fail("Task", expected=f"a softmax over several outputs{_in_output(part)}", got=got, hint=hint)
         if expects(part.loss) == "logits":

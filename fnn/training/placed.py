@@ -98,7 +98,7 @@ def homes(task: Task, ts: TrainState) -> TrainState:
 
 
 def at_home(task: Task, ts: TrainState) -> TrainState:
-    """The same state, with each part where it lies between steps. Otherwise the compiler would choose anew."""
+    """The same state, with each part where it lies between steps. Otherwise the compiler would choose a new layout."""
     return ts if task.placement is None else with_sharding_constraint(ts, homes(task, ts))
 
 

@@ -170,12 +170,12 @@ class Task(Described):
 
     @property
     def penalties(self) -> tuple[Callable[[PyTree], Array], ...]:
-        """The penalty of the model's layers and that of the task, those that there are."""
+        """The penalty of the model's layers and that of the task, if any."""
         return tuple(penalty for penalty in (self.model.penalty, self.penalty) if penalty is not None)
 
     @property
     def constraints(self) -> tuple[Callable[[PyTree], PyTree], ...]:
-        """The constraint of the model's layers and that of the task, those that there are."""
+        """The constraint of the model's layers and that of the task, if any."""
         return tuple(constraint for constraint in (self.model.constraint, self.constraint) if constraint is not None)
 
     def initial_hyper(self, params: PyTree) -> list[dict[str, np.ndarray]]:

@@ -70,7 +70,7 @@ def _is_known(a: object, wait: bool) -> bool:
 
 
 def _limits_targets(part: OutputLoss) -> bool:
-    """Whether an output has a loss or metrics that not all targets suit."""
+    """Whether an output has a loss or metrics that restrict its targets."""
     return bool(part.metrics) or facts_of(part.loss).check is not None
 
 

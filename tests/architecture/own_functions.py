@@ -1,4 +1,4 @@
-"""Functions of a user's own, which a process that loads a model has without the code of the model."""
+"""User-defined functions, which a process that loads a model has without the code of the model."""
 
 import jax
 import jax.numpy as jnp

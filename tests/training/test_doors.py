@@ -187,7 +187,7 @@ def test_inputs_of_another_width_are_still_told_by_the_layer():
 
 
 @pytest.mark.slow
-def test_what_a_model_may_have_otherwise_passes():
+def test_other_valid_states_pass():
     half = jax.tree.map(lambda a: a.astype("bfloat16"), state().params)
     ts = state()._replace(params=half, opt_state=TASK.optimizer.init(half))
     fnn.train_step(TASK, ts, (X.astype("bfloat16"), Y))
@@ -268,7 +268,7 @@ def test_targets_of_a_wrong_shape_are_told_as_such():
             call(task, fnn.init(task, KEY, X), (X, Y))
 
 
-def test_labels_that_are_not_there_yet_do_not_hold_a_step_up(monkeypatch):
+def test_pending_labels_do_not_delay_a_step(monkeypatch):
     from fnn.training import values
 
     monkeypatch.setattr(values, "_is_known", lambda a, wait: wait)
