@@ -299,6 +299,18 @@ def written(value: object) -> str:
     return repr(value)
 
 
+def unwrapped(fn: Callable[..., T]) -> tuple[Callable[..., T], dict[str, object]]:
+    """The function inside any `functools.partial`, and its options, the outer ones first.
+
+    Python joins a partial of a partial into one, unless the inner one has attributes, which caches may give it.
+    """
+    options: dict[str, object] = {}
+    while isinstance(fn, functools.partial):
+        options = {**fn.keywords, **options}
+        fn = fn.func
+    return fn, options
+
+
 def in_words(value: object) -> str:
     """A value for a message: as `written`, but a function, a class or an object without a text by its kind."""
     name = getattr(value, "__name__", "")

@@ -267,9 +267,9 @@ def _makers(program: Jaxpr) -> dict[Value, JaxprEqn]:
     return {out: eqn for eqn in program.eqns for out in eqn.outvars}
 
 
-def _origin(made_by: Makers, v: Value) -> Value:
+def _origin(made_by: Makers, v: Value, passing: set[str] = _PASSING) -> Value:
     """The value before operations that keep it."""
-    while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _PASSING:
+    while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in passing:
         v = made_by[v].invars[0]
     return v
 
@@ -407,26 +407,19 @@ def _arithmetic(eqn: JaxprEqn, name: str, given: list[Bounds]) -> Bounds:
 
 
 # -------------------------------------------------------------------------------- relations between values of a program
-_UNMOVED = {"convert_element_type", "copy", "stop_gradient"}
-
-
-def _unmoved(made_by: Makers, v: Value) -> Value:
-    """The value before operations that keep each element in its place."""
-    while isinstance(v, Var) and v in made_by and made_by[v].primitive.name in _UNMOVED:
-        v = made_by[v].invars[0]
-    return v
+_UNMOVED = {"convert_element_type", "copy", "stop_gradient"}  # they keep each element in its place
 
 
 def _maker(made_by: Makers, v: Value, name: str) -> JaxprEqn | None:
     """The operation that makes a value, if it is of that name."""
-    v = _unmoved(made_by, v)
+    v = _origin(made_by, v, _UNMOVED)
     eqn = made_by.get(v) if isinstance(v, Var) else None
     return eqn if eqn is not None and eqn.primitive.name == name else None
 
 
 def _is_same(made_by: Makers, a: Value, b: Value, depth: int = 8) -> bool:
     """Whether two values are known to be equal: one value, or the same operations on the same values."""
-    a, b = _unmoved(made_by, a), _unmoved(made_by, b)
+    a, b = (_origin(made_by, v, _UNMOVED) for v in (a, b))
     if isinstance(a, Literal) or isinstance(b, Literal):
         return isinstance(a, Literal) and isinstance(b, Literal) and bool(a.val == b.val)
     if a is b:

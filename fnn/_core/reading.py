@@ -6,9 +6,9 @@ import ast
 import contextlib
 import linecache
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, TracebackType
 from typing import Any
 
 import jax
@@ -47,7 +47,7 @@ def reading(x: PyTree) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, InputError) or (traceback := _last_outside_jax(error.__traceback__)) is None:
+        if isinstance(error, InputError) or (traceback := last_place(error, _is_outside_jax)) is None:
             raise
         try:
             _explain(error, traceback, x)
@@ -57,19 +57,29 @@ def reading(x: PyTree) -> Iterator[None]:
         raise
 
 
-def _last_outside_jax(traceback: TracebackType | None) -> TracebackType | None:
-    """The place in the function that raised an error, or called the operation of JAX that did."""
-    found = None
+def last_place(error: Exception, wanted: Callable[[CodeType], bool]) -> TracebackType | None:
+    """The last place in ``wanted`` code that an error came through; None without one."""
+    traceback, found = error.__traceback__, None
     while traceback is not None:
-        if not traceback.tb_frame.f_code.co_filename.startswith(_JAX):
+        if wanted(traceback.tb_frame.f_code):
             found = traceback
         traceback = traceback.tb_next
     return found
 
 
+def lines_around(place: TracebackType) -> list[str]:
+    """The lines of the file of a place; none if it cannot be read."""
+    return linecache.getlines(place.tb_frame.f_code.co_filename, place.tb_frame.f_globals)
+
+
+def _is_outside_jax(code: CodeType) -> bool:
+    """Whether code is that of a function rather than of an operation of JAX that it called."""
+    return not code.co_filename.startswith(_JAX)
+
+
 def _explain(error: Exception, traceback: TracebackType, x: PyTree) -> None:
     """Refuse an input that has no such entry or another number of parts; returns if the error is another one."""
-    source = "".join(linecache.getlines(traceback.tb_frame.f_code.co_filename, traceback.tb_frame.f_globals))
+    source = "".join(lines_around(traceback))
     failed, read = _failed(traceback, source)
     given = _value(read, traceback.tb_frame)
     if not any(given is part for part in _containers(x)):

@@ -6,7 +6,7 @@ import fnmatch
 import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,10 @@ import numpy as np
 
 from .dtypes import is_float, is_key
 from .errors import describe, fail
-from .typed import array_spec, jit
+from .typed import array_spec, jit, tree_map
 from .types import AnyArray, Array, ArraySpec, DType, KeyPath, PyTree, Shape
 
+T = TypeVar("T")
 Where = str | tuple[str, ...] | Callable[[str], bool]
 """A selection of parameters: a glob pattern such as ``"*/kernel"``, several of them, or a function of the path.
 
@@ -38,6 +39,11 @@ def all_finite(tree: PyTree) -> Array:
 def path_text(path: KeyPath) -> str:
     """A JAX key path as text: ``dense_1/kernel``."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def joined_path(path: Iterable[str | int]) -> str:
+    """The names and indices from a tree down to a part as text: ``blocks/0``."""
+    return "/".join(map(str, path))
 
 
 def shape_of(x: PyTree) -> PyTree:
@@ -77,6 +83,11 @@ def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
 def zeros_like(a: Array) -> Array:
     """Zeros of the shape and dtype of an array."""
     return filled(a, 0, a.shape, a.dtype)
+
+
+def zeros(shapes: T) -> T:
+    """Zeros of the given shapes and dtypes, keys included, in the current trace."""
+    return tree_map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def paths(tree: PyTree) -> dict[str, Any]:

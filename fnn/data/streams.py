@@ -179,7 +179,7 @@ class Shuffled(_Passes):
 def _converted(batch: PyTree, where: str) -> PyTree:
     """The arrays of a batch; two or three of them in a list or tuple are x, y and sample_weight."""
     if isinstance(batch, (list, tuple)) and len(batch) in (2, 3) and not is_numbers(batch):
-        return tuple(part for part in as_batch(batch, where, defer_checks=True) if part is not None)
+        return as_batch(batch, where, defer_checks=True).parts
     return as_arrays(batch, where, defer_checks=True)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeGuard
 
 import jax
-import numpy as np
 
 from .._core.errors import InputError
 from .._core.inputs import as_arrays, is_numbers
 from .._core.types import PyTree
+from ..training.batch import own_copy
 from . import inputs
 
 
@@ -36,8 +36,7 @@ def input_batches(stream: Iterable[PyTree]) -> Iterator[tuple[PyTree, str]]:
         several = isinstance(batch, (tuple, list)) and not is_numbers(batch)
         x = batch[0] if several else batch
         x = as_arrays(x, f"x, batch {number}", defer_checks=True)
-        own = jax.tree.map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, x)
-        yield own, _PAIR if several and len(batch) > 1 else ""
+        yield own_copy(x), _PAIR if several and len(batch) > 1 else ""
     if number < 0:
         inputs.refuse_empty("x")
 

@@ -298,8 +298,7 @@ def _identity(data: Data | None) -> object:
     if not isinstance(data, Batch):
         return type(data).__name__
     rows = np.unique(np.linspace(0, rows_of(data) - 1, _ROWS).astype(int))
-    parts = tuple(part for part in data if part is not None)
-    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), parts)
+    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data.parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import at_least_float32, is_float
-from .._core.trees import copied, paths
+from .._core.trees import bytes_of, copied, paths
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..nn.graph import Origin, graph_of
@@ -55,7 +55,7 @@ class NonFiniteError(FloatingPointError):
 
     def __init__(self, place: str, task: Task, ts: TrainState, batch: Batch, epoch: int) -> None:
         self.place, self.task, self.ts = place, task, ts
-        self.batch = tuple(part for part in batch if part is not None)
+        self.batch = batch.parts
         self.step, self.epoch = int(ts.step), epoch
         self.history: History | None = None
         super().__init__(place)
@@ -112,7 +112,7 @@ class Guard:
                 self.expected = np.asarray(_flags(_watched(self.task, ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
         if self.calls and self.calls[-1].piece.data is not call.piece.data:  # the last data are held anyway
-            self.held += sum(leaf.nbytes for leaf in jax.tree.leaves(call.piece.data))
+            self.held += bytes_of(call.piece.data)
         self.calls.append(call)
 
     def after(self, ts: TrainState, totals: Totals) -> None:

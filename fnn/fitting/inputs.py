@@ -25,7 +25,7 @@ from .._core.warn import warn
 from ..losses.facts import of_classes, several_labels
 from ..losses.weighting import class_weights
 from ..metrics.names import NAN_ROWS
-from ..nn.masks import Masked
+from ..nn.masks import unmasked
 from ..training.batch import Batch, InBatches, Signature, as_batch, rows_of, rows_that_count
 from ..training.checks import Expected, check_fit, check_ids_in_range
 from ..training.outputs import by_output
@@ -222,7 +222,7 @@ def check_class_weight(task: Task, predictions: PyTree, class_weight: ClassWeigh
     if others or isinstance(class_weight, str) or not (labels or of_classes(part.loss)):
         return
     out = part.of("predictions", predictions)
-    shape = (out.x if isinstance(out, Masked) else out).shape
+    shape = unmasked(out).shape
     classes = 2 if labels else shape[-1]
     keys = getattr(class_weight, "keys", lambda: range(len(class_weight)))()
     if beyond := [key for key in keys if isinstance(key, (int, np.integer)) and key >= classes]:

@@ -11,7 +11,7 @@ from .._core.typed import finfo, jit
 from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import loss_name, of_classes
-from ..nn.masks import Masked
+from ..nn.masks import Masked, unmasked
 from ..training.checks import Expected
 from ..training.forward import forward, probabilities_hint, refuse_probabilities
 from ..training.outputs import OutputLoss
@@ -70,7 +70,7 @@ def _counts(
 
 
 def _of_output(part: OutputLoss, out: PyTree) -> tuple[Array, Array, Array]:
-    p = jax.tree.leaves(out.x if isinstance(out, Masked) else out)[0]
+    p = jax.tree.leaves(unmasked(out))[0]
     slack = _SLACK if finfo(p.dtype).bits >= 32 else 0.02
     p = p.astype(jnp.float32)
     if isinstance(out, Masked):

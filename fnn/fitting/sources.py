@@ -16,7 +16,7 @@ from .._core.trees import from_paths
 from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
-from ..training.epoch import epoch_order, pads_last_batch
+from ..training.epoch import divided, epoch_order
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
@@ -131,13 +131,8 @@ class ArraySource(Source):
         super().__init__(task, hooks)
         self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
-        self.whole, rest = divmod(self.size, self.batch_size)
-        self.rest = 0 if drop else rest
+        self.whole, self.rest, self.pads = divided(task, self.size, self.batch_size, drop)
         self.total = self.whole + (self.rest > 0)
-        # Where examples are independent, padding rows that do not count make the last batch a whole one.
-        self.pads = self.rest > 0 and pads_last_batch(task)
-        if self.pads:
-            self.whole, self.rest = self.total, 0
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
+from .._core.trees import bytes_of
 from .._core.typed import block_until_ready
 from .._core.types import PyTree
 from .._core.warn import warn
@@ -196,8 +197,7 @@ class StreamSource(Source):
 
 def _most_gathered(batch: Batch) -> int:
     """How many batches of this size may be gathered."""
-    size: int = sum(leaf.nbytes for leaf in jax.tree.leaves(batch))
-    return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, size)))
+    return max(1, min(_MOST_GATHERED, _GATHER_BYTES // max(1, bytes_of(batch))))
 
 
 def _is_part(batch: Signature, whole: Signature) -> bool:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .._core.checks import check_accepts, resolve
+from .._core.described import unwrapped
 from .._core.errors import counted, fail
 from .._core.typed import finfo
 from .._core.types import AnyArray, ArraySpec
@@ -33,9 +34,7 @@ class Facts(NamedTuple):
 
 def base(loss: Loss) -> Loss:
     """The function inside any `functools.partial`."""
-    while isinstance(loss, functools.partial):
-        loss = loss.func
-    return loss
+    return unwrapped(loss)[0]
 
 
 def loss_name(loss: Loss) -> str:
@@ -165,24 +164,12 @@ def expects(loss: Loss) -> str:
     """The kind of predictions a loss takes: "logits", "probabilities", or "values" (also for a loss of your own)."""
     if not facts_of(loss).logits:
         return "values"
-    return "logits" if _options(loss).get("from_logits", True) else "probabilities"
+    return "logits" if unwrapped(loss)[1].get("from_logits", True) else "probabilities"
 
 
 def states_logits(loss: Loss) -> bool:
     """Whether a loss was given with ``from_logits=True``, which is the default, so the author means it."""
-    return bool(_options(loss).get("from_logits", False))
-
-
-def _options(loss: Loss) -> dict[str, object]:
-    """The options of a loss in `functools.partial`, the outer ones first.
-
-    Python joins a partial of a partial into one, unless the inner one has attributes, which caches may give it.
-    """
-    given: dict[str, object] = {}
-    while isinstance(loss, functools.partial):
-        given = {**loss.keywords, **given}
-        loss = loss.func
-    return given
+    return bool(unwrapped(loss)[1].get("from_logits", False))
 
 
 def activation_of(loss: Loss) -> str:

@@ -20,7 +20,7 @@ from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
 from .embedding import ids_as
 from .layer import MISSING, Layer, Output, call_hint, check_apply, check_init, penalties_inside
-from .masks import SEQUENCE_HINT, Masked, array_of, sequence_of
+from .masks import KEEPING_HINT, SEQUENCE_HINT, Masked, array_of, sequence_of
 from .observe import call, carry_note, init_inside, looped, pair_of
 
 
@@ -236,8 +236,7 @@ def _add_outputs(name: str, body: PyTree, shortcut: PyTree, other: str) -> PyTre
     skip, skip_mask = sequence_of(f"{name} shortcut", shortcut)
     if (mask is None) != (skip_mask is None):
         got = f"{body!r} and {shortcut!r}" if mask is None else "a Masked of the body alone"
-        hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
-        fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=hint)
+        fail(name, expected="a mask from body and shortcut, or from neither", got=got, hint=KEEPING_HINT)
     if y.shape != skip.shape or y.dtype != skip.dtype:
         hint = "Pass shortcut=Dense(...) or Conv(..., 1) to match the shapes."
         fail(name, expected=f"the body's output to match {other}, {describe(skip)}", got=describe(y), hint=hint)

@@ -18,6 +18,9 @@ from .._core.types import Array, PyTree
 SEQUENCE_HINT = "A recurrent layer before it needs return_sequences=True."
 """Advice for a layer over steps that receives an array without them."""
 
+KEEPING_HINT = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
+"""Advice for inputs of which only some have a mask."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Masked:
@@ -122,6 +125,11 @@ class Masked:
 
 
 jax.tree_util.register_dataclass(Masked, ["x", "mask"], [])
+
+
+def unmasked(x: PyTree) -> PyTree:
+    """The array of a `Masked`; anything else as it is."""
+    return x.x if isinstance(x, Masked) else x
 
 
 def array_of(where: str, x: PyTree) -> Array:

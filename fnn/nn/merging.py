@@ -14,7 +14,7 @@ from .._core.described import described, in_words
 from .._core.errors import counted, describe, fail
 from .._core.types import Array, PyTree
 from .layer import Layer, stateless
-from .masks import Masked, sequence_of
+from .masks import KEEPING_HINT, Masked, sequence_of
 
 
 def _parts(kind: str, inputs: PyTree) -> tuple[list[Array], list[Array]]:
@@ -28,8 +28,7 @@ def _parts(kind: str, inputs: PyTree) -> tuple[list[Array], list[Array]]:
         _refuse_shapes(kind, "arrays of one dtype and one batch size", values)
     if any(mask is None for mask in masks) and any(mask is not None for mask in masks):
         got = ", ".join(repr(x) if isinstance(x, Masked) else describe(x) for x in inputs)
-        hint = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
-        fail(kind, expected="a mask with every input, or with none", got=got, hint=hint)
+        fail(kind, expected="a mask with every input, or with none", got=got, hint=KEEPING_HINT)
     return list(values), [mask for mask in masks if mask is not None]
 
 

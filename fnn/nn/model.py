@@ -7,7 +7,6 @@ import contextvars
 import dataclasses
 import functools
 import inspect
-import linecache
 import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,11 +16,11 @@ import jax.numpy as jnp
 
 from .._core.checks import check_name
 from .._core.context import setting
-from .._core.described import described, in_words, is_constructor, unshared, written
+from .._core.described import described, in_words, is_constructor, unshared, unwrapped, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
-from .._core.reading import reading
-from .._core.trees import shape_of
+from .._core.reading import last_place, lines_around, reading
+from .._core.trees import joined_path, shape_of, zeros
 from .._core.types import Key, PyTree
 from .._names import IN_FORWARD
 from .added_loss import AddedLoss, is_added_loss
@@ -103,7 +102,7 @@ def Model(
     if not network.flat:
         got = f"none in {listed(layers, 'and')}" if layers else "none"
         fail("Model", expected="layers by name", got=got, hint="Pass them by name: Model(forward, stem=Dense(8)).")
-    mixing = [f"{_joined(path)} ({layer.kind})" for path, layer in network.flat.items() if not layer.per_example]
+    mixing = [f"{joined_path(path)} ({layer.kind})" for path, layer in network.flat.items() if not layer.per_example]
     if per_example and mixing:
         expected = "layers that treat each example alone, as per_example=True promises"
         fail("Model", expected=expected, got=", ".join(mixing), hint="Leave per_example out.")
@@ -130,7 +129,9 @@ class _Network:
                 known[place] = self._first_inputs(key, x)
             made = {}
             for path, layer in self.flat.items():
-                made[path] = init_inside(_joined(path), _in_layer(path), layer, _child(key, path), known[place][path])
+                made[path] = init_inside(
+                    joined_path(path), _in_layer(path), layer, _child(key, path), known[place][path]
+                )
         params, state = (_mirror(self.layers, {path: out[i] for path, out in made.items()}) for i in range(2))
         return params, state
 
@@ -156,7 +157,7 @@ class _Network:
             return y
 
         jax.eval_shape(trace, key, x)
-        if missing := [_joined(path) for path in self.flat if path not in first]:
+        if missing := [joined_path(path) for path in self.flat if path not in first]:
             hint = "Call it there, or leave it out. init calls forward with train=True."
             fail(self.name, expected="forward to call every layer", got=f"no call of {listed(missing)}", hint=hint)
         return first
@@ -222,7 +223,7 @@ class _Evaluation:
             return f"A layer has no key inside {_TRANSFORMATIONS}. {_OUTSIDE}" if withheld else ""
 
         with hinted(hint):
-            y, new = call(_joined(path), where, layer, params, state, x, number=number, key=key, train=self.train)
+            y, new = call(joined_path(path), where, layer, params, state, x, number=number, key=key, train=self.train)
         self.keep(path, new)
         return y
 
@@ -265,10 +266,10 @@ class _ShapeEvaluation(_Evaluation):
         if path not in self.first:
             hint = "In init a layer has parameters after its first call."
             fail(_in_layer(path), expected="a call before its parameters are read", got="none", hint=hint)
-        return _zeros(self._made(path)[0])
+        return zeros(self._made(path)[0])
 
     def state_of(self, path: Path) -> PyTree:
-        return _zeros(self._made(path)[1])
+        return zeros(self._made(path)[1])
 
     def keep(self, path: Path, state: PyTree) -> None:
         pass
@@ -276,7 +277,7 @@ class _ShapeEvaluation(_Evaluation):
     def _made(self, path: Path) -> tuple[PyTree, PyTree]:
         """The shapes of a layer's parameters and state."""
         layer = self.network.flat[path]
-        with _shared_shapes() as known, inside(_joined(path)), located(_in_layer(path)):
+        with _shared_shapes() as known, inside(joined_path(path)), located(_in_layer(path)):
             place = layer, _signature(self.first[path])
             if place not in known:
                 # A new function, since JAX remembers what it traced, and `init` may depend on `cache_request`.
@@ -342,7 +343,7 @@ def _bound(evaluation: _Evaluation, path: Path, layers: Nested) -> object:
 
 def _flatten(path: Path, layers: object) -> Iterator[tuple[Path, Layer]]:
     """Every layer with its path; anything else among them is refused."""
-    where = f"Model, {_joined(path)}" if path else "Model"
+    where = f"Model, {joined_path(path)}" if path else "Model"
     if isinstance(layers, (dict, list, tuple)):
         for name, layer in layers.items() if isinstance(layers, dict) else enumerate(layers):
             if isinstance(layers, dict):
@@ -377,7 +378,7 @@ def _entries(where: str, kind: str, layers: Nested, tree: PyTree, path: Path = (
     )
     if not fits:
         got = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
-        place = f"{where}, {_joined(path)}" if path else where
+        place = f"{where}, {joined_path(path)}" if path else where
         fail(
             place,
             expected=f"{kind} of the layers {listed(names, 'and')}",
@@ -398,9 +399,7 @@ def _options(forward: Callable[..., PyTree]) -> set[str]:
         parameters = (signature := inspect.signature(forward)).parameters
     except (TypeError, ValueError):  # written in C
         return set()
-    given, inner = set[str](), forward
-    while isinstance(inner, functools.partial):
-        given, inner = given | inner.keywords.keys(), inner.func
+    given = unwrapped(forward)[1]
     any_name = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     options = {name for name in ("key", "train") if (any_name or name in parameters) and name not in given}
     others = [name for name in IN_FORWARD if name in parameters and name not in given]
@@ -428,20 +427,11 @@ def _swapped(network: _Network, error: Exception) -> str:
 
 def _child(key: Key, path: Path) -> Key:
     """The key of a layer, which depends on its path alone; that of ``forward`` has the empty path."""
-    return jax.random.fold_in(key, zlib.crc32(_joined(path).encode()))
-
-
-def _joined(path: Path) -> str:
-    return "/".join(map(str, path))
+    return jax.random.fold_in(key, zlib.crc32(joined_path(path).encode()))
 
 
 def _in_layer(path: Path) -> str:
-    return f"layer {_joined(path)!r}"
-
-
-def _zeros(shapes: PyTree) -> PyTree:
-    """Arrays of given shapes, keys included, in the current trace."""
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    return f"layer {joined_path(path)!r}"
 
 
 def _arrays(tree: PyTree) -> PyTree:
@@ -468,16 +458,11 @@ def _shared_shapes() -> Iterator[dict[Hashable, Any]]:
 
 def _line(forward: Callable[..., PyTree], error: Exception) -> str:
     """The line of a function that an error came through, as text to be appended to a name."""
-    while isinstance(forward, functools.partial):
-        forward = forward.func
-    forward = inspect.unwrap(forward)
+    forward = inspect.unwrap(unwrapped(forward)[0])
     code = getattr(forward, "__code__", None) or getattr(type(forward).__call__, "__code__", None)
-    traceback, found = error.__traceback__, None
-    while traceback is not None:
-        if traceback.tb_frame.f_code is code:
-            found = traceback.tb_lineno
-        traceback = traceback.tb_next
-    if code is None or found is None:
+    place = last_place(error, lambda passed: passed is code)
+    if place is None:
         return ""
-    text = linecache.getline(code.co_filename, found).strip()
-    return f", line {found} of {code.co_name}" + (f": {text}" if text else "")
+    number = place.tb_lineno
+    text = "".join(lines_around(place)[number - 1 : number]).strip()
+    return f", line {number} of {place.tb_frame.f_code.co_name}" + (f": {text}" if text else "")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from .._core.dtypes import at_least_float32, computing_in, floats_in, is_float
 from .._core.trees import shape_of
@@ -66,7 +65,7 @@ def _as_before(after: PyTree, before: PyTree) -> PyTree:
         return after
 
     def cast(new: Array, old: Array) -> Array:
-        floats = all(hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating) for a in (new, old))
+        floats = all(hasattr(a, "dtype") and is_float(a) for a in (new, old))
         return new.astype(old.dtype) if floats and new.dtype != old.dtype else new
 
     return jax.tree.map(cast, after, before)

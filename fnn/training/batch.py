@@ -51,6 +51,11 @@ class Batch(NamedTuple):
             fail(where, expected="(x, y) or (x, y, sample_weight)", got=got, hint=hint)
         return cls(*data)
 
+    @property
+    def parts(self) -> tuple[PyTree, ...]:
+        """``(x, y)`` or ``(x, y, sample_weight)``, without entries that are None."""
+        return tuple(part for part in self if part is not None)
+
 
 class InBatches(NamedTuple):
     """Rows in the order in which they are read, batch by batch: a device can then hold its rows of each.
@@ -92,7 +97,7 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     return batch
 
 
-def own_copy(batch: Batch) -> Batch:
+def own_copy(batch: T) -> T:
     """A copy of the batch, since a loader may refill its buffers while the device still reads them."""
     return tree_map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
 

@@ -23,7 +23,7 @@ from ..losses.common import check_rows_apart
 from ..losses.facts import is_per_example
 from ..nn.embedding import observe_ids
 from ..nn.layer import Layer
-from ..nn.masks import Masked
+from ..nn.masks import Masked, unmasked
 from ..nn.observe import Trace, observe
 from .batch import Batch, Signature, rows_of, size_of
 from .forward import check_output
@@ -125,7 +125,7 @@ def _steps_hint(
 
 def _shape(x: PyTree) -> tuple[int, ...]:
     """The shape of an array or of a `Masked`; () for several arrays."""
-    return tuple(getattr(x.x if isinstance(x, Masked) else x, "shape", ()))
+    return tuple(getattr(unmasked(x), "shape", ()))
 
 
 def _layer_name(call: Trace) -> str:

@@ -18,7 +18,7 @@ from .entry import compiled, parsing
 from .forward import forward
 from .state import TrainState, check_state, check_task
 from .task import Task
-from .totals import measure, penalties_of
+from .totals import ONE_OUTPUT_HINT, measure, penalties_of
 from .values import check_known_targets
 
 
@@ -46,8 +46,7 @@ def _check_examples(where: str, task: Task, ts: TrainState, batch: Batch) -> Non
     out = jax.eval_shape(lambda p, s, x: task.network.apply(p, s, x)[0], ts.params, ts.state, batch.x)
     for own in (part.of("predictions", out) for part in task.parts):
         if isinstance(own, Masked):
-            hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
-            fail(where, expected="a model with one output for each example", got=repr(own), hint=hint)
+            fail(where, expected="a model with one output for each example", got=repr(own), hint=ONE_OUTPUT_HINT)
 
 
 @parsing("batch")

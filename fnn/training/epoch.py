@@ -13,6 +13,7 @@ from .._core.errors import counted, fail
 from .._core.flags import check_flags
 from .._core.random import permutation
 from .._core.sharding import by_row, placing
+from .._core.trees import zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
@@ -20,7 +21,7 @@ from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .placed import Shard, data_on_devices, placed
-from .segments import in_segments, zeros
+from .segments import in_segments
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
 from .task import Task
@@ -60,6 +61,17 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
 def pads_last_batch(task: Task) -> bool:
     """Whether a smaller batch may be padded with rows that do not count."""
     return task.model.per_example and all(is_per_example(part.loss) for part in task.parts)
+
+
+def divided(task: Task, size: int, batch_size: int, drop_remainder: bool) -> tuple[int, int, bool]:
+    """The whole batches of an epoch, the rows of a last, smaller one, and whether the last whole one is padded.
+
+    Where examples are independent, padding rows that do not count make the last batch a whole one.
+    """
+    whole, rest = divmod(size, batch_size)
+    if drop_remainder or not rest:
+        return whole, 0, False
+    return (whole + 1, 0, True) if whole and pads_last_batch(task) else (whole, rest, False)
 
 
 def padded_order(order: Array, batch_size: int) -> Array:
@@ -119,14 +131,14 @@ def epoch(
     """All batches of an epoch, the last, smaller one included unless dropped."""
     size = rows_of(data)
     order = epoch_order(ts, size, shuffle, order_key)
-    whole, rest = divmod(size, batch_size)
+    whole, rest, pads = divided(task, size, batch_size, drop_remainder)
     totals = zeros(total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data)))
     train = partial(steps, task, batch_size=batch_size, remat=remat)
-    if whole and rest and not drop_remainder and pads_last_batch(task):
-        return train(ts, totals, data, padded_order(order, batch_size), 0, whole + 1, size=size)
+    if pads:
+        return train(ts, totals, data, padded_order(order, batch_size), 0, whole, size=size)
     if whole:
         ts, totals = train(ts, totals, data, order, 0, whole)
-    if rest and not drop_remainder:
+    if rest:
         ts, last = step_and_totals(task, ts, take(data, order[whole * batch_size :]))
         totals = merge(task, totals, last)
     return ts, totals

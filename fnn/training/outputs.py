@@ -11,6 +11,7 @@ from .._core.checks import check_name, check_range, is_concrete
 from .._core.described import in_words
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, listed
+from .._core.trees import joined_path
 from .._core.types import Array, PyTree, Scalar, Shape
 from ..losses.common import Loss, per_example_hint
 from ..losses.facts import facts_of, get_loss, loss_name
@@ -84,7 +85,7 @@ class OutputLoss(NamedTuple):
             entries = entries_of(tree) or {}
             if entry not in entries:
                 hint = f"Give one for each loss, as a {'dict' if isinstance(entry, str) else 'tuple'}."
-                place = f"{where}, {_joined(self.path[:i])}" if i else where
+                place = f"{where}, {joined_path(self.path[:i])}" if i else where
                 named = isinstance(tree, Mapping) and tree
                 got = f"entries {listed(entries, 'and')}" if named else describe(tree)
                 fail(place, expected=f"an entry {entry!r}", got=got, hint=hint)
@@ -127,11 +128,11 @@ def parse_outputs(loss: LossTree, metrics: Any, weights: Any) -> ParsedLosses:
     for path in without:
         if as_tuple(own.get(path)) or by_weight.get(path) is not None:
             hint = "Give it a loss; with loss_weights 0 it stays out of training."
-            got = f"metrics or a weight for {_joined(path)!r}, which has the loss None"
+            got = f"metrics or a weight for {joined_path(path)!r}, which has the loss None"
             fail("Task", expected="metrics and loss_weights of outputs with a loss", got=got, hint=hint)
     for path, weight in by_weight.items():
         if weight is not None:
-            check_range("Task", f"loss_weights of {_joined(path)!r}", weight, 0)
+            check_range("Task", f"loss_weights of {joined_path(path)!r}", weight, 0)
 
     def part(path: Path, one: str | Loss) -> OutputLoss:
         found = get_loss(one)
@@ -176,11 +177,11 @@ def check_outputs(parts: Sequence[OutputLoss], without_loss: Sequence[Path], pre
     for path in every:
         if not any(output[: len(path)] == path for output in outputs):
             expected = f"losses for the outputs {_names(outputs)}" if outputs[0] else "one loss for the one output"
-            fail("Task", expected=expected, got=f"a loss for {_joined(path)!r}")
+            fail("Task", expected=expected, got=f"a loss for {joined_path(path)!r}")
     for output in outputs:
         if not any(output[: len(path)] == path for path in every):
-            hint = f"Write {_joined(output)!r}: None in loss to train without it."
-            fail("Task", expected="a loss for each output", got=f"none for {_joined(output)!r}", hint=hint)
+            hint = f"Write {joined_path(output)!r}: None in loss to train without it."
+            fail("Task", expected="a loss for each output", got=f"none for {joined_path(output)!r}", hint=hint)
     for part in parts:
         own = [output for output in outputs if output[: len(part.path)] == part.path]
         if len(own) > 1 and facts_of(part.loss).per_example:
@@ -207,7 +208,7 @@ def _check_keys(parts: Sequence[OutputLoss]) -> None:
     for part in parts:
         names = ["loss", *(metric.name for metric in part.metrics)]
         if len(set(names)) < len(names):
-            where = f"metrics of {_joined(part.path)!r}" if part.path else "Task"
+            where = f"metrics of {joined_path(part.path)!r}" if part.path else "Task"
             fail(where, expected="metrics of different names, none of them 'loss'", got=str(names[1:]))
     keys = [part.key(name) for part in parts for name in ("loss", *(metric.name for metric in part.metrics))]
     if len(set(keys)) < len(keys):
@@ -269,7 +270,7 @@ def _by_output(argument: str, tree: PyTree, every: Sequence[Path], path: Path = 
     names = list(dict.fromkeys(output[len(path)] for output in every if output[: len(path)] == path))
     entries = entries_of(tree)
     if entries is None:
-        place = f"{argument} of {_joined(path)!r}" if path else argument
+        place = f"{argument} of {joined_path(path)!r}" if path else argument
         fail("Task", expected=f"{place} by output, for {listed(names)}", got=in_words(tree))
     for name, entry in entries.items():
         if name not in names:
@@ -280,8 +281,4 @@ def _by_output(argument: str, tree: PyTree, every: Sequence[Path], path: Path = 
 
 
 def _names(outputs: Sequence[Path]) -> str:
-    return ", ".join(repr(_joined(path)) for path in outputs)
-
-
-def _joined(path: Path) -> str:
-    return "/".join(map(str, path))
+    return ", ".join(repr(joined_path(path)) for path in outputs)

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 
 from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
+from .._core.trees import zeros
 from .._core.types import Array, PyTree
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, call_name, carry_note, observe
 from ..nn.precision import applied_in
 from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .forward import outputs_of
-from .segments import zeros
 from .state import TrainState, check_state, check_task
 from .step import gradients
 from .task import Task

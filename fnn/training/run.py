@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
+from .._core.trees import zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .batch import Batch, InBatches, as_batch, size_of
@@ -19,7 +20,7 @@ from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
 from .placed import Shard, data_on_devices, placed, read_in_order
-from .segments import in_segments, rematerialized, zeros
+from .segments import in_segments, rematerialized
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
 from .task import Task

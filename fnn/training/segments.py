@@ -9,6 +9,7 @@ from typing import TypeVar, cast
 import jax
 import jax.numpy as jnp
 
+from .._core.trees import zeros
 from .._core.typed import tree_map
 from .._core.types import Array, F, PyTree
 from .batch import InBatches, batch_at, rows_of
@@ -16,11 +17,6 @@ from .batch import InBatches, batch_at, rows_of
 T = TypeVar("T")
 R = TypeVar("R")
 Carry = TypeVar("Carry")
-
-
-def zeros(shapes: T) -> T:
-    """Zeros of the given shapes and dtypes."""
-    return tree_map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def _segment(data: T, start: Array, count: int) -> T:

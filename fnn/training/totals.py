@@ -25,6 +25,9 @@ Totals = dict[str, PyTree]
 """By key of the logs. With losses by output "loss" holds what penalties and layers add; else the one loss too."""
 Logs = dict[str, Array]
 
+ONE_OUTPUT_HINT = "With return_sequences=False in the last recurrent layer there is one output for each example."
+"""Advice for a model with an output at each step where each example needs one."""
+
 
 def _stop_gradients(predictions: PyTree, counts: Array | bool) -> PyTree:
     """The same predictions; rows that do not count, or all for False, pass no gradient, not even NaN."""
@@ -57,9 +60,8 @@ def flatten_time_steps(
 
     def flat(a: PyTree) -> Array:
         if tuple(a.shape[: len(shape)]) != shape:
-            hint = "With return_sequences=False in the last recurrent layer there is one output for each example."
             expected = f"targets of shape {shape_text((*shape, '...'))}, for each step of the masked output"
-            fail("targets", expected=expected, got=describe(a), hint=hint)
+            fail("targets", expected=expected, got=describe(a), hint=ONE_OUTPUT_HINT)
         return kept(mask, a).reshape(mask.size, *a.shape[len(shape) :])
 
     def spread(a: PyTree) -> Array:

@@ -17,7 +17,7 @@ from .._core.types import Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import check_targets, facts_of
 from ..metrics.names import check_labels
-from ..nn.masks import Masked
+from ..nn.masks import unmasked
 from ..optimizers.base import get_hyper
 from .batch import Batch, Signature, rows_that_count
 from .checks import check_part
@@ -31,7 +31,7 @@ _seen_valid: weakref.WeakValueDictionary[object, Array] = weakref.WeakValueDicti
 
 def check_target_values(part: OutputLoss, predictions: PyTree, targets: PyTree, where: str) -> None:
     """Refuse targets that are invalid for the loss of an output, or for its metrics; from its own predictions."""
-    predictions = predictions.x if isinstance(predictions, Masked) else predictions
+    predictions = unmasked(predictions)
     if isinstance(targets, (jax.Array, np.ndarray)) and hasattr(predictions, "shape"):
         with located(f"{where}, output {part.name!r}" if part.path else where):
             check_targets(part.loss, predictions, targets)
