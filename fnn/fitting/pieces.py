@@ -97,13 +97,13 @@ class Piece(NamedTuple):
             return cls(data_on_devices(task, rows), order, whole, batch_size, rest=rest, **others)
         start = whole * batch_size
         last = tree_map(lambda a: a[start : start + rest], rows) if rest else None
-        data = InBatches.of(rows, batch_size)._replace(rest=last)
+        data = InBatches.of(rows, batch_size)._replace(last=last)
         return cls(data_on_devices(task, data), None, whole, batch_size, rest=rest, **others)
 
     @property
     def one_row(self) -> Batch:
         """The shapes of one row."""
-        data, axes = (self.data.whole, 2) if isinstance(self.data, InBatches) else (self.data, 1)
+        data, axes = (self.data.full, 2) if isinstance(self.data, InBatches) else (self.data, 1)
         return tree_map(lambda a: array_spec((1, *a.shape[axes:]), a.dtype), data)
 
     def rows(self, number: int) -> Array:
@@ -117,7 +117,7 @@ class Piece(NamedTuple):
         """A batch, without padding."""
         if not isinstance(self.data, InBatches):
             return take(self.data, self.rows(number))
-        batch: Batch = self.data.rest if number == self.whole else batch_at(self.data.whole, number)
+        batch: Batch = self.data.last if number == self.whole else batch_at(self.data.full, number)
         count = None if self.size is None else self.size - number * self.batch_size
         return tree_map(lambda a: a[:count], batch)
 
@@ -139,9 +139,9 @@ def advance(task: Task, ts: TrainState, totals: Totals, piece: Piece, batches_do
     """
     data, order, batch_size = piece.data, piece.order, piece.batch_size
     if batches_done < piece.whole:
-        rows = data.whole if isinstance(data, InBatches) else data
+        rows = data.full if isinstance(data, InBatches) else data
         return _advance(task, ts, totals, rows, order, batches_done, count, size=piece.size, batch_size=batch_size)
     # Only the smaller last batch is left.
     if isinstance(data, InBatches):
-        return _advance_rows(task, ts, totals, data.rest, None)
+        return _advance_rows(task, ts, totals, data.last, None)
     return _advance_rows(task, ts, totals, data, piece.rows(batches_done))

@@ -61,20 +61,20 @@ class InBatches(NamedTuple):
     """Rows in the order in which they are read, batch by batch: a device can then hold its rows of each.
 
     Attributes:
-      whole: a tree of arrays (batches, batch_size, ...).
-      rest: the rows of a last, smaller batch; None without one.
+      full: a tree of arrays (batches, batch_size, ...).
+      last: the rows of a last, smaller batch; None without one.
     """
 
-    whole: PyTree
-    rest: PyTree = None
+    full: PyTree
+    last: PyTree = None
 
     @classmethod
     def of(cls, data: PyTree, batch_size: int) -> InBatches:
         """Rows as they come, in batches of at most this size."""
         size = min(batch_size, rows_of(data))
         count, rest = divmod(rows_of(data), size)
-        whole = tree_map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
-        return cls(whole, tree_map(lambda a: a[count * size :], data) if rest else None)
+        full = tree_map(lambda a: a[: count * size].reshape(count, size, *a.shape[1:]), data)
+        return cls(full, tree_map(lambda a: a[count * size :], data) if rest else None)
 
 
 def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -> Batch:
@@ -151,7 +151,7 @@ def take(data: T, rows: Array) -> T:
 
 
 def batch_at(whole: T, number: Array | int) -> T:
-    """A batch of `InBatches.whole`, by its number."""
+    """A batch of `InBatches.full`, by its number."""
     return tree_map(lambda a: jax.lax.dynamic_index_in_dim(a, number, keepdims=False), whole)
 
 

@@ -94,7 +94,7 @@ def steps(
 ) -> tuple[TrainState, Totals]:
     """``count`` steps from batch ``first``; with a Python ``count`` it can be differentiated.
 
-    The rows of ``data`` are read in this ``order``; without one ``data`` is that of `InBatches.whole`. Only the first
+    The rows of ``data`` are read in this ``order``; without one ``data`` is that of `InBatches.full`. Only the first
     ``size`` rows count; the others pad the last batch. For ``remat`` see `run`.
     """
 

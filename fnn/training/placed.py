@@ -78,7 +78,7 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
     native = tree_map(lambda a: read(a) if isinstance(a, np.ndarray) else a, data)
     places: PyTree = tree_map(place, native)
     if isinstance(data, InBatches):
-        places = InBatches(tree_map(partial(place, axis=1), data.whole), places.rest)
+        places = InBatches(tree_map(partial(place, axis=1), data.full), places.last)
     with jax.debug_nans(False):  # rows of weight 0 may hold NaN
         return put(native, places)
 

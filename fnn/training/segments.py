@@ -34,9 +34,8 @@ def map_batches(fn: Callable[[PyTree], PyTree], x: PyTree, batch_size: int, axis
     `InBatches` are computed as they come.
     """
     if isinstance(x, InBatches):
-        whole, rest = x
-        parts = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, whole))
-        return parts if rest is None else tree_map(lambda a, b: jnp.concatenate([a, b]), parts, fn(rest))
+        parts = tree_map(lambda a: a.reshape(-1, *a.shape[2:]), jax.lax.map(fn, x.full))
+        return parts if x.last is None else tree_map(lambda a, b: jnp.concatenate([a, b]), parts, fn(x.last))
     size = rows_of(x)
     whole, rest = divmod(size, batch_size)
     numbers = jnp.arange(whole + (rest > 0), dtype=jnp.int32)
@@ -65,11 +64,15 @@ def fold_batches(
     With ``own_shape`` a smaller last batch keeps its shape instead of reaching back, as that of `InBatches` does. For
     ``remat`` see `run`.
     """
+
+    def every(rows: PyTree) -> R:
+        return fn(rows, jnp.ones(rows_of(rows), bool))
+
     if isinstance(data, InBatches):
-        count, last = rows_of(data.whole), data.rest
+        count, last = rows_of(data.full), data.last
 
         def batch(i: Array) -> R:
-            return every(batch_at(data.whole, i))
+            return every(batch_at(data.full, i))
 
     else:
         size = rows_of(data)
@@ -82,9 +85,6 @@ def fold_batches(
             start = _start(i, size, batch_size)
             valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
             return fn(_segment(data, start, batch_size), valid)
-
-    def every(rows: PyTree) -> R:
-        return fn(rows, jnp.ones(rows_of(rows), bool))
 
     of_batch = rematerialized(batch) if remat else batch
     empty = zeros(jax.eval_shape(batch, jnp.int32(0)))

@@ -62,7 +62,7 @@ def shuffled(task, data):
 
 def streamed(task, data):
     """The same rows as they come from an iterable, or in a chunk."""
-    return data_on_devices(task, InBatches.of(data, BATCH)).whole, None
+    return data_on_devices(task, InBatches.of(data, BATCH)).full, None
 
 
 def scattered(task, data):
