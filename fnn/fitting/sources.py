@@ -16,7 +16,7 @@ from .._core.trees import from_paths
 from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
-from ..training.epoch import divided, epoch_order
+from ..training.epoch import division, epoch_order
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
@@ -131,7 +131,7 @@ class ArraySource(Source):
         super().__init__(task, hooks)
         self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
         self.batch_size = min(batch_size, self.size)
-        self.whole, self.rest, self.pads = divided(task, self.size, self.batch_size, drop)
+        self.whole, self.rest, self.pads = division(task, self.size, self.batch_size, drop)
         self.total = self.whole + (self.rest > 0)
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:

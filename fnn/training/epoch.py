@@ -63,7 +63,7 @@ def pads_last_batch(task: Task) -> bool:
     return task.model.per_example and all(is_per_example(part.loss) for part in task.parts)
 
 
-def divided(task: Task, size: int, batch_size: int, drop_remainder: bool) -> tuple[int, int, bool]:
+def division(task: Task, size: int, batch_size: int, drop_remainder: bool) -> tuple[int, int, bool]:
     """The whole batches of an epoch, the rows of a last, smaller one, and whether the last whole one is padded.
 
     Where examples are independent, padding rows that do not count make the last batch a whole one.
@@ -131,7 +131,7 @@ def epoch(
     """All batches of an epoch, the last, smaller one included unless dropped."""
     size = rows_of(data)
     order = epoch_order(ts, size, shuffle, order_key)
-    whole, rest, pads = divided(task, size, batch_size, drop_remainder)
+    whole, rest, pads = division(task, size, batch_size, drop_remainder)
     totals = zeros(total_shapes(task, ts, jax.tree.map(lambda a: a[:1], data)))
     train = partial(steps, task, batch_size=batch_size, remat=remat)
     if pads:
