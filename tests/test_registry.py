@@ -35,6 +35,7 @@ def with_marks(units=UNITS, each=1):
 
 
 DIFFERENTIABLE = [unit for unit in UNITS if unit.grad]
+WITHOUT_GRADIENT = [unit for unit in UNITS if not unit.grad]
 each_unit = pytest.mark.parametrize("unit", list(with_marks()))
 each_differentiable_unit = pytest.mark.parametrize("unit", list(with_marks(DIFFERENTIABLE, 3)))
 TESTS = pathlib.Path(__file__).parent
@@ -78,8 +79,9 @@ def _plain(tree):
     ]
 
 
-# Units with a derivative are compared in float64, with their gradients below.
-@pytest.mark.parametrize("unit", list(with_marks([unit for unit in UNITS if not unit.grad], 3)))
+# Units with a derivative are compared in float64, with their gradients below, and all of them in the slow test that
+# follows.
+@pytest.mark.parametrize("unit", [unit for unit in with_marks(WITHOUT_GRADIENT, 3) if not unit.marks])
 def test_vmap_equals_a_loop_over_distinct_samples_without_compiling_again(unit):
     fn = function_of(unit, "float32")
     check_vmap(jax.jit(lambda stacked, sample: (jax.vmap(fn)(*stacked), fn(*sample))), unit, "float32", 1e-5)
