@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from jax import lax
+from jax import export, lax
 
 from fnn._core.errors import InputError
+from fnn.nn import pooling
 from fnn.nn.pooling import (
     AvgPool,
     GlobalAvgPool,
@@ -21,6 +22,11 @@ from fnn.nn.pooling import (
     global_max_pool,
     max_pool,
 )
+
+
+def max_pool_on_a_tpu(x, pool_size=2, strides=None, padding="valid"):
+    """The form for a TPU, on the platform here; `test_a_tpu_alone_reduces_windows` shows that `max_pool` takes it."""
+    return pooling._max_by_window(*pooling._windows("max_pool", x, pool_size, strides, padding), x)
 
 
 @st.composite
@@ -72,9 +78,9 @@ def values_and_pullbacks(fns, x):
 def test_values_and_gradients_equal_reduce_window(case):
     shape, *arguments = case
     x = distinct(shape)
-    fns = [lambda x, fn=fn: fn(x, *arguments) for fn in (max_pool, avg_pool, reference_max, reference_avg)]
-    results = values_and_pullbacks(fns, x)
-    for (y, gradient), (y_, gradient_) in zip(results[:2], results[2:], strict=True):
+    fns = max_pool, max_pool_on_a_tpu, avg_pool, reference_max, reference_max, reference_avg
+    results = values_and_pullbacks([lambda x, fn=fn: fn(x, *arguments) for fn in fns], x)
+    for (y, gradient), (y_, gradient_) in zip(results[:3], results[3:], strict=True):
         np.testing.assert_allclose(y, y_, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-5)
 
@@ -95,21 +101,20 @@ def test_equals_keras_with_ties(seed):
     padding = ["valid", "same"][seed % 2]
     # Few distinct values, as after relu: most windows hold ties, which Keras resolves in the same way.
     x = rng.integers(0, 3, (2, *rng.integers(4, 8, rank), 3)).astype("float32")
-    fns = [
-        lambda x, fn=fn: fn(x, window, strides, padding) for fn in (max_pool, avg_pool, ops.max_pool, ops.average_pool)
-    ]
-    results = values_and_pullbacks(fns, x)
-    for (y, gradient), (y_, gradient_) in zip(results[:2], results[2:], strict=True):
+    fns = max_pool, max_pool_on_a_tpu, avg_pool, ops.max_pool, ops.max_pool, ops.average_pool
+    results = values_and_pullbacks([lambda x, fn=fn: fn(x, window, strides, padding) for fn in fns], x)
+    for (y, gradient), (y_, gradient_) in zip(results[:3], results[3:], strict=True):
         np.testing.assert_allclose(y, y_, rtol=1e-6)
         np.testing.assert_allclose(gradient, gradient_, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("pool", [max_pool, max_pool_on_a_tpu])
 @pytest.mark.parametrize("strides", [2, 1, 3])
-def test_the_first_maximum_gets_the_gradient(strides):
+def test_the_first_maximum_gets_the_gradient(strides, pool):
     x = np.array([[1, 2, 0], [2, 2, 0], [2, 0, 2]], "float32").reshape(1, 3, 3, 1)
 
     def top_left(x):
-        return max_pool(x, 2, strides)[0, 0, 0, 0]
+        return pool(x, 2, strides)[0, 0, 0, 0]
 
     expected = np.zeros((3, 3))
     expected[0, 1] = 1  # row-major: (0, 1) comes before (1, 0) and (1, 1)
@@ -121,7 +126,8 @@ def test_nan_propagates(arguments):
     @jax.jit
     def pooled(x):
         expected = reference_avg(x, *explicit(*arguments))  # sums with NaN are NaN
-        return [jnp.isnan(y) for y in (expected, max_pool(x, *arguments), avg_pool(x, *arguments))]
+        ours = [pool(x, *arguments) for pool in (max_pool, max_pool_on_a_tpu, avg_pool)]
+        return [jnp.isnan(y) for y in (expected, *ours)]
 
     for position in itertools.product((1, 2), repeat=2):
         x = distinct((1, 6, 6, 1))
@@ -140,13 +146,14 @@ def explicit(window, strides, padding):
 
 def test_infinities():
     x = np.array([-np.inf, -np.inf, np.inf, 0], "float32").reshape(1, 4, 1)
-    pairs, threes = jax.jit(lambda x: (max_pool(x), max_pool(x, 3, 1, "same")))(x)
-    np.testing.assert_array_equal(np.ravel(pairs), [-np.inf, np.inf])
-    np.testing.assert_array_equal(np.ravel(threes), [-np.inf, np.inf, np.inf, np.inf])
+    for pool in (max_pool, max_pool_on_a_tpu):
+        pairs, threes = jax.jit(lambda x, pool=pool: (pool(x), pool(x, 3, 1, "same")))(x)
+        np.testing.assert_array_equal(np.ravel(pairs), [-np.inf, np.inf])
+        np.testing.assert_array_equal(np.ravel(threes), [-np.inf, np.inf, np.inf, np.inf])
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
-@pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
+@pytest.mark.parametrize("pool", [max_pool, max_pool_on_a_tpu, avg_pool, global_max_pool, global_avg_pool])
 def test_dtype_kept(pool, dtype, strict_promotion):
     x = jax.ShapeDtypeStruct((2, 4, 4, 3), dtype)
 
@@ -164,7 +171,7 @@ def test_float64(x64):
     assert jax.eval_shape(max_pool, x).dtype == jnp.float64
 
 
-@pytest.mark.parametrize("pool", [max_pool, avg_pool, global_max_pool, global_avg_pool])
+@pytest.mark.parametrize("pool", [max_pool, max_pool_on_a_tpu, avg_pool, global_max_pool, global_avg_pool])
 def test_forward_mode_and_second_derivatives(pool, x64):
     x = distinct((1, 4, 4, 2), jnp.float64) / 7
     direction = np.sin(np.arange(x.size)).reshape(x.shape)
@@ -218,14 +225,13 @@ def test_global_pooling(rank, keepdims):
 
 
 @pytest.mark.parametrize("arguments", [(2, 2, "valid"), (3, 2, "same"), (3, 1, "valid"), (2, 3, 1)])
-def test_no_select_and_scatter(arguments):
-    x = distinct((2, 8, 8, 3))
-
-    def text(fn):
-        return jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(fn(x))))).lower(x).as_text()
-
-    assert "scatter" not in text(lambda x: max_pool(x, *arguments))
-    assert "select_and_scatter" in text(lambda x: reference_max(x, *explicit(*arguments)))  # the test can fail
+def test_a_tpu_alone_reduces_windows(arguments):
+    """Their gradient, select-and-scatter, is fast there and slow on a CPU and a GPU."""
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(jnp.sin(max_pool(x, *arguments)))))
+    for platform in "cpu", "cuda", "tpu":
+        text = export.export(gradient, platforms=[platform])(distinct((2, 8, 8, 3))).mlir_module()
+        for operation in "reduce_window", "select_and_scatter":
+            assert (f"stablehlo.{operation}" in text) == (platform == "tpu"), (operation, platform)
 
 
 def test_layers_and_defaults():
