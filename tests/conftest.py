@@ -28,9 +28,9 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     helpers.update_messages = config.getoption("--update-messages")
-    # The default tests compile thousands of programs for small arrays, which takes longer than running them. The slow
-    # tests are fully optimized, and so are the default ones with JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment.
-    if config.option.markexpr == "not slow" and "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
+    # The tests compile thousands of programs for small arrays, which takes longer than running them. They are compiled
+    # as users' programs are with JAX_DISABLE_MOST_OPTIMIZATIONS=0 in the environment.
+    if "JAX_DISABLE_MOST_OPTIMIZATIONS" not in os.environ:
         jax.config.update("jax_disable_most_optimizations", True)
         if jax.__version_info__ < (0, 11):
             # Older code for fused operations compiles in a third of the time, and a program as one piece in two thirds.

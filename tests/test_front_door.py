@@ -32,7 +32,7 @@ def test_the_workflow_runs_the_commands_of_the_readme():
 
 @pytest.mark.parametrize("start", ["ruff check", "ruff format", "mypy", "python -m pytest --doctest", "NO_MKDOCS_2"])
 def test_the_workflow_runs_the_commands_of_ci(start):
-    lines = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith(start)]
+    lines = [line.strip() for line in (ROOT / ".ci/run").read_text().splitlines() if line.strip().startswith(start)]
     assert len(lines) == 1
     assert f"run: {lines[0]}\n" in WORKFLOW
 
