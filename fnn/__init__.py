@@ -8,6 +8,7 @@ import sys as _sys
 from typing import TYPE_CHECKING
 
 from . import classic, data, losses, metrics, nn, optimizers, penalties, plot, text
+from ._core.described import described
 from ._core.errors import InputError
 from ._core.fingerprint import fingerprint
 from ._core.trees import paths
@@ -157,7 +158,7 @@ __all__ = [
     "attention", "multi_head_attention", "multi_head_attention_init", "rotary", "sinusoidal_positions",
     "activity_penalty", "activations", "initializers", "losses", "metrics", "penalties",
     # 2. layers
-    "Layer", "Sequential", "Residual", "Repeated", "Rematerialized", "Model", "Masked", "TimeDistributed",
+    "Layer", "described", "Sequential", "Residual", "Repeated", "Rematerialized", "Model", "Masked", "TimeDistributed",
     "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
     "Dense", "Activation", "Flatten", "Reshape", "Permute", "RepeatVector", "Rescaling",
     "ZeroPadding", "Cropping", "UpSampling", "OneHot", "Embedding",

@@ -1100,6 +1100,7 @@ NOT_UNITS: dict[str, str] = {
     **dict.fromkeys(("CheckpointInfo", "load", "load_info", "save"), "test_checkpoint.py"),
     **dict.fromkeys(("Summary", "devices", "summary"), "test_summary.py"),
     **dict.fromkeys(("Plan", "plan"), "test_plan.py"),
+    "described": "test_described.py",
     "fingerprint": "test_fingerprint.py",
     **dict.fromkeys(("Classifier", "GridSearch", "Regressor"), "test_estimators.py"),
     **dict.fromkeys(("Check", "LayerReport", "check", "layer_report"), "test_inspection.py"),

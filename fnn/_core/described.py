@@ -39,7 +39,7 @@ from jax.sharding import AbstractMesh, Mesh
 
 from .._names import INSTEAD, missing_attribute, unexpected_argument
 from .dtypes import is_key
-from .errors import kind_of
+from .errors import fail, kind_of
 from .flags import check_flags, flags_of
 
 P = ParamSpec("P")
@@ -150,10 +150,38 @@ class DescribedFunction(Described, Generic[P, T]):
 
 
 def described(make: Callable[P, T]) -> Callable[P, T]:
-    """Wrap a constructor so that its result records the call. The module docstring explains how arguments compare.
+    """Let what a constructor of your own makes know the call that made it, as all parts of the library do.
 
-    Arguments annotated as bool are checked.
+    Its ``config`` is then that call: it is what ``print`` shows, what makes two layers equal that were built alike (so
+    that their tasks share compiled programs), what ``pickle`` keeps, and what `fnn.save` writes, with the constructor
+    in ``custom``. Arguments compare by value if they are plain values, parts of the library, or functions with the same
+    code; arrays equal only themselves.
+
+    Args:
+      make: a function that returns a `Layer`, an `Optimizer`, a `Metric` or another part of a task. Arguments that are
+        annotated as bool are checked to be one.
+
+    Returns:
+      The constructor, with the same signature.
+
+    Raises:
+      InputError: for anything but a function, or when the function returns something else.
+
+    >>> import fnn
+    >>> @fnn.described
+    ... def Scaled(factor=2.0):
+    ...     return fnn.Activation(lambda x: factor * x)
+    >>> print(fnn.Sequential(Scaled(3.0), fnn.Dense(2)))
+    Sequential(
+        Scaled(3.0),
+        Dense(2),
+    )
+    >>> Scaled() == Scaled(factor=2.0)
+    True
     """
+    if not isinstance(make, types.FunctionType):
+        hint = "Write it above a def: @fnn.described."
+        fail("described", expected="a function that makes a layer", got=in_words(make), hint=hint)
     signature = inspect.signature(make)
     names, flags = keywords_of(make, signature), flags_of(make)
 
@@ -162,6 +190,8 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         bound = bound_to(make.__name__, signature, names, {}, args, kwargs)
         check_flags(make.__name__, **{flag: bound.arguments[flag] for flag in flags if flag in bound.arguments})
         made = make(*args, **kwargs)
+        if not isinstance(cast(object, made), Described):
+            fail(make.__name__, expected="a Layer or another part of a task as its result", got=in_words(made))
         bound.apply_defaults()
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
         given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})

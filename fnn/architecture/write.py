@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .._core.described import Config, Described, EqualityKey, in_words
+from .._core.described import Config, Described, EqualityKey, in_words, is_constructor
 from .._core.errors import InputError, describe, fail
 from .._core.fingerprint import fingerprint
 from .._core.types import AnyArray
@@ -159,9 +159,9 @@ class Writer:
         made: Json = name
         if name is None:
             own = self.custom.get(EqualityKey.of(call.make))
-            if own is None:
+            if own is None and not is_constructor(call.make):
                 return self._unnamed(value, place)
-            made = {"custom": own}
+            made = {"custom": own} if own else self._unnamed(call.make, place)
         elif name not in self.defaults:
             self.defaults[name] = defaults_of(call.make)
         # The message begins with the place of the task itself: save, model > Sequential, position 1.

@@ -562,6 +562,32 @@ def test_layers_of_functions_states_of_tuples_and_optax(tmp_path):
     assert fnn.load(tmp_path / "b", custom=whole)[0] == task
 
 
+@fnn.described
+def Power(exponent):
+    return fnn.Activation(lambda x: x**exponent, name="power")
+
+
+def test_a_constructor_of_the_user_is_saved_by_its_call(tmp_path):
+    task = fnn.Task(fnn.Sequential(Power(3), fnn.Dense(3)), "mse")
+    ts = fnn.init(task, jax.random.key(0), TABLE)
+    with pytest.raises(fnn.InputError, match=r"position 0: expected .* the function Power.*custom=\{'Power': P"):
+        fnn.save(tmp_path / "a", ts, task)
+    fnn.save(tmp_path / "a", ts, task, custom={"Power": Power})
+    assert fnn.load(tmp_path / "a", custom={"Power": Power})[0] == task
+    fnn.load(tmp_path / "a", ts, task)  # compared as far as it can be
+    other = fnn.Task(fnn.Sequential(Power(2), fnn.Dense(3)), "mse")
+    with pytest.raises(fnn.InputError, match="layer 'power': exponent 3 in the file, 2 in the task"):
+        fnn.load(tmp_path / "a", ts, other, custom={"Power": Power})
+
+
+def test_checkpoints_name_a_constructor_of_the_user(tmp_path):
+    task = fnn.Task(fnn.Sequential(Power(3), fnn.Dense(3)), "mse")
+    ts = fnn.init(task, jax.random.key(0), TABLE)
+    ts, _ = fnn.fit(task, ts, (TABLE, VALUES), verbose=0, checkpoint=tmp_path / "runs")
+    (newest, *_) = sorted((tmp_path / "runs").glob("step-*"), reverse=True)
+    assert fnn.load(newest, custom={"Power": Power})[0] == task
+
+
 @pytest.mark.slow
 def test_many_trainings_in_one_state(tmp_path):
     task = small()

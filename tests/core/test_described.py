@@ -53,6 +53,38 @@ def test_a_model_prints_the_call_that_made_it():
     )
 
 
+@fnn.described
+def Scaled(factor=2.0, *, name="scaled"):
+    def init(key, x):
+        return {"scale": jnp.full(x.shape[-1:], factor)}, {}
+
+    def apply(params, state, x, *, key=None, train=False):
+        return params["scale"] * x, state
+
+    return fnn.Layer(init, apply, name=name, kind="Scaled")
+
+
+def test_a_constructor_of_the_user_is_recorded_like_those_of_the_library():
+    layer = Scaled(3.0)
+    assert str(fnn.Sequential(layer, fnn.Dense(2))) == "Sequential(\n    Scaled(3.0),\n    Dense(2),\n)"
+    assert layer == Scaled(factor=3.0, name="scaled") != Scaled()
+    assert pickle.loads(pickle.dumps(layer)) == layer
+    assert layer.replace(name="b").config.make is Scaled
+    with pytest.raises(TypeError, match=r"Scaled\(\) got an unexpected keyword argument 'factr'.*'factor'"):
+        Scaled(factr=3.0)
+
+
+def test_what_cannot_be_described_is_refused():
+    with pytest.raises(fnn.InputError, match=r"described: expected a function that makes a layer, got 3.*@fnn\.descr"):
+        fnn.described(3)
+    with pytest.raises(fnn.InputError, match=r"pair: expected a Layer or another part of a task as its result, got"):
+        fnn.described(pair)()
+
+
+def pair():
+    return fnn.Dense(2), fnn.Dense(2)
+
+
 def test_a_layer_of_functions_prints_its_functions():
     def scale(params, state, x, *, key=None, train=False):
         return 2 * x, state
