@@ -179,7 +179,7 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     >>> Scaled() == Scaled(factor=2.0)
     True
     """
-    if not isinstance(make, types.FunctionType):
+    if not inspect.isfunction(cast(object, make)):
         hint = "Write it above a def: @fnn.described."
         fail("described", expected="a function that makes a layer", got=in_words(make), hint=hint)
     signature = inspect.signature(make)
@@ -190,8 +190,7 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
         bound = bound_to(make.__name__, signature, names, {}, args, kwargs)
         check_flags(make.__name__, **{flag: bound.arguments[flag] for flag in flags if flag in bound.arguments})
         made = make(*args, **kwargs)
-        if not isinstance(cast(object, made), Described):
-            fail(make.__name__, expected="a Layer or another part of a task as its result", got=in_words(made))
+        _check_made(make.__name__, made)
         bound.apply_defaults()
         fresh = object.__new__(type(made))  # make may return one of its arguments, which keeps its own description
         given = types.MappingProxyType({name: unshared(value) for name, value in kwargs.items()})
@@ -205,6 +204,11 @@ def described(make: Callable[P, T]) -> Callable[P, T]:
     vars(remember)["__mro_entries__"] = functools.partial(_refuse_subclass, make)
     _CONSTRUCTORS.add(remember)
     return remember
+
+
+def _check_made(name: str, made: object) -> None:
+    if not isinstance(made, Described):
+        fail(name, expected="a Layer or another part of a task as its result", got=in_words(made))
 
 
 def _refuse_subclass(make: Callable[..., object], bases: tuple[object, ...]) -> NoReturn:
