@@ -154,10 +154,16 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
 
 def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -> None:
     """Refuse an input that does not fit the model, or has ids out of range."""
+    check_ids_in_range(_check_input_shapes(task, Signature.of(ts), Signature.of(x), where), x, "x")
+
+
+@functools.lru_cache(maxsize=64)
+def _check_input_shapes(task: Task, state: Signature, given: Signature, where: str) -> Limits:
+    ts, x = state.tree(), given.tree()
     with _hinted(task, ts, x, None), located(where):
         limits = _id_limits(task, ts, x)
     check_params(task, ts, x)
-    check_ids_in_range(limits, x, "x")
+    return limits
 
 
 def _hinted(task: Task, ts: TrainState, x: PyTree, y: PyTree) -> AbstractContextManager[None]:

@@ -93,3 +93,21 @@ def test_two_inputs_in_a_batch_are_told_from_targets():
     said = str(caught.value) + " ".join(getattr(caught.value, "__notes__", ()))
     assert "for two inputs write ((a, b),)" in said
     np.testing.assert_array_equal(fnn.predict(task, ts, iter([((X, X),)])), fnn.predict(task, ts, (X, X)))
+
+
+def test_the_model_is_traced_once_for_inputs_of_one_shape():
+    """Even the shapes are checked once: what Python does in a call is most of the time of a single row."""
+    traces = []
+
+    def counted(x):
+        traces.append(x.shape)
+        return x
+
+    task = fnn.Task(fnn.Sequential(fnn.Activation(counted), fnn.Dense(2)), "mse")
+    ts = fnn.init(task, jax.random.key(0), np.zeros((1, 3), "f"))
+    fnn.predict(task, ts, np.ones((4, 3), "f"))
+    known = len(traces)
+    fnn.predict(task, ts, np.full((4, 3), 2.0, "f"))
+    assert len(traces) == known
+    fnn.predict(task, ts, np.ones((5, 3), "f"))
+    assert len(traces) > known
