@@ -3,6 +3,7 @@
     pip install -e ".[tpu]"
     JAX_PLATFORMS=cpu python benchmarks/scale.py --json scale.json
     JAX_PLATFORMS=cpu python benchmarks/scale.py cnn --chips 1 4
+    python benchmarks/scale.py --draw scale.json docs/scale.png
 
 Nothing runs. The time of a step lies between two estimates: "at best" the links work while the chip computes, "at
 worst" one waits for the other. Computing is the compiler's cycles at the chip's clock, or a roofline of memory traffic
@@ -123,14 +124,45 @@ def measure(names: list[str], chips: list[int]) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """The efficiency and the memory of a chip against the number of chips."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    efficiency, memory = figure.subplots(1, 2)
+    chips = list(SLICES)
+    # Different markers and dashes, so that lines on top of each other can be told apart.
+    styles = zip(dict.fromkeys(row["workload"] for row in rows), "osD^v", ("-", "--", "-", "--", ":"), strict=False)
+    for name, marker, dash in styles:
+        own = [row for row in rows if row["workload"] == name]
+        at = [row["chips"] for row in own]
+        (line,) = efficiency.plot(at, [row["at worst"] for row in own], dash, marker=marker, label=name, ms=5)
+        memory.plot(at, [row["memory"] / 1e6 for row in own], dash, marker=marker, color=line.get_color(), ms=5)
+    efficiency.set(title="efficiency, at worst", ylim=(0, None))
+    efficiency.axhline(1, color="grey", lw=0.8)
+    memory.set(title="memory of a chip, MB", yscale="log", ylim=(None, 4 * CHIP.memory / 1e6))
+    memory.axhline(CHIP.memory / 1e6, color="grey", lw=0.8)
+    memory.annotate("what a chip has", (1, CHIP.memory / 1e6), xytext=(0, 3), textcoords="offset points", color="grey")
+    for axes in efficiency, memory:
+        axes.set(xscale="log", xlabel="chips", xticks=chips, xticklabels=chips)
+        axes.minorticks_off()
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
 def main() -> None:
-    """Compile, print and write."""
+    """Compile, print and write; or draw what was written."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = ["cnn", "cnn-weak", "transformer", "transformer-fsdp", "networks"]
     parser.add_argument("workloads", nargs="*", default=known, metavar="workload", help=", ".join(known))
     parser.add_argument("--chips", nargs="+", type=int, default=list(SLICES), choices=list(SLICES))
     parser.add_argument("--json", help="file to write")
+    parser.add_argument("--draw", nargs=2, metavar=("JSON", "PNG"), help="draw such a file, and compile nothing")
     args = parser.parse_args()
+    if args.draw:
+        draw(json.loads(Path(args.draw[0]).read_text()), Path(args.draw[1]))
+        return
     if unknown := set(args.workloads) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     rows = []
