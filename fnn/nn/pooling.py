@@ -171,7 +171,8 @@ def _taps(x: Array, axis: int, window: int, stride: int, padding: tuple[int, int
 def _max_by_window(window: Shape, steps: Shape, pairs: Pairs, x: Array) -> Array:
     lowest = np.asarray(-np.inf, x.dtype)
     # Its gradient goes to the first maximum too: select-and-scatter keeps an element until another is larger.
-    return lax.reduce_window(x, lowest, lax.max, (1, *window, 1), (1, *steps, 1), ((0, 0), *pairs, (0, 0)))
+    out: Array = lax.reduce_window(x, lowest, lax.max, (1, *window, 1), (1, *steps, 1), ((0, 0), *pairs, (0, 0)))
+    return out
 
 
 def _max_by_slices(window: Shape, steps: Shape, pairs: Pairs, x: Array) -> Array:
