@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import helpers
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -319,18 +320,6 @@ def test_the_backward_pass_is_one_loop_without_activations_and_one_product_per_w
     assert forward.count("dot_general") == backward.count("dot_general") == 1
 
 
-def for_a_tpu(fn):
-    """``fn`` with the forms for a TPU, on the platform here."""
-
-    def run(*arguments):
-        with pytest.MonkeyPatch.context() as patch:
-            pick = lambda *operands, tpu, default: tpu(*operands)  # noqa: E731
-            patch.setattr(jax.lax, "platform_dependent", pick)
-            return fn(*arguments)
-
-    return run
-
-
 @mainly("lstm")
 @pytest.mark.parametrize("options", [{}, {"reverse": True}, {"return_sequences": False}, {"mask": True}])
 @pytest.mark.parametrize("as_ids", [False, True])
@@ -344,7 +333,7 @@ def test_the_forms_for_a_tpu_give_the_same_values_and_gradients(kind, options, a
     def compiled():  # another function each time, since JAX keeps what it traced
         return jax.jit(lambda *inputs: value_and_gradients(lambda p, c: sequence(p, x, c, **options), *inputs))
 
-    assert_close(for_a_tpu(compiled())(params, carry), compiled()(params, carry))
+    assert_close(helpers.for_a_tpu(compiled())(params, carry), compiled()(params, carry))
 
 
 @mainly("lstm")
@@ -356,7 +345,7 @@ def test_on_a_tpu_slopes_are_packed_where_they_fit_in_on_chip_memory(kind, units
     def slope(params, x):
         return jax.grad(lambda p: jnp.sum(sequence(p, x, return_sequences=False)[0]))(params)
 
-    text = str(for_a_tpu(jax.make_jaxpr(slope))(params, x))
+    text = str(helpers.for_a_tpu(jax.make_jaxpr(slope))(params, x))
     assert ("concatenate[dimension=2]" in text) == packs
 
 
@@ -364,7 +353,7 @@ def test_on_a_tpu_slopes_are_packed_where_they_fit_in_on_chip_memory(kind, units
 def test_on_a_tpu_an_id_out_of_range_gives_nan(kind, rng):
     sequence, _, params, *_ = case(kind, rng)
     count = params["kernel"].shape[0]
-    ys, _ = for_a_tpu(sequence)(params, jnp.array([[0, count - 1], [count, 0], [0, -1]]))
+    ys, _ = helpers.for_a_tpu(sequence)(params, jnp.array([[0, count - 1], [count, 0], [0, -1]]))
     np.testing.assert_array_equal(np.isnan(ys).all(axis=-1), [[False, False], [True, True], [False, True]])
 
 
