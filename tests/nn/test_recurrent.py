@@ -14,6 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from recurrent_cases import KINDS, assert_close, case, draw, kinds, mainly, scalar, value_and_gradients
 
 from fnn._core.errors import InputError
+from fnn._core.sharding import parse_placement, placing
 from fnn.nn.rnn import functions as rec
 from fnn.nn.rnn.bidirectional import Bidirectional
 from fnn.nn.rnn.cells import GRUCarry, LSTMCarry
@@ -337,15 +338,16 @@ def test_the_forms_for_a_tpu_give_the_same_values_and_gradients(kind, options, a
 
 
 @mainly("lstm")
-@pytest.mark.parametrize(("units", "packs"), [(512, True), (1024, False)])
-def test_on_a_tpu_slopes_are_packed_where_they_fit_in_on_chip_memory(kind, units, packs, rng):
+@pytest.mark.parametrize(("units", "devices", "packs"), [(512, 1, True), (1024, 1, False), (1024, 2, True)])
+def test_on_a_tpu_slopes_are_packed_where_they_fit_in_on_chip_memory(kind, units, devices, packs, rng):
     sequence, _, params, x, _ = case(kind, rng, time=40, batch=128, units=units)
     params, x = jax.eval_shape(lambda: (params, x))
 
     def slope(params, x):
         return jax.grad(lambda p: jnp.sum(sequence(p, x, return_sequences=False)[0]))(params)
 
-    text = str(helpers.for_a_tpu(jax.make_jaxpr(slope))(params, x))
+    with placing(parse_placement(jax.sharding.AbstractMesh((devices,), ("data",)), abstract=True)):
+        text = str(helpers.for_a_tpu(jax.make_jaxpr(slope))(params, x))
     assert ("concatenate[dimension=2]" in text) == packs
 
 

@@ -31,6 +31,7 @@ from jax import lax
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import spread
 from ..._core.errors import describe, fail, shape_text, with_article
+from ..._core.sharding import row_devices
 from ..._core.typed import tree_map
 from ..._core.types import Array, DType, PyTree, Shape
 from ..activations import ActivationLike, get_activation
@@ -139,8 +140,11 @@ def _scan_for_tpu(
 
 
 def _fits_on_chip(size: int, dtype: DType) -> bool:
-    """Whether an array of the gates of all steps lies in half of a TPU's on-chip memory, 128 MiB since v5e."""
-    return size * jnp.dtype(dtype).itemsize <= ON_CHIP_BYTES
+    """Whether a device's part of an array of the gates of all steps lies in half of a TPU's on-chip memory.
+
+    That is 128 MiB since v5e.
+    """
+    return size * jnp.dtype(dtype).itemsize <= ON_CHIP_BYTES * row_devices()
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
