@@ -78,6 +78,18 @@ def assert_same_run(got, want):
     assert {**got[1], "seconds": 0} == {**want[1], "seconds": 0}
 
 
+def for_a_tpu(fn):
+    """``fn`` with the forms for a TPU, on the platform here; it must not have been traced before."""
+
+    def run(*arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            pick = lambda *operands, tpu, default: tpu(*operands)  # noqa: E731
+            patch.setattr(jax.lax, "platform_dependent", pick)
+            return fn(*arguments)
+
+    return run
+
+
 def over_batches(metric, p, t, w, cuts=(5,)):
     """The metric of batches that end at ``cuts``, in one program, since compiling takes the time."""
 

@@ -203,10 +203,15 @@ def one_device_each(placement: Placement | None) -> AbstractContextManager[None]
     return _trials_divided(placement is not None or _trials_divided.value)
 
 
+def row_devices() -> int:
+    """The number of devices that rows are divided over in the program being traced."""
+    placement = _current.value
+    return 1 if placement is None else placement.row_devices
+
+
 def is_divided() -> bool:
     """Whether rows are divided over devices in the program being traced."""
-    placement = _current.value
-    return placement is not None and placement.row_devices > 1
+    return row_devices() > 1
 
 
 def by_row(tree: T) -> T:

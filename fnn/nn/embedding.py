@@ -10,6 +10,7 @@ from typing import NamedTuple, Unpack
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from .._core.arrays import as_array
 from .._core.checks import check_count, is_concrete, leaf
@@ -89,6 +90,16 @@ class Rows(NamedTuple):
             return _one_hot(self.ids, self.table.shape[0], self.table.dtype) @ dtable
         rows = _one_hot(self.ids.reshape(-1), self.table.shape[0], self.table.dtype) @ dtable
         return rows.reshape(*self.ids.shape, -1)
+
+    def read_by_product(self) -> Array:
+        """`read` for a TPU, where a product is faster than a gather; an infinity in a column makes it NaN in all rows.
+
+        At the highest precision, the product with a one-hot row is the row itself.
+        """
+        last = self.table.shape[0] - 1
+        one_hot = _one_hot(self.ids, last, self.table.dtype)
+        rows = jnp.matmul(one_hot, self.table[:-1], precision=lax.Precision.HIGHEST)
+        return jnp.where((self.ids == last)[..., None], jnp.full_like(rows, jnp.nan), rows)
 
 
 @jax.custom_jvp

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import helpers
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import jax
@@ -278,6 +279,29 @@ def test_binary_crossentropy_is_accurate_for_small_losses(target):
     y, slope = jax.jit(lambda x: (loss(x), jax.grad(lambda x: loss(x).sum())(x)))(jnp.asarray(x, "float32"))
     np.testing.assert_allclose(y, np.log1p(np.exp(-np.abs(x))), 1e-5)
     np.testing.assert_allclose(slope, -sign / (1 + np.exp(np.abs(x))), 1e-5)
+
+
+@pytest.mark.parametrize("target", [0.0, 0.3, 1.0])
+def test_binary_crossentropy_has_the_same_derivatives_on_a_tpu(target):
+    x = jnp.array([-jnp.inf, -100.0, -17.0, -1.0, 0.0, 2.0, 30.0, jnp.inf])
+
+    def derivatives():  # another function each time, since JAX keeps what it traced
+        loss = jax.vmap(lambda x, t: losses.binary_crossentropy(x[None, None], t[None, None])[0])
+        return jax.jit(jax.grad(lambda x, t: loss(x, t).sum(), (0, 1)))
+
+    t = jnp.full_like(x, target)
+    (got, got_by_target), (want, want_by_target) = helpers.for_a_tpu(derivatives())(x, t), derivatives()(x, t)
+    np.testing.assert_allclose(got, want, 1e-5)
+    np.testing.assert_allclose(got_by_target, want_by_target, 1e-5)
+
+
+def test_a_tpu_alone_has_a_short_derivative_of_binary_crossentropy():
+    def guards(platform):
+        slope = jax.jit(jax.grad(lambda p: losses.binary_crossentropy(p, jnp.ones((3, 1))).sum()))
+        text = jax.export.export(slope, platforms=[platform])(jnp.ones((3, 1))).mlir_module()
+        return text.count("stablehlo.select")
+
+    assert guards("cpu") == guards("cuda") > guards("tpu")
 
 
 @partial(jax.jit, static_argnames="loss")

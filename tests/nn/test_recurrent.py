@@ -3,6 +3,7 @@
 import functools
 import itertools
 
+import helpers
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from jax.extend.core import jaxprs_in_params
 from recurrent_cases import KINDS, assert_close, case, draw, kinds, mainly, scalar, value_and_gradients
 
 from fnn._core.errors import InputError
+from fnn._core.sharding import parse_placement, placing
 from fnn.nn.rnn import functions as rec
 from fnn.nn.rnn.bidirectional import Bidirectional
 from fnn.nn.rnn.cells import GRUCarry, LSTMCarry
@@ -304,19 +306,68 @@ def test_the_backward_pass_is_one_loop_without_activations_and_one_product_per_w
     sequence, _, params, x, _ = case("lstm", rng, time=6, batch=5)
     jaxpr = jax.make_jaxpr(jax.grad(lambda p: jnp.sum(sequence(p, x)[0])))(params)
 
-    def loops(jaxpr):
+    def operations(jaxpr):  # of the default where platforms differ, which is the last branch
         for eqn in jaxpr.eqns:
-            if eqn.primitive.name == "scan":
-                yield str(eqn.params["jaxpr"])
-            else:
-                for sub in jaxprs_in_params(eqn.params):
-                    yield from loops(getattr(sub, "jaxpr", sub))
+            inside = [eqn.params["branches"][-1]] if eqn.primitive.name == "cond" else jaxprs_in_params(eqn.params)
+            yield eqn
+            for sub in inside if eqn.primitive.name != "scan" else ():
+                yield from operations(getattr(sub, "jaxpr", sub))
 
-    forward, backward = loops(jaxpr.jaxpr)
+    loops = [eqn.params["jaxpr"].jaxpr for eqn in operations(jaxpr.jaxpr) if eqn.primitive.name == "scan"]
+    forward, backward = ([eqn.primitive.name for eqn in operations(loop)] for loop in loops)
     assert forward.count("tanh") == 2
     assert "tanh" not in backward
     assert "logistic" not in backward
     assert forward.count("dot_general") == backward.count("dot_general") == 1
+
+
+@mainly("lstm")
+@pytest.mark.parametrize("options", [{}, {"reverse": True}, {"return_sequences": False}, {"mask": True}])
+@pytest.mark.parametrize("as_ids", [False, True])
+def test_the_forms_for_a_tpu_give_the_same_values_and_gradients(kind, options, as_ids, rng):
+    sequence, _, params, x, carry = case(kind, rng, batch=3)
+    if as_ids:
+        x = rng.integers(0, params["kernel"].shape[0], x.shape[:2])
+    if "mask" in options:
+        options = {"mask": jnp.asarray(rng.random(x.shape[:2]) > 0.4)}
+
+    def compiled():  # another function each time, since JAX keeps what it traced
+        return jax.jit(lambda *inputs: value_and_gradients(lambda p, c: sequence(p, x, c, **options), *inputs))
+
+    assert_close(helpers.for_a_tpu(compiled())(params, carry), compiled()(params, carry))
+
+
+@mainly("lstm")
+@pytest.mark.parametrize(("units", "devices", "packs"), [(512, 1, True), (1024, 1, False), (1024, 2, True)])
+def test_on_a_tpu_slopes_are_packed_where_they_fit_in_on_chip_memory(kind, units, devices, packs, rng):
+    sequence, _, params, x, _ = case(kind, rng, time=40, batch=128, units=units)
+    params, x = jax.eval_shape(lambda: (params, x))
+
+    def slope(params, x):
+        return jax.grad(lambda p: jnp.sum(sequence(p, x, return_sequences=False)[0]))(params)
+
+    with placing(parse_placement(jax.sharding.AbstractMesh((devices,), ("data",)), abstract=True)):
+        text = str(helpers.for_a_tpu(jax.make_jaxpr(slope))(params, x))
+    assert ("concatenate[dimension=2]" in text) == packs
+
+
+@mainly("lstm")
+def test_on_a_tpu_an_id_out_of_range_gives_nan(kind, rng):
+    sequence, _, params, *_ = case(kind, rng)
+    count = params["kernel"].shape[0]
+    ys, _ = helpers.for_a_tpu(sequence)(params, jnp.array([[0, count - 1], [count, 0], [0, -1]]))
+    np.testing.assert_array_equal(np.isnan(ys).all(axis=-1), [[False, False], [True, True], [False, True]])
+
+
+@mainly("lstm")
+def test_a_tpu_alone_reads_rows_by_a_product(kind, rng):
+    sequence, _, params, *_ = case(kind, rng)
+    ids = jnp.zeros((3, 5), "int32")
+
+    def precise(platform):
+        return "HIGHEST" in jax.export.export(jax.jit(sequence), platforms=[platform])(params, ids).mlir_module()
+
+    assert [precise(platform) for platform in ("cpu", "cuda", "tpu")] == [False, False, True]
 
 
 # Errors --------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 import jax.numpy as jnp
@@ -67,6 +68,23 @@ class Weights(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
+class Packed(Generic[Carry]):
+    """Slopes and tangent of a cell in few operations per step, for a TPU, where each costs as much as a small product.
+
+    Attributes:
+      saved: ``(carry, gates, derivatives) -> saved`` at one step; slopes and output follow from it elementwise.
+      restored: ``(saved, derivatives) -> (h, slopes)``, for all steps; ``h`` is the output of each.
+      pack: ``slopes -> slopes`` in the form that ``tangent`` takes, for all steps.
+      tangent: as that of the `Cell`.
+    """
+
+    saved: Callable[..., Arrays]
+    restored: Callable[..., tuple[Array, Arrays]]
+    pack: Callable[[Arrays], Arrays]
+    tangent: Callable[..., Carry]
+
+
+@dataclasses.dataclass(frozen=True)
 class Cell(Generic[Carry]):
     """One kind of cell.
 
@@ -78,6 +96,7 @@ class Cell(Generic[Carry]):
       forcing: ``(dweights, dzx, hs, slopes) -> forcing``, for all steps.
       tangent: ``(U.T, dcarry, forcing, slopes) -> dcarry``, the tangent of one step.
       recurrent_bias: whether the recurrent product has a separate bias.
+      packed: the same for a TPU, if there is a faster form.
     """
 
     carry: type[Carry]
@@ -87,6 +106,7 @@ class Cell(Generic[Carry]):
     forcing: Callable[..., Array | tuple[Array, Array]]
     tangent: Callable[..., Carry]
     recurrent_bias: bool = False
+    packed: Packed[Carry] | None = None
 
     def bias_shape(self, units: int) -> Shape:
         """The shape of the bias of a layer of this width."""
@@ -116,16 +136,27 @@ def _times(a: Array, kernel_t: Array) -> Array:
 def _activate(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequence[Array]:
     """Split a packed array into gates and apply the activation of each."""
     if all(act in (tanh, sigmoid) for act in acts) and len(set(acts)) > 1:
-        # sigmoid(x) = (1 + tanh(x / 2)) / 2 makes them one function of the packed array. XLA's CPU backend computes
-        # functions of slices four times slower, because it fuses the sum that they share into each slice.
-        units = packed.shape[-1] // len(acts)
-        half = jnp.repeat(jnp.array([0.5 if act is sigmoid else 1.0 for act in acts], packed.dtype), units)
-        half = lift(half, packed)
-        packed = half * tanh(half * packed) + (1.0 - half)
-        return _split(packed, len(acts))
+        gates: Sequence[Array] = lax.platform_dependent(
+            packed, tpu=partial(_each_activated, acts=acts), default=partial(_activated_as_one, acts=acts)
+        )
+        return gates
     if len(set(acts)) == 1 and acts[0] in DERIVATIVES:  # elementwise, unlike softmax
         return _split(acts[0](packed), len(acts))
+    return _each_activated(packed, acts)
+
+
+def _each_activated(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequence[Array]:
     return [act(part) for act, part in zip(acts, _split(packed, len(acts)), strict=True)]
+
+
+def _activated_as_one(packed: Array, acts: Sequence[Callable[[Array], Array]]) -> Sequence[Array]:
+    # sigmoid(x) = (1 + tanh(x / 2)) / 2 makes them one function of the packed array. XLA's CPU backend computes
+    # functions of slices four times slower, because it fuses the sum that they share into each slice.
+    units = packed.shape[-1] // len(acts)
+    half = jnp.repeat(jnp.array([0.5 if act is sigmoid else 1.0 for act in acts], packed.dtype), units)
+    half = lift(half, packed)
+    packed = half * tanh(half * packed) + (1.0 - half)
+    return _split(packed, len(acts))
 
 
 def _packed_forcing(d: Weights, dzx: Array, hs: Array, slopes: Arrays) -> Array:
@@ -173,6 +204,28 @@ def _lstm_tangent(kernel_t: Array, d: LSTMCarry, forcing: Array, slopes: Arrays)
     i, f, g, o = _split(forcing + _times(d.h, kernel_t), 4)
     c = c_c * d.c + i_c * i + f_c * f + g_c * g
     return LSTMCarry(c_h * c + o_h * o, c)
+
+
+def _lstm_saved(carry: LSTMCarry, gates: Arrays, acts: CellActivations) -> Arrays:
+    i, f, g, o, s = gates
+    return acts.gate(i) * g, acts.gate(f) * carry.c, acts.main(g) * i, f, o, s
+
+
+def _lstm_restored(saved: Arrays, acts: CellActivations) -> tuple[Array, Arrays]:
+    i_c, f_c, g_c, f, o, s = saved
+    return o * s, (i_c, f_c, g_c, acts.gate(o) * s, f, o * acts.main(s))
+
+
+def _lstm_pack(slopes: Arrays) -> Arrays:
+    return jnp.concatenate(slopes[:4], axis=-1), *slopes[4:]
+
+
+def _lstm_packed_tangent(kernel_t: Array, d: LSTMCarry, forcing: Array, slopes: Arrays) -> LSTMCarry:
+    """`_lstm_tangent` with the slopes at the four gates in one array, (batch, 4 units)."""
+    gates, c_c, c_h = slopes
+    i, f, g, o = _split(gates * (forcing + _times(d.h, kernel_t)), 4)
+    c = c_c * d.c + i + f + g
+    return LSTMCarry(c_h * c + o, c)
 
 
 def _gru_after_step(weights: Weights, carry: GRUCarry, zx: Array, acts: CellActivations) -> tuple[GRUCarry, Arrays]:
@@ -248,6 +301,7 @@ def _gru_before_tangent(kernel_t: Array, d: GRUCarry, forcing: Array, slopes: Ar
 
 
 SIMPLE_RNN = Cell(SimpleRNNCarry, 1, _simple_rnn_step, _simple_rnn_slopes, _packed_forcing, _simple_rnn_tangent)
-LSTM_CELL = Cell(LSTMCarry, 4, _lstm_step, _lstm_slopes, _packed_forcing, _lstm_tangent)
+_PACKED_LSTM = Packed(_lstm_saved, _lstm_restored, _lstm_pack, _lstm_packed_tangent)
+LSTM_CELL = Cell(LSTMCarry, 4, _lstm_step, _lstm_slopes, _packed_forcing, _lstm_tangent, packed=_PACKED_LSTM)
 GRU_AFTER = Cell(GRUCarry, 3, _gru_after_step, _gru_after_slopes, _gru_after_forcing, _gru_after_tangent, True)
 GRU_BEFORE = Cell(GRUCarry, 3, _gru_before_step, _gru_before_slopes, _gru_before_forcing, _gru_before_tangent)

@@ -11,11 +11,16 @@ and the forcing collects the tangents of inputs and weights, formed for all step
 JAX transposes this into the ideal backward pass: one backward loop without activation functions, which emits the
 gradient at each step's gates, and then one product over all steps for each weight gradient. Since the rule is ordinary
 JAX code, forward mode, reverse mode, higher derivatives and ``vmap`` all work.
+
+On a TPU each operation of a loop costs about as much as the product itself (``benchmarks/accelerators.py lstm``), so
+that there the loops do less: rows are read before the loop, by one product with one-hot rows; the slopes are computed
+after it, for all steps at once; and the backward loop multiplies with them packed into one array. For a wide layer,
+whose packed arrays do not fit in on-chip memory, that costs more than it saves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,14 +31,16 @@ from jax import lax
 from ..._core.checks import check_same_dtype, leaf
 from ..._core.dtypes import spread
 from ..._core.errors import describe, fail, shape_text, with_article
+from ..._core.sharding import row_devices
 from ..._core.typed import tree_map
-from ..._core.types import Array, PyTree, Shape
+from ..._core.types import Array, DType, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import SEQUENCE_HINT, kept
 from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
 
 IDS_HINT = f"Ids need an integer dtype, x.astype('int32'); a single feature its axis, x[..., None]. {SEQUENCE_HINT}"
+ON_CHIP_BYTES = 64 * 2**20
 Activations = tuple[ActivationLike, ActivationLike]
 """The activations of the candidate and of the gates."""
 
@@ -90,7 +97,7 @@ def run_sequence(
         ys, carry = _sequence(plan, weights, zx, carry, mask)
     else:
         # The slope does not follow from the output alone: the same loop, differentiated by JAX.
-        carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
+        carry, (ys, _) = _scan(plan, None, weights, zx, carry, mask)
     return (carry.h if ys is None else jnp.swapaxes(ys, 0, 1)), carry
 
 
@@ -103,15 +110,14 @@ class _Static(NamedTuple):
     sequences: bool
 
 
+Save = Callable[[Any, tuple[Array, ...]], PyTree]
+"""What the loop saves of a step, a function of the carry before it and the gates."""
+
+
 def _scan(
-    plan: _Static,
-    weights: Weights,
-    zx: Array | Rows,
-    carry: Carry,
-    mask: Array | None,
-    slopes_of: CellActivations | None,
-) -> tuple[Carry, tuple[Array | None, Array | None, tuple[Array, ...] | None]]:
-    """The loop over time: ``(carry, (outputs, h before each step, slopes))``, with None for parts not needed."""
+    plan: _Static, save: Save | None, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+) -> tuple[Carry, tuple[Array | None, PyTree]]:
+    """The loop over time: ``(carry, (outputs, saved))``, with None for parts not needed."""
 
     def body(old: Carry, xs: tuple[Array, Array | None]) -> tuple[Carry, PyTree]:
         now, mask = xs
@@ -119,17 +125,35 @@ def _scan(
         now = Rows(zx.table, now).read() if isinstance(zx, Rows) else now
         stepped, gates = plan.kind.step(weights, old, now, plan.acts)
         new = _select(mask, stepped, old)
-        y = new.h if plan.sequences else None
-        return new, (y, None, None) if slopes_of is None else (y, old.h, plan.kind.slopes(old, gates, slopes_of))
+        return new, (new.h if plan.sequences else None, None if save is None else save(old, gates))
 
     return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
+
+
+def _scan_for_tpu(
+    plan: _Static, save: Save | None, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+) -> tuple[Carry, tuple[Array | None, PyTree]]:
+    """`_scan` with all rows read before the loop, if they fit."""
+    if isinstance(zx, Rows) and _fits_on_chip(zx.ids.size * zx.table.shape[1], zx.table.dtype):
+        zx = zx.read_by_product()
+    return _scan(plan, save, weights, zx, carry, mask)
+
+
+def _fits_on_chip(size: int, dtype: DType) -> bool:
+    """Whether a device's part of an array of the gates of all steps lies in half of a TPU's on-chip memory.
+
+    That is 128 MiB since v5e.
+    """
+    return size * jnp.dtype(dtype).itemsize <= ON_CHIP_BYTES * row_devices()
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _sequence(
     plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Array | None, Carry]:
-    carry, (ys, _, _) = _scan(plan, weights, zx, carry, mask, None)
+    carry, (ys, _) = lax.platform_dependent(
+        *(weights, zx, carry, mask), tpu=partial(_scan_for_tpu, plan, None), default=partial(_scan, plan, None)
+    )
     return ys, carry
 
 
@@ -138,19 +162,86 @@ def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[Py
     weights, zx, carry, mask = primals
     dweights, dzx, dcarry, _ = tangents
     derivatives = CellActivations(*(DERIVATIVES[act] for act in plan.acts))
-    carry, (ys, hs, slopes) = _scan(plan, weights, zx, carry, mask, derivatives)
+    carry, (ys, hs, slopes) = lax.platform_dependent(
+        *(weights, zx, carry, mask),
+        tpu=partial(_saving_for_tpu, plan, derivatives),
+        default=partial(_saving, plan, derivatives),
+    )
     if isinstance(zx, Rows):
         dzx = zx.product(dzx.table)
     forcing = plan.kind.forcing(dweights, dzx, hs, slopes)
-    kernel_t = weights.recurrent.T
+    dcarry, dys = lax.platform_dependent(
+        *(weights.recurrent.T, dcarry, forcing, slopes, mask),
+        tpu=partial(_tangents_for_tpu, plan),
+        default=partial(_tangents, plan, plan.kind.tangent),
+    )
+    return (ys, carry), (dys, dcarry)
+
+
+Saved = tuple[Array | None, Array, tuple[Array, ...]]
+"""Outputs if they are needed, ``h`` before each step, and slopes."""
+
+
+def _saving(
+    plan: _Static,
+    derivatives: CellActivations,
+    weights: Weights,
+    zx: Array | Rows,
+    carry: Carry,
+    mask: Array | None,
+    scan: Callable[..., tuple[Carry, PyTree]] = _scan,
+) -> tuple[Carry, Saved]:
+    """The loop with what its derivative needs."""
+
+    def save(old: Carry, gates: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
+        return old.h, plan.kind.slopes(old, gates, derivatives)
+
+    carry, (ys, (hs, slopes)) = scan(plan, save, weights, zx, carry, mask)
+    return carry, (ys, hs, slopes)
+
+
+def _saving_for_tpu(
+    plan: _Static, derivatives: CellActivations, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+) -> tuple[Carry, Saved]:
+    """`_saving` with little in the loop, and the slopes computed after it, for all steps at once."""
+    packed, size = plan.kind.packed, carry.h.size * plan.kind.gates * len(zx.ids if isinstance(zx, Rows) else zx)
+    if packed is None or mask is not None or not _fits_on_chip(size, carry.h.dtype):
+        # After a masked step, h is not what follows from the gates of the step before.
+        return _saving(plan, derivatives, weights, zx, carry, mask, _scan_for_tpu)
+    save = partial(packed.saved, acts=derivatives)
+    last, (_, saved) = _scan_for_tpu(plan._replace(sequences=False), save, weights, zx, carry, mask)
+    ys, slopes = packed.restored(saved, derivatives)
+    hs = [ys[1:], carry.h[None]] if plan.reverse else [carry.h[None], ys[:-1]]
+    return last, (ys if plan.sequences else None, jnp.concatenate(hs), slopes)
+
+
+def _tangents(
+    plan: _Static,
+    tangent: Callable[..., Carry],
+    kernel_t: Array,
+    carry: Carry,
+    forcing: PyTree,
+    slopes: tuple[Array, ...],
+    mask: Array | None,
+) -> tuple[Carry, Array | None]:
+    """The loop over tangents: the last one of the carry, and those of the outputs if needed."""
 
     def body(old: Carry, xs: tuple[PyTree, ...]) -> tuple[Carry, Array | None]:
         forcing, slopes, mask = xs
-        new = _select(mask, plan.kind.tangent(kernel_t, old, forcing, slopes), old)
+        new = _select(mask, tangent(kernel_t, old, forcing, slopes), old)
         return new, new.h if plan.sequences else None
 
-    dcarry, dys = lax.scan(body, dcarry, (forcing, slopes, mask), reverse=plan.reverse)
-    return (ys, carry), (dys, dcarry)
+    return lax.scan(body, carry, (forcing, slopes, mask), reverse=plan.reverse)
+
+
+def _tangents_for_tpu(
+    plan: _Static, kernel_t: Array, carry: Carry, forcing: PyTree, slopes: tuple[Array, ...], mask: Array | None
+) -> tuple[Carry, Array | None]:
+    """`_tangents` with the slopes at all gates in one array, if that fits."""
+    packed = plan.kind.packed
+    if packed is None or not _fits_on_chip(sum(a.size for a in jax.tree.leaves(forcing)), kernel_t.dtype):
+        return _tangents(plan, plan.kind.tangent, kernel_t, carry, forcing, slopes, mask)
+    return _tangents(plan, packed.tangent, kernel_t, carry, forcing, packed.pack(slopes), mask)
 
 
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
