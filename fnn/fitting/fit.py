@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from jax.sharding import Mesh
 
 from .._core.checks import renamed
+from .._core.processes import failing_together, spans, together
 from .._core.types import PyTree
 from ..training.placed import Shard, placed
 from ..training.state import TrainState
@@ -164,6 +165,9 @@ def fit(
         validation_steps=validation_steps,
     ).checked()
     task, ts = placed(task, ts, mesh, shard)
-    plan = make_plan(task, ts, data, options)
-    with interrupts() as interrupted, plan.opened():
-        return FitLoop(plan, interrupted).run(ts)
+    with together(spans(ts)):
+        with failing_together("fit"):
+            plan = make_plan(task, ts, data, options)
+        plan.check_same()
+        with interrupts() as interrupted, plan.opened():
+            return FitLoop(plan, interrupted).run(ts)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
+import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import NoReturn
 
+import jax
 import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, describe, fail
+from .._core.fingerprint import fingerprint
+from .._core.processes import check_same, exchanged, is_first, is_together, spans
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
@@ -24,6 +30,7 @@ from .checkpoints import RunPosition
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
+from .interrupts import Interrupt
 from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
@@ -33,11 +40,11 @@ from .streams import restore_stream
 class FitLoop:
     """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
-    def __init__(self, plan: FitPlan, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, plan: FitPlan, interrupted: Interrupt) -> None:
         self.plan, self.options, self.interrupted = plan, plan.options, interrupted
         self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
         self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]
-        self.progress = Progress(self.options.verbose, self.options.epochs)
+        self.progress = Progress(self.options.verbose if is_first() else 0, self.options.epochs)
         self.saved: object = None  # the identity of the position that was written last
         self.warned_of_nan = False
 
@@ -56,12 +63,26 @@ class FitLoop:
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.within_epoch is None:
             self._save(position)
-        history.interrupted = self.interrupted()
+        history.interrupted = self.interrupted.signal > 0
         if history.interrupted and self.progress.verbose:
             older = self.checkpoints is not None and self.saved != position.identity
             note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
+        if self.interrupted.signal == signal.SIGTERM:
+            self._end(position)
         return ts, history
+
+    def _end(self, position: RunPosition) -> NoReturn:
+        """End all processes, as SIGTERM asked one of them to."""
+        saved = "nothing is saved"
+        if self.checkpoints is not None:
+            older = " (the start of the epoch)" * (self.saved != position.identity)
+            saved = f"the same call continues from the checkpoint in {self.checkpoints.folder!r}{older}"
+        if is_first():
+            print(
+                f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
+            )
+        raise SystemExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
@@ -252,6 +273,8 @@ def _warn_once(history: History, guarded: bool) -> None:
 
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
+    if is_together() and (own := [leaf for leaf in jax.tree.leaves(ts) if not spans(leaf)]):
+        check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
     return on_devices(task, copied(ts))
 
 
@@ -262,7 +285,7 @@ def _call_back(
 
     All of them run, so that a log gets its last row. The first request with a state decides which one to return.
     """
-    chosen = None
+    before, chosen = ts, None
     for callback in callbacks:
         if isinstance(callback, OnBatch):  # which is called after steps
             continue
@@ -281,9 +304,23 @@ def _call_back(
                     hint = "Is it a function that makes a callback? Call it, and pass what it returns."
                 fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
             ts = _owned(task, changed)
+    stop = _agreed(stop, before, ts, chosen)
     if chosen is not None:
         return _owned(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
+
+
+def _agreed(stop: bool, before: TrainState, ts: TrainState, chosen: TrainState | None) -> bool:
+    """Whether to stop, as process 0 says; refuses states that differ between processes."""
+    if not is_together():
+        return stop
+    found = exchanged(stop, ts is not before, chosen is not None)
+    if not (found[:, 1:] == found[0, 1:]).all():
+        got = " and ".join(
+            f"{'one' if given.any() else 'none'} on process {number}" for number, given in enumerate(found[:, 1:])
+        )
+        fail("callback", expected="a TrainState from every process or from none", got=got)
+    return bool(found[0, 0])
 
 
 def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.processes import decided
+from .._core.sharding import on_every_device
 from .._core.trees import from_paths
 from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
@@ -84,10 +86,11 @@ class Source(abc.ABC):
                 totals = zero_totals(self.task, ts, piece.one_row)
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
+                    totals = on_every_device(self.task.placement, totals)
             in_piece = piece.batches_done
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
             while in_piece < piece.whole:
-                wanted = piece.whole if pace is None else pace.steps(period)
+                wanted = piece.whole if pace is None else decided(pace.steps(period))
                 count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
                 started = time.perf_counter()
                 ts, totals, logs = self._call(

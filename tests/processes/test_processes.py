@@ -1,0 +1,144 @@
+"""Several processes train as one does."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import spawn
+import worker
+
+MEASURED = ["drivers", "streams", "uneven_shares", "chunks", "checkpoints", "non_finite"]
+OTHERS = ["mistakes", "agreement"]
+MISTAKES = {
+    "rows": r"fit, data, x: expected the same on every process, got float32\[100, 6\].* on process 0 and float32\[99",
+    "values": r"fit, data, x: .*with the values",
+    "validation": r"fit, validation_data, x: .*the same on every process",
+    "evaluate": r"evaluate, data, x: .*the same on every process",
+    "predict": r"predict, x, x: .*the same on every process",
+    "run": r"run, data, x: .*the same on every process",
+    "train_epoch": r"train_epoch, data, x: .*the same on every process",
+    "train_step": r"train_step, batch, x: .*float32\[100, 6\] on process 0 and float32\[99, 6\] on process 1",
+    "seed": r"mesh, state: .*fnn.init from the same key",
+    "epochs": r"fit, epochs: .*got 1 on process 0 and 2 on process 1",
+    "checkpoint": r"fit, checkpoint: .*got False on process 0 and True on process 1",
+    "lengths": r"fit, data, length: .*got 5 on process 0 and 4 on process 1.*its share of every batch",
+    "early end": r"fit, batch 4: .*got one on process 0, and the end of the data on process 1",
+    "other arrays": r"fit, batch 1: expected shares that differ in their rows alone.*\[0, 6\].*\[0, 5\]",
+    "nan": r"NaN or infinite values, the first at index \(3, 0\)",
+    "nan in a stream": r"batch 0.*NaN or infinite values, the first at index \(3, 0\)",
+    "loader fails": r"no such disk",
+    "a file": r"expected a folder, got a file",
+    "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
+    "other changes": r"callback, new values: expected the same on every process",
+    "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the processes \[0\]",
+}
+
+
+def close(got, want):
+    """Whether numbers in JSON agree to floating-point tolerance, and everything else exactly."""
+    if isinstance(want, dict):
+        assert got.keys() == want.keys()
+        for name in want:
+            close(got[name], want[name])
+    elif isinstance(want, float) or (isinstance(want, list) and all(isinstance(item, float) for item in want)):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    elif isinstance(want, list):
+        assert len(got) == len(want)
+        for one, other in zip(got, want, strict=True):
+            close(one, other)
+    else:
+        assert got == want
+
+
+def same_as_alone(found, names, tmp_path):
+    for name in names:
+        folder = tmp_path / "alone" / name
+        folder.mkdir(parents=True)
+        want = json.loads(json.dumps(worker.SCENARIOS[name](None, str(folder))))
+        for each in found[name]:
+            close(each, want)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """What two processes found."""
+    folder = tmp_path_factory.mktemp("pair")
+    return folder, spawn.run([*MEASURED, *OTHERS], folder)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_two_processes_train_as_one(name, pair, tmp_path):
+    same_as_alone(pair[1], [name], tmp_path)
+
+
+def test_what_differs_between_processes_is_refused_on_each(pair):
+    for number, messages in enumerate(pair[1]["mistakes"]):
+        assert messages.keys() == MISTAKES.keys()
+        for name, pattern in MISTAKES.items():
+            if name == "some processes" and not number:  # these are its own
+                continue
+            assert re.search(pattern, messages[name], re.DOTALL), (name, number, messages[name])
+
+
+def test_one_process_decides(pair):
+    first, second = pair[1]["agreement"]
+    assert first == second
+    assert first["stopped"] == 1
+    assert first["paced"] == 4
+    assert first["interrupted"][0]
+    assert first["interrupted"][1] < 100
+
+
+def test_one_process_prints_and_writes(pair):
+    folder, _ = pair
+    bars = [Path(folder, f"log-{number}.txt").read_text().count("epoch 4/4") for number in (0, 1)]
+    assert bars[0] > 0
+    assert bars[1] == 0
+    rows = Path(folder, "checkpoints", "log.csv").read_text().splitlines()
+    assert [row.partition(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
+    files = worker.written(folder / "checkpoints")
+    assert files == [
+        "log.csv",
+        "run/.lock",
+        "run/step-000000014.safetensors",
+        "run/step-000000015.safetensors",
+        "whole.safetensors",
+    ]
+
+
+def test_checkpoints_of_two_processes_are_whole(pair):
+    import fnn
+
+    task, ts = fnn.load(pair[0] / "checkpoints" / "whole.safetensors")
+    assert task == worker.TASK
+    params = fnn.load(pair[0] / "checkpoints" / "run" / "step-000000015.safetensors", worker.state()).params
+    assert fnn.fingerprint(params) == fnn.fingerprint(ts.params)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "devices"), [(4, 1), (2, 2)])
+def test_any_number_of_processes_and_devices(count, devices, tmp_path):
+    names = ["drivers", "pure", "streams", "uneven_shares", "chunks", "checkpoints"]
+    same_as_alone(spawn.run(names, tmp_path, count, devices), names, tmp_path)
+
+
+@pytest.mark.slow
+def test_parameters_that_no_process_holds_are_gathered_into_one_file(tmp_path):
+    names = ["sharded_checkpoints", "resumed_stream"]
+    found = spawn.run(names, tmp_path)
+    sharded = found["sharded_checkpoints"]
+    assert [each["whole"] for each in sharded] == [False, False]
+    assert sharded[0]["files"] == [
+        "last.safetensors",
+        "run/.lock",
+        "run/step-000000000.safetensors",
+        "run/step-000000002.safetensors",
+    ]
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    alone = worker.sharded_checkpoints(None, str(folder))
+    close(sharded[1]["fit"], alone["fit"])
+    for each in found["resumed_stream"]:
+        assert each["fit"] == each["again"]
