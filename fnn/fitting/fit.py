@@ -19,6 +19,7 @@ from .interrupts import interrupts
 from .loop import FitLoop
 from .plan import Options, make_plan
 from .progress import History
+from .watchdog import watching
 
 _TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
 
@@ -169,5 +170,5 @@ def fit(
         with failing_together("fit"):
             plan = make_plan(task, ts, data, options)
         plan.check_same()
-        with interrupts() as interrupted, plan.opened():
+        with watching(options.checkpoint), interrupts() as interrupted, plan.opened():
             return FitLoop(plan, interrupted).run(ts)

@@ -35,6 +35,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
+from .watchdog import inside
 
 
 class FitLoop:
@@ -275,6 +276,7 @@ def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
     if is_together() and (own := [leaf for leaf in jax.tree.leaves(ts) if not spans(leaf)]):
         check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
+        ts = on_devices(task, ts)
     return on_devices(task, copied(ts))
 
 
@@ -285,42 +287,47 @@ def _call_back(
 
     All of them run, so that a log gets its last row. The first request with a state decides which one to return.
     """
-    before, chosen = ts, None
+    chosen = None
     for callback in callbacks:
         if isinstance(callback, OnBatch):  # which is called after steps
             continue
-        # A callback may keep its state, so it gets a copy that no later step donates.
-        try:
-            changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
-        except StopTraining as request:
-            if request.ts is not None:
-                check_state(request.ts, "StopTraining", "a TrainState to return")
-            stop, chosen = True, chosen or request.ts
-            continue
-        if changed is not None:
-            if not isinstance(changed, TrainState):
-                hint = "To stop, raise fnn.StopTraining."
-                if callable(changed) and not isinstance(changed, type):
-                    hint = "Is it a function that makes a callback? Call it, and pass what it returns."
-                fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
-            ts = _owned(task, changed)
-    stop = _agreed(stop, before, ts, chosen)
+        asked, state = _agreed(*_called(callback, number, ts, logs))
+        if asked:
+            stop, chosen = True, chosen or state
+        elif state is not None:
+            ts = _owned(task, state)
     if chosen is not None:
         return _owned(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
 
 
-def _agreed(stop: bool, before: TrainState, ts: TrainState, chosen: TrainState | None) -> bool:
-    """Whether to stop, as process 0 says; refuses states that differ between processes."""
+def _called(callback: Callback, number: int, ts: TrainState, logs: dict[str, float]) -> tuple[bool, TrainState | None]:
+    """Whether a callback asked to stop, and the state that it returned or stopped with."""
+    # A callback may keep its state, so it gets a copy that no later step donates.
+    try:
+        with inside("a callback"):
+            changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
+    except StopTraining as request:
+        if request.ts is not None:
+            check_state(request.ts, "StopTraining", "a TrainState to return")
+        return True, request.ts
+    if changed is not None and not isinstance(changed, TrainState):
+        hint = "To stop, raise fnn.StopTraining."
+        if callable(changed) and not isinstance(changed, type):
+            hint = "Is it a function that makes a callback? Call it, and pass what it returns."
+        fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
+    return False, changed
+
+
+def _agreed(stop: bool, state: TrainState | None) -> tuple[bool, TrainState | None]:
+    """Whether to stop, as process 0 says; refuses a state from some processes alone."""
     if not is_together():
-        return stop
-    found = exchanged(stop, ts is not before, chosen is not None)
-    if not (found[:, 1:] == found[0, 1:]).all():
-        got = " and ".join(
-            f"{'one' if given.any() else 'none'} on process {number}" for number, given in enumerate(found[:, 1:])
-        )
+        return stop, state
+    found = exchanged(stop, state is not None)
+    if len(set(found[:, 1].tolist())) > 1:
+        got = " and ".join(f"{'one' if given else 'none'} on process {i}" for i, given in enumerate(found[:, 1]))
         fail("callback", expected="a TrainState from every process or from none", got=got)
-    return bool(found[0, 0])
+    return bool(found[0, 0]), state
 
 
 def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:

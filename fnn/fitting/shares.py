@@ -13,6 +13,7 @@ from .._core.processes import exchanged, is_together, texts
 from .._core.trees import paths
 from ..checkpoint.saving import as_json
 from ..training.batch import Batch, own_copy, size_of
+from .watchdog import inside
 
 _PROCESSES = "fnn processes"
 _END, _BATCH, _FAILED = range(3)
@@ -28,7 +29,8 @@ def in_step(given: Iterable[Batch], where: str, first: int = 0) -> Iterator[tupl
     while True:
         batch, failure, text = None, None, ""
         try:
-            batch = next(batches, None)
+            with inside("its iterable of data"):
+                batch = next(batches, None)
             if batch is not None:
                 size_of(batch, f"{where}, batch {number}")
                 text = _rows_alike(batch)

@@ -48,21 +48,13 @@ class Processes:
     def said(self):
         return [log.read_text(errors="replace") for log in self.logs]
 
-    def wait(self):
-        """The exit codes."""
+    def wait(self, which=None):
+        """The exit codes, of all processes or of these."""
         end = time.monotonic() + LIMIT
         try:
-            return [process.wait(max(1, end - time.monotonic())) for process in self.running]
+            return [process.wait(max(1, end - time.monotonic())) for process in which or self.running]
         except subprocess.TimeoutExpired:
             raise AssertionError("not over:\n" + "\n".join(self.said())) from None
-
-    def wait_for(self, path):
-        """Wait until a file exists."""
-        end = time.monotonic() + LIMIT
-        while not Path(self.folder, path).exists():
-            assert time.monotonic() < end, "\n".join(self.said())
-            assert all(process.poll() is None for process in self.running), "\n".join(self.said())
-            time.sleep(0.05)
 
 
 def run(names, folder, count=2, devices=1):

@@ -32,7 +32,7 @@ MISTAKES = {
     "a file": r"expected a folder, got a file",
     "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
     "other changes": r"callback, new values: expected the same on every process",
-    "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the processes \[0\]",
+    "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the .*\[0\]",
 }
 
 
@@ -98,14 +98,8 @@ def test_one_process_prints_and_writes(pair):
     assert bars[1] == 0
     rows = Path(folder, "checkpoints", "log.csv").read_text().splitlines()
     assert [row.partition(",")[0] for row in rows] == ["epoch", "1", "2", "3"]
-    files = worker.written(folder / "checkpoints")
-    assert files == [
-        "log.csv",
-        "run/.lock",
-        "run/step-000000014.safetensors",
-        "run/step-000000015.safetensors",
-        "whole.safetensors",
-    ]
+    kept = [f"run/step-0000000{made}.safetensors" for made in (14, 15)]
+    assert worker.written(folder / "checkpoints") == ["log.csv", "run/.lock", *kept, "whole.safetensors"]
 
 
 def test_checkpoints_of_two_processes_are_whole(pair):
@@ -130,15 +124,50 @@ def test_parameters_that_no_process_holds_are_gathered_into_one_file(tmp_path):
     found = spawn.run(names, tmp_path)
     sharded = found["sharded_checkpoints"]
     assert [each["whole"] for each in sharded] == [False, False]
-    assert sharded[0]["files"] == [
-        "last.safetensors",
-        "run/.lock",
-        "run/step-000000000.safetensors",
-        "run/step-000000002.safetensors",
-    ]
+    kept = [f"run/step-00000000{made}.safetensors" for made in (0, 2)]
+    assert sharded[0]["files"] == ["last.safetensors", "run/.lock", *kept]
     folder = tmp_path / "alone"
     folder.mkdir()
     alone = worker.sharded_checkpoints(None, str(folder))
     close(sharded[1]["fit"], alone["fit"])
     for each in found["resumed_stream"]:
         assert each["fit"] == each["again"]
+
+
+# For each fault and the process that has it, what the other one says.
+FAULTS = {
+    ("kill", 1): r"process 1 has given no sign for .*Process 0 of 2 therefore ends. .* continues from 'run'",
+    ("kill", 0): r"coordinat|process 0 has",
+    ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
+    ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
+    ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
+    ("end", 1): r"fit: SIGTERM ends all processes at step 7; the same call continues from the checkpoint in 'run'",
+}
+CONTINUED = [("kill", 1), ("kill", 0), ("end", 1)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    """What a training gives that nothing interrupts."""
+    first, second = spawn.run(["faulty"], tmp_path_factory.mktemp("unbroken"))["faulty"]
+    assert first == second
+    return first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "number"), FAULTS, ids=lambda value: str(value))
+def test_a_process_that_ends_or_hangs_ends_the_other(fault, number, unbroken, tmp_path):
+    """And the same call continues to the same bits."""
+    settings = {"FAULT": fault, "FAULTY": str(number), "FNN_PROCESS_TIMEOUT": "8"}
+    with spawn.Processes(["faulty"], tmp_path, **settings) as processes:
+        other = processes.running[1 - number]
+        processes.wait([other])
+        said = processes.said()[0 if fault == "end" else 1 - number]
+        assert re.search(FAULTS[fault, number], said), said
+        if fault == "end":
+            assert processes.wait() == [143, 143]
+        else:
+            assert other.returncode not in (0, None)
+    if (fault, number) in CONTINUED:
+        for each in spawn.run(["faulty"], tmp_path)["faulty"]:
+            assert each == unbroken

@@ -278,6 +278,25 @@ def agreement(mesh, folder):
 
 
 @scenario
+def faulty(mesh, folder):
+    """A training in which a process does what the environment says, at its seventh step."""
+    fault = os.environ.get("FAULT")
+
+    def act(step, logs):
+        if step != 7 or not fault or jax.process_index() != int(os.environ["FAULTY"]):
+            return
+        if fault == "hang":
+            time.sleep(10_000)
+        if fault == "fail":
+            raise RuntimeError("a mistake of the user")
+        os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "end": signal.SIGTERM}[fault])
+
+    os.chdir(folder)
+    ts, history = fit(epochs=3, callbacks=[fnn.on_batch(act)], checkpoint="run", every=5, mesh=mesh)
+    return {"fit": values(history), "state": fnn.fingerprint(ts)}
+
+
+@scenario
 def non_finite(mesh, folder):
     """The error names the same place on every process."""
     ts = fnn.set_hyper(state(), learning_rate=1e30)
