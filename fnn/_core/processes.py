@@ -103,7 +103,7 @@ def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
         for number, theirs in enumerate(everyone):
             if theirs.get(name) != everyone[0][name]:
                 got = f"{everyone[0][name]} on process 0 and {theirs.get(name)} on process {number}"
-                fail(f"{where}, {name}", expected="the same on every process", got=got, hint=hint)
+                fail(", ".join(filter(None, (where, name))), expected="the same on every process", got=got, hint=hint)
     got = f"{sorted(everyone[0])} on process 0 and others elsewhere"
     fail(where, expected="the same call on every process", got=got)
 

@@ -115,6 +115,15 @@ def _spec_text(spec: Spec) -> str:
     return f"P({', '.join(map(repr, names))})"
 
 
+def parse_trial_devices(mesh: object) -> Placement | None:
+    """The placement of trials that ``mesh`` of a public function asks for, on devices of this process."""
+    placement = parse_placement(mesh)
+    if placement is not None and placement.spans:
+        hint = "Give each process its own trials, settings[jax.process_index() :: jax.process_count()], and no mesh."
+        fail("mesh", expected="devices of this process for trials", got="those of several processes", hint=hint)
+    return placement
+
+
 def parse_placement(mesh: object, shard: object = None, *, abstract: bool = False) -> Placement | None:
     """The placement that ``mesh`` and ``shard`` of a public function ask for; None without a mesh.
 

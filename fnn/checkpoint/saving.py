@@ -56,7 +56,8 @@ def save(
     Args:
       path: the file, e.g. "run.safetensors". The ending is added if it is missing; an ending of another kind of file
         (".h5", ".keras", ".pt", ".npz" and so on) is refused. Missing folders are created.
-      ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``.
+      ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``. If they lie on devices of
+        several processes, call it on all of them; the first writes the file.
       task: the `Task` of the TrainState. The calls that made it are stored as JSON, so that ``fnn.load(path)`` gives
         ``(task, ts)`` back without the code of the model.
       custom: names for what a file cannot hold, your own functions and optax optimizers: ``{"gate": gate}``. Pass the

@@ -108,7 +108,8 @@ def fit(
         same ones. By default the iterable is read to its end after each epoch.
       mesh: a `jax.sharding.Mesh` of several devices, such as ``jax.make_mesh((8,), ("data",))``. The rows of each batch
         are divided over its axes, and the results are those of one device to floating-point tolerance: batch
-        normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device.
+        normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device. The
+        devices may belong to several processes that make the same call, see docs/how-to/processes.md.
       shard: with a mesh, how parameters and the optimizer's slots are divided; by default every device has a copy.
         "fsdp" divides every parameter of at least 65,536 numbers over the devices, which gather it for each step. A
         dict from patterns of parameter paths to PartitionSpecs, such as ``{"*/kernel": P(None, "model")}``, divides
@@ -166,9 +167,9 @@ def fit(
         validation_steps=validation_steps,
     ).checked()
     task, ts = placed(task, ts, mesh, shard)
-    with together(spans(ts)):
+    with together(spans(ts)), watching(options.checkpoint):
         with failing_together("fit"):
             plan = make_plan(task, ts, data, options)
         plan.check_same()
-        with watching(options.checkpoint), interrupts() as interrupted, plan.opened():
+        with interrupts() as interrupted, plan.opened():
             return FitLoop(plan, interrupted).run(ts)

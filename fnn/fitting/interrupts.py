@@ -12,6 +12,7 @@ from types import FrameType
 from .._core.processes import exchanged, is_together
 
 _PERIOD = 0.5  # seconds between questions to the other processes
+_MOST = 16  # calls between them, in case the steps become slower
 
 
 class Interrupt:
@@ -44,7 +45,8 @@ class Interrupt:
     def _ask(self) -> None:
         """Ask all processes; process 0 decides after how many calls again."""
         now = time.perf_counter()
-        calls = min(max(1, round(self._calls * _PERIOD / max(now - self._since, 1e-9))), 2 * self._calls)
+        calls = round(self._calls * _PERIOD / max(now - self._since, 1e-9))
+        calls = min(max(1, calls), 2 * self._calls, _MOST)
         found = exchanged(self._own, calls)
         self.signal, self._since = int(found[:, 0].max()), now
         self._calls = self._left = int(found[0, 1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import math
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from .._core.checks import check_range
+from .._core.errors import fail
 from .._core.processes import is_together
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
@@ -54,6 +55,13 @@ class Watchdog:
         message = json.dumps([state, self.beat, text[:500], seconds])
         self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
 
+    def leave(self, state: str, text: str = "") -> None:
+        """Publish the last state."""
+        self.closed.set()
+        self.thread.join(_GRACE)  # or it could overwrite this
+        with contextlib.suppress(Exception):  # the store may be gone, which ends this process anyway
+            self.say(state, text)
+
     def _watch(self) -> None:
         answered = time.monotonic()
         while not self.closed.wait(min(1.0, self.limit / 10)):
@@ -78,10 +86,10 @@ class Watchdog:
             if number == self.own or (sign and sign[0] == _FINISHED):
                 continue
             state, _, text, seconds = sign or ("at work", 0, "", 0.0)
-            before, since = self.latest.get(number, (None, now))
-            if before != sign or number not in self.latest:
-                self.latest[number] = sign, (since := now)
-            silent = now - since
+            news = state if state == "failed" else sign  # from then on only the time matters
+            if number not in self.latest or self.latest[number][0] != news:
+                self.latest[number] = news, now
+            silent = now - self.latest[number][1]
             if state == "failed":
                 if not self.failure and silent > min(_GRACE, self.limit):
                     return f"process {number} failed: {text}"
@@ -121,17 +129,16 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     dog.thread.start()
     try:
         yield
-        dog.say(_FINISHED)
-    except SystemExit:
-        dog.say(_FINISHED)
+        dog.leave(_FINISHED)
+    except SystemExit:  # for which all have agreed
+        dog.leave(_FINISHED)
         raise
     except BaseException as error:
         if _of_runtime(error):
             dog.failure = (str(error).splitlines() or [""])[0]
             dog.closed.wait(2 * dog.limit + 10)  # the thread ends this process, unless all failed alike
         else:
-            with contextlib.suppress(Exception):
-                dog.say("failed", f"{type(error).__name__}: {error}")
+            dog.leave("failed", f"{type(error).__name__}: {error}")
         raise
     finally:
         _current.reset(token)
@@ -161,12 +168,13 @@ def _of_runtime(error: BaseException) -> bool:
 
 def _limit() -> float:
     """The time limit of the environment, in seconds."""
-    text = os.environ.get(_SETTING, "")
+    text = os.environ.get(_SETTING) or str(_DEFAULT)
     try:
-        limit = float(text) if text else _DEFAULT
+        limit = float(text)
     except ValueError:
-        limit = float("nan")
-    check_range("environment", _SETTING, limit, 1, 1e6)
+        limit = 0.0
+    if not 1 <= limit < math.inf:
+        fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
     return limit
 
 

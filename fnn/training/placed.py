@@ -27,7 +27,7 @@ import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .._core.arrays import read
-from .._core.errors import describe
+from .._core.errors import describe, fail
 from .._core.fingerprint import fingerprint
 from .._core.inputs import on_device
 from .._core.jaxprs import without_addresses
@@ -127,7 +127,7 @@ def facts_of_data(data: PyTree, **numbers: int | None) -> dict[str, str]:
     facts = {name: str(value) for name, value in numbers.items()}
     for path, leaf in paths(data).items():
         rows = "" if spans(leaf) else f" with the values {fingerprint(some_rows(leaf))}"
-        facts[path or "x"] = describe(leaf) + rows
+        facts[path] = describe(leaf) + rows
     return facts
 
 
@@ -138,22 +138,34 @@ def some_rows(a: AnyArray) -> np.ndarray:
     return some
 
 
-def shares_on_devices(task: Task, batch: Batch, counts: Sequence[int]) -> InBatches:
-    """One batch on the devices of a task, of whose rows each process has a number; those of process 0 come first."""
+def own_rows(task: Task, size: int) -> np.ndarray | None:
+    """For each row of a batch, whether the devices of this process hold it; None if they hold all."""
     placement = task.placement
-    assert placement is not None
-    size, starts = sum(counts), [sum(counts[:number]) for number in range(len(counts))]
-    start = starts[jax.process_index()]
+    if placement is None or not placement.spans or size % placement.row_devices:
+        return None
+    held = np.zeros(size, bool)
+    for index in placement.sharding(placement.rows).addressable_devices_indices_map((size,)).values():
+        held[index] = True
+    return held
+
+
+def shares_on_devices(task: Task, batch: Batch, counts: Sequence[int]) -> InBatches:
+    """One batch on the devices of a task, of whose rows each process has this number."""
+    placement, size = task.placement, sum(counts)
+    if placement is None:
+        hint = "The state lies on devices of several processes."
+        fail("mesh", expected="the mesh of the state, with an iterable as data", got="none", hint=hint)
     by_rows = placement.sharding((), placement.rows)
     divides = size % placement.row_devices == 0
-
-    def holds(device: Any, index: tuple[slice, ...]) -> bool:
-        """Whether a device's rows are among those of its process, as usual."""
-        first, last, _ = index[1].indices(size)
-        owner: int = device.process_index
-        return bool(starts[owner] <= first and last <= starts[owner] + counts[owner])
-
-    own = divides and all(holds(*item) for item in by_rows.devices_indices_map((1, size)).items())
+    held: list[set[tuple[int, int]]] = [set() for _ in counts]  # the rows that the devices of each process hold
+    for device, (_, rows) in by_rows.devices_indices_map((1, size)).items() if divides else ():
+        owner: Any = device
+        held[owner.process_index].add(rows.indices(size)[:2])
+    # Usually each process has as many rows as its devices hold. They are taken in order.
+    own = [sum(last - first for first, last in parts) for parts in held] == list(counts)
+    starts, start = {}, 0
+    for first, last in sorted(held[jax.process_index()]):
+        starts[first], start = start, start + last - first
 
     def place(a: np.ndarray) -> PyTree:
         if not own:
@@ -162,7 +174,7 @@ def shares_on_devices(task: Task, batch: Batch, counts: Sequence[int]) -> InBatc
 
         def rows(index: Any) -> np.ndarray:
             first, last, _ = index[1].indices(size)
-            return np.asarray(a[None, first - start : last - start], dtype)
+            return np.asarray(a[None, starts[first] : starts[first] + last - first], dtype)
 
         return jax.make_array_from_callback((1, size, *a.shape[1:]), by_rows, rows)
 

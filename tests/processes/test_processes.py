@@ -16,7 +16,7 @@ MISTAKES = {
     "values": r"fit, data, x: .*with the values",
     "validation": r"fit, validation_data, x: .*the same on every process",
     "evaluate": r"evaluate, data, x: .*the same on every process",
-    "predict": r"predict, x, x: .*the same on every process",
+    "predict": r"predict, x: .*the same on every process",
     "run": r"run, data, x: .*the same on every process",
     "train_epoch": r"train_epoch, data, x: .*the same on every process",
     "train_step": r"train_step, batch, x: .*float32\[100, 6\] on process 0 and float32\[99, 6\] on process 1",
@@ -32,6 +32,7 @@ MISTAKES = {
     "a file": r"expected a folder, got a file",
     "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
     "other changes": r"callback, new values: expected the same on every process",
+    "many": r"mesh: expected devices of this process for trials, got those of several processes. Give each process its",
     "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the .*\[0\]",
 }
 
@@ -114,7 +115,7 @@ def test_checkpoints_of_two_processes_are_whole(pair):
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "devices"), [(4, 1), (2, 2)])
 def test_any_number_of_processes_and_devices(count, devices, tmp_path):
-    names = ["drivers", "pure", "streams", "uneven_shares", "chunks", "checkpoints"]
+    names = ["drivers", "pure", "rules", "streams", "uneven_shares", "chunks", "checkpoints"]
     same_as_alone(spawn.run(names, tmp_path, count, devices), names, tmp_path)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 import fnn
 
@@ -128,6 +129,18 @@ def uneven_shares(mesh, folder):
 
 
 @scenario
+def rules(mesh, folder):
+    """Parameters divided between processes, so that several of them compute the same rows."""
+    options = {}
+    if mesh:
+        square = jax.sharding.Mesh(np.reshape(mesh.devices, (2, -1)), ("data", "model"))
+        options = {"mesh": square, "shard": {"dense/kernel": P(None, "model")}}
+    ts, history = fit(list(shares()), validation_data=(X, Y), batch_size=None, **options)
+    _, other = fit(check="finite", **options)
+    return {"fit": values(history), "other": values(other), "state": fnn.evaluate(TASK, ts, (X, Y), **options)["loss"]}
+
+
+@scenario
 def chunks(mesh, folder):
     """Arrays that are read in parts."""
     return values(fit(chunk_bytes=1000, mesh=mesh)[1])
@@ -229,6 +242,7 @@ def mistakes(mesh, folder):
         "a file": lambda: fit(checkpoint=__file__, **own),
         "changes": lambda: fit(callbacks=[lambda epoch, ts, logs: ts if number else None], **own),
         "other changes": lambda: fit(callbacks=[set_rate(0.1 * (1 + number))], **own),
+        "many": lambda: fnn.many(lambda key: jax.random.normal(key), mesh=mesh)(jax.random.split(jax.random.key(0), 2)),
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
     }
     return {name: message_of(call) for name, call in calls.items()}
