@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
-from .._core.processes import failing_together, is_together, spans, together
+from .._core.processes import is_together, spans, together
 from .._core.typed import jit
 from .._core.types import PyTree
 from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
@@ -96,9 +96,12 @@ def _batches(
     check, slices = inputs.BatchCheck(task, train=False), isinstance(data, inputs.Slices)
     given = inputs.batches(data, "evaluate")
     if is_together() and not slices:
-        for number, (batch, counts) in enumerate(in_step(given, "evaluate")):
-            with failing_together("evaluate"), located(f"batch {number}"):
-                check(ts, batch)
+
+        def prepare(batch: Batch) -> Batch:
+            check(ts, batch)
+            return batch
+
+        for batch, counts in in_step(given, "evaluate", prepare):
             yield shares_on_devices(task, batch, counts), sum(counts)
         return
     for count, batch in enumerate(given, 1):

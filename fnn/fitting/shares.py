@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 
-from .._core.errors import InputError, describe, fail
+from .._core.errors import InputError, fail, located
 from .._core.processes import exchanged, is_together, texts
 from .._core.trees import paths
 from ..checkpoint.saving import as_json
@@ -19,8 +19,10 @@ _PROCESSES = "fnn processes"
 _END, _BATCH, _FAILED = range(3)
 
 
-def in_step(given: Iterable[Batch], where: str, first: int = 0) -> Iterator[tuple[Batch, tuple[int, ...]]]:
-    """The shares of this process, each with the numbers of rows of all of them.
+def in_step(
+    given: Iterable[Batch], where: str, prepare: Callable[[Batch], Batch], first: int = 0
+) -> Iterator[tuple[Batch, tuple[int, ...]]]:
+    """The prepared shares of this process, each with the numbers of rows of all of them.
 
     All processes go from batch to batch together; they end together, or with an error on each.
     """
@@ -33,6 +35,8 @@ def in_step(given: Iterable[Batch], where: str, first: int = 0) -> Iterator[tupl
                 batch = next(batches, None)
             if batch is not None:
                 size_of(batch, f"{where}, batch {number}")
+                with located(f"batch {number}"):
+                    batch = prepare(own_copy(batch))
                 text = _rows_alike(batch)
         except Exception as error:
             failure, text = error, f"{type(error).__name__}: {error}"
@@ -43,13 +47,14 @@ def in_step(given: Iterable[Batch], where: str, first: int = 0) -> Iterator[tupl
             _refuse(f"{where}, batch {number}", failure, found[:, 0].tolist(), texts(text))
         if batch is None:
             return
-        yield own_copy(batch), tuple(found[:, 1].tolist())
+        yield batch, tuple(found[:, 1].tolist())
         number += 1
 
 
 def _rows_alike(batch: Batch) -> str:
     """What the shares of a batch have in common: all but the number of their rows."""
-    return ", ".join(f"{path} {describe(leaf[:0])}" for path, leaf in paths(batch).items())
+    shapes = {path: ["rows", *map(str, leaf.shape[1:])] for path, leaf in paths(batch).items()}
+    return ", ".join(f"{path} {leaf.dtype}[{', '.join(shapes[path])}]" for path, leaf in paths(batch).items())
 
 
 def _refuse(where: str, failure: Exception | None, kinds: list[int], said: list[str]) -> None:

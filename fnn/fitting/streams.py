@@ -12,7 +12,7 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
-from .._core.processes import failing_together, is_together
+from .._core.processes import is_together
 from .._core.trees import bytes_of
 from .._core.typed import block_until_ready
 from .._core.types import PyTree
@@ -140,11 +140,12 @@ class StreamSource(Source):
 
     def _shared(self, ts: TrainState, given: Iterator[Batch], done: int) -> Iterator[Piece]:
         """Single batches, of which each process reads a share; how fast they arrive differs between processes."""
-        for number, (batch, counts) in enumerate(in_step(given, "fit", done), done):
-            with failing_together("fit"), located(f"batch {number}"):
-                self.check(ts, batch)
-                if self.class_weight is not None:
-                    batch = weigh(self.task, batch, self.class_weight)
+
+        def prepare(batch: Batch) -> Batch:
+            self.check(ts, batch)
+            return batch if self.class_weight is None else weigh(self.task, batch, self.class_weight)
+
+        for number, (batch, counts) in enumerate(in_step(given, "fit", prepare, done), done):
             rows = sum(counts)
             if not self.batch_size:
                 self.batch_size = rows

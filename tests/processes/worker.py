@@ -22,6 +22,7 @@ RNG = np.random.default_rng(0)
 ROWS = 100
 X = RNG.normal(size=(ROWS, 6)).astype("float32")
 Y = RNG.integers(0, 3, ROWS).astype("int32")
+ONES = np.ones(4, "float32")
 
 
 def scenario(fn):
@@ -235,7 +236,7 @@ def mistakes(mesh, folder):
         "checkpoint": lambda: fit(checkpoint=f"{folder}/one" if number else None, **own),
         "lengths": lambda: fit(list(shares())[number:], batch_size=None, **own),
         "early end": lambda: fit((each for each in list(shares())[number:]), batch_size=None, mesh=mesh, epochs=1),
-        "other arrays": lambda: fit([(X[:4], Y[:4]), (X[:4, : 6 - number], Y[:4])], batch_size=None, **own),
+        "other arrays": lambda: fit([(X[:4], Y[:4]), (X[:4], Y[:4], *[ONES] * number)], batch_size=None, **own),
         "nan": lambda: fit((missing if number else X, Y), **own),
         "nan in a stream": lambda: fit([((missing if number else X)[:4], Y[:4])], batch_size=None, **own),
         "loader fails": lambda: fit(Failing(number), batch_size=None, **own),
