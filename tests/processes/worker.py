@@ -130,6 +130,15 @@ def uneven_shares(mesh, folder):
 
 
 @scenario
+def alone(mesh, folder):
+    """Each process trains by itself, on its own device, and with a rate that a callback sets."""
+    own = jax.make_mesh((1,), ("data",), devices=jax.local_devices()[:1]) if mesh else None
+    _, history = fit(mesh=own)
+    _, changed = fit(callbacks=[lambda epoch, ts, logs: fnn.set_hyper(ts, learning_rate=0.01)], mesh=mesh)
+    return {"fit": values(history), "changed": values(changed)}
+
+
+@scenario
 def rules(mesh, folder):
     """Parameters divided between processes, so that several of them compute the same rows."""
     options = {}
@@ -211,8 +220,17 @@ def message_of(call):
     return "no error"
 
 
+FEW = "rows", "seed", "lengths", "early end", "nan in a stream", "a file", "changes", "some processes"
+
+
 @scenario
-def mistakes(mesh, folder):
+def few_mistakes(mesh, folder):
+    """Some of the mistakes."""
+    return mistakes(mesh, folder, FEW)
+
+
+@scenario
+def mistakes(mesh, folder, which=None):
     """What differs between processes, and what fails on one of them."""
     number = jax.process_index()
     missing = X.copy()
@@ -246,7 +264,7 @@ def mistakes(mesh, folder):
         "many": lambda: fnn.many(lambda key: jax.random.normal(key), mesh=mesh)(jax.random.split(jax.random.key(0), 2)),
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
     }
-    return {name: message_of(call) for name, call in calls.items()}
+    return {name: message_of(calls[name]) for name in which or calls}
 
 
 class Failing:
@@ -279,16 +297,12 @@ def agreement(mesh, folder):
             signal.raise_signal(signal.SIGINT)
 
     _, stopped = fit(epochs=5, callbacks=[stop], mesh=mesh)
-    _, changed = fit(epochs=2, callbacks=[lambda epoch, ts, logs: fnn.set_hyper(ts, learning_rate=0.01)], mesh=mesh)
     _, paced = fit(epochs=4, verbose=1, callbacks=[slow], mesh=mesh)
     ts, interrupted = fit(epochs=20, batch_size=24, callbacks=[fnn.on_batch(interrupt)], mesh=mesh)
-    _, local = fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.local_devices()[:1]))
     return {
         "stopped": len(stopped["loss"]),
-        "changed": values(changed),
         "paced": len(paced["loss"]),
         "interrupted": [interrupted.interrupted, int(ts.step)],
-        "local": values(local),
     }
 
 
