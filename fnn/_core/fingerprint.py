@@ -11,6 +11,7 @@ import numpy as np
 
 from .dtypes import is_key
 from .errors import describe, fail, kind_of
+from .processes import on_host
 from .trees import path_text
 from .types import KeyPath, PyTree
 
@@ -84,7 +85,7 @@ def _leaf(leaf: PyTree, path: KeyPath) -> Iterator[Item]:
         leaf = jax.random.key_data(leaf)
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic)):
         fail(_where(path), expected="an array, a PRNG key, a number or a string", got=kind_of(leaf))
-    array = np.asarray(leaf)
+    array = on_host(leaf)
     # Objects are addresses, and the 80 bits of a long double are padded with undefined ones to 128.
     if array.dtype.hasobject or array.dtype.names is not None or array.dtype.char in "gG":
         fail(_where(path), expected="an array of numbers", got=describe(array))

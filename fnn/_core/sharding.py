@@ -17,6 +17,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from .checks import lookup
 from .described import in_words
 from .errors import describe, fail, kind_of
+from .processes import spread
 from .trees import check_matches, is_traced, map_with_path, matches, paths
 from .typed import UserContext, device_put, make_user_context, partition_spec, tree_map, with_sharding_constraint
 from .types import Array, ArraySpec, PyTree
@@ -45,6 +46,11 @@ class Placement(NamedTuple):
     rows: Axes
     rules: tuple[tuple[str, Spec], ...] = ()
     fully_sharded: bool = False
+
+    @property
+    def spans(self) -> bool:
+        """Whether the devices belong to several processes."""
+        return isinstance(self.mesh, Mesh) and self.mesh.is_multi_process
 
     @property
     def row_devices(self) -> int:
@@ -109,6 +115,15 @@ def _spec_text(spec: Spec) -> str:
     return f"P({', '.join(map(repr, names))})"
 
 
+def parse_trial_devices(mesh: object) -> Placement | None:
+    """The placement of trials that ``mesh`` of a public function asks for, on devices of this process."""
+    placement = parse_placement(mesh)
+    if placement is not None and placement.spans:
+        hint = "Give each process its own trials, settings[jax.process_index() :: jax.process_count()], and no mesh."
+        fail("mesh", expected="devices of this process for trials", got="those of several processes", hint=hint)
+    return placement
+
+
 def parse_placement(mesh: object, shard: object = None, *, abstract: bool = False) -> Placement | None:
     """The placement that ``mesh`` and ``shard`` of a public function ask for; None without a mesh.
 
@@ -124,6 +139,7 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     names = tuple(map(str, mesh.axis_names))
     automatic = (jax.sharding.AxisType.Auto,) * len(names)
     if isinstance(mesh, Mesh):
+        _check_processes(mesh)
         mesh = Mesh(mesh.devices, names, axis_types=automatic)
     else:
         mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=automatic)
@@ -139,6 +155,15 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     used = {axis for _, spec in rules for axes in spec for axis in axes}
     rows = tuple(axis for axis in names if axis in _ROW_AXES or axis not in used)
     return Placement(mesh, rows, rules, shard == "fsdp")
+
+
+def _check_processes(mesh: Mesh) -> None:
+    """Refuse devices of some processes, which the others would wait for."""
+    found = {device.process_index for device in mesh.devices.flat}
+    if found != {jax.process_index()} and len(found) < jax.process_count():
+        hint = "Write jax.make_mesh((jax.device_count(),), ('data',)), or use jax.local_devices() alone."
+        expected = f"devices of all {jax.process_count()} processes, or of this one alone"
+        fail("mesh", expected=expected, got=f"those of the processes {sorted(found)}", hint=hint)
 
 
 def check_outside(allowed: AbstractMesh | None = None) -> None:
@@ -179,7 +204,11 @@ def put(tree: T, places: PyTree) -> T:
     """Arrays with values moved to their shardings, wherever they lie; traced ones as they are."""
     if is_traced(tree):
         return tree
-    return device_put(tree, places)
+    if all(place.is_fully_addressable for place in jax.tree.leaves(places)):
+        return device_put(tree, places)
+    everywhere: PyTree = jax.tree.broadcast(places, tree)
+    moved: T = tree_map(spread, tree, everywhere)
+    return moved
 
 
 def on_every_device(placement: Placement | None, tree: T) -> T:

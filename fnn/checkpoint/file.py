@@ -26,6 +26,7 @@ from .._core.described import in_words
 from .._core.dtypes import at_least_float32
 from .._core.errors import InputError, fail, listed
 from .._core.files import FilePath, foreign_kind
+from .._core.sharding import put
 from .._core.typed import array_spec
 from .._core.types import ArraySpec, PyTree
 from .._names import close_matches
@@ -249,4 +250,4 @@ def restored(file: File, theirs: str, name: str, ours: ArraySpec | np.ndarray | 
         fail(f"{file.place}, leaf {name!r}", expected=f"dtype {ours.dtype} in JAX", got=str(made.dtype), hint=hint)
     committed = isinstance(ours, jax.Array) and getattr(ours, "committed", False)
     # An uncommitted array must stay so, or every function that takes it would be compiled again.
-    return jax.device_put(made, ours.sharding) if committed else made
+    return put(made, ours.sharding) if committed else made

@@ -7,7 +7,7 @@ import json
 import os
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from .._core.dtypes import is_key
 from .._core.errors import describe, fail, kind_of
 from .._core.files import ENDINGS, FilePath, check_ending, write_whole
+from .._core.processes import by_first, is_first, on_host, spans
 from .._core.trees import path_text
 from .._core.types import PyTree
 from .._version import __version__
@@ -55,7 +56,8 @@ def save(
     Args:
       path: the file, e.g. "run.safetensors". The ending is added if it is missing; an ending of another kind of file
         (".h5", ".keras", ".pt", ".npz" and so on) is refused. Missing folders are created.
-      ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``.
+      ts: a `TrainState`, or any other tree of arrays and numbers, such as ``ts.params``. If they lie on devices of
+        several processes, call it on all of them; the first writes the file.
       task: the `Task` of the TrainState. The calls that made it are stored as JSON, so that ``fnn.load(path)`` gives
         ``(task, ts)`` back without the code of the model.
       custom: names for what a file cannot hold, your own functions and optax optimizers: ``{"gate": gate}``. Pass the
@@ -115,7 +117,8 @@ def save_with(
     check_ending("save", given, ENDING)
     if os.path.basename(given) in ("", *ENDINGS):
         fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
-    stored = _prepared(ts) | _prepared(beside, BESIDE, beside=True)
+    writes = is_first() and not (spans((ts, beside)) and jax.process_index())
+    stored = _prepared(ts, keep=writes) | _prepared(beside, BESIDE, keep=writes, beside=True)
     is_state = isinstance(ts, TrainState)
     about = {
         "format": FORMAT,
@@ -123,8 +126,8 @@ def save_with(
         "kind": "TrainState" if is_state else "tree",
         "step": np.asarray(ts.step).tolist() if is_state else None,
         "leaves": {name: leaf for name, (_, leaf) in stored.items()},
-        "history": _as_json(history, "history"),
-        "extra": _as_json(extra, "extra"),
+        "history": as_json(history, "history"),
+        "extra": as_json(extra, "extra"),
         "model": None if model is None else str(model),
         "task": None if description is None else description.json,
     }
@@ -142,11 +145,17 @@ def save_with(
     encoded = json.dumps(header, separators=(",", ":")).encode()
     encoded += b" " * (-len(encoded) % 8)
     head = struct.pack("<Q", len(encoded)) + encoded
-    write_whole(with_ending(given), target, itertools.chain([head], (memory_of(array) for _, array in arrays)))
+    parts: Iterator[bytes | memoryview] = itertools.chain([head], (memory_of(array) for _, array in arrays))
+    by_first(lambda: write_whole(with_ending(given), target, parts) if writes else None)
 
 
-def _prepared(tree: PyTree, prefix: str = "", **marks: bool) -> dict[str, tuple[np.ndarray, dict[str, object]]]:
-    """Each leaf by path: its array on the host, and its description in the metadata."""
+def _prepared(
+    tree: PyTree, prefix: str = "", *, keep: bool, **marks: bool
+) -> dict[str, tuple[np.ndarray, dict[str, object]]]:
+    """Each leaf by path: its array on the host, and its description in the metadata.
+
+    A process that does not ``keep`` them takes part in gathering each leaf from several processes.
+    """
     leaves = [(prefix + path_text(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)]
     name, count = Counter(["__metadata__", *(name for name, _ in leaves)]).most_common(1)[0]
     if count > 1:
@@ -156,9 +165,10 @@ def _prepared(tree: PyTree, prefix: str = "", **marks: bool) -> dict[str, tuple[
         if isinstance(leaf, jax.core.Tracer):
             hint = "Save outside jit."
             fail(f"save, leaf {name!r}", expected="concrete values", got="traced ones", hint=hint)
-        if isinstance(leaf, jax.Array) and not is_key(leaf):
+        if isinstance(leaf, jax.Array) and not is_key(leaf) and leaf.is_fully_addressable:
             leaf.copy_to_host_async()  # all copies start before the first one is waited for
-    return {name: _prepare(name, leaf, marks) for name, leaf in leaves}
+    prepared = ((name, _prepare(name, leaf, marks)) for name, leaf in leaves)
+    return {name: found for name, found in prepared if keep}
 
 
 def _prepare(name: str, leaf: object, marks: dict[str, bool]) -> tuple[np.ndarray, dict[str, object]]:
@@ -168,7 +178,7 @@ def _prepare(name: str, leaf: object, marks: dict[str, bool]) -> tuple[np.ndarra
     if not isinstance(leaf, (jax.Array, np.ndarray, np.generic, *NUMBERS)):
         hint = "Save arrays and numbers; text and lists belong in extra."
         fail(f"save, leaf {name!r}", expected="an array or a number", got=describe(leaf), hint=hint)
-    array = np.asarray(leaf)  # no copy if it is in host memory
+    array = on_host(leaf)  # no copy if it is in host memory
     if array.dtype.kind not in "biufc" and not jnp.issubdtype(array.dtype, jnp.number):
         fail(f"save, leaf {name!r}", expected="numbers or booleans", got=describe(array))
     array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
@@ -176,17 +186,17 @@ def _prepare(name: str, leaf: object, marks: dict[str, bool]) -> tuple[np.ndarra
     return array, about | marks
 
 
-def _as_json(value: object, where: str) -> object:
+def as_json(value: object, where: str) -> object:
     """A value in JSON's types: arrays as lists, NumPy and JAX numbers as Python numbers."""
     if isinstance(value, Mapping):
         for name in value.keys():  # noqa: SIM118 - iterating over `Scores` gives values
             if not isinstance(name, str):
                 fail(f"save, {where}", expected="strings as keys", got=repr(name))
-        return {name: _as_json(item, f"{where}[{name!r}]") for name, item in value.items()}
+        return {name: as_json(item, f"{where}[{name!r}]") for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_as_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [as_json(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, (jax.Array, np.ndarray, np.generic)) and not is_key(value):
-        return _as_json(np.asarray(value).tolist(), where)
+        return as_json(np.asarray(value).tolist(), where)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     hint = "To keep an array exactly, make it part of the tree, e.g. fnn.save(path, {'ts': ts, 'mine': array})."

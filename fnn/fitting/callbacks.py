@@ -13,6 +13,7 @@ from .._core.checks import accepts, check_count, renamed
 from .._core.errors import fail, kind_of
 from .._core.files import check_ending
 from .._core.flags import flagged
+from .._core.processes import is_first
 from .._core.types import PyTree
 from ..architecture.write import describe_by_own_names
 from ..checkpoint import save_with
@@ -127,6 +128,8 @@ class _CsvLog:
         self.columns: list[str] = []
 
     def __call__(self, epoch: int, ts: TrainState, logs: dict[str, float]) -> None:
+        if not is_first():
+            return
         row = {"epoch": epoch + 1, **logs}
         fresh = epoch == 0 or not self.columns
         if fresh:
@@ -151,7 +154,7 @@ class _CsvLog:
 
     def restore(self, size: int) -> None:
         """Remove the rows of epochs that will be repeated."""
-        if os.path.exists(self.path) and os.path.getsize(self.path) > size:
+        if is_first() and os.path.exists(self.path) and os.path.getsize(self.path) > size:
             os.truncate(self.path, size)
 
 

@@ -14,12 +14,12 @@ from typing import NamedTuple, TextIO
 import jax
 import numpy as np
 
-from .._core.arrays import read
 from .._core.checks import Stateful, keeps_state
 from .._core.errors import InputError, describe, fail
 from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
+from .._core.processes import by_first, failing_together, is_first, is_together
 from .._core.trees import from_paths, shape_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
@@ -27,6 +27,7 @@ from .._version import __version__
 from ..architecture.write import describe_by_own_names
 from ..checkpoint import DamagedError, load, load_beside, load_info, save_with
 from ..training.batch import Batch, rows_of
+from ..training.placed import some_rows
 from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.stopping import PureCallback
@@ -35,9 +36,9 @@ from .callbacks import Callback, Path
 from .inputs import Data
 from .pieces import EpochPosition
 from .progress import History
+from .shares import of_all_processes, of_this_process
 
 _NAME = "step-{:09d}.safetensors"
-_ROWS = 64  # rows of the data that identify a run
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
 _PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
 
@@ -113,7 +114,17 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Checkpoints]:
-        """Create, check and lock the folder."""
+        """Create, check and lock the folder, for all processes together."""
+        with contextlib.ExitStack() as stack:
+
+            def open_folder() -> None:
+                stack.enter_context(self._locked())
+
+            by_first(open_folder)
+            yield self
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
         where = f"checkpoint {self.folder!r}"
         if os.path.lexists(self.folder) and not os.path.isdir(self.folder):
             fail(where, expected="a folder", got="a file")
@@ -131,7 +142,7 @@ class Checkpoints:
                 fail(where, expected="a folder that no other training uses", got="one in use", hint=hint)
             for path in temporary_files(self.folder):  # left by a process that was killed while writing
                 os.unlink(path)
-            yield self
+            yield
 
     def paths(self) -> list[str]:
         """The files of the run, the oldest first."""
@@ -140,7 +151,24 @@ class Checkpoints:
         return [path for _, path in sorted((int(name[1]), path) for name, path in names if name)]
 
     def latest(self, ts: TrainState) -> RunPosition | None:
-        """The position of the newest undamaged checkpoint of the run that begins at ``ts``; None in an empty folder."""
+        """The position of the newest undamaged checkpoint of the run that begins at ``ts``; None in an empty folder.
+
+        Of several processes, the first chooses the file that all read.
+        """
+        found: RunPosition | None = None
+
+        def choose() -> str | None:
+            nonlocal found
+            path, found = self._newest(ts)
+            return path
+
+        path = by_first(choose)
+        if path is not None and is_together():
+            with failing_together(f"checkpoint {self.folder!r}, which all processes must be able to read"):
+                found = found or self._read(path, ts)
+        return found
+
+    def _newest(self, ts: TrainState) -> tuple[str, RunPosition] | tuple[None, None]:
         damaged: list[tuple[str, DamagedError]] = []
         for path in reversed(self.paths()):
             try:
@@ -151,11 +179,11 @@ class Checkpoints:
             for bad, problem in damaged:
                 os.replace(bad, bad + ".damaged")
                 warn(f"fit: {problem} It was renamed to *.damaged; training continues from the checkpoint before it.")
-            return found
+            return path, found
         if damaged:
             hint = "To start over, remove them or pass another folder."
             fail(f"checkpoint {self.folder!r}", expected="an undamaged file", got="damaged ones only", hint=hint)
-        return None
+        return None, None
 
     def _read(self, path: str, ts: TrainState) -> RunPosition:
         """The position in a file, after a check that it is of this run; callbacks get their memories back."""
@@ -180,7 +208,9 @@ class Checkpoints:
         for callback, memory in zip(self.callbacks, memories, strict=True):
             callback.restore(memory)
         history = History({name: list(values) for name, values in (info.history or {}).items()})
-        return RunPosition(ts=state, history=history, within_epoch=within, **{name: about[name] for name in _PLAIN})
+        plain = {name: about[name] for name in _PLAIN}
+        plain |= {name: of_this_process(where, plain[name]) for name in ("stream", "validation")}
+        return RunPosition(ts=state, history=history, within_epoch=within, **plain)
 
     def _compare(self, where: str, theirs: Mapping[str, object], path: str) -> None:
         """Refuse the checkpoint of another run, from its settings."""
@@ -224,6 +254,7 @@ class Checkpoints:
                 memory = True  # its arrays are stored beside the state
             memories.append(memory)
         about = {name: getattr(position, name) for name in _PLAIN}
+        about |= {name: of_all_processes(about[name]) for name in ("stream", "validation")}
         about["settings"], about["callbacks"] = self.settings, memories
         about["start"] = None if within is None else [within.first_step, within.done]
         path = os.path.join(self.folder, _NAME.format(position.made))
@@ -238,7 +269,7 @@ class Checkpoints:
             message = f"{reason}; {last}; the current state is .ts of this error, its history .history"
             number = getattr(error, "errno", None)
             raise CheckpointError(number, message, path, ts=position.ts, history=position.history) from error
-        if self.keep is not None:
+        if self.keep is not None and is_first():
             for old in self.paths()[: -self.keep]:
                 with contextlib.suppress(OSError):  # another program may be reading it; it is removed the next time
                     os.unlink(old)
@@ -266,7 +297,7 @@ def settings_of(
     identified by their shape, dtype and some rows, iterables by their type.
     """
     settings: dict[str, object] = {
-        name: _comparable(value) for name, value in {"batch_size": batch_size, **named}.items()
+        name: comparable(value) for name, value in {"batch_size": batch_size, **named}.items()
     }
     versions = f"fnn {__version__}, jax {jax.__version__}"
     settings["task"] = [versions, without_addresses(repr(task))]
@@ -297,12 +328,11 @@ def _identity(data: Data | None) -> object:
         return None
     if not isinstance(data, Batch):
         return type(data).__name__
-    rows = np.unique(np.linspace(0, rows_of(data) - 1, _ROWS).astype(int))
-    some = jax.tree.map(lambda a: read(np.asarray(a[rows])), data.parts)
+    some = jax.tree.map(some_rows, data.parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
 
 
-def _comparable(value: object) -> str | float | None:
+def comparable(value: object) -> str | float | None:
     """A number as Python's, so that equal ones compare equal; anything else as text."""
     if isinstance(value, (bool, np.bool_)):
         return bool(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +11,13 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
+from .._core.processes import is_together, spans, together
 from .._core.typed import jit
 from .._core.types import PyTree
 from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.placed import Shard, placed, read_in_order
+from ..training.placed import Shard, check_same_data, placed, read_in_order, shares_on_devices
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -25,6 +26,7 @@ from .batches import input_batches, is_batches, with_hint
 from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
 from .progress import Scores, as_floats
+from .shares import in_step
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
 _merge = jit(merge, static_argnums=0)
@@ -78,19 +80,37 @@ def measure_data(
     if isinstance(data, (Batch, InBatches)):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
-        totals, check = None, inputs.BatchCheck(task, train=False)
-        for count, batch in enumerate(inputs.batches(data, "evaluate"), 1):
-            if not counted:
-                inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
-            if not isinstance(data, inputs.Slices):
-                check(ts, batch)
-            size = min(batch_size, rows_of(batch))
-            batch = read_in_order(task, own_copy(batch), size)
+        totals = None
+        for batch, size in _batches(task, ts, data, batch_size, counted):
             part = _measure_all(task, ts.params, ts.state, batch, size)
             totals = part if totals is None else _merge(task, totals, part)
     assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))
     return logs, inputs.pop_nan_rows(task, logs)
+
+
+def _batches(
+    task: Task, ts: TrainState, data: Iterable[PyTree], batch_size: int, counted: bool
+) -> Iterator[tuple[Batch | InBatches, int]]:
+    """The batches of an iterable on the devices, with the number of rows to compute at a time."""
+    check, slices = inputs.BatchCheck(task, train=False), isinstance(data, inputs.Slices)
+    given = inputs.batches(data, "evaluate")
+    if is_together() and not slices:
+
+        def prepare(batch: Batch) -> Batch:
+            check(ts, batch)
+            return batch
+
+        for batch, counts in in_step(given, "evaluate", prepare):
+            yield shares_on_devices(task, batch, counts), sum(counts)
+        return
+    for count, batch in enumerate(given, 1):
+        if not counted:
+            inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
+        if not slices:
+            check(ts, batch)
+        size = min(batch_size, rows_of(batch))
+        yield read_in_order(task, own_copy(batch), size), size
 
 
 @renamed(
@@ -136,8 +156,10 @@ def evaluate(
     task, ts = placed(task, ts, mesh, shard)
     parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
     if isinstance(parsed, Batch):
+        check_same_data("evaluate, data", task, parsed, batch_size=int(batch_size))
         parsed = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
-    logs, nan_rows = measure_data(task, ts, parsed, int(batch_size), counted=steps is not None)
+    with together(spans(ts)):
+        logs, nan_rows = measure_data(task, ts, parsed, int(batch_size), counted=steps is not None)
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
 
@@ -193,5 +215,6 @@ def predict(
     except InputError as error:
         raise with_hint(error, x) from None
     inputs.check_finite(x, "x")
+    check_same_data("predict, x", task, x, batch_size=int(batch_size))
     rows = min(int(batch_size), size)
     return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from jax.sharding import Mesh
 
 from .._core.checks import renamed
+from .._core.processes import failing_together, spans, together
 from .._core.types import PyTree
 from ..training.placed import Shard, placed
 from ..training.state import TrainState
@@ -18,6 +19,7 @@ from .interrupts import interrupts
 from .loop import FitLoop
 from .plan import Options, make_plan
 from .progress import History
+from .watchdog import watching
 
 _TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
 
@@ -106,7 +108,8 @@ def fit(
         same ones. By default the iterable is read to its end after each epoch.
       mesh: a `jax.sharding.Mesh` of several devices, such as ``jax.make_mesh((8,), ("data",))``. The rows of each batch
         are divided over its axes, and the results are those of one device to floating-point tolerance: batch
-        normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device.
+        normalization sees the whole batch, and dropout and the order of the rows are the same. Default one device. The
+        devices may belong to several processes that make the same call, see docs/how-to/processes.md.
       shard: with a mesh, how parameters and the optimizer's slots are divided; by default every device has a copy.
         "fsdp" divides every parameter of at least 65,536 numbers over the devices, which gather it for each step. A
         dict from patterns of parameter paths to PartitionSpecs, such as ``{"*/kernel": P(None, "model")}``, divides
@@ -164,6 +167,9 @@ def fit(
         validation_steps=validation_steps,
     ).checked()
     task, ts = placed(task, ts, mesh, shard)
-    plan = make_plan(task, ts, data, options)
-    with interrupts() as interrupted, plan.opened():
-        return FitLoop(plan, interrupted).run(ts)
+    with together(spans(ts)), watching(options.checkpoint):
+        with failing_together("fit"):
+            plan = make_plan(task, ts, data, options)
+        plan.check_same()
+        with interrupts() as interrupted, plan.opened():
+            return FitLoop(plan, interrupted).run(ts)

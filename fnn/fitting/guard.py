@@ -18,8 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core.dtypes import at_least_float32, is_float
+from .._core.processes import decided, on_host, spans
 from .._core.trees import bytes_of, copied, paths
-from .._core.typed import jit
+from .._core.typed import jit, tree_map
 from .._core.types import Array, PyTree
 from ..nn.graph import Origin, graph_of
 from ..nn.observe import call_name
@@ -109,7 +110,7 @@ class Guard:
         if self.copy is None:
             self.copy = copied((ts, totals))
             if self.expected is None:
-                self.expected = np.asarray(_flags(_watched(self.task, ts, totals)))
+                self.expected = on_host(_flags(_watched(self.task, ts, totals)))
             self.since, self.calls, self.held = time.perf_counter(), [], 0
         if self.calls and self.calls[-1].piece.data is not call.piece.data:  # the last data are held anyway
             self.held += bytes_of(call.piece.data)
@@ -117,7 +118,7 @@ class Guard:
 
     def after(self, ts: TrainState, totals: Totals) -> None:
         """Check the new state if the last check was long enough ago."""
-        if time.perf_counter() - self.since > _PERIOD or self.held > _BYTES:
+        if decided(time.perf_counter() - self.since > _PERIOD) or self.held > _BYTES:
             self.look(ts, totals)
 
     def look(self, ts: TrainState, totals: Totals) -> None:
@@ -128,7 +129,7 @@ class Guard:
             self.copy, self.calls = None, []
 
     def _good(self, ts: TrainState, totals: Totals) -> bool:
-        return bool((np.asarray(_flags(_watched(self.task, ts, totals))) >= self.expected).all())
+        return bool((on_host(_flags(_watched(self.task, ts, totals))) >= self.expected).all())
 
     def _search(self, start: TrainState, totals: Totals) -> NoReturn:
         """Repeat the steps one at a time, up to the one that went wrong."""
@@ -140,12 +141,18 @@ class Guard:
                 before = copied(ts)
                 ts, totals, _ = advance(self.task, ts, totals, call.piece, call.batches_done + i, 1)
                 if not self._good(ts, totals):
-                    batch = call.piece.batch(call.batches_done + i)
+                    batch = _readable(call.piece.batch(call.batches_done + i))
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
         last = int(start.step) + sum(call.batches for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
         first = self.calls[0]
-        raise NonFiniteError(place, self.task, start, first.piece.batch(first.batches_done), first.epoch)
+        batch = _readable(first.piece.batch(first.batches_done))
+        raise NonFiniteError(place, self.task, start, batch, first.epoch)
+
+
+def _readable(batch: Batch) -> Batch:
+    """A batch with all rows in this process."""
+    return tree_map(on_host, batch) if spans(batch) else batch
 
 
 _layer_values = jit(layer_values, static_argnums=0)
@@ -245,7 +252,7 @@ def _forward(values: LayerValues, x: PyTree, graph: Graph) -> str:
             return f"forward: the output of {_layer(name)} has {bad}; the largest absolute value of {before} is {size}"
         before, size = f"the output of {_layer(name)}", _largest(out)
     if bad := _bad(values.losses):
-        rows = np.unique(np.nonzero(~np.isfinite(np.asarray(values.losses, np.float64)))[0])
+        rows = np.unique(np.nonzero(~np.isfinite(on_host(values.losses).astype(np.float64)))[0])
         return (
             f"forward: the loss of {len(rows)} of {len(values.losses)} examples, the first of which is row {rows[0]} "
             f"of the batch, is not finite ({bad}); the largest absolute value of {before} is {size}"
@@ -275,5 +282,5 @@ def _largest(tree: PyTree) -> str:
 
 def _on_host(leaf: Array) -> np.ndarray:
     """The values of an array; NumPy compiles no program for each shape, as JAX would."""
-    values = np.asarray(leaf)
+    values = on_host(leaf)
     return values.astype(at_least_float32(values.dtype)) if is_float(values) else values

@@ -273,10 +273,15 @@ class BatchCheck:
         return shapes
 
 
-def take_from_host(data: T, rows: np.ndarray, length: int) -> T:
-    """Rows of NumPy arrays, which may lie in files; the first one is repeated up to ``length`` rows."""
+def take_from_host(data: T, rows: np.ndarray, length: int, wanted: np.ndarray | None = None) -> T:
+    """Rows of NumPy arrays, which may lie in files; the first one is repeated up to ``length`` rows.
+
+    Those that are not ``wanted`` are not read, and hold anything.
+    """
     # Reading a file in its own order is several times faster than in a random one.
     order = np.argsort(rows, kind="stable")
+    if wanted is not None:
+        order = order[wanted[order]]
 
     def gather(array: np.ndarray) -> np.ndarray:
         out = np.empty((length, *array.shape[1:]), array.dtype.newbyteorder("="))

@@ -1,30 +1,68 @@
-"""Ctrl-C during training."""
+"""Ctrl-C and SIGTERM during training."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from types import FrameType
+
+from .._core.processes import exchanged, is_together
+
+_PERIOD = 0.5  # seconds between questions to the other processes
+_MOST = 16  # calls between them, in case the steps become slower
+
+
+class Interrupt:
+    """Whether a signal asked to stop the training. Several processes stop together, whichever of them was asked.
+
+    Attributes:
+      signal: the number of that signal, 0 without one.
+    """
+
+    def __init__(self) -> None:
+        self.signal = self._own = 0
+        self._calls, self._left, self._since = 1, 1, time.perf_counter()
+
+    def note(self, signum: int, frame: FrameType | None) -> None:
+        """Remember a signal; a second Ctrl-C raises KeyboardInterrupt."""
+        if self._own == signum == signal.SIGINT:
+            raise KeyboardInterrupt("second Ctrl-C during fit")
+        self._own = signum
+
+    def __call__(self) -> bool:
+        """Whether to stop; every process must call this after the same steps."""
+        if not is_together():
+            self.signal = self._own
+        elif not self.signal:
+            self._left -= 1
+            if self._left <= 0:
+                self._ask()
+        return self.signal > 0
+
+    def _ask(self) -> None:
+        """Ask all processes; process 0 decides after how many calls again."""
+        now = time.perf_counter()
+        calls = round(self._calls * _PERIOD / max(now - self._since, 1e-9))
+        calls = min(max(1, calls), 2 * self._calls, _MOST)
+        found = exchanged(self._own, calls)
+        self.signal, self._since = int(found[:, 0].max()), now
+        self._calls = self._left = int(found[0, 1])
 
 
 @contextlib.contextmanager
-def interrupts() -> Iterator[Callable[[], bool]]:
-    """Defer Ctrl-C: yield a function that returns whether it was pressed. A second Ctrl-C raises KeyboardInterrupt."""
-    asked = False
+def interrupts() -> Iterator[Interrupt]:
+    """Defer Ctrl-C and, for several processes, which must end together, SIGTERM."""
+    interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield interrupt
         return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt("second Ctrl-C during fit")
-        asked = True
-
-    previous = signal.signal(signal.SIGINT, note)
+    deferred = [signal.SIGINT, *([signal.SIGTERM] if is_together() else [])]
+    previous = {number: signal.signal(number, interrupt.note) for number in deferred}
     try:
-        yield lambda: asked
+        yield interrupt
     finally:
-        signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
+        for number, handler in previous.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
+import signal
+import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from typing import NoReturn
 
+import jax
 import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, describe, fail
+from .._core.fingerprint import fingerprint
+from .._core.processes import check_same, exchanged, is_first, is_together, spans
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
@@ -24,20 +30,22 @@ from .checkpoints import RunPosition
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
+from .interrupts import Interrupt
 from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
+from .watchdog import inside
 
 
 class FitLoop:
     """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
-    def __init__(self, plan: FitPlan, interrupted: Callable[[], bool]) -> None:
+    def __init__(self, plan: FitPlan, interrupted: Interrupt) -> None:
         self.plan, self.options, self.interrupted = plan, plan.options, interrupted
         self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
         self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]
-        self.progress = Progress(self.options.verbose, self.options.epochs)
+        self.progress = Progress(self.options.verbose if is_first() else 0, self.options.epochs)
         self.saved: object = None  # the identity of the position that was written last
         self.warned_of_nan = False
 
@@ -61,7 +69,21 @@ class FitLoop:
             older = self.checkpoints is not None and self.saved != position.identity
             note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
+        if self.interrupted.signal == signal.SIGTERM:
+            self._end(position)
         return ts, history
+
+    def _end(self, position: RunPosition) -> NoReturn:
+        """End all processes, as SIGTERM asked one of them to."""
+        saved = "nothing is saved"
+        if self.checkpoints is not None:
+            older = " (the start of the epoch)" * (self.saved != position.identity)
+            saved = f"the same call continues from the checkpoint in {self.checkpoints.folder!r}{older}"
+        if is_first():
+            print(
+                f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
+            )
+        raise SystemExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
@@ -252,6 +274,9 @@ def _warn_once(history: History, guarded: bool) -> None:
 
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
+    if is_together() and (own := [leaf for leaf in jax.tree.leaves(ts) if not spans(leaf)]):
+        check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
+        ts = on_devices(task, ts)
     return on_devices(task, copied(ts))
 
 
@@ -266,24 +291,43 @@ def _call_back(
     for callback in callbacks:
         if isinstance(callback, OnBatch):  # which is called after steps
             continue
-        # A callback may keep its state, so it gets a copy that no later step donates.
-        try:
-            changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
-        except StopTraining as request:
-            if request.ts is not None:
-                check_state(request.ts, "StopTraining", "a TrainState to return")
-            stop, chosen = True, chosen or request.ts
-            continue
-        if changed is not None:
-            if not isinstance(changed, TrainState):
-                hint = "To stop, raise fnn.StopTraining."
-                if callable(changed) and not isinstance(changed, type):
-                    hint = "Is it a function that makes a callback? Call it, and pass what it returns."
-                fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
-            ts = _owned(task, changed)
+        asked, state = _agreed(*_called(callback, number, ts, logs))
+        if asked:
+            stop, chosen = True, chosen or state
+        elif state is not None:
+            ts = _owned(task, state)
     if chosen is not None:
         return _owned(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
+
+
+def _called(callback: Callback, number: int, ts: TrainState, logs: dict[str, float]) -> tuple[bool, TrainState | None]:
+    """Whether a callback asked to stop, and the state that it returned or stopped with."""
+    # A callback may keep its state, so it gets a copy that no later step donates.
+    try:
+        with inside("a callback"):
+            changed = callback(number, ts if isinstance(callback, WithoutState) else copied(ts), dict(logs))
+    except StopTraining as request:
+        if request.ts is not None:
+            check_state(request.ts, "StopTraining", "a TrainState to return")
+        return True, request.ts
+    if changed is not None and not isinstance(changed, TrainState):
+        hint = "To stop, raise fnn.StopTraining."
+        if callable(changed) and not isinstance(changed, type):
+            hint = "Is it a function that makes a callback? Call it, and pass what it returns."
+        fail("callback", expected="None or a TrainState", got=describe(changed), hint=hint)
+    return False, changed
+
+
+def _agreed(stop: bool, state: TrainState | None) -> tuple[bool, TrainState | None]:
+    """Whether to stop, as process 0 says; refuses a state from some processes alone."""
+    if not is_together():
+        return stop, state
+    found = exchanged(stop, state is not None)
+    if len(set(found[:, 1].tolist())) > 1:
+        got = " and ".join(f"{'one' if given else 'none'} on process {i}" for i, given in enumerate(found[:, 1]))
+        fail("callback", expected="a TrainState from every process or from none", got=got)
+    return bool(found[0, 0]), state
 
 
 def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:

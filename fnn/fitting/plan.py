@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import length_hint
 from typing import cast
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
+from .._core.processes import check_same, is_together
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
-from ..training.placed import data_on_devices
+from ..training.placed import ONE_DATA_SET, data_on_devices, facts_of_data
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -25,7 +26,7 @@ from ..training.totals import log_names
 from ..training.values import warn_of_former_hyper
 from . import inputs
 from .callbacks import Callback, ModelCheckpoint, OnBatch, Path, as_callback
-from .checkpoints import Checkpoints, settings_of
+from .checkpoints import Checkpoints, comparable, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
 from .inputs import CHUNK_BYTES, ClassWeight, Data
@@ -110,6 +111,19 @@ class FitPlan:
     source: Source
     validation_data: Data | None  # checked arrays, slices of them, or an iterable
     checkpoints: Checkpoints | None
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the data, the same on every process
+
+    def check_same(self) -> None:
+        """Refuse calls that differ between processes."""
+        options = {
+            name: comparable(value)
+            for name, value in vars(self.options).items()
+            if name not in ("validation_data", "callbacks", "verbose", "checkpoint")
+        }
+        names = [type(callback).__name__ for callback in self.options.callbacks]
+        facts = {"callbacks": str(names), "checkpoint": str(self.checkpoints is not None)}
+        check_same("fit", {name: str(value) for name, value in options.items()} | facts)
+        check_same("fit", self.facts, ONE_DATA_SET)
 
     def opened(self) -> contextlib.AbstractContextManager[object]:
         """The checkpoint folder, locked for this process."""
@@ -149,6 +163,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     for callback in options.callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.begin(task)
+    facts = _facts(parsed, "data") | _facts(validating, "validation_data") if is_together() else {}
     validation = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
@@ -156,7 +171,14 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         validation = arrays_to_measure(task, ts, validation, "validation_data", eval_batch_size, chunk_bytes)
     warn_of_former_hyper("fit", task, ts)
     checkpoints = _checkpoints(task, ts, parsed, validating, options)
-    return FitPlan(task=task, options=options, source=source, validation_data=validation, checkpoints=checkpoints)
+    return FitPlan(task, options, source, validation, checkpoints, facts)
+
+
+def _facts(data: Data | None, name: str) -> dict[str, str]:
+    """What the processes must have in common: arrays, or the kind of an iterable and its length."""
+    if isinstance(data, Batch):
+        return {f"{name}, {path}": fact for path, fact in facts_of_data(data).items()}
+    return {name: kind_of(data), f"{name}, length": str(length_hint(data, -1))} if data is not None else {name: "none"}
 
 
 def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:

@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.processes import decided
+from .._core.sharding import on_every_device
 from .._core.trees import from_paths
 from .._core.typed import block_until_ready
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
 from ..training.epoch import division, epoch_order
+from ..training.placed import own_rows
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
@@ -84,10 +87,11 @@ class Source(abc.ABC):
                 totals = zero_totals(self.task, ts, piece.one_row)
                 if position is not None:
                     totals = from_paths("the totals of the epoch", totals, position.totals)
+                    totals = on_every_device(self.task.placement, totals)
             in_piece = piece.batches_done
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
             while in_piece < piece.whole:
-                wanted = piece.whole if pace is None else pace.steps(period)
+                wanted = piece.whole if pace is None else decided(pace.steps(period))
                 count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
                 started = time.perf_counter()
                 ts, totals, logs = self._call(
@@ -162,11 +166,15 @@ class ChunkSource(ArraySource):
         rows = self.batches * self.batch_size
         length = rows + self.rest
         starts = range(0, self.whole * self.batch_size, rows)
-        last = starts[-1]
+        last, held = starts[-1], own_rows(self.task, self.batch_size)
         starts = starts[min(done // self.batches, len(starts) - 1) :]
 
         def read(start: int) -> Batch:
-            return take_from_host(self.data, order[start : start + (length if start == last else rows)], length)
+            given = order[start : start + (length if start == last else rows)]
+            wanted = None if held is None else np.resize(held, len(given))
+            if wanted is not None and start == last and self.rest:
+                wanted[-self.rest :] = True
+            return take_from_host(self.data, given, length, wanted)
 
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = reader.submit(read, starts[0])

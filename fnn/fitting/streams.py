@@ -12,16 +12,19 @@ import numpy as np
 
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
+from .._core.processes import is_together
 from .._core.trees import bytes_of
 from .._core.typed import block_until_ready
 from .._core.types import PyTree
 from .._core.warn import warn
 from ..training.batch import Batch, Signature, as_batch, own_copy, rows_of
 from ..training.epoch import pads_last_batch
+from ..training.placed import shares_on_devices
 from ..training.state import TrainState
 from ..training.task import Task
 from .inputs import BatchCheck, ClassWeight, batches, refuse_empty, weigh
 from .pieces import Piece
+from .shares import in_step
 from .sources import Source, StepHooks
 
 # Batches are gathered, up to these limits, once the first _LOOK_AFTER of them took less than _SHORT seconds each. The
@@ -89,10 +92,16 @@ class StreamSource(Source):
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """Single batches, or several gathered ones."""
+        given = self._pass(done) if self.steps_per_epoch is None else self._share(self.steps_per_epoch, done, made)
+        if is_together():
+            yield from self._shared(ts, given, done)
+        else:
+            yield from self._own(ts, given, done, made)
+
+    def _own(self, ts: TrainState, given: Iterator[Batch], done: int, made: int) -> Iterator[Piece]:
         gathered: list[Batch] = []
         started, count = time.perf_counter(), 0
         state: object = None
-        given = self._pass(done) if self.steps_per_epoch is None else self._share(self.steps_per_epoch, done, made)
         for number, batch in enumerate(given, done):
             with located(f"batch {number}"):
                 shapes = self.check(ts, batch)
@@ -128,6 +137,21 @@ class StreamSource(Source):
                 self.most = _most_gathered(batch)
         if gathered:
             yield self._piece(gathered, state)
+
+    def _shared(self, ts: TrainState, given: Iterator[Batch], done: int) -> Iterator[Piece]:
+        """Single batches, of which each process reads a share; how fast they arrive differs between processes."""
+
+        def prepare(batch: Batch) -> Batch:
+            self.check(ts, batch)
+            return batch if self.class_weight is None else weigh(self.task, batch, self.class_weight)
+
+        for number, (batch, counts) in enumerate(in_step(given, "fit", prepare, done), done):
+            rows = sum(counts)
+            if not self.batch_size:
+                self.batch_size = rows
+                self._check_size(number)
+            state = self.state() if self.hooks.record_stream_state else None
+            yield Piece(shares_on_devices(self.task, batch, counts), None, 1, rows, waits=False, stream=state)
 
     def _check_size(self, number: int) -> None:
         """Refuse a ``batch_size`` other than the rows of the first batch that was read, unless it ends an epoch."""

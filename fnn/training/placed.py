@@ -18,21 +18,25 @@ to the default device, and the others return their argument, except `homes`, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from .._core.arrays import read
+from .._core.errors import describe, fail
+from .._core.fingerprint import fingerprint
 from .._core.inputs import on_device
-from .._core.sharding import by_row, everywhere, parse_placement, put
-from .._core.trees import map_with_path
+from .._core.jaxprs import without_addresses
+from .._core.processes import check_same, gathered_rows, spans, together
+from .._core.sharding import Placement, by_row, everywhere, parse_placement, put
+from .._core.trees import map_with_path, paths
 from .._core.typed import tree_map, with_sharding_constraint
-from .._core.types import Array, PyTree
-from .batch import Batch, InBatches, rows_of
+from .._core.types import AnyArray, Array, PyTree
+from .batch import Batch, InBatches, Signature, rows_of
 from .state import TrainState, check_state, check_task
 from .task import Task
 
@@ -40,6 +44,12 @@ T = TypeVar("T")
 AnyMesh = Mesh | AbstractMesh
 Shard = str | Mapping[str, PartitionSpec]
 """How parameters are divided over a mesh; see `fnn.fit`."""
+
+SAMPLE_ROWS = 64  # rows of a data set that identify it
+ONE_DATA_SET = (
+    "Arrays hold the whole data set on every process, and an iterable gives each process its share of every batch; see "
+    "docs/how-to/processes.md."
+)
 
 
 def placed(task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
@@ -51,6 +61,15 @@ def placed(task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None) -
     check_state(ts)
     placement.check(ts.params)
     task = task.placed(placement)
+    if placement.spans and not spans(ts):
+        facts = {
+            "task": without_addresses(repr(task)),
+            "mesh": f"{dict(placement.mesh.shape)}, rows over {placement.rows}",
+            "shard": f"{placement.rules or ('fsdp' if placement.fully_sharded else None)}",
+            "state": f"one with the fingerprint {fingerprint(ts)}",
+        }
+        with together(True):
+            check_same("mesh", facts, hint="Every process makes the same call, with fnn.init from the same key.")
     return task, on_devices(task, ts)
 
 
@@ -81,6 +100,85 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
         places = InBatches(tree_map(partial(place, axis=1), data.full), places.last)
     with jax.debug_nans(False):  # rows of weight 0 may hold NaN
         return put(native, places)
+
+
+def check_same_data(where: str, task: Task, data: PyTree, **numbers: int | None) -> None:
+    """Refuse arrays that differ between the processes of a task's mesh, and numbers that do."""
+    if task.placement is not None and task.placement.spans:
+        with together(True):
+            check_same(where, facts_of_data(data, **numbers), ONE_DATA_SET)
+
+
+def check_same_shapes(where: str, task: Task, data: PyTree) -> None:
+    """The same for the shapes alone, once for each of them; a step is too short to compare the rest."""
+    if task.placement is not None and task.placement.spans:
+        _check_shapes_once(where, task.placement, Signature.of(data))
+
+
+@lru_cache(maxsize=64)
+def _check_shapes_once(where: str, placement: Placement, shapes: Signature) -> None:
+    facts = {path: describe(leaf) for path, leaf in paths(shapes.tree()).items()}
+    with together(True):
+        check_same(where, facts, ONE_DATA_SET)
+
+
+def facts_of_data(data: PyTree, **numbers: int | None) -> dict[str, str]:
+    """What must be the same on every process: numbers, shapes and dtypes, and some rows of each array."""
+    facts = {name: str(value) for name, value in numbers.items()}
+    for path, leaf in paths(data).items():
+        rows = "" if spans(leaf) else f" with the values {fingerprint(some_rows(leaf))}"
+        facts[path] = describe(leaf) + rows
+    return facts
+
+
+def some_rows(a: AnyArray) -> np.ndarray:
+    """Some rows of an array, which identify it."""
+    rows = np.unique(np.linspace(0, a.shape[0] - 1, SAMPLE_ROWS).astype(int))
+    some: np.ndarray = read(np.asarray(a[rows]))
+    return some
+
+
+def own_rows(task: Task, size: int) -> np.ndarray | None:
+    """For each row of a batch, whether the devices of this process hold it; None if they hold all."""
+    placement = task.placement
+    if placement is None or not placement.spans or size % placement.row_devices:
+        return None
+    held = np.zeros(size, bool)
+    for index in placement.sharding(placement.rows).addressable_devices_indices_map((size,)).values():
+        held[index] = True
+    return held
+
+
+def shares_on_devices(task: Task, batch: Batch, counts: Sequence[int]) -> InBatches:
+    """One batch on the devices of a task, of whose rows each process has this number."""
+    placement, size = task.placement, sum(counts)
+    if placement is None:
+        hint = "The state lies on devices of several processes."
+        fail("mesh", expected="the mesh of the state, with an iterable as data", got="none", hint=hint)
+    by_rows = placement.sharding((), placement.rows)
+    divides = size % placement.row_devices == 0
+    held: list[set[tuple[int, int]]] = [set() for _ in counts]  # the rows that the devices of each process hold
+    for device, (_, rows) in by_rows.devices_indices_map((1, size)).items() if divides else ():
+        owner: Any = device
+        held[owner.process_index].add(rows.indices(size)[:2])
+    # Usually each process has as many rows as its devices hold. They are taken in order.
+    own = [sum(last - first for first, last in parts) for parts in held] == list(counts)
+    starts, start = {}, 0
+    for first, last in sorted(held[jax.process_index()]):
+        starts[first], start = start, start + last - first
+
+    def place(a: np.ndarray) -> PyTree:
+        if not own:
+            return put(gathered_rows(a, counts)[None], by_rows if divides else placement.sharding())
+        dtype = jax.dtypes.canonicalize_dtype(a.dtype)
+
+        def rows(index: Any) -> np.ndarray:
+            first, last, _ = index[1].indices(size)
+            return np.asarray(a[None, starts[first] : starts[first] + last - first], dtype)
+
+        return jax.make_array_from_callback((1, size, *a.shape[1:]), by_rows, rows)
+
+    return InBatches(tree_map(lambda a: place(read(np.asarray(a))), batch))
 
 
 def read_in_order(task: Task, data: PyTree, batch_size: int) -> PyTree:

@@ -16,7 +16,7 @@ from .._core.checks import check_count, check_key
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
-from .._core.sharding import on_every_device, parse_placement
+from .._core.sharding import on_every_device, parse_trial_devices
 from .._core.tables import column_widths, table_line
 from .._core.trees import all_finite, is_traced, paths, resized, rows_at, shape_of
 from .._core.typed import jit, tree_map
@@ -330,7 +330,7 @@ def ensemble(
     check_sizes("ensemble", size, batch_size, False)
     if validation_data is not None:
         validation_data = _checked(task, ts, validation_data, "validation_data", train=False)
-    how, placement = _How(members, bootstrap, same_order, at_once, mesh), parse_placement(mesh)
+    how, placement = _How(members, bootstrap, same_order, at_once, mesh), parse_trial_devices(mesh)
     key, data, validation_data = on_every_device(placement, (key, data, validation_data))
     options = {"epochs": epochs, "batch_size": batch_size, "callbacks": callbacks, "eval_batch_size": eval_batch_size}
     if verbose:

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count
 from .._core.errors import describe, fail, noted
 from .._core.jaxprs import traced
-from .._core.sharding import Placement, check_outside, on_every_device, one_device_each, parse_placement, put
+from .._core.sharding import Placement, check_outside, on_every_device, one_device_each, parse_trial_devices, put
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 from .cost import cpu_batch, shape_of_one
@@ -61,7 +61,7 @@ def many(trial: Callable[..., T], *, at_once: int | None = None, mesh: Mesh | No
     if at_once is not None:
         check_count("many", "at_once", at_once)
 
-    placement = parse_placement(mesh)
+    placement = parse_trial_devices(mesh)
 
     def mapped(*args: PyTree) -> T:
         trials, one = _trial_count(args), shape_of_one(args)

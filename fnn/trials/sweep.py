@@ -16,7 +16,7 @@ from jax.sharding import Mesh
 
 from .._core.checks import check_count
 from .._core.errors import counted, describe, fail, kind_of
-from .._core.sharding import on_every_device, one_device_each, parse_placement
+from .._core.sharding import on_every_device, one_device_each, parse_trial_devices
 from .._core.trees import all_finite, rows_at
 from .._core.typed import jit
 from .._core.types import Array, PyTree
@@ -202,7 +202,7 @@ def _program_of(
 
     names = [name for name in group.configs[0] if name not in group.fixed]
     stacked = {name: _stack(name, [config[name] for config in group.configs]) for name in names}
-    placement = parse_placement(mesh)
+    placement = parse_trial_devices(mesh)
     with one_device_each(placement):
         run, consts, shapes = trace_trial(one, stacked, group.configs[0])
     found = _monitoring(found, shapes[1], mode)

@@ -1,0 +1,189 @@
+"""Several processes that train together on one mesh: what they exchange, and on what they must agree.
+
+They run the same program, and a collective operation waits until all of them reach it. What depends on a clock, a
+signal or a file is therefore decided once for all. Within `together`, the functions here exchange small messages, and
+every process must call them in the same order. For a process alone, they return their argument.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TypeVar, cast
+
+import jax
+import numpy as np
+
+from .dtypes import is_key
+from .errors import InputError, fail
+from .types import AnyArray, Array, PyTree
+
+T = TypeVar("T")
+
+_joined: ContextVar[bool] = ContextVar("_joined", default=False)
+
+
+def spans(tree: PyTree) -> bool:
+    """Whether arrays of a tree lie on devices of several processes."""
+    return any(isinstance(leaf, jax.Array) and not _is_here(leaf) for leaf in jax.tree.leaves(tree))
+
+
+def _is_here(a: Array) -> bool:
+    return isinstance(a, jax.core.Tracer) or a.is_fully_addressable
+
+
+@contextlib.contextmanager
+def together(yes: bool) -> Iterator[None]:
+    """Agree with the other processes inside, if ``yes``."""
+    token = _joined.set(yes)
+    try:
+        yield
+    finally:
+        _joined.reset(token)
+
+
+def is_together() -> bool:
+    """Whether several processes work together."""
+    return _joined.get()
+
+
+def is_first() -> bool:
+    """Whether this process prints and writes for all of them."""
+    return not is_together() or jax.process_index() == 0
+
+
+# ---------------------------------------------------------------------------------------------------------- messages
+def exchanged(*values: int) -> np.ndarray:
+    """Some numbers below 2^31 of every process, a row for each."""
+    own = np.asarray(values, np.int32)
+    if not is_together():
+        return own[None]
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(own))
+
+
+def texts(own: str) -> list[str]:
+    """A text of every process."""
+    if not is_together():
+        return [own]
+    from jax.experimental import multihost_utils
+
+    data = own.encode()
+    length = int(exchanged(len(data)).max())
+    width = max(64, 1 << (length - 1).bit_length())  # few widths, since each compiles a program
+    rows = np.asarray(multihost_utils.process_allgather(np.frombuffer(data.ljust(width, b"\0"), np.uint8)))
+    return [row.tobytes().rstrip(b"\0").decode() for row in rows]
+
+
+def decided(value: int) -> int:
+    """The number that process 0 has."""
+    return int(exchanged(value)[0, 0]) if is_together() else value
+
+
+def any_process(flag: bool) -> bool:
+    """Whether a flag is set on some process."""
+    return bool(exchanged(flag).any()) if is_together() else flag
+
+
+# --------------------------------------------------------------------------------------------------------- agreement
+def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
+    """Refuse what differs between processes, from short texts by name."""
+    if not is_together():
+        return
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).digest()
+    rows = exchanged(*np.frombuffer(digest, np.int32))
+    if (rows == rows[0]).all():
+        return
+    everyone = [json.loads(text) for text in texts(json.dumps(facts))]
+    for name in everyone[0]:
+        for number, theirs in enumerate(everyone):
+            if theirs.get(name) != everyone[0][name]:
+                got = f"{everyone[0][name]} on process 0 and {theirs.get(name)} on process {number}"
+                fail(", ".join(filter(None, (where, name))), expected="the same on every process", got=got, hint=hint)
+    got = f"{sorted(everyone[0])} on process 0 and others elsewhere"
+    fail(where, expected="the same call on every process", got=got)
+
+
+@contextlib.contextmanager
+def failing_together(where: str) -> Iterator[None]:
+    """Raise on every process if one of them raises inside, where nothing may be exchanged."""
+    try:
+        yield
+    except Exception as error:
+        if is_together():
+            texts(f"{type(error).__name__}: {error}")
+        raise
+    if is_together():
+        for number, problem in enumerate(texts("")):
+            if problem:
+                raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
+
+
+def by_first(act: Callable[[], T]) -> T:
+    """The result of a function that process 0 alone calls, a value in JSON's types. Its errors are raised on all."""
+    if not is_together():
+        return act()
+    if is_first():
+        try:
+            result = act()
+        except Exception as error:
+            texts(json.dumps({"error": _error_parts(error)}))
+            raise
+        texts(json.dumps({"value": result}))
+        return result
+    answer = json.loads(texts("")[0])
+    if "error" not in answer:
+        return cast(T, answer["value"])
+    kind, number, text, path = answer["error"]
+    if kind == "OSError":
+        raise OSError(number, text, path)
+    raise (InputError if kind == "InputError" else RuntimeError)(text)
+
+
+def _error_parts(error: Exception) -> tuple[str, int | None, str, str]:
+    """What another process needs to raise an error: its kind, number, text and file."""
+    if isinstance(error, OSError):
+        return "OSError", error.errno, error.strerror or str(error), str(error.filename or "")
+    return "InputError" if isinstance(error, InputError) else "", None, str(error), ""
+
+
+# ------------------------------------------------------------------------------------------------------------ arrays
+def on_host(leaf: AnyArray | np.generic | complex) -> np.ndarray:
+    """The values of a whole array, gathered if other processes hold parts of it; then all must call this."""
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        return np.asarray(leaf)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+
+
+def gathered_rows(own: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """The rows of all processes, of which each has a number."""
+    from jax.experimental import multihost_utils
+
+    padded = np.zeros((max(counts), *own.shape[1:]), own.dtype)
+    padded[: len(own)] = own
+    everyone = np.asarray(multihost_utils.process_allgather(padded))
+    return np.concatenate([rows[:count] for rows, count in zip(everyone, counts, strict=True)])
+
+
+def spread(leaf: AnyArray, place: jax.sharding.Sharding) -> Array:
+    """An array that every process has, on devices of several of them; each takes its part. Typed keys too."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        if leaf.sharding.is_equivalent_to(place, leaf.ndim):
+            return leaf
+        moved: Array = jax.jit(_same, out_shardings=place)(leaf)
+        return moved
+    if is_key(leaf):
+        return jax.make_array_from_callback(leaf.shape, place, lambda index: leaf[index])
+    host = np.asarray(leaf)
+    dtype = jax.dtypes.canonicalize_dtype(host.dtype.newbyteorder("="))
+    return jax.make_array_from_callback(host.shape, place, lambda index: np.asarray(host[index], dtype))
+
+
+def _same(a: Array) -> Array:
+    return a

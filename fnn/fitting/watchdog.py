@@ -1,0 +1,188 @@
+"""A watch over processes that train together: if one of them ends or hangs, the others end with a message.
+
+Otherwise they would wait for it forever, in the next collective operation. A thread of each process writes a sign of
+life about once a second to the key-value store of `jax.distributed`, and reads those of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import jax
+
+from .._core.errors import fail
+from .._core.processes import is_together
+
+_SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
+# Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
+_GRACE = 5.0
+_FINISHED = "finished"
+_numbers = itertools.count()
+
+
+class Watchdog:
+    """The watch of one process during a `fit`.
+
+    Attributes:
+      place: where this process is in code of the user, empty in the training itself, and since when.
+    """
+
+    def __init__(self, store: Any, limit: float, advice: str) -> None:
+        self.store, self.limit, self.advice = store, limit, advice
+        self.own, self.count = jax.process_index(), jax.process_count()
+        self.folder = f"fnn/fit/{next(_numbers)}"
+        self.place = ("", time.monotonic())
+        self.failure = ""  # of a collective operation, which another process may have caused
+        self.beat = 0
+        self.latest: dict[int, tuple[object, float]] = {}  # the latest sign of each process, and when it came
+        self.closed = threading.Event()
+        self.thread = threading.Thread(target=self._watch, name="fnn watchdog", daemon=True)
+
+    def say(self, state: str, text: str = "") -> None:
+        """Publish the state of this process, with a new number."""
+        self.beat += 1
+        seconds = time.monotonic() - self.place[1]
+        message = json.dumps([state, self.beat, text[:500], seconds])
+        self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
+
+    def leave(self, state: str, text: str = "") -> None:
+        """Publish the last state."""
+        self.closed.set()
+        self.thread.join(_GRACE)  # or it could overwrite this
+        with contextlib.suppress(Exception):  # the store may be gone, which ends this process anyway
+            self.say(state, text)
+
+    def _watch(self) -> None:
+        answered = time.monotonic()
+        while not self.closed.wait(min(1.0, self.limit / 10)):
+            now = time.monotonic()
+            try:
+                self.say("failed" if self.failure else "at work", self.failure or self.place[0])
+                found = dict(self.store.key_value_dir_get(self.folder))
+            except Exception:  # JAX usually ends this process first
+                if now - answered > self.limit:
+                    self.end(f"process 0, which coordinates the others, has not answered for {self.limit:g} s")
+                continue
+            answered = now
+            signs = {int(key.rpartition("/")[2]): json.loads(text) for key, text in found.items()}
+            if (problem := self.problem(signs, now)) and not self.closed.is_set():
+                self.end(problem)
+
+    def problem(self, signs: dict[int, list[Any]], now: float) -> str:
+        """What keeps this process from going on, in words; empty if nothing does."""
+        left = [number for number, sign in signs.items() if sign[0] == "failed"]
+        for number in range(self.count):
+            sign = signs.get(number)
+            if number == self.own or (sign and sign[0] == _FINISHED):
+                continue
+            state, _, text, seconds = sign or ("at work", 0, "", 0.0)
+            news = state if state == "failed" else sign  # from then on only the time matters
+            if number not in self.latest or self.latest[number][0] != news:
+                self.latest[number] = news, now
+            silent = now - self.latest[number][1]
+            if state == "failed":
+                if not self.failure and silent > min(_GRACE, self.limit):
+                    return f"process {number} failed: {text}"
+            elif silent > (min(3.0, self.limit) if self.failure else self.limit):
+                return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
+            elif text and seconds > self.limit and not self.place[0] and now - self.place[1] > self.limit:
+                return f"process {number} has been in {text} for {seconds:.0f} s, while this one waits for it"
+        if self.failure and len(left) == self.count:
+            self.closed.set()  # the same error everywhere, such as a lack of memory: it is raised
+        return ""
+
+    def end(self, problem: str) -> NoReturn:
+        """End this process at once; a regular exit would wait for the others too."""
+        cause = f" ({self.failure})" if self.failure else ""
+        print(
+            f"fit: {problem}{cause}. Process {self.own} of {self.count} therefore ends. {self.advice}",
+            file=sys.stderr,
+            flush=True,
+        )
+        sys.stdout.flush()
+        os._exit(1)
+
+
+_current: ContextVar[Watchdog | None] = ContextVar("_current", default=None)
+
+
+@contextlib.contextmanager
+def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Watch the other processes, if there are any; ``folder`` has the checkpoints."""
+    store = _store() if is_together() else None
+    if store is None:
+        yield
+        return
+    advice = "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
+    dog = Watchdog(store, _limit(), advice)
+    token = _current.set(dog)
+    dog.thread.start()
+    try:
+        yield
+        dog.leave(_FINISHED)
+    except SystemExit:  # for which all have agreed
+        dog.leave(_FINISHED)
+        raise
+    except BaseException as error:
+        if _of_runtime(error):
+            dog.failure = (str(error).splitlines() or [""])[0]
+            dog.closed.wait(2 * dog.limit + 10)  # the thread ends this process, unless all failed alike
+        else:
+            dog.leave("failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        _current.reset(token)
+        dog.closed.set()
+
+
+@contextlib.contextmanager
+def inside(place: str) -> Iterator[None]:
+    """Mark code of the user's, which may hang."""
+    dog = _current.get()
+    if dog is None:
+        yield
+        return
+    dog.place = (place, time.monotonic())
+    try:
+        yield
+    finally:
+        dog.place = ("", time.monotonic())
+
+
+def _of_runtime(error: BaseException) -> bool:
+    """Whether an error came from running a program, where another process may have caused it."""
+    statuses = "UNKNOWN", "INTERNAL", "UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION"
+    found = isinstance(error, ValueError) and str(error).startswith(tuple(f"{status}: " for status in statuses))
+    return found or isinstance(error, jax.errors.JaxRuntimeError)
+
+
+def _limit() -> float:
+    """The time limit of the environment, in seconds."""
+    text = os.environ.get(_SETTING) or str(_DEFAULT)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 1 <= limit < math.inf:
+        fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
+    return limit
+
+
+def _store() -> Any:
+    """The key-value store of `jax.distributed`, for which JAX has no public name; None where this JAX has none."""
+    try:
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError):
+        return None

@@ -1,0 +1,83 @@
+"""What a process of several makes of the signs of life of the others."""
+
+import pytest
+
+from fnn._core.errors import InputError
+from fnn.fitting import watchdog
+from fnn.fitting.watchdog import Watchdog
+
+LIMIT = 20.0
+
+
+@pytest.fixture
+def dog():
+    """The watch of process 0 of three, at time 0."""
+    dog = Watchdog(None, LIMIT, "")
+    dog.own, dog.count, dog.place = 0, 3, ("", 0.0)
+    return dog
+
+
+def signs(beat, state="at work", text="", seconds=0.0):
+    """Process 1 is well and process 2 says this."""
+    return {1: ["at work", beat, "", 0.0], 2: [state, "same", text, seconds]}
+
+
+def test_a_silent_process(dog):
+    for now in range(21):
+        assert not dog.problem(signs(now), now)
+    assert dog.problem(signs(21), 21) == "process 2 has given no sign for 21 s: it was ended, or hangs"
+
+
+def test_a_process_that_never_said_anything(dog):
+    assert not dog.problem({1: ["at work", 0, "", 0.0]}, 0)
+    assert "process 2 has given no sign" in dog.problem({1: ["at work", 1, "", 0.0]}, 21)
+
+
+@pytest.mark.parametrize(
+    ("waits_since", "inside", "problem"), [(0, "", True), (25, "", False), (0, "a callback", False)]
+)
+def test_a_process_in_code_of_the_user(waits_since, inside, problem, dog):
+    """It matters if this process has waited for it as long."""
+    dog.place = inside, waits_since
+    said = dog.problem(signs(30, text="a callback", seconds=29.6), 30)
+    assert said == ("process 2 has been in a callback for 30 s, while this one waits for it" if problem else "")
+
+
+def test_a_process_that_failed(dog):
+    """The others may be about to raise the same error."""
+    failed = {"state": "failed", "text": "OSError: no disk"}
+    assert not dog.problem(signs(0, **failed), 0)
+    assert not dog.problem(signs(4, **failed), 4)
+    still = {1: ["at work", 6, "", 0.0], 2: ["failed", "another beat", "OSError: no disk", 0.0]}
+    assert dog.problem(still, 6) == "process 2 failed: OSError: no disk"
+
+
+def test_a_process_that_finished(dog):
+    for now in range(0, 100, 10):
+        assert not dog.problem(signs(now, state="finished"), now)
+
+
+def test_a_failed_collective_operation(dog):
+    """The silent process is found sooner, and an error that all have is left to each."""
+    dog.failure = "Gloo all-reduce failed"
+    assert not dog.problem(signs(0), 0)
+    assert "process 2 has given no sign for 4 s" in dog.problem(signs(4), 4)
+    failed = ["failed", 1, "RESOURCE_EXHAUSTED", 0.0]
+    assert not dog.closed.is_set()
+    assert not dog.problem({0: failed, 1: failed, 2: failed}, 5)
+    assert dog.closed.is_set()
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "nan"])
+def test_the_time_limit(text, monkeypatch):
+    assert watchdog._limit() == LIMIT
+    monkeypatch.setenv("FNN_PROCESS_TIMEOUT", "90")
+    assert watchdog._limit() == 90
+    monkeypatch.setenv("FNN_PROCESS_TIMEOUT", text)
+    with pytest.raises(InputError, match=f"environment: expected FNN_PROCESS_TIMEOUT.*got {text!r}"):
+        watchdog._limit()
+
+
+def test_one_process_needs_no_watch():
+    with watchdog.watching("run"), watchdog.inside("a callback"):
+        assert watchdog._current.get() is None
