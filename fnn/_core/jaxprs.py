@@ -75,10 +75,19 @@ def _within(value: object) -> Iterator[Jaxpr]:
 
 
 def _inside(eqn: JaxprEqn, unknown: float) -> Iterator[tuple[Jaxpr, float]]:
-    """The programs inside an operation, and how often each runs; of alternatives, the one with the most work."""
+    """The programs inside an operation, and how often each runs; of alternatives, the one with the most work.
+
+    Of those that `jax.lax.platform_dependent` chooses from, it is the one for JAX's default platform.
+    """
     name, params = eqn.primitive.name, eqn.params
     if name == "cond":
         branches = list(_within(params.get("branches", ())))
+        platforms = params.get("branches_platforms") or ()
+        here = {"gpu": ("cuda", "rocm")}.get(jax.default_backend(), (jax.default_backend(),))
+        for branch, its in zip(branches, platforms, strict=False):
+            if its is None or set(here) & set(its):
+                branches = [branch]
+                break
         if branches:
             yield max(branches, key=multiply_adds), 1.0
         return

@@ -16,7 +16,7 @@ import numpy as np
 from .._core.dtypes import is_key
 from .._core.errors import describe, fail, kind_of
 from .._core.files import ENDINGS, FilePath, check_ending, write_whole
-from .._core.processes import by_first, is_first, on_host, spans
+from .._core.processes import by_first, is_first, on_host, spans, together
 from .._core.trees import path_text
 from .._core.types import PyTree
 from .._version import __version__
@@ -93,7 +93,8 @@ def save(
             fail("save", expected="a TrainState with a task", got=kind_of(ts), hint=hint)
         description = describe_task(task, ts, check_custom("save", custom))
         model = task if model is None else model
-    save_with(path, ts, {}, history=history, extra=extra, model=model, description=description)
+    with together(spans(ts)):  # arrays of this process alone are its own business, also during a common training
+        save_with(path, ts, {}, history=history, extra=extra, model=model, description=description)
 
 
 def save_with(
@@ -117,7 +118,7 @@ def save_with(
     check_ending("save", given, ENDING)
     if os.path.basename(given) in ("", *ENDINGS):
         fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
-    writes = is_first() and not (spans((ts, beside)) and jax.process_index())
+    writes = is_first()
     stored = _prepared(ts, keep=writes) | _prepared(beside, BESIDE, keep=writes, beside=True)
     is_state = isinstance(ts, TrainState)
     about = {

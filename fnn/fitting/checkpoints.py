@@ -104,7 +104,7 @@ class Checkpoints:
         settings: Mapping[str, object],
         task: Task,
     ) -> None:
-        self.folder, self.keep, self.settings, self.task = os.fspath(folder), keep, settings, task
+        self.folder, self.keep, self.settings, self.task = os.fspath(folder), keep, dict(settings), task
         self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
         self.every = None if every == "epoch" else int(every)
 
@@ -155,6 +155,7 @@ class Checkpoints:
 
         Of several processes, the first chooses the file that all read.
         """
+        self.settings["state"] = [fingerprint(ts), int(ts.step)]
         found: RunPosition | None = None
 
         def choose() -> str | None:
@@ -307,7 +308,7 @@ def settings_of(
         if keeps_state(callback)
     ]
     settings |= {"data": _identity(data), "validation_data": _identity(validation_data)}
-    settings["state"] = [fingerprint(ts), int(ts.step)]
+    settings["state"] = None  # `Checkpoints.latest` notes it, since processes that divide it must gather it together
     if isinstance(data, Batch):
         settings["program"] = [versions, _program(task, ts, data, batch_size)]
     return settings

@@ -17,7 +17,15 @@ from .._core.types import PyTree
 from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
-from ..training.placed import Shard, check_same_data, placed, read_in_order, shares_on_devices
+from ..training.placed import (
+    Shard,
+    check_mesh,
+    check_same_data,
+    checking_together,
+    placed,
+    read_in_order,
+    shares_on_devices,
+)
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
@@ -154,12 +162,15 @@ def evaluate(
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
     task, ts = placed(task, ts, mesh, shard)
-    parsed = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
+    check_mesh("evaluate", task, ts)
+    with checking_together("evaluate", task):
+        parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
+        if isinstance(parsed, Batch):
+            found = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
     if isinstance(parsed, Batch):
         check_same_data("evaluate, data", task, parsed, batch_size=int(batch_size))
-        parsed = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
     with together(spans(ts)):
-        logs, nan_rows = measure_data(task, ts, parsed, int(batch_size), counted=steps is not None)
+        logs, nan_rows = measure_data(task, ts, found, int(batch_size), counted=steps is not None)
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
 
@@ -195,6 +206,7 @@ def predict(
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
     task, ts = placed(task, ts, mesh, shard)
+    check_mesh("predict", task, ts)
     if is_batches(x):
         parts = []
         for i, (part, advice) in enumerate(input_batches(x)):
@@ -209,12 +221,13 @@ def predict(
             inputs.check_finite(part, "x", i * rows)
         parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    try:
-        size = size_of(x, "x")
-        check_input(task, ts, x)
-    except InputError as error:
-        raise with_hint(error, x) from None
-    inputs.check_finite(x, "x")
+    with checking_together("predict", task):
+        try:
+            size = size_of(x, "x")
+            check_input(task, ts, x)
+        except InputError as error:
+            raise with_hint(error, x) from None
+        inputs.check_finite(x, "x")
     check_same_data("predict, x", task, x, batch_size=int(batch_size))
     rows = min(int(batch_size), size)
     return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)

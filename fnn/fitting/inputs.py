@@ -286,7 +286,8 @@ def take_from_host(data: T, rows: np.ndarray, length: int, wanted: np.ndarray | 
     def gather(array: np.ndarray) -> np.ndarray:
         out = np.empty((length, *array.shape[1:]), array.dtype.newbyteorder("="))
         out[order] = array[rows[order]]
-        out[len(rows) :] = out[:1]
+        if len(rows) < length:
+            out[len(rows) :] = array[rows[:1]]  # out[0] may be a row that was not wanted
         return out
 
     return tree_map(gather, data)

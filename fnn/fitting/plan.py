@@ -13,12 +13,13 @@ import numpy as np
 
 from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
-from .._core.processes import check_same, is_together
+from .._core.jaxprs import without_addresses
+from .._core.processes import check_same, is_together, spans
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
-from ..training.placed import ONE_DATA_SET, data_on_devices, facts_of_data
+from ..training.placed import ONE_DATA_SET, check_mesh, data_on_devices, facts_of_data
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -120,8 +121,12 @@ class FitPlan:
             for name, value in vars(self.options).items()
             if name not in ("validation_data", "callbacks", "verbose", "checkpoint")
         }
-        names = [type(callback).__name__ for callback in self.options.callbacks]
+        names = [
+            f"on_batch every {callback.every} steps" if isinstance(callback, OnBatch) else type(callback).__name__
+            for callback in self.options.callbacks
+        ]
         facts = {"callbacks": str(names), "checkpoint": str(self.checkpoints is not None)}
+        facts["task"] = without_addresses(repr(self.task))
         check_same("fit", {name: str(value) for name, value in options.items()} | facts)
         check_same("fit", self.facts, ONE_DATA_SET)
 
@@ -132,21 +137,11 @@ class FitPlan:
 
 def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> FitPlan:
     """Check the data, and choose the source of the steps and their interruptions."""
+    check_mesh("fit", task, ts)
     parsed, validating = inputs.as_data(data), options.validation_data
     if validating is not None:
         validating = _validation_data(validating, options.validation_steps)
-    for name, stream in (("data", parsed), ("validation_data", validating)):
-        endless = name == "data" and options.steps_per_epoch is not None
-        if options.epochs > 1 and isinstance(stream, Iterator) and not endless:
-            hint = "Pass a list, or fnn.data.Stream(batches) of a generator function batches(epoch)."
-            option = "steps_per_epoch" if name == "data" else "validation_steps"
-            hint += f" For an endless one, pass {option}."
-            expected = f"{name} that can be iterated over once per epoch"
-            fail("fit", expected=expected, got=kind_of(stream), hint=hint)
-    if options.steps_per_epoch is not None and isinstance(validating, Iterator) and length_hint(validating, -1) < 0:
-        hint = "It may be endless, like the training data. Pass a list if it ends."
-        got = f"{kind_of(validating)} without it"
-        fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
+    _check_kinds(parsed, validating, options)
     hooks = StepHooks(
         guard=Guard(task) if options.check == "finite" else None,
         checkpoint_every=None if options.checkpoint is None or options.every == "epoch" else int(options.every),
@@ -172,6 +167,26 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     warn_of_former_hyper("fit", task, ts)
     checkpoints = _checkpoints(task, ts, parsed, validating, options)
     return FitPlan(task, options, source, validation, checkpoints, facts)
+
+
+def _check_kinds(parsed: Data, validating: Data | None, options: Options) -> None:
+    """Refuse arrays of other processes, and iterables that do not last."""
+    for name, arrays in (("data", parsed), ("validation_data", validating)):
+        if isinstance(arrays, Batch) and spans(arrays):
+            expected, got = "arrays of this process", "one on devices of several"
+            fail(name, expected=expected, got=got, hint=f"Pass NumPy arrays. {ONE_DATA_SET}")
+    for name, stream in (("data", parsed), ("validation_data", validating)):
+        endless = name == "data" and options.steps_per_epoch is not None
+        if options.epochs > 1 and isinstance(stream, Iterator) and not endless:
+            hint = "Pass a list, or fnn.data.Stream(batches) of a generator function batches(epoch)."
+            option = "steps_per_epoch" if name == "data" else "validation_steps"
+            hint += f" For an endless one, pass {option}."
+            expected = f"{name} that can be iterated over once per epoch"
+            fail("fit", expected=expected, got=kind_of(stream), hint=hint)
+    if options.steps_per_epoch is not None and isinstance(validating, Iterator) and length_hint(validating, -1) < 0:
+        hint = "It may be endless, like the training data. Pass a list if it ends."
+        got = f"{kind_of(validating)} without it"
+        fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
 
 
 def _facts(data: Data | None, name: str) -> dict[str, str]:

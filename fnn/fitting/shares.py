@@ -76,19 +76,26 @@ def _refuse(where: str, failure: Exception | None, kinds: list[int], said: list[
 
 
 def of_all_processes(state: object) -> object:
-    """The positions of an iterable in all processes, to be written by one; a single one if they are equal."""
+    """The positions of an iterable in all processes, to be written by one; None if it has none.
+
+    Even equal ones are of different shares.
+    """
     if not is_together():
         return state
     known = [json.loads(text) for text in texts(json.dumps(as_json(state, "state of the iterable")))]
-    return known[0] if all(other == known[0] for other in known) else {_PROCESSES: known}
+    return None if all(position is None for position in known) else {_PROCESSES: known}
 
 
 def of_this_process(where: str, saved: object) -> object:
     """The position of an iterable in this process, from `of_all_processes`."""
-    if not (isinstance(saved, dict) and list(saved) == [_PROCESSES]):
-        return saved
-    known, count = saved[_PROCESSES], jax.process_count() if is_together() else 1
+    if saved is None:
+        return None
+    known: list[object] = [saved]
+    if isinstance(saved, dict) and list(saved) == [_PROCESSES]:
+        known = saved[_PROCESSES]
+    count = jax.process_count() if is_together() else 1
     if len(known) != count:
         hint = "Each process continues its own share; continue with as many as before, or start another folder."
-        fail(where, expected=f"the {len(known)} processes whose iterables were saved", got=str(count), hint=hint)
-    return known[jax.process_index()]
+        before = "process whose iterable was" if len(known) == 1 else f"{len(known)} processes whose iterables were"
+        fail(where, expected=f"the {before} saved", got=f"{count} of them", hint=hint)
+    return known[jax.process_index() if is_together() else 0]

@@ -20,7 +20,7 @@ from ..losses.facts import is_per_example
 from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
-from .placed import Shard, check_same_data, data_on_devices, placed
+from .placed import Shard, check_same_data, checking_together, data_on_devices, placed
 from .segments import in_segments
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -213,7 +213,8 @@ def train_epoch(
     """
     task, ts = placed(task, ts, mesh, shard)
     if mesh is not None:
-        data = as_batch(data)
+        with checking_together("train_epoch", task):
+            data = as_batch(data)
         check_same_data("train_epoch, data", task, data, batch_size=batch_size)
         data = data_on_devices(task, data, in_any_order=True)
     return _train_epoch(

@@ -18,8 +18,9 @@ to the default device, and the others return their argument, except `homes`, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -31,12 +32,12 @@ from .._core.errors import describe, fail
 from .._core.fingerprint import fingerprint
 from .._core.inputs import on_device
 from .._core.jaxprs import without_addresses
-from .._core.processes import check_same, gathered_rows, spans, together
-from .._core.sharding import Placement, by_row, everywhere, parse_placement, put
+from .._core.processes import check_same, failing_together, gathered_rows, spans, together
+from .._core.sharding import by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path, paths
 from .._core.typed import tree_map, with_sharding_constraint
 from .._core.types import AnyArray, Array, PyTree
-from .batch import Batch, InBatches, Signature, rows_of
+from .batch import Batch, InBatches, rows_of
 from .state import TrainState, check_state, check_task
 from .task import Task
 
@@ -102,24 +103,25 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
         return put(native, places)
 
 
+@contextlib.contextmanager
+def checking_together(where: str, task: Task) -> Iterator[None]:
+    """Raise on every process of a task's mesh what one of them raises inside, where nothing may be exchanged."""
+    with together(task.placement is not None and task.placement.spans), failing_together(where):
+        yield
+
+
+def check_mesh(where: str, task: Task, ts: TrainState) -> None:
+    """Refuse a state on devices of several processes without their mesh."""
+    if task.placement is None and spans(ts):
+        hint = f"Write fnn.{where}(..., mesh=mesh) with the mesh of the training, on every process."
+        fail(f"{where}, mesh", expected="that of a state on several processes", got="none", hint=hint)
+
+
 def check_same_data(where: str, task: Task, data: PyTree, **numbers: int | None) -> None:
     """Refuse arrays that differ between the processes of a task's mesh, and numbers that do."""
     if task.placement is not None and task.placement.spans:
         with together(True):
             check_same(where, facts_of_data(data, **numbers), ONE_DATA_SET)
-
-
-def check_same_shapes(where: str, task: Task, data: PyTree) -> None:
-    """The same for the shapes alone, once for each of them; a step is too short to compare the rest."""
-    if task.placement is not None and task.placement.spans:
-        _check_shapes_once(where, task.placement, Signature.of(data))
-
-
-@lru_cache(maxsize=64)
-def _check_shapes_once(where: str, placement: Placement, shapes: Signature) -> None:
-    facts = {path: describe(leaf) for path, leaf in paths(shapes.tree()).items()}
-    with together(True):
-        check_same(where, facts, ONE_DATA_SET)
 
 
 def facts_of_data(data: PyTree, **numbers: int | None) -> dict[str, str]:

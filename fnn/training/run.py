@@ -19,7 +19,7 @@ from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
-from .placed import Shard, check_same_data, data_on_devices, placed, read_in_order
+from .placed import Shard, check_same_data, checking_together, data_on_devices, placed, read_in_order
 from .segments import in_segments, rematerialized
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -104,9 +104,11 @@ def run(
     flags = bool(shuffle), bool(drop_remainder), bool(remat)
     sizes = (int(epochs), int(batch_size), int(eval_batch_size), *flags)
     warn_of_former_hyper("run", task, ts)
-    check_known_targets(task, data, "data")
+    with checking_together("run", task):
+        check_known_targets(task, data, "data")
+        if validation_data is not None:
+            check_known_targets(task, validation_data, "validation_data")
     if validation_data is not None:
-        check_known_targets(task, validation_data, "validation_data")
         check_same_data("run, validation_data", task, validation_data)
         validation_data = read_in_order(task, validation_data, int(eval_batch_size))
     check_same_data("run, data", task, data, epochs=int(epochs), batch_size=int(batch_size))

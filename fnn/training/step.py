@@ -18,7 +18,17 @@ from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .forward import forward
-from .placed import Shard, at_home, at_work, check_same_shapes, data_on_devices, divided, gathered, placed
+from .placed import (
+    Shard,
+    at_home,
+    at_work,
+    check_same_data,
+    checking_together,
+    data_on_devices,
+    divided,
+    gathered,
+    placed,
+)
 from .state import TrainState, check_state, check_task
 from .task import Task
 from .totals import Logs, Totals, measure, penalties_of, results
@@ -109,7 +119,8 @@ def train_step(
     """
     task, ts = placed(task, ts, mesh, shard)
     if mesh is not None:
-        batch = own_copy(as_batch(batch, "batch"))
-        check_same_shapes("train_step, batch", task, batch)
+        with checking_together("train_step", task):
+            batch = own_copy(as_batch(batch, "batch"))
+        check_same_data("train_step, batch", task, batch)
         batch = data_on_devices(task, batch)
     return _train_step(task, ts, batch)

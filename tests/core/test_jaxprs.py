@@ -303,7 +303,26 @@ def test_the_group_size_is_the_same_with_every_version(layers, rows, want):
 
 
 def test_only_one_file_reads_traced_programs():
-    inside = re.compile(r"jax\.extend|jax\._src|jax\.interpreters|\.eqns|\.jaxpr\b|\.primitive\b|\.outvars")
+    inside = re.compile(r"jax\.extend|jax\.interpreters|\.eqns|\.jaxpr\b|\.primitive\b|\.outvars")
     folder = Path(fnn.__file__).parent
     found = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if inside.search(path.read_text())}
     assert found == {str(Path("_core", "jaxprs.py")), str(Path("nn", "_conv_primitive.py"))}
+    private = {str(path.relative_to(folder)) for path in folder.rglob("*.py") if "jax._src" in path.read_text()}
+    assert private == {str(Path("fitting", "watchdog.py"))}  # for a key-value store that has no public name
+
+
+def test_of_forms_for_platforms_the_one_for_the_platform_here_counts():
+    def of(**forms):
+        program = jax.make_jaxpr(lambda x: jax.lax.platform_dependent(x, **forms))(jnp.ones((3, 3)))
+        return jaxprs.multiply_adds(program.jaxpr)
+
+    def product(x):
+        return x @ x
+
+    def nothing(x):
+        return x
+
+    here = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    other = "cpu" if here == "tpu" else "tpu"
+    assert of(**{other: product}, default=nothing) == of(**{here: nothing}, default=product) == 0
+    assert of(**{other: nothing}, default=product) == of(**{here: product}, default=nothing) == 27

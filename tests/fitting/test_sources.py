@@ -10,7 +10,7 @@ import pytest
 from helpers import assert_close, assert_same_run
 
 import fnn
-from fnn.fitting import pieces, sources, streams
+from fnn.fitting import inputs, pieces, shares, sources, streams
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_memory_mapped_arrays_equal_the_whole(task, ts, mapped, whole, monkeypat
     read = []
     original = sources.take_from_host
     monkeypatch.setattr(
-        sources, "take_from_host", lambda data, rows, length: read.append(len(rows)) or original(data, rows, length)
+        sources, "take_from_host", lambda data, rows, *more: read.append(len(rows)) or original(data, rows, *more)
     )
     got = fnn.fit(task, ts, mapped, epochs=3, batch_size=16, verbose=0)
     assert_same_run(got, whole)
@@ -210,6 +210,25 @@ def test_invalid_values_are_reported_with_their_index_before_training(task, ts, 
             call()
     with pytest.raises(fnn.InputError, match=r"labels in \[0, 3\)"):
         fnn.fit(task, ts, (data[0], np.where(np.arange(70) == 69, 3, data[1])), verbose=0, chunk_bytes=500)
+
+
+def test_rows_that_are_not_wanted_fill_no_batch(data, monkeypatch):
+    """A process that reads a part of each batch pads the last one with a row of the data, and not with any memory."""
+    rows = np.array([4, 1, 3, 0])
+    monkeypatch.setattr(np, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    got = inputs.take_from_host(data[0], rows, 6, np.array([False, True, False, True]))
+    np.testing.assert_array_equal(got[[1, 3, 4, 5]], data[0][[1, 0, 4, 4]])
+
+
+@pytest.mark.parametrize(("saved", "before"), [({"fnn processes": [3, 3]}, "2 processes"), (3, "process whose")])
+def test_shares_continue_with_as_many_processes_as_before(saved, before, monkeypatch):
+    """Positions that are equal are of different shares."""
+    count = 1 if before == "2 processes" else 2
+    monkeypatch.setattr(shares, "is_together", lambda: count > 1)
+    monkeypatch.setattr(jax, "process_count", lambda: count)
+    with pytest.raises(fnn.InputError, match=rf"f: expected the {before}.* saved, got {count} of them. Each process"):
+        shares.of_this_process("f", saved)
+    assert shares.of_this_process("f", None) is None
 
 
 def test_the_reader_ends_with_the_training(task, ts, data, monkeypatch):

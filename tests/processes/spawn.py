@@ -1,4 +1,4 @@
-"""Run a scenario of `worker.py` in several processes."""
+"""Run a scenario of `scenarios.py` in several processes."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-WORKER = Path(__file__).with_name("worker.py")
+WORKER = Path(__file__).with_name("scenarios.py")
 LIMIT = 300  # seconds; far more than any scenario takes
 
 

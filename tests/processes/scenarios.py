@@ -1,4 +1,4 @@
-"""The scripts that the tests run in several processes: `python worker.py NAME PROCESS PROCESSES PORT FOLDER`.
+"""The scripts that the tests run in several processes: `python scenarios.py NAME PROCESS PROCESSES PORT FOLDER`.
 
 A scenario is a function of a mesh and a folder that returns what it found, in JSON's types. Without a mesh it is the
 same training on one device.
@@ -174,7 +174,8 @@ def checkpoints(mesh, folder, shard=None):
     ts, history = fit(callbacks=[log], **options)
     ts, more = fit(epochs=3, callbacks=[log], **options)
     fnn.save(f"{folder}/whole.safetensors", ts, TASK)
-    return {"interrupted": first.interrupted, "fit": values(history), "more": values(more), "step": int(ts.step)}
+    saved = fnn.load_info(f"{folder}/whole.safetensors").step  # every process can read it at once
+    return {"interrupted": first.interrupted, "fit": values(history), "more": values(more), "step": saved}
 
 
 @scenario
@@ -220,7 +221,18 @@ def message_of(call):
     return "no error"
 
 
-FEW = "rows", "seed", "lengths", "early end", "nan in a stream", "a file", "changes", "some processes"
+FEW = (
+    "rows",
+    "steps",
+    "nan in predict",
+    "seed",
+    "lengths",
+    "early end",
+    "nan in a stream",
+    "a file",
+    "changes",
+    "some processes",
+)
 
 
 @scenario
@@ -249,6 +261,13 @@ def mistakes(mesh, folder, which=None):
         "run": lambda: fnn.run(TASK, state(), (X + number, Y), mesh=mesh),
         "train_epoch": lambda: fnn.train_epoch(TASK, state(), (X + number, Y), mesh=mesh),
         "train_step": lambda: fnn.train_step(TASK, state(), (X[number:], Y[number:]), mesh=mesh),
+        "train_step, values": lambda: fnn.train_step(TASK, state(), (X + number, Y), mesh=mesh),
+        "steps": lambda: [steps(rows, mesh) for rows in (8, 4, 4 if number else 6)],
+        "data of all": lambda: fit((trained(mesh), Y), **own),
+        "no mesh": lambda: fnn.predict(TASK, fit(mesh=mesh)[0], X),
+        "nan in predict": lambda: fnn.predict(TASK, state(), missing if number else X, mesh=mesh),
+        "nan in evaluate": lambda: fnn.evaluate(TASK, state(), (missing if number else X, Y), mesh=mesh),
+        "nan, divided": lambda: fit((missing if number else X, Y), shard="fsdp", checkpoint=f"{folder}/two", **own),
         "seed": lambda: fit(seed=number, **own),
         "epochs": lambda: fit(**{**own, "epochs": 1 + number}),
         "checkpoint": lambda: fit(checkpoint=f"{folder}/one" if number else None, **own),
@@ -265,6 +284,15 @@ def mistakes(mesh, folder, which=None):
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
     }
     return {name: message_of(calls[name]) for name in which or calls}
+
+
+def steps(rows, mesh):
+    return fnn.train_step(TASK, state(), (X[:rows], Y[:rows]), mesh=mesh)
+
+
+def trained(mesh):
+    """Outputs on devices of all processes."""
+    return fnn.predict(TASK, state(), X, mesh=mesh)
 
 
 class Failing:
