@@ -35,7 +35,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
-from .watchdog import inside
+from .watchdog import AgreedExit, inside
 
 
 class FitLoop:
@@ -83,7 +83,7 @@ class FitLoop:
             print(
                 f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
             )
-        raise SystemExit(128 + signal.SIGTERM)
+        raise AgreedExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""

@@ -30,6 +30,10 @@ _FINISHED = "finished"
 _numbers = itertools.count()
 
 
+class AgreedExit(SystemExit):
+    """The end of the program, for which all processes have agreed; any other one leaves the others waiting."""
+
+
 class Watchdog:
     """The watch of one process during a `fit`.
 
@@ -130,7 +134,7 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     try:
         yield
         dog.leave(_FINISHED)
-    except SystemExit:  # for which all have agreed
+    except AgreedExit:
         dog.leave(_FINISHED)
         raise
     except BaseException as error:

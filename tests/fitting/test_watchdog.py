@@ -1,5 +1,7 @@
 """What a process of several makes of the signs of life of the others."""
 
+import json
+
 import pytest
 
 from fnn._core.errors import InputError
@@ -81,3 +83,45 @@ def test_the_time_limit(text, monkeypatch):
 def test_one_process_needs_no_watch():
     with watchdog.watching("run"), watchdog.inside("a callback"):
         assert watchdog._current.get() is None
+
+
+class Store:
+    """A key-value store that this process alone uses."""
+
+    def __init__(self):
+        self.entries = {}
+
+    def key_value_set(self, key, text, allow_overwrite):
+        self.entries[key] = text
+
+    def key_value_dir_get(self, folder):
+        return list(self.entries.items())
+
+    def said(self):
+        """The latest state of this process, with its text."""
+        (text,) = self.entries.values()
+        return json.loads(text)[::2][:2]
+
+
+@pytest.fixture
+def store(monkeypatch):
+    store = Store()
+    monkeypatch.setattr(watchdog, "_store", lambda: store)
+    monkeypatch.setattr(watchdog, "is_together", lambda: True)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (watchdog.AgreedExit(143), ["finished", ""]),
+        (SystemExit(3), ["failed", "SystemExit: 3"]),
+        (OSError("no disk"), ["failed", "OSError: no disk"]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_last_sign(error, state, store):
+    """Only an end to which all have agreed is no failure."""
+    with pytest.raises(type(error)), watchdog.watching(None):
+        raise error
+    assert store.said() == state

@@ -148,6 +148,7 @@ FAULTS = {
     ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
     ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
+    ("exit", 1): r"process 1 failed: SystemExit: 3",
     ("end", 1): r"fit: SIGTERM ends all processes at step 7; the same call continues from the checkpoint in 'run'",
 }
 CONTINUED = [("kill", 1), ("kill", 0), ("end", 1)]

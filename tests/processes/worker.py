@@ -318,6 +318,8 @@ def faulty(mesh, folder):
             time.sleep(10_000)
         if fault == "fail":
             raise RuntimeError("a mistake of the user")
+        if fault == "exit":
+            sys.exit(3)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "end": signal.SIGTERM}[fault])
 
     os.chdir(folder)
