@@ -1,7 +1,8 @@
 """A watch over processes that train together: if one of them ends or hangs, the others end with a message.
 
 Otherwise they would wait for it forever, in the next collective operation. A thread of each process writes a sign of
-life about once a second to the key-value store of `jax.distributed`, and reads those of the others.
+life about once a second to the key-value store of `jax.distributed`, and reads those of the others. Process 0 holds the
+store, and a call waits for as long as that process is stopped, so another thread judges what was read.
 """
 
 from __future__ import annotations
@@ -47,40 +48,62 @@ class Watchdog:
         self.folder = f"fnn/fit/{next(_numbers)}"
         self.place = ("", time.monotonic())
         self.failure = ""  # of a collective operation, which another process may have caused
+        self.last: tuple[str, str] | None = None  # the last state to publish, with its text
         self.beat = 0
+        self.answer: tuple[float, dict[int, list[Any]]] = time.monotonic(), {}  # when signs were read, and which
+        self.heard = self.judged = self.answer[0]  # the answer that was judged last, and when
+        self.unanswered = 0.0
         self.latest: dict[int, tuple[object, float]] = {}  # the latest sign of each process, and when it came
+        self.period = min(1.0, limit / 10)
         self.closed = threading.Event()
+        self.messenger = threading.Thread(target=self._exchange, name="fnn signs of life", daemon=True)
         self.thread = threading.Thread(target=self._watch, name="fnn watchdog", daemon=True)
 
-    def say(self, state: str, text: str = "") -> None:
-        """Publish the state of this process, with a new number."""
-        self.beat += 1
-        seconds = time.monotonic() - self.place[1]
-        message = json.dumps([state, self.beat, text[:500], seconds])
-        self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
+    def start(self) -> None:
+        """Start the threads."""
+        self.messenger.start()
+        self.thread.start()
 
     def leave(self, state: str, text: str = "") -> None:
-        """Publish the last state."""
+        """Publish the last state, if the store answers."""
+        self.last = state, text
         self.closed.set()
-        self.thread.join(_GRACE)  # or it could overwrite this
-        with contextlib.suppress(Exception):  # the store may be gone, which ends this process anyway
-            self.say(state, text)
+        self.messenger.join(_GRACE)
+
+    def _say(self) -> None:
+        """Publish the state of this process, with a new number."""
+        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", self.place[0]))
+        self.beat += 1
+        message = json.dumps([state, self.beat, text[:500], time.monotonic() - self.place[1]])
+        self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
+
+    def _exchange(self) -> None:
+        """Tell the others about this process, and read what they tell, until the watch is closed."""
+        over = False
+        while not over:
+            over = self.closed.is_set()
+            with contextlib.suppress(Exception):  # JAX usually ends this process first
+                self._say()
+                found = dict(self.store.key_value_dir_get(self.folder))
+                signs = {int(key.rpartition("/")[2]): json.loads(text) for key, text in found.items()}
+                self.answer = time.monotonic(), signs
+            self.closed.wait(self.period)
 
     def _watch(self) -> None:
-        answered = time.monotonic()
-        while not self.closed.wait(min(1.0, self.limit / 10)):
-            now = time.monotonic()
-            try:
-                self.say("failed" if self.failure else "at work", self.failure or self.place[0])
-                found = dict(self.store.key_value_dir_get(self.folder))
-            except Exception:  # JAX usually ends this process first
-                if now - answered > self.limit:
-                    self.end(f"process 0, which coordinates the others, has not answered for {self.limit:g} s")
-                continue
-            answered = now
-            signs = {int(key.rpartition("/")[2]): json.loads(text) for key, text in found.items()}
-            if (problem := self.problem(signs, now)) and not self.closed.is_set():
+        while not self.closed.wait(self.period):
+            if (problem := self.judge(time.monotonic())) and not self.closed.is_set():
                 self.end(problem)
+
+    def judge(self, now: float) -> str:
+        """What keeps this process from going on, in words, from the latest answer of the store."""
+        answered, signs = self.answer
+        # While this process itself was stopped, it did not listen.
+        passed = min(now - self.judged, 2 * self.period)
+        self.unanswered = 0.0 if answered != self.heard else self.unanswered + passed
+        self.heard, self.judged = answered, now
+        if self.unanswered > self.limit:
+            return f"process 0, which coordinates the others, has not answered for {self.unanswered:.0f} s"
+        return self.problem(signs, answered)
 
     def problem(self, signs: dict[int, list[Any]], now: float) -> str:
         """What keeps this process from going on, in words; empty if nothing does."""
@@ -130,7 +153,7 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     advice = "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
     dog = Watchdog(store, _limit(), advice)
     token = _current.set(dog)
-    dog.thread.start()
+    dog.start()
     try:
         yield
         dog.leave(_FINISHED)

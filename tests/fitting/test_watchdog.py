@@ -1,6 +1,7 @@
 """What a process of several makes of the signs of life of the others."""
 
 import json
+import threading
 
 import pytest
 
@@ -16,6 +17,7 @@ def dog():
     """The watch of process 0 of three, at time 0."""
     dog = Watchdog(None, LIMIT, "")
     dog.own, dog.count, dog.place = 0, 3, ("", 0.0)
+    dog.answer, dog.heard, dog.judged = (0.0, {}), 0.0, 0.0
     return dog
 
 
@@ -68,6 +70,57 @@ def test_a_failed_collective_operation(dog):
     assert not dog.closed.is_set()
     assert not dog.problem({0: failed, 1: failed, 2: failed}, 5)
     assert dog.closed.is_set()
+
+
+def test_a_store_that_does_not_answer(dog):
+    """The processes of which it would tell are not to blame."""
+    dog.answer = 1.0, signs(0)
+    for now in range(1, 22):
+        assert not dog.judge(now)
+    assert dog.judge(22) == "process 0, which coordinates the others, has not answered for 21 s"
+    dog.answer = 22.5, signs(1)
+    assert dog.judge(23) == "process 2 has given no sign for 22 s: it was ended, or hangs"
+
+
+def test_a_process_that_was_stopped_itself(dog):
+    """Its silence is not that of the store."""
+    dog.answer = 1.0, signs(0)
+    assert not dog.judge(1)
+    assert not dog.judge(1000)
+    dog.answer = 1000.5, {1: ["at work", 1, "", 0.0], 2: ["at work", 1, "", 0.0]}
+    assert not dog.judge(1001)
+
+
+class Stuck:
+    """A store that never answers until it is released."""
+
+    def __init__(self):
+        self.released = threading.Event()
+
+    def key_value_set(self, key, text, allow_overwrite):
+        self.released.wait()
+
+    def key_value_dir_get(self, folder):
+        return []
+
+
+def test_a_store_that_never_returns_is_noticed(monkeypatch):
+    ended, said = threading.Event(), []
+
+    def end(dog, problem):
+        said.append(problem)
+        ended.set()
+
+    monkeypatch.setattr(Watchdog, "end", end)
+    store = Stuck()
+    dog = Watchdog(store, 0.1, "")
+    dog.start()
+    try:
+        assert ended.wait(60)
+        assert "process 0, which coordinates the others, has not answered" in said[0]
+    finally:
+        dog.closed.set()
+        store.released.set()
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "nan"])

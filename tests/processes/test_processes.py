@@ -147,6 +147,7 @@ FAULTS = {
     ("kill", 0): r"coordinat|process 0 has",
     ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
     ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
+    ("stop", 0): r"process 0, which coordinates the others, has not answered for",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
     ("exit", 1): r"process 1 failed: SystemExit: 3",
     ("end", 1): r"fit: SIGTERM ends all processes at step 7; the same call continues from the checkpoint in 'run'",
