@@ -27,6 +27,8 @@ from .._core.processes import is_together
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
 _GRACE = 5.0
+# Times the limit that a process may do something else before it calls `fit`, where the others already wait.
+_PATIENCE = 10
 _FINISHED = "finished"
 _numbers = itertools.count()
 
@@ -120,7 +122,9 @@ class Watchdog:
             if state == "failed":
                 if not self.failure and silent > min(_GRACE, self.limit):
                     return f"process {number} failed: {text}"
-            elif silent > (min(3.0, self.limit) if self.failure else self.limit):
+            elif silent > (min(3.0, self.limit) if self.failure else self.limit * (1 if sign else _PATIENCE)):
+                if not sign:
+                    return f"process {number} has not called fit for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
             elif text and seconds > self.limit and not self.place[0] and now - self.place[1] > self.limit:
                 return f"process {number} has been in {text} for {seconds:.0f} s, while this one waits for it"

@@ -32,9 +32,18 @@ def test_a_silent_process(dog):
     assert dog.problem(signs(21), 21) == "process 2 has given no sign for 21 s: it was ended, or hangs"
 
 
-def test_a_process_that_never_said_anything(dog):
+def test_a_process_that_has_not_called_fit(dog):
+    """It may draw a figure before."""
+    for now in range(201):
+        assert not dog.problem({1: ["at work", now, "", 0.0]}, now)
+    assert dog.problem({1: ["at work", 201, "", 0.0]}, 201) == "process 2 has not called fit for 201 s"
+
+
+def test_a_late_process_has_the_whole_limit_from_its_first_sign(dog):
     assert not dog.problem({1: ["at work", 0, "", 0.0]}, 0)
-    assert "process 2 has given no sign" in dog.problem({1: ["at work", 1, "", 0.0]}, 21)
+    assert not dog.problem(signs(1), 100)
+    assert not dog.problem(signs(2), 120)
+    assert "process 2 has given no sign for 21 s" in dog.problem(signs(3), 121)
 
 
 @pytest.mark.parametrize(
