@@ -16,8 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
@@ -27,7 +28,7 @@ from .._core.processes import is_together
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
 _GRACE = 5.0
-# Times the limit that a process may do something else before it calls `fit`, where the others already wait.
+# Times the limit that the others wait while a process reads or writes files, or does something else before `fit`.
 _PATIENCE = 10
 _FINISHED = "finished"
 _numbers = itertools.count()
@@ -37,18 +38,26 @@ class AgreedExit(SystemExit):
     """The end of the program, for which all processes have agreed; any other one leaves the others waiting."""
 
 
+class Place(NamedTuple):
+    """Where a process is while others may have to wait for it; the text is empty in the training itself."""
+
+    text: str
+    since: float
+    limit: float = math.inf  # seconds that it may be there
+
+
 class Watchdog:
     """The watch of one process during a `fit`.
 
     Attributes:
-      place: where this process is in code of the user, empty in the training itself, and since when.
+      place: where this process is.
     """
 
     def __init__(self, store: Any, limit: float, advice: str) -> None:
         self.store, self.limit, self.advice = store, limit, advice
         self.own, self.count = jax.process_index(), jax.process_count()
         self.folder = f"fnn/fit/{next(_numbers)}"
-        self.place = ("", time.monotonic())
+        self.place = Place("", time.monotonic())
         self.failure = ""  # of a collective operation, which another process may have caused
         self.last: tuple[str, str] | None = None  # the last state to publish, with its text
         self.beat = 0
@@ -74,9 +83,9 @@ class Watchdog:
 
     def _say(self) -> None:
         """Publish the state of this process, with a new number."""
-        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", self.place[0]))
+        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", self.place.text))
         self.beat += 1
-        message = json.dumps([state, self.beat, text[:500], time.monotonic() - self.place[1]])
+        message = json.dumps([state, self.beat, text[:500], time.monotonic() - self.place.since, self.place.limit])
         self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
 
     def _exchange(self) -> None:
@@ -114,7 +123,7 @@ class Watchdog:
             sign = signs.get(number)
             if number == self.own or (sign and sign[0] == _FINISHED):
                 continue
-            state, _, text, seconds = sign or ("at work", 0, "", 0.0)
+            state, _, text, seconds, limit = sign or ("at work", 0, "", 0.0, math.inf)
             news = state if state == "failed" else sign  # from then on only the time matters
             if number not in self.latest or self.latest[number][0] != news:
                 self.latest[number] = news, now
@@ -126,8 +135,8 @@ class Watchdog:
                 if not sign:
                     return f"process {number} has not called fit for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
-            elif text and seconds > self.limit and not self.place[0] and now - self.place[1] > self.limit:
-                return f"process {number} has been in {text} for {seconds:.0f} s, while this one waits for it"
+            elif seconds > limit and not self.place.text and now - self.place.since > limit:
+                return f"process {number} has been {text} for {seconds:.0f} s, while this one waits for it"
         if self.failure and len(left) == self.count:
             self.closed.set()  # the same error everywhere, such as a lack of memory: it is raised
         return ""
@@ -176,18 +185,28 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         dog.closed.set()
 
 
-@contextlib.contextmanager
-def inside(place: str) -> Iterator[None]:
+def inside(place: str) -> AbstractContextManager[None]:
     """Mark code of the user's, which may hang."""
+    return _at(f"in {place}", 1)
+
+
+def busy(doing: str) -> AbstractContextManager[None]:
+    """Mark work on files, which may take long and may hang."""
+    return _at(doing, _PATIENCE)
+
+
+@contextlib.contextmanager
+def _at(text: str, limits: int) -> Iterator[None]:
     dog = _current.get()
     if dog is None:
         yield
         return
-    dog.place = (place, time.monotonic())
+    before = dog.place
+    dog.place = Place(text, time.monotonic(), limits * dog.limit)
     try:
         yield
     finally:
-        dog.place = ("", time.monotonic())
+        dog.place = before if before.text else Place("", time.monotonic())  # where the time is that of waiting
 
 
 def _of_runtime(error: BaseException) -> bool:

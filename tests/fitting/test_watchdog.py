@@ -2,12 +2,13 @@
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from fnn._core.errors import InputError
 from fnn.fitting import watchdog
-from fnn.fitting.watchdog import Watchdog
+from fnn.fitting.watchdog import Place, Watchdog
 
 LIMIT = 20.0
 
@@ -16,14 +17,18 @@ LIMIT = 20.0
 def dog():
     """The watch of process 0 of three, at time 0."""
     dog = Watchdog(None, LIMIT, "")
-    dog.own, dog.count, dog.place = 0, 3, ("", 0.0)
+    dog.own, dog.count, dog.place = 0, 3, Place("", 0.0)
     dog.answer, dog.heard, dog.judged = (0.0, {}), 0.0, 0.0
     return dog
 
 
-def signs(beat, state="at work", text="", seconds=0.0):
+def sign(beat, state="at work", text="", seconds=0.0, limit=LIMIT):
+    return [state, beat, text, seconds, limit]
+
+
+def signs(beat, state="at work", text="", seconds=0.0, limit=LIMIT):
     """Process 1 is well and process 2 says this."""
-    return {1: ["at work", beat, "", 0.0], 2: [state, "same", text, seconds]}
+    return {1: sign(beat), 2: sign("same", state, text, seconds, limit)}
 
 
 def test_a_silent_process(dog):
@@ -35,25 +40,58 @@ def test_a_silent_process(dog):
 def test_a_process_that_has_not_called_fit(dog):
     """It may draw a figure before."""
     for now in range(201):
-        assert not dog.problem({1: ["at work", now, "", 0.0]}, now)
-    assert dog.problem({1: ["at work", 201, "", 0.0]}, 201) == "process 2 has not called fit for 201 s"
+        assert not dog.problem({1: sign(now)}, now)
+    assert dog.problem({1: sign(201)}, 201) == "process 2 has not called fit for 201 s"
 
 
 def test_a_late_process_has_the_whole_limit_from_its_first_sign(dog):
-    assert not dog.problem({1: ["at work", 0, "", 0.0]}, 0)
+    assert not dog.problem({1: sign(0)}, 0)
     assert not dog.problem(signs(1), 100)
     assert not dog.problem(signs(2), 120)
     assert "process 2 has given no sign for 21 s" in dog.problem(signs(3), 121)
 
 
 @pytest.mark.parametrize(
-    ("waits_since", "inside", "problem"), [(0, "", True), (25, "", False), (0, "a callback", False)]
+    ("waits_since", "inside", "problem"), [(0, "", True), (25, "", False), (0, "in a callback", False)]
 )
 def test_a_process_in_code_of_the_user(waits_since, inside, problem, dog):
     """It matters if this process has waited for it as long."""
-    dog.place = inside, waits_since
-    said = dog.problem(signs(30, text="a callback", seconds=29.6), 30)
+    dog.place = Place(inside, waits_since)
+    said = dog.problem(signs(30, text="in a callback", seconds=29.6), 30)
     assert said == ("process 2 has been in a callback for 30 s, while this one waits for it" if problem else "")
+
+
+def test_a_process_that_reads_or_writes_may_take_longer(dog):
+    for now in (0, 199):
+        beat = {1: sign(now), 2: sign(now, text="writing a checkpoint", seconds=now, limit=200.0)}
+        assert not dog.problem(beat, now)
+    dog.latest.clear()
+    said = dog.problem(signs(0, text="writing a checkpoint", seconds=201, limit=200.0), 201)
+    assert said == "process 2 has been writing a checkpoint for 201 s, while this one waits for it"
+
+
+@pytest.fixture
+def places(dog, monkeypatch):
+    """What the watch says of the place of its process, at a time that the test sets."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock.now)
+    token = watchdog._current.set(dog)
+    yield dog, clock
+    watchdog._current.reset(token)
+
+
+def test_a_place_within_a_place(places):
+    """A callback may evaluate on an iterable, and hang afterwards."""
+    dog, clock = places
+    with watchdog.inside("a callback"):
+        clock.now = 3.0
+        with watchdog.busy("reading its data"):
+            assert dog.place == Place("reading its data", 3.0, 200.0)
+            clock.now = 5.0
+        assert dog.place == Place("in a callback", 0.0, 20.0)
+        clock.now = 7.0
+    assert dog.place.text == ""
+    assert dog.place.since == 7.0
 
 
 def test_a_process_that_failed(dog):
@@ -61,7 +99,7 @@ def test_a_process_that_failed(dog):
     failed = {"state": "failed", "text": "OSError: no disk"}
     assert not dog.problem(signs(0, **failed), 0)
     assert not dog.problem(signs(4, **failed), 4)
-    still = {1: ["at work", 6, "", 0.0], 2: ["failed", "another beat", "OSError: no disk", 0.0]}
+    still = {1: sign(6), 2: sign("another beat", **failed)}
     assert dog.problem(still, 6) == "process 2 failed: OSError: no disk"
 
 
@@ -75,7 +113,7 @@ def test_a_failed_collective_operation(dog):
     dog.failure = "Gloo all-reduce failed"
     assert not dog.problem(signs(0), 0)
     assert "process 2 has given no sign for 4 s" in dog.problem(signs(4), 4)
-    failed = ["failed", 1, "RESOURCE_EXHAUSTED", 0.0]
+    failed = sign(1, "failed", "RESOURCE_EXHAUSTED")
     assert not dog.closed.is_set()
     assert not dog.problem({0: failed, 1: failed, 2: failed}, 5)
     assert dog.closed.is_set()
@@ -96,7 +134,7 @@ def test_a_process_that_was_stopped_itself(dog):
     dog.answer = 1.0, signs(0)
     assert not dog.judge(1)
     assert not dog.judge(1000)
-    dog.answer = 1000.5, {1: ["at work", 1, "", 0.0], 2: ["at work", 1, "", 0.0]}
+    dog.answer = 1000.5, {1: sign(1), 2: sign(1)}
     assert not dog.judge(1001)
 
 
