@@ -35,7 +35,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
-from .watchdog import AgreedExit, inside
+from .watchdog import AgreedExit, busy_for_all, inside
 
 
 class FitLoop:
@@ -90,7 +90,7 @@ class FitLoop:
         position = RunPosition(
             ts=_owned(self.plan.task, ts),
             history=History(),
-            stream=self.source.state(),
+            stream=self._stream_state(),
             validation=self._validation_state(),
         )
         if self.checkpoints is not None:
@@ -102,7 +102,11 @@ class FitLoop:
 
     def _resume(self, ts: TrainState) -> RunPosition | None:
         """The position of the newest checkpoint, if there is one."""
-        if self.checkpoints is None or (position := self.checkpoints.latest(ts)) is None:
+        if self.checkpoints is None:
+            return None
+        with busy_for_all("reading a checkpoint"):
+            position = self.checkpoints.latest(ts)
+        if position is None:
             return None
         folder, epochs = self.checkpoints.folder, self.options.epochs
         if position.epoch > epochs:
@@ -120,20 +124,28 @@ class FitLoop:
         if note and self.progress.verbose:
             print(note, flush=True)
         if not over:
-            self.source.restore(position.stream)
             validation_data = self.plan.validation_data
-            if is_stream(validation_data) and not isinstance(validation_data, Slices):
-                restore_stream(validation_data, position.validation)
+            with inside("the restore of its iterables"):
+                self.source.restore(position.stream)
+                if is_stream(validation_data) and not isinstance(validation_data, Slices):
+                    restore_stream(validation_data, position.validation)
         return position._replace(ts=_owned(self.plan.task, position.ts))
+
+    def _stream_state(self) -> object:
+        """The saved position of an iterable of training data."""
+        with inside("the state() of its iterable"):
+            return self.source.state()
 
     def _validation_state(self) -> object:
         """The saved position of an iterable of validation data."""
         data = self.plan.validation_data
-        return data.state() if keeps_state(data) else None
+        with inside("the state() of its validation data"):
+            return data.state() if keeps_state(data) else None
 
     def _save(self, position: RunPosition) -> None:
         if self.checkpoints is not None and self.saved != position.identity:
-            self.checkpoints.save(position)
+            with busy_for_all("writing a checkpoint"):
+                self.checkpoints.save(position)
             self.saved = position.identity
 
     def _epoch(self, position: RunPosition) -> RunPosition:
@@ -164,7 +176,7 @@ class FitLoop:
             ts=ts,
             epoch=position.epoch + 1,
             stopped=stop,
-            stream=self.source.state(),
+            stream=self._stream_state(),
             validation=self._validation_state(),
         )
         if stop and self.progress.verbose:
@@ -334,5 +346,6 @@ def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
     """The state to return after the last epoch; early stopping may choose the best one."""
     for callback in callbacks:
         if isinstance(callback, PureCallback):
-            ts = callback.finish(ts)
+            with inside("a callback"):
+                ts = callback.finish(ts)
     return ts

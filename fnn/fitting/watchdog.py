@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 
 from .._core.errors import fail
-from .._core.processes import is_together
+from .._core.processes import is_first, is_together
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
@@ -193,6 +193,11 @@ def inside(place: str) -> AbstractContextManager[None]:
 def busy(doing: str) -> AbstractContextManager[None]:
     """Mark work on files, which may take long and may hang."""
     return _at(doing, _PATIENCE)
+
+
+def busy_for_all(doing: str) -> AbstractContextManager[None]:
+    """Mark what process 0 does with files while the others wait for its result."""
+    return busy(doing) if is_first() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -4,8 +4,11 @@ import json
 import threading
 from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 
+import fnn
 from fnn._core.errors import InputError
 from fnn.fitting import watchdog
 from fnn.fitting.watchdog import Place, Watchdog
@@ -92,6 +95,71 @@ def test_a_place_within_a_place(places):
         clock.now = 7.0
     assert dog.place.text == ""
     assert dog.place.since == 7.0
+
+
+class Places:
+    """A watch that keeps every place."""
+
+    limit = LIMIT
+
+    def __init__(self):
+        self.found = set()
+        self.now = Place("", 0.0)
+
+    @property
+    def place(self):
+        return self.now
+
+    @place.setter
+    def place(self, place):
+        self.now = place
+        self.found.add(place.text)
+
+
+class Rows(list):
+    """Batches with a position, which may hang as those of a loader."""
+
+    def state(self):
+        return 0
+
+    def restore(self, state):
+        pass
+
+
+def test_what_may_hang_is_marked(tmp_path):
+    places = Places()
+    token = watchdog._current.set(places)
+    x = np.ones((4, 2), "float32")
+    task = fnn.Task(fnn.Dense(1), "mse", fnn.sgd(0.1))
+    ts = fnn.init(task, jax.random.key(0), x)
+    best = fnn.early_stopping("loss")
+    data = Rows([(x, x[:, :1])])
+    try:
+        for epochs in (1, 2):
+            options = {"validation_data": Rows(data), "callbacks": [best], "checkpoint": tmp_path / "run"}
+            fnn.fit(task, ts, data, epochs=epochs, verbose=0, **options)
+    finally:
+        watchdog._current.reset(token)
+    assert places.found == {
+        "",
+        "checking its data",
+        "in a callback",
+        "in the restore of its iterables",
+        "in the state() of its iterable",
+        "in the state() of its validation data",
+        "opening the checkpoint folder",
+        "reading a checkpoint",
+        "writing a checkpoint",
+    }
+
+
+def test_only_process_0_is_busy_for_all(places, monkeypatch):
+    """The others wait for it."""
+    dog, _ = places
+    for first, text in ((True, "writing a checkpoint"), (False, "")):
+        monkeypatch.setattr(watchdog, "is_first", lambda first=first: first)
+        with watchdog.busy_for_all("writing a checkpoint"):
+            assert dog.place.text == text
 
 
 def test_a_process_that_failed(dog):
