@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -175,6 +176,7 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         raise
     except BaseException as error:
         if _of_runtime(error):
+            traceback.print_exception(error)  # now, since the thread may end this process
             dog.failure = (str(error).splitlines() or [""])[0]
             dog.closed.wait(2 * dog.limit + 10)  # the thread ends this process, unless all failed alike
         else:

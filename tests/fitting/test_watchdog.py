@@ -293,3 +293,24 @@ def test_the_last_sign(error, state, store):
     with pytest.raises(type(error)), watchdog.watching(None):
         raise error
     assert store.said() == state
+
+
+def test_an_error_of_the_runtime_is_printed_before_the_process_waits(store, monkeypatch, capsys):
+    """It may be the error of another process, of which the watch then tells."""
+    printed = []
+
+    class Closed(threading.Event):
+        def wait(self, timeout=None):
+            if threading.current_thread() is threading.main_thread():
+                printed.append(capsys.readouterr().err)
+                self.set()
+            return super().wait(timeout)
+
+    monkeypatch.setattr(watchdog.threading, "Event", Closed)
+    monkeypatch.setattr(Watchdog, "start", lambda dog: None)
+    with pytest.raises(ValueError, match="Gloo"), watchdog.watching(None):
+        raise ValueError("INTERNAL: Gloo all-reduce failed")
+    assert len(printed) == 1
+    assert "Traceback (most recent call last)" in printed[0]
+    assert "raise ValueError(" in printed[0]
+    assert "INTERNAL: Gloo all-reduce failed" in printed[0]
