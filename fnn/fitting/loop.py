@@ -64,7 +64,7 @@ class FitLoop:
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.within_epoch is None:
             self._save(position)
-        history.interrupted = self.interrupted()
+        history.interrupted = self.interrupted.at_the_end()
         if history.interrupted and self.progress.verbose:
             older = self.checkpoints is not None and self.saved != position.identity
             note = "; the checkpoint is that of the start of the epoch" if older else ""
