@@ -286,7 +286,8 @@ def _warn_once(history: History, guarded: bool) -> None:
 
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
-    if is_together() and (own := [leaf for leaf in jax.tree.leaves(ts) if not spans(leaf)]):
+    if is_together():  # all compare, also a process whose callback changed nothing
+        own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
         check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
         ts = on_devices(task, ts)
     return on_devices(task, copied(ts))

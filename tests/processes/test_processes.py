@@ -31,6 +31,7 @@ MISTAKES = {
     "loader fails": r"no such disk",
     "a file": r"expected a folder, got a file",
     "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
+    "one changes": r"callback, new values: expected the same on every process",
     "other changes": r"callback, new values: expected the same on every process",
     "many": r"mesh: expected devices of this process for trials, got those of several processes. Give each process its",
     "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the .*\[0\]",

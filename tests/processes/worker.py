@@ -220,7 +220,7 @@ def message_of(call):
     return "no error"
 
 
-FEW = "rows", "seed", "lengths", "early end", "nan in a stream", "a file", "changes", "some processes"
+FEW = "rows", "seed", "lengths", "early end", "nan in a stream", "a file", "changes", "one changes", "some processes"
 
 
 @scenario
@@ -260,6 +260,7 @@ def mistakes(mesh, folder, which=None):
         "loader fails": lambda: fit(Failing(number), batch_size=None, **own),
         "a file": lambda: fit(checkpoint=__file__, **own),
         "changes": lambda: fit(callbacks=[lambda epoch, ts, logs: ts if number else None], **own),
+        "one changes": lambda: fit(callbacks=[set_rate(0.1) if number else lambda epoch, ts, logs: ts], **own),
         "other changes": lambda: fit(callbacks=[set_rate(0.1 * (1 + number))], **own),
         "many": lambda: fnn.many(lambda key: jax.random.normal(key), mesh=mesh)(jax.random.split(jax.random.key(0), 2)),
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
