@@ -10,7 +10,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import NoReturn
 
-import jax
 import numpy as np
 
 from .._core.checks import keeps_state

@@ -151,7 +151,7 @@ FAULTS = {
     ("stop", 0): r"process 0, which coordinates the others, has not answered for",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
     ("exit", 1): r"process 1 failed: SystemExit: 3",
-    ("end", 1): r"fit: SIGTERM ends all processes at step 7; the same call continues from the checkpoint in 'run'",
+    ("end", 1): r"fit: SIGTERM ends all processes at step \d+; the same call continues from the checkpoint in 'run'",
 }
 CONTINUED = [("kill", 1), ("kill", 0), ("end", 1)]
 
