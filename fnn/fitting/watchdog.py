@@ -84,9 +84,10 @@ class Watchdog:
 
     def _say(self) -> None:
         """Publish the state of this process, with a new number."""
-        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", self.place.text))
+        place = self.place  # once, since the other thread changes it
+        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", place.text))
         self.beat += 1
-        message = json.dumps([state, self.beat, text[:500], time.monotonic() - self.place.since, self.place.limit])
+        message = json.dumps([state, self.beat, text[:500], time.monotonic() - place.since, place.limit])
         self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
 
     def _exchange(self) -> None:
@@ -136,11 +137,16 @@ class Watchdog:
                 if not sign:
                     return f"process {number} has not called fit for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
-            elif seconds > limit and not self.place.text and now - self.place.since > limit:
+            elif seconds > limit and self._waits(limit, now):
                 return f"process {number} has been {text} for {seconds:.0f} s, while this one waits for it"
         if self.failure and len(left) == self.count:
             self.closed.set()  # the same error everywhere, such as a lack of memory: it is raised
         return ""
+
+    def _waits(self, limit: float, now: float) -> bool:
+        """Whether this process is in the training itself, where it may have waited for longer than a limit."""
+        place = self.place
+        return not place.text and now - place.since > limit
 
     def end(self, problem: str) -> NoReturn:
         """End this process at once; a regular exit would wait for the others too."""
