@@ -37,6 +37,7 @@ from .inputs import Data
 from .pieces import EpochPosition
 from .progress import History
 from .shares import of_all_processes, of_this_process
+from .watchdog import busy
 
 _NAME = "step-{:09d}.safetensors"
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
@@ -165,7 +166,8 @@ class Checkpoints:
 
         path = by_first(choose)
         if path is not None and is_together():
-            with failing_together(f"checkpoint {self.folder!r}, which all processes must be able to read"):
+            where = f"checkpoint {self.folder!r}, which all processes must be able to read"
+            with failing_together(where), busy("reading a checkpoint"):
                 found = found or self._read(path, ts)
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from jax.sharding import Mesh
@@ -19,7 +20,7 @@ from .interrupts import interrupts
 from .loop import FitLoop
 from .plan import Options, make_plan
 from .progress import History
-from .watchdog import watching
+from .watchdog import busy, busy_for_all, watching
 
 _TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
 
@@ -168,8 +169,10 @@ def fit(
     ).checked()
     task, ts = placed(task, ts, mesh, shard)
     with together(spans(ts)), watching(options.checkpoint):
-        with failing_together("fit"):
+        with failing_together("fit"), busy("checking its data"):
             plan = make_plan(task, ts, data, options)
         plan.check_same()
-        with interrupts() as interrupted, plan.opened():
+        with interrupts() as interrupted, contextlib.ExitStack() as stack:
+            with busy_for_all("opening the checkpoint folder"):
+                stack.enter_context(plan.opened())
             return FitLoop(plan, interrupted).run(ts)

@@ -24,13 +24,16 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.signal = self._own = 0
+        self._pressed = False  # Ctrl-C
         self._calls, self._left, self._since = 1, 1, time.perf_counter()
 
     def note(self, signum: int, frame: FrameType | None) -> None:
         """Remember a signal; a second Ctrl-C raises KeyboardInterrupt."""
-        if self._own == signum == signal.SIGINT:
-            raise KeyboardInterrupt("second Ctrl-C during fit")
-        self._own = signum
+        if signum == signal.SIGINT:
+            if self._pressed:
+                raise KeyboardInterrupt("second Ctrl-C during fit")
+            self._pressed = True
+        self._own = max(self._own, signum)  # SIGTERM has the larger number, and ends more
 
     def __call__(self) -> bool:
         """Whether to stop; every process must call this after the same steps."""
@@ -41,6 +44,12 @@ class Interrupt:
             if self._left <= 0:
                 self._ask()
         return self.signal > 0
+
+    def at_the_end(self) -> bool:
+        """Whether to stop, with the signals since the last question; every process must call this."""
+        if is_together():
+            self._ask()
+        return self()
 
     def _ask(self) -> None:
         """Ask all processes; process 0 decides after how many calls again."""

@@ -10,7 +10,6 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import NoReturn
 
-import jax
 import numpy as np
 
 from .._core.checks import keeps_state
@@ -35,7 +34,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
-from .watchdog import inside
+from .watchdog import AgreedExit, busy_for_all, inside
 
 
 class FitLoop:
@@ -64,7 +63,7 @@ class FitLoop:
         ts = _finish(self.callbacks, position.ts) if over else position.ts
         if position.within_epoch is None:
             self._save(position)
-        history.interrupted = self.interrupted()
+        history.interrupted = self.interrupted.at_the_end()
         if history.interrupted and self.progress.verbose:
             older = self.checkpoints is not None and self.saved != position.identity
             note = "; the checkpoint is that of the start of the epoch" if older else ""
@@ -83,14 +82,14 @@ class FitLoop:
             print(
                 f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
             )
-        raise SystemExit(128 + signal.SIGTERM)
+        raise AgreedExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
         position = RunPosition(
             ts=_owned(self.plan.task, ts),
             history=History(),
-            stream=self.source.state(),
+            stream=self._stream_state(),
             validation=self._validation_state(),
         )
         if self.checkpoints is not None:
@@ -102,7 +101,11 @@ class FitLoop:
 
     def _resume(self, ts: TrainState) -> RunPosition | None:
         """The position of the newest checkpoint, if there is one."""
-        if self.checkpoints is None or (position := self.checkpoints.latest(ts)) is None:
+        if self.checkpoints is None:
+            return None
+        with busy_for_all("reading a checkpoint"):
+            position = self.checkpoints.latest(ts)
+        if position is None:
             return None
         folder, epochs = self.checkpoints.folder, self.options.epochs
         if position.epoch > epochs:
@@ -120,20 +123,28 @@ class FitLoop:
         if note and self.progress.verbose:
             print(note, flush=True)
         if not over:
-            self.source.restore(position.stream)
             validation_data = self.plan.validation_data
-            if is_stream(validation_data) and not isinstance(validation_data, Slices):
-                restore_stream(validation_data, position.validation)
+            with inside("the restore of its iterables"):
+                self.source.restore(position.stream)
+                if is_stream(validation_data) and not isinstance(validation_data, Slices):
+                    restore_stream(validation_data, position.validation)
         return position._replace(ts=_owned(self.plan.task, position.ts))
+
+    def _stream_state(self) -> object:
+        """The saved position of an iterable of training data."""
+        with inside("the state() of its iterable"):
+            return self.source.state()
 
     def _validation_state(self) -> object:
         """The saved position of an iterable of validation data."""
         data = self.plan.validation_data
-        return data.state() if keeps_state(data) else None
+        with inside("the state() of its validation data"):
+            return data.state() if keeps_state(data) else None
 
     def _save(self, position: RunPosition) -> None:
         if self.checkpoints is not None and self.saved != position.identity:
-            self.checkpoints.save(position)
+            with busy_for_all("writing a checkpoint"):
+                self.checkpoints.save(position)
             self.saved = position.identity
 
     def _epoch(self, position: RunPosition) -> RunPosition:
@@ -164,7 +175,7 @@ class FitLoop:
             ts=ts,
             epoch=position.epoch + 1,
             stopped=stop,
-            stream=self.source.state(),
+            stream=self._stream_state(),
             validation=self._validation_state(),
         )
         if stop and self.progress.verbose:
@@ -274,7 +285,8 @@ def _warn_once(history: History, guarded: bool) -> None:
 
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
-    if is_together() and (own := [leaf for leaf in jax.tree.leaves(ts) if not spans(leaf)]):
+    if is_together():  # all compare, also a process whose callback changed nothing
+        own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
         check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
         ts = on_devices(task, ts)
     return on_devices(task, copied(ts))
@@ -334,5 +346,6 @@ def _finish(callbacks: Sequence[Callback], ts: TrainState) -> TrainState:
     """The state to return after the last epoch; early stopping may choose the best one."""
     for callback in callbacks:
         if isinstance(callback, PureCallback):
-            ts = callback.finish(ts)
+            with inside("a callback"):
+                ts = callback.finish(ts)
     return ts

@@ -27,6 +27,7 @@ from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
 from .pace import pace_of
 from .pieces import Call, EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
+from .watchdog import busy
 
 
 class StepHooks(NamedTuple):
@@ -179,7 +180,8 @@ class ChunkSource(ArraySource):
         with ThreadPoolExecutor(max_workers=1) as reader:
             coming = reader.submit(read, starts[0])
             for start in starts:
-                chunk = coming.result()
+                with busy("reading its data"):
+                    chunk = coming.result()
                 if start != last:
                     coming = reader.submit(read, start + rows)
                 whole = min(self.batches, self.whole - start // self.batch_size)

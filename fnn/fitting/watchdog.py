@@ -1,7 +1,8 @@
 """A watch over processes that train together: if one of them ends or hangs, the others end with a message.
 
 Otherwise they would wait for it forever, in the next collective operation. A thread of each process writes a sign of
-life about once a second to the key-value store of `jax.distributed`, and reads those of the others.
+life about once a second to the key-value store of `jax.distributed`, and reads those of the others. Process 0 holds the
+store, and a call waits for as long as that process is stopped, so another thread judges what was read.
 """
 
 from __future__ import annotations
@@ -14,69 +15,108 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 
 from .._core.errors import fail
-from .._core.processes import is_together
+from .._core.processes import is_first, is_together
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
 _GRACE = 5.0
+# Times the limit that the others wait while a process reads or writes files, or does something else before `fit`.
+_PATIENCE = 10
 _FINISHED = "finished"
 _numbers = itertools.count()
+
+
+class AgreedExit(SystemExit):
+    """The end of the program, for which all processes have agreed; any other one leaves the others waiting."""
+
+
+class Place(NamedTuple):
+    """Where a process is while others may have to wait for it; the text is empty in the training itself."""
+
+    text: str
+    since: float
+    limit: float = math.inf  # seconds that it may be there
 
 
 class Watchdog:
     """The watch of one process during a `fit`.
 
     Attributes:
-      place: where this process is in code of the user, empty in the training itself, and since when.
+      place: where this process is.
     """
 
     def __init__(self, store: Any, limit: float, advice: str) -> None:
         self.store, self.limit, self.advice = store, limit, advice
         self.own, self.count = jax.process_index(), jax.process_count()
         self.folder = f"fnn/fit/{next(_numbers)}"
-        self.place = ("", time.monotonic())
+        self.place = Place("", time.monotonic())
         self.failure = ""  # of a collective operation, which another process may have caused
+        self.last: tuple[str, str] | None = None  # the last state to publish, with its text
         self.beat = 0
+        self.answer: tuple[float, dict[int, list[Any]]] = time.monotonic(), {}  # when signs were read, and which
+        self.heard = self.judged = self.answer[0]  # the answer that was judged last, and when
+        self.unanswered = 0.0
         self.latest: dict[int, tuple[object, float]] = {}  # the latest sign of each process, and when it came
+        self.period = min(1.0, limit / 10)
         self.closed = threading.Event()
+        self.messenger = threading.Thread(target=self._exchange, name="fnn signs of life", daemon=True)
         self.thread = threading.Thread(target=self._watch, name="fnn watchdog", daemon=True)
 
-    def say(self, state: str, text: str = "") -> None:
-        """Publish the state of this process, with a new number."""
-        self.beat += 1
-        seconds = time.monotonic() - self.place[1]
-        message = json.dumps([state, self.beat, text[:500], seconds])
-        self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
+    def start(self) -> None:
+        """Start the threads."""
+        self.messenger.start()
+        self.thread.start()
 
     def leave(self, state: str, text: str = "") -> None:
-        """Publish the last state."""
+        """Publish the last state, if the store answers."""
+        self.last = state, text
         self.closed.set()
-        self.thread.join(_GRACE)  # or it could overwrite this
-        with contextlib.suppress(Exception):  # the store may be gone, which ends this process anyway
-            self.say(state, text)
+        self.messenger.join(_GRACE)
+
+    def _say(self) -> None:
+        """Publish the state of this process, with a new number."""
+        place = self.place  # once, since the other thread changes it
+        state, text = self.last or (("failed", self.failure) if self.failure else ("at work", place.text))
+        self.beat += 1
+        message = json.dumps([state, self.beat, text[:500], time.monotonic() - place.since, place.limit])
+        self.store.key_value_set(f"{self.folder}/{self.own}", message, allow_overwrite=True)
+
+    def _exchange(self) -> None:
+        """Tell the others about this process, and read what they tell, until the watch is closed."""
+        over = False
+        while not over:
+            over = self.closed.is_set()
+            with contextlib.suppress(Exception):  # JAX usually ends this process first
+                self._say()
+                found = dict(self.store.key_value_dir_get(self.folder))
+                signs = {int(key.rpartition("/")[2]): json.loads(text) for key, text in found.items()}
+                self.answer = time.monotonic(), signs
+            self.closed.wait(self.period)
 
     def _watch(self) -> None:
-        answered = time.monotonic()
-        while not self.closed.wait(min(1.0, self.limit / 10)):
-            now = time.monotonic()
-            try:
-                self.say("failed" if self.failure else "at work", self.failure or self.place[0])
-                found = dict(self.store.key_value_dir_get(self.folder))
-            except Exception:  # JAX usually ends this process first
-                if now - answered > self.limit:
-                    self.end(f"process 0, which coordinates the others, has not answered for {self.limit:g} s")
-                continue
-            answered = now
-            signs = {int(key.rpartition("/")[2]): json.loads(text) for key, text in found.items()}
-            if (problem := self.problem(signs, now)) and not self.closed.is_set():
+        while not self.closed.wait(self.period):
+            if (problem := self.judge(time.monotonic())) and not self.closed.is_set():
                 self.end(problem)
+
+    def judge(self, now: float) -> str:
+        """What keeps this process from going on, in words, from the latest answer of the store."""
+        answered, signs = self.answer
+        # While this process itself was stopped, it did not listen.
+        passed = min(now - self.judged, 2 * self.period)
+        self.unanswered = 0.0 if answered != self.heard else self.unanswered + passed
+        self.heard, self.judged = answered, now
+        if self.unanswered > self.limit:
+            return f"process 0, which coordinates the others, has not answered for {self.unanswered:.0f} s"
+        return self.problem(signs, answered)
 
     def problem(self, signs: dict[int, list[Any]], now: float) -> str:
         """What keeps this process from going on, in words; empty if nothing does."""
@@ -85,7 +125,7 @@ class Watchdog:
             sign = signs.get(number)
             if number == self.own or (sign and sign[0] == _FINISHED):
                 continue
-            state, _, text, seconds = sign or ("at work", 0, "", 0.0)
+            state, _, text, seconds, limit = sign or ("at work", 0, "", 0.0, math.inf)
             news = state if state == "failed" else sign  # from then on only the time matters
             if number not in self.latest or self.latest[number][0] != news:
                 self.latest[number] = news, now
@@ -93,13 +133,20 @@ class Watchdog:
             if state == "failed":
                 if not self.failure and silent > min(_GRACE, self.limit):
                     return f"process {number} failed: {text}"
-            elif silent > (min(3.0, self.limit) if self.failure else self.limit):
+            elif silent > (min(3.0, self.limit) if self.failure else self.limit * (1 if sign else _PATIENCE)):
+                if not sign:
+                    return f"process {number} has not called fit for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
-            elif text and seconds > self.limit and not self.place[0] and now - self.place[1] > self.limit:
-                return f"process {number} has been in {text} for {seconds:.0f} s, while this one waits for it"
+            elif seconds > limit and self._waits(limit, now):
+                return f"process {number} has been {text} for {seconds:.0f} s, while this one waits for it"
         if self.failure and len(left) == self.count:
             self.closed.set()  # the same error everywhere, such as a lack of memory: it is raised
         return ""
+
+    def _waits(self, limit: float, now: float) -> bool:
+        """Whether this process is in the training itself, where it may have waited for longer than a limit."""
+        place = self.place
+        return not place.text and now - place.since > limit
 
     def end(self, problem: str) -> NoReturn:
         """End this process at once; a regular exit would wait for the others too."""
@@ -126,15 +173,16 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     advice = "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
     dog = Watchdog(store, _limit(), advice)
     token = _current.set(dog)
-    dog.thread.start()
+    dog.start()
     try:
         yield
         dog.leave(_FINISHED)
-    except SystemExit:  # for which all have agreed
+    except AgreedExit:
         dog.leave(_FINISHED)
         raise
     except BaseException as error:
         if _of_runtime(error):
+            traceback.print_exception(error)  # now, since the thread may end this process
             dog.failure = (str(error).splitlines() or [""])[0]
             dog.closed.wait(2 * dog.limit + 10)  # the thread ends this process, unless all failed alike
         else:
@@ -145,18 +193,33 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
         dog.closed.set()
 
 
-@contextlib.contextmanager
-def inside(place: str) -> Iterator[None]:
+def inside(place: str) -> AbstractContextManager[None]:
     """Mark code of the user's, which may hang."""
+    return _at(f"in {place}", 1)
+
+
+def busy(doing: str) -> AbstractContextManager[None]:
+    """Mark work on files, which may take long and may hang."""
+    return _at(doing, _PATIENCE)
+
+
+def busy_for_all(doing: str) -> AbstractContextManager[None]:
+    """Mark what process 0 does with files while the others wait for its result."""
+    return busy(doing) if is_first() else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _at(text: str, limits: int) -> Iterator[None]:
     dog = _current.get()
     if dog is None:
         yield
         return
-    dog.place = (place, time.monotonic())
+    before = dog.place
+    dog.place = Place(text, time.monotonic(), limits * dog.limit)
     try:
         yield
     finally:
-        dog.place = ("", time.monotonic())
+        dog.place = before if before.text else Place("", time.monotonic())  # where the time is that of waiting
 
 
 def _of_runtime(error: BaseException) -> bool:

@@ -222,16 +222,8 @@ def message_of(call):
 
 
 FEW = (
-    "rows",
-    "steps",
-    "nan in predict",
-    "seed",
-    "lengths",
-    "early end",
-    "nan in a stream",
-    "a file",
-    "changes",
-    "some processes",
+    *("rows", "steps", "nan in predict", "seed", "lengths", "early end"),
+    *("nan in a stream", "a file", "changes", "one changes", "some processes"),
 )
 
 
@@ -279,6 +271,7 @@ def mistakes(mesh, folder, which=None):
         "loader fails": lambda: fit(Failing(number), batch_size=None, **own),
         "a file": lambda: fit(checkpoint=__file__, **own),
         "changes": lambda: fit(callbacks=[lambda epoch, ts, logs: ts if number else None], **own),
+        "one changes": lambda: fit(callbacks=[set_rate(0.1) if number else lambda epoch, ts, logs: ts], **own),
         "other changes": lambda: fit(callbacks=[set_rate(0.1 * (1 + number))], **own),
         "many": lambda: fnn.many(lambda key: jax.random.normal(key), mesh=mesh)(jax.random.split(jax.random.key(0), 2)),
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
@@ -346,6 +339,8 @@ def faulty(mesh, folder):
             time.sleep(10_000)
         if fault == "fail":
             raise RuntimeError("a mistake of the user")
+        if fault == "exit":
+            sys.exit(3)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "end": signal.SIGTERM}[fault])
 
     os.chdir(folder)

@@ -38,6 +38,7 @@ MISTAKES = {
     "loader fails": r"no such disk",
     "a file": r"expected a folder, got a file",
     "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
+    "one changes": r"callback, new values: expected the same on every process",
     "other changes": r"callback, new values: expected the same on every process",
     "many": r"mesh: expected devices of this process for trials, got those of several processes. Give each process its",
     "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the .*\[0\]",
@@ -154,7 +155,9 @@ FAULTS = {
     ("kill", 0): r"coordinat|process 0 has",
     ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
     ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
+    ("stop", 0): r"process 0, which coordinates the others, has not answered for",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
+    ("exit", 1): r"process 1 failed: SystemExit: 3",
     ("end", 1): r"fit: SIGTERM ends all processes at step \d+; the same call continues from the checkpoint in 'run'",
 }
 CONTINUED = [("kill", 1), ("kill", 0), ("end", 1)]
