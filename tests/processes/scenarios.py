@@ -357,7 +357,7 @@ def non_finite(mesh, folder):
 
 def main(names, number, count, port, folder):
     if count > 1:
-        jax.distributed.initialize(f"127.0.0.1:{port}", count, number, initialization_timeout=60)
+        jax.distributed.initialize(f"127.0.0.1:{port}", count, number, initialization_timeout=240)
     mesh = jax.make_mesh((jax.device_count(),), ("data",))
     for name in names.split(","):
         print(name, time.process_time(), flush=True)

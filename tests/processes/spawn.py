@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 WORKER = Path(__file__).with_name("scenarios.py")
-LIMIT = 300  # seconds; far more than any scenario takes
+LIMIT = 600  # seconds; far more than any scenario takes
 
 
 def free_port():
@@ -25,7 +25,9 @@ class Processes:
     def __init__(self, names, folder, count=2, devices=1, **environment):
         self.folder, self.count, self.names = Path(folder), count, names
         # Compiling takes the time here, as in conftest.py.
-        settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **os.environ, "JAX_PLATFORMS": "cpu", **environment}
+        settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", **os.environ, "JAX_PLATFORMS": "cpu"}
+        # On a busy machine a process may be slow without having ended.
+        settings |= {"FNN_PROCESS_TIMEOUT": "120", **environment}
         settings["JAX_NUM_CPU_DEVICES"] = str(devices)
         port = free_port()
         self.logs = [self.folder / f"log-{number}.txt" for number in range(count)]

@@ -175,7 +175,7 @@ def unbroken(tmp_path_factory):
 @pytest.mark.parametrize(("fault", "number"), FAULTS, ids=lambda value: str(value))
 def test_a_process_that_ends_or_hangs_ends_the_other(fault, number, unbroken, tmp_path):
     """And the same call continues to the same bits."""
-    settings = {"FAULT": fault, "FAULTY": str(number), "FNN_PROCESS_TIMEOUT": "8"}
+    settings = {"FAULT": fault, "FAULTY": str(number), "FNN_PROCESS_TIMEOUT": "15"}
     with spawn.Processes(["faulty"], tmp_path, **settings) as processes:
         other = processes.running[1 - number]
         processes.wait([other])
