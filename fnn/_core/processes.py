@@ -86,11 +86,6 @@ def decided(value: int) -> int:
     return int(exchanged(value)[0, 0]) if is_together() else value
 
 
-def any_process(flag: bool) -> bool:
-    """Whether a flag is set on some process."""
-    return bool(exchanged(flag).any()) if is_together() else flag
-
-
 # --------------------------------------------------------------------------------------------------------- agreement
 def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
     """Refuse what differs between processes, from short texts by name."""

@@ -103,10 +103,14 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
         return put(native, places)
 
 
+def _spans_processes(task: Task) -> bool:
+    return task.placement is not None and task.placement.spans
+
+
 @contextlib.contextmanager
 def checking_together(where: str, task: Task) -> Iterator[None]:
     """Raise on every process of a task's mesh what one of them raises inside, where nothing may be exchanged."""
-    with together(task.placement is not None and task.placement.spans), failing_together(where):
+    with together(_spans_processes(task)), failing_together(where):
         yield
 
 
@@ -119,7 +123,7 @@ def check_mesh(where: str, task: Task, ts: TrainState) -> None:
 
 def check_same_data(where: str, task: Task, data: PyTree, **numbers: int | None) -> None:
     """Refuse arrays that differ between the processes of a task's mesh, and numbers that do."""
-    if task.placement is not None and task.placement.spans:
+    if _spans_processes(task):
         with together(True):
             check_same(where, facts_of_data(data, **numbers), ONE_DATA_SET)
 
