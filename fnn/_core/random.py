@@ -3,63 +3,127 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
-from .dtypes import at_least_float32
+from .dtypes import at_least_float32, is_key
 from .sharding import by_row, is_divided
-from .typed import jit, uint32
-from .types import Array, DType, Key, Scalar, Shape
+from .trees import is_traced
+from .typed import jit, uint32, wrap_key_data
+from .types import AnyArray, Array, DType, Key, Scalar, Shape
+
+# Threefry (Salmon et al. 2011) is written out here for two reasons. JAX's own takes three to six times as long to
+# compile, and on a CPU to run, since it loops over the rounds there; and a key whose words are on the host needs no
+# compiled program at all. Keys and numbers are those of `jax.random`, bit for bit. Keys of other kinds go to JAX.
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_Words = TypeVar("_Words", Array, NDArray[np.uint32])
+
+
+def _threefry(key: _Words, counters: _Words) -> tuple[_Words, _Words]:
+    """Threefry-2x32 with 20 rounds on the blocks ``(0, counter)``, for arrays of JAX or of NumPy."""
+    k0, k1 = key
+    schedule = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))
+    x0, x1 = (counters & np.uint32(0)) + k0, counters + k1
+    for i in range(5):
+        for rotation in _ROTATIONS[i % 2]:
+            x0 = x0 + x1
+            x1 = (x1 << np.uint32(rotation)) | (x1 >> np.uint32(32 - rotation))
+            x1 = x1 ^ x0
+        x0 = x0 + schedule[(i + 1) % 3]
+        x1 = x1 + schedule[(i + 2) % 3] + np.uint32(i + 1)
+    return x0, x1
+
+
+def _words(key: Key) -> Array | None:
+    """The two words of a threefry key; None for keys of another kind."""
+    data = jax.random.key_data(key)
+    return data if data.shape == (2,) else None
+
+
+def _on_host(value: Array | int) -> bool:
+    """Whether a value may be computed with on the host: it is not traced, and may lie on any device."""
+    return not isinstance(value, jax.Array) or not (is_traced(value) or value.committed)
+
+
+def _key_of(words: AnyArray, like: Key) -> Key:
+    """The keys of some words, of the kind of another key: typed or raw."""
+    return wrap_key_data(words, impl=jax.random.key_impl(like)) if is_key(like) else jnp.asarray(words)
+
+
+def fold_in(key: Key, data: Array | int) -> Key:
+    """`jax.random.fold_in`: a key that depends on a key and a number."""
+    words = _words(key)
+    if words is None:
+        return jax.random.fold_in(key, data)
+    if _on_host(words) and _on_host(data):
+        block = _threefry(np.asarray(words), np.asarray(data).astype(np.uint32)[None])
+        return _key_of(np.concatenate(block), key)
+    return _folded(key, data.astype(jnp.uint32) if isinstance(data, jax.Array) else jnp.uint32(data))
+
+
+@jit(inline=True)
+def _folded(key: Key, data: Array) -> Key:
+    return _key_of(jnp.stack(_threefry(jax.random.key_data(key), data)), key)
 
 
 def children(key: Key, count: int) -> Key:
     """``fold_in(key, i)`` for all i below ``count``, as one vectorized hash."""
-    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
+    words = _words(key)
+    if words is None:
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
+    return _key_of(jnp.stack(_threefry(words, jax.lax.iota(jnp.uint32, count)), axis=-1), key)
 
 
-# Op by op, each of these would be some four programs: the hash, its counters, and a slice and a reshape for a key.
-@jit(static_argnums=1, inline=True)
 def child_keys(key: Key, count: int) -> tuple[Key, ...]:
     """The keys of `children`, one by one."""
+    words = _words(key)
+    if words is not None and _on_host(words):
+        blocks = _threefry(np.asarray(words), np.arange(count, dtype=np.uint32))
+        return tuple(_key_of(block, key) for block in np.stack(blocks, axis=-1))
+    return _child_keys(key, count)
+
+
+# Op by op, this would be some four programs: the hash, its counters, and a slice and a reshape for a key.
+@jit(static_argnums=1, inline=True)
+def _child_keys(key: Key, count: int) -> tuple[Key, ...]:
     keys = children(key, count)
     return tuple(keys[i] for i in range(count))
 
 
-@jit(static_argnums=1, inline=True)
-def split(key: Key, count: int) -> tuple[Key, ...]:
-    """The keys of `jax.random.split`, one by one."""
-    return tuple(jax.random.split(key, count))
+def uniform_between(key: Key, low: Scalar, high: Scalar, shape: Shape, dtype: DType) -> Array:
+    """The numbers of ``jax.random.uniform(key, shape, dtype, low, high)``, for float32 or float64."""
+    count, words = math.prod(shape), _words(key)
+    if words is None or count > 2**32:  # positions are uint32
+        return jax.random.uniform(key, (count,), dtype, low, high).reshape(shape)
+    first, second = _threefry(words, jax.lax.iota(jnp.uint32, count))
+    # Random bits as the fraction of a number in [1, 2), whose exponent is that of 1.
+    if dtype == jnp.float32:
+        random_bits = (first ^ second) >> uint32(9)
+    else:
+        random_bits = ((first.astype(jnp.uint64) << jnp.uint64(32)) | second.astype(jnp.uint64)) >> jnp.uint64(12)
+    one = jax.lax.bitcast_convert_type(jnp.ones((), dtype), random_bits.dtype)
+    unit = jax.lax.bitcast_convert_type(random_bits | one, dtype) - 1
+    lowest, highest = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
+    # Flat until here: XLA takes up to four times as long to compile the hash over several axes.
+    return jnp.maximum(lowest, (unit * (highest - lowest) + lowest).reshape(shape))
 
 
-def draw(sampler: Callable[..., Array], key: Key, *args: Scalar, shape: Shape, dtype: DType) -> Array:
-    """``sampler(key, *args, shape, dtype)``, drawn flat and then reshaped.
-
-    The numbers are the same; XLA takes up to four times as long to compile the hash over several axes.
-    """
-    return sampler(key, *args, shape=(math.prod(shape),), dtype=dtype).reshape(shape)
+def standard_normal(key: Key, shape: Shape, dtype: DType) -> Array:
+    """The numbers of ``jax.random.normal(key, shape, dtype)``, for float32 or float64."""
+    above = np.nextafter(np.array(-1, dtype), np.array(0, dtype))
+    return jnp.asarray(math.sqrt(2), dtype) * jax.lax.erf_inv(uniform_between(key, above, 1, shape, dtype))
 
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-
-
-def _threefry(key: Array, counters: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 unrolled rounds (Salmon et al. 2011) on the blocks ``(0, counter)``.
-
-    JAX loops over the rounds on the CPU, which takes three to six times as long.
-    """
-    k0, k1 = key
-    schedule = (k0, k1, k0 ^ k1 ^ uint32(0x1BD11BDA))
-    x0, x1 = jnp.zeros_like(counters) + k0, counters + k1
-    for i in range(5):
-        for rotation in _ROTATIONS[i % 2]:
-            x0 = x0 + x1
-            x1 = (x1 << uint32(rotation)) | (x1 >> uint32(32 - rotation))
-            x1 = x1 ^ x0
-        x0 = x0 + schedule[(i + 1) % 3]
-        x1 = x1 + schedule[(i + 2) % 3] + uint32(i + 1)
-    return x0, x1
+def truncated_normal(key: Key, bound: float, shape: Shape, dtype: DType) -> Array:
+    """The numbers of ``jax.random.truncated_normal(key, -bound, bound, shape, dtype)``, for float32 or float64."""
+    root, limit = jnp.asarray(math.sqrt(2), dtype), np.array(bound, dtype)
+    mass = jax.lax.erf(limit / root)
+    inside = np.nextafter(limit, np.array(0, dtype))
+    return jnp.clip(root * jax.lax.erf_inv(uniform_between(key, -mass, mass, shape, dtype)), -inside, inside)
 
 
 # Each word of a threefry block fills a run of this many numbers, long enough for vector instructions.
@@ -71,24 +135,34 @@ def bits(key: Key, count: int) -> Array:
 
     They are both words of threefry blocks; for other kinds of keys, one draw of `jax.random.bits` each.
     """
-    data = jax.random.key_data(key)
-    if data.shape != (2,):
+    words = _words(key)
+    if words is None:
         return jax.vmap(lambda one: jax.random.bits(one, (), jnp.uint32))(children(key, count))
-    runs = -(-count // (2 * _RUN))
-    first, second = _threefry(data, jax.lax.iota(jnp.uint32, runs * _RUN))
-    return jnp.concatenate([first.reshape(runs, _RUN), second.reshape(runs, _RUN)], axis=1).reshape(-1)[:count]
+    counters = jax.lax.iota(jnp.uint32, _blocks(count))
+    return jnp.concatenate(_runs(words, counters), axis=1).reshape(-1)[:count]
+
+
+def _blocks(count: int) -> int:
+    """The number of blocks for so many numbers, in whole runs."""
+    return -(-count // (2 * _RUN)) * _RUN
+
+
+def _runs(words: _Words, counters: _Words) -> tuple[_Words, _Words]:
+    """The first and the second words of the blocks, (runs, 128) each."""
+    first, second = _threefry(words, counters)
+    return first.reshape(-1, _RUN), second.reshape(-1, _RUN)
 
 
 def _shaped_bits(key: Key, shape: Shape) -> Array:
     """`bits` in a shape. Where rows are divided over devices, each device computes those of its rows alone."""
-    data = jax.random.key_data(key)
-    if not is_divided() or data.shape != (2,) or not shape or math.prod(shape) > 2**32:  # positions are uint32
+    words = _words(key)
+    if not is_divided() or words is None or not shape or math.prod(shape) > 2**32:  # positions are uint32
         return bits(key, math.prod(shape)).reshape(shape)
     place = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
         place += jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * uint32(math.prod(shape[axis + 1 :]))
     run, within = place // (2 * _RUN), place % (2 * _RUN)
-    first, second = _threefry(data, by_row(run * _RUN + within % _RUN))
+    first, second = _threefry(words, by_row(run * _RUN + within % _RUN))
     return jnp.where(within < _RUN, first, second)
 
 
@@ -127,6 +201,17 @@ def permutation(key: Key, size: int) -> Array:
     turns shifts one half of each number by a hash of the other half (Luby and Rackoff 1988). It computes every element
     independently and takes a twentieth of the time of a sort on a CPU.
     """
+    words = _words(key)
+    if size <= _SORTED and words is not None and _on_host(words):
+        runs = _runs(np.asarray(words), np.arange(_blocks(size), dtype=np.uint32))
+        numbers = np.concatenate(runs, axis=1).reshape(-1)[:size]
+        order: Array = jax.device_put(np.argsort(numbers, kind="stable").astype(np.int32))  # compiles nothing
+        return order
+    return _permutation(key, size)
+
+
+@jit(static_argnums=1, inline=True)
+def _permutation(key: Key, size: int) -> Array:
     if size <= _SORTED:
         return jax.lax.sort((bits(key, size), jax.lax.iota(jnp.int32, size)), num_keys=1)[1]
     # Numbers are pairs (high, low) in base `width`, with few more pairs than numbers, so that few are redrawn.

@@ -99,6 +99,7 @@ make_user_context: _MakeUserContext = jax.make_user_context
 partition_spec: Callable[..., PartitionSpec] = PartitionSpec
 finfo: Callable[[DType], np.finfo[np.floating]] = jnp.finfo
 uint32: Callable[[int], Array] = jnp.uint32
+wrap_key_data: Callable[..., Array] = jax.random.wrap_key_data
 block_until_ready: _Same = jax.block_until_ready
 device_put: _Placed = jax.device_put
 with_sharding_constraint: _Placed = jax.lax.with_sharding_constraint

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count
 from .._core.described import described, in_words
 from .._core.errors import counted, describe, fail, noted
-from .._core.random import child_keys, children
+from .._core.random import child_keys, children, fold_in
 from .._core.trees import shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
@@ -46,7 +46,7 @@ def Sequential(*layers: Layer, name: str = "sequential") -> Layer:
 
     Parameters and state are dicts by layer name. Repeated names are numbered as in Keras ("dense", "dense_1", ...),
     and layers without parameters have no entry. `jax.eval_shape` gives each layer's input shape from the one before,
-    and layer ``i`` receives ``jax.random.fold_in(key, i)``.
+    and layer ``i`` receives ``fold_in(key, i)``.
 
     Args:
       *layers: layers of the library or custom ones. A single list or tuple of layers is accepted too.
@@ -214,14 +214,14 @@ def Residual(*layers: Layer, shortcut: Layer | None = None, name: str = "residua
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         out = {}
         for i, (part, layer) in enumerate(parts.items()):
-            out[part] = init_inside(part, f"{name} {part}", layer, jax.random.fold_in(key, i), x)
+            out[part] = init_inside(part, f"{name} {part}", layer, fold_in(key, i), x)
         params, state = ({part: made[i] for part, made in out.items()} for i in range(2))
         return _without_empty(params), _without_empty(state)
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         outputs, new_state = {"shortcut": x}, {}
         for i, (part, layer) in enumerate(parts.items()):
-            part_key = None if key is None else jax.random.fold_in(key, i)
+            part_key = None if key is None else fold_in(key, i)
             p, s = params.get(part, {}), state.get(part, {})
             outputs[part], new_state[part] = call(part, f"{name} {part}", layer, p, s, x, key=part_key, train=train)
         return _add_outputs(name, outputs["body"], outputs["shortcut"], other), _without_empty(new_state)
@@ -250,7 +250,7 @@ def Repeated(layer: Layer, n: int, *, name: str = "repeated") -> Layer:
     """``n`` copies of a layer in order, each with separate parameters, as one ``jax.lax.scan``.
 
     Compile time does not grow with ``n``. The parameters and the state are those of the layer, stacked along a new
-    first axis (n, ...). Copy ``i`` receives ``jax.random.fold_in(key, i)``, so that `init` and dropout differ.
+    first axis (n, ...). Copy ``i`` receives ``fold_in(key, i)``, so that `init` and dropout differ.
 
     `fnn.summary` lists the layers inside once, with the parameters of all copies. Values inside the loop do not exist
     outside it: `fnn.outputs` and `fnn.layer_report` see the output of the last copy alone.

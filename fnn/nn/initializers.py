@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,7 +18,7 @@ from .._core.checks import check_accepts, check_range, is_concrete, real_numbers
 from .._core.described import DescribedFunction, described
 from .._core.dtypes import at_least_float32
 from .._core.errors import fail, shape_text
-from .._core.random import draw
+from .._core.random import standard_normal, truncated_normal, uniform_between
 from .._core.trees import filled
 from .._core.typed import jit
 from .._core.types import Array, DType, Key, Scalar, Shape
@@ -88,13 +86,13 @@ def normal(mean: Scalar = 0.0, stddev: Scalar = 0.05) -> Initializer:
 # Compiled for each shape, so that equal shapes share a program, in one model and across models.
 @jit(static_argnums=(3, 4))
 def _uniform(key: Key, low: Array, high: Array, shape: Shape, dtype: DType) -> Array:
-    drawn = draw(jax.random.uniform, key, shape=shape, dtype=at_least_float32(dtype))
+    drawn = uniform_between(key, 0, 1, shape, at_least_float32(dtype))
     return (low + (high - low) * drawn).astype(dtype)
 
 
 @jit(static_argnums=(3, 4))
 def _normal(key: Key, mean: Array, stddev: Array, shape: Shape, dtype: DType) -> Array:
-    drawn = draw(jax.random.normal, key, shape=shape, dtype=at_least_float32(dtype))
+    drawn = standard_normal(key, shape, at_least_float32(dtype))
     return (mean + stddev * drawn).astype(dtype)
 
 
@@ -120,11 +118,10 @@ def _variance_scaling(
     fan = max(1.0, {"in": fan_in, "avg": (fan_in + fan_out) / 2}[mode])
     if distribution == "uniform":
         limit = math.sqrt(3.0 * scale / fan)
-        sampler = partial(jax.random.uniform, minval=-limit, maxval=limit)
-        return draw(sampler, key, shape=shape, dtype=work).astype(dtype)
+        return uniform_between(key, -limit, limit, shape, work).astype(dtype)
     # 0.87962566 is the standard deviation of a standard normal truncated to [-2, 2].
     stddev = math.sqrt(scale / fan) / 0.87962566103423978
-    drawn = draw(jax.random.truncated_normal, key, -2.0, 2.0, shape=shape, dtype=work)
+    drawn = truncated_normal(key, 2.0, shape, work)
     return (jnp.asarray(stddev, work) * drawn).astype(dtype)
 
 
@@ -173,7 +170,7 @@ def _orthogonal(key: Key, shape: Shape, dtype: DType) -> Array:
     rows, columns = math.prod(shape[:-1]), shape[-1]
     # QR exists for float32 and float64 only.
     work = at_least_float32(dtype)
-    gaussian = draw(jax.random.normal, key, shape=(max(rows, columns), min(rows, columns)), dtype=work)
+    gaussian = standard_normal(key, (max(rows, columns), min(rows, columns)), work)
     q, r = jnp.linalg.qr(gaussian)
     # The sign of r's diagonal makes the distribution uniform over the orthogonal matrices (Mezzadri 2007).
     q = q * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(work)[None]

@@ -17,7 +17,7 @@ from .._core.dtypes import is_float, is_key, sum_of
 from .._core.errors import describe, fail
 from .._core.flags import check_flags
 from .._core.inputs import leaves, with_shapes
-from .._core.random import split
+from .._core.random import child_keys
 from .._core.trees import at, changed_at, shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, ArraySpec, DType, Key, PyTree, Shape
@@ -239,6 +239,6 @@ def get_initializers(**initializers: str | Initializer) -> dict[str, Any]:
 def initialize(key: Key, dtype: DType, **parameters: tuple[str | Initializer, Shape] | None) -> dict[str, Array]:
     """Parameters by name, each from its own initializer, shape and key; None leaves one out."""
     # One key per name, absent ones too, so that `use_bias` does not change the kernel.
-    keys = dict(zip(parameters, split(key, len(parameters)), strict=True))
+    keys = dict(zip(parameters, child_keys(key, len(parameters)), strict=True))
     given = {name: parameter for name, parameter in parameters.items() if parameter is not None}
     return {name: get_initializer(make)(keys[name], shape, dtype) for name, (make, shape) in given.items()}

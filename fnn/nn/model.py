@@ -19,6 +19,7 @@ from .._core.context import setting
 from .._core.described import described, in_words, is_constructor, unshared, unwrapped, written
 from .._core.errors import InputError, describe, fail, hinted, kind_of, listed, located
 from .._core.jaxprs import trace_state
+from .._core.random import fold_in
 from .._core.reading import last_place, lines_around, reading
 from .._core.trees import joined_path, shape_of, zeros
 from .._core.types import Key, PyTree
@@ -195,7 +196,7 @@ class _Evaluation:
         if self.key is None:
             return None
         key = _child(self.key, path)
-        return key if count is None else jax.random.fold_in(key, count)
+        return key if count is None else fold_in(key, count)
 
     def params_of(self, path: Path) -> PyTree:
         """The parameters of a layer."""
@@ -427,7 +428,7 @@ def _swapped(network: _Network, error: Exception) -> str:
 
 def _child(key: Key, path: Path) -> Key:
     """The key of a layer, which depends on its path alone; that of ``forward`` has the empty path."""
-    return jax.random.fold_in(key, zlib.crc32(joined_path(path).encode()))
+    return fold_in(key, zlib.crc32(joined_path(path).encode()))
 
 
 def _in_layer(path: Path) -> str:

@@ -19,7 +19,7 @@ from .._core.described import described
 from .._core.dtypes import spread
 from .._core.errors import describe, fail
 from .._core.flags import flagged
-from .._core.random import split
+from .._core.random import child_keys
 from .._core.trees import shape_of
 from .._core.types import Array, DType, Key, Params, PyTree, Scalar, State
 from .attention import Implementation, attention, check_mask, known_implementation, where_to_look
@@ -93,7 +93,7 @@ def multi_head_attention_init(
         name: initialize(
             part_key, dtype, kernel=(kernel_initializer, kernel), bias=(bias_initializer, bias) if use_bias else None
         )
-        for part_key, (name, (kernel, bias)) in zip(split(key, 4), shapes.items(), strict=True)
+        for part_key, (name, (kernel, bias)) in zip(child_keys(key, 4), shapes.items(), strict=True)
     }
 
 

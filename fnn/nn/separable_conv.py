@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from .._core.checks import check_count, leaf
 from .._core.described import described
 from .._core.flags import flagged
-from .._core.random import split
+from .._core.random import child_keys
 from .._core.types import Array, DType, Key
 from .activations import ActivationLike
 from .conv import conv, conv_layer, depthwise_conv, depthwise_conv_init
@@ -42,7 +42,7 @@ def separable_conv_init(
     (filters,). Errors as in `conv_init`.
     """
     check_count("separable_conv_init", "filters", filters)
-    depthwise_key, pointwise_key = split(key, 2)
+    depthwise_key, pointwise_key = child_keys(key, 2)
     depthwise = depthwise_conv_init(
         depthwise_key,
         in_features,

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key
 from .._core.errors import counted, fail
 from .._core.flags import check_flags
-from .._core.random import permutation
+from .._core.random import fold_in, permutation
 from .._core.sharding import by_row, placing
 from .._core.trees import zeros
 from .._core.typed import jit
@@ -30,7 +30,6 @@ from .totals import Logs, Totals, merge, results, total_shapes
 _ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 and never reach it
 
 
-@jit(static_argnames=("size", "shuffle"))
 def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Array | None = None) -> Array:
     """The order in which an epoch that starts at ``ts`` visits the rows.
 
@@ -54,7 +53,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     if order_key is None:
-        order_key = jax.random.fold_in(jax.random.fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
+        order_key = fold_in(fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
     return permutation(order_key, size)
 
 

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
+from .._core.random import fold_in
 from .._core.trees import zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
@@ -56,7 +57,7 @@ def run(
       data: ``(x, y)`` or ``(x, y, sample_weight)``; see `train_epoch`.
       epochs: passes over the data; default 1.
       batch_size, shuffle, drop_remainder: see `train_epoch`.
-      order_key: as in `train_epoch`; epoch ``i`` of this call has the order of ``jax.random.fold_in(order_key, i)``.
+      order_key: as in `train_epoch`; epoch ``i`` of this call has the order of ``fold_in(order_key, i)``.
       validation_data: like ``data``; measured after every epoch, with training mode off.
       callbacks: those of `early_stopping` and `reduce_on_plateau`, which become part of the program. Under `many` or
         ``jax.vmap`` each member stops on its own.
@@ -145,7 +146,7 @@ def _run(
 
     def body(ts: TrainState, i: Array) -> tuple[TrainState, dict[str, Array]]:
         # The number of the epoch is the same for all members of a vmap, so they share the order.
-        key = None if order_key is None else jax.random.fold_in(order_key, i)
+        key = None if order_key is None else fold_in(order_key, i)
         ts, totals = epoch(task, ts, data, batch_size, shuffle, drop_remainder, key, remat=remat)
         logs = results(task, totals)
         if validation_data is not None:

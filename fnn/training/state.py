@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from .._core.checks import check_key, is_concrete, renamed
 from .._core.errors import counted, fail, kind_of, noted
-from .._core.random import split
+from .._core.random import child_keys
 from .._core.trees import copied
 from .._core.types import Array, PyTree
 from .._names import missing_attribute
@@ -108,7 +108,7 @@ def init(task: Task, key: Array | None = None, x: PyTree = None) -> TrainState:
         fail("init", expected="a PRNG key and an example input after the task", got=got, hint=hint)
     check_key("init", key)
     x = example_of("init", x)
-    init_key, train_key = split(key, 2)
+    init_key, train_key = child_keys(key, 2)
     with noted(f"model {task.model.name!r}", innermost=True):
         params, state = pair_of("init", "params, state", task.network.init(init_key, x))
     check_output(task, params, state, x)

@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from .._core.dtypes import widened
+from .._core.random import fold_in
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
 from .._core.typed import jit
@@ -37,7 +38,7 @@ from .totals import Logs, Totals, measure, penalties_of, results
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[PyTree, PyTree, Totals]:
     """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
     batch = neutralize_zero_weights(task.model, divided(task, batch))
-    key = jax.random.fold_in(ts.key, ts.step)
+    key = fold_in(ts.key, ts.step)
     scale = loss_scale_of(ts.opt_state)
 
     def loss_fn(params: PyTree) -> tuple[Array, tuple[PyTree, Totals]]:

@@ -16,6 +16,7 @@ from .._core.checks import check_count, check_key
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, on_device
+from .._core.random import children, fold_in
 from .._core.sharding import on_every_device, parse_trial_devices
 from .._core.tables import column_widths, table_line
 from .._core.trees import all_finite, is_traced, paths, resized, rows_at, shape_of
@@ -277,7 +278,7 @@ def ensemble(
     With the loss "gaussian_nll" they form a deep ensemble (Lakshminarayanan, Pritzel and Blundell 2017,
     arXiv:1612.01474), whose predictions have intervals.
 
-    Member ``i`` is ``run(task, init(task, jax.random.fold_in(key, i), x[:1]), data, ...)``, whatever the number of
+    Member ``i`` is ``run(task, init(task, fold_in(key, i), x[:1]), data, ...)``, whatever the number of
     members: its parameters, dropout and order of rows depend only on its own key.
 
     Args:
@@ -381,16 +382,16 @@ def _train(
     task: Task, how: _How, options: tuple[tuple[str, Any], ...], key: Key, data: Batch, validation_data: Batch | None
 ) -> tuple[TrainState, dict[str, Array], Array | None]:
     """States, history and rows of all members; ``options`` are arguments of `run`."""
-    size, order_key = rows_of(data), jax.random.fold_in(key, jnp.uint32(_ORDER)) if how.same_order else None
+    size, order_key = rows_of(data), fold_in(key, jnp.uint32(_ORDER)) if how.same_order else None
 
     def member(key: Key) -> tuple[TrainState, dict[str, Array], Array | None]:
         own, rows = data, None
         if how.bootstrap:
-            rows = jax.random.randint(jax.random.fold_in(key, jnp.uint32(_ROWS)), (size,), 0, size, jnp.int32)
+            rows = jax.random.randint(fold_in(key, jnp.uint32(_ROWS)), (size,), 0, size, jnp.int32)
             own = take(data, rows)
         ts = init(task, key, resized(data.x, 1))
         ts, history = run(task, ts, own, validation_data=validation_data, order_key=order_key, **dict(options))
         return ts, history, rows
 
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(how.members, dtype=jnp.uint32))
+    keys = children(key, how.members)
     return many(member, at_once=how.at_once, mesh=how.mesh)(keys)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ..._core.checks import leaf, lookup
 from ..._core.described import described, in_words
 from ..._core.errors import describe, fail
+from ..._core.random import fold_in
 from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
 from ..layer import Layer, Output, call_hint, penalties_inside
@@ -81,14 +82,14 @@ def Bidirectional(
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         made = {}
         for i, (part, one) in enumerate(layers.items()):
-            made[part] = init_inside(part, f"{name} {part}", one, jax.random.fold_in(key, i), shape_of(x))
+            made[part] = init_inside(part, f"{name} {part}", one, fold_in(key, i), shape_of(x))
         return {p: params for p, (params, _) in made.items()}, {p: state for p, (_, state) in made.items() if state}
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         _, mask = sequence_of(name, x)
         outputs, carries, new_state = [], [], {}
         for i, (part, one) in enumerate(layers.items()):
-            part_key = None if key is None else jax.random.fold_in(key, i)
+            part_key = None if key is None else fold_in(key, i)
             part_x = x if part == "forward" else jax.tree.map(lambda a: jnp.flip(a, 1), x)
             p, s = leaf(name, params, part), state.get(part, {})
             y, s = call(part, f"{name} {part}", one, p, s, part_x, key=part_key, train=train)
