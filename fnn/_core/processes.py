@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -58,27 +59,62 @@ def is_first() -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------- messages
-def exchanged(*values: int) -> np.ndarray:
-    """Some numbers below 2^31 of every process, a row for each."""
-    own = np.asarray(values, np.int32)
-    if not is_together():
-        return own[None]
-    from jax.experimental import multihost_utils
+# Messages go through the key-value store of `jax.distributed`, not through the devices: these compute everything in
+# turn, so a message would wait for the running step, and the next step for the message. Batches are therefore read and
+# agreed on while the devices compute, without a second thread that would start collective operations in another order.
+_FOLDER = "fnn/messages"
+_ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is noticed
+_numbers = itertools.count()
 
-    return np.asarray(multihost_utils.process_allgather(own))
+
+def store() -> Any:
+    """The key-value store of `jax.distributed`, for which JAX has no public name; None where this JAX has none."""
+    try:
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError):
+        return None
 
 
 def texts(own: str) -> list[str]:
     """A text of every process."""
     if not is_together():
         return [own]
+    client, number = store(), next(_numbers)
+    if client is None:
+        return _texts_by_devices(own)
+    names = [f"{_FOLDER}/{number}/{process}" for process in range(jax.process_count())]
+    client.key_value_set(names[jax.process_index()], own)
+    while True:
+        found = dict(client.key_value_dir_get(f"{_FOLDER}/{number}/"))
+        missing = [name for name in names if name not in found]
+        if not missing:
+            break
+        try:
+            client.blocking_key_value_get(missing[0], _ROUND)
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+    if is_first() and number:  # all have read the messages before, since all have written these
+        client.key_value_delete(f"{_FOLDER}/{number - 1}/")
+    return [found[name] for name in names]
+
+
+def _texts_by_devices(own: str) -> list[str]:
+    """The same with collective operations."""
     from jax.experimental import multihost_utils
 
     data = own.encode()
-    length = int(exchanged(len(data)).max())
+    length = int(np.max(multihost_utils.process_allgather(np.int32(len(data)))))
     width = max(64, 1 << (length - 1).bit_length())  # few widths, since each compiles a program
     rows = np.asarray(multihost_utils.process_allgather(np.frombuffer(data.ljust(width, b"\0"), np.uint8)))
     return [row.tobytes().rstrip(b"\0").decode() for row in rows]
+
+
+def exchanged(*values: int) -> np.ndarray:
+    """Some integers of every process, a row for each."""
+    return np.array([json.loads(text) for text in texts(json.dumps(list(map(int, values))))])
 
 
 def decided(value: int) -> int:
@@ -91,9 +127,7 @@ def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
     """Refuse what differs between processes, from short texts by name."""
     if not is_together():
         return
-    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).digest()
-    rows = exchanged(*np.frombuffer(digest, np.int32))
-    if (rows == rows[0]).all():
+    if len(set(texts(hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()))) == 1:
         return
     everyone = [json.loads(text) for text in texts(json.dumps(facts))]
     for name in everyone[0]:

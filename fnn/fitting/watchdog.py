@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 
 from .._core.errors import fail
-from .._core.processes import is_first, is_together
+from .._core.processes import is_first, is_together, store
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
@@ -166,12 +166,12 @@ _current: ContextVar[Watchdog | None] = ContextVar("_current", default=None)
 @contextlib.contextmanager
 def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     """Watch the other processes, if there are any; ``folder`` has the checkpoints."""
-    store = _store() if is_together() else None
-    if store is None:
+    client = store() if is_together() else None
+    if client is None:
         yield
         return
     advice = "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
-    dog = Watchdog(store, _limit(), advice)
+    dog = Watchdog(client, _limit(), advice)
     token = _current.set(dog)
     dog.start()
     try:
@@ -240,12 +240,3 @@ def _limit() -> float:
         fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
     return limit
 
-
-def _store() -> Any:
-    """The key-value store of `jax.distributed`, for which JAX has no public name; None where this JAX has none."""
-    try:
-        from jax._src import distributed
-
-        return distributed.global_state.client
-    except (ImportError, AttributeError):
-        return None

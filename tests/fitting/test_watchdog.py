@@ -276,7 +276,7 @@ class Store:
 @pytest.fixture
 def store(monkeypatch):
     store = Store()
-    monkeypatch.setattr(watchdog, "_store", lambda: store)
+    monkeypatch.setattr(watchdog, "store", lambda: store)
     monkeypatch.setattr(watchdog, "is_together", lambda: True)
     return store
 
