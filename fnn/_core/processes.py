@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import jax
 import numpy as np
@@ -64,7 +65,18 @@ def is_first() -> bool:
 # agreed on while the devices compute, without a second thread that would start collective operations in another order.
 _FOLDER = "fnn/messages"
 _ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is noticed
-_numbers = itertools.count()
+
+
+class Messages:
+    """Those of this process.
+
+    Attributes:
+      sent: their number, the same on every process.
+      waits_since: when it began to wait for those of the others; infinity if it does not.
+    """
+
+    sent = 0
+    waits_since = math.inf
 
 
 def store() -> Any:
@@ -81,9 +93,15 @@ def texts(own: str) -> list[str]:
     """A text of every process."""
     if not is_together():
         return [own]
-    client, number = store(), next(_numbers)
-    if client is None:
-        return _texts_by_devices(own)
+    client, number = store(), Messages.sent
+    Messages.sent, Messages.waits_since = number + 1, time.monotonic()
+    try:
+        return _texts_by_devices(own) if client is None else _texts_by_store(client, number, own)
+    finally:
+        Messages.waits_since = math.inf
+
+
+def _texts_by_store(client: Any, number: int, own: str) -> list[str]:
     names = [f"{_FOLDER}/{number}/{process}" for process in range(jax.process_count())]
     client.key_value_set(names[jax.process_index()], own)
     while True:
@@ -123,35 +141,41 @@ def decided(value: int) -> int:
 
 
 # --------------------------------------------------------------------------------------------------------- agreement
-def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
-    """Refuse what differs between processes, from short texts by name."""
+@contextlib.contextmanager
+def agreeing(where: str, hints: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Raise on every process what one of them raises inside, where nothing may be exchanged.
+
+    Then refuse what differs between processes, of short texts by name, which belong into the dict. ``hints`` say what
+    to do, by the first word of such a name.
+    """
+    facts: dict[str, str] = {}
+    try:
+        yield facts
+    except Exception as error:
+        if is_together():
+            texts(json.dumps([f"{type(error).__name__}: {error}", ""]))
+        raise
     if not is_together():
         return
-    if len(set(texts(hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()))) == 1:
-        return
-    everyone = [json.loads(text) for text in texts(json.dumps(facts))]
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+    said = [json.loads(text) for text in texts(json.dumps(["", digest]))]
+    for number, (problem, _) in enumerate(said):
+        if problem:
+            raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
+    if any(theirs != digest for _, theirs in said):
+        _refuse(where, [json.loads(text) for text in texts(json.dumps(facts))], hints or {})
+
+
+def _refuse(where: str, everyone: list[dict[str, str]], hints: Mapping[str, str]) -> NoReturn:
+    """Name the first fact that differs between processes."""
     for name in everyone[0]:
         for number, theirs in enumerate(everyone):
             if theirs.get(name) != everyone[0][name]:
                 got = f"{everyone[0][name]} on process 0 and {theirs.get(name)} on process {number}"
-                fail(", ".join(filter(None, (where, name))), expected="the same on every process", got=got, hint=hint)
+                hint = hints.get(name.partition(",")[0], "")
+                fail(f"{where}, {name}", expected="the same on every process", got=got, hint=hint)
     got = f"{sorted(everyone[0])} on process 0 and others elsewhere"
     fail(where, expected="the same call on every process", got=got)
-
-
-@contextlib.contextmanager
-def failing_together(where: str) -> Iterator[None]:
-    """Raise on every process if one of them raises inside, where nothing may be exchanged."""
-    try:
-        yield
-    except Exception as error:
-        if is_together():
-            texts(f"{type(error).__name__}: {error}")
-        raise
-    if is_together():
-        for number, problem in enumerate(texts("")):
-            if problem:
-                raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
 
 
 def by_first(act: Callable[[], T]) -> T:

@@ -15,7 +15,7 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import counted, describe, fail
 from .._core.fingerprint import fingerprint
-from .._core.processes import check_same, exchanged, is_first, is_together, spans
+from .._core.processes import agreeing, exchanged, is_first, is_together, spans
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
@@ -286,8 +286,9 @@ def _warn_once(history: History, guarded: bool) -> None:
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
     if is_together():  # all compare, also a process whose callback changed nothing
-        own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
-        check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
+        with agreeing("callback", {"new values": "The state is the same on every process."}) as facts:
+            own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
+            facts["new values"] = fingerprint(own)
         ts = on_devices(task, ts)
     return on_devices(task, copied(ts))
 

@@ -8,7 +8,6 @@ store, and a call waits for as long as that process is stopped, so another threa
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -24,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 
 from .._core.errors import fail
-from .._core.processes import is_first, is_together, store
+from .._core.processes import Messages, is_first, is_together, store
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
@@ -32,7 +31,6 @@ _GRACE = 5.0
 # Times the limit that the others wait while a process reads or writes files, or does something else before `fit`.
 _PATIENCE = 10
 _FINISHED = "finished"
-_numbers = itertools.count()
 
 
 class AgreedExit(SystemExit):
@@ -57,7 +55,7 @@ class Watchdog:
     def __init__(self, store: Any, limit: float, advice: str) -> None:
         self.store, self.limit, self.advice = store, limit, advice
         self.own, self.count = jax.process_index(), jax.process_count()
-        self.folder = f"fnn/fit/{next(_numbers)}"
+        self.folder = f"fnn/signs/{Messages.sent}"
         self.place = Place("", time.monotonic())
         self.failure = ""  # of a collective operation, which another process may have caused
         self.last: tuple[str, str] | None = None  # the last state to publish, with its text
@@ -239,4 +237,3 @@ def _limit() -> float:
     if not 1 <= limit < math.inf:
         fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
     return limit
-

@@ -225,7 +225,7 @@ def message_of(call):
 
 
 FEW = (
-    *("rows", "steps", "nan in predict", "seed", "lengths", "early end"),
+    *("rows", "steps", "nan in predict", "seed", "rules again", "mesh again", "lengths", "early end"),
     *("nan in a stream", "a file", "changes", "one changes", "some processes"),
 )
 
@@ -264,6 +264,9 @@ def mistakes(mesh, folder, which=None):
         "nan in evaluate": lambda: fnn.evaluate(TASK, state(), (missing if number else X, Y), mesh=mesh),
         "nan, divided": lambda: fit((missing if number else X, Y), shard="fsdp", checkpoint=f"{folder}/two", **own),
         "seed": lambda: fit(seed=number, **own),
+        "rules again": lambda: again(mesh, mesh, {"dense/kernel": P(None, "data")} if number else None),
+        "mesh again": lambda: again(mesh, jax.sharding.Mesh(mesh.devices[:: 1 - 2 * number], ("data",))),
+        "axes again": lambda: again(mesh, jax.make_mesh((jax.device_count(),), ("batch" if number else "data",))),
         "epochs": lambda: fit(**{**own, "epochs": 1 + number}),
         "checkpoint": lambda: fit(checkpoint=f"{folder}/one" if number else None, **own),
         "lengths": lambda: fit(list(shares())[number:], batch_size=None, **own),
@@ -284,6 +287,12 @@ def mistakes(mesh, folder, which=None):
 
 def steps(rows, mesh):
     return fnn.train_step(TASK, state(), (X[:rows], Y[:rows]), mesh=mesh)
+
+
+def again(mesh, other, shard=None):
+    """A second training, of a state that lies on the devices already."""
+    ts, _ = fit(mesh=mesh)
+    return fnn.fit(TASK, ts, (X, Y), verbose=0, mesh=other, shard=shard)
 
 
 def trained(mesh):

@@ -1,7 +1,5 @@
 """The messages between processes, with a store in place of that of `jax.distributed`."""
 
-import itertools
-
 import jax
 import numpy as np
 import pytest
@@ -36,7 +34,7 @@ class Store:
 @pytest.fixture
 def two(monkeypatch):
     """Process 0 of two; the function sets its store."""
-    monkeypatch.setattr(processes, "_numbers", itertools.count())
+    monkeypatch.setattr(processes.Messages, "sent", 0)
     monkeypatch.setattr(jax, "process_count", lambda: 2)
     with processes.together(True):
         yield lambda store: monkeypatch.setattr(processes, "store", lambda: store)
@@ -48,6 +46,7 @@ def test_a_process_waits_for_the_others_and_removes_what_all_have_read(two):
     assert processes.exchanged(1, True).tolist() == [[1, 1], [3, 4]]
     assert processes.texts("") == ["", "late"]
     assert store.waits == 4
+    assert processes.Messages.sent == 2
     assert sorted(store.entries) == ["fnn/messages/1/0", "fnn/messages/1/1"]
 
 
