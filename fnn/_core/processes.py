@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -68,15 +67,13 @@ _ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is n
 
 
 class Messages:
-    """Those of this process.
-
-    Attributes:
-      sent: their number, the same on every process.
-      waits_since: when it began to wait for those of the others; infinity if it does not.
-    """
+    """Those of this process; ``sent`` is their number, the same on every process."""
 
     sent = 0
-    waits_since = math.inf
+
+
+waiting: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("waiting", default=contextlib.nullcontext)
+"""What surrounds a wait for the messages of the others, for a watch over them."""
 
 
 def store() -> Any:
@@ -94,11 +91,9 @@ def texts(own: str) -> list[str]:
     if not is_together():
         return [own]
     client, number = store(), Messages.sent
-    Messages.sent, Messages.waits_since = number + 1, time.monotonic()
-    try:
+    Messages.sent = number + 1
+    with waiting.get()():
         return _texts_by_devices(own) if client is None else _texts_by_store(client, number, own)
-    finally:
-        Messages.waits_since = math.inf
 
 
 def _texts_by_store(client: Any, number: int, own: str) -> list[str]:

@@ -35,6 +35,7 @@ from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
 from .progress import Scores, as_floats
 from .shares import in_step
+from .watchdog import busy, computing, watching
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
 _merge = jit(merge, static_argnums=0)
@@ -85,11 +86,13 @@ def measure_data(
     A stream that is not ``counted`` is read to its end.
     """
     task = inputs.with_nan_row_metric(task)
+    computing("evaluation")
     if isinstance(data, (Batch, InBatches)):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
         totals = None
         for batch, size in _batches(task, ts, data, batch_size, counted):
+            computing("evaluation")
             part = _measure_all(task, ts.params, ts.state, batch, size)
             totals = part if totals is None else _merge(task, totals, part)
     assert totals is not None  # `batches` refuses an empty stream
@@ -161,9 +164,9 @@ def evaluate(
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    with placed("evaluate", task, ts, mesh, shard) as (task, ts):
+    with placed("evaluate", task, ts, mesh, shard) as (task, ts), watching("evaluate"):
         check_mesh("evaluate", task, ts)
-        with agreeing("evaluate", DATA_HINTS) as facts:
+        with agreeing("evaluate", DATA_HINTS) as facts, busy("checking its data"):
             parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
             arrays = {}
             if isinstance(parsed, Batch):
@@ -205,7 +208,7 @@ def predict(
     """
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
-    with placed("predict", task, ts, mesh, shard) as (task, ts):
+    with placed("predict", task, ts, mesh, shard) as (task, ts), watching("predict"):
         check_mesh("predict", task, ts)
         return _predicted(task, ts, x, int(batch_size))
 
@@ -226,7 +229,7 @@ def _predicted(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> PyTree
             inputs.check_finite(part, "x", i * rows)
         parts = [_predicted(task, ts, part, batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    with agreeing("predict", DATA_HINTS) as facts:
+    with agreeing("predict", DATA_HINTS) as facts, busy("checking its data"):
         try:
             size = size_of(x, "x")
             check_input(task, ts, x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 
 from jax.sharding import Mesh
@@ -167,7 +168,7 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
     ).checked()
-    with placed("fit", task, ts, mesh, shard) as (task, ts), watching(options.checkpoint):
+    with placed("fit", task, ts, mesh, shard) as (task, ts), watching("fit", _advice(options)):
         with agreeing("fit", DATA_HINTS) as facts, busy("checking its data"):
             plan = make_plan(task, ts, data, options)
             facts |= plan.facts
@@ -175,3 +176,9 @@ def fit(
             with busy_for_all("opening the checkpoint folder"):
                 stack.enter_context(plan.opened())
             return FitLoop(plan, interrupted).run(ts)
+
+
+def _advice(options: Options) -> str:
+    """What a process says at last if another one ends."""
+    folder = options.checkpoint
+    return "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."

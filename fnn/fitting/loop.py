@@ -34,7 +34,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
-from .watchdog import AgreedExit, busy_for_all, inside
+from .watchdog import AgreedExit, busy_for_all, computing, inside
 
 
 class FitLoop:
@@ -190,6 +190,7 @@ class FitLoop:
         if data is None:
             return {}
         values, nan_rows = measure_data(self.plan.task, ts, data, self.options.eval_batch_size)
+        computing("training")
         # A loss that is not finite has its own warning.
         if math.isfinite(values["loss"]) and not self.warned_of_nan:
             self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
@@ -208,10 +209,12 @@ class FitLoop:
         made, shown, refreshed = position.made, done, time.perf_counter()
         updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=within)
         changed, stopped = None, False
+        computing("training")
         with contextlib.closing(updates):
             while not stopped and (update := _next(updates, changed)) is not None:
                 ts, totals, logs = update.ts, update.totals, update.logs
                 done, made, now = done + update.steps, made + update.steps, time.perf_counter()
+                computing("training")
                 changed, stopped = self._after_steps(first_step + done, made, update)
                 ts = changed or ts
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
