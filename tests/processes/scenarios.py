@@ -182,6 +182,19 @@ def checkpoints(mesh, folder, shard=None):
 
 
 @scenario
+def moved(mesh, folder):
+    """A training that another number of processes may continue, up to the step that the environment names."""
+
+    def stop(step, logs):
+        if step == int(os.environ["UNTIL"]):
+            signal.raise_signal(signal.SIGINT)
+
+    options = {"mesh": mesh, "checkpoint": os.environ["RUN"], "every": 1, "epochs": 3}
+    ts, history = fit(validation_split=0.1, callbacks=[fnn.on_batch(stop)], **options)
+    return {"step": int(ts.step), "interrupted": history.interrupted, "fit": values(history)}
+
+
+@scenario
 def sharded_checkpoints(mesh, folder):
     """The same with parameters that no process holds whole."""
     wide = task_of(4096 * 3)
@@ -344,7 +357,15 @@ def faulty(mesh, folder):
     """A training in which a process does what the environment says, at its seventh step."""
     fault = os.environ.get("FAULT")
 
+    def hanging():
+        for batch in shares():
+            yield batch
+            if jax.process_index() == int(os.environ["FAULTY"]):
+                time.sleep(10_000)
+
     def act(step, logs):
+        if step == 7 and fault == "evaluate":
+            fnn.evaluate(TASK, state(), hanging(), mesh=mesh)
         if step != 7 or not fault or jax.process_index() != int(os.environ["FAULTY"]):
             return
         if fault == "hang":
@@ -355,6 +376,8 @@ def faulty(mesh, folder):
             sys.exit(3)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "end": signal.SIGTERM}[fault])
 
+    if fault == "evaluate alone":
+        fnn.evaluate(TASK, state(), hanging(), mesh=mesh)
     os.chdir(folder)
     ts, history = fit(epochs=3, callbacks=[fnn.on_batch(act)], checkpoint="run", every=5, mesh=mesh)
     return {"fit": values(history), "state": fnn.fingerprint(ts)}

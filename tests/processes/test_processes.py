@@ -1,8 +1,10 @@
 """Several processes train as one does."""
 
 import json
+import os
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -152,11 +154,32 @@ def test_parameters_that_no_process_holds_are_gathered_into_one_file(tmp_path):
         assert each["fit"] == each["again"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_continues_a_checkpoint(before, after, tmp_path):
+    """Within the second epoch, to the losses of an unbroken training."""
+    found = []
+    for part, (count, until) in enumerate([(before, 6), (after, 0)]):
+        folder = tmp_path / str(part)
+        folder.mkdir()
+        found.append(spawn.run(["moved"], folder, count, RUN=str(tmp_path / "run"), UNTIL=str(until))["moved"])
+    with mock.patch.dict(os.environ, RUN=str(tmp_path / "unbroken"), UNTIL="0"):
+        whole = json.loads(json.dumps(scenarios.moved(None, str(tmp_path))))
+    assert len(whole["fit"]["val_loss"]) == 3
+    first, second = found
+    for each in first:
+        assert (each["step"], each["interrupted"], len(each["fit"]["loss"])) == (6, True, 1)
+    for each in second:
+        close(each, whole)
+
+
 # For each fault and the process that has it, what the other one says.
 FAULTS = {
     ("kill", 1): r"process 1 has given no sign for .*Process 0 of 2 therefore ends. .* continues from 'run'",
     ("kill", 0): r"coordinat|process 0 has",
     ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
+    ("evaluate", 1): r"fit: process 1 has been in its iterable of data for .*, while this one waits for it",
+    ("evaluate alone", 1): r"evaluate: process 1 has been in its iterable of data for .*, while this one waits for it",
     ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
     ("stop", 0): r"process 0, which coordinates the others, has not answered for",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
