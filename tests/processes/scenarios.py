@@ -18,6 +18,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
 
 import fnn
+from fnn._core.processes import Messages
 
 SCENARIOS = {}
 RNG = np.random.default_rng(0)
@@ -345,7 +346,10 @@ def agreement(mesh, folder):
     _, stopped = fit(epochs=5, callbacks=[stop], mesh=mesh)
     _, paced = fit(epochs=4, verbose=1, callbacks=[slow], mesh=mesh)
     ts, interrupted = fit(epochs=20, batch_size=24, callbacks=[fnn.on_batch(interrupt)], mesh=mesh)
+    before = Messages.sent
+    fnn.train_step(TASK, ts, (X[:24], Y[:24]), mesh=mesh)
     return {
+        "messages of a step": Messages.sent - before,
         "stopped": len(stopped["loss"]),
         "paced": len(paced["loss"]),
         "interrupted": [interrupted.interrupted, int(ts.step)],

@@ -103,6 +103,7 @@ def test_one_process_decides(pair):
     first, second = pair[1]["agreement"]
     assert first == second
     assert first["stopped"] == 1
+    assert first["messages of a step"] == 1
     assert first["paced"] == 4
     assert first["interrupted"][0]
     assert first["interrupted"][1] < 100
