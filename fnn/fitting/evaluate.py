@@ -92,8 +92,8 @@ def measure_data(
     else:
         totals = None
         for batch, size in _batches(task, ts, data, batch_size, counted):
-            computing("evaluation")
             part = _measure_all(task, ts.params, ts.state, batch, size)
+            computing("evaluation", part)
             totals = part if totals is None else _merge(task, totals, part)
     assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))

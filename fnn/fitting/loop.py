@@ -214,7 +214,7 @@ class FitLoop:
             while not stopped and (update := _next(updates, changed)) is not None:
                 ts, totals, logs = update.ts, update.totals, update.logs
                 done, made, now = done + update.steps, made + update.steps, time.perf_counter()
-                computing("training")
+                computing("training", logs)
                 changed, stopped = self._after_steps(first_step + done, made, update)
                 ts = changed or ts
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.

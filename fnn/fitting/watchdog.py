@@ -24,6 +24,8 @@ import jax
 
 from .._core.errors import fail
 from .._core.processes import Messages, is_first, is_together, store, waiting
+from .._core.typed import block_until_ready
+from .._core.types import PyTree
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
@@ -104,11 +106,13 @@ class Watchdog:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """A wait for a message of the others."""
+        """A wait for a message of the others, which may read or write files meanwhile."""
         self.waits_since = time.monotonic()
         try:
             yield
         finally:
+            if not self.place.text:
+                self.go_on()
             self.waits_since = math.inf
 
     @contextlib.contextmanager
@@ -243,10 +247,15 @@ def watching(where: str, advice: str = "") -> Iterator[None]:
         dog.closed.set()
 
 
-def computing(work: str) -> None:
-    """Mark the beginning of what all processes compute together, and the end of what they computed before."""
+def computing(work: str, results: PyTree = ()) -> None:
+    """Mark the beginning of what all processes compute together, and the end of what they computed before.
+
+    The first time, wait for the ``results`` of the latter: how long the devices take is then known.
+    """
     dog = _current.get()
     if dog is not None and not dog.place.text:
+        if dog.work not in dog.longest:
+            block_until_ready(results)
         dog.compute(work)
 
 

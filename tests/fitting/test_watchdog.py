@@ -128,6 +128,21 @@ def test_devices_that_hang(longest, limit, places):
         assert not dog.judge(longest + limit + 1)
 
 
+def test_the_first_time_of_the_devices_is_measured(places, monkeypatch):
+    """Calls return before the devices have computed."""
+    dog, clock = places
+    monkeypatch.setattr(
+        watchdog, "block_until_ready", lambda results: setattr(clock, "now", clock.now + (results or 0.0))
+    )
+    watchdog.computing("training")
+    for _ in range(2):
+        watchdog.computing("training", 300.0)
+        assert clock.now == dog.longest["training"] == 300.0
+    with dog.waiting():
+        clock.now += 5000.0
+    assert dog.place == Place("", 5300.0, 3000.0)
+
+
 def test_a_call_in_a_callback(places, monkeypatch):
     """All compute it together, and a process that has finished it waits for the others."""
     dog, clock = places
