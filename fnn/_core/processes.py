@@ -11,8 +11,9 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import jax
 import numpy as np
@@ -58,27 +59,75 @@ def is_first() -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------- messages
-def exchanged(*values: int) -> np.ndarray:
-    """Some numbers below 2^31 of every process, a row for each."""
-    own = np.asarray(values, np.int32)
-    if not is_together():
-        return own[None]
-    from jax.experimental import multihost_utils
+# Messages go through the key-value store of `jax.distributed`, not through the devices: these compute everything in
+# turn, so a message would wait for the running step, and the next step for the message. Batches are therefore read and
+# agreed on while the devices compute, without a second thread that would start collective operations in another order.
+_FOLDER = "fnn/messages"
+_ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is noticed
 
-    return np.asarray(multihost_utils.process_allgather(own))
+
+class Messages:
+    """Those of this process; ``sent`` is their number, the same on every process."""
+
+    sent = 0
+
+
+waiting: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("waiting", default=contextlib.nullcontext)
+"""What surrounds a wait for the messages of the others, for a watch over them."""
+
+
+def store() -> Any:
+    """The key-value store of `jax.distributed`, for which JAX has no public name; None where this JAX has none."""
+    try:
+        from jax._src import distributed
+
+        return distributed.global_state.client
+    except (ImportError, AttributeError):
+        return None
 
 
 def texts(own: str) -> list[str]:
     """A text of every process."""
     if not is_together():
         return [own]
+    client, number = store(), Messages.sent
+    Messages.sent = number + 1
+    with waiting.get()():
+        return _texts_by_devices(own) if client is None else _texts_by_store(client, number, own)
+
+
+def _texts_by_store(client: Any, number: int, own: str) -> list[str]:
+    names = [f"{_FOLDER}/{number}/{process}" for process in range(jax.process_count())]
+    client.key_value_set(names[jax.process_index()], own)
+    while True:
+        found = dict(client.key_value_dir_get(f"{_FOLDER}/{number}/"))
+        missing = [name for name in names if name not in found]
+        if not missing:
+            break
+        try:
+            client.blocking_key_value_get(missing[0], _ROUND)
+        except jax.errors.JaxRuntimeError as error:
+            if "DEADLINE_EXCEEDED" not in str(error):
+                raise
+    if is_first() and number:  # all have read the messages before, since all have written these
+        client.key_value_delete(f"{_FOLDER}/{number - 1}/")
+    return [found[name] for name in names]
+
+
+def _texts_by_devices(own: str) -> list[str]:
+    """The same with collective operations."""
     from jax.experimental import multihost_utils
 
     data = own.encode()
-    length = int(exchanged(len(data)).max())
+    length = int(np.max(multihost_utils.process_allgather(np.int32(len(data)))))
     width = max(64, 1 << (length - 1).bit_length())  # few widths, since each compiles a program
     rows = np.asarray(multihost_utils.process_allgather(np.frombuffer(data.ljust(width, b"\0"), np.uint8)))
     return [row.tobytes().rstrip(b"\0").decode() for row in rows]
+
+
+def exchanged(*values: int) -> np.ndarray:
+    """Some integers of every process, a row for each."""
+    return np.array([json.loads(text) for text in texts(json.dumps(list(map(int, values))))])
 
 
 def decided(value: int) -> int:
@@ -87,37 +136,41 @@ def decided(value: int) -> int:
 
 
 # --------------------------------------------------------------------------------------------------------- agreement
-def check_same(where: str, facts: Mapping[str, str], hint: str = "") -> None:
-    """Refuse what differs between processes, from short texts by name."""
+@contextlib.contextmanager
+def agreeing(where: str, hints: Mapping[str, str] | None = None) -> Iterator[dict[str, str]]:
+    """Raise on every process what one of them raises inside, where nothing may be exchanged.
+
+    Then refuse what differs between processes, of short texts by name, which belong into the dict. ``hints`` say what
+    to do, by the first word of such a name.
+    """
+    facts: dict[str, str] = {}
+    try:
+        yield facts
+    except Exception as error:
+        if is_together():
+            texts(json.dumps([f"{type(error).__name__}: {error}", ""]))
+        raise
     if not is_together():
         return
-    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).digest()
-    rows = exchanged(*np.frombuffer(digest, np.int32))
-    if (rows == rows[0]).all():
-        return
-    everyone = [json.loads(text) for text in texts(json.dumps(facts))]
+    digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
+    said = [json.loads(text) for text in texts(json.dumps(["", digest]))]
+    for number, (problem, _) in enumerate(said):
+        if problem:
+            raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
+    if any(theirs != digest for _, theirs in said):
+        _refuse(where, [json.loads(text) for text in texts(json.dumps(facts))], hints or {})
+
+
+def _refuse(where: str, everyone: list[dict[str, str]], hints: Mapping[str, str]) -> NoReturn:
+    """Name the first fact that differs between processes."""
     for name in everyone[0]:
         for number, theirs in enumerate(everyone):
             if theirs.get(name) != everyone[0][name]:
                 got = f"{everyone[0][name]} on process 0 and {theirs.get(name)} on process {number}"
-                fail(", ".join(filter(None, (where, name))), expected="the same on every process", got=got, hint=hint)
+                hint = hints.get(name.partition(",")[0], "")
+                fail(f"{where}, {name}", expected="the same on every process", got=got, hint=hint)
     got = f"{sorted(everyone[0])} on process 0 and others elsewhere"
     fail(where, expected="the same call on every process", got=got)
-
-
-@contextlib.contextmanager
-def failing_together(where: str) -> Iterator[None]:
-    """Raise on every process if one of them raises inside, where nothing may be exchanged."""
-    try:
-        yield
-    except Exception as error:
-        if is_together():
-            texts(f"{type(error).__name__}: {error}")
-        raise
-    if is_together():
-        for number, problem in enumerate(texts("")):
-            if problem:
-                raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
 
 
 def by_first(act: Callable[[], T]) -> T:

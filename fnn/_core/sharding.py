@@ -6,6 +6,7 @@ compiler divides the work accordingly and adds the communication. Without a plac
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -137,12 +138,10 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
         hint = "Write jax.make_mesh((jax.device_count(),), ('data',))."
         fail("mesh", expected="a jax.sharding.Mesh of devices", got=kind_of(mesh), hint=hint)
     names = tuple(map(str, mesh.axis_names))
-    automatic = (jax.sharding.AxisType.Auto,) * len(names)
     if isinstance(mesh, Mesh):
-        _check_processes(mesh)
-        mesh = Mesh(mesh.devices, names, axis_types=automatic)
+        mesh = _checked(mesh, names)
     else:
-        mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=automatic)
+        mesh = AbstractMesh(mesh.axis_sizes, names, axis_types=_automatic(names))
     if _trials_divided.value:
         hint = "Leave mesh out inside the trial: each trial trains on one device."
         fail("mesh", expected="either that of many or sweep, or that of a trial inside", got="both", hint=hint)
@@ -157,13 +156,19 @@ def parse_placement(mesh: object, shard: object = None, *, abstract: bool = Fals
     return Placement(mesh, rows, rules, shard == "fsdp")
 
 
-def _check_processes(mesh: Mesh) -> None:
-    """Refuse devices of some processes, which the others would wait for."""
+def _automatic(names: Axes) -> tuple[jax.sharding.AxisType, ...]:
+    return (jax.sharding.AxisType.Auto,) * len(names)
+
+
+@functools.lru_cache(maxsize=16)  # a loop over `train_step` passes the same mesh again and again
+def _checked(mesh: Mesh, names: Axes) -> Mesh:
+    """A mesh with automatic axes; refuses devices of some processes, which the others would wait for."""
     found = {device.process_index for device in mesh.devices.flat}
     if found != {jax.process_index()} and len(found) < jax.process_count():
         hint = "Write jax.make_mesh((jax.device_count(),), ('data',)), or use jax.local_devices() alone."
         expected = f"devices of all {jax.process_count()} processes, or of this one alone"
         fail("mesh", expected=expected, got=f"those of the processes {sorted(found)}", hint=hint)
+    return Mesh(mesh.devices, names, axis_types=_automatic(names))
 
 
 def check_outside(allowed: AbstractMesh | None = None) -> None:

@@ -19,7 +19,7 @@ from .._core.errors import InputError, describe, fail
 from .._core.files import ENDINGS, temporary_files
 from .._core.fingerprint import fingerprint
 from .._core.jaxprs import program_text, without_addresses
-from .._core.processes import by_first, failing_together, is_first, is_together
+from .._core.processes import agreeing, by_first, is_first, is_together
 from .._core.trees import from_paths, shape_of
 from .._core.types import Array, PyTree
 from .._core.warn import warn
@@ -167,7 +167,7 @@ class Checkpoints:
         path = by_first(choose)
         if path is not None and is_together():
             where = f"checkpoint {self.folder!r}, which all processes must be able to read"
-            with failing_together(where), busy("reading a checkpoint"):
+            with agreeing(where), busy("reading a checkpoint"):
                 found = found or self._read(path, ts)
         return found
 

@@ -11,17 +11,17 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
-from .._core.processes import is_together, spans, together
+from .._core.processes import agreeing, is_together
 from .._core.typed import jit
 from .._core.types import PyTree
 from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
 from ..training.checks import check_fit, check_input
 from ..training.evaluation import measure_all, predict_in_batches
 from ..training.placed import (
+    DATA_HINTS,
     Shard,
     check_mesh,
-    check_same_data,
-    checking_together,
+    facts_of_call,
     placed,
     read_in_order,
     shares_on_devices,
@@ -35,6 +35,7 @@ from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
 from .progress import Scores, as_floats
 from .shares import in_step
+from .watchdog import busy, computing, watching
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
 _merge = jit(merge, static_argnums=0)
@@ -85,12 +86,14 @@ def measure_data(
     A stream that is not ``counted`` is read to its end.
     """
     task = inputs.with_nan_row_metric(task)
+    computing("evaluation")
     if isinstance(data, (Batch, InBatches)):
         totals = _measure_all(task, ts.params, ts.state, data, batch_size)
     else:
         totals = None
         for batch, size in _batches(task, ts, data, batch_size, counted):
             part = _measure_all(task, ts.params, ts.state, batch, size)
+            computing("evaluation", part)
             totals = part if totals is None else _merge(task, totals, part)
     assert totals is not None  # `batches` refuses an empty stream
     logs = as_floats(task, _results(task, totals))
@@ -161,15 +164,15 @@ def evaluate(
     """
     check_call("evaluate", task, ts, data, extra)
     check_count("evaluate", "batch_size", batch_size)
-    task, ts = placed(task, ts, mesh, shard)
-    check_mesh("evaluate", task, ts)
-    with checking_together("evaluate", task):
-        parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
-        if isinstance(parsed, Batch):
-            found = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
-    if isinstance(parsed, Batch):
-        check_same_data("evaluate, data", task, parsed, batch_size=int(batch_size))
-    with together(spans(ts)):
+    with placed("evaluate", task, ts, mesh, shard) as (task, ts), watching("evaluate"):
+        check_mesh("evaluate", task, ts)
+        with agreeing("evaluate", DATA_HINTS) as facts, busy("checking its data"):
+            parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
+            arrays = {}
+            if isinstance(parsed, Batch):
+                arrays = {"data": parsed}
+                found = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
+            facts |= facts_of_call(task, arrays, batch_size=int(batch_size))
         logs, nan_rows = measure_data(task, ts, found, int(batch_size), counted=steps is not None)
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
@@ -205,29 +208,34 @@ def predict(
     """
     check_call("predict", task, ts, x)
     check_count("predict", "batch_size", batch_size)
-    task, ts = placed(task, ts, mesh, shard)
-    check_mesh("predict", task, ts)
+    with placed("predict", task, ts, mesh, shard) as (task, ts), watching("predict"):
+        check_mesh("predict", task, ts)
+        return _predicted(task, ts, x, int(batch_size))
+
+
+def _predicted(task: Task, ts: TrainState, x: PyTree, batch_size: int) -> PyTree:
+    """The outputs for a state that is on its devices."""
     if is_batches(x):
         parts = []
         for i, (part, advice) in enumerate(input_batches(x)):
             inputs.warn_of_many("predict", x, i + 1, "pass itertools.islice(x, count)")
             with located(f"x, batch {i}"), hinted(advice):
-                parts.append(predict(task, ts, part, batch_size=batch_size))
+                parts.append(_predicted(task, ts, part, batch_size))
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     x = as_arrays(x, defer_checks=True)
     if inputs.is_mapped(x):
         rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
         for i, part in enumerate(inputs.Slices(x, rows)):
             inputs.check_finite(part, "x", i * rows)
-        parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
+        parts = [_predicted(task, ts, part, batch_size) for part in inputs.Slices(x, rows)]
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    with checking_together("predict", task):
+    with agreeing("predict", DATA_HINTS) as facts, busy("checking its data"):
         try:
             size = size_of(x, "x")
             check_input(task, ts, x)
         except InputError as error:
             raise with_hint(error, x) from None
         inputs.check_finite(x, "x")
-    check_same_data("predict, x", task, x, batch_size=int(batch_size))
-    rows = min(int(batch_size), size)
+        facts |= facts_of_call(task, {"x": x}, batch_size=batch_size)
+    rows = min(batch_size, size)
     return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 
 from jax.sharding import Mesh
 
 from .._core.checks import renamed
-from .._core.processes import failing_together, spans, together
+from .._core.processes import agreeing
 from .._core.types import PyTree
-from ..training.placed import Shard, placed
+from ..training.placed import DATA_HINTS, Shard, placed
 from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback, Path
@@ -167,12 +168,17 @@ def fit(
         steps_per_epoch=steps_per_epoch,
         validation_steps=validation_steps,
     ).checked()
-    task, ts = placed(task, ts, mesh, shard)
-    with together(spans(ts)), watching(options.checkpoint):
-        with failing_together("fit"), busy("checking its data"):
+    with placed("fit", task, ts, mesh, shard) as (task, ts), watching("fit", _advice(options)):
+        with agreeing("fit", DATA_HINTS) as facts, busy("checking its data"):
             plan = make_plan(task, ts, data, options)
-        plan.check_same()
+            facts |= plan.facts
         with interrupts() as interrupted, contextlib.ExitStack() as stack:
             with busy_for_all("opening the checkpoint folder"):
                 stack.enter_context(plan.opened())
             return FitLoop(plan, interrupted).run(ts)
+
+
+def _advice(options: Options) -> str:
+    """What a process says at last if another one ends."""
+    folder = options.checkpoint
+    return "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."

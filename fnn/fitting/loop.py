@@ -15,7 +15,7 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import counted, describe, fail
 from .._core.fingerprint import fingerprint
-from .._core.processes import check_same, exchanged, is_first, is_together, spans
+from .._core.processes import agreeing, exchanged, is_first, is_together, spans
 from .._core.trees import copied, paths
 from .._core.types import Array
 from .._core.warn import warn
@@ -34,7 +34,7 @@ from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
 from .streams import restore_stream
-from .watchdog import AgreedExit, busy_for_all, inside
+from .watchdog import AgreedExit, busy_for_all, computing, inside
 
 
 class FitLoop:
@@ -190,6 +190,7 @@ class FitLoop:
         if data is None:
             return {}
         values, nan_rows = measure_data(self.plan.task, ts, data, self.options.eval_batch_size)
+        computing("training")
         # A loss that is not finite has its own warning.
         if math.isfinite(values["loss"]) and not self.warned_of_nan:
             self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
@@ -208,10 +209,12 @@ class FitLoop:
         made, shown, refreshed = position.made, done, time.perf_counter()
         updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=within)
         changed, stopped = None, False
+        computing("training")
         with contextlib.closing(updates):
             while not stopped and (update := _next(updates, changed)) is not None:
                 ts, totals, logs = update.ts, update.totals, update.logs
                 done, made, now = done + update.steps, made + update.steps, time.perf_counter()
+                computing("training", logs)
                 changed, stopped = self._after_steps(first_step + done, made, update)
                 ts = changed or ts
                 # Reading values waits for the device, so the bar does it a few times a second, not at every step.
@@ -286,8 +289,9 @@ def _warn_once(history: History, guarded: bool) -> None:
 def _owned(task: Task, ts: TrainState) -> TrainState:
     """A copy of the state, on the devices of the task."""
     if is_together():  # all compare, also a process whose callback changed nothing
-        own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
-        check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
+        with agreeing("callback", {"new values": "The state is the same on every process."}) as facts:
+            own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
+            facts["new values"] = fingerprint(own)
         ts = on_devices(task, ts)
     return on_devices(task, copied(ts))
 

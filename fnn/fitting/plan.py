@@ -14,12 +14,12 @@ import numpy as np
 from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
 from .._core.jaxprs import without_addresses
-from .._core.processes import check_same, is_together, spans
+from .._core.processes import spans
 from .._core.types import PyTree
 from ..training.batch import Batch, rows_of
 from ..training.checks import check_fit
 from ..training.epoch import check_sizes
-from ..training.placed import ONE_DATA_SET, check_mesh, data_on_devices, facts_of_data
+from ..training.placed import ONE_DATA_SET, check_mesh, data_on_devices, facts_of_call
 from ..training.state import TrainState
 from ..training.stopping import Watch
 from ..training.task import Task
@@ -112,23 +112,7 @@ class FitPlan:
     source: Source
     validation_data: Data | None  # checked arrays, slices of them, or an iterable
     checkpoints: Checkpoints | None
-    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the data, the same on every process
-
-    def check_same(self) -> None:
-        """Refuse calls that differ between processes."""
-        options = {
-            name: comparable(value)
-            for name, value in vars(self.options).items()
-            if name not in ("validation_data", "callbacks", "verbose", "checkpoint")
-        }
-        names = [
-            f"on_batch every {callback.every} steps" if isinstance(callback, OnBatch) else type(callback).__name__
-            for callback in self.options.callbacks
-        ]
-        facts = {"callbacks": str(names), "checkpoint": str(self.checkpoints is not None)}
-        facts["task"] = without_addresses(repr(self.task))
-        check_same("fit", {name: str(value) for name, value in options.items()} | facts)
-        check_same("fit", self.facts, ONE_DATA_SET)
+    facts: Mapping[str, str]  # what must be the same on every process
 
     def opened(self) -> contextlib.AbstractContextManager[object]:
         """The checkpoint folder, locked for this process."""
@@ -158,7 +142,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
     for callback in options.callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.begin(task)
-    facts = _facts(parsed, "data") | _facts(validating, "validation_data") if is_together() else {}
+    facts = _facts(task, options, {"data": parsed, "validation_data": validating})
     validation = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
@@ -189,11 +173,22 @@ def _check_kinds(parsed: Data, validating: Data | None, options: Options) -> Non
         fail("fit", expected="validation_steps with an iterator as validation_data", got=got, hint=hint)
 
 
-def _facts(data: Data | None, name: str) -> dict[str, str]:
-    """What the processes must have in common: arrays, or the kind of an iterable and its length."""
-    if isinstance(data, Batch):
-        return {f"{name}, {path}": fact for path, fact in facts_of_data(data).items()}
-    return {name: kind_of(data), f"{name}, length": str(length_hint(data, -1))} if data is not None else {name: "none"}
+def _facts(task: Task, options: Options, given: Mapping[str, Data | None]) -> dict[str, str]:
+    """What the processes must have in common: options, and arrays or the kind of an iterable and its length."""
+    kept = ("validation_data", "callbacks", "verbose", "checkpoint")
+    facts: dict[str, object] = {name: comparable(value) for name, value in vars(options).items() if name not in kept}
+    facts["callbacks"] = str(
+        [
+            f"on_batch every {callback.every} steps" if isinstance(callback, OnBatch) else type(callback).__name__
+            for callback in options.callbacks
+        ]
+    )
+    facts |= {"checkpoint": str(options.checkpoint is not None), "task": without_addresses(repr(task))}
+    for name, data in given.items():
+        if not isinstance(data, Batch):
+            facts |= {name: kind_of(data), f"{name}, length": length_hint(data, -1)}
+    arrays = {name: data for name, data in given.items() if isinstance(data, Batch)}
+    return facts_of_call(task, arrays, **facts)
 
 
 def _validation_data(data: PyTree | Iterable[PyTree], steps: int | None) -> Data:

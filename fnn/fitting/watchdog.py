@@ -8,7 +8,6 @@ store, and a call waits for as long as that process is stopped, so another threa
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -24,15 +23,17 @@ from typing import Any, NamedTuple, NoReturn
 import jax
 
 from .._core.errors import fail
-from .._core.processes import is_first, is_together
+from .._core.processes import Messages, is_first, is_together, store, waiting
+from .._core.typed import block_until_ready
+from .._core.types import PyTree
 
 _SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
 _GRACE = 5.0
-# Times the limit that the others wait while a process reads or writes files, or does something else before `fit`.
+# Times the limit that the others wait while a process reads or writes files, or does something else before `fit`, and
+# that the devices may take, if they never took longer.
 _PATIENCE = 10
 _FINISHED = "finished"
-_numbers = itertools.count()
 
 
 class AgreedExit(SystemExit):
@@ -40,7 +41,7 @@ class AgreedExit(SystemExit):
 
 
 class Place(NamedTuple):
-    """Where a process is while others may have to wait for it; the text is empty in the training itself."""
+    """Where a process is while others may have to wait for it; the text is empty while all compute together."""
 
     text: str
     since: float
@@ -48,17 +49,21 @@ class Place(NamedTuple):
 
 
 class Watchdog:
-    """The watch of one process during a `fit`.
+    """The watch of one process during a call.
 
     Attributes:
       place: where this process is.
+      waits_since: when it began to wait for a message of the others; infinity if it does not.
     """
 
-    def __init__(self, store: Any, limit: float, advice: str) -> None:
-        self.store, self.limit, self.advice = store, limit, advice
+    former = ""  # the folder of the watch before
+
+    def __init__(self, store: Any, limit: float, where: str, advice: str) -> None:
+        self.store, self.limit, self.where, self.advice = store, limit, where, advice
         self.own, self.count = jax.process_index(), jax.process_count()
-        self.folder = f"fnn/fit/{next(_numbers)}"
-        self.place = Place("", time.monotonic())
+        self.folder = f"fnn/signs/{Messages.sent}"
+        self.place, self.waits_since = Place("", time.monotonic()), math.inf
+        self.work, self.longest = "", dict[str, float]()  # what all compute together, and the longest times for it
         self.failure = ""  # of a collective operation, which another process may have caused
         self.last: tuple[str, str] | None = None  # the last state to publish, with its text
         self.beat = 0
@@ -81,10 +86,51 @@ class Watchdog:
         self.last = state, text
         self.closed.set()
         self.messenger.join(_GRACE)
+        former, Watchdog.former = Watchdog.former, self.folder
+        if self.own == 0 and former and state == _FINISHED:  # all others have left that watch
+            with contextlib.suppress(Exception):
+                self.store.key_value_delete(f"{former}/")
+
+    def compute(self, work: str) -> None:
+        """Begin with what all compute together, and end what they computed before."""
+        now = time.monotonic()
+        if self.work:
+            self.longest[self.work] = max(self.longest.get(self.work, 0.0), now - self.place.since)
+        self.work = work
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Compute together from now on. The first time has no limit, since it may take long to compile."""
+        known = self.longest.get(self.work, math.inf)
+        self.place = Place("", time.monotonic(), _PATIENCE * max(self.limit, known))
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A wait for a message of the others, which may read or write files meanwhile."""
+        self.waits_since = time.monotonic()
+        try:
+            yield
+        finally:
+            if not self.place.text:
+                self.go_on()
+            self.waits_since = math.inf
+
+    @contextlib.contextmanager
+    def inside_a_call(self) -> Iterator[None]:
+        """A call by a callback, in which all processes compute together."""
+        before = self.place, self.work
+        self.work = ""
+        self.go_on()
+        try:
+            yield
+        finally:
+            self.place, self.work = before
 
     def _say(self) -> None:
         """Publish the state of this process, with a new number."""
         place = self.place  # once, since the other thread changes it
+        if self.waits_since < math.inf:
+            place = Place("", self.waits_since)
         state, text = self.last or (("failed", self.failure) if self.failure else ("at work", place.text))
         self.beat += 1
         message = json.dumps([state, self.beat, text[:500], time.monotonic() - place.since, place.limit])
@@ -116,6 +162,10 @@ class Watchdog:
         self.heard, self.judged = answered, now
         if self.unanswered > self.limit:
             return f"process 0, which coordinates the others, has not answered for {self.unanswered:.0f} s"
+        place = self.place
+        if not place.text and self.waits_since == math.inf and (taken := now - place.since) > place.limit:
+            before = f"where it never waited for more than {self.longest.get(self.work, 0.0):.0f} s before"
+            return f"this process has waited for its devices for {taken:.0f} s in {self.work}, {before}"
         return self.problem(signs, answered)
 
     def problem(self, signs: dict[int, list[Any]], now: float) -> str:
@@ -135,24 +185,24 @@ class Watchdog:
                     return f"process {number} failed: {text}"
             elif silent > (min(3.0, self.limit) if self.failure else self.limit * (1 if sign else _PATIENCE)):
                 if not sign:
-                    return f"process {number} has not called fit for {silent:.0f} s"
+                    return f"process {number} has not called {self.where} for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
-            elif seconds > limit and self._waits(limit, now):
+            elif text and seconds > limit and self._waits(limit, now):
                 return f"process {number} has been {text} for {seconds:.0f} s, while this one waits for it"
         if self.failure and len(left) == self.count:
             self.closed.set()  # the same error everywhere, such as a lack of memory: it is raised
         return ""
 
     def _waits(self, limit: float, now: float) -> bool:
-        """Whether this process is in the training itself, where it may have waited for longer than a limit."""
+        """Whether this process may have waited for another for longer than a limit."""
         place = self.place
-        return not place.text and now - place.since > limit
+        return now - min(self.waits_since, math.inf if place.text else place.since) > limit
 
     def end(self, problem: str) -> NoReturn:
         """End this process at once; a regular exit would wait for the others too."""
         cause = f" ({self.failure})" if self.failure else ""
         print(
-            f"fit: {problem}{cause}. Process {self.own} of {self.count} therefore ends. {self.advice}",
+            f"{self.where}: {problem}{cause}. Process {self.own} of {self.count} therefore ends. {self.advice}",
             file=sys.stderr,
             flush=True,
         )
@@ -164,15 +214,18 @@ _current: ContextVar[Watchdog | None] = ContextVar("_current", default=None)
 
 
 @contextlib.contextmanager
-def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Watch the other processes, if there are any; ``folder`` has the checkpoints."""
-    store = _store() if is_together() else None
-    if store is None:
+def watching(where: str, advice: str = "") -> Iterator[None]:
+    """Watch the other processes during a call, if there are any; ``advice`` ends the message."""
+    client = store() if is_together() else None
+    if client is None:
         yield
         return
-    advice = "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
-    dog = Watchdog(store, _limit(), advice)
-    token = _current.set(dog)
+    if (outer := _current.get()) is not None:
+        with outer.inside_a_call():
+            yield
+        return
+    dog = Watchdog(client, _limit(), where, advice)
+    tokens = _current.set(dog), waiting.set(dog.waiting)
     dog.start()
     try:
         yield
@@ -189,8 +242,21 @@ def watching(folder: str | os.PathLike[str] | None) -> Iterator[None]:
             dog.leave("failed", f"{type(error).__name__}: {error}")
         raise
     finally:
-        _current.reset(token)
+        _current.reset(tokens[0])
+        waiting.reset(tokens[1])
         dog.closed.set()
+
+
+def computing(work: str, results: PyTree = ()) -> None:
+    """Mark the beginning of what all processes compute together, and the end of what they computed before.
+
+    The first time, wait for the ``results`` of the latter: how long the devices take is then known.
+    """
+    dog = _current.get()
+    if dog is not None and not dog.place.text:
+        if dog.work not in dog.longest:
+            block_until_ready(results)
+        dog.compute(work)
 
 
 def inside(place: str) -> AbstractContextManager[None]:
@@ -219,7 +285,10 @@ def _at(text: str, limits: int) -> Iterator[None]:
     try:
         yield
     finally:
-        dog.place = before if before.text else Place("", time.monotonic())  # where the time is that of waiting
+        if before.text:
+            dog.place = before
+        else:
+            dog.go_on()
 
 
 def _of_runtime(error: BaseException) -> bool:
@@ -239,13 +308,3 @@ def _limit() -> float:
     if not 1 <= limit < math.inf:
         fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
     return limit
-
-
-def _store() -> Any:
-    """The key-value store of `jax.distributed`, for which JAX has no public name; None where this JAX has none."""
-    try:
-        from jax._src import distributed
-
-        return distributed.global_state.client
-    except (ImportError, AttributeError):
-        return None

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key
 from .._core.errors import counted, fail
 from .._core.flags import check_flags
+from .._core.processes import agreeing
 from .._core.random import fold_in, permutation
 from .._core.sharding import by_row, placing
 from .._core.trees import zeros
@@ -20,7 +21,7 @@ from ..losses.facts import is_per_example
 from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
-from .placed import Shard, check_same_data, checking_together, data_on_devices, placed
+from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed
 from .segments import in_segments
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -210,18 +211,18 @@ def train_epoch(
         For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
         `fit` and `evaluate` look for NaN.
     """
-    task, ts = placed(task, ts, mesh, shard)
-    if mesh is not None:
-        with checking_together("train_epoch", task):
-            data = as_batch(data)
-        check_same_data("train_epoch, data", task, data, batch_size=batch_size)
-        data = data_on_devices(task, data, in_any_order=True)
-    return _train_epoch(
-        task,
-        ts,
-        data,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_remainder=drop_remainder,
-        order_key=order_key,
-    )
+    with placed("train_epoch", task, ts, mesh, shard) as (task, ts):
+        if mesh is not None:
+            with agreeing("train_epoch", DATA_HINTS) as facts:
+                data = as_batch(data)
+                facts |= facts_of_call(task, {"data": data}, batch_size=batch_size)
+            data = data_on_devices(task, data, in_any_order=True)
+        return _train_epoch(
+            task,
+            ts,
+            data,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_remainder=drop_remainder,
+            order_key=order_key,
+        )

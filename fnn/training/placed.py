@@ -19,11 +19,13 @@ to the default device, and the others return their argument, except `homes`, whi
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
@@ -32,10 +34,10 @@ from .._core.errors import describe, fail
 from .._core.fingerprint import fingerprint
 from .._core.inputs import on_device
 from .._core.jaxprs import without_addresses
-from .._core.processes import check_same, failing_together, gathered_rows, spans, together
-from .._core.sharding import by_row, everywhere, parse_placement, put
+from .._core.processes import agreeing, gathered_rows, is_together, spans, spread, together
+from .._core.sharding import Placement, by_row, everywhere, parse_placement, put
 from .._core.trees import map_with_path, paths
-from .._core.typed import tree_map, with_sharding_constraint
+from .._core.typed import block_until_ready, tree_map, with_sharding_constraint
 from .._core.types import AnyArray, Array, PyTree
 from .batch import Batch, InBatches, rows_of
 from .state import TrainState, check_state, check_task
@@ -51,27 +53,51 @@ ONE_DATA_SET = (
     "Arrays hold the whole data set on every process, and an iterable gives each process its share of every batch; see "
     "docs/how-to/processes.md."
 )
+DATA_HINTS = dict.fromkeys(("data", "validation_data", "batch", "x"), ONE_DATA_SET)
+"""What to do if data differ between processes, for `agreeing`."""
 
 
-def placed(task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
-    """Task and state for the devices of a mesh, after a check of the rules; as they are without a mesh."""
+@contextlib.contextmanager
+def placed(
+    where: str, task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None
+) -> Iterator[tuple[Task, TrainState]]:
+    """Task and state for the devices of a mesh, after a check of the rules; as they are without a mesh.
+
+    Inside, the processes that have these devices work together.
+    """
     placement = parse_placement(mesh, shard)
-    if placement is None:
-        return task, ts
-    check_task(task)
-    check_state(ts)
-    placement.check(ts.params)
-    task = task.placed(placement)
-    if placement.spans and not spans(ts):
-        facts = {
-            "task": without_addresses(repr(task)),
-            "mesh": f"{dict(placement.mesh.shape)}, rows over {placement.rows}",
-            "shard": f"{placement.rules or ('fsdp' if placement.fully_sharded else None)}",
-            "state": f"one with the fingerprint {fingerprint(ts)}",
-        }
-        with together(True):
-            check_same("mesh", facts, hint="Every process makes the same call, with fnn.init from the same key.")
-    return task, on_devices(task, ts)
+    if placement is not None:
+        check_task(task)
+        check_state(ts)
+        placement.check(ts.params)
+        task = task.placed(placement)
+    with together(task.placement is not None and task.placement.spans):
+        if placement is not None:
+            places = homes(task, ts)
+            if is_together() and not _lies_at(ts, places):
+                _check_placement(where, task, ts)
+            ts = put(ts, places)
+        yield task, ts
+
+
+def _lies_at(ts: TrainState, places: TrainState) -> bool:
+    """Whether all parts of a state lie there already."""
+    pairs = zip(jax.tree.leaves(ts), jax.tree.leaves(places), strict=True)
+    return all(spans(leaf) and leaf.sharding.is_equivalent_to(place, leaf.ndim) for leaf, place in pairs)
+
+
+def _check_placement(where: str, task: Task, ts: TrainState) -> None:
+    """Refuse what differs between processes, before the devices exchange parts of the state."""
+    with agreeing(where, {"state": "Every process makes the same call, with fnn.init from the same key."}) as facts:
+        facts |= facts_of_call(task, {}, task=without_addresses(repr(task)))
+        if not spans(ts):
+            facts["state"] = f"one with the fingerprint {fingerprint(ts)}"
+    placement = task.placement
+    assert placement is not None
+    # Devices open their connections at the first exchange, and gloo waits only 30 s for the other processes; later on,
+    # one of them may compile for longer.
+    ones = spread(np.ones(placement.row_devices, np.float32), placement.sharding(placement.rows))
+    block_until_ready(jax.jit(jnp.sum, out_shardings=placement.sharding())(ones))
 
 
 def on_devices(task: Task, ts: TrainState) -> TrainState:
@@ -103,17 +129,6 @@ def data_on_devices(task: Task, data: T, *, in_any_order: bool = False) -> T:
         return put(native, places)
 
 
-def _spans_processes(task: Task) -> bool:
-    return task.placement is not None and task.placement.spans
-
-
-@contextlib.contextmanager
-def checking_together(where: str, task: Task) -> Iterator[None]:
-    """Raise on every process of a task's mesh what one of them raises inside, where nothing may be exchanged."""
-    with together(_spans_processes(task)), failing_together(where):
-        yield
-
-
 def check_mesh(where: str, task: Task, ts: TrainState) -> None:
     """Refuse a state on devices of several processes without their mesh."""
     if task.placement is None and spans(ts):
@@ -121,20 +136,27 @@ def check_mesh(where: str, task: Task, ts: TrainState) -> None:
         fail(f"{where}, mesh", expected="that of a state on several processes", got="none", hint=hint)
 
 
-def check_same_data(where: str, task: Task, data: PyTree, **numbers: int | None) -> None:
-    """Refuse arrays that differ between the processes of a task's mesh, and numbers that do."""
-    if _spans_processes(task):
-        with together(True):
-            check_same(where, facts_of_data(data, **numbers), ONE_DATA_SET)
-
-
-def facts_of_data(data: PyTree, **numbers: int | None) -> dict[str, str]:
-    """What must be the same on every process: numbers, shapes and dtypes, and some rows of each array."""
-    facts = {name: str(value) for name, value in numbers.items()}
-    for path, leaf in paths(data).items():
-        rows = "" if spans(leaf) else f" with the values {fingerprint(some_rows(leaf))}"
-        facts[path] = describe(leaf) + rows
+def facts_of_call(task: Task, data: Mapping[str, PyTree], /, **numbers: object) -> dict[str, str]:
+    """What `agreeing` compares: mesh and rules, numbers, and arrays by name; nothing for a process alone."""
+    placement = task.placement
+    if placement is None or not is_together():
+        return {}
+    facts = _facts_of(placement) | {name: str(value) for name, value in numbers.items()}
+    for name, tree in data.items():
+        for path, leaf in paths(tree).items():
+            rows = "" if spans(leaf) else f" with the values {fingerprint(some_rows(leaf))}"
+            facts[", ".join(filter(None, (name, path)))] = describe(leaf) + rows
     return facts
+
+
+@functools.lru_cache(maxsize=16)
+def _facts_of(placement: Placement) -> dict[str, str]:
+    numbers = [device.id for device in placement.mesh.devices.flat] if isinstance(placement.mesh, Mesh) else []
+    order = "" if numbers == sorted(numbers) else f", devices in the order {numbers}"
+    return {
+        "mesh": f"{dict(placement.mesh.shape)}, rows over {placement.rows}{order}",
+        "shard": f"{placement.rules or ('fsdp' if placement.fully_sharded else None)}",
+    }
 
 
 def some_rows(a: AnyArray) -> np.ndarray:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import check_count, check_key, renamed
 from .._core.described import in_words
 from .._core.errors import fail
+from .._core.processes import agreeing
 from .._core.random import fold_in
 from .._core.trees import zeros
 from .._core.typed import jit
@@ -20,7 +21,7 @@ from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch
 from .evaluation import measure_all
-from .placed import Shard, check_same_data, checking_together, data_on_devices, placed, read_in_order
+from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, read_in_order
 from .segments import in_segments, rematerialized
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -86,7 +87,6 @@ def run(
     """
     check_task(task)
     check_state(ts)
-    task, ts = placed(task, ts, mesh, shard)
     data = as_batch(data)
     if validation_data is not None:
         validation_data = as_batch(validation_data, "validation_data")
@@ -105,16 +105,16 @@ def run(
     flags = bool(shuffle), bool(drop_remainder), bool(remat)
     sizes = (int(epochs), int(batch_size), int(eval_batch_size), *flags)
     warn_of_former_hyper("run", task, ts)
-    with checking_together("run", task):
-        check_known_targets(task, data, "data")
+    given = {"data": data} | ({} if validation_data is None else {"validation_data": validation_data})
+    with placed("run", task, ts, mesh, shard) as (task, ts):
+        with agreeing("run", DATA_HINTS) as facts:
+            for name, batch in given.items():
+                check_known_targets(task, batch, name)
+            facts |= facts_of_call(task, given, sizes=sizes)
         if validation_data is not None:
-            check_known_targets(task, validation_data, "validation_data")
-    if validation_data is not None:
-        check_same_data("run, validation_data", task, validation_data)
-        validation_data = read_in_order(task, validation_data, int(eval_batch_size))
-    check_same_data("run, data", task, data, epochs=int(epochs), batch_size=int(batch_size))
-    data = data_on_devices(task, data, in_any_order=True)
-    ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
+            validation_data = read_in_order(task, validation_data, int(eval_batch_size))
+        data = data_on_devices(task, data, in_any_order=True)
+        ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake
             history = _filled(history, trained)

@@ -6,6 +6,7 @@ import jax
 from jax.sharding import Mesh
 
 from .._core.dtypes import widened
+from .._core.processes import agreeing
 from .._core.random import fold_in
 from .._core.sharding import everywhere, placing
 from .._core.trees import map_with_path
@@ -20,13 +21,13 @@ from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .forward import forward
 from .placed import (
+    DATA_HINTS,
     Shard,
     at_home,
     at_work,
-    check_same_data,
-    checking_together,
     data_on_devices,
     divided,
+    facts_of_call,
     gathered,
     placed,
 )
@@ -118,10 +119,10 @@ def train_step(
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
     function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
-    task, ts = placed(task, ts, mesh, shard)
-    if mesh is not None:
-        with checking_together("train_step", task):
-            batch = own_copy(as_batch(batch, "batch"))
-        check_same_data("train_step, batch", task, batch)
-        batch = data_on_devices(task, batch)
-    return _train_step(task, ts, batch)
+    with placed("train_step", task, ts, mesh, shard) as (task, ts):
+        if mesh is not None:
+            with agreeing("train_step", DATA_HINTS) as facts:
+                batch = own_copy(as_batch(batch, "batch"))
+                facts |= facts_of_call(task, {"batch": batch})
+            batch = data_on_devices(task, batch)
+        return _train_step(task, ts, batch)

@@ -50,8 +50,8 @@ def start(name, mesh=None, shard=None):
         fnn.Sequential(*layers, fnn.Dense(CLASSES)), "sparse_categorical_crossentropy", metrics=("accuracy",)
     )
     ts = fnn.init(task, jax.random.key(0), x[:1])
-    task, ts = placed(task, ts, mesh, shard)
-    return task, ts, Batch(x, LABELS)
+    with placed("fit", task, ts, mesh, shard) as (task, ts):
+        return task, ts, Batch(x, LABELS)
 
 
 def shuffled(task, data):

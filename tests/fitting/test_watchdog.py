@@ -1,6 +1,7 @@
 """What a process of several makes of the signs of life of the others."""
 
 import json
+import math
 import threading
 from collections import Counter
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import fnn
+from fnn._core import processes
 from fnn._core.errors import InputError
 from fnn.fitting import watchdog
 from fnn.fitting.watchdog import Place, Watchdog
@@ -20,7 +22,7 @@ LIMIT = 20.0
 @pytest.fixture
 def dog():
     """The watch of process 0 of three, at time 0."""
-    dog = Watchdog(None, LIMIT, "")
+    dog = Watchdog(None, LIMIT, "fit", "")
     dog.own, dog.count, dog.place = 0, 3, Place("", 0.0)
     dog.answer, dog.heard, dog.judged = (0.0, {}), 0.0, 0.0
     return dog
@@ -65,6 +67,18 @@ def test_a_process_in_code_of_the_user(waits_since, inside, problem, dog):
     assert said == ("process 2 has been in a callback for 30 s, while this one waits for it" if problem else "")
 
 
+def test_a_process_that_waits_for_a_message_in_a_callback(dog):
+    """As in an `evaluate` there; to the others it is in no callback while it waits."""
+    dog.place, dog.store = Place("in a callback", 0.0), Store()
+    stuck = {1: sign(30), 2: sign(30, text="in a callback", seconds=29.6)}
+    dog.waits_since = 15.0
+    assert not dog.problem(stuck, 30)
+    dog.waits_since = 5.0
+    assert dog.problem(stuck, 30) == "process 2 has been in a callback for 30 s, while this one waits for it"
+    dog._say()
+    assert dog.store.said() == ["at work", ""]
+
+
 def test_a_process_that_reads_or_writes_may_take_longer(dog):
     for now in (0, 199):
         beat = {1: sign(now), 2: sign(now, text="writing a checkpoint", seconds=now, limit=200.0)}
@@ -98,14 +112,60 @@ def test_a_place_within_a_place(places):
     assert dog.place.since == 7.0
 
 
-class Places:
-    """A watch that keeps every place."""
+@pytest.mark.parametrize(("longest", "limit"), [(3.0, 200.0), (30.0, 300.0)])
+def test_devices_that_hang(longest, limit, places):
+    """The first call may take long to compile; later ones take about as long."""
+    dog, clock = places
+    watchdog.computing("training")
+    dog.answer = 1.0, {1: sign(1), 2: sign(1)}
+    assert not dog.judge(10_000)
+    clock.now = longest
+    watchdog.computing("training")
+    assert not dog.judge(longest + limit - 1)
+    said = f"this process has waited for its devices for {limit + 1:.0f} s in training, where it never waited for more"
+    assert dog.judge(longest + limit + 1) == f"{said} than {longest:.0f} s before"
+    with dog.waiting():  # another process may hang, or write a file
+        assert not dog.judge(longest + limit + 1)
 
-    limit = LIMIT
+
+def test_the_first_time_of_the_devices_is_measured(places, monkeypatch):
+    """Calls return before the devices have computed."""
+    dog, clock = places
+    monkeypatch.setattr(
+        watchdog, "block_until_ready", lambda results: setattr(clock, "now", clock.now + (results or 0.0))
+    )
+    watchdog.computing("training")
+    for _ in range(2):
+        watchdog.computing("training", 300.0)
+        assert clock.now == dog.longest["training"] == 300.0
+    with dog.waiting():
+        clock.now += 5000.0
+    assert dog.place == Place("", 5300.0, 3000.0)
+
+
+def test_a_call_in_a_callback(places, monkeypatch):
+    """All compute it together, and a process that has finished it waits for the others."""
+    dog, clock = places
+    monkeypatch.setattr(watchdog, "store", lambda: dog.store)
+    watchdog.computing("training")
+    for joined, text in ((True, ""), (False, "in a callback")):
+        monkeypatch.setattr(watchdog, "is_together", lambda joined=joined: joined)
+        dog.store = Store()
+        with watchdog.inside("a callback"):
+            clock.now += 1.0
+            with watchdog.watching("evaluate"):
+                assert dog.place.text == text
+                watchdog.computing("evaluation")
+            assert dog.place == Place("in a callback", clock.now - 1.0, 20.0)
+            assert dog.work == "training"
+
+
+class Places(Watchdog):
+    """A watch that keeps every place."""
 
     def __init__(self):
         self.found = Counter()
-        self.now = Place("", 0.0)
+        super().__init__(None, LIMIT, "fit", "")
 
     @property
     def place(self):
@@ -153,6 +213,7 @@ def test_what_may_hang_is_marked(tmp_path):
         "reading a checkpoint",
         "writing a checkpoint",
     }
+    assert set(places.longest) == {"training", "evaluation"}
 
 
 def test_only_process_0_is_busy_for_all(places, monkeypatch):
@@ -230,7 +291,7 @@ def test_a_store_that_never_returns_is_noticed(monkeypatch):
 
     monkeypatch.setattr(Watchdog, "end", end)
     store = Stuck()
-    dog = Watchdog(store, 0.1, "")
+    dog = Watchdog(store, 0.1, "fit", "")
     dog.start()
     try:
         assert ended.wait(60)
@@ -251,7 +312,7 @@ def test_the_time_limit(text, monkeypatch):
 
 
 def test_one_process_needs_no_watch():
-    with watchdog.watching("run"), watchdog.inside("a callback"):
+    with watchdog.watching("fit"), watchdog.inside("a callback"):
         assert watchdog._current.get() is None
 
 
@@ -276,7 +337,7 @@ class Store:
 @pytest.fixture
 def store(monkeypatch):
     store = Store()
-    monkeypatch.setattr(watchdog, "_store", lambda: store)
+    monkeypatch.setattr(watchdog, "store", lambda: store)
     monkeypatch.setattr(watchdog, "is_together", lambda: True)
     return store
 
@@ -292,9 +353,19 @@ def store(monkeypatch):
 )
 def test_the_last_sign(error, state, store):
     """Only an end to which all have agreed is no failure."""
-    with pytest.raises(type(error)), watchdog.watching(None):
+    with pytest.raises(type(error)), watchdog.watching("fit"):
         raise error
     assert store.said() == state
+
+
+def test_waits_for_messages_are_marked(store):
+    with watchdog.watching("fit"):
+        dog = watchdog._current.get()
+        with processes.waiting.get()():
+            assert dog.waits_since < math.inf
+        assert dog.waits_since == math.inf
+    with processes.waiting.get()():
+        assert dog.waits_since == math.inf
 
 
 def test_an_error_of_the_runtime_is_printed_before_the_process_waits(store, monkeypatch, capsys):
@@ -310,7 +381,7 @@ def test_an_error_of_the_runtime_is_printed_before_the_process_waits(store, monk
 
     monkeypatch.setattr(watchdog.threading, "Event", Closed)
     monkeypatch.setattr(Watchdog, "start", lambda dog: None)
-    with pytest.raises(ValueError, match="Gloo"), watchdog.watching(None):
+    with pytest.raises(ValueError, match="Gloo"), watchdog.watching("fit"):
         raise ValueError("INTERNAL: Gloo all-reduce failed")
     assert len(printed) == 1
     assert "Traceback (most recent call last)" in printed[0]

@@ -10,12 +10,15 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import PartitionSpec as P
 
 import fnn
+from fnn._core.processes import Messages
 
 SCENARIOS = {}
 RNG = np.random.default_rng(0)
@@ -111,9 +114,10 @@ def pure(mesh, folder):
 
 @scenario
 def streams(mesh, folder):
-    """Each process reads its share of the rows."""
-    ts, history = fit(list(shares()), validation_data=list(shares()), batch_size=None, mesh=mesh)
-    measured = fnn.evaluate(TASK, ts, shares(), mesh=mesh)
+    """Each process reads its share of the rows; the devices, which compute a step meanwhile, pass no messages."""
+    with mock.patch.object(multihost_utils, "process_allgather", side_effect=AssertionError("a message by devices")):
+        ts, history = fit(list(shares()), validation_data=list(shares()), batch_size=None, mesh=mesh)
+        measured = fnn.evaluate(TASK, ts, shares(), mesh=mesh)
     return {"fit": values(history), "evaluate": dict(measured.items())}
 
 
@@ -179,6 +183,19 @@ def checkpoints(mesh, folder, shard=None):
 
 
 @scenario
+def moved(mesh, folder):
+    """A training that another number of processes may continue, up to the step that the environment names."""
+
+    def stop(step, logs):
+        if step == int(os.environ["UNTIL"]):
+            signal.raise_signal(signal.SIGINT)
+
+    options = {"mesh": mesh, "checkpoint": os.environ["RUN"], "every": 1, "epochs": 3}
+    ts, history = fit(validation_split=0.1, callbacks=[fnn.on_batch(stop)], **options)
+    return {"step": int(ts.step), "interrupted": history.interrupted, "fit": values(history)}
+
+
+@scenario
 def sharded_checkpoints(mesh, folder):
     """The same with parameters that no process holds whole."""
     wide = task_of(4096 * 3)
@@ -222,7 +239,7 @@ def message_of(call):
 
 
 FEW = (
-    *("rows", "steps", "nan in predict", "seed", "lengths", "early end"),
+    *("rows", "steps", "nan in predict", "seed", "rules again", "mesh again", "lengths", "early end"),
     *("nan in a stream", "a file", "changes", "one changes", "some processes"),
 )
 
@@ -261,6 +278,9 @@ def mistakes(mesh, folder, which=None):
         "nan in evaluate": lambda: fnn.evaluate(TASK, state(), (missing if number else X, Y), mesh=mesh),
         "nan, divided": lambda: fit((missing if number else X, Y), shard="fsdp", checkpoint=f"{folder}/two", **own),
         "seed": lambda: fit(seed=number, **own),
+        "rules again": lambda: again(mesh, mesh, {"dense/kernel": P(None, "data")} if number else None),
+        "mesh again": lambda: again(mesh, jax.sharding.Mesh(mesh.devices[:: 1 - 2 * number], ("data",))),
+        "axes again": lambda: again(mesh, jax.make_mesh((jax.device_count(),), ("batch" if number else "data",))),
         "epochs": lambda: fit(**{**own, "epochs": 1 + number}),
         "checkpoint": lambda: fit(checkpoint=f"{folder}/one" if number else None, **own),
         "lengths": lambda: fit(list(shares())[number:], batch_size=None, **own),
@@ -281,6 +301,12 @@ def mistakes(mesh, folder, which=None):
 
 def steps(rows, mesh):
     return fnn.train_step(TASK, state(), (X[:rows], Y[:rows]), mesh=mesh)
+
+
+def again(mesh, other, shard=None):
+    """A second training, of a state that lies on the devices already."""
+    ts, _ = fit(mesh=mesh)
+    return fnn.fit(TASK, ts, (X, Y), verbose=0, mesh=other, shard=shard)
 
 
 def trained(mesh):
@@ -320,7 +346,10 @@ def agreement(mesh, folder):
     _, stopped = fit(epochs=5, callbacks=[stop], mesh=mesh)
     _, paced = fit(epochs=4, verbose=1, callbacks=[slow], mesh=mesh)
     ts, interrupted = fit(epochs=20, batch_size=24, callbacks=[fnn.on_batch(interrupt)], mesh=mesh)
+    before = Messages.sent
+    fnn.train_step(TASK, ts, (X[:24], Y[:24]), mesh=mesh)
     return {
+        "messages of a step": Messages.sent - before,
         "stopped": len(stopped["loss"]),
         "paced": len(paced["loss"]),
         "interrupted": [interrupted.interrupted, int(ts.step)],
@@ -332,7 +361,15 @@ def faulty(mesh, folder):
     """A training in which a process does what the environment says, at its seventh step."""
     fault = os.environ.get("FAULT")
 
+    def hanging():
+        for batch in shares():
+            yield batch
+            if jax.process_index() == int(os.environ["FAULTY"]):
+                time.sleep(10_000)
+
     def act(step, logs):
+        if step == 7 and fault == "evaluate":
+            fnn.evaluate(TASK, state(), hanging(), mesh=mesh)
         if step != 7 or not fault or jax.process_index() != int(os.environ["FAULTY"]):
             return
         if fault == "hang":
@@ -343,6 +380,8 @@ def faulty(mesh, folder):
             sys.exit(3)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "end": signal.SIGTERM}[fault])
 
+    if fault == "evaluate alone":
+        fnn.evaluate(TASK, state(), hanging(), mesh=mesh)
     os.chdir(folder)
     ts, history = fit(epochs=3, callbacks=[fnn.on_batch(act)], checkpoint="run", every=5, mesh=mesh)
     return {"fit": values(history), "state": fnn.fingerprint(ts)}

@@ -59,9 +59,9 @@ class Processes:
             raise AssertionError("not over:\n" + "\n".join(self.said())) from None
 
 
-def run(names, folder, count=2, devices=1):
+def run(names, folder, count=2, devices=1, **environment):
     """What each scenario found, a list of one value for each process."""
-    with Processes(names, folder, count, devices) as processes:
+    with Processes(names, folder, count, devices, **environment) as processes:
         codes = processes.wait()
         assert codes == [0] * count, "\n".join(processes.said())
     return {

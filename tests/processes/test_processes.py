@@ -1,8 +1,10 @@
 """Several processes train as one does."""
 
 import json
+import os
 import re
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -27,7 +29,10 @@ MISTAKES = {
     "nan in predict": r"x: .*NaN or infinite values, the first at index \(3, 0\)",
     "nan in evaluate": r"x: .*NaN or infinite values, the first at index \(3, 0\)",
     "nan, divided": r"NaN or infinite values, the first at index \(3, 0\)",
-    "seed": r"mesh, state: .*fnn.init from the same key",
+    "seed": r"fit, state: .*fnn.init from the same key",
+    "rules again": r"fit, shard: expected the same on every process, got None on process 0 and .*dense/kernel.* on pro",
+    "mesh again": r"fit, mesh: .*got {'data': 2}, .*on process 0 and {'data': 2}, .*order \[2048, 0\] on process 1",
+    "axes again": r"fit, mesh: .*got {'data': 2}, .*on process 0 and {'batch': 2}, .* on process 1",
     "epochs": r"fit, epochs: .*got 1 on process 0 and 2 on process 1",
     "checkpoint": r"fit, checkpoint: .*got False on process 0 and True on process 1",
     "lengths": r"fit, data, length: .*got 5 on process 0 and 4 on process 1.*its share of every batch",
@@ -98,6 +103,7 @@ def test_one_process_decides(pair):
     first, second = pair[1]["agreement"]
     assert first == second
     assert first["stopped"] == 1
+    assert first["messages of a step"] == 1
     assert first["paced"] == 4
     assert first["interrupted"][0]
     assert first["interrupted"][1] < 100
@@ -149,11 +155,32 @@ def test_parameters_that_no_process_holds_are_gathered_into_one_file(tmp_path):
         assert each["fit"] == each["again"]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_another_number_of_processes_continues_a_checkpoint(before, after, tmp_path):
+    """Within the second epoch, to the losses of an unbroken training."""
+    found = []
+    for part, (count, until) in enumerate([(before, 6), (after, 0)]):
+        folder = tmp_path / str(part)
+        folder.mkdir()
+        found.append(spawn.run(["moved"], folder, count, RUN=str(tmp_path / "run"), UNTIL=str(until))["moved"])
+    with mock.patch.dict(os.environ, RUN=str(tmp_path / "unbroken"), UNTIL="0"):
+        whole = json.loads(json.dumps(scenarios.moved(None, str(tmp_path))))
+    assert len(whole["fit"]["val_loss"]) == 3
+    first, second = found
+    for each in first:
+        assert (each["step"], each["interrupted"], len(each["fit"]["loss"])) == (6, True, 1)
+    for each in second:
+        close(each, whole)
+
+
 # For each fault and the process that has it, what the other one says.
 FAULTS = {
     ("kill", 1): r"process 1 has given no sign for .*Process 0 of 2 therefore ends. .* continues from 'run'",
     ("kill", 0): r"coordinat|process 0 has",
     ("hang", 1): r"process 1 has been in a callback for .*, while this one waits for it",
+    ("evaluate", 1): r"fit: process 1 has been in its iterable of data for .*, while this one waits for it",
+    ("evaluate alone", 1): r"evaluate: process 1 has been in its iterable of data for .*, while this one waits for it",
     ("stop", 1): r"process 1 has given no sign for .*: it was ended, or hangs",
     ("stop", 0): r"process 0, which coordinates the others, has not answered for",
     ("fail", 1): r"process 1 failed: RuntimeError: a mistake of the user",
