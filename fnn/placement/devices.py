@@ -142,8 +142,10 @@ def target(name: str) -> Target:
       InputError: for an unknown device, with those of similar names, or a number of devices that cannot be read.
     """
     family, _, size = str(name).strip().lower().partition(":")
+    if re.fullmatch(r"v\d\w*-\d+", family):  # as Google Cloud names slices, by their chips or cores
+        fail("device", expected="the shape of a slice in chips, such as 'v5e:4x4'", got=repr(name))
     device = lookup("device", family, DEVICES, or_else="")
-    form = r"\d+(x\d+)*" if device.platform == "tpu" else r"\d+"
+    form = r"1|\d+x\d+(x\d+)?" if device.platform == "tpu" else r"\d+"
     if size and (not re.fullmatch(form, size) or "0" in size.split("x")):
         example = f"{family}:4x4" if device.platform == "tpu" else f"{family}:8"
         fail("plan", expected=f"devices in a form such as {example!r}", got=repr(name))

@@ -66,6 +66,8 @@ def test_messages():
         # Of plans.
         "an unknown device": lambda: plan(device="h20"),
         "a number of devices that cannot be read": lambda: plan(device="h200:4x"),
+        "a slice without a shape": lambda: plan(device="v5e:4"),
+        "a slice by the name of its machines": lambda: plan(device="v5litepod-16"),
         "a mesh of another size than the devices": lambda: plan(device="v5e:2x2", mesh=SQUARE),
         "a mesh for one device": lambda: plan(device="v5e", mesh=SQUARE),
         "rules for one device": lambda: plan(device="v5e", shard="fsdp"),
