@@ -7,6 +7,7 @@ import glob
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TextIO
@@ -39,7 +40,8 @@ from .progress import History
 from .shares import of_all_processes, of_this_process
 from .watchdog import busy
 
-_NAME = "step-{:09d}.safetensors"
+_NAME, _LOCK = "step-{:09d}.safetensors", ".lock"
+SEEN_WITHIN = 30.0  # seconds in which a file of one process is seen by the others; network file systems take a while
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
 _PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
 
@@ -122,7 +124,19 @@ class Checkpoints:
                 stack.enter_context(self._locked())
 
             by_first(open_folder)
+            with agreeing(f"checkpoint {self.folder!r}"), busy("looking for the folder of the checkpoints"):
+                self._check_seen()
             yield self
+
+    def _check_seen(self) -> None:
+        """Refuse a folder that process 0 has alone: a run that continues elsewhere would start from the beginning."""
+        end = time.monotonic() + SEEN_WITHIN
+        while is_together() and not os.path.exists(os.path.join(self.folder, _LOCK)):
+            if time.monotonic() > end:
+                hint = "Pass the same folder on every process, on a file system that all of them share."
+                got = f"one that process {jax.process_index()} does not see"
+                fail(f"checkpoint {self.folder!r}", expected="a folder of all processes", got=got, hint=hint)
+            time.sleep(0.1)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -133,7 +147,7 @@ class Checkpoints:
             fail(where, expected="a folder", got="the name of a file", hint="To write a single file, use fnn.save.")
         try:
             os.makedirs(self.folder, exist_ok=True)
-            lock = open(os.path.join(self.folder, ".lock"), "w")  # noqa: SIM115 (closed below)
+            lock = open(os.path.join(self.folder, _LOCK), "w")  # noqa: SIM115 (closed below)
         except OSError as error:
             message = f"fit: {error.strerror}; checkpoints cannot be written there, and nothing was trained"
             raise type(error)(error.errno, message, self.folder) from error

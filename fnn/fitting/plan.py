@@ -185,8 +185,8 @@ def _facts(task: Task, options: Options, given: Mapping[str, Data | None]) -> di
     )
     facts |= {"checkpoint": str(options.checkpoint is not None), "task": without_addresses(repr(task))}
     for name, data in given.items():
-        if not isinstance(data, Batch):
-            facts |= {name: kind_of(data), f"{name}, length": length_hint(data, -1)}
+        is_batch = isinstance(data, Batch)
+        facts |= {name: "arrays"} if is_batch else {name: kind_of(data), f"{name}, length": length_hint(data, -1)}
     arrays = {name: data for name, data in given.items() if isinstance(data, Batch)}
     return facts_of_call(task, arrays, **facts)
 

@@ -31,6 +31,14 @@ from .totals import Logs, Totals, merge, results, total_shapes
 _ORDER = 0xFFFFFFFF  # folded in for the order of an epoch; steps count from 0 and never reach it
 
 
+def key_of_order(order_key: Array | None) -> dict[str, Array]:
+    """The bits of an ``order_key`` as an array, by its name; nothing if there is none."""
+    if order_key is None:
+        return {}
+    check_key("order_key", order_key)
+    return {"order_key": jax.random.key_data(order_key)}
+
+
 def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Array | None = None) -> Array:
     """The order in which an epoch that starts at ``ts`` visits the rows.
 
@@ -215,7 +223,8 @@ def train_epoch(
         if mesh is not None:
             with agreeing("train_epoch", DATA_HINTS) as facts:
                 data = as_batch(data)
-                facts |= facts_of_call(task, {"data": data}, batch_size=batch_size)
+                flags = {"shuffle": shuffle, "drop_remainder": drop_remainder}
+                facts |= facts_of_call(task, {"data": data} | key_of_order(order_key), batch_size=batch_size, **flags)
             data = data_on_devices(task, data, in_any_order=True)
         return _train_epoch(
             task,

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from .._core.checks import check_count, check_key, renamed
+from .._core.checks import check_count, renamed
 from .._core.described import in_words
 from .._core.errors import fail
 from .._core.processes import agreeing
@@ -19,7 +19,7 @@ from .._core.types import Array, PyTree
 from .batch import Batch, InBatches, as_batch, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled
-from .epoch import check_sizes, epoch
+from .epoch import check_sizes, epoch, key_of_order
 from .evaluation import measure_all
 from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, read_in_order
 from .segments import in_segments, rematerialized
@@ -94,8 +94,7 @@ def run(
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
     check_sizes("run", size_of(data), batch_size, drop_remainder)
-    if order_key is not None:
-        check_key("order_key", order_key)  # before it is folded
+    order = key_of_order(order_key)  # checked before it is folded
     callbacks = (callbacks,) if isinstance(callbacks, PureCallback) else tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, PureCallback):
@@ -106,11 +105,12 @@ def run(
     sizes = (int(epochs), int(batch_size), int(eval_batch_size), *flags)
     warn_of_former_hyper("run", task, ts)
     given = {"data": data} | ({} if validation_data is None else {"validation_data": validation_data})
+    chosen = [(type(callback).__name__, callback.settings) for callback in callbacks]
     with placed("run", task, ts, mesh, shard) as (task, ts):
         with agreeing("run", DATA_HINTS) as facts:
             for name, batch in given.items():
                 check_known_targets(task, batch, name)
-            facts |= facts_of_call(task, given, sizes=sizes)
+            facts |= facts_of_call(task, given | order, sizes=sizes, callbacks=chosen)
         if validation_data is not None:
             validation_data = read_in_order(task, validation_data, int(eval_batch_size))
         data = data_on_devices(task, data, in_any_order=True)

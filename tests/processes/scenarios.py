@@ -269,6 +269,13 @@ def mistakes(mesh, folder, which=None):
         "predict": lambda: fnn.predict(TASK, state(), X + number, mesh=mesh),
         "run": lambda: fnn.run(TASK, state(), (X + number, Y), mesh=mesh),
         "train_epoch": lambda: fnn.train_epoch(TASK, state(), (X + number, Y), mesh=mesh),
+        "order": lambda: fnn.train_epoch(TASK, state(), (X, Y), order_key=jax.random.key(number), mesh=mesh),
+        "shuffle": lambda: fnn.train_epoch(TASK, state(), (X, Y), shuffle=bool(number), mesh=mesh),
+        "order of a run": lambda: fnn.run(TASK, state(), (X, Y), order_key=jax.random.key(number), mesh=mesh),
+        "patience": lambda: fnn.run(
+            TASK, state(), (X, Y), callbacks=[fnn.early_stopping(monitor="loss", patience=1 + number)], mesh=mesh
+        ),
+        "one validates": lambda: fit(validation_data=(X, Y) if number else None, **own),
         "train_step": lambda: fnn.train_step(TASK, state(), (X[number:], Y[number:]), mesh=mesh),
         "train_step, values": lambda: fnn.train_step(TASK, state(), (X + number, Y), mesh=mesh),
         "steps": lambda: [steps(rows, mesh) for rows in (8, 4, 4 if number else 6)],
