@@ -81,13 +81,13 @@ def assert_same_run(got, want):
 def for_a_tpu(fn):
     """``fn`` with the forms for a TPU, on the platform here; it must not have been traced before."""
 
-    def run(*arguments):
+    def on_a_tpu(*arguments):
         with pytest.MonkeyPatch.context() as patch:
             pick = lambda *operands, tpu, default: tpu(*operands)  # noqa: E731
             patch.setattr(jax.lax, "platform_dependent", pick)
             return fn(*arguments)
 
-    return run
+    return on_a_tpu
 
 
 def over_batches(metric, p, t, w, cuts=(5,)):

@@ -33,7 +33,7 @@ from ..._core.dtypes import spread
 from ..._core.errors import describe, fail, shape_text, with_article
 from ..._core.sharding import row_devices
 from ..._core.typed import tree_map
-from ..._core.types import Array, DType, PyTree, Shape
+from ..._core.types import Array, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import SEQUENCE_HINT, kept
@@ -133,25 +133,27 @@ def _scan(
 def _scan_for_tpu(
     plan: _Static, save: Save | None, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Carry, tuple[Array | None, PyTree]]:
-    """`_scan` with all rows read before the loop, if they fit."""
-    if isinstance(zx, Rows) and _fits_on_chip(zx.ids.size * zx.table.shape[1], zx.table.dtype):
-        zx = zx.read_by_product()
-    return _scan(plan, save, weights, zx, carry, mask)
+    """`_scan` with all rows read before the loop."""
+    return _scan(plan, save, weights, zx.read_by_product() if isinstance(zx, Rows) else zx, carry, mask)
 
 
-def _fits_on_chip(size: int, dtype: DType) -> bool:
-    """Whether a device's part of an array of the gates of all steps lies in half of a TPU's on-chip memory.
+def _choice(zx: Array | Rows) -> Callable[..., Any]:
+    """The choice between the form of a loop for a TPU and the default: `jax.lax.platform_dependent`, or the default.
 
-    That is 128 MiB since v5e.
+    The form for a TPU holds arrays of the gates of all steps, which are as large as the projected inputs ``zx``. It is
+    for those of which a device's part lies in half of the on-chip memory, which is 128 MiB since v5e.
     """
-    return size * jnp.dtype(dtype).itemsize <= ON_CHIP_BYTES * row_devices()
+    size, dtype = (zx.ids.size * zx.table.shape[1], zx.table.dtype) if isinstance(zx, Rows) else (zx.size, zx.dtype)
+    if size * dtype.itemsize <= ON_CHIP_BYTES * row_devices():
+        return lax.platform_dependent
+    return lambda *operands, tpu, default: default(*operands)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _sequence(
     plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Array | None, Carry]:
-    carry, (ys, _) = lax.platform_dependent(
+    carry, (ys, _) = _choice(zx)(
         *(weights, zx, carry, mask), tpu=partial(_scan_for_tpu, plan, None), default=partial(_scan, plan, None)
     )
     return ys, carry
@@ -162,7 +164,8 @@ def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[Py
     weights, zx, carry, mask = primals
     dweights, dzx, dcarry, _ = tangents
     derivatives = CellActivations(*(DERIVATIVES[act] for act in plan.acts))
-    carry, (ys, hs, slopes) = lax.platform_dependent(
+    choose = _choice(zx)
+    carry, (ys, hs, slopes) = choose(
         *(weights, zx, carry, mask),
         tpu=partial(_saving_for_tpu, plan, derivatives),
         default=partial(_saving, plan, derivatives),
@@ -170,7 +173,7 @@ def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[Py
     if isinstance(zx, Rows):
         dzx = zx.product(dzx.table)
     forcing = plan.kind.forcing(dweights, dzx, hs, slopes)
-    dcarry, dys = lax.platform_dependent(
+    dcarry, dys = choose(
         *(weights.recurrent.T, dcarry, forcing, slopes, mask),
         tpu=partial(_tangents_for_tpu, plan),
         default=partial(_tangents, plan, plan.kind.tangent),
@@ -204,8 +207,8 @@ def _saving_for_tpu(
     plan: _Static, derivatives: CellActivations, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Carry, Saved]:
     """`_saving` with little in the loop, and the slopes computed after it, for all steps at once."""
-    packed, size = plan.kind.packed, carry.h.size * plan.kind.gates * len(zx.ids if isinstance(zx, Rows) else zx)
-    if packed is None or mask is not None or not _fits_on_chip(size, carry.h.dtype):
+    packed = plan.kind.packed
+    if packed is None or mask is not None:
         # After a masked step, h is not what follows from the gates of the step before.
         return _saving(plan, derivatives, weights, zx, carry, mask, _scan_for_tpu)
     save = partial(packed.saved, acts=derivatives)
@@ -237,9 +240,9 @@ def _tangents(
 def _tangents_for_tpu(
     plan: _Static, kernel_t: Array, carry: Carry, forcing: PyTree, slopes: tuple[Array, ...], mask: Array | None
 ) -> tuple[Carry, Array | None]:
-    """`_tangents` with the slopes at all gates in one array, if that fits."""
+    """`_tangents` with the slopes at all gates in one array."""
     packed = plan.kind.packed
-    if packed is None or not _fits_on_chip(sum(a.size for a in jax.tree.leaves(forcing)), kernel_t.dtype):
+    if packed is None:
         return _tangents(plan, plan.kind.tangent, kernel_t, carry, forcing, slopes, mask)
     return _tangents(plan, packed.tangent, kernel_t, carry, forcing, packed.pack(slopes), mask)
 
