@@ -78,16 +78,19 @@ def assert_same_run(got, want):
     assert {**got[1], "seconds": 0} == {**want[1], "seconds": 0}
 
 
-def for_a_tpu(fn):
-    """``fn`` with the forms for a TPU, on the platform here; it must not have been traced before."""
+def for_platform(platform, fn):
+    """``fn`` with the forms for another platform, on the one here; it must not have been traced before."""
 
-    def run(*arguments):
+    def other(*arguments):
         with pytest.MonkeyPatch.context() as patch:
-            pick = lambda *operands, tpu, default: tpu(*operands)  # noqa: E731
+            pick = lambda *operands, default, **forms: forms.get(platform, default)(*operands)  # noqa: E731
             patch.setattr(jax.lax, "platform_dependent", pick)
             return fn(*arguments)
 
-    return run
+    return other
+
+
+for_a_tpu = functools.partial(for_platform, "tpu")
 
 
 def over_batches(metric, p, t, w, cuts=(5,)):

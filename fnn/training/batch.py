@@ -146,8 +146,8 @@ def rows_of(data: PyTree) -> int:
 
 
 def take(data: T, rows: Array) -> T:
-    """Rows of every array, by numbers known to be in range."""
-    return tree_map(lambda a: a.at[rows].get(mode="promise_in_bounds"), data)
+    """Rows of every array, by numbers known to be in range: none is negative, to be counted from the end."""
+    return tree_map(lambda a: a.at[rows].get(mode="promise_in_bounds", wrap_negative_indices=False), data)
 
 
 def batch_at(whole: T, number: Array | int) -> T:

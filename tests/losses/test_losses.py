@@ -1,5 +1,6 @@
 """Losses: against Keras in value and gradient, at extreme logits, with weights, and their errors."""
 
+import re
 from functools import partial
 
 import helpers
@@ -293,6 +294,32 @@ def test_binary_crossentropy_has_the_same_derivatives_on_a_tpu(target):
     (got, got_by_target), (want, want_by_target) = helpers.for_a_tpu(derivatives())(x, t), derivatives()(x, t)
     np.testing.assert_allclose(got, want, 1e-5)
     np.testing.assert_allclose(got_by_target, want_by_target, 1e-5)
+
+
+@pytest.mark.parametrize("label", [0, 2, 3])  # 3 is outside the classes
+def test_sparse_crossentropy_has_the_same_derivatives_on_a_tpu(label):
+    inf = jnp.inf
+    x = jnp.array([[1.0, -2.0, 0.5], [90.0, 0.0, -90.0], [-inf, 1.0, 2.0], [inf, 1.0, 2.0], [inf, 1.0, inf]])
+
+    def derivatives():  # another function each time, since JAX keeps what it traced
+        def value(x):
+            values = losses.sparse_categorical_crossentropy(x, jnp.full(len(x), label))
+            return jnp.sum(values * jnp.arange(1.0, len(x) + 1))
+
+        return jax.jit(lambda x: jax.grad(value)(x)), jax.jit(lambda x: jax.hessian(value)(x))
+
+    for on_tpu, here, rows in zip(derivatives(), derivatives(), (x, x[:2]), strict=True):
+        np.testing.assert_allclose(helpers.for_a_tpu(on_tpu)(rows), here(rows), 1e-5, 1e-6)
+
+
+def test_a_tpu_alone_divides_each_logit_for_sparse_crossentropy():
+    def divisions(platform):
+        slope = jax.jit(jax.grad(lambda p: losses.sparse_categorical_crossentropy(p, jnp.zeros(5, int)).sum()))
+        text = jax.export.export(slope, platforms=[platform])(jnp.ones((5, 3))).mlir_module()
+        return re.findall(r"stablehlo.divide .* : tensor<(.*)>", text)
+
+    assert "5x3xf32" in divisions("tpu")
+    assert "5x3xf32" not in divisions("cpu") + divisions("cuda")
 
 
 def test_a_tpu_alone_has_a_short_derivative_of_binary_crossentropy():

@@ -2,6 +2,7 @@
 
 import itertools
 
+import helpers
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,6 @@ from hypothesis import given, settings
 from jax import export, lax
 
 from fnn._core.errors import InputError
-from fnn.nn import pooling
 from fnn.nn.pooling import (
     AvgPool,
     GlobalAvgPool,
@@ -23,10 +23,7 @@ from fnn.nn.pooling import (
     max_pool,
 )
 
-
-def max_pool_on_a_tpu(x, pool_size=2, strides=None, padding="valid"):
-    """The form for a TPU, on the platform here; `test_a_tpu_alone_reduces_windows` shows that `max_pool` takes it."""
-    return pooling._max_by_window(*pooling._windows("max_pool", x, pool_size, strides, padding), x)
+max_pool_on_a_tpu = helpers.for_a_tpu(max_pool)
 
 
 @st.composite

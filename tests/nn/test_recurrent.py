@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import re
 
 import helpers
 import hypothesis
@@ -19,6 +20,7 @@ from fnn.nn.rnn import functions as rec
 from fnn.nn.rnn.bidirectional import Bidirectional
 from fnn.nn.rnn.cells import GRUCarry, LSTMCarry
 from fnn.nn.rnn.layers import GRU, LSTM, SimpleRNN
+from fnn.nn.rnn.sequence import GPU_STEPS
 
 
 def plain(cell, params, x, carry, mask=None, reverse=False, **kwargs):
@@ -324,8 +326,8 @@ def test_the_backward_pass_is_one_loop_without_activations_and_one_product_per_w
 @mainly("lstm")
 @pytest.mark.parametrize("options", [{}, {"reverse": True}, {"return_sequences": False}, {"mask": True}])
 @pytest.mark.parametrize("as_ids", [False, True])
-def test_the_forms_for_a_tpu_give_the_same_values_and_gradients(kind, options, as_ids, rng):
-    sequence, _, params, x, carry = case(kind, rng, batch=3)
+def test_the_forms_for_other_platforms_give_the_same_values_and_gradients(kind, options, as_ids, rng):
+    sequence, _, params, x, carry = case(kind, rng, time=GPU_STEPS + 1, batch=3)
     if as_ids:
         x = rng.integers(0, params["kernel"].shape[0], x.shape[:2])
     if "mask" in options:
@@ -334,7 +336,24 @@ def test_the_forms_for_a_tpu_give_the_same_values_and_gradients(kind, options, a
     def compiled():  # another function each time, since JAX keeps what it traced
         return jax.jit(lambda *inputs: value_and_gradients(lambda p, c: sequence(p, x, c, **options), *inputs))
 
-    assert_close(helpers.for_a_tpu(compiled())(params, carry), compiled()(params, carry))
+    want = compiled()(params, carry)
+    for platform in "tpu", "cuda":
+        assert_close(helpers.for_platform(platform, compiled())(params, carry), want)
+
+
+@mainly("lstm")
+def test_on_a_gpu_alone_a_round_of_a_loop_is_several_steps(kind, rng):
+    sequence, _, params, x, _ = case(kind, rng)
+
+    def loops(platform):
+        def slope(params, x):  # another function each time, since JAX keeps what it traced
+            return jax.grad(lambda p: jnp.sum(sequence(p, x)[0]))(params)
+
+        text = str(helpers.for_platform(platform, jax.make_jaxpr(slope))(params, x))
+        return [int(unroll) for unroll in re.findall(r"unroll=(\d+)", text)]
+
+    assert loops("cuda") == loops("rocm") == [GPU_STEPS] * 2
+    assert loops("cpu") == loops("tpu") == [1] * 2
 
 
 @pytest.mark.parametrize(("units", "devices", "packs"), [(512, 1, True), (1024, 1, False), (1024, 2, True)])

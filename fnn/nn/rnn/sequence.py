@@ -16,6 +16,9 @@ On a TPU each operation of a loop costs about as much as the product itself (``b
 that there the loops do less: rows are read before the loop, by one product with one-hot rows; the slopes are computed
 after it, for all steps at once; and the backward loop multiplies with them packed into one array. For a wide layer,
 whose packed arrays do not fit in on-chip memory, that costs more than it saves.
+
+On a GPU, starting a kernel takes longer than the arithmetic of a small step. There a round of a loop is several steps,
+so that one kernel stores an array's results for all of them.
 """
 
 from __future__ import annotations
@@ -33,14 +36,15 @@ from ..._core.dtypes import spread
 from ..._core.errors import describe, fail, shape_text, with_article
 from ..._core.sharding import row_devices
 from ..._core.typed import tree_map
-from ..._core.types import Array, DType, PyTree, Shape
+from ..._core.types import Array, PyTree, Shape
 from ..activations import ActivationLike, get_activation
 from ..embedding import ONE_HOT_ROWS, Rows, note_ids, take_rows
 from ..masks import SEQUENCE_HINT, kept
-from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Weights, all_steps
+from .cells import DERIVATIVES, Carry, Cell, CellActivations, GRUCarry, Packed, Weights, all_steps
 
 IDS_HINT = f"Ids need an integer dtype, x.astype('int32'); a single feature its axis, x[..., None]. {SEQUENCE_HINT}"
 ON_CHIP_BYTES = 64 * 2**20
+GPU_STEPS = 4  # in a round of a loop
 Activations = tuple[ActivationLike, ActivationLike]
 """The activations of the candidate and of the gates."""
 
@@ -108,6 +112,12 @@ class _Static(NamedTuple):
     acts: CellActivations
     reverse: bool
     sequences: bool
+    unroll: int = 1
+
+    @property
+    def derivatives(self) -> CellActivations:
+        """Those of its activations, as functions of their outputs."""
+        return CellActivations(*(DERIVATIVES[act] for act in self.acts))
 
 
 Save = Callable[[Any, tuple[Array, ...]], PyTree]
@@ -127,33 +137,38 @@ def _scan(
         new = _select(mask, stepped, old)
         return new, (new.h if plan.sequences else None, None if save is None else save(old, gates))
 
-    return lax.scan(body, carry, (zx.ids if isinstance(zx, Rows) else zx, mask), reverse=plan.reverse)
+    xs = zx.ids if isinstance(zx, Rows) else zx, mask
+    return lax.scan(body, carry, xs, reverse=plan.reverse, unroll=plan.unroll)
 
 
 def _scan_for_tpu(
     plan: _Static, save: Save | None, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Carry, tuple[Array | None, PyTree]]:
-    """`_scan` with all rows read before the loop, if they fit."""
-    if isinstance(zx, Rows) and _fits_on_chip(zx.ids.size * zx.table.shape[1], zx.table.dtype):
-        zx = zx.read_by_product()
-    return _scan(plan, save, weights, zx, carry, mask)
+    """`_scan` with all rows read before the loop."""
+    return _scan(plan, save, weights, zx.read_by_product() if isinstance(zx, Rows) else zx, carry, mask)
 
 
-def _fits_on_chip(size: int, dtype: DType) -> bool:
-    """Whether a device's part of an array of the gates of all steps lies in half of a TPU's on-chip memory.
+def _by_platform(
+    plan: _Static, zx: Array | Rows, tpu: Callable[..., Any], default: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The form of a loop for each platform, as a function of the arguments after the plan.
 
-    That is 128 MiB since v5e.
+    That for a TPU holds arrays of the gates of all steps, which are as large as the projected inputs ``zx``. It is
+    taken where a device's part of one lies in half of the on-chip memory, which is 128 MiB since v5e.
     """
-    return size * jnp.dtype(dtype).itemsize <= ON_CHIP_BYTES * row_devices()
+    gpu = partial(default, plan._replace(unroll=GPU_STEPS))
+    forms = {"cuda": gpu, "rocm": gpu, "default": partial(default, plan)}
+    size, dtype = (zx.ids.size * zx.table.shape[1], zx.table.dtype) if isinstance(zx, Rows) else (zx.size, zx.dtype)
+    if size * dtype.itemsize <= ON_CHIP_BYTES * row_devices():
+        forms["tpu"] = partial(tpu, plan)
+    return partial(lax.platform_dependent, **forms)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _sequence(
     plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Array | None, Carry]:
-    carry, (ys, _) = lax.platform_dependent(
-        *(weights, zx, carry, mask), tpu=partial(_scan_for_tpu, plan, None), default=partial(_scan, plan, None)
-    )
+    carry, (ys, _) = _by_platform(plan, zx, _scan_for_tpu, _scan)(None, weights, zx, carry, mask)
     return ys, carry
 
 
@@ -161,20 +176,12 @@ def _sequence(
 def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[PyTree, ...]) -> tuple[PyTree, PyTree]:
     weights, zx, carry, mask = primals
     dweights, dzx, dcarry, _ = tangents
-    derivatives = CellActivations(*(DERIVATIVES[act] for act in plan.acts))
-    carry, (ys, hs, slopes) = lax.platform_dependent(
-        *(weights, zx, carry, mask),
-        tpu=partial(_saving_for_tpu, plan, derivatives),
-        default=partial(_saving, plan, derivatives),
-    )
+    carry, (ys, hs, slopes) = _by_platform(plan, zx, _saving_for_tpu, _saving)(weights, zx, carry, mask)
     if isinstance(zx, Rows):
         dzx = zx.product(dzx.table)
     forcing = plan.kind.forcing(dweights, dzx, hs, slopes)
-    dcarry, dys = lax.platform_dependent(
-        *(weights.recurrent.T, dcarry, forcing, slopes, mask),
-        tpu=partial(_tangents_for_tpu, plan),
-        default=partial(_tangents, plan, plan.kind.tangent),
-    )
+    run = _by_platform(plan, zx, _tangents_for_tpu, _tangents)
+    dcarry, dys = run(weights.recurrent.T, dcarry, forcing, slopes, mask)
     return (ys, carry), (dys, dcarry)
 
 
@@ -184,7 +191,6 @@ Saved = tuple[Array | None, Array, tuple[Array, ...]]
 
 def _saving(
     plan: _Static,
-    derivatives: CellActivations,
     weights: Weights,
     zx: Array | Rows,
     carry: Carry,
@@ -194,54 +200,54 @@ def _saving(
     """The loop with what its derivative needs."""
 
     def save(old: Carry, gates: tuple[Array, ...]) -> tuple[Array, tuple[Array, ...]]:
-        return old.h, plan.kind.slopes(old, gates, derivatives)
+        return old.h, plan.kind.slopes(old, gates, plan.derivatives)
 
     carry, (ys, (hs, slopes)) = scan(plan, save, weights, zx, carry, mask)
     return carry, (ys, hs, slopes)
 
 
 def _saving_for_tpu(
-    plan: _Static, derivatives: CellActivations, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
+    plan: _Static, weights: Weights, zx: Array | Rows, carry: Carry, mask: Array | None
 ) -> tuple[Carry, Saved]:
     """`_saving` with little in the loop, and the slopes computed after it, for all steps at once."""
-    packed, size = plan.kind.packed, carry.h.size * plan.kind.gates * len(zx.ids if isinstance(zx, Rows) else zx)
-    if packed is None or mask is not None or not _fits_on_chip(size, carry.h.dtype):
+    packed = plan.kind.packed
+    if packed is None or mask is not None:
         # After a masked step, h is not what follows from the gates of the step before.
-        return _saving(plan, derivatives, weights, zx, carry, mask, _scan_for_tpu)
-    save = partial(packed.saved, acts=derivatives)
+        return _saving(plan, weights, zx, carry, mask, _scan_for_tpu)
+    save = partial(packed.saved, acts=plan.derivatives)
     last, (_, saved) = _scan_for_tpu(plan._replace(sequences=False), save, weights, zx, carry, mask)
-    ys, slopes = packed.restored(saved, derivatives)
+    ys, slopes = packed.restored(saved, plan.derivatives)
     hs = [ys[1:], carry.h[None]] if plan.reverse else [carry.h[None], ys[:-1]]
     return last, (ys if plan.sequences else None, jnp.concatenate(hs), slopes)
 
 
 def _tangents(
     plan: _Static,
-    tangent: Callable[..., Carry],
     kernel_t: Array,
     carry: Carry,
     forcing: PyTree,
     slopes: tuple[Array, ...],
     mask: Array | None,
+    packed: Packed[Any] | None = None,
 ) -> tuple[Carry, Array | None]:
     """The loop over tangents: the last one of the carry, and those of the outputs if needed."""
+    tangent = plan.kind.tangent if packed is None else packed.tangent
 
     def body(old: Carry, xs: tuple[PyTree, ...]) -> tuple[Carry, Array | None]:
         forcing, slopes, mask = xs
         new = _select(mask, tangent(kernel_t, old, forcing, slopes), old)
         return new, new.h if plan.sequences else None
 
-    return lax.scan(body, carry, (forcing, slopes, mask), reverse=plan.reverse)
+    return lax.scan(body, carry, (forcing, slopes, mask), reverse=plan.reverse, unroll=plan.unroll)
 
 
 def _tangents_for_tpu(
     plan: _Static, kernel_t: Array, carry: Carry, forcing: PyTree, slopes: tuple[Array, ...], mask: Array | None
 ) -> tuple[Carry, Array | None]:
-    """`_tangents` with the slopes at all gates in one array, if that fits."""
+    """`_tangents` with the slopes at all gates in one array."""
     packed = plan.kind.packed
-    if packed is None or not _fits_on_chip(sum(a.size for a in jax.tree.leaves(forcing)), kernel_t.dtype):
-        return _tangents(plan, plan.kind.tangent, kernel_t, carry, forcing, slopes, mask)
-    return _tangents(plan, packed.tangent, kernel_t, carry, forcing, packed.pack(slopes), mask)
+    slopes = slopes if packed is None else packed.pack(slopes)
+    return _tangents(plan, kernel_t, carry, forcing, slopes, mask, packed)
 
 
 def _select(mask: Array | None, new: Carry, old: Carry) -> Carry:
