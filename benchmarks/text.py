@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from machine import describe
 from report import table
+from runner import store
 from tqdm import tqdm
 from worker import pin
 
@@ -185,7 +186,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                 if repeat >= 0:
                     seconds[name].append(time.perf_counter() - started)
                 bar.update()
-    record["runs"] = [{"way": list(name), "s": runs} for name, runs in seconds.items()]
+            record["runs"] = [{"way": list(name), "s": runs} for name, runs in seconds.items() if runs]
+            if args.json:
+                store(args.json, record)
     return record
 
 
@@ -244,16 +247,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7, metavar="N", help="(default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, metavar="N", help="cores (default %(default)s)")
     parser.add_argument("--quick", action="store_true", help="few and short texts, to see that it runs")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="store all measurements here")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="store all measurements here, after every repeat")
     parser.add_argument("--from", type=Path, metavar="JSON", dest="source", help="measure nothing; show this run")
     parser.add_argument("--markdown", action="store_true", help="print the table as markdown")
     args = parser.parse_args()
     if args.quick:
         args.length, args.texts, args.repeats = 10, 3, 1
     record = json.loads(args.source.read_text()) if args.source else measure(args)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(record, indent=1) + "\n")
     print(report(record, args.markdown))
 
 
