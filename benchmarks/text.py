@@ -49,7 +49,10 @@ def fnn_model() -> tuple[Any, Any]:
 
     layers = fnn.LSTM(UNITS, input_dim=SYMBOLS, return_sequences=True), fnn.Dense(SYMBOLS)
     task = fnn.Task(fnn.Sequential(*layers), "sparse_categorical_crossentropy")
-    return task, fnn.init(task, jax.random.key(0), np.zeros((1, WIDTH), np.int32))
+    ts = fnn.init(task, jax.random.key(0), np.zeros((1, WIDTH), np.int32))
+    # A larger last layer, so that probabilities differ. A larger LSTM would amplify rounding from step to step.
+    params = ts.params | {"dense": jax.tree.map(lambda a: 20 * a, ts.params["dense"])}
+    return task, ts._replace(params=params)
 
 
 def fnn_ways(task: Any, ts: Any, prompt: np.ndarray, length: int, texts: int) -> dict[Way, Callable[[int], Any]]:
