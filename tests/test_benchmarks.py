@@ -162,6 +162,40 @@ def test_many_trials_are_judged_by_medians_and_scaled_up():
     assert len(m.configurations(16, 4)) == 64
 
 
+def text_record(ours, theirs, windows, difference=1e-7):
+    sides = [("fnn", "carry", ours), ("fnn", "window", windows)]
+    sides += [("PyTorch, 1 thread", "carry", theirs), ("PyTorch, 2 threads", "carry", [9.0])]
+    sides += [("PyTorch, 1 thread", "window", windows)]
+    runs = [{"way": [library, memory, "one text"], "s": seconds} for library, memory, seconds in sides]
+    settings = {"length": 400, "texts": 64, "repeats": len(ours)}
+    return {"settings": settings, "difference": difference, "runs": runs}
+
+
+def test_generation_is_judged_by_medians_against_the_faster_number_of_threads():
+    import text as t
+
+    record = text_record([0.5, 1.0, 9.0], [7.0, 8.0, 8.5], [4.0])
+    assert t.ratios(record) == {("carry", "one text"): 8.0, ("window", "one text"): 4.0}
+    lines = t.verdicts(record)
+    assert lines[0].endswith("takes 8.0 times as long as fnn with a carry; target 8: reached")
+    assert "agree" in lines[-1]
+    lines = t.verdicts(text_record([1.0], [7.9], [4.0], difference=1e-3))
+    assert lines[0].endswith("target 8: FALLS SHORT")
+    assert lines[1].endswith("no target")
+    assert "DIFFER" in lines[-1]
+    assert "400" in t.report(record, markdown=True)
+
+
+@pytest.mark.slow
+def test_generation_runs_and_is_stored(tmp_path):
+    command = [sys.executable, str(FOLDER / "text.py"), "--quick", "--json", str(tmp_path / "seen.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((tmp_path / "seen.json").read_text())
+    assert {tuple(run["way"][:2]) for run in stored["runs"]} >= {("fnn", "carry"), ("fnn", "window")}
+    assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
+
+
 @pytest.mark.slow
 def test_many_trials_run_and_are_stored(tmp_path):
     command = [sys.executable, str(FOLDER / "many_trials.py"), "--quick", "--json", str(tmp_path / "seen.json")]

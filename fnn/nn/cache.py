@@ -1,11 +1,13 @@
-"""The cache of keys and values with which an attention model reads a sequence piece by piece.
+"""The caches with which a model reads a sequence piece by piece: keys and values of attention, carries of recurrence.
 
 `with_cache` runs a model's ``init`` on shapes with a `CacheRequest` set. Layers that depend on earlier steps then
-return a `KeyValueCache` or a `Position` in their state, and their ``apply`` uses it wherever it finds one.
+return a `KeyValueCache`, a `Recurrence` or a `Position` in their state, and their ``apply`` uses it wherever it finds
+one.
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from typing import NamedTuple, TypeGuard
 
@@ -47,6 +49,16 @@ class Position(NamedTuple):
     value: Array
 
 
+class Recurrence(NamedTuple):
+    """The carry of a recurrent layer after the steps that it has read.
+
+    Attributes:
+      carry: an `LSTMCarry`, `GRUCarry` or `SimpleRNNCarry`.
+    """
+
+    carry: PyTree
+
+
 class CacheRequest(NamedTuple):
     """What `with_cache` asks of ``init``: caches of a length; `refuse_cache` notes the layers that cannot have one."""
 
@@ -60,6 +72,11 @@ _request: contextvars.ContextVar[CacheRequest | None] = contextvars.ContextVar("
 def cache_request() -> CacheRequest | None:
     """The request of `with_cache`; None in any other ``init``."""
     return _request.get()
+
+
+def without_cache() -> contextlib.AbstractContextManager[None]:
+    """Ask no layer inside for a cache: what it reads are not the steps of the sequence."""
+    return setting(_request, None)
 
 
 def refuse_cache(name: str, reason: str) -> None:
@@ -133,18 +150,28 @@ def overflows(cache: KeyValueCache) -> Array:
     return cache.position > cache.key.shape[1]
 
 
-def _is_cache(node: object) -> TypeGuard[KeyValueCache | Position]:
-    return isinstance(node, (KeyValueCache, Position))
+def _is_cache(node: object) -> TypeGuard[KeyValueCache | Recurrence | Position]:
+    return isinstance(node, (KeyValueCache, Recurrence, Position))
 
 
-def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[PyTree | None, list[str]]:
-    """The shapes of a model's state with caches, None without attention; and the layers that cannot have one."""
+def is_read_in_pieces(shapes: PyTree) -> bool:
+    """Whether a layer of the model remembers earlier steps in its state, given the shapes of `cache_shapes`."""
+    nodes = jax.tree.leaves(shapes, is_leaf=_is_cache)
+    return any(isinstance(node, (KeyValueCache, Recurrence)) for node in nodes)
+
+
+def has_positions(shapes: PyTree) -> bool:
+    """Whether a layer of the model numbers the steps, given the shapes of `cache_shapes`."""
+    return any(isinstance(node, Position) for node in jax.tree.leaves(shapes, is_leaf=_is_cache))
+
+
+def cache_shapes(model: Layer, x: PyTree, length: int) -> tuple[PyTree, list[str]]:
+    """The shapes of a model's state with caches, and the layers that cannot have one."""
     request = CacheRequest(length, [])
     with setting(_request, request):
         # A new function, since JAX remembers what it traced, and the request is no argument.
         _, shapes = jax.eval_shape(lambda key, x: model.init(key, x), jax.random.key(0), x)
-    nodes = jax.tree.leaves(shapes, is_leaf=_is_cache)
-    return (shapes if any(isinstance(node, KeyValueCache) for node in nodes) else None), request.refusals
+    return shapes, request.refusals
 
 
 def add_caches(shapes: PyTree, state: PyTree) -> PyTree:
@@ -164,25 +191,26 @@ def with_cache(model: Layer, state: PyTree, x: PyTree, length: int) -> PyTree:
     """Add empty caches to a model's state, so that ``apply`` reads a sequence piece by piece.
 
     With such a state, each call of ``apply`` continues where the last one ended: attention sees the keys and values of
-    all earlier steps, and positions go on counting. The same ``apply`` thus reads a prompt at once and then one symbol
-    at a time, also inside ``jax.lax.scan``. The outputs are those of reading everything at once, if all other layers
-    treat each step alone; convolutions over time and pooling do not.
+    all earlier steps, recurrent layers start from their last carry, and positions go on counting. The same ``apply``
+    thus reads a prompt at once and then one symbol at a time, also inside ``jax.lax.scan``. The outputs are those of
+    reading everything at once, if all other layers treat each step alone; convolutions over time and pooling do not.
 
     Padding is read as a `Masked`. Steps that follow may be plain arrays.
 
     Args:
-      model: a `Layer` with `MultiHeadAttention(causal=True)` inside.
+      model: a `Layer` with `MultiHeadAttention(causal=True)`, `LSTM`, `GRU` or `SimpleRNN` inside.
       state: its state, e.g. ``ts.state``; caches in it are replaced by empty ones.
       x: an example input with the batch size of the cache and at most ``length`` steps; only shape and dtype are read.
-      length: the largest number of steps, in all calls together. Later steps raise an error where their number is
-        known, and give NaN inside ``jit``, ``scan`` and ``vmap``.
+      length: the largest number of steps, in all calls together. With attention, later steps raise an error where
+        their number is known, and give NaN inside ``jit``, ``scan`` and ``vmap``.
 
     Returns:
-      The state with a `KeyValueCache` for each attention.
+      The state with a `KeyValueCache` for each attention and the carry of each recurrent layer.
 
     Raises:
-      InputError: for a model without causal self-attention, with another one or with a recurrent layer; for positions
-        shorter than ``length``; from ``apply``, for another batch size and for an attention that a `Model` calls twice.
+      InputError: for a model without causal self-attention and recurrent layers, and for one that also looks ahead,
+        with other attention, `Bidirectional` or ``go_backwards=True``; for positions shorter than ``length``; from
+        ``apply``, for another batch size and for such a layer that a `Model` calls twice.
 
     >>> import jax, jax.numpy as jnp, fnn
     >>> model = fnn.Sequential(fnn.Dense(8), fnn.MultiHeadAttention(2, 4, causal=True))
@@ -202,7 +230,7 @@ def with_cache(model: Layer, state: PyTree, x: PyTree, length: int) -> PyTree:
     if refusals:
         expected = "layers that read a sequence piece by piece, such as attention with causal=True"
         fail("with_cache", expected=expected, got=refusals[0])
-    if shapes is None:
-        expected = "a model with MultiHeadAttention(causal=True)"
-        fail("with_cache", expected=expected, got=f"{model.kind} without attention")
+    if not is_read_in_pieces(shapes):
+        expected = "a model with MultiHeadAttention(causal=True), LSTM, GRU or SimpleRNN"
+        fail("with_cache", expected=expected, got=f"{model.kind} without one")
     return add_caches(shapes, state)

@@ -18,6 +18,7 @@ from .._core.random import child_keys, children, fold_in
 from .._core.trees import shape_of
 from .._core.typed import array_spec
 from .._core.types import Array, Key, Params, PyTree, State
+from .cache import without_cache
 from .embedding import ids_as
 from .layer import MISSING, Layer, Output, call_hint, check_apply, check_init, penalties_inside
 from .masks import KEEPING_HINT, SEQUENCE_HINT, Masked, array_of, sequence_of
@@ -148,7 +149,8 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
         x = shape_of(_steps(name, x))
         rows = array_spec((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype)
-        params, state = init_inside(layer.name, place, layer, key, rows)
+        with without_cache():  # the rows are the steps
+            params, state = init_inside(layer.name, place, layer, key, rows)
         return _without_empty({layer.name: params}), _without_empty({layer.name: state})
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:

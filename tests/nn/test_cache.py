@@ -159,8 +159,10 @@ def test_caches_refuse():
     key = jax.random.key(0)
     with pytest.raises(fnn.InputError, match=r"with_cache: .*with causal=True, got causal=False in 'body/multi_head"):
         fnn.with_cache(fnn.Residual(fnn.MultiHeadAttention(2, 2)), {}, x, 4)
-    with pytest.raises(fnn.InputError, match="got LSTM, which starts anew with each piece, in 'lstm'"):
-        fnn.with_cache(fnn.Sequential(attend(), fnn.LSTM(4)), {}, x, 4)
+    with pytest.raises(fnn.InputError, match="got go_backwards=True in 'lstm'"):
+        fnn.with_cache(fnn.Sequential(attend(), fnn.LSTM(4, go_backwards=True)), {}, x, 4)
+    with pytest.raises(fnn.InputError, match="got Bidirectional, which also reads from the end, in 'bidirectional'"):
+        fnn.with_cache(fnn.Sequential(fnn.Bidirectional(fnn.GRU(4))), {}, x, 4)
     with pytest.raises(fnn.InputError, match="with_cache: expected a model with MultiHeadAttention"):
         fnn.with_cache(fnn.Dense(3), {}, x, 4)
     with pytest.raises(fnn.InputError, match=r"with_cache: expected a Layer as model, got a Task\. Pass task\.model"):
@@ -170,12 +172,49 @@ def test_caches_refuse():
     long = fnn.Sequential(fnn.PositionEmbedding(5), attend())
     with pytest.raises(fnn.InputError, match=r"PositionEmbedding: expected a cache of at most 5 steps.*got 6"):
         fnn.with_cache(long, {}, x, 6)
+    lstm = fnn.LSTM(2)
+    params, state = lstm.init(key, x)
+    with pytest.raises(fnn.InputError, match=r"carry.h of dtype float32 and shape \(batch, units\) = \(2, 2\)"):
+        lstm.apply(params, fnn.with_cache(lstm, state, x[:1], 4), x)
     params, state = attend().init(key, x)
     cached = fnn.with_cache(attend(), state, x[:1], 4)
     with pytest.raises(fnn.InputError, match=r"keys like those of its cache, float32\[1, 4, 4, 2\], got float32\[2, 3"):
         attend().apply(params, cached, x)
     with pytest.raises(fnn.InputError, match="expected one sequence with a cache"):
         attend().apply(params, cached, {"query": x[:1], "mask": np.ones((1, 3, 3), bool)})
+
+
+RECURRENT = {
+    "LSTM": lambda: fnn.LSTM(4, return_sequences=True),
+    "GRU": lambda: fnn.GRU(4, return_sequences=True, reset_after=False),
+    "Repeated": lambda: fnn.Repeated(fnn.SimpleRNN(4, return_sequences=True), 2),
+    # The steps of the inner sequence are not those that come in pieces: each starts from zeros.
+    "TimeDistributed": lambda: fnn.Sequential(
+        fnn.Reshape((-1, 2, 2)), fnn.TimeDistributed(fnn.LSTM(4)), fnn.SimpleRNN(4, return_sequences=True)
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "LSTM" else pytest.param(name, marks=pytest.mark.slow) for name in RECURRENT]
+)
+def test_recurrent_layers_in_pieces(name):
+    """Pieces of 2, 1 and 3 steps, of which some are masked."""
+    model = RECURRENT[name]()
+    x = np.random.default_rng(3).normal(size=(2, 6, 4)).astype("f")
+    masks = [None] if name == "TimeDistributed" else [None, np.array([[False, True] * 3, [True] * 5 + [False]])]
+    params, state = jax.jit(model.init)(jax.random.key(0), x)
+    apply = jax.jit(model.apply)
+    for mask in masks:
+        cached, outputs = fnn.with_cache(model, state, x[:, :1], 6), []
+        for piece in (slice(0, 2), slice(2, 3), slice(3, 6)):
+            y, cached = apply(params, cached, x[:, piece] if mask is None else fnn.Masked(x[:, piece], mask[:, piece]))
+            outputs.append(y if mask is None else y.x)
+        whole, _ = apply(params, state, x if mask is None else fnn.Masked(x, mask))
+        np.testing.assert_allclose(np.concatenate(outputs, 1), whole if mask is None else whole.x, 1e-5, 1e-6)
+        carries = [leaf for path, leaf in fnn.paths(cached).items() if "carry" in path]
+        assert carries
+        assert all(np.abs(carry).max() > 0 for carry in carries)
 
 
 @pytest.mark.parametrize("layer", ["attend", "positions"])

@@ -448,7 +448,7 @@ def test_generate_text_compiles_once_for_all_prompts_of_a_width():
     for prompt, temperature in (("abca", 0), ("cabdda", 1.5), ("bbbbbbbb", 0.2)):
         options = {"length": 7, "width": 4, "temperature": temperature}
         text.generate_text(model, params, state, vocabulary, prompt, jax.random.key(0), **options)
-    assert text.generation._generate._cache_size() == 1
+    assert text.programs.generate_ids._cache_size() == 1
 
 
 def test_generate_text_refuses():
@@ -468,10 +468,6 @@ def test_generate_text_refuses():
         write("")
     with pytest.raises(fnn.InputError, match=r"a string as prompt, got int64\[2\]"):
         write(np.array([1, 2]))
-    with pytest.raises(
-        fnn.InputError, match="a prompt of at least 5 characters, the window width, got 3 characters, 2 too few"
-    ):
-        write("abc", width=5)
     with pytest.raises(fnn.InputError, match="width to be an integer of at least 1, got 0"):
         write("abc", width=0)
     with pytest.raises(fnn.InputError, match="length to be an integer of at least 1, got 0"):
@@ -742,21 +738,26 @@ def test_models_that_a_cache_does_not_suit():
     def write(model, params, state, **options):
         return text.generate_text(model, params, state, vocabulary, "abcad", key, length=6, **options)
 
-    with pytest.raises(fnn.InputError, match=r"generating without width= > .*a cache of at most 20 steps.*got 24"):
+    with pytest.raises(
+        fnn.InputError, match=r"with memory='carry' > .*a cache of at most 20 steps.*got 24.*memory='window'"
+    ):
         text.generate_text(model, params, state, vocabulary, "abcad", key, length=20)
     assert write(model, params, state, width=5)[0] == write(model, params, state)[0]
     mean = fnn.Activation(lambda x: x.mean(1))
     mixed = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2, causal=True), mean)
     made = mixed.init(key, jnp.zeros((1, 3), jnp.int32))
     made = jax.tree.map(lambda a: 4 * a, made)
-    with pytest.raises(fnn.InputError, match=r"generate_text: .*attention alone looks at earlier steps.*width="):
-        write(mixed, *made)
+    with pytest.raises(
+        fnn.InputError, match=r"generate_text: .*alone look at earlier steps, got other.*memory='window'"
+    ):
+        write(mixed, *made, memory="carry")
+    assert write(mixed, *made) == write(mixed, *made, memory="window") == write(mixed, *made, width=5)
     assert len(write(mixed, *made, width=5)) == 6
     # A convolution over the prompt has no cache either, and is not applied to a single step.
     conv = fnn.Sequential(fnn.Embedding(4, 4), fnn.Conv(4, 3), fnn.GlobalAvgPool())
     made = conv.init(key, jnp.zeros((1, 5), jnp.int32))
     assert write(conv, *made) == write(conv, *made, width=5)
-    # Without causality, or with a recurrent layer, there is no cache, and the window is read each time.
+    # Without causality, there is no cache, and the window is read each time.
     pooled = fnn.Sequential(fnn.Embedding(4, 4), fnn.MultiHeadAttention(2, 2), fnn.LSTM(4))
     made = pooled.init(key, jnp.zeros((1, 3), jnp.int32))
     assert write(pooled, *made) == write(pooled, *made, width=5)
@@ -775,18 +776,17 @@ def flattening(layers, x):
     [
         (reading_alike, "hello", "one call of a layer with a cache"),
         (flattening, "hello", r"kernel of shape \(40, 8\), got float32\[1, 32\]"),
-        pytest.param(flattening, "h", r"kernel of shape \(40, 8\), got float32\[1, 8\]", marks=pytest.mark.slow),
     ],
 )
-def test_models_that_cannot_read_symbol_by_symbol_need_a_width(forward, prompt, problem):
+def test_models_that_cannot_read_symbol_by_symbol_need_a_window(forward, prompt, problem):
     vocabulary = text.Vocabulary.of("hello world")
     attention = fnn.MultiHeadAttention(2, 4, causal=True)
     model = fnn.Model(forward, embedding=fnn.Embedding(8, 8), attention=attention, out=fnn.Dense(8))
     params, state = model.init(jax.random.key(0), jnp.zeros((1, 5), int))
     write = functools.partial(text.generate_text, model, params, state, vocabulary, key=jax.random.key(1), length=4)
-    with pytest.raises(fnn.InputError, match=rf"without width= > .*{problem}.* Pass width=\.\.\., the length"):
-        write(prompt)
-    assert len(write("hello", width=5)) == 4
+    with pytest.raises(fnn.InputError, match=rf"with memory='carry' > .*{problem}.* Pass memory='window'"):
+        write(prompt, memory="carry")
+    assert write(prompt) == write(prompt, width=5) == write(prompt, memory="window")
 
 
 def test_a_long_prompt_for_a_model_of_one_width_needs_a_width():

@@ -15,6 +15,8 @@ TASK = fnn.Task(fnn.Sequential(fnn.Dense(4), fnn.Dense(1)), "mse", fnn.sgd(0.1))
 VOCABULARY = text.Vocabulary.of("hello world")
 LOGITS = np.zeros((1, 8), "f")
 LSTM = fnn.Sequential(fnn.LSTM(4, input_dim=8), fnn.Dense(8))
+FLAT = fnn.Sequential(fnn.Embedding(8, 2), fnn.Flatten(), fnn.Dense(8))
+BOTH = fnn.Sequential(fnn.Bidirectional(fnn.LSTM(4, input_dim=8)), fnn.Dense(8))
 
 
 def generate(prompt, model=LSTM, **options):
@@ -43,7 +45,12 @@ CASES = {
     "logits of NaN": lambda: text.sample(KEY, LOGITS * np.nan),
     "logits before the key": lambda: text.sample(LOGITS, KEY),
     "an empty prompt": lambda: generate(""),
-    "a prompt shorter than the window": lambda: generate("hello", width=8),
+    "a prompt shorter than the window": lambda: generate("hello", FLAT, width=8),
+    "prompts of several lengths without a width": lambda: generate(["hello", "he"], memory="window"),
+    "a width with a carry": lambda: generate("hello", memory="carry", width=4),
+    "a carry for a model that looks ahead": lambda: generate("hello", BOTH, memory="carry"),
+    "a carry for a model without one": lambda: generate("hello", FLAT, memory="carry"),
+    "another memory": lambda: generate("hello", memory="cache"),
     "a task in place of its model": (
         TypeError,
         lambda: generate("hello", fnn.Task(LSTM, "sparse_categorical_crossentropy")),

@@ -13,6 +13,7 @@ from ..._core.errors import describe, fail
 from ..._core.random import fold_in
 from ..._core.trees import shape_of
 from ..._core.types import Array, Key, Params, PyTree, State
+from ..cache import refuse_cache
 from ..layer import Layer, Output, call_hint, penalties_inside
 from ..masks import Masked, kept, sequence_of
 from ..observe import call, init_inside
@@ -80,6 +81,7 @@ def Bidirectional(
             fail(f"Bidirectional, {part}", expected=expected, got=in_words(one), hint="Use the layer alone.")
 
     def init(key: Key, x: PyTree) -> tuple[Params, State]:
+        refuse_cache(name, "Bidirectional, which also reads from the end,")
         made = {}
         for i, (part, one) in enumerate(layers.items()):
             made[part] = init_inside(part, f"{name} {part}", one, fold_in(key, i), shape_of(x))

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, Unpack
 import jax
 import jax.numpy as jnp
 
-from ..._core.checks import check_count
+from ..._core.checks import check_count, leaf
 from ..._core.described import described
 from ..._core.errors import describe, fail
-from ..._core.types import Array, ArraySpec, DType, Key, PyTree
+from ..._core.trees import shape_of
+from ..._core.types import Array, ArraySpec, DType, Key, Params, PyTree, State
 from ..activations import ActivationLike, are_per_example, get_activation
-from ..cache import refuse_cache
+from ..cache import Recurrence, cache_request, check_called_once, refuse_cache
 from ..initializers import Initializer, Initializers, get_initializer
-from ..layer import Layer, param_dtype, parametric
+from ..layer import MISSING, Layer, Output, check_apply, check_init, param_dtype
 from ..masks import Masked, sequence_of
 from ..regularized import RecurrentOptions, regularized
 from .functions import gru, gru_init, lstm, lstm_init, simple_rnn, simple_rnn_init
@@ -52,20 +53,48 @@ def _recurrent_layer(
     names = ("kernel_initializer", "recurrent_initializer", "bias_initializer")
     chosen = dict(zip(names, map(get_initializer, initializers), strict=True))
 
-    def init(key: Key, x: ArraySpec) -> dict[str, Array]:
-        refuse_cache(name, f"{kind}, which starts anew with each piece,")
-        return init_fn(key, _features(kind, x, input_dim), units, dtype=param_dtype(x, dtype), **chosen)
+    def init(key: Key, x: PyTree = MISSING) -> tuple[Params, State]:
+        check_init(kind, key, x)
+        x = shape_of(sequence_of(kind, x)[0])
+        params = init_fn(key, _features(kind, x, input_dim), units, dtype=param_dtype(x, dtype), **chosen)
+        if go_backwards:
+            refuse_cache(name, "go_backwards=True")
+        return params, {} if go_backwards or cache_request() is None else _first_state(sequence, params, x)
 
-    def apply(params: Mapping[str, Array], x: PyTree) -> PyTree:
+    def apply(
+        params: Params, state: State, x: PyTree = MISSING, *, key: Key | None = None, train: bool = False
+    ) -> Output:
+        check_apply(kind, x)
         x, mask = sequence_of(kind, x)
-        y, carry = sequence(params, x, mask=mask)
+        cached: Recurrence | None = state.get("carry")
+        start = None if cached is None else _start(kind, cached, params)
+        y, carry = sequence(params, x, start, mask=mask)
         if return_sequences and go_backwards:
             # Return outputs in the order of computation, and the mask with them: it says which of them count.
             y, mask = jax.tree.map(lambda a: jnp.flip(a, 1), (y, mask))
         out = Masked(y, mask) if return_sequences and mask is not None else y
-        return (out, carry) if return_state else out
+        new_state = state if cached is None else {"carry": Recurrence(jax.tree.map(_cast_like, carry, cached.carry))}
+        return ((out, carry) if return_state else out), new_state
 
-    return parametric(init, apply, name, kind, per_example=are_per_example(*activations.values()), mask="read")
+    return Layer(init, apply, name, kind, are_per_example(*activations.values()))
+
+
+def _first_state(sequence: Callable[..., tuple[Array, Any]], params: Params, x: ArraySpec) -> State:
+    """The state for reading piece by piece, before the first step: a carry of zeros."""
+    _, carry = jax.eval_shape(sequence, params, x)
+    return {"carry": Recurrence(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), carry))}
+
+
+def _start(kind: str, cached: Recurrence, params: Params) -> Any:
+    """The carry from which the next piece goes on, in the dtype of the parameters."""
+    check_called_once(kind)
+    # A task may compute in half precision what its state holds in float32.
+    dtype = leaf(kind, params, "recurrent_kernel").dtype
+    return jax.tree.map(lambda a: a.astype(dtype), cached.carry)
+
+
+def _cast_like(new: Array, old: Array) -> Array:
+    return new.astype(old.dtype)
 
 
 def _features(kind: str, x: ArraySpec, input_dim: int | None) -> int:
