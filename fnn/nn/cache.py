@@ -71,12 +71,8 @@ def refuse_cache(name: str, reason: str) -> None:
 
 def empty_cache(keys: tuple[int, ...], values: tuple[int, ...], dtype: DType) -> KeyValueCache:
     """A cache for keys (batch, length, key_heads, size) and values (batch, length, key_heads, value_size)."""
-    return KeyValueCache(jnp.zeros(keys, dtype), jnp.zeros(values, dtype), jnp.zeros(keys[:2], bool), no_steps())
-
-
-def no_steps() -> Array:
-    """The position before the first step."""
-    return jnp.zeros((), jnp.int32)
+    position = jnp.zeros((), jnp.int32)
+    return KeyValueCache(jnp.zeros(keys, dtype), jnp.zeros(values, dtype), jnp.zeros(keys[:2], bool), position)
 
 
 def steps_from(position: Array | None, steps: int) -> Array | np.ndarray:

@@ -14,7 +14,7 @@ from .._core.dtypes import at_least_float32, spread
 from .._core.errors import counted, describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .cache import Position, cache_request, check_called_once, no_steps, steps_from
+from .cache import Position, cache_request, check_called_once, steps_from
 from .embedding import take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, Output, param_dtype
@@ -98,7 +98,7 @@ def _check_steps(where: str, x: ArraySpec) -> None:
 
 
 def _first_position() -> State:
-    return {} if cache_request() is None else {"position": Position(no_steps())}
+    return {} if cache_request() is None else {"position": Position(jnp.zeros((), jnp.int32))}
 
 
 def _next_position(where: str, state: State, x: PyTree) -> tuple[Array | np.ndarray, State]:
