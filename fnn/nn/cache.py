@@ -101,12 +101,8 @@ def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Arr
     read = int(cache.position) if is_concrete(cache.position) else 0
     if read + steps > length:
         hint = "Make a longer one: fnn.with_cache(model, state, x, length)."
-        fail(
-            where,
-            expected=f"at most {counted(length, 'step')}, the length of its cache",
-            got=str(read + steps),
-            hint=hint,
-        )
+        expected = f"at most {counted(length, 'step')}, the length of its cache"
+        fail(where, expected=expected, got=str(read + steps), hint=hint)
 
     def write(old: Array, new: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), cache.position, axis=1)
