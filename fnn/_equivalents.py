@@ -128,10 +128,9 @@ BY_KIND = {
 }
 """For each kind of function its module, and the function's name in it, or other code below fnn, by other names."""
 EQUIVALENTS = {
-    **{f"{name}{rank}{d}": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3) for d in "Dd"},
+    **{f"{name}{rank}d": here for name, here in _WITH_RANK.items() for rank in (1, 2, 3)},
     **{name.format(rank): "ConvTranspose" for name in ("Conv{}DTranspose", "ConvTranspose{}d") for rank in (1, 2, 3)},
     **{f"BatchNorm{rank}d": "BatchNorm" for rank in (1, 2, 3)},
-    **{name: name.lower() for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam")},
     **dict.fromkeys(("multi_transform", "partition"), "by_path"),
     **dict.fromkeys(("Input", "InputLayer"), "init(task, key, x), which reads the shape from the data"),
     "compile": "Task(model, loss, optimizer)",
@@ -157,7 +156,7 @@ EQUIVALENTS = {
     **{f"Adaptive{kind}Pool{rank}d": f"Global{kind}Pool" for kind in ("Avg", "Max") for rank in (1, 2, 3)},
     "ModuleList": "Sequential",
     "TensorBoard": "csv_log, or fit(callbacks=[fn]) with fn(epoch, logs)",
-    **dict.fromkeys(("clip_grad_norm", "clip_grad_norm_"), "clip_by_global_norm"),
+    "clip_grad_norm_": "clip_by_global_norm",
     "Masking": "Masked(x, mask)",
     "Upsample": "UpSampling",
     **{name: name.capitalize() for name in ("add", "subtract", "multiply", "average", "maximum", "minimum")},
@@ -172,13 +171,8 @@ EQUIVALENTS = {
     "Softmax": 'Activation("softmax"), usually omitted, since losses take logits',
     "Sigmoid": 'Activation("sigmoid"), usually omitted, since losses take logits',
     "Tanh": 'Activation("tanh")',
-    "LSTMCell": "lstm_cell",
-    "GRUCell": "gru_cell",
-    "SimpleRNNCell": "simple_rnn_cell",
     "RNN": "SimpleRNN, LSTM or GRU",
-    "EarlyStopping": "early_stopping",
     "ReduceLROnPlateau": "reduce_on_plateau",
-    "ModelCheckpoint": "model_checkpoint",
     "CSVLogger": "csv_log",
     "BackupAndRestore": "fit(checkpoint=...)",
     "TerminateOnNaN": "fit(check='finite')",
@@ -199,27 +193,18 @@ EQUIVALENTS = {
     **dict.fromkeys(("OneHotEncoder", "CategoryEncoding"), "data.table_encode"),
     **dict.fromkeys(("KFold", "StratifiedKFold"), "data.folds"),
     **dict.fromkeys(("DataLoader", "from_generator", "Sequence"), "data.Stream"),
-    "train_test_split": "data.train_test_split",
-    "confusion_matrix": "metrics.confusion_matrix",  # as plot.confusion_matrix
     **dict.fromkeys(
         ("manual_seed", "set_random_seed", "seed_everything", "Rngs"), "init(task, jax.random.key(0), x): the key"
     ),
     **dict.fromkeys(("no_grad", "stop_gradient"), "predict, or jax.lax.stop_gradient"),
-    **{
-        name: f"activations.{name}"
-        for name in ("relu", "sigmoid", "softmax", "log_softmax", "tanh", "gelu", "softplus", "swish")
-    },
     **{name: f'Activation("{name.lower()}")' for name in ("GELU", "SiLU", "Swish", "Mish", "Softplus", "Softsign")},
     "LogSoftmax": 'Activation("log_softmax")',
     "PReLU": 'Activation("leaky_relu"), whose slope is fixed',
-    **{name: f"penalties.{name.replace('_', '')}" for name in ("l1", "l2", "l1_l2")},
     "pad_sequences": "Masked(x, mask), of an array padded with NumPy",
     **dict.fromkeys(
         ("TransformerEncoder", "TransformerEncoderLayer"), "Sequential of fnn.Residual and fnn.MultiHeadAttention"
     ),
     **dict.fromkeys(("L1", "L2", "L1L2"), "penalties.l1, fnn.penalties.l2 or fnn.penalties.l1l2"),
-    "MaxNorm": "penalties.max_norm",
-    "UnitNorm": "penalties.unit_norm",
     "NonNeg": "penalties.non_negative",
     "LearningRateScheduler": "schedules, e.g. fnn.adam(fnn.schedules.exponential_decay(...))",
     "value_and_grad": "train_step, or jax.value_and_grad of a loss of your own",
@@ -245,7 +230,7 @@ EQUIVALENTS = {
     "clone_model": "=the model itself: layers hold no values",
     "model_from_json": "load(path), which rebuilds the task",
     **dict.fromkeys(("Parameter", "Param", "Variable"), "=arrays in the params of fnn.Layer(init, apply)"),
-    **dict.fromkeys(("tensor", "Tensor", "convert_to_tensor"), "=jnp.asarray"),
+    **dict.fromkeys(("Tensor", "convert_to_tensor"), "=jnp.asarray"),
     **dict.fromkeys(("np", "jnp", "ops", "backend"), "=jax.numpy"),
     "random": "=jax.random",
     **dict.fromkeys(("keras", "torch", "flax"), "=fnn itself: fnn.Sequential, fnn.Dense, fnn.fit"),

@@ -42,8 +42,7 @@ _ARGUMENTS_HERE = {
     "decay_rate": ("rho",),
     **dict.fromkeys(("initial_learning_rate", "initial_value", "init_value"), ("initial",)),
     **dict.fromkeys(("T_max", "transition_steps"), ("decay_steps",)),
-    "use_causal_mask": ("causal",),
-    "is_causal": ("causal",),
+    **dict.fromkeys(("use_causal_mask", "is_causal"), ("causal",)),
     "shape": ("target_shape",),
     "downsample": ("shortcut",),
     "factor": ("height_factor",),
@@ -67,16 +66,14 @@ _ARGUMENTS_HERE = {
     "dataset": ("data",),
 }
 
+_SHAPE = "Leave it out: fnn.init(task, key, x) reads the shape from x."
 # Other advice, with {} for the value given.
 _ARGUMENTS = {
     **dict.fromkeys(
         ("input_shape", "input_dim", "batch_input_shape", "batch_shape", "in_features", "in_channels", "input_length"),
-        "Leave it out: fnn.init(task, key, x) reads the shape from x.",
+        _SHAPE,
     ),
-    **dict.fromkeys(
-        ("input_size", "num_features", "num_channels", "normalized_shape"),
-        "Leave it out: fnn.init(task, key, x) reads the shape from x.",
-    ),
+    **dict.fromkeys(("input_size", "num_features", "num_channels", "normalized_shape"), _SHAPE),
     "activity_regularizer": "Add fnn.ActivityRegularization(l1=..., l2=...) after the layer.",
     "trainable": _FREEZE,
     "weights": "Replace values in the state: ts._replace(params=...).",
@@ -149,8 +146,7 @@ OF_ESTIMATORS = {
 }
 """Parameters of scikit-learn's networks and of skorch, for a `Classifier` or `Regressor`."""
 
-_VALUES = "Values are in the state: ts.params['dense']['kernel']"
-_SUMMARY = "Write print(fnn.summary(model, x[:1]))."
+_VALUES = "Values are in the state: ts.params['dense']['kernel']."
 _METHODS = {
     **dict.fromkeys(("add", "pop", "append"), "Write all layers at once: fnn.Sequential(layer, layer, ...)."),
     "compile": "Write task = fnn.Task(model, loss, optimizer, metrics).",
@@ -168,14 +164,14 @@ _METHODS = {
     "history": "fit returns it: ts, history = fnn.fit(task, ts, (x, y)).",
     "stop_training": "Write raise fnn.StopTraining in a callback.",
     "score": "Write fnn.evaluate(task, ts, (x, y)).",
-    "train_on_batch": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
-    "summary": _SUMMARY,
+    **dict.fromkeys(
+        ("train_on_batch", "apply_gradients", "backward", "step", "minimize"),
+        "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
+    ),
     "layers": "Keep layers in variables of yours; print(model) shows them.",
     "get_layer": "Write fnn.outputs(task, ts, x, 'conv_2') for its output, ts.params['conv_2'] for its values.",
-    **dict.fromkeys(
-        ("weights", "get_weights", "parameters", "state_dict", "variables", "trainable_weights"), f"{_VALUES}."
-    ),
-    **dict.fromkeys(("trainable_variables", "named_parameters", "kernel", "bias"), f"{_VALUES}."),
+    **dict.fromkeys(("weights", "get_weights", "parameters", "state_dict", "variables", "trainable_weights"), _VALUES),
+    **dict.fromkeys(("trainable_variables", "named_parameters", "kernel", "bias"), _VALUES),
     **dict.fromkeys(("set_weights", "load_state_dict"), "Write ts._replace(params=...)."),
     **dict.fromkeys(("save", "save_weights"), "Write fnn.save('model.safetensors', ts, task)."),
     **dict.fromkeys(("load", "load_weights"), "Write task, ts = fnn.load('model.safetensors')."),
@@ -184,20 +180,19 @@ _METHODS = {
     "train": "fit trains in training mode; by hand, apply(..., train=True).",
     "eval": "predict and evaluate leave training mode; by hand, apply(..., train=False).",
     **dict.fromkeys(("call", "forward"), "Write y, state = layer.apply(params, state, x)."),
-    "apply_gradients": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
     "zero_grad": "Nothing is accumulated: ts, logs = fnn.train_step(task, ts, (x, y)).",
-    "backward": "Write ts, logs = fnn.train_step(task, ts, (x, y)).",
-    "tabulate": _SUMMARY,
     "apply_fn": "Write y, state = task.model.apply(ts.params, ts.state, x).",
     **{name: f"It is in the task: task.{name}." for name in ("model", "loss", "optimizer", "metrics")},
     **dict.fromkeys(
         ("lr", "learning_rate", "set_learning_rate"),
         "Write fnn.get_hyper(ts)['learning_rate'] to read it, fnn.set_hyper(ts, learning_rate=...) to change it.",
     ),
-    **dict.fromkeys(("step", "minimize"), "Write ts, logs = fnn.train_step(task, ts, (x, y))."),
     "param_groups": "Write fnn.by_path({'head/*': fnn.adam(1e-2), '*': fnn.adam(1e-3)}).",
     **dict.fromkeys(("to", "cuda", "cpu", "device"), "JAX computes on jax.default_device; fnn.devices() lists them."),
-    **dict.fromkeys(("input_shape", "output_shape", "modules", "named_modules", "children"), _SUMMARY),
+    **dict.fromkeys(
+        ("summary", "tabulate", "input_shape", "output_shape", "modules", "named_modules", "children"),
+        "Write print(fnn.summary(model, x[:1])).",
+    ),
     "_replace": "Write .replace(...).",
     "replace": "Write ._replace(...).",
 }

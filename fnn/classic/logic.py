@@ -68,8 +68,9 @@ class Formula(NamedTuple):
         """
         where = f"formula {self.text!r}"
         known = ", ".join(self.names)
+        expected = f"{counted(len(self.names), 'input')}: {known}"
         if len(inputs) > len(self.names):
-            fail(where, expected=f"{counted(len(self.names), 'input')}: {known}", got=str(len(inputs)))
+            fail(where, expected=expected, got=str(len(inputs)))
         found = dict(zip(self.names, inputs, strict=False))
         for name, value in named.items():
             if name not in self.names or name in found:
@@ -77,11 +78,7 @@ class Formula(NamedTuple):
                 fail(where, expected=f"the inputs {known}, each once", got=got)
             found[name] = value
         if missing := [name for name in self.names if name not in found]:
-            fail(
-                where,
-                expected=f"{counted(len(self.names), 'input')}: {known}",
-                got=f"no value for {', '.join(missing)}",
-            )
+            fail(where, expected=expected, got=f"no value for {', '.join(missing)}")
         values = {name: found[name] for name in self.names}
         with located(where):
             for node in self.nodes:

@@ -121,13 +121,8 @@ def read_table(text: str, file: str, delimiter: str = ",", header: Sequence[str]
         if len(row) != len(header):
             other = next((d for d in ";\t|," if d != delimiter and d in text.partition("\n")[0]), None)
             hint = f"Is it separated by {other!r}?" if other and min(len(row), len(header)) == 1 else ""
-            cells = f"{len(row)} cell{'s' * (len(row) != 1)}"
-            fail(
-                f"{file}, line {line}",
-                expected=f"{counted(len(header), 'cell')}, one for each column",
-                got=cells,
-                hint=hint,
-            )
+            expected = f"{counted(len(header), 'cell')}, one for each column"
+            fail(f"{file}, line {line}", expected=expected, got=counted(len(row), "cell"), hint=hint)
     return TextTable(file, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), lines)
 
 

@@ -103,8 +103,7 @@ def _read_classes(where: str, stratify: ArrayLike, rows: int, least: int, why: s
         fail(where, expected=f"stratify of shape ({rows},), a class for each row", got=describe(labels))
     names, number, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if counts.min() < least:
-        few = int(counts.min())
-        rare = f"{few} row{'s' * (few > 1)} of class {names[counts.argmin()]}"
+        rare = f"{counted(int(counts.min()), 'row')} of class {names[counts.argmin()]}"
         fail(where, expected=f"at least {counted(least, 'row')} of each class {why}", got=rare)
     return names, number, counts
 

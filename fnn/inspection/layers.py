@@ -128,14 +128,10 @@ class _Recorder:
     def _note(self, trace: Trace) -> None:
         # A container that finished before may hold the arrays of a layer that it calls only in training.
         before = zip(self.traces, self.owned, strict=True)
-        around = [own for other, own in before if _is_around(other.path, trace.path)]
+        around = [own for other, own in before if other.path == trace.path[: len(other.path)] != trace.path]
         claims = [_claim(trace, arrays, self.names) for arrays in (self.unclaimed, *around)]
         self.traces.append(without_values(trace))
         self.owned.append({name: leaf for own in claims for name, leaf in own.items()})
-
-
-def _is_around(path: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    return len(path) < len(other) and path == other[: len(path)]
 
 
 def _claim(trace: Trace, unclaimed: Arrays, names: dict[int, tuple[str, str]]) -> Arrays:

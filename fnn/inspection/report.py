@@ -11,7 +11,7 @@ import numpy as np
 
 from .._core.checks import is_concrete
 from .._core.dtypes import floats_in, is_float
-from .._core.errors import fail
+from .._core.errors import counted, fail
 from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
 from .._core.trees import paths, shape_of
@@ -111,7 +111,7 @@ class LayerReport(Table[LayerRow]):
             if set(columns[optional]) <= {"-"}:
                 del columns[optional]
         lines = table_lines([list(columns), *zip(*columns.values(), strict=True)], left=1)
-        total = f"loss {self.loss:.4g} on {self.examples:,} example{'s' * (self.examples > 1)}"
+        total = f"loss {self.loss:.4g} on {counted(self.examples, 'example')}"
         return "\n".join([*lines, lines[1], total, *(f"! {note}" for note in self.notes)])
 
 
@@ -303,7 +303,7 @@ def _name(row: LayerRow) -> str:
 
 def _are(count: int, noun: str) -> str:
     """A count, its noun and the verb, in singular or plural."""
-    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
+    return f"{counted(count, noun)} {'is' if count == 1 else 'are'}"
 
 
 def _not_finite(rows: list[LayerRow], loss: float) -> list[str]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 
 from .._core.checks import renamed
-from .._core.errors import shape_text
+from .._core.errors import counted, shape_text
 from .._core.tables import Table, bytes_text, table_lines
 from .._core.trees import Where, check_matches, matches, paths, resized
 from .._core.types import PyTree
@@ -172,4 +172,4 @@ def devices() -> str:
     cpu: 1 device (cpu)
     """
     groups = Counter((device.platform, device.device_kind) for device in jax.devices())
-    return "\n".join(f"{platform}: {n} device{'s' * (n > 1)} ({kind})" for (platform, kind), n in groups.items())
+    return "\n".join(f"{platform}: {counted(n, 'device')} ({kind})" for (platform, kind), n in groups.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import jax
@@ -354,7 +355,7 @@ def scores_of_pairs(p: Array, t: Array, classes: int, weights: Array | None, sev
 
 
 def _balanced(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Array:
-    return _mean_recall(_count_outcomes(p, t, classes, weights, several))
+    return _mean_recall(_count_outcomes(p, t, classes, weights, several), several)
 
 
 def _iou(p: Array, t: Array, classes: int, weights: Array | None, several: bool) -> Array:
@@ -374,7 +375,7 @@ def _count_outcomes(p: Array, t: Array, classes: int, weights: Array | None, sev
     return Counts(*(a[None] for a in count_classes(p, t, weights, classes)))
 
 
-def _mean_recall(counts: Counts) -> Array:
+def _mean_recall(counts: Counts, several: bool) -> Array:
     recall = class_scores(counts).recall
     seen = (counts.true > 0).astype(recall.dtype)
     return jnp.mean(divided(jnp.sum(recall * seen, -1), jnp.sum(seen, -1)))
@@ -423,28 +424,19 @@ def streaming_class_score(name: str, threshold: Scalar, several: bool) -> Metric
     return Metric(name, measure, result)
 
 
-def streaming_balanced_accuracy(threshold: Scalar, several: bool) -> Metric:
-    """`balanced_accuracy` from counts of outcomes."""
-    name = "balanced_accuracy"
+def _of_counts(
+    name: str, count: Callable[..., Counts], result: Callable[[Counts, bool], Array], threshold: Scalar, several: bool
+) -> Metric:
+    """A metric of the counts of classes or labels."""
+    pairs = paired_labels if several else paired_classes
 
     def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        return _count_outcomes(*_pairs(name, predictions, targets, threshold, several), weights, several)
+        # A single score has two classes, no and yes.
+        classes = 2 if is_single_score(predictions) else predictions.shape[-1]
+        return count(*pairs(name, predictions, targets, threshold), classes, weights, several)
 
-    return Metric(name, measure, _mean_recall)
-
-
-def streaming_mean_iou(threshold: Scalar, several: bool) -> Metric:
-    """`mean_iou` from counts of classes or labels."""
-
-    def measure(predictions: Array, targets: Array, weights: Array) -> Totals:
-        return count_pairs(*_pairs("mean_iou", predictions, targets, threshold, several), weights, several)
-
-    return Metric("mean_iou", measure, lambda counts: _mean_overlap(counts, several))
+    return Metric(name, measure, lambda counts: result(counts, several))
 
 
-def _pairs(
-    where: str, predictions: Array, targets: Array, threshold: Scalar, several: bool
-) -> tuple[Array, Array, int]:
-    """Classes or labels predicted and true, and the number of classes; of a single score two, no and yes."""
-    pairs = (paired_labels if several else paired_classes)(where, predictions, targets, threshold)
-    return *pairs, 2 if is_single_score(predictions) else predictions.shape[-1]
+streaming_balanced_accuracy = partial(_of_counts, "balanced_accuracy", _count_outcomes, _mean_recall)
+streaming_mean_iou = partial(_of_counts, "mean_iou", count_pairs, _mean_overlap)

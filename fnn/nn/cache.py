@@ -88,12 +88,8 @@ def refuse_cache(name: str, reason: str) -> None:
 
 def empty_cache(keys: tuple[int, ...], values: tuple[int, ...], dtype: DType) -> KeyValueCache:
     """A cache for keys (batch, length, key_heads, size) and values (batch, length, key_heads, value_size)."""
-    return KeyValueCache(jnp.zeros(keys, dtype), jnp.zeros(values, dtype), jnp.zeros(keys[:2], bool), no_steps())
-
-
-def no_steps() -> Array:
-    """The position before the first step."""
-    return jnp.zeros((), jnp.int32)
+    position = jnp.zeros((), jnp.int32)
+    return KeyValueCache(jnp.zeros(keys, dtype), jnp.zeros(values, dtype), jnp.zeros(keys[:2], bool), position)
 
 
 def steps_from(position: Array | None, steps: int) -> Array | np.ndarray:
@@ -122,12 +118,8 @@ def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Arr
     read = int(cache.position) if is_concrete(cache.position) else 0
     if read + steps > length:
         hint = "Make a longer one: fnn.with_cache(model, state, x, length)."
-        fail(
-            where,
-            expected=f"at most {counted(length, 'step')}, the length of its cache",
-            got=str(read + steps),
-            hint=hint,
-        )
+        expected = f"at most {counted(length, 'step')}, the length of its cache"
+        fail(where, expected=expected, got=str(read + steps), hint=hint)
 
     def write(old: Array, new: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(old, new.astype(old.dtype), cache.position, axis=1)

@@ -178,12 +178,8 @@ def TimeDistributed(layer: Layer, *, name: str = "time_distributed") -> Layer:
 def _steps(name: str, x: PyTree) -> Array:
     values, _ = sequence_of(name, x)
     if len(values.shape) < 3:
-        fail(
-            name,
-            expected="x of shape (batch, time, ...) with at least 3 axes",
-            got=describe(values),
-            hint=SEQUENCE_HINT,
-        )
+        expected = "x of shape (batch, time, ...) with at least 3 axes"
+        fail(name, expected=expected, got=describe(values), hint=SEQUENCE_HINT)
     return values
 
 

@@ -15,11 +15,32 @@ from .._core.errors import describe, fail, kind_of
 from .._core.typed import tree_map
 from .._core.types import Array, PyTree
 
+_Operator = Callable[["Masked", PyTree], "Masked"]
+
 SEQUENCE_HINT = "A recurrent layer before it needs return_sequences=True."
 """Advice for a layer over steps that receives an array without them."""
 
 KEEPING_HINT = "Layers over steps keep the mask; recurrent ones need return_sequences=True."
 """Advice for inputs of which only some have a mask."""
+
+
+def _operators(fn: Callable[[PyTree, PyTree], Array]) -> tuple[_Operator, _Operator]:
+    """The methods for ``masked + other`` and ``other + masked``, or another operator: of the arrays, with the mask."""
+
+    def combined(masked: Masked, other: PyTree, *, swap: bool = False) -> Masked:
+        if isinstance(other, Masked):
+            if other.mask is not masked.mask:
+                hint = "Write fnn.Masked(a.x + b.x, a.mask & b.mask), or use fnn.Add, which keeps the steps of either."
+                got = "two masks, which may keep different steps"
+                fail("Masked", expected="operands with one mask", got=got, hint=hint)
+            other = other.x
+        values = fn(other, masked.x) if swap else fn(masked.x, other)
+        if not _leads(masked.mask, values):
+            expected = f"an operand that keeps the shape {tuple(masked.mask.shape)} of the steps"
+            fail("Masked", expected=expected, got=describe(other))
+        return Masked(values, masked.mask)
+
+    return lambda self, other: combined(self, other), lambda self, other: combined(self, other, swap=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -63,46 +84,11 @@ class Masked:
             fail("Masked", expected="a slice or row numbers (rows,) as index", got=repr(rows), hint=hint)
         return tree_map(lambda a: a[rows], self)
 
-    def _with(self, fn: Callable[[PyTree, PyTree], Array], other: PyTree, *, swap: bool = False) -> Masked:
-        """An operator of the arrays, with the mask."""
-        if isinstance(other, Masked):
-            if other.mask is not self.mask:
-                hint = "Write fnn.Masked(a.x + b.x, a.mask & b.mask), or use fnn.Add, which keeps the steps of either."
-                got = "two masks, which may keep different steps"
-                fail("Masked", expected="operands with one mask", got=got, hint=hint)
-            other = other.x
-        values = fn(other, self.x) if swap else fn(self.x, other)
-        if not _leads(self.mask, values):
-            expected = f"an operand that keeps the shape {tuple(self.mask.shape)} of the steps"
-            fail("Masked", expected=expected, got=describe(other))
-        return Masked(values, self.mask)
-
-    def __add__(self, other: PyTree) -> Masked:
-        return self._with(operator.add, other)
-
-    def __radd__(self, other: PyTree) -> Masked:
-        return self._with(operator.add, other, swap=True)
-
-    def __sub__(self, other: PyTree) -> Masked:
-        return self._with(operator.sub, other)
-
-    def __rsub__(self, other: PyTree) -> Masked:
-        return self._with(operator.sub, other, swap=True)
-
-    def __mul__(self, other: PyTree) -> Masked:
-        return self._with(operator.mul, other)
-
-    def __rmul__(self, other: PyTree) -> Masked:
-        return self._with(operator.mul, other, swap=True)
-
-    def __truediv__(self, other: PyTree) -> Masked:
-        return self._with(operator.truediv, other)
-
-    def __rtruediv__(self, other: PyTree) -> Masked:
-        return self._with(operator.truediv, other, swap=True)
-
-    def __pow__(self, other: PyTree) -> Masked:
-        return self._with(operator.pow, other)
+    __add__, __radd__ = _operators(operator.add)
+    __sub__, __rsub__ = _operators(operator.sub)
+    __mul__, __rmul__ = _operators(operator.mul)
+    __truediv__, __rtruediv__ = _operators(operator.truediv)
+    __pow__ = _operators(operator.pow)[0]
 
     def __neg__(self) -> Masked:
         return Masked(-self.x, self.mask)

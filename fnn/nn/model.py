@@ -378,14 +378,10 @@ def _entries(where: str, kind: str, layers: Nested, tree: PyTree, path: Path = (
         else (isinstance(tree, (list, tuple)) and len(tree) == len(names))
     )
     if not fits:
-        got = sorted(map(str, tree)) if isinstance(tree, dict) else describe(tree)
+        got = str(sorted(map(str, tree))) if isinstance(tree, dict) else describe(tree)
         place = f"{where}, {joined_path(path)}" if path else where
-        fail(
-            place,
-            expected=f"{kind} of the layers {listed(names, 'and')}",
-            got=str(got),
-            hint="Do they belong to another model?",
-        )
+        expected = f"{kind} of the layers {listed(names, 'and')}"
+        fail(place, expected=expected, got=got, hint="Do they belong to another model?")
     found: dict[Path, PyTree] = {}
     for name in names:
         if isinstance(layers, dict) and name not in tree:

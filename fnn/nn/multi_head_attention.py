@@ -237,10 +237,6 @@ def _inputs(where: str, x: PyTree) -> _Inputs:
     return _Inputs(query, value, key, query_real, real, mask, all(parts.get(n) is None for n in ("value", "key")))
 
 
-def _without_padding(x: Array, real: Array | None) -> Array:
-    return x if real is None else kept(real, x)
-
-
 def _first_state(name: str, given: _Inputs, params: Params, causal: bool) -> State:
     """The state of a new layer: an empty cache if `with_cache` asks for one."""
     request = cache_request()
@@ -336,7 +332,8 @@ def MultiHeadAttention(
         if cache is not None and (given.mask is not None or not given.is_self):
             fail(where, expected="one sequence with a cache", got="a mask or a second one", hint="Padding is a Masked.")
         # Padding may hold anything, and 0 times NaN is NaN in the gradients of the projections.
-        query, value, other = map(_without_padding, given[:3], (given.query_real, given.real, given.real))
+        sequences = (given.query, given.query_real), (given.value, given.real), (given.key, given.real)
+        query, value, other = (x if real is None else kept(real, x) for x, real in sequences)
         heads = _projected(where, params, query, value, other)
         how = _Options(causal, rotary, dropout if train else 0.0, key, implementation)
         y, cache = _attended(where, heads, given.mask, given.real, cache, how)

@@ -14,7 +14,7 @@ from .._core.dtypes import at_least_float32, spread
 from .._core.errors import counted, describe, fail
 from .._core.trees import shape_of
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Key, Params, PyTree, Scalar, State
-from .cache import Position, cache_request, check_called_once, no_steps, steps_from
+from .cache import Position, cache_request, check_called_once, steps_from
 from .embedding import take_rows
 from .initializers import Initializer, get_initializer
 from .layer import Layer, Output, param_dtype
@@ -98,7 +98,7 @@ def _check_steps(where: str, x: ArraySpec) -> None:
 
 
 def _first_position() -> State:
-    return {} if cache_request() is None else {"position": Position(no_steps())}
+    return {} if cache_request() is None else {"position": Position(jnp.zeros((), jnp.int32))}
 
 
 def _next_position(where: str, state: State, x: PyTree) -> tuple[Array | np.ndarray, State]:
@@ -146,24 +146,16 @@ def PositionEmbedding(
         x = shape_of(sequence_of(where, x)[0])
         _check_steps(where, x)
         if (request := cache_request()) is not None and request.length > length:
-            hint = "Make it longer, or read less."
-            fail(
-                where,
-                expected=f"a cache of at most {counted(length, 'step')}, its length",
-                got=str(request.length),
-                hint=hint,
-            )
+            expected = f"a cache of at most {counted(length, 'step')}, its length"
+            fail(where, expected=expected, got=str(request.length), hint="Make it longer, or read less.")
         return {"embeddings": initializer(key, (length, x.shape[-1]), param_dtype(x, dtype))}, _first_position()
 
     def apply(params: Params, state: State, x: PyTree, *, key: Key | None = None, train: bool = False) -> Output:
         table = leaf(where, params, "embeddings")
         positions, state = _next_position(where, state, x)
         if len(positions) > len(table):
-            fail(
-                where,
-                expected=f"at most {counted(len(table), 'step')}, its length",
-                got=counted(len(positions), "step"),
-            )
+            expected = f"at most {counted(len(table), 'step')}, its length"
+            fail(where, expected=expected, got=counted(len(positions), "step"))
 
         def add(x: Array) -> Array:
             check_same_dtype(where, x, table, "embeddings")

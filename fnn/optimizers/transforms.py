@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.checks import check_count
+from .._core.context import setting
 from .._core.described import described, in_words
 from .._core.dtypes import at_least_float32, widened
 from .._core.errors import counted, fail, kind_of
@@ -244,11 +245,8 @@ def note_frozen(paths: Iterable[str]) -> None:
 def frozen_paths(optimizer: OptimizerLike, params: PyTree) -> set[str]:
     """The paths of all parameters that `freeze` or `by_path` keeps fixed in an optimizer; optax's are not detected."""
     found: set[str] = set()
-    token = _frozen.set(found)
-    try:
+    with setting(_frozen, found):
         jax.eval_shape(lambda params: optimizer.init(params), params)  # a new function, which JAX has not traced yet
-    finally:
-        _frozen.reset(token)
     return found
 
 

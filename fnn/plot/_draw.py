@@ -83,11 +83,8 @@ def class_names(where: str, names: Sequence[object] | None, count: int) -> list[
     if names is None:
         return [str(i) for i in range(count)]
     if isinstance(names, str) or len(names) != count:
-        fail(
-            where,
-            expected=counted(count, "name"),
-            got=repr(names) if isinstance(names, str) else counted(len(names), "name"),
-        )
+        got = repr(names) if isinstance(names, str) else counted(len(names), "name")
+        fail(where, expected=counted(count, "name"), got=got)
     return [str(name) for name in names]
 
 

@@ -87,7 +87,7 @@ def choose_arguments(where: str, found: Sweep, names: Sequence[str | None], leas
     if len(present) < least:
         hint = "fnn.plot.sweep_line draws one." if least == 2 and present else ""
         got = f"{len(present)} in {list(found.configs[0])}"
-        fail(where, expected=f"{least} argument{'s' * (least > 1)} with several values", got=got, hint=hint)
+        fail(where, expected=f"{counted(least, 'argument')} with several values", got=got, hint=hint)
     return present
 
 

@@ -130,12 +130,7 @@ def windows(ids: ArrayLike, length: int, step: int = 1) -> tuple[np.ndarray, np.
     if sequence.ndim != 1:
         fail("windows", expected="a sequence of numbers, (total,)", got=describe(sequence))
     if len(sequence) <= length:
-        hint = "The symbol that follows a window is needed too."
-        fail(
-            "windows",
-            expected=f"a sequence of more than {counted(length, 'symbol')}",
-            got=counted(len(sequence), "symbol"),
-            hint=hint,
-        )
+        expected, got = f"a sequence of more than {counted(length, 'symbol')}", counted(len(sequence), "symbol")
+        fail("windows", expected=expected, got=got, hint="The symbol that follows a window is needed too.")
     starts = np.arange(0, len(sequence) - length, step)
     return np.lib.stride_tricks.sliding_window_view(sequence, length)[starts], sequence[starts + length]
