@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from .._core.arrays import jax_setting
 from .._core.checks import check_count, renamed
 from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
 from .._core.processes import is_together, spans, together
-from .._core.typed import jit
+from .._core.typed import block_until_ready, jit
 from .._core.types import PyTree
-from ..training.batch import Batch, InBatches, own_copy, rows_of, size_of
-from ..training.checks import check_fit, check_input
-from ..training.evaluation import measure_all, predict_in_batches
+from ..training.batch import Batch, InBatches, Signature, own_copy, rows_of
+from ..training.checks import check_fit, check_ids_in_range, input_limits
+from ..training.evaluation import measure_all, predict_in_batches, rows_at_once
 from ..training.placed import (
     Shard,
     check_mesh,
@@ -43,7 +46,7 @@ _results = jit(results, static_argnums=0)
 _PURE = {
     "fit": "fnn.run, fnn.train_epoch or fnn.train_step",
     "evaluate": "fnn.run(..., validation_data=(x, y)), whose history has the values",
-    "predict": "y, _ = task.model.apply(ts.params, ts.state, x)",
+    **dict.fromkeys(("predict", "predictor"), "y, _ = task.model.apply(ts.params, ts.state, x)"),
 }
 """The pure function that does the work of a driver."""
 
@@ -58,35 +61,53 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
     if extra:
         hint = f"Pass the data as one tuple: {where}(task, ts, (x, y))."
         fail(where, expected="three positional arguments", got=str(3 + len(extra)), hint=hint)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves((ts, () if inputs.is_stream(data) else data))):
+    refuse_traced(where, ts, data)
+
+
+def refuse_traced(where: str, ts: object, data: PyTree = ()) -> None:
+    """Refuse a call inside a JAX transformation; iterables of batches are checked as they are read."""
+    given = [*jax.tree.leaves(ts), *leaves(() if inputs.is_stream(data) else data)]
+    if any(issubclass(kind, jax.core.Tracer) for kind in set(map(type, given))):
         hint = f"{where} runs on the host; inside fnn.many, fnn.sweep, jit, vmap or grad write {_PURE[where]}."
         fail(where, expected="concrete values", got="traced ones", hint=hint)
 
 
+def read_once(task: Task, data: PyTree, batch_size: int) -> PyTree:
+    """`read_in_order` for a single call: on one device the call itself copies NumPy arrays, in less time."""
+    by_call = task.placement is None and not jax_setting("jax_disable_jit")
+    return data if by_call else read_in_order(task, data, batch_size)
+
+
 def arrays_to_measure(
-    task: Task, ts: TrainState, data: Batch, where: str, batch_size: int, chunk_bytes: int | None = None
+    task: Task, ts: TrainState, data: Batch, where: str, batch_size: int | None, chunk_bytes: int | None = None
 ) -> Data:
-    """Arrays checked and on the device, or as an iterable of slices if they lie in files or are to come in chunks."""
+    """Arrays checked, and for several epochs on the device; slices if they lie in files or are to come in chunks."""
     if chunk_bytes is None and inputs.is_mapped(data):
         chunk_bytes = CHUNK_BYTES
     expected = check_fit(task, ts, data, where, train=False)
     rows = rows_of(data) if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes)
     inputs.check_slices(task, expected, data, rows, where)
-    if where != "validation_data":  # fit has checked the training data
+    once = where != "validation_data"
+    if once:  # fit has checked the training data
         check_logits(task, ts, expected, data.x, "evaluate")
-    return read_in_order(task, data, batch_size) if chunk_bytes is None else inputs.Slices(data, rows)
+    if chunk_bytes is not None:
+        return inputs.Slices(data, rows)
+    size = rows_at_once(task, ts, data.x, batch_size)
+    found: Data = read_once(task, data, size) if once else read_in_order(task, data, size)
+    return found
 
 
 def measure_data(
-    task: Task, ts: TrainState, data: Data, batch_size: int, *, counted: bool = False
+    task: Task, ts: TrainState, data: Data, batch_size: int | None, *, counted: bool = False
 ) -> tuple[dict[str, float], float]:
     """Loss and metrics of checked arrays, or of a stream, which is checked here; and the rows for `warn_of_nan`.
 
     A stream that is not ``counted`` is read to its end.
     """
+    size = rows_at_once(task, ts, data.x, batch_size) if isinstance(data, Batch) else 0
     task = inputs.with_nan_row_metric(task)
     if isinstance(data, (Batch, InBatches)):
-        totals = _measure_all(task, ts.params, ts.state, data, batch_size)
+        totals = _measure_all(task, ts.params, ts.state, data, size)
     else:
         totals = None
         for batch, size in _batches(task, ts, data, batch_size, counted):
@@ -98,7 +119,7 @@ def measure_data(
 
 
 def _batches(
-    task: Task, ts: TrainState, data: Iterable[PyTree], batch_size: int, counted: bool
+    task: Task, ts: TrainState, data: Iterable[PyTree], batch_size: int | None, counted: bool
 ) -> Iterator[tuple[Batch | InBatches, int]]:
     """The batches of an iterable on the devices, with the number of rows to compute at a time."""
     check, slices = inputs.BatchCheck(task, train=False), isinstance(data, inputs.Slices)
@@ -117,8 +138,8 @@ def _batches(
             inputs.warn_of_many("evaluate", data, count, "pass steps, or validation_steps to fit")
         if not slices:
             check(ts, batch)
-        size = min(batch_size, rows_of(batch))
-        yield read_in_order(task, own_copy(batch), size), size
+        size = rows_at_once(task, ts, batch.x, batch_size)
+        yield read_once(task, own_copy(batch), size), size
 
 
 @renamed(
@@ -132,7 +153,7 @@ def evaluate(
     ts: TrainState,
     data: PyTree | Iterable[PyTree] = None,
     *extra: object,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     steps: int | None = None,
     mesh: Mesh | None = None,
     shard: Shard | None = None,
@@ -143,7 +164,8 @@ def evaluate(
       task, ts: the `Task` and the `TrainState`.
       data: ``(x, y)`` or ``(x, y, sample_weight)`` as a tuple of arrays, which may be memory-mapped, or an iterable of
         such batches.
-      batch_size: examples computed at a time, at most; default 256. It does not change the result.
+      batch_size: examples computed at a time, at most. It does not change the result. Default 256, or more while no
+        intermediate result takes more than 64 MiB.
       steps: for iterables, the number of batches to read; required if the iterable is endless. By default an iterable
         is read to its end.
       mesh, shard: several devices, as in `fit`; default one device.
@@ -160,17 +182,18 @@ def evaluate(
     examples count as wrong in metrics of classes.
     """
     check_call("evaluate", task, ts, data, extra)
-    check_count("evaluate", "batch_size", batch_size)
+    if batch_size is not None:
+        check_count("evaluate", "batch_size", batch_size)
     task, ts = placed(task, ts, mesh, shard)
     check_mesh("evaluate", task, ts)
     with checking_together("evaluate", task):
         parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
         if isinstance(parsed, Batch):
-            found = arrays_to_measure(task, ts, parsed, "evaluate, data", int(batch_size))
+            found = arrays_to_measure(task, ts, parsed, "evaluate, data", batch_size)
     if isinstance(parsed, Batch):
-        check_same_data("evaluate, data", task, parsed, batch_size=int(batch_size))
+        check_same_data("evaluate, data", task, parsed, batch_size=batch_size)
     with together(spans(ts)):
-        logs, nan_rows = measure_data(task, ts, found, int(batch_size), counted=steps is not None)
+        logs, nan_rows = measure_data(task, ts, found, batch_size, counted=steps is not None)
     inputs.warn_of_nan("evaluate", nan_rows)
     return Scores(logs)
 
@@ -181,7 +204,7 @@ def predict(
     ts: TrainState,
     x: PyTree = None,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     mesh: Mesh | None = None,
     shard: Shard | None = None,
 ) -> PyTree:
@@ -193,7 +216,8 @@ def predict(
         ones are read in chunks. Or an iterable of batches that ends, such as a data loader, an `fnn.data.Stream`, a
         generator or a list of pairs, of inputs alone or as `evaluate` takes them: of a tuple or list, ``(x, y)`` or
         ``(x, y, sample_weight)``, the first entry is the input. A list of arrays is several inputs.
-      batch_size: examples computed at a time, at most; default 256.
+      batch_size: examples computed at a time, at most. Default 256, or more while no intermediate result takes more
+        than 64 MiB.
       mesh, shard: several devices, as in `fit`; default one device.
 
     Returns:
@@ -204,30 +228,68 @@ def predict(
       InputError: for an input that does not fit the model or holds NaN or infinity.
     """
     check_call("predict", task, ts, x)
-    check_count("predict", "batch_size", batch_size)
-    task, ts = placed(task, ts, mesh, shard)
-    check_mesh("predict", task, ts)
-    if is_batches(x):
-        parts = []
+    outputs = Inference.of("predict", task, ts, batch_size, mesh, shard).outputs(x)
+    # The device may still read a NumPy array, which its owner may change.
+    return outputs if isinstance(x, jax.Array) else block_until_ready(outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """A model that predicts: what `predict` prepares for one input, and `predictor` for all.
+
+    Attributes:
+      task, ts: task and state on their devices, without the state of the optimizer.
+      shapes: those of ``ts``.
+      batch_size: examples computed at a time, None for the default.
+    """
+
+    task: Task
+    ts: TrainState
+    shapes: Signature
+    batch_size: int | None
+
+    @classmethod
+    def of(
+        cls, where: str, task: Task, ts: TrainState, batch_size: int | None, mesh: Mesh | None, shard: Shard | None
+    ) -> Inference:
+        """Check the other arguments of a function ``where``, and move the state to its devices."""
+        if batch_size is not None:
+            check_count(where, "batch_size", batch_size)
+        task, ts = placed(task, ts, mesh, shard)
+        check_mesh(where, task, ts)
+        ts = ts._replace(opt_state=())
+        return cls(task, ts, Signature.of(ts), batch_size)
+
+    def outputs(self, x: PyTree) -> PyTree:
+        """See `predict`; the device may still be computing them."""
+        if is_batches(x):
+            return _joined(self._of_batches(x))
+        x = as_arrays(x, defer_checks=True)
+        if inputs.is_mapped(x):
+            rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
+            for i, part in enumerate(inputs.Slices(x, rows)):
+                inputs.check_finite(part, "x", i * rows)
+            return _joined(self.outputs(part) for part in inputs.Slices(x, rows))
+        with nullcontext() if self.task.placement is None else checking_together("predict", self.task):
+            try:
+                limits = input_limits(self.task, self.shapes, Signature.of(x))
+                check_ids_in_range(limits, x, "x")
+            except InputError as error:
+                raise with_hint(error, x) from None
+            inputs.check_finite(x, "x")
+        check_same_data("predict, x", self.task, x, batch_size=self.batch_size)
+        return self.computed(x, rows_at_once(self.task, self.ts, x, self.batch_size))
+
+    def computed(self, x: PyTree, rows: int) -> PyTree:
+        """The outputs for an input that has been checked, this number of rows at a time."""
+        return predict_in_batches(self.task, self.ts.params, self.ts.state, read_once(self.task, x, rows), rows)
+
+    def _of_batches(self, x: Iterable[PyTree]) -> Iterator[PyTree]:
         for i, (part, advice) in enumerate(input_batches(x)):
             inputs.warn_of_many("predict", x, i + 1, "pass itertools.islice(x, count)")
             with located(f"x, batch {i}"), hinted(advice):
-                parts.append(predict(task, ts, part, batch_size=batch_size))
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    x = as_arrays(x, defer_checks=True)
-    if inputs.is_mapped(x):
-        rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
-        for i, part in enumerate(inputs.Slices(x, rows)):
-            inputs.check_finite(part, "x", i * rows)
-        parts = [predict(task, ts, part, batch_size=batch_size) for part in inputs.Slices(x, rows)]
-        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    with checking_together("predict", task):
-        try:
-            size = size_of(x, "x")
-            check_input(task, ts, x)
-        except InputError as error:
-            raise with_hint(error, x) from None
-        inputs.check_finite(x, "x")
-    check_same_data("predict, x", task, x, batch_size=int(batch_size))
-    rows = min(int(batch_size), size)
-    return predict_in_batches(task, ts.params, ts.state, read_in_order(task, x, rows), rows)
+                yield self.outputs(part)
+
+
+def _joined(parts: Iterable[PyTree]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)

@@ -1,0 +1,89 @@
+"""`predictor`: a model made ready to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from .._core.arrays import jax_setting
+from .._core.checks import renamed
+from .._core.trees import copied
+from .._core.types import PyTree
+from ..training.batch import Signature
+from ..training.checks import Limits, check_ids_in_range, input_limits
+from ..training.evaluation import rows_at_once
+from ..training.placed import Shard
+from ..training.state import TrainState, check_state, check_task
+from ..training.task import Task
+from .batches import is_batches
+from .evaluate import Inference, refuse_traced
+from .inputs import check_finite
+
+
+@renamed(steps="predict(itertools.islice(batches, steps))")
+def predictor(
+    task: Task,
+    ts: TrainState,
+    *,
+    batch_size: int | None = None,
+    mesh: Mesh | None = None,
+    shard: Shard | None = None,
+) -> Callable[[PyTree], PyTree]:
+    """A function that predicts with a fixed state, for a service that answers many small requests.
+
+    It does less in each call than `predict`, and holds its own copy of the parameters on the device: training on, or
+    donating or deleting ``ts``, does not change what it returns. Several threads may call it at once. The first call
+    with a number of rows compiles a program for it.
+
+    Args:
+      task, ts: the `Task` and the `TrainState`.
+      batch_size: examples computed at a time, at most. Default 256, or more while no intermediate result takes more
+        than 64 MiB.
+      mesh, shard: several devices, as in `fit`; default one device.
+
+    Returns:
+      A function of an input ``x``, all that `predict` takes: an array (batch, ...), or a dict or tuple of such arrays.
+      It returns what `predict` does, (batch, ...), as read-only NumPy arrays.
+
+    Raises:
+      InputError: for anything but a task and its state. The function raises it for an input that does not fit the model
+        or holds NaN or infinity.
+
+    >>> import jax, numpy as np, fnn
+    >>> task = fnn.Task(fnn.Dense(3), "mse")
+    >>> ts = fnn.init(task, jax.random.key(0), (4,))
+    >>> classify = fnn.predictor(task, ts)
+    >>> classify(np.ones((2, 4), "float32")).shape
+    (2, 3)
+    """
+    check_task(task)
+    check_state(ts)
+    refuse_traced("predictor", ts)
+    params, state, key, step = copied((ts.params, ts.state, ts.key, ts.step))
+    own = TrainState(params, state, (), key, step)
+    model = Inference.of("predictor", task, own, batch_size, mesh, shard)
+    known: dict[Hashable, tuple[Limits, int]] = {}  # what the checks of shapes found
+
+    def predict(x: PyTree) -> PyTree:
+        leaves, structure = jax.tree.flatten(x)
+        shapes = None
+        if mesh is None and all(type(leaf) is np.ndarray for leaf in leaves):
+            shapes = structure, jax_setting("jax_enable_x64"), *[(leaf.shape, leaf.dtype) for leaf in leaves]
+        if shapes in known:
+            limits, rows = known[shapes]
+            check_ids_in_range(limits, x, "x")
+            check_finite(x, "x")
+            outputs = model.computed(x, rows)
+        else:
+            refuse_traced("predict", None, x)
+            outputs = model.outputs(x)
+            if shapes is not None and not is_batches(x) and all(leaf.dtype.kind in "biuf" for leaf in leaves):
+                rows = rows_at_once(model.task, model.ts, x, batch_size)
+                known[shapes] = input_limits(model.task, model.shapes, Signature.of(x)), rows
+        # `jax.device_get` would take several times as long.
+        return np.asarray(outputs) if isinstance(outputs, jax.Array) else jax.tree.map(np.asarray, outputs)
+
+    return predict
