@@ -224,7 +224,8 @@ def text(record: dict[str, Any], *, markdown: bool = False) -> str:
     ]
     head = ("rows", "library", "call", "ms", "least .. most", "PyTorch / this")
     first = table(head, rows, markdown)
-    second = table(("rows", "compiled model", "copy of x", "rest of predictor", "rest of predict"), parts(record), markdown)
+    head = ("rows", "compiled model", "copy of x", "rest of predictor", "rest of predict")
+    second = table(head, parts(record), markdown)
     blocks = ["\n".join(lines), first, "Parts of a call of fnn in ms:", second, "\n".join(verdicts(record))]
     return "\n\n".join(blocks)
 

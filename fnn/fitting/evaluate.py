@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from .._core.arrays import jax_setting
@@ -66,8 +67,8 @@ def check_call(where: str, task: object, ts: object, data: object, extra: tuple[
 
 def refuse_traced(where: str, ts: object, data: PyTree = ()) -> None:
     """Refuse a call inside a JAX transformation; iterables of batches are checked as they are read."""
-    given = [*jax.tree.leaves(ts), *leaves(() if inputs.is_stream(data) else data)]
-    if any(issubclass(kind, jax.core.Tracer) for kind in set(map(type, given))):
+    given = [] if type(data) is np.ndarray or inputs.is_stream(data) else leaves(data)
+    if any(issubclass(kind, jax.core.Tracer) for kind in {type(leaf) for leaf in (*jax.tree.leaves(ts), *given)}):
         hint = f"{where} runs on the host; inside fnn.many, fnn.sweep, jit, vmap or grad write {_PURE[where]}."
         fail(where, expected="concrete values", got="traced ones", hint=hint)
 
