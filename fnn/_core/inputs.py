@@ -48,7 +48,7 @@ def convert_tree(where: str, tree: PyTree, defer_checks: bool, *, shapes: bool =
     # Without jit nothing converts NumPy arrays to JAX arrays at the entry of a program.
     if jax_setting("jax_disable_jit") and not defer_checks:
         return on_device(convert_tree(where, tree, defer_checks=True), check=True, where=where)
-    if not shapes and all(is_ready(leaf, defer_checks) for leaf in leaves(tree)):
+    if not shapes and all(_is_ready(leaf, defer_checks) for leaf in leaves(tree)):
         return tree
 
     def convert(path: KeyPath, leaf: ArrayLike) -> ArrayLike:
@@ -59,7 +59,7 @@ def convert_tree(where: str, tree: PyTree, defer_checks: bool, *, shapes: bool =
     return tree_map_with_path(convert, tree, is_leaf=_is_leaf)
 
 
-def is_ready(x: ArrayLike, defer_checks: bool) -> bool:
+def _is_ready(x: ArrayLike, defer_checks: bool) -> bool:
     """Whether `as_array` would return x itself; quick for small arrays, False if unsure."""
     if isinstance(x, jax.Array):
         return getattr(x.dtype, "kind", "") in "biuf"

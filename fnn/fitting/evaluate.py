@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+import weakref
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +19,9 @@ from .._core.errors import InputError, fail, hinted, located
 from .._core.inputs import as_arrays, leaves
 from .._core.processes import is_together, spans, together
 from .._core.typed import block_until_ready, jit
-from .._core.types import PyTree
+from .._core.types import Array, PyTree
 from ..training.batch import Batch, InBatches, Signature, own_copy, rows_of
-from ..training.checks import check_fit, check_ids_in_range, input_limits
+from ..training.checks import Limits, check_fit, check_ids_in_range, input_limits
 from ..training.evaluation import measure_all, predict_in_batches, rows_at_once
 from ..training.placed import (
     Shard,
@@ -228,26 +230,34 @@ def predict(
     Raises:
       InputError: for an input that does not fit the model or holds NaN or infinity.
     """
-    check_call("predict", task, ts, x)
-    outputs = Inference.of("predict", task, ts, batch_size, mesh, shard).outputs(x)
+    model = _remembered(task, ts, batch_size) if x is not None and mesh is None and shard is None else None
+    if model is None:
+        check_call("predict", task, ts, x)
+        model = Inference.of("predict", task, ts, batch_size, mesh, shard)
+        _remember(model)
+    outputs = model.outputs(x)
     # The device may still read a NumPy array, which its owner may change.
     return outputs if isinstance(x, jax.Array) else block_until_ready(outputs)
 
 
+Known = dict[Hashable, tuple[Limits, int]]
+"""By the shapes of an input that `Inference` has checked: the `Limits` of its values, and the rows at a time."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """A model that predicts: what `predict` prepares for one input, and `predictor` for all.
+    """A model that predicts, for one call of `predict` or for all of a `predictor`.
 
     Attributes:
-      task, ts: task and state on their devices, without the state of the optimizer.
-      shapes: those of ``ts``.
+      task, ts: task and state on their devices, checked.
       batch_size: examples computed at a time, None for the default.
+      known: what need not be checked again.
     """
 
     task: Task
     ts: TrainState
-    shapes: Signature
     batch_size: int | None
+    known: Known
 
     @classmethod
     def of(
@@ -258,14 +268,24 @@ class Inference:
             check_count(where, "batch_size", batch_size)
         task, ts = placed(task, ts, mesh, shard)
         check_mesh(where, task, ts)
-        ts = ts._replace(opt_state=())
-        return cls(task, ts, Signature.of(ts), batch_size)
+        return cls(task, ts, batch_size, {})
 
     def outputs(self, x: PyTree) -> PyTree:
         """See `predict`; the device may still be computing them."""
-        if is_batches(x):
-            return _joined(self._of_batches(x))
-        x = as_arrays(x, defer_checks=True)
+        shapes = _shapes(x) if self.task.placement is None else None
+        if shapes not in self.known:
+            return self._checked(x, shapes)
+        limits, rows = self.known[shapes]
+        check_ids_in_range(limits, x, "x")
+        inputs.check_finite(x, "x")
+        return self._computed(x, rows)
+
+    def _checked(self, given: PyTree, shapes: Hashable | None) -> PyTree:
+        """`outputs` of an input of any kind, after all checks."""
+        refuse_traced("predict", None, given)
+        if is_batches(given):
+            return _joined(self._of_batches(given))
+        x = as_arrays(given, defer_checks=True)
         if inputs.is_mapped(x):
             rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
             for i, part in enumerate(inputs.Slices(x, rows)):
@@ -273,16 +293,18 @@ class Inference:
             return _joined(self.outputs(part) for part in inputs.Slices(x, rows))
         with nullcontext() if self.task.placement is None else checking_together("predict", self.task):
             try:
-                limits = input_limits(self.task, self.shapes, Signature.of(x))
+                limits = input_limits(self.task, Signature.of(self.ts._replace(opt_state=())), Signature.of(x))
                 check_ids_in_range(limits, x, "x")
             except InputError as error:
                 raise with_hint(error, x) from None
             inputs.check_finite(x, "x")
         check_same_data("predict, x", self.task, x, batch_size=self.batch_size)
-        return self.computed(x, rows_at_once(self.task, self.ts, x, self.batch_size))
+        rows = rows_at_once(self.task, self.ts, x, self.batch_size)
+        if x is given and shapes is not None:  # nothing had to be converted
+            self.known[shapes] = limits, rows
+        return self._computed(x, rows)
 
-    def computed(self, x: PyTree, rows: int) -> PyTree:
-        """The outputs for an input that has been checked, this number of rows at a time."""
+    def _computed(self, x: PyTree, rows: int) -> PyTree:
         return predict_in_batches(self.task, self.ts.params, self.ts.state, read_once(self.task, x, rows), rows)
 
     def _of_batches(self, x: Iterable[PyTree]) -> Iterator[PyTree]:
@@ -294,3 +316,48 @@ class Inference:
 
 def _joined(parts: Iterable[PyTree]) -> PyTree:
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _shapes(x: PyTree) -> Hashable | None:
+    """Structure, shapes and dtypes of NumPy arrays, in less time than `Signature.of`; None for any other input."""
+    if type(x) is not np.ndarray and not isinstance(x, (dict, tuple)):
+        return None
+    arrays, structure = jax.tree.flatten(x)
+    if any(type(a) is not np.ndarray for a in arrays):
+        return None
+    return structure, jax_setting("jax_enable_x64"), *[(a.shape, a.dtype) for a in arrays]
+
+
+# ------------------------------------------------------------------------------------------- repeated calls of predict
+class _Last(NamedTuple):
+    """The task and the state of the last call, by weak references, which keep no array in memory."""
+
+    task: Task
+    structure: jax.tree_util.PyTreeDef
+    arrays: tuple[weakref.ref[Array], ...]
+    batch_size: int | None
+    known: Known
+
+
+_last: list[_Last] = []  # one, or none
+
+
+def _remember(model: Inference) -> None:
+    arrays, structure = jax.tree.flatten((model.ts.params, model.ts.state))
+    if model.task.placement is None and all(isinstance(a, jax.Array) for a in arrays):
+        _last[:] = [_Last(model.task, structure, tuple(map(weakref.ref, arrays)), model.batch_size, model.known)]
+
+
+def _remembered(task: Task, ts: TrainState, batch_size: int | None) -> Inference | None:
+    """The model of the last call, if this one has the same task and arrays."""
+    for last in _last:
+        if task is last.task and type(ts) is TrainState and batch_size == last.batch_size:
+            arrays, structure = jax.tree.flatten((ts.params, ts.state))
+            # Equal structures have as many arrays.
+            if structure == last.structure and all(map(_refers, last.arrays, arrays)):
+                return Inference(task, ts, batch_size, last.known)
+    return None
+
+
+def _refers(reference: weakref.ref[Array], a: Array) -> bool:
+    return reference() is a

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from .._core.arrays import jax_setting
 from .._core.checks import renamed
-from .._core.inputs import is_ready
 from .._core.trees import copied
 from .._core.types import PyTree
-from ..training.batch import Signature
-from ..training.checks import Limits, check_ids_in_range, input_limits
-from ..training.evaluation import rows_at_once
 from ..training.placed import Shard
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from .evaluate import Inference, refuse_traced
-from .inputs import check_finite
 
 
 @renamed(steps="predict(itertools.islice(batches, steps))")
@@ -65,32 +59,10 @@ def predictor(
     params, state, key, step = copied((ts.params, ts.state, ts.key, ts.step))
     own = TrainState(params, state, (), key, step)
     model = Inference.of("predictor", task, own, batch_size, mesh, shard)
-    known: dict[Hashable, tuple[Limits, int]] = {}  # what the checks of shapes found
 
     def predict(x: PyTree) -> PyTree:
-        shapes = _shapes(x) if mesh is None else None
-        if shapes in known:
-            limits, rows = known[shapes]
-            check_ids_in_range(limits, x, "x")
-            check_finite(x, "x")
-            outputs = model.computed(x, rows)
-        else:
-            refuse_traced("predict", None, x)
-            outputs = model.outputs(x)
-            if shapes and all(is_ready(leaf, defer_checks=True) for leaf in jax.tree.leaves(x)):
-                rows = rows_at_once(model.task, model.ts, x, batch_size)
-                known[shapes] = input_limits(model.task, model.shapes, Signature.of(x)), rows
+        outputs = model.outputs(x)
         # `jax.device_get` would take several times as long.
         return np.asarray(outputs) if isinstance(outputs, jax.Array) else jax.tree.map(np.asarray, outputs)
 
     return predict
-
-
-def _shapes(x: PyTree) -> tuple[Hashable, ...] | None:
-    """Structure, shapes and dtypes of NumPy arrays, in less time than `Signature.of`; None for any other input."""
-    if type(x) is not np.ndarray and not isinstance(x, (dict, tuple)):
-        return None
-    leaves, structure = jax.tree.flatten(x)
-    if any(type(leaf) is not np.ndarray for leaf in leaves):
-        return None
-    return structure, jax_setting("jax_enable_x64"), *[(leaf.shape, leaf.dtype) for leaf in leaves]

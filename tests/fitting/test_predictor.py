@@ -1,7 +1,9 @@
 """`predictor`, and the number of rows that `predict` and `evaluate` compute at a time by default."""
 
+import gc
 import itertools
 import threading
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -228,6 +230,52 @@ def test_a_type_error_of_the_model_is_its_own():
     sound = fnn.Task(fnn.Sequential(fnn.Dense(2), fnn.Activation("relu")), "mse")
     with pytest.raises(TypeError, match="the layer's own"):
         fnn.predict(task, fnn.init(sound, KEY, X), X)
+
+
+# ------------------------------------------------------------------------------------- repeated calls of predict
+def test_a_second_call_of_predict_makes_the_checks_of_values(ts):
+    for _ in range(2):
+        fnn.predict(TASK, ts, X)
+        with pytest.raises(fnn.InputError, match=r"x: expected finite numbers, got 1 NaN .* at index \(3, 2\)"):
+            fnn.predict(TASK, ts, np.where(X[3, 2] == X, np.nan, X))
+        with pytest.raises(fnn.InputError, match=r"4 features|kernel"):
+            fnn.predict(TASK, ts, X[:, :3])
+        with pytest.raises(fnn.InputError, match="data as third argument, got none"):
+            fnn.predict(TASK, ts)
+        with pytest.raises(fnn.InputError, match="expected batch_size to be an integer"):
+            fnn.predict(TASK, ts, X, batch_size=0)
+
+
+def test_predict_tells_states_apart(ts):
+    """What it remembers of one state must not be taken for another of the same, or of other, shapes."""
+    first = np.asarray(fnn.predict(TASK, ts, X))
+    other = fnn.init(TASK, jax.random.key(1), X[:1])
+    mixed = ts._replace(params={**ts.params, "dense": other.params["dense"]})
+    for state in (other, mixed):
+        expected = TASK.model.apply(state.params, state.state, X)[0]
+        np.testing.assert_allclose(fnn.predict(TASK, state, X), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(fnn.predict(TASK, ts, X), first)
+    narrow, wide = (fnn.Dense(3),), (fnn.Dense(9, activation="relu"), fnn.Dense(3))
+    for layers, message in ((narrow, "expected parameters with a leaf"), (wide, "state, dense")):
+        wrong = fnn.init(fnn.Task(fnn.Sequential(*layers), "mse"), KEY, X[:1])
+        fnn.predict(TASK, ts, X)
+        with pytest.raises(fnn.InputError, match=message):
+            fnn.predict(TASK, wrong, X)
+    fnn.predict(TASK, ts, X)
+    with pytest.raises(fnn.InputError, match="expected a TrainState"):
+        fnn.predict(TASK, tuple(ts), X)
+    with pytest.raises(fnn.InputError, match="expected concrete values, got traced"):
+        jax.jit(lambda ts: fnn.predict(TASK, ts, X))(ts)
+
+
+def test_predict_keeps_no_state_alive():
+    own = fnn.init(TASK, jax.random.key(2), X[:1])
+    arrays = [weakref.ref(leaf) for leaf in jax.tree.leaves(own.params)]
+    fnn.predict(TASK, own, X)
+    fnn.predict(TASK, own, X)
+    del own
+    gc.collect()
+    assert not any(reference() is not None for reference in arrays)
 
 
 # ------------------------------------------------------------------------------------------------- rows at a time
