@@ -28,9 +28,8 @@ def predictor(
 ) -> Callable[[PyTree], PyTree]:
     """A function that predicts with a fixed state, for a service that answers many small requests.
 
-    It does less in each call than `predict`, and holds its own copy of the parameters on the device: training on, or
-    donating or deleting ``ts``, does not change what it returns. Several threads may call it at once. The first call
-    with a number of rows compiles a program for it.
+    It holds its own copy of the parameters on the device: training on, or donating or deleting ``ts``, does not change
+    what it returns. Several threads may call it at once. The first call with a number of rows compiles a program.
 
     Args:
       task, ts: the `Task` and the `TrainState`.

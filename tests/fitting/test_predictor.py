@@ -47,6 +47,7 @@ def test_it_returns_what_predict_does_as_numpy(x, ts):
     for _ in range(2):  # the second call skips the checks of shapes
         found = predict(x)
         assert isinstance(found, np.ndarray)
+        assert not found.flags.writeable
         assert found.dtype == expected.dtype
         np.testing.assert_array_equal(found, expected)
 
