@@ -22,6 +22,7 @@ from .fitting.checkpoints import CheckpointError
 from .fitting.evaluate import evaluate, predict
 from .fitting.fit import fit
 from .fitting.guard import NonFiniteError
+from .fitting.predictor import predictor
 from .fitting.progress import History
 from .inspection.check import Check, check
 from .inspection.outputs import outputs
@@ -179,7 +180,7 @@ __all__ = [
     "many", "sweep", "Sweep", "ensemble", "Ensemble", "Predictions",
     "class_weights", "example_gradients", "hessian_vector_product", "influence",
     # 5. drivers
-    "fit", "evaluate", "predict", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
+    "fit", "evaluate", "predict", "predictor", "History", "early_stopping", "reduce_on_plateau", "StopTraining",
     "csv_log", "model_checkpoint", "on_batch", "save", "load", "load_info", "CheckpointInfo", "CheckpointError",
     "NonFiniteError",
     # data, inspection, pictures

@@ -1092,6 +1092,7 @@ NOT_UNITS: dict[str, str] = {
     "Masked": "test_masks.py",
     **dict.fromkeys(("KeyValueCache", "with_cache"), "test_cache.py"),
     **dict.fromkeys(("History", "StopTraining", "evaluate", "fit", "predict"), "test_fit.py"),
+    "predictor": "test_predictor.py",
     **dict.fromkeys(("early_stopping", "reduce_on_plateau", "csv_log", "model_checkpoint"), "test_callbacks.py"),
     "on_batch": "test_steps.py",
     **dict.fromkeys(("data.Shuffled", "data.Stream"), "test_streams.py"),

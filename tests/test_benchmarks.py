@@ -206,3 +206,44 @@ def test_many_trials_run_and_are_stored(tmp_path):
     stored = json.loads((tmp_path / "seen.json").read_text())
     assert [len(runs[0]["losses"]) for runs in stored["runs"].values()] == [4, 4, 1]
     assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
+
+
+def prediction_record(ours, torch):
+    """What `predict` stores for two processes, from milliseconds by call and rows."""
+    import predict as p
+
+    def run(times, scale):
+        return {f"{name}, {rows}": ms * scale for (name, rows), ms in times.items()}
+
+    both = {p.FNN: [run(ours, 1), run(ours, 3)], p.TORCH: [run(torch, 1), run(torch, 3)], p.KERAS: []}
+    about = {"cpu": "a", "cores": 2, "cores used": 2, "python": "3", "date": "today", "versions": {}}
+    settings = {"repeats": 2, "threads": 2, "quick": False, "synchronous": False}
+    return {"machine": about, "settings": settings, "runs": both, "failed": {p.KERAS: "it is not here"}}
+
+
+def test_predictions_are_judged_by_medians_and_taken_apart():
+    import predict as p
+
+    steps = {p.ON_DEVICE: 0.01, p.FROM_NUMPY: 0.03, p.PREDICTOR: 0.05, p.PREDICT: 0.2}
+    ours = {(name, 1): ms for name, ms in steps.items()} | {(p.EVALUATE, 10_000): 20.0}
+    record = prediction_record(ours, {(p.PREDICT, 1): 0.04, (p.EVALUATE, 10_000): 20.0})
+    assert p.medians(record)[p.FNN, p.PREDICTOR, 1] == pytest.approx(0.1)  # between 0.05 and 0.15
+    assert p.parts(record) == [["1", "0.020", "0.040", "0.040", "0.340"]]
+    assert p.verdicts(record) == [
+        "fnn.predict of 1: PyTorch takes 0.20 times as long; target 0.3: FALLS SHORT",
+        "fnn.predictor of 1: PyTorch takes 0.80 times as long; target 0.3: reached",
+        "fnn.evaluate of 10,000: PyTorch takes 1.00 times as long; target 1.0: reached",
+        "fnn.predict of 1: 0.400 ms; target 0.12 ms: FALLS SHORT",
+        "fnn.predictor of 1: 0.100 ms; target 0.12 ms: reached",
+    ]
+    assert "keras on jax: it is not here" in p.text(record)
+
+
+@pytest.mark.slow
+def test_predictions_are_measured_and_stored(tmp_path):
+    command = [sys.executable, str(FOLDER / "predict.py"), "--quick", "--json", str(tmp_path / "seen.json")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Parts of a call of fnn" in done.stdout
+    assert json.loads((tmp_path / "seen.json").read_text())["runs"]["fnn"][0]["predictor, 1"] > 0
+    assert str(Path.home()) not in (tmp_path / "seen.json").read_text()

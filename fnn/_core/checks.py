@@ -191,13 +191,27 @@ def renamed(**names: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     def decorate(fn: Callable[P, T]) -> Callable[P, T]:
         signature, function = inspect.signature(fn), fn.__qualname__.removesuffix(".__init__")
         keywords, flags = keywords_of(fn, signature), flags_of(fn)
+        bind = functools.partial(bound_to, function, signature, keywords, advice)
 
         @functools.wraps(fn)
         def checked(*args: P.args, **kwargs: P.kwargs) -> T:
-            bound = bound_to(function, signature, keywords, advice, args, kwargs)
+            bound = bind(args, kwargs)
             check_flags(function, **{flag: bound.arguments[flag] for flag in flags if flag in bound.arguments})
             return fn(*args, **kwargs)
 
-        return checked
+        @functools.wraps(fn)
+        def explained(*args: P.args, **kwargs: P.kwargs) -> T:
+            # To bind the arguments takes longer than to predict a row: it waits until Python has refused them.
+            try:
+                return fn(*args, **kwargs)
+            except TypeError:
+                try:
+                    bind(args, kwargs)
+                except TypeError as error:
+                    raise error from None
+                raise
+
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+        return checked if flags or open_ended else explained
 
     return decorate

@@ -26,14 +26,11 @@ Makers = Mapping[Value, JaxprEqn]
 
 # --------------------------------------------------------------------------------------------------- a traced function
 class Traced(NamedTuple):
-    """A function traced once: ``run(consts, *leaves) -> leaves``.
-
-    ``consts`` are the arrays it closes over, ``shapes`` is the tree of the shapes of its result.
-    """
+    """A function traced once, ``run(consts, *leaves) -> leaves``; ``consts`` are the arrays that it closes over."""
 
     run: Callable[..., list[Array]]
     consts: list[Array]
-    shapes: PyTree
+    shapes: PyTree  # of its result
 
 
 def traced(fn: Callable[..., PyTree], *args: PyTree) -> Traced:
@@ -100,14 +97,19 @@ def _inside(eqn: JaxprEqn, unknown: float) -> Iterator[tuple[Jaxpr, float]]:
 
 
 def operations(program: AnyJaxpr, unknown: float = 1.0, times: float = 1.0) -> Iterator[tuple[JaxprEqn, float]]:
-    """All operations of a program that runs ``times`` times, and of the programs inside it, and how often each runs.
-
-    A loop of unknown length counts as ``unknown`` rounds.
-    """
+    """All operations of a program that runs ``times`` times, and inside it; a loop may have ``unknown`` rounds."""
     for eqn in program.eqns:
         yield eqn, times
         for inner, rounds in _inside(eqn, unknown):
             yield from operations(inner, unknown, times * rounds)
+
+
+def largest_result(program: AnyJaxpr) -> int | None:
+    """The bytes of the largest array that an operation of a program makes; None if one is unknown."""
+    with contextlib.suppress(Exception):
+        made = (_aval(v) for eqn, _ in operations(program) for v in eqn.outvars)
+        return max((math.prod(a.shape) * a.dtype.itemsize for a in made), default=0)
+    return None
 
 
 class Product(NamedTuple):

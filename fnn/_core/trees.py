@@ -48,13 +48,15 @@ def joined_path(path: Iterable[str | int]) -> str:
 
 def shape_of(x: PyTree) -> PyTree:
     """Shapes and dtypes of a pytree of arrays."""
+    return jax.tree.map(lambda a: array_spec(a.shape, device_dtype(a)), x)
 
-    def struct(a: ArraySpec) -> jax.ShapeDtypeStruct:
-        if is_key(a):
-            return array_spec(a.shape, a.dtype)
-        return array_spec(a.shape, jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("=")))
 
-    return jax.tree.map(struct, x)
+def device_dtype(a: AnyArray | ArraySpec) -> DType:
+    """The dtype that JAX gives an array."""
+    if isinstance(a, jax.Array) or is_key(a):
+        return a.dtype
+    native: DType = jax.dtypes.canonicalize_dtype(a.dtype.newbyteorder("="))
+    return native
 
 
 @jit

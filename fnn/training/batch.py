@@ -15,7 +15,7 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
-from .._core.trees import shape_of
+from .._core.trees import device_dtype
 from .._core.typed import array_spec, tree_map
 from .._core.types import Array, DType, PyTree, Shape
 from ..nn.layer import Layer
@@ -192,15 +192,14 @@ class Signature(NamedTuple):
 
     treedef: jax.tree_util.PyTreeDef
     leaves: tuple[tuple[Shape, DType], ...]
-    real: DType  # JAX's default float dtype; checks cached in one x64 mode do not apply in the other
+    widest: DType  # of JAX's float dtypes; checks cached in one x64 mode do not apply in the other
 
     @classmethod
     def of(cls, tree: PyTree) -> Signature:
         """The signature of a tree of arrays."""
         leaves, treedef = jax.tree.flatten(tree)
-        if not all(isinstance(leaf, jax.Array) for leaf in leaves):  # in each call of train_step they are
-            leaves = jax.tree.leaves(shape_of(tree))
-        return cls(treedef, tuple((leaf.shape, leaf.dtype) for leaf in leaves), jnp.result_type(float))
+        widest = jax.dtypes.canonicalize_dtype(np.float64)
+        return cls(treedef, tuple([(leaf.shape, device_dtype(leaf)) for leaf in leaves]), widest)
 
     def tree(self) -> PyTree:
         """The tree with a `jax.ShapeDtypeStruct` for each array."""

@@ -47,6 +47,8 @@ class Expected(NamedTuple):
 
 def check_ids_in_range(limits: Limits, x: PyTree, where: str) -> None:
     """Refuse ids beyond the rows of the layer that reads them."""
+    if not limits:
+        return
     for path, leaf in paths(x).items():
         if path in limits:
             kind, count = limits[path]
@@ -152,15 +154,12 @@ def _id_limits(task: Task, ts: TrainState, x: PyTree) -> Limits:
     return limits
 
 
-def check_input(task: Task, ts: TrainState, x: PyTree, where: str = "predict") -> None:
-    """Refuse an input that does not fit the model, or has ids out of range."""
-    check_ids_in_range(_check_input_shapes(task, Signature.of(ts), Signature.of(x), where), x, "x")
-
-
 @functools.lru_cache(maxsize=64)
-def _check_input_shapes(task: Task, state: Signature, given: Signature, where: str) -> Limits:
+def input_limits(task: Task, state: Signature, given: Signature) -> Limits:
+    """The `Limits` of an input of `predict`; refuse one that does not fit the model in a state of these shapes."""
     ts, x = state.tree(), given.tree()
-    with _hinted(task, ts, x, None), located(where):
+    size_of(x, "x")
+    with _hinted(task, ts, x, None), located("predict"):
         limits = _id_limits(task, ts, x)
     check_params(task, ts, x)
     return limits

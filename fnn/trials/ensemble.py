@@ -24,8 +24,8 @@ from .._core.typed import jit, tree_map
 from .._core.types import Array, ArrayLike, Key, PyTree
 from .._core.warn import warn
 from ..fitting.inputs import check_finite, check_slices, is_stream, pop_nan_rows, warn_of_nan, with_nan_row_metric
-from ..training.batch import Batch, as_batch, rows_of, size_of, take
-from ..training.checks import check_fit, check_input
+from ..training.batch import Batch, Signature, as_batch, rows_of, size_of, take
+from ..training.checks import check_fit, check_ids_in_range, input_limits
 from ..training.epoch import check_sizes
 from ..training.run import run
 from ..training.state import TrainState, check_task, init
@@ -132,11 +132,10 @@ class Ensemble:
         """
         check_count("predict", "batch_size", batch_size)
         x = as_arrays(x, defer_checks=True)
-        size = size_of(x, "x")
         ts = self._working()
-        check_input(self.task, shape_of_one(ts), x)
+        check_ids_in_range(input_limits(self.task, Signature.of(shape_of_one(ts)), Signature.of(x)), x, "x")
         check_finite(x, "x")
-        return predict_ensemble(self.task, ts, on_device(x), min(int(batch_size), size))
+        return predict_ensemble(self.task, ts, on_device(x), min(int(batch_size), rows_of(x)))
 
     def evaluate(self, data: PyTree, *more: object, batch_size: int = 256) -> dict[str, float]:
         """Loss and metrics of the ensemble's joint prediction, and the average of its members' own.

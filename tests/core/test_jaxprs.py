@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.extend
@@ -145,6 +146,18 @@ def test_operations_in_loops_count_once_per_round():
     assert jaxprs.multiply_adds(found.jaxpr) == jaxprs.multiply_adds(found)
     times = [times for eqn, times in jaxprs.operations(found, unknown=100.0) if jaxprs.product(eqn)]
     assert sorted(times) == [1, 1, 1, 5, 15, 100]
+
+
+def test_the_largest_result_is_found_inside_loops_too():
+    def program(x):
+        wide = lax.map(lambda row: jnp.outer(row, row).sum(), x[:, :64])
+        return wide + (x * 2).sum()
+
+    x = jax.ShapeDtypeStruct((3, 100), "float32")
+    assert jaxprs.largest_result(jax.make_jaxpr(program)(x)) == 64 * 64 * 4
+    assert jaxprs.largest_result(jax.make_jaxpr(lambda x: x)(x)) == 0
+    broken = SimpleNamespace(eqns=[SimpleNamespace(primitive=None, params=None, outvars=[None])])
+    assert jaxprs.largest_result(broken) is None
 
 
 def test_loop_carry():

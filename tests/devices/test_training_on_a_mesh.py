@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 import fnn
 from fnn._core.trees import bytes_of
 from fnn.training import placed
+from fnn.training.evaluation import rows_at_once
 
 ROWS, CLASSES = 100, 3
 RNG = np.random.default_rng(0)
@@ -208,10 +209,15 @@ def test_evaluate_and_predict(shard, mesh):
     whole = fnn.evaluate(task, ts, (X_WIDE, LABELS), batch_size=30)
     divided = fnn.evaluate(task, ts, (X_WIDE, LABELS), batch_size=30, mesh=mesh, shard=shard)
     assert dict(divided) == pytest.approx(dict(whole), rel=1e-5)
-    same(
-        fnn.predict(task, ts, X_WIDE, batch_size=30),
-        fnn.predict(task, ts, X_WIDE, batch_size=30, mesh=mesh, shard=shard),
-    )
+    predictions = fnn.predict(task, ts, X_WIDE, batch_size=30)
+    same(predictions, fnn.predict(task, ts, X_WIDE, batch_size=30, mesh=mesh, shard=shard))
+    same(predictions, fnn.predictor(task, ts, batch_size=30, mesh=mesh, shard=shard)(X_WIDE))
+
+
+def test_batches_of_the_default_size_divide_evenly(mesh):
+    task, ts = placed.placed(task_of(WIDE), fnn.init(task_of(WIDE), jax.random.key(1), X_WIDE[:1]), mesh, None)
+    for size, rows in ((1001, 1000), (1000, 1000), (100, 100), (7, 7)):
+        assert rows_at_once(task, ts, np.zeros((size, *X_WIDE.shape[1:]), "float32"), None) == rows
 
 
 @pytest.mark.slow

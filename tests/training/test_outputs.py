@@ -13,8 +13,8 @@ from helpers import some
 import fnn
 from fnn.fitting import checkpoints, guard
 from fnn.fitting.inputs import weigh
-from fnn.training.batch import Batch
-from fnn.training.checks import check_fit, check_input
+from fnn.training.batch import Batch, Signature
+from fnn.training.checks import check_fit, check_ids_in_range, input_limits
 from fnn.training.forward import forward as outputs_of
 from fnn.training.probe import layer_values
 from fnn.training.totals import loss_totals, measure, results
@@ -319,13 +319,14 @@ def test_ids_read_by_two_embeddings_fit_both(first, second):
     task = fnn.Task(model, "mse")
     x = {"ids": np.array([[0], [4]], "int32"), "more": np.array([[6], [1]], "int32")}
     ts = fnn.init(task, KEY, x)
-    check_input(task, ts, x)
+    limits = input_limits(task, Signature.of(ts), Signature.of(x))
+    check_ids_in_range(limits, x, "x")
     for name, most in (("ids", 5), ("more", 7)):
         wrong = {**x, name: np.array([[0], [most]], "int32")}
         with pytest.raises(
             fnn.InputError, match=rf"x\[{name}\]: expected ids in \[0, {most}\) .* got ids from 0 to {most}"
         ):
-            check_input(task, ts, wrong)
+            check_ids_in_range(limits, wrong, "x")
 
 
 def test_gradients_of_examples_refuse_masked_outputs():
