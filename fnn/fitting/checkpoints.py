@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import NamedTuple, TextIO
 
 import jax
-import numpy as np
 
 from .._core.checks import Stateful, keeps_state
 from .._core.errors import InputError, describe, fail
@@ -34,6 +33,7 @@ from ..training.stopping import PureCallback
 from ..training.task import Task
 from .callbacks import Callback, Path
 from .inputs import Data
+from .options import Options
 from .pieces import EpochPosition
 from .progress import History
 from .shares import of_all_processes, of_this_process
@@ -156,7 +156,6 @@ class Checkpoints:
 
         Of several processes, the first chooses the file that all read.
         """
-        self.settings["state"] = [fingerprint(ts), int(ts.step)]
         found: RunPosition | None = None
 
         def choose() -> str | None:
@@ -284,36 +283,31 @@ def _below(prefix: str, leaves: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def settings_of(
-    task: Task,
-    ts: TrainState,
-    data: Data,
-    validation_data: Data | None,
-    callbacks: Sequence[Callback],
-    *,
-    batch_size: int,
-    **named: object,
+    task: Task, ts: TrainState, data: Data, validation_data: Data | None, options: Options
 ) -> dict[str, object]:
-    """The settings that identify a run, as texts and numbers.
+    """The settings that identify a run, as texts and numbers; `identity_of_state` is the last of them.
 
     A task is identified by its text, without addresses of functions, and, with arrays as data, by the program of a
     step, which covers everything inside layers and losses but the values of arrays that they close over. Arrays are
     identified by their shape, dtype and some rows, iterables by their type.
     """
-    settings: dict[str, object] = {
-        name: comparable(value) for name, value in {"batch_size": batch_size, **named}.items()
-    }
+    settings: dict[str, object] = {**options.of_run()}
     versions = f"fnn {__version__}, jax {jax.__version__}"
     settings["task"] = [versions, without_addresses(repr(task))]
     settings["callbacks"] = [
         type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
-        for callback in callbacks
+        for callback in options.callbacks
         if keeps_state(callback)
     ]
     settings |= {"data": _identity(data), "validation_data": _identity(validation_data)}
-    settings["state"] = None  # `Checkpoints.latest` notes it, since processes that divide it must gather it together
     if isinstance(data, Batch):
-        settings["program"] = [versions, _program(task, ts, data, batch_size)]
+        settings["program"] = [versions, _program(task, ts, data, options.rows)]
     return settings
+
+
+def identity_of_state(ts: TrainState) -> list[object]:
+    """The initial state of a run in its settings; a divided state is gathered, so all processes call it together."""
+    return [fingerprint(ts), int(ts.step)]
 
 
 def _program(task: Task, ts: TrainState, data: Batch, batch_size: int) -> str:
@@ -333,15 +327,6 @@ def _identity(data: Data | None) -> object:
         return type(data).__name__
     some = jax.tree.map(some_rows, data.parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
-
-
-def comparable(value: object) -> str | float | None:
-    """A number as Python's, so that equal ones compare equal; anything else as text."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, float, np.number)):
-        return int(value) if value == int(value) else float(value)
-    return value if value is None or isinstance(value, str) else without_addresses(repr(value))
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from ..training.stopping import PureCallback, StopTraining
 from ..training.task import Task
 from ..training.totals import Totals
 from .callbacks import Callback, OnBatch, WithoutState
-from .checkpoints import RunPosition
+from .checkpoints import Checkpoints, RunPosition
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
@@ -40,9 +40,9 @@ from .watchdog import AgreedExit, busy_for_all, inside
 class FitLoop:
     """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
-    def __init__(self, plan: FitPlan, interrupted: Interrupt) -> None:
-        self.plan, self.options, self.interrupted = plan, plan.options, interrupted
-        self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
+    def __init__(self, plan: FitPlan, checkpoints: Checkpoints | None, interrupted: Interrupt) -> None:
+        self.plan, self.checkpoints, self.interrupted = plan, checkpoints, interrupted
+        self.options, self.source, self.callbacks = plan.options, plan.source, plan.options.callbacks
         self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]
         self.progress = Progress(self.options.verbose if is_first() else 0, self.options.epochs)
         self.saved: object = None  # the identity of the position that was written last
