@@ -34,9 +34,9 @@ from ..training.task import Task
 from .callbacks import Callback, Path
 from .inputs import Data
 from .options import Options
-from .pieces import EpochPosition
 from .progress import History
 from .shares import of_all_processes, of_this_process
+from .sources import EpochPosition
 from .watchdog import busy
 
 _NAME = "step-{:09d}.safetensors"

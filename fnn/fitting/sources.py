@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -15,10 +15,11 @@ import numpy as np
 from .._core.processes import decided
 from .._core.sharding import on_every_device
 from .._core.trees import from_paths
-from .._core.typed import block_until_ready
+from .._core.typed import block_until_ready, jit
+from .._core.types import Array
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
-from ..training.epoch import division, epoch_order
+from ..training.epoch import division, epoch_order, padded_order
 from ..training.placed import own_rows
 from ..training.state import TrainState
 from ..training.task import Task
@@ -26,8 +27,29 @@ from ..training.totals import Logs, Totals
 from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
 from .pace import pace_of
-from .pieces import Call, EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
+from .pieces import Call, Piece, advance, in_training_order
 from .watchdog import busy
+
+_padded_order = jit(padded_order, static_argnums=1)
+
+
+class EpochUpdate(NamedTuple):
+    """Progress of an epoch. ``ts`` and ``totals`` are donated when training continues; copy what you keep."""
+
+    ts: TrainState
+    totals: Totals  # of loss and metrics over the batches of the epoch so far
+    logs: Logs  # the values computed from them
+    done: int  # completed steps of the epoch
+    made: int  # training steps made in this run
+    stream: object  # the iterable's ``state()`` after the last batch; None without one
+
+
+class EpochPosition(NamedTuple):
+    """A position within an epoch."""
+
+    first_step: int  # the step count at which the epoch began; it determines the order of the rows
+    done: int  # completed steps of the epoch
+    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
 
 
 class StepHooks(NamedTuple):
@@ -79,45 +101,44 @@ class Source(abc.ABC):
         ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far. A state that is sent
         replaces the current one.
         """
-        skipped = in_epoch = 0 if position is None else position.done
+        skipped = done = 0 if position is None else position.done
         totals: Totals | None = None
         # The row order follows from the step at which the epoch began.
         begin = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
         for piece in self.pieces(begin, skipped, made):
             if totals is None:
-                totals = zero_totals(self.task, ts, piece.one_row)
-                if position is not None:
-                    totals = from_paths("the totals of the epoch", totals, position.totals)
-                    totals = on_every_device(self.task.placement, totals)
-            in_piece = piece.batches_done
+                totals = self._totals(ts, piece, position)
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
-            while in_piece < piece.whole:
-                wanted = piece.whole if pace is None else decided(pace.steps(period))
-                count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
+            first = piece.batches_done
+            while first < piece.batches:
+                timed = pace if first < piece.whole else None
+                wanted = piece.whole if timed is None else decided(timed.steps(period))
+                # A smaller last batch has a call to itself.
+                count = max(1, min(wanted, piece.whole - first, self.hooks.until_stop(made) or piece.whole))
                 started = time.perf_counter()
-                ts, totals, logs = self._call(
-                    ts, totals, Call(piece, in_piece, batches=count, epoch=epoch, first=in_epoch == skipped)
-                )
-                if pace is not None:
+                call = Call(piece, first, count, epoch, begins_epoch=done == skipped)
+                ts, totals, logs = self._call(ts, totals, call)
+                if timed is not None:
                     block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
-                        pace.note(count, time.perf_counter() - started)
-                in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
-                stream = piece.stream if in_piece == piece.whole else None
-                ts = (yield EpochUpdate(ts, totals, logs, steps=count, stream=stream)) or ts
-            if piece.rest:
-                ts, totals, logs = self._call(
-                    ts, totals, Call(piece, piece.whole, batches=1, epoch=epoch, first=in_epoch == skipped)
-                )
-                in_epoch, made = in_epoch + 1, made + 1
-                ts = (yield EpochUpdate(ts, totals, logs, steps=1, stream=piece.stream)) or ts
+                        timed.note(count, time.perf_counter() - started)
+                first, done, made = first + count, done + count, made + count
+                stream = piece.stream if first == piece.batches else None
+                ts = (yield EpochUpdate(ts, totals, logs, done, made, stream)) or ts
+
+    def _totals(self, ts: TrainState, piece: Piece, position: EpochPosition | None) -> Totals:
+        """The totals of the epoch so far: those of a position, or zeros."""
+        totals = zero_totals(self.task, ts, piece.one_row)
+        if position is None:
+            return totals
+        return on_every_device(self.task.placement, from_paths("the totals of the epoch", totals, position.totals))
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""
         guard = self.hooks.guard
         if guard is not None:
             guard.before(ts, totals, call)
-        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.batches_done, call.batches)
+        ts, totals, logs = advance(self.task, ts, totals, call)
         self.running = logs
         if guard is not None:
             guard.after(ts, totals)
@@ -143,7 +164,7 @@ class ArraySource(Source):
         """The whole data set."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.pads:
-            order = padded_order_jit(order, self.batch_size)
+            order = _padded_order(order, self.batch_size)
         size = self.size if self.pads else None
         yield Piece(self.data, order, self.whole, self.batch_size, rest=self.rest, size=size, batches_done=done)
 
@@ -188,4 +209,5 @@ class ChunkSource(ArraySource):
                 rest = self.rest if start == last else 0
                 size = min(whole * self.batch_size, self.size - start) if self.pads else None
                 trained = max(0, done - start // self.batch_size)
-                yield Piece.of(self.task, chunk, whole, self.batch_size, rest, size=size, batches_done=trained)
+                data, rows_in_order = in_training_order(self.task, chunk, whole, self.batch_size, rest)
+                yield Piece(data, rows_in_order, whole, self.batch_size, rest, size, batches_done=trained)

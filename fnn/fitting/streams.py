@@ -23,7 +23,7 @@ from ..training.placed import shares_on_devices
 from ..training.state import TrainState
 from ..training.task import Task
 from .inputs import BatchCheck, ClassWeight, batches, refuse_empty, weigh
-from .pieces import Piece
+from .pieces import Piece, in_training_order
 from .shares import in_step
 from .sources import Source, StepHooks
 
@@ -120,7 +120,9 @@ class StreamSource(Source):
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
-                yield Piece.of(self.task, own_copy(batch), 1, rows_of(batch), waits=False, stream=state)
+                rows = rows_of(batch)
+                data = in_training_order(self.task, own_copy(batch), 1, rows)
+                yield Piece(*data, 1, rows, waits=False, stream=state)
                 continue
             gathered.append(own_copy(batch))
             if len(gathered) == self.most > 1:
@@ -215,8 +217,9 @@ class StreamSource(Source):
             return out
 
         size = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
-        data: Batch = jax.tree.map(join, *gathered)
-        return Piece.of(self.task, data, len(gathered), self.batch_size, size=size, waits=False, stream=state)
+        whole = len(gathered)
+        data = in_training_order(self.task, jax.tree.map(join, *gathered), whole, self.batch_size)
+        return Piece(*data, whole, self.batch_size, size=size, waits=False, stream=state)
 
 
 def _most_gathered(batch: Batch) -> int:
