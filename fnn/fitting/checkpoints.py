@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, NoReturn, TextIO
 
 import jax
 
@@ -195,7 +195,7 @@ class Checkpoints:
         if about is None:
             hint = "Give each run its own folder."
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
-        self._compare(where, about["settings"], path)
+        self._check_settings(where, about["settings"], path)
         state, beside = load(path, ts), load_beside(path)
         within = None
         if about["start"] is not None:
@@ -214,28 +214,19 @@ class Checkpoints:
         plain |= {name: of_this_process(where, plain[name]) for name in ("stream", "validation")}
         return RunPosition(ts=state, history=history, within_epoch=within, **plain)
 
-    def _compare(self, where: str, theirs: Mapping[str, object], path: str) -> None:
-        """Refuse the checkpoint of another run, from its settings."""
+    def _check_settings(self, where: str, saved: Mapping[str, object], path: str) -> None:
+        """Refuse the checkpoint of another run."""
         for name, ours in self.settings.items():
-            old, new = theirs.get(name), ours
-            if old == new or (name == "task" and self._holds_task(path)):
-                continue
-            expected, got = f"{name} {old}, as in the run saved there", str(new)
-            hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
-            if name in ("data", "validation_data"):
-                expected, got = f"the {name} of the run saved there", "none" if new is None else "others"
-            elif isinstance(old, list) and isinstance(new, list) and name == "state":
-                expected = f"the initial state of the run saved there (seed, rates, parameters), at step {old[1]}"
-                got = f"another one, at step {new[1]}"
-                hint = (
-                    "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
-                    "To train another network, pass another folder."
-                )
-            elif name in ("task", "program"):
-                if not (isinstance(old, list) and isinstance(new, list) and old[0] == new[0]):
-                    continue  # other versions write them differently
-                expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
-            fail(where, expected=expected, got=got, hint=hint)
+            theirs = saved.get(name)
+            if theirs != ours and not self._is_same_task(name, theirs, ours, path):
+                _refuse_other_run(where, name, theirs, ours)
+
+    def _is_same_task(self, name: str, theirs: object, ours: object, path: str) -> bool:
+        """Whether texts of the task that differ may be of one task: another version of a library, or a name."""
+        match name, theirs, ours:
+            case "task" | "program", [their_versions, _], [versions, _] if their_versions == versions:
+                return name == "task" and self._holds_task(path)
+        return name in ("task", "program")
 
     def _holds_task(self, path: str) -> bool:
         """Whether a file holds an equal task, whose text may differ: "MSE" for "mse"."""
@@ -275,6 +266,25 @@ class Checkpoints:
             for old in self.paths()[: -self.keep]:
                 with contextlib.suppress(OSError):  # another program may be reading it; it is removed the next time
                     os.unlink(old)
+
+
+def _refuse_other_run(where: str, name: str, theirs: object, ours: object) -> NoReturn:
+    """Refuse a checkpoint with another value of a setting."""
+    expected, got = f"{name} {theirs}, as in the run saved there", str(ours)
+    hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
+    match name, theirs, ours:
+        case "data" | "validation_data", _, _:
+            expected, got = f"the {name} of the run saved there", "none" if ours is None else "others"
+        case "task" | "program", _, _:
+            expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
+        case "state", [_, their_step], [_, step]:
+            expected = f"the initial state of the run saved there (seed, rates, parameters), at step {their_step}"
+            got = f"another one, at step {step}"
+            hint = (
+                "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
+                "To train another network, pass another folder."
+            )
+    fail(where, expected=expected, got=got, hint=hint)
 
 
 def _below(prefix: str, leaves: Mapping[str, Array]) -> dict[str, Array]:
