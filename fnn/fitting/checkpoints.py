@@ -7,7 +7,7 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, TextIO
 
@@ -31,7 +31,7 @@ from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.stopping import PureCallback
 from ..training.task import Task
-from .callbacks import Callback, Path
+from .callbacks import Path
 from .inputs import Data
 from .options import Options
 from .progress import History
@@ -39,6 +39,7 @@ from .shares import of_all_processes, of_this_process
 from .sources import EpochPosition
 from .watchdog import busy
 
+_VERSIONS = f"fnn {__version__}, jax {jax.__version__}"  # others may write the same task differently
 _NAME = "step-{:09d}.safetensors"
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
 _PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
@@ -88,26 +89,16 @@ class RunPosition(NamedTuple):
 class Checkpoints:
     """A folder with the checkpoints of one run.
 
-    ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
-    continues.
+    ``settings`` must be the same when the run continues.
 
     The files hold the description of ``task`` too, so that ``fnn.load(file)`` returns task and state. User-defined
     functions are stored under their names; a task that holds an unnamed one, or two of the same name, is left out.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        every: int | str,
-        keep: int | None,
-        callbacks: Sequence[Callback],
-        settings: Mapping[str, object],
-        task: Task,
-    ) -> None:
-        self.folder, self.keep, self.settings, self.task = os.fspath(folder), keep, dict(settings), task
-        self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
-        self.every = None if every == "epoch" else int(every)
+    def __init__(self, folder: Path, options: Options, settings: Mapping[str, object], task: Task) -> None:
+        self.folder, self.keep, self.settings, self.task = os.fspath(folder), options.keep, settings, task
+        self.callbacks: list[Stateful] = [callback for callback in options.callbacks if keeps_state(callback)]
+        self.every = None if options.every == "epoch" else int(options.every)
 
     def due(self, made: int, *, within: bool = False) -> bool:
         """Whether a checkpoint is due after this many steps, at the end of an epoch or within one."""
@@ -218,15 +209,10 @@ class Checkpoints:
         """Refuse the checkpoint of another run."""
         for name, ours in self.settings.items():
             theirs = saved.get(name)
-            if theirs != ours and not self._is_same_task(name, theirs, ours, path):
+            if name in ("task", "program") and not (isinstance(theirs, list) and theirs[0] == _VERSIONS):
+                continue
+            if theirs != ours and not (name == "task" and self._holds_task(path)):
                 _refuse_other_run(where, name, theirs, ours)
-
-    def _is_same_task(self, name: str, theirs: object, ours: object, path: str) -> bool:
-        """Whether texts of the task that differ may be of one task: another version of a library, or a name."""
-        match name, theirs, ours:
-            case "task" | "program", [their_versions, _], [versions, _] if their_versions == versions:
-                return name == "task" and self._holds_task(path)
-        return name in ("task", "program")
 
     def _holds_task(self, path: str) -> bool:
         """Whether a file holds an equal task, whose text may differ: "MSE" for "mse"."""
@@ -302,8 +288,7 @@ def settings_of(
     identified by their shape, dtype and some rows, iterables by their type.
     """
     settings: dict[str, object] = {**options.of_run()}
-    versions = f"fnn {__version__}, jax {jax.__version__}"
-    settings["task"] = [versions, without_addresses(repr(task))]
+    settings["task"] = [_VERSIONS, without_addresses(repr(task))]
     settings["callbacks"] = [
         type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
         for callback in options.callbacks
@@ -311,7 +296,7 @@ def settings_of(
     ]
     settings |= {"data": _identity(data), "validation_data": _identity(validation_data)}
     if isinstance(data, Batch):
-        settings["program"] = [versions, _program(task, ts, data, options.rows)]
+        settings["program"] = [_VERSIONS, _program(task, ts, data, options.rows)]
     return settings
 
 

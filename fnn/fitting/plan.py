@@ -62,18 +62,11 @@ class FitPlan:
 
         All processes call it together, to gather a state that is divided between them.
         """
-        options = self.options
-        if options.checkpoint is None or self.settings is None:
+        folder = self.options.checkpoint
+        if folder is None or self.settings is None:
             return contextlib.nullcontext()
         settings = {**self.settings, "state": identity_of_state(ts)}
-        return Checkpoints(
-            options.checkpoint,
-            every=options.every,
-            keep=options.keep,
-            callbacks=options.callbacks,
-            settings=settings,
-            task=self.task,
-        ).opened()
+        return Checkpoints(folder, self.options, settings, self.task).opened()
 
 
 def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> FitPlan:
