@@ -168,14 +168,7 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     if options.steps_per_epoch is None:
         inputs.check_ends("fit", stream, "steps_per_epoch")
-    return StreamSource(
-        task,
-        hooks,
-        stream,
-        class_weight=options.class_weight,
-        steps_per_epoch=options.steps_per_epoch,
-        asked=options.batch_size,
-    )
+    return StreamSource(task, hooks, stream, options)
 
 
 def _arrays(
@@ -186,24 +179,20 @@ def _arrays(
         hint = "Leave it out: an epoch is one pass over the arrays."
         fail("fit", expected="an iterable of batches with steps_per_epoch", got="arrays", hint=hint)
     held_out = None
-    batch_size, drop = options.rows, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
-    check_sizes("fit", size, batch_size, drop)
+    check_sizes("fit", size, options.rows, options.drop_remainder)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
     check_logits(task, ts, expected, data.x, "fit")
     if options.validation_split:
         data, held_out = inputs.split_validation(data, options.validation_split)
-        check_sizes("fit", rows_of(data), batch_size, drop)
+        check_sizes("fit", rows_of(data), options.rows, options.drop_remainder)
     if options.class_weight is not None:
         inputs.check_class_weight(task, expected.predictions, options.class_weight)
         data = inputs.weigh(task, data, options.class_weight)
         inputs.check_some_weight(data, "data with class_weight")
-    shuffle = options.shuffle
     if chunk_bytes is None:
-        data = data_on_devices(task, data, in_any_order=True)
-        return ArraySource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop), held_out
-    data = jax.tree.map(np.asarray, data)
-    return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
+        return ArraySource(task, hooks, data_on_devices(task, data, in_any_order=True), options), held_out
+    return ChunkSource(task, hooks, jax.tree.map(np.asarray, data), options, chunk_bytes), held_out
 
 
 def _check_resumable(data: Data, options: Options) -> None:

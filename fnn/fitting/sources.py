@@ -26,6 +26,7 @@ from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
+from .options import Options
 from .pace import pace_of
 from .pieces import Call, Piece, advance, in_training_order
 from .watchdog import busy
@@ -151,13 +152,11 @@ class Source(abc.ABC):
 class ArraySource(Source):
     """Arrays that fit on the device."""
 
-    def __init__(
-        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool
-    ) -> None:
+    def __init__(self, task: Task, hooks: StepHooks, data: Batch, options: Options) -> None:
         super().__init__(task, hooks)
-        self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
-        self.batch_size = min(batch_size, self.size)
-        self.whole, self.rest, self.pads = division(task, self.size, self.batch_size, drop)
+        self.data, self.shuffle, self.size = data, options.shuffle, rows_of(data)
+        self.batch_size = min(options.rows, self.size)
+        self.whole, self.rest, self.pads = division(task, self.size, self.batch_size, options.drop_remainder)
         self.total = self.whole + (self.rest > 0)
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
@@ -175,10 +174,8 @@ class ChunkSource(ArraySource):
     The steps are those of `ArraySource`, on the same rows in the same order.
     """
 
-    def __init__(
-        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
-    ) -> None:
-        super().__init__(task, hooks, data, batch_size, shuffle=shuffle, drop=drop)
+    def __init__(self, task: Task, hooks: StepHooks, data: Batch, options: Options, chunk_bytes: int) -> None:
+        super().__init__(task, hooks, data, options)
         most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
 
