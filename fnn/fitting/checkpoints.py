@@ -8,8 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NoReturn, TextIO
 
 import jax
 
@@ -36,7 +35,7 @@ from .inputs import Data
 from .options import Options
 from .progress import History
 from .shares import of_all_processes, of_this_process
-from .sources import EpochPosition
+from .sources import EpochPosition, RunPosition
 from .watchdog import busy
 
 _VERSIONS = f"fnn {__version__}, jax {jax.__version__}"  # others may write the same task differently
@@ -64,26 +63,6 @@ class CheckpointError(OSError):
     ) -> None:
         super().__init__(errno, message, path)
         self.ts, self.history = ts, history
-
-
-class RunPosition(NamedTuple):
-    """The position of a run of `fit`: everything another process needs to continue it exactly."""
-
-    ts: TrainState
-    history: History  # of the completed epochs
-    made: int = 0  # training steps made in this run
-    epoch: int = 0  # completed epochs
-    within_epoch: EpochPosition | None = None  # in the next epoch; None at its beginning
-    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
-    seconds: float = 0.0  # spent on that epoch
-    stopped: bool = False  # whether a callback stopped the training
-    stream: object = None  # the iterable's ``state()``
-    validation: object = None  # likewise for an iterable of validation data
-
-    @property
-    def identity(self) -> tuple[int, int, bool, bool]:
-        """Identity of a position, used to avoid writing it twice."""
-        return self.made, self.epoch, self.within_epoch is None, self.stopped
 
 
 class Checkpoints:

@@ -149,7 +149,7 @@ def fit(
     (50, 0.0)
     """
     check_call("fit", task, ts, data, extra)
-    options = Options.checked(locals())
+    options = Options.checked(locals())  # the arguments above, by name
     task, ts = placed(task, ts, mesh, shard)
     with together(spans(ts)), watching(options.checkpoint):
         with failing_together("fit"), busy("checking its data"):

@@ -145,9 +145,8 @@ class Guard:
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
         last = int(start.step) + sum(call.batches for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
-        first = self.calls[0]
-        batch = _readable(first.piece.batch(first.first))
-        raise NonFiniteError(place, self.task, start, batch, first.epoch)
+        call = self.calls[0]
+        raise NonFiniteError(place, self.task, start, _readable(call.piece.batch(call.first)), call.epoch)
 
 
 def _readable(batch: Batch) -> Batch:

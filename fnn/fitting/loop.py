@@ -23,14 +23,14 @@ from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
 from ..training.task import Task
 from .callbacks import Callback, OnBatch, WithoutState
-from .checkpoints import Checkpoints, RunPosition
+from .checkpoints import Checkpoints
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
 from .interrupts import Interrupt
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
-from .sources import EpochPosition, EpochUpdate
+from .sources import EpochPosition, EpochUpdate, RunPosition
 from .streams import restore_stream
 from .watchdog import AgreedExit, busy_for_all, inside
 
@@ -67,25 +67,24 @@ class FitLoop:
             note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
         if self.interrupted.signal == signal.SIGTERM:
-            self._end(position)
+            self._exit_together(position)
         return ts, history
 
-    def _end(self, position: RunPosition) -> NoReturn:
+    def _exit_together(self, position: RunPosition) -> NoReturn:
         """End all processes, as SIGTERM asked one of them to."""
         saved = "nothing is saved"
         if self.checkpoints is not None:
             older = " (the start of the epoch)" * (self.saved != position.identity)
             saved = f"the same call continues from the checkpoint in {self.checkpoints.folder!r}{older}"
+        text = f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}"
         if is_first():
-            print(
-                f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
-            )
+            print(text, file=sys.stderr, flush=True)
         raise AgreedExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
         position = RunPosition(
-            ts=_owned(self.plan.task, ts),
+            ts=_private_copy(self.plan.task, ts),
             history=History(),
             stream=self._stream_state(),
             validation=self._validation_state(),
@@ -126,7 +125,7 @@ class FitLoop:
                 self.source.restore(position.stream)
                 if is_stream(validation_data) and not isinstance(validation_data, Slices):
                     restore_stream(validation_data, position.validation)
-        return position._replace(ts=_owned(self.plan.task, position.ts))
+        return position._replace(ts=_private_copy(self.plan.task, position.ts))
 
     def _stream_state(self) -> object:
         """The saved position of an iterable of training data."""
@@ -152,7 +151,7 @@ class FitLoop:
         self.progress.start(position.epoch, self.source.total, 0 if within is None else within.done)
         logs: dict[str, float] = {}
         try:
-            position, logs = self._steps(position, started)
+            position, logs = self._train(position, started)
             if logs:
                 logs |= self._validate(position.ts)
         except NonFiniteError as error:
@@ -190,18 +189,15 @@ class FitLoop:
             self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
         return {f"val_{name}": value for name, value in values.items()}
 
-    def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
+    def _train(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs.
 
         Without logs: the position within the epoch, after Ctrl-C, or the same one, where the iterable has run out.
         """
         source, task, within = self.source, self.plan.task, position.within_epoch
         first_step = int(position.ts.step) if within is None else within.first_step
-        updates = source.steps(
-            position.ts, self.progress.period, epoch=position.epoch, made=position.made, position=within
-        )
         update, stopped = None, False
-        with contextlib.closing(updates):
+        with contextlib.closing(source.updates(position, self.progress.period)) as updates:
             while not stopped and (following := _next(updates, update)) is not None:
                 update, stopped = self._after_steps(first_step, following)
                 self.progress.refresh(update.done, task, update.logs)
@@ -212,7 +208,7 @@ class FitLoop:
                     position = self._pause(position, update, first_step, started)
                     if interrupted:
                         return position, {}
-        if update is None:  # of a position at the end of its epoch, or of an iterable that has run out
+        if update is None:  # no step was left of a continued epoch, or of an iterable
             logs = as_floats(task, position.logs)
         else:
             logs = as_floats(task, update.logs)
@@ -282,8 +278,8 @@ def _warn_once(history: History, guarded: bool) -> None:
         )
 
 
-def _owned(task: Task, ts: TrainState) -> TrainState:
-    """A copy of the state, on the devices of the task."""
+def _private_copy(task: Task, ts: TrainState) -> TrainState:
+    """A copy of the state that nobody else holds, since training steps donate it; on the devices of the task."""
     if is_together():  # all compare, also a process whose callback changed nothing
         own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
         check_same("callback", {"new values": fingerprint(own)}, hint="The state is the same on every process.")
@@ -306,9 +302,9 @@ def _call_back(
         if asked:
             stop, chosen = True, chosen or state
         elif state is not None:
-            ts = _owned(task, state)
+            ts = _private_copy(task, state)
     if chosen is not None:
-        return _owned(task, chosen), True
+        return _private_copy(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
 
 

@@ -47,30 +47,19 @@ class Options:
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> Options:
-        """The options among the arguments of `fit`, with integers as Python's and callbacks as a tuple.
-
-        Invalid values are refused.
-        """
+        """The options among the arguments of `fit`, with counts as Python's integers and callbacks as a tuple."""
         options = cls(**{option.name: given[option.name] for option in dataclasses.fields(cls)})
-        options._check_counts()
+        counts: dict[str, Any] = {name: getattr(options, name) for name in _names("count")}
+        counts = {name: count for name, count in counts.items() if count is not None or name not in _names("or_none")}
+        for name, count in counts.items():
+            check_count("fit", name, count)
         options._check_validation()
         options._check_choices()
         several = isinstance(options.callbacks, Iterable) and not callable(options.callbacks)
         callbacks = tuple(options.callbacks) if several else (cast(Callback, options.callbacks),)
         # A NumPy integer would compile the step again.
-        counts: dict[str, Any] = {name: int(count) for name, count in options._counts().items()}
+        counts = {name: int(count) for name, count in counts.items()}
         return dataclasses.replace(options, callbacks=tuple(map(as_callback, callbacks)), **counts)
-
-    def _counts(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in _names("count")}
-        return {name: count for name, count in given.items() if count is not None or name not in _names("or_none")}
-
-    def _check_counts(self) -> None:
-        if isinstance(self.every, str) and self.every != "epoch":
-            fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
-        every = {} if self.every == "epoch" else {"every": self.every}
-        for name, count in (self._counts() | every).items():
-            check_count("fit", name, count)
 
     def _check_validation(self) -> None:
         split = self.validation_split
@@ -84,6 +73,10 @@ class Options:
             fail("fit", expected="an iterable as validation_data with validation_steps", got="none")
 
     def _check_choices(self) -> None:
+        if isinstance(self.every, str) and self.every != "epoch":
+            fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
+        if self.every != "epoch":
+            check_count("fit", "every", self.every)
         if self.verbose not in (0, 1, 2):
             fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
         if self.check not in (None, "finite"):

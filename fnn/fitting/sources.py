@@ -6,6 +6,7 @@ import abc
 import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -29,9 +30,38 @@ from .inputs import rows_per_chunk, take_from_host
 from .options import Options
 from .pace import pace_of
 from .pieces import Call, Piece, advance, in_training_order
+from .progress import History
 from .watchdog import busy
 
 _padded_order = jit(padded_order, static_argnums=1)
+
+
+class EpochPosition(NamedTuple):
+    """A position within an epoch."""
+
+    first_step: int  # the step count at which the epoch began; it determines the order of the rows
+    done: int  # completed steps of the epoch
+    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
+
+
+class RunPosition(NamedTuple):
+    """The position of a run of `fit`: everything another process needs to continue it exactly."""
+
+    ts: TrainState
+    history: History  # of the completed epochs
+    made: int = 0  # training steps made in this run
+    epoch: int = 0  # completed epochs
+    within_epoch: EpochPosition | None = None  # in the next epoch; None at its beginning
+    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
+    seconds: float = 0.0  # spent on that epoch
+    stopped: bool = False  # whether a callback stopped the training
+    stream: object = None  # the iterable's ``state()``
+    validation: object = None  # likewise for an iterable of validation data
+
+    @property
+    def identity(self) -> tuple[int, int, bool, bool]:
+        """Identity of a position, used to avoid writing it twice."""
+        return self.made, self.epoch, self.within_epoch is None, self.stopped
 
 
 class EpochUpdate(NamedTuple):
@@ -43,14 +73,6 @@ class EpochUpdate(NamedTuple):
     done: int  # completed steps of the epoch
     made: int  # training steps made in this run
     stream: object  # the iterable's ``state()`` after the last batch; None without one
-
-
-class EpochPosition(NamedTuple):
-    """A position within an epoch."""
-
-    first_step: int  # the step count at which the epoch began; it determines the order of the rows
-    done: int  # completed steps of the epoch
-    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
 
 
 class StepHooks(NamedTuple):
@@ -94,21 +116,18 @@ class Source(abc.ABC):
         """Continue from a saved position of the iterable, between epochs or within one."""
         assert state is None
 
-    def steps(
-        self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
-    ) -> Generator[EpochUpdate, TrainState | None, None]:
-        """Train for one epoch, or the rest of one from ``position``, with an update about every ``period`` seconds.
+    def updates(self, position: RunPosition, period: float) -> Generator[EpochUpdate, TrainState | None, None]:
+        """Train for one epoch, or the rest of one, with an update about every ``period`` seconds.
 
-        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far. A state that is sent
-        replaces the current one.
+        A state that is sent replaces the current one.
         """
-        skipped = done = 0 if position is None else position.done
-        totals: Totals | None = None
+        ts, made, within, totals = position.ts, position.made, position.within_epoch, None
+        skipped = done = 0 if within is None else within.done
         # The row order follows from the step at which the epoch began.
-        begin = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
+        begin = ts if within is None else ts._replace(step=jnp.asarray(within.first_step, ts.step.dtype))
         for piece in self.pieces(begin, skipped, made):
             if totals is None:
-                totals = self._totals(ts, piece, position)
+                totals = self._totals(ts, piece, within)
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
             first = piece.batches_done
             while first < piece.batches:
@@ -117,7 +136,7 @@ class Source(abc.ABC):
                 # A smaller last batch has a call to itself.
                 count = max(1, min(wanted, piece.whole - first, self.hooks.until_stop(made) or piece.whole))
                 started = time.perf_counter()
-                call = Call(piece, first, count, epoch, begins_epoch=done == skipped)
+                call = Call(piece, first, count, position.epoch, begins_epoch=done == skipped)
                 ts, totals, logs = self._call(ts, totals, call)
                 if timed is not None:
                     block_until_ready(logs)
@@ -127,12 +146,12 @@ class Source(abc.ABC):
                 stream = piece.stream if first == piece.batches else None
                 ts = (yield EpochUpdate(ts, totals, logs, done, made, stream)) or ts
 
-    def _totals(self, ts: TrainState, piece: Piece, position: EpochPosition | None) -> Totals:
-        """The totals of the epoch so far: those of a position, or zeros."""
+    def _totals(self, ts: TrainState, piece: Piece, within: EpochPosition | None) -> Totals:
+        """The totals of the epoch so far: zeros, or those of a position within it."""
         totals = zero_totals(self.task, ts, piece.one_row)
-        if position is None:
+        if within is None:
             return totals
-        return on_every_device(self.task.placement, from_paths("the totals of the epoch", totals, position.totals))
+        return on_every_device(self.task.placement, from_paths("the totals of the epoch", totals, within.totals))
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""
