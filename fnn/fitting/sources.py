@@ -136,7 +136,7 @@ class Source(abc.ABC):
                 # A smaller last batch has a call to itself.
                 count = max(1, min(wanted, piece.whole - first, self.hooks.until_stop(made) or piece.whole))
                 started = time.perf_counter()
-                call = Call(piece, first, count, position.epoch, begins_epoch=done == skipped)
+                call = Call(piece, first, batches=count, epoch=position.epoch, begins_epoch=done == skipped)
                 ts, totals, logs = self._call(ts, totals, call)
                 if timed is not None:
                     block_until_ready(logs)
@@ -144,7 +144,7 @@ class Source(abc.ABC):
                         timed.note(count, time.perf_counter() - started)
                 first, done, made = first + count, done + count, made + count
                 stream = piece.stream if first == piece.batches else None
-                ts = (yield EpochUpdate(ts, totals, logs, done, made, stream)) or ts
+                ts = (yield EpochUpdate(ts, totals, logs, done=done, made=made, stream=stream)) or ts
 
     def _totals(self, ts: TrainState, piece: Piece, within: EpochPosition | None) -> Totals:
         """The totals of the epoch so far: zeros, or those of a position within it."""
