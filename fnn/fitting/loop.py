@@ -83,12 +83,8 @@ class FitLoop:
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
-        position = RunPosition(
-            ts=_private_copy(self.plan.task, ts),
-            history=History(),
-            stream=self._stream_state(),
-            validation=self._validation_state(),
-        )
+        ts, stream, validation = _private_copy(self.plan.task, ts), self._stream_state(), self._validation_state()
+        position = RunPosition(ts=ts, history=History(), stream=stream, validation=validation)
         if self.checkpoints is not None:
             for callback in self.callbacks:
                 if isinstance(callback, PureCallback):
@@ -165,12 +161,9 @@ class FitLoop:
         _warn_once(history, self.source.hooks.guard is not None)
         latest = {name: values[-1] for name, values in history.items()}
         ts, stop = _call_back(self.plan.task, self.callbacks, position.epoch, position.ts, latest, position.stopped)
+        stream, validation = self._stream_state(), self._validation_state()
         position = position._replace(
-            ts=ts,
-            epoch=position.epoch + 1,
-            stopped=stop,
-            stream=self._stream_state(),
-            validation=self._validation_state(),
+            ts=ts, epoch=position.epoch + 1, stopped=stop, stream=stream, validation=validation
         )
         if stop and self.progress.verbose:
             print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)

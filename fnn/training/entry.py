@@ -59,10 +59,12 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jit
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """
 
+    parse = functools.partial(as_batch, where=name)
+
     def wrap(jitted: Callable[..., R]) -> Jitted[..., R]:
         @functools.wraps(jitted)
         def call(*args: PyTree, **kwargs: PyTree) -> R:
-            args, kwargs = _parsed(name, functools.partial(as_batch, where=name), args, kwargs)
+            args, kwargs = _parsed(name, parse, args, kwargs)
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
             task, ts, batch = given.get("task"), given.get("ts"), given.get(name)
             if isinstance(task, Task) and isinstance(ts, TrainState) and isinstance(batch, Batch):
