@@ -90,7 +90,7 @@ def load(
         if like is None:
             return _load_task(file, names)
         if task is not None:
-            _compare(file, task, names, training=isinstance(like, TrainState))
+            _check_task(file, task, names, training=isinstance(like, TrainState))
         return _load_tree(file, like, where)
 
 
@@ -116,7 +116,7 @@ def _load_task(file: File, custom: Mapping[str, object]) -> tuple[Task, TrainSta
     return task, _load_tree(file, map_with_path(lambda name, leaf: specs.get(name, leaf), like), None)
 
 
-def _compare(file: File, task: Task, custom: Mapping[str, object], *, training: bool) -> None:
+def _check_task(file: File, task: Task, custom: Mapping[str, object], *, training: bool) -> None:
     """Refuse a task other than the one that a file describes."""
     json = file.about.get("task")
     if json is None:

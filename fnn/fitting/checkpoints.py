@@ -8,12 +8,10 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple, TextIO
+from collections.abc import Iterator, Mapping
+from typing import NoReturn, TextIO
 
 import jax
-import numpy as np
 
 from .._core.checks import Stateful, keeps_state
 from .._core.errors import InputError, describe, fail
@@ -33,15 +31,17 @@ from ..training.state import TrainState
 from ..training.step import step_and_totals
 from ..training.stopping import PureCallback
 from ..training.task import Task
-from .callbacks import Callback, Path
+from .callbacks import Path
 from .inputs import Data
-from .pieces import EpochPosition
+from .options import Options
 from .progress import History
 from .shares import of_all_processes, of_this_process
+from .sources import EpochPosition, RunPosition
 from .watchdog import busy
 
 _NAME, _LOCK = "step-{:09d}.safetensors", ".lock"
 SEEN_WITHIN = 30.0  # seconds in which a file of one process is seen by the others; network file systems take a while
+_VERSIONS = f"fnn {__version__}, jax {jax.__version__}"  # others may write the same task differently
 # Fields of a position that are stored as they are; the others are arrays or have a place in every checkpoint.
 _PLAIN = ("made", "epoch", "logs", "seconds", "stopped", "stream", "validation")
 
@@ -67,49 +67,19 @@ class CheckpointError(OSError):
         self.ts, self.history = ts, history
 
 
-class RunPosition(NamedTuple):
-    """The position of a run of `fit`: everything another process needs to continue it exactly."""
-
-    ts: TrainState
-    history: History  # of the completed epochs
-    made: int = 0  # training steps made in this run
-    epoch: int = 0  # completed epochs
-    within_epoch: EpochPosition | None = None  # in the next epoch; None at its beginning
-    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
-    seconds: float = 0.0  # spent on that epoch
-    stopped: bool = False  # whether a callback stopped the training
-    stream: object = None  # the iterable's ``state()``
-    validation: object = None  # likewise for an iterable of validation data
-
-    @property
-    def identity(self) -> tuple[int, int, bool, bool]:
-        """Identity of a position, used to avoid writing it twice."""
-        return self.made, self.epoch, self.within_epoch is None, self.stopped
-
-
 class Checkpoints:
     """A folder with the checkpoints of one run.
 
-    ``folder``, ``every``, ``keep`` and ``callbacks`` are those of `fit`. ``settings`` must be the same when the run
-    continues.
+    ``settings`` must be the same when the run continues.
 
     The files hold the description of ``task`` too, so that ``fnn.load(file)`` returns task and state. User-defined
     functions are stored under their names; a task that holds an unnamed one, or two of the same name, is left out.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        every: int | str,
-        keep: int | None,
-        callbacks: Sequence[Callback],
-        settings: Mapping[str, object],
-        task: Task,
-    ) -> None:
-        self.folder, self.keep, self.settings, self.task = os.fspath(folder), keep, dict(settings), task
-        self.callbacks: list[Stateful] = [callback for callback in callbacks if keeps_state(callback)]
-        self.every = None if every == "epoch" else int(every)
+    def __init__(self, folder: Path, options: Options, settings: Mapping[str, object], task: Task) -> None:
+        self.folder, self.keep, self.settings, self.task = os.fspath(folder), options.keep, settings, task
+        self.callbacks: list[Stateful] = [callback for callback in options.callbacks if keeps_state(callback)]
+        self.every = None if options.every == "epoch" else int(options.every)
 
     def due(self, made: int, *, within: bool = False) -> bool:
         """Whether a checkpoint is due after this many steps, at the end of an epoch or within one."""
@@ -170,7 +140,6 @@ class Checkpoints:
 
         Of several processes, the first chooses the file that all read.
         """
-        self.settings["state"] = [fingerprint(ts), int(ts.step)]
         found: RunPosition | None = None
 
         def choose() -> str | None:
@@ -210,7 +179,7 @@ class Checkpoints:
         if about is None:
             hint = "Give each run its own folder."
             fail(where, expected="checkpoints of fit(checkpoint=...)", got=os.path.basename(path), hint=hint)
-        self._compare(where, about["settings"], path)
+        self._check_settings(where, about["settings"], path)
         state, beside = load(path, ts), load_beside(path)
         within = None
         if about["start"] is not None:
@@ -229,28 +198,14 @@ class Checkpoints:
         plain |= {name: of_this_process(where, plain[name]) for name in ("stream", "validation")}
         return RunPosition(ts=state, history=history, within_epoch=within, **plain)
 
-    def _compare(self, where: str, theirs: Mapping[str, object], path: str) -> None:
-        """Refuse the checkpoint of another run, from its settings."""
+    def _check_settings(self, where: str, saved: Mapping[str, object], path: str) -> None:
+        """Refuse the checkpoint of another run."""
         for name, ours in self.settings.items():
-            old, new = theirs.get(name), ours
-            if old == new or (name == "task" and self._holds_task(path)):
+            theirs = saved.get(name)
+            if name in ("task", "program") and not (isinstance(theirs, list) and theirs[0] == _VERSIONS):
                 continue
-            expected, got = f"{name} {old}, as in the run saved there", str(new)
-            hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
-            if name in ("data", "validation_data"):
-                expected, got = f"the {name} of the run saved there", "none" if new is None else "others"
-            elif isinstance(old, list) and isinstance(new, list) and name == "state":
-                expected = f"the initial state of the run saved there (seed, rates, parameters), at step {old[1]}"
-                got = f"another one, at step {new[1]}"
-                hint = (
-                    "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
-                    "To train another network, pass another folder."
-                )
-            elif name in ("task", "program"):
-                if not (isinstance(old, list) and isinstance(new, list) and old[0] == new[0]):
-                    continue  # other versions write them differently
-                expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
-            fail(where, expected=expected, got=got, hint=hint)
+            if theirs != ours and not (name == "task" and self._holds_task(path)):
+                _refuse_other_run(where, name, theirs, ours)
 
     def _holds_task(self, path: str) -> bool:
         """Whether a file holds an equal task, whose text may differ: "MSE" for "mse"."""
@@ -292,42 +247,55 @@ class Checkpoints:
                     os.unlink(old)
 
 
+def _refuse_other_run(where: str, name: str, theirs: object, ours: object) -> NoReturn:
+    """Refuse a checkpoint with another value of a setting."""
+    expected, got = f"{name} {theirs}, as in the run saved there", str(ours)
+    hint = "To continue, repeat the original call (epochs may differ); otherwise pass another folder."
+    match name, theirs, ours:
+        case "data" | "validation_data", _, _:
+            expected, got = f"the {name} of the run saved there", "none" if ours is None else "others"
+        case "task" | "program", _, _:
+            expected, got = "the task of the run saved there (model, loss, optimizer, metrics)", "another"
+        case "state", [_, their_step], [_, step]:
+            expected = f"the initial state of the run saved there (seed, rates, parameters), at step {their_step}"
+            got = f"another one, at step {step}"
+            hint = (
+                "Pass the state of fnn.init again, as in the first call: fit loads the newest one from the folder. "
+                "To train another network, pass another folder."
+            )
+    fail(where, expected=expected, got=got, hint=hint)
+
+
 def _below(prefix: str, leaves: Mapping[str, Array]) -> dict[str, Array]:
     """The leaves under a prefix, by the rest of their path."""
     return {name.removeprefix(f"{prefix}/"): leaf for name, leaf in leaves.items() if name.startswith(f"{prefix}/")}
 
 
 def settings_of(
-    task: Task,
-    ts: TrainState,
-    data: Data,
-    validation_data: Data | None,
-    callbacks: Sequence[Callback],
-    *,
-    batch_size: int,
-    **named: object,
+    task: Task, ts: TrainState, data: Data, validation_data: Data | None, options: Options
 ) -> dict[str, object]:
-    """The settings that identify a run, as texts and numbers.
+    """The settings that identify a run, as texts and numbers; `identity_of_state` is the last of them.
 
     A task is identified by its text, without addresses of functions, and, with arrays as data, by the program of a
     step, which covers everything inside layers and losses but the values of arrays that they close over. Arrays are
     identified by their shape, dtype and some rows, iterables by their type.
     """
-    settings: dict[str, object] = {
-        name: comparable(value) for name, value in {"batch_size": batch_size, **named}.items()
-    }
-    versions = f"fnn {__version__}, jax {jax.__version__}"
-    settings["task"] = [versions, without_addresses(repr(task))]
+    settings: dict[str, object] = {**options.of_run()}
+    settings["task"] = [_VERSIONS, without_addresses(repr(task))]
     settings["callbacks"] = [
         type(callback).__name__ + (repr(callback.settings) if isinstance(callback, PureCallback) else "")
-        for callback in callbacks
+        for callback in options.callbacks
         if keeps_state(callback)
     ]
     settings |= {"data": _identity(data), "validation_data": _identity(validation_data)}
-    settings["state"] = None  # `Checkpoints.latest` notes it, since processes that divide it must gather it together
     if isinstance(data, Batch):
-        settings["program"] = [versions, _program(task, ts, data, batch_size)]
+        settings["program"] = [_VERSIONS, _program(task, ts, data, options.rows)]
     return settings
+
+
+def identity_of_state(ts: TrainState) -> list[object]:
+    """The initial state of a run in its settings; a divided state is gathered, so all processes call it together."""
+    return [fingerprint(ts), int(ts.step)]
 
 
 def _program(task: Task, ts: TrainState, data: Batch, batch_size: int) -> str:
@@ -347,15 +315,6 @@ def _identity(data: Data | None) -> object:
         return type(data).__name__
     some = jax.tree.map(some_rows, data.parts)
     return [*(describe(leaf) for leaf in jax.tree.leaves(data)), fingerprint(some)]
-
-
-def comparable(value: object) -> str | float | None:
-    """A number as Python's, so that equal ones compare equal; anything else as text."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    if isinstance(value, (int, float, np.number)):
-        return int(value) if value == int(value) else float(value)
-    return value if value is None or isinstance(value, str) else without_addresses(repr(value))
 
 
 @contextlib.contextmanager

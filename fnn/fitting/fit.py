@@ -19,7 +19,8 @@ from .evaluate import check_call
 from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import FitLoop
-from .plan import Options, make_plan
+from .options import Options
+from .plan import make_plan
 from .progress import History
 from .watchdog import busy, busy_for_all, watching
 
@@ -149,33 +150,15 @@ def fit(
     (50, 0.0)
     """
     check_call("fit", task, ts, data, extra)
-    options = Options(
-        epochs=epochs,
-        batch_size=batch_size,
-        validation_data=validation_data,
-        validation_split=validation_split,
-        shuffle=shuffle,
-        drop_remainder=drop_remainder,
-        class_weight=class_weight,
-        callbacks=callbacks,
-        verbose=verbose,
-        eval_batch_size=eval_batch_size,
-        chunk_bytes=chunk_bytes,
-        checkpoint=checkpoint,
-        every=every,
-        keep=keep,
-        check=check,
-        steps_per_epoch=steps_per_epoch,
-        validation_steps=validation_steps,
-    ).checked()
+    options = Options.checked(locals())  # the arguments above, by name
     with placed("fit", task, ts, mesh, shard) as (task, ts), watching("fit", _advice(options)):
         with agreeing("fit", DATA_HINTS) as facts, busy("checking its data"):
             plan = make_plan(task, ts, data, options)
             facts |= plan.facts
         with interrupts() as interrupted, contextlib.ExitStack() as stack:
             with busy_for_all("opening the checkpoint folder"):
-                stack.enter_context(plan.opened())
-            return FitLoop(plan, interrupted).run(ts)
+                checkpoints = stack.enter_context(plan.opened(ts))
+            return FitLoop(plan, checkpoints, interrupted).run(ts)
 
 
 def _advice(options: Options) -> str:

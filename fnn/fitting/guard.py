@@ -135,19 +135,18 @@ class Guard:
         """Repeat the steps one at a time, up to the one that went wrong."""
         ts, totals = copied((start, totals))
         for number, call in enumerate(self.calls):
-            if call.first and number:
+            if call.begins_epoch and number:
                 totals = jax.tree.map(jnp.zeros_like, totals)
-            for i in range(call.batches):
+            for i in range(call.first, call.first + call.batches):
                 before = copied(ts)
-                ts, totals, _ = advance(self.task, ts, totals, call.piece, call.batches_done + i, 1)
+                ts, totals, _ = advance(self.task, ts, totals, call._replace(first=i, batches=1))
                 if not self._good(ts, totals):
-                    batch = _readable(call.piece.batch(call.batches_done + i))
+                    batch = _readable(call.piece.batch(i))
                     raise NonFiniteError(_place(self.task, before, batch, ts), self.task, before, batch, call.epoch)
         last = int(start.step) + sum(call.batches for call in self.calls) - 1
         place = f"somewhere in the steps {int(start.step)} to {last}: none of them shows it when repeated alone"
-        first = self.calls[0]
-        batch = _readable(first.piece.batch(first.batches_done))
-        raise NonFiniteError(place, self.task, start, batch, first.epoch)
+        call = self.calls[0]
+        raise NonFiniteError(place, self.task, start, _readable(call.piece.batch(call.first)), call.epoch)
 
 
 def _readable(batch: Batch) -> Batch:

@@ -170,17 +170,14 @@ def data_to_measure(data: PyTree | Iterable[PyTree], call: str, where: str, step
     ``option`` is the name of that argument in messages.
     """
     parsed = as_data(data, where)
-    if steps is not None:
-        check_count(call, option, steps)
-    if isinstance(parsed, Batch):
-        if steps is not None:
-            hint = "Leave it out: arrays are measured whole."
-            fail(call, expected=f"an iterable of batches with {option}", got="arrays", hint=hint)
-    elif steps is None:
+    if steps is None:
         check_ends(call, parsed, option)
-    else:
-        return _first_batches(parsed, steps, where)
-    return parsed
+        return parsed
+    check_count(call, option, steps)
+    if isinstance(parsed, Batch):
+        hint = "Leave it out: arrays are measured whole."
+        fail(call, expected=f"an iterable of batches with {option}", got="arrays", hint=hint)
+    return _first_batches(parsed, steps, where)
 
 
 def check_ends(call: str, stream: object, option: str) -> None:

@@ -7,7 +7,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -17,22 +17,20 @@ from .._core.errors import counted, describe, fail
 from .._core.fingerprint import fingerprint
 from .._core.processes import agreeing, exchanged, is_first, is_together, spans
 from .._core.trees import copied, paths
-from .._core.types import Array
 from .._core.warn import warn
 from ..training.placed import on_devices
 from ..training.state import TrainState, check_state
 from ..training.stopping import PureCallback, StopTraining
 from ..training.task import Task
-from ..training.totals import Totals
 from .callbacks import Callback, OnBatch, WithoutState
-from .checkpoints import RunPosition
+from .checkpoints import Checkpoints
 from .evaluate import measure_data
 from .guard import NonFiniteError
 from .inputs import Slices, is_stream, warn_of_nan
 from .interrupts import Interrupt
-from .pieces import EpochPosition, EpochUpdate
 from .plan import FitPlan
 from .progress import History, Progress, as_floats
+from .sources import EpochPosition, EpochUpdate, RunPosition
 from .streams import restore_stream
 from .watchdog import AgreedExit, busy_for_all, computing, inside
 
@@ -40,9 +38,9 @@ from .watchdog import AgreedExit, busy_for_all, computing, inside
 class FitLoop:
     """The loop of `fit`: epochs with progress, validation, callbacks and checkpoints."""
 
-    def __init__(self, plan: FitPlan, interrupted: Interrupt) -> None:
-        self.plan, self.options, self.interrupted = plan, plan.options, interrupted
-        self.source, self.callbacks, self.checkpoints = plan.source, plan.options.callbacks, plan.checkpoints
+    def __init__(self, plan: FitPlan, checkpoints: Checkpoints | None, interrupted: Interrupt) -> None:
+        self.plan, self.checkpoints, self.interrupted = plan, checkpoints, interrupted
+        self.options, self.source, self.callbacks = plan.options, plan.source, plan.options.callbacks
         self.on_batch = [callback for callback in self.callbacks if isinstance(callback, OnBatch)]
         self.progress = Progress(self.options.verbose if is_first() else 0, self.options.epochs)
         self.saved: object = None  # the identity of the position that was written last
@@ -69,29 +67,24 @@ class FitLoop:
             note = "; the checkpoint is that of the start of the epoch" if older else ""
             print(f"interrupted at step {int(ts.step)}; the current state is returned{note}", flush=True)
         if self.interrupted.signal == signal.SIGTERM:
-            self._end(position)
+            self._exit_together(position)
         return ts, history
 
-    def _end(self, position: RunPosition) -> NoReturn:
+    def _exit_together(self, position: RunPosition) -> NoReturn:
         """End all processes, as SIGTERM asked one of them to."""
         saved = "nothing is saved"
         if self.checkpoints is not None:
             older = " (the start of the epoch)" * (self.saved != position.identity)
             saved = f"the same call continues from the checkpoint in {self.checkpoints.folder!r}{older}"
+        text = f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}"
         if is_first():
-            print(
-                f"fit: SIGTERM ends all processes at step {int(position.ts.step)}; {saved}", file=sys.stderr, flush=True
-            )
+            print(text, file=sys.stderr, flush=True)
         raise AgreedExit(128 + signal.SIGTERM)
 
     def _begin(self, ts: TrainState) -> RunPosition:
         """The initial position. It is also saved, so that an unwritable folder is reported before training starts."""
-        position = RunPosition(
-            ts=_owned(self.plan.task, ts),
-            history=History(),
-            stream=self._stream_state(),
-            validation=self._validation_state(),
-        )
+        ts, stream, validation = _private_copy(self.plan.task, ts), self._stream_state(), self._validation_state()
+        position = RunPosition(ts=ts, history=History(), stream=stream, validation=validation)
         if self.checkpoints is not None:
             for callback in self.callbacks:
                 if isinstance(callback, PureCallback):
@@ -128,7 +121,7 @@ class FitLoop:
                 self.source.restore(position.stream)
                 if is_stream(validation_data) and not isinstance(validation_data, Slices):
                     restore_stream(validation_data, position.validation)
-        return position._replace(ts=_owned(self.plan.task, position.ts))
+        return position._replace(ts=_private_copy(self.plan.task, position.ts))
 
     def _stream_state(self) -> object:
         """The saved position of an iterable of training data."""
@@ -153,30 +146,24 @@ class FitLoop:
         history, within = position.history, position.within_epoch
         self.progress.start(position.epoch, self.source.total, 0 if within is None else within.done)
         logs: dict[str, float] = {}
-        before = position
         try:
-            position, logs = self._steps(position, started)
-            if position.within_epoch is None and logs:
+            position, logs = self._train(position, started)
+            if logs:
                 logs |= self._validate(position.ts)
         except NonFiniteError as error:
             error.keep(History({name: values[: error.epoch] for name, values in history.items()}))
             raise
         finally:
             self.progress.end(position.epoch, logs, time.perf_counter() - started)
-        if position.within_epoch is not None:
+        if not logs:  # Ctrl-C within the epoch, or an iterable that ran out before its first step
             return position
-        if not logs:  # the iterable ran out before the first step
-            return before
         history.record({**logs, "seconds": time.perf_counter() - started})
         _warn_once(history, self.source.hooks.guard is not None)
         latest = {name: values[-1] for name, values in history.items()}
         ts, stop = _call_back(self.plan.task, self.callbacks, position.epoch, position.ts, latest, position.stopped)
+        stream, validation = self._stream_state(), self._validation_state()
         position = position._replace(
-            ts=ts,
-            epoch=position.epoch + 1,
-            stopped=stop,
-            stream=self._stream_state(),
-            validation=self._validation_state(),
+            ts=ts, epoch=position.epoch + 1, stopped=stop, stream=stream, validation=validation
         )
         if stop and self.progress.verbose:
             print(f"stopped after epoch {position.epoch}; the state of step {int(ts.step)} is returned", flush=True)
@@ -196,78 +183,79 @@ class FitLoop:
             self.warned_of_nan = warn_of_nan("fit, validation_data", nan_rows)
         return {f"val_{name}": value for name, value in values.items()}
 
-    def _steps(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
+    def _train(self, position: RunPosition, started: float) -> tuple[RunPosition, dict[str, float]]:
         """The position after the epoch's last step, with its logs.
 
-        After Ctrl-C, the position within the epoch and no logs.
+        Without logs: the position within the epoch, after Ctrl-C, or the same one, where the iterable has run out.
         """
-        source, progress, task = self.source, self.progress, self.plan.task
-        within = position.within_epoch
-        first_step, done = (int(position.ts.step), 0) if within is None else (within.first_step, within.done)
-        ts, totals = position.ts, None
-        logs: Mapping[str, Array | float] = position.logs
-        made, shown, refreshed = position.made, done, time.perf_counter()
-        updates = source.steps(ts, progress.period, epoch=position.epoch, made=position.made, position=within)
-        changed, stopped = None, False
+        source, task, within = self.source, self.plan.task, position.within_epoch
+        first_step = int(position.ts.step) if within is None else within.first_step
+        update, stopped = None, False
         computing("training")
-        with contextlib.closing(updates):
-            while not stopped and (update := _next(updates, changed)) is not None:
-                ts, totals, logs = update.ts, update.totals, update.logs
-                done, made, now = done + update.steps, made + update.steps, time.perf_counter()
-                computing("training", logs)
-                changed, stopped = self._after_steps(first_step + done, made, update)
-                ts = changed or ts
-                # Reading values waits for the device, so the bar does it a few times a second, not at every step.
-                if progress.bar is not None and now - refreshed >= progress.period:
-                    progress.advance(done - shown, as_floats(task, logs))
-                    refreshed, shown = now, done
+        with contextlib.closing(source.updates(position, self.progress.period)) as updates:
+            while not stopped and (following := _next(updates, update)) is not None:
+                computing("training", following.logs)
+                update, stopped = self._after_steps(first_step, following)
+                self.progress.refresh(update.done, task, update.logs)
                 interrupted = self.interrupted()
-                due = self.checkpoints is not None and self.checkpoints.due(made, within=True)
+                due = self.checkpoints is not None and self.checkpoints.due(update.made, within=True)
                 # At the end of an epoch, _epoch saves after validation and callbacks.
-                if done != source.total and (due or interrupted):
-                    self._look(ts, totals)
-                    place = EpochPosition(first_step=first_step, done=done, totals=paths(totals))
-                    position = position._replace(ts=ts, made=made, within_epoch=place, logs=as_floats(task, logs))
-                    position = self._paused(position, update.stream, now - started)
+                if update.done != source.total and (due or interrupted):
+                    position = self._pause(position, update, first_step, started)
                     if interrupted:
                         return position, {}
-        values = as_floats(task, logs)
-        progress.advance(done - shown, values)
-        # After the epoch others may read the state; otherwise an occasional check is enough.
-        last = position.epoch + 1 == self.options.epochs or self.interrupted()
-        if last or self.callbacks or self.checkpoints is not None or not math.isfinite(values["loss"]):
-            self._look(ts, totals)
-        history, epoch = position.history, position.epoch
-        return RunPosition(ts=ts, history=history, made=made, epoch=epoch, stopped=stopped), values
+        if update is None:  # no step was left of a continued epoch, or of an iterable
+            logs = as_floats(task, position.logs)
+        else:
+            logs = as_floats(task, update.logs)
+            self.progress.advance(update.done, logs)
+            # After the epoch others may read the state; otherwise an occasional check is enough.
+            last = position.epoch + 1 == self.options.epochs or self.interrupted()
+            if last or self.callbacks or self.checkpoints is not None or not math.isfinite(logs["loss"]):
+                self._look(update)
+            position = position._replace(ts=update.ts, made=update.made)
+        if not logs:
+            return position, {}
+        ts, history, made, epoch = position.ts, position.history, position.made, position.epoch
+        return RunPosition(ts=ts, history=history, made=made, epoch=epoch, stopped=stopped), logs
 
-    def _paused(self, position: RunPosition, stream: object, seconds: float) -> RunPosition:
-        """A position within an epoch with all that it takes to continue from there; saved if that is possible."""
-        position = position._replace(seconds=seconds, stream=stream, validation=self._validation_state())
+    def _pause(self, position: RunPosition, update: EpochUpdate, first_step: int, started: float) -> RunPosition:
+        """The position within an epoch after an update; saved if training can continue from there."""
+        self._look(update)
+        position = position._replace(
+            ts=update.ts,
+            made=update.made,
+            within_epoch=EpochPosition(first_step=first_step, done=update.done, totals=paths(update.totals)),
+            logs=as_floats(self.plan.task, update.logs),
+            seconds=time.perf_counter() - started,
+            stream=update.stream,
+            validation=self._validation_state(),
+        )
         if self.source.resumable:
             self._save(position)
         return position
 
-    def _look(self, ts: TrainState, totals: Totals | None) -> None:
+    def _look(self, update: EpochUpdate) -> None:
         """Let the guard look at a state before others read it."""
-        if self.source.hooks.guard is not None and totals is not None:
-            self.source.hooks.guard.look(ts, totals)
+        if self.source.hooks.guard is not None:
+            self.source.hooks.guard.look(update.ts, update.totals)
 
-    def _after_steps(self, step: int, made: int, update: EpochUpdate) -> tuple[TrainState | None, bool]:
-        """Call the functions that are due: the state to continue with if they changed it, and whether one stopped."""
-        due = [callback.fn for callback in self.on_batch if made % callback.every == 0]
+    def _after_steps(self, first_step: int, update: EpochUpdate) -> tuple[EpochUpdate, bool]:
+        """Call the functions that are due: the update with the state that they leave, and whether one stopped."""
+        due = [callback.fn for callback in self.on_batch if update.made % callback.every == 0]
         if not due:
-            return None, False
-        ts, stop = _call_back(self.plan.task, due, step, update.ts, as_floats(self.plan.task, update.logs), False)
-        if ts is update.ts:
-            return None, stop
-        self._look(update.ts, update.totals)  # the guard cannot repeat such a change
-        return ts, stop
+            return update, False
+        step, logs = first_step + update.done, as_floats(self.plan.task, update.logs)
+        ts, stop = _call_back(self.plan.task, due, step, update.ts, logs, False)
+        if ts is not update.ts:
+            self._look(update)  # the guard cannot repeat such a change
+        return update._replace(ts=ts), stop
 
 
-def _next(updates: Generator[EpochUpdate, TrainState | None, None], ts: TrainState | None) -> EpochUpdate | None:
-    """The next update, from another state if one is given; None after the last."""
+def _next(updates: Generator[EpochUpdate, TrainState | None, None], latest: EpochUpdate | None) -> EpochUpdate | None:
+    """The update after the latest one, whose state a function may have replaced; None after the last."""
     try:
-        return updates.send(ts)
+        return updates.send(None if latest is None else latest.ts)
     except StopIteration:
         return None
 
@@ -286,8 +274,8 @@ def _warn_once(history: History, guarded: bool) -> None:
         )
 
 
-def _owned(task: Task, ts: TrainState) -> TrainState:
-    """A copy of the state, on the devices of the task."""
+def _private_copy(task: Task, ts: TrainState) -> TrainState:
+    """A copy of the state that nobody else holds, since training steps donate it; on the devices of the task."""
     if is_together():  # all compare, also a process whose callback changed nothing
         with agreeing("callback", {"new values": "The state is the same on every process."}) as facts:
             own = {path: leaf for path, leaf in paths(ts).items() if not spans(leaf)}
@@ -311,9 +299,9 @@ def _call_back(
         if asked:
             stop, chosen = True, chosen or state
         elif state is not None:
-            ts = _owned(task, state)
+            ts = _private_copy(task, state)
     if chosen is not None:
-        return _owned(task, chosen), True
+        return _private_copy(task, chosen), True
     return (_finish(callbacks, ts) if stop else ts), stop
 
 

@@ -1,17 +1,15 @@
-"""The plan of a training: checked options, the source of its steps, validation data and checkpoints."""
+"""The plan of a training: the source of its steps, its validation data, and what identifies it in checkpoints."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from operator import length_hint
-from typing import cast
 
 import jax
 import numpy as np
 
-from .._core.checks import check_count, check_range
 from .._core.errors import fail, kind_of
 from .._core.jaxprs import without_addresses
 from .._core.processes import spans
@@ -26,81 +24,15 @@ from ..training.task import Task
 from ..training.totals import log_names
 from ..training.values import warn_of_former_hyper
 from . import inputs
-from .callbacks import Callback, ModelCheckpoint, OnBatch, Path, as_callback
-from .checkpoints import Checkpoints, comparable, settings_of
+from .callbacks import ModelCheckpoint, OnBatch
+from .checkpoints import Checkpoints, identity_of_state, settings_of
 from .evaluate import arrays_to_measure
 from .guard import Guard
-from .inputs import CHUNK_BYTES, ClassWeight, Data
+from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
+from .options import Options
 from .sources import ArraySource, ChunkSource, Source, StepHooks
 from .streams import StreamSource, is_repeatable
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """The options of `fit`, which documents them."""
-
-    epochs: int
-    batch_size: int | None
-    validation_data: PyTree | Iterable[PyTree]
-    validation_split: float
-    shuffle: bool
-    drop_remainder: bool
-    class_weight: ClassWeight | None
-    callbacks: Sequence[Callback]
-    verbose: int
-    eval_batch_size: int
-    chunk_bytes: int | None
-    checkpoint: Path | None
-    every: int | str
-    keep: int | None
-    check: str | None
-    steps_per_epoch: int | None
-    validation_steps: int | None
-
-    def checked(self) -> Options:
-        """The same options, with counts as Python integers and callbacks as a tuple; refuses invalid values."""
-        for name in ("epochs", "eval_batch_size"):
-            check_count("fit", name, getattr(self, name))
-        split = self.validation_split
-        if isinstance(split, (int, float, np.number)) and not 0 <= split < 1:
-            hint = "All rows would be for validation." if split == 1 else ""
-            fail("fit", expected="validation_split in [0, 1)", got=f"{split:g}", hint=hint)
-        check_range("fit", "validation_split", split, 0, 1)
-        if split and self.validation_data is not None:
-            fail("fit", expected="either validation_data or validation_split", got="both")
-        if self.validation_steps is not None and self.validation_data is None:
-            fail("fit", expected="an iterable as validation_data with validation_steps", got="none")
-        if self.verbose not in (0, 1, 2):
-            fail("fit", expected="verbose 0, 1 or 2", got=repr(self.verbose))
-        several = isinstance(self.callbacks, Iterable) and not callable(self.callbacks)
-        callbacks = tuple(self.callbacks) if several else (cast(Callback, self.callbacks),)
-        if isinstance(self.every, str) and self.every != "epoch":
-            fail("fit", expected="every='epoch' or a number of steps", got=repr(self.every))
-        every = None if self.every == "epoch" else self.every
-        counts = {"batch_size": self.batch_size, "chunk_bytes": self.chunk_bytes, "every": every, "keep": self.keep}
-        counts["steps_per_epoch"] = self.steps_per_epoch
-        for name, count in counts.items():
-            if count is not None:
-                check_count("fit", name, count)
-        if self.check not in (None, "finite"):
-            fail("fit", expected="check='finite' or None", got=repr(self.check))
-        if self.checkpoint is None and (self.every, self.keep) != ("epoch", 2):
-            hint = "Pass checkpoint='folder'."
-            fail("fit", expected="a folder for checkpoints with every or keep", got="none", hint=hint)
-        # A NumPy integer would compile the step again.
-        return dataclasses.replace(
-            self,
-            epochs=int(self.epochs),
-            batch_size=None if self.batch_size is None else int(self.batch_size),
-            eval_batch_size=int(self.eval_batch_size),
-            callbacks=tuple(map(as_callback, callbacks)),
-        )
-
-    @property
-    def rows(self) -> int:
-        """Examples per step, for arrays."""
-        return 32 if self.batch_size is None else self.batch_size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +43,19 @@ class FitPlan:
     options: Options
     source: Source
     validation_data: Data | None  # checked arrays, slices of them, or an iterable
-    checkpoints: Checkpoints | None
+    settings: Mapping[str, object] | None  # of a run with checkpoints; they must be the same when it continues
     facts: Mapping[str, str]  # what must be the same on every process
 
-    def opened(self) -> contextlib.AbstractContextManager[object]:
-        """The checkpoint folder, locked for this process."""
-        return contextlib.nullcontext() if self.checkpoints is None else self.checkpoints.opened()
+    def opened(self, ts: TrainState) -> contextlib.AbstractContextManager[Checkpoints | None]:
+        """The checkpoints of the run that begins at ``ts``, their folder locked for this process; None without them.
+
+        All processes call it together, to gather a state that is divided between them.
+        """
+        folder = self.options.checkpoint
+        if folder is None or self.settings is None:
+            return contextlib.nullcontext()
+        settings = {**self.settings, "state": identity_of_state(ts)}
+        return Checkpoints(folder, self.options, settings, self.task).opened()
 
 
 def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], options: Options) -> FitPlan:
@@ -149,8 +88,11 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         eval_batch_size = options.eval_batch_size
         validation = arrays_to_measure(task, ts, validation, "validation_data", eval_batch_size, chunk_bytes)
     warn_of_former_hyper("fit", task, ts)
-    checkpoints = _checkpoints(task, ts, parsed, validating, options)
-    return FitPlan(task, options, source, validation, checkpoints, facts)
+    settings = None
+    if options.checkpoint is not None:
+        _check_resumable(parsed, options)
+        settings = settings_of(task, ts, parsed, validating, options)
+    return FitPlan(task, options, source, validation, settings, facts)
 
 
 def _check_kinds(parsed: Data, validating: Data | None, options: Options) -> None:
@@ -175,14 +117,11 @@ def _check_kinds(parsed: Data, validating: Data | None, options: Options) -> Non
 
 def _facts(task: Task, options: Options, given: Mapping[str, Data | None]) -> dict[str, str]:
     """What the processes must have in common: options, and arrays or the kind of an iterable and its length."""
-    kept = ("validation_data", "callbacks", "verbose", "checkpoint")
-    facts: dict[str, object] = {name: comparable(value) for name, value in vars(options).items() if name not in kept}
-    facts["callbacks"] = str(
-        [
-            f"on_batch every {callback.every} steps" if isinstance(callback, OnBatch) else type(callback).__name__
-            for callback in options.callbacks
-        ]
-    )
+    facts: dict[str, object] = dict(options.of_all_processes())
+    facts["callbacks"] = [
+        f"on_batch every {callback.every} steps" if isinstance(callback, OnBatch) else type(callback).__name__
+        for callback in options.callbacks
+    ]
     facts |= {"checkpoint": str(options.checkpoint is not None), "task": without_addresses(repr(task))}
     for name, data in given.items():
         is_batch = isinstance(data, Batch)
@@ -226,14 +165,7 @@ def _stream(task: Task, stream: Iterable[PyTree], options: Options, hooks: StepH
         fail("fit", expected="arrays with drop_remainder", got=kind, hint="Leave the last batch out in the iterable.")
     if options.steps_per_epoch is None:
         inputs.check_ends("fit", stream, "steps_per_epoch")
-    return StreamSource(
-        task,
-        hooks,
-        stream,
-        class_weight=options.class_weight,
-        steps_per_epoch=options.steps_per_epoch,
-        asked=options.batch_size,
-    )
+    return StreamSource(task, hooks, stream, options)
 
 
 def _arrays(
@@ -244,45 +176,26 @@ def _arrays(
         hint = "Leave it out: an epoch is one pass over the arrays."
         fail("fit", expected="an iterable of batches with steps_per_epoch", got="arrays", hint=hint)
     held_out = None
-    batch_size, drop = options.rows, options.drop_remainder
     expected, size = check_fit(task, ts, data), rows_of(data)
-    check_sizes("fit", size, batch_size, drop)
+    check_sizes("fit", size, options.rows, options.drop_remainder)
     inputs.check_slices(task, expected, data, size if chunk_bytes is None else inputs.rows_per_chunk(data, chunk_bytes))
     check_logits(task, ts, expected, data.x, "fit")
     if options.validation_split:
         data, held_out = inputs.split_validation(data, options.validation_split)
-        check_sizes("fit", rows_of(data), batch_size, drop)
+        check_sizes("fit", rows_of(data), options.rows, options.drop_remainder)
     if options.class_weight is not None:
         inputs.check_class_weight(task, expected.predictions, options.class_weight)
         data = inputs.weigh(task, data, options.class_weight)
         inputs.check_some_weight(data, "data with class_weight")
-    shuffle = options.shuffle
     if chunk_bytes is None:
-        data = data_on_devices(task, data, in_any_order=True)
-        return ArraySource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop), held_out
-    data = jax.tree.map(np.asarray, data)
-    return ChunkSource(task, hooks, data, batch_size, shuffle=shuffle, drop=drop, chunk_bytes=chunk_bytes), held_out
+        return ArraySource(task, hooks, data_on_devices(task, data, in_any_order=True), options), held_out
+    return ChunkSource(task, hooks, jax.tree.map(np.asarray, data), options, chunk_bytes), held_out
 
 
-def _checkpoints(
-    task: Task, ts: TrainState, data: Data, validating: Data | None, options: Options
-) -> Checkpoints | None:
-    """The folder of a run that can be continued."""
-    if options.checkpoint is None:
-        return None
+def _check_resumable(data: Data, options: Options) -> None:
+    """Refuse checkpoints within an epoch for an iterable that cannot continue there."""
     if options.every != "epoch" and inputs.is_stream(data) and not is_repeatable(data):
         hint = "Give it state() and restore(state), or use every='epoch'; see docs/how-to/resume.md."
         expected = "a list of batches, or an iterable with a state, with a number as every"
         got = f"{kind_of(data)}, which cannot continue within an epoch"
         fail("fit", expected=expected, got=got, hint=hint)
-    names = ["shuffle", "drop_remainder", "validation_split", "eval_batch_size", "class_weight"]
-    named = {name: getattr(options, name) for name in [*names, "steps_per_epoch", "validation_steps"]}
-    settings = settings_of(task, ts, data, validating, options.callbacks, batch_size=options.rows, **named)
-    return Checkpoints(
-        options.checkpoint,
-        every=options.every,
-        keep=options.keep,
-        callbacks=options.callbacks,
-        settings=settings,
-        task=task,
-    )

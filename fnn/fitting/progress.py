@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -127,6 +128,7 @@ class Progress:
                 name = f"epoch {epoch + 1}/{self.epochs}"
                 self.bar = tqdm(total=total, initial=done, desc=name, unit="step", file=sys.stdout)
             self.values, self.compiling, self.thread = "", False, threading.get_ident()
+            self.refreshed = time.perf_counter()
             jax.monitoring.register_event_duration_secs_listener(self._on_jax_event)
 
     def _on_jax_event(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
@@ -140,12 +142,18 @@ class Progress:
                 self.compiling = compiling
                 self.bar.set_postfix_str("compiling" if compiling else self.values)
 
-    def advance(self, count: int, logs: dict[str, float]) -> None:
-        """Move the bar by ``count`` steps."""
+    def refresh(self, done: int, task: Task, logs: Mapping[str, Array]) -> None:
+        """Move the bar a few times a second, not after every step, since reading values waits for the device."""
+        if self.bar is not None and time.perf_counter() - self.refreshed >= self.period:
+            self.advance(done, as_floats(task, logs))
+            self.refreshed = time.perf_counter()
+
+    def advance(self, done: int, logs: dict[str, float]) -> None:
+        """Move the bar to ``done`` completed steps of the epoch."""
         if self.bar is not None:
             self.values, self.compiling = _format(logs), False
             self.bar.set_postfix_str(self.values, refresh=False)
-            self.bar.update(count)
+            self.bar.update(done - self.bar.n)
 
     def end(self, epoch: int, logs: dict[str, float], seconds: float) -> None:
         """Close the bar, or print the epoch's line."""

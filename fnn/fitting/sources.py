@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -15,19 +16,63 @@ import numpy as np
 from .._core.processes import decided
 from .._core.sharding import on_every_device
 from .._core.trees import from_paths
-from .._core.typed import block_until_ready
+from .._core.typed import block_until_ready, jit
+from .._core.types import Array
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
-from ..training.epoch import division, epoch_order
+from ..training.epoch import division, epoch_order, padded_order
 from ..training.placed import own_rows
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import Logs, Totals
 from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
+from .options import Options
 from .pace import pace_of
-from .pieces import Call, EpochPosition, EpochUpdate, Piece, advance, padded_order_jit
+from .pieces import Call, Piece, advance, in_training_order
+from .progress import History
 from .watchdog import busy
+
+_padded_order = jit(padded_order, static_argnums=1)
+
+
+class EpochPosition(NamedTuple):
+    """A position within an epoch."""
+
+    first_step: int  # the step count at which the epoch began; it determines the order of the rows
+    done: int  # completed steps of the epoch
+    totals: Mapping[str, Array]  # of loss and metrics over these steps, by path
+
+
+class RunPosition(NamedTuple):
+    """The position of a run of `fit`: everything another process needs to continue it exactly."""
+
+    ts: TrainState
+    history: History  # of the completed epochs
+    made: int = 0  # training steps made in this run
+    epoch: int = 0  # completed epochs
+    within_epoch: EpochPosition | None = None  # in the next epoch; None at its beginning
+    logs: Mapping[str, float] = MappingProxyType({})  # of that epoch so far
+    seconds: float = 0.0  # spent on that epoch
+    stopped: bool = False  # whether a callback stopped the training
+    stream: object = None  # the iterable's ``state()``
+    validation: object = None  # likewise for an iterable of validation data
+
+    @property
+    def identity(self) -> tuple[int, int, bool, bool]:
+        """Identity of a position, used to avoid writing it twice."""
+        return self.made, self.epoch, self.within_epoch is None, self.stopped
+
+
+class EpochUpdate(NamedTuple):
+    """Progress of an epoch. ``ts`` and ``totals`` are donated when training continues; copy what you keep."""
+
+    ts: TrainState
+    totals: Totals  # of loss and metrics over the batches of the epoch so far
+    logs: Logs  # the values computed from them
+    done: int  # completed steps of the epoch
+    made: int  # training steps made in this run
+    stream: object  # the iterable's ``state()`` after the last batch; None without one
 
 
 class StepHooks(NamedTuple):
@@ -71,53 +116,49 @@ class Source(abc.ABC):
         """Continue from a saved position of the iterable, between epochs or within one."""
         assert state is None
 
-    def steps(
-        self, ts: TrainState, period: float, *, epoch: int = 0, made: int = 0, position: EpochPosition | None = None
-    ) -> Generator[EpochUpdate, TrainState | None, None]:
-        """Train for one epoch, or the rest of one from ``position``, with an update about every ``period`` seconds.
+    def updates(self, position: RunPosition, period: float) -> Generator[EpochUpdate, TrainState | None, None]:
+        """Train for one epoch, or the rest of one, with an update about every ``period`` seconds.
 
-        ``epoch`` is the number of the epoch, ``made`` that of steps made in the run so far. A state that is sent
-        replaces the current one.
+        A state that is sent replaces the current one.
         """
-        skipped = in_epoch = 0 if position is None else position.done
-        totals: Totals | None = None
+        ts, made, within, totals = position.ts, position.made, position.within_epoch, None
+        skipped = done = 0 if within is None else within.done
         # The row order follows from the step at which the epoch began.
-        begin = ts if position is None else ts._replace(step=jnp.asarray(position.first_step, ts.step.dtype))
+        begin = ts if within is None else ts._replace(step=jnp.asarray(within.first_step, ts.step.dtype))
         for piece in self.pieces(begin, skipped, made):
             if totals is None:
-                totals = zero_totals(self.task, ts, piece.one_row)
-                if position is not None:
-                    totals = from_paths("the totals of the epoch", totals, position.totals)
-                    totals = on_every_device(self.task.placement, totals)
-            in_piece = piece.batches_done
+                totals = self._totals(ts, piece, within)
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
-            while in_piece < piece.whole:
-                wanted = piece.whole if pace is None else decided(pace.steps(period))
-                count = min(wanted, piece.whole - in_piece, self.hooks.until_stop(made) or piece.whole)
+            first = piece.batches_done
+            while first < piece.batches:
+                timed = pace if first < piece.whole else None
+                wanted = piece.whole if timed is None else decided(timed.steps(period))
+                # A smaller last batch has a call to itself.
+                count = max(1, min(wanted, piece.whole - first, self.hooks.until_stop(made) or piece.whole))
                 started = time.perf_counter()
-                ts, totals, logs = self._call(
-                    ts, totals, Call(piece, in_piece, batches=count, epoch=epoch, first=in_epoch == skipped)
-                )
-                if pace is not None:
+                call = Call(piece, first, batches=count, epoch=position.epoch, begins_epoch=done == skipped)
+                ts, totals, logs = self._call(ts, totals, call)
+                if timed is not None:
                     block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
-                        pace.note(count, time.perf_counter() - started)
-                in_piece, in_epoch, made = in_piece + count, in_epoch + count, made + count
-                stream = piece.stream if in_piece == piece.whole else None
-                ts = (yield EpochUpdate(ts, totals, logs, steps=count, stream=stream)) or ts
-            if piece.rest:
-                ts, totals, logs = self._call(
-                    ts, totals, Call(piece, piece.whole, batches=1, epoch=epoch, first=in_epoch == skipped)
-                )
-                in_epoch, made = in_epoch + 1, made + 1
-                ts = (yield EpochUpdate(ts, totals, logs, steps=1, stream=piece.stream)) or ts
+                        timed.note(count, time.perf_counter() - started)
+                first, done, made = first + count, done + count, made + count
+                stream = piece.stream if first == piece.batches else None
+                ts = (yield EpochUpdate(ts, totals, logs, done=done, made=made, stream=stream)) or ts
+
+    def _totals(self, ts: TrainState, piece: Piece, within: EpochPosition | None) -> Totals:
+        """The totals of the epoch so far: zeros, or those of a position within it."""
+        totals = zero_totals(self.task, ts, piece.one_row)
+        if within is None:
+            return totals
+        return on_every_device(self.task.placement, from_paths("the totals of the epoch", totals, within.totals))
 
     def _call(self, ts: TrainState, totals: Totals, call: Call) -> tuple[TrainState, Totals, Logs]:
         """`advance`, observed by the guard."""
         guard = self.hooks.guard
         if guard is not None:
             guard.before(ts, totals, call)
-        ts, totals, logs = advance(self.task, ts, totals, call.piece, call.batches_done, call.batches)
+        ts, totals, logs = advance(self.task, ts, totals, call)
         self.running = logs
         if guard is not None:
             guard.after(ts, totals)
@@ -130,20 +171,18 @@ class Source(abc.ABC):
 class ArraySource(Source):
     """Arrays that fit on the device."""
 
-    def __init__(
-        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool
-    ) -> None:
+    def __init__(self, task: Task, hooks: StepHooks, data: Batch, options: Options) -> None:
         super().__init__(task, hooks)
-        self.data, self.shuffle, self.size = data, shuffle, rows_of(data)
-        self.batch_size = min(batch_size, self.size)
-        self.whole, self.rest, self.pads = division(task, self.size, self.batch_size, drop)
+        self.data, self.shuffle, self.size = data, options.shuffle, rows_of(data)
+        self.batch_size = min(options.rows, self.size)
+        self.whole, self.rest, self.pads = division(task, self.size, self.batch_size, options.drop_remainder)
         self.total = self.whole + (self.rest > 0)
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
         order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
         if self.pads:
-            order = padded_order_jit(order, self.batch_size)
+            order = _padded_order(order, self.batch_size)
         size = self.size if self.pads else None
         yield Piece(self.data, order, self.whole, self.batch_size, rest=self.rest, size=size, batches_done=done)
 
@@ -154,10 +193,8 @@ class ChunkSource(ArraySource):
     The steps are those of `ArraySource`, on the same rows in the same order.
     """
 
-    def __init__(
-        self, task: Task, hooks: StepHooks, data: Batch, batch_size: int, *, shuffle: bool, drop: bool, chunk_bytes: int
-    ) -> None:
-        super().__init__(task, hooks, data, batch_size, shuffle=shuffle, drop=drop)
+    def __init__(self, task: Task, hooks: StepHooks, data: Batch, options: Options, chunk_bytes: int) -> None:
+        super().__init__(task, hooks, data, options)
         most = max(1, rows_per_chunk(self.data, chunk_bytes) // self.batch_size)
         self.batches = -(-self.whole // -(-self.whole // most))  # per chunk; only the last may have fewer
 
@@ -188,4 +225,5 @@ class ChunkSource(ArraySource):
                 rest = self.rest if start == last else 0
                 size = min(whole * self.batch_size, self.size - start) if self.pads else None
                 trained = max(0, done - start // self.batch_size)
-                yield Piece.of(self.task, chunk, whole, self.batch_size, rest, size=size, batches_done=trained)
+                data, rows_in_order = in_training_order(self.task, chunk, whole, self.batch_size, rest)
+                yield Piece(data, rows_in_order, whole, self.batch_size, rest, size, batches_done=trained)

@@ -22,8 +22,9 @@ from ..training.epoch import pads_last_batch
 from ..training.placed import shares_on_devices
 from ..training.state import TrainState
 from ..training.task import Task
-from .inputs import BatchCheck, ClassWeight, batches, refuse_empty, weigh
-from .pieces import Piece
+from .inputs import BatchCheck, batches, refuse_empty, weigh
+from .options import Options
+from .pieces import Piece, in_training_order
 from .shares import in_step
 from .sources import Source, StepHooks
 
@@ -58,23 +59,13 @@ class StreamSource(Source):
     An epoch is a pass, or the next ``steps_per_epoch`` batches of passes that follow each other.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        hooks: StepHooks,
-        stream: Iterable[PyTree],
-        *,
-        class_weight: ClassWeight | None,
-        steps_per_epoch: int | None,
-        asked: int | None,
-    ) -> None:
+    def __init__(self, task: Task, hooks: StepHooks, stream: Iterable[PyTree], options: Options) -> None:
         super().__init__(task, hooks)
-        self.stream, self.class_weight = stream, class_weight
-        self.asked = asked  # the batch_size of the call, which the iterable must have
+        self.stream, self.class_weight, self.steps_per_epoch = stream, options.class_weight, options.steps_per_epoch
+        self.asked = options.batch_size  # which the iterable must have, if it was given
         self.check = BatchCheck(task, train=True)
         length = operator.length_hint(stream, -1)
-        self.steps_per_epoch = steps_per_epoch
-        self.total = steps_per_epoch or (None if length < 0 else length)
+        self.total = self.steps_per_epoch or (None if length < 0 else length)
         self.passes: Iterator[PyTree] | None = None  # the batches of the coming epochs, with steps_per_epoch
         self.first: Signature | None = None  # the shapes of the first batch; batches like it can be gathered
         self.batch_size = 0  # its rows
@@ -120,7 +111,9 @@ class StreamSource(Source):
                 state = self.state()
             if alone:
                 # Another shape, or already on a device.
-                yield Piece.of(self.task, own_copy(batch), 1, rows_of(batch), waits=False, stream=state)
+                rows = rows_of(batch)
+                data = in_training_order(self.task, own_copy(batch), 1, rows)
+                yield Piece(*data, 1, rows, waits=False, stream=state)
                 continue
             gathered.append(own_copy(batch))
             if len(gathered) == self.most > 1:
@@ -215,8 +208,9 @@ class StreamSource(Source):
             return out
 
         size = sum(map(rows_of, gathered)) if self.pads else None  # the last batch may have fewer
-        data: Batch = jax.tree.map(join, *gathered)
-        return Piece.of(self.task, data, len(gathered), self.batch_size, size=size, waits=False, stream=state)
+        whole = len(gathered)
+        data = in_training_order(self.task, jax.tree.map(join, *gathered), whole, self.batch_size)
+        return Piece(*data, whole, self.batch_size, size=size, waits=False, stream=state)
 
 
 def _most_gathered(batch: Batch) -> int:

@@ -238,16 +238,17 @@ def from_rule(
             h["learning_rate"] = h["learning_rate"] / (1 + h["decay"] * state.step.astype(h["decay"].dtype))
         step = state.step + 1
 
-        def one(path: str, g: Array, p: Array, *own: Array) -> tuple[Array, dict[str, Array]]:
+        def update_one(path: str, g: Array, p: Array, *own: Array) -> tuple[Array, dict[str, Array]]:
             decayed = p if "weight_decay" in rates and matches(where, path) else None
             g = g.astype(widest(g.dtype, p.dtype))
             return _apply_rule(rule, g, dict(zip(state.slots, own, strict=True)), h, step, decayed)
 
+        # The tree of (delta, slots) pairs, turned inside out: a tree of deltas, and a tree for each slot.
         treedef: PyTree = jax.tree.structure(grads)
-        done = map_with_path(one, grads, grads if params is None else params, *state.slots.values())
-        done = treedef.flatten_up_to(done)
-        new = {name: treedef.unflatten([slots[name] for _, slots in done]) for name in state.slots}
-        return treedef.unflatten([delta for delta, _ in done]), OptState(step, state.hyper, new)
+        pairs = map_with_path(update_one, grads, grads if params is None else params, *state.slots.values())
+        pairs = treedef.flatten_up_to(pairs)
+        new = {name: treedef.unflatten([slots[name] for _, slots in pairs]) for name in state.slots}
+        return treedef.unflatten([delta for delta, _ in pairs]), OptState(step, state.hyper, new)
 
     return Optimizer(init, update)
 

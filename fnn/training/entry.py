@@ -59,31 +59,40 @@ def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jit
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """
 
+    parse = functools.partial(as_batch, where=name)
+
     def wrap(jitted: Callable[..., R]) -> Jitted[..., R]:
-        def after(parse: Callable[[object], Batch], fn: Callable[..., T]) -> Callable[..., T]:
-            def call(*args: PyTree, **kwargs: PyTree) -> T:
-                # A NumPy integer as a static argument would compile the program again.
-                kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
-                if name in kwargs:
-                    kwargs[name] = parse(kwargs[name])
-                args = (*args[:2], *map(parse, args[2:3]), *args[3:])
-                if fn is jitted:
-                    check(*args, **kwargs)
-                return fn(*args, **kwargs)
-
-            return call
-
-        def check(*args: PyTree, **kwargs: PyTree) -> None:
+        @functools.wraps(jitted)
+        def call(*args: PyTree, **kwargs: PyTree) -> R:
+            args, kwargs = _parsed(name, parse, args, kwargs)
             given = dict(zip(("task", "ts", name), args, strict=False)) | kwargs
             task, ts, batch = given.get("task"), given.get("ts"), given.get(name)
             if isinstance(task, Task) and isinstance(ts, TrainState) and isinstance(batch, Batch):
                 warn_of_former_hyper(jitted.__name__.removeprefix("_"), task, ts, wait=wait)
                 check_known_targets(task, batch, name, wait=wait)
+            return jitted(*args, **kwargs)
 
-        parsed = functools.wraps(jitted)(after(functools.partial(as_batch, where=name), jitted))
-        for method in _KEPT:  # these take shapes too
+        def of_shapes(method: Callable[..., T]) -> Callable[..., T]:  # `lower` and others, which take shapes too
+            def call(*args: PyTree, **kwargs: PyTree) -> T:
+                args, kwargs = _parsed(name, Batch.of, args, kwargs)
+                return method(*args, **kwargs)
+
+            return call
+
+        for method in _KEPT:
             if hasattr(jitted, method):
-                setattr(parsed, method, after(Batch.of, getattr(jitted, method)))
-        return cast("Jitted[..., R]", parsed)
+                setattr(call, method, of_shapes(getattr(jitted, method)))
+        return cast("Jitted[..., R]", call)
 
     return wrap
+
+
+def _parsed(
+    name: str, parse: Callable[[object], Batch], args: tuple[PyTree, ...], kwargs: dict[str, PyTree]
+) -> tuple[tuple[PyTree, ...], dict[str, PyTree]]:
+    """The arguments of a call of (task, ts, ``name``, ...), with the data parsed."""
+    # A NumPy integer as a static argument would compile the program again.
+    kwargs = {key: int(value) if isinstance(value, np.integer) else value for key, value in kwargs.items()}
+    if name in kwargs:
+        kwargs[name] = parse(kwargs[name])
+    return (*args[:2], *map(parse, args[2:3]), *args[3:]), kwargs

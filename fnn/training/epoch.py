@@ -106,16 +106,17 @@ def steps(
     ``size`` rows count; the others pad the last batch. For ``remat`` see `run`.
     """
 
-    def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
-        ts, totals = carry
-        start = (first + i) * batch_size
+    def read(number: Array) -> tuple[Batch, Array | None]:
+        start = number * batch_size
         valid = None if size is None else start + jnp.arange(batch_size, dtype=jnp.int32) < size
         with jax.named_scope("batch"), placing(task.placement):
             if order is None:
-                batch = batch_at(data, first + i)
-            else:
-                batch = take(data, by_row(jax.lax.dynamic_slice_in_dim(order, start, batch_size)))
-        ts, batch_totals = step_and_totals(task, ts, batch, valid)
+                return batch_at(data, number), valid
+            return take(data, by_row(jax.lax.dynamic_slice_in_dim(order, start, batch_size))), valid
+
+    def body(i: Array, carry: tuple[TrainState, Totals]) -> tuple[TrainState, Totals]:
+        ts, totals = carry
+        ts, batch_totals = step_and_totals(task, ts, *read(first + i))
         return ts, merge(task, totals, batch_totals)
 
     if remat:

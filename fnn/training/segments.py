@@ -64,32 +64,37 @@ def fold_batches(
     With ``own_shape`` a smaller last batch keeps its shape instead of reaching back, as that of `InBatches` does. For
     ``remat`` see `run`.
     """
+    count, batch, last = _divided(data, batch_size, own_shape)
 
-    def every(rows: PyTree) -> R:
-        return fn(rows, jnp.ones(rows_of(rows), bool))
+    def result_of(i: Array) -> R:
+        return fn(*batch(i))
 
+    each = rematerialized(result_of) if remat else result_of
+    nothing = zeros(jax.eval_shape(result_of, jnp.int32(0)))
+    merged: R = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, each(jnp.int32(i))), nothing)
+    return merged if last is None else merge(merged, fn(*_all_valid(last)))
+
+
+def _divided(data: T, batch_size: int, own_shape: bool) -> tuple[int, Callable[[Array], tuple[T, Array]], T | None]:
+    """How `fold_batches` reads data: the number of batches of one shape, batch ``i``, and a last one of its own."""
     if isinstance(data, InBatches):
-        count, last = rows_of(data.full), data.last
+        return rows_of(data.full), lambda i: _all_valid(batch_at(data.full, i)), data.last
+    size = rows_of(data)
+    batch_size = min(batch_size, size)
+    whole, rest = divmod(size, batch_size)
 
-        def batch(i: Array) -> R:
-            return every(batch_at(data.full, i))
+    def batch(i: Array) -> tuple[T, Array]:
+        start = _start(i, size, batch_size)
+        valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
+        return _segment(data, start, batch_size), valid
 
-    else:
-        size = rows_of(data)
-        batch_size = min(batch_size, size)
-        count, rest = divmod(size, batch_size)
-        last = _segment(data, jnp.int32(size - rest), rest) if rest and own_shape else None
-        count += rest > 0 and not own_shape
+    if rest and own_shape:
+        return whole, batch, _segment(data, jnp.int32(size - rest), rest)
+    return whole + (rest > 0), batch, None
 
-        def batch(i: Array) -> R:
-            start = _start(i, size, batch_size)
-            valid = start + jnp.arange(batch_size, dtype=jnp.int32) >= i * batch_size
-            return fn(_segment(data, start, batch_size), valid)
 
-    of_batch = rematerialized(batch) if remat else batch
-    empty = zeros(jax.eval_shape(batch, jnp.int32(0)))
-    merged: R = jax.lax.fori_loop(0, count, lambda i, merged: merge(merged, of_batch(jnp.int32(i))), empty)
-    return merged if last is None else merge(merged, every(last))
+def _all_valid(batch: T) -> tuple[T, Array]:
+    return batch, jnp.ones(rows_of(batch), bool)
 
 
 def rematerialized(fn: F) -> F:

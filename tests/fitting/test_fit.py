@@ -1,5 +1,7 @@
 """The drivers: fit, evaluate, predict; their data, progress, callbacks, interruption and errors."""
 
+import dataclasses
+import inspect
 import signal
 import threading
 
@@ -11,6 +13,7 @@ from helpers import compilations
 
 import fnn
 from fnn.fitting import pace, pieces
+from fnn.fitting.options import Options
 from fnn.fitting.progress import Progress
 
 
@@ -41,6 +44,14 @@ def values(ts):
 def assert_equal(a, b):
     for x, y in zip(values(a), values(b), strict=True):
         np.testing.assert_array_equal(x, y)
+
+
+def test_the_options_are_the_keyword_arguments():
+    """Both lists are written for readers, with types; neither may gain an option alone."""
+    parameters = inspect.signature(fnn.fit).parameters.values()
+    keywords = {each.name: each.annotation for each in parameters if each.kind is each.KEYWORD_ONLY}
+    del keywords["mesh"], keywords["shard"]  # where the state lies, which `placed` checks
+    assert keywords == {option.name: option.type for option in dataclasses.fields(Options)}
 
 
 def test_history(task, ts, data):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -223,7 +224,8 @@ def test_fewer_epochs_than_completed_are_rejected(run):
 
 
 def test_files_sort_by_step_number(run, tmp_path):
-    kept = checkpoints.Checkpoints(tmp_path, every="epoch", keep=2, callbacks=(), settings={}, task="")
+    options = types.SimpleNamespace(every="epoch", keep=2, callbacks=())
+    kept = checkpoints.Checkpoints(tmp_path, options, settings={}, task="")
     for step in (1_000_000_000, 999_999_999, 12, 10_000_000_000):
         (tmp_path / f"step-{step:09d}.safetensors").write_text("")
     assert [int(path[:-12].rpartition("-")[2]) for path in kept.paths()] == [12, 999999999, 1000000000, 10000000000]

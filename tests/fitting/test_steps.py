@@ -242,6 +242,12 @@ def test_an_iterator_that_runs_out_ends_the_training_with_a_warning(batches, epo
     assert fnn.fingerprint(result.params) == fnn.fingerprint(fit(ts, longer(batches), epochs=1)[0].params)
 
 
+def test_an_iterator_may_run_out_between_two_epochs(ts):
+    with pytest.warns(RuntimeWarning, match="ran out of batches after step 4 of 3 epochs of 4 steps"):
+        result, history = fit(ts, iter(longer(4)), epochs=3, steps_per_epoch=4)
+    assert (int(result.step), len(history["loss"])) == (4, 1)
+
+
 @pytest.mark.parametrize("saved", [7, 8, 14], ids=["at the end of a pass", "after it", "at the end of the second"])
 def test_a_run_killed_between_passes_continues(saved, ts, tmp_path, monkeypatch):
     """The stream of a checkpoint at the end of a pass of 6 batches has none left in that pass."""
