@@ -66,8 +66,8 @@ def placed(
     Inside, the processes that have these devices work together.
     """
     placement = parse_placement(mesh, shard)
+    check_task(task)
     if placement is not None:
-        check_task(task)
         check_state(ts)
         placement.check(ts.params)
         task = task.placed(placement)

@@ -1,5 +1,7 @@
 """A folder of checkpoints in several processes, of which this test is the second."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -21,7 +23,8 @@ def second(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     task = fnn.Task(fnn.Dense(1), "mse")
-    return checkpoints.Checkpoints(tmp_path, every="epoch", keep=2, callbacks=(), settings={}, task=task)
+    options = SimpleNamespace(every="epoch", keep=2, callbacks=())
+    return checkpoints.Checkpoints(tmp_path, options, {}, task)
 
 
 def test_a_folder_of_process_0_alone_is_refused(second, folder, monkeypatch):

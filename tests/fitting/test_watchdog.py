@@ -204,6 +204,7 @@ def test_what_may_hang_is_marked(tmp_path):
     assert places.found["in a callback"] == 4  # after an epoch and at the end, in each of the two trainings
     assert set(places.found) == {
         "",
+        "looking for the folder of the checkpoints",
         "checking its data",
         "in a callback",
         "in the restore of its iterables",
