@@ -7,13 +7,13 @@ import numbers
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_map_with_path
 
 from .arrays import BLOCK, LIMITS, as_array, check_fits, fits_within, is_missing, jax_setting, library_of, read
 from .checks import is_concrete
 from .errors import InputError, counted, fail, kind_of
+from .trees import to_jax
 from .types import AnyArray, Array, ArrayLike, KeyPath, PyTree
 
 
@@ -95,8 +95,7 @@ def on_device(tree: PyTree, *, check: bool = False, where: str = "x") -> PyTree:
             return a
         if check:
             check_fits(f"{where}{keystr(path)}", a)
-        with jax.debug_nans(False):  # rows of weight 0 may hold NaN
-            return jnp.asarray(read(a))
+        return to_jax(read(a))
 
     return tree_map_with_path(convert, tree)
 

@@ -71,6 +71,15 @@ def rows_at(tree: PyTree, index: AnyArray | int) -> PyTree:
     return jax.tree.map(lambda a: a[index], tree)
 
 
+def to_jax(a: AnyArray) -> Array:
+    """An array as a JAX array. Unlike `jnp.asarray`, it compiles no program for each shape of a NumPy array.
+
+    That one is copied, since `jax.device_put` alone may use the user's memory.
+    """
+    array: Array = jax.device_put(np.array(a)) if isinstance(a, np.ndarray) else jnp.asarray(a)
+    return array
+
+
 def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
     """An array of one value. ``like`` tells whether this is a trace.
 

@@ -13,6 +13,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_count, check_key, check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import describe, fail, located
+from .._core.trees import to_jax
 from .._core.typed import jit
 from .._core.types import Array, Params
 from .._core.warn import warn
@@ -114,7 +115,7 @@ def perceptron(
     if not is_concrete(errors):
         return Perceptron(params, errors, errors.sum(), errors[-1] == 0, history, _classes(labels))
     # NumPy slices without a compilation per length.
-    errors, history = jax.tree.map(lambda values: jnp.asarray(np.asarray(values)[: int(ran)]), (errors, history))
+    errors, history = jax.tree.map(lambda values: to_jax(np.asarray(values)[: int(ran)]), (errors, history))
     *_, left = counts = np.asarray(errors).tolist()
     if left:
         border = "line" if inputs.shape[1] <= 2 else "hyperplane"
@@ -221,7 +222,7 @@ def separable(x: ArrayLike, y: ArrayLike) -> bool:
 def _as_floats(where: str, x: ArrayLike) -> Array:
     """Convert to a floating-point array, which must be finite if concrete."""
     array = as_array(f"{where}, x", x)
-    floats = jnp.asarray(array, None if is_float(array) else float)
+    floats = to_jax(array if is_float(array) else array.astype(jnp.result_type(float)))
     if is_concrete(floats) and not (finite := np.isfinite(np.asarray(floats))).all():
         place = tuple(np.argwhere(~finite)[0].tolist())
         fail(where, expected="finite numbers in x", got=f"{np.asarray(floats)[place]} at {place}")
@@ -235,7 +236,7 @@ def _as_examples(where: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         hint = "Use x[:, None] for one feature." if inputs.ndim == 1 and inputs.size else ""
         fail(where, expected="x of shape (rows, features)", got=describe(inputs), hint=hint)
     rows = inputs.shape[0]
-    labels = jnp.asarray(as_array(f"{where}, y", y))
+    labels = to_jax(as_array(f"{where}, y", y))
     if labels.shape != (rows,):
         hint = "Use y[:, 0]." if labels.shape == (rows, 1) else ""
         fail(where, expected=f"y of shape ({rows},), a label per row", got=describe(labels), hint=hint)

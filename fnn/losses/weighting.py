@@ -12,6 +12,7 @@ from .._core.arrays import as_array
 from .._core.described import in_words
 from .._core.dtypes import at_least_float32
 from .._core.errors import counted, describe, fail, shape_text
+from .._core.trees import to_jax
 from .._core.types import Array, ArrayLike, PyTree
 from .common import Loss
 from .facts import get_loss
@@ -52,9 +53,9 @@ def mean_loss(
       predictions, targets: (batch, ...), as the loss takes them; errors as those of the loss.
       sample_weight: (batch,), default all 1; another shape is refused.
     """
-    predictions, targets = (jnp.asarray(as_array("mean_loss", a)) for a in (predictions, targets))
+    predictions, targets = (to_jax(as_array("mean_loss", a)) for a in (predictions, targets))
     if sample_weight is not None:
-        sample_weight = jnp.asarray(as_array("mean_loss, sample_weight", sample_weight))
+        sample_weight = to_jax(as_array("mean_loss, sample_weight", sample_weight))
     total, count = weighted_sum(get_loss(loss)(predictions, targets), sample_weight)
     return total / count
 
@@ -92,7 +93,7 @@ def class_weights(labels: ArrayLike, weights: Mapping[Hashable, float] | Sequenc
         by_class = dict(enumerate(listed))
     given = dict(_class_and_weight(where, key, weight) for key, weight in by_class.items())
     table = np.asarray([given.get(label, 1.0) for label in classes.tolist()], np.float32)
-    return jnp.asarray(table[place.reshape(-1)])
+    return to_jax(table[place.reshape(-1)])
 
 
 def _class_labels(where: str, labels: ArrayLike) -> np.ndarray:

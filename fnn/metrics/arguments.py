@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,7 @@ from .._core.arrays import as_array
 from .._core.checks import check_range, is_concrete
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, shape_text
+from .._core.trees import to_jax
 from .._core.typed import finfo, jit
 from .._core.types import Array, ArrayLike, ArraySpec, DType, Scalar, Shape
 from .metric import Metric, value_of
@@ -32,8 +32,7 @@ def numeric_array(where: str, name: str, x: ArrayLike, *, classes: bool = False)
         low, high = int(x.min()), int(x.max())
         if max(-low, high) >= 2**31 - 1:
             fail(where, expected=f"{name} that int32 holds", got=f"numbers from {low} to {high}")
-    with jax.debug_nans(False):  # a row of weight 0 may hold NaN
-        return jnp.asarray(x)
+    return to_jax(x)
 
 
 def to_widest(*arrays: Array) -> list[Array]:
@@ -105,7 +104,7 @@ def _compiled_value(
 
 def ones(shape: Shape, dtype: DType) -> Array:
     """Ones that NumPy makes, which compiles nothing."""
-    return jnp.asarray(np.ones(shape, dtype))
+    return to_jax(np.ones(shape, dtype))
 
 
 def class_arguments(

@@ -17,6 +17,7 @@ from .._core.dtypes import widened
 from .._core.errors import describe, fail
 from .._core.inputs import leaves
 from .._core.norms import divided
+from .._core.trees import to_jax
 from .._core.typed import jit, tree_map
 from .._core.types import Array, PyTree
 from ..losses.common import check_rows_apart, per_example_hint
@@ -102,6 +103,6 @@ def float64_on_host(fn: Callable[_P, _R]) -> Callable[_P, _R]:
             out = fn(*args, **kwargs)
         # A mean of an empty bin is NaN, and a value may be beyond float32.
         with jax.debug_nans(False), np.errstate(over="ignore"):
-            return tree_map(lambda a: jnp.asarray(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
+            return tree_map(lambda a: to_jax(np.asarray(a)) if isinstance(a, jax.Array) else a, out)
 
     return wrapped

@@ -16,7 +16,7 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import describe, fail, hinted, located, shape_text
 from .._core.sharding import on_every_device
-from .._core.trees import other_entries, paths, resized, shape_of
+from .._core.trees import other_entries, paths, resized, shape_of, to_jax
 from .._core.typed import array_spec
 from .._core.types import Array, PyTree, Shape
 from ..losses.common import check_rows_apart
@@ -226,7 +226,7 @@ def _total_shapes(task: Task, state: Signature, batch: Signature) -> Totals:
 def zero_totals(task: Task, ts: TrainState, data: Batch) -> Totals:
     """Totals of zero, in new buffers; one row of the data gives the shapes."""
     shapes = _total_shapes(task, Signature.of(ts), Signature.of(resized(data, 1)))
-    return on_every_device(task.placement, jax.tree.map(lambda a: jnp.asarray(np.zeros(a.shape, a.dtype)), shapes))
+    return on_every_device(task.placement, jax.tree.map(lambda a: to_jax(np.zeros(a.shape, a.dtype)), shapes))
 
 
 def check_opt_state(task: Task, ts: TrainState) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from .._core.trees import to_jax
 from .._core.typed import Jitted
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
@@ -35,7 +35,7 @@ def compiled(jitted: F) -> F:
     @functools.wraps(jitted, assigned=(*functools.WRAPPER_ASSIGNMENTS, *_KEPT))
     def call(task: object, *args: PyTree, **kwargs: PyTree) -> PyTree:
         if getattr(task, "traced", False):
-            args, kwargs = jax.tree.map(lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
+            args, kwargs = jax.tree.map(lambda a: to_jax(a) if isinstance(a, np.ndarray) else a, (args, kwargs))
             return inspect.unwrap(jitted)(task, *args, **kwargs)
         return jitted(task, *args, **kwargs)
 
