@@ -215,9 +215,10 @@ def test_evaluate_and_predict(shard, mesh):
 
 
 def test_batches_of_the_default_size_divide_evenly(mesh):
-    task, ts = placed.placed(task_of(WIDE), fnn.init(task_of(WIDE), jax.random.key(1), X_WIDE[:1]), mesh, None)
-    for size, rows in ((1001, 1000), (1000, 1000), (100, 100), (7, 7)):
-        assert rows_at_once(task, ts, np.zeros((size, *X_WIDE.shape[1:]), "float32"), None) == rows
+    ts = fnn.init(task_of(WIDE), jax.random.key(1), X_WIDE[:1])
+    with placed.placed("predict", task_of(WIDE), ts, mesh, None) as (task, ts):
+        for size, rows in ((1001, 1000), (1000, 1000), (100, 100), (7, 7)):
+            assert rows_at_once(task, ts, np.zeros((size, *X_WIDE.shape[1:]), "float32"), None) == rows
 
 
 @pytest.mark.slow

@@ -250,7 +250,7 @@ def test_more_epochs_continue_the_run(run, task, ts, data, capsys):
     assert_same_run(got, fnn.fit(task, ts, data, epochs=5, batch_size=BATCH, verbose=0))
 
 
-def test_resuming_recompiles_nothing(run, monkeypatch):
+def test_resuming_recompiles_nothing(run, want, monkeypatch):  # `want` has compiled both programs
     with monkeypatch.context() as patch:
         killed_at(patch, 2, after=False)
         with pytest.raises(Killed):
