@@ -2,14 +2,19 @@
 
 They run the same program, and a collective operation waits until all of them reach it. What depends on a clock, a
 signal or a file is therefore decided once for all. Within `together`, the functions here exchange small messages, and
-every process must call them in the same order. For a process alone, they return their argument.
+every process must call them in the same order; each message names its call, so a different order is an error. For a
+process alone, they return their argument.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import math
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -24,33 +29,46 @@ from .types import AnyArray, Array, PyTree
 
 T = TypeVar("T")
 
-_joined: ContextVar[bool] = ContextVar("_joined", default=False)
+_call: ContextVar[str] = ContextVar("_call", default="")  # that several processes make together
 
 
 def spans(tree: PyTree) -> bool:
-    """Whether arrays of a tree lie on devices of several processes."""
-    if jax.process_count() == 1:
-        return False
-    return any(isinstance(leaf, jax.Array) and not _is_here(leaf) for leaf in jax.tree.leaves(tree))
+    """Whether arrays of a tree lie on devices of several processes, or a mesh has devices of all of them."""
+    return jax.process_count() > 1 and any(map(_spans, jax.tree.leaves(tree)))
 
 
-def _is_here(a: Array) -> bool:
-    return isinstance(a, jax.core.Tracer) or a.is_fully_addressable
+def _spans(leaf: object) -> bool:
+    if isinstance(leaf, jax.sharding.Mesh):
+        return _has_all_processes(leaf)
+    return isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and not leaf.is_fully_addressable
+
+
+@functools.lru_cache(maxsize=16)
+def _has_all_processes(mesh: jax.sharding.Mesh) -> bool:
+    processes = {device.process_index for device in mesh.devices.flat}
+    return len(processes) == int(jax.process_count())
 
 
 @contextlib.contextmanager
-def together(yes: bool) -> Iterator[None]:
-    """Agree with the other processes inside, if ``yes``."""
-    token = _joined.set(yes)
+def together(yes: bool, call: str) -> Iterator[None]:
+    """Agree with the other processes inside, if ``yes``; ``call`` is the public function that they all called.
+
+    An error before the first message, such as that of a wrong argument, is told to the others.
+    """
+    token, before = _call.set(call if yes else ""), Messages.sent
     try:
         yield
+    except Exception as error:
+        if Messages.sent == before:
+            tell(error)
+        raise
     finally:
-        _joined.reset(token)
+        _call.reset(token)
 
 
 def is_together() -> bool:
     """Whether several processes work together."""
-    return _joined.get()
+    return _call.get() != ""
 
 
 def is_first() -> bool:
@@ -64,6 +82,10 @@ def is_first() -> bool:
 # agreed on while the devices compute, without a second thread that would start collective operations in another order.
 _FOLDER = "fnn/messages"
 _ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is noticed
+_SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
+PATIENCE = 10  # times the limit that a process waits for another one, where that may be at work on its own
+_FAILURE, _RESULT = "failure", "result of process 0"
+_ONE_ORDER = "Make the same calls on every process, never behind `if jax.process_index() == 0`."
 
 
 class Messages:
@@ -72,8 +94,24 @@ class Messages:
     sent = 0
 
 
-waiting: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("waiting", default=contextlib.nullcontext)
-"""What surrounds a wait for the messages of the others, for a watch over them."""
+def time_limit() -> float:
+    """The time limit of the environment, in seconds."""
+    text = os.environ.get(_SETTING) or str(_DEFAULT)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 1 <= limit < math.inf:
+        fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
+    return limit
+
+
+def _unwatched() -> AbstractContextManager[float]:
+    return contextlib.nullcontext(PATIENCE * time_limit())
+
+
+waiting: ContextVar[Callable[[], AbstractContextManager[float]]] = ContextVar("waiting", default=_unwatched)
+"""What surrounds a wait for the messages of the others, for a watch over them; it yields the most seconds to wait."""
 
 
 def store() -> Any:
@@ -86,24 +124,59 @@ def store() -> Any:
         return None
 
 
-def texts(own: str) -> list[str]:
-    """A text of every process."""
-    if not is_together():
+def texts(own: str, kind: str = "text") -> list[str]:
+    """A text of every process; raises an error that one of them tells instead."""
+    call = _call.get()
+    if not call:
         return [own]
-    client, number = store(), Messages.sent
+    client = store()
+    number = _send(client, message := json.dumps([call, kind, own]))
+    with waiting.get()() as limit:
+        found = _by_devices(message) if client is None else _by_store(client, number, limit)
+    said = [json.loads(text) for text in found]
+    for process, (theirs, what, text) in enumerate(said):
+        if theirs != said[0][0]:
+            got = f"{said[0][0]} on process 0 and {theirs} on process {process}"
+            fail("processes", expected="the same call on every process", got=got, hint=_ONE_ORDER)
+        if what == _FAILURE:
+            raise InputError(f"{call}: process {process} failed, so this one stops too. {text}")
+    for process, (_, what, _) in enumerate(said):
+        if what != said[0][1]:
+            got = f"{said[0][1]} on process 0 and {what} on process {process}"
+            fail(call, expected="the same messages on every process", got=got, hint=_ONE_ORDER)
+    return [text for _, _, text in said]
+
+
+def _send(client: Any, message: str) -> int:
+    """Send a message where there is a store, and return its number."""
+    number = Messages.sent
     Messages.sent = number + 1
-    with waiting.get()():
-        return _texts_by_devices(own) if client is None else _texts_by_store(client, number, own)
+    if client is not None:
+        client.key_value_set(f"{_FOLDER}/{number}/{jax.process_index()}", message)
+    return number
 
 
-def _texts_by_store(client: Any, number: int, own: str) -> list[str]:
+def tell(error: Exception) -> None:
+    """Raise an error on the other processes too, without a wait for them."""
+    if is_together():
+        message = json.dumps([_call.get(), _FAILURE, f"{type(error).__name__}: {error}"])
+        if (client := store()) is None:
+            _by_devices(message)
+        _send(client, message)
+
+
+def _by_store(client: Any, number: int, limit: float) -> list[str]:
     names = [f"{_FOLDER}/{number}/{process}" for process in range(jax.process_count())]
-    client.key_value_set(names[jax.process_index()], own)
+    end = time.monotonic() + limit
     while True:
         found = dict(client.key_value_dir_get(f"{_FOLDER}/{number}/"))
         missing = [name for name in names if name not in found]
         if not missing:
             break
+        if time.monotonic() > end:
+            got = f"none from process {names.index(missing[0])}"
+            hint = f"{_ONE_ORDER} Set {_SETTING} to more seconds if one may take longer than another."
+            fail(_call.get(), expected=f"a message of every process within {limit:.0f} s", got=got, hint=hint)
         try:
             client.blocking_key_value_get(missing[0], _ROUND)
         except jax.errors.JaxRuntimeError as error:
@@ -114,7 +187,7 @@ def _texts_by_store(client: Any, number: int, own: str) -> list[str]:
     return [found[name] for name in names]
 
 
-def _texts_by_devices(own: str) -> list[str]:
+def _by_devices(own: str) -> list[str]:
     """The same with collective operations."""
     from jax.experimental import multihost_utils
 
@@ -127,7 +200,7 @@ def _texts_by_devices(own: str) -> list[str]:
 
 def exchanged(*values: int) -> np.ndarray:
     """Some integers of every process, a row for each."""
-    return np.array([json.loads(text) for text in texts(json.dumps(list(map(int, values))))])
+    return np.array([json.loads(text) for text in texts(json.dumps(list(map(int, values))), "numbers")])
 
 
 def decided(value: int) -> int:
@@ -147,17 +220,12 @@ def agreeing(where: str, hints: Mapping[str, str] | None = None) -> Iterator[dic
     try:
         yield facts
     except Exception as error:
-        if is_together():
-            texts(json.dumps([f"{type(error).__name__}: {error}", ""]))
+        tell(error)
         raise
     if not is_together():
         return
     digest = hashlib.blake2b(json.dumps(facts).encode(), digest_size=8).hexdigest()
-    said = [json.loads(text) for text in texts(json.dumps(["", digest]))]
-    for number, (problem, _) in enumerate(said):
-        if problem:
-            raise InputError(f"{where}: process {number} failed, so this one stops too. {problem}")
-    if any(theirs != digest for _, theirs in said):
+    if set(texts(digest, "agreement")) != {digest}:
         _refuse(where, [json.loads(text) for text in texts(json.dumps(facts))], hints or {})
 
 
@@ -181,11 +249,11 @@ def by_first(act: Callable[[], T]) -> T:
         try:
             result = act()
         except Exception as error:
-            texts(json.dumps({"error": _error_parts(error)}))
+            texts(json.dumps({"error": _error_parts(error)}), _RESULT)
             raise
-        texts(json.dumps({"value": result}))
+        texts(json.dumps({"value": result}), _RESULT)
         return result
-    answer = json.loads(texts("")[0])
+    answer = json.loads(texts("", _RESULT)[0])
     if "error" not in answer:
         return cast(T, answer["value"])
     kind, number, text, path = answer["error"]

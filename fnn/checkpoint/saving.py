@@ -16,7 +16,7 @@ import numpy as np
 from .._core.dtypes import is_key
 from .._core.errors import describe, fail, kind_of
 from .._core.files import ENDINGS, FilePath, check_ending, write_whole
-from .._core.processes import by_first, is_first, on_host, spans, together
+from .._core.processes import agreeing, by_first, is_first, on_host, spans, together
 from .._core.trees import path_text
 from .._core.types import PyTree
 from .._version import __version__
@@ -93,7 +93,9 @@ def save(
             fail("save", expected="a TrainState with a task", got=kind_of(ts), hint=hint)
         description = describe_task(task, ts, check_custom("save", custom))
         model = task if model is None else model
-    with together(spans(ts)):  # arrays of this process alone are its own business, also during a common training
+    with together(
+        spans(ts), "save"
+    ):  # arrays of this process alone are its own business, even during a common training
         save_with(path, ts, {}, history=history, extra=extra, model=model, description=description)
 
 
@@ -111,13 +113,14 @@ def save_with(
     if description is not None and description.arrays:
         beside = {**beside, OF_TASK: description.arrays}
     given = os.fspath(path)
-    for name in (given, with_ending(given)):
-        target = os.path.realpath(name)
-        if os.path.lexists(target) and not os.path.isfile(target):
-            fail("save", expected="the path of a file", got=f"{name!r}, which is a folder or a device")
-    check_ending("save", given, ENDING)
-    if os.path.basename(given) in ("", *ENDINGS):
-        fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
+    with agreeing("save"):  # before arrays are gathered, for which one process alone would wait forever
+        for name in (given, with_ending(given)):
+            target = os.path.realpath(name)
+            if os.path.lexists(target) and not os.path.isfile(target):
+                fail("save", expected="the path of a file", got=f"{name!r}, which is a folder or a device")
+        check_ending("save", given, ENDING)
+        if os.path.basename(given) in ("", *ENDINGS):
+            fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
     writes = is_first()
     stored = _prepared(ts, keep=writes) | _prepared(beside, BESIDE, keep=writes, beside=True)
     is_state = isinstance(ts, TrainState)

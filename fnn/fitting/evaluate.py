@@ -30,6 +30,7 @@ from ..training.placed import (
     placed,
     read_in_order,
     shares_on_devices,
+    together_on,
 )
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
@@ -186,9 +187,10 @@ def evaluate(
     Warns (`RuntimeWarning`) when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
     examples count as wrong in metrics of classes.
     """
-    check_call("evaluate", task, ts, data, extra)
-    check_rows("evaluate", batch_size)
-    with placed("evaluate", task, ts, mesh, shard) as (task, ts), watching("evaluate"):
+    with together_on(mesh, "evaluate"), watching("evaluate"):
+        check_call("evaluate", task, ts, data, extra)
+        check_rows("evaluate", batch_size)
+        task, ts = placed("evaluate", task, ts, mesh, shard)
         check_mesh("evaluate", task, ts)
         with agreeing("evaluate", DATA_HINTS) as facts, busy("checking its data"):
             parsed = found = inputs.data_to_measure(data, "evaluate", "data", steps, "steps")
@@ -235,9 +237,10 @@ def predict(
     if model is not None:
         outputs = model.outputs(x)
     else:
-        check_call("predict", task, ts, x)
-        check_rows("predict", batch_size)
-        with placed("predict", task, ts, mesh, shard) as (task, ts), watching("predict"):
+        with together_on(mesh, "predict"), watching("predict"):
+            check_call("predict", task, ts, x)
+            check_rows("predict", batch_size)
+            task, ts = placed("predict", task, ts, mesh, shard)
             check_mesh("predict", task, ts)
             model = Inference(task, ts, batch_size, {})
             _remember(model)

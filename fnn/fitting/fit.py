@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Sequence
 
 from jax.sharding import Mesh
@@ -11,7 +10,7 @@ from jax.sharding import Mesh
 from .._core.checks import renamed
 from .._core.processes import agreeing
 from .._core.types import PyTree
-from ..training.placed import DATA_HINTS, Shard, placed
+from ..training.placed import DATA_HINTS, Shard, placed, together_on
 from ..training.state import TrainState
 from ..training.task import Task
 from .callbacks import Callback, Path
@@ -149,9 +148,11 @@ def fit(
     >>> len(history["loss"]), round(fnn.evaluate(task, ts, (x, 3 * x + 1))["loss"], 3)
     (50, 0.0)
     """
-    check_call("fit", task, ts, data, extra)
-    options = Options.checked(locals())  # the arguments above, by name
-    with placed("fit", task, ts, mesh, shard) as (task, ts), watching("fit", _advice(options)):
+    given = locals()  # the arguments above, by name
+    with together_on(mesh, "fit"), watching("fit", _advice(checkpoint)):
+        check_call("fit", task, ts, data, extra)
+        options = Options.checked(given)
+        task, ts = placed("fit", task, ts, mesh, shard)
         with agreeing("fit", DATA_HINTS) as facts, busy("checking its data"):
             plan = make_plan(task, ts, data, options)
             facts |= plan.facts
@@ -161,7 +162,6 @@ def fit(
             return FitLoop(plan, checkpoints, interrupted).run(ts)
 
 
-def _advice(options: Options) -> str:
+def _advice(folder: Path | None) -> str:
     """What a process says at last if another one ends."""
-    folder = options.checkpoint
-    return "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."
+    return "There is no checkpoint." if folder is None else f"The same call continues from {str(folder)!r}."

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from .._core.checks import renamed
 from .._core.trees import copied
 from .._core.types import PyTree
-from ..training.placed import Shard, check_mesh, placed
+from ..training.placed import Shard, check_mesh, placed, together_on
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from .evaluate import Inference, check_rows, refuse_traced
@@ -59,15 +59,16 @@ def predictor(
     params, state, key, step = copied((ts.params, ts.state, ts.key, ts.step))
     own = TrainState(params, state, (), key, step)
     check_rows("predictor", batch_size)
-    with placed("predictor", task, own, mesh, shard) as (task, own):
+    with together_on(mesh, "predictor"), watching("predictor"):
+        task, own = placed("predictor", task, own, mesh, shard)
         check_mesh("predictor", task, own)
     model = Inference(task, own, batch_size, {})
 
     def predict(x: PyTree) -> PyTree:
-        if model.task.placement is None:
+        if mesh is None:
             outputs = model.outputs(x)
         else:  # several processes may have these devices
-            with placed("predictor", model.task, model.ts, None, None), watching("predictor"):
+            with together_on(mesh, "predictor"), watching("predictor"):
                 outputs = model.outputs(x)
         # `jax.device_get` would take several times as long.
         return np.asarray(outputs) if isinstance(outputs, jax.Array) else jax.tree.map(np.asarray, outputs)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 
 import jax
 
-from .._core.errors import InputError, fail, located
-from .._core.processes import exchanged, is_together, texts
+from .._core.errors import fail, located
+from .._core.processes import exchanged, is_together, tell, texts
 from .._core.trees import paths
 from ..checkpoint.saving import as_json
 from ..training.batch import Batch, own_copy, size_of
 from .watchdog import inside
 
 _PROCESSES = "fnn processes"
-_END, _BATCH, _FAILED = range(3)
+_END, _BATCH = range(2)
 
 
 def in_step(
@@ -29,7 +29,7 @@ def in_step(
     batches = iter(given)
     number = first
     while True:
-        batch, failure, text = None, None, ""
+        batch, text = None, ""
         try:
             with inside("its iterable of data"):
                 batch = next(batches, None)
@@ -39,12 +39,12 @@ def in_step(
                     batch = prepare(own_copy(batch))
                 text = _rows_alike(batch)
         except Exception as error:
-            failure, text = error, f"{type(error).__name__}: {error}"
-        kind = _FAILED if failure else _END if batch is None else _BATCH
-        rows = 0 if batch is None or failure else jax.tree.leaves(batch)[0].shape[0]
+            tell(error)
+            raise
+        kind, rows = (_END, 0) if batch is None else (_BATCH, jax.tree.leaves(batch)[0].shape[0])
         found = exchanged(kind, rows, zlib.crc32(text.encode()) >> 1)
-        if not (found[:, ::2] == found[0, ::2]).all() or (found[:, 0] == _FAILED).any():
-            _refuse(f"{where}, batch {number}", failure, found[:, 0].tolist(), texts(text))
+        if not (found[:, ::2] == found[0, ::2]).all():
+            _refuse(f"{where}, batch {number}", found[:, 0].tolist(), texts(text))
         if batch is None:
             return
         yield batch, tuple(found[:, 1].tolist())
@@ -57,13 +57,8 @@ def _rows_alike(batch: Batch) -> str:
     return ", ".join(f"{path} {leaf.dtype}[{', '.join(shapes[path])}]" for path, leaf in paths(batch).items())
 
 
-def _refuse(where: str, failure: Exception | None, kinds: list[int], said: list[str]) -> None:
+def _refuse(where: str, kinds: list[int], said: list[str]) -> None:
     """Raise the same error on every process."""
-    if failure is not None:
-        raise failure
-    for number, kind in enumerate(kinds):
-        if kind == _FAILED:
-            raise InputError(f"{where}: process {number} failed, so this one stops too. {said[number]}")
     hint = "Each process reads its share of every batch."
     for number, kind in enumerate(kinds):
         if kind != kinds[0]:

@@ -21,7 +21,7 @@ from ..losses.facts import is_per_example
 from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
-from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed
+from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, together_on
 from .segments import in_segments
 from .state import TrainState, check_state, check_task
 from .step import step_and_totals
@@ -220,7 +220,8 @@ def train_epoch(
         For targets outside the range of the loss, such as labels outside the classes, unless they are traced. Only
         `fit` and `evaluate` look for NaN.
     """
-    with placed("train_epoch", task, ts, mesh, shard) as (task, ts):
+    with together_on(mesh, "train_epoch", ts, data):
+        task, ts = placed("train_epoch", task, ts, mesh, shard)
         if mesh is not None:
             with agreeing("train_epoch", DATA_HINTS) as facts:
                 data = as_batch(data)

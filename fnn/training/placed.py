@@ -18,9 +18,9 @@ to the default device, and the others return their argument, except `homes`, whi
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,7 +36,7 @@ from .._core.inputs import on_device
 from .._core.jaxprs import without_addresses
 from .._core.processes import agreeing, gathered_rows, is_together, spans, spread, together
 from .._core.sharding import Placement, by_row, everywhere, parse_placement, put
-from .._core.trees import map_with_path, paths
+from .._core.trees import is_traced, map_with_path, paths
 from .._core.typed import block_until_ready, tree_map, with_sharding_constraint
 from .._core.types import AnyArray, Array, PyTree
 from .batch import Batch, InBatches, rows_of
@@ -57,27 +57,24 @@ DATA_HINTS = dict.fromkeys(("data", "validation_data", "batch", "x"), ONE_DATA_S
 """What to do if data differ between processes, for `agreeing`."""
 
 
-@contextlib.contextmanager
-def placed(
-    where: str, task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None
-) -> Iterator[tuple[Task, TrainState]]:
-    """Task and state for the devices of a mesh, after a check of the rules; as they are without a mesh.
+def together_on(mesh: AnyMesh | None, call: str, *given: PyTree) -> AbstractContextManager[None]:
+    """Let the processes that have the devices of a mesh work together; not for a program that is being traced."""
+    return together(spans(mesh) and not is_traced(given), call)
 
-    Inside, the processes that have these devices work together.
-    """
+
+def placed(where: str, task: Task, ts: TrainState, mesh: Mesh | None, shard: Shard | None) -> tuple[Task, TrainState]:
+    """Task and state for the devices of a mesh, after a check of the rules; as they are without a mesh."""
     placement = parse_placement(mesh, shard)
     check_task(task)
-    if placement is not None:
-        check_state(ts)
-        placement.check(ts.params)
-        task = task.placed(placement)
-    with together(task.placement is not None and task.placement.spans):
-        if placement is not None:
-            places = homes(task, ts)
-            if is_together() and not _lies_at(ts, places):
-                _check_placement(where, task, ts)
-            ts = put(ts, places)
-        yield task, ts
+    if placement is None:
+        return task, ts
+    check_state(ts)
+    placement.check(ts.params)
+    task = task.placed(placement)
+    places = homes(task, ts)
+    if is_together() and not _lies_at(ts, places):
+        _check_placement(where, task, ts)
+    return task, put(ts, places)
 
 
 def _lies_at(ts: TrainState, places: TrainState) -> bool:

@@ -21,7 +21,7 @@ from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch, key_of_order
 from .evaluation import measure_all
-from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, read_in_order
+from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, read_in_order, together_on
 from .segments import in_segments, rematerialized
 from .state import TrainState, check_state, check_task
 from .stopping import PureCallback, early_stopping, reduce_on_plateau
@@ -106,7 +106,8 @@ def run(
     warn_of_former_hyper("run", task, ts)
     given = {"data": data} | ({} if validation_data is None else {"validation_data": validation_data})
     chosen = [(type(callback).__name__, callback.settings) for callback in callbacks]
-    with placed("run", task, ts, mesh, shard) as (task, ts):
+    with together_on(mesh, "run", ts, given):
+        task, ts = placed("run", task, ts, mesh, shard)
         with agreeing("run", DATA_HINTS) as facts:
             for name, batch in given.items():
                 check_known_targets(task, batch, name)

@@ -30,6 +30,7 @@ from .placed import (
     facts_of_call,
     gathered,
     placed,
+    together_on,
 )
 from .state import TrainState, check_state, check_task
 from .task import Task
@@ -119,7 +120,8 @@ def train_step(
     step kept by the mask of a `Masked` output is an example. Dropout in step i draws from ``fold_in(ts.key, i)``. The
     function is pure; to free the old state's memory, wrap it in ``jax.jit(..., donate_argnums=...)``.
     """
-    with placed("train_step", task, ts, mesh, shard) as (task, ts):
+    with together_on(mesh, "train_step", ts, batch):
+        task, ts = placed("train_step", task, ts, mesh, shard)
         if mesh is not None:
             with agreeing("train_step", DATA_HINTS) as facts:
                 batch = own_copy(as_batch(batch, "batch"))

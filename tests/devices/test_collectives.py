@@ -50,8 +50,7 @@ def start(name, mesh=None, shard=None):
         fnn.Sequential(*layers, fnn.Dense(CLASSES)), "sparse_categorical_crossentropy", metrics=("accuracy",)
     )
     ts = fnn.init(task, jax.random.key(0), x[:1])
-    with placed("fit", task, ts, mesh, shard) as (task, ts):
-        return task, ts, Batch(x, LABELS)
+    return *placed("fit", task, ts, mesh, shard), Batch(x, LABELS)
 
 
 def shuffled(task, data):

@@ -14,9 +14,9 @@ from fnn.fitting import checkpoints
 def second(monkeypatch):
     """Process 1 of two; process 0 has nothing to say."""
     monkeypatch.setattr(jax, "process_index", lambda: 1)
-    monkeypatch.setattr(processes, "texts", lambda own: [own, own])
+    monkeypatch.setattr(processes, "texts", lambda own, kind: [own, own])
     monkeypatch.setattr(checkpoints, "by_first", lambda act: None)
-    with processes.together(True):
+    with processes.together(True, "fit"):
         yield
 
 

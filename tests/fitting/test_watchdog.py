@@ -47,7 +47,7 @@ def test_a_process_that_has_not_called_fit(dog):
     """It may draw a figure before."""
     for now in range(201):
         assert not dog.problem({1: sign(now)}, now)
-    assert dog.problem({1: sign(201)}, 201) == "process 2 has not called fit for 201 s"
+    assert dog.problem({1: sign(201)}, 201) == "process 2 has not called fit with this mesh for 201 s"
 
 
 def test_a_late_process_has_the_whole_limit_from_its_first_sign(dog):
@@ -304,12 +304,12 @@ def test_a_store_that_never_returns_is_noticed(monkeypatch):
 
 @pytest.mark.parametrize("text", ["soon", "0", "nan"])
 def test_the_time_limit(text, monkeypatch):
-    assert watchdog._limit() == LIMIT
+    assert processes.time_limit() == LIMIT
     monkeypatch.setenv("FNN_PROCESS_TIMEOUT", "90")
-    assert watchdog._limit() == 90
+    assert processes.time_limit() == 90
     monkeypatch.setenv("FNN_PROCESS_TIMEOUT", text)
     with pytest.raises(InputError, match=f"environment: expected FNN_PROCESS_TIMEOUT.*got {text!r}"):
-        watchdog._limit()
+        processes.time_limit()
 
 
 def test_one_process_needs_no_watch():

@@ -4,6 +4,7 @@ A scenario is a function of a mesh and a folder that returns what it found, in J
 same training on one device.
 """
 
+import functools
 import json
 import os
 import signal
@@ -241,6 +242,7 @@ def message_of(call):
 FEW = (
     *("rows", "steps", "nan in predict", "seed", "rules again", "mesh again", "lengths", "early end"),
     *("nan in a stream", "a file", "changes", "one changes", "some processes"),
+    *("save on one", "save in a callback of one", "option of one"),
 )
 
 
@@ -256,7 +258,8 @@ def mistakes(mesh, folder, which=None):
     number = jax.process_index()
     missing = X.copy()
     missing[3] = np.nan
-    own = {"mesh": mesh, "epochs": 3}
+    on = {"mesh": mesh}
+    own = {**on, "epochs": 3}
 
     def set_rate(value):
         return lambda epoch, ts, logs: fnn.set_hyper(ts, learning_rate=value)
@@ -301,6 +304,12 @@ def mistakes(mesh, folder, which=None):
         "one changes": lambda: fit(callbacks=[set_rate(0.1) if number else lambda epoch, ts, logs: ts], **own),
         "other changes": lambda: fit(callbacks=[set_rate(0.1 * (1 + number))], **own),
         "many": lambda: fnn.many(lambda key: jax.random.normal(key), mesh=mesh)(jax.random.split(jax.random.key(0), 2)),
+        "save on one": lambda: [
+            saved_by_first(folder, ts := trained_state(mesh)),
+            fnn.evaluate(TASK, ts, (X, Y), **on),
+        ],
+        "save in a callback of one": lambda: fit(callbacks=[lambda *now: saved_by_first(folder, now[1])], **own),
+        "option of one": lambda: fit(**{**own, "epochs": "x" if number else 1}),
         "some processes": lambda: fit(mesh=jax.make_mesh((1,), ("data",), devices=jax.devices()[:1]), epochs=1),
     }
     return {name: message_of(calls[name]) for name in which or calls}
@@ -314,6 +323,16 @@ def again(mesh, other, shard=None):
     """A second training, of a state that lies on the devices already."""
     ts, _ = fit(mesh=mesh)
     return fnn.fit(TASK, ts, (X, Y), verbose=0, mesh=other, shard=shard)
+
+
+def trained_state(mesh):
+    return fit(mesh=mesh)[0]
+
+
+def saved_by_first(folder, ts):
+    """What all processes would have to do."""
+    if jax.process_index() == 0:
+        fnn.save(f"{folder}/first.safetensors", ts)
 
 
 def trained(mesh):
@@ -354,9 +373,15 @@ def agreement(mesh, folder):
     _, paced = fit(epochs=4, verbose=1, callbacks=[slow], mesh=mesh)
     ts, interrupted = fit(epochs=20, batch_size=24, callbacks=[fnn.on_batch(interrupt)], mesh=mesh)
     before = Messages.sent
-    fnn.train_step(TASK, ts, (X[:24], Y[:24]), mesh=mesh)
+    batch = X[:24], Y[:24]
+    stepped, logs = fnn.train_step(TASK, ts, batch, mesh=mesh)
+    messages = Messages.sent - before
+    jitted = jax.jit(lambda ts, batch: fnn.train_step(TASK, ts, batch, mesh=mesh))(ts, batch)
+    numbers = [jax.tree.leaves((ts._replace(key=()), logs)) for ts, logs in (jitted, (stepped, logs))]
+    close = all(map(functools.partial(np.allclose, rtol=1e-5, atol=1e-6), *numbers))
     return {
-        "messages of a step": Messages.sent - before,
+        "messages of a step": messages,
+        "messages and values inside jit": [Messages.sent - before - messages, close],
         "stopped": len(stopped["loss"]),
         "paced": len(paced["loss"]),
         "interrupted": [interrupted.interrupted, int(ts.step)],

@@ -50,6 +50,9 @@ MISTAKES = {
     "changes": r"callback: expected a TrainState from every process or from none, got none on process 0 and one on",
     "one changes": r"callback, new values: expected the same on every process",
     "other changes": r"callback, new values: expected the same on every process",
+    "save on one": r"processes: .*the same call on every process, got save on process 0 and evaluate on process 1",
+    "save in a callback of one": r"processes: .*same call on every process, got save on process 0 and fit on process 1",
+    "option of one": r"fit: .*epochs.*'x'",
     "many": r"mesh: expected devices of this process for trials, got those of several processes. Give each process its",
     "some processes": r"mesh: expected devices of all 2 processes, or of this one alone, got those of the .*\[0\]",
 }
@@ -109,6 +112,7 @@ def test_one_process_decides(pair):
     assert first == second
     assert first["stopped"] == 1
     assert first["messages of a step"] == 1
+    assert first["messages and values inside jit"] == [0, True]
     assert first["paced"] == 4
     assert first["interrupted"][0]
     assert first["interrupted"][1] < 100
