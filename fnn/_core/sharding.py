@@ -216,6 +216,17 @@ def put(tree: T, places: PyTree) -> T:
     return moved
 
 
+def automatic(a: T) -> T:
+    """An array with the explicit axes of its mesh made automatic; anything else as it is, also in `jax.set_mesh`."""
+    place = a.sharding if isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer) else None
+    if not isinstance(place, NamedSharding) or jax.sharding.AxisType.Explicit not in place.mesh.axis_types:
+        return a
+    if not isinstance(place.mesh, Mesh) or not jax.sharding.get_abstract_mesh().empty:
+        return a
+    names = place.mesh.axis_names
+    return device_put(a, NamedSharding(Mesh(place.mesh.devices, names, axis_types=_automatic(names)), place.spec))
+
+
 def on_every_device(placement: Placement | None, tree: T) -> T:
     """Arrays copied to every device of a placement; as they are without one."""
     return tree if placement is None else put(tree, placement.sharding())

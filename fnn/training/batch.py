@@ -15,6 +15,7 @@ import numpy as np
 from .._core.dtypes import is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.inputs import convert_tree, is_numbers, leaves, refuse_set
+from .._core.sharding import automatic
 from .._core.trees import device_dtype
 from .._core.typed import array_spec, tree_map
 from .._core.types import Array, DType, PyTree, Shape
@@ -90,6 +91,7 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     if not all(issubclass(kind, (jax.Array, jax.core.Tracer)) for kind in set(map(type, leaves(batch)))):
         parts = zip(("x", "y", "sample_weight"), batch, strict=True)
         batch = Batch(*(convert_tree(f"{where}, {name}", part, defer_checks) for name, part in parts))
+    batch = tree_map(automatic, batch)
     shape: Shape = getattr(batch.weight, "shape", ())
     if len(shape) == 2 and shape[1] == 1 and getattr(batch.y, "shape", ())[1:2] != (1,):
         hint = "Write sample_weight[:, 0]."

@@ -216,9 +216,9 @@ def test_evaluate_and_predict(shard, mesh):
 
 def test_batches_of_the_default_size_divide_evenly(mesh):
     ts = fnn.init(task_of(WIDE), jax.random.key(1), X_WIDE[:1])
-    with placed.placed("predict", task_of(WIDE), ts, mesh, None) as (task, ts):
-        for size, rows in ((1001, 1000), (1000, 1000), (100, 100), (7, 7)):
-            assert rows_at_once(task, ts, np.zeros((size, *X_WIDE.shape[1:]), "float32"), None) == rows
+    task, ts = placed.placed("predict", task_of(WIDE), ts, mesh, None)
+    for size, rows in ((1001, 1000), (1000, 1000), (100, 100), (7, 7)):
+        assert rows_at_once(task, ts, np.zeros((size, *X_WIDE.shape[1:]), "float32"), None) == rows
 
 
 @pytest.mark.slow
@@ -339,6 +339,16 @@ def test_functions_jitted_by_the_user_are_traced_for_each_placement():
     one, other, last = (trained(task, data, mesh=mesh)[0] for mesh in (None, *halves))
     same(one, other)
     same(one, last)
+
+
+def test_data_divided_over_explicit_axes_need_no_mesh(mesh):
+    """Their rows are gathered in any order, for which JAX would ask how the result is divided."""
+    assert mesh.axis_types[0] is jax.sharding.AxisType.Explicit
+    task, data = task_of(MODELS["dense"][1]), (VECTORS[:96], LABELS[:96])
+    divided = jax.device_put(data, jax.sharding.NamedSharding(mesh, P("data")))
+    ts = fnn.init(task, jax.random.key(0), VECTORS[:1])
+    for call in (fnn.train_step, fnn.train_epoch, lambda *given: fnn.fit(*given, verbose=0)):
+        same(call(task, ts, divided)[0].params, call(task, ts, data)[0].params)
 
 
 @pytest.mark.slow
