@@ -13,8 +13,6 @@ import functools
 import hashlib
 import json
 import math
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
@@ -82,32 +80,24 @@ def is_first() -> bool:
 # agreed on while the devices compute, without a second thread that would start collective operations in another order.
 _FOLDER = "fnn/messages"
 _ROUND = 1000  # milliseconds of a wait for a message, between which Ctrl-C is noticed
-_SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
-PATIENCE = 10  # times the limit that a process waits for another one, where that may be at work on its own
 _FAILURE, _RESULT = "failure", "result of process 0"
 _ONE_ORDER = "Make the same calls on every process, never behind `if jax.process_index() == 0`."
 
 
 class Messages:
-    """Those of this process; ``sent`` is their number, the same on every process."""
+    """Those of this process.
+
+    Attributes:
+      sent: their number, the same on every process.
+      limit: the seconds that it waits for those of the others without a watch; `fnn.fitting` reads them from a setting.
+    """
 
     sent = 0
-
-
-def time_limit() -> float:
-    """The time limit of the environment, in seconds."""
-    text = os.environ.get(_SETTING) or str(_DEFAULT)
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = 0.0
-    if not 1 <= limit < math.inf:
-        fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
-    return limit
+    limit: Callable[[], float] = staticmethod(lambda: math.inf)
 
 
 def _unwatched() -> AbstractContextManager[float]:
-    return contextlib.nullcontext(PATIENCE * time_limit())
+    return contextlib.nullcontext(Messages.limit())
 
 
 waiting: ContextVar[Callable[[], AbstractContextManager[float]]] = ContextVar("waiting", default=_unwatched)
@@ -167,16 +157,17 @@ def tell(error: Exception) -> None:
 
 def _by_store(client: Any, number: int, limit: float) -> list[str]:
     names = [f"{_FOLDER}/{number}/{process}" for process in range(jax.process_count())]
-    end = time.monotonic() + limit
+    waited = 0.0  # seconds, without a clock
     while True:
         found = dict(client.key_value_dir_get(f"{_FOLDER}/{number}/"))
         missing = [name for name in names if name not in found]
         if not missing:
             break
-        if time.monotonic() > end:
+        if waited >= limit:
             got = f"none from process {names.index(missing[0])}"
-            hint = f"{_ONE_ORDER} Set {_SETTING} to more seconds if one may take longer than another."
+            hint = f"{_ONE_ORDER} Set FNN_PROCESS_TIMEOUT to more seconds if one may take longer."
             fail(_call.get(), expected=f"a message of every process within {limit:.0f} s", got=got, hint=hint)
+        waited += _ROUND / 1000
         try:
             client.blocking_key_value_get(missing[0], _ROUND)
         except jax.errors.JaxRuntimeError as error:

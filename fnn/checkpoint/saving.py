@@ -112,15 +112,8 @@ def save_with(
     """`save` with further arrays beside the state, which `load` leaves out and `load_beside` returns."""
     if description is not None and description.arrays:
         beside = {**beside, OF_TASK: description.arrays}
-    given = os.fspath(path)
     with agreeing("save"):  # before arrays are gathered, for which one process alone would wait forever
-        for name in (given, with_ending(given)):
-            target = os.path.realpath(name)
-            if os.path.lexists(target) and not os.path.isfile(target):
-                fail("save", expected="the path of a file", got=f"{name!r}, which is a folder or a device")
-        check_ending("save", given, ENDING)
-        if os.path.basename(given) in ("", *ENDINGS):
-            fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
+        given, target = _checked_path(path)
     writes = is_first()
     stored = _prepared(ts, keep=writes) | _prepared(beside, BESIDE, keep=writes, beside=True)
     is_state = isinstance(ts, TrainState)
@@ -151,6 +144,19 @@ def save_with(
     head = struct.pack("<Q", len(encoded)) + encoded
     parts: Iterator[bytes | memoryview] = itertools.chain([head], (memory_of(array) for _, array in arrays))
     by_first(lambda: write_whole(with_ending(given), target, parts) if writes else None)
+
+
+def _checked_path(path: FilePath) -> tuple[str, str]:
+    """The path of a file to write, as given, and where it leads."""
+    given = os.fspath(path)
+    for name in (given, with_ending(given)):
+        target = os.path.realpath(name)
+        if os.path.lexists(target) and not os.path.isfile(target):
+            fail("save", expected="the path of a file", got=f"{name!r}, which is a folder or a device")
+    check_ending("save", given, ENDING)
+    if os.path.basename(given) in ("", *ENDINGS):
+        fail("save", expected="the name of a file", got=repr(given), hint="Write for example 'model.safetensors'.")
+    return given, target
 
 
 def _prepared(

@@ -22,12 +22,17 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 
-from .._core.processes import PATIENCE, Messages, is_first, is_together, store, time_limit, waiting
+from .._core.errors import fail
+from .._core.processes import Messages, is_first, is_together, store, waiting
 from .._core.typed import block_until_ready
 from .._core.types import PyTree
 
+_SETTING, _DEFAULT = "FNN_PROCESS_TIMEOUT", 20.0
 # Seconds that the others have to leave `fit` after one left it with an error, which may be the error of all of them.
 _GRACE = 5.0
+# Times the limit that the others wait while a process reads or writes files, or does something else before `fit`, and
+# that the devices may take, if they never took longer.
+_PATIENCE = 10
 _FINISHED = "finished"
 
 
@@ -97,7 +102,7 @@ class Watchdog:
     def go_on(self) -> None:
         """Compute together from now on. The first time has no limit, since it may take long to compile."""
         known = self.longest.get(self.work, math.inf)
-        self.place = Place("", time.monotonic(), PATIENCE * max(self.limit, known))
+        self.place = Place("", time.monotonic(), _PATIENCE * max(self.limit, known))
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[float]:
@@ -178,7 +183,7 @@ class Watchdog:
             if state == "failed":
                 if not self.failure and silent > min(_GRACE, self.limit):
                     return f"process {number} failed: {text}"
-            elif silent > (min(3.0, self.limit) if self.failure else self.limit * (1 if sign else PATIENCE)):
+            elif silent > (min(3.0, self.limit) if self.failure else self.limit * (1 if sign else _PATIENCE)):
                 if not sign:
                     return f"process {number} has not called {self.where} with this mesh for {silent:.0f} s"
                 return f"process {number} has given no sign for {silent:.0f} s: it was ended, or hangs"
@@ -219,7 +224,7 @@ def watching(where: str, advice: str = "") -> Iterator[None]:
         with outer.inside_a_call():
             yield
         return
-    dog = Watchdog(client, time_limit(), where, advice)
+    dog = Watchdog(client, _limit(), where, advice)
     tokens = _current.set(dog), waiting.set(dog.waiting)
     dog.start()
     try:
@@ -261,7 +266,7 @@ def inside(place: str) -> AbstractContextManager[None]:
 
 def busy(doing: str) -> AbstractContextManager[None]:
     """Mark work on files, which may take long and may hang."""
-    return _at(doing, PATIENCE)
+    return _at(doing, _PATIENCE)
 
 
 def busy_for_all(doing: str) -> AbstractContextManager[None]:
@@ -291,3 +296,18 @@ def _of_runtime(error: BaseException) -> bool:
     statuses = "UNKNOWN", "INTERNAL", "UNAVAILABLE", "ABORTED", "CANCELLED", "DEADLINE_EXCEEDED", "FAILED_PRECONDITION"
     found = isinstance(error, ValueError) and str(error).startswith(tuple(f"{status}: " for status in statuses))
     return found or isinstance(error, jax.errors.JaxRuntimeError)
+
+
+def _limit() -> float:
+    """The time limit of the environment, in seconds."""
+    text = os.environ.get(_SETTING) or str(_DEFAULT)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = 0.0
+    if not 1 <= limit < math.inf:
+        fail("environment", expected=f"{_SETTING} to be a number of seconds, at least 1", got=repr(text))
+    return limit
+
+
+Messages.limit = staticmethod(lambda: _PATIENCE * _limit())

@@ -304,12 +304,12 @@ def test_a_store_that_never_returns_is_noticed(monkeypatch):
 
 @pytest.mark.parametrize("text", ["soon", "0", "nan"])
 def test_the_time_limit(text, monkeypatch):
-    assert processes.time_limit() == LIMIT
+    assert watchdog._limit() == LIMIT
     monkeypatch.setenv("FNN_PROCESS_TIMEOUT", "90")
-    assert processes.time_limit() == 90
+    assert watchdog._limit() == 90
     monkeypatch.setenv("FNN_PROCESS_TIMEOUT", text)
     with pytest.raises(InputError, match=f"environment: expected FNN_PROCESS_TIMEOUT.*got {text!r}"):
-        processes.time_limit()
+        watchdog._limit()
 
 
 def test_one_process_needs_no_watch():

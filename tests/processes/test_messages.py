@@ -107,14 +107,13 @@ def test_an_error_is_not_told_after_a_message_or_by_one_process_alone(joined, tw
 
 
 def test_a_wait_without_a_watch_ends(two, monkeypatch):
-    clock = iter(range(0, 10_000, 50))
-    monkeypatch.setattr(processes.time, "monotonic", lambda: next(clock))
-    store = Store([])
-    store.blocking_key_value_get = lambda key, milliseconds: None
+    store, waits = Store([]), []
+    store.blocking_key_value_get = lambda key, milliseconds: waits.append(milliseconds)
     two(store)
     monkeypatch.setenv("FNN_PROCESS_TIMEOUT", "30")
     with pytest.raises(InputError, match=r"fit: expected a message of every process within 300 s, got none from proc"):
         processes.texts("own")
+    assert sum(waits) == 300_000
     monkeypatch.setattr(processes.Messages, "sent", 1)
     store.key_value_set("fnn/messages/1/1", json.dumps(["fit", "text", "there"]))
     assert processes.texts("own") == ["own", "there"]
