@@ -122,6 +122,7 @@ def texts(own: str, kind: str = "text") -> list[str]:
     client = store()
     number = _send(client, message := json.dumps([call, kind, own]))
     with waiting.get()() as limit:
+        limit = math.inf if kind == _RESULT else limit  # process 0 is at work, such as writing a large file
         found = _by_devices(message) if client is None else _by_store(client, number, limit)
     said = [json.loads(text) for text in found]
     for process, (theirs, what, text) in enumerate(said):
@@ -224,12 +225,14 @@ def _refuse(where: str, everyone: list[dict[str, str]], hints: Mapping[str, str]
     """Name the first fact that differs between processes."""
     for name in everyone[0]:
         for number, theirs in enumerate(everyone):
-            if theirs.get(name) != everyone[0][name]:
-                got = f"{everyone[0][name]} on process 0 and {theirs.get(name)} on process {number}"
+            if name in theirs and theirs[name] != everyone[0][name]:
+                got = f"{everyone[0][name]} on process 0 and {theirs[name]} on process {number}"
                 hint = hints.get(name.partition(",")[0], "")
                 fail(f"{where}, {name}", expected="the same on every process", got=got, hint=hint)
-    got = f"{sorted(everyone[0])} on process 0 and others elsewhere"
-    fail(where, expected="the same call on every process", got=got)
+    number = next((i for i, theirs in enumerate(everyone) if theirs.keys() != everyone[0].keys()), 0)
+    here, there = (", ".join(everyone[i]) or "nothing" for i in (0, number))
+    got = f"one that compares {here} on process 0 and one that compares {there} on process {number}"
+    fail(where, expected="the same call, with states that lie alike, on every process", got=got, hint=_ONE_ORDER)
 
 
 def by_first(act: Callable[[], T]) -> T:

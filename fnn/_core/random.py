@@ -60,7 +60,8 @@ def fold_in(key: Key, data: Array | int) -> Key:
     if words is None:
         return jax.random.fold_in(key, data)
     if _on_host(words) and _on_host(data):
-        block = _threefry(np.asarray(words), np.asarray(data).astype(np.uint32)[None])
+        number = np.array(data, np.uint32) if isinstance(data, int) else np.asarray(data).astype(np.uint32)
+        block = _threefry(np.asarray(words), number[None])
         return _key_of(np.concatenate(block), key)
     return _folded(key, data.astype(jnp.uint32) if isinstance(data, jax.Array) else jnp.uint32(data))
 

@@ -71,12 +71,17 @@ def rows_at(tree: PyTree, index: AnyArray | int) -> PyTree:
     return jax.tree.map(lambda a: a[index], tree)
 
 
+_LARGE = 2**20  # bytes
+
+
 def to_jax(a: AnyArray) -> Array:
     """An array as a JAX array. Unlike `jnp.asarray`, it compiles no program for each shape of a NumPy array.
 
-    That one is copied, since `jax.device_put` alone may use the user's memory.
+    That one is copied, since `jax.device_put` alone may use the user's memory. For a large one, where both copy, the
+    second copy would take longer than the program.
     """
-    array: Array = jax.device_put(np.array(a)) if isinstance(a, np.ndarray) else jnp.asarray(a)
+    small = isinstance(a, np.ndarray) and a.nbytes < _LARGE
+    array: Array = jax.device_put(np.array(a)) if small else jnp.asarray(a)
     return array
 
 

@@ -202,7 +202,7 @@ class Checkpoints:
         """Refuse the checkpoint of another run."""
         for name, ours in self.settings.items():
             theirs = saved.get(name)
-            if name in ("task", "program") and not (isinstance(theirs, list) and theirs[0] == _VERSIONS):
+            if name in ("task", "program") and not (isinstance(theirs, list) and theirs[:1] == [_VERSIONS]):
                 continue
             if theirs != ours and not (name == "task" and self._holds_task(path)):
                 _refuse_other_run(where, name, theirs, ours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Sequence
 
 from jax.sharding import Mesh
@@ -164,4 +165,4 @@ def fit(
 
 def _advice(folder: Path | None) -> str:
     """What a process says at last if another one ends."""
-    return "There is no checkpoint." if folder is None else f"The same call continues from {str(folder)!r}."
+    return "There is no checkpoint." if folder is None else f"The same call continues from {os.fspath(folder)!r}."

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, cast
 
+import jax
 import numpy as np
 
 from .._core.checks import check_count, check_range
@@ -111,4 +112,6 @@ def comparable(value: object) -> str | float | None:
         return bool(value)
     if isinstance(value, (int, float, np.number)):
         return int(value) if value == int(value) else float(value)
+    if isinstance(value, (np.ndarray, jax.Array)):
+        value = np.asarray(value).tolist()  # in full
     return value if value is None or isinstance(value, str) else without_addresses(repr(value))

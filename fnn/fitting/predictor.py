@@ -9,9 +9,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from .._core.checks import renamed
+from .._core.processes import agreeing
 from .._core.trees import copied
 from .._core.types import PyTree
-from ..training.placed import Shard, check_mesh, placed, together_on
+from ..training.placed import Shard, check_mesh, facts_of_call, placed, together_on
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from .evaluate import Inference, check_rows, refuse_traced
@@ -58,10 +59,12 @@ def predictor(
     refuse_traced("predictor", ts)
     params, state, key, step = copied((ts.params, ts.state, ts.key, ts.step))
     own = TrainState(params, state, (), key, step)
-    check_rows("predictor", batch_size)
     with together_on(mesh, "predictor"), watching("predictor"):
+        check_rows("predictor", batch_size)
         task, own = placed("predictor", task, own, mesh, shard)
         check_mesh("predictor", task, own)
+        with agreeing("predictor") as facts:
+            facts |= facts_of_call(task, {}, batch_size=batch_size)
     model = Inference(task, own, batch_size, {})
 
     def predict(x: PyTree) -> PyTree:

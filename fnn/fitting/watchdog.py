@@ -87,7 +87,7 @@ class Watchdog:
         self.closed.set()
         self.messenger.join(_GRACE)
         former, Watchdog.former = Watchdog.former, self.folder
-        if self.own == 0 and former and state == _FINISHED:  # all others have left that watch
+        if self.own == 0 and former not in ("", self.folder) and state == _FINISHED:  # all others have left that watch
             with contextlib.suppress(Exception):
                 self.store.key_value_delete(f"{former}/")
 
@@ -162,8 +162,8 @@ class Watchdog:
         self.heard, self.judged = answered, now
         if self.unanswered > self.limit:
             return f"process 0, which coordinates the others, has not answered for {self.unanswered:.0f} s"
-        place = self.place
-        if not place.text and self.waits_since == math.inf and (taken := now - place.since) > place.limit:
+        waits_since, place = self.waits_since, self.place  # in this order, since `waiting` renews the place first
+        if not place.text and waits_since == math.inf and (taken := now - place.since) > place.limit:
             before = f"where it never waited for more than {self.longest.get(self.work, 0.0):.0f} s before"
             return f"this process has waited for its devices for {taken:.0f} s in {self.work}, {before}"
         return self.problem(signs, answered)
@@ -195,8 +195,8 @@ class Watchdog:
 
     def _waits(self, limit: float, now: float) -> bool:
         """Whether this process may have waited for another for longer than a limit."""
-        place = self.place
-        return now - min(self.waits_since, math.inf if place.text else place.since) > limit
+        waits_since, place = self.waits_since, self.place
+        return now - min(waits_since, math.inf if place.text else place.since) > limit
 
     def end(self, problem: str) -> NoReturn:
         """End this process at once; a regular exit would wait for the others too."""

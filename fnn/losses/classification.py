@@ -331,7 +331,7 @@ def _plain_of_chosen(logits: Array, chosen: Array) -> Array:
 
 @_of_chosen.defjvp
 def _of_chosen_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) -> tuple[Array, Array]:
-    """On a TPU a division for each logit, which costs nothing there; that of each row would be another operation."""
+    """On a TPU a division for each logit, which costs nothing there; one per row would be a separate operation."""
     logits, chosen = primals
     out: Array = lax.platform_dependent(logits, chosen, tangents[0], tpu=_short_tangent, default=_plain_tangent)
     return _of_chosen(*primals), out

@@ -106,7 +106,7 @@ def check_called_once(where: str) -> None:
 
 
 def extend(where: str, cache: KeyValueCache, key: Array, value: Array, mask: Array | None) -> KeyValueCache:
-    """The cache with the keys and values of new steps; past its end nothing is right, see `overflows`."""
+    """The cache with the keys and values of new steps; the contents are invalid past its end, see `overflows`."""
     check_called_once(where)
     steps, length = key.shape[1], cache.key.shape[1]
     for name, old, new in (("keys", cache.key, key), ("values", cache.value, value)):

@@ -197,13 +197,15 @@ def generate_text(
         model, its parameters and its state, as in version 0.1, are accepted too.
       vocabulary: the model's symbols.
       prompt: the text to continue, or a list of texts, of any lengths.
-      key: a PRNG key; the same key gives the same text. Text ``i`` of a list is the one that its prompt alone gives
-        with ``jax.random.fold_in(key, i)``; ``[prompt] * n`` gives ``n`` different texts.
+      key: a PRNG key; the same key gives the same text. Text ``i`` of a list is, up to rounding and for threefry keys,
+        the one that its prompt alone gives with ``jax.random.fold_in(key, i)``; ``[prompt] * n`` gives ``n`` different
+        texts.
       length: number of characters to generate.
       temperature, top_k: see `sample`.
       memory: "carry" or "window". Default: "carry" for a model with an output for each step, as trained on whole
-        sequences, if all its layers can; "window" with ``width`` and for all other models, such as an LSTM with only
-        its last output, whose carry has never passed the end of a training window.
+        sequences, unless one of its layers keeps none; "window" with ``width`` and for all other models, such as an
+        LSTM with only its last output, whose carry has never passed the end of a training window. Layers without a
+        carry that mix steps, such as `Conv`, raise an error if that shows within 64 characters.
       width: window width; only the last ``width`` characters of a prompt are used. Default with windows: the whole
         prompt. Set it to the length of the training windows. A shorter prompt is padded on the left, as a `Masked`.
       unknown: the symbol that replaces characters outside the vocabulary; by default they raise an error.

@@ -145,7 +145,7 @@ def generation_loop(
 
     Args:
       read: one step of all texts.
-      carry: from which to go on, after the first ``already_read`` symbols of each prompt; fewer than all.
+      carry: to continue from, after the first ``already_read`` symbols of each prompt; fewer than all.
       prompts: the texts. Lengths that are known while JAX traces make the loop a ``scan``.
       sampling: how to draw.
       length: number of symbols.

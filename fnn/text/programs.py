@@ -110,6 +110,9 @@ def _with_windows(
     return ids, unclear, jnp.zeros((), bool)
 
 
+_COMPARED = 64  # symbols; a layer that looks back further is not noticed
+
+
 def _with_carries(
     read: Callable[[PyTree, PyTree], tuple[PyTree, Array]],
     state: PyTree,
@@ -121,7 +124,7 @@ def _with_carries(
     """`generate_ids` where the model reads each symbol once."""
     # The first symbols of the first text, read at once and in two pieces, show whether all other layers treat each
     # step alone; else a carry changes the outputs.
-    seen = array_spec((1, min(8, options.length + 1)), jnp.int32)
+    seen = array_spec((1, min(_COMPARED, options.length + 1)), jnp.int32)
     ending, _ = ending_of(lambda ids: read(state, ids)[1], seen)
     sampling = Sampling(temperature, options.top_k, are_logits(WHERE, ending, options.from_logits))
     carry = empty(shape_of(prompts.ids[:, : max(options.read_at_once, 1)]), options.steps)

@@ -18,7 +18,7 @@ from .._core.trees import zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
+from .batch import Batch, as_batch, batch_at, own_copy, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, together_on
@@ -224,7 +224,7 @@ def train_epoch(
         task, ts = placed("train_epoch", task, ts, mesh, shard)
         if mesh is not None:
             with agreeing("train_epoch", DATA_HINTS) as facts:
-                data = as_batch(data)
+                data = own_copy(as_batch(data))
                 flags = {"shuffle": shuffle, "drop_remainder": drop_remainder}
                 facts |= facts_of_call(task, {"data": data} | key_of_order(order_key), batch_size=batch_size, **flags)
             data = data_on_devices(task, data, in_any_order=True)

@@ -85,7 +85,8 @@ def _lies_at(ts: TrainState, places: TrainState) -> bool:
 
 def _check_placement(where: str, task: Task, ts: TrainState) -> None:
     """Refuse what differs between processes, before the devices exchange parts of the state."""
-    with agreeing(where, {"state": "Every process makes the same call, with fnn.init from the same key."}) as facts:
+    hints = {"state": "Every process makes the same call, with fnn.init from the same key."}
+    with agreeing(where, hints) as facts:
         facts |= facts_of_call(task, {}, task=without_addresses(repr(task)))
         if not spans(ts):
             facts["state"] = f"one with the fingerprint {fingerprint(ts)}"

@@ -16,7 +16,7 @@ from .._core.random import fold_in
 from .._core.trees import zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
-from .batch import Batch, InBatches, as_batch, size_of
+from .batch import Batch, InBatches, as_batch, own_copy, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch, key_of_order
@@ -114,7 +114,7 @@ def run(
             facts |= facts_of_call(task, given | order, sizes=sizes, callbacks=chosen)
         if validation_data is not None:
             validation_data = read_in_order(task, validation_data, int(eval_batch_size))
-        data = data_on_devices(task, data, in_any_order=True)
+        data = data_on_devices(task, data if mesh is None else own_copy(data), in_any_order=True)
         ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake
