@@ -149,7 +149,7 @@ def fit(
     >>> len(history["loss"]), round(fnn.evaluate(task, ts, (x, 3 * x + 1))["loss"], 3)
     (50, 0.0)
     """
-    given = locals()  # the arguments above, by name
+    given = locals()  # on the first line, where these are the arguments alone; `Options` takes its fields from them
     with together_on(mesh, "fit"), watching("fit", _advice(checkpoint)):
         check_call("fit", task, ts, data, extra)
         options = Options.checked(given)

@@ -55,7 +55,7 @@ class Piece(NamedTuple):
     """
 
     data: Batch | InBatches
-    order: Array | None  # row numbers in training order
+    order: Array | None  # row numbers in training order; None on a mesh, where each device holds its rows of a batch
     whole: int
     batch_size: int
     rest: int = 0  # a batch of another shape is compiled alone; 0 without one

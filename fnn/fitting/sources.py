@@ -121,29 +121,30 @@ class Source(abc.ABC):
 
         A state that is sent replaces the current one.
         """
+        # `made` counts the steps of the run, `done` those of the epoch; `number` is that of a batch in its piece.
         ts, made, within, totals = position.ts, position.made, position.within_epoch, None
         skipped = done = 0 if within is None else within.done
         # The row order follows from the step at which the epoch began.
         begin = ts if within is None else ts._replace(step=jnp.asarray(within.first_step, ts.step.dtype))
         for piece in self.pieces(begin, skipped, made):
-            if totals is None:
+            if totals is None:  # which depend on the shapes of a row, known from a piece
                 totals = self._totals(ts, piece, within)
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
-            first = piece.batches_done
-            while first < piece.batches:
-                timed = pace if first < piece.whole else None
+            number = piece.batches_done
+            while number < piece.batches:
+                timed = pace if number < piece.whole else None
                 wanted = piece.whole if timed is None else decided(timed.steps(period))
-                # A smaller last batch has a call to itself.
-                count = max(1, min(wanted, piece.whole - first, self.hooks.until_stop(made) or piece.whole))
+                # No whole batches are left before a smaller last one, which has a call to itself.
+                count = max(1, min(wanted, piece.whole - number, self.hooks.until_stop(made) or piece.whole))
                 started = time.perf_counter()
-                call = Call(piece, first, batches=count, epoch=position.epoch, begins_epoch=done == skipped)
+                call = Call(piece, number, batches=count, epoch=position.epoch, begins_epoch=done == skipped)
                 ts, totals, logs = self._call(ts, totals, call)
                 if timed is not None:
                     block_until_ready(logs)
                     if count == wanted:  # the end of an epoch may be too short to measure
                         timed.note(count, time.perf_counter() - started)
-                first, done, made = first + count, done + count, made + count
-                stream = piece.stream if first == piece.batches else None
+                number, done, made = number + count, done + count, made + count
+                stream = piece.stream if number == piece.batches else None
                 ts = (yield EpochUpdate(ts, totals, logs, done=done, made=made, stream=stream)) or ts
 
     def _totals(self, ts: TrainState, piece: Piece, within: EpochPosition | None) -> Totals:

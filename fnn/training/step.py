@@ -38,7 +38,10 @@ from .totals import Logs, Totals, measure, penalties_of, results
 
 
 def gradients(task: Task, ts: TrainState, batch: Batch, valid: Array | None = None) -> tuple[PyTree, PyTree, Totals]:
-    """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows."""
+    """Gradients of the batch loss, the new layer state and the totals; ``valid`` (batch,) is False for padding rows.
+
+    `divided`, `at_work`, `gathered` and `at_home` place arrays on a mesh (see placed.py); without one they do nothing.
+    """
     batch = neutralize_zero_weights(task.model, divided(task, batch))
     key = fold_in(ts.key, ts.step)
     scale = loss_scale_of(ts.opt_state)
