@@ -18,7 +18,8 @@ from .types import AnyArray, Array, DType, Key, Scalar, Shape
 
 # Threefry (Salmon et al. 2011) is written out here for two reasons. JAX's own takes three to six times as long to
 # compile, and on a CPU to run, since it loops over the rounds there; and a key whose words are on the host needs no
-# compiled program at all. Keys and numbers are those of `jax.random`, bit for bit. Keys of other kinds go to JAX.
+# compiled program at all. Keys and numbers are those of `jax.random`, bit for bit. Keys of other kinds go to JAX, as do
+# keys of keys in a program: written out one inside the other, they take XLA minutes to compile.
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _Words = TypeVar("_Words", Array, NDArray[np.uint32])
 
@@ -57,35 +58,24 @@ def _key_of(words: AnyArray, like: Key) -> Key:
 def fold_in(key: Key, data: Array | int) -> Key:
     """`jax.random.fold_in`: a key that depends on a key and a number."""
     words = _words(key)
-    if words is None:
+    if words is None or not (_on_host(words) and _on_host(data)):
         return jax.random.fold_in(key, data)
-    if _on_host(words) and _on_host(data):
-        number = np.array(data, np.uint32) if isinstance(data, int) else np.asarray(data).astype(np.uint32)
-        block = _threefry(np.asarray(words), number[None])
-        return _key_of(np.concatenate(block), key)
-    return _folded(key, data.astype(jnp.uint32) if isinstance(data, jax.Array) else jnp.uint32(data))
-
-
-@jit(inline=True)
-def _folded(key: Key, data: Array) -> Key:
-    return _key_of(jnp.stack(_threefry(jax.random.key_data(key), data)), key)
+    number = np.array(data, np.uint32) if isinstance(data, int) else np.asarray(data).astype(np.uint32)
+    return _key_of(np.concatenate(_threefry(np.asarray(words), number[None])), key)
 
 
 def children(key: Key, count: int) -> Key:
     """``fold_in(key, i)`` for all i below ``count``, as one vectorized hash."""
-    words = _words(key)
-    if words is None:
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
-    return _key_of(jnp.stack(_threefry(words, jax.lax.iota(jnp.uint32, count)), axis=-1), key)
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(count, dtype=jnp.uint32))
 
 
 def child_keys(key: Key, count: int) -> tuple[Key, ...]:
     """The keys of `children`, one by one."""
     words = _words(key)
-    if words is not None and _on_host(words):
-        blocks = _threefry(np.asarray(words), np.arange(count, dtype=np.uint32))
-        return tuple(_key_of(block, key) for block in np.stack(blocks, axis=-1))
-    return _child_keys(key, count)
+    if words is None or not _on_host(words):
+        return _child_keys(key, count)
+    blocks = _threefry(np.asarray(words), np.arange(count, dtype=np.uint32))
+    return tuple(_key_of(block, key) for block in np.stack(blocks, axis=-1))
 
 
 # Op by op, this would be some four programs: the hash, its counters, and a slice and a reshape for a key.
