@@ -124,10 +124,10 @@ def _with_carries(
     """`generate_ids` where the model reads each symbol once."""
     # The first symbols of the first text, read at once and in two pieces, show whether all other layers treat each
     # step alone; else a carry changes the outputs.
-    seen = array_spec((1, min(_COMPARED, options.length + 1)), jnp.int32)
+    carry = empty(shape_of(prompts.ids[:, : max(options.read_at_once, 1)]), options.steps)
+    seen = array_spec((1, min(_COMPARED, max(options.length, 2))), jnp.int32)
     ending, _ = ending_of(lambda ids: read(state, ids)[1], seen)
     sampling = Sampling(temperature, options.top_k, are_logits(WHERE, ending, options.from_logits))
-    carry = empty(shape_of(prompts.ids[:, : max(options.read_at_once, 1)]), options.steps)
     if options.read_at_once:
         carry, _ = read(carry, prompts.ids[:, : options.read_at_once])
     lengths = {"length": options.length, "already_read": options.read_at_once}
