@@ -134,7 +134,7 @@ def bits(key: Key, count: int) -> Array:
 
 
 def _blocks(count: int) -> int:
-    """The number of blocks for so many numbers, in whole runs."""
+    """The number of blocks that `count` numbers take, rounded up to whole runs."""
     return -(-count // (2 * _RUN)) * _RUN
 
 

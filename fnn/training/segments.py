@@ -76,7 +76,7 @@ def fold_batches(
 
 
 def _divided(data: T, batch_size: int, own_shape: bool) -> tuple[int, Callable[[Array], tuple[T, Array]], T | None]:
-    """How `fold_batches` reads data: the number of batches of one shape, batch ``i``, and a last one of its own."""
+    """How `fold_batches` reads data: the number of batches of one shape, batch ``i``, and a smaller last one."""
     if isinstance(data, InBatches):
         return rows_of(data.full), lambda i: _all_valid(batch_at(data.full, i)), data.last
     size = rows_of(data)

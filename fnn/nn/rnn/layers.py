@@ -86,7 +86,7 @@ def _first_state(sequence: Callable[..., tuple[Array, Any]], params: Params, x: 
 
 
 def _start(kind: str, cached: Recurrence, params: Params) -> Any:
-    """The carry from which the next piece goes on, in the dtype of the parameters."""
+    """The carry from which the next piece continues, in the dtype of the parameters."""
     check_called_once(kind)
     # A task may compute in half precision what its state holds in float32.
     dtype = leaf(kind, params, "recurrent_kernel").dtype
