@@ -13,6 +13,7 @@ import numpy as np
 from .._core.dtypes import at_least_float32
 from .._core.errors import counted, describe, fail, hinted, located
 from .._core.jaxprs import Ending
+from .._core.random import children
 from .._core.trees import shape_of
 from .._core.typed import array_spec, jit
 from .._core.types import Array, ArrayLike, ArraySpec, PyTree
@@ -68,7 +69,7 @@ def generate_ids(
             fail(WHERE, expected=f"logits of the vocabulary's {options.symbols} symbols", got=describe(scores))
         return state, scores
 
-    keys = key[None] if options.alone else jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(ids)))
+    keys = key[None] if options.alone else children(key, len(ids))
     prompts = Prompts(ids, counts, keys)
     if options.memory == "window":
         return _with_windows(partial(read, state), prompts, temperature, options)
