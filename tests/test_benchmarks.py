@@ -384,3 +384,11 @@ def test_predictions_are_measured_and_stored(tmp_path):
     assert "Parts of a call of fnn" in done.stdout
     assert json.loads((tmp_path / "seen.json").read_text())["runs"]["fnn"][0]["predictor, 1"] > 0
     assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
+
+
+def test_a_slow_loader_is_judged_with_batches_read_ahead():
+    import data
+
+    assert data.verdict(data.AHEAD, 1.1) == "1.1: reached"
+    assert data.verdict(data.AHEAD, 1.11) == "1.1: falls short"
+    assert data.verdict("slow loader", 9.0).startswith("none")

@@ -36,6 +36,7 @@ from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
+from .ahead import pausing_readers
 from .batches import input_batches, is_batches, with_hint
 from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
@@ -187,7 +188,7 @@ def evaluate(
     Warns (`RuntimeWarning`) when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
     examples count as wrong in metrics of classes.
     """
-    with together_on(mesh, "evaluate"), watching("evaluate"):
+    with together_on(mesh, "evaluate"), watching("evaluate"), pausing_readers():
         check_call("evaluate", task, ts, data, extra)
         check_rows("evaluate", batch_size)
         task, ts = placed("evaluate", task, ts, mesh, shard)
@@ -288,7 +289,8 @@ class Inference:
         """`outputs` of an input of any kind, after all checks."""
         refuse_traced("predict", None, given)
         if is_batches(given):
-            return _joined(self._of_batches(given))
+            with pausing_readers():
+                return _joined(self._of_batches(given))
         x = as_arrays(given, defer_checks=True)
         if inputs.is_mapped(x):
             rows = inputs.rows_per_chunk(x, CHUNK_BYTES)
