@@ -101,7 +101,9 @@ def main() -> None:
     for units in (64, 2048):
         times = slow(units, count, repeats)
         slower = max(("loader", "training"), key=times.__getitem__)
-        found += [(name, f"{slower} alone, {units} units", times[name], times[slower]) for name in ("slow loader", AHEAD)]
+        found += [
+            (name, f"{slower} alone, {units} units", times[name], times[slower]) for name in ("slow loader", AHEAD)
+        ]
     lines = []
     for name, other, seconds, reference in found:
         ratio = seconds / reference

@@ -16,7 +16,7 @@ from ..training.state import TrainState
 from ..training.task import Task
 from .ahead import pausing_readers
 from .callbacks import Callback, Path
-from .evaluate import check_call
+from .calls import check_call
 from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import FitLoop
