@@ -1,6 +1,7 @@
 """Batches that a thread reads ahead: order, copies, errors, positions, and that no thread is left."""
 
 import itertools
+import os
 import signal
 import threading
 import traceback
@@ -308,6 +309,24 @@ def test_settings_of_the_context_hold_in_the_thread():
 
     with np.errstate(divide="ignore"):
         assert list(fnn.data.Stream(make, ahead=1)) == [np.inf]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_loader_may_fork_workers():
+    def make(epoch):
+        for number in range(3):
+            reading, writing = os.pipe()
+            child = os.fork()
+            if child == 0:
+                os.write(writing, bytes([number]))
+                os._exit(0)
+            yield os.read(reading, 1)[0]
+            os.waitpid(child, 0)
+            os.close(reading)
+            os.close(writing)
+
+    assert list(fnn.data.Stream(make, ahead=1)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("ahead", [-1, 1.5, None, "2"])
