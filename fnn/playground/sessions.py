@@ -1,0 +1,182 @@
+"""Visitors at once: each with a queue of messages, one thread of work at a time, and bounds on everything."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from .._core.errors import InputError
+from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
+from .messages import Json, Visitor, read
+from .settings import LIMITS, Refused, Settings, to_json
+
+T = TypeVar("T")
+VISITORS = 32
+"""Open connections at most."""
+WAITING = 32
+"""Messages of one visitor that wait at most."""
+MESSAGE_BYTES = 2**21
+FRAMES = 2
+"""Frames on the way to a page that it has not acknowledged."""
+SECONDS = 0.05
+"""After this time a job makes room for other visitors."""
+IDLE_SECONDS = 3600.0
+
+
+class Socket(Protocol):
+    """A connection to a page."""
+
+    async def send_text(self, data: str) -> None:
+        """Send text."""
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Send bytes."""
+
+    async def receive_text(self) -> str:
+        """The next text."""
+
+
+class Sessions:
+    """All visitors of a server, and the threads that work for them."""
+
+    def __init__(self) -> None:
+        self.pool = concurrent.futures.ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), "fnn-playground")
+        self.open: set[Session] = set()
+
+    async def serve(self, socket: Socket) -> None:
+        """Serve one connection until it closes."""
+        if len(self.open) >= VISITORS:
+            error = Refused("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
+            await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
+            return
+        session = Session(socket, self.pool)
+        self.open.add(session)
+        try:
+            await session.serve()
+        finally:
+            self.open.discard(session)
+
+    def close(self) -> None:
+        """End the threads."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+def deadline() -> Callable[[], bool]:
+    """A function that says whether a job has worked long enough."""
+    end = time.monotonic() + SECONDS
+    return lambda: time.monotonic() >= end
+
+
+class Session:
+    """One visitor's connection."""
+
+    def __init__(self, socket: Socket, pool: concurrent.futures.Executor) -> None:
+        self.socket, self.pool = socket, pool
+        self.visitor = Visitor()
+        self.waiting: asyncio.Queue[Json] = asyncio.Queue(WAITING)
+        self.acknowledged = 0
+        self.stirred = asyncio.Event()  # a message or an acknowledgement came
+
+    async def serve(self) -> None:
+        """Read messages and work on them until the connection closes."""
+        await self.socket.send_text(json.dumps(hello()))
+        worker = asyncio.create_task(self._work())
+        reader = asyncio.create_task(self._read())
+        try:
+            done, _ = await asyncio.wait({worker, reader}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            worker.cancel()
+            reader.cancel()
+            await asyncio.gather(worker, reader, return_exceptions=True)
+
+    async def _read(self) -> None:
+        """Put messages into the queue; what needs no work is done at once."""
+        while True:
+            text = await asyncio.wait_for(self.socket.receive_text(), IDLE_SECONDS)
+            try:
+                message = read(text)
+                if message.get("do") == "ack":
+                    self._acknowledge(message)
+                else:
+                    self.waiting.put_nowait(message)
+            except asyncio.QueueFull:
+                error = Refused("", "too many messages at once.", "demasiados mensajes a la vez.")
+                await self._answer(message, {"error": error.to_json()})
+            except Refused as error:
+                await self._answer({}, {"error": error.to_json()})
+            self.stirred.set()
+
+    def _acknowledge(self, message: Json) -> None:
+        number = message.get("frame")
+        if isinstance(number, int) and not isinstance(number, bool):
+            self.acknowledged = max(self.acknowledged, min(number, self.visitor.frames))
+
+    async def _work(self) -> None:
+        """Answer messages, and train between them."""
+        while True:
+            self.stirred.clear()
+            if not self.waiting.empty():
+                await self._serve_message(self.waiting.get_nowait())
+            elif self.visitor.playing and self.visitor.frames - self.acknowledged < FRAMES:
+                await self._run(lambda: self.visitor.train(deadline()))
+                await self._send_frame()
+            else:
+                await self.stirred.wait()
+
+    async def _serve_message(self, message: Json) -> None:
+        try:
+            result = await self._run(lambda: self.visitor.answer(message, deadline()))
+            while result.get("done") is False or (message.get("do") == "step" and self._left(message, result)):
+                result |= await self._run(lambda: self.visitor.answer(message, deadline()))
+        except Refused as error:
+            await self._answer(message, {"error": error.to_json()})
+            return
+        except InputError as error:
+            refused = Refused("", str(error), str(error))
+            await self._answer(message, {"error": refused.to_json()})
+            return
+        await self._answer(message, {"ok": True, **result})
+        if self.visitor.journey is not None and message.get("do") not in ("play", "pause", "code"):
+            await self._send_frame()
+
+    @staticmethod
+    def _left(message: Json, result: Json) -> bool:
+        """Whether epochs of a step are left, which the message then asks for."""
+        left = int(message.get("epochs", 1)) - int(result["done"])  # type: ignore[call-overload]
+        message["epochs"] = left
+        return bool(left)
+
+    async def _send_frame(self) -> None:
+        await self.socket.send_bytes(await self._run(self.visitor.frame))
+
+    async def _answer(self, message: Json, answer: Json) -> None:
+        await self.socket.send_text(json.dumps({"id": message.get("id")} | answer, allow_nan=False))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+
+def hello() -> Json:
+    """The first message: what there is to choose from, and the limits."""
+    return {
+        "type": "hello",
+        "limits": {name: list(limit) for name, limit in LIMITS.items()},
+        "settings": to_json(Settings()),
+        "optimizers": {
+            name: {"hyper": one.hyper, "ranges": {key: list(span) for key, span in one.ranges.items()}}
+            for name, one in OPTIMIZERS.items()
+        },
+        "activations": list(ACTIVATIONS),
+        "initializers": list(INITIALIZERS),
+        "penalties": list(PENALTIES),
+        "features": list(FEATURES),
+        "data": list(DATA),
+        "lessons": [],
+    }
