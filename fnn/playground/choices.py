@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
-
 from ..optimizers import rules
 from ..optimizers.base import Optimizer
 
@@ -16,7 +14,7 @@ REGRESSION = ("plane", "multi_gaussian")
 DATA = (*CLASSIFICATION, *REGRESSION, "points", "csv", "digits")
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin(x1)", "sin(x2)")
 ACTIVATIONS = (
-    "tanh", "relu", "sigmoid", "linear", "leaky_relu", "elu", "gelu", "softplus", "softsign", "swish", "mish", "sinc",
+    "tanh", "relu", "sigmoid", "linear", "leaky_relu", "elu", "gelu", "softplus", "softsign", "swish", "mish",
 )  # fmt: skip
 INITIALIZERS = (
     "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal", "orthogonal",
@@ -48,21 +46,21 @@ class Chosen(NamedTuple):
         return {name: _RANGES[name] for name in self.hyper}
 
     def optimizer(self) -> Optimizer:
-        """The optimizer with its defaults; a number of 0 is an array, so that it can be changed while it trains."""
-        hyper = {name: value if value else jnp.zeros(()) for name, value in self.hyper.items()}
-        return self.make(**self.options, **hyper)
+        """The optimizer with its defaults."""
+        return self.make(**self.options, **self.hyper)
 
 
 _BETAS = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 OPTIMIZERS = {
-    "sgd": Chosen(rules.sgd, {}, {"learning_rate": 0.03, "momentum": 0.0}),
+    "sgd": Chosen(rules.sgd, {}, {"learning_rate": 0.03}),
+    "momentum": Chosen(rules.sgd, {}, {"learning_rate": 0.03, "momentum": 0.9}),
     "nesterov": Chosen(rules.sgd, {"nesterov": True}, {"learning_rate": 0.03, "momentum": 0.9}),
     "adagrad": Chosen(rules.adagrad, {}, {"learning_rate": 0.1, "epsilon": 1e-7}),
-    "rmsprop": Chosen(rules.rmsprop, {}, {"learning_rate": 0.01, "rho": 0.9, "momentum": 0.0, "epsilon": 1e-7}),
+    "rmsprop": Chosen(rules.rmsprop, {}, {"learning_rate": 0.01, "rho": 0.9, "epsilon": 1e-7}),
     "adadelta": Chosen(rules.adadelta, {}, {"learning_rate": 1.0, "rho": 0.95, "epsilon": 1e-7}),
     "adam": Chosen(rules.adam, {}, {"learning_rate": 0.01, **_BETAS}),
     "adamw": Chosen(rules.adamw, {}, {"learning_rate": 0.01, "weight_decay": 0.004, **_BETAS}),
     "adamax": Chosen(rules.adamax, {}, {"learning_rate": 0.01, **_BETAS}),
     "nadam": Chosen(rules.nadam, {}, {"learning_rate": 0.01, **_BETAS}),
 }
-"""The nine optimizers by name."""
+"""The optimizers by name; momentum and Nesterov's are those of `fnn.sgd`."""

@@ -16,7 +16,7 @@ import numpy as np
 from .. import data as sets
 from .._core.errors import InputError
 from .choices import CLASSIFICATION, REGRESSION
-from .settings import LIMITS, Data, Refused, Settings
+from .settings import LIMITS, Data, Refusal, Settings
 
 PLANE = 6.0
 """The plane of the toy data is the square [-6, 6]^2."""
@@ -61,7 +61,7 @@ def prepare(settings: Settings) -> Prepared:
     """The data of these settings.
 
     Raises:
-      Refused: for a CSV file that cannot be read as a table, and data sets that are not installed.
+      Refusal: for a CSV file that cannot be read as a table, and data sets that are not installed.
     """
     match settings.data.name:
         case "csv":
@@ -134,7 +134,7 @@ def _prepare_digits(settings: Settings) -> Prepared:
         x, y, _, classes = sets.digits()
     except ImportError:
         text = 'install scikit-learn: pip install "scikit-learn>=1.6"'
-        raise Refused(
+        raise Refusal(
             "data.name", f"digits need scikit-learn; {text}.", f"digits necesita scikit-learn; {text}."
         ) from None
     x, y = np.asarray(x).reshape(len(x), -1)[: settings.data.size], np.asarray(y)[: settings.data.size]
@@ -167,8 +167,8 @@ class Table(NamedTuple):
         return out.getvalue()
 
 
-def _refuse_table(english: str, spanish: str) -> Refused:
-    return Refused("data.text", english, spanish)
+def _refuse_table(english: str, spanish: str) -> Refusal:
+    return Refusal("data.text", english, spanish)
 
 
 @functools.lru_cache(maxsize=8)
@@ -176,7 +176,7 @@ def read_table(text: str) -> Table:
     """Read a CSV file with or without a header, separated by commas, semicolons or tabs.
 
     Raises:
-      Refused: for a text that is not such a table, or one over the limits.
+      Refusal: for a text that is not such a table, or one over the limits.
     """
     first = text.lstrip("\ufeff").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)

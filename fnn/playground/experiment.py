@@ -31,7 +31,7 @@ from ..training.state import TrainState, init
 from ..training.task import Task
 from .choices import OPTIMIZERS
 from .data import Prepared, grid, prepare
-from .settings import Layer, Penalty, Refused, Settings
+from .settings import Layer, Penalty, Refusal, Settings
 
 LOSSES = {
     "binary": "binary_crossentropy",
@@ -94,7 +94,7 @@ def build(settings: Settings) -> Experiment:
     """The experiment of these settings.
 
     Raises:
-      Refused: for data that cannot be read.
+      Refusal: for data that cannot be read.
     """
     prepared = prepare(settings)
     task = make_task(settings.layers, settings.initializer, settings.optimizer, prepared.problem, prepared.outputs)
@@ -197,7 +197,7 @@ def check_weight(experiment: Experiment, ts: TrainState, layer: str, leaf: str, 
     if layer not in ts.params or leaf not in ts.params[layer]:
         known = ", ".join(f"{name}/{one}" for name, leaves in ts.params.items() for one in leaves)
         where = "layer" if layer not in ts.params else "leaf"
-        raise Refused(where, f"expected one of {known}.", f"se esperaba uno de {known}.")
+        raise Refusal(where, f"expected one of {known}.", f"se esperaba uno de {known}.")
     shape = ts.params[layer][leaf].shape
     if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
-        raise Refused("index", f"expected an index into {shape}.", f"se esperaba un índice de {shape}.")
+        raise Refusal("index", f"expected an index into {shape}.", f"se esperaba un índice de {shape}.")

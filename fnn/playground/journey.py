@@ -9,7 +9,7 @@ import jax
 
 from ..fitting.evaluate import evaluate
 from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, start
-from .settings import Penalty, Refused
+from .settings import Penalty, Refusal
 
 STORED_BYTES = 8 * 2**20
 """Memory for the states that one visitor keeps; beyond it every other one is dropped."""
@@ -73,7 +73,7 @@ class Journey:
         """Change something now.
 
         Raises:
-          Refused: for a weight that the network does not have.
+          Refusal: for a weight that the network does not have.
         """
         if isinstance(change, Weight):
             check_weight(self.experiment, self.now.ts, change.layer, change.leaf, change.index)
@@ -87,11 +87,11 @@ class Journey:
         """Return to the state after an epoch, bit for bit; False if ``stop`` came before it, to be called again.
 
         Raises:
-          Refused: for an epoch that was not reached.
+          Refusal: for an epoch that was not reached.
         """
         if not 0 <= epoch <= self.reached:
             spanish = f"se esperaba una época de 0 a {self.reached}, llegó {epoch}."
-            raise Refused("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
+            raise Refusal("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
         moment = self._states[max(kept for kept in self._states if kept <= epoch)]
         while True:
             for event in self.events:

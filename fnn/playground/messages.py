@@ -10,8 +10,9 @@ from typing import cast
 from .choices import PENALTIES
 from .experiment import Weight, batch_size, build
 from .journey import Journey
+from .script import code
 from .settings import (
-    Refused,
+    Refusal,
     Settings,
     choice,
     counted,
@@ -58,7 +59,7 @@ class Visitor:
         """Do what a message asks for, and return the answer.
 
         Raises:
-          Refused: for a message that cannot be served; nothing has changed then.
+          Refusal: for a message that cannot be served; nothing has changed then.
         """
         do = choice("do", message.get("do"), list(_ACTIONS))
         action, fields = _ACTIONS[do]
@@ -80,7 +81,7 @@ class Visitor:
 
     def _journey(self) -> Journey:
         if self.journey is None:
-            raise Refused("do", "send settings first.", "primero hay que enviar los ajustes.")
+            raise Refusal("do", "send settings first.", "primero hay que enviar los ajustes.")
         return self.journey
 
     def set(self, message: Json, stop: Stop) -> Json:
@@ -194,6 +195,10 @@ class Visitor:
         self._fresh = self._fresh or ("points" in self.view.show and "points" not in old.show)
         return {}
 
+    def code(self, message: Json, stop: Stop) -> Json:
+        """The scripts of the experiment up to now."""
+        return {**code(self._journey())._asdict()}
+
 
 def order_of(name: str) -> tuple[int, str]:
     """The place of a layer by the number in its name."""
@@ -212,6 +217,7 @@ _ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Stop], Json], tuple[str, ...]
     "hyper": (Visitor.hyper, ("values",)),
     "penalty": (Visitor.penalty, ("kind", "rate")),
     "weight": (Visitor.weight, ("layer", "leaf", "index", "value")),
+    "code": (Visitor.code, ()),
     "view": (Visitor.show, ("resolution", "unit_resolution", "discretize", "show")),
 }
 """For each message what it does, and its fields."""
@@ -221,12 +227,12 @@ def read(text: str) -> Json:
     """A message from its text.
 
     Raises:
-      Refused: for text that is not a JSON object.
+      Refusal: for text that is not a JSON object.
     """
     try:
         message = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refused("", "expected a JSON object.", "se esperaba un objeto JSON.") from None
+        raise Refusal("", "expected a JSON object.", "se esperaba un objeto JSON.") from None
     if not isinstance(message, dict):
         raise refuse("", "a JSON object", "un objeto JSON", message)
     return message

@@ -50,7 +50,7 @@ def application(token: str) -> Starlette:
         yield
         sessions.close()
 
-    routes = [WebSocketRoute("/ws", visit), Mount("/", Files(directory=STATIC, html=True))]
+    routes = [WebSocketRoute("/ws", visit), Mount("/", Files(directory=STATIC, html=True, check_dir=False))]
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.sessions = sessions
     return app

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 from .._core.errors import InputError
 from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
 from .messages import Json, Visitor, read
-from .settings import LIMITS, Refused, Settings, to_json
+from .settings import LIMITS, Refusal, Settings, to_json
 
 T = TypeVar("T")
 VISITORS = 32
@@ -51,7 +51,7 @@ class Sessions:
     async def serve(self, socket: Socket) -> None:
         """Serve one connection until it closes."""
         if len(self.open) >= VISITORS:
-            error = Refused("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
+            error = Refusal("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
             await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
             return
         session = Session(socket, self.pool)
@@ -107,9 +107,9 @@ class Session:
                 else:
                     self.waiting.put_nowait(message)
             except asyncio.QueueFull:
-                error = Refused("", "too many messages at once.", "demasiados mensajes a la vez.")
+                error = Refusal("", "too many messages at once.", "demasiados mensajes a la vez.")
                 await self._answer(message, {"error": error.to_json()})
-            except Refused as error:
+            except Refusal as error:
                 await self._answer({}, {"error": error.to_json()})
             self.stirred.set()
 
@@ -135,11 +135,11 @@ class Session:
             result = await self._run(lambda: self.visitor.answer(message, deadline()))
             while result.get("done") is False or (message.get("do") == "step" and self._left(message, result)):
                 result |= await self._run(lambda: self.visitor.answer(message, deadline()))
-        except Refused as error:
+        except Refusal as error:
             await self._answer(message, {"error": error.to_json()})
             return
         except InputError as error:
-            refused = Refused("", str(error), str(error))
+            refused = Refusal("", str(error), str(error))
             await self._answer(message, {"error": refused.to_json()})
             return
         await self._answer(message, {"ok": True, **result})

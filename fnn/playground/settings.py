@@ -36,7 +36,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 """The least and the largest value of each number, and length of each list; sent to the page."""
 
 
-class Refused(ValueError):
+class Refusal(ValueError):
     """A request that is refused, with the place and the reason in English and in Spanish."""
 
     def __init__(self, where: str, english: str, spanish: str) -> None:
@@ -89,7 +89,7 @@ class Settings:
     layers: tuple[Layer, ...] = (Layer(4), Layer(2))
     initializer: str = "glorot_uniform"
     optimizer: str = "sgd"
-    hyper: tuple[tuple[str, float], ...] = (("learning_rate", 0.03), ("momentum", 0.0))
+    hyper: tuple[tuple[str, float], ...] = (("learning_rate", 0.03),)
     penalty: Penalty = Penalty()
     batch_size: int = 10
     seed: int = 0
@@ -102,9 +102,9 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def refuse(where: str, english: str, spanish: str, value: object) -> Refused:
+def refuse(where: str, english: str, spanish: str, value: object) -> Refusal:
     """A refusal that says what was expected and what came."""
-    return Refused(where, f"expected {english}, got {shown(value)}.", f"se esperaba {spanish}, llegó {shown(value)}.")
+    return Refusal(where, f"expected {english}, got {shown(value)}.", f"se esperaba {spanish}, llegó {shown(value)}.")
 
 
 def mapping(where: str, value: object, known: Sequence[str]) -> Mapping[str, object]:
@@ -191,7 +191,7 @@ def parse(value: object) -> Settings:
     """Settings from JSON; what is not given has its default.
 
     Raises:
-      Refused: for anything else than the documented keys and values, with its place.
+      Refusal: for anything else than the documented keys and values, with its place.
     """
     default = Settings()
     fields = [field.name for field in dataclasses.fields(Settings) if field.name != "hyper"]
