@@ -16,7 +16,7 @@ import numpy as np
 from .. import data as sets
 from .._core.errors import InputError
 from .choices import CLASSIFICATION, REGRESSION
-from .settings import LIMITS, Data, Refusal, Settings
+from .settings import LIMITS, Data, RefusalError, Settings
 
 PLANE = 6.0
 """The plane of the toy data is the square [-6, 6]^2."""
@@ -61,7 +61,7 @@ def prepare(settings: Settings) -> Prepared:
     """The data of these settings.
 
     Raises:
-      Refusal: for a CSV file that cannot be read as a table, and data sets that are not installed.
+      RefusalError: for a CSV file that cannot be read as a table, and data sets that are not installed.
     """
     match settings.data.name:
         case "csv":
@@ -134,7 +134,7 @@ def _prepare_digits(settings: Settings) -> Prepared:
         x, y, _, classes = sets.digits()
     except ImportError:
         text = 'install scikit-learn: pip install "scikit-learn>=1.6"'
-        raise Refusal(
+        raise RefusalError(
             "data.name", f"digits need scikit-learn; {text}.", f"digits necesita scikit-learn; {text}."
         ) from None
     x, y = np.asarray(x).reshape(len(x), -1)[: settings.data.size], np.asarray(y)[: settings.data.size]
@@ -167,8 +167,8 @@ class Table(NamedTuple):
         return out.getvalue()
 
 
-def _refuse_table(english: str, spanish: str) -> Refusal:
-    return Refusal("data.text", english, spanish)
+def _refuse_table(english: str, spanish: str) -> RefusalError:
+    return RefusalError("data.text", english, spanish)
 
 
 @functools.lru_cache(maxsize=8)
@@ -176,7 +176,7 @@ def read_table(text: str) -> Table:
     """Read a CSV file with or without a header, separated by commas, semicolons or tabs.
 
     Raises:
-      Refusal: for a text that is not such a table, or one over the limits.
+      RefusalError: for a text that is not such a table, or one over the limits.
     """
     first = text.lstrip("\ufeff").partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
@@ -237,7 +237,7 @@ def _prepare_table(settings: Settings) -> Prepared:
         x = sets.table_encode(code, columns)
         if y.dtype.kind == "f" and not np.isfinite(y).all():
             raise InputError(f"column {table.target!r}: expected finite numbers.")
-    except InputError as error:
+    except (InputError, UserWarning) as error:
         raise _refuse_table(str(error), f"no se puede leer la tabla: {error}") from None
     classes = classes_of(y)
     if len(classes) > LIMITS["units"][1]:
@@ -275,7 +275,7 @@ def classes_of(y: np.ndarray) -> tuple[str, ...]:
 
 
 def grid(prepared: Prepared, settings: Settings, resolution: int) -> np.ndarray:
-    """The network's inputs at the centres of the map's cells, rows from the largest x2 down, columns from the least x1."""
+    """The inputs at the centres of the map's cells, rows from the largest x2 down, columns from the least x1."""
     assert prepared.domain is not None
     left, right, low, high = prepared.domain
     place = (np.arange(resolution, dtype=np.float32) + np.float32(0.5)) / np.float32(resolution)

@@ -31,7 +31,7 @@ from ..training.state import TrainState, init
 from ..training.task import Task
 from .choices import OPTIMIZERS
 from .data import Prepared, grid, prepare
-from .settings import Layer, Penalty, Refusal, Settings
+from .settings import Layer, Penalty, RefusalError, Settings
 
 LOSSES = {
     "binary": "binary_crossentropy",
@@ -94,7 +94,7 @@ def build(settings: Settings) -> Experiment:
     """The experiment of these settings.
 
     Raises:
-      Refusal: for data that cannot be read.
+      RefusalError: for data that cannot be read.
     """
     prepared = prepare(settings)
     task = make_task(settings.layers, settings.initializer, settings.optimizer, prepared.problem, prepared.outputs)
@@ -135,7 +135,7 @@ def make_model(layers: tuple[Layer, ...], initializer: str, outputs: int) -> Net
 
 
 def shown_layers(layers: tuple[Layer, ...]) -> tuple[str, ...]:
-    """The names, in the network, of the layers whose outputs are the units of each hidden layer, and of the last one."""
+    """Names of the layers whose outputs are the units of each hidden layer, and of the last one."""
     parts = [*hidden_layers(layers, "zeros"), [Dense(1)]]
     names = iter(unique_names(tuple(itertools.chain(*parts))))
     own = [list(itertools.islice(names, len(part))) for part in parts]
@@ -143,11 +143,15 @@ def shown_layers(layers: tuple[Layer, ...]) -> tuple[str, ...]:
     return tuple(part[i] for part, i in zip(own, shown, strict=True))
 
 
+def init_key(seed: int) -> Array:
+    """The key from which a network starts; the other half of the seed's key draws the data."""
+    return jax.random.split(jax.random.key(seed))[1]
+
+
 def start(experiment: Experiment) -> Moment:
     """The experiment before its first epoch."""
     settings = experiment.settings
-    key = jax.random.split(jax.random.key(settings.seed))[1]
-    ts = init(experiment.task, key, experiment.train[0][:1])
+    ts = init(experiment.task, init_key(settings.seed), experiment.train[0][:1])
     return Moment(0, set_hyper(ts, **dict(settings.hyper)), settings.penalty)
 
 
@@ -174,8 +178,12 @@ def _penalized_epoch(
     task: Task, kind: str, rows: int, ts: TrainState, train: tuple[Array, Array], rate: Array
 ) -> TrainState:
     """An epoch with a penalty, compiled once for all rates."""
-    penalty = penalties.l1(rate) if kind == "l1" else penalties.l2(rate)
-    return train_epoch(task.replace(penalty=penalty), ts, train, batch_size=rows)[0]
+    return train_epoch(task.replace(penalty=penalty_of(kind, rate)), ts, train, batch_size=rows)[0]
+
+
+def penalty_of(kind: str, rate: Array) -> penalties.Penalty | None:
+    """The penalty of a kind, None for "none"."""
+    return {"none": None, "l1": penalties.l1(rate), "l2": penalties.l2(rate)}[kind]
 
 
 def apply(moment: Moment, event: Event) -> Moment:
@@ -197,7 +205,7 @@ def check_weight(experiment: Experiment, ts: TrainState, layer: str, leaf: str, 
     if layer not in ts.params or leaf not in ts.params[layer]:
         known = ", ".join(f"{name}/{one}" for name, leaves in ts.params.items() for one in leaves)
         where = "layer" if layer not in ts.params else "leaf"
-        raise Refusal(where, f"expected one of {known}.", f"se esperaba uno de {known}.")
+        raise RefusalError(where, f"expected one of {known}.", f"se esperaba uno de {known}.")
     shape = ts.params[layer][leaf].shape
     if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
-        raise Refusal("index", f"expected an index into {shape}.", f"se esperaba un índice de {shape}.")
+        raise RefusalError("index", f"expected an index into {shape}.", f"se esperaba un índice de {shape}.")

@@ -9,7 +9,7 @@ import jax
 
 from ..fitting.evaluate import evaluate
 from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, start
-from .settings import Penalty, Refusal
+from .settings import Penalty, RefusalError
 
 STORED_BYTES = 8 * 2**20
 """Memory for the states that one visitor keeps; beyond it every other one is dropped."""
@@ -73,7 +73,7 @@ class Journey:
         """Change something now.
 
         Raises:
-          Refusal: for a weight that the network does not have.
+          RefusalError: for a weight that the network does not have.
         """
         if isinstance(change, Weight):
             check_weight(self.experiment, self.now.ts, change.layer, change.leaf, change.index)
@@ -87,11 +87,11 @@ class Journey:
         """Return to the state after an epoch, bit for bit; False if ``stop`` came before it, to be called again.
 
         Raises:
-          Refusal: for an epoch that was not reached.
+          RefusalError: for an epoch that was not reached.
         """
         if not 0 <= epoch <= self.reached:
             spanish = f"se esperaba una época de 0 a {self.reached}, llegó {epoch}."
-            raise Refusal("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
+            raise RefusalError("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
         moment = self._states[max(kept for kept in self._states if kept <= epoch)]
         while True:
             for event in self.events:
@@ -105,6 +105,12 @@ class Journey:
             if stop() and moment.epoch < epoch:
                 self._states[moment.epoch] = moment
                 return False
+
+    def path(self, most: int) -> list[Moment]:
+        """The kept states up to now, and the current one: at most so many, evenly chosen."""
+        kept = [moment for epoch, moment in sorted(self._states.items()) if epoch < self.now.epoch]
+        step = -(-len(kept) // max(1, most - 1)) or 1
+        return [*kept[::step], self.now]
 
     def _forget_later(self) -> None:
         """Drop what was reached after the current epoch."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import cast
 
+import numpy as np
+
 from .choices import PENALTIES
-from .experiment import Weight, batch_size, build
+from .classic import PerceptronJourney, formula_facts
+from .data import Prepared, features
+from .experiment import Experiment, Weight, batch_size, build
 from .journey import Journey
-from .script import code
+from .lessons import LANGUAGES, LESSONS, lesson
+from .many import Trials
+from .script import code, perceptron_script
 from .settings import (
-    Refusal,
+    RefusalError,
     Settings,
     choice,
     counted,
@@ -21,16 +27,20 @@ from .settings import (
     limited,
     mapping,
     names,
+    number,
     parse,
     parse_hyper,
     parse_penalty,
     refuse,
     to_json,
 )
-from .views import SHOWN, View, frame
+from .surface import Plane
+from .views import SHOWN, Frame, Map, View, finite, frame, predict
 
 Json = dict[str, object]
 Stop = Callable[[], bool]
+Part = Json | Frame | None
+"""What a message gives, part by part: the answer or news in JSON, a frame, or None where it only makes room."""
 
 
 def never() -> bool:
@@ -47,7 +57,7 @@ class Visitor:
     """
 
     def __init__(self) -> None:
-        self.journey: Journey | None = None
+        self.journey: Journey | PerceptronJourney | None = None
         self.view = View()
         self.playing = False
         self.epochs_per_frame = 1
@@ -55,158 +65,264 @@ class Visitor:
         self._known = -1  # the last epoch whose losses the page has
         self._fresh = True
 
-    def answer(self, message: Json, stop: Stop = never) -> Json:
-        """Do what a message asks for, and return the answer.
+    def work(self, message: Json, stop: Callable[[], Stop] = lambda: never) -> Iterator[Part]:
+        """Do what a message asks for, part by part; the last JSON without a type is the answer.
+
+        ``stop`` gives for each part a function that says when it has to end.
 
         Raises:
-          Refusal: for a message that cannot be served; nothing has changed then.
+          RefusalError: for a message that cannot be served; nothing has changed then.
         """
         do = choice("do", message.get("do"), list(_ACTIONS))
         action, fields = _ACTIONS[do]
         mapping("", message, ["id", "do", *fields])
-        return action(self, message, stop)
+        yield from action(self, message, stop)
 
-    def frame(self) -> bytes:
+    def answer(self, message: Json) -> Json:
+        """Do all that a message asks for, and return the answer."""
+        parts = [part for part in self.work(message) if isinstance(part, dict) and "type" not in part]
+        return parts[-1]
+
+    def frame(self) -> Frame:
         """The frame of the current moment."""
-        journey = self._journey()
+        journey = self._any_journey()
         self.frames += 1
-        made = frame(journey, self.view, self.frames, self._known, fresh=self._fresh).encode()
+        if isinstance(journey, PerceptronJourney):
+            made = journey.frame(self.view, self.frames, fresh=self._fresh)
+        else:
+            made = frame(journey, self.view, self.frames, self._known, fresh=self._fresh)
         self._known, self._fresh = journey.now.epoch, False
         return made
 
     def train(self, stop: Stop = never) -> None:
         """Train for the epochs of one frame."""
-        self._journey().train(self.epochs_per_frame, stop)
-        self._journey().measure()
+        journey = self._any_journey()
+        journey.train(self.epochs_per_frame, stop)
+        if isinstance(journey, Journey):
+            journey.measure()
+        elif journey.finished:
+            self.playing = False
 
-    def _journey(self) -> Journey:
+    def _any_journey(self) -> Journey | PerceptronJourney:
         if self.journey is None:
-            raise Refusal("do", "send settings first.", "primero hay que enviar los ajustes.")
+            raise RefusalError("do", "send settings first.", "primero hay que enviar los ajustes.")
         return self.journey
 
-    def set(self, message: Json, stop: Stop) -> Json:
+    def _journey(self) -> Journey:
+        journey = self._any_journey()
+        if isinstance(journey, PerceptronJourney):
+            raise RefusalError("do", "this needs a network.", "esto necesita una red.")
+        return journey
+
+    def set(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Build the experiment of these settings."""
-        return self._begin(parse(message.get("settings", {})))
+        yield self._begin(parse(message.get("settings", {})))
 
     def _begin(self, settings: Settings) -> Json:
-        experiment = build(settings)
-        self.journey = Journey(experiment)
-        self.playing, self._fresh = False, True
-        prepared, params = experiment.prepared, self.journey.now.ts.params
-        layers = [
-            {"name": name, "leaves": {leaf: list(values.shape) for leaf, values in leaves.items()}}
-            for name, leaves in params.items()
-        ]
-        return {
-            "settings": to_json(settings),
-            "problem": prepared.problem,
-            "inputs": list(prepared.inputs),
-            "classes": list(prepared.classes),
-            "outputs": prepared.outputs,
-            "domain": None if prepared.domain is None else list(prepared.domain),
-            "rows": {"train": len(prepared.train[0]), "test": len(prepared.test[0])},
-            "batch_size": batch_size(experiment),
-            "shown": list(experiment.shown),
-            "layers": sorted(layers, key=lambda layer: order_of(cast(str, layer["name"]))),
-            "parameters": sum(leaf.size for leaves in params.values() for leaf in leaves.values()),
-        }
+        if settings.kind == "formula":
+            facts = formula_facts(settings.formula)
+            self.journey, self.playing = None, False
+            return {"settings": to_json(settings), **facts}
+        journey: Journey | PerceptronJourney
+        if settings.kind == "perceptron":
+            journey = PerceptronJourney(settings)
+            answer = {"settings": to_json(settings), **_data_facts(journey.prepared), **journey.facts()}
+        else:
+            experiment = build(settings)
+            journey = Journey(experiment)
+            answer = {"settings": to_json(settings), **_data_facts(experiment.prepared), **_model_facts(journey)}
+        self.journey, self.playing, self._fresh = journey, False, True
+        return answer
 
-    def reset(self, message: Json, stop: Stop) -> Json:
+    def reset(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Begin again with the same settings."""
-        return self._begin(self._journey().experiment.settings)
+        yield self._begin(self._settings())
 
-    def seed(self, message: Json, stop: Stop) -> Json:
+    def seed(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Begin again with another seed."""
         seed = counted("seed", message.get("seed"), "seed")
-        return self._begin(dataclasses.replace(self._journey().experiment.settings, seed=seed))
+        yield self._begin(dataclasses.replace(self._settings(), seed=seed))
 
-    def play(self, message: Json, stop: Stop) -> Json:
+    def _settings(self) -> Settings:
+        journey = self._any_journey()
+        return journey.settings if isinstance(journey, PerceptronJourney) else journey.experiment.settings
+
+    def play(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Train from now on."""
         epochs = counted("epochs_per_frame", message.get("epochs_per_frame", 1), "epochs_per_frame")
-        self._journey()
+        self._any_journey()
         self.playing, self.epochs_per_frame = True, epochs
-        return {}
+        yield {}
 
-    def pause(self, message: Json, stop: Stop) -> Json:
+    def pause(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Stop training."""
         self.playing = False
-        return {"epoch": self._journey().now.epoch}
+        yield {"epoch": self._any_journey().now.epoch}
 
-    def step(self, message: Json, stop: Stop) -> Json:
-        """Train for some epochs, or fewer if they take too long; ``done`` says how many."""
-        epochs = counted("epochs", message.get("epochs", 1), "epochs")
-        journey = self._journey()
+    def step(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """Train for some epochs; with the perceptron's rule, make so many corrections."""
+        left = counted("epochs", message.get("epochs", 1), "epochs")
+        journey = self._any_journey()
         self.playing = False
-        done = journey.train(epochs, stop)
-        journey.measure()
-        return {"epoch": journey.now.epoch, "done": done}
+        if isinstance(journey, PerceptronJourney):
+            for _ in range(left):
+                journey.correct()
+        else:
+            while left := left - journey.train(left, stop()):
+                yield None
+            journey.measure()
+        yield {"epoch": journey.now.epoch}
 
-    def go(self, message: Json, stop: Stop) -> Json:
-        """Return to an epoch; ``done`` is false if it takes longer, and the message has to be sent again."""
-        journey = self._journey()
+    def go(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """Return to an epoch."""
+        journey = self._any_journey()
         epoch = integer("epoch", message.get("epoch"), 0, journey.reached)
         self.playing = False
+        while not journey.go(epoch, stop()):
+            yield None
         self._known = min(self._known, epoch)
-        return {"epoch": epoch, "done": journey.go(epoch, stop)}
+        yield {"epoch": epoch}
 
-    def hyper(self, message: Json, stop: Stop) -> Json:
+    def hyper(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Change hyper-parameters of the optimizer."""
         journey = self._journey()
         values = parse_hyper("values", journey.experiment.settings.optimizer, message.get("values", {}))
         if not values:
             raise refuse("values", "at least one number", "al menos un número", {})
         journey.change(values)
-        return {"epoch": journey.now.epoch, "values": values}
+        yield {"epoch": journey.now.epoch, "values": values}
 
-    def penalty(self, message: Json, stop: Stop) -> Json:
+    def penalty(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Change the penalty."""
         given = {key: message[key] for key in ("kind", "rate") if key in message}
         choice("kind", given.get("kind", "none"), PENALTIES)
         penalty = parse_penalty("", given)
         journey = self._journey()
         journey.change(penalty)
-        return {"epoch": journey.now.epoch, **dataclasses.asdict(penalty)}
+        yield {"epoch": journey.now.epoch, **dataclasses.asdict(penalty)}
 
-    def weight(self, message: Json, stop: Stop) -> Json:
+    def weight(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Change one weight."""
         journey = self._journey()
         index = message.get("index")
         given = index if isinstance(index, list) else [index]
         place = tuple(integer(f"index[{i}]", one, 0, 2**31) for i, one in enumerate(given[:3]))
         value = limited("value", message.get("value"), "weight")
-        layer, leaf = (str(message.get(name))[:40] for name in ("layer", "leaf"))
-        journey.change(Weight(layer, leaf, place, value))
+        leaf = choice("leaf", message.get("leaf"), ("kernel", "bias"))
+        journey.change(Weight(str(message.get("layer"))[:40], leaf, place, value))
         journey.measure()
         self._known = min(self._known, journey.now.epoch - 1)
-        return {"epoch": journey.now.epoch}
+        yield {"epoch": journey.now.epoch}
 
-    def show(self, message: Json, stop: Stop) -> Json:
+    def show(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """Change what frames show."""
         old = self.view
-        show = message.get("show", list(old.show))
+        size = counted("resolution", message.get("resolution", old.resolution), "resolution")
+        unit_size = message.get("unit_resolution", old.unit_resolution)
         self.view = View(
-            resolution=counted("resolution", message.get("resolution", old.resolution), "resolution"),
-            unit_resolution=counted(
-                "unit_resolution", message.get("unit_resolution", old.unit_resolution), "unit_resolution"
-            ),
+            resolution=size,
+            unit_resolution=counted("unit_resolution", unit_size, "unit_resolution"),
             discretize=flag("discretize", message.get("discretize", old.discretize)),
-            show=names("show", show, SHOWN),
+            show=names("show", message.get("show", list(old.show)), SHOWN),
         )
         self._fresh = self._fresh or ("points" in self.view.show and "points" not in old.show)
-        return {}
+        yield {}
 
-    def code(self, message: Json, stop: Stop) -> Json:
+    def many(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """Train networks side by side, with news after each epoch."""
+        over = choice("over", message.get("over", "seed"), ("seed", "learning_rate"))
+        count = counted("count", message.get("count", 8), "count")
+        epochs = counted("epochs", message.get("epochs", 50), "many_epochs")
+        experiment = self._journey().experiment
+        self.playing = False
+        trials = Trials.start(experiment, over, count)
+        for epoch in range(1, epochs + 1):
+            trials = trials.train(experiment)
+            yield {"type": "progress", "epoch": epoch, "epochs": epochs}
+        yield trials.picture(experiment, self.view.resolution)
+        yield cast(Json, finite(trials.facts()))
+
+    def surface(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """A slice of the loss surface, with the path."""
+        resolution = counted("resolution", message.get("resolution", 25), "surface")
+        journey = self._journey()
+        self.playing = False
+        plane = Plane.through(journey, resolution)
+        rows = []
+        for i in range(resolution):
+            rows.append(plane.row(journey, i))
+            yield None
+        facts = finite({"path": plane.path, "extent": plane.extent, "explained": plane.explained})
+        yield Frame({"type": "surface", **cast(Json, facts)}, (Map("surface", np.stack(rows)),))
+        yield cast(Json, facts)
+
+    def code(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
         """The scripts of the experiment up to now."""
-        return {**code(self._journey())._asdict()}
+        journey = self._any_journey()
+        if isinstance(journey, PerceptronJourney):
+            yield {"fnn": perceptron_script(journey.settings, journey.prepared, journey.now.epoch)}
+        else:
+            yield {**code(journey)._asdict()}
+
+    def predict(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """The output for one input: a place in the plane, a row of the table, or a digit drawn by hand."""
+        journey = self._journey()
+        experiment = journey.experiment
+        yield cast(Json, finite(predict(experiment, journey.now.ts, _input(experiment, message.get("x")))))
+
+    def lesson(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
+        """The settings and the words of a lesson."""
+        name = choice("name", message.get("name"), list(LESSONS))
+        yield lesson(name, choice("language", message.get("language", "en"), LANGUAGES))
 
 
-def order_of(name: str) -> tuple[int, str]:
-    """The place of a layer by the number in its name."""
-    base, _, number = name.rpartition("_")
-    return (int(number), base) if number.isdigit() else (0, name)
+def _data_facts(prepared: Prepared) -> Json:
+    """What the page is told about the data."""
+    return {
+        "problem": prepared.problem,
+        "inputs": list(prepared.inputs),
+        "classes": list(prepared.classes),
+        "outputs": prepared.outputs,
+        "domain": None if prepared.domain is None else list(prepared.domain),
+        "rows": {"train": len(prepared.train[0]), "test": len(prepared.test[0])},
+    }
 
 
-_ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Stop], Json], tuple[str, ...]]] = {
+def _model_facts(journey: Journey) -> Json:
+    """What the page is told about the network."""
+    params = journey.now.ts.params
+    layers = [
+        {"name": name, "leaves": {leaf: list(values.shape) for leaf, values in params[name].items()}}
+        for name in sorted(params, key=_order_of)
+    ]
+    return {
+        "batch_size": batch_size(journey.experiment),
+        "shown": list(journey.experiment.shown),
+        "layers": layers,
+        "parameters": sum(leaf.size for leaves in params.values() for leaf in leaves.values()),
+    }
+
+
+def _order_of(name: str) -> tuple[int, str]:
+    """The place of a layer by the number in its name; a dense layer comes before what belongs to it."""
+    base, _, place = name.rpartition("_")
+    found, kind = (int(place), base) if place.isdigit() else (0, name)
+    return found, "" if kind == "dense" else kind
+
+
+def _input(experiment: Experiment, value: object) -> np.ndarray:
+    """One row of inputs, (1, inputs) float32."""
+    plane = experiment.settings.data.name not in ("csv", "digits")
+    width = 2 if plane else len(experiment.prepared.inputs)
+    if isinstance(value, list) and all(isinstance(row, list) for row in value):
+        value = [one for row in value[: width + 1] for one in row[: width + 1]]
+    if not isinstance(value, list) or len(value) != width:
+        raise refuse("x", f"a list of {width} numbers", f"una lista de {width} números", value)
+    x = np.array([[number(f"x[{i}]", one, -1e6, 1e6) for i, one in enumerate(value)]], np.float32)
+    return features(x, experiment.settings.features) if plane else x
+
+
+_ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Callable[[], Stop]], Iterator[Part]], tuple[str, ...]]] = {
     "set": (Visitor.set, ("settings",)),
     "play": (Visitor.play, ("epochs_per_frame",)),
     "pause": (Visitor.pause, ()),
@@ -217,22 +333,28 @@ _ACTIONS: dict[str, tuple[Callable[[Visitor, Json, Stop], Json], tuple[str, ...]
     "hyper": (Visitor.hyper, ("values",)),
     "penalty": (Visitor.penalty, ("kind", "rate")),
     "weight": (Visitor.weight, ("layer", "leaf", "index", "value")),
-    "code": (Visitor.code, ()),
     "view": (Visitor.show, ("resolution", "unit_resolution", "discretize", "show")),
+    "many": (Visitor.many, ("over", "count", "epochs")),
+    "surface": (Visitor.surface, ("resolution",)),
+    "code": (Visitor.code, ()),
+    "predict": (Visitor.predict, ("x",)),
+    "lesson": (Visitor.lesson, ("name", "language")),
 }
 """For each message what it does, and its fields."""
+CHANGES = ("set", "reset", "seed", "step", "go", "hyper", "penalty", "weight", "view")
+"""Messages after which the page gets a frame."""
 
 
 def read(text: str) -> Json:
     """A message from its text.
 
     Raises:
-      Refusal: for text that is not a JSON object.
+      RefusalError: for text that is not a JSON object.
     """
     try:
         message = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refusal("", "expected a JSON object.", "se esperaba un objeto JSON.") from None
+        raise RefusalError("", "expected a JSON object.", "se esperaba un objeto JSON.") from None
     if not isinstance(message, dict):
         raise refuse("", "a JSON object", "un objeto JSON", message)
     return message

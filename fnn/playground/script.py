@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from .choices import FEATURES, OPTIMIZERS
-from .data import Table, classes_of, read_columns, read_table, test_rows
+from .data import Prepared, read_table
 from .experiment import LOSSES, Event, Experiment, Weight, batch_size
 from .journey import Journey
 from .settings import Layer, Penalty, Settings
@@ -75,13 +75,28 @@ def stretches(journey: Journey) -> Iterator[Stretch]:
             penalty = event.change if isinstance(event.change, Penalty) else penalty
 
 
+def perceptron_script(settings: Settings, prepared: Prepared, passes: int) -> str:
+    """A program that ends with the weights of the perceptron's rule after some passes."""
+    features = "(train[0], train[1][:, 0].astype(int), epochs="
+    parts = [
+        '"""The perceptron of the playground. It ends with the same weights."""',
+        "import jax\nimport numpy as np\n\nimport fnn",
+        data_code(settings, prepared),
+        f"found = fnn.classic.perceptron{features}{max(1, passes)})\n"
+        'print("kernel", np.asarray(found.params["kernel"]).ravel().tolist())\n'
+        'print("bias", found.params["bias"].item())\n'
+        'print("errors in each pass", found.errors.tolist())',
+    ]
+    return _joined(parts)
+
+
 def fnn_script(journey: Journey) -> str:
     """A program that ends with the losses of the current epoch, to the last digit."""
     experiment = journey.experiment
     parts = [
         '"""An experiment of the playground. It ends with the same losses, to the last digit."""',
         "import jax\nimport jax.numpy as jnp\nimport numpy as np\n\nimport fnn",
-        data_code(experiment),
+        data_code(experiment.settings, experiment.prepared),
         _model_code(experiment),
     ]
     cut = list(stretches(journey))
@@ -106,30 +121,30 @@ def _joined(parts: Iterable[str]) -> str:
     return text + "\n"
 
 
-def data_code(experiment: Experiment) -> str:
+def data_code(settings: Settings, prepared: Prepared) -> str:
     """The lines that make ``train`` and ``test``, and ``init_key``."""
-    settings = experiment.settings
     lines = [f"data_key, init_key = jax.random.split(jax.random.key({settings.seed}))"]
     match settings.data.name:
         case "csv":
-            lines += _table_code(settings)
+            lines += _table_code(settings, prepared)
         case "digits":
             lines += [
                 "data = fnn.data.digits()",
                 f"x, y = data.x.reshape(len(data.x), -1)[:{settings.data.size}], data.y[:{settings.data.size}]",
-                _split_code(experiment),
+                _split_code(settings, prepared),
                 "train = jax.device_put((x_train, y_train))",
                 "test = jax.device_put((x_test, y_test))",
             ]
         case _:
-            lines += _plane_code(experiment)
+            lines += _plane_code(settings, prepared)
     return "\n".join(lines)
 
 
-def _split_code(experiment: Experiment) -> str:
-    rows = len(experiment.train[0]) + len(experiment.test[0])
-    count, seed = test_rows(rows, experiment.settings.data.train), experiment.settings.seed
-    return f"x_train, x_test, y_train, y_test = fnn.data.train_test_split(x, y, test_size={count}, seed={seed})"
+def _split_code(settings: Settings, prepared: Prepared) -> str:
+    count = len(prepared.test[0])
+    return (
+        f"x_train, x_test, y_train, y_test = fnn.data.train_test_split(x, y, test_size={count}, seed={settings.seed})"
+    )
 
 
 def _targets(problem: str, name: str) -> str:
@@ -137,8 +152,8 @@ def _targets(problem: str, name: str) -> str:
     return f"{name}.astype(np.int32)" if problem == "classes" else f"{name}.astype(np.float32)[:, None]"
 
 
-def _plane_code(experiment: Experiment) -> list[str]:
-    data, problem = experiment.settings.data, experiment.prepared.problem
+def _plane_code(settings: Settings, prepared: Prepared) -> list[str]:
+    data, problem = settings.data, prepared.problem
     if data.name == "points":
         x = "\n".join(textwrap.wrap(", ".join(f"[{a!r}, {b!r}]" for a, b in data.x), 100))
         y = "\n".join(textwrap.wrap(", ".join(map(repr, data.y)), 100))
@@ -151,11 +166,11 @@ def _plane_code(experiment: Experiment) -> list[str]:
             f"data = fnn.data.{data.name}(data_key, {data.size}, noise={data.noise!r})",
             "x, y = np.asarray(data.x), np.asarray(data.y).reshape(-1)",
         ]
-    lines.append(_split_code(experiment))
-    if experiment.settings.features == ("x1", "x2"):
+    lines.append(_split_code(settings, prepared))
+    if settings.features == ("x1", "x2"):
         inputs = {part: f"x_{part}" for part in ("train", "test")}
     else:
-        columns = ", ".join(_FEATURES[name] for name in experiment.settings.features)
+        columns = ", ".join(_FEATURES[name] for name in settings.features)
         lines += [
             "\n",
             "def features(x):",
@@ -166,18 +181,15 @@ def _plane_code(experiment: Experiment) -> list[str]:
     return lines + [f"{part} = jax.device_put(({x}, {_targets(problem, f'y_{part}')}))" for part, x in inputs.items()]
 
 
-def _table_code(settings: Settings) -> list[str]:
-    table: Table = read_table(settings.data.text)
-    y = read_columns(table)[table.target]
-    classes = classes_of(y)
-    problem = "regression" if not classes else "binary" if len(classes) == 2 else "classes"
-    count = test_rows(len(table.rows), settings.data.train)
+def _table_code(settings: Settings, prepared: Prepared) -> list[str]:
+    problem, classes = prepared.problem, prepared.classes
+    target = read_table(settings.data.text).target
     lines = [
         'columns = fnn.data.read_csv("data.csv")',
-        f"y = columns.pop({table.target!r})",
+        f"y = columns.pop({target!r})",
         "x = fnn.data.table_encode(fnn.data.table_fit(columns), columns)",
         "y = np.searchsorted(np.unique(y), y)  # class numbers" if classes else "y = y.astype(np.float64)",
-        f"x_train, x_test, y_train, y_test = fnn.data.train_test_split(x, y, test_size={count}, seed={settings.seed})",
+        _split_code(settings, prepared),
         "moments = fnn.data.standardize_fit(x_train)",
         "x_train, x_test = fnn.data.standardize(moments, x_train), fnn.data.standardize(moments, x_test)",
     ]
@@ -281,7 +293,7 @@ def keras_script(journey: Journey) -> str:
     parts = [
         '"""The same network in Keras, with data from fnn. Its random numbers differ, and so do its losses."""',
         "import jax\nimport keras\nimport numpy as np\n\nimport fnn",
-        data_code(experiment),
+        data_code(experiment.settings, experiment.prepared),
         "\n".join(model),
         *([penalize] if penalized else []),
         *filter(None, (_keras_stretch(one, batch_size(experiment), old) for one, old in _with_before(cut))),

@@ -42,7 +42,7 @@ def application(token: str) -> Starlette:
             return
         await websocket.accept()
         with contextlib.suppress(WebSocketDisconnect):
-            await sessions.serve(websocket)
+            await sessions.serve(Page(websocket))
             await websocket.close()
 
     @contextlib.asynccontextmanager
@@ -54,6 +54,21 @@ def application(token: str) -> Starlette:
     app = Starlette(routes=routes, lifespan=lifespan)
     app.state.sessions = sessions
     return app
+
+
+class Page:
+    """The socket of a page, of which only text is read."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self.send_text, self.send_bytes = websocket.send_text, websocket.send_bytes
+        self._receive = websocket.receive
+
+    async def receive_text(self) -> str:
+        """The next text; empty for anything else."""
+        message = await self._receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code") or 1000)
+        return message.get("text") or ""
 
 
 class Files(StaticFiles):

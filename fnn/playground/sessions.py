@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Protocol, TypeVar
 
 from .._core.errors import InputError
 from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
-from .messages import Json, Visitor, read
-from .settings import LIMITS, Refusal, Settings, to_json
+from .lessons import listed
+from .messages import CHANGES, Json, Visitor, read
+from .settings import LIMITS, RefusalError, Settings, to_json
+from .views import Frame
 
 T = TypeVar("T")
 VISITORS = 32
@@ -26,6 +29,7 @@ FRAMES = 2
 SECONDS = 0.05
 """After this time a job makes room for other visitors."""
 IDLE_SECONDS = 3600.0
+_END = object()
 
 
 class Socket(Protocol):
@@ -51,7 +55,7 @@ class Sessions:
     async def serve(self, socket: Socket) -> None:
         """Serve one connection until it closes."""
         if len(self.open) >= VISITORS:
-            error = Refusal("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
+            error = RefusalError("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
             await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
             return
         session = Session(socket, self.pool)
@@ -80,6 +84,7 @@ class Session:
         self.visitor = Visitor()
         self.waiting: asyncio.Queue[Json] = asyncio.Queue(WAITING)
         self.acknowledged = 0
+        self.interrupted = False  # a message came that ends long work
         self.stirred = asyncio.Event()  # a message or an acknowledgement came
 
     async def serve(self) -> None:
@@ -102,14 +107,15 @@ class Session:
             text = await asyncio.wait_for(self.socket.receive_text(), IDLE_SECONDS)
             try:
                 message = read(text)
+                self.interrupted = self.interrupted or message.get("do") in ("pause", "set", "reset", "seed")
                 if message.get("do") == "ack":
                     self._acknowledge(message)
                 else:
                     self.waiting.put_nowait(message)
             except asyncio.QueueFull:
-                error = Refusal("", "too many messages at once.", "demasiados mensajes a la vez.")
+                error = RefusalError("", "too many messages at once.", "demasiados mensajes a la vez.")
                 await self._answer(message, {"error": error.to_json()})
-            except Refusal as error:
+            except RefusalError as error:
                 await self._answer({}, {"error": error.to_json()})
             self.stirred.set()
 
@@ -131,36 +137,47 @@ class Session:
                 await self.stirred.wait()
 
     async def _serve_message(self, message: Json) -> None:
+        self.interrupted = False
+        work = self.visitor.work(message, deadline)
+        answer: Json = {}
         try:
-            result = await self._run(lambda: self.visitor.answer(message, deadline()))
-            while result.get("done") is False or (message.get("do") == "step" and self._left(message, result)):
-                result |= await self._run(lambda: self.visitor.answer(message, deadline()))
-        except Refusal as error:
-            await self._answer(message, {"error": error.to_json()})
-            return
+            while (part := await self._run(lambda: next(work, _END))) is not _END:
+                if isinstance(part, Frame):
+                    await self.socket.send_bytes(await self._run(part.encode))
+                elif isinstance(part, dict) and "type" in part:
+                    await self.socket.send_text(json.dumps({"id": _id(message), **part}))
+                elif isinstance(part, dict):
+                    answer = part
+                if self.interrupted and not isinstance(part, Frame) and not answer:
+                    raise RefusalError("do", "interrupted.", "interrumpido.")
+        except RefusalError as error:
+            answer = {"error": error.to_json()}
         except InputError as error:
-            refused = Refusal("", str(error), str(error))
-            await self._answer(message, {"error": refused.to_json()})
-            return
-        await self._answer(message, {"ok": True, **result})
-        if self.visitor.journey is not None and message.get("do") not in ("play", "pause", "code"):
+            answer = {"error": RefusalError("", str(error), str(error)).to_json()}
+        except Exception as error:
+            logging.getLogger(__name__).exception("a message of the playground failed")
+            text = type(error).__name__
+            answer = {"error": RefusalError("", f"the server failed: {text}.", f"el servidor falló: {text}.").to_json()}
+        finally:
+            work.close()
+        await self._answer(message, answer if "error" in answer else {"ok": True, **answer})
+        if "error" not in answer and self.visitor.journey is not None and message.get("do") in CHANGES:
             await self._send_frame()
 
-    @staticmethod
-    def _left(message: Json, result: Json) -> bool:
-        """Whether epochs of a step are left, which the message then asks for."""
-        left = int(message.get("epochs", 1)) - int(result["done"])  # type: ignore[call-overload]
-        message["epochs"] = left
-        return bool(left)
-
     async def _send_frame(self) -> None:
-        await self.socket.send_bytes(await self._run(self.visitor.frame))
+        await self.socket.send_bytes(await self._run(lambda: self.visitor.frame().encode()))
 
     async def _answer(self, message: Json, answer: Json) -> None:
-        await self.socket.send_text(json.dumps({"id": message.get("id")} | answer, allow_nan=False))
+        await self.socket.send_text(json.dumps({"id": _id(message)} | answer, allow_nan=False))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+
+def _id(message: Json) -> object:
+    """The number or short text by which a message asks for its answer."""
+    found = message.get("id")
+    return found if isinstance(found, (int, str)) and len(str(found)) <= 100 else None
 
 
 def hello() -> Json:
@@ -178,5 +195,5 @@ def hello() -> Json:
         "penalties": list(PENALTIES),
         "features": list(FEATURES),
         "data": list(DATA),
-        "lessons": [],
+        "lessons": listed(),
     }

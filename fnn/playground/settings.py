@@ -36,7 +36,7 @@ LIMITS: dict[str, tuple[float, float]] = {
 """The least and the largest value of each number, and length of each list; sent to the page."""
 
 
-class Refusal(ValueError):
+class RefusalError(ValueError):
     """A request that is refused, with the place and the reason in English and in Spanish."""
 
     def __init__(self, where: str, english: str, spanish: str) -> None:
@@ -102,9 +102,11 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def refuse(where: str, english: str, spanish: str, value: object) -> Refusal:
+def refuse(where: str, english: str, spanish: str, value: object) -> RefusalError:
     """A refusal that says what was expected and what came."""
-    return Refusal(where, f"expected {english}, got {shown(value)}.", f"se esperaba {spanish}, llegó {shown(value)}.")
+    return RefusalError(
+        where, f"expected {english}, got {shown(value)}.", f"se esperaba {spanish}, llegó {shown(value)}."
+    )
 
 
 def mapping(where: str, value: object, known: Sequence[str]) -> Mapping[str, object]:
@@ -171,7 +173,9 @@ def choice(where: str, value: object, known: Sequence[str]) -> str:
 def text(where: str, value: object, limit: str) -> str:
     """Text whose length is within a limit, in bytes of UTF-8."""
     low, high = map(int, LIMITS[limit])
-    if not isinstance(value, str) or not low <= len(value.encode("utf-8", "replace")) <= high:
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise refuse(where, "text of Unicode characters", "un texto de caracteres Unicode", value)
+    if not isinstance(value, str) or not low <= len(value.encode()) <= high:
         got = f"{len(value)} characters" if isinstance(value, str) else value
         raise refuse(where, f"text of {low} to {high} bytes", f"un texto de {low} a {high} bytes", got)
     return value
@@ -191,7 +195,7 @@ def parse(value: object) -> Settings:
     """Settings from JSON; what is not given has its default.
 
     Raises:
-      Refusal: for anything else than the documented keys and values, with its place.
+      RefusalError: for anything else than the documented keys and values, with its place.
     """
     default = Settings()
     fields = [field.name for field in dataclasses.fields(Settings) if field.name != "hyper"]

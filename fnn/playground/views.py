@@ -213,3 +213,16 @@ def layer_facts(experiment: Experiment, ts: TrainState) -> list[dict[str, object
         for row in report
         if row.path in wanted
     ]
+
+
+def predict(experiment: Experiment, ts: TrainState, x: np.ndarray) -> dict[str, object]:
+    """The output for one row of inputs: a number, or the probability of each class."""
+    y = values(experiment, ts, x, experiment.shown[-1:])[experiment.shown[-1]]
+    match experiment.prepared.problem:
+        case "regression":
+            return {"value": float(y[0, 0])}
+        case "binary":
+            second = (float(np.tanh(y[0, 0] / 2)) + 1) / 2
+            return {"probabilities": [1 - second, second]}
+        case _:
+            return {"probabilities": np.asarray(softmax(jnp.asarray(y)))[0].tolist()}
