@@ -248,10 +248,10 @@ def _prepare_table(settings: Settings) -> Prepared:
     y = np.searchsorted(np.unique(y), y) if classes else y.astype(np.float64)
     x_train, x_test, y_train, y_test = split(x, y, settings)
     moments = sets.standardize_fit(x_train)
-    x_train, x_test = sets.standardize(moments, x_train), sets.standardize(moments, x_test)
+    x_train, x_test = (np.asarray(sets.standardize(moments, a)) for a in (x_train, x_test))
     if not classes:
         scale = sets.standardize_fit(y_train[:, None])
-        y_train, y_test = (sets.standardize(scale, a[:, None])[:, 0] for a in (y_train, y_test))
+        y_train, y_test = (np.asarray(sets.standardize(scale, a[:, None]))[:, 0] for a in (y_train, y_test))
     every = np.concatenate([x_train, x_test])
     reach = max(2.0, float(np.abs(every[:, :2]).max()) * 1.05)
     return Prepared(

@@ -18,14 +18,14 @@ import numpy as np
 
 from .. import penalties
 from .._core.typed import jit
-from .._core.types import Array
+from .._core.types import Array, PyTree
 from ..nn.activations import Activation
 from ..nn.containers import Sequential, unique_names
 from ..nn.dense import Dense
 from ..nn.dropout import Dropout
 from ..nn.layer import Layer as Network
 from ..nn.normalization import BatchNorm
-from ..optimizers.base import set_hyper
+from ..optimizers.base import Optimizer, set_hyper
 from ..training.epoch import train_epoch
 from ..training.state import TrainState, init
 from ..training.task import Task
@@ -41,11 +41,11 @@ LOSSES = {
 
 
 class Weight(NamedTuple):
-    """A weight that a visitor sets: a layer, "kernel" or "bias", the index of the number, its new value."""
+    """A weight that a visitor sets: a layer, "kernel" or "bias", the place of the number, its new value."""
 
     layer: str
     leaf: str
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     value: float
 
 
@@ -111,7 +111,7 @@ def make_task(layers: tuple[Layer, ...], initializer: str, optimizer: str, probl
 
 
 @functools.cache
-def _optimizer(name: str):  # type: ignore[no-untyped-def]
+def _optimizer(name: str) -> Optimizer:
     return OPTIMIZERS[name].optimizer()
 
 
@@ -152,7 +152,8 @@ def start(experiment: Experiment) -> Moment:
     """The experiment before its first epoch."""
     settings = experiment.settings
     ts = init(experiment.task, init_key(settings.seed), experiment.train[0][:1])
-    return Moment(0, set_hyper(ts, **dict(settings.hyper)), settings.penalty)
+    hyper: dict[str, PyTree] = dict(settings.hyper)
+    return Moment(0, set_hyper(ts, **hyper), settings.penalty)
 
 
 def batch_size(experiment: Experiment) -> int:
@@ -191,21 +192,23 @@ def apply(moment: Moment, event: Event) -> Moment:
     match event.change:
         case Penalty():
             return moment._replace(penalty=event.change)
-        case Weight(layer, leaf, index, value):
+        case Weight(layer, leaf, place, value):
             values = np.array(moment.ts.params[layer][leaf])
-            values[index] = value
+            values[place] = value
             params = {**moment.ts.params, layer: {**moment.ts.params[layer], leaf: jnp.asarray(values)}}
             return moment._replace(ts=moment.ts._replace(params=params))
         case _:
-            return moment._replace(ts=set_hyper(moment.ts, **event.change))
+            hyper: dict[str, PyTree] = dict(event.change)
+            return moment._replace(ts=set_hyper(moment.ts, **hyper))
 
 
-def check_weight(experiment: Experiment, ts: TrainState, layer: str, leaf: str, index: tuple[int, ...]) -> None:
+def check_weight(experiment: Experiment, ts: TrainState, weight: Weight) -> None:
     """Refuse a weight that the network does not have."""
+    layer, leaf, place, _ = weight
     if layer not in ts.params or leaf not in ts.params[layer]:
         known = ", ".join(f"{name}/{one}" for name, leaves in ts.params.items() for one in leaves)
         where = "layer" if layer not in ts.params else "leaf"
         raise RefusalError(where, f"expected one of {known}.", f"se esperaba uno de {known}.")
     shape = ts.params[layer][leaf].shape
-    if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
+    if len(place) != len(shape) or not all(0 <= i < n for i, n in zip(place, shape, strict=True)):
         raise RefusalError("index", f"expected an index into {shape}.", f"se esperaba un índice de {shape}.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from ..fitting.evaluate import evaluate
 from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, start
@@ -49,9 +51,12 @@ class Journey:
     def measure(self) -> Losses:
         """Loss and accuracy now, which the history keeps."""
         experiment, ts = self.experiment, self.now.ts
-        train = evaluate(experiment.task, ts, experiment.train)
-        test = evaluate(experiment.task, ts, experiment.test)
-        found = Losses(train["loss"], test["loss"], train.get("accuracy"), test.get("accuracy"))
+        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ts.params)):
+            train = evaluate(experiment.task, ts, experiment.train)
+            test = evaluate(experiment.task, ts, experiment.test)
+            found = Losses(train["loss"], test["loss"], train.get("accuracy"), test.get("accuracy"))
+        else:  # training diverged, of which `evaluate` would warn at every frame
+            found = Losses(math.nan, math.nan, math.nan, math.nan)
         self.history[self.now.epoch] = found
         if len(self.history) > HISTORY:
             thinned = dict(sorted(self.history.items())[::2])
@@ -76,7 +81,7 @@ class Journey:
           RefusalError: for a weight that the network does not have.
         """
         if isinstance(change, Weight):
-            check_weight(self.experiment, self.now.ts, change.layer, change.leaf, change.index)
+            check_weight(self.experiment, self.now.ts, change)
         event = Event(self.now.epoch, change)
         changed = apply(self.now, event)
         self._forget_later()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import cast
 
 import numpy as np
@@ -65,7 +65,7 @@ class Visitor:
         self._known = -1  # the last epoch whose losses the page has
         self._fresh = True
 
-    def work(self, message: Json, stop: Callable[[], Stop] = lambda: never) -> Iterator[Part]:
+    def work(self, message: Json, stop: Callable[[], Stop] = lambda: never) -> Generator[Part, None, None]:
         """Do what a message asks for, part by part; the last JSON without a type is the answer.
 
         ``stop`` gives for each part a function that says when it has to end.

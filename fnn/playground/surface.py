@@ -78,10 +78,9 @@ class Plane(NamedTuple):
 
     def row(self, journey: Journey, i: int) -> np.ndarray:
         """The losses of the training rows in row i of the plane."""
-        ts, b = journey.now.ts, np.full_like(self.across, self.down[i])
-        found = _slice(
-            journey.experiment.task, ts.params, ts.state, self.directions, journey.experiment.train, self.across, b
-        )
+        ts, across = journey.now.ts, jnp.asarray(self.across)
+        task, data = journey.experiment.task, journey.experiment.train
+        found = _slice(task, ts.params, ts.state, self.directions, data, across, jnp.full_like(across, self.down[i]))
         return np.asarray(found, np.float32)
 
 
@@ -101,7 +100,8 @@ def _slice(
         moved = jax.tree.map(lambda p, u, v: p + a * u + b * v, params, *plane)
         return _loss(task, moved, state, data)
 
-    return jax.lax.map(lambda place: one(*place), (a, b))
+    losses: Array = jax.lax.map(lambda place: one(*place), (a, b))
+    return losses
 
 
 @jit(static_argnums=0)

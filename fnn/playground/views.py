@@ -17,6 +17,7 @@ from .._core.types import Array
 from ..inspection.outputs import outputs
 from ..inspection.report import layer_report
 from ..nn.activations import softmax
+from ..training.batch import Batch
 from ..training.state import TrainState
 from ..training.task import Task
 from .experiment import Experiment
@@ -52,7 +53,7 @@ def _seen(task: Task, names: tuple[str, ...], ts: TrainState, x: Array) -> dict[
 
 
 def values(
-    experiment: Experiment, ts: TrainState, x: np.ndarray | Array, names: Sequence[str]
+    experiment: Experiment, ts: TrainState, x: Array, names: Sequence[str]
 ) -> dict[str, np.ndarray]:
     """Outputs of layers for many inputs, compiled."""
     return {name: np.asarray(y) for name, y in _seen(experiment.task, tuple(names), ts, x).items()}
@@ -62,8 +63,8 @@ def output_of(problem: str, y: np.ndarray) -> np.ndarray:
     """What the map shows of the network's output: in [-1, 1] for two classes, or the number itself for regression."""
     if problem == "binary":
         with np.errstate(over="ignore"):
-            return np.tanh(y[:, 0] / 2)  # twice the probability of the second class, minus 1
-    return y[:, 0]
+            return np.asarray(np.tanh(y[:, 0] / 2))  # twice the probability of the second class, minus 1
+    return np.asarray(y[:, 0])
 
 
 def output_maps(experiment: Experiment, y: np.ndarray, resolution: int, discretize: bool) -> list[Map]:
@@ -200,7 +201,7 @@ def plane_maps(experiment: Experiment, ts: TrainState, view: View) -> list[Map]:
 
 def layer_facts(experiment: Experiment, ts: TrainState) -> list[dict[str, object]]:
     """The root of the mean square of the gradient, the dead and the saturated units of each layer."""
-    report = layer_report(experiment.task, ts, experiment.train)
+    report = layer_report(experiment.task, ts, Batch(*experiment.train))
     wanted = set(experiment.shown)
     return [
         {
@@ -217,7 +218,7 @@ def layer_facts(experiment: Experiment, ts: TrainState) -> list[dict[str, object
 
 def predict(experiment: Experiment, ts: TrainState, x: np.ndarray) -> dict[str, object]:
     """The output for one row of inputs: a number, or the probability of each class."""
-    y = values(experiment, ts, x, experiment.shown[-1:])[experiment.shown[-1]]
+    y = values(experiment, ts, jnp.asarray(x), experiment.shown[-1:])[experiment.shown[-1]]
     match experiment.prepared.problem:
         case "regression":
             return {"value": float(y[0, 0])}
