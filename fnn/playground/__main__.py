@@ -6,6 +6,7 @@ import argparse
 import threading
 import webbrowser
 
+from .lessons import LESSONS
 from .server import Server
 
 
@@ -15,10 +16,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
     parser.add_argument("--port", type=int, default=0, help="port (default: any free one)")
     parser.add_argument("--token", help="token that the address carries (default: a random one)")
-    parser.add_argument("--lesson", help="lesson to begin with")
+    parser.add_argument("--lesson", choices=list(LESSONS), help="lesson to begin with")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     args = parser.parse_args(arguments)
-    server = Server(args.host, args.port, args.token)
+    try:
+        server = Server(args.host, args.port, args.token)
+    except OSError as error:
+        parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {error.strerror}\n")
     address = server.address + (f"&lesson={args.lesson}" if args.lesson else "")
     print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
     if not args.no_browser:

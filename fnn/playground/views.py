@@ -52,9 +52,7 @@ def _seen(task: Task, names: tuple[str, ...], ts: TrainState, x: Array) -> dict[
     return found
 
 
-def values(
-    experiment: Experiment, ts: TrainState, x: Array, names: Sequence[str]
-) -> dict[str, np.ndarray]:
+def values(experiment: Experiment, ts: TrainState, x: Array, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Outputs of layers for many inputs, compiled."""
     return {name: np.asarray(y) for name, y in _seen(experiment.task, tuple(names), ts, x).items()}
 
@@ -84,7 +82,8 @@ def output_maps(experiment: Experiment, y: np.ndarray, resolution: int, discreti
 def scaled(x: np.ndarray, low: float, high: float) -> np.ndarray:
     """Numbers from ``low`` to ``high`` in 8 bits; NaN becomes the middle."""
     share = (np.nan_to_num(x, nan=(low + high) / 2, posinf=high, neginf=low) - low) / (high - low)
-    return np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    found: np.ndarray = np.round(255 * np.clip(share, 0, 1)).astype(np.uint8)
+    return found
 
 
 def unit_maps(name: str, y: np.ndarray, resolution: int) -> list[Map]:

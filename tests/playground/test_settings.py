@@ -116,17 +116,26 @@ def test_equal_settings_share_a_task():
 
 
 VALUES = [
-    None, True, -1, 0, 1, 3, 0.5, 1e308, -1e308, 10**30, "", "x1", "sgd", "circles", "ñ\u2028", [], [[]], [0, 1], [[0, 1]],
-    {}, {"name": "csv"}, {"name": "csv", "text": "a,b\n1,2"}, {"name": "csv", "text": "\x00"}, {"name": "points", "x": [], "y": []},
-    ["x1"] * 40, [{"units": 65}], [{"units": {}}], {"learning_rate": None}, {"name": "sgd", "beta_1": 0.5}, "a" * 300,
-]  # fmt: skip
-FIELDS = [
-    "settings", "epochs", "epoch", "values", "kind", "rate", "layer", "leaf", "index", "value", "resolution",
-    "unit_resolution", "discretize", "show", "over", "count", "seed", "x", "name", "language", "frame", "id", "extra",
-]  # fmt: skip
+    *(None, True, -1, 0, 1, 3, 0.5, 1e308, -1e308, 10**30, "", "x1", "sgd", "circles", "ñ\u2028", "a" * 300),
+    *([], [[]], [0, 1], [[0, 1]], ["x1"] * 40, [{"units": 65}], [{"units": {}}], {}, {"learning_rate": None}),
+    *({"name": "csv"}, {"name": "csv", "text": "a,b\n1,2"}, {"name": "csv", "text": "\x00"}),
+    *({"name": "points", "x": [], "y": []}, {"name": "sgd", "beta_1": 0.5}),
+]
+FIELDS = "settings epochs epoch values kind rate layer leaf index value resolution unit_resolution discretize"
+FIELDS = [*FIELDS.split(), "show", "over", "count", "seed", "x", "name", "language", "frame", "id", "extra"]
 INSIDE = [
-    "data", "features", "layers", "optimizer", "penalty", "batch_size", "seed", "initializer", "formula", "kind", "other",
-]  # fmt: skip
+    "data",
+    "features",
+    "layers",
+    "optimizer",
+    "penalty",
+    "batch_size",
+    "seed",
+    "initializer",
+    "formula",
+    "kind",
+    "other",
+]
 
 
 def malformed(rng):

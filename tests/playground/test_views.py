@@ -1,5 +1,7 @@
 """Frames, networks side by side, and the slice of the loss surface, compared with the network itself."""
 
+import warnings
+
 import jax
 import numpy as np
 import pytest
@@ -29,13 +31,15 @@ def test_a_frame_shows_the_network(page, small):
     frame = page.see()
     logits = np.asarray(outputs(page, cells(20), "dense_2"))[:, 0]
     expected = 2 / (1 + np.exp(-logits.astype(float))) - 1
-    np.testing.assert_allclose(frame.real("output").ravel(), expected, atol=1 / 255)
+    np.testing.assert_allclose(frame.real("output").ravel(), expected, atol=1.01 / 255)
     for layer, name in enumerate(("dense", "dense_1")):
         units = np.asarray(outputs(page, cells(10), name))
         for unit in range(units.shape[1]):
             low, high = frame.ranges[f"unit/{layer}/{unit}"]
             assert -low == high >= 1
-            np.testing.assert_allclose(frame.real(f"unit/{layer}/{unit}").ravel(), units[:, unit], atol=high / 255)
+            np.testing.assert_allclose(
+                frame.real(f"unit/{layer}/{unit}").ravel(), units[:, unit], atol=1.01 * high / 255
+            )
     for name, leaves in page.journey.now.ts.params.items():
         for leaf, values in leaves.items():
             np.testing.assert_array_equal(frame.arrays[f"weights/{name}/{leaf}"], values)
@@ -81,7 +85,7 @@ def test_units_after_batch_norm_and_dropout_are_shown(page, small):
     units = np.asarray(outputs(page, cells(10), "relu"))
     frame = page.see()
     high = frame.ranges["unit/0/2"][1]
-    np.testing.assert_allclose(frame.real("unit/0/2").ravel(), units[:, 2], atol=high / 255)
+    np.testing.assert_allclose(frame.real("unit/0/2").ravel(), units[:, 2], atol=1.01 * high / 255)
     assert [fact["name"] for fact in frame["layers"]] == answer["shown"]
 
 
@@ -215,7 +219,9 @@ def test_the_perceptron_corrects_row_by_row(page):
     assert answer["separable"] == answer["converged"]
     journey = page.journey
     x, y = journey.prepared.train
-    found = fnn.classic.perceptron(x, y[:, 0].astype(int), epochs=len(journey.errors))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # these classes overlap
+        found = fnn.classic.perceptron(x, y[:, 0].astype(int), epochs=len(journey.errors))
     for epoch in range(min(3, len(journey.errors))):
         corrections = 0
         while journey.now.epoch == epoch:
