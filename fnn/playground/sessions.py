@@ -11,8 +11,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
+import jax
+
 from .._core.errors import InputError
 from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
+from .experiment import make_task
 from .lessons import listed
 from .messages import CHANGES, Json, Visitor, read
 from .settings import LIMITS, RefusalError, Settings, to_json
@@ -29,6 +32,8 @@ FRAMES = 2
 SECONDS = 0.05
 """After this time a job makes room for other visitors."""
 IDLE_SECONDS = 3600.0
+NETWORKS = 150
+"""Different networks whose compiled programs are kept; beyond it all are dropped, and compiled again when needed."""
 _END = object()
 
 
@@ -49,7 +54,9 @@ class Sessions:
     """All visitors of a server, and the threads that work for them."""
 
     def __init__(self) -> None:
-        self.pool = concurrent.futures.ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1)), "fnn-playground")
+        threads = max(2, min(4, os.cpu_count() or 1))
+        self.pool = concurrent.futures.ThreadPoolExecutor(threads, "fnn-playground")
+        self.turns = asyncio.Semaphore(threads - 1)  # for frames, so that a thread is left for messages
         self.open: set[Session] = set()
 
     async def serve(self, socket: Socket) -> None:
@@ -58,7 +65,7 @@ class Sessions:
             error = RefusalError("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
             await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
             return
-        session = Session(socket, self.pool)
+        session = Session(socket, self.pool, self.turns)
         self.open.add(session)
         try:
             await session.serve()
@@ -79,13 +86,14 @@ def deadline() -> Callable[[], bool]:
 class Session:
     """One visitor's connection."""
 
-    def __init__(self, socket: Socket, pool: concurrent.futures.Executor) -> None:
-        self.socket, self.pool = socket, pool
+    def __init__(self, socket: Socket, pool: concurrent.futures.Executor, turns: asyncio.Semaphore) -> None:
+        self.socket, self.pool, self.turns = socket, pool, turns
         self.visitor = Visitor()
         self.waiting: asyncio.Queue[Json] = asyncio.Queue(WAITING)
         self.acknowledged = 0
         self.interrupted = False  # a message came that ends long work
-        self.stirred = asyncio.Event()  # a message or an acknowledgement came
+        self.called = asyncio.Event()  # a message came
+        self.stirred = asyncio.Event()  # or an acknowledgement
 
     async def serve(self) -> None:
         """Read messages and work on them until the connection closes."""
@@ -112,6 +120,7 @@ class Session:
                     self._acknowledge(message)
                 else:
                     self.waiting.put_nowait(message)
+                    self.called.set()
             except asyncio.QueueFull:
                 error = RefusalError("", "too many messages at once.", "demasiados mensajes a la vez.")
                 await self._answer(message, {"error": error.to_json()})
@@ -131,10 +140,33 @@ class Session:
             if not self.waiting.empty():
                 await self._serve_message(self.waiting.get_nowait())
             elif self.visitor.playing and self.visitor.frames - self.acknowledged < FRAMES:
-                await self._run(lambda: self.visitor.train(deadline()))
-                await self._send_frame()
+                self.called.clear()
+                if await self._turn():
+                    try:
+                        frame = await self._run(self._next_frame)
+                    finally:
+                        self.turns.release()
+                    await self.socket.send_bytes(frame)
             else:
                 await self.stirred.wait()
+
+    async def _turn(self) -> bool:
+        """Wait for a turn to compute a frame, which the caller gives back; False if a message came first."""
+        turn = asyncio.ensure_future(self.turns.acquire())
+        called = asyncio.ensure_future(self.called.wait())
+        try:
+            await asyncio.wait({turn, called}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if not turn.cancel():
+                self.turns.release()
+            raise
+        finally:
+            called.cancel()
+        return not turn.cancel()
+
+    def _next_frame(self) -> bytes:
+        self.visitor.train(deadline())
+        return self.visitor.frame().encode()
 
     async def _serve_message(self, message: Json) -> None:
         self.interrupted = False
@@ -160,6 +192,9 @@ class Session:
             answer = {"error": RefusalError("", f"the server failed: {text}.", f"el servidor falló: {text}.").to_json()}
         finally:
             work.close()
+            if make_task.cache_info().currsize > NETWORKS:
+                make_task.cache_clear()
+                jax.clear_caches()  # type: ignore[no-untyped-call]
         await self._answer(message, answer if "error" in answer else {"ok": True, **answer})
         if "error" not in answer and self.visitor.journey is not None and message.get("do") in CHANGES:
             await self._send_frame()

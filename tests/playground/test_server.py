@@ -313,3 +313,17 @@ def test_the_command_prints_its_address(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         command.main(["--lesson", "nothing"])
     assert "nothing" in capsys.readouterr().err
+
+
+def test_programs_of_many_networks_are_dropped(visit, small, monkeypatch):
+    client = visit()
+    client.ask("set", settings=small)
+    client.ask("step", epochs=3)
+    client.ask("view")
+    losses = client.frames[-1]["loss"]
+    monkeypatch.setattr(sessions, "NETWORKS", 0)
+    client.ask("reset")
+    assert sessions.make_task.cache_info().currsize == 0
+    client.ask("step", epochs=3)
+    client.ask("view")
+    assert client.frames[-1]["loss"] == losses
