@@ -83,7 +83,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
 
     with runner.Data.scratch() as data, tqdm(total=args.repeats * len(pairs), unit="run", file=sys.stderr) as bar:
         try:
-            record["machine"]["gflops at the beginning"] = runner.gflops(data, args.threads)
+            record["machine"]["limits at the beginning"] = runner.limits(data, args.threads)
             for repeat in range(args.repeats):
                 turns = list(pairs)
                 # Another order in every repeat, the workloads one after the other so that drift hits all libraries.
@@ -99,7 +99,7 @@ def measure_all(args: argparse.Namespace) -> dict[str, Any]:
                         bar.write(f"{name} on {workload.name} failed: {seen['failed']}", file=sys.stderr)
                     bar.update()
                 keep()
-            record["machine"]["gflops at the end"] = runner.gflops(data, args.threads)
+            record["machine"]["limits at the end"] = runner.limits(data, args.threads)
         except KeyboardInterrupt:
             bar.write("interrupted; this is what there is", file=sys.stderr)
             record["interrupted"] = True

@@ -2,12 +2,14 @@
 
     python benchmarks/hotspots.py cnn --top 15
     python benchmarks/hotspots.py tabular --hlo tabular.txt      also keep the compiled program
+    python benchmarks/hotspots.py wide --parts --markdown        only the table by part of the step, to paste
 
 The times come from jax.profiler: on the CPU its trace holds an event for every operation that is started, with the
 operation's name in the compiled program as ``hlo_op``, and another one for its end, which is later where the operation
 runs on other threads; `jax.profiler.ProfileData` reads them. Where several operations are under way they share that
 time evenly, so that the times add up to that of the step. Loops are left out, what they run is counted. Names are
-looked up in the program's text, which tells kind, shape and source.
+looked up in the program's text, which tells kind, shape, source, and the part of the step (a layer forward or backward,
+the loss, the update, the batch).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import workloads
 from report import table
 
 CONTAINERS = ("while", "conditional", "call", "async-start", "async-done")
+OTHER = "other"
 WORTH_NAMING = ("convolution", "dot", "custom-call", "reduce-window", "scatter", "sort", "gather", "reduce")
 
 
@@ -37,6 +40,7 @@ class Instruction(NamedTuple):
     kind: str
     phase: str
     source: str
+    part: str
 
 
 def parse(text: str) -> dict[str, Instruction]:
@@ -44,6 +48,7 @@ def parse(text: str) -> dict[str, Instruction]:
     tables = _tables(text)
     # One pass for what the fused computations hold, one for the instructions, of which fusions refer to them.
     held: dict[str, list[str]] = {}
+    scopes: dict[str, list[str]] = {}
     found: list[tuple[str, str, str, str]] = []
     computation = ""
     for line in text.splitlines():
@@ -54,11 +59,60 @@ def parse(text: str) -> dict[str, Instruction]:
         if match:
             name, shape, opcode = match.groups()
             held.setdefault(computation, []).append(opcode)
+            scopes.setdefault(computation, []).append(_scope(line))
             found.append((name, shape, opcode, line))
     return {
-        name: Instruction(opcode, _short(shape), _kind(opcode, line, held), _phase(line), _source(line, tables))
+        name: Instruction(
+            opcode, _short(shape), _kind(opcode, line, held), _phase(line), _source(line, tables), _part(line, scopes)
+        )
         for name, shape, opcode, line in found
     }
+
+
+def _scope(line: str) -> str:
+    op = re.search(r'op_name="([^"]*)"', line)
+    return op[1] if op else ""
+
+
+def _part(line: str, scopes: dict[str, list[str]]) -> str:
+    """The part of the step; a fusion without a scope has that of most operations in it."""
+    calls = re.search(r"calls=%?([\w.\-]+)", line)
+    inside = [part_of(scope) for scope in scopes.get(calls[1], [])] if calls else []
+    own = part_of(_scope(line))
+    if own == OTHER and inside:
+        named = Counter(part for part in inside if part != OTHER)
+        return named.most_common(1)[0][0] if named else OTHER
+    return own
+
+
+def part_of(scope: str) -> str:
+    """The part of a training step that an operation's ``op_name`` tells."""
+    model = re.search(r"(transpose\(jvp\(model\)\)|jvp\(model\))/(?:([A-Za-z]\w*)/)?", scope)
+    if model:
+        direction = "backward" if model[1].startswith("transpose") else "forward"
+        return f"{model[2] or 'model'}, {direction}"
+    for name, part in (("(loss)", "loss"), ("/update", "update"), ("/batch/", "batch")):
+        if name in scope:
+            return part
+    return OTHER
+
+
+def family(kind: str) -> str:
+    """A kind of operation in one word."""
+    names = {"product": r"\bdot\b|convolution|matmul", "gather": "gather", "reduction": r"\breduce\b|reduce-window"}
+    names |= {"copy": r"^(copy|concatenate|broadcast|transpose|slice|pad)", "sort": "sort"}
+    return next((name for name, pattern in names.items() if re.search(pattern, kind)), "elementwise")
+
+
+def by_part(rows: list[tuple[str, float, Instruction]], least: float = 0.01) -> list[tuple[str, str, float]]:
+    """Part, kind and seconds, the longest first; what takes less than ``least`` of all is one line at the end."""
+    seconds = Counter[tuple[str, str]]()
+    for _, spent, about in rows:
+        seconds[about.part, family(about.kind)] += spent
+    total = seconds.total()
+    shown = [(part, kind, spent) for (part, kind), spent in seconds.most_common() if spent >= least * total]
+    rest = total - sum(spent for _, _, spent in shown)
+    return [*shown, ("all else", "", rest)] if rest > 0 else shown
 
 
 def _kind(opcode: str, line: str, held: dict[str, list[str]]) -> str:
@@ -191,6 +245,47 @@ def shares(spans: list[tuple[float, float, str]]) -> Counter[str]:
     return seconds
 
 
+def profiled(workload: workloads.Workload, hlo: Path | None) -> tuple[list[tuple[str, float, Instruction]], str]:
+    """Name, seconds and description of each operation of an epoch, the slowest first; and the times in words."""
+    program, state, data = compiled_epoch(workload)
+    text = program.as_text()
+    if hlo:
+        hlo.write_text(text)
+    instructions, unknown = parse(text), Instruction("?", "", "?", "", "", OTHER)
+    spans, plain, traced = trace(program, state, data)
+    spans = [span for span in spans if instructions.get(span[2], unknown).opcode not in CONTAINERS]
+    calls, seconds = Counter(name for _, _, name in spans), shares(spans)
+    rows = [(name, spent, instructions.get(name, unknown)) for name, spent in seconds.most_common()]
+    ms = 1e3 / workload.steps
+    said = f"a step takes {plain * ms:.3f} ms, {traced * ms:.3f} under the profiler, {seconds.total() * ms:.3f} in "
+    return rows, f"{said}operations, {sum(calls.values()) / workload.steps:.0f} calls"
+
+
+def slowest(rows: list[tuple[str, float, Instruction]], ms: float, top: int, markdown: bool) -> str:
+    """The slowest operations, and the lines of code that take longest."""
+    total = sum(spent for _, spent, _ in rows)
+    head = ("share", "ms/step", "operation", "kind", "pass", "shape", "source")
+    lines = [
+        [f"{spent / total:.1%}", f"{spent * ms:.4f}", name, about.kind, about.phase, about.shape, about.source]
+        for name, spent, about in rows[:top]
+    ]
+    rest = f"and {max(0, len(rows) - top)} more: {sum(spent for _, spent, _ in rows[top:]) / total:.1%}"
+    places = Counter[str]()
+    for _, spent, about in rows:
+        places[about.source] += spent
+    sources = [[f"{spent / total:.1%}", f"{spent * ms:.4f}", place] for place, spent in places.most_common(top // 2)]
+    return "\n\n".join(
+        [table(head, lines, markdown) + f"\n\n{rest}", table(("share", "ms/step", "source"), sources, markdown)]
+    )
+
+
+def parts_table(rows: list[tuple[str, float, Instruction]], ms: float, markdown: bool) -> str:
+    """`by_part` as a table."""
+    total = sum(spent for _, spent, _ in rows)
+    lines = [[part, kind, f"{spent * ms:.4f}", f"{spent / total:.1%}"] for part, kind, spent in by_part(rows)]
+    return table(("part", "kind", "ms/step", "share"), lines, markdown)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", choices=workloads.WORKLOADS)
@@ -198,45 +293,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20, help="in the epoch that is traced (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="cores to run on (default %(default)s)")
     parser.add_argument("--hlo", type=Path, metavar="PATH", help="write the compiled program's text here")
+    parser.add_argument("--parts", action="store_true", help="only the table by part of the step")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as markdown")
     args = parser.parse_args()
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     worker.pin(args.threads)
 
     workload = workloads.WORKLOADS[args.workload]._replace(steps=args.steps)
-    program, state, data = compiled_epoch(workload)
-    text = program.as_text()
-    if args.hlo:
-        args.hlo.write_text(text)
-    instructions, unknown = parse(text), Instruction("?", "", "?", "", "")
-    spans, plain, traced = trace(program, state, data)
-    spans = [span for span in spans if instructions.get(span[2], unknown).opcode not in CONTAINERS]
-    calls, seconds = Counter(name for _, _, name in spans), shares(spans)
-    rows = [(name, spent, instructions.get(name, unknown)) for name, spent in seconds.most_common()]
-    total, ms = seconds.total(), 1e3 / workload.steps
+    rows, said = profiled(workload, args.hlo)
+    ms = 1e3 / workload.steps
     print(f"{workload.name}: {workload.description}, batch {workload.batch}, {workload.steps} steps")
-    print(f"a step takes {plain * ms:.3f} ms, {traced * ms:.3f} under the profiler, {total * ms:.3f} in operations\n")
-    lines = [
-        [
-            f"{spent / total:.1%}",
-            f"{spent * ms:.4f}",
-            f"{calls[name] / workload.steps:.4g}",
-            name,
-            about.kind,
-            about.phase,
-            about.shape,
-            about.source,
-        ]
-        for name, spent, about in rows[: args.top]
-    ]
-    print(
-        table(("share", "ms/step", "calls/step", "operation", "kind", "pass", "shape", "source"), lines, markdown=False)
-    )
-    print(f"and {max(0, len(rows) - args.top)} more: {sum(spent for _, spent, _ in rows[args.top :]) / total:.1%}\n")
-    places = Counter[str]()
-    for _, spent, about in rows:
-        places[about.source] += spent
-    lines = [[f"{spent / total:.1%}", f"{spent * ms:.4f}", place] for place, spent in places.most_common(args.top // 2)]
-    print(table(("share", "ms/step", "source"), lines, markdown=False))
+    print(said, "", parts_table(rows, ms, args.markdown), sep="\n")
+    if not args.parts:
+        print("", slowest(rows, ms, args.top, args.markdown), sep="\n")
 
 
 if __name__ == "__main__":

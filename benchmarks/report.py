@@ -5,12 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
+import floors
 from workloads import Workload
 
-# How many times as long as fnn the best peer takes: on JAX, and of all.
-TARGETS = {"mlp": (2.0, 2.0), "wide": (1.4, 1.4), "tabular": (1.5, 1.5), "lstm": (2.5, 1.5), "cnn": (4.0, 1.0)}
+
+class Target(NamedTuple):
+    """What a workload's step should reach.
+
+    Attributes:
+      best: how many times as long as fnn the best peer of all takes.
+      on_jax: likewise the best peer on JAX, by the version of JAX from which it holds; where none is given, ``best``.
+      floor: how many times as long as the floor fnn takes, at most.
+    """
+
+    best: float
+    on_jax: tuple[tuple[tuple[int, int], float], ...] = ()
+    floor: float | None = None
+
+
+TARGETS = {
+    "mlp": Target(2.0),
+    "wide": Target(1.25, floor=1.3),
+    "tabular": Target(1.6),
+    "lstm": Target(1.7, on_jax=(((0, 10), 2.5),)),
+    "cnn": Target(1.3, on_jax=(((0, 10), 4.5), ((0, 12), 2.2))),
+}
 # Losses after the last epoch may differ by so much of their median: other draws of parameters, order and dropout.
 TOLERANCE = 0.15
 OURS = "fnn"
@@ -46,7 +67,7 @@ def facts(workload: Workload) -> dict[str, Any]:
         "batch": workload.batch,
         "steps": workload.steps,
         "parameters": workload.parameters,
-        "operations": workload.operations,
+        **floors.facts(workload),
     }
 
 
@@ -69,13 +90,9 @@ def medians(record: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
 
 def gflops(record: dict[str, Any]) -> float | None:
     """The best speed of a large product that was seen in a run."""
-    return max((speed for key, speed in record["machine"].items() if key.startswith("gflops") and speed), default=None)
-
-
-def floor(record: dict[str, Any], workload: str) -> float | None:
-    """Milliseconds that the operations of a step take at the speed of a large matrix product."""
-    speed = gflops(record)
-    return record["workloads"][workload]["operations"] / speed / 1e6 if speed else None
+    speeds = [speed for key, speed in record["machine"].items() if key.startswith("gflops") and speed]
+    known = floors.limits(record)
+    return max([*speeds, *([known["gflops"]] if known else [])], default=None)
 
 
 def best(record: dict[str, Any], workload: str, groups: Sequence[str], key: str = "ms per step") -> tuple[str, float]:
@@ -166,38 +183,86 @@ def _verdict(reached: bool, value: str, target: str) -> str:
     return "reached" if reached else f"falls short: {value} of {target}"
 
 
+def _jax_version(record: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(number) for number in record["machine"].get("versions", {}).get("jax", "0.10").split(".")[:2])
+
+
+def _step_rows(record: dict[str, Any], workload: str, target: Target) -> Rows:
+    """The verdicts on a workload's step."""
+    ours, rows = record["medians"].get(workload, {}).get(OURS), []
+    if not ours:
+        return rows
+    version = _jax_version(record)
+    wanted = [target.best, *(ratio for since, ratio in target.on_jax if since <= version)]
+    for label, groups, least in (("on JAX", ("jax",), wanted[-1]), ("of all", ("jax", "other"), target.best)):
+        name, value = best(record, workload, groups)
+        if name:
+            ratio = value / ours["ms per step"]
+            verdict = _verdict(ratio >= least, f"{ratio:.2f}", f"{least:g}")
+            rows.append([f"{workload}: step, best {label}", name, f"{ratio:.2f}", f"{least:g}", verdict])
+    floor = floors.floor(record, workload)
+    if floor and target.floor:
+        ratio = ours["ms per step"] / floor.ms
+        verdict = _verdict(ratio <= target.floor, f"{ratio:.2f}", f"{target.floor:g}")
+        rows.append([f"{workload}: step, fnn / floor", "the floor", f"{ratio:.2f}", f"{target.floor:g}", verdict])
+    return rows
+
+
 def _target_rows(record: dict[str, Any]) -> Rows:
-    rows = []
-    for workload, wanted in TARGETS.items():
-        ours = record["medians"].get(workload, {}).get(OURS)
-        for label, groups, target in (("on JAX", ("jax",), wanted[0]), ("of all", ("jax", "other"), wanted[1])):
-            name, value = best(record, workload, groups)
-            if ours and name:
-                ratio = value / ours["ms per step"]
-                verdict = _verdict(ratio >= target, f"{ratio:.2f}", f"{target:.1f}")
-                rows.append([f"{workload}: step, best {label}", name, f"{ratio:.2f}", f"{target:.1f}", verdict])
+    rows = [row for workload, target in TARGETS.items() for row in _step_rows(record, workload, target)]
     for workload, seen in record["medians"].items():
         name, value = best(record, workload, ("jax",), "peak MB")
         if OURS in seen and name:
             mine = seen[OURS]["peak MB"]
             verdict = _verdict(mine <= 1.02 * value, f"{mine:.0f}", f"{value:.0f} MB")  # 2 % are noise
-            rows.append([f"{workload}: peak memory", name, f"{value / mine:.2f}", "1.0", verdict])
+            rows.append([f"{workload}: peak memory", name, f"{value / mine:.2f}", "1", verdict])
     for workload, seen in record["medians"].items():
         if OURS in seen and "flax nnx" in seen:
             mine, value = seen[OURS]["first step s"], seen["flax nnx"]["first step s"]
             verdict = _verdict(mine <= value, f"{mine:.2f}", f"{value:.2f} s")
-            rows.append([f"{workload}: first step", "flax nnx", f"{value / mine:.2f}", "1.0", verdict])
+            rows.append([f"{workload}: first step", "flax nnx", f"{value / mine:.2f}", "1", verdict])
     return rows
+
+
+def _floor_rows(record: dict[str, Any]) -> Rows:
+    """By workload: the parts of the floor, their sum, and fnn's step beside it."""
+    rows = []
+    for workload in record["workloads"]:
+        floor = floors.floor(record, workload)
+        ours = record["medians"].get(workload, {}).get(OURS, {}).get("ms per step")
+        if floor:
+            values = [part.ms for part in floor] + [floor.ms]
+            times = [_milliseconds(ours), f"{ours / floor.ms:.2f}"] if ours else ["", ""]
+            rows.append([workload, *(f"{value:.4f}" for value in values), *times])
+    return rows
+
+
+def _floor_text(record: dict[str, Any], bullet: str, markdown: bool) -> str:
+    """The table of floors, and what each part follows from."""
+    head = ("workload", "operations ms", "memory ms", "calls ms", "floor ms", "fnn ms", "fnn / floor")
+    lines = []
+    for workload in record["workloads"]:
+        floor = floors.floor(record, workload)
+        if floor:
+            parts = (
+                "operations: " + floor.operations.said,
+                "memory: " + floor.memory.said,
+                "calls: " + floor.calls.said,
+            )
+            lines.append(f"{bullet}{workload}: " + "; ".join(parts))
+    return table(head, _floor_rows(record), markdown) + "\n\n" + "\n".join(lines)
 
 
 def _machine_lines(record: dict[str, Any]) -> list[str]:
     about, settings = record["machine"], record["settings"]
-    speeds = [about.get(f"gflops at the {when}") for when in ("beginning", "end")]
+    seen = [(about.get(f"limits at the {when}"), about.get(f"gflops at the {when}")) for when in ("beginning", "end")]
+    speeds = [limits["gflops"] if limits else alone for limits, alone in seen]
     speed = " and ".join(f"{s:.0f}" if s else "unknown" for s in speeds)
     return [
         f"{about['cpu']}, {about['cores used']} of {about['cores']} cores, {about['memory GiB']} GiB, {about['os']}, "
         f"Python {about['python']}, {about['date']}",
         f"float32 matrix product: {speed} GFLOP/s at the beginning and the end",
+        *_memory_lines(record),
         ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
         f"{settings['repeats']} repeats of {settings['epochs']} epochs after the first"
         + ("; QUICK: of no value as a measurement" if settings.get("quick") else "")
@@ -205,27 +270,39 @@ def _machine_lines(record: dict[str, Any]) -> list[str]:
     ]
 
 
+def _memory_lines(record: dict[str, Any]) -> list[str]:
+    known = floors.limits(record)
+    if known is None:
+        return []
+    speeds = ", ".join(f"{speed:.0f} at {size / 2**20:g} MiB" for size, speed in known["memory"].items())
+    return [f"memory, reads and writes in GB/s: {speeds}", f"an operation's call: {known['call us']:.2f} microseconds"]
+
+
 def text(record: dict[str, Any], *, markdown: bool = False) -> str:
     """All tables, plain or as markdown."""
     head = ("library", "ms/step", "least .. most", "ratio", "first step s", "trace s", "lower s", "compile s")
     head += ("programs", "peak MB", "loss")
-    bullet, parts = "- " if markdown else "  ", ["\n".join(_machine_lines(record))]
+    bullet, heading = ("- ", "## ") if markdown else ("  ", "")
+    parts = ["\n".join(_machine_lines(record))]
     if markdown:
         parts = ["\n".join(f"- {line}" for line in _machine_lines(record))]
     for name, about in record["workloads"].items():
-        least = floor(record, name)
-        title = f"{'## ' if markdown else ''}{name}: {about['description']} (batch {about['batch']})"
+        least = floors.floor(record, name)
+        title = f"{heading}{name}: {about['description']} (batch {about['batch']})"
         facts = f"{about['parameters']:,} parameters, {about['operations'] / 1e6:,.1f} million operations a step"
-        facts += f": at least {_milliseconds(least)} ms; {about['steps']} steps an epoch" if least else ""
+        facts += f"; floor {_milliseconds(least.ms)} ms" if least else ""
+        facts += f"; {about['steps']} steps an epoch"
         rows = _workload_rows(record, name)
         body = table(head, rows, markdown) if rows else "nothing was measured"
         said = losses(record, name)
         said = f"**{said}**" if markdown and said.startswith("LOSSES DIFFER") else said
         rest = "\n".join(bullet + line for line in [said, *_absent(record, name)])
         parts.append(f"{title}\n{chr(10) if markdown else ''}{facts}\n\n{body}\n\n{rest}")
+    if _floor_rows(record):
+        parts.append(f"{heading}Floors\n\n" + _floor_text(record, bullet, markdown))
     rows = _target_rows(record)
     if rows:
-        title = ("## " if markdown else "") + "Targets (ratio: the peer's value / fnn's)"
+        title = heading + "Targets (ratio: the peer's value / fnn's, or fnn's / the floor)"
         parts.append(f"{title}\n\n" + table(("what", "peer", "ratio", "target", "verdict"), rows, markdown))
     return "\n\n".join(parts) + "\n"
 
@@ -247,7 +324,7 @@ def picture(record: dict[str, Any], path: Path) -> None:
     figure.suptitle("Milliseconds per training step (how many times as long as fnn)", size=11)
     marks = [Patch(color=color, label=label) for color, label in COLORS.values()]
     marks.append(Line2D([], [], color="black", linewidth=1.2, label="least to most of the repeats"))
-    marks.append(Line2D([], [], color="black", linestyle=":", label="floor by operation count"))
+    marks.append(Line2D([], [], color="black", linestyle=":", label="floor: operations, memory and calls"))
     spare = axes[len(shown) :]
     for ax in spare:
         ax.set_axis_off()
@@ -284,6 +361,6 @@ def _panel(ax: Any, record: dict[str, Any], workload: str) -> None:
     ax.tick_params(axis="x", labelsize=8)
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_title(f"{workload} (batch {record['workloads'][workload]['batch']})", size=10, loc="left")
-    least = floor(record, workload)
+    least = floors.floor(record, workload)
     if least:
-        ax.axvline(least, color="black", linewidth=1, linestyle=":")
+        ax.axvline(least.ms, color="black", linewidth=1, linestyle=":")

@@ -115,7 +115,7 @@ def measure(
     """What `worker` says of a library and a workload; where it fails or exceeds the limit in seconds, ``failed``.
 
     Args:
-      library: of `VARIANTS`, or "matmul".
+      library: of `VARIANTS`; "gflops" and "limits" measure the machine.
       workload: what to train.
       data: where the arrays are.
       threads: cores and threads.
@@ -151,7 +151,13 @@ def measure(
 
 def gflops(data: Data, threads: int) -> float | None:
     """The speed of a large float32 product now, if it can be measured."""
-    return measure("matmul", data=data, threads=threads).get("gflops")
+    return measure("gflops", data=data, threads=threads).get("gflops")
+
+
+def limits(data: Data, threads: int) -> dict[str, Any] | None:
+    """`machine.limits` now, if they can be measured."""
+    found = measure("limits", data=data, threads=threads)
+    return None if "failed" in found else found
 
 
 def without_paths(text: str) -> str:

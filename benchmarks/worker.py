@@ -120,23 +120,16 @@ def train(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def matmul() -> dict[str, Any]:
-    """The best of some large float32 products, in GFLOP/s: XLA's, the fastest of those at hand on CPUs."""
-    import jax
-
-    n = 2048
-    a = jax.random.normal(jax.random.key(0), (n, n))
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(a))
-    times = [timed(lambda: jax.block_until_ready(product(a)))[1] for _ in range(30)]
-    return {"gflops": 2 * n**3 / min(times) / 1e9}
-
-
 def main() -> None:
     request = json.loads(Path(sys.argv[1]).read_text())
     pin(request["threads"])
     try:
-        result = matmul() if request["library"] == "matmul" else train(request)
+        if request["library"] in ("gflops", "limits"):
+            import machine
+
+            result = machine.limits() if request["library"] == "limits" else {"gflops": machine.gflops()}
+        else:
+            result = train(request)
     except Exception as error:
         result = {"failed": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
     Path(sys.argv[2]).write_text(json.dumps(result))

@@ -49,6 +49,27 @@ class LSTM(NamedTuple):
 
 Layer = Dense | Dropout | Conv | Pool | Flatten | LSTM
 
+# Bytes that the update of a parameter reads and writes, with its gradient and slots; and those that hold all of these.
+UPDATE_BYTES = {"sgd": (12, 8), "rmsprop": (20, 12), "adam": (28, 16)}
+
+
+class Cost(NamedTuple):
+    """What a layer with a product costs.
+
+    Attributes:
+      parameters: trained numbers.
+      operations: floating-point operations of the forward product, per example.
+      saved: numbers per example that the backward pass reads again; the batch itself is counted apart.
+      steps: products one after the other, in each direction.
+      kernels: arrays whose gradient is a product.
+    """
+
+    parameters: int
+    operations: int
+    saved: int
+    steps: int = 1
+    kernels: int = 1
+
 
 class Workload(NamedTuple):
     """What is trained, and how.
@@ -83,7 +104,7 @@ class Workload(NamedTuple):
     @property
     def parameters(self) -> int:
         """Trained numbers."""
-        return sum(parameters for parameters, _ in self._costs())
+        return sum(cost.parameters for cost in self._costs())
 
     @property
     def operations(self) -> int:
@@ -92,26 +113,69 @@ class Workload(NamedTuple):
         The gradient for the network's own input is not needed, so the first layer counts twice, all others three
         times. One-hot inputs count as the product that they stand for.
         """
-        forward = [flops for _, flops in self._costs() if flops]
+        forward = [cost.operations for cost in self._costs()]
         total = 3 * sum(forward) - forward[0]
         if isinstance(self.layers[0], LSTM):  # its recurrent product does need that gradient
             total += 2 * self.shape[0] * self.layers[0].units * 4 * self.layers[0].units
         return self.batch * total
 
-    def _costs(self) -> list[tuple[int, int]]:
-        """Parameters and forward operations per example, by layer."""
-        shape, costs = self.shape, []
+    @property
+    def calls(self) -> int:
+        """The fewest operations of a compiled step.
+
+        A product forward, with one fused group of elementwise operations after each, the last of which computes the
+        loss and its gradient; backward a product and a group for each but the first, and a product for each kernel;
+        one read of the batch; one update of all parameters.
+        """
+        costs = self._costs()
+        steps = sum(cost.steps for cost in costs)
+        return 2 * steps + 2 * (steps - 1) + sum(cost.kernels for cost in costs) + 2
+
+    @property
+    def batch_bytes(self) -> int:
+        """Bytes of a batch, of 4 for each number, which a step reads from the data set."""
+        return 4 * self.batch * (prod(self.shape) + 1)
+
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the data of an epoch."""
+        return self.steps * self.batch_bytes
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that a step reads and writes at least, besides the batch.
+
+        The update reads and writes each parameter, gradient and slot: 12, 20 and 28 bytes a parameter for SGD, RMSprop
+        and Adam. What the backward pass needs of the forward pass is written once and read once. A product's own reads
+        count as part of its operations.
+        """
+        return UPDATE_BYTES[self.optimizer][0] * self.parameters + 8 * self._saved()
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the arrays that `moved_bytes` counts: what has to fit in the cache for its speed."""
+        return UPDATE_BYTES[self.optimizer][1] * self.parameters + 4 * self._saved()
+
+    def _saved(self) -> int:
+        return self.batch * sum(cost.saved for cost in self._costs())
+
+    def _costs(self) -> list[Cost]:
+        """Of the layers with products, from the first on."""
+        shape, costs = self.shape, list[Cost]()
         for layer in self.layers:
+            entering = prod(shape) if costs else 0
             match layer:
                 case Dense(units):
-                    costs.append(((shape[-1] + 1) * units, 2 * shape[-1] * units))
+                    costs.append(Cost((shape[-1] + 1) * units, 2 * shape[-1] * units, entering))
                     shape = (units,)
                 case Conv(filters):
                     high, wide, channels = shape
                     shape = (high - 2, wide - 2, filters)
-                    costs.append(((9 * channels + 1) * filters, 2 * 9 * channels * prod(shape)))
+                    costs.append(Cost((9 * channels + 1) * filters, 2 * 9 * channels * prod(shape), entering))
                 case LSTM(units, symbols):
-                    costs.append((4 * units * (symbols + units + 1), 2 * shape[0] * (symbols + units) * 4 * units))
+                    # four gates, the cell and the output of each time step
+                    operations, saved = 2 * shape[0] * (symbols + units) * 4 * units, 6 * units * shape[0]
+                    costs.append(Cost(4 * units * (symbols + units + 1), operations, saved, shape[0], kernels=2))
                     shape = (units,)
                 case Pool():
                     shape = (shape[0] // 2, shape[1] // 2, shape[2])

@@ -44,6 +44,45 @@ def test_operations_by_hand():
     assert wide.operations == 128 * 2 * (2 * 784 * 512 + 3 * 512 * 10)
 
 
+def test_least_calls_by_hand():
+    import workloads
+
+    # forward: a product and a group each; backward: a product and a group of the second, two kernels; batch and update
+    assert workloads.WORKLOADS["wide"].calls == 2 * 2 + 2 * 1 + 2 + 2
+    # 41 products in a row forward and 40 backward, a group after each, three kernels; batch and update
+    assert workloads.WORKLOADS["lstm"].calls == 2 * 41 + 2 * 40 + 3 + 2
+
+
+def test_least_bytes_by_hand():
+    import workloads
+
+    wide, cnn = workloads.WORKLOADS["wide"], workloads.WORKLOADS["cnn"]
+    assert wide.batch_bytes == 128 * (784 + 1) * 4
+    assert wide.data_bytes == wide.steps * wide.batch_bytes
+    # SGD reads parameter and gradient and writes the parameter; 512 outputs are saved and read again
+    assert wide.moved_bytes == 12 * wide.parameters + 128 * 512 * 4 * 2
+    assert wide.held_bytes == 8 * wide.parameters + 128 * 512 * 4
+    # Adam adds two slots; what is saved are the inputs of all products but the first, after pooling
+    saved = 26 * 26 * 32 + 12 * 12 * 32 + 10 * 10 * 64 + 4 * 4 * 64 + 64
+    assert cnn.moved_bytes == 28 * cnn.parameters + 128 * saved * 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_update_of_the_floor_moves_what_the_optimizer_holds(name):
+    import workloads
+    from peers import with_fnn
+
+    workload = workloads.WORKLOADS[name]
+    x = jax.ShapeDtypeStruct((1, *workload.shape), "int32" if name == "lstm" else "float32")
+    ts = jax.eval_shape(lambda key: fnn.init(with_fnn.task_of(workload), key, x), jax.random.key(0))
+    held = sum(leaf.size for leaf in jax.tree.leaves((ts.params, ts.opt_state)) if leaf.ndim)
+    scalars = 4 + workload.parameters - held % workload.parameters  # counts and rates are no slots
+    traffic, bytes_held = workloads.UPDATE_BYTES[workload.optimizer]
+    assert scalars > 0
+    assert bytes_held == 4 * (held // workload.parameters + 1)  # and the gradient
+    assert traffic == 2 * bytes_held - 4  # all are read; all but the gradient are written
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_synthetic_data_fits_and_can_be_learned(name, monkeypatch):
     import workloads
@@ -58,6 +97,9 @@ def test_synthetic_data_fits_and_can_be_learned(name, monkeypatch):
         means = np.stack([flat[y == c].mean(0) for c in range(10)])
         nearest = ((flat[:, None] - means) ** 2).sum(-1).argmin(1)
         assert (nearest == y).mean() > 0.95
+
+
+LIMITS = {"gflops": 100.0, "memory": {"1048576": 200.0, "4194304": 100.0, "67108864": 20.0}, "call us": 0.5}
 
 
 def record(times, losses):
@@ -78,7 +120,7 @@ def record(times, losses):
         for scale in (1.0, 1.2)
     ]
     out = {
-        "machine": {"gflops at the beginning": 100.0, "gflops at the end": 200.0},
+        "machine": {"limits at the beginning": LIMITS, "limits at the end": {**LIMITS, "gflops": 200.0}},
         "workloads": {"wide": report.facts(workloads.WORKLOADS["wide"])},
         "groups": {"fnn": "fnn", "haiku": "jax", "pytorch": "other", "jax in a scan": "by hand"},
         "measurements": measured,
@@ -94,7 +136,102 @@ def test_medians_floor_and_best_peers():
     assert seen["medians"]["wide"]["haiku"]["ms per step"] == pytest.approx(3.3)
     assert report.best(seen, "wide", ["jax"]) == ("haiku", pytest.approx(3.3))
     assert report.best(seen, "wide", ["jax", "other"])[0] == "pytorch"
-    assert report.floor(seen, "wide") == pytest.approx(seen["workloads"]["wide"]["operations"] / 200e6)
+
+
+def test_the_floor_has_three_parts_at_the_speed_of_the_size():
+    import floors
+    import report
+    import workloads
+
+    wide, same = workloads.WORKLOADS["wide"], dict.fromkeys(("fnn", "haiku"), 0.5)
+    seen = record({"fnn": 1.0, "haiku": 3.0}, same)
+    found = floors.floor(seen, "wide")
+    assert found.operations.ms == pytest.approx(wide.operations / 200e6)  # at the better of two speeds
+    assert found.calls.ms == pytest.approx(wide.calls * 0.5e-3)
+    # 169 MB of data are beyond the cache; 3.4 MB of arrays count with the speed of 1 MiB, which is not exceeded
+    assert found.memory.ms == pytest.approx((wide.batch_bytes / 20 + wide.moved_bytes / 200) / 1e6)
+    assert found.ms == pytest.approx(sum(part.ms for part in found))
+    shown = report.text(
+        {**seen, "settings": {"repeats": 2, "epochs": 1}, "skipped": []}
+        | {
+            "machine": {
+                **seen["machine"],
+                "cpu": "a",
+                "cores used": 2,
+                "cores": 2,
+                "memory GiB": 1,
+                "os": "b",
+                "python": "3",
+                "date": "today",
+                "versions": {"jax": "0.12.0"},
+            }
+        }
+    )
+    assert f"{1.1 / found.ms:.2f}" in shown
+    assert f"{wide.calls} at 0.50 microseconds" in shown
+    assert floors.floor({**seen, "machine": {}}, "wide") is None
+
+
+def test_memory_speed_is_that_of_the_size_or_better():
+    import floors
+
+    speeds = {1: 5.0, 4: 8.0, 16: 2.0}
+    assert [floors.memory_speed(speeds, size) for size in (0.5, 1, 3, 4, 15, 16, 99)] == [8, 8, 8, 8, 8, 2, 2]
+
+
+def test_verdicts_depend_on_the_version_of_jax_and_on_the_floor():
+    import report
+
+    seen = record({"fnn": 1.0, "haiku": 2.3, "pytorch": 1.2}, dict.fromkeys(("fnn", "haiku", "pytorch"), 0.5))
+    target = report.Target(1.3, on_jax=(((0, 10), 4.5), ((0, 12), 2.2)), floor=0.5)
+    verdicts = {}
+    for version in ("0.10.2", "0.11.0", "0.12.0.1"):
+        seen["machine"]["versions"] = {"jax": version}
+        verdicts[version] = [row[-1] for row in report._step_rows(seen, "wide", target)]
+    short = "falls short: 2.30 of 4.5"
+    assert [found[0] for found in verdicts.values()] == [short, short, "reached"]
+    assert verdicts["0.10.2"][1] == "falls short: 1.20 of 1.3"
+    assert verdicts["0.10.2"][2].startswith("falls short: ")
+    assert verdicts["0.10.2"][2].endswith(" of 0.5")
+
+
+def test_limits_of_this_machine_are_measured():
+    import machine
+
+    assert 0 < machine.call() < 1000
+    assert machine.memory(2**18) > 0
+    text = "ENTRY a {\n  p = f32[] parameter(0)\n}\n\nb {\n  x = f32[2]{0} dot(p, p)\n  ROOT y = (f32[2]) tuple(x)\n}"
+    assert machine.operations_of_loop(text) == 1
+
+
+def test_operations_belong_to_parts_of_the_step():
+    import hotspots
+
+    within = "jit(epoch)/while/body/closed_call"
+    assert hotspots.part_of(f"{within}/jvp(model)/dense_1/dot_general") == "dense_1, forward"
+    assert hotspots.part_of(f"{within}/transpose(jvp(model))/dense_1/dot_general") == "dense_1, backward"
+    assert hotspots.part_of(f"{within}/jvp(model)/slice") == "model, forward"
+    assert hotspots.part_of(f"{within}/transpose(jvp(loss))/mul") == "loss"
+    assert hotspots.part_of(f"{within}/update/cond/branch_0_fun/abs") == "update"
+    assert hotspots.part_of(f"{within}/batch/gather") == "batch"
+    assert hotspots.part_of("jit(epoch)/xor") == hotspots.OTHER
+    text = """%fused (a: f32[2]) -> f32[2] {
+  %a = f32[2]{0} parameter(0)
+  ROOT %m = f32[2]{0} multiply(%a, %a), metadata={op_name="jit(e)/update/mul"}
+}
+
+ENTRY %main (a: f32[2]) -> f32[2] {
+  ROOT %f = f32[2]{0} fusion(%a), kind=kLoop, calls=%fused
+}"""
+    found = hotspots.parse(text)
+    assert (found["f"].part, found["f"].kind) == ("update", "fusion of 2")
+    rows = [("f", 3.0, found["f"]), ("g", 1.0, found["f"]._replace(kind="fusion of 3 with dot by ynn"))]
+    rows.append(("h", 0.01, found["f"]._replace(part="loss")))
+    assert hotspots.by_part(rows) == [
+        ("update", "elementwise", 3.0),
+        ("update", "product", 1.0),
+        ("all else", "", pytest.approx(0.01)),
+    ]
 
 
 @pytest.mark.slow
@@ -247,3 +384,11 @@ def test_predictions_are_measured_and_stored(tmp_path):
     assert "Parts of a call of fnn" in done.stdout
     assert json.loads((tmp_path / "seen.json").read_text())["runs"]["fnn"][0]["predictor, 1"] > 0
     assert str(Path.home()) not in (tmp_path / "seen.json").read_text()
+
+
+def test_a_slow_loader_is_judged_with_batches_read_ahead():
+    import data
+
+    assert data.verdict(data.AHEAD, 1.1) == "1.1: reached"
+    assert data.verdict(data.AHEAD, 1.11) == "1.1: falls short"
+    assert data.verdict("slow loader", 9.0).startswith("none")

@@ -15,6 +15,7 @@ from .._core.errors import describe, fail, kind_of
 from .._core.flags import flagged
 from .._core.inputs import as_arrays, is_numbers
 from .._core.types import PyTree
+from ..fitting.ahead import ReadAhead
 from ..training.batch import as_batch
 
 
@@ -54,11 +55,16 @@ class Stream(_Passes):
       make: ``make(epoch)`` returns an iterable of the batches of one pass, ``(x, y)`` or ``(x, y, sample_weight)``; it
         is usually a generator function. ``epoch`` counts from 0 and may seed an order; it must determine the batches.
       length: number of batches in a pass, if known, for the progress bar.
+      ahead: number of batches that a thread reads in advance, while the device trains on earlier ones; 0 (default)
+        reads each when it is asked for. An epoch then takes as long as the slower of reading and training.
 
     Raises:
-      InputError: if ``make`` is not a function of the epoch.
+      InputError: if ``make`` is not a function of the epoch, or for a negative ``ahead``.
 
-    A pass is resumed by generating its batches again and skipping those already given.
+    A pass is resumed by generating its batches again and skipping those already given; those that were only read ahead
+    count as not given. With ``ahead``, the iterable that ``make`` returns runs in another thread: it must not depend on
+    anything that the training changes, such as a variable that a callback sets, or that belongs to one thread, such as
+    a connection to SQLite. Each batch is copied before the next one is read. An error is raised in place of its batch.
 
     >>> import numpy as np, fnn
     >>> def batches(epoch):
@@ -69,7 +75,7 @@ class Stream(_Passes):
     ([2, 0, 1], [0, 1, 2])
     """
 
-    def __init__(self, make: Callable[[int], Iterable[PyTree]], *, length: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], Iterable[PyTree]], *, length: int | None = None, ahead: int = 0) -> None:
         if not callable(make):
             hint = "A list of batches needs no Stream." if isinstance(make, Iterable) else ""
             if isinstance(make, Iterator):  # a generator, or another iterator that is used up after one pass
@@ -78,8 +84,9 @@ class Stream(_Passes):
         check_accepts("Stream", "batches(epoch)", make, 1)
         if length is not None:
             check_count("Stream", "length", length)
+        check_count("Stream", "ahead", ahead, least=0)
         super().__init__()
-        self.make, self.length = make, length
+        self.make, self.length, self.ahead = make, length, ahead
 
     def __iter__(self) -> Iterator[PyTree]:
         self._begin()
@@ -87,7 +94,14 @@ class Stream(_Passes):
         if not isinstance(batches, Iterable):
             got = kind_of(batches)
             fail("Stream", expected="a function that returns an iterable of batches", got=got)
-        yield from self._give(batches)
+        if not self.ahead:
+            yield from self._give(batches)
+            return
+        reader = ReadAhead(batches, self.ahead)
+        try:
+            yield from self._give(reader)
+        finally:
+            reader.pause()
 
     def __length_hint__(self) -> int:
         return NotImplemented if self.length is None else self.length

@@ -14,8 +14,9 @@ from .._core.types import PyTree
 from ..training.placed import DATA_HINTS, Shard, placed, together_on
 from ..training.state import TrainState
 from ..training.task import Task
+from .ahead import pausing_readers
 from .callbacks import Callback, Path
-from .evaluate import check_call
+from .calls import check_call
 from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import FitLoop
@@ -150,7 +151,7 @@ def fit(
     (50, 0.0)
     """
     given = locals()  # on the first line, where these are the arguments alone; `Options` takes its fields from them
-    with together_on(mesh, "fit"), watching("fit", _advice(checkpoint)):
+    with together_on(mesh, "fit"), watching("fit", _advice(checkpoint)), pausing_readers():
         check_call("fit", task, ts, data, extra)
         options = Options.checked(given)
         task, ts = placed("fit", task, ts, mesh, shard)

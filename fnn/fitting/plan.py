@@ -26,7 +26,7 @@ from ..training.values import warn_of_former_hyper
 from . import inputs
 from .callbacks import ModelCheckpoint, OnBatch
 from .checkpoints import Checkpoints, identity_of_state, settings_of
-from .evaluate import arrays_to_measure
+from .evaluate import ReadyArrays, arrays_to_measure
 from .guard import Guard
 from .inputs import CHUNK_BYTES, Data
 from .logits import check_logits
@@ -42,7 +42,7 @@ class FitPlan:
     task: Task
     options: Options
     source: Source
-    validation_data: Data | None  # checked arrays, slices of them, or an iterable
+    validation_data: ReadyArrays | Iterable[PyTree] | None  # an iterable may be slices of arrays
     settings: Mapping[str, object] | None  # of a run with checkpoints; they must be the same when it continues
     facts: Mapping[str, str]  # what must be the same on every process
 
@@ -82,7 +82,7 @@ def make_plan(task: Task, ts: TrainState, data: PyTree | Iterable[PyTree], optio
         if isinstance(callback, ModelCheckpoint):
             callback.begin(task)
     facts = _facts(task, options, {"data": parsed, "validation_data": validating})
-    validation = validating if held_out is None else held_out
+    validation: ReadyArrays | Data | None = validating if held_out is None else held_out
     _check_monitors(task, options, validation is not None)
     if isinstance(validation, Batch):
         eval_batch_size = options.eval_batch_size

@@ -15,7 +15,8 @@ from .._core.types import PyTree
 from ..training.placed import Shard, check_mesh, facts_of_call, placed, together_on
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
-from .evaluate import Inference, check_rows, refuse_traced
+from .calls import check_rows, refuse_traced
+from .inference import Inference
 from .watchdog import watching
 
 

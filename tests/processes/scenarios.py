@@ -117,7 +117,8 @@ def pure(mesh, folder):
 def streams(mesh, folder):
     """Each process reads its share of the rows; the devices, which compute a step meanwhile, pass no messages."""
     with mock.patch.object(multihost_utils, "process_allgather", side_effect=AssertionError("a message by devices")):
-        ts, history = fit(list(shares()), validation_data=list(shares()), batch_size=None, mesh=mesh)
+        stream = fnn.data.Stream(lambda epoch: shares(), ahead=2)
+        ts, history = fit(stream, validation_data=list(shares()), batch_size=None, mesh=mesh)
         measured = fnn.evaluate(TASK, ts, shares(), mesh=mesh)
     return {"fit": values(history), "evaluate": dict(measured.items())}
 
