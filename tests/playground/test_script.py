@@ -88,7 +88,7 @@ def test_the_fnn_script_ends_with_the_same_losses(page, tmp_path, case):
 @pytest.mark.parametrize("case", CASES)
 def test_the_keras_script_runs(page, tmp_path, case):
     pytest.importorskip("keras")
-    losses, code = train(page, *CASES[case])
+    _, code = train(page, *CASES[case])
     found = run(code["keras"], tmp_path, code["files"], KERAS_BACKEND="jax")
     names, values = zip(*(line.rsplit(" ", 1) for line in found.splitlines()), strict=True)
     assert names == ("train loss", "test loss")

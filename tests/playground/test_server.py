@@ -197,8 +197,8 @@ def test_a_malformed_message_is_answered_and_the_socket_stays(visit, small, text
 
 def test_too_large_a_message_closes_the_socket_alone(visit, small):
     client, other = visit(), visit()
+    client.socket.send("x" * (sessions.MESSAGE_BYTES + 1))
     with pytest.raises(ConnectionClosed):
-        client.socket.send("x" * (sessions.MESSAGE_BYTES + 1))
         client.socket.recv(60)
     assert other.ask("set", settings=small)["ok"]
 

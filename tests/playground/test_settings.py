@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fnn.playground.choices import OPTIMIZERS
+from fnn.playground.data import prepare
 from fnn.playground.experiment import make_task
 from fnn.playground.messages import read
 from fnn.playground.settings import LIMITS, RefusalError, Settings, parse, to_json
@@ -168,20 +169,47 @@ def test_a_thousand_malformed_messages_are_answered_and_change_nothing(page, sma
     for _ in range(1000):
         message = malformed(rng)
         try:
-            valid = page.answer(message) is not None
-        except RefusalError as error:
-            valid = False
+            error = None
+            page.answer(message)
+        except RefusalError as caught:
+            error = caught
+        if error is not None:
             refused += 1
             assert error.english
             assert error.spanish
             assert len(json.dumps(error.to_json())) < 3000
-        if valid:  # a correct message, such as a step or a change: undo it
+        else:  # a correct message, such as a step or a change: undo it
             page.journey = None
             page.view = View()
             page.do("set", settings=small)
             page.do("step", epochs=2)
         assert state_of(page) == before
     assert refused > 500
+
+
+def test_damaged_files_are_read_or_refused():
+    """A table with characters changed, doubled or left out: data of finite numbers, or a refusal of the text."""
+    rows = [f"{i % 7},{i * 0.5},{'red' if i % 3 else 'blue'},{i % 2}" for i in range(12)]
+    good = "\n".join(["width,height,colour,label", *rows])
+    rng, counts = random.Random(0), {True: 0, False: 0}
+    for _ in range(400):
+        text = list(good)
+        for _ in range(rng.randrange(1, 4)):
+            place = rng.randrange(len(text))
+            text[place] = rng.choice(
+                ["", ",", "\n", '"', "\x00", "ñ", "-", "e", "9" * 40, text[place] * 2, "inf", ";;;"]
+            )
+        try:
+            found = prepare(parse({"data": {"name": "csv", "text": "".join(text)}}))
+        except RefusalError as error:
+            refusal = error
+            found = None
+        counts[found is not None] += 1
+        if found is None:
+            assert refusal.where == "data.text"
+        else:
+            assert all(np.isfinite(array).all() for array in (*found.train, *found.test))
+    assert min(counts.values()) > 20
 
 
 def test_limits_are_in_order():
