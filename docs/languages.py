@@ -12,6 +12,7 @@ from notebook_pages import page_names
 TRANSLATIONS = {
     "index.md": "es/index.md",
     "getting-started.md": "es/primeros-pasos.md",
+    "playground.md": "es/playground.md",
     "notebooks/index.md": "es/cuadernos/index.md",
     **dict(page_names()),
 }

@@ -200,6 +200,7 @@ for _module in (activations, initializers, losses, metrics, penalties, schedules
 _ESTIMATORS = ("Classifier", "Regressor", "GridSearch")
 
 if TYPE_CHECKING:
+    from . import playground as playground
     from .estimators import Classifier as Classifier
     from .estimators import GridSearch as GridSearch
     from .estimators import Regressor as Regressor
@@ -226,14 +227,19 @@ else:  # type checkers know the names
     _unknown = _hinted(_sys.modules[__name__])
 
     def __getattr__(name):
-        """Import the estimators, or name the equivalent of another library's name."""
+        """Import the estimators or the playground, or name the equivalent of another library's name."""
         if name in _ESTIMATORS:
             from . import estimators
 
             return getattr(estimators, name)
+        if name == "playground":  # needs a web server, which is optional
+            from importlib import import_module
+
+            return import_module("fnn.playground")
         return _unknown(name)
 
     def __dir__():
         from importlib.util import find_spec
 
-        return [*globals(), *(_ESTIMATORS if find_spec("sklearn") else ())]
+        served = ("playground",) if find_spec("starlette") else ()
+        return [*globals(), *(_ESTIMATORS if find_spec("sklearn") else ()), *served]

@@ -1,0 +1,34 @@
+"""``python -m fnn.playground``: serve the playground and open it in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import webbrowser
+
+from .lessons import LESSONS
+from .server import Server
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the address, open it, and serve until Ctrl-C."""
+    parser = argparse.ArgumentParser("python -m fnn.playground", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
+    parser.add_argument("--port", type=int, default=0, help="port (default: any free one)")
+    parser.add_argument("--token", help="token that the address carries (default: a random one)")
+    parser.add_argument("--lesson", choices=list(LESSONS), help="lesson to begin with")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    args = parser.parse_args(arguments)
+    try:
+        server = Server(args.host, args.port, args.token)
+    except OSError as error:
+        parser.exit(1, f"cannot listen on {args.host}, port {args.port}: {error.strerror}\n")
+    address = server.address + (f"&lesson={args.lesson}" if args.lesson else "")
+    print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
+    if not args.no_browser:
+        threading.Timer(1.0, webbrowser.open, [address]).start()
+    server.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""The way of one experiment through time: epochs, changes, and the states that are kept to go back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from ..fitting.evaluate import evaluate
+from .experiment import Event, Experiment, Moment, Weight, advance, apply, check_weight, start
+from .settings import Penalty, RefusalError
+
+STORED_BYTES = 8 * 2**20
+"""Memory for the states that one visitor keeps; beyond it every other one is dropped."""
+HISTORY = 4000
+"""Points of the loss curve; beyond it every other one is dropped."""
+
+
+class Losses(NamedTuple):
+    """Loss and accuracy (None for regression) on the training and the test rows."""
+
+    train: float
+    test: float
+    train_accuracy: float | None
+    test_accuracy: float | None
+
+
+class Journey:
+    """An experiment, the current moment, what happened on the way, and the states kept to go back to.
+
+    Attributes:
+      now: the current moment.
+      reached: the last epoch that time travel can go to.
+      events: all changes in order, those after ``now`` too until training goes on from there.
+      history: loss and accuracy by epoch, where they were measured.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.now = start(experiment)
+        self.reached = 0
+        self.events: list[Event] = []
+        self.history: dict[int, Losses] = {}
+        self._states = {0: self.now}
+        self._every = 1  # epochs between kept states
+        self.measure()
+
+    def measure(self) -> Losses:
+        """Loss and accuracy now, which the history keeps."""
+        experiment, ts = self.experiment, self.now.ts
+        if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(ts.params)):
+            train = evaluate(experiment.task, ts, experiment.train)
+            test = evaluate(experiment.task, ts, experiment.test)
+            found = Losses(train["loss"], test["loss"], train.get("accuracy"), test.get("accuracy"))
+        else:  # training diverged, of which `evaluate` would warn at every frame
+            found = Losses(math.nan, math.nan, math.nan, math.nan)
+        self.history[self.now.epoch] = found
+        if len(self.history) > HISTORY:
+            thinned = dict(sorted(self.history.items())[::2])
+            self.history = thinned | {self.now.epoch: found}
+        return found
+
+    def train(self, epochs: int, stop: Callable[[], bool] = lambda: False) -> int:
+        """Train for some epochs, or until ``stop`` says so after one of them; returns how many."""
+        self._forget_later()
+        for done in range(1, epochs + 1):
+            self.now = advance(self.experiment, self.now)
+            self.reached = self.now.epoch
+            self._keep(self.now)
+            if stop():
+                return done
+        return epochs
+
+    def change(self, change: dict[str, float] | Penalty | Weight) -> None:
+        """Change something now.
+
+        Raises:
+          RefusalError: for a weight that the network does not have.
+        """
+        if isinstance(change, Weight):
+            check_weight(self.experiment, self.now.ts, change)
+        event = Event(self.now.epoch, change)
+        changed = apply(self.now, event)
+        self._forget_later()
+        self.events.append(event)
+        self.now = changed
+
+    def go(self, epoch: int, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Return to the state after an epoch, bit for bit; False if ``stop`` came before it, to be called again.
+
+        Raises:
+          RefusalError: for an epoch that was not reached.
+        """
+        if not 0 <= epoch <= self.reached:
+            spanish = f"se esperaba una época de 0 a {self.reached}, llegó {epoch}."
+            raise RefusalError("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
+        moment = self._states[max(kept for kept in self._states if kept <= epoch)]
+        while True:
+            for event in self.events:
+                if event.epoch == moment.epoch:
+                    moment = apply(moment, event)
+            if moment.epoch == epoch:
+                self.now = moment
+                return True
+            moment = advance(self.experiment, moment)
+            self._keep(moment, reached=False)
+            if stop() and moment.epoch < epoch:
+                self._states[moment.epoch] = moment
+                return False
+
+    def path(self, most: int) -> list[Moment]:
+        """The kept states up to now, and the current one: at most so many, evenly chosen."""
+        kept = [moment for epoch, moment in sorted(self._states.items()) if epoch < self.now.epoch]
+        step = -(-len(kept) // max(1, most - 1)) or 1
+        return [*kept[::step], self.now]
+
+    def _forget_later(self) -> None:
+        """Drop what was reached after the current epoch."""
+        now = self.now.epoch
+        if self.reached == now:
+            return
+        self.reached = now
+        self.events = [event for event in self.events if event.epoch <= now]
+        self._states = {epoch: kept for epoch, kept in self._states.items() if epoch <= now}
+        self.history = {epoch: losses for epoch, losses in self.history.items() if epoch <= now}
+
+    def _keep(self, moment: Moment, reached: bool = True) -> None:
+        """Keep a state as it is before the events of its epoch."""
+        if moment.epoch % self._every == 0 or reached is False:
+            self._states[moment.epoch] = moment
+        while len(self._states) * size_of(moment) > STORED_BYTES and self._every < 2**30:
+            self._every *= 2
+            self._states = {epoch: kept for epoch, kept in self._states.items() if epoch % self._every == 0}
+
+
+def size_of(moment: Moment) -> int:
+    """The memory of a kept state, in bytes; every array costs some beside its numbers."""
+    return sum(leaf.nbytes + 500 for leaf in jax.tree.leaves(moment.ts))

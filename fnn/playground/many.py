@@ -1,0 +1,128 @@
+"""Many networks at once, with other seeds or learning rates, trained as one compiled program."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core.typed import jit
+from .._core.types import Array
+from ..optimizers.base import set_hyper
+from ..training.run import run
+from ..training.state import TrainState, init
+from ..training.task import Task
+from ..trials.many import many
+from .experiment import Experiment, batch_size, init_key, penalty_of
+from .views import Frame, Map, scaled
+
+SPREAD = 10.0
+"""The learning rates reach from a tenth to ten times that of the settings."""
+
+
+class Trials(NamedTuple):
+    """Networks side by side.
+
+    Attributes:
+      over: "seed" or "learning_rate".
+      values: the seed or the learning rate of each.
+      ts: their states.
+      train_losses, test_losses: for each epoch the losses of all; those of the training rows as they were met.
+    """
+
+    over: str
+    values: tuple[float, ...]
+    ts: TrainState
+    train_losses: tuple[np.ndarray, ...] = ()
+    test_losses: tuple[np.ndarray, ...] = ()
+
+    @staticmethod
+    def start(experiment: Experiment, over: str, count: int) -> Trials:
+        """Networks that differ in their seed, or in their learning rate around that of the settings."""
+        settings = experiment.settings
+        rate = dict(settings.hyper)["learning_rate"]
+        seeds, rates = [settings.seed] * count, [rate] * count
+        if over == "seed":
+            seeds = [(settings.seed + i) % 2**31 for i in range(count)]
+        else:
+            rates = [min(10.0, float(rate * SPREAD**share)) for share in np.linspace(-1, 1, count)]
+        hyper = {name: jnp.full(count, value, jnp.float32) for name, value in settings.hyper}
+        hyper["learning_rate"] = jnp.asarray(rates, jnp.float32)
+        keys = jnp.stack([init_key(seed) for seed in seeds])
+        ts = _start(experiment.task, keys, hyper, experiment.train[0][:1])
+        return Trials(over, tuple(map(float, seeds)) if over == "seed" else tuple(rates), ts)
+
+    def train(self, experiment: Experiment) -> Trials:
+        """One epoch later."""
+        penalty, rows = experiment.settings.penalty, batch_size(experiment)
+        data = experiment.train, experiment.test
+        ts, losses = _epoch(experiment.task, penalty.kind, rows, self.ts, *data, jnp.float32(penalty.rate))
+        train, test = (np.asarray(losses[name]) for name in ("loss", "val_loss"))
+        return self._replace(ts=ts, train_losses=(*self.train_losses, train), test_losses=(*self.test_losses, test))
+
+    def facts(self) -> dict[str, object]:
+        """Values, and the loss curve of each network."""
+        curves = {"train": self.train_losses, "test": self.test_losses}
+        found = {name: np.stack(losses, 1).tolist() for name, losses in curves.items()}
+        return {"over": self.over, "values": list(self.values), **found}
+
+    def picture(self, experiment: Experiment, resolution: int) -> Frame:
+        """The map of each network, their mean, and the spread of their outputs."""
+        if experiment.prepared.domain is None:
+            return Frame({"type": "many"}, ())
+        shown = np.asarray(_outputs(experiment.task, experiment.prepared.problem, self.ts, experiment.grid(resolution)))
+        square = (resolution, resolution)
+        if experiment.prepared.problem == "classes":
+            mean = shown.mean(0)
+            best = mean.argmax(1)
+            maps = [Map(f"member/{i}", one.argmax(1).astype(np.uint8).reshape(square)) for i, one in enumerate(shown)]
+            spread = np.take_along_axis(shown, best[None, :, None], 2)[..., 0].std(0)
+            maps.append(Map("mean", best.astype(np.uint8).reshape(square)))
+        else:
+            members = scaled(shown, -1, 1).reshape(-1, *square)
+            maps = [Map(f"member/{i}", one, -1.0, 1.0) for i, one in enumerate(members)]
+            spread = shown.std(0)
+            maps.append(Map("mean", scaled(shown.mean(0), -1, 1).reshape(square), -1.0, 1.0))
+        maps.append(Map("spread", scaled(spread, 0, 1).reshape(square), 0.0, 1.0))
+        return Frame({"type": "many", "over": self.over, "values": self.values}, tuple(maps))
+
+
+@jit(static_argnums=0)
+def _start(task: Task, keys: Array, hyper: dict[str, Array], x: Array) -> TrainState:
+    return many(lambda key, own: set_hyper(init(task, key, x), **own))(keys, hyper)
+
+
+@jit(static_argnums=(0, 1, 2))
+def _epoch(
+    task: Task,
+    kind: str,
+    rows: int,
+    ts: TrainState,
+    train: tuple[Array, Array],
+    test: tuple[Array, Array],
+    rate: Array,
+) -> tuple[TrainState, dict[str, Array]]:
+    """An epoch of all networks, and their losses."""
+    task = task.replace(penalty=penalty_of(kind, rate))
+
+    def one(ts: TrainState) -> tuple[TrainState, dict[str, Array]]:
+        ts, history = run(task, ts, train, batch_size=rows, validation_data=test)
+        return ts, {name: history[name][0] for name in ("loss", "val_loss")}
+
+    return many(one)(ts)
+
+
+@jit(static_argnums=(0, 1))
+def _outputs(task: Task, problem: str, ts: TrainState, x: Array) -> Array:
+    """What the maps show: (networks, cells), or (networks, cells, classes) probabilities."""
+
+    def one(ts: TrainState) -> Array:
+        y = task.model.apply(ts.params, ts.state, x)[0]
+        if problem == "classes":
+            return jax.nn.softmax(y)
+        return jnp.tanh(y[:, 0] / 2) if problem == "binary" else jnp.clip(y[:, 0], -1, 1)
+
+    found: Array = jax.vmap(one)(ts)
+    return found

@@ -1,0 +1,329 @@
+"""The server, spoken to through sockets: several visitors, limits, and what a closed connection leaves."""
+
+import contextlib
+import gc
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+import weakref
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+import fnn
+from fnn.playground import __main__ as command
+from fnn.playground import sessions
+from fnn.playground.messages import Visitor
+from fnn.playground.notebook import Shown
+from fnn.playground.server import STATIC, Server
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server()
+    server.start()
+    yield server
+    server.stop()
+
+
+class Client:
+    """A page: it sends messages, acknowledges frames and waits for answers."""
+
+    def __init__(self, server, decode, token=None):
+        token = server.token if token is None else token
+        address = f"ws://127.0.0.1:{server.port}/ws?token={token}"
+        self.closing = contextlib.ExitStack()
+        self.socket = self.closing.enter_context(connect(address, max_size=None, open_timeout=60, close_timeout=60))
+        self.decode, self.frames, self.news = decode, [], []
+        self.hello = json.loads(self.socket.recv())
+
+    def send(self, do, **fields):
+        self.socket.send(json.dumps({"do": do, **fields}))
+
+    def receive(self, acknowledge=True):
+        got = self.socket.recv(120)
+        if isinstance(got, str):
+            return json.loads(got)
+        self.frames.append(self.decode(got))
+        if acknowledge and self.frames[-1]["type"] == "frame":
+            self.send("ack", frame=self.frames[-1]["frame"])
+        return self.frames[-1]
+
+    def ask(self, do, **fields):
+        """The answer, whatever frames and news come before it."""
+        self.send(do, id=str(len(self.news)), **fields)
+        while True:
+            got = self.receive()
+            if isinstance(got, dict) and ("ok" in got or "error" in got):
+                return got
+            self.news.append(got)
+
+    def frame(self):
+        """The next frame."""
+        while not isinstance(got := self.receive(), self.decode):
+            self.news.append(got)
+        return got
+
+
+@pytest.fixture
+def visit(server, decode):
+    clients = []
+
+    def visit(**options):
+        clients.append(Client(server, decode, **options))
+        return clients[-1]
+
+    yield visit
+    for client in clients:
+        client.closing.close()
+
+
+def wait_until(true):
+    """Let the server's thread work until something is true, which it must become."""
+    for _ in range(6000):
+        if true():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it did not become true")
+
+
+def test_the_page_is_served_from_the_package(server, tmp_path):
+    page = next(STATIC.glob("*"), None) if STATIC.is_dir() else None
+    if page is None:
+        pytest.skip("the page is not here")
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/{page.name}") as found:
+        assert found.read() == page.read_bytes()
+        assert "default-src 'self'" in found.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["../server.py", "%2e%2e/server.py", "nothing", "..%2fserver.py"])
+def test_nothing_else_is_served(server, path):
+    if not STATIC.is_dir():
+        pytest.skip("the page is not here")
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"http://127.0.0.1:{server.port}/{path}")
+    assert caught.value.code == 404
+    caught.value.close()
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "ñ"])
+def test_a_socket_needs_the_token(server, decode, token):
+    with pytest.raises((InvalidStatus, ConnectionClosed)):
+        Client(server, decode, token=token)
+
+
+def test_a_visitor_trains_and_sees_frames(visit, small):
+    client = visit()
+    assert client.hello["type"] == "hello"
+    assert {"limits", "optimizers", "activations", "lessons"} <= client.hello.keys()
+    assert client.ask("set", settings=small)["parameters"] == 13
+    assert client.frame()["fresh"]
+    client.ask("play", epochs_per_frame=3)
+    epochs = [client.frame()["epoch"] for _ in range(5)]
+    assert epochs == sorted(set(epochs))
+    at = client.ask("pause")["epoch"]
+    assert client.ask("step", epochs=4)["epoch"] == at + 4
+    losses = client.frame()["loss"]
+    client.ask("step", epochs=2)
+    client.frame()
+    assert client.ask("go", epoch=at + 4)["ok"]
+    assert client.frame()["loss"] == losses
+
+
+def test_frames_wait_until_the_page_has_drawn_them(visit, small):
+    client = visit()
+    client.ask("set", settings=small)
+    client.frame()
+    client.ask("play")
+    first = client.receive(acknowledge=False)
+    second = client.receive(acknowledge=False)
+    assert second["frame"] == first["frame"] + 1
+    # The answer is the next thing that comes, since no third frame may.
+    client.send("view", id="view")
+    assert client.receive(acknowledge=False)["ok"]
+
+
+def test_visitors_do_not_disturb_each_other(visit, small):
+    """Many at once, each with its own settings: all messages are answered, with the results of one alone."""
+    results, expected = {}, {}
+
+    def work(seed):
+        client = visit()
+        client.ask("set", settings={**small, "seed": seed})
+        for _ in range(3):
+            assert client.ask("step", epochs=2)["ok"]
+            assert client.ask("hyper", values={"learning_rate": 0.1 / (seed + 1)})["ok"]
+        client.ask("play")
+        for _ in range(3):
+            client.frame()
+        client.ask("pause")
+        client.ask("go", epoch=6)
+        client.ask("view")
+        results[seed] = client.frames[-1]["loss"]
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for seed in range(20):
+        alone = Visitor()
+        alone.answer({"do": "set", "settings": {**small, "seed": seed}})
+        for _ in range(3):
+            alone.answer({"do": "step", "epochs": 2})
+            alone.answer({"do": "hyper", "values": {"learning_rate": 0.1 / (seed + 1)}})
+        losses = alone.journey.history[6]
+        expected[seed] = {"train": losses.train, "test": losses.test}
+    assert results == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "null", '{"do": "nothing"}', '{"do": "set", "settings": 7}', b"\x00\x01", '{"id": {}}']
+)
+def test_a_malformed_message_is_answered_and_the_socket_stays(visit, small, text):
+    client = visit()
+    client.ask("set", settings=small)
+    client.frame()
+    client.socket.send(text)
+    error = client.receive()["error"]
+    assert error["message"]
+    assert error["es"]
+    assert client.ask("step")["epoch"] == 1
+
+
+def test_too_large_a_message_closes_the_socket_alone(visit, small):
+    client, other = visit(), visit()
+    client.socket.send("x" * (sessions.MESSAGE_BYTES + 1))
+    with pytest.raises(ConnectionClosed):
+        client.socket.recv(60)
+    assert other.ask("set", settings=small)["ok"]
+
+
+def test_too_many_waiting_messages_are_refused(visit, small):
+    client = visit()
+    client.ask("set", settings=small)
+    client.frame()
+    count = 4 * sessions.WAITING
+    for i in range(count):
+        client.send("step", id=i)
+    answers = {}
+    while len(answers) < count:
+        got = client.receive()
+        if isinstance(got, dict):
+            answers[got["id"]] = got
+    refused = [answer for answer in answers.values() if "error" in answer]
+    assert all("too many messages" in answer["error"]["message"] for answer in refused)
+    assert client.ask("pause")["epoch"] == count - len(refused)
+
+
+def test_too_many_visitors_are_turned_away(visit, monkeypatch):
+    wait_until(lambda: True)
+    first = visit()
+    monkeypatch.setattr(sessions, "VISITORS", 1)
+    second = visit()
+    assert "1 visitors" in second.hello["error"]["message"]
+    with pytest.raises(ConnectionClosed):
+        second.socket.recv(60)
+    monkeypatch.undo()
+    assert first.ask("lesson", name="xor")["ok"]
+
+
+def test_pause_interrupts_long_work(visit, small):
+    client = visit()
+    client.ask("set", settings=small)
+    client.frame()
+    client.send("many", id="many", count=2, epochs=500)
+    client.receive()
+    client.send("pause", id="pause")
+    answers = {}
+    while len(answers) < 2:
+        got = client.receive()
+        if isinstance(got, dict) and "type" not in got:
+            answers[got["id"]] = got
+    assert "interrupted" in answers["many"]["error"]["message"]
+    assert answers["pause"]["ok"]
+
+
+def test_a_closed_socket_frees_its_memory(server, visit, small):
+    client = visit()
+    client.ask("set", settings=small)
+    client.ask("play")
+    client.frame()
+    (session,) = [one for one in server.app.state.sessions.open if one.visitor.playing]
+    gone = weakref.ref(session), weakref.ref(session.visitor), weakref.ref(session.visitor.journey)
+    del session
+    client.closing.close()
+
+    def freed():
+        gc.collect()
+        return not any(one() for one in gone)
+
+    wait_until(freed)
+
+
+def test_a_failure_is_answered_and_logged(visit, small, monkeypatch, caplog):
+    client = visit()
+    client.ask("set", settings=small)
+
+    def fail(*args):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("fnn.playground.messages.code", fail)
+    assert "ZeroDivisionError" in client.ask("code")["error"]["message"]
+    assert "a message of the playground failed" in caplog.text
+    assert client.ask("step")["ok"]
+
+
+def test_importing_fnn_imports_no_server():
+    code = "import sys, fnn; assert not {'starlette', 'uvicorn', 'websockets', 'fnn.playground'} & set(sys.modules)"
+    subprocess.run(
+        [sys.executable, "-c", code + "; fnn.playground.show; assert 'starlette' in sys.modules"], check=True
+    )
+
+
+def test_a_missing_extra_says_what_to_install():
+    code = "import sys; sys.modules['uvicorn'] = None; import fnn; fnn.playground"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'fnn.playground needs uvicorn: pip install "fnn[playground]"' in found.stderr
+
+
+def test_a_notebook_shows_it_in_a_frame():
+    shown = fnn.playground.show("xor", height=500)
+    assert isinstance(shown, Shown)
+    assert "lesson=xor" in shown.address
+    assert "height:500px" in shown._repr_html_()
+    assert fnn.playground.show().address.split("/?")[0] == shown.address.split("/?")[0]
+    with pytest.raises(fnn.InputError, match="lesson"):
+        fnn.playground.show("nothing")
+    with pytest.raises(fnn.InputError, match="height"):
+        fnn.playground.show(height=0)
+
+
+def test_the_command_prints_its_address(monkeypatch, capsys):
+    opened, served = [], []
+    monkeypatch.setattr(command.webbrowser, "open", opened.append)
+    monkeypatch.setattr(Server, "run", lambda self: served.append(self))
+    command.main(["--no-browser", "--lesson", "xor", "--token", "secret"])
+    assert "/?token=secret&lesson=xor" in capsys.readouterr().out
+    served[0].stop()
+    with pytest.raises(SystemExit):
+        command.main(["--lesson", "nothing"])
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_programs_of_many_networks_are_dropped(visit, small, monkeypatch):
+    client = visit()
+    client.ask("set", settings=small)
+    client.ask("step", epochs=3)
+    client.ask("view")
+    losses = client.frames[-1]["loss"]
+    monkeypatch.setattr(sessions, "NETWORKS", 0)
+    client.ask("reset")
+    assert sessions.make_task.cache_info().currsize == 0
+    client.ask("step", epochs=3)
+    client.ask("view")
+    assert client.frames[-1]["loss"] == losses
