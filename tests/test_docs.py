@@ -101,7 +101,7 @@ def run_page(path, chosen, names):
                 run(block, path, names)
             previous = "refused", str(error.value)
         elif block.title == "warns":
-            with pytest.warns(RuntimeWarning, match="^fit: ") as warned:
+            with pytest.warns(RuntimeWarning, match="^(fit|perceptron): ") as warned:
                 run(block, path, names)
             previous = "warns", str(warned[0].message)
         else:
