@@ -49,7 +49,7 @@ print(f"{loss(jnp.array([0.0, 0.0])):.2f} {loss(jnp.array([2.0, 1.0])):.2f}")
 # The **gradient** $\nabla L$ collects the slopes of the loss in the direction of each weight. It points uphill, so a
 # small step against it makes the loss smaller. The **learning rate** $\eta$ sets how far to step:
 #
-# $$w \leftarrow w - \eta \, \frac{\partial L}{\partial w}, \quad b \leftarrow b - \eta \, \frac{\partial L}{\partial b}$$
+# $$w \leftarrow w - \eta \frac{\partial L}{\partial w}, \quad b \leftarrow b - \eta \frac{\partial L}{\partial b}$$
 #
 # `jax.grad` turns any function into the function of its gradient:
 # %% [markdown] es
@@ -57,7 +57,7 @@ print(f"{loss(jnp.array([0.0, 0.0])):.2f} {loss(jnp.array([2.0, 1.0])):.2f}")
 # así que un paso pequeño en sentido contrario reduce la pérdida. La **tasa de aprendizaje** $\eta$ (*learning rate*)
 # dice cómo de largo es el paso:
 #
-# $$w \leftarrow w - \eta \, \frac{\partial L}{\partial w}, \quad b \leftarrow b - \eta \, \frac{\partial L}{\partial b}$$
+# $$w \leftarrow w - \eta \frac{\partial L}{\partial w}, \quad b \leftarrow b - \eta \frac{\partial L}{\partial b}$$
 #
 # `jax.grad` convierte una función en la función que da su gradiente:
 # %%
@@ -75,7 +75,8 @@ for name, path in paths.items():
     print(f"{name:8} w = {path[-1, 0]:.2f}, b = {path[-1, 1]:.2f}")
 # %%
 ax = fnn.plot.optimizer_paths(loss, paths, low=(-1.5, -1.5), high=(4.5, 3.5))
-_ = ax.set(xlabel="w", ylabel="b")
+ax.set(xlabel="w", ylabel="b")
+_ = ax.get_legend().get_texts()[-1].set_text("«start|inicio»")
 # %% [markdown] en
 # ![The loss as a bowl over w and b, with three paths: slow, direct, and one that jumps across](03_gradient_descent.png)
 #
