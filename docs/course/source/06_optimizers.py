@@ -133,6 +133,9 @@ for name, path in paths.items():
 ax = fnn.plot.optimizer_paths(
     valley, paths, low=(-4.5, -2), high=(1.5, 2), minimum=(0, 0)
 )
+legend = ax.get_legend().get_texts()
+for label, word in zip(legend[-2:], ("«start|inicio»", "«minimum|mínimo»")):
+    label.set_text(word)
 # %% [markdown] en
 # ![Five paths into a narrow valley: SGD zigzags, momentum swings, the adaptive ones turn early](06_optimizers.png)
 #
@@ -144,7 +147,7 @@ ax = fnn.plot.optimizer_paths(
 # Large steps at first, small ones at the end: a **schedule** is a learning rate that depends on the step. Any
 # optimizer accepts one in place of a number. Warm-up avoids large steps while the memory is still empty:
 # %% [markdown] es
-# ![Cinco caminos en un valle estrecho: SGD va en zigzag, momentum oscila, los adaptativos giran pronto](06_optimizadores.png)
+# ![Cinco caminos en un valle: SGD va en zigzag, momentum oscila, los adaptativos giran pronto](06_optimizadores.png)
 #
 # Las columnas son la pérdida al principio, tras 10 pasos y tras 40. No hay un optimizador mejor para todo: Adam con
 # 0,001 es una buena primera elección, y SGD con momentum y una tasa que baja suele acabar un poco mejor con imágenes.
