@@ -206,17 +206,17 @@ threshold = float(probability[y_val == 1].min())
 alarms = int(((probability >= threshold) & (y_val == 0)).sum())
 print(0 < threshold < 0.5, 0 < alarms < 30)
 # %% [markdown] en
-# **Exercise 2.** Where do the five networks disagree most? Compare their spread for right and for wrong answers.
+# **Exercise 2.** Which test patients do the five networks disagree about? Look at the five with the largest spread.
 # %% [markdown] es
-# **Ejercicio 2.** ¿Dónde discrepan más las cinco redes? Compara su dispersión en los aciertos y en los errores.
+# **Ejercicio 2.** ¿Sobre qué pacientes de prueba discrepan las cinco redes? Mira los cinco con mayor dispersión.
 # %%
 spread = np.asarray(p.members).reshape(5, -1).std(axis=0)
-right = (malignant > 0.5) == (y_test == 1)
-print(spread[right].mean() < spread[~right].mean())
+disputed = np.argsort(spread)[-5:]
+print(((malignant[disputed] > 0.05) & (malignant[disputed] < 0.95)).all())
 # %% [markdown] en
-# The spread is larger for wrong answers, so a doctor should look at those patients first.
+# Those whose probability is neither near 0 nor near 1. A doctor should look at these patients first.
 # %% [markdown] es
-# La dispersión es mayor en los errores, así que un médico debería mirar primero a esos pacientes.
+# Sobre aquellos cuya probabilidad no está cerca ni de 0 ni de 1. Un médico debería mirarlos primero.
 # %% [markdown] en
 # **Exercise 3.** What happens if you forget to standardize? Predict, then run the first model on raw measurements.
 # %% [markdown] es
