@@ -48,7 +48,7 @@ PICTURE = re.compile(r"!\[[^]]+\]\((\w+\.png)\)")
 VARIES = re.compile(r"# (?:varies|varía)")
 WARNS = re.compile(r"# (?:warns|avisa)")
 OUTPUT = re.compile(
-    r'```text title="(?:prints|for example|message)"\n.*?\n```\n\n', re.DOTALL
+    r'\n```text title="(?:prints|for example|message)"\n.*?\n```\n', re.DOTALL
 )
 
 _spec = importlib.util.spec_from_file_location(
@@ -110,7 +110,7 @@ def make(source: str, language: str, outputs: dict[int, str] | None = None) -> P
             hidden = True
     if hidden:
         parts.append("</details>")
-    return Page("\n\n".join([*parts, ""]), digests)
+    return Page("\n\n".join(parts) + "\n", digests)
 
 
 def write(source: str, language: str, name: str, out: Path) -> None:

@@ -14,9 +14,9 @@ TRANSLATIONS = {
     "index.md": "es/index.md",
     "getting-started.md": "es/primeros-pasos.md",
     "concepts.md": "es/conceptos.md",
-    "playground.md": "es/playground.md",
     "course/index.md": "es/curso/index.md",
     **dict(chapters()),
+    "playground.md": "es/playground.md",
     "notebooks/index.md": "es/cuadernos/index.md",
     **dict(notebooks()),
 }

@@ -11,7 +11,6 @@ Blocks of one page run in order, in one namespace. The title of a block says wha
 
 import contextlib
 import doctest
-import html.parser
 import importlib.util
 import io
 import json
@@ -23,11 +22,11 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import jax
 import matplotlib.pyplot as plt
 import pytest
+from links import Page, broken_in_site
 from test_registry import public
 
 import fnn
@@ -158,6 +157,7 @@ def test_the_blocks_for_another_library_run(name, library, page_folder):
 def test_pages_have_python_to_run():
     """The pages with code are those that teach; a parser that finds nothing would pass everything else."""
     assert {"README.md", "docs/getting-started.md", "docs/es/primeros-pasos.md", "docs/concepts.md"} <= set(with_python)
+    assert {"docs/course/01_neuron.md", "docs/es/curso/10_proyecto.md", "docs/es/conceptos.md"} <= set(with_python)
     assert ("docs/from-keras.md", "Keras") in of_libraries
 
 
@@ -210,7 +210,7 @@ def test_the_api_pages_name_nothing_that_does_not_exist():
             thing = getattr(thing, part)
 
 
-NAME = re.compile(r"(?<![\w./-])fnn\.((?:[A-Za-z]\w*\.)*[A-Za-z]\w*)")
+NAME = re.compile(r"(?<![\w./-])(?<!-m )fnn\.((?:[A-Za-z]\w*\.)*[A-Za-z]\w*)")
 ELSEWHERE = {"Conv2D"}  # of Keras, and mentioned as such
 
 
@@ -256,12 +256,21 @@ def hook(monkeypatch):
     return load
 
 
-def test_the_menu_lists_every_notebook_page(hook):
+def test_the_menu_lists_every_translation_in_the_same_order(hook):
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
-    pages = hook("notebook_pages").page_names()
-    assert len(pages) == 5
-    for page in [page for both in pages for page in both]:
-        assert re.search(rf": {re.escape(page)}$", menu, re.MULTILINE), page
+    listed = re.findall(r"(?:: |- )([\w/-]+\.md)$", menu, re.MULTILINE)
+    translations = hook("languages").TRANSLATIONS
+    assert len(translations) == 22
+    assert [path for path in listed if path in translations] == list(translations)
+    assert [path for path in listed if path.startswith("es/")] == list(translations.values())
+
+
+def test_the_menu_shows_the_titles_of_the_chapters(hook):
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    for page in [page for both in hook("course").page_names() for page in both]:
+        shown = re.search(rf"- (.+): {page}$", menu, re.MULTILINE)[1].strip('"')
+        title = (DOCS / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        assert title.startswith(shown), page  # the menu may leave out the second half
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
@@ -304,27 +313,6 @@ def test_links_that_leave_docs_lead_to_the_repository_or_a_notebook_page(page, l
     assert hook("hooks").on_page_markdown(f"a [b]({link}).", **arguments) == f"a [b]({wanted})."
 
 
-class Page(html.parser.HTMLParser):
-    """The language of an HTML page, its ids, its links by class or rel, and everything it refers to."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.language, self.ids, self.links, self.targets = "", set(), {}, set()
-        self.text = path.read_text(encoding="utf-8")
-        self.feed(self.text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "html":
-            self.language = attributes["lang"]
-        self.ids.add(attributes.get("id") or attributes.get("name"))
-        target = attributes.get("href") or attributes.get("src")
-        if target:
-            self.targets.add(target)
-            for kind in (attributes.get("class") or attributes.get("rel") or "").split():
-                self.links.setdefault(kind, {})[attributes.get("hreflang")] = target
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Every page of the built site, by its folder."""
@@ -342,18 +330,9 @@ def site(tmp_path_factory):
 @pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere(site):
     folder, pages = site
-    checked = 0
-    for name, page in pages.items():
-        for target in page.targets:
-            parts = urlsplit(target)
-            if not parts.scheme:
-                checked += 1
-                path = (folder / name / unquote(parts.path)).resolve()
-                assert path.exists(), f"{name}: {target}"
-                if parts.fragment and not parts.fragment.startswith("__") and (path / "index.html").exists():
-                    other = pages[path.relative_to(folder.resolve()).as_posix()]
-                    assert unquote(parts.fragment) in other.ids, f"{name}: {target}"
-    assert checked > 20 * len(pages)
+    broken, looked_at = broken_in_site(folder, ROOT)
+    assert not broken
+    assert looked_at > 20 * len(pages)
 
 
 @pytest.mark.slow
@@ -389,16 +368,20 @@ def test_spanish_pages_have_a_spanish_menu_and_link_to_their_english_page(site, 
                 assert found.resolve() == (folder / there).resolve(), f"{here}: {kind}"
     for name in spanish:
         menu = pages[name].text.partition("md-nav--primary")[2].partition("md-content")[0]
-        assert "Cuadernos" in menu
+        for words in ("Primeros pasos", "Conceptos", "Curso", "Playground", "Cuadernos"):
+            assert words in menu
         assert "Getting started" not in menu
-        assert not re.search('class="filename">(prints|output|refused|message)<', pages[name].text)
+        assert not re.search(
+            'class="filename">(prints|output|refused|message|warns|output, for example)<', pages[name].text
+        )
     assert "Primeros pasos" not in pages["concepts"].text
 
 
 @pytest.mark.slow
 def test_formulas_are_mathml(site, hook):
     _, pages = site
-    for path in [path for both in hook("notebook_pages").page_names() for path in both]:
+    named = [*hook("notebook_pages").page_names(), *hook("course").page_names()]
+    for path in [path for both in named for path in both]:
         page = pages[path.removesuffix(".md")]
         assert "<math " in page.text
         assert "arithmatex" not in page.text

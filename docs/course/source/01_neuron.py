@@ -74,9 +74,8 @@ for ax, name, unit in zip(axes, ("AND", "OR"), (my_and, my_or)):
 # La salida de una unidad puede ser la entrada de otra, así que con unidades se calcula cualquier fórmula lógica.
 # `classic.formula` lee una fórmula y crea una unidad para cada operación:
 # %%
-umbrella = classic.formula(
-    "«rain and not (car or home)|lluvia and not (coche or casa)»"
-)
+rule = "«rain and not (car or home)|lluvia and not (coche or casa)»"
+umbrella = classic.formula(rule)
 print(umbrella.table())
 for node in umbrella.nodes:
     print(node.name, node.inputs, node.unit.weights, node.unit.threshold)

@@ -116,9 +116,8 @@ for name in ("sigmoid", "relu"):
     task = deep(name)
     ts = fnn.init(task, jax.random.key(0), rings.x)
     ts, history = fnn.fit(task, ts, (rings.x, rings.y), epochs=20, verbose=0)
-    print(
-        f"{name:8} {'learns' if history['accuracy'][-1] > 0.95 else 'does not learn'}"
-    )
+    learns = history["accuracy"][-1] > 0.95
+    print(name, "«learns|aprende»" if learns else "«does not learn|no aprende»")
 # %% [markdown] en
 # Three remedies are in use together: activations whose derivative is near 1, **initial weights** whose spread keeps
 # the size of signals and gradients (`glorot` for tanh, `he` for relu), and shortcuts around layers (`fnn.Residual`).
@@ -182,7 +181,4 @@ params = fnn.dense_init(jax.random.key(0), 2, 100)
 for bias in (0.0, -5.0):
     sums = fnn.dense(params | {"bias": jnp.full(100, bias)}, rings.x)
     dead = int((sums < 0).all(axis=0).sum())
-    print(
-        bias,
-        "«none|ninguna»" if dead == 0 else "«most|la mayoría»" if dead > 50 else dead,
-    )
+    print(bias, dead == 0, dead > 50)

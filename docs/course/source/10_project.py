@@ -98,9 +98,8 @@ found = fnn.sweep(
 means = found.averages("seed")
 print(len(means), means[0]["val_accuracy"] > 0.95)
 ax = fnn.plot.sweep_map(found, "rate", "l2")
-_ = ax.set_title(
-    "«mean over widths and seeds|media sobre anchuras y semillas»", fontsize=10
-)
+title = "«mean over widths and seeds|media sobre anchuras y semillas»"
+_ = ax.set_title(title, fontsize=10)
 # %% [markdown] en
 # ![Validation accuracy by learning rate and penalty: low for the smallest rate, high for the others](10_project.png)
 #
