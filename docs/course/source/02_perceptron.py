@@ -15,7 +15,7 @@
 # ## The rule, in ten lines
 #
 # Is an iris flower an *Iris setosa*? The length and width of a petal have to suffice. The columns of `rows` are these
-# two measurements and a constant 1, whose weight is the bias.
+# two measurements and a constant 1, whose weight is the bias. A sum of exactly 0 counts as an error.
 # %% [markdown] es
 # # 2. Una neurona que aprende
 #
@@ -32,7 +32,7 @@
 # ## La regla, en diez líneas
 #
 # ¿Es una flor de lirio una *Iris setosa*? Tienen que bastar el largo y el ancho de un pétalo. Las columnas de `rows`
-# son esas dos medidas y un 1 constante, cuyo peso es el sesgo.
+# son esas dos medidas y un 1 constante, cuyo peso es el sesgo. Una suma de 0 exacto cuenta como error.
 # %%
 import numpy as np
 
@@ -48,10 +48,13 @@ weights = np.zeros(3)
 for epoch in range(1, 10):
     errors = 0
     for row, target in zip(rows, setosa):
-        answer = int(row @ weights >= 0)
-        weights += (target - answer) * row
-        errors += target != answer
-    print(f"«epoch|época» {epoch}: {errors} «errors|errores»")
+        direction = (
+            1 if target else -1
+        )  # «t - y, where y is wrong|t - y, donde y está mal»
+        if direction * (row @ weights) <= 0:
+            weights += direction * row
+            errors += 1
+    print(f"«epoch|época» {epoch}, «errors|errores»: {errors}")
     if errors == 0:
         break
 # %% [markdown] en
@@ -78,8 +81,7 @@ _ = ax.set(
 # %% [markdown] en
 # ![A straight line separates the short petals of setosa from those of the other two species](02_perceptron.png)
 #
-# The line passes close to the last flower that corrected it. The rule is content with *any* line that separates the
-# training rows; it does not look for the best one.
+# The rule is content with *any* line that separates the training rows; it does not look for the best one.
 #
 # ## What a single unit cannot do
 #
@@ -93,8 +95,7 @@ _ = ax.set(
 # %% [markdown] es
 # ![Una recta separa los pétalos cortos de setosa de los de las otras dos especies](02_perceptron.png)
 #
-# La recta pasa cerca de la última flor que la corrigió. A la regla le vale *cualquier* recta que separe las filas de
-# entrenamiento; no busca la mejor.
+# A la regla le vale *cualquier* recta que separe las filas de entrenamiento; no busca la mejor.
 #
 # ## Lo que una sola unidad no puede hacer
 #

@@ -9,7 +9,7 @@
 #
 # - the **training** rows change the weights;
 # - the **validation** rows guide choices: when to stop, which rate, how many layers;
-# - the **test** rows are looked at once, at the end. After many choices, the validation rows flatter too.
+# - the **test** rows are looked at once, at the end, because many choices make the validation score too good as well.
 #
 # ## A network that learns by heart
 #
@@ -23,7 +23,7 @@
 #
 # - las filas de **entrenamiento** cambian los pesos;
 # - las de **validación** guían las decisiones: cuándo parar, qué tasa, cuántas capas;
-# - las de **prueba** se miran una sola vez, al final. Tras muchas decisiones, también la validación halaga.
+# - las de **prueba** se miran una sola vez, al final: tras muchas decisiones, la validación también es optimista.
 #
 # ## Una red que aprende de memoria
 #
