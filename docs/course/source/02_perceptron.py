@@ -48,9 +48,8 @@ weights = np.zeros(3)
 for epoch in range(1, 10):
     errors = 0
     for row, target in zip(rows, setosa):
-        direction = (
-            1 if target else -1
-        )  # «t - y, where y is wrong|t - y, donde y está mal»
+        # «t - y, where y is wrong|t - y, donde y está mal»
+        direction = 1 if target else -1
         if direction * (row @ weights) <= 0:
             weights += direction * row
             errors += 1

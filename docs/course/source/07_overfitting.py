@@ -100,16 +100,14 @@ _, stopped, early = train(callbacks=(stop,))
 
 print(f"L2:      {l2['val_loss'][-1]:.2f}")  # «varies|varía»
 print(f"dropout: {dropout['val_loss'][-1]:.2f}")
-print(
-    f"«early|temprana»: {early['val_loss'][int(early['epoch'])]:.2f}, {early['epoch']}"
-)
+best = int(early["epoch"])
+print(f"«early|temprana»: {early['val_loss'][best]:.2f}, {best}")
 # %%
 figure, ax = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
 curves = {"«no remedy|sin remedio»": plain, "L2": l2, "dropout": dropout}
 for (name, history), style in zip(curves.items(), ("-", "--", "-.")):
     ax.plot(history["val_loss"], style, label=f"«validation|validación», {name}")
 ax.plot(plain["loss"], ":k", label="«training|entrenamiento», «no remedy|sin remedio»")
-best = int(early["epoch"])
 ax.plot(best, plain["val_loss"][best], "ok", label="«early stopping|parada temprana»")
 ax.set(xlabel="«epoch|época»", ylabel="«loss|pérdida»", ylim=(0, 2.2))
 _ = ax.legend(fontsize=8)
