@@ -102,6 +102,11 @@ def test_a_chapter_has_a_lesson_and_three_exercises_with_answers(source, languag
         ast.parse(block)
 
 
+def test_the_lessons_exist():
+    lessons = pytest.importorskip("fnn.playground.lessons", exc_type=ImportError)
+    assert lessons.LESSONS.keys() >= LESSONS
+
+
 @pytest.mark.parametrize("language", course.PLACES)
 def test_the_index_links_to_every_chapter_in_order(language):
     wanted = [f"{name}.md" for _, spoken, name in CHAPTERS if spoken == language]
