@@ -8,8 +8,8 @@ code once. Besides,
 
 - a text that starts with a picture shows what the code before it drew;
 - the cells from an exercise to the next one, or to the next heading, are its answer, hidden until a reader opens it;
-- what code prints goes below it. tests/test_docs.py compares it with what the code prints there, unless a comment says
-  that it varies. If a comment says that it warns, the warning goes below it.
+- what code prints goes below it, and tests/test_docs.py compares it with what the code prints there. If a comment says
+  that it varies, only its numbers are compared, roughly. If a comment says that it warns, the warning goes below it.
 """
 
 import argparse

@@ -127,9 +127,8 @@ paths = {
     "Nadam": descend(fnn.nadam(0.3)),
 }
 for name, path in paths.items():
-    print(
-        f"{name:9} {valley(path[0]):5.1f} {valley(path[10]):5.1f} {valley(path[-1]):5.1f}"
-    )
+    losses = [f"{valley(path[step]):5.1f}" for step in (0, 10, 40)]
+    print(f"{name:9}", *losses)
 ax = fnn.plot.optimizer_paths(
     valley, paths, low=(-4.5, -2), high=(1.5, 2), minimum=(0, 0)
 )
