@@ -1,7 +1,7 @@
 """The forms of an operation that fnn chooses from on a CPU, timed inside a compiled loop, in turns.
 
-    python benchmarks/forms.py                     all of them
-    python benchmarks/forms.py conv pool --repeats 9
+    python benchmarks/forms.py                  all of them
+    python benchmarks/forms.py conv --repeats 9
 
 The first form of each is the one that fnn runs, as `fnn.nn` holds it; the others are what it was chosen over. Which
 one is fastest depends on the version of jaxlib, so that a new version is measured again.
@@ -81,7 +81,48 @@ def rows() -> Iterator[Case]:
         yield f"rows: {ids} of {count} x {units}", (dy, numbers), 2.0 * ids * units, forms
 
 
-KINDS: dict[str, Callable[[], Iterator[Case]]] = {"rows": rows}
+def conv() -> Iterator[Case]:
+    """A convolution and its gradients, by the kernel that fnn chooses, by YNNPACK where it can, and by Eigen."""
+    import jax.numpy as jnp
+
+    from fnn.nn import _conv_cpu
+    from fnn.nn._conv_primitive import OPERANDS, Geometry
+
+    def spread_as(distance: int | None, operation: Callable[..., Any], geometry: Geometry, *arrays: Any) -> Any:
+        chosen = _conv_cpu._spread
+        if distance is not None:
+            _conv_cpu._spread = lambda geometry: (distance, 1) if len(geometry.size) == 2 else (1,) * len(geometry.size)
+        try:
+            return operation(*arrays, geometry)
+        finally:
+            _conv_cpu._spread = chosen
+
+    draw = np.random.default_rng(0)
+    operations = {"y": _conv_cpu._output, "x": _conv_cpu._input_gradient, "k": _conv_cpu._kernel_gradient}
+    cases = (
+        ("26x26x32, 3x3x32", (128, 26, 26, 32), (3, 3, 32, 32), (1, 1), 0, 1),
+        ("10x10x64, 3x3x64", (128, 10, 10, 64), (3, 3, 64, 64), (1, 1), 0, 1),
+        ("16x16x64, 3x3x64, padded", (32, 16, 16, 64), (3, 3, 64, 64), (1, 1), 1, 1),
+        ("17x17x64, 3x3x64, strides 2", (32, 17, 17, 64), (3, 3, 64, 64), (2, 2), 0, 1),
+        ("16x16x64, 1x1x128", (32, 16, 16, 64), (1, 1, 64, 128), (1, 1), 0, 1),
+        ("32x32x3, 5x5x32", (32, 32, 32, 3), (5, 5, 3, 32), (1, 1), 0, 1),
+        ("16x16x64, 3x3x64, 4 groups", (32, 16, 16, 64), (3, 3, 16, 64), (1, 1), 0, 4),
+    )
+    for name, x, kernel, strides, pad, groups in cases:
+        geometry = Geometry(x[1:3], kernel[:2], strides, ((pad, pad),) * 2, (1, 1), groups)
+        shapes = {"x": x, "k": kernel, "y": (x[0], *geometry.out, kernel[3])}
+        arrays = {array: jnp.asarray(draw.normal(size=shape), jnp.float32) for array, shape in shapes.items()}
+        for result, operation in operations.items():
+            operands = [arrays[array] for array in OPERANDS[result]]
+            work = 2.0 * geometry.multiply_adds(result, *(a.shape for a in operands), shapes[result])
+            forms = {
+                form: partial(spread_as, distance, operation, geometry)
+                for form, distance in (("chosen", None), ("YNNPACK", 1), ("Eigen", 2))
+            }
+            yield f"{result} of {name}", tuple(operands), work, forms
+
+
+KINDS: dict[str, Callable[[], Iterator[Case]]] = {"rows": rows, "conv": conv}
 
 
 def main() -> None:
