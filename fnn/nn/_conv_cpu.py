@@ -116,7 +116,8 @@ def _kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
         axes = tuple(range(y.ndim - 1))
         parts = [jnp.sum(part[..., None] * split, axes) for part in _shifted(x, geometry)]
         return jnp.stack(parts).reshape(*geometry.window, 1, groups * f)
-    if x.dtype != jnp.float32 or (c == 1 and taps <= _MOST_TAPS) or math.prod(geometry.out) > math.prod(geometry.size):
+    one_product = (c == 1 and taps <= _MOST_TAPS) or (groups == 1 and taps == 1)
+    if x.dtype != jnp.float32 or one_product or math.prod(geometry.out) > math.prod(geometry.size):
         patches = _patches(x, geometry)
         if groups == 1:
             rows = (((0,), (0,)), ((), ()))  # contracted as they lie, without a transpose
@@ -201,12 +202,13 @@ def _plain(x: Array, kernel: Array, strides: Shape, padding: Pairs, dilation: Sh
 def _spread(geometry: Geometry) -> Shape:
     """The distance to put between the elements of x, stretching the convolution likewise, which gives the same result.
 
-    A distance of 2 keeps XLA from handing it to YNNPACK, but makes Eigen a tenth slower. YNNPACK never takes one whose
-    output is larger than its input.
+    A distance of 2 keeps XLA from handing it to YNNPACK, which is slow with groups, but makes Eigen a twentieth slower.
+    YNNPACK never takes a convolution whose output is larger than its input.
     """
     rank = len(geometry.size)
     grows = any(o > n for o, n in zip(geometry.out, geometry.size, strict=True))
-    return (1,) * rank if YNNPACK_CONVOLVES_FAST or rank != 2 or grows else (2, 1)
+    ynnpack = rank == 2 and not grows
+    return (2, 1) if ynnpack and (geometry.groups > 1 or not YNNPACK_CONVOLVES_FAST) else (1,) * rank
 
 
 lower_on("cpu", _conv_on_cpu)

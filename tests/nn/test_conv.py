@@ -105,11 +105,16 @@ FIXED = {
     "2-D": ((2, 7, 6, 3), (3, 2, 3, 5), ((2, 1), ((0, 1), (1, 0)), (1, 2), 1)),
     "depthwise": ((2, 7, 6, 4), (3, 3, 1, 8), ((1, 2), ((1, 1), (0, 2)), (2, 1), 4)),
     "3-D": ((2, 4, 5, 4, 2), (2, 3, 2, 2, 3), ((1, 2, 1), ((0, 1), (1, 1), (0, 0)), (1, 1, 2), 1)),
+    "1x1": ((2, 7, 6, 3), (1, 1, 3, 5), ((2, 1), ((0, 1), (1, 0)), (1, 1), 1)),
 }
 
 
 def mainly(name):
     return [pytest.param(n, marks=[] if n == name else pytest.mark.slow) for n in FIXED]
+
+
+def test_a_kernel_of_one_tap_and_its_gradients_equal_xla():
+    check_case(FIXED["1x1"], jnp.float32, 1e-5)
 
 
 @pytest.mark.parametrize("name", mainly("depthwise"))
@@ -347,10 +352,11 @@ def test_dilates_the_base_only_where_that_keeps_a_slow_kernel_away():
     operations = {
         "forward": lambda: conv(params, x),
         "gradient of x": lambda: jax.linear_transpose(lambda x: conv(params, x), x)(y),
+        "groups": lambda: conv({"kernel": jnp.ones((3, 3, 16, 32))}, x, groups=2),
     }
     dilated = {name: "lhs_dilate = [2, 1]" in jax.jit(f).lower().as_text() for name, f in operations.items()}
     # YNNPACK takes no convolution that grows the image.
-    assert dilated == {"forward": not YNNPACK_CONVOLVES_FAST, "gradient of x": False}
+    assert dilated == {"forward": not YNNPACK_CONVOLVES_FAST, "gradient of x": False, "groups": True}
 
 
 def test_exports_for_every_platform_with_the_native_convolution_off_the_cpu():
