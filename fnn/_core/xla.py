@@ -10,6 +10,10 @@ from .types import Array, PyTree
 # On a CPU, ``x^T dy`` with at most this many columns takes 1.2 to 4 times as long as its transpose.
 FEW_COLUMNS = 16
 
+# XLA hands most two-dimensional convolutions on a CPU to YNNPACK. Before this version that took up to ten times as long
+# as Eigen; since then up to half as long (``benchmarks/forms.py conv``).
+YNNPACK_CONVOLVES_FAST = jax.__version_info__ >= (0, 12)
+
 
 def after_all(grads: PyTree) -> PyTree:
     """The same gradients; on a CPU each depends on all of them, so that parameters are updated in place.

@@ -1,7 +1,7 @@
 """Convolution on the CPU, in forms that XLA's CPU compiler runs fast in the entry computation and inside loops alike.
 
-XLA's fast kernel (Eigen's) takes float32 in the layout NHWC, HWIO to NHWC. Inside a loop every other convolution,
-JAX's own gradients among them, falls back to a naive kernel that is a hundred times slower. So each of the three
+XLA's fast kernels (of Eigen and YNNPACK) take float32 in the layout NHWC, HWIO to NHWC. Inside a loop every other
+convolution, JAX's own gradients among them, falls back to a naive kernel a hundred times slower. So each of the three
 results becomes plain forward convolutions of explicitly transposed arrays, sums of shifted images, or matrix products.
 With window size k, stride s, dilation d and padding low on each axis:
 
@@ -23,6 +23,7 @@ from jax import lax
 
 from .._core.dtypes import lift
 from .._core.types import Array, Shape
+from .._core.xla import YNNPACK_CONVOLVES_FAST
 from ._conv_primitive import Geometry, lower_on, result_shape, xla_forward
 from .windows import Pairs
 
@@ -52,9 +53,14 @@ def _output(x: Array, kernel: Array, geometry: Geometry) -> Array:
         parts = [part[..., None] * lift(scale[i], part[..., None]) for i, part in enumerate(_shifted(x, geometry))]
         return functools.reduce(jnp.add, parts).reshape(x.shape[0], *geometry.out, groups * f)
     if x.dtype != jnp.float32 or taps > math.prod(geometry.size):
-        y = jnp.einsum("ptgc,tcgf->pgf", _patches(x, geometry), kernel.reshape(taps, c, groups, f))
+        patches = _patches(x, geometry)
+        if groups == 1:
+            # As one product of two matrices, since XLA would transpose the patches of groups first.
+            y = patches.reshape(-1, taps * c) @ kernel.reshape(taps * c, f)
+        else:
+            y = jnp.einsum("ptgc,tcgf->pgf", patches, kernel.reshape(taps, c, groups, f))
         return y.reshape(x.shape[0], *geometry.out, groups * f)
-    return _eigen(x, kernel, *geometry[2:])
+    return _plain(x, kernel, *geometry[2:])
 
 
 def _input_gradient(y: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -110,8 +116,14 @@ def _kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
         axes = tuple(range(y.ndim - 1))
         parts = [jnp.sum(part[..., None] * split, axes) for part in _shifted(x, geometry)]
         return jnp.stack(parts).reshape(*geometry.window, 1, groups * f)
-    if x.dtype != jnp.float32 or (c == 1 and taps <= _MOST_TAPS) or math.prod(geometry.out) > math.prod(geometry.size):
-        kernel = jnp.einsum("ptgc,pgf->tcgf", _patches(x, geometry), y.reshape(-1, groups, f))
+    one_product = (c == 1 and taps <= _MOST_TAPS) or (groups == 1 and taps == 1)
+    if x.dtype != jnp.float32 or one_product or math.prod(geometry.out) > math.prod(geometry.size):
+        patches = _patches(x, geometry)
+        if groups == 1:
+            rows = (((0,), (0,)), ((), ()))  # contracted as they lie, without a transpose
+            kernel = lax.dot_general(patches.reshape(-1, taps * c), y.reshape(-1, f), rows)
+        else:
+            kernel = jnp.einsum("ptgc,pgf->tcgf", patches, y.reshape(-1, groups, f))
         return kernel.reshape(*geometry.window, c, groups * f)
     if len(geometry.size) == 3:
         x, flat = _fold_depth(x, geometry)
@@ -125,7 +137,7 @@ def _kernel_gradient(x: Array, y: Array, geometry: Geometry) -> Array:
         (low, (o - 1) * s + d * (k - 1) + 1 - n - low)
         for n, k, s, (low, _), d, o in zip(*geometry[:5], geometry.out, strict=True)
     )
-    kernel = _eigen(swapped, jnp.moveaxis(y, 0, -2), geometry.dilation, padding, geometry.strides, groups)
+    kernel = _plain(swapped, jnp.moveaxis(y, 0, -2), geometry.dilation, padding, geometry.strides, groups)
     return jnp.moveaxis(kernel, 0, -2)
 
 
@@ -170,23 +182,33 @@ def _fold_depth(x: Array, geometry: Geometry) -> tuple[Array, Geometry]:
     return x, Geometry(size[1:], window[1:], strides[1:], padding[1:], dilation[1:], groups)
 
 
-def _eigen(x: Array, kernel: Array, strides: Shape, padding: Pairs, dilation: Shape, groups: int) -> Array:
-    """A plain float32 convolution that XLA hands to Eigen."""
+def _plain(x: Array, kernel: Array, strides: Shape, padding: Pairs, dilation: Shape, groups: int) -> Array:
+    """A plain float32 convolution, in a form that XLA hands to a fast kernel."""
     rank = len(strides)
     if rank == 3:
         geometry = Geometry(x.shape[1:-1], kernel.shape[:3], strides, padding, dilation, groups)
         batch, out = x.shape[0], geometry.out
         x, flat = _fold_depth(x, geometry)
         kernel = jnp.moveaxis(kernel, 0, 2).reshape(*kernel.shape[1:3], -1, kernel.shape[-1])
-        return _eigen(x, kernel, *flat[2:]).reshape(batch, *out, kernel.shape[-1])
+        return _plain(x, kernel, *flat[2:]).reshape(batch, *out, kernel.shape[-1])
     x = _crop_and_pad(x, [(min(low, 0), min(high, 0)) for low, high in padding])
     padding = tuple((max(low, 0), max(high, 0)) for low, high in padding)
-    # Doubling stride and dilation on an x with a zero between any two elements gives the same convolution. It keeps
-    # XLA from handing it to YNNPACK, as it does with other two-dimensional ones, which takes up to ten times as long.
-    spread = (2, 1) if rank == 2 else (1,)
+    spread = _spread(Geometry(x.shape[1:-1], kernel.shape[:rank], strides, padding, dilation, groups))
     strides, dilation = (tuple(n * t for n, t in zip(ns, spread, strict=True)) for ns in (strides, dilation))
     padding = tuple((low * t, high * t) for (low, high), t in zip(padding, spread, strict=True))
     return xla_forward(x, kernel, strides, padding, dilation, groups, spread)
+
+
+def _spread(geometry: Geometry) -> Shape:
+    """The distance to put between the elements of x, stretching the convolution likewise, which gives the same result.
+
+    A distance of 2 keeps XLA from handing it to YNNPACK, which is slow with groups, but makes Eigen a twentieth slower.
+    YNNPACK never takes a convolution whose output is larger than its input.
+    """
+    rank = len(geometry.size)
+    grows = any(o > n for o, n in zip(geometry.out, geometry.size, strict=True))
+    ynnpack = rank == 2 and not grows
+    return (2, 1) if ynnpack and (geometry.groups > 1 or not YNNPACK_CONVOLVES_FAST) else (1,) * rank
 
 
 lower_on("cpu", _conv_on_cpu)

@@ -25,8 +25,8 @@ from .layer import Layer, param_dtype, parametric, stateless
 from .masks import Masked, sequence_of
 from .regularized import EmbeddingOptions, regularized
 
-# For up to this many rows the gradient of `take_rows` is a product with the one-hot rows, above it a scatter-add.
-# Scatter-add runs on one CPU core; the cost of the product grows with the number of rows.
+# Off the CPU, the gradient of `take_rows` is a product with one-hot rows up to this many rows, and a scatter-add above
+# it; the cost of the product grows with the number of rows.
 ONE_HOT_ROWS = 256
 
 
@@ -84,8 +84,21 @@ class Rows(NamedTuple):
         """The rows, (*ids, width)."""
         return self.table.at[self.ids].get(mode="promise_in_bounds")
 
-    def product(self, dtable: Array) -> Array:
-        """The same rows of another table, as a product with one-hot rows, whose transpose is fast."""
+    def tangent(self, dtable: Array) -> Array:
+        """The same rows of another table, in the form whose transpose, the gradient of the table, is fast.
+
+        On a CPU that is a gather, whose transpose adds each row once (``benchmarks/forms.py rows``). In half precision
+        it would add in half precision.
+        """
+        if is_divided() or dtable.dtype != at_least_float32(dtable.dtype):
+            return self._product(dtable)
+        rows: Array = lax.platform_dependent(
+            dtable, cpu=lambda table: self._replace(table=table).read(), default=self._product
+        )
+        return rows
+
+    def _product(self, dtable: Array) -> Array:
+        """The same rows of another table, as a product with one-hot rows."""
         if is_divided():  # merging the axes would gather all ids, as in `all_steps`
             return _one_hot(self.ids, self.table.shape[0], self.table.dtype) @ dtable
         rows = _one_hot(self.ids.reshape(-1), self.table.shape[0], self.table.dtype) @ dtable
@@ -109,7 +122,7 @@ def _take_few(table: Array, ids: Array) -> Array:
 
 @_take_few.defjvp
 def _take_few_jvp(primals: tuple[Array, Array], tangents: tuple[Array, PyTree]) -> tuple[Array, Array]:
-    return _take_few(*primals), Rows(*primals).product(tangents[0])
+    return _take_few(*primals), Rows(*primals).tangent(tangents[0])
 
 
 def take_rows(table: Array, ids: Array) -> Array:

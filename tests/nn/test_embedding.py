@@ -1,5 +1,6 @@
 """Embedding and OneHot: against Keras and NumPy, ids out of range, and their errors."""
 
+import helpers
 import hypothesis
 import jax
 import jax.numpy as jnp
@@ -63,8 +64,9 @@ def test_narrow_and_extreme_ids():
     assert np.isnan(embedding({"embeddings": jnp.asarray(table)}, jnp.asarray([300]))).all()  # without jit too
 
 
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
 @pytest.mark.parametrize("rows", [5, 300])
-def test_derivatives_of_both_kinds(rows, rng):
+def test_derivatives_of_both_kinds(rows, platform, rng):
     """The product with one-hot rows and the scatter-add are derivatives of the same function."""
     with jax.enable_x64(True):
         table = jnp.asarray(rng.normal(size=(rows, 2)))
@@ -81,7 +83,21 @@ def test_derivatives_of_both_kinds(rows, rng):
             lambda f: jax.jvp(f, (table,), (direction,))[1],
             lambda f: jax.hessian(lambda t: f(t).sum())(table[:5]),
         ):
-            np.testing.assert_allclose(*jax.jit(lambda f=f: (f(fn), f(reference)))(), 1e-10, 1e-10)
+            both = jax.jit(helpers.for_platform(platform, lambda f=f: (f(fn), f(reference))))()
+            np.testing.assert_allclose(*both, 1e-10, 1e-10)
+
+
+def test_gradient_is_a_scatter_add_on_the_cpu_and_a_product_elsewhere():
+    table, ids = jnp.ones((5, 2)), jnp.zeros((3,), "int32")
+    slope = jax.jit(jax.grad(lambda t, ids: jnp.sum(embedding({"embeddings": t}, ids))))
+
+    def operations(platform, dtype="float32"):
+        text = jax.export.export(slope, platforms=[platform])(table.astype(dtype), ids).mlir_module()
+        return "stablehlo.scatter" in text, "stablehlo.dot_general" in text
+
+    assert operations("cpu") == (True, False)
+    assert operations("cuda") == operations("tpu") == (False, True)
+    assert operations("cpu", "bfloat16") == (False, True)  # a scatter-add would sum in bfloat16
 
 
 @pytest.mark.parametrize("rows", [5, 300])

@@ -178,7 +178,7 @@ def _sequence_jvp(plan: _Static, primals: tuple[PyTree, ...], tangents: tuple[Py
     dweights, dzx, dcarry, _ = tangents
     carry, (ys, hs, slopes) = _by_platform(plan, zx, _saving_for_tpu, _saving)(weights, zx, carry, mask)
     if isinstance(zx, Rows):
-        dzx = zx.product(dzx.table)
+        dzx = zx.tangent(dzx.table)
     forcing = plan.kind.forcing(dweights, dzx, hs, slopes)
     run = _by_platform(plan, zx, _tangents_for_tpu, _tangents)
     dcarry, dys = run(weights.recurrent.T, dcarry, forcing, slopes, mask)
