@@ -30,6 +30,12 @@ def is_traced(tree: PyTree) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(tree))
 
 
+def is_uncommitted(tree: PyTree) -> bool:
+    """Whether all arrays of a tree lie on the default device because nothing put them elsewhere."""
+    leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
+    return not any(isinstance(leaf, jax.Array) and leaf.committed for leaf in leaves)
+
+
 def all_finite(tree: PyTree) -> Array:
     """Whether all floating-point numbers of a tree are finite, a boolean scalar."""
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree) if is_float(leaf)]

@@ -20,7 +20,7 @@ from .._core.checks import check_count
 from .._core.dtypes import at_least_float32, is_float
 from .._core.errors import counted, describe, fail, kind_of
 from .._core.typed import tree_map
-from .._core.types import Array, PyTree
+from .._core.types import AnyArray, Array, PyTree
 from .._core.warn import warn
 from ..losses.facts import of_classes, several_labels
 from ..losses.weighting import class_weights
@@ -40,6 +40,7 @@ Data = Batch | InBatches | Iterable[PyTree]
 """Parsed arrays, also in batches on several devices, or an iterable of batches."""
 
 _FLOAT32 = np.dtype("float32")
+_NUMPY_SUMS = (np.dtype("float32"), np.dtype("float64"))  # which NumPy sums as fast as XLA
 _SMALL = 2**16  # elements; in a larger array, a sum takes less time than to look at each
 # jax.Arrays are immutable, so each needs to be checked only once.
 _seen_finite: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
@@ -61,7 +62,7 @@ def check_finite(data: PyTree, where: str, offset: int = 0, counts: Array | None
             continue
         # A sum is one fast pass; only if it is not finite (it may also have overflowed) every element is checked.
         with np.errstate(over="ignore", invalid="ignore"):
-            quick = leaf.sum(dtype=at_least_float32(leaf.dtype))
+            quick = _cheapest_to_sum(leaf).sum(dtype=at_least_float32(leaf.dtype))
         if not math.isfinite(quick):
             finite = np.isfinite(np.asarray(leaf).astype(np.float64))
             if counts is not None:
@@ -73,6 +74,13 @@ def check_finite(data: PyTree, where: str, offset: int = 0, counts: Array | None
                 fail(name, expected="finite numbers", got=got, hint="Remove or fill those rows.")
         if isinstance(leaf, jax.Array) and (counts is None or counts.all()):
             _seen_finite[id(leaf)] = leaf
+
+
+def _cheapest_to_sum(a: AnyArray) -> AnyArray:
+    """An array; if it lies in the host's memory, that memory as a NumPy array, whose sum compiles no program."""
+    if not isinstance(a, jax.Array) or a.dtype not in _NUMPY_SUMS or len(a.devices()) > 1:
+        return a
+    return np.asarray(a) if next(iter(a.devices())).platform == "cpu" else a
 
 
 def _is_plainly_finite(a: object) -> bool:

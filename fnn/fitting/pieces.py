@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -116,6 +120,25 @@ class Call(NamedTuple):
     batches: int
     epoch: int
     begins_epoch: bool
+
+
+def compiling(task: Task, ts: TrainState, totals: Totals, piece: Piece) -> AbstractContextManager[None]:
+    """Compile the loop over whole batches in a thread, while a ``with`` statement does other work; wait at its end.
+
+    The order of the piece may be a shape. The next call of `advance` uses this program. Only XLA's part runs in the
+    thread, since JAX's settings belong to the thread that sets them.
+    """
+    data = piece.data.full if isinstance(piece.data, InBatches) else piece.data
+    lowered = _advance.lower(task, ts, totals, data, piece.order, 0, 1, size=piece.size, batch_size=piece.batch_size)
+    return _in_thread(lowered.compile)
+
+
+@contextlib.contextmanager
+def _in_thread(fn: Callable[[], object]) -> Iterator[None]:
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(fn)
+        yield
+        running.result()
 
 
 def advance(task: Task, ts: TrainState, totals: Totals, call: Call) -> Advanced:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._core.arrays import jax_setting
 from .._core.processes import decided
 from .._core.sharding import on_every_device
-from .._core.trees import from_paths
-from .._core.typed import block_until_ready, jit
+from .._core.trees import from_paths, is_uncommitted
+from .._core.typed import array_spec, block_until_ready, jit
 from .._core.types import Array
 from ..training.batch import Batch, Signature, rows_of
 from ..training.checks import zero_totals
@@ -29,7 +31,7 @@ from .guard import Guard
 from .inputs import rows_per_chunk, take_from_host
 from .options import Options
 from .pace import pace_of
-from .pieces import Call, Piece, advance, in_training_order
+from .pieces import Call, Piece, advance, compiling, in_training_order
 from .progress import History
 from .watchdog import busy
 
@@ -129,6 +131,8 @@ class Source(abc.ABC):
         for piece in self.pieces(begin, skipped, made):
             if totals is None:  # which depend on the shapes of a row, known from a piece
                 totals = self._totals(ts, piece, within)
+            if self.task.placement is None:
+                ts, totals, piece = _on_one_device(ts, totals, piece)
             pace = pace_of(self.task, Signature.of(piece.one_row), piece.batch_size) if piece.waits else None
             number = piece.batches_done
             while number < piece.batches:
@@ -169,6 +173,18 @@ class Source(abc.ABC):
         return all(leaf.is_ready() for leaf in jax.tree.leaves(self.running))
 
 
+def _on_one_device(ts: TrainState, totals: Totals, piece: Piece) -> tuple[TrainState, Totals, Piece]:
+    """State, totals and order on the device on which something put the state or the data.
+
+    Results lie there too, so that otherwise the second call, which gets them, would be compiled once more.
+    """
+    for leaf in jax.tree.leaves((ts, piece.data)):
+        if isinstance(leaf, jax.Array) and leaf.committed and len(leaf.devices()) == 1:
+            ts, totals, order = jax.device_put((ts, totals, piece.order), leaf.sharding)
+            return ts, totals, piece._replace(order=order)
+    return ts, totals, piece
+
+
 class ArraySource(Source):
     """Arrays that fit on the device."""
 
@@ -181,11 +197,24 @@ class ArraySource(Source):
 
     def pieces(self, ts: TrainState, done: int, made: int) -> Iterator[Piece]:
         """The whole data set."""
-        order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
-        if self.pads:
-            order = _padded_order(order, self.batch_size)
         size = self.size if self.pads else None
-        yield Piece(self.data, order, self.whole, self.batch_size, rest=self.rest, size=size, batches_done=done)
+        piece = Piece(self.data, None, self.whole, self.batch_size, rest=self.rest, size=size, batches_done=done)
+        with self._compiling(ts, piece):
+            order = epoch_order(ts, size=self.size, shuffle=self.shuffle)
+            if self.pads:
+                order = _padded_order(order, self.batch_size)
+        yield piece._replace(order=order)
+
+    def _compiling(self, ts: TrainState, piece: Piece) -> contextlib.AbstractContextManager[None]:
+        """`compiling`, where the loop has not run yet in this process, and nothing asks for another program."""
+        new = pace_of(self.task, Signature.of(piece.one_row), self.batch_size).calls == 0
+        # The program for arrays that were put on some device depends on whether the order lies there too.
+        plain = self.task.placement is None and is_uncommitted((ts, self.data))
+        if not (new and plain and self.whole) or jax_setting("jax_disable_jit"):
+            return contextlib.nullcontext()
+        shape = array_spec((self.whole * self.batch_size if self.pads else self.size,), jnp.int32)
+        totals = zero_totals(self.task, ts, piece.one_row)
+        return compiling(self.task, ts, totals, piece._replace(order=cast(Array, shape)))
 
 
 class ChunkSource(ArraySource):

@@ -62,7 +62,7 @@ def epoch_order(ts: TrainState, size: int, shuffle: bool = True, order_key: Arra
     if not shuffle:
         return jnp.arange(size, dtype=jnp.int32)
     if order_key is None:
-        order_key = fold_in(fold_in(ts.key, jnp.uint32(_ORDER)), ts.step)
+        order_key = fold_in(fold_in(ts.key, _ORDER), ts.step)
     return permutation(order_key, size)
 
 

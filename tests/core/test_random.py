@@ -81,6 +81,31 @@ def test_permutation_is_the_same_on_the_host_and_on_the_device(key, size):
     assert order.dtype == jnp.int32
 
 
+@pytest.mark.parametrize("size", [4097, 4160, 9999])
+def test_long_orders_are_those_of_the_feistel_network_in_numpy(key, size):
+    width = int(np.sqrt(size - 1)) + 1
+    height = -(-size // width)
+    round_keys = np.asarray(random.bits(key, 16)).astype(object).reshape(4, 4)  # Python's integers: nothing wraps
+
+    def hashed(x, multiplier, offset):
+        x = (x * (multiplier | 1) + offset) % 2**32
+        x = ((x ^ (x >> 16)) * 0x85EBCA6B) % 2**32
+        x = ((x ^ (x >> 13)) * 0xC2B2AE35) % 2**32
+        return x ^ (x >> 16)
+
+    def shuffle(number):
+        high, low = divmod(number, width)
+        for a, b, c, d in round_keys:
+            high = (high + hashed(low, a, b) % height) % height
+            low = (low + hashed(high, c, d) % width) % width
+        return high * width + low
+
+    expected = [shuffle(number) for number in range(size)]
+    while max(expected) >= size:
+        expected = [number if number < size else shuffle(number) for number in expected]
+    np.testing.assert_array_equal(random.permutation(key, size), expected)
+
+
 def test_keys_and_short_orders_compile_nothing():
     key = jax.random.key(11)
     with compilations() as count:
