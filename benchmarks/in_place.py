@@ -1,9 +1,10 @@
-"""The gain from updating parameters in place on a CPU: matrices copied in a step, and the time of a step.
+"""The gain from forms of gradients on a CPU: matrices copied in a step, and the time of a step.
 
-    python benchmarks/in_place.py cnn wide --repeats 9
+    python benchmarks/in_place.py cnn wide mlp --repeats 9
 
-`fnn._core.xla.after_all` orders every update after the last read of a parameter. Each workload's epoch is compiled
-with and without it, and the two programs run in turns.
+`fnn._core.xla.after_all` orders every update after the last read of a parameter, so that it happens in place, and
+computes gradients of matrices with few columns as their transposes. Each workload's epoch is compiled with both,
+without the second and without either, and the programs run in turns.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def timer(program: Any, state: Any, data: Any) -> Callable[[], float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("workloads", nargs="*", default=["cnn", "wide"], help="(default: cnn wide)")
+    parser.add_argument("workloads", nargs="*", default=["cnn", "wide", "mlp"], help="(default: cnn wide mlp)")
     parser.add_argument("--repeats", type=int, default=5, help="epochs of each program (default %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="in an epoch (default %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="cores to run on (default %(default)s)")
@@ -48,15 +49,17 @@ def main() -> None:
 
     import jax
 
+    from fnn._core import xla
     from fnn.training import step
 
-    variants = {"in place": step.after_all, "unordered": lambda grads: grads}
+    shipped = step.after_all, xla.FEW_COLUMNS
+    variants = {"as shipped": shipped, "not transposed": (shipped[0], 0), "unordered": (lambda grads: grads, 0)}
     rows = []
     for name in args.workloads:
         workload = workloads.WORKLOADS[name]._replace(steps=args.steps)
         copies, timers = {}, {}
-        for variant, form in variants.items():
-            step.after_all = form
+        for variant, forms in variants.items():
+            step.after_all, xla.FEW_COLUMNS = forms
             jax.clear_caches()  # which would return the other variant's trace
             program, state, data = compiled_epoch(workload)
             matrices = {f"f32[{','.join(map(str, p.shape))}]" for p in jax.tree.leaves(state.params) if p.ndim > 1}
@@ -69,7 +72,7 @@ def main() -> None:
             times = [1e3 * one[variant] / workload.steps for one in seconds]
             spread = f"{min(times):.3f} .. {max(times):.3f}"
             rows.append((name, variant, str(copies[variant]), f"{median(times):.3f}", spread))
-    print(table(("workload", "updates", "matrices copied", "ms/step", "least .. most"), rows, markdown=False))
+    print(table(("workload", "gradients", "matrices copied", "ms/step", "least .. most"), rows, markdown=False))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,19 @@ Spanish pages lie in es/ and have their own menu, in Spanish.
 import re
 from typing import Any
 
-from notebook_pages import page_names
+from course import page_names as chapters
+from notebook_pages import page_names as notebooks
 
 # Each English page with a translation, and that translation.
 TRANSLATIONS = {
     "index.md": "es/index.md",
     "getting-started.md": "es/primeros-pasos.md",
+    "concepts.md": "es/conceptos.md",
+    "course/index.md": "es/curso/index.md",
+    **dict(chapters()),
+    "playground.md": "es/playground.md",
     "notebooks/index.md": "es/cuadernos/index.md",
-    **dict(page_names()),
+    **dict(notebooks()),
 }
 _ENGLISH_OF = {spanish: english for english, spanish in TRANSLATIONS.items()}
 _NAMES = {"en": "English", "es": "Español"}
@@ -24,9 +29,14 @@ _DESCRIPTIONS = {
 }
 # Titles of code blocks, which tests/test_docs.py reads, as shown to the reader.
 _CAPTIONS = {
-    "en": {"prints": "output", "refused": "raises an error"},
+    "en": {
+        "prints": "output",
+        "for example": "output, for example",
+        "refused": "raises an error",
+    },
     "es": {
         "prints": "salida",
+        "for example": "salida, por ejemplo",
         "refused": "da un error",
         "warns": "da un aviso",
         "message": "mensaje",

@@ -16,8 +16,10 @@ FOLDER = Path(__file__).parent.parent / "examples" / "notebooks"
 NAMES = runpy.run_path(str(FOLDER / "build.py"))["NAMES"]
 PLACES = {"en": "notebooks", "es": "es/cuadernos"}
 INTRODUCTIONS = {
-    "en": "A notebook, shown with its stored outputs. [Download it]({file}), or see [how to run it](index.md).",
-    "es": "Un cuaderno, con sus resultados guardados. [Descárgalo]({file}) o mira [cómo ejecutarlo](index.md).",
+    "en": "A notebook, shown with its stored outputs. [Download it]({file}), or [open it](index.md#run-them) in a "
+    "clone of the repository: `jupyter lab examples/notebooks/{file}`.",
+    "es": "Un cuaderno, con sus resultados guardados. [Descárgalo]({file}) o [ábrelo](index.md#como-ejecutarlos) en "
+    "una copia del repositorio: `jupyter lab examples/notebooks/{file}`.",
 }
 PICTURES = {
     "en": "Picture drawn by the code above",

@@ -83,6 +83,39 @@ def test_the_update_of_the_floor_moves_what_the_optimizer_holds(name):
     assert traffic == 2 * bytes_held - 4  # all are read; all but the gradient are written
 
 
+@pytest.mark.parametrize("name", ["mlp", "wide", "tabular"])
+def test_the_products_are_those_of_a_step_and_their_forms_agree(name):
+    import products
+    import workloads
+
+    workload = workloads.WORKLOADS[name]
+    found = list(products.products(workload))
+    assert sum(product.operations for product in found) == workload.operations
+    rng = np.random.default_rng(0)
+    for product in found:
+        left, right = (rng.normal(size=shape).astype("float32") for shape in product.shapes)
+        axes = {"y": (1, 0), "dk": (0, 0), "dx": (1, 1)}[product.name.split()[1]]
+        right_answer = np.tensordot(left.astype("float64"), right, axes)
+        assert product.operations == 2 * right_answer.size * left.shape[axes[0]]
+        for form in product.forms.values():
+            np.testing.assert_allclose(jax.jit(form)(left, right), right_answer, rtol=1e-4, atol=1e-4)
+
+
+def test_a_product_is_timed_in_each_form():
+    """XLA would fold a transpose into a product if nothing stood between them."""
+    import products
+    import workloads
+
+    gradient = next(p for p in products.products(workloads.WORKLOADS["wide"]) if p.name == "2 dk")
+    specs = [jax.ShapeDtypeStruct(shape, "float32") for shape in gradient.shapes]
+    shapes = {"as written": "f32[512,10]", "transposed": "f32[10,512]", "copied": "f32[512,10]"}
+    for name, form in gradient.forms.items():
+        program = jax.jit(form).lower(*specs).compile().as_text()
+        (product,) = (line for line in program.splitlines() if " dot(" in line)
+        assert f"= {shapes[name]}" in product
+        assert ("lhs_contracting_dims={1}" in product) == (name == "copied")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_synthetic_data_fits_and_can_be_learned(name, monkeypatch):
     import workloads

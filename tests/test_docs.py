@@ -6,12 +6,12 @@ Blocks of one page run in order, in one namespace. The title of a block says wha
   where it is not installed.
 - ``python title="refused"``: must raise `InputError`; ``title="warns"``: must warn. The message is the next text block.
 - ``python title="needs FNN_DATA"``: real data; skipped without it.
-- ``text title="prints"``: what the block before it prints, with ``...`` for anything.
+- ``text title="prints"``: what the block before it prints, with ``...`` for anything;
+  ``text title="for example"``: as many lines, with numbers close to these.
 """
 
 import contextlib
 import doctest
-import html.parser
 import importlib.util
 import io
 import json
@@ -23,11 +23,12 @@ import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import jax
 import matplotlib.pyplot as plt
 import pytest
+from links import Page, broken_in_site
+from test_course_pages import course as chapters
 from test_registry import public
 
 import fnn
@@ -80,6 +81,13 @@ def said(want, got):
     return doctest.OutputChecker().check_output(want.strip() + "\n", got.strip() + "\n", SAME)
 
 
+def alike(want, got):
+    """Whether a text has as many lines as another, and numbers close to its numbers, which training decides."""
+    wanted, numbers = ([float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", text)] for text in (want, got))
+    same = len(wanted) == len(numbers) and len(want.strip().splitlines()) == len(got.strip().splitlines())
+    return same and all(abs(a - b) <= 0.1 + 0.2 * abs(a) for a, b in zip(wanted, numbers, strict=True))
+
+
 def run_page(path, chosen, names):
     """Run the blocks of a page whose title is chosen, in order, and compare with what the page says about them."""
     ran, previous = 0, None
@@ -89,6 +97,8 @@ def run_page(path, chosen, names):
             kind, got = previous
             if block.title == "prints" or kind in ("refused", "warns"):
                 assert said(block.code, got), f"{where}: the page says\n{block.code}\nbut what came is\n{got}"
+            if block.title == "for example":
+                assert alike(block.code, got), f"{where}: the page says\n{block.code}\nbut what came is\n{got}"
             previous = None
         if block.language != "python":
             continue
@@ -101,7 +111,7 @@ def run_page(path, chosen, names):
                 run(block, path, names)
             previous = "refused", str(error.value)
         elif block.title == "warns":
-            with pytest.warns(RuntimeWarning, match="^fit: ") as warned:
+            with pytest.warns(RuntimeWarning, match="^(fit|perceptron): ") as warned:
                 run(block, path, names)
             previous = "warns", str(warned[0].message)
         else:
@@ -138,8 +148,14 @@ of_libraries = [
 ]
 
 
-@pytest.mark.parametrize("name", slow(with_python))
+# The chapters of the course run the same code in both languages: one after the other, they compile it once.
+CHAPTERS = {f"docs/course/{english}.md": f"docs/es/curso/{spanish}.md" for english, spanish in chapters.NAMES}
+
+
+@pytest.mark.parametrize("name", slow([name for name in with_python if name not in CHAPTERS.values()]))
 def test_the_blocks_of_a_page_run(name, page_folder):
+    if name in CHAPTERS:
+        assert run_page(PAGES[CHAPTERS[name]], own, {"__name__": "__page__"}) > 0
     names = {"__name__": "__page__"}
     assert run_page(PAGES[name], own, names) > 0
     if name == "README.md":
@@ -158,6 +174,7 @@ def test_the_blocks_for_another_library_run(name, library, page_folder):
 def test_pages_have_python_to_run():
     """The pages with code are those that teach; a parser that finds nothing would pass everything else."""
     assert {"README.md", "docs/getting-started.md", "docs/es/primeros-pasos.md", "docs/concepts.md"} <= set(with_python)
+    assert {"docs/es/conceptos.md", *CHAPTERS, *CHAPTERS.values()} <= set(with_python)
     assert ("docs/from-keras.md", "Keras") in of_libraries
 
 
@@ -172,6 +189,14 @@ def test_titles_are_known():
 def test_a_page_that_is_wrong_fails(tmp_path, page_folder):
     page = tmp_path / "page.md"
     page.write_text('```python\nprint(1)\n```\n\n```text title="prints"\n2\n```\n')
+    with pytest.raises(AssertionError, match="line 6: the page says"):
+        run_page(page, own, {})
+    page.write_text('```python\nprint("a 1.4")\n```\n\n```text title="for example"\nb 1.0\n```\n')
+    with pytest.raises(AssertionError, match="line 6: the page says"):
+        run_page(page, own, {})
+    page.write_text('```python\nprint("a 1.29")\n```\n\n```text title="for example"\nb 1.0\n```\n')
+    assert run_page(page, own, {}) == 1
+    page.write_text('```python\nprint(1, "\\n")\n```\n\n```text title="for example"\n1\n2\n```\n')
     with pytest.raises(AssertionError, match="line 6: the page says"):
         run_page(page, own, {})
     page.write_text('```python title="refused"\nimport fnn\n```\n')
@@ -210,7 +235,7 @@ def test_the_api_pages_name_nothing_that_does_not_exist():
             thing = getattr(thing, part)
 
 
-NAME = re.compile(r"(?<![\w./-])fnn\.((?:[A-Za-z]\w*\.)*[A-Za-z]\w*)")
+NAME = re.compile(r"(?<![\w./-])(?<!-m )fnn\.((?:[A-Za-z]\w*\.)*[A-Za-z]\w*)")
 ELSEWHERE = {"Conv2D"}  # of Keras, and mentioned as such
 
 
@@ -256,12 +281,21 @@ def hook(monkeypatch):
     return load
 
 
-def test_the_menu_lists_every_notebook_page(hook):
+def test_the_menu_lists_every_translation_in_the_same_order(hook):
     menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
-    pages = hook("notebook_pages").page_names()
-    assert len(pages) == 5
-    for page in [page for both in pages for page in both]:
-        assert re.search(rf": {re.escape(page)}$", menu, re.MULTILINE), page
+    listed = re.findall(r"(?:: |- )([\w/-]+\.md)$", menu, re.MULTILINE)
+    translations = hook("languages").TRANSLATIONS
+    assert len(translations) == 21
+    assert [path for path in listed if path in translations] == list(translations)
+    assert [path for path in listed if path.startswith("es/")] == list(translations.values())
+
+
+def test_the_menu_shows_the_titles_of_the_chapters(hook):
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    for page in [page for both in hook("course").page_names() for page in both]:
+        shown = re.search(rf"- (.+): {page}$", menu, re.MULTILINE)[1].strip('"')
+        title = (DOCS / page).read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        assert title.startswith(shown), page  # the menu may leave out the second half
 
 
 @pytest.mark.parametrize("language", ["en", "es"])
@@ -304,27 +338,6 @@ def test_links_that_leave_docs_lead_to_the_repository_or_a_notebook_page(page, l
     assert hook("hooks").on_page_markdown(f"a [b]({link}).", **arguments) == f"a [b]({wanted})."
 
 
-class Page(html.parser.HTMLParser):
-    """The language of an HTML page, its ids, its links by class or rel, and everything it refers to."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.language, self.ids, self.links, self.targets = "", set(), {}, set()
-        self.text = path.read_text(encoding="utf-8")
-        self.feed(self.text)
-
-    def handle_starttag(self, tag, attributes):
-        attributes = dict(attributes)
-        if tag == "html":
-            self.language = attributes["lang"]
-        self.ids.add(attributes.get("id") or attributes.get("name"))
-        target = attributes.get("href") or attributes.get("src")
-        if target:
-            self.targets.add(target)
-            for kind in (attributes.get("class") or attributes.get("rel") or "").split():
-                self.links.setdefault(kind, {})[attributes.get("hreflang")] = target
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Every page of the built site, by its folder."""
@@ -342,18 +355,9 @@ def site(tmp_path_factory):
 @pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere(site):
     folder, pages = site
-    checked = 0
-    for name, page in pages.items():
-        for target in page.targets:
-            parts = urlsplit(target)
-            if not parts.scheme:
-                checked += 1
-                path = (folder / name / unquote(parts.path)).resolve()
-                assert path.exists(), f"{name}: {target}"
-                if parts.fragment and not parts.fragment.startswith("__") and (path / "index.html").exists():
-                    other = pages[path.relative_to(folder.resolve()).as_posix()]
-                    assert unquote(parts.fragment) in other.ids, f"{name}: {target}"
-    assert checked > 20 * len(pages)
+    broken, looked_at = broken_in_site(folder, ROOT)
+    assert not broken
+    assert looked_at > 20 * len(pages)
 
 
 @pytest.mark.slow
@@ -389,16 +393,20 @@ def test_spanish_pages_have_a_spanish_menu_and_link_to_their_english_page(site, 
                 assert found.resolve() == (folder / there).resolve(), f"{here}: {kind}"
     for name in spanish:
         menu = pages[name].text.partition("md-nav--primary")[2].partition("md-content")[0]
-        assert "Cuadernos" in menu
+        for words in ("Primeros pasos", "Conceptos", "Curso", "Playground", "Cuadernos"):
+            assert words in menu
         assert "Getting started" not in menu
-        assert not re.search('class="filename">(prints|output|refused|message)<', pages[name].text)
+        assert not re.search(
+            'class="filename">(prints|output|refused|message|warns|output, for example)<', pages[name].text
+        )
     assert "Primeros pasos" not in pages["concepts"].text
 
 
 @pytest.mark.slow
 def test_formulas_are_mathml(site, hook):
     _, pages = site
-    for path in [path for both in hook("notebook_pages").page_names() for path in both]:
+    notebooks, course = (hook(name).page_names() for name in ("notebook_pages", "course"))
+    for path in [path for both in notebooks + course for path in both]:
         page = pages[path.removesuffix(".md")]
-        assert "<math " in page.text
         assert "arithmatex" not in page.text
+        assert ("<math " in page.text) == (path not in course[-1]), path  # the last chapter has none

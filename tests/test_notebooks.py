@@ -7,6 +7,7 @@ import ast
 import importlib.util
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -142,6 +143,18 @@ def test_the_index_pages_link_to_every_notebook():
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         links = re.findall(r"\]\((?:\.\./)+examples/notebooks/([^)]+)\)", text)
         assert links == [build.path_of(source, language).name for source in build.NAMES]
+
+
+def test_the_index_pages_open_every_notebook_with_one_command():
+    for language, page in {"en": "notebooks/index.md", "es": "es/cuadernos/index.md"}.items():
+        commands = re.findall(r"^(?:pip|jupyter) .+$", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)
+        paths = [build.path_of(source, language).relative_to(ROOT).as_posix() for source in build.NAMES]
+        assert commands == ['pip install -e ".[notebooks]"', *(f"jupyter lab {path}" for path in paths)]
+
+
+def test_the_extra_for_notebooks_brings_jupyter_and_what_the_notebooks_import():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {re.split("[>=]", name)[0] for name in extras["notebooks"]} >= {"jupyterlab", "fnn[examples]"}
 
 
 # ------------------------------------------------------------------------------------------------------ the builder

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+from browsing import address, browser, playground, serve  # noqa: F401  (fixtures)
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
