@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -14,12 +16,12 @@ from .._core.dtypes import floats_in, is_float
 from .._core.errors import counted, fail
 from .._core.jaxprs import traced_endings
 from .._core.tables import Table, table_lines
-from .._core.trees import paths, shape_of
+from .._core.trees import paths
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..fitting.inputs import check_data
 from ..nn.masks import Masked, pairs
-from ..training.batch import Batch, as_batch, size_of
+from ..training.batch import Batch, Signature, as_batch, size_of
 from ..training.checks import check_fit
 from ..training.probe import LayerValues, layer_values, observed
 from ..training.state import TrainState, check_state, check_task
@@ -156,13 +158,14 @@ def layer_report(task: Task, ts: TrainState, batch: Batch) -> LayerReport:
         fail("layer_report", expected="a state and a batch with concrete values", got="traced ones", hint=hint)
     data = as_batch(batch, "batch")
     check_data(task, check_fit(task, ts, data, "batch"), data, "batch")
-    plans = _plan(task, ts, data)
+    plan: Callable[[Task, Signature], list[_RowPlan]] = _plan.__wrapped__ if task.traced else _plan
+    plans = plan(task, Signature.of((ts.params, ts.state, data.x, ts.key)))
     values, updates = _step(task, ts, data)
     params, grads, moves = paths(ts.params), paths(values.gradients), paths(updates)
     rows = []
-    for plan in plans:
-        own = [[tree[path] for path in plan.params] for tree in (params, grads, moves)]
-        rows.append(_report_row(plan, values.outputs[plan.name], values.output_gradients[plan.name], *own))
+    for one in plans:
+        own = [[tree[path] for path in one.params] for tree in (params, grads, moves)]
+        rows.append(_report_row(one, values.outputs[one.name], values.output_gradients[one.name], *own))
     loss, examples = float(values.loss), size_of(data)
     return LayerReport(tuple(rows), tuple(_notes(rows, loss, examples)), loss, examples)
 
@@ -173,7 +176,8 @@ def _step(task: Task, ts: TrainState, batch: Batch) -> tuple[LayerValues, PyTree
     return values, task.optimizer.update(values.gradients, ts.opt_state, ts.params)[0]
 
 
-def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_RowPlan]:
+@functools.lru_cache(maxsize=64)
+def _plan(task: Task, args: Signature) -> list[_RowPlan]:
     """The layers in order of computation, from one trace of the model."""
     found: dict[str, tuple[str, list[str], bool]] = {}
 
@@ -190,7 +194,7 @@ def _plan(task: Task, ts: TrainState, batch: Batch) -> list[_RowPlan]:
             found[name] = trace.layer.kind, own, repeated
         return [trace.y for trace in seen.values()]
 
-    outputs, found_ends = traced_endings(forward, *shape_of((ts.params, ts.state, batch.x, ts.key)))
+    outputs, found_ends = traced_endings(forward, *args.tree())
     ends = iter(found_ends)
     plans = []
     for (name, (kind, own, repeated)), out in zip(found.items(), outputs, strict=True):
