@@ -61,9 +61,9 @@ def train(penalty=None, dropout=0.0, callbacks=()):
 
 
 task, ts, plain = train()
-print(plain["accuracy"][-1] == 1.0, plain["loss"][-1] < 0.05)
-print(plain["accuracy"][-1] - plain["val_accuracy"][-1] > 0.1)
-print(plain["val_loss"][-1] > 2 * plain["val_loss"].min())
+for name in ("loss", "val_loss", "accuracy", "val_accuracy"):
+    print(f"{name:12} {plain[name][-1]:.2f}")  # «varies|varía»
+print(f"«lowest|menor» val_loss: {plain['val_loss'].min():.2f}")
 # %% [markdown] en
 # All training rows are right, their loss is near 0, and more than a tenth of the validation rows are wrong. The
 # validation loss was lowest early on. Since then, every epoch made the network *surer* of its mistakes.
@@ -161,7 +161,7 @@ for fold in fnn.data.folds(0, len(rings.x), 5, stratify=rings.y):
     state = fnn.init(fold_task, jax.random.key(0), train_rows[0])
     state, _ = fnn.run(fold_task, state, train_rows, epochs=60)
     scores.append(fnn.evaluate(fold_task, state, test_rows)["accuracy"])
-print(len(scores), 0.75 < np.mean(scores) < 0.95)
+print(len(scores), f"{np.mean(scores):.2f}")  # «varies|varía»
 # %% [markdown] en
 # **Exercise 3.** Why does dropout divide the remaining units by the share that is kept? Check with a layer of ones.
 # %% [markdown] es
