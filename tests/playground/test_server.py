@@ -3,14 +3,18 @@
 import contextlib
 import gc
 import json
+import re
+import signal
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 import weakref
+from urllib.parse import urlsplit
 
 import pytest
+from browsing import wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
