@@ -123,7 +123,7 @@ export const PANEL_WORDS = {
   // Sharing and lessons.
   share_note: [
     "This address holds all settings. Whoever opens it in a playground sees the same run.",
-    "Esta dirección contiene todos los ajustes. Quien la abra en un playground ve la misma ejecución.",
+    "Esta dirección contiene todos los ajustes. Quien la abra en un laboratorio ve la misma ejecución.",
   ],
   share_long: [
     "Your data are too large for an address. Share the file itself.",

@@ -4,7 +4,7 @@ import { PANEL_WORDS } from "./panel_words.js";
 /** @type {Object<string, [string, string]>} */
 export const WORDS = {
   // The frame of the page.
-  playground: ["playground", "playground"],
+  playground: ["playground", "laboratorio"],
   skip: ["Skip to the network", "Ir a la red"],
   tools: ["Tools", "Herramientas"],
   lesson: ["Lesson", "Lección"],
