@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import threading
 import webbrowser
 
@@ -27,7 +28,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"fnn playground: {address}  (Ctrl-C ends it)", flush=True)
     if not args.no_browser:
         threading.Timer(1.0, webbrowser.open, [address]).start()
-    server.run()
+    # The server has ended in order by the time it raises this.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
 
 
 if __name__ == "__main__":

@@ -81,6 +81,22 @@ def test_each_layer_has_its_own_activation_dropout_and_batch_norm(playground):
     assert page.locator("#network g path.negative").count()
 
 
+def test_the_options_of_a_layer_close_with_escape_or_a_press_elsewhere(playground):
+    page = playground.page
+    page.click("#options-0")
+    page.focus("#number-0")
+    page.keyboard.press("Escape")
+    assert page.locator(".layer-details").count() == 0
+    assert page.evaluate("document.activeElement.id") == "options-0"
+    page.click("#options-0")
+    assert page.locator(".layer-details").count() == 1
+    page.click("#options-1")
+    assert page.locator("#activation-1 ~ .layer-details").count() == 1
+    page.click("#output-title")
+    assert page.locator(".layer-details").count() == 0
+    assert page.get_attribute("#options-1", "aria-expanded") == "false"
+
+
 def test_a_larger_network_trains(playground):
     page = playground.page
     page.click("#options-0")
@@ -217,6 +233,18 @@ def test_a_drawn_digit_is_classified(playground):
     page.keyboard.press("Space")
     playground.wait("document.getElementById('digit-answer').textContent !== ''")
     assert playground.colors("#pixels") > 5
+
+
+def test_points_can_be_drawn_after_digits(playground):
+    page = playground.page
+    playground.changed(lambda: page.click("#data-digits"))
+    playground.changed(lambda: page.click("#data-points"))
+    page.click("#points-0", position={"x": 50, "y": 50})
+    assert page.text_content("#points-count").startswith("1 ")
+    page.check("#brush-1")
+    settings = playground.changed(lambda: page.click("#points-0", position={"x": 150, "y": 150}))
+    assert settings["data"]["name"] == "points"
+    assert settings["data"]["y"] == [0, 1]
 
 
 def test_the_vanishing_gradient_is_seen(playground):

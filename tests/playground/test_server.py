@@ -3,14 +3,18 @@
 import contextlib
 import gc
 import json
+import re
+import signal
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 import weakref
+from urllib.parse import urlsplit
 
 import pytest
+from browsing import wait_for
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
@@ -327,3 +331,13 @@ def test_programs_of_many_networks_are_dropped(visit, small, monkeypatch):
     client.ask("step", epochs=3)
     client.ask("view")
     assert client.frames[-1]["loss"] == losses
+
+
+def test_ctrl_c_ends_without_a_traceback():
+    command = [sys.executable, "-m", "fnn.playground", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        address = urlsplit(re.search(r"http://\S+", server.stdout.readline())[0])
+        wait_for(address)
+        server.send_signal(signal.SIGINT)
+        assert server.communicate(timeout=60)[0] == ""
+    assert server.returncode == 0

@@ -128,9 +128,12 @@ function describe(settings) {
     ["layers", layers.join(", ") || "–"],
     [
       "optimizer",
-      `${name} ${Object.entries(hypers)
-        .map(([key, value]) => `${key === "learning_rate" ? word(key).toLowerCase() : key} ${value}`)
-        .join(", ")}`,
+      [
+        name,
+        ...Object.entries(hypers).map(
+          ([key, value]) => `${key === "learning_rate" ? word(key).toLowerCase() : key} ${value}`,
+        ),
+      ].join(", "),
     ],
     [
       "penalty",

@@ -123,6 +123,12 @@ export function choose(name) {
     return;
   }
   if (name === "points") {
+    // Points are drawn on the map of the usual square, which digits and files lack.
+    if (["digits", "csv"].includes(app.settings.data.name)) {
+      app.change((settings) => {
+        settings.data = { name: "circles", size: 500, noise: 0, train: settings.data.train ?? 0.5 };
+      });
+    }
     startPoints();
     show();
     return;

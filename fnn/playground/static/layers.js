@@ -35,6 +35,24 @@ function changeFrom(id, mutate) {
   app.change(mutate).then(() => requestAnimationFrame(() => byId(id)?.focus({ preventScroll: true })));
 }
 
+/** The further settings of a layer close like a card: with Escape, or when something else is pressed. */
+export function setUpLayers() {
+  document.addEventListener("pointerdown", (event) => {
+    if (event.target instanceof Element && !event.target.closest(".layer-details, .options")) closeDetails();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || openLayer < 0) return;
+    byId(`options-${openLayer}`)?.focus();
+    closeDetails();
+  });
+}
+
+function closeDetails() {
+  openLayer = -1;
+  for (const node of document.querySelectorAll(".layer-details")) node.remove();
+  for (const node of document.querySelectorAll(".options")) node.setAttribute("aria-expanded", "false");
+}
+
 /** @param {{columns: import("./geometry.js").Column[]}} places */
 export function showLayerControls(places) {
   const { layers } = app.settings;
@@ -117,10 +135,9 @@ function head(layer, index, x) {
 /** @param {number} index @param {HTMLElement} button */
 function toggle(index, button) {
   const opened = openLayer !== index;
-  openLayer = opened ? index : -1;
-  for (const node of document.querySelectorAll(".layer-details")) node.remove();
-  for (const node of document.querySelectorAll(".options")) node.setAttribute("aria-expanded", "false");
+  closeDetails();
   if (!opened) return;
+  openLayer = index;
   button.setAttribute("aria-expanded", "true");
   button.parentElement?.append(details(app.settings.layers[index], index));
 }

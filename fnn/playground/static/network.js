@@ -5,7 +5,7 @@ import { FEATURES } from "./features.js";
 import { layout } from "./geometry.js";
 import { buildInputs, inputs, isImage, onPlane, position } from "./inputs.js";
 import { openUnit, openWeight, weightText } from "./inspect.js";
-import { showLayerControls } from "./layers.js";
+import { setUpLayers, showLayerControls } from "./layers.js";
 import { Gap, MOST } from "./lines.js";
 import { receptive, share, strengths } from "./images.js";
 import { colorAt, drawMap } from "./maps.js";
@@ -42,6 +42,7 @@ export function setUpNetwork() {
   stage.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => hover(event));
   stage.addEventListener("pointerleave", () => leave());
   stage.addEventListener("click", (/** @type {PointerEvent} */ event) => clicked(event));
+  setUpLayers();
   app.on("settings", () => rebuild());
   app.on("runs", () => rebuild());
   app.on("language", () => {
@@ -244,5 +245,6 @@ function clicked(event) {
   const found = lineAt(event);
   if (!found) return;
   const units = gaps[found.gap].to.length;
+  leave();
   openWeight(found.gap, [Math.floor(found.line.pair / units), found.line.pair % units], event);
 }

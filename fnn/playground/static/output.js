@@ -143,7 +143,7 @@ function showLosses() {
   const cells = app.runs.flatMap((run, index) => {
     const { loss, accuracy } = /** @type {any} */ (run.frame ?? {});
     if (!loss) return [];
-    const prefix = app.runs.length > 1 ? `${runName(index)} · ` : "";
+    const prefix = app.runs.length > 1 ? `${"AB"[index]} · ` : "";
     const line = (/** @type {"train"|"test"} */ part, /** @type {number} */ style) => {
       const value = loss[part];
       return {

@@ -61,7 +61,7 @@ export const WORDS = {
   initializer: ["Initializer", "Inicializador"],
   seed: ["Seed", "Semilla"],
   new_seed: ["Next seed", "Otra semilla"],
-  speed: ["Epochs per frame", "Épocas por imagen"],
+  speed: ["Epochs per frame", "Épocas por fotograma"],
 
   // Time travel.
   timeline: ["Time travel", "Viaje en el tiempo"],
@@ -170,8 +170,8 @@ export const WORDS = {
   output: ["Output", "Salida"],
   train_loss: ["Training loss", "Pérdida (entrenamiento)"],
   test_loss: ["Test loss", "Pérdida (prueba)"],
-  train_mistakes: ["Wrong training rows", "Filas de entrenamiento mal"],
-  test_mistakes: ["Wrong test rows", "Filas de prueba mal"],
+  train_mistakes: ["Training error", "Error de entrenamiento"],
+  test_mistakes: ["Test error", "Error de prueba"],
   accuracy: ["{percent} % right", "{percent} % aciertos"],
   loss_curves: ["Loss by epoch.", "Pérdida por época."],
   spoken: [
