@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import threading
 import webbrowser
 
@@ -20,6 +21,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--lesson", choices=list(LESSONS), help="lesson to begin with")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     args = parser.parse_args(arguments)
+    if args.token is not None and not re.fullmatch(r"[A-Za-z0-9._~-]+", args.token):
+        parser.error("--token: expected one or more of the letters a to z, digits, and -._~")
     try:
         server = Server(args.host, args.port, args.token)
     except OSError as error:

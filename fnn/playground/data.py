@@ -240,6 +240,8 @@ def _prepare_table(settings: Settings) -> Prepared:
     except (InputError, UserWarning) as error:
         raise _refuse_table(str(error), f"no se puede leer la tabla: {error}") from None
     classes = classes_of(y)
+    if len(classes) == 1:
+        raise _refuse_table("expected two or more classes, got 1.", "se esperaban dos clases o más, hay 1.")
     if len(classes) > LIMITS["units"][1]:
         raise _refuse_table(f"{len(classes)} classes are too many.", f"{len(classes)} clases son demasiadas.")
     if x.shape[1] > LIMITS["units"][1]:

@@ -15,6 +15,8 @@ from .settings import Penalty, RefusalError
 
 STORED_BYTES = 8 * 2**20
 """Memory for the states that one visitor keeps; beyond it every other one is dropped."""
+CHANGES = 2000
+"""Changes on the way of one experiment at most; one that replaces another of the same epoch does not count."""
 HISTORY = 4000
 """Points of the loss curve; beyond it every other one is dropped."""
 
@@ -46,6 +48,7 @@ class Journey:
         self.history: dict[int, Losses] = {}
         self._states = {0: self.now}
         self._every = 1  # epochs between kept states
+        self._underway: Moment | None = None  # where `go` was when it made room
         self.measure()
 
     def measure(self) -> Losses:
@@ -78,14 +81,19 @@ class Journey:
         """Change something now.
 
         Raises:
-          RefusalError: for a weight that the network does not have.
+          RefusalError: for a weight that the network does not have, and for too many changes.
         """
         if isinstance(change, Weight):
             check_weight(self.experiment, self.now.ts, change)
         event = Event(self.now.epoch, change)
         changed = apply(self.now, event)
+        kept = [one for one in self.events if one.epoch <= self.now.epoch and not replaces(event, one)]
+        if len(kept) >= CHANGES:
+            spanish = f"hay {CHANGES} cambios ya; reinicia el experimento."
+            raise RefusalError("do", f"there are {CHANGES} changes already; reset the experiment.", spanish)
         self._forget_later()
-        self.events.append(event)
+        self.events = [*kept, event]
+        self._underway = None
         self.now = changed
 
     def go(self, epoch: int, stop: Callable[[], bool] = lambda: False) -> bool:
@@ -98,6 +106,9 @@ class Journey:
             spanish = f"se esperaba una época de 0 a {self.reached}, llegó {epoch}."
             raise RefusalError("epoch", f"expected an epoch from 0 to {self.reached}, got {epoch}.", spanish)
         moment = self._states[max(kept for kept in self._states if kept <= epoch)]
+        if self._underway is not None and moment.epoch < self._underway.epoch <= epoch:
+            moment = self._underway
+        self._underway = None
         while True:
             for event in self.events:
                 if event.epoch == moment.epoch:
@@ -106,9 +117,10 @@ class Journey:
                 self.now = moment
                 return True
             moment = advance(self.experiment, moment)
-            self._keep(moment, reached=False)
-            if stop() and moment.epoch < epoch:
+            if (len(self._states) + 1) * size_of(moment) <= STORED_BYTES:
                 self._states[moment.epoch] = moment
+            if stop() and moment.epoch < epoch:
+                self._underway = moment
                 return False
 
     def path(self, most: int) -> list[Moment]:
@@ -120,6 +132,7 @@ class Journey:
     def _forget_later(self) -> None:
         """Drop what was reached after the current epoch."""
         now = self.now.epoch
+        self._underway = None
         if self.reached == now:
             return
         self.reached = now
@@ -127,13 +140,27 @@ class Journey:
         self._states = {epoch: kept for epoch, kept in self._states.items() if epoch <= now}
         self.history = {epoch: losses for epoch, losses in self.history.items() if epoch <= now}
 
-    def _keep(self, moment: Moment, reached: bool = True) -> None:
+    def _keep(self, moment: Moment) -> None:
         """Keep a state as it is before the events of its epoch."""
-        if moment.epoch % self._every == 0 or reached is False:
+        if moment.epoch % self._every == 0:
             self._states[moment.epoch] = moment
         while len(self._states) * size_of(moment) > STORED_BYTES and self._every < 2**30:
             self._every *= 2
             self._states = {epoch: kept for epoch, kept in self._states.items() if epoch % self._every == 0}
+
+
+def replaces(event: Event, old: Event) -> bool:
+    """Whether nothing is left of an old change after this one: a slider that was dragged is one change."""
+    if event.epoch != old.epoch:
+        return False
+    match event.change, old.change:
+        case Penalty(), Penalty():
+            return True
+        case Weight() as new, Weight() as before:
+            return new[:3] == before[:3]
+        case dict() as new, dict() as before:
+            return before.keys() <= new.keys()
+    return False
 
 
 def size_of(moment: Moment) -> int:

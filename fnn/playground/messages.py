@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterator
 from typing import cast
 
 import numpy as np
@@ -93,6 +93,15 @@ class Visitor:
             made = frame(journey, self.view, self.frames, self._known, fresh=self._fresh)
         self._known, self._fresh = journey.now.epoch, False
         return made
+
+    def programs(self) -> Hashable:
+        """What the compiled programs of the current experiment and view depend on."""
+        view = self.view.resolution, self.view.unit_resolution
+        if not isinstance(self.journey, Journey):
+            return None if self.journey is None else self.journey.prepared.train[0].shape, view
+        experiment = self.journey.experiment
+        shapes = experiment.train[0].shape, experiment.test[0].shape
+        return id(experiment.task), shapes, batch_size(experiment), self.journey.now.penalty.kind, view
 
     def train(self, stop: Stop = never) -> None:
         """Train for the epochs of one frame."""

@@ -7,8 +7,9 @@ import concurrent.futures
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Hashable
 from typing import Protocol, TypeVar
 
 import jax
@@ -17,7 +18,7 @@ from .._core.errors import InputError
 from .choices import ACTIVATIONS, DATA, FEATURES, INITIALIZERS, OPTIMIZERS, PENALTIES
 from .experiment import make_task
 from .lessons import listed
-from .messages import CHANGES, Json, Visitor, read
+from .messages import CHANGES, Json, Part, Visitor, read
 from .settings import LIMITS, RefusalError, Settings, to_json
 from .views import Frame
 
@@ -33,7 +34,9 @@ SECONDS = 0.05
 """After this time a job makes room for other visitors."""
 IDLE_SECONDS = 3600.0
 NETWORKS = 150
-"""Different networks whose compiled programs are kept; beyond it all are dropped, and compiled again when needed."""
+"""Different networks, shapes of data and views whose compiled programs are kept; beyond it all are dropped."""
+AT_ONCE = ("play", "pause")
+"""Messages that compute nothing, and so wait for no thread while others compile."""
 _END = object()
 
 
@@ -58,6 +61,7 @@ class Sessions:
         self.pool = concurrent.futures.ThreadPoolExecutor(threads, "fnn-playground")
         self.turns = asyncio.Semaphore(threads - 1)  # for frames, so that a thread is left for messages
         self.open: set[Session] = set()
+        self.programs = Programs()
 
     async def serve(self, socket: Socket) -> None:
         """Serve one connection until it closes."""
@@ -65,7 +69,7 @@ class Sessions:
             error = RefusalError("", f"{VISITORS} visitors are here already.", f"ya hay {VISITORS} visitantes.")
             await socket.send_text(json.dumps({"type": "error", "error": error.to_json()}))
             return
-        session = Session(socket, self.pool, self.turns)
+        session = Session(socket, self.pool, self.turns, self.programs)
         self.open.add(session)
         try:
             await session.serve()
@@ -83,15 +87,34 @@ def deadline() -> Callable[[], bool]:
     return lambda: time.monotonic() >= end
 
 
+class Programs:
+    """What programs were compiled for, by all visitors."""
+
+    def __init__(self) -> None:
+        self.seen: set[Hashable] = set()
+        self._lock = threading.Lock()
+
+    def note(self, key: Hashable) -> None:
+        """Note one; beyond `NETWORKS` all compiled programs are dropped, and compiled again when needed."""
+        with self._lock:
+            self.seen.add(key)
+            if len(self.seen) > NETWORKS:
+                self.seen.clear()
+                make_task.cache_clear()
+                jax.clear_caches()  # type: ignore[no-untyped-call]
+
+
 class Session:
     """One visitor's connection."""
 
-    def __init__(self, socket: Socket, pool: concurrent.futures.Executor, turns: asyncio.Semaphore) -> None:
-        self.socket, self.pool, self.turns = socket, pool, turns
+    def __init__(
+        self, socket: Socket, pool: concurrent.futures.Executor, turns: asyncio.Semaphore, programs: Programs
+    ) -> None:
+        self.socket, self.pool, self.turns, self.programs = socket, pool, turns, programs
         self.visitor = Visitor()
         self.waiting: asyncio.Queue[Json] = asyncio.Queue(WAITING)
         self.acknowledged = 0
-        self.interrupted = False  # a message came that ends long work
+        self.interrupting = 0  # waiting messages that end long work
         self.called = asyncio.Event()  # a message came
         self.stirred = asyncio.Event()  # or an acknowledgement
 
@@ -115,11 +138,11 @@ class Session:
             text = await asyncio.wait_for(self.socket.receive_text(), IDLE_SECONDS)
             try:
                 message = read(text)
-                self.interrupted = self.interrupted or message.get("do") in ("pause", "set", "reset", "seed")
                 if message.get("do") == "ack":
                     self._acknowledge(message)
                 else:
                     self.waiting.put_nowait(message)
+                    self.interrupting += interrupts(message)
                     self.called.set()
             except asyncio.QueueFull:
                 error = RefusalError("", "too many messages at once.", "demasiados mensajes a la vez.")
@@ -138,7 +161,9 @@ class Session:
         while True:
             self.stirred.clear()
             if not self.waiting.empty():
-                await self._serve_message(self.waiting.get_nowait())
+                message = self.waiting.get_nowait()
+                self.interrupting -= interrupts(message)
+                await self._serve_message(message)
             elif self.visitor.playing and self.visitor.frames - self.acknowledged < FRAMES:
                 self.called.clear()
                 if await self._turn():
@@ -169,18 +194,17 @@ class Session:
         return self.visitor.frame().encode()
 
     async def _serve_message(self, message: Json) -> None:
-        self.interrupted = False
         work = self.visitor.work(message, deadline)
         answer: Json = {}
         try:
-            while (part := await self._run(lambda: next(work, _END))) is not _END:
+            while (part := await self._next(message, work)) is not _END:
                 if isinstance(part, Frame):
                     await self.socket.send_bytes(await self._run(part.encode))
                 elif isinstance(part, dict) and "type" in part:
                     await self.socket.send_text(json.dumps({"id": _id(message), **part}))
                 elif isinstance(part, dict):
                     answer = part
-                if self.interrupted and not isinstance(part, Frame) and not answer:
+                if self.interrupting and not isinstance(part, Frame) and not answer:
                     raise RefusalError("do", "interrupted.", "interrumpido.")
         except RefusalError as error:
             answer = {"error": error.to_json()}
@@ -190,14 +214,17 @@ class Session:
             logging.getLogger(__name__).exception("a message of the playground failed")
             text = type(error).__name__
             answer = {"error": RefusalError("", f"the server failed: {text}.", f"el servidor falló: {text}.").to_json()}
-        finally:
-            work.close()
-            if make_task.cache_info().currsize > NETWORKS:
-                make_task.cache_clear()
-                jax.clear_caches()  # type: ignore[no-untyped-call]
+        await self._run(work.close)
+        await self._run(lambda: self.programs.note(self.visitor.programs()))
         await self._answer(message, answer if "error" in answer else {"ok": True, **answer})
         if "error" not in answer and self.visitor.journey is not None and message.get("do") in CHANGES:
             await self._send_frame()
+
+    async def _next(self, message: Json, work: Generator[Part, None, None]) -> object:
+        """The next part of the work, or its end; in a thread, unless it computes nothing."""
+        if message.get("do") in AT_ONCE:
+            return next(work, _END)
+        return await self._run(lambda: next(work, _END))
 
     async def _send_frame(self) -> None:
         await self.socket.send_bytes(await self._run(lambda: self.visitor.frame().encode()))
@@ -207,6 +234,11 @@ class Session:
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+
+
+def interrupts(message: Json) -> bool:
+    """Whether a message ends the long work before it."""
+    return message.get("do") in ("pause", "set", "reset", "seed")
 
 
 def _id(message: Json) -> object:
