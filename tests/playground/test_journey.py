@@ -94,8 +94,36 @@ def test_kept_states_stay_within_their_memory(page, small, monkeypatch):
     monkeypatch.setattr(journeys, "STORED_BYTES", 10 * journeys.size_of(page.journey.now))
     page.do("step", epochs=50)
     assert 5 <= len(page.journey._states) <= 10
-    page.do("go", epoch=33)
-    assert page.journey.now.epoch == 33
+    for epoch in (33, 7, 49, 21, 40, 3):
+        page.do("go", epoch=epoch)
+        assert page.journey.now.epoch == epoch
+        assert len(page.journey._states) <= 10
+    page.do("go", epoch=50)
+    page.do("step", epochs=4)
+    assert max(page.journey._states) > 40, "jumps do not make the kept states rarer"
+
+
+def test_changes_of_one_epoch_replace_each_other_and_are_bounded(page, small, monkeypatch):
+    monkeypatch.setattr(journeys, "CHANGES", 3)
+    page.do("set", settings=small)
+    page.do("step")
+    for rate in np.linspace(0.01, 0.5, 20):
+        page.do("hyper", values={"learning_rate": float(rate)})
+    page.do("penalty", kind="l1", rate=0.01)
+    page.do("penalty", kind="l2", rate=0.02)
+    page.do("weight", layer="dense", leaf="kernel", index=[0, 1], value=0.25)
+    assert [event.epoch for event in page.journey.events] == [1, 1, 1]
+    assert page.journey.events[0].change == {"learning_rate": 0.5}
+    before = bits(page)
+    with pytest.raises(RefusalError, match="3 changes"):
+        page.do("weight", layer="dense", leaf="kernel", index=[1, 1], value=0.5)
+    assert bits(page) == before
+    page.do("step")
+    after = bits(page)
+    page.do("go", epoch=0)
+    page.journey._states = {0: page.journey._states[0]}
+    page.do("go", epoch=2)
+    assert bits(page) == after
 
 
 def test_the_history_stays_within_its_length(page, small, monkeypatch):

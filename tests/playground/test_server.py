@@ -319,6 +319,25 @@ def test_the_command_prints_its_address(monkeypatch, capsys):
     assert "nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("token", ["", "a&b", "a b"])
+def test_the_command_refuses_a_token_that_does_not_fit_into_an_address(token, capsys):
+    with pytest.raises(SystemExit):
+        command.main(["--no-browser", "--token", token])
+    assert "--token" in capsys.readouterr().err
+
+
+def test_programs_are_counted_by_shapes_and_views_too(visit, small, monkeypatch):
+    client = visit()
+    client.ask("set", settings=small)
+    client.ask("step")
+    cleared = []
+    monkeypatch.setattr(sessions.jax, "clear_caches", lambda: cleared.append(True))
+    monkeypatch.setattr(sessions, "NETWORKS", 4)
+    for resolution in (11, 12, 13, 14, 15, 16):
+        client.ask("view", resolution=resolution)
+    assert cleared
+
+
 def test_programs_of_many_networks_are_dropped(visit, small, monkeypatch):
     client = visit()
     client.ask("set", settings=small)

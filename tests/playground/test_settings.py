@@ -212,5 +212,11 @@ def test_damaged_files_are_read_or_refused():
     assert min(counts.values()) > 20
 
 
+def test_a_table_of_one_class_is_refused():
+    with pytest.raises(RefusalError, match="two or more classes") as caught:
+        prepare(parse({"data": {"name": "csv", "text": "a,b,y\n" + "1,2,yes\n3,1,yes\n" * 8}}))
+    assert "dos clases" in caught.value.to_json()["es"]
+
+
 def test_limits_are_in_order():
     assert all(low <= high for low, high in LIMITS.values())
