@@ -252,6 +252,7 @@ def test_ctrl_c_inside_an_epoch(task, ts, data, monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return original(*args, **kwargs)
 
+    advance.lower = original.lower
     monkeypatch.setattr(pieces, "_advance", advance)
     monkeypatch.setattr(pace.Pace, "steps", lambda self, period: 2)  # 2 of the first epoch's 3 steps, 1, 2 of the next
     end, history = fnn.fit(task, ts, data, epochs=1000, verbose=0)
