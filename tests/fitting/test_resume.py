@@ -338,6 +338,7 @@ def test_ctrl_c_leaves_a_checkpoint_within_the_epoch(run, want, monkeypatch, cap
             signal.raise_signal(signal.SIGINT)
         return original(*args, **kwargs)
 
+    advance.lower = original.lower
     monkeypatch.setattr(pace.Pace, "steps", lambda self, period: 1)
     with monkeypatch.context() as patch:
         patch.setattr(pieces, "_advance", advance)
