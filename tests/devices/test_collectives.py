@@ -88,15 +88,16 @@ def sent(compiled):
 
 @pytest.mark.parametrize("name", some(MODELS, "dense"))
 def test_a_step_sends_the_gradients_and_no_more(name, mesh):
-    alone, _ = epoch(name)
+    # Not one device: there the gradient of a table takes another form, with fewer operations.
+    pair, _ = epoch(name, jax.make_mesh((2,), ("data",), devices=jax.devices()[:2]))
     divided, gradients = epoch(name, mesh)
     traffic = sent(divided)
     assert set(traffic) == {"all-reduce"}
     # Of the totals, a few numbers; an embedding's row for NaN has no gradient.
     assert 0.99 * gradients < traffic["all-reduce"] < gradients + 100
-    operations = [program.cost_analysis()["flops"] for program in (alone, divided)]
+    operations = [program.cost_analysis()["flops"] for program in (pair, divided)]
     # The optimizer's update of every parameter is not divided.
-    assert operations[1] < 1.3 / 8 * operations[0]
+    assert operations[1] < 1.3 * 2 / 8 * operations[0]
 
 
 @pytest.mark.parametrize("name", some(("dense", "gru with masks", "convolution"), "dense"))
