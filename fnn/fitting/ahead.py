@@ -15,7 +15,7 @@ import numpy as np
 
 from .._core.types import PyTree
 
-_PATIENCE = 5.0  # seconds; a thread that is left in a longer read ends by itself afterwards
+_PATIENCE = 5.0  # seconds; a thread in a longer read ends after that read
 
 
 class _Read(NamedTuple):

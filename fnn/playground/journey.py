@@ -124,7 +124,7 @@ class Journey:
                 return False
 
     def path(self, most: int) -> list[Moment]:
-        """The kept states up to now, and the current one: at most so many, evenly chosen."""
+        """The kept states up to now and the current one, thinned evenly to about ``most``."""
         kept = [moment for epoch, moment in sorted(self._states.items()) if epoch < self.now.epoch]
         step = -(-len(kept) // max(1, most - 1)) or 1
         return [*kept[::step], self.now]

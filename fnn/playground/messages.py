@@ -169,7 +169,7 @@ class Visitor:
         yield {"epoch": self._any_journey().now.epoch}
 
     def step(self, message: Json, stop: Callable[[], Stop]) -> Iterator[Part]:
-        """Train for some epochs; with the perceptron's rule, make so many corrections."""
+        """Train for a number of epochs, or of corrections with the perceptron's rule."""
         left = counted("epochs", message.get("epochs", 1), "epochs")
         journey = self._any_journey()
         self.playing = False

@@ -82,7 +82,7 @@ class Files(StaticFiles):
 
 
 class Server:
-    """A playground that serves in a thread of its own.
+    """A playground served from a background thread.
 
     Attributes:
       address: with its token, to be opened in a browser.
