@@ -1,16 +1,23 @@
-"""Checks of the arguments of `fit`, `evaluate` and `predict`."""
+"""What opens a call of `fit`, `evaluate`, `predict` and `predictor`: its context and checks of its arguments."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from .._core.checks import check_count
 from .._core.errors import fail
 from .._core.inputs import leaves
 from .._core.types import PyTree
+from ..training.placed import together_on
 from ..training.state import check_state, check_task
 from . import inputs
+from .ahead import pausing_readers
+from .watchdog import watching
 
 _PURE = {
     "fit": "fnn.run, fnn.train_epoch or fnn.train_step",
@@ -18,6 +25,16 @@ _PURE = {
     **dict.fromkeys(("predict", "predictor"), "y, _ = task.model.apply(ts.params, ts.state, x)"),
 }
 """The pure function that does the work of a driver."""
+
+
+@contextlib.contextmanager
+def driving(where: str, mesh: Mesh | None, advice: str = "") -> Iterator[None]:
+    """A driver's call: processes that share the mesh make it together and watch each other, and no reader outlives it.
+
+    ``advice`` ends the message of a process that stops because another one did.
+    """
+    with together_on(mesh, where), watching(where, advice), pausing_readers():
+        yield
 
 
 def check_call(where: str, task: object, ts: object, data: object, extra: tuple[object, ...] = ()) -> None:

@@ -23,20 +23,18 @@ from ..training.placed import (
     placed,
     read_in_order,
     shares_on_devices,
-    together_on,
 )
 from ..training.state import TrainState
 from ..training.task import Task
 from ..training.totals import merge, results
 from . import inputs
-from .ahead import pausing_readers
-from .calls import check_call, check_rows
+from .calls import check_call, check_rows, driving
 from .inference import Inference, read_once, remember, remembered
 from .inputs import CHUNK_BYTES
 from .logits import check_logits
 from .progress import Scores, as_floats
 from .shares import in_step
-from .watchdog import busy, computing, watching
+from .watchdog import busy, computing
 
 _measure_all = jit(measure_all, static_argnums=(0, 4))
 _merge = jit(merge, static_argnums=0)
@@ -158,7 +156,7 @@ def evaluate(
     Warns (`RuntimeWarning`) when an iterable has fewer than ``steps`` batches, and when predictions hold NaN; such
     examples count as wrong in metrics of classes.
     """
-    with together_on(mesh, "evaluate"), watching("evaluate"), pausing_readers():
+    with driving("evaluate", mesh):
         check_call("evaluate", task, ts, data, extra)
         check_rows("evaluate", batch_size)
         task, ts = placed("evaluate", task, ts, mesh, shard)
@@ -209,7 +207,7 @@ def predict(
     if model is not None:
         outputs = model.outputs(x)
     else:
-        with together_on(mesh, "predict"), watching("predict"):
+        with driving("predict", mesh):
             check_call("predict", task, ts, x)
             check_rows("predict", batch_size)
             task, ts = placed("predict", task, ts, mesh, shard)

@@ -11,19 +11,18 @@ from jax.sharding import Mesh
 from .._core.checks import renamed
 from .._core.processes import agreeing
 from .._core.types import PyTree
-from ..training.placed import DATA_HINTS, Shard, placed, together_on
+from ..training.placed import DATA_HINTS, Shard, placed
 from ..training.state import TrainState
 from ..training.task import Task
-from .ahead import pausing_readers
 from .callbacks import Callback, Path
-from .calls import check_call
+from .calls import check_call, driving
 from .inputs import ClassWeight
 from .interrupts import interrupts
 from .loop import FitLoop
 from .options import Options
 from .plan import make_plan
 from .progress import History
-from .watchdog import busy, busy_for_all, watching
+from .watchdog import busy, busy_for_all
 
 _TASK = "it in the task: fnn.Task(model, loss, optimizer, metrics)"
 
@@ -151,7 +150,7 @@ def fit(
     (50, 0.0)
     """
     given = locals()  # on the first line, where these are the arguments alone; `Options` takes its fields from them
-    with together_on(mesh, "fit"), watching("fit", _advice(checkpoint)), pausing_readers():
+    with driving("fit", mesh, _advice(checkpoint)):
         check_call("fit", task, ts, data, extra)
         options = Options.checked(given)
         task, ts = placed("fit", task, ts, mesh, shard)

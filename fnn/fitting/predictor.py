@@ -12,12 +12,11 @@ from .._core.checks import renamed
 from .._core.processes import agreeing
 from .._core.trees import copied
 from .._core.types import PyTree
-from ..training.placed import Shard, check_mesh, facts_of_call, placed, together_on
+from ..training.placed import Shard, check_mesh, facts_of_call, placed
 from ..training.state import TrainState, check_state, check_task
 from ..training.task import Task
-from .calls import check_rows, refuse_traced
+from .calls import check_rows, driving, refuse_traced
 from .inference import Inference
-from .watchdog import watching
 
 
 @renamed(steps="predict(itertools.islice(batches, steps))")
@@ -60,7 +59,7 @@ def predictor(
     refuse_traced("predictor", ts)
     params, state, key, step = copied((ts.params, ts.state, ts.key, ts.step))
     own = TrainState(params, state, (), key, step)
-    with together_on(mesh, "predictor"), watching("predictor"):
+    with driving("predictor", mesh):
         check_rows("predictor", batch_size)
         task, own = placed("predictor", task, own, mesh, shard)
         check_mesh("predictor", task, own)
@@ -72,7 +71,7 @@ def predictor(
         if mesh is None:
             outputs = model.outputs(x)
         else:  # several processes may have these devices
-            with together_on(mesh, "predictor"), watching("predictor"):
+            with driving("predictor", mesh):
                 outputs = model.outputs(x)
         # `jax.device_get` would take several times as long.
         return np.asarray(outputs) if isinstance(outputs, jax.Array) else jax.tree.map(np.asarray, outputs)
