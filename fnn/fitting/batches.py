@@ -9,8 +9,8 @@ import jax
 
 from .._core.errors import InputError
 from .._core.inputs import as_arrays, is_numbers
+from .._core.trees import own_copy
 from .._core.types import PyTree
-from ..training.batch import own_copy
 from . import inputs
 
 

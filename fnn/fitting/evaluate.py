@@ -10,9 +10,10 @@ from jax.sharding import Mesh
 
 from .._core.checks import renamed
 from .._core.processes import agreeing, is_together
+from .._core.trees import own_copy
 from .._core.typed import block_until_ready, jit
 from .._core.types import PyTree
-from ..training.batch import Batch, InBatches, own_copy, rows_of
+from ..training.batch import Batch, InBatches, rows_of
 from ..training.checks import check_fit
 from ..training.evaluation import measure_all, rows_at_once
 from ..training.placed import (

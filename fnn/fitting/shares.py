@@ -10,9 +10,9 @@ import jax
 
 from .._core.errors import fail, located
 from .._core.processes import exchanged, is_together, tell, texts
-from .._core.trees import paths
+from .._core.trees import own_copy, paths
 from ..checkpoint.saving import as_json
-from ..training.batch import Batch, own_copy, size_of
+from ..training.batch import Batch, size_of
 from .watchdog import inside
 
 _PROCESSES = "fnn processes"

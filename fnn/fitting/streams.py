@@ -13,11 +13,11 @@ import numpy as np
 from .._core.checks import keeps_state
 from .._core.errors import counted, fail, located
 from .._core.processes import is_together
-from .._core.trees import bytes_of
+from .._core.trees import bytes_of, own_copy
 from .._core.typed import block_until_ready
 from .._core.types import PyTree
 from .._core.warn import warn
-from ..training.batch import Batch, Signature, as_batch, own_copy, rows_of
+from ..training.batch import Batch, Signature, as_batch, rows_of
 from ..training.epoch import pads_last_batch
 from ..training.placed import shares_on_devices
 from ..training.state import TrainState

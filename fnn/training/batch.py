@@ -99,11 +99,6 @@ def as_batch(data: object, where: str = "data", *, defer_checks: bool = False) -
     return batch
 
 
-def own_copy(batch: T) -> T:
-    """A copy of the batch, since a loader may refill its buffers while the device still reads them."""
-    return tree_map(lambda a: np.copy(a) if isinstance(a, np.ndarray) else a, batch)
-
-
 def rows_that_count(weight: PyTree) -> Array | None:
     """(batch,) booleans, False for an example whose weights are all 0, for every output and step; None without weights.
 

@@ -8,7 +8,7 @@ import jax
 
 from .._core.checks import check_count, check_range
 from .._core.errors import describe, fail
-from .._core.trees import paths
+from .._core.trees import own_copy, paths
 from .._core.typed import jit
 from .._core.types import Array, PyTree, Scalar
 from ..nn.masks import Masked
@@ -151,7 +151,7 @@ def influence(
     check_state(ts)
     check_range("influence", "damping", damping, 0)
     check_count("influence", "iterations", iterations)
-    data, test = as_batch(data), as_batch(test, "test")
+    data, test = own_copy((as_batch(data), as_batch(test, "test")))
     _check_examples("influence", task, ts, data)
     check_known_targets(task, data, "data")
     check_known_targets(task, test, "test")

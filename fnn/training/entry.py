@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar, cast
 import jax
 import numpy as np
 
-from .._core.trees import to_jax
+from .._core.trees import own_copy, to_jax
 from .._core.typed import Jitted
 from .._core.types import F, PyTree
 from .batch import Batch, as_batch
@@ -56,10 +56,13 @@ def calls(compiled_function: Jitted[..., object]) -> Callable[[Callable[P, R]], 
 def parsing(name: str, *, wait: bool = True) -> Callable[[Callable[..., R]], Jitted[..., R]]:
     """Let a compiled function of (task, ts, ``name``, ...) take data in any supported form, see `as_batch`.
 
+    The caller may change NumPy arrays as soon as the call returns, see `own_copy`.
+
     Values that are known are checked, see `check_known_targets`; without ``wait`` those that the device has computed.
     """
 
-    parse = functools.partial(as_batch, where=name)
+    def parse(data: object) -> Batch:
+        return own_copy(as_batch(data, name))
 
     def wrap(jitted: Callable[..., R]) -> Jitted[..., R]:
         @functools.wraps(jitted)

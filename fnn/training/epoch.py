@@ -14,11 +14,11 @@ from .._core.flags import check_flags
 from .._core.processes import agreeing
 from .._core.random import fold_in, permutation
 from .._core.sharding import by_row, placing
-from .._core.trees import zeros
+from .._core.trees import own_copy, zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from ..losses.facts import is_per_example
-from .batch import Batch, as_batch, batch_at, own_copy, rows_of, size_of, take
+from .batch import Batch, as_batch, batch_at, rows_of, size_of, take
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .placed import DATA_HINTS, Shard, data_on_devices, facts_of_call, placed, together_on

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from .._core.dtypes import is_float, sum_of
 from .._core.jaxprs import trace_state
-from .._core.trees import zeros
+from .._core.trees import own_copy, zeros
 from .._core.types import Array, PyTree
 from ..nn.layer import Layer, Output
 from ..nn.observe import Trace, call_name, carry_note, observe
@@ -133,7 +133,7 @@ def layer_values(task: Task, ts: TrainState, batch: Batch) -> LayerValues:
     """
     check_task(task)
     check_state(ts)
-    batch = as_batch(batch, "batch")
+    batch = own_copy(as_batch(batch, "batch"))
     size_of(batch, "batch")
     batch = neutralize_zero_weights(task.model, batch)
 

@@ -13,10 +13,10 @@ from .._core.described import in_words
 from .._core.errors import fail
 from .._core.processes import agreeing
 from .._core.random import fold_in
-from .._core.trees import zeros
+from .._core.trees import own_copy, zeros
 from .._core.typed import jit
 from .._core.types import Array, PyTree
-from .batch import Batch, InBatches, as_batch, own_copy, size_of
+from .batch import Batch, InBatches, as_batch, size_of
 from .checks import check_opt_state, check_params
 from .entry import compiled
 from .epoch import check_sizes, epoch, key_of_order
@@ -87,9 +87,9 @@ def run(
     """
     check_task(task)
     check_state(ts)
-    data = as_batch(data)
+    data = own_copy(as_batch(data))
     if validation_data is not None:
-        validation_data = as_batch(validation_data, "validation_data")
+        validation_data = own_copy(as_batch(validation_data, "validation_data"))
         size_of(validation_data, "validation_data")
     check_count("run", "epochs", epochs)
     check_count("run", "eval_batch_size", eval_batch_size)
@@ -114,7 +114,7 @@ def run(
             facts |= facts_of_call(task, given | order, sizes=sizes, callbacks=chosen)
         if validation_data is not None:
             validation_data = read_in_order(task, validation_data, int(eval_batch_size))
-        data = data_on_devices(task, data if mesh is None else own_copy(data), in_any_order=True)
+        data = data_on_devices(task, data, in_any_order=True)
         ts, history, trained = _run(task, ts, data, validation_data, order_key, callbacks, sizes)
     if trained is not None:
         with jax.debug_nans(False):  # a missing value is no mistake

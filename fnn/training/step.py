@@ -9,14 +9,14 @@ from .._core.dtypes import widened
 from .._core.processes import agreeing
 from .._core.random import fold_in
 from .._core.sharding import everywhere, placing
-from .._core.trees import map_with_path
+from .._core.trees import map_with_path, own_copy
 from .._core.typed import jit
 from .._core.types import Array, PyTree
 from .._core.xla import after_all
 from ..optimizers.base import apply_updates
 from ..optimizers.loss_scale import chosen, loss_scale_of, was_applied
 from ..optimizers.transforms import frozen_paths
-from .batch import Batch, as_batch, neutralize_zero_weights, own_copy, size_of
+from .batch import Batch, as_batch, neutralize_zero_weights, size_of
 from .checks import check_opt_state, check_params
 from .entry import calls, compiled, parsing
 from .forward import forward
