@@ -65,10 +65,9 @@ def device_dtype(a: AnyArray | ArraySpec) -> DType:
     return native
 
 
-@jit
 def copied(tree: PyTree) -> PyTree:
-    """The same values in new buffers, copied by one program instead of one per array."""
-    return jax.tree.map(jnp.copy, tree)
+    """The same values in new buffers, on the same devices; this compiles nothing."""
+    return jax.device_put(tree, may_alias=False)
 
 
 @jit
@@ -100,6 +99,11 @@ def filled(like: Array, value: float, shape: Shape, dtype: DType) -> Array:
         return jnp.full(shape, value, dtype)
     array: Array = jax.device_put(np.full(shape, value, jax.dtypes.canonicalize_dtype(dtype)))
     return array
+
+
+def scalar(value: jax.typing.ArrayLike, dtype: DType) -> Array:
+    """A number as an array, which unlike that of `jnp.asarray` comes without a program; arrays are converted."""
+    return jnp.asarray(value, dtype) if isinstance(value, jax.Array) else to_jax(np.asarray(value, dtype))
 
 
 def zeros_like(a: Array) -> Array:

@@ -8,7 +8,7 @@ import pytest
 from helpers import assert_same, compilations
 
 import fnn
-from fnn._core.trees import to_jax
+from fnn._core.trees import copied, to_jax
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "float16", ml_dtypes.bfloat16, "float64"])
@@ -25,6 +25,20 @@ def test_new_shapes_compile_nothing():
         for rows in (101, 102, 103):
             to_jax(np.ones((rows, 7), np.float32))
         assert count() == 0
+
+
+def test_copies_survive_the_donation_of_the_original():
+    donate = jax.jit(lambda tree: jax.tree.map(lambda a: a + a, tree), donate_argnums=0)
+    tree = {"free": to_jax(np.arange(6.0)), "put": jax.device_put(np.arange(7), jax.devices()[-1])}
+    with compilations() as count:
+        same, key = copied(tree), copied(jax.random.key(5))
+    assert count() <= 2  # those of the key
+    assert (same["free"].committed, same["put"].committed) == (False, True)
+    donate(tree)
+    np.testing.assert_array_equal(same["free"], np.arange(6.0))
+    np.testing.assert_array_equal(same["put"], np.arange(7))
+    assert same["put"].devices() == {jax.devices()[-1]}
+    np.testing.assert_array_equal(jax.random.key_data(key), jax.random.key_data(jax.random.key(5)))
 
 
 def test_a_metric_of_a_new_number_of_rows_compiles_one_program():

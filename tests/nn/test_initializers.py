@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import compilations
 from hypothesis import strategies as st
 
 import fnn
@@ -55,6 +56,20 @@ def test_uniform_initializers_fill_exactly_their_range(draws, name):
     limit = (3 * VARIANCE[name]) ** 0.5
     assert 0.999 * limit < draws[name].max() <= limit * (1 + 1e-6)
     assert -limit * (1 + 1e-6) <= draws[name].min() < -0.999 * limit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_uniform", "lecun_uniform"])
+def test_numbers_from_the_host_have_the_bits_of_a_program(name, dtype):
+    draw = INITIALIZERS[name]
+    for shape in [(784, 16), (3, 3, 8, 5), (7,)]:
+        in_program = jax.jit(lambda key, shape=shape: draw(key, shape, jnp.dtype(dtype)))
+        with compilations() as count:
+            drawn = draw(jax.random.wrap_key_data(np.array([3, 4], np.uint32)), shape, jnp.dtype(dtype))
+        assert count() == 0
+        expected = in_program(jax.random.wrap_key_data(np.array([3, 4], np.uint32)))
+        assert (drawn.dtype, drawn.shape) == (expected.dtype, expected.shape)
+        np.testing.assert_array_equal(np.asarray(drawn).view(np.uint8), np.asarray(expected).view(np.uint8))
 
 
 @pytest.mark.parametrize("name", ["glorot_normal", "he_normal", "lecun_normal"])
