@@ -66,8 +66,15 @@ def device_dtype(a: AnyArray | ArraySpec) -> DType:
 
 
 def copied(tree: PyTree) -> PyTree:
-    """The same values in new buffers, on the same devices; this compiles nothing."""
-    return jax.device_put(tree, may_alias=False)
+    """The same values in new buffers on the same devices; without a program where nothing chose a device."""
+    arrays = all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree))
+    free = arrays and not is_traced(tree) and is_uncommitted(tree)
+    return jax.device_put(tree, may_alias=False) if free else _copied(tree)
+
+
+@jit
+def _copied(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.copy, tree)  # one program instead of one per array
 
 
 @jit
