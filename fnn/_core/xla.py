@@ -30,10 +30,9 @@ def after_all(grads: PyTree) -> PyTree:
 
 
 def _ordered(grads: PyTree) -> PyTree:
-    # XLA drops an optimization barrier too early to help. It cannot know that an index is never negative, and computes
-    # it once; a sum would be computed in each update again, in a program that grows with the square of their number.
-    firsts = [jnp.abs(g.ravel()[0]).astype(jnp.float32) for g in jax.tree.leaves(grads) if g.size]
-    never = jax.lax.argmax(jnp.stack([jnp.float32(0), *firsts]), 0, jnp.int32) < 0
+    # XLA drops an optimization barrier too early to help. It cannot know that this condition is never true.
+    leaves = [g for g in jax.tree.leaves(grads) if g.size]
+    never = sum(jnp.abs(g.ravel()[0]).astype(jnp.float32) for g in leaves) < -jnp.inf
 
     def chosen(g: Array) -> Array:
         return jnp.where(never, jnp.zeros_like(g), g)
